@@ -1,0 +1,1 @@
+"""Floor 5: services, which never import each other."""

@@ -1,0 +1,1 @@
+"""Floor 3: durable state, one job each."""

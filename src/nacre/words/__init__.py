@@ -1,0 +1,1 @@
+"""Floor 0: pure values, standard library only, no input or output."""

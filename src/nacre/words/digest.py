@@ -1,0 +1,84 @@
+"""Digests: names for content. Source: OCI image-spec, descriptor.md, "Digests"."""
+
+from __future__ import annotations
+
+import hashlib
+
+from .errors import DigestMismatch, InvalidName, TooLarge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+_LENGTHS = {"sha256": 64, "sha512": 128}
+_HEX = frozenset("0123456789abcdef")
+
+
+class Digest(str):
+    """`algorithm:hex`, checked on construction, so that it can be used as a path at once.
+
+    Only the registered algorithms sha256 and sha512 are accepted, in lower case.
+    Raises InvalidName for anything else.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102
+        algorithm, colon, encoded = text.partition(":")
+        if not colon or len(encoded) != _LENGTHS.get(algorithm) or not _HEX.issuperset(encoded):
+            raise InvalidName(f"invalid digest {text[:150]!r}: expected sha256:<64 hex digits>")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
+        """The digest of `data`."""
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
+
+    @property
+    def algorithm(self) -> str:
+        """`sha256` or `sha512`."""
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        """The encoded part, lower-case hexadecimal."""
+        return self.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """The first 12 hexadecimal digits, as docker shows ids."""
+        return self.hex[:12]
+
+
+class Verifier:
+    """Counts and hashes bytes that pass, and says at the end whether they were the right ones.
+
+    `update` raises TooLarge as soon as more than `size` bytes have passed (size None: no limit);
+    `verify` raises DigestMismatch, or TooLarge's counterpart for short content, and returns the
+    actual digest. `expected` None only computes.
+    """
+
+    def __init__(
+        self, expected: Digest | None = None, size: int | None = None, what: str = "content"
+    ) -> None:
+        self.expected, self.size, self.what = expected, size, what
+        self.count = 0
+        self._hash = hashlib.new(expected.algorithm if expected else "sha256")
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self.count += len(data)
+        if self.size is not None and self.count > self.size:
+            raise TooLarge(f"{self.what} is longer than the {self.size} bytes announced")
+        self._hash.update(data)
+
+    def verify(self) -> Digest:
+        """The digest of what passed; raises DigestMismatch when it is not the expected one."""
+        actual = Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+        if self.size is not None and self.count != self.size:
+            raise DigestMismatch(
+                self.expected or "unknown", actual, what=f"{self.what} ({self.count} of {self.size} bytes)"
+            )
+        if self.expected is not None and actual != self.expected:
+            raise DigestMismatch(self.expected, actual, what=self.what)
+        return actual

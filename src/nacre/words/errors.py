@@ -1,0 +1,144 @@
+"""Every error that nacre raises on purpose, as one tree.
+
+    NacreError
+    ├── UsageError              bad command line or bad argument of the API
+    │   └── InvalidName         a reference, digest, platform or container name outside its grammar
+    ├── NotFound                an image, container, blob, file, tag that is not there
+    ├── Conflict                a name in use, an image in use, a container running
+    ├── ContentError            bytes from outside that are not what they claim to be
+    │   ├── DigestMismatch
+    │   ├── TooLarge            over a declared or allowed size
+    │   ├── InvalidDocument     JSON that is no manifest, index or config
+    │   └── InvalidArchive      a tar or compressed stream that is damaged or hostile
+    ├── DockerfileError         carries file, line, column and the offending text
+    ├── BuildFailed             a RUN step that exited with a code
+    ├── StoreError              the store itself: disk full, wrong version, no permission
+    ├── RegistryError           an answer of a registry; carries status and code
+    │   ├── Unreachable         no answer at all
+    │   └── Unauthorized
+    ├── SandboxError            the container could not be set up
+    │   ├── CommandNotFound     exit code 127, as docker
+    │   └── CommandNotExecutable  exit code 126, as docker
+    └── Unsupported             something this machine or this version cannot do
+
+Each carries one sentence that names the thing, and where one helps a `hint`. `exit_code` is what a
+command line that ends with this error returns; the numbers are docker's.
+"""
+
+from __future__ import annotations
+
+
+class NacreError(Exception):
+    """Base of all. `message` is one sentence without a final full stop; `hint` may be empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(NacreError):
+    """The command line or an argument is wrong."""
+
+    exit_code = 125
+
+
+class InvalidName(UsageError):
+    """A name outside its grammar."""
+
+    exit_code = 1
+
+
+class NotFound(NacreError):
+    """The thing named does not exist."""
+
+
+class Conflict(NacreError):
+    """The thing named is in use or exists already."""
+
+
+class ContentError(NacreError):
+    """Bytes from outside are not what they claim to be."""
+
+
+class DigestMismatch(ContentError):
+    """Content does not have the digest under which it was asked for."""
+
+    def __init__(self, expected: str, actual: str, *, what: str = "content", hint: str = "") -> None:
+        super().__init__(f"{what} has digest {actual}, expected {expected}", hint=hint)
+        self.expected = expected
+        self.actual = actual
+
+
+class TooLarge(ContentError):
+    """Content exceeds its declared or allowed size."""
+
+
+class InvalidDocument(ContentError):
+    """JSON that is no valid manifest, index or config."""
+
+
+class InvalidArchive(ContentError):
+    """A tar or a compressed stream that is damaged or hostile."""
+
+
+class DockerfileError(NacreError):
+    """A Dockerfile that cannot be understood. Lines and columns count from 1."""
+
+    def __init__(
+        self, message: str, *, file: str, line: int, column: int = 1, text: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(f"{file}:{line}:{column}: {message}", hint=hint)
+        self.file, self.line, self.column, self.text = file, line, column, text
+
+
+class BuildFailed(NacreError):
+    """A step ended with a code other than 0; `code` is that of the step."""
+
+    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class StoreError(NacreError):
+    """The store cannot do what it must: disk full, no permission, a newer version."""
+
+
+class RegistryError(NacreError):
+    """A registry refused. `status` is the HTTP status, `code` the distribution error code or ''."""
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.code = status, code
+
+
+class Unreachable(RegistryError):
+    """A registry gave no answer: name, route, refusal, time-out or TLS."""
+
+
+class Unauthorized(RegistryError):
+    """A registry wants other credentials."""
+
+
+class SandboxError(NacreError):
+    """A container could not be set up."""
+
+    exit_code = 125
+
+
+class CommandNotFound(SandboxError):
+    """The program to run does not exist in the container."""
+
+    exit_code = 127
+
+
+class CommandNotExecutable(SandboxError):
+    """The program exists and cannot be executed."""
+
+    exit_code = 126
+
+
+class Unsupported(NacreError):
+    """This machine, or this version of nacre, cannot do what was asked."""

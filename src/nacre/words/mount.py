@@ -1,0 +1,47 @@
+"""What trees emit and the sandbox consumes: a file system to be mounted, as a value.
+
+Trees never mount; the sandbox knows no images. A `Mount` names everything the kernel needs and
+nothing else, so that it can be printed, compared and handed to another process.
+"""
+
+from __future__ import annotations
+
+from .value import Value
+
+
+class Bind(Value):
+    """An existing folder or file of the host, `source` an absolute path."""
+
+    source: str
+    readonly: bool = False
+    recursive: bool = True
+
+
+class Erofs(Value):
+    """A read-only EROFS image: `index` the metadata, `devices` the data blobs in slot order."""
+
+    index: str
+    devices: tuple[str, ...] = ()
+
+
+class Overlay(Value):
+    """A union of `lowers` (topmost first), writable when `upper` and `work` are given.
+
+    `userxattr` says where whiteouts and opaque marks are kept: user.overlay.* (a user namespace)
+    or trusted.overlay.* (root).
+    """
+
+    lowers: tuple[str | Erofs, ...]
+    upper: str = ""
+    work: str = ""
+    userxattr: bool = False
+
+
+class Tmpfs(Value):
+    """An empty file system in memory; `size` in bytes (0: the kernel's default), `mode` of its root."""
+
+    size: int = 0
+    mode: int = 0o1777
+
+
+Mount = Bind | Erofs | Overlay | Tmpfs
