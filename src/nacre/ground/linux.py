@@ -1,0 +1,306 @@
+"""System calls that Python lacks, each a few lines over one `syscall(2)`, and their constants.
+
+Every wrapper raises OSError with the kernel's errno. Descriptors returned are close-on-exec and
+belong to the caller. Numbers are those of x86_64 and of the generic table (aarch64, riscv64,
+loongarch64); since 5.1 new calls have one number on every architecture.
+Source: linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_SYMLINK_NOFOLLOW = 0x100
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_BIND = 0x1000
+MS_MOVE = 0x2000
+MS_REC = 0x4000
+MS_UNBINDABLE = 0x20000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
+MS_RELATIME = 0x200000
+MS_STRICTATIME = 0x1000000
+MNT_DETACH = 2
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x04
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
+FSCONFIG_CMD_CREATE = 6
+FSCONFIG_CMD_RECONFIGURE = 7
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+SECCOMP_SET_MODE_FILTER = 1
+
+_COMMON = {
+    "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
+    "fsmount": 432, "fspick": 433, "pidfd_open": 434, "close_range": 436, "openat2": 437,
+    "mount_setattr": 442,
+}  # fmt: skip
+_X86_64 = {
+    "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
+    "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
+    "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317, "personality": 135,
+}  # fmt: skip
+_GENERIC = {
+    "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91, "personality": 92,
+    "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
+    "setdomainname": 162, "prctl": 167, "keyctl": 219, "setns": 268, "seccomp": 277,
+}  # fmt: skip
+
+MACHINE = os.uname().machine
+_NR = _COMMON | (_X86_64 if MACHINE == "x86_64" else _GENERIC)
+
+_long = ctypes.c_long
+_libc_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_libc_syscall.restype = _long
+
+
+def _syscall(name: str, *args: int | bytes | None | Any) -> int:
+    """Call `name`; integers pass as longs, bytes and None as pointers. Raises OSError."""
+    result: int = _libc_syscall(_long(_NR[name]), *[_long(a) if type(a) is int else a for a in args])
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{os.strerror(code)} ({name})")
+    return result
+
+
+_OPEN_HOW = Struct("=QQQ")
+_EAGAIN = 11
+
+
+def openat2(dir_fd: int, path: bytes | str, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """Open `path` from `dir_fd` under the RESOLVE_* rules; O_CLOEXEC is always added.
+
+    `mode` counts only with O_CREAT or O_TMPFILE. EAGAIN means that a rename raced with the walk
+    (openat2(2)), so it is tried again. The OSError carries the path as `filename`.
+    """
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("embedded null byte")
+    if not flags & (os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY):
+        mode = 0
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode & 0o7777, resolve)
+    number, size = _long(_NR["openat2"]), _long(_OPEN_HOW.size)
+    for _attempt in range(128):
+        fd: int = _libc_syscall(number, _long(dir_fd), name, how, size)
+        if fd >= 0:
+            return fd
+        code = ctypes.get_errno()
+        if code != _EAGAIN:
+            break
+    raise OSError(code, os.strerror(code), path)
+
+
+def mount(source: bytes | str | None, target: bytes | str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2). `data` above 4095 bytes is refused by the kernel: use `fsopen` for those."""
+    _syscall("mount", _text(source), _text(target), _text(kind) or None, flags, _text(data) or None)
+
+
+def umount(target: bytes | str, flags: int = MNT_DETACH) -> None:
+    """umount2(2), lazily unless told otherwise."""
+    _syscall("umount2", _text(target), flags)
+
+
+def pivot_root(new: bytes | str, old: bytes | str) -> None:
+    """pivot_root(2). Moves the root of *every* process in this mount namespace: unshare it first."""
+    _syscall("pivot_root", _text(new), _text(old))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _syscall("unshare", flags)
+
+
+def setns(fd: int, kinds: int = 0) -> None:
+    """setns(2); `fd` is a namespace or, with `kinds` a union of CLONE_NEW*, a pidfd."""
+    _syscall("setns", fd, kinds)
+
+
+def sethostname(name: str) -> None:
+    """Host name of this UTS namespace."""
+    data = name.encode()
+    _syscall("sethostname", data, len(data))
+
+
+def setdomainname(name: str) -> None:
+    """NIS domain name of this UTS namespace."""
+    data = name.encode()
+    _syscall("setdomainname", data, len(data))
+
+
+def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
+    """prctl(2) with numbers only."""
+    return _syscall("prctl", option, arg2, arg3, arg4, arg5)
+
+
+def die_with_parent(signal: int = 9) -> None:
+    """Ask for `signal` when the parent *thread* ends. Lost by exec of a set-id program."""
+    prctl(PR_SET_PDEATHSIG, signal)
+
+
+def close_range(first: int, last: int = 0x7FFFFFFF) -> None:
+    """Close every descriptor from `first` to `last`."""
+    _syscall("close_range", first, last, 0)
+
+
+_CAP_HEADER = Struct("=Ii")
+_CAP_DATA = Struct("=IIIIII")
+_CAP_VERSION_3 = 0x20080522
+
+
+def capabilities(pid: int = 0) -> tuple[int, int, int]:
+    """Effective, permitted and inheritable capabilities as bit sets."""
+    data = ctypes.create_string_buffer(_CAP_DATA.size)
+    _syscall("capget", _CAP_HEADER.pack(_CAP_VERSION_3, pid), data)
+    low_e, low_p, low_i, high_e, high_p, high_i = _CAP_DATA.unpack(data.raw)
+    return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """Replace the three sets of this thread."""
+    halves = [s & 0xFFFFFFFF for s in (effective, permitted, inheritable)]
+    halves += [s >> 32 for s in (effective, permitted, inheritable)]
+    _syscall("capset", _CAP_HEADER.pack(_CAP_VERSION_3, 0), _CAP_DATA.pack(*halves))
+
+
+def setgroups_raw(groups: tuple[int, ...]) -> None:
+    """setgroups(2) of this thread alone."""
+    _syscall("setgroups", len(groups), Struct(f"={len(groups)}I").pack(*groups) if groups else None)
+
+
+def seccomp_filter(program: bytes, flags: int = 0) -> None:
+    """Install a classic BPF program of 8-byte instructions. seccomp(2), SECCOMP_SET_MODE_FILTER."""
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = Struct("@HP").pack(len(program) // 8, ctypes.addressof(code))
+    _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def personality(persona: int) -> int:
+    """personality(2)."""
+    return _syscall("personality", persona)
+
+
+def fsopen(kind: str) -> int:
+    """A new file system context."""
+    return _syscall("fsopen", kind.encode(), FSOPEN_CLOEXEC)
+
+
+def fsconfig(fd: int, key: str, value: str | bytes) -> None:
+    """Set a string option of a context; at most 255 bytes (use `/proc/self/fd/N` for longer paths)."""
+    _syscall("fsconfig", fd, FSCONFIG_SET_STRING, key.encode(), _text(value), 0)
+
+
+def fsconfig_flag(fd: int, key: str) -> None:
+    """Set an option that has no value."""
+    _syscall("fsconfig", fd, FSCONFIG_SET_FLAG, key.encode(), None, 0)
+
+
+def fsconfig_fd(fd: int, key: str, value: int) -> None:
+    """Set an option whose value is an open descriptor (overlay's `lowerdir+` since 6.13)."""
+    _syscall("fsconfig", fd, FSCONFIG_SET_FD, key.encode(), None, value)
+
+
+def fscreate(fd: int) -> None:
+    """Create the file system that a context describes. The kernel's own words: `fs_messages`."""
+    _syscall("fsconfig", fd, FSCONFIG_CMD_CREATE, None, None, 0)
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    """A detached mount (MOUNT_ATTR_*) of a created context."""
+    return _syscall("fsmount", fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def fs_messages(fd: int) -> list[str]:
+    """What the kernel has to say about a failed context, oldest first (`e overlay: …`)."""
+    messages = []
+    while True:
+        try:
+            messages.append(os.read(fd, 4096).decode(errors="replace").strip())
+        except OSError:
+            return messages
+
+
+def open_tree(dir_fd: int, path: bytes | str, flags: int = 0) -> int:
+    """A descriptor of a mount; with OPEN_TREE_CLONE a detached copy (a bind mount without a target)."""
+    return _syscall("open_tree", dir_fd, _text(path), flags | OPEN_TREE_CLOEXEC)
+
+
+def move_mount(from_fd: int, to_dir_fd: int, to_path: bytes | str = b"") -> None:
+    """Attach the mount `from_fd` at `to_path` from `to_dir_fd`, or at that descriptor itself."""
+    name = _text(to_path) or b""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if name else MOVE_MOUNT_T_EMPTY_PATH)
+    _syscall("move_mount", from_fd, b"", to_dir_fd, name, flags)
+
+
+_MOUNT_ATTR = Struct("=QQQQ")
+
+
+def mount_setattr(
+    fd: int, path: bytes | str = b"", *, add: int = 0, remove: int = 0, propagation: int = 0, flags: int = 0
+) -> None:
+    """Change MOUNT_ATTR_* and propagation of a mount (AT_RECURSIVE in `flags`: of all beneath)."""
+    name = _text(path) or b""
+    attr = _MOUNT_ATTR.pack(add, remove, propagation, 0)
+    _syscall("mount_setattr", fd, name, flags | (0 if name else AT_EMPTY_PATH), attr, len(attr))
+
+
+def keyctl_join_session() -> None:
+    """A new, anonymous session keyring, so that the caller's keys stay behind. Absence is fine."""
+    try:
+        _syscall("keyctl", 1, None)
+    except OSError:
+        return
+
+
+def _text(value: bytes | str | None) -> bytes | None:
+    return None if value is None else os.fsencode(value)
