@@ -1,0 +1,91 @@
+"""The two protocols that every arrow of the design ends in: a `Source` gives content, a `Sink` takes it.
+
+A registry repository is both; `host:` is a source. `transfer` knows nothing else about either.
+All methods may be called from several threads at once, and raise errors of `words.errors` only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Self
+
+    from ..words.oci import Descriptor
+    from ..words.reference import Reference
+
+
+class Reader(Protocol):
+    """Bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes (all that is left when negative); b"" at the end."""
+
+
+class Content(Reader, Protocol):
+    """A blob opened for reading, as `BlobStore.open` gives it. Whoever opened it closes it."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move to `offset` (io.SEEK_SET), so that an upload can be resumed or repeated."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Source(Protocol):
+    """Where images come from.
+
+    `where` names the place for messages and for later cross-repository mounts: `registry/repository`
+    when it is a repository of a registry, else any text without a slash before the first colon.
+    """
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
+        """The manifest or index that `reference.target` (tag or digest) names, with its bytes.
+
+        The bytes have the descriptor's digest (the source verified it) and are at most MAX_DOCUMENT
+        long. Also used for the entries of an index, by digest. Raises NotFound, RegistryError,
+        DigestMismatch, TooLarge.
+        """
+
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
+        """The content of a blob from `offset` on; the caller leaves the context when done or tired.
+
+        The reader yields exactly `size - offset` bytes or raises; it resumes broken connections
+        itself. The *caller* verifies the digest. Raises NotFound, RegistryError.
+        """
+
+
+class Sink(Protocol):
+    """Where images go. `where` as for `Source`."""
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """True if the blob (or manifest, by its media type) is there already."""
+
+    def mount(self, descriptor: Descriptor, repositories: Sequence[str]) -> str | None:
+        """Take the blob over from another repository of the same registry without moving it.
+
+        `repositories` are full names (`registry/repository`), the likeliest first; those of other
+        registries are passed over. Returns the one it was mounted from, or None.
+        """
+
+    def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
+        """Upload a blob; visible only when whole and verified by the far side. Idempotent.
+
+        `opener` gives the content from its beginning, as often as it is called (for retries); each
+        is closed by the sink.
+        """
+
+    def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
+        """Store exactly `data` under `target`, a tag or a digest. Atomic, replaces what a tag named."""
