@@ -105,7 +105,7 @@ _libc_syscall = ctypes.CDLL(None, use_errno=True).syscall
 _libc_syscall.restype = _long
 
 
-def _syscall(name: str, *args: int | bytes | None | Any) -> int:
+def _syscall(name: str, *args: int | bytes | Any | None) -> int:
     """Call `name`; integers pass as longs, bytes and None as pointers. Raises OSError."""
     result: int = _libc_syscall(_long(_NR[name]), *[_long(a) if type(a) is int else a for a in args])
     if result == -1:

@@ -1,0 +1,253 @@
+"""Becoming root of a user namespace, so that mounting and changing owners work without root.
+
+With a range in /etc/subuid and /etc/subgid and the set-id helpers newuidmap and newgidmap, ids
+0…N of the namespace are the user's own id and that range. Without them only id 0 exists inside and
+is the user itself (`Mapping.single`): everything works but giving a file to somebody else.
+Source: user_namespaces(7), subuid(5), newuidmap(1).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import NacreError, SandboxError, Unsupported
+from ..words.value import Value
+from . import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_CAP_SYS_ADMIN = 1 << 21
+_MAX_FILE = 1 << 20
+
+Range = tuple[int, int, int]
+
+
+class Mapping(Value):
+    """Which ids exist. A range is (first id inside, first id outside, count).
+
+    `single`: only one id is mapped, chown to any other fails. `entered` is False when nothing had
+    to be done because the process could mount and chown already.
+    """
+
+    single: bool
+    uids: tuple[Range, ...] = ()
+    gids: tuple[Range, ...] = ()
+    entered: bool = True
+
+
+def mapped() -> bool:
+    """Whether this process may mount and chown: user id 0 with CAP_SYS_ADMIN in its namespace."""
+    return os.geteuid() == 0 and bool(linux.capabilities()[0] & _CAP_SYS_ADMIN)
+
+
+def current() -> Mapping:
+    """The mapping of the namespace this process is in."""
+    uids, gids = _read_map("/proc/self/uid_map"), _read_map("/proc/self/gid_map")
+    single = sum(count for _, _, count in uids) == 1
+    return Mapping(single, uids, gids, entered=False)
+
+
+def enter() -> Mapping:
+    """Become root of a new user and mount namespace; does nothing when already `mapped`.
+
+    The process must have a single thread, or the kernel refuses. Not reversible. Raises Unsupported
+    when this system does not let an ordinary user make user namespaces.
+    """
+    if mapped():
+        return current()
+    uid, gid = os.geteuid(), os.getegid()
+    ranges = _ranges(uid)
+    if ranges and _enter_with_ranges(uid, gid, *ranges):
+        return Mapping(False, _triples(uid, ranges[0]), _triples(gid, ranges[1]))
+    if not mapped():
+        _unshare()
+        _map_self(uid, gid)
+    return Mapping(True, ((0, uid, 1),), ((0, gid, 1),))
+
+
+def call(function: Callable[..., Any], *args: Any) -> Any:
+    """Run `function(*args)` in a forked child that has entered the namespace; returns its result.
+
+    Arguments are inherited by the fork, the result must be picklable. A NacreError raised there is
+    raised here as the same class with the same data; anything else becomes a SandboxError.
+    """
+    import pickle
+
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _child(function, args, writer)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        answer = stream.read()
+    os.waitpid(pid, 0)
+    if not answer:
+        raise SandboxError("the process working in the user namespace died")
+    kind, value = pickle.loads(answer)  # from our own child
+    if kind == "value":
+        return value
+    raise _revive(*value)
+
+
+def _child(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> None:
+    import pickle
+
+    try:
+        linux.die_with_parent()
+        enter()
+        answer = pickle.dumps(("value", function(*args)))
+    except NacreError as error:
+        answer = pickle.dumps(("error", (type(error), error.args, error.__dict__)))
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"
+        answer = pickle.dumps(("error", (SandboxError, (text,), {"message": text, "hint": ""})))
+    try:
+        with open(writer, "wb") as stream:
+            stream.write(answer)
+    finally:
+        os._exit(0)
+
+
+def _revive(kind: type[NacreError], args: tuple[Any, ...], state: dict[str, Any]) -> NacreError:
+    """The error as it was raised: constructors differ between classes, so they are not called again."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _unshare() -> None:
+    try:
+        linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
+    except OSError as error:
+        raise Unsupported(
+            f"this system does not let user {os.geteuid()} create a user namespace: {error.strerror}",
+            hint="see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone "
+            "and kernel.apparmor_restrict_unprivileged_userns, or run as root",
+        ) from None
+
+
+def _map_self(uid: int, gid: int) -> None:
+    """Map only ourselves. setgroups must be denied first (user_namespaces(7), CVE-2014-8989)."""
+    try:
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"0 {uid} 1")
+        _write("/proc/self/gid_map", f"0 {gid} 1")
+    except OSError as error:
+        raise Unsupported(f"cannot map user {uid} into a user namespace: {error.strerror}") from None
+
+
+def _enter_with_ranges(uid: int, gid: int, uids: list[Range], gids: list[Range]) -> bool:
+    """Map the ranges by the set-id helpers. False when they failed; then only we are mapped.
+
+    The helpers must run in the parent namespace, so they are forked before the unshare and wait for
+    it; one each for users and groups, side by side.
+    """
+    ready, go = os.pipe()
+    helpers = [
+        _fork_helper(ready, go, "newuidmap", [(0, uid, 1), *uids]),
+        _fork_helper(ready, go, "newgidmap", [(0, gid, 1), *gids]),
+    ]
+    try:
+        _unshare()
+        os.write(go, b"gg")
+    finally:
+        os.close(go)
+        os.close(ready)
+        statuses = [os.waitpid(pid, 0)[1] for pid in helpers]
+    if not any(statuses):
+        return True
+    if statuses[0] and statuses[1]:
+        _map_self(uid, gid)
+        return False
+    raise Unsupported(
+        "newuidmap and newgidmap do not agree: one of them failed",
+        hint="/etc/subuid and /etc/subgid must both hold a range for this user",
+    )
+
+
+def _fork_helper(ready: int, go: int, program: str, ranges: list[Range]) -> int:
+    """A child that maps its parent once a byte arrives; it exits with the helper's code."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.close(go)
+        if os.read(ready, 1):
+            numbers = [str(number) for extent in ranges for number in extent]
+            null = os.open("/dev/null", os.O_RDWR)
+            os.dup2(null, 2)
+            _exec(program, [program, str(parent), *numbers])
+    finally:
+        os._exit(1)
+
+
+def _exec(program: str, argv: list[str]) -> None:
+    for folder in ("/usr/bin", "/bin", "/usr/sbin", "/run/wrappers/bin", "/usr/local/bin"):
+        try:
+            os.execve(f"{folder}/{program}", argv, {"PATH": "/usr/bin:/bin"})
+        except OSError:
+            continue
+
+
+def _ranges(uid: int) -> tuple[list[Range], list[Range]] | None:
+    """The subordinate ranges as mapped from id 1 up, or None when either file has none for us."""
+    name = _user_name(uid)
+    uids = _subordinate("/etc/subuid", uid, name)
+    gids = _subordinate("/etc/subgid", uid, name)
+    return (uids, gids) if uids and gids else None
+
+
+def _subordinate(path: str, uid: int, name: str) -> list[Range]:
+    """Extents `name:first:count` of subuid(5) for a user given by name or number."""
+    inside, extents = 1, []
+    for line in _read(path).splitlines():
+        owner, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if owner in (name, str(uid)) and owner and first.isdigit() and count.strip().isdigit():
+            extents.append((inside, int(first), int(count)))
+            inside += int(count)
+    return extents
+
+
+def _user_name(uid: int) -> str:
+    """Our login name. `pwd` asks NSS, so users of LDAP are found as well."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
+
+
+def _triples(own: int, ranges: list[Range]) -> tuple[Range, ...]:
+    return ((0, own, 1), *ranges)
+
+
+def _read_map(path: str) -> tuple[Range, ...]:
+    numbers = [int(word) for word in _read(path).split()]
+    return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+
+
+def _read(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, _MAX_FILE).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
