@@ -1,0 +1,175 @@
+"""Turning a `Mount` value into a mounted file system, by descriptors (fsopen, lowerdir+).
+
+A mount is made detached first and attached afterwards, so that its target is an open descriptor and
+nothing can be swapped in between. Paths longer than the 255 bytes of an option travel as
+/proc/self/fd/N. Source: fsopen(2), fsconfig(2), Documentation/filesystems/overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import SandboxError
+from ..words.mount import Bind, Erofs, Mount, Overlay, Tmpfs
+from . import linux
+
+_LONGEST_OPTION = 255
+_EINVAL, _ENOSYS = 22, 38
+
+
+def attach(mount: Mount, target: str | int) -> None:
+    """Mount at an existing folder (a path or a descriptor of it). Raises SandboxError."""
+    fd = detached(mount)
+    try:
+        at, path = (target, "") if isinstance(target, int) else (linux.AT_FDCWD, target)
+        linux.move_mount(fd, at, path)
+    except OSError as error:
+        raise SandboxError(f"cannot mount at {target}: {error.strerror}") from None
+    finally:
+        os.close(fd)
+
+
+def detach(target: str) -> None:
+    """Unmount lazily; a folder where nothing is mounted is fine."""
+    try:
+        linux.umount(target)
+    except OSError as error:
+        if error.errno != _EINVAL:
+            raise SandboxError(f"cannot unmount {target}: {error.strerror}") from None
+
+
+def detached(mount: Mount, *, volatile: bool = False) -> int:
+    """A descriptor of the mount, attached nowhere; the caller closes it. Raises SandboxError.
+
+    `volatile`: an overlay whose content need not survive a crash and is not synced at unmount.
+    """
+    try:
+        if isinstance(mount, Overlay):
+            return _overlay(mount, volatile)
+        if isinstance(mount, Bind):
+            return bind(mount)
+        return _erofs(mount) if isinstance(mount, Erofs) else _tmpfs(mount)
+    except OSError as error:
+        raise SandboxError(f"cannot mount {_subject(mount)}: {error.strerror}") from None
+
+
+def bind(mount: Bind, dir_fd: int = linux.AT_FDCWD) -> int:
+    """A detached copy of an existing mount. Raises OSError."""
+    depth = linux.AT_RECURSIVE if mount.recursive else 0
+    fd = linux.open_tree(dir_fd, mount.source, linux.OPEN_TREE_CLONE | depth)
+    if mount.readonly:
+        linux.mount_setattr(fd, add=linux.MOUNT_ATTR_RDONLY, flags=depth)
+    return fd
+
+
+def filesystem(kind: str, options: tuple[tuple[str, str], ...] = (), attributes: int = 0) -> int:
+    """A new file system of `kind`, detached. An option without value is a flag. Raises OSError."""
+    context = linux.fsopen(kind)
+    try:
+        for key, value in options:
+            if value:
+                linux.fsconfig(context, key, value)
+            else:
+                linux.fsconfig_flag(context, key)
+        return _create(context, attributes)
+    finally:
+        os.close(context)
+
+
+def _create(context: int, attributes: int = 0) -> int:
+    try:
+        linux.fscreate(context)
+    except OSError as error:
+        reasons = [text[2:] for text in linux.fs_messages(context) if text[:1] == "e"]
+        raise OSError(error.errno, "; ".join([error.strerror or "", *reasons])) from None
+    return linux.fsmount(context, attributes)
+
+
+def _tmpfs(mount: Tmpfs) -> int:
+    size = (("size", str(mount.size)),) if mount.size else ()
+    attributes = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+    return filesystem("tmpfs", (("mode", f"{mount.mode:o}"), *size), attributes)
+
+
+def _erofs(mount: Erofs) -> int:
+    with _Paths() as paths:
+        devices = tuple(("device", paths.short(path)) for path in mount.devices)
+        attributes = linux.MOUNT_ATTR_RDONLY
+        return filesystem("erofs", (("source", paths.short(mount.index)), ("ro", ""), *devices), attributes)
+
+
+class _Paths:
+    """Paths made short enough for an option; holds the descriptors that this takes."""
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+
+    def short(self, path: str) -> str:
+        """`path` itself, or /proc/self/fd/N when it is too long."""
+        if len(os.fsencode(path)) <= _LONGEST_OPTION:
+            return path
+        return f"/proc/self/fd/{self.keep(os.open(path, os.O_PATH | os.O_CLOEXEC))}"
+
+    def keep(self, fd: int) -> int:
+        """Close `fd` at the end."""
+        self._fds.append(fd)
+        return fd
+
+    def __enter__(self) -> _Paths:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+
+def _overlay(mount: Overlay, volatile: bool) -> int:
+    with _Paths() as paths:
+        context = paths.keep(linux.fsopen("overlay"))
+        try:
+            for lower in mount.lowers:
+                _add_lower(context, lower, paths)
+        except OSError as error:
+            if error.errno not in (_EINVAL, _ENOSYS):
+                raise
+            context = _one_string(mount, paths)
+        for key, path in (("upperdir", mount.upper), ("workdir", mount.work)):
+            if path:
+                linux.fsconfig(context, key, paths.short(path))
+        _overlay_flags(context, mount, volatile)
+        return _create(context, 0 if mount.upper else linux.MOUNT_ATTR_RDONLY)
+
+
+def _add_lower(context: int, lower: str | Erofs, paths: _Paths) -> None:
+    if isinstance(lower, Erofs):
+        linux.fsconfig_fd(context, "lowerdir+", paths.keep(_erofs(lower)))
+    else:
+        linux.fsconfig(context, "lowerdir+", paths.short(lower))
+
+
+def _overlay_flags(context: int, mount: Overlay, volatile: bool) -> None:
+    linux.fsconfig(context, "source", "overlay")
+    if mount.userxattr:
+        linux.fsconfig_flag(context, "userxattr")
+    if volatile and mount.upper:
+        linux.fsconfig_flag(context, "volatile")
+
+
+def _one_string(mount: Overlay, paths: _Paths) -> int:
+    """Before Linux 6.5 there is no `lowerdir+`: one `lowerdir` of short names, at most 255 bytes."""
+    context = paths.keep(linux.fsopen("overlay"))
+    lowers = [lower for lower in mount.lowers if isinstance(lower, str)]
+    fds = [paths.keep(os.open(lower, os.O_PATH | os.O_CLOEXEC)) for lower in lowers]
+    option = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
+    if len(option) > _LONGEST_OPTION:
+        raise OSError(_EINVAL, f"this kernel cannot stack {len(fds)} layers")
+    linux.fsconfig(context, "lowerdir", option)
+    return context
+
+
+def _subject(mount: Mount) -> str:
+    if isinstance(mount, Overlay):
+        return f"the {len(mount.lowers)} layers of the image"
+    if isinstance(mount, Tmpfs):
+        return "a tmpfs"
+    return mount.source if isinstance(mount, Bind) else mount.index
