@@ -1,17 +1,38 @@
-"""Layers on their way into the store and out of a writable tree."""
+"""Layers on their way into the store and out of a writable tree.
+
+A layer that comes in passes through three threads:
+
+    source → hash → blob file ──pipe──→ decompress ──pipe──→ hash (diff id) → tree
+
+Blob and tree become visible only when their digests are right. What fails midway leaves at most a
+partial blob, from which the next attempt goes on.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+from ..words.digest import Digest, Verifier
+from ..words.errors import ContentError, DigestMismatch
+from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
+from .pipes import CHUNK, Pipe, Stage, Stopped, copy, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..stores import Store
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from ..stores.blobs import Ingest
+    from ..stores.store import Store
     from ..stores.trees import Active
-    from ..words.digest import Digest
-    from ..words.oci import Descriptor
     from ..words.progress import Task
     from .source import Reader, Source
+
+EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+"""The diff id of the empty tar: two blocks of zeros."""
+
+_MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
 class Ingested(Value):
@@ -23,22 +44,255 @@ class Ingested(Value):
 
 
 def ingest_layer(
-    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task
-) -> Ingested:
-    """Bring one layer into the store: network → digest → blob file → decompress → diff id → tree."""
-    raise NotImplementedError
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None = None,
+) -> Ingested:  # fmt: skip
+    """Bring one layer into the store; afterwards its tree is there and, unless it was skipped, its blob.
+
+    A tree that is there is never fetched again, also when it came from another blob (other compression);
+    a blob that is there without its tree is unpacked. Waits for another thread or process that fetches
+    the same blob. `stop`, once set, ends the transfer with Stopped. Raises DigestMismatch, TooLarge,
+    InvalidArchive, RegistryError, StoreError; nothing half-made is visible then.
+    """
+    with _named(descriptor):
+        moved, status = _bring(store, descriptor, diff_id, source, task, stop)
+    store.layers.record(descriptor.digest, diff_id, descriptor.media_type, descriptor.size)
+    task.done(status)
+    return Ingested(diff_id, moved, status)
 
 
-def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest) -> None:
-    """Make the tree of a layer whose blob is in the store, unless it is there."""
-    raise NotImplementedError
+def _bring(
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
+) -> tuple[int, str]:
+    if store.trees.has(diff_id):
+        return 0, _present(store, descriptor, diff_id)
+    if store.blobs.has(descriptor.digest):
+        task.phase("Extracting", descriptor.size)
+        ensure_tree(store, descriptor, diff_id, task)
+        return 0, "Pull complete"
+    return _fetch(store, descriptor, diff_id, source, task, stop), "Pull complete"
 
 
-def commit_layer(store: Store, active: Active, codec: str = "gzip") -> tuple[Descriptor, Digest, int]:
-    """Turn the difference of a writable tree into a layer: its blob's descriptor, diff id, count of changes."""
-    raise NotImplementedError
+@contextmanager
+def _named(descriptor: Descriptor) -> Iterator[None]:
+    """Let errors about content say which layer it was."""
+    try:
+        yield
+    except ContentError as error:
+        error.message = f"layer {descriptor.digest.short}: {error.message}"
+        error.args = (error.message,)
+        raise
 
 
-def add_layer(store: Store, stream: Reader, codec: str = "gzip") -> tuple[Descriptor, Digest]:
-    """Store an uncompressed tar that is read once as a layer: tree and compressed blob side by side."""
-    raise NotImplementedError
+def _present(store: Store, descriptor: Descriptor, diff_id: Digest) -> str:
+    """The status of a layer whose tree is here, perhaps out of a blob of another compression."""
+    if not store.blobs.has(descriptor.digest):
+        for other in store.layers.blobs_of(diff_id):
+            if other.digest != descriptor.digest:
+                return f"Already exists as {other.digest.short}"
+    return "Already exists"
+
+
+def _fetch(
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
+) -> int:
+    moved, whole = 0, True
+    with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
+        if not ingest.exists:
+            task.phase("Downloading", descriptor.size)
+            if not ingest.offset:
+                return _stream(store, ingest, descriptor, diff_id, source, task, stop)
+            moved, whole = _resume(ingest, descriptor, source, task, stop)
+    if not whole:
+        return moved + _fetch(store, descriptor, diff_id, source, task, stop)
+    task.phase("Extracting", descriptor.size)
+    ensure_tree(store, descriptor, diff_id, task)
+    return moved
+
+
+def _stream(
+    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None,
+) -> int:  # fmt: skip
+    """Fetch a blob from its beginning and unpack it on the way."""
+    packed = Pipe()
+    stages, pipes = _unpacking(store, packed, diff_id)
+
+    def receive(data: bytes) -> None:
+        _check(stop)
+        ingest.write(data)
+        task.advance(len(data))
+        try:
+            packed.write(data)
+        except Stopped:
+            # Content that cannot be unpacked: go on to learn whether the blob is to blame or the far side.
+            if not any(isinstance(stage.failure, ContentError) for stage in stages):
+                raise
+
+    with joined(stages, pipes):
+        with source.fetch(descriptor) as reader:
+            moved = copy(reader, receive)
+        ingest.commit()
+        packed.end()
+        task.phase("Extracting")
+    return moved
+
+
+def _resume(
+    ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None
+) -> tuple[int, bool]:
+    """Fetch what is missing of a blob, to be unpacked from its file; False if its beginning was bad."""
+
+    def receive(data: bytes) -> None:
+        _check(stop)
+        ingest.write(data)
+        task.advance(len(data))
+
+    moved = 0
+    task.advance(ingest.offset)
+    if ingest.offset < descriptor.size:
+        with source.fetch(descriptor, ingest.offset) as reader:
+            moved = copy(reader, receive)
+    try:
+        ingest.commit()
+    except DigestMismatch:
+        if not ingest.resumed:
+            raise
+        return moved, False
+    return moved, True
+
+
+def _check(stop: Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Stopped("the transfer was stopped")
+
+
+def _unpacking(store: Store, packed: Pipe, diff_id: Digest) -> tuple[list[Stage], list[Pipe]]:
+    """The threads from compressed bytes to a tree."""
+    plain = Pipe()
+    stages = [
+        Stage(lambda: _decompress(packed, plain), drains=packed, feeds=plain),
+        Stage(lambda: store.trees.ingest(plain, diff_id), drains=plain),
+    ]
+    return stages, [packed, plain]
+
+
+def _decompress(packed: Pipe, plain: Pipe) -> None:
+    """By what the bytes show: media types lie in practice (gzip called plain, and the reverse)."""
+    from ..grammars.codec import decompress
+
+    copy(decompress(packed), plain.write)
+
+
+def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Task | None = None) -> None:
+    """Make the tree of a layer whose blob is in the store, unless it is there. Atomic, idempotent.
+
+    Raises NotFound when the blob is not there, InvalidArchive, DigestMismatch, StoreError.
+    """
+    if store.trees.has(diff_id):
+        return
+    packed = Pipe()
+
+    def forward(data: bytes) -> bool:
+        if task is not None:
+            task.advance(len(data))
+        return packed.write(data)
+
+    with store.blobs.open(descriptor.digest) as file:
+        stages, pipes = _unpacking(store, packed, diff_id)
+        with joined(stages, pipes):
+            copy(file, forward)
+            packed.end()
+
+
+def commit_layer(
+    store: Store, active: Active, codec: str = "gzip", *, clamp: int | None = None
+) -> tuple[Descriptor, Digest, int]:
+    """Turn the difference of a writable tree into a layer: descriptor of its blob, diff id, bytes of its tar.
+
+    The bytes are 0 when nothing was changed (the layer is then the canonical empty one). The tar is
+    written once and compressed in a second thread on its way. `clamp` as `Trees.commit`. When this
+    raises, no name or record knows of the layer; the active is as before if the tar failed.
+    """
+    with store.blobs.ingest() as ingest:
+        meter, pipe = _Meter(), Pipe()
+        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with joined([stage], [pipe]):
+            diff_id = store.trees.commit(active, meter.through(pipe.write), clamp=clamp)
+            pipe.end()
+        descriptor = _finish(store, ingest, codec, diff_id)
+    return descriptor, diff_id, 0 if diff_id == EMPTY_DIFF_ID else meter.count
+
+
+def add_layer(
+    store: Store, stream: Reader, codec: str = "gzip", expected: Digest | None = None
+) -> tuple[Descriptor, Digest]:
+    """Store an uncompressed tar, read once, as a layer: tree and compressed blob made side by side.
+
+    `expected` is its diff id where known; when tree and a blob of it are here, nothing is read. Raises
+    InvalidArchive, DigestMismatch, StoreError; nothing half-made is visible then.
+    """
+    known = _known(store, expected) if expected else None
+    if known and expected:
+        return known, expected
+    with store.blobs.ingest() as ingest:
+        pipe = Pipe()
+        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with joined([stage], [pipe]):
+            tee = _Tee(stream, pipe.write)
+            diff_id = store.trees.ingest(tee, expected)
+            if not tee.begun:  # the tree was there already; the blob still wants the bytes, verified
+                verifier = Verifier(diff_id, what="layer")
+                copy(tee, verifier.update)
+                verifier.verify()
+            pipe.end()
+        return _finish(store, ingest, codec, diff_id), diff_id
+
+
+def _known(store: Store, diff_id: Digest) -> Descriptor | None:
+    if not store.trees.has(diff_id):
+        return None
+    return next((blob for blob in store.layers.blobs_of(diff_id) if store.blobs.has(blob.digest)), None)
+
+
+def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
+    from ..grammars.codec import Compressor
+
+    compressor = Compressor(codec, ingest.write)
+    copy(pipe, compressor.write)
+    compressor.close()
+
+
+def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descriptor:
+    digest = ingest.commit()
+    descriptor = Descriptor(_MEDIA_TYPES[codec], digest, store.blobs.size(digest))
+    store.layers.record(digest, diff_id, descriptor.media_type, descriptor.size)
+    return descriptor
+
+
+class _Meter:
+    """Counts the bytes that pass."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def through(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        def counted(data: bytes) -> object:
+            self.count += len(data)
+            return write(data)
+
+        return counted
+
+
+class _Tee:
+    """A reader that hands every byte it gives to a second taker."""
+
+    def __init__(self, stream: Reader, write: Callable[[bytes], object]) -> None:
+        self._stream, self._write = stream, write
+        self.begun = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.begun = True
+        data = self._stream.read(size if size >= 0 else CHUNK)
+        self._write(data)
+        return data

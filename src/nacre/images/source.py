@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """Bytes in order."""
 
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes (all that is left when negative); b"" at the end."""
+    def read(self, size: int, /) -> bytes:
+        """At least one byte and at most `size`, which is above 0; b"" at the end."""
 
 
 class Content(Reader, Protocol):

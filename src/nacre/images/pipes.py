@@ -1,0 +1,205 @@
+"""A bounded pipe between two threads, and threads whose failures are not lost.
+
+A stage of a pipeline reads from one `Pipe` and writes into the next. Whatever ends a stage early wakes
+its neighbours: a reader learns that its writer failed, a writer that its reader failed or has enough,
+so that every stage ends and can be joined.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from threading import Condition, Event, Thread
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ..words.errors import NacreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
+
+    from .source import Reader
+
+    T = TypeVar("T")
+
+CHUNK = 1 << 18
+"""Bytes that a stage handles at a time."""
+
+_ROOM = 16 * CHUNK
+_PATIENCE = 10.0
+
+
+class Stopped(NacreError):
+    """A neighbour in the pipeline ended first; never the first cause of a failure."""
+
+
+class Pipe:
+    """Bytes from one thread to another, at most about 4 MiB on the way."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._head = 0
+        self._held = 0
+        self._ended = self._satisfied = self._broken = False
+        self._changed = Condition()
+
+    def write(self, data: bytes) -> bool:
+        """Hand on `data`; waits for room. False when the reader has enough; raises Stopped when it failed."""
+        with self._changed:
+            while self._held >= _ROOM and not (self._satisfied or self._broken):
+                self._changed.wait()
+            if self._broken:
+                raise Stopped("the other end of a pipe has failed")
+            if data and not self._satisfied:
+                self._chunks.append(data)
+                self._held += len(data)
+                self._changed.notify_all()
+            return not self._satisfied
+
+    def end(self) -> None:
+        """There is no more to write."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def satisfy(self) -> None:
+        """There is no need to write more."""
+        with self._changed:
+            self._satisfied = True
+            self._chunks.clear()
+            self._held = 0
+            self._changed.notify_all()
+
+    def fail(self) -> None:
+        """One end has failed: the other gets Stopped. No effect on bytes after a proper end."""
+        with self._changed:
+            self._broken = True
+            self._changed.notify_all()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, at most `size`; b"" at the end. Waits for at least one byte."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        with self._changed:
+            while not (self._chunks or self._ended or self._broken):
+                self._changed.wait()
+            if self._broken and not self._ended:
+                raise Stopped("the other end of a pipe has failed")
+            return self._take(size) if self._chunks else b""
+
+    def _take(self, size: int) -> bytes:
+        head, chunk = self._head, self._chunks[0]
+        data = chunk[head : head + size] if head or size < len(chunk) else chunk
+        self._head = head + len(data)
+        if self._head == len(chunk):
+            self._chunks.popleft()
+            self._head = 0
+        self._held -= len(data)
+        self._changed.notify_all()
+        return data
+
+
+class Stage(Thread):
+    """A thread that keeps what its function raised.
+
+    When it ends well, the pipe it `feeds` is ended and the one it `drains` satisfied; when it fails,
+    both fail.
+    """
+
+    def __init__(
+        self, function: Callable[[], object], *, feeds: Pipe | None = None, drains: Pipe | None = None
+    ) -> None:
+        super().__init__(name="nacre-stage", daemon=True)
+        self._function, self._feeds, self._drains = function, feeds, drains
+        self.failure: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Runs in the thread."""
+        try:
+            self._function()
+        except BaseException as error:  # kept, and raised by whoever joins
+            self.failure = error
+            for pipe in (self._feeds, self._drains):
+                if pipe:
+                    pipe.fail()
+            return
+        if self._feeds:
+            self._feeds.end()
+        if self._drains:
+            self._drains.satisfy()
+
+
+@contextmanager
+def joined(stages: list[Stage], pipes: Iterable[Pipe]) -> Iterator[None]:
+    """Join the stages when the block ends, however it ends, and raise what failed first of all.
+
+    When the block fails, also by KeyboardInterrupt, the pipes fail and no stage can wait for it.
+    """
+    failure: BaseException | None = None
+    try:
+        yield
+        for stage in stages:
+            stage.join()
+    except BaseException as error:  # raised below, or the cause behind it
+        failure = error
+        for pipe in pipes:
+            pipe.fail()
+        _join(stages)
+    raise_first([failure, *(stage.failure for stage in stages)])
+
+
+def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], limit: int) -> None:
+    """Call `function(item, stop)` for every item, at most `limit` at a time, each in a thread.
+
+    After the first failure or KeyboardInterrupt `stop` is set, nothing new begins, and when all have
+    ended (or do not answer within ten seconds: a dead network) the first cause is raised.
+    """
+    stop, waiting = Event(), deque(items)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                function(item, stop)
+            except BaseException:
+                stop.set()
+                raise
+
+    stages = [Stage(work) for _ in range(min(limit, len(waiting)))]
+    failure: BaseException | None = None
+    try:
+        for stage in stages:
+            stage.join()
+    except BaseException as error:  # KeyboardInterrupt
+        failure = error
+        stop.set()
+        _join(stages)
+    raise_first([failure, *(stage.failure for stage in stages)])
+
+
+def _join(stages: Iterable[Stage]) -> None:
+    deadline = monotonic() + _PATIENCE
+    for stage in stages:
+        stage.join(max(0.0, deadline - monotonic()))
+
+
+def raise_first(failures: Iterable[BaseException | None]) -> None:
+    """Raise the failure that caused the others: an interrupt, else one that is not Stopped; or nothing."""
+    there = [failure for failure in failures if failure is not None]
+    for failure in sorted(there, key=lambda f: (isinstance(f, Exception), isinstance(f, Stopped))):
+        raise failure
+
+
+def copy(stream: Reader, write: Callable[[bytes], object], size: int = CHUNK) -> int:
+    """Everything in `stream` into `write`, until that returns False; the count of bytes."""
+    count = 0
+    while data := stream.read(size):
+        count += len(data)
+        if write(data) is False:
+            break
+    return count
