@@ -88,7 +88,7 @@ setfsgid 123/139/152, setfsgid32 /216/, setfsuid 122/138/151, setfsuid32 /215/, 
 sigreturn /119/, sigsuspend /72/, socket 41/359/198, socketcall /102/, socketpair 53/360/199, splice
 275/313/76, ssetmask /69/, stat 4/106/, stat64 /195/, statfs 137/99/43, statfs64 /268/, statmount 457, statx
 332/383/291, stime /25/, stty /31/, swapoff 168/115/225, swapon 167/87/224, symlink 88/83/, symlinkat
-266/304/36, sync 162/36/81, sync_file_range 277/314/84, sync_file_range2 //84, syncfs 306/344/267, sysfs
+266/304/36, sync 162/36/81, sync_file_range 277/314/84, syncfs 306/344/267, sysfs
 139/135/, sysinfo 99/116/179, syslog 103/103/116, tee 276/315/77, tgkill 234/270/131, time 201/13/,
 timer_create 222/259/107, timer_delete 226/263/111, timer_getoverrun 225/262/109, timer_gettime 224/261/108,
 timer_gettime64 /408/, timer_settime 223/260/110, timer_settime64 /409/, timerfd_create 283/322/85,
