@@ -148,7 +148,7 @@ def _change_label(config: ImageConfig, node: Node) -> ImageConfig:
 
 
 def _change_expose(config: ImageConfig, node: Node) -> ImageConfig:
-    ports = {port if "/" in port else f"{port}/tcp": {} for port in _words(config, node)}
+    ports: dict[str, Any] = {port if "/" in port else f"{port}/tcp": {} for port in _words(config, node)}
     return with_run(config, ExposedPorts={**(config.run.get("ExposedPorts") or {}), **ports})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from types import TracebackType
     from typing import Self
 
     from ..words.oci import Descriptor
@@ -35,14 +36,16 @@ class Content(Reader, Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 class Source(Protocol):
     """Where images come from.
 
     `where` names the place for messages and for later cross-repository mounts: `registry/repository`
-    when it is a repository of a registry, else any text without a slash before the first colon.
+    when it is a repository of a registry, else a text without a slash.
     """
 
     @property

@@ -1,32 +1,67 @@
-"""Pull and push: source → store, store → sink."""
+"""Pull and push: source → store, store → sink.
+
+A pull sets the name last, so whoever asks for it finds the old image or the whole new one. A push
+sends layers, then the config, then the manifest: a registry never sees a manifest without its parts.
+"""
 
 from __future__ import annotations
 
+from threading import Lock
+
+from ..words.digest import Digest, Verifier
+from ..words.errors import ContentError, InvalidDocument, NotFound, TooLarge, Unsupported
+from ..words.oci import (
+    MAX_DOCUMENT,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    parse_document,
+)
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
+from .image import Image, by_name, check_image, check_layers
+from .layers import ingest_layer
+from .pipes import Stopped, side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..stores import Store
-    from ..words.digest import Digest
-    from ..words.oci import Descriptor, Platform
+    from collections.abc import Callable, Iterable
+    from threading import Event
+    from typing import Self
+
+    from ..stores.store import Store
+    from ..words.progress import Task
     from ..words.reference import Reference
-    from .image import Image
-    from .source import Sink, Source
+    from .source import Content, Sink, Source
+
+MAX_LAYERS_AT_ONCE = 4
+_MAX_INDEX_DEPTH = 4
 
 
 class PullResult(Value):
-    """`digest` is that of what the name resolved to (an index, if it is one); bytes of layers and config."""
+    """What a pull did.
+
+    `digest` is that of what the name resolved to (an index, if it is one). `moved` and `reused` are
+    bytes of config and layers, compressed: fetched, and not fetched since the store had them.
+    `changed` is False when the name meant this image before.
+    """
 
     image: Image
     digest: Digest
     moved: int
     reused: int
-    status: str
+    changed: bool
+
+    @property
+    def status(self) -> str:
+        """Docker's words: `Downloaded newer image` or `Image is up to date`."""
+        return "Downloaded newer image" if self.changed else "Image is up to date"
 
 
 class PushResult(Value):
-    """`moved`, `mounted`, `existing`: bytes of blobs uploaded, taken over, already there."""
+    """What a push did: the manifest's digest and size; bytes of blobs uploaded, mounted, there already."""
 
     digest: Digest
     size: int
@@ -39,13 +74,277 @@ def pull(
     source: Source, reference: Reference, store: Store, *,
     platform: Platform | None = None, progress: Progress | None = None,
 ) -> PullResult:  # fmt: skip
-    """Bring an image into the store and name it `reference`; the name is set last."""
+    """Bring the image that `reference` names at `source` into the store and give it that name.
+
+    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side; what
+    the store has is not fetched. Interrupted or failed, the name is as before and partial blobs wait
+    for the next try. Raises NotFound, RegistryError, ContentError, Unsupported, StoreError.
+    """
     progress = progress or NullProgress()
-    raise NotImplementedError
+    progress.line(f"{reference.target}: Pulling from {reference.repository}")
+    with store.leases.hold():
+        top, data = source.resolve(reference)
+        descriptor, manifest_data = choose(source, store, reference, top, data, platform)
+        manifest = _image_manifest(manifest_data, descriptor)
+        config_moved, config = _config(source, store, manifest)
+        check_layers(manifest, config)
+        moved = config_moved + _layers(source, store, manifest, config, progress)
+        store.blobs.add(manifest_data, descriptor.digest)
+        image = Image(store, descriptor, manifest, config)
+        changed = _name(store, reference, descriptor)
+    total = sum(size for _, size in _distinct((manifest.config, *manifest.layers)))
+    return PullResult(image, top.digest, moved, max(0, total - moved), changed)
+
+
+def _name(store: Store, reference: Reference, descriptor: Descriptor) -> bool:
+    """Set the name; False if it meant this before. With a digest the tag counts for nothing, as docker."""
+    before = by_name(store, reference)
+    if reference.digest is not None:
+        reference = reference.replace(tag="", digest=reference.digest)
+    store.refs.set(str(reference), descriptor)
+    return before is None or before.digest != descriptor.digest
+
+
+def _image_manifest(data: bytes, descriptor: Descriptor) -> Manifest:
+    document = parse_document(data, descriptor.media_type)
+    if not isinstance(document, Manifest):
+        raise Unsupported(f"{descriptor.digest} is an index of indexes deeper than {_MAX_INDEX_DEPTH}")
+    check_image(document)
+    return document
+
+
+def choose(
+    source: Source, store: Store, reference: Reference, top: Descriptor, data: bytes,
+    platform: Platform | None,
+) -> tuple[Descriptor, bytes]:  # fmt: skip
+    """From what a name resolved to, down to the manifest of one platform: its descriptor and bytes."""
+    descriptor = top
+    for _ in range(_MAX_INDEX_DEPTH):
+        document = parse_document(data, descriptor.media_type)
+        if isinstance(document, Manifest):
+            break
+        descriptor = select(document, platform, reference.familiar)
+        data = _document(source, store, reference, descriptor)
+    return Descriptor(document.media_type, descriptor.digest, len(data)), data
+
+
+def _document(source: Source, store: Store, reference: Reference, descriptor: Descriptor) -> bytes:
+    """An entry of an index: from the store if it is there, else by digest from the source."""
+    try:
+        data = store.blobs.read(descriptor.digest)
+    except (NotFound, ContentError):
+        _, data = source.resolve(reference.replace(tag="", digest=descriptor.digest))
+    if len(data) != descriptor.size:
+        raise InvalidDocument(f"manifest {descriptor.digest} has {len(data)} bytes, not {descriptor.size}")
+    return data
+
+
+def select(index: Index, platform: Platform | None, name: str) -> Descriptor:
+    """The entry of an index for a platform; the first one that fits best. Raises NotFound with a list.
+
+    An arm variant takes lower ones too (v7 runs v6), the highest first; an entry without a variant fits
+    any. A single entry without a platform is taken. Source: containerd platforms, `Only`.
+    """
+    wanted = platform or Platform.host()
+    ranked = [(rank, -at, entry) for at, entry in enumerate(index.manifests) if (rank := _fit(entry, wanted))]
+    if ranked:
+        return max(ranked, key=lambda row: row[:2])[2]
+    plain = [entry for entry in index.manifests if entry.platform is None]
+    if len(plain) == 1 and len(index.manifests) == 1:
+        return plain[0]
+    there = sorted({str(e.platform) for e in index.manifests if e.platform and e.platform.os != "unknown"})
+    raise NotFound(
+        f"no image for {wanted} in {name}",
+        hint=f"there is {', '.join(there)}: choose with --platform" if there else "the index has no images",
+    )
+
+
+def _fit(entry: Descriptor, wanted: Platform) -> int:
+    """0: does not fit; else the higher the better."""
+    there = entry.platform
+    if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
+        return 0
+    if there.variant == wanted.variant:
+        return 100
+    if not there.variant or not wanted.variant:
+        return 1
+    have, want = there.variant.lstrip("v"), wanted.variant.lstrip("v")
+    return 1 + int(have) if have.isdecimal() and want.isdecimal() and int(have) < int(want) else 0
+
+
+def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, ImageConfig]:
+    """The config, fetched if need be, with the bytes fetched. It names the diff ids, so it comes first."""
+    descriptor = manifest.config
+    if descriptor.size > MAX_DOCUMENT:
+        raise TooLarge(f"image config has {descriptor.size} bytes, more than the {MAX_DOCUMENT} allowed")
+    try:
+        return 0, ImageConfig.parse(store.blobs.read(descriptor.digest))
+    except (NotFound, ContentError):
+        data = fetch_small(source, descriptor, "image config")
+    config = ImageConfig.parse(data)
+    store.blobs.add(data, descriptor.digest)
+    return len(data), config
+
+
+def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
+    """A small blob, verified. Raises DigestMismatch, TooLarge, RegistryError."""
+    verifier, parts = Verifier(descriptor.digest, descriptor.size, what), []
+    with source.fetch(descriptor) as reader:
+        while data := reader.read(1 << 16):
+            verifier.update(data)
+            parts.append(data)
+    verifier.verify()
+    return b"".join(parts)
+
+
+def _distinct(descriptors: Iterable[Descriptor]) -> list[tuple[Digest, int]]:
+    """Digests and sizes, each digest once: an image may hold a layer twice."""
+    return list({d.digest: d.size for d in descriptors}.items())
+
+
+class _Tally:
+    """Sums of bytes by what became of them, from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._sums: dict[str, int] = {}
+
+    def add(self, kind: str, count: int) -> None:
+        with self._lock:
+            self._sums[kind] = self._sums.get(kind, 0) + count
+
+    def __getitem__(self, kind: str) -> int:
+        return self._sums.get(kind, 0)
+
+
+def _layers(
+    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress
+) -> int:
+    """Bring all layers in side by side; the bytes fetched."""
+    tally = _Tally()
+    rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
+    tasks = {digest: _task(progress, digest, "Pulling fs layer") for digest in rows}
+
+    def bring(row: tuple[Descriptor, Digest], stop: Event) -> None:
+        layer, diff_id = row
+        done = ingest_layer(store, layer, diff_id, source, tasks[layer.digest], stop)
+        tally.add("moved", done.moved)
+        _remember_source(store, layer.digest, source.where)
+
+    side_by_side(bring, rows.values(), MAX_LAYERS_AT_ONCE)
+    return tally["moved"]
+
+
+def _task(progress: Progress, digest: Digest, phase: str) -> Task:
+    task = progress.task(digest.short)
+    task.phase(phase)
+    return task
+
+
+def _remember_source(store: Store, digest: Digest, where: str) -> None:
+    """Note the repository for cross-repository mounts; a `where` without a registry is none."""
+    if "/" in where:
+        store.layers.add_source(digest, where)
 
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None
 ) -> PushResult:
-    """Send the image of a manifest to `sink` under `target` (tag or digest), exactly as stored."""
-    raise NotImplementedError
+    """Send the image of a manifest to `sink` under `target` (tag or digest).
+
+    Only what the far side lacks is sent: a layer it has is skipped, one that another of its
+    repositories is known to hold is mounted. The manifest is sent exactly as stored. Raises NotFound,
+    RegistryError, and Conflict when a layer's blob is no longer in the store.
+    """
+    progress = progress or NullProgress()
+    with store.leases.hold():
+        data = store.blobs.read(descriptor.digest)
+        manifest = _image_manifest(data, descriptor)
+        delivery = _Delivery(store, sink)
+        tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
+        layers = list({layer.digest: layer for layer in manifest.layers}.values())
+        side_by_side(
+            lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, MAX_LAYERS_AT_ONCE
+        )
+        delivery.send(manifest.config, _SILENT)
+        sink.put_manifest(target, data, descriptor.media_type)
+    progress.line(f"{target}: digest: {descriptor.digest} size: {len(data)}")
+    tally = delivery.tally
+    return PushResult(descriptor.digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+
+
+_SILENT = NullProgress().task("")
+
+
+class _Delivery:
+    """Blobs of one push, and where they came from."""
+
+    def __init__(self, store: Store, sink: Sink) -> None:
+        self.store, self.sink, self.tally = store, sink, _Tally()
+
+    def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
+        """Make sure that the sink has `blob`, by the cheapest way."""
+        if stop is not None and stop.is_set():
+            raise Stopped("the push was stopped")
+        if self.sink.has(blob):
+            kind, status = "existing", "Layer already exists"
+        elif origin := self._mount(blob):
+            kind, status = "mounted", f"Mounted from {origin.partition('/')[2]}"
+        else:
+            self._upload(blob, task, stop)
+            kind, status = "moved", "Pushed"
+        self.tally.add(kind, blob.size)
+        _remember_source(self.store, blob.digest, self.sink.where)
+        task.done(status)
+
+    def _mount(self, blob: Descriptor) -> str | None:
+        known = [where for where in self.store.layers.sources(blob.digest) if where != self.sink.where]
+        return self.sink.mount(blob, known) if known else None
+
+    def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
+        if not self.store.blobs.has(blob.digest):
+            raise NotFound(
+                f"layer {blob.digest} is not in the store in this compressed form, and {self.sink.where} "
+                "does not have it either",
+                hint="its files came from another image whose layer was compressed differently: "
+                "pull it again into an empty store, or build the image here",
+            )
+
+        def opener() -> Content:
+            task.phase("Pushing", blob.size)
+            return _Watched(self.store.blobs.open(blob.digest), task.advance, stop)
+
+        self.sink.put(blob, opener)
+
+
+class _Watched:
+    """A blob being read that reports how far it is and ends when told to stop."""
+
+    def __init__(self, file: Content, advance: Callable[[int], None], stop: Event | None) -> None:
+        self._file, self._advance, self._stop = file, advance, stop
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; raises Stopped."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped("the push was stopped")
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As the file's; progress counts on."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Where reading is; urllib3 asks before it repeats a body."""
+        return self._file.seek(0, 1)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
