@@ -1,0 +1,206 @@
+"""What a command gets from the outside world: environment, streams, the store, progress, a client.
+
+Nothing below `cli/` reads the environment or the terminal; it is read here, once, and passed down.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..words.errors import NotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO, Self, TextIO
+
+    from ..ground.userns import Mapping as IdMapping
+    from ..images.image import Image
+    from ..images.transfer import PullResult
+    from ..services.client import Client
+    from ..stores.store import Store
+    from ..words.oci import Platform
+    from ..words.reference import Reference
+    from .terminal import Display
+
+DRIVERS = ("auto", "overlay")
+
+
+class Context:
+    """One run of the command line. `close` (or `with`) lets go of everything that was opened.
+
+    `environment` is read as it is now; `uid`, `gid` and `home` are those of the real user, also after
+    the user namespace was entered. `root` and `driver` given here win over the environment.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        root: str = "",
+        driver: str = "",
+        debug: bool = False,
+        streams: tuple[TextIO, TextIO, TextIO] | None = None,
+    ) -> None:
+        self.environment = os.environ if environment is None else environment
+        self.stdin, self.stdout, self.stderr = streams or (sys.stdin, sys.stdout, sys.stderr)
+        self.uid, self.gid, self.debug = os.geteuid(), os.getegid(), debug
+        self.home = self.environment.get("HOME") or _home(self.uid)
+        self.root = os.path.abspath(root or self._default_root())
+        self.driver = driver or self.environment.get("NACRE_STORAGE_DRIVER") or "auto"
+        if self.driver not in DRIVERS:
+            raise UsageError(
+                f"unknown storage driver {self.driver!r}", hint=f"known are {', '.join(DRIVERS)}"
+            )
+        self.mapping: IdMapping | None = None
+        self._store: Store | None = None
+        self._client: Client | None = None
+        self._displays: list[Display] = []
+
+    def _default_root(self) -> str:
+        environment = self.environment
+        if environment.get("NACRE_ROOT"):
+            return environment["NACRE_ROOT"]
+        if self.uid == 0:
+            return "/var/lib/nacre"
+        data = environment.get("XDG_DATA_HOME", "")
+        return os.path.join(data if os.path.isabs(data) else f"{self.home}/.local/share", "nacre")
+
+    def enter(self) -> None:
+        """Become able to mount and change owners: an ordinary user enters a user namespace, once.
+
+        Must run before any thread starts. Raises Unsupported.
+        """
+        if self.mapping is None:
+            from ..ground import userns
+
+            self.mapping = userns.enter()
+
+    @property
+    def store(self) -> Store:
+        """The store, opened at the first use. Raises StoreError."""
+        if self._store is None:
+            from ..stores.store import Store
+
+            self.enter()
+            single = self.mapping.single if self.mapping else None
+            self._store = Store.open(self.root, driver=self.driver, single=single)
+        return self._store
+
+    @property
+    def client(self) -> Client:
+        """The registry client, with the user's credentials; made at the first use."""
+        if self._client is None:
+            from ..services.client import Client, ClientConfig
+            from ..services.client.credentials import DockerConfig
+
+            lookup = DockerConfig(self.docker_config).lookup
+            self._client = Client(ClientConfig(credentials=lookup, proxies=self.proxies()))
+        return self._client
+
+    @property
+    def docker_config(self) -> str:
+        """The path of docker's config.json: under DOCKER_CONFIG, else ~/.docker."""
+        folder = self.environment.get("DOCKER_CONFIG") or f"{self.home}/.docker"
+        return os.path.join(folder, "config.json")
+
+    def proxies(self) -> dict[str, str]:
+        """The proxy variables that are set, by their lower-case names."""
+        get = self.environment.get
+        names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+        found = {name: get(name) or get(name.upper()) for name in names}
+        return {name: value for name, value in found.items() if value}
+
+    def resolve(self, text: str, platform: Platform | None = None, *, pull: str = "missing") -> Image:
+        """The image that `text` names: from the store, from this machine (`host:NAME`), else pulled.
+
+        `pull` is docker's: missing, always or never. An image of another platform than the one wanted
+        counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
+        """
+        from ..images.host import host_image, is_host
+        from ..images.image import find
+        from ..words.reference import Reference
+
+        if is_host(text):
+            return host_image(self.store, text)
+        if pull != "always":
+            try:
+                image = find(self.store, text)
+                if platform is None or pull == "never" or image.config.platform == platform:
+                    return image
+            except NotFound:
+                if pull == "never":
+                    raise
+        if pull == "missing":
+            self.warn(f"Unable to find image {text!r} locally")
+        return self.pull(Reference.parse(text), platform).image
+
+    def pull(
+        self, reference: Reference, platform: Platform | None = None, *, quiet: bool = False
+    ) -> PullResult:
+        """Fetch an image from its registry into the store, showing progress unless `quiet`."""
+        from ..images.transfer import pull
+
+        with self.progress(quiet=quiet) as progress:
+            source = self.client.repository(reference)
+            return pull(source, reference, self.store, platform=platform, progress=progress)
+
+    def progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
+        """A `Progress` on standard error, to be used in `with`.
+
+        `form`: auto (live on a terminal, else plain), plain (a line for each task), json (an event a
+        line, on standard output); `quiet` shows nothing.
+        """
+        from .terminal import display
+
+        shown = display(self, quiet=quiet, form=form)
+        self._displays.append(shown)
+        return shown
+
+    def print(self, line: str = "") -> None:
+        """One line on standard output."""
+        self.stdout.write(line + "\n")
+
+    def warn(self, line: str) -> None:
+        """One line on standard error, after what was printed before it."""
+        self.stdout.flush()
+        self.stderr.write(line + "\n")
+        self.stderr.flush()
+
+    @property
+    def output(self) -> IO[bytes]:
+        """Standard output for bytes."""
+        self.stdout.flush()
+        return self.stdout.buffer
+
+    @property
+    def input(self) -> IO[bytes]:
+        """Standard input for bytes."""
+        return self.stdin.buffer
+
+    def close(self) -> None:
+        """Restore the terminal, close client and store. Idempotent."""
+        while self._displays:
+            self._displays.pop().close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _home(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"

@@ -1,0 +1,228 @@
+"""What commands print: docker's tables, JSON lines, templates, sizes, ages and filters.
+
+A listing is a sequence of rows; a row maps docker's own template fields (`Repository`, `CreatedSince`,
+`Size`) to what is shown. Values that are not strings are shown as JSON shows them.
+"""
+
+from __future__ import annotations
+
+from ..words.errors import UsageError
+from .options import Option, flag, many, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from .context import Context
+    from .options import Args
+
+FORMAT = text("--format", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template")
+QUIET = flag("-q, --quiet", "Only display IDs")
+NO_TRUNC = flag("--no-trunc", "Don't truncate output")
+FILTER = many("-f, --filter", "Filter output based on conditions provided", type="filter")
+LISTING: tuple[Option, ...] = (FILTER, FORMAT, NO_TRUNC, QUIET)
+"""The four options every listing has."""
+
+_GAP = 3
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def listing(
+    context: Context,
+    args: Args,
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[tuple[str, str]],
+    *,
+    key: str = "ID",
+) -> None:
+    """Print `rows` as `args.format` and `args.quiet` (where the command has them) want them.
+
+    `columns` are (heading, field) of the default table; `key` is the field that --quiet shows.
+    Raises UsageError for a bad template.
+    """
+    form = getattr(args, "format", "")
+    if getattr(args, "quiet", False) and not form:
+        for row in rows:
+            context.print(_shown(row[key]))
+    elif form == "json":
+        for row in rows:
+            context.print(_json(row))
+    elif form in ("", "table"):
+        table(
+            context,
+            [heading for heading, _ in columns],
+            [[row[field] for _, field in columns] for row in rows],
+        )
+    else:
+        _templated(context, form, rows, columns)
+
+
+def _templated(
+    context: Context, form: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]]
+) -> None:
+    from .format import Template
+
+    tabular = form.startswith("table ")
+    template = Template(form.removeprefix("table ").lstrip() if tabular else form)
+    lines = [template.render(row) for row in rows]
+    if not tabular:
+        for line in lines:
+            context.print(line)
+        return
+    named = {field: heading for heading, field in columns}
+    head = template.render(_Headings(named)).split("\t")
+    table(context, head, [line.split("\t") for line in lines])
+
+
+class _Headings(dict[str, str]):
+    def __missing__(self, field: str) -> str:
+        return _spaced(field).upper()
+
+
+def _spaced(field: str) -> str:
+    pieces = [
+        " " + char if char.isupper() and index and not field[index - 1].isupper() else char
+        for index, char in enumerate(field)
+    ]
+    return "".join(pieces)
+
+
+def inspect(context: Context, documents: Sequence[Any], form: str = "") -> None:
+    """Print what `inspect` commands print: one indented JSON array, or a template for each document."""
+    if form in ("", "json"):
+        context.print(_json(list(documents), 4 if not form else None))
+        return
+    from .format import Template
+
+    template = Template(form)
+    for document in documents:
+        context.print(template.render(document))
+
+
+def table(context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Columns as docker's: three spaces between them, the last one not padded."""
+    lines = [[*headings], *([_shown(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) + _GAP for column in zip(*lines, strict=False)]
+    for line in lines:
+        padded = [value.ljust(width) for value, width in zip(line[:-1], widths, strict=False)]
+        context.print("".join([*padded, *line[-1:]]))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    import json
+
+    separators = (",", ": " if indent else ":")
+    return json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, default=str)
+
+
+def human_size(count: float, precision: int = 3) -> str:
+    """Bytes in decimal units, `precision` significant digits: `7.38MB`, `0B` (docker/go-units HumanSize)."""
+    unit = 0
+    while count >= 1000 and unit < len(_DECIMAL) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.{precision}g}{_DECIMAL[unit]}"
+
+
+def human_duration(seconds: float) -> str:
+    """A length of time in words: `2 weeks`, `About an hour` (docker/go-units HumanDuration)."""
+    whole = int(max(seconds, 0))
+    minutes, hours = whole // 60, int(whole / 3600 + 0.5)
+    steps = (
+        (whole < 1, "Less than a second"), (whole == 1, "1 second"), (whole < 60, f"{whole} seconds"),
+        (minutes == 1, "About a minute"), (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"), (hours < 48, f"{hours} hours"),
+        (hours < 24 * 7 * 2, f"{hours // 24} days"), (hours < 24 * 30 * 2, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+    )  # fmt: skip
+    return next((words for holds, words in steps if holds), f"{int(whole / 3600) // 24 // 365} years")
+
+
+def ago(created: float | str, now: float | None = None) -> str:
+    """The age of a moment (seconds since 1970, or an RFC 3339 text): `3 days ago`; `N/A` when unknown."""
+    import time
+
+    moment = timestamp(created) if isinstance(created, str) else created
+    if not moment:
+        return "N/A"
+    return f"{human_duration((time.time() if now is None else now) - moment)} ago"
+
+
+def timestamp(text: str) -> float:
+    """RFC 3339 as seconds since 1970; 0.0 for "" or what cannot be read."""
+    from datetime import datetime
+
+    head, dot, rest = text.partition(".")
+    if dot:
+        digits = len(rest) - len(rest.lstrip("0123456789"))
+        head += rest[digits:]
+    try:
+        return datetime.fromisoformat(head.replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def moment(created: float | str) -> str:
+    """A moment as docker's CreatedAt: `2024-05-01 12:30:00 +0000 UTC`; `N/A` when unknown."""
+    import time
+
+    seconds = timestamp(created) if isinstance(created, str) else created
+    return time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(seconds)) if seconds else "N/A"
+
+
+def short_id(digest: str, full: bool = False) -> str:
+    """An id as docker shows it: 12 digits, or the whole digest when `full` (--no-trunc)."""
+    return digest if full else digest.partition(":")[2][:12] or digest[:12]
+
+
+def ellipsis(text: str, width: int) -> str:
+    """`text` in at most `width` characters, the last one `…` when something was cut."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+class Filters:
+    """`--filter key=value`, repeated. Values of one key are alternatives; all keys must hold.
+
+    Raises UsageError for a filter without "=" and for a key outside `allowed`.
+    """
+
+    def __init__(self, written: Sequence[str], allowed: Sequence[str]) -> None:
+        self.values: dict[str, list[str]] = {}
+        for condition in written:
+            key, equals, value = condition.partition("=")
+            if not equals:
+                raise UsageError(f"invalid filter {condition!r}: expected key=value")
+            if key not in allowed:
+                raise UsageError(f"invalid filter {key!r}", hint=f"filters are {', '.join(sorted(allowed))}")
+            self.values.setdefault(key, []).append(value)
+
+    def get(self, key: str) -> list[str]:
+        """All values given for `key`, [] if none."""
+        return self.values.get(key, [])
+
+    def flag(self, key: str) -> bool | None:
+        """The boolean given for `key`, None if none. Raises UsageError."""
+        values = self.get(key)
+        if not values:
+            return None
+        if values[-1] not in ("true", "1", "false", "0"):
+            raise UsageError(f"invalid filter '{key}={values[-1]}': expected true or false")
+        return values[-1] in ("true", "1")
+
+    def allows(self, key: str, *values: str) -> bool:
+        """Whether `key` was not given, or any of `values` is among what was given for it."""
+        wanted = self.get(key)
+        return not wanted or any(value in wanted for value in values)
+
+    def labels(self, labels: Mapping[str, str], key: str = "label") -> bool:
+        """Whether every `label=NAME` and `label=NAME=VALUE` holds for `labels`."""
+        for wanted in self.get(key):
+            name, equals, value = wanted.partition("=")
+            if name not in labels or (equals and labels[name] != value):
+                return False
+        return True
