@@ -1,0 +1,208 @@
+"""What the instructions of a Dockerfile say, typed but not yet expanded.
+
+Strings are tokens: they know their line and column. Source: Dockerfile reference, one class per
+instruction. Times are in nanoseconds, as the image config keeps them.
+"""
+
+from __future__ import annotations
+
+from ...words.errors import DockerfileError
+from ...words.value import Value
+from .syntax import Heredoc
+from .tokens import Line, Token, position
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Pairs = tuple[tuple[Token, Token], ...]
+
+
+class Instruction(Value):
+    """Base of all: `name` in capitals as a token, `code` the joined text, `line` where it stands."""
+
+    name: Token
+    code: str
+    line: Line
+
+    @property
+    def where(self) -> str:
+        """`file:line`, for messages."""
+        return f"{self.line.file}:{self.line.line}"
+
+    def error(self, message: str, at: str = "", *, hint: str = "") -> DockerfileError:
+        """The error that `message` says, about the token `at` or the whole instruction."""
+        return self.line.error_at(at if position(at) else self.name, message, hint=hint)
+
+
+class Command(Value):
+    """What RUN, CMD, ENTRYPOINT and HEALTHCHECK execute: `words`, by the shell if `shell`."""
+
+    words: tuple[str, ...]
+    shell: bool
+    heredocs: tuple[Heredoc, ...] = ()
+
+
+class From(Instruction):
+    """FROM [--platform=…] base [AS alias]; `alias` in lower case."""
+
+    base: Token
+    alias: str = ""
+    platform: str = ""
+
+
+class Arg(Instruction):
+    """ARG name[=default] …; a default of None means that there is none."""
+
+    declared: tuple[tuple[Token, Token | None], ...]
+
+
+class Env(Instruction):
+    """ENV name=value … or ENV name value."""
+
+    pairs: Pairs
+
+
+class Label(Instruction):
+    """LABEL name=value …"""
+
+    pairs: Pairs
+
+
+class Maintainer(Instruction):
+    """MAINTAINER text, deprecated."""
+
+    text: Token
+
+
+class Run(Instruction):
+    """RUN [--mount=…] [--network=…] [--security=…] [--device=…] command."""
+
+    command: Command
+    mounts: tuple[Token, ...] = ()
+    network: str = ""
+    security: str = ""
+    devices: tuple[Token, ...] = ()
+
+
+class Copy(Instruction):
+    """COPY and ADD: `sources` and here-documents into `destination`.
+
+    `source_stage` is --from. `unpack` and `keep_git_dir` are None when the flag was not given.
+    """
+
+    sources: tuple[Token, ...]
+    contents: tuple[Heredoc, ...]
+    destination: Token
+    source_stage: str = ""
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+    checksum: str = ""
+    unpack: bool | None = None
+    keep_git_dir: bool | None = None
+
+    @property
+    def is_add(self) -> bool:
+        """Whether it is ADD."""
+        return self.name == "ADD"
+
+
+class Cmd(Instruction):
+    """CMD command."""
+
+    command: Command
+
+
+class Entrypoint(Instruction):
+    """ENTRYPOINT command."""
+
+    command: Command
+
+
+class Shell(Instruction):
+    """SHELL ["program", "argument"…]."""
+
+    words: tuple[str, ...]
+
+
+class Healthcheck(Instruction):
+    """HEALTHCHECK [options] CMD command, or NONE. `test` as in the image config; 0 means the default."""
+
+    test: tuple[str, ...]
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As the image config keeps it."""
+        fields = {
+            "Interval": self.interval, "Timeout": self.timeout, "StartPeriod": self.start_period,
+            "StartInterval": self.start_interval, "Retries": self.retries,
+        }  # fmt: skip
+        return {"Test": list(self.test)} | {name: value for name, value in fields.items() if value}
+
+
+class Expose(Instruction):
+    """EXPOSE port[-port][/protocol] …"""
+
+    ports: tuple[Token, ...]
+
+
+class User(Instruction):
+    """USER name[:group]."""
+
+    user: Token
+
+
+class Volume(Instruction):
+    """VOLUME path …"""
+
+    paths: tuple[Token, ...]
+
+
+class Workdir(Instruction):
+    """WORKDIR path."""
+
+    path: Token
+
+
+class StopSignal(Instruction):
+    """STOPSIGNAL name or number."""
+
+    signal: Token
+
+
+class OnBuild(Instruction):
+    """ONBUILD instruction; `expression` is its text, `trigger` the same instruction read."""
+
+    expression: str
+    trigger: Instruction
+
+
+class Stage(Value):
+    """From one FROM to the next. `index` counts from 0."""
+
+    index: int
+    base: From
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def name(self) -> str:
+        """The name given with AS, in lower case, or ""."""
+        return self.base.alias
+
+
+class Dockerfile(Value):
+    """A whole file: the ARGs before the first FROM, and its stages (at least one)."""
+
+    file: str
+    global_args: tuple[Arg, ...]
+    stages: tuple[Stage, ...]
+    escape: str = "\\"
+    directives: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
