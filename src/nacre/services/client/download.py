@@ -1,0 +1,118 @@
+"""Reading a blob over connections that break.
+
+    connect(at) ──► bytes … cut ──► connect(at + what came) ──► … ──► exactly `size` bytes or an error
+
+A registry may ignore `Range` and send everything: then what is known already is read and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...grammars.wire.ranges import format_range, parse_content_range
+from ...words.errors import RegistryError, TooLarge, Unreachable
+from .retry import Retry, Transient
+from .transport import BLOCK, Response
+
+Connect = Callable[[dict[str, str]], Response]
+"""Sends the GET with these headers, one attempt; the response has status 200 or 206."""
+
+
+class BlobReader:
+    """A blob of `size` bytes from `start` on. Not for several threads at once; close it."""
+
+    def __init__(self, connect: Connect, what: str, size: int, start: int, retry: Retry) -> None:
+        self._connect, self._what, self._size, self._retry = connect, what, size, retry
+        self.at = start
+        self._response: Response | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, b"" at the end. Raises RegistryError, TooLarge; resumes by itself."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(BLOCK), b""))
+        while size and self.at < self._size:
+            try:
+                return self._some(min(size, self._size - self.at))
+            except Transient as failure:
+                self.close()
+                self._retry.again(failure)
+        return b""
+
+    def open(self) -> None:
+        """Connect now, so that a missing blob is reported before anything is read."""
+        while self._response is None and self.at < self._size:
+            try:
+                self._response = self._request()
+            except Transient as failure:
+                self._retry.again(failure)
+
+    def close(self) -> None:
+        """Idempotent."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+
+    def _some(self, size: int) -> bytes:
+        if self._response is None:
+            self._response = self._request()
+        data = self._response.read(size)
+        if not data:
+            raise Transient(Unreachable(f"{self._what} ended after {self.at} of {self._size} bytes"))
+        self.at += len(data)
+        self._retry.progress(len(data))
+        if self.at == self._size:
+            self._end(self._response)
+        return data
+
+    def _end(self, response: Response) -> None:
+        """Nothing may follow; where the length was announced it has been checked already."""
+        if response.length is None and self._more(response):
+            raise TooLarge(f"{self._what} is longer than the {self._size} bytes announced")
+        self.close()
+
+    @staticmethod
+    def _more(response: Response) -> bool:
+        try:
+            return bool(response.read(1))
+        except Transient:
+            return False
+
+    def _request(self) -> Response:
+        response = self._connect({"Range": format_range(self.at)} if self.at else {})
+        try:
+            self._place(response)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _place(self, response: Response) -> None:
+        """Check that what will come is what was asked for, and pass over what is known."""
+        if response.status == 206:
+            self._check_range(response)
+            return
+        self._check_length(response, self._size)
+        left = self.at
+        while left:
+            data = response.read(min(BLOCK, left))
+            if not data:
+                raise Transient(Unreachable(f"{self._what} ended before byte {self.at}"))
+            left -= len(data)
+
+    def _check_range(self, response: Response) -> None:
+        span, total = parse_content_range(response.headers.get("content-range", ""))
+        fits = total in (None, self._size) and span is not None and span.last < self._size
+        if span is None or span.start != self.at or not fits:
+            raise RegistryError(
+                f"{self._what}: asked for bytes from {self.at} of {self._size}, "
+                f"got {response.headers.get('content-range', '')[:100]!r}",
+                status=206,
+            )
+        self._check_length(response, span.length)
+
+    def _check_length(self, response: Response, expected: int) -> None:
+        length = response.length
+        if length is not None and length > expected:
+            raise TooLarge(f"{self._what} comes with {length} bytes, {expected} were announced")
+        if length is not None and length < expected:
+            raise RegistryError(f"{self._what} comes with {length} bytes, {expected} were announced")

@@ -1,0 +1,86 @@
+"""Where a registry is reached: which host, over TLS or in the clear.
+
+    docker.io                    https://registry-1.docker.io
+    127.0.0.0/8, ::1, localhost  http, then https with any certificate (docker trusts loopback likewise)
+    named as insecure            https with any certificate, then http (docker's `insecure-registries`)
+    everything else              https, nothing but
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ...grammars.wire.links import is_loopback
+from ...grammars.wire.routes import base
+from ...words.errors import NacreError
+from ...words.reference import DEFAULT_REGISTRY
+from .retry import Transient
+from .transport import Request, Transport
+
+HUB_HOST = "registry-1.docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`url` is scheme and host without a slash at the end; `verify` says whether certificates count."""
+
+    url: str
+    verify: bool = True
+
+
+def candidates(registry: str, insecure: Collection[str] = ()) -> tuple[Endpoint, ...]:
+    """The places where `registry` may be, the likeliest first; several only where plain HTTP is allowed."""
+    host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
+    if is_loopback(host):
+        return Endpoint(f"http://{host}", False), Endpoint(f"https://{host}", False)
+    if registry in insecure:
+        return Endpoint(f"https://{host}", False), Endpoint(f"http://{host}", False)
+    return (Endpoint(f"https://{host}"),)
+
+
+class Hosts:
+    """Finds endpoints, each once; threads that want the same one wait for the first."""
+
+    def __init__(self, transport: Transport, insecure: Collection[str] = ()) -> None:
+        self._transport, self._insecure = transport, frozenset(insecure)
+        self._found: dict[str, Endpoint] = {}
+        self._lock = threading.Lock()
+
+    def find(self, registry: str) -> Endpoint:
+        """The endpoint of `registry`. Raises Unreachable, RegistryError."""
+        with self._lock:
+            if registry not in self._found:
+                self._found[registry] = self._probe(candidates(registry, self._insecure))
+            return self._found[registry]
+
+    def _probe(self, places: tuple[Endpoint, ...]) -> Endpoint:
+        """The first place that answers as a registry does; a single one needs no asking.
+
+        A TLS server answers plain HTTP with 400 and a sentence, or hangs up. When no place is right,
+        the first that answered at all is taken, so that *its* error is what the user reads.
+        """
+        if len(places) == 1:
+            return places[0]
+        verdicts: list[int | NacreError] = []
+        for place in places:
+            verdicts.append(self._status(place))
+            if verdicts[-1] not in _WRONG and isinstance(verdicts[-1], int):
+                return place
+        answered = [place for place, verdict in zip(places, verdicts, strict=True) if verdict in _WRONG]
+        if answered:
+            return answered[0]
+        raise next(verdict for verdict in verdicts if isinstance(verdict, NacreError))
+
+    def _status(self, place: Endpoint) -> int | NacreError:
+        try:
+            with self._transport.send(Request("GET", place.url + base()), verify=place.verify) as response:
+                return response.status
+        except Transient as failure:
+            return failure.error
+        except NacreError as error:
+            return error
+
+
+_WRONG = (400, 426)

@@ -1,0 +1,266 @@
+"""A repository of a registry: a `Source` and a `Sink` of `images.source`."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING, Any
+
+from ...grammars.wire import ACCEPT_DOCUMENTS, CONTENT_DIGEST, routes
+from ...grammars.wire.auth import repository_scope
+from ...grammars.wire.links import next_page
+from ...words.digest import Digest, Verifier
+from ...words.errors import DigestMismatch, InvalidDocument, InvalidName, NotFound, RegistryError
+from ...words.oci import DOCUMENT_TYPES, MAX_DOCUMENT, Descriptor, Index, decode_json, parse_document
+from ...words.reference import Reference
+from .download import BlobReader
+from .session import Session
+from .transport import Request, Response
+from .upload import Uploads
+
+if TYPE_CHECKING:
+    from ...images.source import Content, Reader
+
+MAX_PAGES = 1000
+MAX_MOUNTS = 8
+_PAGE = 1000
+_ACCEPT = {"Accept": ACCEPT_DOCUMENTS}
+
+
+class Repository:
+    """`name` at `registry`, over a session. Safe to use from many threads; nothing to close.
+
+    Errors are those of `Source` and `Sink`; each operation retries what may pass.
+    """
+
+    def __init__(self, session: Session, name: str) -> None:
+        self.session, self.name = session, name
+        self._pull = (repository_scope(name, "pull"),)
+        self._push = (repository_scope(name, "pull", "push"),)
+        self._uploads = Uploads(session, name, self._push)
+        self._begun: dict[Digest, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def where(self) -> str:
+        """`registry/repository`."""
+        return f"{self.session.registry}/{self.name}"
+
+    # Source
+
+    def resolve(
+        self, reference: Reference, known: Callable[[Digest], bytes | None] | None = None
+    ) -> tuple[Descriptor, bytes]:
+        """The manifest or index that `reference.target` names, verified; at most MAX_DOCUMENT bytes.
+
+        `known` gives the bytes of documents that are at hand: then a HEAD decides, which is cheap and
+        does not count against the rate limits of Docker Hub, and what is known is not sent again.
+        """
+        if known is not None:
+            at_hand = self._at_hand(reference, known)
+            if at_hand is not None:
+                return at_hand
+        return self._get(reference.target, self._said(reference))
+
+    def head(self, reference: Reference) -> Descriptor | None:
+        """What a HEAD says of a manifest: type, digest, size; None if the registry does not say them all.
+
+        Nothing of it is verified. Raises NotFound, RegistryError.
+        """
+        path = routes.manifest(self.name, reference.target)
+        with self.session.open(
+            "HEAD", path, self._said(reference), scopes=self._pull, headers=_ACCEPT
+        ) as response:
+            digest = _content_digest(response)
+            if digest is None or response.length is None:
+                return None
+            return Descriptor(_media_type(response), digest, response.length)
+
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
+        """The content from `offset` on. The caller verifies the digest; the size is verified here."""
+        if descriptor.media_type in DOCUMENT_TYPES:
+            data = self._get(descriptor.digest, f"manifest {descriptor.digest} of {self.name}")[1]
+            return closing(io.BytesIO(data[offset:]))
+        what = f"blob {descriptor.digest} of {self.name}"
+        path = routes.blob(self.name, descriptor.digest)
+
+        def connect(headers: dict[str, str]) -> Response:
+            return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
+
+        reader = BlobReader(connect, what, descriptor.size, offset, self.session.retry())
+        reader.open()
+        return closing(reader)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """All of a small blob (at most MAX_DOCUMENT bytes), verified by size and digest."""
+        if descriptor.size > MAX_DOCUMENT:
+            raise InvalidDocument(f"{descriptor.digest} has {descriptor.size} bytes, too many for a document")
+        verifier = Verifier(descriptor.digest, descriptor.size, f"blob of {self.where}")
+        with self.fetch(descriptor) as reader:
+            data = reader.read(-1)
+        verifier.update(data)
+        verifier.verify()
+        return data
+
+    # Sink
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """True if the blob or manifest is there already; one of another size does not count."""
+        document = descriptor.media_type in DOCUMENT_TYPES
+        path = (routes.manifest if document else routes.blob)(self.name, descriptor.digest)
+        try:
+            with self.session.open(
+                "HEAD", path, f"{descriptor.digest} of {self.name}",
+                scopes=self._push, headers=_ACCEPT if document else None,
+            ) as response:  # fmt: skip
+                return response.length in (None, descriptor.size)
+        except NotFound:
+            return False
+
+    def mount(self, descriptor: Descriptor, repositories: Sequence[str]) -> str | None:
+        """Take a blob over from one of `repositories` (full names); None if none of them has it.
+
+        A registry that cannot mount opens an upload instead: it is kept for `put`.
+        """
+        prefix = self.session.registry + "/"
+        others = [name for name in dict.fromkeys(repositories) if name != self.where]
+        names = [name for name in others if name.startswith(prefix)]
+        for name in names[:MAX_MOUNTS]:
+            if self._mount(descriptor.digest, name.removeprefix(prefix)):
+                return name
+        return None
+
+    def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
+        """Upload a blob."""
+        with self._lock:
+            location = self._begun.pop(descriptor.digest, "")
+        self._uploads.put(descriptor, opener, location)
+
+    def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
+        """Store exactly `data` under a tag or a digest."""
+        path = routes.manifest(self.name, target)
+        with self.session.open(
+            "PUT", path, f"manifest {target} of {self.name}", scopes=self._push, ok=(201, 200, 202),
+            headers={"Content-Type": media_type}, body=data,
+        ) as response:  # fmt: skip
+            said = _content_digest(response)
+            sent = Digest.of(data, said.algorithm if said else "sha256")
+            if said not in (None, sent):
+                raise DigestMismatch(sent, said or "", what=f"{self.where}:{target} as stored")
+
+    # What else a repository can do
+
+    def tags(self) -> Iterator[str]:
+        """All tags, in the registry's order, page by page."""
+        path = routes.tags(self.name)
+        return listing(self.session, path, "tags", f"tags of {self.name}", self._pull)
+
+    def delete(self, target: str) -> None:
+        """Remove a manifest by digest, or a tag where the registry can. Raises NotFound, RegistryError."""
+        scopes = (repository_scope(self.name, "pull", "push", "delete"),)
+        path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
+        self.session.open("DELETE", path, what, scopes=scopes, ok=(202, 200)).close()
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """What says that it refers to the manifest `digest` (signatures, SBOMs): by the API, else by tag."""
+        target = digest.replace(":", "-")
+        try:
+            what = f"referrers of {digest.short}"
+            _, data = self.session.document(
+                routes.referrers(self.name, digest), what, scopes=self._pull, limit=MAX_DOCUMENT
+            )
+        except NotFound:
+            try:
+                _, data = self._get(target, f"referrers tag of {digest.short}")
+            except NotFound:
+                return ()
+        found = parse_document(data)
+        return found.manifests if isinstance(found, Index) else ()
+
+    # Within
+
+    def _said(self, reference: Reference) -> str:
+        return f"manifest for {reference.familiar}"
+
+    def _get(self, target: str, what: str) -> tuple[Descriptor, bytes]:
+        path = routes.manifest(self.name, target)
+        response, data = self.session.document(
+            path, what, scopes=self._pull, limit=MAX_DOCUMENT, headers=_ACCEPT
+        )
+        digest = _verified(response, data, target, what)
+        return Descriptor(parse_document(data, _media_type(response)).media_type, digest, len(data)), data
+
+    def _at_hand(
+        self, reference: Reference, known: Callable[[Digest], bytes | None]
+    ) -> tuple[Descriptor, bytes] | None:
+        head = self.head(reference)
+        data = known(head.digest) if head else None
+        if head is None or data is None or Digest.of(data, head.digest.algorithm) != head.digest:
+            return None
+        if reference.digest and reference.digest != head.digest:
+            return None
+        return Descriptor(parse_document(data).media_type, head.digest, len(data)), data
+
+    def _mount(self, digest: Digest, source: str) -> bool:
+        """True if mounted. A refusal is no reason to give up: the blob can still be sent."""
+        try:
+            location = self._uploads.mount(digest, source, (repository_scope(source, "pull"),))
+        except RegistryError:
+            return False
+        with self._lock:
+            spare = self._begun.pop(digest, "")
+            if location:
+                self._begun[digest] = location
+        if spare:
+            self._uploads.cancel(spare)
+        return not location
+
+
+def listing(session: Session, path: str, key: str, what: str, scopes: Sequence[str]) -> Iterator[str]:
+    """The names under `key` of a paged list. Raises RegistryError for a list without an end."""
+    url, last = f"{session.url(path)}?n={_PAGE}", ""
+    for _ in range(MAX_PAGES):
+        response, data = session.document(url, what, scopes=scopes, limit=MAX_DOCUMENT)
+        names = _names(decode_json(data, what), key, what)
+        yield from names
+        url = next_page(response.url, response.headers.get("link", ""))
+        if not url:
+            return
+        if not names or names[-1] == last:
+            break
+        last = names[-1]
+    raise RegistryError(f"{session.registry} lists {what} without end")
+
+
+def _names(fields: Any, key: str, what: str) -> list[str]:
+    names = fields.get(key) if isinstance(fields, dict) else None
+    names = [] if names is None and isinstance(fields, dict) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
+        raise InvalidDocument(f"{what}: the registry sent no list of names")
+    return names
+
+
+def _verified(response: Response, data: bytes, target: str, what: str) -> Digest:
+    """The digest of `data`, after comparing it with what was asked for and what the registry says."""
+    said = _content_digest(response)
+    asked = Digest(target) if ":" in target else None
+    for expected in (asked, said):
+        if expected is not None and expected != Digest.of(data, expected.algorithm):
+            raise DigestMismatch(expected, Digest.of(data, expected.algorithm), what=what)
+    return asked or Digest.of(data)
+
+
+def _content_digest(response: Response) -> Digest | None:
+    text = response.headers.get(CONTENT_DIGEST.lower(), "")
+    try:
+        return Digest(text) if text else None
+    except InvalidName as error:
+        raise RegistryError(f"{response.url.split('/')[2]} says: {error.message}") from None
+
+
+def _media_type(response: Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+

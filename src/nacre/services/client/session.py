@@ -1,0 +1,181 @@
+"""A conversation with one repository: authenticated, redirected, tried again, and its refusals explained.
+
+Every request goes endpoint → authorization → redirects → verdict on the status. Redirects are
+followed by hand (blob storage lives elsewhere): at most ten, never from TLS to plain HTTP, never with
+`Authorization` or a body's secret to another origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+from ...grammars.wire import errors as wire_errors
+from ...grammars.wire.links import check_downgrade, join, origin, shown
+from ...words.errors import NacreError, NotFound, RegistryError
+from .auth import MAX_TOKEN_BODY, Answer, Authenticator, TokenRequest
+from .hosts import Endpoint, Hosts
+from .retry import RETRIED, Policy, Retry, Transient, retry_after
+from .transport import Request, Response, Stream, Transport
+
+MAX_REDIRECTS = 10
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_REPEATED = frozenset({307, 308})
+
+T = TypeVar("T")
+
+
+class Session:
+    """What `Repository` and its helpers speak through; safe to use from many threads."""
+
+    def __init__(
+        self, registry: str, hosts: Hosts, transport: Transport, auth: Authenticator, policy: Policy
+    ) -> None:
+        self.registry, self.auth, self.policy = registry, auth, policy
+        self._hosts, self._transport = hosts, transport
+
+    def retry(self) -> Retry:
+        """The attempts of a new operation."""
+        return Retry(self.policy)
+
+    def open(
+        self, method: str, target: str, what: str, *,
+        scopes: Iterable[str] = (), ok: Collection[int] = (200,), headers: Mapping[str, str] | None = None,
+        body: bytes | Stream | None = None, retry: Retry | None = None,
+    ) -> Response:  # fmt: skip
+        """Send until it succeeds or may not be tried again; the response is open.
+
+        `target` is a path of this registry or an absolute URL; `what` names the thing for messages.
+        Raises NotFound (404), Unauthorized, Unreachable, RegistryError.
+        """
+        request = Request(method, target, headers or {}, body)
+        return self.attempt(lambda: self.once(request, what, scopes=scopes, ok=ok), retry)
+
+    def document(
+        self, target: str, what: str, *,
+        scopes: Iterable[str], limit: int, headers: Mapping[str, str] | None = None,
+    ) -> tuple[Response, bytes]:  # fmt: skip
+        """GET a whole body of at most `limit` bytes; the response is closed. Raises also TooLarge."""
+
+        def get() -> tuple[Response, bytes]:
+            with self.once(Request("GET", target, headers or {}), what, scopes=scopes) as response:
+                return response, response.read_all(limit, what)
+
+        return self.attempt(get)
+
+    def attempt(self, action: Callable[[], T], retry: Retry | None = None) -> T:
+        """Do `action` until it raises nothing, or something other than Transient."""
+        retry = retry or self.retry()
+        while True:
+            try:
+                return action()
+            except Transient as failure:
+                retry.again(failure)
+
+    def once(
+        self, request: Request, what: str, *, scopes: Iterable[str] = (), ok: Collection[int] = (200,)
+    ) -> Response:
+        """One attempt. Raises Transient for what may pass."""
+        endpoint = self._hosts.find(self.registry)
+        if request.url.startswith("/"):
+            request = Request(request.method, endpoint.url + request.url, request.headers, request.body)
+        response = self._converse(request, endpoint, tuple(scopes))
+        if response.status in ok:
+            _check_encoding(response, what)
+            return response
+        with response:
+            raise self._refusal(response, request, what)
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path of this registry."""
+        return self._hosts.find(self.registry).url + path
+
+    def _converse(self, request: Request, endpoint: Endpoint, scopes: tuple[str, ...]) -> Response:
+        """Run the conversation of `auth`; other origins than the registry's get no credentials at all."""
+        if origin(request.url) != origin(endpoint.url):
+            return self._follow(request, endpoint)
+        flow = self.auth.flow(request, scopes)
+        step: Request | TokenRequest = next(flow)
+        while True:
+            token = isinstance(step, TokenRequest)
+            response = self._follow(step.request if isinstance(step, TokenRequest) else step, endpoint)
+            try:
+                step = flow.send(_answer(response, token))
+            except StopIteration:
+                return response
+            except BaseException:
+                response.close()
+                raise
+            response.close()
+
+    def _follow(self, request: Request, endpoint: Endpoint) -> Response:
+        """Send, and go where redirects lead."""
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._transport.send(request, verify=self._verify(request.url, endpoint))
+            location = response.headers.get("location", "")
+            if not location or not _may_follow(request, response.status):
+                return response
+            with response:
+                request = redirected(request, location)
+        raise RegistryError(f"{self.registry} redirects in circles ({shown(request.url)})")
+
+    def _verify(self, url: str, endpoint: Endpoint) -> bool:
+        return endpoint.verify or origin(url) != origin(endpoint.url)
+
+    def _refusal(self, response: Response, request: Request, what: str) -> Exception:
+        """What a status means: an error to raise, or a Transient."""
+        problems = wire_errors.decode(_error_body(response))
+        error = self._explain(response.status, problems, what)
+        again = response.status in RETRIED and (response.status != 500 or request.method in ("GET", "HEAD"))
+        if not again:
+            return error
+        after = retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+        return Transient(error, after)
+
+    def _explain(self, status: int, problems: tuple[wire_errors.Problem, ...], what: str) -> NacreError:
+        said = str(problems[0]) if problems else ""
+        code = problems[0].code if problems else ""
+        tail = f": {said}" if said else ""
+        if status in (401, 403):
+            return self.auth.refused(f"access to {what} at {self.registry} denied{tail}", status)
+        if status == 404:
+            return NotFound(f"{what} not found at {self.registry}{tail}")
+        text = "allows no more requests for now" if status == 429 else f"answered {status} for {what}"
+        return RegistryError(f"{self.registry} {text}{tail}", status=status, code=code)
+
+
+def redirected(request: Request, location: str) -> Request:
+    """The request that a redirect asks for. Raises RegistryError for one that must not be followed."""
+    url = check_downgrade(request.url, join(request.url, location))
+    after = Request(request.method, url, request.headers, request.body)
+    if origin(url) != origin(request.url):
+        after = after.without("Authorization", "Cookie")
+    return after
+
+
+def _may_follow(request: Request, status: int) -> bool:
+    """Reads are followed anywhere; writes only where they stay writes, and never with a refresh token
+    in their body (the one body that is bytes and a POST).
+    """
+    if request.method in ("GET", "HEAD"):
+        return status in _MOVED
+    return status in _REPEATED and not (request.method == "POST" and request.body)
+
+
+def _answer(response: Response, token: bool) -> Answer:
+    body = response.read_all(MAX_TOKEN_BODY, "answer of the token server") if token else b""
+    return Answer(response.status, response.headers, body)
+
+
+def _error_body(response: Response) -> bytes:
+    try:
+        return response.read(wire_errors.MAX_BODY)
+    except (Transient, NacreError):
+        return b""
+
+
+def _check_encoding(response: Response, what: str) -> None:
+    """Content is named by the digest of its plain bytes, and `identity` was asked for."""
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        with response:
+            raise RegistryError(f"{what} came compressed by the server, which was not asked for")

@@ -1,0 +1,348 @@
+"""One HTTP exchange. The only module that knows urllib3, and the seam where its errors become nacre's.
+
+No retries, no redirects, no credentials: those are decisions, and live in `session`. A `Response`
+must be closed; closing it gives the connection back to the pool if its body was read to the end or
+what is left is small, and drops the connection otherwise.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPException, IncompleteRead
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.connection import HTTPSConnection
+
+from ...grammars.wire.links import is_loopback, origin, shown
+from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
+from .retry import Transient
+
+if TYPE_CHECKING:
+    from ...images.source import Content
+
+BLOCK = 1024 * 1024
+_DRAIN = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A request body of `size` bytes that can be sent again: `opener` gives the content from byte 0.
+
+    What is sent begins at `start`. Each content opened is closed.
+    """
+
+    opener: Callable[[], Content]
+    size: int
+    start: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many bytes are sent."""
+        return self.size - self.start
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes to send. Raises StoreError, and ContentError when there are fewer than `size`."""
+        try:
+            with self.opener() as content:
+                if self.start:
+                    content.seek(self.start)
+                yield from self._read(content)
+        except OSError as error:
+            raise StoreError(f"cannot read what is to be pushed: {error.strerror or error}") from None
+
+    def _read(self, content: Content) -> Iterator[bytes]:
+        left = self.length
+        while left:
+            block = content.read(min(BLOCK, left))
+            if not block:
+                raise ContentError(f"content to be pushed ends {left} bytes before its size of {self.size}")
+            left -= len(block)
+            yield block
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. `url` is absolute; header names are as HTTP writes them."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Stream | None = None
+
+    def with_headers(self, **headers: str) -> Request:
+        """With these headers too (underscores stand for hyphens); those that are "" are left out."""
+        more = {name.replace("_", "-"): value for name, value in headers.items() if value}
+        return replace(self, headers={**self.headers, **more})
+
+    def without(self, *names: str) -> Request:
+        """Without these headers."""
+        return replace(self, headers={k: v for k, v in self.headers.items() if k not in names})
+
+
+class Response:
+    """What came back: `status`, `headers` (names in lower case, repeated ones joined by commas), `url`."""
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str, transport: Transport) -> None:
+        self.status, self.url = raw.status, url
+        self.headers = {name.lower(): value for name, value in raw.headers.items()}
+        self._raw, self._transport = raw, transport
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length, None if there is none."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, b"" at the end. Raises Transient when the body is cut or stalls."""
+        with translated(self.url, known=True):
+            return self._raw.read(size, decode_content=False)
+
+    def read_all(self, limit: int, what: str) -> bytes:
+        """The whole body. Raises TooLarge beyond `limit` bytes, Transient as `read`."""
+        if (self.length or 0) > limit:
+            raise TooLarge(f"{what} has {self.length} bytes, more than the {limit} allowed")
+        parts, total, deadline = [], 0, self._transport.deadline()
+        while block := self.read(min(BLOCK, limit + 1 - total)):
+            parts.append(block)
+            total += len(block)
+            if total > limit:
+                raise TooLarge(f"{what} has more than the {limit} bytes allowed")
+            self._transport.check(deadline, self.url)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Idempotent; never raises."""
+        try:
+            if (self.length or 0) <= _DRAIN:
+                self._raw.read(_DRAIN + 1, decode_content=False)
+        except (exceptions.HTTPError, HTTPException, OSError, ValueError):
+            pass
+        self._raw.close()
+        self._raw.release_conn()
+
+    def shutdown(self) -> None:
+        """End a `read` that blocks in another thread."""
+        try:
+            self._raw.shutdown()
+        except (AttributeError, ValueError, OSError, RuntimeError):
+            self._raw.close()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times in seconds: to connect, between two bytes, and for a whole document; connections per host."""
+
+    connect: float = 15.0
+    stall: float = 60.0
+    document: float = 300.0
+    connections: int = 16
+
+
+class _Unverified(HTTPSConnection):
+    """TLS whose certificate nobody checks, chosen on purpose: urllib3 need not warn of it."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True
+
+
+class _UnverifiedPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Unverified
+
+
+class Transport:
+    """A shared pool of connections; safe to use from many threads.
+
+    `proxies` maps `http` and `https` to a proxy's URL and `no` to a comma-separated list of hosts
+    that are asked directly; loopback always is. `ca_file` adds to the system's authorities.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, *, user_agent: str = "nacre", ca_file: str = "",
+        proxies: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.limits = limits or Limits()
+        self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
+        self._clock = clock
+        self._managers: dict[tuple[str, bool, bool], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Response] = weakref.WeakSet()
+        self._answered: set[str] = set()
+        self._closed = False
+
+    def send(self, request: Request, *, verify: bool = True) -> Response:
+        """One exchange; the response is open. Raises Transient, Unreachable, RegistryError."""
+        if self._closed:
+            raise Unreachable("the connection was closed")
+        host = urlsplit(request.url).netloc
+        with translated(request.url, known=host in self._answered):
+            raw = self._manager(request.url, verify).request(
+                request.method, request.url, headers=self._headers(request), body=_body(request.body),
+                redirect=False, retries=False, preload_content=False, decode_content=False,
+                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.stall),
+            )  # fmt: skip
+        self._answered.add(host)
+        response = Response(raw, request.url, self)
+        self._open.add(response)
+        return response
+
+    def deadline(self) -> float:
+        """The time by which a document that begins now must be here."""
+        return self._clock() + self.limits.document
+
+    def check(self, deadline: float, url: str) -> None:
+        """Raises Unreachable after `deadline`."""
+        if self._clock() > deadline:
+            raise Unreachable(f"{urlsplit(url).netloc} is too slow: {shown(url)} did not come in time")
+
+    def close(self) -> None:
+        """Drop all connections; calls that block in other threads end with an error."""
+        self._closed = True
+        for response in list(self._open):
+            response.shutdown()
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {"User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
+        if isinstance(request.body, Stream):
+            headers["Content-Length"] = str(request.body.length)
+        return headers
+
+    def _manager(self, url: str, verify: bool) -> urllib3.PoolManager:
+        key = (self._proxy(url), url.startswith("https:"), verify)
+        with self._lock:
+            if key not in self._managers:
+                self._managers[key] = self._make(*key)
+            return self._managers[key]
+
+    def _make(self, proxy: str, tls: bool, verify: bool) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": self.limits.connections, "num_pools": 32, "blocksize": BLOCK}
+        if tls:
+            options["ssl_context"] = tls_context(self._ca_file, verify=verify)
+        manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        if not verify:
+            manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _UnverifiedPool}
+        return manager
+
+    def _proxy(self, url: str) -> str:
+        scheme, host, _ = origin(url)
+        if not self._proxies.get(scheme) or is_loopback(host):
+            return ""
+        direct = [name.strip().lstrip(".") for name in self._proxies.get("no", "").split(",")]
+        if any(name == "*" or (name and (host == name or host.endswith("." + name))) for name in direct):
+            return ""
+        return self._proxies[scheme]
+
+
+def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the system's authorities and those of `ca_file`. Raises StoreError."""
+    try:
+        context = ssl.create_default_context()
+        if ca_file:
+            context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise StoreError(f"cannot use the certificates in {ca_file or 'the system store'}: {error}") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _body(body: bytes | Stream | None) -> Any:
+    return body.blocks() if isinstance(body, Stream) else body
+
+
+@contextmanager
+def translated(url: str, *, known: bool) -> Iterator[None]:
+    """The seam: what urllib3, http.client, ssl and the socket raise leaves as Transient or NacreError.
+
+    `known`: has this host answered before. Then a refusal or a lost name may pass; else it is most
+    likely a typing error or no registry at all, and is reported at once.
+    """
+    try:
+        yield
+    except (exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
+        failure, passing = _judge(error, url, known)
+        raise (Transient(failure) if passing else failure) from None
+
+
+def _judge(error: Exception, url: str, known: bool) -> tuple[NacreError, bool]:
+    """What to say of a foreign error, and whether it may pass. The order is that of the tests' table."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reason = _reason(error)
+    if isinstance(error, exceptions.ProxyError):
+        return Unreachable(f"cannot reach {host} through the proxy: {reason}"), known
+    if isinstance(error, exceptions.NameResolutionError):
+        return Unreachable(f"cannot find the host {host}: {reason}", hint=_NAME_HINT), known
+    if isinstance(error, exceptions.SSLError | ssl.SSLError):
+        return _judge_tls(error, host, known)
+    if isinstance(error, exceptions.ConnectTimeoutError):
+        return Unreachable(f"{host} does not answer", hint=_NETWORK_HINT), True
+    if isinstance(error, exceptions.NewConnectionError):
+        return Unreachable(f"cannot connect to {host}: {reason}", hint=_REFUSED_HINT), known
+    if isinstance(error, exceptions.TimeoutError | TimeoutError):
+        return Unreachable(f"{host} stopped sending: time-out"), True
+    return _judge_answer(error, host, reason)
+
+
+def _judge_tls(error: Exception, host: str, known: bool) -> tuple[NacreError, bool]:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(_root(error), ssl.SSLCertVerificationError):
+        why = getattr(_root(error), "verify_message", "") or "verification failed"
+        return Unreachable(f"the certificate of {host} is not trusted: {why}", hint=_CA_HINT), False
+    if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text or "RECORD_LAYER_FAILURE" in text:
+        return Unreachable(f"{host} does not speak TLS", hint=_PLAIN_HINT), False
+    return Unreachable(f"TLS with {host} failed: {_reason(error)}"), known
+
+
+def _judge_answer(error: Exception, host: str, reason: str) -> tuple[NacreError, bool]:
+    root = _root(error)
+    if isinstance(root, ValueError) and not isinstance(root, OSError):
+        return RegistryError(f"{host} sent something that is not HTTP: {reason}"), False
+    if isinstance(root, ConnectionError | IncompleteRead) or "incomplete" in reason.lower():
+        return Unreachable(f"the connection to {host} was cut"), True
+    if isinstance(root, HTTPException):
+        return RegistryError(f"{host} sent something that is not HTTP: {reason}"), False
+    return Unreachable(f"the connection to {host} failed: {reason}"), True
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost error: urllib3 wraps, sometimes as argument, sometimes as cause."""
+    for _ in range(8):
+        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        inner = inner or error.__cause__
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    root = _root(error)
+    text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
+    text = text.rpartition(": ")[2] if "object at 0x" in text else text
+    return "".join(char if char.isprintable() else " " for char in text[:200]) or type(root).__name__
+
+
+_NAME_HINT = "check the name of the registry, and the network"
+_NETWORK_HINT = "check the network, a firewall or a proxy"
+_REFUSED_HINT = "is a registry running there?"
+_CA_HINT = "install the authority that signed it, or name its file in the configuration"
+_PLAIN_HINT = "a registry without TLS must be named as insecure, unless it is on this machine"

@@ -1,0 +1,218 @@
+"""A registry in memory that is honest until told otherwise. The contract suite runs on it, too.
+
+`fake.on(method, part, action)` puts a fault in the way: the first request of that method whose path
+contains `part` is handed to `action(exchange)` instead; an action that returns True has answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Exchange(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeServer
+    disable_nagle_algorithm = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def reply(self, status: int, body: bytes = b"", **headers: str) -> bool:
+        """Answer; a `content_length` header replaces the true one, "" leaves it out."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        fields.setdefault("content-length", str(len(body)))
+        self.send_response(status)
+        for name, value in fields.items():
+            if value:
+                self.send_header(name, value)
+        if not fields["content-length"]:
+            self.send_header("connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        return True
+
+    def cut(self) -> bool:
+        """Hang up."""
+        self.close_connection = True
+        self.wfile.flush()
+        return True
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def handle_any(self) -> None:
+        fake = self.server.fake
+        self.url = urlsplit(self.path)
+        self.query = {key: values[0] for key, values in parse_qs(self.url.query).items()}
+        fake.requests.append((self.command, self.path, dict(self.headers.items())))
+        action = fake.fault(self.command, self.path)
+        if action is None or not action(self):
+            fake.serve(self)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+
+
+class FakeServer(ThreadingHTTPServer):
+    daemon_threads = True
+    fake: FakeRegistry
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
+Action = Callable[[Exchange], bool]
+
+
+class FakeRegistry:
+    def __init__(self) -> None:
+        self.blobs: dict[tuple[str, str], bytes] = {}
+        self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self.uploads: dict[str, bytearray] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.ranges = True
+        self.page = 1000
+        self._faults: list[tuple[str, str, Action, int]] = []
+        self._lock = threading.Lock()
+        self._server = FakeServer(("127.0.0.1", 0), Exchange)
+        self._server.fake = self
+        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.01), daemon=True)
+        self._thread.start()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def on(self, method: str, part: str, action: Action, times: int = 1) -> None:
+        self._faults.append((method, part, action, times))
+
+    def fault(self, method: str, path: str) -> Action | None:
+        with self._lock:
+            for index, (wanted, part, action, times) in enumerate(self._faults):
+                if wanted == method and part in path:
+                    if times == 1:
+                        del self._faults[index]
+                    else:
+                        self._faults[index] = (wanted, part, action, times - 1)
+                    return action
+        return None
+
+    def sent(self, method: str, part: str = "") -> list[dict[str, str]]:
+        """The headers of the requests seen."""
+        return [headers for verb, path, headers in self.requests if verb == method and part in path]
+
+    def add_blob(self, name: str, data: bytes) -> str:
+        self.blobs[name, digest_of(data)] = data
+        return digest_of(data)
+
+    def add_manifest(self, name: str, target: str, data: bytes, media_type: str) -> str:
+        for key in (target, digest_of(data)):
+            self.manifests[name, key] = (media_type, data)
+        return digest_of(data)
+
+    def serve(self, x: Exchange) -> bool:
+        for pattern, method in self._ROUTES:
+            found = re.fullmatch(pattern, x.url.path)
+            if found:
+                return method(self, x, *found.groups())
+        return x.reply(404)
+
+    def _base(self, x: Exchange) -> bool:
+        return x.reply(200, b"{}")
+
+    def _manifest(self, x: Exchange, name: str, target: str) -> bool:
+        if x.command == "PUT":
+            data = x.body()
+            digest = self.add_manifest(name, target, data, x.headers["content-type"])
+            return x.reply(201, docker_content_digest=digest, location=x.path)
+        if x.command == "DELETE":
+            gone = self.manifests.get((name, target))
+            self.manifests = {k: v for k, v in self.manifests.items() if k[0] != name or v != gone}
+            return x.reply(202 if gone else 404)
+        if (name, target) not in self.manifests:
+            return self._error(x, 404, "MANIFEST_UNKNOWN", "manifest unknown")
+        media_type, data = self.manifests[name, target]
+        return x.reply(200, data, content_type=media_type, docker_content_digest=digest_of(data))
+
+    def _blob(self, x: Exchange, name: str, digest: str) -> bool:
+        data = self.blobs.get((name, digest))
+        if data is None:
+            return self._error(x, 404, "BLOB_UNKNOWN", "blob unknown")
+        return self.content(x, data)
+
+    def content(self, x: Exchange, data: bytes) -> bool:
+        span = re.fullmatch(r"bytes=(\d+)-", x.headers.get("range", ""))
+        if not span or not self.ranges:
+            return x.reply(200, data)
+        start = int(span[1])
+        return x.reply(206, data[start:], content_range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+
+    def _begin(self, x: Exchange, name: str) -> bool:
+        x.body()
+        known = self.blobs.get((x.query.get("from", ""), x.query.get("mount", "")))
+        if known is not None:
+            self.blobs[name, x.query["mount"]] = known
+            return x.reply(201, location=f"/v2/{name}/blobs/{x.query['mount']}")
+        with self._lock:
+            key = f"u{len(self.uploads)}"
+            self.uploads[key] = bytearray()
+        return x.reply(202, location=f"/v2/{name}/blobs/uploads/{key}?_state=a%2Bb", range="0-0")
+
+    def _upload(self, x: Exchange, name: str, key: str) -> bool:
+        data = x.body()
+        if key not in self.uploads:
+            return self._error(x, 404, "BLOB_UPLOAD_UNKNOWN", "upload unknown")
+        if "_state=a%2Bb" not in x.path:
+            return self._error(x, 400, "BLOB_UPLOAD_INVALID", "state lost")
+        if x.command == "DELETE":
+            del self.uploads[key]
+            return x.reply(204)
+        self.uploads[key] += data
+        if x.command == "PUT":
+            return self._finish(x, name, key)
+        where = {"location": x.path, "range": f"0-{max(0, len(self.uploads[key]) - 1)}"}
+        return x.reply(204 if x.command == "GET" else 202, **where)
+
+    def _finish(self, x: Exchange, name: str, key: str) -> bool:
+        data = bytes(self.uploads.pop(key))
+        if digest_of(data) != x.query.get("digest"):
+            return self._error(x, 400, "DIGEST_INVALID", "digest does not match")
+        self.add_blob(name, data)
+        return x.reply(201, location=f"/v2/{name}/blobs/{digest_of(data)}")
+
+    def _tags(self, x: Exchange, name: str) -> bool:
+        tags = sorted(target for repo, target in self.manifests if repo == name and ":" not in target)
+        if not tags:
+            return self._error(x, 404, "NAME_UNKNOWN", "name unknown")
+        rest = [tag for tag in tags if tag > x.query.get("last", "")]
+        page = rest[: self.page]
+        link = f'</v2/{name}/tags/list?last={page[-1]}&n=9>; rel="next"'
+        more = {"link": link} if len(rest) > len(page) else {}
+        return x.reply(200, json.dumps({"name": name, "tags": page}).encode(), **more)
+
+    def _error(self, x: Exchange, status: int, code: str, message: str) -> bool:
+        return x.reply(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
+
+    _ROUTES = (
+        (r"/v2/", _base),
+        (r"/v2/(.+)/manifests/([^/]+)", _manifest),
+        (r"/v2/(.+)/blobs/uploads/", _begin),
+        (r"/v2/(.+)/blobs/uploads/([^/]+)", _upload),
+        (r"/v2/(.+)/blobs/([^/]+)", _blob),
+        (r"/v2/(.+)/tags/list", _tags),
+    )
