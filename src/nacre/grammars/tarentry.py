@@ -1,11 +1,14 @@
-"""One member of a layer as a value, and the whiteout names. Source: OCI image-spec, layer.md."""
+"""One member of a layer as a value, and what the whiteout names say. Source: OCI image-spec, layer.md."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from ..words.errors import InvalidArchive
+
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
+_RESERVED = b".wh..wh."
 
 
 class Reader(Protocol):
@@ -40,18 +43,44 @@ class Entry(NamedTuple):
     offset: int = -1
     sparse: tuple[tuple[int, int], ...] | None = None
 
+    @property
+    def stored(self) -> int:
+        """Bytes of payload that an archive holds: `size` without the holes."""
+        return self.size if self.sparse is None else sum(length for _, length in self.sparse)
+
+
+def show(path: bytes) -> str:
+    """A path for a message: quoted, printable, at most 200 characters, `.` for the root."""
+    text = path[:200].decode("utf-8", "backslashreplace") or "."
+    return repr(text + ("…" if len(path) > 200 else ""))
+
 
 def whiteout(path: bytes) -> tuple[str, bytes] | None:
     """What a path says about lower layers.
 
     ("remove", what vanishes), ("opaque", folder whose lower content vanishes), ("ignore", b"") for the
-    other names that AUFS kept for itself (`.wh..wh.plnk`), or None for an ordinary path.
+    other names that AUFS kept for itself (`.wh..wh.plnk` and what lies in it), or None for an ordinary
+    path. Raises InvalidArchive for a whiteout of a folder by itself (`.wh.`, `.wh..`, `.wh...`) and for a
+    whiteout that is used as a folder.
     """
+    if WHITEOUT not in path:
+        return None
     folder, slash, name = path.rpartition(b"/")
+    above = [part for part in folder.split(b"/") if part.startswith(WHITEOUT)]
+    if above:
+        return _inside(path, above)
     if not name.startswith(WHITEOUT):
         return None
     if name == OPAQUE:
         return "opaque", folder
-    if name.startswith(b".wh..wh."):
+    if name.startswith(_RESERVED):
         return "ignore", b""
+    if name[4:] in (b"", b".", b".."):
+        raise InvalidArchive(f"archive entry {show(path)} is a whiteout of no name")
     return "remove", folder + slash + name[4:]
+
+
+def _inside(path: bytes, above: list[bytes]) -> tuple[str, bytes]:
+    if all(part.startswith(_RESERVED) and part != OPAQUE for part in above):
+        return "ignore", b""
+    raise InvalidArchive(f"archive entry {show(path)} lies in a whiteout, which is no folder")
