@@ -1,17 +1,55 @@
-"""Archives: `save` and `load`, docker's and OCI's forms in one tar."""
+"""Archives: `save` and `load`.
+
+What `save` writes is an OCI image layout and a docker-archive at once, as docker has done since 25:
+
+    blobs/sha256/<hex>   manifests, configs, layers
+    index.json           OCI: manifests, with their names as annotations
+    manifest.json        docker: config, names, layers as paths
+    oci-layout
+
+`load` reads that, every older docker-archive (layers as `<id>/layer.tar`, some of them symlinks; no
+manifest.json but `repositories` and a chain of `<id>/json`) and plain OCI layouts, compressed or not.
+Sources: OCI image-spec image-layout.md; moby image/spec v1.0 to v1.2; containerd's annotations.
+"""
 
 from __future__ import annotations
 
+from ..words.digest import Digest
+from ..words.errors import InvalidArchive, InvalidDocument, InvalidName, NotFound
+from ..words.oci import (
+    DOCUMENT_TYPES,
+    OCI_INDEX,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    decode_json,
+    encode_json,
+    parse_document,
+)
+from ..words.progress import NullProgress, Progress
+from ..words.reference import Reference
 from ..words.value import Value
+from .edit import append_layer, new_config, with_fields, write_image
+from .image import Image, find
+from .layers import add_layer
+from .members import FolderMembers, Members, TarMembers, spool
+from .transfer import choose, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
 
-    from ..stores import Store
-    from ..words.progress import Progress
-    from .image import Image
-    from .source import Reader
+    from ..stores.store import Store
+    from .source import Content, Reader
+
+NAME_KEY = "io.containerd.image.name"
+REF_KEY = "org.opencontainers.image.ref.name"
+_MAX_IMAGES = 1000
+_MAX_V1_LAYERS = 500
 
 
 class Loaded(Value):
@@ -21,11 +59,373 @@ class Loaded(Value):
     names: tuple[str, ...]
 
 
+# ---- save
+
+
 def save(store: Store, names: Sequence[str], write: Callable[[bytes], object]) -> None:
-    """Write images as a tar that is an OCI layout and a docker-archive at once; deterministic."""
-    raise NotImplementedError
+    """Write images as one tar through `write`; equal images under equal names give equal bytes.
+
+    A name without a tag stands for all its tags, an id for the image without a name, as with docker.
+    A layer whose blob is not here goes out in the compression that is; its manifest then says so.
+    Raises NotFound before anything is written.
+    """
+    from ..grammars.entries import Entry, TarWriter
+
+    with store.leases.hold():
+        parts = _Parts(store)
+        for name in names:
+            parts.add(name)
+        tar = TarWriter(write)
+        for folder in (b"blobs", b"blobs/sha256"):
+            tar.add(Entry(folder, "dir", 0o755))
+        for digest in sorted(parts.blobs):
+            parts.emit(tar.add, digest)
+        for path, document in parts.documents():
+            tar.add(Entry(path, "file", 0o644, size=len(document)), _Bytes(document))
+        tar.close()
 
 
-def load(store: Store, stream: Reader, *, progress: Progress | None = None) -> list[Loaded]:
-    """Read every image of an archive, compressed or not, from a stream that need not seek."""
-    raise NotImplementedError
+class _Parts:
+    """The content of an archive to be written."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.blobs: dict[Digest, bytes | None] = {}
+        self.images: dict[Digest, tuple[Descriptor, Manifest]] = {}
+        self.names: dict[Digest, list[Reference]] = {}
+
+    def add(self, text: str) -> None:
+        """Take in what `text` names."""
+        for image, reference in _named(self.store, text):
+            names = self.names.setdefault(image.digest, [])
+            if image.digest not in self.images:
+                self.images[image.digest] = self._complete(image)
+            if reference is not None and reference not in names:
+                names.append(reference)
+
+    def _complete(self, image: Image) -> tuple[Descriptor, Manifest]:
+        """The manifest to write: the stored one, or one that names the layers in the form they are here."""
+        layers = tuple(_available(self.store, layer.descriptor, layer.diff_id) for layer in image.layers)
+        manifest, descriptor = image.manifest, image.descriptor
+        data = self.store.blobs.read(descriptor.digest)
+        if layers != manifest.layers:
+            manifest = manifest.replace(layers=layers)
+            data = manifest.encode()
+            descriptor = Descriptor.of(data, descriptor.media_type)
+        self.blobs |= {layer.digest: None for layer in layers}
+        self.blobs |= {manifest.config.digest: None, descriptor.digest: data}
+        return descriptor, manifest
+
+    def emit(self, add: Callable[[Any, Any], object], digest: Digest) -> None:
+        """Write one blob as a member."""
+        from ..grammars.entries import Entry
+
+        data, path = self.blobs[digest], b"blobs/sha256/" + digest.hex.encode()
+        if data is not None:
+            add(Entry(path, "file", 0o644, size=len(data)), _Bytes(data))
+            return
+        with self.store.blobs.open(digest) as file:
+            add(Entry(path, "file", 0o644, size=self.store.blobs.size(digest)), file)
+
+    def documents(self) -> Iterator[tuple[bytes, bytes]]:
+        """index.json, manifest.json and oci-layout."""
+        entries, rows = [], []
+        for key, (descriptor, manifest) in self.images.items():
+            plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+            entries += [plain.replace(annotations=_annotations(name)) for name in self.names[key]] or [plain]
+            tags = [name.familiar for name in self.names[key] if name.tag]
+            layers = [_path(layer.digest) for layer in manifest.layers]
+            rows.append({"Config": _path(manifest.config.digest), "RepoTags": tags or None, "Layers": layers})
+        yield b"index.json", Index(OCI_INDEX, tuple(entries)).encode()
+        yield b"manifest.json", encode_json(rows)
+        yield b"oci-layout", b'{"imageLayoutVersion":"1.0.0"}'
+
+
+def _named(store: Store, text: str) -> list[tuple[Image, Reference | None]]:
+    """Images and the names they go under in the archive."""
+    image = None
+    try:
+        reference = Reference.parse(text)
+    except InvalidName:
+        return [(find(store, text), None)]
+    if reference.digest is None and not text.endswith(":" + reference.tag):
+        prefix = reference.name + ":"
+        tags = [ref for ref in store.refs.list() if ref.name.startswith(prefix) and "@" not in ref.name]
+        if tags:
+            return [(Image.load(store, ref.descriptor), Reference.parse(ref.name)) for ref in tags]
+    image = find(store, text)
+    named = str(reference) in image.names or reference.digest is not None
+    return [(image, reference if named else None)]
+
+
+def _available(store: Store, descriptor: Descriptor, diff_id: Digest) -> Descriptor:
+    if store.blobs.has(descriptor.digest):
+        return descriptor
+    for other in store.layers.blobs_of(diff_id):
+        if store.blobs.has(other.digest):
+            return other
+    raise NotFound(f"layer {descriptor.digest} is not in the store in any compressed form")
+
+
+def _annotations(name: Reference) -> tuple[tuple[str, str], ...]:
+    return tuple((key, text) for key, text in ((NAME_KEY, str(name)), (REF_KEY, name.tag)) if text)
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+class _Bytes:
+    """Bytes as a reader."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._data[self._at : self._at + size]
+        self._at += len(data)
+        return data
+
+
+# ---- load
+
+
+def load(
+    store: Store, stream: Reader, *, platform: Platform | None = None, progress: Progress | None = None
+) -> list[Loaded]:
+    """Read every image of an archive and set its names; all forms, plain, gzip, zstd, xz or bzip2.
+
+    The stream need not seek: it is spooled to a nameless file inside the store, which vanishes with this
+    process. A file that can seek and is not compressed is read where it lies. Names are set last; of an
+    archive that fails midway no name is set. Raises InvalidArchive, ContentError, StoreError.
+    """
+    with spool(stream, store.root) as file:
+        return _load(store, TarMembers(file), platform, progress or NullProgress())
+
+
+def load_folder(
+    store: Store, path: str, *, platform: Platform | None = None, progress: Progress | None = None
+) -> list[Loaded]:
+    """As `load`, of a folder that holds the members (an OCI image layout, mostly)."""
+    with FolderMembers(path) as members:
+        return _load(store, members, platform, progress or NullProgress())
+
+
+def _load(store: Store, members: Members, platform: Platform | None, progress: Progress) -> list[Loaded]:
+    archive = _Archive(store, members, platform, progress)
+    with store.leases.hold():
+        found = archive.read()
+        for image, names in found:
+            for name in names:
+                store.refs.set(str(name), image.descriptor)
+    return [Loaded(image, tuple(name.familiar for name in names)) for image, names in found]
+
+
+class _Archive:
+    """An archive being read; as a `Source` it gives the blobs of an OCI layout."""
+
+    where = "archive"
+
+    def __init__(
+        self, store: Store, members: Members, platform: Platform | None, progress: Progress
+    ) -> None:
+        self.store, self.members, self.platform, self.progress = store, members, platform, progress
+
+    def read(self) -> list[tuple[Image, list[Reference]]]:
+        """The images in whatever form they are here."""
+        index, manifest = self._json("index.json"), self._json("manifest.json")
+        if isinstance(index, dict) and index.get("manifests"):
+            return self._layout(parse_document(encode_json({"schemaVersion": 2, **index}), OCI_INDEX))
+        if isinstance(manifest, list) and manifest:
+            return [self._docker(item) for item in _listed(manifest, "manifest.json")]
+        if isinstance(manifest, dict):
+            return [(self._taken(*self._whole("manifest.json")), [])]
+        repositories = self._json("repositories")
+        if isinstance(repositories, dict) and repositories:
+            return self._repositories(repositories)
+        if manifest is None and index is None:
+            raise InvalidArchive(
+                "this is no image archive: it has neither manifest.json nor index.json",
+                hint="a root file system is taken in with `nacre import`",
+            )
+        raise InvalidArchive("the archive lists no images")
+
+    def _json(self, path: str) -> Any:
+        data = self.members.small(path)
+        return None if data is None else decode_json(data, path)
+
+    def _whole(self, path: str) -> tuple[Descriptor, bytes]:
+        data = self._need(path)
+        document = parse_document(data)
+        return Descriptor.of(data, document.media_type), data
+
+    def _need(self, path: str) -> bytes:
+        data = self.members.small(path)
+        if data is None:
+            raise InvalidArchive(f"the archive has no {path[:200]}")
+        return data
+
+    # As a source of an OCI layout.
+
+    def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
+        """A manifest by digest."""
+        if reference.digest is None:
+            raise NotFound(f"the archive has no {reference.familiar}")
+        return self._manifest(reference.digest)
+
+    def _manifest(self, digest: Digest, media_type: str = "") -> tuple[Descriptor, bytes]:
+        data = self._need(self._place(digest))
+        digest = _verified(data, digest)
+        return Descriptor(parse_document(data, media_type).media_type, digest, len(data)), data
+
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Content]:
+        """A blob from the archive."""
+        content = self.members.open(self._place(descriptor.digest))
+        content.seek(offset)
+        return content
+
+    def _place(self, digest: Digest) -> str:
+        """Where a blob lies: in a layout, or by its hexadecimal digits (the `dir:` form of skopeo)."""
+        path = _path(digest)
+        return digest.hex if self.members.size(path) is None and self.members.size(digest.hex) else path
+
+    def _layout(self, index: Index | Manifest) -> list[tuple[Image, list[Reference]]]:
+        """Every image of an OCI layout; entries of one manifest under several names come together."""
+        assert isinstance(index, Index)
+        found: dict[Digest, tuple[Image, list[Reference]]] = {}
+        for entry in _listed(list(index.manifests), "index.json"):
+            if entry.media_type not in DOCUMENT_TYPES:
+                continue
+            image = self._entry(entry)
+            _, names = found.setdefault(image.digest, (image, []))
+            names += [name for name in _entry_names(entry) if name not in names]
+        if not found:
+            raise InvalidArchive("the archive lists no images")
+        return list(found.values())
+
+    def _entry(self, entry: Descriptor) -> Image:
+        top, data = self._manifest(entry.digest, entry.media_type)
+        name = Reference("archive", "image", "", entry.digest)
+        return self._taken(*choose(self, self.store, name, top, data, self.platform))
+
+    def _taken(self, descriptor: Descriptor, data: bytes) -> Image:
+        return take(self, self.store, descriptor, data, self.progress)[0]
+
+    # docker-archive.
+
+    def _docker(self, item: Any) -> tuple[Image, list[Reference]]:
+        """One entry of manifest.json. Source: moby image/spec/v1.2.md."""
+        if not isinstance(item, dict) or not isinstance(item.get("Config"), str):
+            raise InvalidArchive("manifest.json has an entry without Config")
+        data = self._need(item["Config"])
+        config = ImageConfig.parse(data)
+        paths = _texts(item.get("Layers"), "Layers")
+        if len(paths) != len(config.diff_ids):
+            raise InvalidDocument(f"the archive has {len(paths)} layers, its config {len(config.diff_ids)}")
+        rows = zip(paths, config.diff_ids, strict=True)
+        layers = [self._layer(path, diff_id)[0] for path, diff_id in rows]
+        descriptor = write_image(self.store, config, layers, config_data=data)
+        names = [_reference(text) for text in _texts(item.get("RepoTags"), "RepoTags")]
+        return Image.load(self.store, descriptor), names
+
+    def _layer(self, path: str, diff_id: Digest | None) -> tuple[Descriptor, Digest]:
+        """Take in a layer file, plain or compressed; its blob is ours, so equal layers give equal blobs."""
+        from ..grammars.codec import decompress
+
+        task = self.progress.task(diff_id.short if diff_id else path[:12])
+        task.phase("Loading layer", self.members.size(path))
+        with self.members.open(path) as content:
+            layer = add_layer(self.store, decompress(content), expected=diff_id)
+        task.done("Loaded")
+        return layer
+
+    # docker-archive before 1.10.
+
+    def _repositories(self, repositories: dict[str, Any]) -> list[tuple[Image, list[Reference]]]:
+        """`repositories` maps name → tag → id of the topmost layer. Source: moby image/spec/v1.md."""
+        tops: dict[str, list[Reference]] = {}
+        for name, tags in repositories.items():
+            if not isinstance(tags, dict):
+                raise InvalidArchive("repositories does not map names to tags")
+            for tag, top in tags.items():
+                if not isinstance(top, str):
+                    raise InvalidArchive("repositories has an id that is no text")
+                tops.setdefault(top, []).append(_reference(f"{name}:{tag}"))
+        return [(self._v1(top), names) for top, names in tops.items()]
+
+    def _v1(self, top: str) -> Image:
+        chain = self._chain(top)
+        newest = chain[-1]
+        platform = Platform(str(newest.get("os") or "linux"), str(newest.get("architecture") or "amd64"))
+        config, layers = new_config(platform), []
+        for row in chain:
+            descriptor, diff_id = self._layer(f"{row['id']}/layer.tar", None)
+            layers.append(descriptor)
+            config = append_layer(config, diff_id, _v1_command(row), **_v1_notes(row))
+        run = newest.get("config") or newest.get("container_config") or {}
+        config = with_fields(config, config=run)
+        check = write_image(self.store, config, layers)
+        return Image.load(self.store, check)
+
+    def _chain(self, top: str) -> list[dict[str, Any]]:
+        """The v1 documents from the lowest layer to `top`."""
+        chain: list[dict[str, Any]] = []
+        at: Any = top
+        while at:
+            if not isinstance(at, str) or not at.isalnum() or len(chain) >= _MAX_V1_LAYERS:
+                raise InvalidArchive("the archive has no valid chain of layers")
+            row = decode_json(self._need(f"{at}/json"), "layer json")
+            if not isinstance(row, dict):
+                raise InvalidArchive(f"{at}/json is no object")
+            chain.append({**row, "id": at})
+            at = row.get("parent")
+        return chain[::-1]
+
+
+def _verified(data: bytes, digest: Digest) -> Digest:
+    from ..words.digest import Verifier
+
+    verifier = Verifier(digest, what="manifest in the archive")
+    verifier.update(data)
+    return verifier.verify()
+
+
+def _entry_names(entry: Descriptor) -> list[Reference]:
+    """The name in the annotations of an index entry: containerd's, else the OCI one if it is a reference."""
+    notes = dict(entry.annotations)
+    try:
+        name = notes.get(NAME_KEY) or notes.get(REF_KEY)
+        return [Reference.parse(name)] if name else []
+    except InvalidName:
+        return []
+
+
+def _reference(text: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except InvalidName as error:
+        raise InvalidArchive(f"the archive has a bad name: {error.message}") from None
+
+
+def _listed(items: list[Any], what: str) -> list[Any]:
+    if len(items) > _MAX_IMAGES:
+        raise InvalidArchive(f"{what} lists {len(items)} images, more than the {_MAX_IMAGES} allowed")
+    return items
+
+
+def _texts(value: Any, what: str) -> list[str]:
+    items = value or []
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise InvalidArchive(f"manifest.json has {what} that is no list of texts")
+    return items
+
+
+def _v1_command(row: dict[str, Any]) -> str:
+    run = row.get("container_config") or {}
+    command = run.get("Cmd") if isinstance(run, dict) else None
+    return " ".join(str(word) for word in command) if isinstance(command, list) else ""
+
+
+def _v1_notes(row: dict[str, Any]) -> dict[str, str]:
+    return {key: str(row.get(key) or "") for key in ("created", "comment", "author")}
+

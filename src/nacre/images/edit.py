@@ -58,13 +58,13 @@ def append_history(
     return _with_history(config, created_by, created, comment, author, empty=True)
 
 
-def with_run(config: ImageConfig, **changes: Any) -> ImageConfig:
+def with_run(config: ImageConfig, /, **changes: Any) -> ImageConfig:
     """`config` with fields of its `config` object (Env, Cmd, …) replaced; None takes a field out."""
     run = {**config.run, **changes}
     return _config({**config.raw, "config": {key: value for key, value in run.items() if value is not None}})
 
 
-def with_fields(config: ImageConfig, **changes: Any) -> ImageConfig:
+def with_fields(config: ImageConfig, /, **changes: Any) -> ImageConfig:
     """`config` with fields of the document itself (created, author, …) replaced; None takes one out."""
     fields = {**config.raw, **changes}
     return _config({key: value for key, value in fields.items() if value is not None})
@@ -226,12 +226,15 @@ _CHANGES: dict[str, Callable[[ImageConfig, Node], ImageConfig]] = {
 
 def make_manifest(
     config: ImageConfig, layers: Sequence[Descriptor], *,
-    annotations: Sequence[tuple[str, str]] = (), media_type: str = "",
+    annotations: Sequence[tuple[str, str]] = (), media_type: str = "", config_data: bytes = b"",
 ) -> tuple[Manifest, bytes]:  # fmt: skip
-    """The manifest of `config` and `layers`, and the config's bytes. Types are those of one family."""
+    """The manifest of `config` and `layers`, and the config's bytes. Types are those of one family.
+
+    `config_data`: the bytes that `config` was read from, when its digest must stay.
+    """
     docker = media_type == DOCKER_MANIFEST
     names = _OCI_TO_DOCKER if docker else _DOCKER_TO_OCI
-    data = config.encode()
+    data = config_data or config.encode()
     return Manifest(
         DOCKER_MANIFEST if docker else OCI_MANIFEST,
         Descriptor.of(data, DOCKER_CONFIG if docker else OCI_CONFIG),
@@ -242,15 +245,18 @@ def make_manifest(
 
 def write_image(
     store: Store, config: ImageConfig, layers: Sequence[Descriptor], *,
-    annotations: Sequence[tuple[str, str]] = (), media_type: str = "",
+    annotations: Sequence[tuple[str, str]] = (), media_type: str = "", config_data: bytes = b"",
 ) -> Descriptor:  # fmt: skip
     """Store config and manifest, make the image known (`refs.remember`); the manifest's descriptor.
 
     The manifest is an OCI one unless `media_type` is Docker's; layers that came with the media types
-    of the other family are named in the words of this one (same bytes, same digests). Content of an
+    of the other family are named in the words of this one (same bytes, same digests). `config_data`
+    are the bytes that `config` was read from, when the image id must stay. Content of an
     image that is being made is kept from the sweep by the lease that the store holds. Idempotent.
     """
-    manifest, config_data = make_manifest(config, layers, annotations=annotations, media_type=media_type)
+    manifest, config_data = make_manifest(
+        config, layers, annotations=annotations, media_type=media_type, config_data=config_data
+    )
     store.blobs.add(config_data)
     data = manifest.encode()
     descriptor = Descriptor(manifest.media_type, store.blobs.add(data), len(data))

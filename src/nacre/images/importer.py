@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from ..words.oci import Platform
+from .edit import append_layer, apply_change, new_config, with_fields, write_image
+from .image import Image
+from .layers import add_layer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..stores import Store
-    from ..words.oci import Platform
+    from ..stores.store import Store
     from ..words.reference import Reference
-    from .image import Image
     from .source import Reader
 
 
@@ -18,5 +21,32 @@ def import_tar(
     changes: Sequence[str] = (), message: str = "", platform: Platform | None = None, created: str = "",
     origin: str = "-",
 ) -> Image:  # fmt: skip
-    """Make an image of the tar in `stream` (plain, gzip, zstd, xz, bzip2), read once."""
-    raise NotImplementedError
+    """Make an image of the tar in `stream` (plain, gzip, zstd, xz or bzip2), which is read once.
+
+    `changes` are instructions of a Dockerfile (`edit.apply_change`), checked before anything is read.
+    `created` is an RFC 3339 time, "" for now; `origin` says in the history where the tar came from. The
+    name is set last. Raises UsageError, InvalidArchive, StoreError; then nothing is named.
+    """
+    from ..grammars.codec import decompress
+
+    created = created or now()
+    config = new_config(platform or Platform.host(), created=created)
+    for change in changes:
+        config = apply_change(config, change)
+    with store.leases.hold():
+        layer, diff_id = add_layer(store, decompress(stream))
+        comment = message or f"Imported from {origin}"
+        config = append_layer(config, diff_id, "", created=created, comment=comment)
+        if message:
+            config = with_fields(config, comment=message)
+        descriptor = write_image(store, config, [layer])
+        if reference is not None:
+            store.refs.set(str(reference), descriptor)
+    return Image.load(store, descriptor)
+
+
+def now() -> str:
+    """This second as an RFC 3339 time in UTC."""
+    from time import gmtime, strftime
+
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
