@@ -1,0 +1,57 @@
+"""`nacre registry serve`: a registry in the foreground."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import UsageError
+from .options import Command, flag, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+    from .options import Args
+
+
+def _address(spelling: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `:PORT` (every interface) or `[IPV6]:PORT`."""
+    host, colon, port = spelling.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError(f"invalid address {spelling!r}: expected HOST:PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise UsageError(f"invalid address {spelling!r}: write an IPv6 address as [{host}]:{port}")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _serve(context: Context, args: Args) -> int:
+    host, port = _address(args.addr)
+    root = os.path.abspath(args.root or os.path.join(context.root, "registry"))
+    from ..grammars.wire.links import is_loopback
+    from ..services.server import serve
+
+    if not is_loopback(host):
+        context.warn(
+            f"warning: {host} is reachable from other machines, and this registry has neither passwords"
+            " nor TLS: anyone who reaches it can read, replace and delete images"
+        )
+
+    def ready(url: str) -> None:
+        context.print(f"serving on {url}/v2/, storage {root}")
+        context.stdout.flush()
+
+    serve(host, port, root, ready, log=context.warn, access=None if args.quiet else context.warn)
+    return 0
+
+
+COMMAND = Command(
+    "",
+    run=_serve,
+    options=(
+        text("--addr", "Address to listen on; port 0 is any free one", default="127.0.0.1:5000",
+             type="host:port"),
+        text("--root", "Folder of the registry (default: `registry` beside the store's content)", type="path"),
+        flag("-q, --quiet", "Log only what goes wrong in the registry itself"),
+    ),
+    store=False,
+    details="Runs until ctrl-C. Requests are logged on standard error, one line each.",
+)  # fmt: skip

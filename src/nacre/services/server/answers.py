@@ -1,0 +1,116 @@
+"""Responses: the protocol's headers, JSON errors, and blobs sent whole or in part."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON
+from ...grammars.wire.errors import Code, encode
+from ...grammars.wire.ranges import format_content_range
+from ...words.errors import (
+    ContentError,
+    DigestMismatch,
+    NacreError,
+    NotFound,
+    RegistryError,
+    StoreError,
+    TooLarge,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from ...grammars.wire.ranges import Span
+    from .work import Work
+
+PIECE = 1 << 19
+INSUFFICIENT_STORAGE = 507
+
+
+def answer(
+    status: int, headers: Mapping[str, str] | None = None, body: bytes = b"", media_type: str = ""
+) -> Response:
+    """A response with the headers that every answer of a registry carries."""
+    response = Response(body, status, headers, media_type or None)
+    response.headers[API_VERSION] = API_VERSION_VALUE
+    return response
+
+
+def failure(error: Exception) -> Response:
+    """The answer to any exception: status and code by its kind, never its traceback."""
+    status, code, message = _judge(error)
+    response = answer(status, None, encode(code, message), JSON)
+    if status in (408, 413):
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _judge(error: Exception) -> tuple[int, str, str]:
+    if isinstance(error, RegistryError):
+        return error.status, error.code, error.message
+    for kind, code, status in _KINDS:
+        if isinstance(error, kind):
+            return status, code.name, error.message
+    if isinstance(error, StoreError) and "no space" in error.message:
+        return INSUFFICIENT_STORAGE, Code.UNAVAILABLE.name, "no space left on the registry's disk"
+    # what went wrong inside is for the operator's log: paths of this machine are nobody else's business
+    return 500, Code.UNKNOWN.name, "the registry failed, see its log"
+
+
+_KINDS: tuple[tuple[type[NacreError], Code, int], ...] = (
+    (DigestMismatch, Code.DIGEST_INVALID, 400),
+    (TooLarge, Code.SIZE_INVALID, 413),
+    (ContentError, Code.MANIFEST_INVALID, 400),
+    (NotFound, Code.BLOB_UNKNOWN, 404),
+)
+
+
+class FileResponse(Response):
+    """The file `path` of `size` bytes, or a span of it.
+
+    The whole goes by the server's own means where it can (`http.response.pathsend`, which copies
+    nothing through Python); a span is read in threads, a piece at a time.
+    """
+
+    def __init__(
+        self, path: str, size: int, span: Span | None, headers: Mapping[str, str], work: Work
+    ) -> None:
+        super().__init__(b"", 206 if span else 200, headers)
+        self.headers[API_VERSION] = API_VERSION_VALUE
+        self.headers["Content-Length"] = str(span.length if span else size)
+        if span:
+            self.headers["Content-Range"] = format_content_range(span, size)
+        self._path, self._work = path, work
+        self._start, self._length = (span.start, span.length) if span else (0, size)
+        self._whole = span is None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        if scope["method"] == "HEAD" or not self._length:
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+        elif self._whole and "http.response.pathsend" in scope.get("extensions", {}):
+            await send(start)
+            await send({"type": "http.response.pathsend", "path": self._path})
+        else:
+            await self._stream(start, send)
+
+    async def _stream(self, start: dict[str, object], send: Send) -> None:
+        file = await self._work.run(os.open, self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            await send(start)
+            offset, left = self._start, self._length
+            while left:
+                piece = await self._work.run(os.pread, file, min(PIECE, left), offset)
+                offset, left = offset + len(piece), left - len(piece)
+                if not piece:
+                    raise StoreError(f"{self._path} is shorter than it was")
+                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+        finally:
+            os.close(file)

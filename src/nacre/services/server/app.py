@@ -1,0 +1,171 @@
+"""The registry as an ASGI application.
+
+Starlette gives requests and responses; the routing is the protocol's own (`grammars.wire.routes`),
+because a framework's router sees a decoded path, in which `%2F` has already become a slash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from ...grammars.wire import JSON
+from ...grammars.wire.errors import Code, refusal
+from ...grammars.wire.routes import METHODS, Endpoint, Route, match
+from ...words.errors import NacreError, RegistryError
+from .answers import answer, failure
+from .blobs import Blobs
+from .bodies import Body, Lost
+from .lists import Lists
+from .manifests import Manifests
+from .shelf import Limits, Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.responses import Response
+    from starlette.types import Message, Receive, Scope, Send
+
+    Handler = Callable[[Request, Route], Awaitable[Response]]
+
+_LINE = 2000
+
+
+def _silent(line: str) -> None:
+    """Log nowhere."""
+
+
+class Registry:
+    """A registry whose storage is the folder `root`, as an ASGI application. `await close()` it.
+
+    `log` takes a line for each failure of the registry itself, `access` one for each request; both
+    without newline, on the event loop.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        limits: Limits | None = None,
+        log: Callable[[str], object] = _silent,
+        access: Callable[[str], object] | None = None,
+    ) -> None:
+        self.shelf = Shelf(root, limits or Limits())
+        self._log, self._access = log, access
+        self._handlers = self._table()
+        self._running: set[asyncio.Task[object]] = set()
+
+    def _table(self) -> dict[tuple[Endpoint, str], Handler]:
+        manifests, blobs, lists = Manifests(self.shelf), Blobs(self.shelf), Lists(self.shelf)
+        reads: dict[Endpoint, Handler] = {
+            Endpoint.BASE: _base, Endpoint.CATALOG: lists.repositories, Endpoint.TAGS: lists.tags,
+            Endpoint.MANIFEST: manifests.get, Endpoint.BLOB: blobs.get, Endpoint.UPLOAD: blobs.status,
+            Endpoint.REFERRERS: lists.referrers,
+        }  # fmt: skip
+        writes: dict[tuple[Endpoint, str], Handler] = {
+            (Endpoint.MANIFEST, "PUT"): manifests.put, (Endpoint.MANIFEST, "DELETE"): manifests.delete,
+            (Endpoint.BLOB, "DELETE"): blobs.delete, (Endpoint.UPLOADS, "POST"): blobs.start,
+            (Endpoint.UPLOAD, "PATCH"): blobs.patch, (Endpoint.UPLOAD, "PUT"): blobs.finish,
+            (Endpoint.UPLOAD, "DELETE"): blobs.cancel,
+        }  # fmt: skip
+        return writes | {(end, method): reads[end] for end in reads for method in ("GET", "HEAD")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        request = Request(scope, receive)
+        seen = _Seen(send)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            await self._serve(request, seen)
+        finally:
+            self._running.discard(task)
+            if self._access:
+                self._access(_access_line(request, seen, time.perf_counter() - began))
+
+    async def _serve(self, request: Request, seen: _Seen) -> None:
+        try:
+            response = await self._respond(request)
+            await response(request.scope, request.receive, seen)
+        except Lost:
+            return
+        except Exception as error:
+            self._note(error)
+            if not seen.status:
+                await failure(error)(request.scope, request.receive, seen)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            route = match(request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1"))
+            return await self._handler(request, route)(request, route or Route(Endpoint.BASE))
+        except NacreError as error:
+            self._note(error)
+            await Body(request, 1.0).linger()
+            return failure(error)
+
+    def _handler(self, request: Request, route: Route | None) -> Handler:
+        if route is None:
+            raise refusal(Code.UNSUPPORTED, "no such path in the distribution protocol", status=404)
+        handler = self._handlers.get((route.endpoint, request.method))
+        if handler is None:
+            known = ", ".join(METHODS[route.endpoint])
+            raise refusal(Code.UNSUPPORTED, f"{request.method[:20]} is not supported here, only {known}")
+        return handler
+
+    def _note(self, error: Exception) -> None:
+        """Failures of the registry itself are the operator's business; refusals are the client's."""
+        if isinstance(error, RegistryError):
+            return
+        if isinstance(error, NacreError):
+            self._log(_printable(f"error: {error.message}"))
+        else:
+            self._log("error: " + " | ".join(traceback.format_exception(error)).replace("\n", " | "))
+
+    def interrupt(self) -> None:
+        """Cancel every request that is under way; their uploads can be resumed."""
+        for task in list(self._running):
+            task.cancel()
+
+    async def close(self) -> None:
+        """Let go of the storage."""
+        await self.shelf.close()
+
+
+async def _base(request: Request, route: Route) -> Response:
+    return answer(200, None, b"{}", JSON)
+
+
+class _Seen:
+    """`send`, with an eye on the status and the size."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status, self.size = send, 0, "-"
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = dict(message["headers"])
+            self.size = headers.get(b"content-length", b"-").decode("latin-1")
+        await self._send(message)
+
+
+def _access_line(request: Request, seen: _Seen, seconds: float) -> str:
+    client = request.client.host if request.client else "-"
+    path = request.scope.get("raw_path", b"").decode("latin-1")
+    query = request.scope["query_string"].decode("latin-1")
+    target = path + ("?" + query if query else "")
+    status = seen.status or "lost"
+    return _printable(f'{client} "{request.method} {target}" {status} {seen.size} {seconds * 1000:.1f}ms')
+
+
+def _printable(line: str) -> str:
+    """One line without control characters: what a client sends ends on a terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line[:_LINE])

@@ -1,0 +1,181 @@
+"""Blobs: GET, HEAD with ranges and DELETE, and the uploads that bring them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import QueryParams
+
+from ...grammars.wire import CONTENT_DIGEST, OCTETS, UPLOAD_UUID, routes
+from ...grammars.wire.errors import Code, refusal
+from ...grammars.wire.ranges import format_content_range, format_received, parse_chunk, parse_range
+from ...grammars.wire.routes import parse_digest
+from ...grammars.wire.uploads import Event, check_chunk
+from ...words.errors import RegistryError, StoreError
+from .answers import FileResponse, answer, failure
+from .bodies import Body
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from ...grammars.wire.routes import Route
+    from ...words.digest import Digest
+    from .sessions import Session
+    from .shelf import Shelf
+
+
+class Blobs:
+    """The handlers of one registry."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def get(self, request: Request, route: Route) -> Response:
+        """GET and HEAD, whole (200) or one range (206)."""
+        digest = route.digest
+        path, size = await self._locate(route.name, digest)
+        headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": f'"{digest}"'}
+        headers["Accept-Ranges"] = "bytes"
+        if request.headers.get("if-none-match", "").strip() == headers["ETag"]:
+            return answer(304, headers)
+        wanted = request.headers.get("range", "")
+        if request.headers.get("if-range", headers["ETag"]).strip() != headers["ETag"]:
+            wanted = ""
+        try:
+            span = parse_range(wanted, size) if wanted else None
+        except RegistryError as error:
+            response = failure(error)
+            response.headers["Content-Range"] = format_content_range(None, size)
+            return response
+        return FileResponse(path, size, span, headers, self._shelf.work)
+
+    async def _locate(self, name: str, digest: Digest) -> tuple[str, int]:
+        """The file of a blob that is visible in this repository.
+
+        A row whose file is missing or cut short counts as absent, so that a client which asks before it
+        pushes mends the registry by pushing again.
+        """
+        size = self._shelf.catalog.blob(name, digest)
+        if size is None:
+            raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
+        path = self._shelf.blobs.path(digest)
+        if await self._shelf.work.run(_file_size, path) != size:
+            raise refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again")
+        return path, size
+
+    async def delete(self, request: Request, route: Route) -> Response:
+        """Take the blob out of this repository; the content goes with the last repository that has it."""
+        if not await self._shelf.work.run(self._shelf.catalog.delete_blob, route.name, route.digest):
+            raise refusal(Code.BLOB_UNKNOWN, f"no blob {route.digest} in {route.name}")
+        return answer(202)
+
+    # ── uploads ──
+
+    async def start(self, request: Request, route: Route) -> Response:
+        """POST: mount from another repository (201), take a whole blob (201), or open a session (202)."""
+        query = request.query_params
+        if mounted := await self._mount(route.name, query):
+            return mounted
+        whole = parse_digest(query["digest"]) if "digest" in query else None
+        session = await self._shelf.sessions.begin(route.name)
+        if whole is None:
+            return _progress(session, 202)
+        try:
+            await self._append(request, session, Event.PUT)
+            await self._shelf.sessions.commit(session, whole)
+        except BaseException:
+            await self._drop(session)  # its client was never told the name under which it could go on
+            raise
+        return _created(route.name, whole)
+
+    async def _mount(self, name: str, query: QueryParams) -> Response | None:
+        """A blob is mounted only from a repository that is named and has it; else an upload begins."""
+        digest, source = query.get("mount", ""), query.get("from", "")
+        if not digest or not routes.is_name(source):
+            return None
+        wanted = parse_digest(digest)
+        try:
+            await self._locate(source, wanted)
+        except RegistryError:
+            return None
+        if await self._shelf.work.run(self._shelf.catalog.mount, name, wanted, source):
+            return _created(name, wanted)
+        return None
+
+    async def status(self, request: Request, route: Route) -> Response:
+        """GET: how much is there."""
+        return _progress(await self._shelf.sessions.find(route.name, route.reference), 204)
+
+    async def patch(self, request: Request, route: Route) -> Response:
+        """PATCH: one chunk, or all of it as a stream."""
+        session = await self._shelf.sessions.find(route.name, route.reference)
+        await self._append(request, session, Event.PATCH)
+        await self._shelf.sessions.rest(session, Event.REST)
+        return _progress(session, 202)
+
+    async def finish(self, request: Request, route: Route) -> Response:
+        """PUT ?digest=: perhaps the last chunk, then verify."""
+        session = await self._shelf.sessions.find(route.name, route.reference)
+        digest = parse_digest(request.query_params.get("digest", ""))
+        await self._append(request, session, Event.PUT)
+        await self._shelf.sessions.commit(session, digest)
+        return _created(route.name, digest)
+
+    async def cancel(self, request: Request, route: Route) -> Response:
+        """DELETE: forget the upload."""
+        await self._shelf.sessions.cancel(await self._shelf.sessions.find(route.name, route.reference))
+        return answer(204)
+
+    async def _append(self, request: Request, session: Session, event: Event) -> None:
+        """Take the body into the session. It is left in the state after `event`; on failure, at rest.
+
+        A full disk ends the upload and gives its room back.
+        """
+        session.on(event)
+        try:
+            await self._shelf.sessions.open(session)
+            await self._take(Body(request, self._shelf.limits.patience), request, session)
+        except BaseException as error:
+            await self._shelf.sessions.rest(session, Event.REST if event is Event.PATCH else Event.BREAK)
+            if isinstance(error, StoreError):
+                await self._drop(session)
+            raise
+
+    async def _take(self, body: Body, request: Request, session: Session) -> None:
+        text = request.headers.get("content-range")
+        span = parse_chunk(text) if text is not None else None
+        length = check_chunk(span, session.received, body.length)
+        room = self._shelf.limits.blob - session.received
+        if length is not None and length > room:
+            raise refusal(Code.SIZE_INVALID, f"blob is over {self._shelf.limits.blob} bytes", status=413)
+        count = await body.pour(self._shelf.work.pool, session.write, room if length is None else length)
+        if length is not None and count != length:
+            raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes calls itself {length} bytes long")
+
+    async def _drop(self, session: Session) -> None:
+        """Cancel a session unless it has ended."""
+        try:
+            await self._shelf.sessions.cancel(session)
+        except RegistryError:
+            return
+
+
+def _file_size(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return -1
+
+
+def _progress(session: Session, status: int) -> Response:
+    headers = {
+        "Location": routes.upload(session.name, session.id), "Range": format_received(session.received),
+        UPLOAD_UUID: session.id,
+    }  # fmt: skip
+    return answer(status, headers)
+
+
+def _created(name: str, digest: Digest) -> Response:
+    return answer(201, {"Location": routes.blob(name, digest), CONTENT_DIGEST: str(digest)})

@@ -1,0 +1,110 @@
+"""Request bodies: bounded in size, in time, and streamed without ever holding more than two pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ...grammars.wire.errors import Code, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from concurrent.futures import Executor
+
+    from starlette.requests import Request
+
+PIECE = 1 << 18
+"""Small pieces of a body are gathered up to this many bytes, so that a thread is worth its wake-up."""
+_LEFTOVER, _LINGER = 4 << 20, 1.0
+
+
+class Lost(Exception):
+    """The client is gone; nobody waits for an answer."""
+
+
+class Body:
+    """The body of `request`. A pause of more than `patience` seconds ends it.
+
+    `length` is its Content-Length, None when it comes in chunks; HTTP's framing is checked below
+    (granian), so a body that ends early shows as `Lost`, never as a short body.
+    """
+
+    def __init__(self, request: Request, patience: float) -> None:
+        self._receive, self._patience, self._ended = request.receive, patience, False
+        self._polite = "expect" in request.headers
+        text = request.headers.get("content-length", "")
+        self.length = int(text) if text.isascii() and text.isdigit() else None
+        if self.length is None and "transfer-encoding" not in request.headers:
+            self.length, self._ended = 0, True
+        self._ended = self._ended or self.length == 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces. Raises Lost, and RegistryError (408) when nothing comes any more."""
+        gathered: list[bytes] = []
+        size = 0
+        while not self._ended:
+            piece = await self._next()
+            gathered.append(piece)
+            size += len(piece)
+            if size >= PIECE or (size and self._ended):
+                yield b"".join(gathered) if len(gathered) > 1 else piece
+                gathered, size = [], 0
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            text = f"no data came for {self._patience:g} seconds"
+            raise refusal(Code.BLOB_UPLOAD_INVALID, text, status=408) from None
+        if message["type"] != "http.request":
+            self._ended = True
+            raise Lost
+        self._ended = not message.get("more_body", False)
+        return bytes(message.get("body", b""))
+
+    async def read(self, limit: int) -> bytes:
+        """All of it. Raises RegistryError (413) as soon as it is over `limit` bytes, Lost."""
+        if self.length is not None and self.length > limit:
+            raise refusal(Code.SIZE_INVALID, f"body of {self.length} bytes, not over {limit}", status=413)
+        gathered: list[bytes] = []
+        async for piece in self.pieces():
+            gathered.append(piece)
+            if sum(map(len, gathered)) > limit:
+                raise refusal(Code.SIZE_INVALID, f"body of more than {limit} bytes", status=413)
+        return b"".join(gathered)
+
+    async def pour(self, pool: Executor, write: Callable[[bytes], object], most: int) -> int:
+        """Write it piece by piece in a thread while the next piece comes; gives the bytes written.
+
+        Raises RegistryError SIZE_INVALID at the first piece that goes over `most`, what `write` raises,
+        and Lost. Whatever happens, no write is under way when this returns.
+        """
+        count = 0
+        writing: asyncio.Future[object] | None = None
+        try:
+            async for piece in self.pieces():
+                count += len(piece)
+                if count > most:
+                    raise refusal(Code.SIZE_INVALID, f"body of more than {most} bytes", status=413)
+                if writing:
+                    await asyncio.shield(writing)
+                writing = asyncio.get_running_loop().run_in_executor(pool, write, piece)
+        finally:
+            if writing:
+                await asyncio.wait({writing})
+        if writing:
+            writing.result()
+        return count
+
+    async def linger(self) -> None:
+        """Read what is left, a little and for a moment: a client that still sends would otherwise meet
+        a reset connection before it meets the answer (RFC 9112, 9.6).
+        """
+        count = 0
+        try:
+            async with asyncio.timeout(_LINGER):
+                while not self._ended and not self._polite and count < _LEFTOVER:
+                    count += len(await self._next())
+        except (Exception, TimeoutError):
+            self._ended = True

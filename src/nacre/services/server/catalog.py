@@ -1,0 +1,372 @@
+"""What the registry holds under which name: one SQLite file, `ROOT/registry.db`.
+
+    repositories ──< blobs       which content was pushed or mounted there (nothing else is visible)
+                 ──< manifests ──< parts     what a manifest needs, of blobs and of other manifests
+                 ──< tags        names of manifests
+    uploads                      sessions that have begun and not ended
+
+Content itself is in the blob store. Every change is one IMMEDIATE transaction: what it checks still
+holds when it commits, so no manifest is ever recorded without its parts and no part goes while a
+manifest needs it. A `Catalog` may be used from any thread; reads never wait for a writer (WAL), and
+take some 20 µs, so the event loop makes them itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...grammars.wire.errors import Code, refusal
+from ...words.digest import Digest
+from ...words.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .documents import Document
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE blobs (
+    repository INTEGER NOT NULL REFERENCES repositories, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    added REAL NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE INDEX blobs_digest ON blobs (digest);
+CREATE TABLE manifests (
+    repository INTEGER NOT NULL REFERENCES repositories, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    media_type TEXT NOT NULL, subject TEXT NOT NULL, artifact_type TEXT NOT NULL,
+    annotations TEXT NOT NULL, added REAL NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE INDEX manifests_digest ON manifests (digest);
+CREATE INDEX manifests_subject ON manifests (repository, subject, digest) WHERE subject != '';
+CREATE TABLE parts (
+    repository INTEGER NOT NULL, manifest TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (repository, manifest, digest),
+    FOREIGN KEY (repository, manifest) REFERENCES manifests ON DELETE CASCADE) WITHOUT ROWID;
+CREATE INDEX parts_digest ON parts (repository, digest);
+CREATE TABLE tags (
+    repository INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, updated REAL NOT NULL,
+    PRIMARY KEY (repository, tag),
+    FOREIGN KEY (repository, digest) REFERENCES manifests ON DELETE CASCADE) WITHOUT ROWID;
+CREATE INDEX tags_order ON tags (repository, tag COLLATE NOCASE, tag);
+CREATE INDEX tags_digest ON tags (repository, digest);
+CREATE TABLE uploads (
+    id TEXT PRIMARY KEY, repository TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
+"""
+_BY_TAG = """
+    SELECT m.digest, m.media_type, m.size FROM tags t JOIN repositories r ON r.id = t.repository
+    JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest WHERE r.name = ? AND t.tag = ?"""
+_BY_DIGEST = """
+    SELECT m.digest, m.media_type, m.size FROM repositories r
+    JOIN manifests m ON m.repository = r.id WHERE r.name = ? AND m.digest = ?"""
+_BLOB_SIZE = """
+    SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE r.name = ? AND b.digest = ?"""
+_REFERRERS = """
+    SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations FROM repositories r
+    JOIN manifests m ON m.repository = r.id
+    WHERE r.name = ? AND m.subject = ? AND m.digest > ? AND (? = '' OR m.artifact_type = ?)
+    ORDER BY m.digest"""
+
+
+class Stored(NamedTuple):
+    """A manifest as a repository knows it."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+class Referrer(NamedTuple):
+    """A manifest whose subject is another one."""
+
+    digest: str
+    media_type: str
+    size: int
+    artifact_type: str
+    annotations: dict[str, str]
+
+
+class Catalog:
+    """Opens or makes the database `path`. Close it. Raises StoreError.
+
+    `remove` deletes the content of a digest that no repository holds any more; it is called inside the
+    transaction that found this out.
+    """
+
+    def __init__(self, path: str, remove: Callable[[Digest], object]) -> None:
+        self._remove = remove
+        self._pins: dict[Digest, int] = {}
+        self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
+        with _sqlite_errors():
+            self._writer = _connect(path)
+            _prepare(self._writer)
+            self._reader = _connect(path)
+
+    def close(self) -> None:
+        """Close the database. Nothing may be called afterwards."""
+        with self._write_lock, self._read_lock:
+            self._writer.close()
+            self._reader.close()
+
+    # ── reading ──
+
+    def _rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        with self._read_lock, _sqlite_errors():
+            return self._reader.execute(sql, values).fetchall()
+
+    def exists(self, name: str) -> bool:
+        """Was anything ever pushed to this repository?"""
+        return bool(self._rows("SELECT 1 FROM repositories WHERE name = ?", name))
+
+    def manifest(self, name: str, reference: str) -> Stored | None:
+        """The manifest under a tag or a digest."""
+        rows = self._rows(_BY_DIGEST if ":" in reference else _BY_TAG, name, reference)
+        return Stored(Digest(str(rows[0][0])), *rows[0][1:]) if rows else None  # type: ignore[arg-type]
+
+    def blob(self, name: str, digest: Digest) -> int | None:
+        """The size of a blob of this repository; None when it is not (or not visibly) there."""
+        rows = self._rows(_BLOB_SIZE, name, digest)
+        return int(str(rows[0][0])) if rows else None
+
+    def repositories(self, last: str, limit: int) -> list[str]:
+        """Names after `last` in order, at most `limit`."""
+        sql = "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?"
+        return [str(row[0]) for row in self._rows(sql, last, limit)]
+
+    def tags(self, name: str, last: str, limit: int) -> list[str]:
+        """Tags after `last` in the spec's order (case does not count), at most `limit`."""
+        sql = """SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)
+                 AND (tag COLLATE NOCASE, tag) > (?, ?) ORDER BY tag COLLATE NOCASE, tag LIMIT ?"""
+        return [str(row[0]) for row in self._rows(sql, name, last, last, limit)]
+
+    def referrers(
+        self, name: str, subject: Digest, artifact_type: str, last: str, limit: int
+    ) -> list[Referrer]:
+        """What names `subject` as its subject, by digest after `last`; `artifact_type` "" is any."""
+        values = (name, subject, last, artifact_type, artifact_type)
+        rows = self._rows(f"{_REFERRERS} LIMIT {int(limit)}", *values)
+        return [_referrer(row) for row in rows]
+
+    def check_parts(self, name: str, document: Document) -> None:
+        """Raises what `put_manifest` would raise, before anything is written."""
+        with self._read_lock, _sqlite_errors():
+            _check_parts(self._reader, _find(self._reader, name), document)
+
+    # ── writing ──
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._write_lock, _sqlite_errors():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._commit()
+
+    def _commit(self) -> None:
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def pinned(self, digest: Digest) -> Iterator[None]:
+        """While this lasts, nobody removes the content of `digest`, though no repository may hold it yet.
+
+        Content that still belongs to no repository at the end is removed.
+        """
+        with self._write_lock:
+            self._pins[digest] = self._pins.get(digest, 0) + 1
+        try:
+            yield
+        except BaseException:
+            self._unpin(digest, abandoned=True)
+            raise
+        self._unpin(digest, abandoned=False)
+
+    def _unpin(self, digest: Digest, *, abandoned: bool) -> None:
+        with self._write_lock:
+            self._pins[digest] -= 1
+            if not self._pins[digest]:
+                del self._pins[digest]
+        if abandoned:
+            with self._change() as db:
+                self._drop_content(db, digest)
+
+    def _drop_content(self, db: sqlite3.Connection, digest: str) -> None:
+        held = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
+        if digest not in self._pins and not db.execute(held, (digest, digest)).fetchone():
+            self._remove(Digest(digest))
+
+    def add_blob(self, name: str, digest: Digest, size: int) -> None:
+        """A blob was pushed to `name`."""
+        with self._change() as db:
+            _link_blob(db, _repository(db, name), digest, size)
+
+    def mount(self, name: str, digest: Digest, source: str) -> bool:
+        """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
+        with self._change() as db:
+            row = db.execute(_BLOB_SIZE, (source, digest)).fetchone()
+            if row:
+                _link_blob(db, _repository(db, name), digest, row[0])
+            return row is not None
+
+    def put_manifest(self, name: str, digest: Digest, document: Document, tag: str = "") -> None:
+        """Record a manifest, and a tag for it unless "". Idempotent.
+
+        Raises RegistryError MANIFEST_BLOB_UNKNOWN when a part is not in the repository, and
+        SIZE_INVALID when one has another size than the manifest says: such an image could not be pulled.
+        """
+        with self._change() as db:
+            repository = _repository(db, name)
+            _check_parts(db, repository, document)
+            _insert_manifest(db, repository, digest, document)
+            if tag:
+                sql = "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)"
+                db.execute(sql, (repository, tag, digest, time.time()))
+
+    def delete_tag(self, name: str, tag: str) -> bool:
+        """Forget a tag; the manifest stays. False when there is none."""
+        with self._change() as db:
+            sql = "DELETE FROM tags WHERE repository = ? AND tag = ?"
+            return db.execute(sql, (_find(db, name), tag)).rowcount > 0
+
+    def delete_manifest(self, name: str, digest: Digest) -> bool:
+        """Forget a manifest and its tags. False when there is none.
+
+        Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it.
+        """
+        return self._delete("manifests", name, digest)
+
+    def delete_blob(self, name: str, digest: Digest) -> bool:
+        """Forget a blob. False when there is none.
+
+        Raises RegistryError UNSUPPORTED (405) when a manifest of the repository needs it.
+        """
+        return self._delete("blobs", name, digest)
+
+    def _delete(self, table: str, name: str, digest: Digest) -> bool:
+        with self._change() as db:
+            repository = _find(db, name)
+            sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
+            if repository is None or not db.execute(sql, (repository, digest)).fetchone():
+                return False
+            _check_unused(db, repository, digest)
+            db.execute(f"DELETE FROM {table} WHERE repository = ? AND digest = ?", (repository, digest))
+            self._drop_content(db, digest)
+            return True
+
+    # ── uploads ──
+
+    def begin_upload(self, upload: str, name: str, most: int) -> None:
+        """Record a session. Raises RegistryError TOOMANYREQUESTS when there are `most` already."""
+        with self._change() as db:
+            if db.execute("SELECT count(*) FROM uploads").fetchone()[0] >= most:
+                raise refusal(Code.TOOMANYREQUESTS, f"there are {most} unfinished uploads")
+            db.execute("INSERT INTO uploads VALUES (?, ?, ?)", (upload, name, time.time()))
+
+    def upload(self, upload: str) -> str | None:
+        """The repository to which an unfinished upload belongs."""
+        rows = self._rows("SELECT repository FROM uploads WHERE id = ?", upload)
+        return str(rows[0][0]) if rows else None
+
+    def touch_upload(self, upload: str) -> None:
+        """The session was used now."""
+        with self._change() as db:
+            db.execute("UPDATE uploads SET touched = ? WHERE id = ?", (time.time(), upload))
+
+    def end_upload(self, upload: str) -> None:
+        """Forget a session."""
+        with self._change() as db:
+            db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+
+    def idle_uploads(self, seconds: float) -> Sequence[str]:
+        """Sessions that nobody used for so long."""
+        rows = self._rows("SELECT id FROM uploads WHERE touched < ?", time.time() - seconds)
+        return [str(row[0]) for row in rows]
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > VERSION:
+        raise StoreError(f"the registry was written by a newer nacre (version {found}, known {VERSION})")
+    if found == 0:
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+@contextmanager
+def _sqlite_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+        raise StoreError(f"registry database: {'no space left on device' if full else error}") from error
+
+
+def _find(db: sqlite3.Connection, name: str) -> int | None:
+    row = db.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def _repository(db: sqlite3.Connection, name: str) -> int:
+    db.execute("INSERT OR IGNORE INTO repositories (name) VALUES (?)", (name,))
+    found = _find(db, name)
+    assert found is not None
+    return found
+
+
+def _referrer(row: tuple[Any, ...]) -> Referrer:
+    digest, media_type, size, artifact_type, notes = row
+    return Referrer(digest, media_type, size, artifact_type, json.loads(notes))
+
+
+def _link_blob(db: sqlite3.Connection, repository: int, digest: str, size: int) -> None:
+    db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (repository, digest, size, time.time()))
+
+
+def _check_parts(db: sqlite3.Connection, repository: int | None, document: Document) -> None:
+    sql = """SELECT size FROM blobs WHERE repository = ?1 AND digest = ?2
+             UNION ALL SELECT size FROM manifests WHERE repository = ?1 AND digest = ?2"""
+    for part in document.parts:
+        row = db.execute(sql, (repository, part.digest)).fetchone()
+        if row is None:
+            text = f"manifest needs {part.digest}, which is not in this repository"
+            raise refusal(Code.MANIFEST_BLOB_UNKNOWN, text)
+        if row[0] != part.size:
+            text = f"{part.digest} has {row[0]} bytes, the manifest says {part.size}"
+            raise refusal(Code.SIZE_INVALID, text)
+
+
+def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, document: Document) -> None:
+    notes = json.dumps(dict(document.annotations))
+    size, kind = document.size, document.media_type
+    row = (repository, digest, size, kind, document.subject, document.artifact_type)
+    # not REPLACE: that would delete the row first, and its tags with it
+    db.execute(
+        "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET media_type = ?4",
+        (*row, notes, time.time()),
+    )
+    parts = [(repository, digest, part.digest) for part in document.parts]
+    db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", parts)
+
+
+def _check_unused(db: sqlite3.Connection, repository: int, digest: str) -> None:
+    sql = "SELECT manifest FROM parts WHERE repository = ? AND digest = ? LIMIT 1"
+    row = db.execute(sql, (repository, digest)).fetchone()
+    if row:
+        raise refusal(Code.UNSUPPORTED, f"{digest} is needed by {row[0]}: delete that first")

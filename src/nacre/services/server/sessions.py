@@ -1,0 +1,147 @@
+"""Unfinished uploads: the states of `grammars.wire.uploads` over the blob store's resumable ingests.
+
+The catalog's row is written before the first byte and removed after the last, so that data without a
+session cannot exist, whenever the process is killed. States belong to the event loop and need no lock;
+files are touched in threads. An ingest stays open between the requests of its session, because its
+running hash cannot be saved: reopening costs reading everything again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from ...grammars.wire.errors import Code, refusal
+from ...grammars.wire.routes import is_upload
+from ...grammars.wire.uploads import ENDS, Event, State, after
+
+if TYPE_CHECKING:
+    from ...stores.blobs import BlobStore, Ingest
+    from ...words.digest import Digest
+    from .catalog import Catalog
+    from .work import Work
+
+_KEPT_OPEN = 64
+_EXPIRY_EVERY = 60.0
+
+
+class Session:
+    """One upload to repository `name`. `received` counts the bytes that are safely here."""
+
+    def __init__(self, upload: str, name: str, received: int) -> None:
+        self.id, self.name, self.received = upload, name, received
+        self.state = State.OPEN
+        self.ingest: Ingest | None = None
+
+    def on(self, event: Event) -> None:
+        """Go to the next state, or refuse the request."""
+        self.state = after(self.state, event)
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes (in a thread)."""
+        assert self.ingest is not None
+        self.ingest.write(data)
+        self.received += len(data)
+
+
+class Sessions:
+    """All unfinished uploads of a registry; at most `most` of them, forgotten after `age` idle seconds."""
+
+    def __init__(self, blobs: BlobStore, catalog: Catalog, work: Work, *, most: int, age: float) -> None:
+        self._blobs, self._catalog, self._work = blobs, catalog, work
+        self._most, self._age, self._expired = most, age, 0.0
+        self._live: dict[str, Session] = {}
+
+    async def begin(self, name: str) -> Session:
+        """A new upload. Raises RegistryError TOOMANYREQUESTS."""
+        await self.expire()
+        session = Session(secrets.token_hex(16), name, 0)
+        await self._work.run(self._catalog.begin_upload, session.id, name, self._most)
+        self._live[session.id] = session
+        return session
+
+    async def find(self, name: str, upload: str) -> Session:
+        """The upload `upload` of repository `name`. Raises RegistryError BLOB_UPLOAD_UNKNOWN."""
+        if not is_upload(upload) or self._catalog.upload(upload) != name:
+            raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
+        session = self._live.get(upload)
+        if session is None:
+            received = await self._work.run(self._blobs.partial, upload)
+            session = self._live.setdefault(upload, Session(upload, name, received))
+        return session
+
+    async def open(self, session: Session) -> None:
+        """Make the session ready for `write`. Its `received` is exact from here on."""
+        self._live[session.id] = self._live.pop(session.id, session)
+        if session.ingest is None:
+            session.ingest = await self._work.run(lambda: self._blobs.ingest(key=session.id))
+            session.received = session.ingest.offset
+            await self._close_surplus()
+
+    async def rest(self, session: Session, event: Event) -> None:
+        """A request that wrote is over, well or not; what came is kept."""
+        session.on(event)
+        await self._work.run(self._catalog.touch_upload, session.id)
+
+    async def commit(self, session: Session, digest: Digest) -> None:
+        """The upload is whole: verify it, and make it a blob of its repository.
+
+        Raises RegistryError DIGEST_INVALID or DigestMismatch; then the upload is gone.
+        """
+        await self.open(session)
+        try:
+            await self._work.run(self._commit, session, digest)
+        except BaseException:
+            session.on(Event.REFUSE)
+            await self._forget(session)
+            raise
+        session.on(Event.COMMIT)
+        self._live.pop(session.id, None)
+
+    def _commit(self, session: Session, digest: Digest) -> None:
+        assert session.ingest is not None
+        with self._catalog.pinned(digest):
+            session.ingest.commit(digest)
+            session.ingest.close()
+            self._catalog.add_blob(session.name, digest, self._blobs.size(digest))
+        self._catalog.end_upload(session.id)
+
+    async def cancel(self, session: Session) -> None:
+        """Drop the upload and its data. Raises RegistryError while another request writes to it."""
+        session.on(Event.CANCEL)
+        await self._forget(session)
+
+    async def _forget(self, session: Session) -> None:
+        self._live.pop(session.id, None)
+        await self._work.run(self._drop, session)
+
+    def _drop(self, session: Session) -> None:
+        ingest = session.ingest or self._blobs.ingest(key=session.id)
+        ingest.abort()
+        ingest.close()
+        self._catalog.end_upload(session.id)
+
+    async def expire(self) -> None:
+        """Cancel what nobody used for too long; looks at most once a minute."""
+        if self._expired and time.monotonic() - self._expired < _EXPIRY_EVERY:
+            return
+        self._expired = time.monotonic()
+        for upload in self._catalog.idle_uploads(self._age):
+            session = self._live.get(upload) or Session(upload, "", 0)
+            if session.state is State.OPEN:
+                await self.cancel(session)
+
+    async def _close_surplus(self) -> None:
+        idle = [s for s in self._live.values() if s.ingest and s.state is State.OPEN]
+        for session in idle[:-_KEPT_OPEN]:
+            self._live.pop(session.id, None)
+            assert session.ingest is not None
+            await self._work.run(session.ingest.close)
+
+    async def close(self) -> None:
+        """Let go of every session; all can be resumed by another process."""
+        while self._live:
+            session = self._live.popitem()[1]
+            if session.ingest and session.state not in ENDS:
+                await self._work.run(session.ingest.close)
