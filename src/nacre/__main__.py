@@ -1,7 +1,5 @@
 """`python -m nacre`."""
 
-import sys
+from nacre.cli.main import entry
 
-from nacre.cli.main import main
-
-sys.exit(main())
+entry()

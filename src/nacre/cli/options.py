@@ -108,6 +108,7 @@ class Command(Value):
     `IMAGE [COMMAND] [ARG...]` wants one or more, `SOURCE TARGET` two, `[NAME]` at most one, `A | B` one.
     `run(context, args)` returns the exit code. `store` says that the command touches the store, so that
     an ordinary user enters the user namespace before it. `details` is shown under the summary in help.
+    `failure` is the exit code of errors that have none of their own (125 for run, as docker).
     The one-line summary stands in the table of commands (main.py).
     """
 
@@ -117,6 +118,7 @@ class Command(Value):
     interspersed: bool = True
     store: bool = True
     details: str = ""
+    failure: int = 1
 
 
 class Args:

@@ -1,0 +1,178 @@
+"""The table of commands: where each one lives, and its line in the help. No module is imported here."""
+
+from __future__ import annotations
+
+from ..words.errors import NotFound, Unsupported
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .options import Command
+
+
+class Entry(Value):
+    """A command: the module under `cli/` that has it as `attribute`, and its one-line summary."""
+
+    module: str
+    summary: str
+    attribute: str = "COMMAND"
+
+
+class Group(Value):
+    """A management command, which only has commands of its own; `aliases` are other names for those."""
+
+    summary: str
+    commands: dict[str, Entry]
+    aliases: dict[str, str]
+
+
+_BUILD = Entry("build", "Build an image from a Dockerfile")
+_CREATE = Entry("create", "Create a new container")
+_EXEC = Entry("exec", "Execute a command in a running container")
+_HISTORY = Entry("history", "Show the history of an image")
+_IMAGES = Entry("images", "List images")
+_IMPORT = Entry("import_", "Import the contents from a tarball to create a filesystem image")
+_INFO = Entry("info", "Display system-wide information")
+_KILL = Entry("kill", "Kill one or more running containers")
+_LOAD = Entry("load", "Load an image from a tar archive or STDIN")
+_LOGS = Entry("logs", "Fetch the logs of a container")
+_PS = Entry("ps", "List containers")
+_PULL = Entry("pull", "Download an image from a registry")
+_PUSH = Entry("push", "Upload an image to a registry")
+_RM = Entry("rm", "Remove one or more containers")
+_RMI = Entry("rmi", "Remove one or more images")
+_RUN = Entry("run", "Create and run a new container from an image")
+_SAVE = Entry("save", "Save one or more images to a tar archive (streamed to STDOUT by default)")
+_START = Entry("start", "Start one or more stopped containers")
+_STOP = Entry("stop", "Stop one or more running containers")
+_TAG = Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+_WAIT = Entry("wait", "Block until one or more containers stop, then print their exit codes")
+
+COMMON = {
+    "run": _RUN,
+    "exec": _EXEC,
+    "ps": _PS,
+    "build": _BUILD,
+    "pull": _PULL,
+    "push": _PUSH,
+    "images": _IMAGES,
+    "login": Entry("login", "Authenticate to a registry"),
+    "logout": Entry("logout", "Log out from a registry"),
+    "version": Entry("version", "Show the nacre version information"),
+    "info": _INFO,
+    "demo": Entry("demo", "Take a guided tour that needs no network"),
+}
+
+COMMANDS = {
+    "create": _CREATE,
+    "history": _HISTORY,
+    "import": _IMPORT,
+    "inspect": Entry("inspect", "Return low-level information on images and containers"),
+    "kill": _KILL,
+    "load": _LOAD,
+    "logs": _LOGS,
+    "rm": _RM,
+    "rmi": _RMI,
+    "save": _SAVE,
+    "start": _START,
+    "stop": _STOP,
+    "tag": _TAG,
+    "wait": _WAIT,
+}
+
+GROUPS = {
+    "builder": Group(
+        "Manage builds",
+        {"build": _BUILD, "prune": Entry("system", "Remove build cache", "BUILDER_PRUNE")},
+        {},
+    ),
+    "container": Group(
+        "Manage containers",
+        {
+            "create": _CREATE,
+            "exec": _EXEC,
+            "inspect": Entry("inspect", "Display detailed information on one or more containers"),
+            "kill": _KILL,
+            "logs": _LOGS,
+            "ls": _PS,
+            "prune": Entry("system", "Remove all stopped containers", "CONTAINER_PRUNE"),
+            "rm": _RM,
+            "run": _RUN,
+            "start": _START,
+            "stop": _STOP,
+            "wait": _WAIT,
+        },
+        {"list": "ls", "ps": "ls", "remove": "rm"},
+    ),
+    "image": Group(
+        "Manage images",
+        {
+            "build": _BUILD,
+            "history": _HISTORY,
+            "import": _IMPORT,
+            "inspect": Entry("inspect", "Display detailed information on one or more images"),
+            "load": _LOAD,
+            "ls": _IMAGES,
+            "prune": Entry("system", "Remove unused images", "IMAGE_PRUNE"),
+            "pull": _PULL,
+            "push": _PUSH,
+            "rm": _RMI,
+            "save": _SAVE,
+            "tag": _TAG,
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "registry": Group("Run a registry", {"serve": Entry("registry", "Serve a registry over HTTP")}, {}),
+    "system": Group(
+        "Manage nacre",
+        {
+            "df": Entry("system", "Show disk usage", "DF"),
+            "info": _INFO,
+            "prune": Entry("system", "Remove unused data", "PRUNE"),
+        },
+        {},
+    ),
+}
+
+
+def lookup(words: Sequence[str]) -> tuple[str, Entry | Group, Sequence[str]]:
+    """The command that a line begins with: its full name, its place, the words after it.
+
+    A group alone, or followed by an option, gives the group. Raises NotFound with a suggestion.
+    """
+    first, rest = words[0], words[1:]
+    entry = COMMON.get(first) or COMMANDS.get(first)
+    if entry is not None:
+        return first, entry, rest
+    group = GROUPS.get(first)
+    if group is None:
+        raise _unknown(first, first, [*COMMON, *COMMANDS, *GROUPS, "help"], "")
+    if not rest or rest[0].startswith("-"):
+        return first, group, rest
+    second = group.aliases.get(rest[0], rest[0])
+    if second not in group.commands:
+        raise _unknown(f"{first} {second}", second, [*group.commands, *group.aliases], f"{first} ")
+    return f"{first} {second}", group.commands[second], rest[1:]
+
+
+def load(name: str, entry: Entry) -> Command:
+    """Import the module of a command."""
+    try:
+        module = __import__(f"nacre.cli.{entry.module}", fromlist=[entry.attribute])
+    except ModuleNotFoundError as error:
+        if error.name != f"nacre.cli.{entry.module}":
+            raise
+        raise Unsupported(f"'nacre {name}' is not in this version") from None
+    command: Command = getattr(module, entry.attribute)
+    return command
+
+
+def _unknown(shown: str, word: str, known: list[str], prefix: str) -> NotFound:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, 1)
+    help_line = f"see 'nacre {prefix}--help'"
+    hint = f"did you mean 'nacre {prefix}{close[0]}'? {help_line}" if close else help_line
+    return NotFound(f"unknown command: nacre {shown}", hint=hint)

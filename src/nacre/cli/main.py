@@ -1,0 +1,185 @@
+"""The command line's entry, and the seam where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# `signal` imports `enum`, which costs more than everything else here; this is the C module beneath it.
+from _signal import SIGHUP, SIGINT, SIGTERM, default_int_handler, signal  # type: ignore[import-not-found]
+
+from .. import __version__
+from ..words.errors import NacreError
+from .commands import Group, load, lookup
+from .context import DRIVERS, Context
+from .options import Args, Command, HelpWanted, flag, parse, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GLOBAL = (
+    flag("-D, --debug", "Show where an error was raised"),
+    text(
+        "--root",
+        "Folder of the store (default NACRE_ROOT, /var/lib/nacre or ~/.local/share/nacre)",
+        type="path",
+    ),
+    text("--storage-driver", "How layers are kept", choices=DRIVERS),
+    flag("-v, --version", "Print version information and quit"),
+)
+_LINE = Command("[COMMAND] [ARG...]", run=lambda _context, _args: 0, options=GLOBAL, interspersed=False)
+_BARE = Command("", run=lambda _context, _args: 0)
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGHUP came; raised so that `with` and `finally` clean up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+def entry() -> None:
+    """The console script: run and leave at once.
+
+    The interpreter's own farewell (collecting, joining threads) would cost milliseconds, and a thread
+    that waits on a dead network would hold up ctrl-C.
+    """
+    _open_streams()
+    code = main()
+    os._exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: that of the process); returns its exit code, raises nothing."""
+    outcome = _Outcome()
+    for number in (SIGTERM, SIGHUP):
+        signal(number, _stop)
+    signal(SIGINT, default_int_handler)
+    code = outcome.of(lambda: _run(sys.argv[1:] if argv is None else argv, outcome))
+    return outcome.of(_flush) or code
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise Stopped(number)
+
+
+def _run(argv: Sequence[str], outcome: _Outcome) -> int:
+    try:
+        line = parse(_LINE, argv)
+    except HelpWanted:
+        return _help([])
+    outcome.debug = line.debug
+    if line.version:
+        print(f"nacre version {__version__}")
+        return 0
+    words = line.positionals
+    if not words or words[0] == "help":
+        return _help(words[1:])
+    name, place, rest = lookup(words)
+    if isinstance(place, Group):
+        return _group(name, rest)
+    command = load(name, place)
+    outcome.failure = command.failure
+    try:
+        args = parse(command, rest, name)
+    except HelpWanted:
+        return _help(name.split())
+    return _command(command, line, args)
+
+
+def _command(command: Command, line: Args, args: Args) -> int:
+    with Context(root=line.root, driver=line.storage_driver, debug=line.debug) as context:
+        if command.store:
+            context.enter()
+        return command.run(context, args) or 0
+
+
+def _group(name: str, rest: Sequence[str]) -> int:
+    try:
+        parse(_BARE, rest, name)
+    except HelpWanted:
+        return _help([name])
+    return _help([name])
+
+
+def _help(words: Sequence[str]) -> int:
+    from . import help as pages
+
+    if not words:
+        print(pages.overview(GLOBAL))
+        return 0
+    name, place, _ = lookup(words)
+    print(pages.of_group(name, place) if isinstance(place, Group) else pages.of_command(name, place))
+    return 0
+
+
+class _Outcome:
+    """Turns whatever ends a command into an exit code and at most a few lines on standard error.
+
+    `failure` is the code of errors that have none of their own: docker run keeps 1 for the program.
+    """
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.failure = 1
+
+    def of(self, action: Callable[[], int]) -> int:
+        try:
+            return action()
+        except NacreError as error:
+            return self._tell(error.message, error.hint, error.exit_code)
+        except KeyboardInterrupt:
+            return 130
+        except Stopped as stopped:
+            return stopped.code
+        except BrokenPipeError:
+            return _drop_output()
+        except OSError as error:
+            return self._tell(_sentence(error), "", 1)
+        except Exception as error:
+            hint = "this is a mistake in nacre; run it again with --debug and report what it prints"
+            return self._tell(f"internal error: {type(error).__name__}: {error}", hint, 1)
+
+    def _tell(self, message: str, hint: str, code: int) -> int:
+        if self.debug:
+            import traceback
+
+            traceback.print_exc()
+        lines = f"nacre: {message}\n" + (f"hint: {hint}\n" if hint else "")
+        try:
+            sys.stdout.flush()
+            sys.stderr.write(lines)
+            sys.stderr.flush()
+        except OSError:
+            pass
+        return self.failure if code == 1 else code
+
+
+def _sentence(error: OSError) -> str:
+    what = error.strerror or str(error)
+    name = error.filename
+    return f"{os.fsdecode(name)}: {what}" if isinstance(name, str | bytes) else what
+
+
+def _flush() -> int:
+    sys.stdout.flush()
+    return 0
+
+
+def _drop_output() -> int:
+    """The reader went away (`| head`): say nothing, end as if SIGPIPE had ended us."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return 141
+
+
+def _open_streams() -> None:
+    """Standard streams that are closed become /dev/null, or the next file opened would take their place."""
+    for number, stream in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, stream) is None:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, stream, os.fdopen(number, "w" if number else "r"))
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
