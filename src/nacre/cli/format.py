@@ -298,13 +298,14 @@ def _field(base: Expression, token: _Token) -> Expression:
 
     def value(scope: _Scope) -> Any:
         owner = base(scope)
+        if not isinstance(owner, Mapping):
+            raise UsageError(f"template column {token.column}: {shown(owner)[:40]!r} has no field .{name}")
         try:
-            return owner[name] if isinstance(owner, Mapping) else owner._no_fields
-        except (KeyError, AttributeError):
-            known = f"fields are {', '.join(map(str, owner))}" if isinstance(owner, Mapping) else ""
-            raise UsageError(
-                f"template column {token.column}: there is no field .{name}", hint=known
-            ) from None
+            return owner[name]
+        except KeyError:
+            known = f"fields are {', '.join(map(str, owner))}"
+            message = f"template column {token.column}: there is no field .{name}"
+            raise UsageError(message, hint=known) from None
 
     return value
 
@@ -367,11 +368,9 @@ def _with(value: Expression, names: list[str], body: Body, other: Body) -> Body:
 def _range(value: Expression, names: list[str], body: Body, other: Body) -> Body:
     def repeated(scope: _Scope, out: list[str]) -> None:
         items = _items(value(scope))
-        for key, item in items:
-            bound = (
-                dict(zip(names, (key, item) if len(names) == 2 else (item,), strict=True)) if names else {}
-            )
-            body(scope.inner(item, **bound), out)
+        for pair in items:
+            bound = dict(zip(names, pair[2 - len(names) :], strict=True))
+            body(scope.inner(pair[1], **bound), out)
         if not items:
             other(scope, out)
 
