@@ -32,7 +32,10 @@ def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("docker-registry")
     (folder / "config.yml").write_text(_CONFIG.format(root=folder / "data"))
     with subprocess.Popen(
-        [program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [program, "serve", str(folder / "config.yml")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -50,10 +50,14 @@ class Exchange(BaseHTTPRequestHandler):
         return True
 
     def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
+        """The body of the request; may be asked for again."""
+        if self._body is None:
+            self._body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        return self._body
 
     def handle_any(self) -> None:
         fake = self.server.fake
+        self._body: bytes | None = None
         self.url = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(self.url.query).items()}
         fake.requests.append((self.command, self.path, dict(self.headers.items())))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SPACE = " \t"
-MAX_FIELD = 16 * 1024
+MAX_FIELD = 64 * 1024
 """Characters of a field that are looked at; the rest is ignored."""
 
 

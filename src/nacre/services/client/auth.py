@@ -95,7 +95,8 @@ class Authenticator:
         """Looked up when first needed, then kept: a helper program may have to be run for it."""
         with self._lock:
             if self._credentials is None:
-                self._credentials = self._lookup(self.name) or ANONYMOUS
+                found = self._lookup(self.name)
+                self._credentials = ANONYMOUS if found is None else found
             return self._credentials
 
     def refused(self, message: str, status: int = 401) -> Unauthorized:

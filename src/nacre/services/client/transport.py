@@ -7,20 +7,21 @@ what is left is small, and drops the connection otherwise.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException, IncompleteRead
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ...grammars.wire.links import is_loopback, origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
@@ -49,7 +50,7 @@ class Stream:
         """How many bytes are sent."""
         return self.size - self.start
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Generator[bytes]:
         """The bytes to send. Raises StoreError, and ContentError when there are fewer than `size`."""
         try:
             with self.opener() as content:
@@ -130,13 +131,6 @@ class Response:
         self._raw.close()
         self._raw.release_conn()
 
-    def shutdown(self) -> None:
-        """End a `read` that blocks in another thread."""
-        try:
-            self._raw.shutdown()
-        except (AttributeError, ValueError, OSError, RuntimeError):
-            self._raw.close()
-
     def __enter__(self) -> Response:
         return self
 
@@ -154,7 +148,27 @@ class Limits:
     connections: int = 16
 
 
-class _Unverified(HTTPSConnection):
+class _Plain(HTTPConnection):
+    """Keeps its socket in `sockets`, so that another thread can end what blocks on it."""
+
+    sockets: ClassVar[weakref.WeakSet[socket.socket]]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sockets.add(self.sock)
+
+
+class _Secure(HTTPSConnection):
+    """The same over TLS."""
+
+    sockets: ClassVar[weakref.WeakSet[socket.socket]]
+
+    def connect(self) -> None:
+        super().connect()
+        self.sockets.add(self.sock)
+
+
+class _Unverified(_Secure):
     """TLS whose certificate nobody checks, chosen on purpose: urllib3 need not warn of it."""
 
     def connect(self) -> None:
@@ -162,8 +176,14 @@ class _Unverified(HTTPSConnection):
         self.is_verified = True
 
 
-class _UnverifiedPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Unverified
+def _pools(sockets: weakref.WeakSet[socket.socket], verify: bool) -> dict[str, Any]:
+    """Pool classes for a manager whose connections are kept in `sockets`."""
+    plain = type("Plain", (_Plain,), {"sockets": sockets})
+    secure = type("Secure", (_Secure if verify else _Unverified,), {"sockets": sockets})
+    return {
+        "http": type("PlainPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("SecurePool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
 
 
 class Transport:
@@ -182,7 +202,7 @@ class Transport:
         self._clock = clock
         self._managers: dict[tuple[str, bool, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[Response] = weakref.WeakSet()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._answered: set[str] = set()
         self._closed = False
 
@@ -191,16 +211,15 @@ class Transport:
         if self._closed:
             raise Unreachable("the connection was closed")
         host = urlsplit(request.url).netloc
-        with translated(request.url, known=host in self._answered):
-            raw = self._manager(request.url, verify).request(
-                request.method, request.url, headers=self._headers(request), body=_body(request.body),
+        manager, body = self._manager(request.url, verify), _Body(request.body)
+        with translated(request.url, known=host in self._answered), closing(body):
+            raw = manager.request(
+                request.method, request.url, headers=self._headers(request), body=body.content,
                 redirect=False, retries=False, preload_content=False, decode_content=False,
                 timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.stall),
             )  # fmt: skip
         self._answered.add(host)
-        response = Response(raw, request.url, self)
-        self._open.add(response)
-        return response
+        return Response(raw, request.url, self)
 
     def deadline(self) -> float:
         """The time by which a document that begins now must be here."""
@@ -214,8 +233,9 @@ class Transport:
     def close(self) -> None:
         """Drop all connections; calls that block in other threads end with an error."""
         self._closed = True
-        for response in list(self._open):
-            response.shutdown()
+        for connected in list(self._sockets):
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
         for manager in self._managers.values():
             manager.clear()
 
@@ -237,8 +257,7 @@ class Transport:
         if tls:
             options["ssl_context"] = tls_context(self._ca_file, verify=verify)
         manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-        if not verify:
-            manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _UnverifiedPool}
+        manager.pool_classes_by_scheme = _pools(self._sockets, verify)
         return manager
 
     def _proxy(self, url: str) -> str:
@@ -265,8 +284,16 @@ def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
     return context
 
 
-def _body(body: bytes | Stream | None) -> Any:
-    return body.blocks() if isinstance(body, Stream) else body
+class _Body:
+    """What urllib3 is given to send; closing it closes the content that was opened for it."""
+
+    def __init__(self, body: bytes | Stream | None) -> None:
+        self._blocks = body.blocks() if isinstance(body, Stream) else None
+        self.content: Any = body if self._blocks is None else self._blocks
+
+    def close(self) -> None:
+        if self._blocks is not None:
+            self._blocks.close()
 
 
 @contextmanager
@@ -293,10 +320,10 @@ def _judge(error: Exception, url: str, known: bool) -> tuple[NacreError, bool]:
         return Unreachable(f"cannot find the host {host}: {reason}", hint=_NAME_HINT), known
     if isinstance(error, exceptions.SSLError | ssl.SSLError):
         return _judge_tls(error, host, known)
-    if isinstance(error, exceptions.ConnectTimeoutError):
-        return Unreachable(f"{host} does not answer", hint=_NETWORK_HINT), True
     if isinstance(error, exceptions.NewConnectionError):
         return Unreachable(f"cannot connect to {host}: {reason}", hint=_REFUSED_HINT), known
+    if isinstance(error, exceptions.ConnectTimeoutError):
+        return Unreachable(f"{host} does not answer", hint=_NETWORK_HINT), True
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         return Unreachable(f"{host} stopped sending: time-out"), True
     return _judge_answer(error, host, reason)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from contract import put
+from fakeregistry import FakeRegistry
+
+from nacre.services.client import Client, Policy
+from nacre.services.client.hosts import Endpoint, candidates
+from nacre.services.client.retry import Retry, Transient, retry_after
+from nacre.services.client.session import redirected
+from nacre.services.client.transport import Request, Transport
+from nacre.words.errors import RegistryError, StoreError, Unreachable
+from nacre.words.reference import Reference
+
+Connect = Callable[..., Client]
+
+
+@pytest.mark.parametrize(
+    ("registry", "urls"),
+    [
+        ("docker.io", ["https://registry-1.docker.io"]),
+        ("ghcr.io", ["https://ghcr.io"]),
+        ("reg.example:5000", ["https://reg.example:5000"]),
+        ("weak.example", ["https://weak.example", "http://weak.example"]),
+        ("127.0.0.1:5000", ["http://127.0.0.1:5000", "https://127.0.0.1:5000"]),
+        ("localhost:5000", ["http://localhost:5000", "https://localhost:5000"]),
+    ],
+)
+def test_candidates(registry: str, urls: list[str]) -> None:
+    found = candidates(registry, ("weak.example",))
+    assert [place.url for place in found] == urls
+    assert [place.verify for place in found] == [len(urls) == 1] * len(urls)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    path = tmp_path / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
+         "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return path
+
+
+@pytest.fixture
+def secure(fake: FakeRegistry, certificate: Path) -> Iterator[FakeRegistry]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = fake._server
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return fake
+
+
+def test_loopback_over_tls_is_found(secure: FakeRegistry, connect: Connect) -> None:
+    repository = connect().repository(Reference.parse(f"{secure.host}/app"))
+    assert repository.has(put(repository, b"content"))
+
+
+def test_tls_is_verified_elsewhere(secure: FakeRegistry, certificate: Path) -> None:
+    url = f"https://localhost:{secure.host.partition(':')[2]}/v2/"
+    strict = Transport()
+    with pytest.raises(Unreachable, match="is not trusted"):
+        strict.send(Request("GET", url))
+    trusting = Transport(ca_file=str(certificate))
+    trusting.send(Request("GET", url)).close()
+    with pytest.raises(Unreachable, match="not trusted"):
+        trusting.send(Request("GET", url.replace("localhost", "127.0.0.1")))
+    for transport in (strict, trusting):
+        transport.close()
+
+
+def test_missing_certificates(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="certificates"):
+        Transport(ca_file=str(tmp_path / "none")).send(Request("GET", "https://localhost/"))
+
+
+def test_plain_http_where_tls_is_spoken(fake: FakeRegistry) -> None:
+    transport = Transport()
+    with pytest.raises(Unreachable, match="TLS"):
+        transport.send(Request("GET", f"https://{fake.host}/v2/"))
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("https://reg.example/v2/", "http://p:1"),
+        ("https://a.corp.example/v2/", ""),
+        ("https://corp.example/", ""),
+        ("https://notcorp.example/", "http://p:1"),
+        ("https://127.0.0.1:5000/", ""),
+        ("http://reg.example/", ""),
+    ],
+)
+def test_proxy(url: str, proxy: str) -> None:
+    transport = Transport(proxies={"https": "http://p:1", "no": "x, .corp.example"})
+    assert transport._proxy(url) == proxy
+    assert Transport(proxies={"https": "http://p:1", "no": "*"})._proxy(url) == ""
+
+
+def test_a_proxy_is_asked(fake: FakeRegistry) -> None:
+    transport = Transport(proxies={"http": f"http://{fake.host}"})
+    transport.send(Request("GET", "http://reg.example/v2/")).close()
+    assert fake.requests[0][1] == "http://reg.example/v2/"
+    transport.close()
+
+
+def test_connections_are_used_again(fake: FakeRegistry, connect: Connect) -> None:
+    ports: set[int] = set()
+
+    def note(x: object) -> bool:
+        ports.add(x.client_address[1])  # type: ignore[attr-defined]
+        return False
+
+    for method in ("GET", "HEAD", "POST", "PUT"):
+        fake.on(method, "/", note, times=100)
+    repository = connect().repository(Reference.parse(f"{fake.host}/app"))
+    for number in range(5):
+        repository.has(put(repository, b"%d" % number))
+    assert len(ports) == 1
+
+
+def test_the_endpoint_of_a_registry_is_asked_for_once(fake: FakeRegistry, connect: Connect) -> None:
+    client = connect()
+    for name in ("a", "b"):
+        put(client.repository(Reference.parse(f"{fake.host}/{name}")), b"x")
+    assert [path for _, path, _ in fake.requests].count("/v2/") == 1
+
+
+# Redirects
+
+
+@pytest.mark.parametrize(
+    ("location", "kept"),
+    [("/other", True), ("https://reg.example/x", True), ("https://reg.example:444/x", False),
+     ("https://cdn.example/x?sig=1", False)],
+)  # fmt: skip
+def test_redirected(location: str, kept: bool) -> None:
+    request = Request("GET", "https://reg.example/v2/", {"Authorization": "secret", "Range": "bytes=5-"})
+    after = redirected(request, location)
+    assert ("Authorization" in after.headers) is kept
+    assert after.headers["Range"] == "bytes=5-"
+
+
+def test_never_from_tls_to_plain_http() -> None:
+    with pytest.raises(RegistryError, match="not encrypted"):
+        redirected(Request("GET", "https://reg.example/"), "http://cdn.example/?secret=1")
+
+
+# Retry
+
+
+def test_waits_double_up_to_a_cap_and_chance_shortens_them() -> None:
+    waits: list[float] = []
+    retry = Retry(Policy(attempts=7, base=1.0, cap=10.0, sleep=waits.append, chance=lambda: 1.0))
+    failure = Transient(RegistryError("busy"))
+    for _ in range(6):
+        retry.again(failure)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    with pytest.raises(RegistryError, match="busy"):
+        retry.again(failure)
+
+
+def test_progress_forgets_failures() -> None:
+    retry = Retry(Policy(attempts=2, sleep=lambda _seconds: None))
+    for _ in range(5):
+        retry.again(Transient(RegistryError("busy")))
+        retry.progress(2 * 1024 * 1024)
+    retry.progress(10)
+    retry.again(Transient(RegistryError("busy")))
+    with pytest.raises(RegistryError):
+        retry.again(Transient(RegistryError("busy")))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", None), ("0", 0.0), (" 120 ", 120.0), ("9" * 100, 999999999.0), ("-5", None), ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0), ("Wed, 21 Oct 2015 07:27:00 GMT", 0.0),
+        ("Wed, 99 Oct 2015 07:28:30 GMT", None), ("²", None),
+    ],
+)  # fmt: skip
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert retry_after(text, "Wed, 21 Oct 2015 07:28:00 GMT") == seconds
+
+
+def test_endpoint_is_a_value() -> None:
+    assert Endpoint("https://x") == Endpoint("https://x", True)
