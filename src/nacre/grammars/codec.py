@@ -115,7 +115,7 @@ _Making = tuple[Callable[[], _Decoder], tuple[type[Exception], ...]]
 
 
 class _Members:
-    """Concatenated members of gzip, xz or bzip2; zeros after the last are padding, anything else is damage."""
+    """Concatenated members of gzip, xz or bzip2; zeros after the last are padding, all else is damage."""
 
     def __init__(
         self,
@@ -177,8 +177,7 @@ def _gzip() -> _Making:
         decoder: _Decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         return decoder
 
-    damaged: type[Exception] = igzip_lib.IsalError
-    return make, (damaged, EOFError)
+    return make, (cast("type[Exception]", igzip_lib.IsalError), EOFError)
 
 
 def _xz() -> _Making:
@@ -225,8 +224,8 @@ class _Zstd:
 
 
 class _Frames:
-    """Follows the frames of a zstd stream as it passes, because the decoder, at the end of its input, does not
-    tell a whole frame from a truncated one. Source: RFC 8878, section 3.1.
+    """Follows the frames of a zstd stream as it passes, because the decoder, at the end of its input, does
+    not tell a whole frame from a truncated one. Source: RFC 8878, section 3.1.
     """
 
     def __init__(self, stream: Reader) -> None:
