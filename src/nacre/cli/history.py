@@ -1,0 +1,78 @@
+"""`nacre history`: the steps that made an image."""
+
+from __future__ import annotations
+
+from .options import Command, flag
+from .output import FORMAT, NO_TRUNC, QUIET, ago, ellipsis, human_size, listing, short_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..images.image import Image
+    from .context import Context
+    from .options import Args
+
+MISSING = "<missing>"
+_COLUMNS = (
+    ("IMAGE", "ID"), ("CREATED", "CreatedSince"), ("CREATED BY", "CreatedBy"), ("SIZE", "Size"),
+    ("COMMENT", "Comment"),
+)  # fmt: skip
+_WIDTH = 45
+
+
+def run(context: Context, args: Args) -> int:
+    """List the steps, the newest first."""
+    from ..images.image import find
+
+    image = find(context.store, args.positionals[0])
+    rows = [_row(step, size, args) for step, size in steps(image)]
+    rows.reverse()
+    if rows:
+        rows[0]["ID"] = short_id(image.id, args.no_trunc)
+    columns = _COLUMNS if args.human else _replaced("CreatedAt")
+    listing(context, args, rows, columns)
+    return 0
+
+
+def steps(image: Image) -> list[tuple[dict[str, Any], int]]:
+    """Entries of the history, oldest first, with the bytes of their layers; layers without entry last."""
+    trees, diff_ids = image.store.trees, iter(image.diff_ids)
+    found = []
+    for step in image.config.history:
+        diff_id = None if step.get("empty_layer") else next(diff_ids, None)
+        found.append((dict(step), trees.size(diff_id) if diff_id and trees.has(diff_id) else 0))
+    return found + [({}, trees.size(diff_id) if trees.has(diff_id) else 0) for diff_id in diff_ids]
+
+
+def _row(step: dict[str, Any], size: int, args: Args) -> dict[str, Any]:
+    created, command = _text(step, "created"), _text(step, "created_by").replace("\t", " ")
+    return {
+        "Comment": _text(step, "comment"),
+        "CreatedAt": created or "N/A",
+        "CreatedBy": command if args.no_trunc else ellipsis(command, _WIDTH),
+        "CreatedSince": ago(created) if args.human else created or "N/A",
+        "ID": MISSING,
+        "Size": human_size(size) if args.human else str(size),
+    }
+
+
+def _text(step: dict[str, Any], key: str) -> str:
+    value = step.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _replaced(field: str) -> tuple[tuple[str, str], ...]:
+    return tuple((heading, field if heading == "CREATED" else name) for heading, name in _COLUMNS)
+
+
+COMMAND = Command(
+    arguments="IMAGE",
+    run=run,
+    options=(
+        FORMAT,
+        flag("-H, --human", "Print sizes and dates in human readable format", default=True),
+        NO_TRUNC,
+        QUIET,
+    ),
+)

@@ -1,0 +1,129 @@
+"""`nacre images`: list images."""
+
+from __future__ import annotations
+
+from ..words.errors import ContentError, NotFound, Unsupported
+from ..words.reference import Reference
+from .options import Command, flag
+from .output import LISTING, Filters, ago, human_size, listing, moment, short_id, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from ..images.image import Image
+    from ..stores.store import Store
+    from .context import Context
+    from .options import Args
+
+NONE = "<none>"
+_COLUMNS = (
+    ("REPOSITORY", "Repository"), ("TAG", "Tag"), ("IMAGE ID", "ID"), ("CREATED", "CreatedSince"),
+    ("SIZE", "Size"),
+)  # fmt: skip
+_FILTERS = ("before", "dangling", "label", "reference", "since")
+
+
+def run(context: Context, args: Args) -> int:
+    """List images, the newest first; one row for each name."""
+    filters = Filters(args.filter, _FILTERS)
+    patterns = [*args.positionals, *filters.get("reference")]
+    images = [image for image in all_images(context) if _wanted(context.store, image, filters)]
+    images.sort(key=lambda image: timestamp(image.config.created), reverse=True)
+    rows = [row for image in images for row in _rows(image, patterns, args)]
+    columns = list(_COLUMNS)
+    if args.digests:
+        columns.insert(2, ("DIGEST", "Digest"))
+    listing(context, args, _once(rows) if args.quiet else rows, columns)
+    return 0
+
+
+def all_images(context: Context) -> Iterator[Image]:
+    """Every image in the store; what cannot be read is named on standard error and left out."""
+    from ..images.image import Image
+
+    for descriptor in context.store.refs.images():
+        try:
+            yield Image.load(context.store, descriptor)
+        except (ContentError, NotFound, Unsupported) as error:
+            context.warn(f"cannot read image {descriptor.digest}: {error.message}")
+
+
+def _wanted(store: Store, image: Image, filters: Filters) -> bool:
+    from ..images.image import find
+
+    dangling = filters.flag("dangling")
+    if dangling is not None and dangling == bool(image.names):
+        return False
+    created = timestamp(image.config.created)
+    if any(created >= timestamp(find(store, x).config.created) for x in filters.get("before")):
+        return False
+    if any(created <= timestamp(find(store, x).config.created) for x in filters.get("since")):
+        return False
+    return filters.labels(image.config.labels)
+
+
+def _rows(image: Image, patterns: list[str], args: Args) -> Iterator[dict[str, Any]]:
+    names = [Reference.parse(name) for name in image.names]
+    tagged = {name.name for name in names if name.tag}
+    shown = [name for name in names if name.tag or name.name not in tagged]
+    for name in shown:
+        if not patterns or any(matches(pattern, name) for pattern in patterns):
+            yield _row(image, name.familiar_name, name.tag or NONE, args)
+    if not names and not patterns:
+        yield _row(image, NONE, NONE, args)
+
+
+def _row(image: Image, repository: str, tag: str, args: Args) -> dict[str, Any]:
+    return {
+        "Containers": "N/A",
+        "CreatedAt": moment(image.config.created),
+        "CreatedSince": ago(image.config.created),
+        "Digest": str(image.digest) if repository != NONE else NONE,
+        "ID": short_id(image.id, args.no_trunc),
+        "Repository": repository,
+        "SharedSize": "N/A",
+        "Size": human_size(size_of(image)),
+        "Tag": tag,
+        "UniqueSize": "N/A",
+        "VirtualSize": human_size(size_of(image)),
+    }
+
+
+def size_of(image: Image) -> int:
+    """Bytes of content of all layers; layers whose files are not here count nothing."""
+    trees = image.store.trees
+    return sum(trees.size(diff_id) for diff_id in image.diff_ids if trees.has(diff_id))
+
+
+def matches(pattern: str, name: Reference) -> bool:
+    """Whether a pattern fits the familiar name, with or without the tag; `*` stops at slashes.
+
+    Source: distribution/reference, FamiliarMatch; Go's path.Match.
+    """
+    return any(_fits(pattern, text) for text in (name.familiar, name.familiar_name))
+
+
+def _fits(pattern: str, text: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    wanted, there = pattern.split("/"), text.split("/")
+    return len(wanted) == len(there) and all(map(fnmatchcase, there, wanted))
+
+
+def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each id."""
+    return list({row["ID"]: row for row in rows}.values())
+
+
+COMMAND = Command(
+    arguments="[REPOSITORY[:TAG]]",
+    run=run,
+    options=(
+        flag("-a, --all", "Show all images (nacre keeps no intermediate ones: the same list)"),
+        flag("--digests", "Show digests"),
+        *LISTING,
+    ),
+    details="Filters: before=IMAGE since=IMAGE dangling=true|false label=NAME[=VALUE] reference=PATTERN",
+)

@@ -1,0 +1,172 @@
+"""`nacre inspect`: everything known of images and containers, in docker's JSON."""
+
+from __future__ import annotations
+
+from ..words.errors import NotFound
+from ..words.reference import Reference
+from .options import Command, flag, text
+from .output import inspect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..images.image import Image
+    from ..stores.containers import ContainerRow
+    from .context import Context
+    from .options import Args
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def run(context: Context, args: Args) -> int:
+    """Print what is found; name what is not, and end with 1 then. A container wins over an image."""
+    kind = args.type or {"image inspect": "image", "container inspect": "container"}.get(args.name, "")
+    documents, code = [], 0
+    for name in args.positionals:
+        try:
+            documents.append(_document(context, name, kind, args.size))
+        except NotFound as error:
+            context.warn(f"nacre: {error.message}")
+            code = 1
+    if documents or args.format in ("", "json"):
+        inspect(context, documents, args.format)
+    return code
+
+
+def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, Any]:
+    from ..images.image import find
+
+    if kind != "image":
+        try:
+            return container_document(context, context.store.containers.get(name), size)
+        except NotFound:
+            if kind:
+                raise NotFound(f"No such container: {name}") from None
+    try:
+        return image_document(find(context.store, name))
+    except NotFound:
+        if kind:
+            raise
+        raise NotFound(f"No such object: {name}") from None
+
+
+def image_document(image: Image) -> dict[str, Any]:
+    """An image as `docker image inspect` shows it."""
+    from .images import size_of
+
+    config, names = image.config, [Reference.parse(name) for name in image.names]
+    document = {
+        "Id": str(image.id),
+        "RepoTags": [name.familiar for name in names if name.tag],
+        "RepoDigests": repo_digests(image, names),
+        "Parent": "",
+        "Comment": config.raw.get("comment") or _last_comment(image),
+        "Created": config.created,
+        "DockerVersion": config.raw.get("docker_version") or "",
+        "Author": config.raw.get("author") or "",
+        "Config": dict(config.run),
+        "Architecture": config.platform.architecture,
+        "Os": config.platform.os,
+        "Size": size_of(image),
+        "GraphDriver": {"Data": None, "Name": image.store.trees.name},
+        "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
+        "Metadata": {"LastTagTime": _tagged(image)},
+        "Descriptor": image.descriptor.to_json(),
+    }
+    if config.platform.variant:
+        document["Variant"] = config.platform.variant
+    return document
+
+
+def repo_digests(image: Image, names: list[Reference]) -> list[str]:
+    """`name@digest` for each repository that is known to have the image, by a pull or a push."""
+    layers = image.store.layers
+    known = set(layers.sources(image.id))
+    for layer in image.manifest.layers[:1]:
+        known |= set(layers.sources(layer.digest))
+    there = {n.familiar_name for n in names if n.digest is not None or n.name in known}
+    return sorted(f"{name}@{image.digest}" for name in there)
+
+
+def _last_comment(image: Image) -> str:
+    history = image.config.history
+    return str(history[-1].get("comment") or "") if history else ""
+
+
+def _tagged(image: Image) -> str:
+    times = [ref.updated for ref in image.store.refs.list() if ref.descriptor.digest == image.digest]
+    return _time(max(times, default=0.0))
+
+
+def _time(seconds: float) -> str:
+    from time import gmtime, strftime
+
+    if not seconds:
+        return _NEVER
+    fraction = f"{seconds % 1:.9f}"[1:]
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds)) + fraction + "Z"
+
+
+def container_document(context: Context, row: ContainerRow, size: bool = False) -> dict[str, Any]:
+    """A container as `docker container inspect` shows it, as far as nacre knows it."""
+    import json
+
+    kept = json.loads(row.config_json or "{}")
+    document = {
+        "Id": row.id,
+        "Created": _time(row.created),
+        "Path": row.command.partition(" ")[0],
+        "Args": row.command.split(" ")[1:],
+        "State": _state(row),
+        "Image": _image_id(context, row),
+        "Name": f"/{row.name}",
+        "Driver": context.store.trees.name,
+        "Platform": "linux",
+        "Config": {"Image": row.image_ref},
+        "HostConfig": {"AutoRemove": row.auto_remove},
+        "Options": kept,
+    }
+    if size:
+        from ..ground.files import disk_usage
+
+        active = context.store.trees.active(row.id)
+        document["SizeRw"] = disk_usage(active.upper) if active else 0
+    return document
+
+
+def _state(row: ContainerRow) -> dict[str, Any]:
+    return {
+        "Status": row.state,
+        "Running": row.state == "running",
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": False,
+        "Dead": row.state == "dead",
+        "Pid": row.pid if row.state == "running" else 0,
+        "ExitCode": row.exit_code,
+        "Error": "",
+        "StartedAt": _time(row.started),
+        "FinishedAt": _time(row.finished),
+    }
+
+
+def _image_id(context: Context, row: ContainerRow) -> str:
+    """The image's id; the digest of its manifest once the image itself is gone."""
+    from ..images.image import image_id
+    from ..words.digest import Digest
+    from ..words.oci import Descriptor
+
+    digest = Digest(row.image)
+    return str(image_id(context.store, Descriptor("", digest, 0)) or digest)
+
+
+COMMAND = Command(
+    arguments="NAME|ID [NAME|ID...]",
+    run=run,
+    options=(
+        text("-f, --format", "Format output: 'json' or a Go template"),
+        flag("-s, --size", "Display total file sizes if the type is container"),
+        text("--type", "Only inspect objects of the given type", choices=("", "container", "image")),
+    ),
+)

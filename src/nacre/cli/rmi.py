@@ -1,0 +1,136 @@
+"""`nacre rmi`: remove names of images, and images that have none left."""
+
+from __future__ import annotations
+
+from ..words.errors import Conflict, InvalidName, NotFound
+from ..words.reference import Reference
+from .options import Command, flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..images.image import Image
+    from ..stores.containers import ContainerRow
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Remove each in turn; one that fails is named on standard error and the rest go on."""
+    code = 0
+    for text in args.positionals:
+        try:
+            _remove(context, text, args)
+        except (NotFound, Conflict, InvalidName) as error:
+            context.warn(f"nacre: {error.message}")
+            # As docker: with --force an image that is not there is no failure.
+            code = code if args.force and isinstance(error, NotFound) else error.exit_code
+    return code
+
+
+def _remove(context: Context, text: str, args: Args) -> None:
+    from ..images.image import find
+
+    image = find(context.store, text)
+    name = _named(image, text)
+    if name is not None:
+        doomed = [name, *_digests_of(image, name)]
+        if set(image.names) - set(doomed):
+            _untag(context, [name])
+            return
+        _check_reference(context, image, name, args.force)
+    else:
+        doomed = list(image.names)
+        _check_id(context, image, text, args.force)
+    _untag(context, doomed)
+    _delete(context, image, keep=args.no_prune)
+
+
+def _named(image: Image, text: str) -> str | None:
+    """The name of `image` that `text` is; None when it is an id."""
+    try:
+        reference = Reference.parse(text)
+    except InvalidName:
+        return None
+    wanted = [str(reference)]
+    if reference.digest is not None:
+        wanted = [f"{reference.name}@{reference.digest}"]
+        wanted += [name for name in image.names if name.startswith(reference.name + ":")]
+    return next((name for name in wanted if name in image.names), None)
+
+
+def _digests_of(image: Image, name: str) -> list[str]:
+    """Names by digest in the repository of `name`; they go with its last tag."""
+    repository = Reference.parse(name).name
+    others = [other for other in image.names if other != name]
+    if any(other.startswith(repository + ":") for other in others):
+        return []
+    return [other for other in others if other.startswith(repository + "@")]
+
+
+def _check_reference(context: Context, image: Image, name: str, force: bool) -> None:
+    using = context.store.containers.of_image(image.digest)
+    if using and not force:
+        shown = Reference.parse(name).familiar
+        raise Conflict(
+            f'conflict: unable to remove repository reference "{shown}" (must force) - '
+            f"container {using[0].id[:12]} is using its referenced image {image.id.short}"
+        )
+    _check_running(using, image.id.short)
+
+
+def _check_id(context: Context, image: Image, text: str, force: bool) -> None:
+    using = context.store.containers.of_image(image.digest)
+    _check_running(using, text)
+    if force:
+        return
+    if len({Reference.parse(name).name for name in image.names}) > 1:
+        raise Conflict(
+            f"conflict: unable to delete {text} (must be forced) - "
+            "image is referenced in multiple repositories"
+        )
+    if using:
+        raise Conflict(
+            f"conflict: unable to delete {text} (must be forced) - "
+            f"image is being used by stopped container {using[0].id[:12]}"
+        )
+
+
+def _check_running(using: list[ContainerRow], shown: str) -> None:
+    for row in using:
+        if row.state == "running":
+            raise Conflict(
+                f"conflict: unable to delete {shown} (cannot be forced) - "
+                f"image is being used by running container {row.id[:12]}"
+            )
+
+
+def _untag(context: Context, names: list[str]) -> None:
+    for name in names:
+        if context.store.refs.delete(name):
+            context.print(f"Untagged: {Reference.parse(name).familiar}")
+
+
+def _delete(context: Context, image: Image, *, keep: bool) -> None:
+    """No longer keep the image, and free what nothing else needs; says which of its layers went."""
+    from ..stores.sweep import sweep
+
+    if context.store.containers.of_image(image.digest):
+        return  # forced: the image lives on without a name until its containers are removed
+    context.store.refs.forget(image.digest)
+    context.print(f"Deleted: {image.id}")
+    if keep:
+        return
+    freed = {name for kind, name, _ in sweep(context.store).items if kind == "tree"}
+    for diff_id in reversed(image.diff_ids):
+        if str(diff_id) in freed:
+            context.print(f"Deleted: {diff_id}")
+
+
+COMMAND = Command(
+    arguments="IMAGE [IMAGE...]",
+    run=run,
+    options=(
+        flag("-f, --force", "Force removal of the image"),
+        flag("--no-prune", "Do not free content that nothing needs any more"),
+    ),
+)
