@@ -165,8 +165,12 @@ class Context:
     def warn(self, line: str) -> None:
         """One line on standard error, after what was printed before it."""
         self.stdout.flush()
-        self.stderr.write(line + "\n")
-        self.stderr.flush()
+        live = next((shown for shown in self._displays if shown.live), None)
+        if live is not None:
+            live.line(line)
+        else:
+            self.stderr.write(line + "\n")
+            self.stderr.flush()
 
     @property
     def output(self) -> IO[bytes]:

@@ -1,23 +1,39 @@
-"""Progress as the user sees it: a live display on a terminal, plain lines, JSON events, or nothing."""
+"""Progress as the user sees it: a live display on a terminal, plain lines, JSON events, or nothing.
+
+All of these may be called from any thread; none starts one.
+"""
 
 from __future__ import annotations
 
+import os
+from threading import RLock
+from time import monotonic
+
+from .output import human_size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable
+    from typing import Self, TextIO
 
     from ..words.progress import Task
     from .context import Context
 
+_FRAME = 1 / 12
+_BAR = 25
+
 
 class Display:
-    """A `Progress` that can be closed; this one shows nothing, the others derive from it."""
+    """A `Progress` that can be closed; this one shows nothing, the others derive from it.
+
+    `live` while it owns the bottom of the terminal, so that other news must go through `line`.
+    """
+
+    live = False
 
     def task(self, key: str) -> Task:
         """A new line named `key`."""
-        from ..words.progress import NullProgress
-
-        return NullProgress().task(key)
+        return _Task(key, _ignore)
 
     def line(self, text: str) -> None:
         """One plain line of news."""
@@ -32,6 +48,165 @@ class Display:
         self.close()
 
 
+class _Task:
+    """One task's state; `changed(task, weighty)` hears of every change, `weighty` unless bytes only."""
+
+    def __init__(self, key: str, changed: Callable[[_Task, bool], None]) -> None:
+        self.key, self.changed = key, changed
+        self.status, self.count, self.total, self.over = "Waiting", 0, 0, False
+        self._lock = RLock()
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.status, self.count, self.total = name, 0, total or 0
+        self.changed(self, True)
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self.count += count
+        self.changed(self, False)
+
+    def done(self, status: str) -> None:
+        self.status, self.count, self.total, self.over = status, 0, 0, True
+        self.changed(self, True)
+
+
+def _ignore(_task: _Task, _weighty: bool) -> None:
+    pass
+
+
+class Plain(Display):
+    """A line for each piece of news and one for each task when it is over."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, RLock()
+
+    def task(self, key: str) -> Task:
+        """A new line named `key`, shown when it is done."""
+        return _Task(key, self._changed)
+
+    def line(self, text: str) -> None:
+        """At once."""
+        with self._lock:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _changed(self, task: _Task, _weighty: bool) -> None:
+        if task.over:
+            self.line(f"{task.key}: {task.status}")
+
+
+class Events(Display):
+    """One JSON object a line: `{"id","status","progressDetail":{"current","total"}}`, as docker's API."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, RLock()
+        self._next: dict[str, float] = {}
+
+    def task(self, key: str) -> Task:
+        """A new `id`."""
+        return _Task(key, self._changed)
+
+    def line(self, text: str) -> None:
+        """An object with a status alone."""
+        self._write({"status": text})
+
+    def _changed(self, task: _Task, weighty: bool) -> None:
+        now = monotonic()
+        if not weighty and now < self._next.get(task.key, 0):
+            return
+        self._next[task.key] = now + _FRAME
+        event: dict[str, object] = {"id": task.key, "status": task.status}
+        if task.total or task.count:
+            event["progressDetail"] = {"current": task.count, "total": task.total}
+        self._write(event)
+
+    def _write(self, event: dict[str, object]) -> None:
+        import json
+
+        with self._lock:
+            self._stream.write(json.dumps(event, separators=(",", ":")) + "\n")
+            self._stream.flush()
+
+
+class Live(Display):
+    """A block of lines at the bottom of the terminal, drawn again at most twelve times a second.
+
+    Tasks that are over leave the block upwards, in their order, so that it does not outgrow the screen.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._lock = stream, RLock()
+        self._tasks: list[_Task] = []
+        self._drawn, self._next = 0, 0.0
+        self.live = True
+
+    def task(self, key: str) -> Task:
+        """A new line at the end of the block."""
+        task = _Task(key, self._changed)
+        with self._lock:
+            self._tasks.append(task)
+            self._draw()
+        return task
+
+    def line(self, text: str) -> None:
+        """Above the block."""
+        with self._lock:
+            self._draw([text])
+
+    def close(self) -> None:
+        """Draw the last state and leave it standing."""
+        with self._lock:
+            if self._tasks:
+                self._draw()
+            self._tasks, self._drawn, self.live = [], 0, False
+
+    def _changed(self, _task: _Task, weighty: bool) -> None:
+        with self._lock:
+            now = monotonic()
+            if weighty or now >= self._next:
+                self._next = now + _FRAME
+                self._draw()
+
+    def _draw(self, above: list[str] | None = None) -> None:
+        """Everything in one write: back to the top of the block, news, finished tasks, the rest."""
+        width, height = _window(self._stream)
+        leaving = list(above or ())
+        while self._tasks and self._tasks[0].over:
+            leaving.append(_row(self._tasks.pop(0), width))
+        shown = [_row(task, width) for task in self._tasks[: max(height - 1, 1)]]
+        back = f"\x1b[{self._drawn}A\r\x1b[J" if self._drawn else ""
+        self._drawn = len(shown)
+        self._stream.write(back + "".join(f"{line}\n" for line in (*leaving, *shown)))
+        self._stream.flush()
+
+
+def _row(task: _Task, width: int) -> str:
+    """`0123456789ab: Downloading [====>     ]  3.2MB/7.38MB`, cut at the width of the terminal."""
+    text = f"{task.key}: {task.status}"
+    if task.total:
+        done = min(task.count * _BAR // task.total, _BAR)
+        bar = ("=" * done + ">")[:_BAR]
+        text += f" [{bar:{_BAR}}]  {human_size(task.count)}/{human_size(task.total)}"
+    elif task.count:
+        text += f"  {human_size(task.count)}"
+    return text[: width - 1]
+
+
+def _window(stream: TextIO) -> tuple[int, int]:
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return max(columns, 20), max(lines, 2)
+
+
 def display(context: Context, *, quiet: bool, form: str) -> Display:
-    """The display that fits the wish and the terminal."""
-    return Display()
+    """The display for a wish (`auto`, `plain`, `json`) and a terminal; TERM=dumb is none."""
+    if quiet:
+        return Display()
+    if form == "json":
+        return Events(context.stdout)
+    dumb = context.environment.get("TERM", "dumb") == "dumb"
+    if form == "auto" and context.stderr.isatty() and not dumb:
+        return Live(context.stderr)
+    return Plain(context.stderr)

@@ -1,0 +1,249 @@
+"""Fixtures shared by all rooms. What one room alone needs stands in its own conftest.py."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nacre.ground import userns
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT.parent / "shared" / "corpus"
+APPLETS = (
+    "sh cat cp cut date echo env false find grep head hostname id kill ls mkdir mknod mount mv nc printf ps \
+pwd readlink rm rmdir sed seq sleep sort stat stty sync tail tar test touch true umount uname vi wc wget whoami \
+chmod chown ln ifconfig ip tty trap yes xargs".split()
+)
+
+
+def peer(*programs: str) -> None:
+    """Skip, visibly, unless every program is installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def corpus(*parts: str) -> Path:
+    """A folder of the corpus beside the checkout; skips where it is absent."""
+    path = CORPUS.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{'/'.join(('corpus', *parts))} is not on this machine")
+    return path
+
+
+def needs_userns() -> None:
+    """Skip where an ordinary user may not make a user namespace."""
+    try:
+        userns.call(os.getpid)
+    except Exception as error:
+        pytest.skip(f"no user namespace here: {error}")
+
+
+def needs_root() -> None:
+    """Skip unless this process may mount and change owners."""
+    if not userns.mapped():
+        pytest.skip("needs root")
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago; only for programs that cannot choose one themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def remove(path: Path) -> None:
+    """Remove a tree, also when files in it belong to ids of our user namespace."""
+    from nacre.ground.files import remove_tree
+
+    if not path.exists():
+        return
+    if userns.mapped():
+        remove_tree(str(path))
+    else:
+        userns.call(remove_tree, str(path))
+
+
+class Result:
+    """How a command ended: `code`, `out` and `err` as text."""
+
+    def __init__(self, words: list[str], done: subprocess.CompletedProcess[bytes]) -> None:
+        self.words, self.code, self.raw = words, done.returncode, done.stdout
+        self.out, self.err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        """Standard output in lines."""
+        return self.out.splitlines()
+
+    def __repr__(self) -> str:
+        return f"nacre {' '.join(self.words)}: exit code {self.code}\n{self.out}{self.err}"
+
+
+class Nacre:
+    """The real command line in a process of its own, with the store `root`."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root, self.folder = root, folder
+        self.env = {
+            name: value for name, value in os.environ.items() if not name.startswith(("NACRE_", "XDG_"))
+        }
+        self.env |= {"DOCKER_CONFIG": str(folder / "docker"), "PYTHONWARNINGS": "error"}
+
+    def command(self, *words: str) -> list[str]:
+        """The argument vector, for tests that start it themselves."""
+        return [sys.executable, "-P", "-m", "nacre", "--root", str(self.root), *words]
+
+    def __call__(
+        self, *words: str, input: bytes | str = b"", check: bool = True, timeout: float = 180, **env: str
+    ) -> Result:
+        """Run to the end. With `check` a code other than 0 fails the test; keywords are variables."""
+        data = input.encode() if isinstance(input, str) else input
+        done = subprocess.run(
+            self.command(*words), input=data, capture_output=True, timeout=timeout, env=self.env | env,
+            cwd=self.folder, check=False,
+        )  # fmt: skip
+        result = Result([*words], done)
+        if check and result.code:
+            pytest.fail(repr(result))
+        return result
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start and leave running, with pipes; the caller ends it."""
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
+        return subprocess.Popen(self.command(*words), env=self.env, cwd=self.folder, **(pipes | options))
+
+
+@pytest.fixture
+def nacre(tmp_path: Path) -> Iterator[Nacre]:
+    """The command line with an empty store, run in `tmp_path`."""
+    root = tmp_path / "store"
+    yield Nacre(root, tmp_path)
+    remove(root)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Any]:
+    """An empty store of this process. Needs root: an ordinary user's store works in a user namespace."""
+    needs_root()
+    from nacre.stores.store import Store
+
+    with Store.open(str(tmp_path / "store")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def busybox_tar() -> bytes:
+    """A root file system of one static program and links to it."""
+    program = shutil.which("busybox")
+    data = Path(program).read_bytes() if program else b""
+    if not data or b"/ld-linux" in data[:8192]:
+        pytest.skip("busybox-static is not installed")
+    return _root_of(data)
+
+
+def _root_of(program: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("srv", 0o755)):
+            _add(tar, name, mode, kind=tarfile.DIRTYPE)
+        _add(tar, "bin/busybox", 0o755, program)
+        for applet in sorted({*APPLETS}):
+            _add(tar, f"bin/{applet}", 0o777, kind=tarfile.SYMTYPE, link="busybox")
+        _add(tar, "etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/srv:/bin/sh\n")
+        _add(tar, "etc/group", 0o644, b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
+    return out.getvalue()
+
+
+def _add(
+    tar: tarfile.TarFile,
+    name: str,
+    mode: int,
+    data: bytes = b"",
+    *,
+    kind: bytes = tarfile.REGTYPE,
+    link: str = "",
+) -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.size, info.linkname, info.mtime = kind, mode, len(data), link, 1_700_000_000
+    tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture
+def busybox_image(nacre: Nacre, busybox_tar: bytes) -> str:
+    """The name of an image in the store of `nacre`: busybox, its applets, users root and user."""
+    if not userns.mapped():
+        needs_userns()
+    nacre(
+        "import",
+        "--change",
+        'CMD ["sh"]',
+        "--change",
+        "ENV PATH=/bin",
+        "-",
+        "busybox:test",
+        input=busybox_tar,
+    )
+    return "busybox:test"
+
+
+@pytest.fixture(params=["nacre", "docker"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """`host:port` of an empty registry; every test that asks runs on ours and on docker's."""
+    start: Callable[[Path], tuple[subprocess.Popen[bytes], str]]
+    start = _nacre_registry if request.param == "nacre" else _docker_registry
+    process, address = start(tmp_path)
+    try:
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def _nacre_registry(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    process = Nacre(folder / "unused", folder).start(
+        "registry", "serve", "--quiet", "--addr", "127.0.0.1:0", "--root", str(folder / "registry"),
+        stderr=None,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = process.stdout.readline().decode()
+    assert "http://" in said, f"nacre registry serve said {said!r}"
+    return process, said.split("http://")[1].split("/")[0]
+
+
+def _docker_registry(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    peer("docker-registry")
+    config = folder / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/docker-registry}}\n"
+        '  delete: {enabled: true}\nhttp: {addr: "127.0.0.1:0"}\n'
+    )
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"listening on" in line:
+            return process, line.split(b"listening on ")[1].split(b'"')[0].decode()
+    pytest.fail("docker-registry ended before it listened")
