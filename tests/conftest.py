@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,49 @@ from nacre.ground import userns
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
-APPLETS = (
-    "sh cat cp cut date echo env false find grep head hostname id kill ls mkdir mknod mount mv nc printf ps \
-pwd readlink rm rmdir sed seq sleep sort stat stty sync tail tar test touch true umount uname vi wc wget whoami \
-chmod chown ln ifconfig ip tty trap yes xargs".split()
-)
+APPLETS = """
+sh cat chmod chown cp cut date echo env false find grep head hostname id ifconfig ip kill ln ls mkdir mknod
+mount mv nc printf ps pwd readlink rm rmdir sed seq sleep sort stat stty sync tail tar test touch trap true
+tty umount uname vi wc wget whoami xargs yes
+"""
 
 
-def peer(*programs: str) -> None:
+def require(*programs: str) -> None:
     """Skip, visibly, unless every program is installed."""
     for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
 
 
-def corpus(*parts: str) -> Path:
-    """A folder of the corpus beside the checkout; skips where it is absent."""
-    path = CORPUS.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(('corpus', *parts))} is not on this machine")
-    return path
+@pytest.fixture(scope="session")
+def peer() -> Callable[..., None]:
+    """`peer("skopeo", "podman")` skips unless all are installed."""
+    return require
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Callable[..., Path]:
+    """`corpus("tar-go")` is a folder of the corpus beside the checkout; skips where it is absent."""
+
+    def find(*parts: str) -> Path:
+        path = CORPUS.joinpath(*parts)
+        if not path.exists():
+            pytest.skip(f"{'/'.join(('corpus', *parts))} is not on this machine")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """`free_port()` was free a moment ago; only for programs that cannot choose a port themselves."""
+
+    def find() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port: int = server.getsockname()[1]
+            return port
+
+    return find
 
 
 def needs_userns() -> None:
@@ -55,13 +79,6 @@ def needs_root() -> None:
     """Skip unless this process may mount and change owners."""
     if not userns.mapped():
         pytest.skip("needs root")
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago; only for programs that cannot choose one themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def remove(path: Path) -> None:
@@ -169,7 +186,7 @@ def _root_of(program: bytes) -> bytes:
         for name, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("srv", 0o755)):
             _add(tar, name, mode, kind=tarfile.DIRTYPE)
         _add(tar, "bin/busybox", 0o755, program)
-        for applet in sorted({*APPLETS}):
+        for applet in APPLETS.split():
             _add(tar, f"bin/{applet}", 0o777, kind=tarfile.SYMTYPE, link="busybox")
         _add(tar, "etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/srv:/bin/sh\n")
         _add(tar, "etc/group", 0o644, b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
@@ -232,18 +249,25 @@ def _nacre_registry(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     return process, said.split("http://")[1].split("/")[0]
 
 
+_CONFIG = """
+version: 0.1
+log: {{level: info}}
+storage:
+  filesystem: {{rootdirectory: {folder}/docker-registry}}
+  delete: {{enabled: true}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+
+
 def _docker_registry(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    peer("docker-registry")
-    config = folder / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/docker-registry}}\n"
-        '  delete: {enabled: true}\nhttp: {addr: "127.0.0.1:0"}\n'
-    )
-    process = subprocess.Popen(
-        ["docker-registry", "serve", str(config)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b"listening on" in line:
-            return process, line.split(b"listening on ")[1].split(b'"')[0].decode()
-    pytest.fail("docker-registry ended before it listened")
+    require("docker-registry")
+    config, log = folder / "registry.yml", folder / "registry.log"
+    config.write_text(_CONFIG.format(folder=folder))
+    with log.open("wb") as sink:
+        process = subprocess.Popen(["docker-registry", "serve", str(config)], stderr=sink, stdout=sink)
+    deadline = time.monotonic() + 30
+    while b"listening on " not in (said := log.read_bytes()):
+        assert process.poll() is None, said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.01)
+    return process, said.split(b"listening on ")[1].split(b'"')[0].decode()
