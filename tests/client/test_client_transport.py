@@ -103,13 +103,13 @@ def test_plain_http_where_tls_is_spoken(fake: FakeRegistry) -> None:
     ],
 )
 def test_proxy(url: str, proxy: str) -> None:
-    transport = Transport(proxies={"https": "http://p:1", "no": "x, .corp.example"})
+    transport = Transport(proxies={"https_proxy": "p:1", "no_proxy": "x, .corp.example"})
     assert transport._proxy(url) == proxy
-    assert Transport(proxies={"https": "http://p:1", "no": "*"})._proxy(url) == ""
+    assert Transport(proxies={"all_proxy": "http://p:1", "no_proxy": "*"})._proxy(url) == ""
 
 
 def test_a_proxy_is_asked(fake: FakeRegistry) -> None:
-    transport = Transport(proxies={"http": f"http://{fake.host}"})
+    transport = Transport(proxies={"all_proxy": f"http://{fake.host}"})
     transport.send(Request("GET", "http://reg.example/v2/")).close()
     assert fake.requests[0][1] == "http://reg.example/v2/"
     transport.close()

@@ -189,8 +189,8 @@ def _pools(sockets: weakref.WeakSet[socket.socket], verify: bool) -> dict[str, A
 class Transport:
     """A shared pool of connections; safe to use from many threads.
 
-    `proxies` maps `http` and `https` to a proxy's URL and `no` to a comma-separated list of hosts
-    that are asked directly; loopback always is. `ca_file` adds to the system's authorities.
+    `proxies` holds what the variables `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say, by
+    these names; loopback is always asked directly. `ca_file` adds to the system's authorities.
     """
 
     def __init__(
@@ -262,12 +262,13 @@ class Transport:
 
     def _proxy(self, url: str) -> str:
         scheme, host, _ = origin(url)
-        if not self._proxies.get(scheme) or is_loopback(host):
+        proxy = self._proxies.get(f"{scheme}_proxy") or self._proxies.get("all_proxy", "")
+        if not proxy or is_loopback(host):
             return ""
-        direct = [name.strip().lstrip(".") for name in self._proxies.get("no", "").split(",")]
+        direct = [name.strip().lstrip(".") for name in self._proxies.get("no_proxy", "").split(",")]
         if any(name == "*" or (name and (host == name or host.endswith("." + name))) for name in direct):
             return ""
-        return self._proxies[scheme]
+        return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:

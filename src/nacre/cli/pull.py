@@ -1,0 +1,78 @@
+"""`nacre pull`: an image, or all tags of a repository, from a registry into the store."""
+
+from __future__ import annotations
+
+from ..words.errors import UsageError
+from ..words.oci import Platform
+from ..words.reference import Reference
+from .options import Command, flag, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..images.transfer import PullResult
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Fetch what NAME means and say what moved; `host:NAME` is made from this machine instead."""
+    from ..images.host import host_image, is_host
+
+    (name,) = args.positionals
+    platform = Platform.parse(args.platform) if args.platform else None
+    if is_host(name):
+        image = host_image(context.store, name)
+        context.print(name if args.quiet else f"Digest: {image.digest}\n{name}")
+        return 0
+    reference = Reference.parse(name)
+    if args.all_tags:
+        return _all(context, _repository(reference, name), platform, args.quiet)
+    if reference.tag == "latest" and not name.endswith(":latest") and not args.quiet:
+        context.warn("Using default tag: latest")
+    _one(context, reference, platform, args.quiet)
+    return 0
+
+
+def _repository(reference: Reference, name: str) -> Reference:
+    if reference.digest or name.rpartition("/")[2].count(":"):
+        raise UsageError("tag can't be used with --all-tags/-a")
+    return reference
+
+
+def _all(context: Context, repository: Reference, platform: Platform | None, quiet: bool) -> int:
+    tags = list(context.client.repository(repository).tags())
+    for tag in tags:
+        _one(context, repository.replace(tag=tag), platform, quiet, name_it=False)
+    context.print(repository.name)
+    return 0
+
+
+def _one(
+    context: Context, reference: Reference, platform: Platform | None, quiet: bool, *, name_it: bool = True
+) -> None:
+    result = context.pull(reference, platform, quiet=quiet)
+    if not quiet:
+        context.print(f"Digest: {result.digest}")
+        context.print(f"Status: {result.status} for {reference.familiar}")
+        _summary(context, result)
+    if name_it:
+        context.print(str(reference))
+
+
+def _summary(context: Context, result: PullResult) -> None:
+    from .output import human_size
+
+    if result.moved or result.changed:
+        context.warn(f"Fetched {human_size(result.moved)}, {human_size(result.reused)} were here already")
+
+
+COMMAND = Command(
+    "NAME[:TAG|@DIGEST]",
+    run=run,
+    options=(
+        flag("-a, --all-tags", "Download all tagged images in the repository"),
+        text("--platform", "Set platform if the registry offers several", type="os/arch"),
+        flag("-q, --quiet", "Suppress verbose output"),
+    ),
+    details="NAME may also be host:python3, an image made from the Python that runs nacre.",
+)

@@ -1,0 +1,86 @@
+"""`nacre push`: an image, or all tags of a repository, from the store to a registry."""
+
+from __future__ import annotations
+
+from ..words.errors import NotFound, UsageError
+from ..words.reference import Reference
+from .options import Command, flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..images.transfer import PushResult
+    from ..words.oci import Descriptor
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Send what NAME means and say what moved."""
+    (name,) = args.positionals
+    reference = Reference.parse(name)
+    if reference.digest is not None:
+        raise UsageError("cannot push a digest reference", hint="name a tag")
+    if args.all_tags:
+        found = _all(context, reference, name)
+    else:
+        if not name.endswith(f":{reference.tag}") and not args.quiet:
+            context.warn(f"Using default tag: {reference.tag}")
+        found = [(reference, _one(context, reference))]
+    if not args.quiet:
+        context.warn(f"The push refers to repository [{reference.name}]")
+    for each, descriptor in found:
+        _push(context, each, descriptor, args.quiet)
+    if args.quiet:
+        context.print(reference.name if args.all_tags else str(reference))
+    return 0
+
+
+def _one(context: Context, reference: Reference) -> Descriptor:
+    """What is to be pushed. Raises NotFound in docker's words."""
+    descriptor = context.store.refs.get(str(reference))
+    if descriptor is None:
+        raise NotFound(
+            f"an image does not exist locally with the tag: {reference.familiar}",
+            hint="give an image that name with: nacre tag IMAGE " + reference.familiar,
+        )
+    return descriptor
+
+
+def _all(context: Context, reference: Reference, name: str) -> list[tuple[Reference, Descriptor]]:
+    if name.rpartition("/")[2].count(":"):
+        raise UsageError("tag can't be used with --all-tags/-a")
+    prefix = reference.name + ":"
+    refs = [ref for ref in context.store.refs.list() if ref.name.startswith(prefix)]
+    if not refs:
+        raise NotFound(f"an image does not exist locally with the tag: {reference.familiar_name}")
+    return [(Reference.parse(ref.name), ref.descriptor) for ref in sorted(refs, key=lambda ref: ref.name)]
+
+
+def _push(context: Context, reference: Reference, descriptor: Descriptor, quiet: bool) -> None:
+    from ..images.transfer import push
+
+    sink = context.client.repository(reference)
+    with context.progress(quiet=quiet) as progress:
+        result = push(context.store, descriptor, sink, reference.target, progress=progress)
+    if not quiet:
+        context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
+        _summary(context, result)
+
+
+def _summary(context: Context, result: PushResult) -> None:
+    from .output import human_size
+
+    parts = [f"Sent {human_size(result.moved)}"]
+    parts += [f"{human_size(result.mounted)} mounted"] if result.mounted else []
+    parts += [f"{human_size(result.existing)} were there already"] if result.existing else []
+    context.warn(", ".join(parts))
+
+
+COMMAND = Command(
+    "NAME[:TAG]",
+    run=run,
+    options=(
+        flag("-a, --all-tags", "Push all tags of an image to the repository"),
+        flag("-q, --quiet", "Suppress verbose output"),
+    ),
+)
