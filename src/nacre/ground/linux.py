@@ -69,6 +69,9 @@ MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
 
+AF_INET = 2
+SOCK_DGRAM = 2
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
@@ -89,12 +92,12 @@ _COMMON = {
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
-    "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317, "personality": 135,
+    "socket": 41, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317, "personality": 135,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91, "personality": 92,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
-    "setdomainname": 162, "prctl": 167, "keyctl": 219, "setns": 268, "seccomp": 277,
+    "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -223,6 +226,11 @@ def seccomp_filter(program: bytes, flags: int = 0) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     fprog = Struct("@HP").pack(len(program) // 8, ctypes.addressof(code))
     _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def socket(family: int, kind: int) -> int:
+    """socket(2), close-on-exec; without the import of the module."""
+    return _syscall("socket", family, kind | os.O_CLOEXEC, 0)
 
 
 def personality(persona: int) -> int:

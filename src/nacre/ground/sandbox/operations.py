@@ -1,0 +1,333 @@
+"""What a sandbox is made of: operations in order, each of which can say what it does.
+
+`apply(room)` runs in the child, after the fork and before the program; it raises OSError or
+SandboxError. `str(operation)` is one line for `--debug` and for tests.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from struct import Struct
+
+from ...words.errors import SandboxError
+from ...words.mount import Bind, Mount
+from ...words.value import Value
+from .. import linux, mounts
+from .room import Room
+
+_EPERM, _EACCES, _ENOENT, _EINVAL, _ENODEV, _EBUSY = 1, 13, 2, 22, 19, 16
+_ABSENT = (_ENOENT, 20)
+_SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
+_IFREQ = Struct("16sH14x")
+
+NAMESPACES = {
+    "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS,
+    "network": linux.CLONE_NEWNET, "cgroup": linux.CLONE_NEWCGROUP, "pid": linux.CLONE_NEWPID,
+}  # fmt: skip
+"""By their names in an OCI runtime config."""
+
+
+class Operation(Value):
+    """One thing to do in the child."""
+
+    def apply(self, room: Room) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+class Namespaces(Operation):
+    """Leave the namespaces of the parent. The pid namespace was left before the fork."""
+
+    kinds: tuple[str, ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        flags = 0
+        for kind in self.kinds:
+            flags |= NAMESPACES[kind]
+        linux.unshare(flags & ~linux.CLONE_NEWPID)
+        linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+
+    def __str__(self) -> str:
+        return f"new namespaces: {' '.join(self.kinds)}"
+
+
+class Root(Operation):
+    """Mount the container's root and move into it; the host stays reachable by `room.host` alone.
+
+    The new root is stacked on "/" itself, so that no mount point is needed. The old root stays
+    mounted until `LeaveHost`: in a user namespace the kernel allows a new /proc only as long as
+    another complete one is mounted (mount_too_revealing).
+    """
+
+    mount: Mount
+    volatile: bool = False
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        room.root = mounts.detached(self.mount, volatile=self.volatile)
+        room.host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        linux.move_mount(room.root, linux.AT_FDCWD, "/")
+        os.fchdir(room.root)
+        linux.pivot_root(".", ".")
+        os.chdir("/")
+
+    def __str__(self) -> str:
+        return f"root: {self.mount!r}"
+
+
+class LeaveHost(Operation):
+    """Unmount the host's root."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        os.fchdir(room.host)
+        linux.umount(".")
+        os.chdir("/")
+        room.close_host()
+
+    def __str__(self) -> str:
+        return "unmount the host"
+
+
+class FileSystem(Operation):
+    """A file system of the kernel's, on a folder of our own or of the image.
+
+    `optional`: left out where the kernel refuses. `otherwise`: a path of the host that is
+    bind-mounted read-only instead (sysfs needs a network namespace of one's own).
+    """
+
+    kind: str
+    target: str
+    flags: int
+    data: str = ""
+    optional: bool = False
+    otherwise: str = ""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        try:
+            if self.target.startswith("/dev/"):
+                os.mkdir(self.target, 0o755)
+            elif not self.optional:
+                room.plain_folder(self.target)
+            linux.mount(self.kind, self.target, self.kind, self.flags, self.data)
+        except OSError as error:
+            if self.otherwise and error.errno in (_EPERM, _EBUSY):
+                BindMount(self.otherwise, self.target, readonly=True).apply(room)
+            elif not self.optional:
+                raise SandboxError(f"cannot mount {self.kind} at {self.target}: {error.strerror}") from None
+
+    def __str__(self) -> str:
+        return f"mount {self.kind} at {self.target}"
+
+
+class BindMount(Operation):
+    """A folder, file or device of the host inside the container.
+
+    The source is opened from the host's root; links in `target` are resolved inside the container.
+    """
+
+    source: str
+    target: str
+    readonly: bool = False
+    recursive: bool = True
+    attributes: int = 0
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        try:
+            fd = mounts.bind(Bind(self.source.lstrip("/") or ".", self.readonly, self.recursive), room.host)
+        except OSError as error:
+            raise SandboxError(f"cannot mount {self.source}: {error.strerror}") from None
+        if self.attributes:
+            linux.mount_setattr(fd, add=self.attributes, flags=linux.AT_RECURSIVE)
+        target = room.target(self.target, folder=stat.S_ISDIR(os.fstat(fd).st_mode))
+        linux.move_mount(fd, target)
+        os.close(target)
+        os.close(fd)
+
+    def __str__(self) -> str:
+        return f"bind {self.source} at {self.target}{' read-only' if self.readonly else ''}"
+
+
+class TemporaryFolder(Operation):
+    """An empty tmpfs at a place the user chose; `data` are options of tmpfs."""
+
+    target: str
+    flags: int
+    data: str = ""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        target = room.target(self.target, folder=True)
+        try:
+            linux.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", self.flags, self.data)
+        except OSError as error:
+            raise SandboxError(f"cannot mount tmpfs at {self.target}: {error.strerror}") from None
+        finally:
+            os.close(target)
+
+    def __str__(self) -> str:
+        return f"tmpfs at {self.target}"
+
+
+class Devices(Operation):
+    """Devices in our own /dev: made, or bound from the host where mknod is not allowed.
+
+    A node is (path, mode with its type, major, minor).
+    """
+
+    nodes: tuple[tuple[str, int, int, int], ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        for path, mode, major, minor in self.nodes:
+            device = os.makedev(major, minor)
+            if room.devices:
+                try:
+                    os.mknod(path, mode, device)
+                    continue
+                except PermissionError:
+                    room.devices = False
+            self._bind(room, path, mode, device)
+
+    def _bind(self, room: Room, path: str, mode: int, device: int) -> None:
+        fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
+        info = os.fstat(fd)
+        if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != device:
+            raise SandboxError(f"{path} of the host is not the device it should be")
+        os.mknod(path, 0o666 | stat.S_IFREG)
+        linux.move_mount(fd, linux.AT_FDCWD, path)
+        os.close(fd)
+
+    def __str__(self) -> str:
+        return f"devices: {' '.join(node[0] for node in self.nodes)}"
+
+
+class Terminals(Operation):
+    """/dev/pts, of the pseudo terminal made before the fork when there is one, and /dev/console."""
+
+    data: str
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        os.mkdir("/dev/pts", 0o755)
+        if room.pts >= 0:
+            linux.move_mount(room.pts, linux.AT_FDCWD, "/dev/pts")
+            os.close(room.pts)
+            self._console(room.terminal)
+        else:
+            self._mount(self.data)
+        os.symlink("pts/ptmx", "/dev/ptmx")
+
+    def _mount(self, data: str) -> None:
+        """Group 5 (tty) may not exist in a user namespace; then terminals belong to group 0."""
+        flags = linux.MS_NOSUID | linux.MS_NOEXEC
+        try:
+            linux.mount("devpts", "/dev/pts", "devpts", flags, data)
+        except OSError as error:
+            if error.errno != _EINVAL:
+                raise
+            linux.mount("devpts", "/dev/pts", "devpts", flags, data.replace(",gid=5", ""))
+
+    def _console(self, terminal: int) -> None:
+        """Bound by descriptor: its name could be swapped (CVE-2025-52565)."""
+        fd = linux.open_tree(terminal, b"", linux.OPEN_TREE_CLONE | linux.AT_EMPTY_PATH)
+        os.mknod("/dev/console", 0o600 | stat.S_IFREG)
+        linux.move_mount(fd, linux.AT_FDCWD, "/dev/console")
+        os.close(fd)
+
+    def __str__(self) -> str:
+        return "terminals in /dev/pts"
+
+
+class Links(Operation):
+    """Symbolic links in our own /dev."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        for target, path in self.pairs:
+            os.symlink(target, path)
+
+    def __str__(self) -> str:
+        return f"links: {' '.join(path for _, path in self.pairs)}"
+
+
+class ReadOnly(Operation):
+    """Make existing paths read-only; those that do not exist do not matter."""
+
+    paths: tuple[str, ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        flags = linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE | linux.AT_SYMLINK_NOFOLLOW
+        for path in self.paths:
+            try:
+                fd = linux.open_tree(linux.AT_FDCWD, path, flags)
+            except OSError as error:
+                if error.errno in _ABSENT:
+                    continue
+                raise
+            linux.mount_setattr(fd, add=linux.MOUNT_ATTR_RDONLY, flags=linux.AT_RECURSIVE)
+            linux.move_mount(fd, linux.AT_FDCWD, path)
+            os.close(fd)
+
+    def __str__(self) -> str:
+        return f"read-only: {' '.join(self.paths)}"
+
+
+class Mask(Operation):
+    """Hide existing paths: a file behind /dev/null, a folder behind an empty read-only tmpfs.
+
+    The null device is checked on its descriptor (CVE-2025-31133).
+    """
+
+    paths: tuple[str, ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if os.fstat(null).st_rdev != os.makedev(1, 3):
+            raise SandboxError("/dev/null is not the null device")
+        source = f"/proc/self/fd/{null}"
+        for path in self.paths:
+            try:
+                if stat.S_ISDIR(os.lstat(path).st_mode):
+                    linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+                else:
+                    linux.mount(source, path, "", linux.MS_BIND)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+        os.close(null)
+
+    def __str__(self) -> str:
+        return f"masked: {' '.join(self.paths)}"
+
+
+class ReadOnlyRoot(Operation):
+    """The image's file system becomes read-only; what is mounted on it stays as it is."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        linux.mount_setattr(room.root, add=linux.MOUNT_ATTR_RDONLY)
+
+    def __str__(self) -> str:
+        return "read-only root"
+
+
+class HostName(Operation):
+    """Name of this machine as the container sees it."""
+
+    name: str
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        linux.sethostname(self.name)
+
+    def __str__(self) -> str:
+        return f"host name {self.name}"
+
+
+class Loopback(Operation):
+    """Bring up `lo` of a new network namespace. Source: netdevice(7), SIOCSIFFLAGS."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        fd = linux.socket(linux.AF_INET, linux.SOCK_DGRAM)
+        fcntl.ioctl(fd, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", _IFF_UP | _IFF_RUNNING))
+        os.close(fd)
+
+    def __str__(self) -> str:
+        return "bring up lo"

@@ -1,0 +1,163 @@
+"""From an OCI runtime config to the list of operations. Pure.
+
+Two values go beyond the runtime-spec, so that the common case needs no work: `linux.seccomp` may be
+the word "default", and `process.user.username` may name `user[:group]` of the image. `external`
+replaces both before another runtime sees the config. Source: OCI runtime-spec config.md,
+config-linux.md "Default Devices" and "Default Filesystems".
+"""
+
+from __future__ import annotations
+
+from ...words.errors import SandboxError
+from ...words.mount import Mount
+from .. import linux
+from .capabilities import bits
+from .identity import Account, Confine, Execute, Session, WorkingFolder
+from .operations import (
+    BindMount,
+    Devices,
+    FileSystem,
+    HostName,
+    LeaveHost,
+    Links,
+    Loopback,
+    Mask,
+    Namespaces,
+    Operation,
+    ReadOnly,
+    ReadOnlyRoot,
+    Root,
+    TemporaryFolder,
+    Terminals,
+)
+from .users import User
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_FLAGS = {
+    "nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY,
+    "strictatime": linux.MS_STRICTATIME, "relatime": linux.MS_RELATIME, "noatime": linux.MS_NOATIME,
+}  # fmt: skip
+_ATTRIBUTES = {
+    "nosuid": linux.MOUNT_ATTR_NOSUID, "nodev": linux.MOUNT_ATTR_NODEV, "noexec": linux.MOUNT_ATTR_NOEXEC,
+}  # fmt: skip
+_IGNORED = ("rw", "bind", "rbind", "suid", "dev", "exec", "private", "rprivate", "slave", "rslave", "z", "Z")
+
+_CHAR = 0o20666
+_NODES = (
+    ("/dev/null", _CHAR, 1, 3), ("/dev/zero", _CHAR, 1, 5), ("/dev/full", _CHAR, 1, 7),
+    ("/dev/random", _CHAR, 1, 8), ("/dev/urandom", _CHAR, 1, 9), ("/dev/tty", _CHAR, 5, 0),
+)  # fmt: skip
+_LINKS = (
+    ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"), ("/proc/kcore", "/dev/core"),
+)  # fmt: skip
+
+
+def plan(
+    config: Mapping[str, Any],
+    root: Mount,
+    *,
+    machine: str,
+    volatile: bool = False,
+    owned: tuple[int, ...] = (),
+) -> list[Operation]:
+    """What the child does, in order, the last being the program itself. Raises SandboxError.
+
+    `owned`: descriptors among 0, 1, 2 that belong to the container alone.
+    """
+    process, system = config["process"], config.get("linux") or {}
+    operations: list[Operation] = [Namespaces(tuple(n["type"] for n in system["namespaces"]))]
+    operations.append(Root(root, volatile))
+    operations += _mounts(config.get("mounts") or ())
+    if system.get("devices"):
+        operations.append(Devices(tuple(_node(device) for device in system["devices"])))
+    operations += _protection(config, system)
+    operations.append(LeaveHost())
+    operations += [_account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
+    if (config.get("root") or {}).get("readonly"):
+        operations.append(ReadOnlyRoot())
+    operations += [Session(owned), _confine(process, system, machine)]
+    operations.append(Execute(tuple(process["args"]), tuple(process.get("env") or ())))
+    return operations
+
+
+def _mounts(entries: Any) -> list[Operation]:
+    operations: list[Operation] = []
+    for entry in entries:
+        operations += _mount(entry)
+    return operations
+
+
+def _mount(entry: Mapping[str, Any]) -> list[Operation]:
+    kind, target = entry.get("type") or "bind", entry["destination"]
+    source = entry.get("source") or kind
+    flags, attributes, data = _options(entry.get("options") or ())
+    if kind == "bind":
+        recursive = "bind" not in (entry.get("options") or ())
+        return [BindMount(source, target, bool(flags & linux.MS_RDONLY), recursive, attributes)]
+    if target == "/dev":
+        return [FileSystem(kind, target, flags, data), Devices(_NODES), Links(_LINKS)]
+    if kind == "devpts":
+        return [Terminals(data)]
+    if kind == "tmpfs" and target != "/dev/shm":
+        return [TemporaryFolder(target, flags, data)]
+    if kind == "cgroup":
+        return [FileSystem("cgroup2", target, flags, optional=True)]
+    otherwise = "/sys" if kind == "sysfs" else ""
+    return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
+
+
+def _node(device: Mapping[str, Any]) -> tuple[str, int, int, int]:
+    kind = 0o60000 if device["type"] == "b" else 0o20000
+    return device["path"], kind | device.get("fileMode", 0o666), device["major"], device["minor"]
+
+
+def _options(options: Any) -> tuple[int, int, str]:
+    """Mount flags, the same as attributes, and the rest as data of the file system."""
+    flags = attributes = 0
+    data = []
+    for option in options:
+        if option in _FLAGS:
+            flags |= _FLAGS[option]
+            attributes |= _ATTRIBUTES.get(option, 0)
+        elif option not in _IGNORED:
+            data.append(option)
+    return flags, attributes, ",".join(data)
+
+
+def _protection(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operation]:
+    operations: list[Operation] = []
+    if system.get("readonlyPaths"):
+        operations.append(ReadOnly(tuple(system["readonlyPaths"])))
+    if system.get("maskedPaths"):
+        operations.append(Mask(tuple(system["maskedPaths"])))
+    kinds = [namespace["type"] for namespace in system["namespaces"]]
+    if config.get("hostname") and "uts" in kinds:
+        operations.append(HostName(config["hostname"]))
+    if "network" in kinds:
+        operations.append(Loopback())
+    return operations
+
+
+def _account(user: Mapping[str, Any]) -> Account:
+    if "username" in user:
+        return Account(user["username"])
+    groups = tuple(user.get("additionalGids") or ())
+    return Account(known=User(user.get("uid", 0), user.get("gid", 0), groups or (user.get("gid", 0),)))
+
+
+def _confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str) -> Confine:
+    capabilities = bits((process.get("capabilities") or {}).get("bounding", ()))
+    wanted = system.get("seccomp")
+    if wanted not in (None, "default"):
+        raise SandboxError("the built-in sandbox knows only the default system call list")
+    code = b""
+    if wanted:
+        from .seccomp import program
+
+        code = program(machine, capabilities)
+    return Confine(capabilities, code, bool(process.get("noNewPrivileges")))

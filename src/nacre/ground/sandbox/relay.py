@@ -1,0 +1,164 @@
+"""The parent's part while a container runs: pass bytes and signals, wait for the end.
+
+One `poll` over the container's pidfd, the ends of its pipes or terminal, and a wake-up pipe for
+signals. Writing to the container never blocks (what does not fit waits, and its source with it), so
+that the two directions cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_CHUNK = 65536
+_FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "ALRM")
+_DEMANDS = 3
+
+
+class Flow:
+    """Bytes from one descriptor to another place. `write` blocks; `target` is written as it can take it."""
+
+    def __init__(self, source: int, write: Callable[[bytes], object] | None = None, target: int = -1) -> None:
+        self.source, self.write, self.target = source, write, target
+        self.waiting = b""
+
+    def wants(self) -> tuple[int, int]:
+        """The descriptor to wait for, and the events."""
+        return (self.target, select.POLLOUT) if self.waiting else (self.source, select.POLLIN)
+
+    def step(self) -> bool:
+        """Move what can be moved now; False at the end of either side."""
+        try:
+            data = self.waiting or os.read(self.source, _CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:  # EIO: nobody has the other end of the terminal open
+            return False
+        return bool(data) and self._pass(data)
+
+    def _pass(self, data: bytes) -> bool:
+        try:
+            if self.write:
+                self.write(data)
+            else:
+                self.waiting = data[os.write(self.target, data) :]
+        except BlockingIOError:
+            self.waiting = data
+        except OSError:
+            return False
+        return True
+
+
+class Relay:
+    """Passes bytes and signals until the process ends. `close_at_end` are closed with their flow."""
+
+    def __init__(self, pid: int, outputs: list[Flow], inputs: list[Flow]) -> None:
+        self.pid = pid
+        self.outputs, self.inputs = outputs, inputs
+        self.on_resize: Callable[[], None] | None = None
+        self._demands = 0
+        self._pidfd = -1
+
+    def run(self, *, signals: bool) -> int:
+        """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
+        pidfd = self._pidfd = os.pidfd_open(self.pid)
+        before = self._take_signals() if signals else {}
+        try:
+            while not self._turn(pidfd):
+                pass
+            return _exit_code(os.waitpid(self.pid, 0)[1])
+        finally:
+            self._drain()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._sleepers_end()
+            os.close(pidfd)
+
+    def _turn(self, pidfd: int) -> bool:
+        """Wait once; True when the process has ended."""
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if self._wakeup:
+            poll.register(self._wakeup[0], select.POLLIN)
+        flows = {}
+        for flow in self.outputs + self.inputs:
+            fd, events = flow.wants()
+            flows[fd] = flow
+            poll.register(fd, events)
+        ended = False
+        for fd, _events in poll.poll():
+            if fd == pidfd:
+                ended = True
+            elif self._wakeup and fd == self._wakeup[0]:
+                os.read(fd, _CHUNK)
+            elif not flows[fd].step():
+                self._end(flows[fd])
+        return ended
+
+    def _end(self, flow: Flow) -> None:
+        """A flow is over. The end of the user's input closes the container's, when that is a pipe."""
+        if flow in self.outputs:
+            self.outputs.remove(flow)
+            return
+        self.inputs.remove(flow)
+        if flow.target >= 0 and not os.isatty(flow.target):
+            os.close(flow.target)
+
+    def _drain(self) -> None:
+        """What the container wrote before its end; nothing of it can still be writing."""
+        for flow in self.outputs:
+            while _readable(flow.source) and flow.step():
+                pass
+
+    _wakeup: tuple[int, int] | None = None
+
+    def _take_signals(self) -> dict[signal.Signals, Any]:
+        """Forward from now on. The wake-up pipe ends a `poll` that a signal came just before."""
+        self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        before: dict[signal.Signals, Any] = {}
+        for name in _FORWARDED:
+            number = signal.Signals["SIG" + name]
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, self._forward)
+        if self.on_resize:
+            before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
+        return before
+
+    def _sleepers_end(self) -> None:
+        if self._wakeup:
+            signal.set_wakeup_fd(-1)
+            for fd in self._wakeup:
+                os.close(fd)
+            self._wakeup = None
+
+    def _resize(self) -> None:
+        if self.on_resize:
+            self.on_resize()
+
+    def _forward(self, number: int, _frame: object) -> None:
+        """Pass the signal on; the third demand to end kills, as docker's client does."""
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._demands += 1
+        try:
+            wanted = signal.SIGKILL if self._demands >= _DEMANDS else number
+            signal.pidfd_send_signal(self._pidfd, wanted)
+        except ProcessLookupError:
+            return
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,122 @@
+"""The state of a container being set up, and how its paths are opened.
+
+Every path inside the container is opened beneath its root by descriptor, so that a link in the image
+cannot lead a mount elsewhere; what had to be made to mount on is remembered, so that it can be taken
+away again and does not become part of an image.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...words.errors import SandboxError
+from .. import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .users import User
+
+_IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+_MAX_LINKS = 40
+_PROC_INO = 1
+
+
+class Room:
+    """`host` is the host's root until `close_host`; `root` the container's. Descriptors, or -1.
+
+    `made` lists the resolved paths that were created to mount on. `devices`: mknod is allowed here;
+    found out by trying.
+    """
+
+    def __init__(self, terminal: int = -1, pts: int = -1) -> None:
+        self.host = self.root = -1
+        self.terminal, self.pts = terminal, pts
+        self.devices = True
+        self.made: list[str] = []
+        self.user: User | None = None
+        self.environment: dict[str, str] = {}
+
+    def open(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
+        """Open beneath the container's root. Raises OSError."""
+        return linux.openat2(self.root, path, flags, 0, _IN_ROOT | resolve)
+
+    def target(self, path: str, *, folder: bool) -> int:
+        """An O_PATH descriptor of a place to mount on, made if it does not exist.
+
+        Refuses places inside /proc (runc CVE-2019-16884, CVE-2025-31133) and a place of the wrong kind.
+        """
+        fd = self._open_or_make(path, folder)
+        info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode) != folder:
+            os.close(fd)
+            kind = "a file, not a directory" if folder else "a directory, not a file"
+            raise SandboxError(f"cannot mount at {path}: it is {kind}")
+        if path != "/proc" and info.st_dev == self._proc_device():
+            os.close(fd)
+            raise SandboxError(f"cannot mount at {path}: it is inside /proc")
+        return fd
+
+    def plain_folder(self, path: str) -> None:
+        """Make sure that a place of our own (/proc, /dev, /sys) is a real folder, not a link."""
+        try:
+            os.close(self.open(path, os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_SYMLINKS))
+        except FileNotFoundError:
+            self._make(path, folder=True)
+        except OSError:
+            raise SandboxError(f"{path} of the image is not a directory") from None
+
+    def make_folders(self, path: str) -> int:
+        """The folder at `path`, made for good with its parents (0755, root) if absent; O_PATH descriptor."""
+        made = len(self.made)
+        try:
+            return self._open_or_make(path, True)
+        finally:
+            del self.made[made:]
+
+    def _open_or_make(self, path: str, folder: bool) -> int:
+        try:
+            return self.open(path)
+        except FileNotFoundError:
+            return self._make(path, folder)
+        except OSError as error:
+            raise SandboxError(f"cannot open {path} in the container: {error.strerror}") from None
+
+    def _make(self, path: str, folder: bool) -> int:
+        """Create the last component, following a link that points to nothing as runc does."""
+        for _attempt in range(_MAX_LINKS):
+            above, name = os.path.split(path.rstrip("/"))
+            if name in ("", ".", ".."):
+                break
+            parent = self._open_or_make(above or "/", True)
+            try:
+                self._create(parent, name, folder)
+                return linux.openat2(parent, name, os.O_PATH | os.O_NOFOLLOW)
+            except FileExistsError:
+                path = os.path.join(above, os.readlink(name, dir_fd=parent))
+            except OSError as error:
+                raise SandboxError(f"cannot create {path} in the container: {error.strerror}") from None
+            finally:
+                os.close(parent)
+        raise SandboxError(f"cannot create {path} in the container: too many links")
+
+    def _create(self, parent: int, name: str, folder: bool) -> None:
+        if folder:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.mknod(name, 0o644 | stat.S_IFREG, dir_fd=parent)
+        try:
+            self.made.append(os.path.join(os.readlink(f"/proc/self/fd/{parent}"), name))
+        except OSError:  # /proc itself
+            self.made.append("/" + name)
+
+    def _proc_device(self) -> int:
+        try:
+            return os.stat("/proc").st_dev if os.stat("/proc").st_ino == _PROC_INO else -1
+        except OSError:
+            return -1
+
+    def close_host(self) -> None:
+        """Forget the host's root."""
+        os.close(self.host)
+        self.host = -1

@@ -1,0 +1,181 @@
+"""Where a container reads from and writes to.
+
+Files and pipes of the caller are handed to the container as they are. A terminal of the caller never
+is (a program could push characters into it): it is relayed through pipes, or with `tty` through a
+pseudo terminal of the container's own. Output that is logged as well is relayed too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...words.errors import SandboxError
+from ...words.value import Value
+from .relay import Flow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Stdio(Value):
+    """Descriptors of the caller, -1 for nothing; they stay the caller's.
+
+    `tty`: give the container a terminal. `log` is called with the name of the stream ("stdout",
+    "stderr") and each piece of output, in the process that called `run`.
+    """
+
+    stdin: int = 0
+    stdout: int = 1
+    stderr: int = 2
+    tty: bool = False
+    log: Callable[[str, bytes], object] | None = None
+
+
+class Streams:
+    """The descriptors 0, 1, 2 of one container (`child`), and the flows that serve them.
+
+    `relayed`: the program does not run as root, so that files of the caller are relayed too, because it
+    could not open its own /dev/stdout. `owned` may be given to the program's user: pipes, as runc does.
+    """
+
+    def __init__(self, stdio: Stdio, devpts_options: str = "", *, relayed: bool = False) -> None:
+        self.stdio, self.relayed = stdio, relayed
+        self.child: tuple[int, int, int] = (-1, -1, -1)
+        self.pts = self.terminal = -1
+        self.outputs: list[Flow] = []
+        self.inputs: list[Flow] = []
+        self.owned: tuple[int, ...] = ()
+        self._given: list[int] = []
+        self._kept: list[int] = []
+        self._saved: Any = None
+        if stdio.tty:
+            self._open_terminal(devpts_options)
+        else:
+            self._open_pipes()
+
+    def _open_terminal(self, options: str) -> None:
+        from . import terminal
+
+        self.pts = terminal.devpts(options)
+        self.terminal, theirs = terminal.open_pair(self.pts)
+        self._given += [self.pts, theirs]
+        self._kept.append(self.terminal)
+        self.child, self.owned = (theirs, theirs, theirs), (0,)
+        self.outputs.append(Flow(self.terminal, self._writer("stdout", self.stdio.stdout)))
+        if self.stdio.stdin >= 0:
+            self.inputs.append(Flow(self.stdio.stdin, target=self.terminal))
+        self.resize()
+
+    def _open_pipes(self) -> None:
+        stdio = self.stdio
+        inward = self._input(stdio.stdin)
+        self.child = (
+            inward,
+            self._output("stdout", 1, stdio.stdout),
+            self._output("stderr", 2, stdio.stderr),
+        )
+
+    def _input(self, fd: int) -> int:
+        if fd < 0:
+            return self._null()
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise SandboxError(
+                "standard input is a directory, through which the container could leave its root"
+            )
+        if not os.isatty(fd):
+            self._own(0, fd)
+            return fd
+        theirs, ours = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(ours, False)
+        self.inputs.append(Flow(fd, target=ours))
+        self._given.append(theirs)
+        self.owned = (0,)
+        return theirs
+
+    def _output(self, name: str, number: int, fd: int) -> int:
+        if not self.stdio.log and (fd < 0 or not self._needs_relay(fd)):
+            if fd >= 0:
+                self._own(number, fd)
+            return fd if fd >= 0 else self._null()
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        self.outputs.append(Flow(ours, self._writer(name, fd)))
+        self._given.append(theirs)
+        self._kept.append(ours)
+        self.owned = (*self.owned, number)
+        return theirs
+
+    def _needs_relay(self, fd: int) -> bool:
+        mode = os.fstat(fd).st_mode
+        return os.isatty(fd) or (self.relayed and stat.S_ISREG(mode))
+
+    def _own(self, number: int, fd: int) -> None:
+        """A pipe without a name is handed over; its owner matters to nobody else."""
+        info = os.fstat(fd)
+        if self.relayed and stat.S_ISFIFO(info.st_mode) and info.st_nlink == 1:
+            self.owned = (*self.owned, number)
+
+    def _null(self) -> int:
+        fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._given.append(fd)
+        return fd
+
+    def _writer(self, name: str, fd: int) -> Callable[[bytes], object]:
+        """Writes to the caller's descriptor and to the log. A reader that went away is no error."""
+        log = self.stdio.log
+
+        def write(data: bytes) -> None:
+            if log:
+                log(name, data)
+            if fd >= 0:
+                _write_all(fd, data)
+
+        return write
+
+    def given(self) -> None:
+        """In the parent after the fork: close what the child has."""
+        for fd in self._given:
+            os.close(fd)
+        self._given.clear()
+
+    def begin(self) -> None:
+        """The program runs: from now on the user's terminal passes every byte."""
+        if self.stdio.tty and self.stdio.stdin >= 0 and os.isatty(self.stdio.stdin):
+            from . import terminal
+
+            self._saved = terminal.make_raw(self.stdio.stdin)
+            self.resize()
+
+    def resize(self) -> None:
+        """Give the container's terminal the size of the user's."""
+        from . import terminal
+
+        for fd in (self.stdio.stdin, self.stdio.stdout):
+            if fd >= 0 and os.isatty(fd):
+                terminal.copy_size(fd, self.terminal)
+                return
+
+    def close(self) -> None:
+        """Restore the user's terminal and close everything. Idempotent."""
+        if self._saved is not None:
+            from . import terminal
+
+            terminal.restore(self.stdio.stdin, self._saved)
+            self._saved = None
+        self.given()
+        targets = [flow.target for flow in self.inputs if flow.target != self.terminal]
+        for fd in self._kept + targets:
+            os.close(fd)
+        self._kept.clear()
+        self.inputs.clear()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except BrokenPipeError:
+        return

@@ -1,0 +1,200 @@
+"""From an image config and the wishes of the user to an OCI runtime config, with docker's rules. Pure.
+
+Source: OCI runtime-spec config.md and config-linux.md; OCI image-spec conversion.md; docker's default
+spec (moby oci/defaults.go). The default list of system calls is written as the word "default" and the
+user as `user.username`: see `ground.sandbox.plan`.
+"""
+
+from __future__ import annotations
+
+from ..ground.sandbox.capabilities import DEFAULT, choose
+from ..words.errors import UsageError
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..words.oci import ImageConfig
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LONGEST_HOST_NAME = 64
+
+_MASKED = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_SAFE = ("nosuid", "noexec", "nodev")
+
+
+class Volume(Value):
+    """Something of the host in the container: `source` an absolute path, `target` a path inside."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+
+class Temporary(Value):
+    """A tmpfs at `target`; `options` as mount(8) writes them, without those of docker's default."""
+
+    target: str
+    options: tuple[str, ...] = ()
+
+
+class Device(Value):
+    """A device node: `kind` c or b."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+
+
+class RunOptions(Value):
+    """What a user may say about one container. "" and () mean: as the image says.
+
+    `entrypoint` None keeps the image's; a tuple replaces it and resets the image's command, as docker
+    does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
+    hosts, hostname. `stop_signal` as in an image config.
+    """
+
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    tty: bool = False
+    interactive: bool = False
+    volumes: tuple[Volume, ...] = ()
+    temporary: tuple[Temporary, ...] = ()
+    files: tuple[Volume, ...] = ()
+    devices: tuple[Device, ...] = ()
+    read_only: bool = False
+    network: str = "host"
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    seccomp: bool = True
+    no_new_privileges: bool = False
+    shm_size: int = 64 << 20
+    init: bool = False
+
+
+def arguments(image: ImageConfig, options: RunOptions) -> list[str]:
+    """The program and its arguments. Raises UsageError when neither image nor user names one."""
+    if options.entrypoint is not None:
+        args = [*options.entrypoint, *options.command]
+    else:
+        args = [*image.entrypoint, *(options.command or image.cmd)]
+    if not args or not args[0]:
+        raise UsageError("no command specified", hint="the image has no CMD; name a command after the image")
+    return args
+
+
+def environment(image: ImageConfig, options: RunOptions) -> list[str]:
+    """docker's defaults, then the image's variables, then the user's; a later one replaces in place."""
+    merged: dict[str, str] = {}
+    base = [PATH, f"HOSTNAME={options.hostname}" if options.hostname else ""]
+    base.append("TERM=xterm" if options.tty else "")
+    for item in (*base, *image.env, *options.environment):
+        name, equals, value = item.partition("=")
+        if name and equals:
+            merged[name] = value
+        else:
+            merged.pop(name, None)
+    return [f"{name}={value}" for name, value in merged.items()]
+
+
+def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
+    """The whole config. Raises UsageError for wishes that make no sense."""
+    _check(options)
+    return {
+        "ociVersion": "1.0.2",
+        "process": _process(image, options),
+        "root": {"path": "rootfs", "readonly": options.read_only},
+        "hostname": options.hostname,
+        "mounts": _mounts(options),
+        "linux": _linux(options),
+    }
+
+
+def _check(options: RunOptions) -> None:
+    for path in (options.working_dir, *(v.target for v in options.volumes + options.temporary)):
+        if path and not path.startswith("/"):
+            raise UsageError(f"invalid path {path!r}: it must be absolute")
+    if any(volume.target.rstrip("/") == "" for volume in options.volumes):
+        raise UsageError("invalid volume: its destination cannot be '/'")
+    if options.network not in ("host", "none"):
+        raise UsageError(
+            f"network {options.network} not found", hint="this version knows the networks host and none"
+        )
+    if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
+        raise UsageError(f"invalid hostname {options.hostname!r}")
+
+
+def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
+    wanted = options.privileged or options.cap_add or options.cap_drop
+    names = choose(options.cap_add, options.cap_drop, privileged=options.privileged) if wanted else DEFAULT
+    process: dict[str, Any] = {
+        "terminal": options.tty,
+        "user": {"username": options.user or image.user},
+        "args": arguments(image, options),
+        "env": environment(image, options),
+        "cwd": options.working_dir or image.working_dir,
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
+    }
+    if options.no_new_privileges:
+        process["noNewPrivileges"] = True
+    if options.init:
+        process["init"] = True
+    return process
+
+
+def _linux(options: RunOptions) -> dict[str, Any]:
+    kinds = ["mount", "pid", "ipc", "uts", "cgroup"]
+    if options.network == "none":
+        kinds.append("network")
+    section: dict[str, Any] = {"namespaces": [{"type": kind} for kind in kinds]}
+    if options.devices:
+        section["devices"] = [
+            {"path": d.path, "type": d.kind, "major": d.major, "minor": d.minor, "fileMode": d.mode}
+            for d in options.devices
+        ]
+    if not options.privileged:
+        section |= {"maskedPaths": list(_MASKED), "readonlyPaths": list(_READ_ONLY)}
+        if options.seccomp:
+            section["seccomp"] = "default"
+    return section
+
+
+def _mounts(options: RunOptions) -> list[dict[str, Any]]:
+    """File systems of the kernel's first, then the user's from the top down, so that none hides another."""
+    access = "rw" if options.privileged else "ro"
+    mounts = [
+        _mount("proc", "/proc", *_SAFE),
+        _mount("tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
+        _mount("sysfs", "/sys", *_SAFE, access),
+        _mount("cgroup", "/sys/fs/cgroup", *_SAFE, access),
+        _mount("mqueue", "/dev/mqueue", *_SAFE),
+        _mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size}", source="shm"),
+    ]
+    wanted = [_bind(volume) for volume in options.files + options.volumes]
+    for temporary in options.temporary:
+        wanted.append(_mount("tmpfs", temporary.target, *_SAFE, *(temporary.options or ("mode=1777",))))
+    return mounts + sorted(wanted, key=lambda mount: mount["destination"].rstrip("/").count("/"))
+
+
+def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": source or kind, "options": list(options)}
+
+
+def _bind(volume: Volume) -> dict[str, Any]:
+    return _mount("bind", volume.target, "rbind", "ro" if volume.readonly else "rw", source=volume.source)
