@@ -81,10 +81,7 @@ def image_document(image: Image) -> dict[str, Any]:
 
 def repo_digests(image: Image, names: list[Reference]) -> list[str]:
     """`name@digest` for each repository that is known to have the image, by a pull or a push."""
-    layers = image.store.layers
-    known = set(layers.sources(image.id))
-    for layer in image.manifest.layers[:1]:
-        known |= set(layers.sources(layer.digest))
+    known = set(image.store.layers.sources(image.id))
     there = {n.familiar_name for n in names if n.digest is not None or n.name in known}
     return sorted(f"{name}@{image.digest}" for name in there)
 

@@ -85,15 +85,28 @@ def pull(
     with store.leases.hold():
         top, data = source.resolve(reference)
         descriptor, manifest_data = choose(source, store, reference, top, data, platform)
-        manifest = _image_manifest(manifest_data, descriptor)
-        config_moved, config = _config(source, store, manifest)
-        check_layers(manifest, config)
-        moved = config_moved + _layers(source, store, manifest, config, progress)
-        store.blobs.add(manifest_data, descriptor.digest)
-        image = Image(store, descriptor, manifest, config)
+        image, moved = take(source, store, descriptor, manifest_data, progress)
         changed = _name(store, reference, descriptor)
+    manifest = image.manifest
     total = sum(size for _, size in _distinct((manifest.config, *manifest.layers)))
     return PullResult(image, top.digest, moved, max(0, total - moved), changed)
+
+
+def take(
+    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress
+) -> tuple[Image, int]:
+    """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
+
+    `data` are the manifest's bytes. The caller holds a lease. Raises as `pull`.
+    """
+    manifest = _image_manifest(data, descriptor)
+    config_moved, config = _config(source, store, manifest)
+    check_layers(manifest, config)
+    moved = config_moved + _layers(source, store, manifest, config, progress)
+    store.blobs.add(data, descriptor.digest)
+    store.refs.remember(descriptor)
+    _remember_source(store, manifest.config.digest, source.where)
+    return Image(store, descriptor, manifest, config), moved
 
 
 def _name(store: Store, reference: Reference, descriptor: Descriptor) -> bool:

@@ -1,0 +1,123 @@
+"""Pipes between threads: order, bounds, and an end for every stage whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from nacre.images.pipes import CHUNK, Pipe, Stage, Stopped, copy, joined, side_by_side
+from nacre.words.errors import InvalidArchive, StoreError
+
+
+def threads() -> int:
+    return sum(t.name == "nacre-stage" and t.is_alive() for t in threading.enumerate())
+
+
+def test_bytes_arrive_in_order_whatever_the_pieces():
+    pipe, data = Pipe(), bytes(range(256)) * 40_000
+    stage = Stage(lambda: [pipe.write(data[i : i + 70_001]) for i in range(0, len(data), 70_001)], feeds=pipe)
+    got = bytearray()
+    with joined([stage], [pipe]):
+        while piece := pipe.read(1 + len(got) % 9000):
+            got += piece
+    assert got == data
+
+
+def test_a_writer_waits_for_room():
+    pipe = Pipe()
+    written = []
+    stage = Stage(lambda: [written.append(pipe.write(bytes(CHUNK))) for _ in range(100)], feeds=pipe)
+    with joined([stage], [pipe]):
+        assert pipe.read(1)
+        assert len(written) <= 17
+        assert copy(pipe, lambda _: True) == 100 * CHUNK - 1
+
+
+def test_a_satisfied_reader_lets_its_writer_end():
+    pipe = Pipe()
+    stage = Stage(lambda: pipe.read(5), drains=pipe)
+    with joined([stage], [pipe]):
+        while pipe.write(bytes(CHUNK)):
+            pass
+    assert threads() == 0
+
+
+def test_a_failed_reader_stops_its_writer_and_its_error_is_the_one_raised():
+    first, second = Pipe(), Pipe()
+
+    def fail() -> None:
+        second.read(1)
+        raise InvalidArchive("no tar")
+
+    stages = [Stage(lambda: copy(first, second.write), drains=first, feeds=second), Stage(fail, drains=second)]
+    with pytest.raises(InvalidArchive, match="no tar"), joined(stages, [first, second]):
+        while True:
+            first.write(bytes(CHUNK))
+    assert threads() == 0
+
+
+def test_a_failed_writer_stops_its_reader():
+    pipe = Pipe()
+    stage = Stage(lambda: copy(pipe, lambda _: True), drains=pipe)
+    with pytest.raises(StoreError, match="disk full"), joined([stage], [pipe]):
+        pipe.write(b"x")
+        raise StoreError("disk full")
+    assert isinstance(stage.failure, Stopped)
+
+
+def test_an_interrupt_while_joining_ends_every_stage():
+    pipe = Pipe()
+    reached = threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        copy(pipe, lambda _: True)
+
+    def interrupt() -> None:
+        reached.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    stage = Stage(wait, drains=pipe)
+    pipe.write(b"x")
+    with pytest.raises(KeyboardInterrupt), joined([stage], [pipe]):
+        interrupt()
+    assert not stage.is_alive()
+
+
+def test_side_by_side_runs_all_and_at_most_so_many_at_once():
+    lock, now, most, seen = threading.Lock(), 0, 0, []
+
+    def work(item: int, _stop: threading.Event) -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        with lock:
+            now -= 1
+            seen.append(item)
+
+    side_by_side(work, range(50), 3)
+    assert sorted(seen) == list(range(50))
+    assert most <= 3
+
+
+def test_side_by_side_stops_the_others_after_a_failure():
+    begun = []
+
+    def work(item: int, stop: threading.Event) -> None:
+        begun.append(item)
+        if item == 0:
+            raise StoreError("first")
+        stop.wait()
+        raise Stopped("told to")
+
+    with pytest.raises(StoreError, match="first"):
+        side_by_side(work, range(50), 3)
+    assert len(begun) <= 4
+    assert threads() == 0
+
+
+def test_side_by_side_of_nothing():
+    side_by_side(lambda item, stop: None, [], 3)
