@@ -49,7 +49,7 @@ COMMAND = Command(
     options=(
         text("--addr", "Address to listen on; port 0 is any free one", default="127.0.0.1:5000",
              type="host:port"),
-        text("--root", "Folder of the registry (default: `registry` beside the store's content)", type="path"),
+        text("--root", "Folder of the registry (default: `registry` in the store)", type="path"),
         flag("-q, --quiet", "Log only what goes wrong in the registry itself"),
     ),
     store=False,

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from ...grammars.wire import JSON
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import METHODS, Endpoint, Route, match
-from ...words.errors import NacreError, RegistryError
+from ...words.errors import ContentError, NacreError, RegistryError
 from .answers import answer, failure
 from .blobs import Blobs
 from .bodies import Body, Lost
@@ -104,11 +104,12 @@ class Registry:
 
     async def _respond(self, request: Request) -> Response:
         try:
+            Body.of(request).patience = self.shelf.limits.patience
             route = match(request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1"))
             return await self._handler(request, route)(request, route or Route(Endpoint.BASE))
         except NacreError as error:
             self._note(error)
-            await Body(request, 1.0).linger()
+            await Body.of(request).linger()
             return failure(error)
 
     def _handler(self, request: Request, route: Route | None) -> Handler:
@@ -122,7 +123,7 @@ class Registry:
 
     def _note(self, error: Exception) -> None:
         """Failures of the registry itself are the operator's business; refusals are the client's."""
-        if isinstance(error, RegistryError):
+        if isinstance(error, RegistryError | ContentError):
             return
         if isinstance(error, NacreError):
             self._log(_printable(f"error: {error.message}"))

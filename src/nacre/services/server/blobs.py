@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
@@ -12,7 +11,7 @@ from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.ranges import format_content_range, format_received, parse_chunk, parse_range
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
-from ...words.errors import RegistryError, StoreError
+from ...words.errors import NotFound, RegistryError, StoreError
 from .answers import FileResponse, answer, failure
 from .bodies import Body
 
@@ -60,10 +59,18 @@ class Blobs:
         size = self._shelf.catalog.blob(name, digest)
         if size is None:
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
-        path = self._shelf.blobs.path(digest)
-        if await self._shelf.work.run(_file_size, path) != size:
+        if not await self._shelf.work.run(self._is_whole, digest, size):
             raise refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again")
-        return path, size
+        return self._shelf.blobs.path(digest), size
+
+    def _is_whole(self, digest: Digest, size: int) -> bool:
+        try:
+            if self._shelf.blobs.size(digest) == size:
+                return True
+        except NotFound:
+            pass
+        self._shelf.blobs.delete(digest)
+        return False
 
     async def delete(self, request: Request, route: Route) -> Response:
         """Take the blob out of this repository; the content goes with the last repository that has it."""
@@ -136,7 +143,7 @@ class Blobs:
         session.on(event)
         try:
             await self._shelf.sessions.open(session)
-            await self._take(Body(request, self._shelf.limits.patience), request, session)
+            await self._take(Body.of(request), request, session)
         except BaseException as error:
             await self._shelf.sessions.rest(session, Event.REST if event is Event.PATCH else Event.BREAK)
             if isinstance(error, StoreError):
@@ -160,13 +167,6 @@ class Blobs:
             await self._shelf.sessions.cancel(session)
         except RegistryError:
             return
-
-
-def _file_size(path: str) -> int:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except OSError:
-        return -1
 
 
 def _progress(session: Session, status: int) -> Response:

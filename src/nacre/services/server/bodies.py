@@ -10,6 +10,7 @@ from ...grammars.wire.errors import Code, refusal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
+    from typing import Self
 
     from starlette.requests import Request
 
@@ -23,14 +24,21 @@ class Lost(Exception):
 
 
 class Body:
-    """The body of `request`. A pause of more than `patience` seconds ends it.
+    """The body of a request. A pause of more than `patience` seconds ends it.
 
     `length` is its Content-Length, None when it comes in chunks; HTTP's framing is checked below
     (granian), so a body that ends early shows as `Lost`, never as a short body.
     """
 
-    def __init__(self, request: Request, patience: float) -> None:
-        self._receive, self._patience, self._ended = request.receive, patience, False
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The one body of this request: whoever asks again goes on where the last one stopped."""
+        return request.scope.setdefault("nacre.body", None) or cls(request)
+
+    def __init__(self, request: Request) -> None:
+        request.scope["nacre.body"] = self
+        self.patience = 60.0
+        self._receive, self._ended = request.receive, False
         self._polite = "expect" in request.headers
         text = request.headers.get("content-length", "")
         self.length = int(text) if text.isascii() and text.isdigit() else None
@@ -52,10 +60,10 @@ class Body:
 
     async def _next(self) -> bytes:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 message = await self._receive()
         except TimeoutError:
-            text = f"no data came for {self._patience:g} seconds"
+            text = f"no data came for {self.patience:g} seconds"
             raise refusal(Code.BLOB_UPLOAD_INVALID, text, status=408) from None
         if message["type"] != "http.request":
             self._ended = True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, routes
 from ...grammars.wire.errors import Code, refusal
 from ...words.digest import Digest
+from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
 from .answers import answer
 from .bodies import Body
@@ -47,10 +48,9 @@ class Manifests:
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": f'"{stored.digest}"'}
         if request.headers.get("if-none-match", "").strip() == headers["ETag"]:
             return answer(304, headers)
-        if request.method == "HEAD":
-            headers["Content-Length"] = str(stored.size)
-            return answer(200, headers, b"", stored.media_type)
-        return answer(200, headers, await self._data(stored.digest), stored.media_type)
+        data = await self._data(stored.digest)
+        headers["Content-Length"] = str(stored.size)
+        return answer(200, headers, b"" if request.method == "HEAD" else data, stored.media_type)
 
     def _find(self, route: Route) -> Stored:
         """A reference outside its grammar names nothing: 404, as for one that is not there."""
@@ -67,7 +67,10 @@ class Manifests:
         if data is not None:
             self._cache.move_to_end(digest)
             return data
-        data = await self._shelf.work.run(self._shelf.blobs.read, digest)
+        try:
+            data = await self._shelf.work.run(self._shelf.blobs.read, digest)
+        except (NotFound, DigestMismatch):
+            raise refusal(Code.MANIFEST_UNKNOWN, f"manifest {digest} is damaged: push it again") from None
         if len(data) <= _CACHED_EACH and digest not in self._cache:
             self._cache[digest] = data
             self._cached += len(data)
@@ -79,7 +82,7 @@ class Manifests:
         """Take a manifest: 201, or nothing has changed."""
         tag = "" if route.by_digest else route.tag
         expected = route.digest if route.by_digest else None
-        data = await Body(request, self._shelf.limits.patience).read(MAX_DOCUMENT)
+        data = await Body.of(request).read(MAX_DOCUMENT)
         digest, subject = await self._shelf.work.run(
             self._put, route.name, tag, expected, data, request.headers.get("content-type", "")
         )
@@ -97,11 +100,18 @@ class Manifests:
             raise refusal(Code.MANIFEST_INVALID, "manifest contains itself")
         with self._shelf.catalog.pinned(digest):
             self._shelf.catalog.check_parts(name, document)
-            self._shelf.settle([*(part.digest for part in document.parts)])
-            self._shelf.blobs.add(data, digest)
-            self._shelf.settle([digest])
+            self._store(digest, data)
             self._shelf.catalog.put_manifest(name, digest, document, tag)
         return digest, document.subject
+
+    def _store(self, digest: Digest, data: bytes) -> None:
+        """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
+        try:
+            self._shelf.blobs.read(digest)
+        except (NotFound, DigestMismatch):
+            with self._shelf.blobs.ingest(key=f"manifest-{digest.hex}") as ingest:
+                ingest.write(data)
+                ingest.commit(digest)
 
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""

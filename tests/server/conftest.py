@@ -1,0 +1,154 @@
+"""A registry on a real socket, and the smallest client that can talk to it."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from nacre.services.server import Limits, Serving
+from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
+
+TIMEOUT = 20
+
+
+def digest_of(data: bytes, algorithm: str = "sha256") -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+
+class Answer:
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The error code; proves on the way that an error is the protocol's JSON."""
+        assert self.headers["Content-Type"] == "application/json", self.body
+        return str(self.json["errors"][0]["code"])
+
+
+class Api:
+    """Requests to one registry; a path is given without `/v2/`, a Location as it came."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.address = url, urlsplit(url).netloc
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, chunked: bool = False, **headers: str
+    ) -> Answer:
+        connection = http.client.HTTPConnection(self.address, timeout=TIMEOUT)
+        try:
+            target = path if path.startswith("/") else "/v2/" + path
+            names = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, target, body, names, encode_chunked=chunked)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def push_blob(self, name: str, data: bytes) -> str:
+        digest = digest_of(data)
+        assert self("POST", f"{name}/blobs/uploads/?digest={digest}", data).status == 201
+        return digest
+
+    def begin(self, name: str) -> str:
+        answer = self("POST", f"{name}/blobs/uploads/")
+        assert answer.status == 202
+        return str(answer.headers["Location"])
+
+    def put_manifest(
+        self, name: str, reference: str, document: Any, media_type: str = OCI_MANIFEST
+    ) -> Answer:
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return self("PUT", f"{name}/manifests/{reference}", data, Content_Type=media_type)
+
+    def push_image(self, name: str, tag: str, content: bytes = b"content", **extra: Any) -> SimpleNamespace:
+        layer, config = layer_of(content), config_of(content)
+        for blob in (layer, config):
+            self.push_blob(name, blob)
+        data = json.dumps(manifest_of(config, [layer]) | extra).encode()
+        answer = self.put_manifest(name, tag, data)
+        assert answer.status == 201, answer.body
+        return SimpleNamespace(digest=digest_of(data), data=data, config=config, layer=layer, answer=answer)
+
+
+def layer_of(content: bytes) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        member = tarfile.TarInfo("file")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(raw.getvalue(), 1, mtime=0)
+
+
+def config_of(content: bytes) -> bytes:
+    diff_id = digest_of(gzip.decompress(layer_of(content)))
+    rootfs = {"type": "layers", "diff_ids": [diff_id]}
+    return json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}).encode()
+
+
+def descriptor(data: bytes, media_type: str, **extra: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)} | extra
+
+
+def manifest_of(config: bytes, layers: list[bytes]) -> dict[str, Any]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor(config, OCI_CONFIG),
+        "layers": [descriptor(layer, OCI_LAYER_GZIP) for layer in layers],
+    }
+
+
+def index_of(*children: tuple[bytes, str]) -> dict[str, Any]:
+    manifests = [descriptor(data, media_type) for data, media_type in children]
+    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    """What tests make documents with."""
+    return SimpleNamespace(
+        digest=digest_of, layer=layer_of, config=config_of, descriptor=descriptor, manifest=manifest_of,
+        index=index_of,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """Override it to serve with others."""
+    return Limits()
+
+
+@pytest.fixture
+def log() -> list[str]:
+    """What the registry said about itself; a test that ends well has it empty, unless it says otherwise."""
+    return []
+
+
+@pytest.fixture
+def serving(tmp_path: Path, limits: Limits, log: list[str]) -> Iterator[Serving]:
+    with Serving(str(tmp_path / "registry"), limits=limits, log=log.append) as running:
+        yield running
+    assert log == []
+
+
+@pytest.fixture
+def api(serving: Serving) -> Api:
+    return Api(serving.url)
+
+
+@pytest.fixture
+def api_of() -> type[Api]:
+    return Api
