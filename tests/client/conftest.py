@@ -3,10 +3,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from fakeregistry import FakeRegistry
@@ -23,28 +24,51 @@ http: {{addr: "127.0.0.1:0"}}
 """
 
 
-@pytest.fixture(scope="session")
-def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of docker's registry."""
+def registry_process(folder: Path, more: str = "") -> Iterator[str]:
+    """`host:port` of a docker-registry that keeps its data in `folder`; `more` is added to its config."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
-    folder: Path = tmp_path_factory.mktemp("docker-registry")
-    (folder / "config.yml").write_text(_CONFIG.format(root=folder / "data"))
+    (folder / "config.yml").write_text(_CONFIG.format(root=folder / "data") + more)
     with subprocess.Popen(
-        [program, "serve", str(folder / "config.yml")],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        [program, "serve", str(folder / "config.yml")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            found = re.search(r"listening on (127\.0\.0\.1:\d+)", line)
+            found = re.search(rb"listening on (127\.0\.0\.1:\d+)", line)
             if found:
                 break
         else:
             pytest.fail("docker-registry did not start")
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+        threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
+        yield found[1].decode()
+        process.terminate()
+        process.wait(10)
+
+
+def _drain(stream: IO[bytes]) -> None:
+    while stream.read(1 << 16):
+        pass
+
+
+@pytest.fixture(scope="session")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of docker's registry."""
+    yield from registry_process(tmp_path_factory.mktemp("docker-registry"))
+
+
+@pytest.fixture(scope="session")
+def nacre_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of nacre's own registry."""
+    folder = tmp_path_factory.mktemp("nacre-registry")
+    command = [sys.executable, "-m", "nacre", "registry", "serve", "--quiet"]
+    with subprocess.Popen(
+        [*command, "--addr", "127.0.0.1:0", "--root", str(folder / "data")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://(127\.0\.0\.1:\d+)", process.stdout.readline())
+        if not found:
+            pytest.fail("nacre registry did not start")
         yield found[1]
         process.terminate()
         process.wait(10)

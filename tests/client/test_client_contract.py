@@ -26,3 +26,9 @@ class TestDockerRegistry(RepositoryContract):
     @pytest.fixture
     def host(self, docker_registry: str) -> str:
         return docker_registry
+
+
+class TestNacreRegistry(RepositoryContract):
+    @pytest.fixture
+    def host(self, nacre_registry: str) -> str:
+        return nacre_registry

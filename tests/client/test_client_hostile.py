@@ -442,6 +442,14 @@ def test_a_broken_upload_goes_on_where_it_was(fake: FakeRegistry, repository: Re
     assert last["Content-Length"] == "2000000"
 
 
+def test_progress_renews_the_patience_of_an_upload(fake: FakeRegistry, repository: Repository) -> None:
+    data = os.urandom(12_000_000)
+    fake.on("PATCH", "/uploads/", keep(1_200_000, fake), times=8)
+    put(repository, data)
+    assert fake.blobs["app", digest_of(data)] == data
+    assert len(fake.sent("POST")) == 1
+
+
 @pytest.mark.parametrize("size", [1000, len(BIG)])
 def test_a_forgotten_upload_begins_again(fake: FakeRegistry, repository: Repository, size: int) -> None:
     def forget(x: Exchange) -> bool:

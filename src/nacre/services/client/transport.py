@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ...images.source import Content
 
 BLOCK = 1024 * 1024
+SEND_BLOCK = 128 * 1024
+"""What goes to a socket at once. The time-out counts for all of it (`sendall`), so it must be little
+enough for a slow line.
+"""
 _DRAIN = 64 * 1024
 
 
@@ -63,7 +67,7 @@ class Stream:
     def _read(self, content: Content) -> Iterator[bytes]:
         left = self.length
         while left:
-            block = content.read(min(BLOCK, left))
+            block = content.read(min(SEND_BLOCK, left))
             if not block:
                 raise ContentError(f"content to be pushed ends {left} bytes before its size of {self.size}")
             left -= len(block)

@@ -33,6 +33,11 @@ SMALL = 4 * 1024 * 1024
 """Up to this size a blob goes in one request: to resume it would cost as much as to repeat it."""
 
 
+_ELSEWHERE = frozenset({409, 416})
+"""The registry is still busy with the connection that broke, or has another count of bytes."""
+_CLIENT_ERRORS = range(400, 500)
+
+
 class Uploads:
     """The uploads of one repository; safe to use from many threads."""
 
@@ -89,7 +94,9 @@ class Uploads:
                     location, offset = _location(response), _received(response, d.size)
             except Transient as failure:
                 retry.again(failure)
-                location, offset = self._status(location, d, failure)
+                location, there = self._status(location, d, failure)
+                retry.progress(max(0, there - offset))
+                offset = there
         return location
 
     def _chunk(self, body: Stream, location: str) -> Response:
@@ -97,7 +104,12 @@ class Uploads:
         if body.start:
             headers["Content-Range"] = format_chunk(Span(body.start, body.size - 1))
         request = Request("PATCH", location, headers, body)
-        return self._once(request, "a chunk", (202, 204, 201))
+        try:
+            return self._once(request, "a chunk", (202, 204, 201))
+        except RegistryError as error:
+            if error.status in _ELSEWHERE or (body.start and error.status in _CLIENT_ERRORS):
+                raise Transient(error) from None
+            raise
 
     def _status(self, location: str, d: Descriptor, failure: Transient) -> tuple[str, int]:
         """Where a broken upload stands. Raises Transient (begin again) when the registry cannot say."""
