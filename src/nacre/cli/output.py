@@ -100,6 +100,26 @@ def inspect(context: Context, documents: Sequence[Any], form: str = "") -> None:
         context.print(template.render(document))
 
 
+def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, title: str = "") -> None:
+    """One record: a `Name: value` line for each field (under `title`), `json`, or a template."""
+    if form:
+        return inspect_one(context, fields, form)
+    if title:
+        context.print(f"{title}:")
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        shown = _shown(value)
+        context.print(f" {name + ':':{width}} {shown}" if title else f"{name}: {shown}")
+    return None
+
+
+def inspect_one(context: Context, document: Any, form: str) -> None:
+    """One document as compact JSON (`json`) or through a template."""
+    from .format import Template
+
+    context.print(_json(document) if form == "json" else Template(form).render(document))
+
+
 def table(context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Columns as docker's: three spaces between them, the last one not padded."""
     lines = [[*headings], *([_shown(value) for value in row] for row in rows)]

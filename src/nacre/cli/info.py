@@ -1,0 +1,78 @@
+"""`nacre info`: this machine, this store, and why they are used the way they are."""
+
+from __future__ import annotations
+
+import os
+
+from .. import __version__
+from .options import Command, text
+from .output import human_size, print_fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Print what there is."""
+    fields = {**_store(context), **_machine(), **_user(context)}
+    if not args.format:
+        fields["MemTotal"] = human_size(fields["MemTotal"], 4)
+    print_fields(context, args.format, fields)
+    return 0
+
+
+def _store(context: Context) -> dict[str, Any]:
+    store = context.store
+    rows = store.containers.list(all=True)
+    running = sum(row.state == "running" for row in rows)
+    return {
+        "Version": __version__,
+        "Root": store.root,
+        "Driver": store.trees.name,
+        "DriverReason": store.trees.why,
+        "Containers": len(rows),
+        "ContainersRunning": running,
+        "ContainersStopped": len(rows) - running,
+        "Images": len(store.refs.images()),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    system = os.uname()
+    return {
+        "Name": system.nodename,
+        "OperatingSystem": _distribution(),
+        "OSType": "linux",
+        "Architecture": system.machine,
+        "KernelVersion": system.release,
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def _user(context: Context) -> dict[str, Any]:
+    mapping = context.mapping
+    rootless = context.uid != 0
+    ids = sum(count for _, _, count in mapping.uids) if mapping and rootless else 0
+    single = "only your own, so files cannot be given to others; add a range to /etc/subuid and /etc/subgid"
+    return {"Rootless": rootless} | ({"MappedIDs": single if ids == 1 else ids} if ids else {})
+
+
+def _distribution() -> str:
+    """PRETTY_NAME of os-release(5)."""
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+            lines = file.read(1 << 16).splitlines()
+    except OSError:
+        return "Linux"
+    named = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME=")]
+    return named[0] if named else "Linux"
+
+
+COMMAND = Command(
+    arguments="", run=run, options=(text("-f, --format", "Format output: 'json' or a Go template"),)
+)
