@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("C*.md"), *ROOT.glob("benchmarks/*.md")]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *ROOT.glob("C*.md"),
+    *ROOT.glob("benchmarks/*.md"),
+]
 _LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -63,7 +68,9 @@ def test_shown_commands_parse(page: str, command: str) -> None:
     from nacre.cli.main import GLOBAL
     from nacre.cli.options import Command, parse
 
-    line = parse(Command("[COMMAND] [ARG...]", lambda _c, _a: 0, GLOBAL, interspersed=False), shlex.split(command))
+    line = parse(
+        Command("[COMMAND] [ARG...]", lambda _c, _a: 0, GLOBAL, interspersed=False), shlex.split(command)
+    )
     if not line.positionals:
         return
     name, entry, rest = lookup(line.positionals)

@@ -56,7 +56,7 @@ def skopeo(tmp_path_factory: pytest.TempPathFactory) -> Peer:
 
 
 # podman's crun refuses the mixed cgroups of some machines until the empty v2 tree is out of sight.
-_PRIVATE = "umount /sys/fs/cgroup/unified 2>/dev/null; exec podman \"$@\""
+_PRIVATE = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec podman "$@"'
 
 
 @pytest.fixture(scope="session")
