@@ -135,8 +135,9 @@ def test_changes_see_the_environment_and_add_up():
 
 @pytest.mark.parametrize(
     "text",
-    ["RUN x", "FROM scratch", "COPY a b", "nonsense", "ENV", "USER", "ONBUILD", "HEALTHCHECK", "HEALTHCHECK CMD",
-     "HEALTHCHECK --interval=fast CMD x", "HEALTHCHECK --what=1s CMD x", "LABEL ${x?no}=1"],
+    ["RUN x", "FROM scratch", "COPY a b", "nonsense", "ENV", "USER", "ONBUILD", "HEALTHCHECK",
+     "HEALTHCHECK CMD", "HEALTHCHECK --interval=fast CMD x", "HEALTHCHECK --what=1s CMD x",
+     "LABEL ${x?no}=1"],
 )  # fmt: skip
 def test_bad_changes_are_refused_with_a_sentence(text: str):
     with pytest.raises(UsageError) as caught:

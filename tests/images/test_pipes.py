@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
+from itertools import repeat
 
 import pytest
 
@@ -13,6 +15,11 @@ from nacre.words.errors import InvalidArchive, StoreError
 
 def threads() -> int:
     return sum(t.name == "nacre-stage" and t.is_alive() for t in threading.enumerate())
+
+
+def fill(pipe: Pipe) -> None:
+    pipe.write(b"x")
+    raise StoreError("disk full")
 
 
 def test_bytes_arrive_in_order_whatever_the_pieces():
@@ -51,10 +58,9 @@ def test_a_failed_reader_stops_its_writer_and_its_error_is_the_one_raised():
         second.read(1)
         raise InvalidArchive("no tar")
 
-    stages = [Stage(lambda: copy(first, second.write), drains=first, feeds=second), Stage(fail, drains=second)]
-    with pytest.raises(InvalidArchive, match="no tar"), joined(stages, [first, second]):
-        while True:
-            first.write(bytes(CHUNK))
+    middle = Stage(lambda: copy(first, second.write), drains=first, feeds=second)
+    with pytest.raises(InvalidArchive, match="no tar"), joined([middle, Stage(fail, drains=second)], [first]):
+        deque(map(first.write, repeat(bytes(CHUNK))), 0)
     assert threads() == 0
 
 
@@ -62,8 +68,7 @@ def test_a_failed_writer_stops_its_reader():
     pipe = Pipe()
     stage = Stage(lambda: copy(pipe, lambda _: True), drains=pipe)
     with pytest.raises(StoreError, match="disk full"), joined([stage], [pipe]):
-        pipe.write(b"x")
-        raise StoreError("disk full")
+        fill(pipe)
     assert isinstance(stage.failure, Stopped)
 
 
