@@ -292,7 +292,7 @@ class _Frames:
 class Compressor:
     """Compresses into `write`: the same bytes for the same input, whatever the pieces it comes in."""
 
-    def __init__(self, codec: str, level: int | None, write: Callable[[bytes], object]) -> None:
+    def __init__(self, codec: str, write: Callable[[bytes], object], level: int | None = None) -> None:
         """`codec` gzip (levels 0…3, None: 2), zstd (1…22, None: 3) or none. Raises Unsupported.
 
         A gzip header carries neither time nor name. The same bytes are promised for the same versions of

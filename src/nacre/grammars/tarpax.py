@@ -1,6 +1,6 @@
 """PAX extended header records. Source: POSIX pax, "pax Extended Header"; star(5) for SCHILY.*.
 
-    records = *( length " " key "=" value newline )      length counts the whole record, in decimal
+records = *( length " " key "=" value newline )      length counts the whole record, in decimal
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ _FIELDS = {
 
 def _natural(value: bytes, what: str) -> int:
     """A decimal number of at most 63 bits, nothing but digits."""
-    if not value.isdigit() or len(value) > 19 or (number := int(value)) >> 63:
+    if not value.isdigit() or len(value.lstrip(b"0")) > 19 or (number := int(value)) >> 63:
         raise InvalidArchive(f"archive has an extended header with the {what} {show(value[:40])}")
     return number
 

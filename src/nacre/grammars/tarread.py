@@ -47,12 +47,13 @@ def read_tar(
     """The members of an archive in its order, each with its payload.
 
     The payload must be read before the next member is asked for; what is left is skipped. For a sparse
-    file it gives the data segments only, one after the other. Ends at the end marker; up to 256 KiB
+    file it gives the data segments only, one after the other. Large payloads are skipped by seeking where
+    `stream` can. Ends at the end marker; up to 256 KiB
     beyond it may have been taken from `stream`, the rest is left there. Global PAX records are checked and,
     as docker does, not applied unless `apply_globals`. Raises InvalidArchive, which names the entry, for
     anything damaged, truncated, hostile or over a bound. Does not close `stream`.
     """
-    source = _Source(stream.read)
+    source = _Source(stream)
     extras = _Extras(apply_globals)
     count = 0
     while (header := _member_header(source, extras)) is not None:
@@ -67,10 +68,12 @@ def read_tar(
 class _Source:
     """A stream read in large pieces, with its position."""
 
-    __slots__ = ("_at", "_data", "_read", "position")
+    __slots__ = ("_at", "_data", "_read", "_seek", "position")
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        self._read = read
+    def __init__(self, stream: Reader) -> None:
+        self._read = stream.read
+        seekable = getattr(stream, "seekable", lambda: hasattr(stream, "seek"))()
+        self._seek: Callable[[int, int], int] | None = getattr(stream, "seek", None) if seekable else None
         self._data = b""
         self._at = 0
         self.position = 0
@@ -101,8 +104,18 @@ class _Source:
             self._at += count
             self.position += count
             return 0
+        if self._seek is not None and count > 4 * _CHUNK:
+            count -= self._leap(
+                self._seek, count - 1
+            )  # the last byte is read: it proves that the rest exists
         while count and (data := self.some(min(count, _CHUNK))):
             count -= len(data)
+        return count
+
+    def _leap(self, seek: Callable[[int, int], int], count: int) -> int:
+        seek(count - (len(self._data) - self._at), 1)
+        self._data, self._at = b"", 0
+        self.position += count
         return count
 
     def _fill(self, count: int) -> None:
@@ -146,7 +159,7 @@ def _finish(payload: _Payload, source: _Source, pad: int) -> None:
 class _Extras:
     """What extension headers say about the next member."""
 
-    __slots__ = ("_keep", "count", "globals", "link", "path", "records")
+    __slots__ = ("_keep", "count", "globals", "link", "path", "pending", "records")
 
     def __init__(self, keep: bool) -> None:
         self._keep = keep
@@ -158,6 +171,7 @@ class _Extras:
         self.path = self.link = b""
         self.records: Records | None = self.globals.copy() if self.globals else None
         self.count = 0
+        self.pending = False
 
     def take(self, flag: bytes, header: bytes, source: _Source) -> None:
         """Read one extension."""
@@ -165,6 +179,7 @@ class _Extras:
         if self.count > _MAX_EXTENSIONS:
             raise InvalidArchive("archive has over 100 extended headers with no entry between")
         data = _extension(header, source)
+        self.pending = self.pending or flag in b"xXLK"
         if flag == b"L":
             self.path = data.partition(b"\0")[0]
         elif flag == b"K":
@@ -199,7 +214,7 @@ def _member_header(source: _Source, extras: _Extras) -> bytes | None:
     while True:
         header = source.take(_BLOCK)
         if len(header) < _BLOCK:
-            return _end(header, extras)
+            return _end(header, extras, source.position)
         stored = header[148:156]
         if adler32(header) & 0xFFFF != _expected(stored):
             if header == _ZEROS:
@@ -231,6 +246,8 @@ def _check_signed(header: bytes, position: int) -> None:
         good = digits.isdigit() and int(digits, 8) == signed
     except ValueError:
         good = False
+    if not good and not position:
+        raise InvalidArchive("content is no tar archive: it does not begin with a header")
     if not good:
         raise InvalidArchive(f"archive has no valid header at byte {position}: its checksum is wrong")
 
@@ -242,10 +259,12 @@ def _end_marker(source: _Source, extras: _Extras) -> None:
     _end(b"", extras)
 
 
-def _end(rest: bytes, extras: _Extras) -> None:
+def _end(rest: bytes, extras: _Extras, position: int = -1) -> None:
+    if rest and position == len(rest):
+        raise InvalidArchive("content is no tar archive: it is shorter than a header")
     if rest:
         raise InvalidArchive("archive is truncated: it ends within a header")
-    if extras.count and (extras.path or extras.link):
+    if extras.pending:
         raise InvalidArchive("archive is truncated: it ends after an extended header")
 
 
@@ -264,9 +283,7 @@ def _member(header: bytes, source: _Source, extras: _Extras) -> tuple[Entry, _Pa
     return entry, _Payload(source, size, path), -size % _BLOCK
 
 
-def _rare_member(
-    header: bytes, name: bytes, source: _Source, extras: _Extras
-) -> tuple[Entry, _Payload, int]:
+def _rare_member(header: bytes, name: bytes, source: _Source, extras: _Extras) -> tuple[Entry, _Payload, int]:
     """Everything but a plain file with a plain header."""
     flag, records = header[156:157], extras.records or Records()
     name = records.path or extras.path or name
@@ -301,9 +318,7 @@ def _rare_entry(
     mtime = _mtime(header, name) if records.mtime_ns is None else records.mtime_ns
     link = _link(records.link or extras.link or header[157:257].partition(b"\0")[0], kind, name)
     major, minor = _device(header, records, name) if kind in ("char", "block") else (0, 0)
-    return Entry(
-        path, kind, mode, uid, gid, mtime, size, link, major, minor, records.sorted_xattrs(), offset
-    )
+    return Entry(path, kind, mode, uid, gid, mtime, size, link, major, minor, records.sorted_xattrs(), offset)
 
 
 def _sparse(

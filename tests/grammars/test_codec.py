@@ -1,0 +1,208 @@
+"""Compressed streams: every codec, in pieces of every size, damaged, truncated and hostile."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nacre.grammars.codec import Compressor, decompress, media_codec, sniff
+from nacre.grammars.entries import Reader
+from nacre.words.errors import InvalidArchive, Unsupported
+
+CONTENT = b"".join(b"line %d of a file that repeats itself\n" % n for n in range(20_000))
+SKIPPABLE = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+}
+every_codec = pytest.mark.parametrize("codec", CODECS)
+
+
+class Slow:
+    """Gives at most `step` bytes at a time, as a network may."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self._data, self._step = io.BytesIO(data), step
+
+    def read(self, count: int = -1) -> bytes:
+        return self._data.read(min(count, self._step) if count >= 0 else self._step)
+
+
+def whole(stream: Reader, count: int = 1 << 16) -> bytes:
+    return b"".join(iter(lambda: stream.read(count), b""))
+
+
+@every_codec
+def test_reads_what_others_wrote(codec: str) -> None:
+    packed = CODECS[codec](CONTENT)
+    assert sniff(packed[:6]) == codec
+    assert whole(decompress(io.BytesIO(packed))) == CONTENT
+    assert whole(decompress(io.BytesIO(packed), codec)) == CONTENT
+
+
+@every_codec
+@pytest.mark.parametrize("step", [1, 7, 4096])
+def test_reads_all_members_in_pieces_of_any_size(codec: str, step: int) -> None:
+    packed = CODECS[codec](CONTENT[:9000])
+    assert whole(decompress(Slow(packed * 3, step)), 999) == CONTENT[:9000] * 3
+
+
+@every_codec
+def test_refuses_every_truncation(codec: str) -> None:
+    packed = CODECS[codec](CONTENT[:5000])
+    for end in range(6, len(packed)):
+        with pytest.raises(InvalidArchive, match=r"truncated|damaged"):
+            whole(decompress(io.BytesIO(packed[:end])))
+
+
+@every_codec
+def test_never_gives_wrong_content_for_a_flipped_bit(codec: str) -> None:
+    packed = CODECS[codec](CONTENT[:5000])
+    for at in range(6, len(packed)):
+        damaged = packed[:at] + bytes([packed[at] ^ 0x10]) + packed[at + 1 :]
+        try:
+            assert whole(decompress(io.BytesIO(damaged), codec)) in (CONTENT[:5000], b"")
+        except InvalidArchive:
+            continue
+
+
+@every_codec
+def test_refuses_rubbish_after_the_last_member(codec: str) -> None:
+    with pytest.raises(InvalidArchive, match="damaged"):
+        whole(decompress(io.BytesIO(CODECS[codec](CONTENT) + b"rubbish and more of it")))
+
+
+@every_codec
+def test_refuses_an_empty_stream_that_is_said_to_be_compressed(codec: str) -> None:
+    with pytest.raises(InvalidArchive, match="truncated"):
+        whole(decompress(io.BytesIO(b""), codec))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "xz", "bzip2"])
+def test_takes_zeros_after_the_last_member_for_padding(codec: str) -> None:
+    assert whole(decompress(io.BytesIO(CODECS[codec](CONTENT) + bytes(512)))) == CONTENT
+
+
+def test_skips_zstd_frames_that_are_to_be_skipped() -> None:
+    packed = SKIPPABLE + CODECS["zstd"](CONTENT) + SKIPPABLE
+    assert whole(decompress(io.BytesIO(packed))) == CONTENT
+    with pytest.raises(InvalidArchive, match="truncated"):
+        whole(decompress(io.BytesIO(packed[:-1])))
+
+
+def test_bounds_the_window_of_zstd() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, compression_level=1)
+    encoder = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packed = encoder.compress(bytes(1 << 20)) + encoder.flush()
+    with pytest.raises(InvalidArchive, match="damaged"):
+        whole(decompress(io.BytesIO(packed)))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd", "xz", "bzip2"])
+def test_a_bomb_takes_no_memory(codec: str) -> None:
+    packed = CODECS[codec](bytes(1 << 20) * 48)
+    tracemalloc.start()
+    stream = decompress(io.BytesIO(packed))
+    total = sum(len(piece) for piece in iter(lambda: stream.read(1 << 16), b""))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 48 << 20
+    assert peak < 16 << 20
+
+
+def test_a_flood_of_empty_members_takes_linear_time() -> None:
+    flood = gzip.compress(b"", mtime=0) * 20_000
+    assert whole(decompress(io.BytesIO(flood + gzip.compress(b"end")))) == b"end"
+
+
+def test_plain_content_passes_unchanged() -> None:
+    assert whole(decompress(io.BytesIO(b"abc"))) == b"abc"
+    assert whole(decompress(Slow(CONTENT, 3))) == CONTENT
+    assert whole(decompress(io.BytesIO(b""))) == b""
+    assert whole(decompress(io.BytesIO(b"\x1f\x8babc"), "none")) == b"\x1f\x8babc"
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04..", b"\x04\x22\x4d\x18..", b"\x1f\x9d....", b"Rar!.."])
+def test_names_what_it_does_not_read(head: bytes) -> None:
+    with pytest.raises(InvalidArchive, match="not supported"):
+        decompress(io.BytesIO(head))
+
+
+def test_refuses_an_unknown_codec() -> None:
+    with pytest.raises(Unsupported, match="rar"):
+        decompress(io.BytesIO(b""), "rar")
+    with pytest.raises(Unsupported, match="xz"):
+        Compressor("xz", lambda data: None)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd", "none"])
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=6))
+def test_compresses_to_the_same_bytes_whatever_the_pieces(codec: str, cuts: list[int]) -> None:
+    def packed(cuts: list[int]) -> bytes:
+        out: list[bytes] = []
+        compressor = Compressor(codec, out.append)
+        for start, end in zip([0, *cuts], [*cuts, len(CONTENT)], strict=True):
+            compressor.write(CONTENT[start:end])
+        compressor.close()
+        return b"".join(out)
+
+    assert packed(sorted(cuts)) == packed([])
+    assert whole(decompress(io.BytesIO(packed([])), codec)) == CONTENT
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5])
+def test_compresses_every_size_for_others_to_read(codec: str, size: int) -> None:
+    out: list[bytes] = []
+    compressor = Compressor(codec, out.append)
+    compressor.write((CONTENT * 4)[:size])
+    compressor.close()
+    packed = b"".join(out)
+    plain = (
+        gzip.decompress(packed)
+        if codec == "gzip"
+        else zstandard.ZstdDecompressor().decompressobj().decompress(packed)
+    )
+    assert plain == (CONTENT * 4)[:size]
+
+
+def test_a_gzip_header_carries_neither_time_nor_name() -> None:
+    out: list[bytes] = []
+    Compressor("gzip", out.append).close()
+    header = b"".join(out)[:10]
+    assert header[3] == 0
+    assert header[4:8] == bytes(4)
+
+
+def test_small_reads_of_large_content_are_right() -> None:
+    packed = CODECS["gzip"](CONTENT)
+    stream = decompress(io.BytesIO(packed))
+    assert zlib.crc32(whole(stream, 100)) == zlib.crc32(CONTENT)
+    assert stream.read(100) == b""
+
+
+@pytest.mark.parametrize(
+    ("media_type", "codec"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar+gzip", "gzip"),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip"),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", "zstd"),
+        ("application/vnd.oci.image.layer.v1.tar", ""),
+        ("application/octet-stream", ""),
+    ],
+)
+def test_media_types_name_their_codec(media_type: str, codec: str) -> None:
+    assert media_codec(media_type) == codec
