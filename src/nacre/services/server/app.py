@@ -115,11 +115,7 @@ class Registry:
     def _handler(self, request: Request, route: Route | None) -> Handler:
         if route is None:
             raise refusal(Code.UNSUPPORTED, "no such path in the distribution protocol", status=404)
-        handler = self._handlers.get((route.endpoint, request.method))
-        if handler is None:
-            known = ", ".join(METHODS[route.endpoint])
-            raise refusal(Code.UNSUPPORTED, f"{request.method[:20]} is not supported here, only {known}")
-        return handler
+        return self._handlers.get((route.endpoint, request.method), _no_method)
 
     def _note(self, error: Exception) -> None:
         """Failures of the registry itself are the operator's business; refusals are the client's."""
@@ -142,6 +138,15 @@ class Registry:
 
 async def _base(request: Request, route: Route) -> Response:
     return answer(200, None, b"{}", JSON)
+
+
+async def _no_method(request: Request, route: Route) -> Response:
+    known = ", ".join(METHODS[route.endpoint])
+    response = failure(
+        refusal(Code.UNSUPPORTED, f"{request.method[:20]} is not supported here, only {known}")
+    )
+    response.headers["Allow"] = known
+    return response
 
 
 class _Seen:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ...grammars.wire.errors import Code, refusal
+from ...words.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,17 +47,22 @@ class Body:
             self.length, self._ended = 0, True
         self._ended = self._ended or self.length == 0
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body in pieces. Raises Lost, and RegistryError (408) when nothing comes any more."""
-        gathered: list[bytes] = []
-        size = 0
-        while not self._ended:
-            piece = await self._next()
-            gathered.append(piece)
-            size += len(piece)
-            if size >= PIECE or (size and self._ended):
-                yield b"".join(gathered) if len(gathered) > 1 else piece
-                gathered, size = [], 0
+    async def pieces(self) -> AsyncIterator[bytearray]:
+        """The body in pieces. Raises Lost, and RegistryError (408) when nothing comes any more; what
+        came before is given first.
+        """
+        gathered = bytearray()
+        failed: Exception | None = None
+        while not self._ended and failed is None:
+            try:
+                gathered += await self._next()
+            except (Lost, RegistryError) as error:
+                failed = error
+            if len(gathered) >= PIECE or (gathered and (self._ended or failed)):
+                yield gathered
+                gathered = bytearray()
+        if failed:
+            raise failed
 
     async def _next(self) -> bytes:
         try:
@@ -69,20 +75,20 @@ class Body:
             self._ended = True
             raise Lost
         self._ended = not message.get("more_body", False)
-        return bytes(message.get("body", b""))
+        return message.get("body", b"")  # type: ignore[no-any-return]
 
     async def read(self, limit: int) -> bytes:
         """All of it. Raises RegistryError (413) as soon as it is over `limit` bytes, Lost."""
         if self.length is not None and self.length > limit:
             raise refusal(Code.SIZE_INVALID, f"body of {self.length} bytes, not over {limit}", status=413)
-        gathered: list[bytes] = []
+        gathered = bytearray()
         async for piece in self.pieces():
-            gathered.append(piece)
-            if sum(map(len, gathered)) > limit:
+            gathered += piece
+            if len(gathered) > limit:
                 raise refusal(Code.SIZE_INVALID, f"body of more than {limit} bytes", status=413)
-        return b"".join(gathered)
+        return bytes(gathered)
 
-    async def pour(self, pool: Executor, write: Callable[[bytes], object], most: int) -> int:
+    async def pour(self, pool: Executor, write: Callable[[bytearray], object], most: int) -> int:
         """Write it piece by piece in a thread while the next piece comes; gives the bytes written.
 
         Raises RegistryError SIZE_INVALID at the first piece that goes over `most`, what `write` raises,

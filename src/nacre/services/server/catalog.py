@@ -14,6 +14,7 @@ take some 20 µs, so the event loop makes them itself.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...grammars.wire.errors import Code, refusal
+from ...ground.files import os_errors
 from ...words.digest import Digest
 from ...words.errors import StoreError
 
@@ -100,6 +102,8 @@ class Catalog:
         self._remove = remove
         self._pins: dict[Digest, int] = {}
         self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
+        with os_errors(f"open {path}"):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with _sqlite_errors():
             self._writer = _connect(path)
             _prepare(self._writer)

@@ -38,10 +38,10 @@ class Session:
         """Go to the next state, or refuse the request."""
         self.state = after(self.state, event)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytearray) -> None:
         """Take the next bytes (in a thread)."""
         assert self.ingest is not None
-        self.ingest.write(data)
+        self.ingest.write(memoryview(data))
         self.received += len(data)
 
 

@@ -1,0 +1,189 @@
+"""The process: beginning, being ready, ending; `nacre registry serve`."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nacre.cli.registry import _address
+from nacre.services.server import Limits, Serving
+from nacre.services.server.listen import bind
+from nacre.words.errors import Conflict, StoreError, UsageError
+
+DEADLINE = 30
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start `nacre registry serve`; gives the process and its URL. Nothing is left running."""
+    running = []
+
+    def start(*options):
+        command = [sys.executable, "-m", "nacre", "registry", "serve", "--addr", "127.0.0.1:0", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running.append(process)
+        line = process.stdout.readline()
+        found = re.fullmatch(r"serving on (http://127\.0\.0\.1:\d+)/v2/, storage (.*)\n", line)
+        assert found, line + process.stderr.read()
+        assert found.group(2) == options[options.index("--root") + 1]
+        return process, found.group(1)
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_when_it_is_ready_and_ends_when_told(serve, api_of, tmp_path, number):
+    process, url = serve("--root", str(tmp_path / "r"))
+    api_of(url).push_image("app", "1")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out) == (0, "")
+    lines = err.splitlines()
+    assert re.fullmatch(r'127\.0\.0\.1 "PUT /v2/app/manifests/1" 201 0 [\d.]+ms', lines[-1])
+    assert len(lines) == 3
+
+
+def test_quiet(serve, api_of, tmp_path):
+    process, url = serve("--quiet", "--root", str(tmp_path / "r"))
+    api_of(url).push_image("app", "1")
+    process.terminate()
+    assert process.communicate(timeout=DEADLINE) == ("", "")
+
+
+def test_it_ends_in_time_whatever_clients_do(serve, api_of, tmp_path):
+    process, url = serve("--quiet", "--root", str(tmp_path / "r"))
+    api = api_of(url)
+    digest = api.push_blob("app", os.urandom(30_000_000))
+    location = api.begin("app")
+    host, _, port = api.address.partition(":")
+    requests = (
+        "", "GET /v2/ HTTP/1.1\r\n", f"GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\nRange: bytes=1-\r\n\r\n",
+        f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + "x" * 500_000,
+    )  # fmt: skip
+    clients = [socket.create_connection((host, int(port)), timeout=DEADLINE) for _ in requests]
+    for client, request in zip(clients, requests, strict=True):
+        client.sendall(request.encode())
+    while api("GET", location).headers["Range"] == "0-0":
+        time.sleep(0.01)
+    began = time.monotonic()
+    process.terminate()
+    out, err = process.communicate(timeout=DEADLINE)
+    assert time.monotonic() - began < 5
+    assert (process.returncode, out, err) == (0, "", "")
+    for client in clients:
+        client.close()
+    with Serving(str(tmp_path / "r")) as again:
+        kept = api_of(again.url)("GET", location).headers["Range"]
+        assert 0 < int(kept.partition("-")[2]) < 500_000
+
+
+def test_everything_is_there_after_a_kill(serve, api_of, tmp_path, make):
+    process, url = serve("--root", str(tmp_path / "r"))
+    image = api_of(url).push_image("app", "1")
+    process.kill()
+    process.wait(DEADLINE)
+    with Serving(str(tmp_path / "r")) as serving:
+        api = api_of(serving.url)
+        assert api("GET", "app/manifests/1").body == image.data
+        assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "nacre", "registry", "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def test_a_folder_is_served_once(tmp_path):
+    with Serving(str(tmp_path / "r")):
+        done = run("--addr", "127.0.0.1:0", "--root", str(tmp_path / "r"))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"nacre: {tmp_path}/r is served by another process\n"
+    with Serving(str(tmp_path / "r")):
+        pass
+
+
+def test_a_port_is_served_once(tmp_path):
+    with Serving(str(tmp_path / "a")) as serving:
+        address = serving.url.removeprefix("http://")
+        done = run("--addr", address, "--root", str(tmp_path / "b"))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"nacre: cannot listen on {address}: Address already in use\n"
+        assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError):
+        Serving(str(tmp_path))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/nacre.db").touch()
+    with pytest.raises(Conflict, match="not a registry"):
+        Serving(str(tmp_path / "store"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "store"]
+
+
+def test_a_registry_of_a_newer_nacre(tmp_path):
+    import sqlite3
+
+    with Serving(str(tmp_path / "r")):
+        pass
+    database = sqlite3.connect(tmp_path / "r/registry.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="newer nacre"):
+        Serving(str(tmp_path / "r"))
+
+
+def test_what_is_stored_is_private(tmp_path):
+    with Serving(str(tmp_path / "r")):
+        assert Path(tmp_path / "r").stat().st_mode & 0o777 == 0o700
+        assert Path(tmp_path / "r/registry.db").stat().st_mode & 0o077 == 0
+
+
+def test_addresses():
+    assert _address("127.0.0.1:5000") == ("127.0.0.1", 5000)
+    assert _address(":0") == ("0.0.0.0", 0)
+    assert _address("[::1]:80") == ("::1", 80)
+    for wrong in ("", "x", "127.0.0.1", "a:b", "a:99999", "::1:80", "a:-1"):
+        with pytest.raises(UsageError):
+            _address(wrong)
+
+
+def test_addresses_that_cannot_be_listened_on():
+    with pytest.raises(UsageError):
+        bind("name.invalid", 0)
+    with pytest.raises(Conflict):
+        bind("192.0.2.1", 0)
+
+
+def test_ipv6(tmp_path, api_of):
+    try:
+        bind("::1", 0).close()
+    except (Conflict, UsageError):
+        pytest.skip("no IPv6 loopback here")
+    with Serving(str(tmp_path / "r"), host="::1") as serving:
+        assert serving.url.startswith("http://[::1]:")
+        assert api_of(serving.url)("GET", "/v2/").status == 200
+
+
+def test_a_warning_when_others_can_reach_it(tmp_path):
+    """Nothing listens: the folder is refused first, the warning comes before."""
+    (tmp_path / "file").touch()
+    done = run("--addr", ":0", "--root", str(tmp_path))
+    assert done.stderr.startswith("warning: 0.0.0.0 is reachable from other machines")
+
+
+def test_many_registries_in_one_process(tmp_path, api_of):
+    with Serving(str(tmp_path / "a")) as first, Serving(str(tmp_path / "b"), limits=Limits()) as second:
+        api_of(first.url).push_image("app", "1")
+        assert api_of(second.url)("GET", "app/manifests/1").status == 404
