@@ -281,7 +281,6 @@ def push(
         )
         delivery.send(manifest.config, _SILENT)
         sink.put_manifest(target, data, descriptor.media_type)
-    progress.line(f"{target}: digest: {descriptor.digest} size: {len(data)}")
     tally = delivery.tally
     return PushResult(descriptor.digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
 
