@@ -36,13 +36,17 @@ def run(
     *,
     stdio: Stdio | None = None,
     on_start: Callable[[int], object] | None = None,
+    on_running: Callable[[], object] | None = None,
     signals: bool = True,
+    control: int = -1,
     volatile: bool = False,
 ) -> int:
     """Run the OCI runtime `config` on `root` and wait; the exit code, 128+n for signal n.
 
     The caller must be `userns.mapped()`. `on_start(pid)` is called once the process exists, before
-    its program runs. `signals`: forward SIGTERM and others while waiting (main thread only).
+    its program runs, `on_running()` once that runs. `signals`: forward SIGTERM and others while waiting
+    (main thread only). `control`: a FIFO open for reading and writing, whose lines are signal numbers
+    to send; the way for other processes, which may not be allowed to signal into this user namespace.
     `volatile`: what is written to the root need not survive a crash. The container ends when the
     calling thread does. Raises SandboxError, CommandNotFound, CommandNotExecutable; then nothing is
     left running.
@@ -57,7 +61,9 @@ def run(
             if on_start:
                 on_start(pid)
             _listen(report, made)
-            return _stay(pid, streams, signals)
+            if on_running:
+                on_running()
+            return _stay(pid, streams, signals, control)
         except BaseException:
             _kill(pid)
             raise
@@ -108,8 +114,8 @@ def _listen(report: int, made: list[str]) -> None:
         raise error
 
 
-def _stay(pid: int, streams: Streams, signals: bool) -> int:
-    relay = Relay(pid, streams.outputs, streams.inputs)
+def _stay(pid: int, streams: Streams, signals: bool, control: int) -> int:
+    relay = Relay(pid, streams.outputs, streams.inputs, control)
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()

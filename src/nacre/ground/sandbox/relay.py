@@ -56,10 +56,10 @@ class Flow:
 
 
 class Relay:
-    """Passes bytes and signals until the process ends. `close_at_end` are closed with their flow."""
+    """Passes bytes and signals until the process ends; `control` as in `process.run`."""
 
-    def __init__(self, pid: int, outputs: list[Flow], inputs: list[Flow]) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, outputs: list[Flow], inputs: list[Flow], control: int = -1) -> None:
+        self.pid, self.control = pid, control
         self.outputs, self.inputs = outputs, inputs
         self.on_resize: Callable[[], None] | None = None
         self._demands = 0
@@ -86,6 +86,8 @@ class Relay:
         poll.register(pidfd, select.POLLIN)
         if self._wakeup:
             poll.register(self._wakeup[0], select.POLLIN)
+        if self.control >= 0:
+            poll.register(self.control, select.POLLIN)
         flows = {}
         for flow in self.outputs + self.inputs:
             fd, events = flow.wants()
@@ -97,9 +99,22 @@ class Relay:
                 ended = True
             elif self._wakeup and fd == self._wakeup[0]:
                 os.read(fd, _CHUNK)
+            elif fd == self.control:
+                self._obey(os.read(fd, _CHUNK))
             elif not flows[fd].step():
                 self._end(flows[fd])
         return ended
+
+    def _obey(self, lines: bytes) -> None:
+        for line in lines.split():
+            if line.isdigit() and 0 < int(line) < signal.NSIG:
+                self._send(int(line))
+
+    def _send(self, number: int) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            return
 
     def _end(self, flow: Flow) -> None:
         """A flow is over. The end of the user's input closes the container's, when that is a pipe."""
@@ -146,11 +161,7 @@ class Relay:
         """Pass the signal on; the third demand to end kills, as docker's client does."""
         if number in (signal.SIGINT, signal.SIGTERM):
             self._demands += 1
-        try:
-            wanted = signal.SIGKILL if self._demands >= _DEMANDS else number
-            signal.pidfd_send_signal(self._pidfd, wanted)
-        except ProcessLookupError:
-            return
+        self._send(signal.SIGKILL if self._demands >= _DEMANDS else number)
 
 
 def _readable(fd: int) -> bool:

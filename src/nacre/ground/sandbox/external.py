@@ -1,0 +1,133 @@
+"""Handing a container to an installed OCI runtime (crun, runc) instead of the built-in sandbox.
+
+The root is mounted at BUNDLE/rootfs in a mount namespace of the runtime's own, so nothing of it is
+visible outside and nothing has to be unmounted. Source: OCI runtime-spec bundle.md; crun(1), runc(8).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...words.errors import NacreError, SandboxError, Unsupported
+from .. import linux, mounts
+from .capabilities import bits
+from .profile import document
+from .relay import Relay
+from .stdio import Stdio, Streams
+from .users import User, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ...words.mount import Mount
+
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_ENVIRONMENT = {"PATH": ":".join(_FOLDERS), "XDG_RUNTIME_DIR": ""}
+
+
+def find(program: str) -> str:
+    """The path of a runtime by name or absolute path. Raises Unsupported."""
+    candidates = [program] if program.startswith("/") else [f"{folder}/{program}" for folder in _FOLDERS]
+    for path in candidates:
+        if ("/" not in program or program.startswith("/")) and os.access(path, os.X_OK):
+            return path
+    raise Unsupported(f"the runtime {program!r} is not installed", hint="leave out --runtime")
+
+
+def run(
+    config: Mapping[str, Any],
+    root: Mount,
+    *,
+    program: str,
+    bundle: str,
+    name: str,
+    stdio: Stdio,
+    control: int = -1,
+    on_start: Callable[[int], object] | None = None,
+    on_running: Callable[[], object] | None = None,
+) -> int:
+    """As `process.run`, by `program`. `bundle` is a folder made for it, `name` its id of the container.
+
+    A terminal is handed to the runtime as it is. Raises Unsupported, SandboxError.
+    """
+    path = find(program)
+    os.makedirs(f"{bundle}/rootfs", exist_ok=True)
+    os.makedirs(f"{bundle}/state", exist_ok=True)
+    streams = None if stdio.tty else Streams(stdio)
+    child = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(config, root, path, bundle, name, child)
+        if streams:
+            streams.given()
+        if on_start:
+            on_start(pid)
+        if on_running:
+            on_running()
+        relay = Relay(pid, streams.outputs if streams else [], streams.inputs if streams else [], control)
+        return relay.run(signals=True)
+    finally:
+        if streams:
+            streams.close()
+
+
+def _child(
+    config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int]
+) -> None:
+    """Never returns."""
+    try:
+        for number, fd in enumerate([os.dup(fd) for fd in fds]):
+            os.dup2(fd, number)
+        linux.die_with_parent()
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+        mounts.attach(root, f"{bundle}/rootfs")
+        mounts.detach("/sys/fs/cgroup/unified")  # crun takes hybrid hierarchies for an error
+        _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
+        linux.close_range(3)
+        options = ["--root", f"{bundle}/state"]
+        os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
+    except (NacreError, OSError) as error:
+        os.write(2, f"nacre: cannot start {path}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(SandboxError.exit_code)
+
+
+def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
+    """The config in the words of the runtime-spec: numeric user, HOME, list of system calls."""
+    process, system = dict(config["process"]), dict(config["linux"])
+    process.pop("init", None)
+    if "username" in process["user"]:
+        root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        user: User = resolve(root_fd, process["user"]["username"])
+        os.close(root_fd)
+        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        if not any(item.startswith("HOME=") for item in process["env"]):
+            process["env"] = [*process["env"], f"HOME={user.home}"]
+    if system.get("seccomp") == "default":
+        system["seccomp"] = document(bits(process["capabilities"]["bounding"]))
+    host = "network" not in [n["type"] for n in system["namespaces"]]
+    entries = [_translate_mount(mount, host) for mount in config["mounts"]]
+    return {**config, "process": process, "linux": system, "mounts": entries}
+
+
+def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, Any]:
+    """A new sysfs takes a network namespace of one's own unless we are real root."""
+    if mount["type"] == "sysfs" and host_network and os.readlink("/proc/self/ns/user") != _initial_user():
+        return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
+    return dict(mount)
+
+
+def _initial_user() -> str:
+    """The initial user namespace has a fixed inode number (linux/proc_ns.h, PROC_USER_INIT_INO)."""
+    return f"user:[{0xEFFFFFFD}]"
+
+
+def _write(path: str, value: Any) -> None:
+    import json
+
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(value, stream)

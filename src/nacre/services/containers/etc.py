@@ -1,0 +1,80 @@
+"""The three files that every container gets of its own: /etc/resolv.conf, /etc/hosts, /etc/hostname."""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.files import os_errors, write_all
+from ...images.runtime import Volume
+from ...words.errors import UsageError
+
+_MAX = 1 << 20
+_LOCAL = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+
+_NAMES = ("resolv.conf", "hosts", "hostname")
+
+
+def volumes(folder: str) -> tuple[Volume, ...]:
+    """Where the files are and where they go."""
+    return tuple(Volume(f"{folder}/{name}", f"/etc/{name}") for name in _NAMES)
+
+
+def write(
+    folder: str, hostname: str, *, shared: bool, dns: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+) -> None:
+    """Write the files into `folder`. `shared`: the network is the host's.
+
+    `hosts` are `name:address` as for --add-host. Raises UsageError, StoreError.
+    """
+    known = _with_newline((_read("/etc/hosts") if shared else "") or _LOCAL)
+    known += "".join(_host(item) for item in hosts)
+    if not shared and hostname:
+        known += f"127.0.0.1\t{hostname}\n"
+    for name, text in zip(_NAMES, (_resolv(dns), known, f"{hostname}\n"), strict=True):
+        _write(f"{folder}/{name}", text)
+
+
+def _resolv(dns: tuple[str, ...]) -> str:
+    return "".join(f"nameserver {server}\n" for server in dns) or _read("/etc/resolv.conf")
+
+
+def _host(item: str) -> str:
+    name, separator, address = item.partition("=" if "=" in item else ":")
+    if not separator or not name or not address:
+        raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
+    if address == "host-gateway":
+        address = "127.0.0.1"
+    return f"{address}\t{name}\n"
+
+
+def _with_newline(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _read(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, _MAX).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, text: str) -> None:
+    """Readable by every user of the container, whatever the umask is."""
+    with os_errors(f"write {path}"):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)
+            write_all(fd, text.encode())
+        finally:
+            os.close(fd)

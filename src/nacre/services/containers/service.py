@@ -1,0 +1,395 @@
+"""Containers of a store.
+
+A container is a row in the database, an active tree and a folder; while it runs one process keeps it
+(`keeper`): this one, when the user watches, else a small supervisor (`supervisor`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from ...ground import sandbox
+from ...ground.files import os_errors, private_dir, remove_tree
+from ...ground.sandbox import Stdio
+from ...images.runtime import RunOptions, runtime_config
+from ...stores.containers import ContainerRow
+from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError
+from ...words.mount import Overlay
+from ...words.value import Value
+from . import etc, keeper, names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from ...images.image import Image
+    from ...stores.store import Store
+    from .log import Line
+
+_SIGKILL, _SIGTERM = 9, 15
+_SHOWN_COMMAND = 4096
+
+
+class Request(Value):
+    """A container to be made. `reference`: the image as the user named it. `runtime`: builtin, crun or runc.
+
+    `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
+    `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
+    """
+
+    image: Image
+    options: RunOptions
+    reference: str = ""
+    name: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    auto_remove: bool = False
+    runtime: str = "builtin"
+    dns: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    stop_signal: str = ""
+
+
+class Containers:
+    """All containers of `store`. The process must be `userns.mapped()` to make, start or remove any."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def create(self, request: Request) -> ContainerRow:
+        """A new container, not started. Raises Conflict for a name in use, UsageError, StoreError."""
+        row = self._design(request)
+        self.store.containers.insert(row)
+        try:
+            self._make(request, row)
+        except BaseException:
+            self._discard(row)
+            raise
+        return row
+
+    def _make(self, request: Request, row: ContainerRow) -> None:
+        folder = self.folder(row.id)
+        private_dir(os.path.dirname(folder))
+        private_dir(folder)
+        options = _with_hostname(request.options, row.id)
+        shared = options.network == "host"
+        etc.write(folder, options.hostname, shared=shared, dns=request.dns, hosts=request.hosts)
+        self.store.trees.prepare(row.id, request.image.diff_ids)
+
+    def _design(self, request: Request) -> ContainerRow:
+        if request.name and not names.is_name(request.name):
+            raise InvalidName(
+                f"invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )
+        number = names.new_id()
+        options = _with_hostname(request.options, number)
+        taken = {volume.target for volume in options.volumes}
+        files = tuple(file for file in etc.volumes(self.folder(number)) if file.target not in taken)
+        config = runtime_config(request.image.config, options.replace(files=files))
+        return ContainerRow(
+            id=number, name=request.name or self._free_name(), image=str(request.image.digest),
+            image_ref=request.reference, created=time.time(), auto_remove=request.auto_remove,
+            command=_shown(config["process"]["args"]),
+            config_json=json.dumps(_record(request, options, config), separators=(",", ":")),
+        )  # fmt: skip
+
+    def _free_name(self) -> str:
+        """A name nobody has. Checked once here; the insert decides."""
+        while True:
+            name = names.new_name()
+            try:
+                self.store.containers.get(name)
+            except NotFound:
+                return name
+
+    def folder(self, number: str) -> str:
+        """The folder of a container, by full id."""
+        return self.store.containers.folder(number)
+
+    def run(
+        self, request: Request, stdio: Stdio | None = None, *, on_start: Callable[[str], object] | None = None
+    ) -> int:
+        """Create, start, wait; the exit code. With `auto_remove` nothing is left, whatever happens.
+
+        `on_start(id)` is called once the container exists. Raises as `create` and `start`.
+        """
+        row = self.create(request)
+        if on_start:
+            on_start(row.id)
+        return self._keep_logged(row, stdio or Stdio())
+
+    def start(self, text: str, stdio: Stdio | None = None) -> int:
+        """Start a container and stay with it to its end; the exit code.
+
+        Raises NotFound, Conflict when it runs, SandboxError, CommandNotFound, CommandNotExecutable.
+        """
+        return self._keep_logged(self.get(text), stdio or Stdio())
+
+    def start_detached(self, text: str) -> None:
+        """Start a container under a supervisor and return once its program runs. Raises as `start`.
+
+        A container that runs already is left alone.
+        """
+        row = self.get(text)
+        if row.state != "running":
+            from .supervisor import launch
+
+            launch(self.store, row)
+
+    def _keep_logged(self, row: ContainerRow, stdio: Stdio) -> int:
+        """In this process. What remains after its end is logged as well, for `logs`."""
+        if row.auto_remove:
+            return self.keep(row, stdio)
+        from .log import LogWriter
+
+        log = LogWriter(f"{self.folder(row.id)}/log")
+        return self.keep(row, stdio.replace(log=log.write), on_end=log.close)
+
+    def keep(
+        self,
+        row: ContainerRow,
+        stdio: Stdio,
+        on_running: Callable[[], object] | None = None,
+        on_end: Callable[[], object] | None = None,
+    ) -> int:
+        """Hold the container's lock, run it, record how it ended; the exit code. Raises as `start`.
+
+        `on_end` is called after the end and before anybody who waits for it learns of it.
+        """
+        kept = keeper.Keeper(self.folder(row.id))
+        code = SandboxError.exit_code
+        try:
+            code = self._run(row, stdio, kept, on_running)
+            self._ended(row, code)
+            return code
+        except NacreError as error:
+            code = error.exit_code
+            self._failed(row, error)
+            raise
+        except BaseException:
+            self._ended(row, keeper.LOST)
+            raise
+        finally:
+            if on_end:
+                on_end()
+            kept.record(code)
+            if row.auto_remove:
+                self._discard(row)
+            kept.close()
+
+    def _run(
+        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, on_running: Callable[[], object] | None
+    ) -> int:
+        record = json.loads(row.config_json)
+        active = self.store.trees.active(row.id)
+        if active is None:
+            raise SandboxError(f"the file system of container {row.name} is gone")
+        config = record["config"]
+        if record["runtime"] != "builtin":
+            from ...ground.sandbox import external
+
+            return external.run(
+                config, active.mount, program=record["runtime"], bundle=f"{self.folder(row.id)}/bundle",
+                name=row.id, stdio=stdio, control=kept.control, on_start=self._started(row),
+                on_running=on_running,
+            )  # fmt: skip
+        volatile = row.auto_remove and isinstance(active.mount, Overlay)
+        return sandbox.run(
+            config, active.mount, stdio=stdio, on_start=self._started(row), on_running=on_running,
+            control=kept.control, volatile=volatile,
+        )  # fmt: skip
+
+    def _started(self, row: ContainerRow) -> Callable[[int], None]:
+        def record(pid: int) -> None:
+            self.store.containers.update(
+                row.id, state="running", pid=pid, pid_start=_start_time(pid), started=time.time(),
+                finished=0.0, exit_code=0, boot=_boot(),
+            )  # fmt: skip
+
+        return record
+
+    def _ended(self, row: ContainerRow, code: int) -> None:
+        if not row.auto_remove:
+            self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
+
+    def _failed(self, row: ContainerRow, error: NacreError) -> None:
+        """A container that could not start is as it was, with the code of the error, as docker has it."""
+        if not row.auto_remove:
+            self.store.containers.update(row.id, state="created", pid=0, exit_code=error.exit_code)
+
+    def get(self, text: str) -> ContainerRow:
+        """By name, id or unique prefix, with its state as it is now. Raises NotFound, Conflict."""
+        return self._current(self.store.containers.get(text))
+
+    def list(self, *, all: bool = True) -> list[ContainerRow]:
+        """The newest first, with their states as they are now; `all` False: only those that run."""
+        rows = []
+        for row in self.store.containers.list(all=all):
+            current = self._current(row)
+            if (all or current.state == "running") and not self._abandoned(row, current):
+                rows.append(current)
+        return rows
+
+    def _current(self, row: ContainerRow) -> ContainerRow:
+        """A row that says running while nobody keeps the container: its keeper died, and it with it."""
+        if row.state != "running" or keeper.is_kept(self.folder(row.id)):
+            return row
+        code = keeper.wait(self.folder(row.id))
+        changes = {"state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code}
+        try:
+            latest = self.store.containers.get(row.id)
+            if latest.state != "running":
+                return latest
+            self.store.containers.update(row.id, **changes, finished=time.time())
+        except NotFound:
+            pass
+        return row.replace(**changes, finished=time.time())
+
+    def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
+        """Remove what a killed keeper of a --rm container left; True if that was so."""
+        if not (before.auto_remove and before.state == "running" and current.state == "exited"):
+            return False
+        self._discard(before)
+        return True
+
+    def remove(self, text: str, *, force: bool = False) -> ContainerRow:
+        """Remove a container and all that is its own.
+
+        Raises NotFound; Conflict when it runs and not `force`.
+        """
+        row = self.get(text)
+        if row.state == "running":
+            if not force:
+                raise Conflict(
+                    f'cannot remove container "/{row.name}": container is running',
+                    hint="stop the container before removing it, or force the removal with -f",
+                )
+            self._end(row, _SIGKILL, None)
+        self._discard(row)
+        return row
+
+    def _discard(self, row: ContainerRow) -> None:
+        self.store.trees.discard(row.id)
+        folder = self.folder(row.id)
+        if os.path.isdir(folder):
+            with os_errors(f"remove {folder}"):
+                remove_tree(folder)
+        self.store.containers.delete(row.id)
+
+    def kill(self, text: str, number: int = _SIGKILL) -> ContainerRow:
+        """Send a signal. Raises NotFound; Conflict when it does not run."""
+        row = self.get(text)
+        if row.state != "running" or not keeper.send(self.folder(row.id), number):
+            raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
+        return row
+
+    def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
+        """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds (10).
+
+        A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound.
+        """
+        row = self.get(text)
+        if row.state == "running":
+            wanted = number or json.loads(row.config_json).get("stop_signal") or _SIGTERM
+            self._end(row, wanted, 10.0 if timeout is None else timeout)
+        return row
+
+    def _end(self, row: ContainerRow, number: int, timeout: float | None) -> None:
+        """Signal, wait at most `timeout` for the process, kill, wait for the keeper to finish."""
+        folder = self.folder(row.id)
+        keeper.send(folder, number)
+        if timeout is not None and timeout >= 0 and not _wait_for_process(row, timeout):
+            keeper.send(folder, _SIGKILL)
+        keeper.wait(folder)
+
+    def wait(self, text: str) -> int:
+        """Wait until a container ends; its exit code. One that is not running answers at once."""
+        row = self.get(text)
+        if row.state == "running":
+            code = keeper.wait(self.folder(row.id))
+            if code is not None:
+                return code
+            row = self.get(row.id)
+        return row.exit_code
+
+    def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
+        """What a container wrote; `follow` until it ends. Raises NotFound."""
+        from .log import read_log
+
+        row = self.get(text)
+        folder = self.folder(row.id)
+        return read_log(f"{folder}/log", follow=(lambda: keeper.is_kept(folder)) if follow else None)
+
+
+def _with_hostname(options: RunOptions, number: str) -> RunOptions:
+    if options.hostname:
+        return options
+    return options.replace(hostname=os.uname().nodename if options.network == "host" else number[:12])
+
+
+def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
+    """What the row keeps: all that a later start or an `inspect` needs."""
+    image = request.image.config
+    return {
+        "config": config,
+        "image_id": str(request.image.id),
+        "labels": image.labels | dict(request.labels),
+        "stop_signal": _signal_number(request.stop_signal or image.run.get("StopSignal") or ""),
+        "runtime": request.runtime,
+        "tty": options.tty,
+        "interactive": options.interactive,
+        "network": options.network,
+        "volumes": [v.source for v in options.volumes],
+        "ports": sorted(image.run.get("ExposedPorts") or ()),
+    }
+
+
+def _signal_number(name: str) -> int:
+    from .signals import number
+
+    return number(name) if name else 0
+
+
+def _shown(args: list[str]) -> str:
+    """As docker's COMMAND column has it."""
+    return " ".join(arg if arg and " " not in arg else f"'{arg}'" for arg in args)[:_SHOWN_COMMAND]
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when the process is gone."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
+    finally:
+        os.close(fd)
+
+
+def _boot() -> str:
+    fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def _wait_for_process(row: ContainerRow, timeout: float) -> bool:
+    """True when the process has ended within `timeout` seconds."""
+    import select
+
+    if not row.pid or _start_time(row.pid) != row.pid_start:
+        return True
+    try:
+        fd = os.pidfd_open(row.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    finally:
+        os.close(fd)
