@@ -10,8 +10,6 @@ from imagekit import Registry
 
 from nacre.stores.store import Store
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -23,13 +21,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def other_store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(str(tmp_path / "other")) as opened:
         yield opened
-
-
-@pytest.fixture
-def corpus() -> Path:
-    if not CORPUS.is_dir():
-        pytest.skip(f"no corpus at {CORPUS}")
-    return CORPUS
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def parse_elf(data: bytes | mmap) -> Elf:
         raise InvalidArchive("not an ELF file")
     try:
         return _Parser(data).parse()
-    except error:
+    except (error, OverflowError):
         raise InvalidArchive("ELF file is damaged or cut short") from None
 
 

@@ -111,9 +111,10 @@ class Image:
         """What is at `path` and everything below, parents first, names sorted, links not followed."""
         with self.store.trees.open(self.diff_ids) as view:
             found = view.lookup(_relative(path))
-            if found is None:
+            if found is not None:
+                yield from _walk(view, found)
+            elif self.diff_ids or _relative(path):  # an image without layers is empty
                 raise NotFound(f"no {_shown(path)} in image {self.id.short}")
-            yield from _walk(view, found)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Image):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..words.errors import InvalidArchive
 from ..words.oci import Platform
 from .edit import append_layer, apply_change, new_config, with_fields, write_image
 from .image import Image
@@ -34,7 +35,7 @@ def import_tar(
     for change in changes:
         config = apply_change(config, change)
     with store.leases.hold():
-        layer, diff_id = add_layer(store, decompress(stream))
+        layer, diff_id = add_layer(store, _Nonempty(decompress(stream)))
         comment = message or f"Imported from {origin}"
         config = append_layer(config, diff_id, "", created=created, comment=comment)
         if message:
@@ -43,6 +44,20 @@ def import_tar(
         if reference is not None:
             store.refs.set(str(reference), descriptor)
     return Image.load(store, descriptor)
+
+
+class _Nonempty:
+    """A reader that refuses to end before it has begun: the program that should have written has failed."""
+
+    def __init__(self, stream: Reader) -> None:
+        self._stream, self._begun = stream, False
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size if size >= 0 else 1 << 20)
+        if not data and not self._begun:
+            raise InvalidArchive("there is nothing to import: the input is empty")
+        self._begun = True
+        return data
 
 
 def now() -> str:
