@@ -15,7 +15,7 @@ from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
 from nacre.services.client.transport import Request, Transport
-from nacre.words.errors import RegistryError, StoreError, Unreachable
+from nacre.words.errors import InvalidName, NotFound, RegistryError, StoreError, Unreachable
 from nacre.words.reference import Reference
 
 Connect = Callable[..., Client]
@@ -196,3 +196,33 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 def test_endpoint_is_a_value() -> None:
     assert Endpoint("https://x") == Endpoint("https://x", True)
+
+
+# Any URL
+
+
+def test_download(fake: FakeRegistry, connect: Connect) -> None:
+    fake.on("GET", "/a.tar", lambda x: x.reply(302, location="/b.tar"))
+    fake.on("GET", "/b.tar", lambda x: x.reply(503))
+    fake.on("GET", "/a.tar", lambda x: x.reply(302, location="/b.tar"))
+    fake.on("GET", "/b.tar", lambda x: x.reply(200, b"content", content_length=""))
+    with connect().download(f"http://{fake.host}/a.tar?x=1") as reader:
+        assert reader.read(3) + reader.read(-1) == b"content"
+    assert fake.requests[0][1] == "/a.tar?x=1"
+
+
+def test_a_download_that_breaks_off(fake: FakeRegistry, connect: Connect) -> None:
+    fake.on("GET", "/a", lambda x: x.reply(200, b"abc", content_length="10") and x.cut())
+    with (
+        pytest.raises(Unreachable, match="cut"),
+        connect().download(f"http://{fake.host}/a") as reader,
+    ):
+        reader.read(-1)
+
+
+def test_downloads_that_do_not_begin(fake: FakeRegistry, connect: Connect) -> None:
+    with pytest.raises(NotFound):
+        connect().download(f"http://{fake.host}/none")
+    for url in ("ftp://x/", "file:///etc/passwd", "http://", "nonsense"):
+        with pytest.raises(InvalidName):
+            connect().download(url)

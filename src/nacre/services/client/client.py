@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...grammars.wire import routes
 from ...grammars.wire.auth import CATALOG_SCOPE, Credentials
+from ...grammars.wire.links import origin, shown
+from ...words.errors import InvalidName
 from ...words.reference import Reference
 from .auth import Authenticator, Lookup, anonymous
-from .hosts import Hosts
+from .download import Once
+from .hosts import Endpoint, Hosts
 from .repository import Repository, listing
 from .retry import Policy
 from .session import Session
 from .transport import Limits, Transport
+
+if TYPE_CHECKING:
+    from ...images.source import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,21 @@ class Client:
         """The repositories of a registry, where it tells."""
         session = self._session(registry, registry)
         return listing(session, routes.catalog(), "repositories", "repositories", (CATALOG_SCOPE,))
+
+    def download(self, url: str) -> AbstractContextManager[Reader]:
+        """Any http or https URL, without credentials, redirects followed; for `import` and `ADD`.
+
+        The caller bounds and verifies what it reads. Raises InvalidName, NotFound, RegistryError.
+        """
+        try:
+            scheme, host, port = origin(url)
+        except ValueError:
+            raise InvalidName(f"invalid URL {url[:200]!r}: expected http:// or https://") from None
+        hosts = Hosts(self._transport)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        hosts.know(host, Endpoint(f"{scheme}://{place}"))
+        session = Session(host, hosts, self._transport, Authenticator(host), self.config.policy)
+        return closing(Once(session.open("GET", url, shown(url))))
 
     def close(self) -> None:
         """Idempotent."""

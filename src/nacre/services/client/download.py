@@ -18,6 +18,26 @@ Connect = Callable[[dict[str, str]], Response]
 """Sends the GET with these headers, one attempt; the response has status 200 or 206."""
 
 
+class Once:
+    """A body of unknown length, read once: when it breaks off it has failed. Close it."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, b"" at the end. Raises Unreachable."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(BLOCK), b""))
+        try:
+            return self._response.read(size)
+        except Transient as failure:
+            raise failure.error from None
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._response.close()
+
+
 class BlobReader:
     """A blob of `size` bytes from `start` on. Not for several threads at once; close it."""
 

@@ -55,6 +55,11 @@ class Hosts:
                 self._found[registry] = self._probe(candidates(registry, self._insecure))
             return self._found[registry]
 
+    def know(self, registry: str, endpoint: Endpoint) -> None:
+        """Say where `registry` is, instead of finding out."""
+        with self._lock:
+            self._found[registry] = endpoint
+
     def _probe(self, places: tuple[Endpoint, ...]) -> Endpoint:
         """The first place that answers as a registry does; a single one needs no asking.
 
