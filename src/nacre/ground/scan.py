@@ -62,18 +62,17 @@ class _Walk:
     def __init__(self, root_fd: int, form: Form) -> None:
         self._form = form
         self._overlay = form.whiteouts == "overlay"
-        self._root_fd = open_listing(root_fd)
-        self._folders = Folders(self._root_fd)
+        self._folders = Folders(root_fd)
+        self._root = Folder(open_listing(root_fd), self._folders.root.key)
         self._links: dict[tuple[int, int], bytes] = {}
 
     def close(self) -> None:
         """Close what is open."""
         self._folders.forget()
-        os.close(self._root_fd)
 
     def entries(self) -> Iterator[tuple[Entry, Opener | None]]:
         """All entries."""
-        yield self._root(), None
+        yield self._root_entry(), None
         stack = [(b"", self._children(b""))]
         while stack:
             above, children = stack[-1]
@@ -88,13 +87,13 @@ class _Walk:
                 if item[0].kind == "dir":
                     stack.append((path, self._children(path)))
 
-    def _root(self) -> Entry:
-        entry = self._looks(b"", "dir", os.fstat(self._root_fd))
-        return entry._replace(xattrs=_xattrs(b"/proc/self/fd/%d/." % self._root_fd, b""))
+    def _root_entry(self) -> Entry:
+        entry = self._looks(b"", "dir", os.fstat(self._root.fd))
+        return entry._replace(xattrs=_xattrs(b"/proc/self/fd/%d/." % self._root.fd, b""))
 
     def _folder(self, path: bytes) -> Folder:
         """The folder at `path`, readable. Its links are never followed: paths come from this walk."""
-        found = self._folders.get(path)
+        found = self._folders.get(path) if path else self._root
         if found is not None:
             return found
         return self._folders.keep(path, self._folders.resolve(path, LISTING))[0]
