@@ -81,3 +81,23 @@ def parse_tmpfs(text: str) -> Temporary:
     if words and not any(word.startswith("mode=") for word in words):
         words += ("mode=1777",)
     return Temporary(target, words)
+
+
+def parse_mount(text: str, cwd: str, store_root: str) -> Volume | Temporary:
+    """docker's `--mount type=bind|volume|tmpfs,source=…,target=…,readonly`. Raises UsageError."""
+    fields = dict(item.partition("=")[::2] for item in text.split(","))
+    kind = fields.get("type", "volume")
+    target = fields.get("target") or fields.get("destination") or fields.get("dst") or ""
+    source = fields.get("source") or fields.get("src") or ""
+    if kind not in ("bind", "volume", "tmpfs") or not target or (kind != "tmpfs" and not source):
+        raise UsageError(f"invalid mount {text!r}", hint="expected type=bind,source=/PATH,target=/PATH")
+    readonly = any(fields.get(key, "no") in ("", "true", "1") for key in ("readonly", "ro"))
+    if kind == "tmpfs":
+        size = f",size={fields['tmpfs-size']}" if "tmpfs-size" in fields else ""
+        return parse_tmpfs(f"{target}:mode={fields.get('tmpfs-mode', '1777')}{size}")
+    if kind == "volume":
+        return Volume(_source(source, cwd, store_root), target, readonly)
+    path = os.path.normpath(os.path.join(cwd, source))
+    if not os.path.exists(path):
+        raise UsageError(f"bind source path does not exist: {path}")
+    return Volume(path, target, readonly)

@@ -1,0 +1,39 @@
+"""`nacre rm`: remove containers."""
+
+from __future__ import annotations
+
+from .each import each
+from .options import Command, flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Remove each; one that is not there is fine with --force."""
+    from ..services.containers import Containers
+    from ..words.errors import NotFound
+
+    containers = Containers(context.store)
+
+    def remove(text: str) -> None:
+        try:
+            containers.remove(text, force=args.force)
+        except NotFound as error:
+            if not args.force:
+                raise
+            context.warn(f"nacre: {error.message}")
+
+    return each(context, args.positionals, remove)
+
+
+COMMAND = Command(
+    "CONTAINER [CONTAINER...]",
+    run,
+    options=(
+        flag("-f, --force", "Force the removal of a running container (uses SIGKILL)"),
+        flag("-v, --volumes", "Remove anonymous volumes associated with the container"),
+    ),
+)

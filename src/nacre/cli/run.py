@@ -1,0 +1,212 @@
+"""`nacre run`: create a container from an image and run it."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import UsageError
+from .options import Command, flag, many, size, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..images.runtime import Device, RunOptions, Temporary, Volume
+    from ..services.containers import Request
+    from .context import Context
+    from .options import Args, Option
+
+CREATE_OPTIONS: tuple[Option, ...] = (
+    many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+    many("--cap-add", "Add Linux capabilities"),
+    many("--cap-drop", "Drop Linux capabilities"),
+    text("--cidfile", "Write the container ID to the file"),
+    many("--device", "Add a host device to the container"),
+    many("--dns", "Set custom DNS servers"),
+    text("--entrypoint", "Overwrite the default ENTRYPOINT of the image (also drops its CMD)"),
+    many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
+    many("--env-file", "Read in a file of environment variables"),
+    text("-h, --hostname", "Container host name"),
+    flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
+    flag("-i, --interactive", "Keep STDIN open even if not attached"),
+    many("-l, --label", "Set meta data on a container"),
+    many("--mount", "Attach a filesystem mount to the container", type="mount"),
+    text("--name", "Assign a name to the container"),
+    text("--network", "Network of the container: host (that of this machine) or none", default="host"),
+    text("--platform", "Set platform if the image has several"),
+    flag("--privileged", "Give extended privileges to this container"),
+    many("-p, --publish", "Publish ports; without effect, as the container has the network of the host"),
+    text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
+    flag("--read-only", "Mount the container's root filesystem as read only"),
+    flag("--rm", "Automatically remove the container when it exits"),
+    text("--runtime", "Runtime to use for this container: builtin, crun, runc or a path", default="builtin"),
+    many("--security-opt", "Security options: seccomp=unconfined, no-new-privileges"),
+    size("--shm-size", "Size of /dev/shm", default=64 << 20),
+    text("--stop-signal", "Signal to stop the container"),
+    many("--tmpfs", "Mount a tmpfs directory"),
+    flag("-t, --tty", "Allocate a pseudo-TTY"),
+    text("-u, --user", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro])"),
+    text("-w, --workdir", "Working directory inside the container"),
+)  # fmt: skip
+"""What `create` and `run` share."""
+
+
+def run(context: Context, args: Args) -> int:
+    """The exit code of the program, or docker's for what went wrong before it ran."""
+    _check_terminal(args)
+    from ..ground.sandbox import Stdio
+    from ..services.containers import Containers
+
+    request = request_of(context, args)
+    containers = Containers(context.store)
+    if args.detach:
+        row = containers.create(request)
+        _cidfile(args, row.id)
+        try:
+            containers.start_detached(row.id)
+        except BaseException:
+            if row.auto_remove:
+                containers.remove(row.id, force=True)
+            raise
+        context.print(row.id)
+        return 0
+    context.stdout.flush()
+    stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
+    return containers.run(request, stdio, on_start=lambda number: _cidfile(args, number))
+
+
+def _check_terminal(args: Args) -> None:
+    if args.tty and args.interactive and not args.detach and not os.isatty(0):
+        error = UsageError("the input device is not a TTY", hint="leave out -t")
+        error.exit_code = 1
+        raise error
+
+
+def request_of(context: Context, args: Args) -> Request:
+    """What the command line asks for; the image is fetched if it has to be."""
+    from ..services.containers import Request
+
+    if args.publish:
+        context.warn("WARNING: Published ports are discarded when using host network mode")
+    reference = args.positionals[0]
+    platform = None
+    if args.platform:
+        from ..words.oci import Platform
+
+        platform = Platform.parse(args.platform)
+    if args.cidfile and os.path.lexists(args.cidfile):
+        raise UsageError(
+            f"container ID file found, make sure the other container isn't running: {args.cidfile}"
+        )
+    name = args.name if "name" in args.given else ""  # else it is the name of the command
+    options = options_of(context, args)
+    image = context.resolve(reference, platform, pull=args.pull)
+    return Request(
+        image, options, reference=reference, name=name, labels=tuple(map(_pair, args.label)),
+        auto_remove=args.rm, runtime=args.runtime, dns=tuple(args.dns), hosts=tuple(args.add_host),
+        stop_signal=args.stop_signal,
+    )  # fmt: skip
+
+
+def options_of(context: Context, args: Args) -> RunOptions:
+    """The options of the container. Raises UsageError."""
+    from ..images.runtime import RunOptions
+
+    volumes, temporary = _volumes(context, args)
+    seccomp, no_new_privileges = _security(args.security_opt)
+    entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
+    return RunOptions(
+        command=tuple(args.positionals[1:]), entrypoint=entrypoint,
+        environment=tuple(_environment(context, args)),
+        working_dir=args.workdir, user=args.user, hostname=args.hostname, tty=args.tty,
+        interactive=args.interactive, volumes=volumes, temporary=temporary, devices=_devices(args),
+        read_only=args.read_only, network=args.network, cap_add=tuple(args.cap_add),
+        cap_drop=tuple(args.cap_drop), privileged=args.privileged, seccomp=seccomp,
+        no_new_privileges=no_new_privileges, shm_size=args.shm_size, init=args.init,
+    )  # fmt: skip
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _environment(context: Context, args: Args) -> Iterator[str]:
+    """`NAME=value` as given; `NAME` alone takes its value from our environment, if it has one there."""
+    written = [line for path in args.env_file for line in _env_file(path)] + args.env
+    for item in written:
+        name, equals, _ = item.partition("=")
+        if not name:
+            raise UsageError(f"invalid environment variable: {item!r}")
+        if equals:
+            yield item
+        elif name in context.environment:
+            yield f"{name}={context.environment[name]}"
+        else:
+            yield name
+
+
+def _env_file(path: str) -> Iterator[str]:
+    """docker's format: a variable a line, nothing is quoted, `#` begins a comment line."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            lines = stream.read().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text") from None
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            yield line.lstrip()
+
+
+def _volumes(context: Context, args: Args) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
+    if not (args.volume or args.tmpfs or args.mount):
+        return (), ()
+    from ..services.containers import volumes
+
+    here, root = os.getcwd(), context.store.root
+    binds = [volumes.parse_volume(text, here, root) for text in args.volume]
+    temporary = [volumes.parse_tmpfs(text) for text in args.tmpfs]
+    for written in args.mount:
+        mount = volumes.parse_mount(written, here, root)
+        (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
+    return tuple(binds), tuple(temporary)
+
+
+def _security(options: list[str]) -> tuple[bool, bool]:
+    """Whether to filter system calls, and whether to forbid new privileges."""
+    seccomp, no_new_privileges = True, False
+    for option in options:
+        if option in ("seccomp=unconfined", "seccomp:unconfined"):
+            seccomp = False
+        elif option in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"):
+            no_new_privileges = True
+        elif option not in ("seccomp=builtin", "apparmor=unconfined", "label=disable", "label:disable"):
+            raise UsageError(
+                f"unknown security option {option!r}", hint="known are seccomp=unconfined, no-new-privileges"
+            )
+    return seccomp, no_new_privileges
+
+
+def _devices(args: Args) -> tuple[Device, ...]:
+    if not (args.device or args.privileged):
+        return ()
+    from ..services.containers import devices
+
+    listed = tuple(devices.parse_device(text) for text in args.device)
+    return (devices.all_devices() if args.privileged else ()) + listed
+
+
+def _cidfile(args: Args, number: str) -> None:
+    if args.cidfile:
+        with open(args.cidfile, "x", encoding="ascii") as stream:
+            stream.write(number)
+
+
+COMMAND = Command(
+    "IMAGE [COMMAND] [ARG...]",
+    run,
+    options=(flag("-d, --detach", "Run container in background and print container ID"), *CREATE_OPTIONS),
+    interspersed=False,
+    failure=125,
+)

@@ -1,0 +1,32 @@
+"""`nacre stop`: end running containers, first gently."""
+
+from __future__ import annotations
+
+from .each import each
+from .options import Command, number, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Stop signal, then SIGKILL after the time is up."""
+    from ..services.containers import Containers
+    from ..services.containers.signals import number as signal_number
+
+    containers = Containers(context.store)
+    signal = signal_number(args.signal) if args.signal else 0
+    limit = None if args.time is None else float(args.time)
+    return each(context, args.positionals, lambda one: containers.stop(one, timeout=limit, number=signal))
+
+
+COMMAND = Command(
+    "CONTAINER [CONTAINER...]",
+    run,
+    options=(
+        text("-s, --signal", "Signal to send to the container"),
+        number("-t, --time", "Seconds to wait before killing the container (default 10)"),
+    ),
+)
