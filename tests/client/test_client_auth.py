@@ -235,6 +235,14 @@ def test_pull_and_push_with_tokens(fake: FakeRegistry, connect: Callable[..., Cl
     assert guard.issued == 2
 
 
+def test_a_token_server_that_is_busy(fake: FakeRegistry, connect: Callable[..., Client]) -> None:
+    fake.on("GET", "/token", lambda x: x.reply(503, retry_after="1"), times=2)
+    guard = Guard(fake)
+    client = connect(credentials=lambda _name: ME)
+    put(client.repository(Reference.parse(f"{fake.host}/app")), b"x")
+    assert guard.issued == 1
+
+
 def test_a_token_that_expires_during_an_upload(fake: FakeRegistry, connect: Callable[..., Client]) -> None:
     guard = Guard(fake)
     repository = connect(credentials=lambda _name: ME).repository(Reference.parse(f"{fake.host}/app"))

@@ -363,6 +363,21 @@ def test_authorization_stays_at_home(fake: FakeRegistry, connect: Connect, refer
         storage.close()
 
 
+def test_a_signature_that_expired(fake: FakeRegistry, repository: Repository) -> None:
+    storage = FakeRegistry()
+    try:
+        target = f"http://{storage.host}/stored?signature=secret"
+        fake.on("GET", "/blobs/", answer(307, location=target), times=100)
+        storage.on("GET", "/stored", answer(403, b"<Error>expired</Error>"))
+        storage.on("GET", "/stored", answer(200, DATA))
+        assert read(repository, DATA) == DATA
+        with pytest.raises(RegistryError, match="answered 404") as caught:
+            read(repository, DATA)
+        assert "secret" not in caught.value.message
+    finally:
+        storage.close()
+
+
 def test_redirects_in_a_circle(fake: FakeRegistry, repository: Repository) -> None:
     fake.on("GET", "/blobs/", lambda x: x.reply(307, location=x.path), times=1000)
     with pytest.raises(RegistryError, match="circles"):
@@ -541,7 +556,8 @@ def test_the_upload_that_a_mount_opened_is_used(fake: FakeRegistry, repository: 
 
 
 def test_a_mount_that_is_refused_is_no_error(fake: FakeRegistry, repository: Repository) -> None:
-    fake.on("POST", "/uploads/", answer(405), times=2)
+    fake.on("POST", "/uploads/", answer(405))
+    fake.on("POST", "/uploads/", answer(404))
     assert repository.mount(descriptor(b"content"), [f"{fake.host}/a", f"{fake.host}/b"]) is None
     put(repository, b"content")
 

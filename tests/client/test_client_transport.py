@@ -126,7 +126,7 @@ def test_connections_are_used_again(fake: FakeRegistry, connect: Connect) -> Non
         fake.on(method, "/", note, times=100)
     repository = connect().repository(Reference.parse(f"{fake.host}/app"))
     for number in range(5):
-        repository.has(put(repository, b"%d" % number))
+        assert repository.has(put(repository, b"%d" % number * 100_000))
     assert len(ports) == 1
 
 

@@ -207,7 +207,7 @@ class Repository:
         """True if mounted. A refusal is no reason to give up: the blob can still be sent."""
         try:
             location = self._uploads.mount(digest, source, (repository_scope(source, "pull"),))
-        except RegistryError:
+        except (RegistryError, NotFound):
             return False
         with self._lock:
             spare = self._begun.pop(digest, "")

@@ -98,8 +98,11 @@ class Session:
         step: Request | TokenRequest = next(flow)
         while True:
             token = isinstance(step, TokenRequest)
-            response = self._follow(step.request if isinstance(step, TokenRequest) else step, endpoint)
+            sent = step.request if isinstance(step, TokenRequest) else step
+            response = self._follow(sent, endpoint)
             try:
+                if token and response.status in RETRIED:
+                    raise self._refusal(response, sent, "a token")
                 step = flow.send(_answer(response, token))
             except StopIteration:
                 return response
@@ -125,12 +128,23 @@ class Session:
     def _refusal(self, response: Response, request: Request, what: str) -> Exception:
         """What a status means: an error to raise, or a Transient."""
         problems = wire_errors.decode(_error_body(response))
+        if origin(response.url) != origin(request.url):
+            return self._elsewhere(response, what)
         error = self._explain(response.status, problems, what)
         again = response.status in RETRIED and (response.status != 500 or request.method in ("GET", "HEAD"))
         if not again:
             return error
         after = retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
         return Transient(error, after)
+
+    def _elsewhere(self, response: Response, what: str) -> Exception:
+        """A refusal by the host that a redirect led to. A signature may have expired: asking the registry
+        again gives a fresh one.
+        """
+        text = f"{shown(response.url)}, where {self.registry} keeps {what}, answered {response.status}"
+        error = RegistryError(text, status=response.status)
+        again = response.status in RETRIED or response.status in (400, 401, 403)
+        return Transient(error, retry_after(response.headers.get("retry-after", ""))) if again else error
 
     def _explain(self, status: int, problems: tuple[wire_errors.Problem, ...], what: str) -> NacreError:
         said = str(problems[0]) if problems else ""

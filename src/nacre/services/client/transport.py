@@ -96,10 +96,11 @@ class Request:
 class Response:
     """What came back: `status`, `headers` (names in lower case, repeated ones joined by commas), `url`."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str, transport: Transport) -> None:
-        self.status, self.url = raw.status, url
+    def __init__(self, raw: urllib3.BaseHTTPResponse, request: Request, transport: Transport) -> None:
+        self.status, self.url = raw.status, request.url
         self.headers = {name.lower(): value for name, value in raw.headers.items()}
         self._raw, self._transport = raw, transport
+        self._bodyless = request.method == "HEAD" or raw.status in (204, 304)
 
     @property
     def length(self) -> int | None:
@@ -128,7 +129,7 @@ class Response:
     def close(self) -> None:
         """Idempotent; never raises."""
         try:
-            if (self.length or 0) <= _DRAIN:
+            if self._bodyless or (self.length is not None and self.length <= _DRAIN):
                 self._raw.read(_DRAIN + 1, decode_content=False)
         except (exceptions.HTTPError, HTTPException, OSError, ValueError):
             pass
@@ -223,7 +224,7 @@ class Transport:
                 timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.stall),
             )  # fmt: skip
         self._answered.add(host)
-        return Response(raw, request.url, self)
+        return Response(raw, request, self)
 
     def deadline(self) -> float:
         """The time by which a document that begins now must be here."""
@@ -328,7 +329,7 @@ def _judge(error: Exception, url: str, known: bool) -> tuple[NacreError, bool]:
     if isinstance(error, exceptions.NewConnectionError):
         return Unreachable(f"cannot connect to {host}: {reason}", hint=_REFUSED_HINT), known
     if isinstance(error, exceptions.ConnectTimeoutError):
-        return Unreachable(f"{host} does not answer", hint=_NETWORK_HINT), True
+        return Unreachable(f"{host} does not answer", hint=_NETWORK_HINT), known
     if isinstance(error, exceptions.TimeoutError | TimeoutError):
         return Unreachable(f"{host} stopped sending: time-out"), True
     return _judge_answer(error, host, reason)
