@@ -100,6 +100,10 @@ def test_methods_that_are_not_known(api):
         assert answer.headers["Allow"]
 
 
+def test_a_query_without_end(api):
+    assert raw_status(api, "/v2/_catalog?" + "a&" * 100_000) == 414
+
+
 def test_what_is_no_http(api):
     for junk in (b"\x16\x03\x01junk\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n"):
         with connect(api) as connection:

@@ -14,6 +14,7 @@ import pytest
 from nacre.cli.registry import _address
 from nacre.services.server import Limits, Serving
 from nacre.services.server.listen import bind
+from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, StoreError, UsageError
 
 DEADLINE = 30
@@ -96,6 +97,26 @@ def test_everything_is_there_after_a_kill(serve, api_of, tmp_path, make):
         api = api_of(serving.url)
         assert api("GET", "app/manifests/1").body == image.data
         assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
+
+
+def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
+    root = str(tmp_path / "r")
+    with Serving(root) as serving:
+        api, shelf = api_of(serving.url), serving.registry.shelf
+        image = api.push_image("app", "1")
+        location = api.begin("app")
+        assert api("PATCH", location, b"data").status == 202
+        shelf.blobs.add(b"on the disk, in no repository")
+        shelf.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
+        with shelf.blobs.ingest(key="0123abcd") as ingest:
+            ingest.write(b"an upload without a session")
+    with Serving(root) as serving:
+        api = api_of(serving.url)
+        assert sorted(os.listdir(f"{root}/blobs/sha512")) == []
+        assert len(os.listdir(f"{root}/blobs/sha256")) == 3
+        assert {name.partition(".")[0] for name in os.listdir(f"{root}/ingest")} == {f"key-{location[-32:]}"}
+        assert api("GET", "app/manifests/1").body == image.data
+        assert api("PUT", f"{location}?digest={make.digest(b'data!')}", b"!").status == 201
 
 
 def run(*arguments):

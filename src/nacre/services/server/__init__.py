@@ -4,6 +4,8 @@
                         │
                         ▼
                       shelf: catalog (names), blobs (content), sessions (uploads), work (threads)
+                        ▲
+                       tidy    at the start, what a kill left
 
 A blob is visible in a repository only when it was pushed or mounted there. Whatever is accepted can be
 pulled: a manifest is refused while a part of it is missing, and a part is not deleted while a manifest

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
 _LINE = 2000
+_QUERY = 4096
 
 
 def _silent(line: str) -> None:
@@ -105,6 +106,8 @@ class Registry:
     async def _respond(self, request: Request) -> Response:
         try:
             Body.of(request).patience = self.shelf.limits.patience
+            if len(request.scope["query_string"]) > _QUERY:
+                raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
             route = match(request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1"))
             return await self._handler(request, route)(request, route or Route(Endpoint.BASE))
         except NacreError as error:

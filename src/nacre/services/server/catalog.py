@@ -159,6 +159,16 @@ class Catalog:
         with self._read_lock, _sqlite_errors():
             _check_parts(self._reader, _find(self._reader, name), document)
 
+    def digests(self) -> set[str]:
+        """All content that any repository holds."""
+        return {
+            str(row[0]) for row in self._rows("SELECT digest FROM blobs UNION SELECT digest FROM manifests")
+        }
+
+    def uploads(self) -> set[str]:
+        """The ids of all unfinished uploads."""
+        return {str(row[0]) for row in self._rows("SELECT id FROM uploads")}
+
     # ── writing ──
 
     @contextmanager

@@ -109,7 +109,7 @@ class Manifests:
         try:
             self._shelf.blobs.read(digest)
         except (NotFound, DigestMismatch):
-            with self._shelf.blobs.ingest(key=f"manifest-{digest.hex}") as ingest:
+            with self._shelf.blobs.ingest() as ingest:
                 ingest.write(data)
                 ingest.commit(digest)
 

@@ -10,6 +10,7 @@ from ...words.errors import Conflict
 from ...words.value import Value
 from .catalog import Catalog
 from .sessions import Sessions
+from .tidy import tidy
 from .work import Work
 
 DATABASE = "registry.db"
@@ -38,6 +39,7 @@ class Shelf:
         try:
             self._lock = _own(self.root)
             self.catalog = Catalog(f"{self.root}/{DATABASE}", self.blobs.delete)
+            tidy(self.blobs, self.catalog)
         except BaseException:
             self.blobs.close()
             raise
