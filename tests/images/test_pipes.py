@@ -91,6 +91,15 @@ def test_an_interrupt_while_joining_ends_every_stage():
     assert not stage.is_alive()
 
 
+def test_a_stage_that_could_not_start_is_not_waited_for():
+    class Broken(Stage):
+        def start(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), joined([Broken(int)], []):
+        pass
+
+
 def test_side_by_side_runs_all_and_at_most_so_many_at_once():
     lock, now, most, seen = threading.Lock(), 0, 0, []
 

@@ -8,7 +8,7 @@ so that every stage ends and can be joined.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..words.errors import NacreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeVar
 
     from .source import Reader
@@ -101,7 +101,7 @@ class Pipe:
 
 
 class Stage(Thread):
-    """A thread that keeps what its function raised.
+    """A thread that keeps what its function raised; `joined` starts it.
 
     When it ends well, the pipe it `feeds` is ended and the one it `drains` satisfied; when it fails,
     both fail.
@@ -113,7 +113,6 @@ class Stage(Thread):
         super().__init__(name="nacre-stage", daemon=True)
         self._function, self._feeds, self._drains = function, feeds, drains
         self.failure: BaseException | None = None
-        self.start()
 
     def run(self) -> None:
         """Runs in the thread."""
@@ -132,13 +131,15 @@ class Stage(Thread):
 
 
 @contextmanager
-def joined(stages: list[Stage], pipes: Iterable[Pipe]) -> Iterator[None]:
-    """Join the stages when the block ends, however it ends, and raise what failed first of all.
+def joined(stages: Sequence[Stage], pipes: Sequence[Pipe]) -> Iterator[None]:
+    """Start the stages, and join them when the block ends, however it ends; raise what failed first of all.
 
     When the block fails, also by KeyboardInterrupt, the pipes fail and no stage can wait for it.
     """
     failure: BaseException | None = None
     try:
+        for stage in stages:
+            stage.start()
         yield
         for stage in stages:
             stage.join()
@@ -174,6 +175,8 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
     failure: BaseException | None = None
     try:
         for stage in stages:
+            stage.start()
+        for stage in stages:
             stage.join()
     except BaseException as error:  # KeyboardInterrupt
         failure = error
@@ -185,7 +188,8 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
 def _join(stages: Iterable[Stage]) -> None:
     deadline = monotonic() + _PATIENCE
     for stage in stages:
-        stage.join(max(0.0, deadline - monotonic()))
+        with suppress(RuntimeError):  # it was never started
+            stage.join(max(0.0, deadline - monotonic()))
 
 
 def raise_first(failures: Iterable[BaseException | None]) -> None:

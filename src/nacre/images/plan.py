@@ -92,9 +92,9 @@ class Plan(Value):
         for planned in self.stages:
             yield from (item for item in planned.stage.instructions if isinstance(item, Arg))
 
-    def source(self, copy: Copy, stage: int) -> Base:
-        """What `COPY --from=` of an instruction in stage `stage` means. Raises DockerfileError."""
-        return _source(copy, copy.source_stage, self.stages[:stage], self.file)
+    def source(self, item: Instruction, text: str, stage: int) -> Base:
+        """What `--from=text` of an instruction in stage number `stage` means. Raises DockerfileError."""
+        return _source(item, text, self.stages[:stage], self.file)
 
 
 def plan(
