@@ -4,18 +4,20 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from http.client import BadStatusLine, RemoteDisconnected
 from pathlib import Path
 
 import pytest
 from contract import put
 from fakeregistry import FakeRegistry
+from urllib3 import exceptions
 
 from nacre.services.client import Client, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
-from nacre.services.client.transport import Request, Transport
-from nacre.words.errors import InvalidName, NotFound, RegistryError, StoreError, Unreachable
+from nacre.services.client.transport import Request, Transport, translated
+from nacre.words.errors import InvalidName, NacreError, NotFound, RegistryError, StoreError, Unreachable
 from nacre.words.reference import Reference
 
 Connect = Callable[..., Client]
@@ -196,6 +198,42 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 def test_endpoint_is_a_value() -> None:
     assert Endpoint("https://x") == Endpoint("https://x", True)
+
+
+# Foreign errors
+
+
+@pytest.mark.parametrize(
+    ("error", "known", "passing", "text"),
+    [
+        (exceptions.ProxyError("no", OSError(111, "Connection refused")), False, False, "through the proxy"),
+        (exceptions.ConnectTimeoutError("slow"), False, False, "does not answer"),
+        (exceptions.ConnectTimeoutError("slow"), True, True, "does not answer"),
+        (exceptions.ProtocolError("x", ConnectionResetError(104, "reset")), False, True, "was cut"),
+        (exceptions.ProtocolError("x", RemoteDisconnected("bye")), False, True, "was cut"),
+        (exceptions.ProtocolError("x", BadStatusLine("what")), True, False, "not HTTP"),
+        (exceptions.IncompleteRead(3, 5), True, True, "was cut"),
+        (ssl.SSLEOFError(8, "EOF occurred"), True, True, "TLS with"),
+        (ssl.SSLEOFError(8, "EOF occurred"), False, False, "TLS with"),
+        (TimeoutError("timed out"), True, True, "time-out"),
+        (BrokenPipeError(32, "Broken pipe"), True, True, "was cut"),
+        (OSError(113, "No route to host"), True, True, "No route to host"),
+        (exceptions.LocationParseError("h"), True, False, "not HTTP"),
+        (UnicodeError("label too long"), True, False, "not HTTP"),
+    ],
+)
+def test_foreign_errors(error: Exception, known: bool, passing: bool, text: str) -> None:
+    with (
+        pytest.raises((Transient, NacreError)) as caught,
+        translated("https://me:pw@r.example/x", known=known),
+    ):
+        raise error
+    failure = caught.value
+    assert isinstance(failure, Transient) is passing
+    message = failure.error.message if isinstance(failure, Transient) else failure.message
+    assert text in message
+    assert "r.example" in message
+    assert "pw" not in message
 
 
 # Any URL

@@ -153,7 +153,8 @@ class Session:
         if status in (401, 403):
             return self.auth.refused(f"access to {what} at {self.registry} denied{tail}", status)
         if status == 404:
-            return NotFound(f"{what} not found at {self.registry}{tail}")
+            where = "" if self.registry in what else f" at {self.registry}"
+            return NotFound(f"{what} not found{where}{tail}")
         text = "allows no more requests for now" if status == 429 else f"answered {status} for {what}"
         return RegistryError(f"{self.registry} {text}{tail}", status=status, code=code)
 

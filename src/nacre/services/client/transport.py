@@ -317,7 +317,7 @@ def translated(url: str, *, known: bool) -> Iterator[None]:
 
 
 def _judge(error: Exception, url: str, known: bool) -> tuple[NacreError, bool]:
-    """What to say of a foreign error, and whether it may pass. The order is that of the tests' table."""
+    """What to say of a foreign error, and whether it may pass. Subclasses come before their bases."""
     host = urlsplit(url).netloc.rpartition("@")[2]
     reason = _reason(error)
     if isinstance(error, exceptions.ProxyError):
