@@ -1,0 +1,201 @@
+"""A build is a fold: every step takes (state, layers) and gives (state', layers').
+
+    plan ─▶ for each stage needed: base ─▶ step ─▶ step ─▶ … ─▶ config + layers ─▶ image ─▶ names
+                                             │
+                             key ─▶ kept? ───┴─ yes: CACHED    no: run or copy, keep under the key
+
+Nothing of a build that fails is visible: layers of steps that succeeded are kept as cache, names and
+image appear at the end, and what a failed step wrote is gone. Builds hold a lease while they work.
+"""
+
+from __future__ import annotations
+
+from ...grammars.dockerfile.parse import parse
+from ...images.edit import make_manifest, write_image
+from ...images.fold import Fold
+from ...images.image import Image
+from ...images.plan import PROXIES, plan, source_date_epoch
+from ...words.errors import InvalidName
+from ...words.progress import NullProgress
+from ...words.reference import Reference
+from ...words.value import Value
+from .cache import Cache
+from .context import Context
+from .filehash import FileHashes
+from .report import Report
+from .stage import StageBuild
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ...grammars.dockerfile.instructions import Instruction
+    from ...images.plan import Plan
+    from ...stores.store import Store
+    from ...words.oci import Platform
+    from ...words.progress import Progress
+    from .inputs import Inputs
+    from .layers import Layers
+    from .standing import Standing
+
+    Resolve = Callable[[str, Platform | None], Image]
+
+
+class BuildOptions(Value):
+    """Wishes for one build. `tags` are references as typed; `network` is host or none."""
+
+    target: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    no_cache: bool = False
+    platform: Platform | None = None
+    network: str = "host"
+
+
+class BuildResult(Value):
+    """The image, and how many steps had to be done (`ran`) or were there already (`cached`)."""
+
+    image: Image
+    ran: int
+    cached: int
+
+
+class Builder:
+    """Builds images into one store.
+
+    `resolve(name, platform)` gives the image that a FROM or a --from names; the builder itself knows no
+    registry. `proxies` are variables that every RUN gets and that are no part of a cache key.
+    """
+
+    def __init__(
+        self, store: Store, resolve: Resolve, progress: Progress | None = None, *,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._resolve = store, resolve
+        self._progress = progress or NullProgress()
+        self._proxies = dict(proxies or {})
+
+    def build(self, inputs: Inputs, options: BuildOptions | None = None) -> BuildResult:
+        """Build an image and set its names, or raise and leave none.
+
+        Raises DockerfileError, BuildFailed, NotFound, Unsupported, UsageError, StoreError,
+        SandboxError and whatever `resolve` raises.
+        """
+        options = options or BuildOptions()
+        tags = [str(_tag(text)) for text in options.tags]
+        report = Report(self._progress)
+        folder = f"{self._store.root}/build"
+        hashes = FileHashes(f"{folder}/contexts", inputs.folder)
+        with self._store.leases.hold(), Context(inputs.folder, inputs.ignore, hashes) as context:
+            session = Session(self._store, self._resolve, report, context, options, folder)
+            session.read(inputs, self._proxies)
+            try:
+                standing = session.build()
+            finally:
+                session.close()
+            image = _finish(self._store, standing, options, tags, report)
+        return BuildResult(image, session.cache.ran, session.cache.cached)
+
+
+def _tag(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.digest is not None:
+        raise InvalidName(f"invalid tag {text!r}: refusing to create a tag with a digest reference")
+    return reference
+
+
+def _finish(
+    store: Store, standing: Standing, options: BuildOptions, tags: Sequence[str], report: Report
+) -> Image:
+    """Write the image and set the names, unless they are as they should be already."""
+    config = standing.config(dict(options.labels))
+    layers = [descriptor for descriptor, _ in standing.layers]
+    step = report.step("exporting to image")
+    manifest, _ = make_manifest(config, layers)
+    descriptor = write_image(store, config, layers)
+    step.line(f"writing image {manifest.config.digest}")
+    for tag in tags:
+        if store.refs.get(tag) != descriptor:
+            store.refs.set(tag, descriptor)
+        step.line(f"naming to {tag}")
+    step.done()
+    return Image.load(store, descriptor)
+
+
+class Session:
+    """One build at work: what its stages share."""
+
+    plan: Plan
+    fold: Fold
+    clamp: int | None
+    proxies: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions,
+        folder: str,
+    ) -> None:  # fmt: skip
+        self.store, self.report, self.context, self.options = store, report, context, options
+        self.folder = folder
+        self.cache = Cache(store, options.no_cache)
+        self._resolve = resolve
+        self._stages: dict[int, Standing] = {}
+        self._images: dict[tuple[str, Platform | None], Image] = {}
+        self._opened: list[Layers] = []
+
+    def opened(self, layers: Layers) -> Layers:
+        """Close it at the end of the build."""
+        self._opened.append(layers)
+        return layers
+
+    def close(self) -> None:
+        """Close what was opened. Idempotent."""
+        while self._opened:
+            self._opened.pop().close()
+
+    def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
+        """Parse and plan; must come first."""
+        step = self.report.step(f"[internal] load build definition from {inputs.name}")
+        file, options = parse(inputs.dockerfile, inputs.name), self.options
+        arguments = dict(options.arguments)
+        self.plan = plan(file, arguments, target=options.target, platform=options.platform)
+        self.fold, self.clamp = Fold(self.plan), source_date_epoch(self.plan)
+        given = {name: value for name, value in arguments.items() if name.lower() in PROXIES}
+        self.proxies = tuple({**proxies, **given}.items())
+        for warning in file.warnings:
+            step.line(f"WARNING: {warning}")
+        for name in self.plan.unused():
+            step.line(f"WARNING: build-arg {name} was not consumed: no ARG of {file.file} declares it")
+        step.done()
+
+    def build(self) -> Standing:
+        """The target, built."""
+        for index in self.plan.needed:
+            self.stage(index)
+        return self.stage(self.plan.target)
+
+    def stage(self, index: int) -> Standing:
+        """A stage, built once."""
+        if index not in self._stages:
+            self._stages[index] = StageBuild(self, self.plan.stages[index]).build()
+        return self._stages[index]
+
+    def image(self, name: str, platform: Platform | None, item: Instruction) -> Image:
+        """An image by name, looked for once, its trees all here."""
+        key = (name, platform)
+        if key not in self._images:
+            try:
+                image = self._resolve(name, platform)
+            except InvalidName as error:
+                raise item.error(error.message, hint=error.hint) from None
+            self._ensure_trees(image)
+            self._images[key] = image
+        return self._images[key]
+
+    def _ensure_trees(self, image: Image) -> None:
+        missing = set(self.store.trees.missing(image.diff_ids))
+        for layer in image.layers if missing else ():
+            if layer.diff_id in missing:
+                from ...images.layers import ensure_tree
+
+                ensure_tree(self.store, layer.descriptor, layer.diff_id)

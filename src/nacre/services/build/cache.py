@@ -1,0 +1,63 @@
+"""The build cache as the builder sees it: keys to layers that are here, whole."""
+
+from __future__ import annotations
+
+import json
+
+from ...stores.steps import StepRecord
+from .standing import Made
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...stores.store import Store
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor
+    from .keys import Key
+
+
+class Cache:
+    """Finds and keeps steps, and counts them: `cached` were found, `ran` were done."""
+
+    def __init__(self, store: Store, disabled: bool = False) -> None:
+        """`disabled`: nothing is found, everything is kept."""
+        self._store, self._disabled = store, disabled
+        self.ran = self.cached = 0
+
+    def find(self, key: Key) -> Made | None:
+        """What the step with this key made, if all of it is still here."""
+        record = None if self._disabled else self._store.steps.get(key.digest)
+        if record is None:
+            return None
+        layer = (record.layer, record.diff_id) if record.layer and record.diff_id else None
+        if layer and not self._is_here(*layer):
+            return None
+        self.cached += 1
+        return Made(layer, _time(record.config_json))
+
+    def _is_here(self, layer: Descriptor, diff_id: Digest) -> bool:
+        if not self._store.blobs.has(layer.digest):
+            return False
+        if not self._store.trees.has(diff_id):
+            from ...images.layers import ensure_tree
+
+            ensure_tree(self._store, layer, diff_id)
+        return True
+
+    def keep(self, key: Key, made: Made) -> None:
+        """Keep what a step made that had to be done."""
+        self.ran += 1
+        self.alias(key, made)
+
+    def alias(self, key: Key, made: Made) -> None:
+        """Keep it under a further key."""
+        layer, diff_id = made.layer or (None, None)
+        extra = json.dumps({"time_ns": made.time_ns})
+        record = StepRecord(key.digest, key.parent, layer, diff_id, extra, key.inputs)
+        self._store.steps.put(record)
+
+
+def _time(text: str) -> int:
+    try:
+        return int(json.loads(text)["time_ns"])
+    except (ValueError, KeyError, TypeError):
+        return 0

@@ -1,0 +1,57 @@
+"""What a selection of files is, as one digest: names, kinds, modes, owners, links and contents; no times."""
+
+from __future__ import annotations
+
+import hashlib
+
+from .filehash import settled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .filehash import FileHashes
+    from .items import Item, Source
+    from .select import Chosen
+
+
+def content_of(source: Source, chosen: Sequence[Chosen], hashes: FileHashes | None = None) -> str:
+    """The digest, hexadecimal. With `hashes`, files whose stamps are all known are not even asked for."""
+    if hashes is None:
+        return _digest(chosen, source.digest).hex()
+    fingerprint = _digest(chosen, _stamp)
+    known = hashes.selection(fingerprint)
+    if not known:
+        known = _digest(chosen, source.digest)
+        if settled([item for one in chosen for _, item in one.files]):
+            hashes.keep_selection(fingerprint, known)
+    return known.hex()
+
+
+def _stamp(item: Item) -> bytes:
+    return b"%d %d %d %d" % item.stamp if len(item.stamp) == 4 else b""
+
+
+def _digest(chosen: Sequence[Chosen], content: Callable[[Item], bytes]) -> bytes:
+    pieces: list[bytes] = []
+    names: dict[tuple[int, int], bytes] = {}
+    for number, one in enumerate(chosen):
+        pieces.append(b"%d %d %b\0" % (one.is_folder, one.kept, one.name))
+        for path, item in one.files:
+            pieces.append(_line(path, item))
+            if item.kind == "file":
+                label = b"%d:%b" % (number, path)
+                first = names.setdefault(item.identity, label) if item.identity else label
+                pieces.append(content(item) if first == label else b"=" + first)
+                pieces.append(b"\0")
+    return hashlib.sha256(b"".join(pieces)).digest()
+
+
+def _line(path: bytes, item: Item) -> bytes:
+    """Every field that a layer would show, none of them ambiguous: only `path` and `link` are free text."""
+    line = b"%b\0%b %d %d:%d %d %d:%d %b\0" % (
+        path, item.kind.encode(), item.mode, item.uid, item.gid, item.size, item.major, item.minor, item.link,
+    )  # fmt: skip
+    for key, value in item.xattrs:
+        line += b"%d %b=%d %b\0" % (len(key), key, len(value), value)
+    return line

@@ -1,0 +1,198 @@
+"""The build context: a folder of the host without what .dockerignore takes away.
+
+Nothing outside of it can be reached: every name is opened relative to the descriptor of its folder and
+links are never followed by the kernel (`resolve` follows them inside the context). Owners are not
+copied, as with docker: what comes from a context belongs to root.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...ground.files import Root
+from ...words.errors import Conflict, NotFound, StoreError
+from .items import Item, show, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...grammars.dockerfile.ignore import Ignore
+    from ...grammars.tarentry import Reader
+    from .filehash import FileHashes
+
+    State = tuple[bool, ...] | None
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+}  # fmt: skip
+
+
+class Context:
+    """A folder as a `Source`. `with` it, or `close` it."""
+
+    def __init__(self, folder: str, ignore: Ignore, hashes: FileHashes) -> None:
+        """Raises NotFound when there is no such folder."""
+        self.name = "the build context"
+        self.ignore, self.hashes = ignore, hashes
+        try:
+            self._root = Root(folder)
+        except OSError as error:
+            raise NotFound(f"unable to prepare context: path {folder!r}: {error.strerror}") from None
+        self._states: dict[bytes, tuple[bool, State]] = {}
+
+    def lookup(self, path: bytes) -> Item | None:
+        """See `Source`."""
+        found = self._stat(path)
+        if found is None:
+            return None
+        ignored, _ = self._judge(path)
+        if ignored and not (found.kind == "dir" and self._has_kept(found)):
+            return None
+        return found
+
+    def is_ignored(self, path: bytes) -> bool:
+        """Whether something is there and .dockerignore hides it."""
+        return self._stat(path) is not None and self.lookup(path) is None
+
+    def _stat(self, path: bytes) -> Item | None:
+        try:
+            if not path:
+                return self._item(b"", os.fstat(self._root.fd), self._root.fd, b".")
+            parent, name = self._root.parent(path)
+        except OSError:
+            return None
+        try:
+            return self._item(path, os.lstat(name, dir_fd=parent), parent, name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        finally:
+            os.close(parent)
+
+    def _item(self, path: bytes, found: os.stat_result, parent: int, name: bytes) -> Item:
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "socket")
+        return Item(
+            path, kind, stat.S_IMODE(found.st_mode), found.st_mtime_ns,
+            size=found.st_size if kind == "file" else 0,
+            link=os.readlink(name, dir_fd=parent) if kind == "symlink" else b"",
+            major=os.major(found.st_rdev), minor=os.minor(found.st_rdev),
+            identity=(found.st_dev, found.st_ino) if found.st_nlink > 1 and kind == "file" else None,
+            stamp=_stamp(found) if kind == "file" else (),
+        )  # fmt: skip
+
+    def children(self, item: Item) -> list[Item]:
+        """See `Source`. Raises StoreError when the folder cannot be read."""
+        try:
+            fd = self._open(item.path, _FOLDER)
+        except OSError as error:
+            raise _unreadable(item, error) from None
+        try:
+            names = sorted(map(os.fsencode, os.listdir(fd)))
+            found = [self._child(fd, item.path, name) for name in names]
+        except OSError as error:
+            raise _unreadable(item, error) from None
+        finally:
+            os.close(fd)
+        return [child for child in found if child is not None]
+
+    def _child(self, fd: int, folder: bytes, name: bytes) -> Item | None:
+        path = folder + b"/" + name if folder else name
+        ignored, _ = self._judge(path)
+        if ignored and not self.ignore.may_keep_below(text(path)):
+            return None
+        item = self._item(path, os.lstat(name, dir_fd=fd), fd, name)
+        if item.kind == "socket" or (ignored and not (item.kind == "dir" and self._has_kept(item))):
+            return None
+        return item
+
+    def _has_kept(self, folder: Item) -> bool:
+        """Whether an ignored folder holds anything that an exception brings back."""
+        return self.ignore.may_keep_below(text(folder.path)) and bool(self.children(folder))
+
+    def _judge(self, path: bytes) -> tuple[bool, State]:
+        """Whether the patterns ignore a path, and what they think of its folder's children."""
+        if not self.ignore or not path:
+            return False, None
+        known = self._states.get(path)
+        if known is None:
+            parent = self._judge(path.rpartition(b"/")[0])
+            known = self.ignore.child(text(path), parent[1])
+            self._states[path] = known
+        return known
+
+    def _open(self, path: bytes, flags: int) -> int:
+        if not path:
+            return os.open(".", flags, dir_fd=self._root.fd)
+        parent, name = self._root.parent(path)
+        try:
+            return os.open(name, flags, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def open(self, item: Item) -> Reader:
+        """See `Source`. Raises StoreError, Conflict."""
+        try:
+            fd = self._open(item.path, _FILE)
+        except OSError as error:
+            raise _unreadable(item, error) from None
+        return _Unchanged(fd, item)
+
+    def digest(self, item: Item) -> bytes:
+        """See `Source`; from the table of known files when the file has not changed."""
+        return self.hashes.digest(item, None) or self.hashes.digest(item, self.open(item))
+
+    def close(self) -> None:
+        """Close the folder, keep what was learnt about its files."""
+        self._root.close()
+        self.hashes.save()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+
+def _unreadable(item: Item, error: OSError) -> Exception:
+    hint = "exclude it in .dockerignore if it is not needed" if isinstance(error, PermissionError) else ""
+    return StoreError(f"cannot read {show(item.path)} of the build context: {error.strerror}", hint=hint)
+
+
+class _Unchanged:
+    """Reads a file and makes sure that it is what was looked up, from the first byte to the last."""
+
+    def __init__(self, fd: int, item: Item) -> None:
+        self._fd, self._item = fd, item
+        self._check()
+
+    def read(self, count: int, /) -> bytes:
+        if self._fd < 0:
+            return b""
+        data = os.read(self._fd, count)
+        if not data:
+            self._check()
+            self._close()
+        return data
+
+    def _check(self) -> None:
+        found = os.fstat(self._fd)
+        if _stamp(found) != self._item.stamp or not stat.S_ISREG(found.st_mode):
+            self._close()
+            raise Conflict(
+                f"{show(self._item.path)} of the build context changed while it was being read",
+                hint="build again when nothing writes there",
+            )
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self._close()

@@ -1,0 +1,110 @@
+"""COPY, ADD and WORKDIR: files from a source become a layer, straight as a tar, without a mount."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from ...grammars.tarwrite import TarWriter
+from ...images.layers import EMPTY_DIFF_ID, add_layer
+from ...images.pipes import Pipe, Stage, joined
+from ...words.errors import UsageError
+from .items import Item, raw
+from .layers import Layers
+from .owner import find_owner
+from .place import Target, Terms
+from .select import Chosen
+from .unpack import Archive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...images.fold import CopyAction, WorkdirAction
+    from ...stores.store import Store
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor
+    from .items import Source
+
+    Layer = tuple[Descriptor, Digest]
+
+_SECOND = 1_000_000_000
+
+
+class Copier:
+    """Makes layers on top of others. `time_ns`: for folders without a time; `clamp`: seconds, see `Terms`."""
+
+    def __init__(
+        self, store: Store, diff_ids: Sequence[Digest], folder: str, *, time_ns: int, clamp: int | None
+    ) -> None:
+        self._store, self._diff_ids, self._folder = store, diff_ids, folder
+        clamp_ns = None if clamp is None else clamp * _SECOND
+        self._terms = Terms(time_ns=time_ns // _SECOND * _SECOND, clamp_ns=clamp_ns)
+
+    def copy(self, action: CopyAction, source: Source, chosen: Sequence[Chosen]) -> Layer | None:
+        """The layer of a COPY or ADD, None when it changes nothing. Raises UsageError, ContentError."""
+        with Layers(self._store, () if action.link else self._diff_ids, "the image") as lower:
+            owner = find_owner(action.chown, lower.read)
+            target = Target(lower.lookup, self._terms.replace(owner=owner, mode=action.mode))
+            archives: list[Archive] = []
+            try:
+                self._place(action, source, chosen, target, archives)
+                return self._write(target)
+            finally:
+                for archive in archives:
+                    archive.close()
+
+    def _place(
+        self, action: CopyAction, source: Source, chosen: Sequence[Chosen], target: Target,
+        archives: list[Archive],
+    ) -> None:  # fmt: skip
+        destination = raw(action.destination)
+        if len(action.sources) + len(action.contents) > 1 or len(chosen) > 1:
+            _needs_folder(target, destination)
+        for one in chosen:
+            archive = Archive.of(source, one.files[0][1], self._folder) if action.unpack else None
+            if archive is not None:
+                archives.append(archive)
+                archive.put(target, destination)
+            else:
+                target.put(one, destination, source.open)
+        for name, text in action.contents:
+            _put_text(target, destination, name, text, self._terms.time_ns)
+
+    def folder(self, action: WorkdirAction) -> Layer | None:
+        """The layer of a WORKDIR, None when the folder is there. Raises UsageError."""
+        with Layers(self._store, self._diff_ids, "the image") as lower:
+            owner = find_owner(action.user, lower.read)
+            target = Target(lower.lookup, self._terms.replace(owner=owner))
+            target.folder(raw(action.path))
+            return self._write(target)
+
+    def _write(self, target: Target) -> Layer | None:
+        pipe = Pipe()
+        stage = Stage(lambda: _write_tar(target, pipe), feeds=pipe)
+        with joined([stage], [pipe]):
+            descriptor, diff_id = add_layer(self._store, pipe)
+        return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+
+
+def _write_tar(target: Target, pipe: Pipe) -> None:
+    writer = TarWriter(pipe.write)
+    for entry, payload in target.entries():
+        writer.add(entry, payload)
+    writer.close()
+
+
+def _needs_folder(target: Target, destination: bytes) -> None:
+    if destination.endswith(b"/"):
+        return
+    found = target.resolve(destination)[1]
+    if found is None or found.kind != "dir":
+        raise UsageError(
+            "when using COPY with more than one source file, the destination must be a directory and end "
+            "with a /"
+        )
+
+
+def _put_text(target: Target, destination: bytes, name: str, text: str, time_ns: int) -> None:
+    data = text.encode()
+    item = Item(raw(name), "file", 0o644, time_ns, size=len(data))
+    target.put(Chosen(raw(name), ((b"", item),)), destination, lambda _: BytesIO(data))

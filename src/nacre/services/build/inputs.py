@@ -1,0 +1,169 @@
+"""Where a build takes Dockerfile and context from: a folder, a file elsewhere, or standard input.
+
+    CONTEXT    a folder, or "-": a tar with the context, or the Dockerfile alone
+    FILE       "" is CONTEXT/Dockerfile; "-" is standard input; else a path (in a tar: a name in it)
+    ignored    FILE.dockerignore beside the Dockerfile, else CONTEXT/.dockerignore
+
+What is found inside a context is opened inside it: a link there that leads out of it leads nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...grammars.dockerfile.ignore import Ignore, read_ignore
+from ...ground.files import Root, os_errors, private_dir, random_name, remove_tree
+from ...words.errors import DockerfileError, NotFound, UsageError
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...grammars.tarentry import Reader
+
+MAX_DOCKERFILE = 4 << 20
+_REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
+_HEAD = 1 << 10
+
+
+class Inputs(Value):
+    """What to build: `folder` the context, `dockerfile` the text and `name` how messages call it.
+
+    `temporary` is a folder to be removed afterwards (`close`), or "".
+    """
+
+    folder: str
+    dockerfile: str
+    name: str = "Dockerfile"
+    ignore: Ignore = Ignore()
+    temporary: str = ""
+
+    def close(self) -> None:
+        """Remove what was unpacked. Idempotent."""
+        if self.temporary:
+            remove_tree(self.temporary)
+
+    def __enter__(self) -> Inputs:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def load(context: str, file: str = "", *, stdin: Reader | None = None, scratch: str) -> Inputs:
+    """Find and read the inputs; `scratch` is a folder for what must be unpacked.
+
+    Raises UsageError, NotFound, DockerfileError, InvalidArchive, StoreError.
+    """
+    if context == "-":
+        if stdin is None or file == "-":
+            raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
+        return _from_stdin(stdin, file, scratch)
+    if context.startswith(_REMOTE):
+        raise UsageError(
+            f"unable to prepare context: {context!r} is remote", hint="clone it, and build the folder"
+        )
+    if not os.path.isdir(context):
+        raise NotFound(f"unable to prepare context: path {context!r} not found or not a directory")
+    if file == "-":
+        text = _decoded(_read_stream(stdin, b""), "Dockerfile")
+        return Inputs(context, text, "Dockerfile", _ignore(context, "Dockerfile", ""))
+    return _from_folder(context, file)
+
+
+def _from_folder(context: str, file: str, name: str = "") -> Inputs:
+    path = file or os.path.join(context, "Dockerfile")
+    name = name or os.path.relpath(path) if file else "Dockerfile"
+    with _inside(context) if not file else Root(os.path.dirname(path) or ".") as root:
+        text = _decoded(_read(root, os.path.basename(path), MAX_DOCKERFILE, path), name)
+    return Inputs(context, text, name, _ignore(context, name, path))
+
+
+def _inside(folder: str) -> Root:
+    try:
+        return Root(folder)
+    except OSError as error:
+        raise NotFound(f"unable to prepare context: path {folder!r}: {error.strerror}") from None
+
+
+def _read(root: Root, name: str, limit: int, shown: str) -> bytes:
+    try:
+        return root.read(name, limit)
+    except NotFound:
+        raise NotFound(f"failed to read dockerfile: open {shown}: no such file or directory") from None
+
+
+def _ignore(context: str, name: str, path: str) -> Ignore:
+    """The patterns that hold for this Dockerfile."""
+    own = f"{path}.dockerignore" if path else ""
+    if own and os.path.isfile(own):
+        with _inside(os.path.dirname(own) or ".") as root:
+            return _patterns(root, os.path.basename(own), f"{name}.dockerignore")
+    with _inside(context) as root:
+        return _patterns(root, ".dockerignore", ".dockerignore")
+
+
+def _patterns(root: Root, file: str, name: str) -> Ignore:
+    try:
+        data = root.read(file, MAX_DOCKERFILE)
+    except NotFound:
+        return Ignore()
+    return read_ignore(data.decode("utf-8", "surrogateescape"), name)
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if not data:
+        raise DockerfileError("the Dockerfile cannot be empty", file=name, line=1)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _read_stream(stream: Reader | None, head: bytes) -> bytes:
+    pieces, total = [head], len(head)
+    while stream is not None and (data := stream.read(1 << 16)):
+        pieces.append(data)
+        total += len(data)
+        if total > MAX_DOCKERFILE:
+            raise UsageError(f"the Dockerfile on standard input has more than {MAX_DOCKERFILE} bytes")
+    return b"".join(pieces)
+
+
+def _from_stdin(stdin: Reader, file: str, scratch: str) -> Inputs:
+    head = stdin.read(_HEAD)
+    folder = f"{scratch}/context-{random_name()}"
+    private_dir(folder)
+    try:
+        if not _is_tar(head):
+            text = _decoded(_read_stream(stdin, head), "Dockerfile")
+            return Inputs(folder, text, "Dockerfile", temporary=folder)
+        _unpack(_Rejoined(head, stdin), folder)
+        inputs = _from_folder(folder, os.path.join(folder, file) if file else "", file)
+        return inputs.replace(temporary=folder)
+    except BaseException:
+        remove_tree(folder)
+        raise
+
+
+def _is_tar(head: bytes) -> bool:
+    from ...grammars.codec import sniff
+
+    return bool(sniff(head)) or head[257:262] == b"ustar"
+
+
+def _unpack(stream: Reader, folder: str) -> None:
+    from ...grammars.codec import decompress
+    from ...ground.extract import Form, apply
+
+    with os_errors(f"unpack the context into {folder}"), Root(folder) as root:
+        apply(decompress(stream), root.fd, Form(whiteouts="delete", owners=False, devices=False))
+
+
+class _Rejoined:
+    """A stream with the bytes in front that were read to look at them."""
+
+    def __init__(self, head: bytes, stream: Reader) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, count: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(count)
+        data, self._head = self._head[:count], self._head[count:]
+        return data

@@ -1,0 +1,92 @@
+"""Cache keys: for each step a frozen record of exactly what its result depends on, and its digest.
+
+    parent = digest of the layers so far, so a step that is done again with an equal result
+             leaves the keys of all later steps as they were
+    key    = SHA-256 over the record as JSON
+
+Times of copied files are no part of a key (docker's rule), owners and modes are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ...words.digest import Digest
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_VERSION = 1
+
+
+class Key(Value):
+    """Base: the layers beneath, the platform and the latest time a file may bear (None: no limit)."""
+
+    parent: str
+    platform: str
+    clamp: int | None
+
+    @property
+    def inputs(self) -> str:
+        """The record as JSON, to be kept beside the result."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self._fields}
+        kind = type(self).__name__
+        return json.dumps([_VERSION, kind, fields], separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """The key itself, 64 hexadecimal digits."""
+        return hashlib.sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class RunKey(Key):
+    """RUN. `scripts` are here-documents seen as files."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    user: str
+    workdir: str
+    network: str
+    mounts: tuple[str, ...] = ()
+    scripts: tuple[tuple[str, str], ...] = ()
+
+
+class CopyKey(Key):
+    """COPY and ADD. `content` is the digest of all that was selected, names included."""
+
+    content: str
+    destination: str
+    chown: str
+    mode: int | None
+    unpack: bool
+    link: bool = False
+    texts: tuple[tuple[str, str], ...] = ()
+
+
+class StageCopyKey(Key):
+    """COPY --from, known by the layers it copies from, before their files are looked at."""
+
+    layers: str
+    destination: str
+    chown: str
+    mode: int | None
+    unpack: bool
+    link: bool
+    words: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
+
+
+class WorkdirKey(Key):
+    """WORKDIR."""
+
+    path: str
+    user: str
+
+
+def layers_id(diff_ids: Sequence[Digest]) -> str:
+    """What a stack of layers is, as a parent."""
+    return hashlib.sha256(" ".join(diff_ids).encode()).hexdigest()

@@ -1,0 +1,78 @@
+"""The file system of an image, or of a stage that was built, as a `Source`."""
+
+from __future__ import annotations
+
+from .filehash import content_digest
+from .items import Item
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...grammars.tarentry import Reader
+    from ...stores.store import Store
+    from ...stores.trees import Found
+    from ...words.digest import Digest
+
+
+class Layers:
+    """A stack of layers, read without mounting. `with` it, or `close` it."""
+
+    def __init__(self, store: Store, diff_ids: Sequence[Digest], name: str) -> None:
+        """Raises NotFound when a tree is missing."""
+        self.name = name
+        self._view = store.trees.open(diff_ids)
+        self._seen: dict[bytes, tuple[Item, Found] | None] = {}
+
+    def lookup(self, path: bytes) -> Item | None:
+        """See `Source`."""
+        seen = self._look(path)
+        return seen[0] if seen else None
+
+    def _look(self, path: bytes) -> tuple[Item, Found] | None:
+        if path not in self._seen:
+            found = self._view.lookup(path, follow=False)
+            self._seen[path] = (_item(found), found) if found is not None else None
+        return self._seen[path]
+
+    def children(self, item: Item) -> list[Item]:
+        """See `Source`."""
+        base = item.path + b"/" if item.path else b""
+        found = (self.lookup(base + name) for name in self._view.names(item.path))
+        return [child for child in found if child is not None]
+
+    def open(self, item: Item) -> Reader:
+        """See `Source`."""
+        seen = self._look(item.path)
+        if seen is None:
+            raise LookupError(item.path)
+        return seen[1].open()
+
+    def digest(self, item: Item) -> bytes:
+        """See `Source`."""
+        return content_digest(self.open(item))
+
+    def read(self, path: bytes, limit: int) -> bytes:
+        """The first `limit` bytes of a file, links followed inside the image; b"" for anything else."""
+        found = self._view.lookup(path)
+        if found is None or found.kind != "file":
+            return b""
+        with found.open() as file:
+            return file.read(limit)
+
+    def close(self) -> None:
+        """Close the descriptors held. Idempotent."""
+        self._view.close()
+
+    def __enter__(self) -> Layers:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _item(found: Found) -> Item:
+    return Item(
+        found.path, found.kind, found.mode, found.mtime_ns, uid=found.uid, gid=found.gid, size=found.size,
+        link=found.link, major=found.major, minor=found.minor, xattrs=found.xattrs,
+    )  # fmt: skip

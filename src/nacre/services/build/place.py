@@ -1,0 +1,187 @@
+"""Where copied files go: the entries of the layer that a COPY or ADD makes. No writing.
+
+    base layers + files so far ──▶ Target ◀── put(chosen, destination) …  ──▶ entries, sorted
+
+Rules, as docker's: a destination with a final slash, or one that is a folder already, takes files under
+their own name; a folder gives its content; folders on the way are made 0755; links in the destination are
+followed inside the image; existing folders keep their metadata at the top and take the source's below.
+A layer also holds the folders above its files as they were, since an overlay shows a folder's topmost
+entry. Source: Dockerfile reference, "Destination"; BuildKit's fsutil/copy.
+"""
+
+from __future__ import annotations
+
+from ...grammars.tarentry import WHITEOUT, Entry
+from ...words.errors import UsageError
+from ...words.value import Value
+from .items import Item, resolve, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ...grammars.tarentry import Reader
+    from .select import Chosen
+
+    Opener = Callable[[Item], Reader]
+
+_SECOND = 1_000_000_000
+
+
+class Owner(Value):
+    """Numeric ids given by --chown."""
+
+    uid: int
+    gid: int
+
+
+class Terms(Value):
+    """How files are put: --chown, --chmod, the time of new folders, and the latest time allowed."""
+
+    owner: Owner | None = None
+    mode: int | None = None
+    time_ns: int = 0
+    clamp_ns: int | None = None
+
+    def whole(self, time_ns: int) -> int:
+        """A time as layers keep it: whole seconds, none later than the clamp."""
+        if self.clamp_ns is not None:
+            time_ns = min(time_ns, self.clamp_ns)
+        return time_ns // _SECOND * _SECOND
+
+
+class Target:
+    """An image being written to: `lookup` sees the layers beneath and, above them, what was put so far."""
+
+    def __init__(self, lower: Callable[[bytes], Item | None], terms: Terms) -> None:
+        self._lower, self._terms = lower, terms
+        self._put: dict[bytes, tuple[Item, Opener | None]] = {}
+        self._new = {b""} if lower(b"") is None else set()
+
+    def lookup(self, path: bytes) -> Item | None:
+        """What is at a canonical path now."""
+        put = self._put.get(path)
+        if put is not None:
+            return put[0]
+        if not path:
+            return self._lower(b"") or Item(b"", "dir", 0o755, self._terms.time_ns)
+        above = path.rpartition(b"/")[0]
+        if above in self._new or (above in self._put and self._put[above][0].kind != "dir"):
+            return None
+        return self._lower(path)
+
+    def resolve(self, path: bytes) -> tuple[bytes, Item | None]:
+        """A destination with its links followed. Raises UsageError."""
+        return resolve(self.lookup, path)
+
+    def folder(self, path: bytes, *, mode: int | None = None) -> bytes:
+        """Make a folder and those above it unless they exist; its canonical path. Raises UsageError."""
+        at = b""
+        for part in [part for part in path.split(b"/") if part not in (b"", b".")]:
+            at, found = self.resolve(at + b"/" + part)
+            if found is None:
+                if at.rpartition(b"/")[0]:
+                    self.folder(at.rpartition(b"/")[0], mode=mode)
+                wanted = mode if mode is not None else self._terms.mode
+                made = Item(at, "dir", 0o755 if wanted is None else wanted, self._terms.time_ns)
+                self._keep(at, made, None)
+            elif found.kind != "dir":
+                raise UsageError(f"{show(at)} is not a directory")
+        return at
+
+    def put(self, chosen: Chosen, destination: bytes, opener: Opener) -> None:
+        """Copy one source to an absolute destination. Raises UsageError."""
+        if destination.endswith(b"/"):
+            self.folder(destination)
+        else:
+            self.folder(destination.rpartition(b"/")[0])
+        at, found = self.resolve(destination)
+        if chosen.is_folder:
+            self._put_folder(chosen, at, found, opener)
+        else:
+            self._put_file(chosen.name, chosen.files[0][1], at, found, opener)
+
+    def _put_folder(self, chosen: Chosen, at: bytes, found: Item | None, opener: Opener) -> None:
+        if found is not None and found.kind != "dir":
+            raise UsageError(f"cannot copy to non-directory: {show(at)}")
+        at = self.folder(at)
+        for relative, item in chosen.files:
+            if relative:
+                self._one(at + b"/" + relative if at else relative, item, opener)
+
+    def _put_file(self, name: bytes, item: Item, at: bytes, found: Item | None, opener: Opener) -> None:
+        if found is not None and found.kind == "dir":
+            at = at + b"/" + name if at else name
+        self.folder(at.rpartition(b"/")[0])
+        self._one(at, item, opener)
+
+    def _one(self, path: bytes, item: Item, opener: Opener) -> None:
+        there = self.lookup(path)
+        if there is not None and (there.kind == "dir") != (item.kind == "dir"):
+            if there.kind == "dir":
+                raise UsageError(f"cannot replace to directory {show(path)} with file")
+            raise UsageError(f"cannot copy to non-directory: {show(path)}")
+        self.add(path, item, opener)
+
+    def add(self, path: bytes, item: Item, opener: Opener | None, *, as_is: bool = False) -> None:
+        """Put one file at a canonical path whose folder exists; `as_is`: owner and mode stay its own."""
+        mode = item.mode if self._terms.mode is None or as_is or item.kind == "symlink" else self._terms.mode
+        put = Item(
+            path, item.kind, mode, self._terms.whole(item.mtime_ns), uid=item.uid, gid=item.gid,
+            size=item.size, link=item.link, major=item.major, minor=item.minor, identity=item.identity,
+            stamp=item.stamp, xattrs=item.xattrs,
+        )  # fmt: skip
+        self._keep(path, put, opener and (lambda _: opener(item)))
+
+    def _keep(self, path: bytes, item: Item, opener: Opener | None) -> None:
+        if any(part.startswith(WHITEOUT) for part in path.split(b"/")):
+            raise UsageError(
+                f"{show(path)} cannot be stored in a layer: names there must not begin with .wh."
+            )
+        owner = self._terms.owner
+        if owner is not None:
+            item.uid, item.gid = owner.uid, owner.gid
+        before = self._put.get(path)
+        if before is not None and before[0].kind == "dir" and item.kind != "dir":
+            self._forget_below(path)
+        if item.kind == "dir" and before is None and self.lookup(path) is None:
+            self._new.add(path)
+        self._put[path] = (item, opener)
+
+    def put_at(self, path: bytes) -> tuple[Item, Opener | None] | None:
+        """What was put at a canonical path."""
+        return self._put.get(path)
+
+    def _forget_below(self, path: bytes) -> None:
+        for other in [other for other in self._put if other.startswith(path + b"/")]:
+            del self._put[other]
+
+    def entries(self) -> Iterator[tuple[Entry, Reader | None]]:
+        """Everything put, with the folders above, sorted by path; contents are opened one at a time."""
+        self._add_folders_above()
+        names: dict[tuple[int, int], bytes] = {}
+        for path in sorted(self._put):
+            item, opener = self._put[path]
+            first = names.setdefault(item.identity, path) if item.identity else path
+            if first != path:
+                yield _entry(path, item)._replace(kind="hardlink", size=0, link=first), None
+            else:
+                reader = opener(item) if opener and item.kind == "file" else None
+                yield _entry(path, item), reader
+
+    def _add_folders_above(self) -> None:
+        for path in list(self._put):
+            above = path.rpartition(b"/")[0]
+            while above and above not in self._put:
+                found = self._lower(above)
+                if found is not None and found.kind == "dir":
+                    found.mtime_ns = self._terms.whole(found.mtime_ns)
+                    self._put[above] = (found, None)
+                above = above.rpartition(b"/")[0]
+
+
+def _entry(path: bytes, item: Item) -> Entry:
+    return Entry(
+        path, item.kind, item.mode, item.uid, item.gid, item.mtime_ns, item.size, item.link, item.major,
+        item.minor, item.xattrs,
+    )  # fmt: skip

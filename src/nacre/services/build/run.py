@@ -1,0 +1,141 @@
+"""RUN: a container on a writable tree, whose difference becomes a layer."""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree
+from ...ground.sandbox import Stdio, run
+from ...images.edit import new_config
+from ...images.layers import EMPTY_DIFF_ID, commit_layer
+from ...images.runtime import RunOptions, Temporary, Volume, runtime_config
+from ...words.errors import BuildFailed, SandboxError
+from ...words.value import Value
+from . import mounts as mounting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...grammars.dockerfile.instructions import Instruction
+    from ...grammars.dockerfile.mounts import RunMount
+    from ...images.fold import RunAction
+    from ...stores.store import Store
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor, Platform
+    from .items import Source
+    from .report import StepReport
+    from .select import Chosen
+
+HOSTNAME = "nacre-build"
+_RESOLV = "/etc/resolv.conf"
+
+
+class Job(Value):
+    """One RUN, complete. `mounts` have their files, if they show any: where they are from, and which."""
+
+    action: RunAction
+    item: Instruction
+    layers: tuple[Digest, ...]
+    platform: Platform
+    network: str
+    mounts: tuple[tuple[RunMount, Source | None, Chosen | None], ...] = ()
+    proxies: tuple[tuple[str, str], ...] = ()
+    clamp: int | None = None
+
+
+def run_job(store: Store, job: Job, folder: str, report: StepReport) -> tuple[Descriptor, Digest] | None:
+    """The layer that the command made, None if it changed nothing. `folder` is where mounts are kept.
+
+    Raises BuildFailed, SandboxError, StoreError; then nothing is left.
+    """
+    key = random_name()
+    scratch = f"{folder}/run-{key}"
+    locks: list[Lock] = []
+    try:
+        active = store.trees.prepare(key, job.layers)
+        private_dir(scratch)
+        config = runtime_config(new_config(job.platform), _options(job, folder, scratch, locks))
+        try:
+            code = run(config, active.mount, stdio=Stdio(-1, -1, -1, log=report.output), volatile=True)
+        except SandboxError as error:
+            raise _failure(job, error.exit_code, error.message) from None
+        if code:
+            raise _failure(job, code)
+        descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
+        return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+    finally:
+        for lock in locks:
+            lock.release()
+        store.trees.discard(key)
+        remove_tree(scratch)
+
+
+def _options(job: Job, folder: str, scratch: str, locks: list[Lock]) -> RunOptions:
+    action = job.action
+    volumes, temporary = _mounts(job, folder, scratch, locks)
+    return RunOptions(
+        command=action.argv, entrypoint=(),
+        environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env)),
+        working_dir=action.workdir, user=action.user, hostname=HOSTNAME, volumes=volumes,
+        temporary=temporary, files=_etc_files(scratch), network=job.network,
+    )  # fmt: skip
+
+
+def _mounts(
+    job: Job, folder: str, scratch: str, locks: list[Lock]
+) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
+    volumes, temporary = [], []
+    if job.action.scripts:
+        volumes.append(Volume(_scripts(job.action.scripts, scratch), "/dev/pipes", True))
+    for number, (mount, source, chosen) in enumerate(job.mounts):
+        target = os.path.normpath(os.path.join(job.action.workdir, mount.target))
+        if mount.kind == "tmpfs":
+            size = (f"size={mount.size}",) if mount.size else ()
+            temporary.append(Temporary(target, ("mode=1777", *size)))
+        elif mount.kind == "cache":
+            path = mounting.cache_folder(mount, target, f"{folder}/cache", locks)
+            volumes.append(Volume(path, target, mount.readonly))
+        elif source and chosen:
+            path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")
+            volumes.append(Volume(path, target, mount.readonly))
+    return tuple(volumes), tuple(temporary)
+
+
+def _scripts(scripts: Sequence[tuple[str, str]], scratch: str) -> str:
+    folder = f"{scratch}/pipes"
+    private_dir(folder)
+    os.chmod(folder, 0o755)
+    for name, content in scripts:
+        _write(f"{folder}/{os.path.basename(name)}", content.encode(), 0o755)
+    return folder
+
+
+def _etc_files(scratch: str) -> tuple[Volume, ...]:
+    """resolv.conf as the host has it, and a hosts file that knows the container's name; both copies."""
+    hosts = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    try:
+        with open(_RESOLV, "rb") as file:
+            resolv = file.read(1 << 16)
+    except OSError:
+        resolv = b""
+    _write(f"{scratch}/hosts", hosts.encode(), 0o644)
+    _write(f"{scratch}/resolv.conf", resolv, 0o644)
+    return Volume(f"{scratch}/resolv.conf", _RESOLV), Volume(f"{scratch}/hosts", "/etc/hosts")
+
+
+def _write(path: str, data: bytes, mode: int) -> None:
+    with os_errors(f"write {path}"), open(path, "xb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+
+
+def _failure(job: Job, code: int, why: str = "") -> BuildFailed:
+    """docker's sentence for a command that failed, with its place."""
+    words = " ".join(job.action.argv)
+    shown = words if len(words) <= 500 else words[:500] + "…"
+    reason = f": {why}" if why else ""
+    return BuildFailed(
+        f'{job.item.where}: process "{shown}" did not complete successfully: exit code: {code}{reason}',
+        code=code,
+    )

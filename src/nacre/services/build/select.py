@@ -1,0 +1,132 @@
+"""What a COPY takes: its source words and the tree they are looked up in give a list of files. No writing.
+
+    source = path / pattern          from the root of the tree, "..": never above it; cleaned
+    --parents: [ folder "/./" ] path the folders of `path` are kept
+
+A source that is a link is followed, links inside a folder are copied as links. A pattern may fit
+nothing, a path may not. Source: Dockerfile reference, "COPY"; BuildKit's fsutil.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from ...grammars.dockerfile.glob import has_wildcard, matcher
+from ...grammars.dockerfile.ignore import Ignore
+from ...words.value import Value
+from .items import raw, resolve, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .items import Item, Source
+
+
+class Chosen(Value):
+    """One source: `name` the last part of how it was written, `files` by path relative to it.
+
+    The first file is the source itself, with the relative path b"". `kept` says that paths are kept
+    (--parents): then `files` has no such first one.
+    """
+
+    name: bytes
+    files: tuple[tuple[bytes, Item], ...]
+    kept: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the content of a folder is meant."""
+        return self.kept or self.files[0][1].kind == "dir"
+
+
+def select(source: Source, word: str, excludes: Sequence[str] = (), parents: bool = False) -> list[Chosen]:
+    """The files that one source word means; [] when nothing is there. Raises UsageError, StoreError."""
+    exclude = Ignore(excludes)
+    if parents:
+        return _with_parents(source, word, exclude)
+    path = posixpath.normpath("/" + word).lstrip("/")
+    found = _matches(source, path)
+    return [
+        Chosen(raw(name), tuple(_walk(source, item, b"", exclude, None))) for name, item in found
+    ]  # fmt: skip
+
+
+def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
+    """Items that a cleaned path means, with the name by which each is known."""
+    if not has_wildcard(path):
+        found = resolve(source.lookup, raw(path))[1]
+        return [(path.rpartition("/")[2], found)] if found is not None else []
+    parts = path.split("/")
+    fixed = next(i for i, part in enumerate(parts) if has_wildcard(part))
+    top = resolve(source.lookup, raw("/".join(parts[:fixed])))[1]
+    if top is None or top.kind != "dir":
+        return []
+    return [
+        (name, followed)
+        for name, item in _glob(source, top, parts[fixed:])
+        if (followed := resolve(source.lookup, item.path)[1]) is not None
+    ]
+
+
+def _glob(source: Source, folder: Item, parts: list[str]) -> Iterator[tuple[str, Item]]:
+    """As Go's filepath.Match on the whole relative path: no part of a pattern crosses a slash."""
+    matches = matcher(parts[0])
+    for child in source.children(folder):
+        name = text(child.path.rpartition(b"/")[2])
+        if not matches(name):
+            continue
+        if len(parts) == 1:
+            yield name, child
+        elif child.kind == "dir":
+            yield from _glob(source, child, parts[1:])
+
+
+def _walk(
+    source: Source, item: Item, relative: bytes, exclude: Ignore, state: tuple[bool, ...] | None
+) -> Iterator[tuple[bytes, Item]]:
+    """An item and what is below it, folders first; an excluded folder only if something in it is kept."""
+    yield relative, item
+    if item.kind != "dir":
+        return
+    for child in source.children(item):
+        path = (
+            relative + b"/" + child.path.rpartition(b"/")[2] if relative else child.path.rpartition(b"/")[2]
+        )
+        if not exclude:
+            yield from _walk(source, child, path, exclude, None)
+            continue
+        excluded, below = exclude.child(text(path), state)
+        if not excluded:
+            yield from _walk(source, child, path, exclude, below)
+        elif child.kind == "dir" and exclude.may_keep_below(text(path)):
+            inside = list(_walk(source, child, path, exclude, below))
+            yield from inside if len(inside) > 1 else ()
+
+
+def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
+    """--parents: everything below the pivot that the pattern (with `**`) matches, with its folders."""
+    before, pivot, pattern = word.partition("/./")
+    if not pivot:
+        before, pattern = "/", word
+    pattern = posixpath.normpath("/" + pattern).lstrip("/") or "**"
+    top = resolve(source.lookup, raw(before))[1]
+    if top is None or top.kind != "dir":
+        return []
+    wanted = Ignore([pattern])
+    files: dict[bytes, Item] = {}
+    for path, item in _walk(source, top, b"", exclude, None):
+        if path and wanted.ignores(text(path)):
+            _add_parents(files, source, top, path)
+            files[path] = item
+    return [Chosen(b"", tuple(files.items()), kept=True)] if files else []
+
+
+def _add_parents(files: dict[bytes, Item], source: Source, top: Item, path: bytes) -> None:
+    parts = path.split(b"/")
+    for count in range(1, len(parts)):
+        parent = b"/".join(parts[:count])
+        if parent not in files:
+            found = source.lookup(top.path + b"/" + parent if top.path else parent)
+            if found is not None:
+                files[parent] = found

@@ -1,0 +1,248 @@
+"""One stage of a build: from its base through its steps."""
+
+from __future__ import annotations
+
+import os
+
+from ...grammars.dockerfile.glob import has_wildcard
+from ...grammars.dockerfile.instructions import Copy
+from ...images.fold import CopyAction, RunAction, WorkdirAction, continued, start
+from ...words.errors import Conflict, NacreError, UsageError
+from .content import content_of
+from .context import Context
+from .items import raw
+from .keys import CopyKey, RunKey, StageCopyKey, WorkdirKey, layers_id
+from .select import select
+from .standing import Made, Standing, from_image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...grammars.dockerfile.instructions import Instruction
+    from ...grammars.dockerfile.mounts import RunMount
+    from ...images.fold import Step
+    from ...images.plan import StagePlan
+    from ...words.digest import Digest
+    from .builder import Session
+    from .copy import Copier
+    from .items import Source
+    from .keys import Key
+    from .report import StepReport
+    from .select import Chosen
+
+    MountedFiles = tuple[RunMount, Source | None, Chosen | None]
+
+_NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
+_SECOND = 1_000_000_000
+
+
+class StageBuild:
+    """Builds one stage of a session."""
+
+    def __init__(self, session: Session, planned: StagePlan) -> None:
+        self._session, self._planned = session, planned
+        self._number, self._length = 0, planned.length
+
+    def build(self) -> Standing:
+        """Do everything; the stage as it stands at its end."""
+        standing, triggers = self._base()
+        self._length += sum(item.name in _NUMBERED for item in triggers)
+        for item in (*triggers, *self._planned.stage.instructions):
+            state, step = self._session.fold.advance(standing.state, item)
+            standing = standing.after(state, step, self._do(standing, step) if step.action else None)
+        return standing
+
+    def _base(self) -> tuple[Standing, list[Instruction]]:
+        """Where the stage begins, and the ONBUILD triggers of what it begins from."""
+        session, base = self._session, self._planned.base
+        platform = self._planned.platform or session.options.platform
+        if base.stage is not None:
+            before = session.stage(base.stage)
+            triggers = _triggers(before.state.run.get("OnBuild"), base.name)
+            return before.replace(state=continued(before.state)), triggers
+        if base.is_scratch:
+            return Standing(start(None), platform or session.plan.platform), []
+        report = session.report.step(self._title(f"FROM {base.name}"))
+        try:
+            image = session.image(base.name, platform, self._planned.stage.base)
+        except NacreError as error:
+            report.failed(error.message)
+            raise
+        report.done()
+        standing = from_image(image, start(image.config), session.clamp)
+        return standing, _triggers(image.config.run.get("OnBuild"), base.name)
+
+    def _title(self, text: str) -> str:
+        self._number += 1
+        name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
+        return f"[{name}{self._number:>{len(str(self._length))}}/{self._length}] {text}"
+
+    def _do(self, standing: Standing, step: Step) -> Made:
+        """What a step makes, from the cache or anew. Errors without a place get that of the step."""
+        title = self._title(_shown(step)) if step.instruction.name in _NUMBERED else step.created_by
+        report = self._session.report.step(title)
+        try:
+            return self._dispatch(standing, step, report)
+        except (UsageError, Conflict) as error:
+            report.failed(error.message)
+            raise step.instruction.error(error.message, hint=error.hint) from None
+        except NacreError as error:
+            report.failed(error.message)
+            raise
+
+    def _dispatch(self, standing: Standing, step: Step, report: StepReport) -> Made:
+        action = step.action
+        if isinstance(action, RunAction):
+            return self._run(standing, step.instruction, action, report)
+        if isinstance(action, WorkdirAction):
+            return self._workdir(standing, action, report)
+        if isinstance(action, CopyAction) and isinstance(step.instruction, Copy):
+            return self._copy(standing, step.instruction, action, report)
+        raise TypeError(action)
+
+    def _common(self, standing: Standing) -> tuple[str, str, int | None]:
+        return layers_id(standing.diff_ids), str(standing.platform), self._session.clamp
+
+    def _kept(self, key: Key, report: StepReport) -> Made | None:
+        made = self._session.cache.find(key)
+        if made is not None:
+            report.cached()
+        return made
+
+    def _keep(self, key: Key, made: Made, report: StepReport) -> Made:
+        self._session.cache.keep(key, made)
+        report.done()
+        return made
+
+    def _run(self, standing: Standing, item: Instruction, action: RunAction, report: StepReport) -> Made:
+        session = self._session
+        mounts = self._mounts(action, item) if action.mounts else []
+        network = action.network or session.options.network
+        contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
+        labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
+        key = RunKey(
+            *self._common(standing), action.argv, action.env, action.user, action.workdir, network, labels,
+            action.scripts,
+        )  # fmt: skip
+        if (made := self._kept(key, report)) is not None:
+            return made
+        from .run import Job, run_job
+
+        job = Job(
+            action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
+            session.clamp,
+        )  # fmt: skip
+        return self._keep(key, Made(run_job(session.store, job, session.folder, report)), report)
+
+    def _mounts(self, action: RunAction, item: Instruction) -> list[MountedFiles]:
+        from ...grammars.dockerfile.mounts import parse_mount
+        from .mounts import check
+
+        found: list[MountedFiles] = []
+        for text in action.mounts:
+            mount = parse_mount(text, item)
+            check(mount, item)
+            source = self._source(item, mount.source_stage, None) if mount.kind == "bind" else None
+            chosen = select(source, mount.source) if source else []
+            if source and not chosen:
+                raise item.error(f"--mount: {mount.source!r} not found in {source.name}")
+            found.append((mount, source, chosen[0] if chosen else None))
+        return found
+
+    def _origin(
+        self, item: Instruction, text: str, standing: Standing | None
+    ) -> tuple[tuple[Digest, ...], str]:
+        """The layers that `--from=text` means, and how to call them."""
+        session = self._session
+        base = session.plan.source(item, text, self._planned.index)
+        if base.stage is not None:
+            return session.stage(base.stage).diff_ids, f"stage {text}"
+        platform = standing.platform if standing else session.options.platform
+        return session.image(base.name, platform, item).diff_ids, f"image {base.name}"
+
+    def _source(self, item: Instruction, text: str, standing: Standing | None) -> Source:
+        if not text:
+            return self._session.context
+        from .layers import Layers
+
+        return self._session.opened(Layers(self._session.store, *self._origin(item, text, standing)))
+
+    def _copy(self, standing: Standing, item: Copy, action: CopyAction, report: StepReport) -> Made:
+        if not action.origin:
+            return self._copy_from(self._session.context, standing, item, action, report)
+        diff_ids, _ = self._origin(item, action.origin, standing)
+        words = (*action.sources, f"parents={action.parents}", *action.excludes)
+        key = StageCopyKey(
+            *self._common(standing), layers_id(diff_ids), action.destination, action.chown, action.mode,
+            action.unpack, action.link, words, action.contents,
+        )  # fmt: skip
+        if (made := self._kept(key, report)) is not None:
+            return made
+        source = self._source(item, action.origin, standing)
+        made = self._copy_from(source, standing, item, action, report)
+        self._session.cache.alias(key, made)
+        return made
+
+    def _copy_from(
+        self, source: Source, standing: Standing, item: Copy, action: CopyAction, report: StepReport
+    ) -> Made:
+        chosen = self._select(source, item, action, report)
+        hashes = source.hashes if isinstance(source, Context) else None
+        content = content_of(source, chosen, hashes)
+        key = CopyKey(
+            *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
+            action.link, action.contents,
+        )  # fmt: skip
+        if (made := self._kept(key, report)) is not None:
+            return made
+        times = [entry.mtime_ns for one in chosen for _, entry in one.files]
+        newest = self._clamped(max(times, default=0))
+        copier = self._copier(standing, max(newest, standing.time_ns))
+        return self._keep(key, Made(copier.copy(action, source, chosen), newest), report)
+
+    def _clamped(self, time_ns: int) -> int:
+        clamp = self._session.clamp
+        return time_ns if clamp is None else min(time_ns, clamp * _SECOND)
+
+    def _copier(self, standing: Standing, time_ns: int) -> Copier:
+        from .copy import Copier
+
+        session = self._session
+        return Copier(session.store, standing.diff_ids, session.folder, time_ns=time_ns, clamp=session.clamp)
+
+    def _select(self, source: Source, item: Copy, action: CopyAction, report: StepReport) -> list[Chosen]:
+        chosen = []
+        for word, token in zip(action.sources, item.sources, strict=True):
+            found = select(source, word, action.excludes, action.parents)
+            if not found and not has_wildcard(word):
+                raise item.error(f"{word!r} not found in {source.name}", token, hint=_hint(source, word))
+            if not found:
+                report.line(f"WARNING: {word!r} matches nothing in {source.name}")
+            chosen += found
+        return chosen
+
+    def _workdir(self, standing: Standing, action: WorkdirAction, report: StepReport) -> Made:
+        key = WorkdirKey(*self._common(standing), action.path, action.user)
+        if (made := self._kept(key, report)) is not None:
+            return made
+        return self._keep(key, Made(self._copier(standing, standing.time_ns).folder(action)), report)
+
+
+def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:
+    from ...grammars.dockerfile.parse import parse_trigger
+
+    return [parse_trigger(text, f"ONBUILD of {name}") for text in texts or ()]
+
+
+def _shown(step: Step) -> str:
+    """The instruction on one line."""
+    words = " ".join(step.instruction.code.split())
+    return words if len(words) <= 200 else words[:199] + "…"
+
+
+def _hint(source: Source, word: str) -> str:
+    """Why a source is not there, where that can be told."""
+    if not isinstance(source, Context):
+        return ""
+    if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
+        return "it is there, but .dockerignore excludes it"
+    return "a build cannot reach what lies outside its context" if word.startswith("..") else ""

@@ -1,0 +1,107 @@
+"""What stands while a stage is being built, and how it becomes an image config. Pure."""
+
+from __future__ import annotations
+
+from ...images.edit import new_config, with_fields
+from ...images.fold import State
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ...images.fold import Step
+    from ...images.image import Image
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor, ImageConfig, Platform
+
+COMMENT = "nacre"
+_SECOND = 1_000_000_000
+
+
+class Made(Value):
+    """The layer a step made, None if it changed nothing; `time_ns` is the newest time among its inputs."""
+
+    layer: tuple[Descriptor, Digest] | None
+    time_ns: int = 0
+
+
+class Standing(Value):
+    """A stage so far: state, layers (lowest first), history, and the newest time among all inputs."""
+
+    state: State
+    platform: Platform
+    layers: tuple[tuple[Descriptor, Digest], ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+    time_ns: int = 0
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The trees, lowest first."""
+        return tuple(diff_id for _, diff_id in self.layers)
+
+    def after(self, state: State, step: Step, made: Made | None) -> Standing:
+        """With a step done; `made` is None for one that is about the config only."""
+        time_ns = max(self.time_ns, made.time_ns if made else 0)
+        layer = made.layer if made else None
+        entry: dict[str, Any] = {
+            "created": rfc3339(time_ns), "created_by": step.created_by, "comment": COMMENT,
+        }  # fmt: skip
+        if layer is None:
+            entry["empty_layer"] = True
+        return self.replace(
+            state=state, time_ns=time_ns,
+            layers=(*self.layers, layer) if layer else self.layers,
+            history=(*self.history, entry) if step.created_by else self.history,
+        )  # fmt: skip
+
+    def config(self, labels: Mapping[str, str]) -> ImageConfig:
+        """The image config. The same inputs give the same bytes: its time is that of the newest input."""
+        run = dict(self.state.run)
+        if labels:
+            run["Labels"] = {**(run.get("Labels") or {}), **labels}
+        return with_fields(
+            new_config(self.platform, created=rfc3339(self.time_ns), author=self.state.author),
+            config=run,
+            rootfs={"type": "layers", "diff_ids": [str(diff_id) for diff_id in self.diff_ids]},
+            history=list(self.history),
+        )
+
+
+def from_image(image: Image, state: State, clamp: int | None) -> Standing:
+    """The beginning of a stage whose base is an image."""
+    config = image.config
+    layers = tuple((layer.descriptor, layer.diff_id) for layer in image.layers)
+    time_ns = parse_rfc3339(config.created)
+    time_ns = time_ns if clamp is None else min(time_ns, clamp * _SECOND)
+    return Standing(state, config.platform, layers, _padded(config.history, len(layers)), time_ns)
+
+
+def _padded(history: Sequence[Mapping[str, Any]], layers: int) -> tuple[Mapping[str, Any], ...]:
+    """History that names every layer: images without one get entries that say only that."""
+    named = sum(not entry.get("empty_layer") for entry in history)
+    if named > layers:
+        history, named = [], 0
+    missing: list[Mapping[str, Any]] = [{"created_by": "", "comment": "imported"}] * (layers - named)
+    return (*missing, *history)
+
+
+def rfc3339(time_ns: int) -> str:
+    """Whole seconds in UTC."""
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ns // _SECOND))
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds since 1970, in whole seconds; 0 for anything that is no such time."""
+    from datetime import datetime
+
+    head, dot, rest = text.partition(".")
+    zone = rest.lstrip("0123456789") if dot else ""
+    try:
+        moment = datetime.fromisoformat(head.replace("Z", "+00:00") + zone.replace("Z", "+00:00"))
+        return max(int(moment.timestamp()), 0) * _SECOND
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,139 @@
+"""ADD of a local archive: its members become files of the image.
+
+A file is an archive when its first bytes say so and a first member can be read, whatever its name;
+otherwise it is copied. A compressed archive is unpacked into a file without a name first, so that its
+members can be read in any order. Source: Dockerfile reference, "Adding local tar archives".
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...grammars.codec import decompress
+from ...grammars.tarread import read_tar
+from ...words.errors import ContentError, UsageError
+from .items import Item, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...grammars.tarentry import Entry, Reader
+    from .items import Source
+    from .place import Opener, Target
+
+_CHUNK = 1 << 20
+
+
+class Archive:
+    """An uncompressed archive in a file of our own. `close` it after the layer is written."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def of(cls, source: Source, item: Item, folder: str) -> Archive | None:
+        """The archive that a file of a source is, None when it is none. `folder` has room to unpack.
+
+        Raises InvalidArchive for an archive that is damaged after its beginning.
+        """
+        if item.kind != "file" or not _is_archive(source, item):
+            return None
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            reader = decompress(source.open(item))
+            while data := reader.read(_CHUNK):
+                _write(fd, data)
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd)
+
+    def put(self, target: Target, destination: bytes) -> None:
+        """Put all members below `destination`. Raises UsageError, InvalidArchive."""
+        top = target.folder(destination)
+        for entry, _ in read_tar(_Range(self._fd, 0, os.fstat(self._fd).st_size)):
+            if entry.path:
+                self._put_entry(target, top, entry)
+
+    def _put_entry(self, target: Target, top: bytes, entry: Entry) -> None:
+        folder, _, name = entry.path.rpartition(b"/")
+        above = target.folder(_join(top, folder), mode=0o755)
+        path = _join(above, name)
+        if entry.kind == "hardlink":
+            self._put_link(target, path, _join(top, entry.link))
+            return
+        item = Item(
+            path, entry.kind, entry.mode, entry.mtime_ns, uid=entry.uid, gid=entry.gid, size=entry.size,
+            link=entry.link, major=entry.major, minor=entry.minor, xattrs=entry.xattrs,
+        )  # fmt: skip
+        target.add(path, item, self._opener(entry), as_is=True)
+
+    def _opener(self, entry: Entry) -> Opener | None:
+        if entry.kind != "file":
+            return None
+        if entry.sparse is None:
+            return lambda _: _Range(self._fd, entry.offset, entry.size)
+        return lambda _: _Holes(self._fd, entry)
+
+    def _put_link(self, target: Target, path: bytes, link: bytes) -> None:
+        """One more name for a file that was put before; the pair is known by a common identity."""
+        folder, _, name = link.rpartition(b"/")
+        other = _join(target.resolve(folder)[0], name)
+        put = target.put_at(other)
+        if put is None or put[0].kind == "dir":
+            raise UsageError(f"{show(path)} is a hard link to {show(other)}, which the archive does not have")
+        item, opener = put
+        item.identity = item.identity or (-1, id(item))
+        target.add(path, item, opener, as_is=True)
+
+    def close(self) -> None:
+        """Give the room back."""
+        os.close(self._fd)
+
+
+def _is_archive(source: Source, item: Item) -> bool:
+    try:
+        return next(iter(read_tar(decompress(source.open(item)))), None) is not None
+    except ContentError:
+        return False
+
+
+def _join(folder: bytes, path: bytes) -> bytes:
+    return folder + b"/" + path if folder and path else folder or path
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class _Range:
+    """A part of a file, as a reader."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd, self._at, self._end = fd, offset, offset + size
+
+    def read(self, count: int, /) -> bytes:
+        data = os.pread(self._fd, min(count, self._end - self._at), self._at)
+        self._at += len(data)
+        return data
+
+
+class _Holes:
+    """A sparse member as plain bytes, its holes filled with zeros."""
+
+    def __init__(self, fd: int, entry: Entry) -> None:
+        self._stored: Reader = _Range(fd, entry.offset, entry.stored)
+        self._segments = list(entry.sparse or ())
+        self._at, self._size = 0, entry.size
+
+    def read(self, count: int, /) -> bytes:
+        while self._segments and self._segments[0][0] + self._segments[0][1] <= self._at:
+            self._segments.pop(0)
+        start, length = self._segments[0] if self._segments else (self._size, 0)
+        if self._at < start:
+            data = bytes(min(count, start - self._at))
+        else:
+            data = self._stored.read(min(count, start + length - self._at))
+        self._at += len(data)
+        return data
