@@ -8,11 +8,11 @@ config.md; Docker image manifest v2 schema 2.
 
 from __future__ import annotations
 
-import json
 import os
 
 from .digest import Digest
 from .errors import InvalidDocument, InvalidName, TooLarge
+from .quickjson import dumps, loads
 from .value import Value
 
 TYPE_CHECKING = False
@@ -263,14 +263,14 @@ def decode_json(data: bytes, what: str) -> Any:
     if len(data) > MAX_DOCUMENT:
         raise TooLarge(f"{what} has {len(data)} bytes, more than the {MAX_DOCUMENT} allowed")
     try:
-        return json.loads(data)
+        return loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{what} is not valid JSON: {str(error)[:200]}") from None
 
 
 def encode_json(value: Any) -> bytes:
     """Compact JSON with the keys in the order given, as UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return dumps(value).encode()
 
 
 def parse_document(data: bytes, media_type: str = "") -> Manifest | Index:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import marshal
 import os
-import signal
 import sys
 
 from ...words.errors import CommandNotExecutable, CommandNotFound, NacreError, SandboxError
@@ -19,11 +18,14 @@ from .tidy import tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from ...words.mount import Mount
     from .operations import Operation
+else:
+    import _signal as signal
 
 _ERRORS = (SandboxError, CommandNotFound, CommandNotExecutable)
 _FIRST_FREE = 64
@@ -47,7 +49,7 @@ def run(
     its program runs, `on_running()` once that runs. `signals`: forward SIGTERM and others while waiting
     (main thread only). `control`: a FIFO open for reading and writing, whose lines are signal numbers
     to send; the way for other processes, which may not be allowed to signal into this user namespace.
-    `volatile`: what is written to the root need not survive a crash. The container ends when the
+    `volatile`: what is written to the root is of no use afterwards. The container ends when the
     calling thread does. Raises SandboxError, CommandNotFound, CommandNotExecutable; then nothing is
     left running.
     """
@@ -69,7 +71,8 @@ def run(
             raise
     finally:
         streams.close()
-        tidy(root, made)
+        if not volatile:
+            tidy(root, made)
 
 
 def _is_root(config: Mapping[str, Any]) -> bool:

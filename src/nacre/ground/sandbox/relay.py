@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any
+else:
+    import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
 _CHUNK = 65536
 _FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "ALRM")
@@ -133,13 +135,13 @@ class Relay:
 
     _wakeup: tuple[int, int] | None = None
 
-    def _take_signals(self) -> dict[signal.Signals, Any]:
+    def _take_signals(self) -> dict[int, Any]:
         """Forward from now on. The wake-up pipe ends a `poll` that a signal came just before."""
         self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        before: dict[signal.Signals, Any] = {}
+        before: dict[int, Any] = {}
         for name in _FORWARDED:
-            number = signal.Signals["SIG" + name]
+            number = getattr(signal, "SIG" + name)
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, self._forward)
         if self.on_resize:

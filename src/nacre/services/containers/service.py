@@ -6,7 +6,6 @@ A container is a row in the database, an active tree and a folder; while it runs
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -17,6 +16,7 @@ from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import ContainerRow
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError
 from ...words.mount import Overlay
+from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
 
@@ -92,7 +92,7 @@ class Containers:
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
             image_ref=request.reference, created=time.time(), auto_remove=request.auto_remove,
             command=_shown(config["process"]["args"]),
-            config_json=json.dumps(_record(request, options, config), separators=(",", ":")),
+            config_json=dumps(_record(request, options, config)),
         )  # fmt: skip
 
     def _free_name(self) -> str:
@@ -182,7 +182,7 @@ class Containers:
     def _run(
         self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, on_running: Callable[[], object] | None
     ) -> int:
-        record = json.loads(row.config_json)
+        record = loads(row.config_json)
         active = self.store.trees.active(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is gone")
@@ -292,7 +292,7 @@ class Containers:
         """
         row = self.get(text)
         if row.state == "running":
-            wanted = number or json.loads(row.config_json).get("stop_signal") or _SIGTERM
+            wanted = number or loads(row.config_json).get("stop_signal") or _SIGTERM
             self._end(row, wanted, 10.0 if timeout is None else timeout)
         return row
 
@@ -347,9 +347,11 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
 
 
 def _signal_number(name: str) -> int:
+    if not name:
+        return 0
     from .signals import number
 
-    return number(name) if name else 0
+    return number(name)
 
 
 def _shown(args: list[str]) -> str:

@@ -14,6 +14,7 @@ from ...words.errors import (
     SandboxError,
     StoreError,
 )
+from ...words.quickjson import loads
 from .log import LogWriter
 
 TYPE_CHECKING = False
@@ -73,8 +74,6 @@ def _silence() -> None:
 
 
 def _supervise(store: Store, row: ContainerRow, report: int) -> None:
-    import json
-
     from .service import Containers
 
     def running() -> None:
@@ -85,7 +84,7 @@ def _supervise(store: Store, row: ContainerRow, report: int) -> None:
         fresh = type(store).open(store.root, create=False)
         containers = Containers(fresh)
         log = LogWriter(f"{containers.folder(row.id)}/log")
-        tty = bool(json.loads(row.config_json).get("tty"))
+        tty = bool(loads(row.config_json).get("tty"))
         stdio = Stdio(-1, -1, -1, tty=tty, log=log.write)
         containers.keep(row, stdio, running, log.close)
         fresh.close()
