@@ -8,7 +8,7 @@ so that every stage ends and can be joined.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Condition, Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -113,6 +113,7 @@ class Stage(Thread):
         super().__init__(name="nacre-stage", daemon=True)
         self._function, self._feeds, self._drains = function, feeds, drains
         self.failure: BaseException | None = None
+        self._finished = Event()
 
     def run(self) -> None:
         """Runs in the thread."""
@@ -120,14 +121,19 @@ class Stage(Thread):
             self._function()
         except BaseException as error:  # kept, and raised by whoever joins
             self.failure = error
-            for pipe in (self._feeds, self._drains):
-                if pipe:
-                    pipe.fail()
-            return
-        if self._feeds:
-            self._feeds.end()
-        if self._drains:
-            self._drains.satisfy()
+        for pipe, end in ((self._feeds, Pipe.end), (self._drains, Pipe.satisfy)):
+            if pipe:
+                (Pipe.fail if self.failure else end)(pipe)
+        self._finished.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, unless it never began.
+
+        Until Python 3.12 an interrupted `Thread.join` takes the thread for dead (bpo-46726), so the
+        waiting is done elsewhere.
+        """
+        if self.ident is not None and self._finished.wait(timeout):
+            super().join(timeout)
 
 
 @contextmanager
@@ -188,8 +194,7 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
 def _join(stages: Iterable[Stage]) -> None:
     deadline = monotonic() + _PATIENCE
     for stage in stages:
-        with suppress(RuntimeError):  # it was never started
-            stage.join(max(0.0, deadline - monotonic()))
+        stage.join(max(0.0, deadline - monotonic()))
 
 
 def raise_first(failures: Iterable[BaseException | None]) -> None:
