@@ -170,15 +170,23 @@ class _Tree:
         return folder
 
     def _step(self, parent: Folder, name: bytes, path: bytes) -> Folder:
+        place = (parent.key, name)
+        ours = place in self._made
         if not self._overlay:
-            self._made.add((parent.key, name))
+            self._made.add(place)
         found = self._folders.get(path)
         if found is not None:
             return found
         there = look(parent.fd, name)
-        if there is None or (self._overlay and _is_whiteout(there)):
+        if there is None or self._gives_way(there, ours):
             return self._new_folder(parent, Entry(path, "dir", 0o755), name, there)
         return self._existing(path)
+
+    def _gives_way(self, there: os.stat_result, ours: bool) -> bool:
+        """Whether something may be replaced by a folder that is only implied: a whiteout, a lower file."""
+        if self._overlay:
+            return _is_whiteout(there)
+        return not ours and not stat.S_ISDIR(there.st_mode) and not stat.S_ISLNK(there.st_mode)
 
     def _existing(self, path: bytes) -> Folder:
         """A folder that exists, links followed within the root. Raises OSError."""
