@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..words.errors import NotFound, UsageError
+from ..words.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,23 +121,14 @@ class Context:
         from ..images.image import find
 
         if text.startswith("host:"):  # asked before the import, which would cost `nacre run` 13 ms
-            from ..images.host import host_image, is_host
+            from ..images.resolve import resolve
 
-            if is_host(text):
-                return host_image(self.store, text)
-        if pull != "always":
-            try:
-                image = find(self.store, text)
-                if platform is None or pull == "never" or image.config.platform == platform:
-                    return image
-            except NotFound:
-                if pull == "never":
-                    raise
-        if pull == "missing":
-            self.warn(f"Unable to find image {text!r} locally")
-        from ..words.reference import Reference
+        def fetch(reference: Reference, platform: Platform | None) -> Image:
+            if pull == "missing":
+                self.warn(f"Unable to find image {text!r} locally")
+            return self.pull(reference, platform).image
 
-        return self.pull(Reference.parse(text), platform).image
+        return resolve(self.store, text, fetch, platform, pull=pull)
 
     def pull(
         self, reference: Reference, platform: Platform | None = None, *, quiet: bool = False

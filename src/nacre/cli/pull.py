@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Fetch what NAME means and say what moved; `host:NAME` is made from this machine instead."""
-    from ..images.host import host_image, is_host
+    from ..images.resolve import is_host
 
     (name,) = args.positionals
     platform = Platform.parse(args.platform) if args.platform else None
     if is_host(name):
+        from ..images.host import host_image
+
         image = host_image(context.store, name)
         context.print(name if args.quiet else f"Digest: {image.digest}\n{name}")
         return 0

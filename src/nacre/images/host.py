@@ -24,6 +24,7 @@ from .hostlibs import Libraries, default_folders
 from .image import Image
 from .layers import add_layer
 from .pipes import Pipe, Stage, joined
+from .resolve import HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from .source import Reader
 
-PREFIX = "host:"
 DEFAULT_NAME = "host:python3"
 _FORM = "1"
 """Counts changes of what goes into the image, so that an old one is not taken for a new one."""
@@ -71,11 +71,6 @@ _FOLDERS = {
     "/dev": 0o755, "/etc": 0o755, "/home": 0o755, "/proc": 0o755, "/root": 0o700, "/run": 0o755,
     "/sys": 0o755, "/tmp": 0o1777, "/usr/local/bin": 0o755, "/var/tmp": 0o1777,
 }  # fmt: skip
-
-
-def is_host(name: str) -> bool:
-    """True for `host:NAME`, which is no name of a registry."""
-    return name.startswith(PREFIX) and "/" not in name and "@" not in name
 
 
 def host_image(store: Store, name: str = DEFAULT_NAME) -> Image:
@@ -304,7 +299,7 @@ class Layout:
     def key(self) -> str:
         """64 hexadecimal digits that change when a file that goes in has changed."""
         rows = [(path, self.items[path]._astuple()) for path in sorted(self.items)]
-        return sha256(repr((PREFIX, _FORM, self.time, rows)).encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256(repr((HOST, _FORM, self.time, rows)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def write(self, pipe: Pipe) -> None:
         """The layer as a tar. Raises StoreError when a file of the host cannot be read."""
