@@ -28,6 +28,7 @@ _FILTERS = ("before", "dangling", "label", "reference", "since")
 def run(context: Context, args: Args) -> int:
     """List images, the newest first; one row for each name."""
     filters = Filters(args.filter, _FILTERS)
+    filters.flag("dangling")
     patterns = [*args.positionals, *filters.get("reference")]
     images = [image for image in all_images(context) if _wanted(context.store, image, filters)]
     images.sort(key=lambda image: timestamp(image.config.created), reverse=True)

@@ -1,0 +1,169 @@
+"""`nacre save`, `load` and `import`, as a user types them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pty
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Nacre = Any
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def tar_of(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+TAR = tar_of(hello=b"world")
+
+
+@pytest.fixture
+def app(nacre: Nacre) -> str:
+    id: str = nacre("import", "-", "app:1", input=TAR, **EPOCH).lines[0]
+    return id
+
+
+def test_save_to_a_file_and_to_a_pipe(nacre: Nacre, app: str, tmp_path: Path):
+    nacre("save", "-o", "x.tar", "app:1")
+    assert (tmp_path / "x.tar").read_bytes() == nacre("save", "app:1").raw
+    assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
+
+
+def test_save_into_a_named_pipe(nacre: Nacre, app: str, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    process = nacre.start("save", "-o", "pipe", "app:1")
+    data = (tmp_path / "pipe").read_bytes()
+    assert process.wait(60) == 0
+    process.communicate()
+    assert data == nacre("save", "app:1").raw
+
+
+def test_save_refuses_a_terminal(nacre: Nacre, app: str):
+    controller, terminal = pty.openpty()
+    process = nacre.start("save", "app:1", stdout=terminal)
+    os.close(terminal)
+    _, err = process.communicate(timeout=60)
+    os.close(controller)
+    assert process.returncode != 0
+    assert b"cowardly refusing to save to a terminal" in err
+
+
+def test_a_failed_save_leaves_no_file(nacre: Nacre, app: str, tmp_path: Path):
+    before = set(tmp_path.iterdir())
+    assert "No such image" in nacre("save", "-o", "x.tar", "app:1", "nope", check=False).err
+    assert "cannot write" in nacre("save", "-o", "no/such/folder/x.tar", "app:1", check=False).err
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_load_says_what_it_loaded(nacre: Nacre, app: str, tmp_path: Path):
+    nacre("tag", "app:1", "other.test/app:2")
+    nacre("save", "-o", "named.tar", "app:1", "other.test/app:2")
+    nacre("save", "-o", "unnamed.tar", app)
+    nacre("rmi", "-f", app)
+    assert nacre("images", "-q").out == ""
+    assert nacre("load", "-i", "named.tar").lines == [
+        "Loaded image: app:1", "Loaded image: other.test/app:2",
+    ]  # fmt: skip
+    data = gzip.compress((tmp_path / "unnamed.tar").read_bytes())
+    assert nacre("load", input=data).lines == [f"Loaded image ID: {app}"]
+    assert nacre("load", "-q", "-i", "named.tar").err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "message"),
+    [
+        (["-i", "nope.tar"], b"", "cannot open nope.tar: no such file or directory"),
+        ([], b"", "neither manifest.json nor index.json"),
+        ([], TAR, "nacre import"),
+        ([], b"\x1f\x8b\x08" + b"x" * 100, ""),
+    ],
+)
+def test_loads_that_fail(nacre: Nacre, words: list[str], data: bytes, message: str):
+    result = nacre("load", *words, input=data, check=False)
+    assert result.code == 1
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert nacre("images", "-q").out == ""
+
+
+def test_import_from_a_file_with_changes(nacre: Nacre, tmp_path: Path):
+    (tmp_path / "root.tar.gz").write_bytes(gzip.compress(TAR))
+    id = nacre(
+        "import", "-c", 'ENTRYPOINT ["/x"]', "--change", "ENV A=1", "-m", "from me",
+        "--platform", "linux/arm64", "root.tar.gz", "app:1", **EPOCH,
+    ).lines[0]  # fmt: skip
+    (document,) = nacre("inspect", "app:1").json
+    assert document["Id"] == id
+    assert document["Config"] == {"Entrypoint": ["/x"], "Env": ["A=1"]}
+    assert document["Architecture"] == "arm64"
+    assert document["Comment"] == "from me"
+
+
+def test_equal_imports_give_equal_images(nacre: Nacre, app: str):
+    again = nacre("import", "-", "app:2", input=gzip.compress(TAR), **EPOCH)
+    assert again.lines == [app]
+
+
+class Files(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = self.path == "/root.tar.gz"
+        body = gzip.compress(TAR) if found else b"no"
+        self.send_response(200 if found else 404)
+        self.send_header("content-type", "application/gzip")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_import_from_a_url(nacre: Nacre):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        nacre("import", f"{url}/root.tar.gz", "app:1")
+        missing = nacre("import", f"{url}/nope", check=False)
+        server.shutdown()
+        thread.join()
+    assert "HTTP status 404" in missing.err
+    assert nacre("history", "--format", "{{.Comment}}", "app:1").lines == [f"Imported from {url}/root.tar.gz"]
+    gone = nacre("import", f"{url}/root.tar.gz", check=False)
+    assert gone.code == 1
+    assert "cannot download" in gone.err
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "message"),
+    [
+        (["nope.tar"], b"", "cannot open nope.tar"),
+        (["-"], b"", "nothing to import"),
+        (["-"], b"junk" * 500, ""),
+        (["-"], gzip.compress(TAR)[:-20], ""),
+        (["-c", "RUN x", "-"], TAR, "RUN is not a valid change command"),
+        (["-", "NOT/a b"], TAR, "invalid reference format"),
+        (["-", "app@sha256:" + "0" * 64], TAR, "digest reference"),
+        (["--platform", "linux", "-"], TAR, "invalid platform"),
+    ],
+)
+def test_imports_that_fail(nacre: Nacre, words: list[str], data: bytes, message: str):
+    result = nacre("import", *words, input=data, check=False)
+    assert result.code != 0
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert nacre("images", "-q").out == ""
