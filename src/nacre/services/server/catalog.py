@@ -101,25 +101,30 @@ class Catalog:
     def __init__(self, path: str, remove: Callable[[Digest], object]) -> None:
         self._remove = remove
         self._pins: dict[Digest, int] = {}
-        self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
+        self._write_lock, self._read_lock, self._list_lock = (threading.Lock() for _ in range(3))
         with os_errors(f"open {path}"):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with _sqlite_errors():
             self._writer = _connect(path)
             _prepare(self._writer)
-            self._reader = _connect(path)
+            self._reader, self._lister = _connect(path), _connect(path)
 
     def close(self) -> None:
         """Close the database. Nothing may be called afterwards."""
-        with self._write_lock, self._read_lock:
-            self._writer.close()
-            self._reader.close()
+        with self._write_lock, self._read_lock, self._list_lock:
+            for connection in (self._writer, self._reader, self._lister):
+                connection.close()
 
     # ── reading ──
 
     def _rows(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         with self._read_lock, _sqlite_errors():
             return self._reader.execute(sql, values).fetchall()
+
+    def _list(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        """For what may take long: by a connection of its own, so that the event loop's never waits."""
+        with self._list_lock, _sqlite_errors():
+            return self._lister.execute(sql, values).fetchall()
 
     def exists(self, name: str) -> bool:
         """Was anything ever pushed to this repository?"""
@@ -138,20 +143,20 @@ class Catalog:
     def repositories(self, last: str, limit: int) -> list[str]:
         """Names after `last` in order, at most `limit`."""
         sql = "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?"
-        return [str(row[0]) for row in self._rows(sql, last, limit)]
+        return [str(row[0]) for row in self._list(sql, last, limit)]
 
     def tags(self, name: str, last: str, limit: int) -> list[str]:
         """Tags after `last` in the spec's order (case does not count), at most `limit`."""
         sql = """SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)
                  AND (tag COLLATE NOCASE, tag) > (?, ?) ORDER BY tag COLLATE NOCASE, tag LIMIT ?"""
-        return [str(row[0]) for row in self._rows(sql, name, last, last, limit)]
+        return [str(row[0]) for row in self._list(sql, name, last, last, limit)]
 
     def referrers(
         self, name: str, subject: Digest, artifact_type: str, last: str, limit: int
     ) -> list[Referrer]:
         """What names `subject` as its subject, by digest after `last`; `artifact_type` "" is any."""
         values = (name, subject, last, artifact_type, artifact_type)
-        rows = self._rows(f"{_REFERRERS} LIMIT {int(limit)}", *values)
+        rows = self._list(f"{_REFERRERS} LIMIT {int(limit)}", *values)
         return [_referrer(row) for row in rows]
 
     def check_parts(self, name: str, document: Document) -> None:

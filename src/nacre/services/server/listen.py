@@ -94,6 +94,9 @@ async def _run(
     stopped = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+            raise Unsupported("the HTTP server ended by itself")
         server.stop()  # type: ignore[no-untyped-call]
         if not (await asyncio.wait({serving}, timeout=_GRACE))[0]:
             registry.interrupt()
