@@ -1,3 +1,40 @@
-"""Container images without a daemon."""
+"""Container images without a daemon. `open_store` is where to begin; see docs/api.md."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .engine import Built, Completed, Engine, open_store
+    from .images.image import Image, Layer
+    from .images.transfer import PullResult, PushResult
+    from .words.digest import Digest
+    from .words.errors import NacreError
+    from .words.oci import Descriptor, Platform
+    from .words.progress import Progress
+    from .words.reference import Reference
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
+    "Image": "images.image", "Layer": "images.image",
+    "PullResult": "images.transfer", "PushResult": "images.transfer",
+    "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
+    "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
+}  # fmt: skip
+
+__all__ = [
+    "Built", "Completed", "Descriptor", "Digest", "Engine", "Image", "Layer", "NacreError", "Platform",
+    "Progress", "PullResult", "PushResult", "Reference", "open_store",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Names are imported when first used, so that `nacre run` pays only for what it needs."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nacre' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,325 @@
+"""The public Python API: a store, and what can be done with it.
+
+    import nacre
+
+    with nacre.open_store() as engine:
+        engine.build("app", tags=["app:1"])
+        print(engine.run("app:1", ["python3", "-V"]).stdout)
+
+An ordinary user's process is left as it is: work that needs a user namespace is done in a forked child
+that enters one, and its result comes back as a value. Errors are those of `nacre.words.errors`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .ground import userns
+from .images.image import Image, find
+from .words.errors import UsageError
+from .words.reference import Reference
+from .words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import BinaryIO, Self, TypeVar
+
+    from .images.transfer import PullResult, PushResult
+    from .services.client import Client
+    from .services.containers import Containers, Request
+    from .stores.store import Store
+    from .words.digest import Digest
+    from .words.oci import Descriptor, Platform
+    from .words.progress import Progress
+
+    T = TypeVar("T")
+
+
+class Built(Value):
+    """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`)."""
+
+    image: Image
+    ran: int
+    cached: int
+
+
+class Completed(Value):
+    """A container that has ended: the code of its program (128 + n after signal n) and what it wrote."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def open_store(root: str = "", *, driver: str = "auto", docker_config: str = "") -> Engine:
+    """Open the store in the folder `root`, made if absent; the caller closes it, `with` works.
+
+    `root` "" is where the command line keeps it: /var/lib/nacre for root, else ~/.local/share/nacre.
+    `docker_config` is the path of a config.json with credentials for registries ("": ~/.docker's).
+    Raises StoreError.
+    """
+    home = os.path.expanduser("~")
+    usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
+    return Engine(root or usual, driver, docker_config or f"{home}/.docker/config.json")
+
+
+class Engine:
+    """One open store. Every call is complete when it returns; several processes may share a store.
+
+    Use an engine from one thread: as an ordinary user its calls fork.
+    """
+
+    def __init__(self, root: str, driver: str = "auto", docker_config: str = "") -> None:
+        self.root, self.driver = os.path.abspath(root), driver
+        self._docker_config = docker_config
+        self._store: Store | None = None
+        self._inside(lambda store: None)
+
+    @property
+    def store(self) -> Store:
+        """The rooms beneath, for reading: `engine.store.refs.list()`."""
+        if self._store is None:
+            self._store = _open(self.root, self.driver)
+        return self._store
+
+    def close(self) -> None:
+        """Idempotent."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    # reading
+
+    def images(self) -> list[Image]:
+        """Every image, named or not, the newest first."""
+        from .words.oci import INDEX_TYPES
+
+        kept = (d for d in self.store.refs.images() if d.media_type not in INDEX_TYPES)
+        return [Image.load(self.store, descriptor) for descriptor in kept]
+
+    def image(self, name: str) -> Image:
+        """The image in the store that a reference, an id or the beginning of one names. Raises NotFound."""
+        return find(self.store, name)
+
+    # names
+
+    def tag(self, source: str, target: str) -> None:
+        """Let `target` name the image `source`. Raises NotFound, InvalidName."""
+        reference = Reference.parse(target)
+        if reference.digest is not None:
+            raise UsageError(f"refusing to create a tag with a digest reference: {target}")
+        self.store.refs.set(str(reference), self.image(source).descriptor)
+
+    def untag(self, name: str) -> bool:
+        """Drop a name; the image stays until a `prune`. False if there was no such name."""
+        return self.store.refs.delete(str(Reference.parse(name)))
+
+    def prune(self, *, all: bool = False) -> int:
+        """Free what nothing needs: images without a name (`all`: those no container uses). Gives bytes."""
+        from .stores.sweep import sweep
+
+        return self._inside(lambda store: sweep(store, images="all" if all else "dangling").bytes)
+
+    # moving
+
+    def resolve(
+        self, name: str, platform: Platform | None = None, *, pull: str = "missing",
+        progress: Progress | None = None,
+    ) -> Image:  # fmt: skip
+        """An image from the store, from this machine (`host:python3`), or else pulled.
+
+        Raises NotFound, InvalidName, RegistryError, ContentError.
+        """
+        return self._image(lambda store: self._resolve(store, name, platform, pull, progress).descriptor)
+
+    def pull(
+        self, name: str, *, platform: Platform | None = None, progress: Progress | None = None
+    ) -> PullResult:
+        """Fetch what `name` means in its registry; layers that the store has are not fetched.
+
+        Raises NotFound, RegistryError, ContentError, Unsupported.
+        """
+        from .images.transfer import PullResult
+
+        def work(store: Store) -> tuple[Descriptor, Digest, int, int, bool]:
+            done = self._pull(store, name, platform, progress)
+            return done.image.descriptor, done.digest, done.moved, done.reused, done.changed
+
+        descriptor, digest, moved, reused, changed = self._inside(work)
+        return PullResult(Image.load(self.store, descriptor), digest, moved, reused, changed)
+
+    def push(self, name: str, *, progress: Progress | None = None) -> PushResult:
+        """Send the image that has this name to the registry the name says. Raises NotFound, RegistryError."""
+        from .images.transfer import push
+
+        reference = Reference.parse(name)
+        descriptor = self.image(name).descriptor
+        with self._client() as client:
+            sink = client.repository(reference)
+            return push(self.store, descriptor, sink, reference.target, progress=progress)
+
+    def save(self, names: Sequence[str], path: str) -> None:
+        """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
+        from .images.archive import save
+
+        with open(path, "wb") as file:
+            save(self.store, list(names), file.write)
+
+    def load(self, path: str) -> list[Image]:
+        """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""
+        from .images.archive import load
+
+        def work(store: Store) -> list[Descriptor]:
+            with open(path, "rb") as file:
+                return [loaded.image.descriptor for loaded in load(store, file)]
+
+        return [Image.load(self.store, descriptor) for descriptor in self._inside(work)]
+
+    def import_tar(self, path: str, name: str = "", *, changes: Sequence[str] = ()) -> Image:
+        """Make an image of one layer from a root file system as a tar, compressed or not.
+
+        `changes` are Dockerfile instructions: `CMD ["sh"]`. Raises InvalidArchive, UsageError.
+        """
+        from .images.importer import import_tar
+
+        reference = Reference.parse(name) if name else None
+
+        def work(store: Store) -> Descriptor:
+            with open(path, "rb") as file:
+                return import_tar(store, file, reference, changes=changes, origin=path).descriptor
+
+        return self._image(work)
+
+    # making
+
+    def build(
+        self, context: str, *, tags: Sequence[str] = (), dockerfile: str = "", target: str = "",
+        arguments: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
+        platform: Platform | None = None, no_cache: bool = False, progress: Progress | None = None,
+    ) -> Built:  # fmt: skip
+        """Build the Dockerfile of the folder `context` (or the file `dockerfile`) and name the image.
+
+        Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing has changed.
+        """
+        from .services.build import Builder, BuildOptions
+        from .services.build.inputs import load
+
+        options = BuildOptions(
+            target=target, tags=tuple(tags), no_cache=no_cache, platform=platform,
+            arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
+        )  # fmt: skip
+
+        def work(store: Store) -> tuple[Descriptor, int, int]:
+            def base(name: str, wanted: Platform | None) -> Image:
+                return self._resolve(store, name, wanted, "missing", progress)
+
+            with load(context, dockerfile, scratch=f"{store.root}/build") as inputs:
+                result = Builder(store, base, progress).build(inputs, options)
+            return result.image.descriptor, result.ran, result.cached
+
+        descriptor, ran, cached = self._inside(work)
+        return Built(Image.load(self.store, descriptor), ran, cached)
+
+    def run(
+        self, name: str, command: Sequence[str] = (), *, input: bytes = b"",
+        environment: Mapping[str, str] | None = None, working_dir: str = "", user: str = "",
+        volumes: Sequence[str] = (), network: str = "host", read_only: bool = False,
+    ) -> Completed:  # fmt: skip
+        """Run a program in a container of its own, of which nothing is left afterwards.
+
+        `command` () is the image's own; `volumes` are docker's `SOURCE:/PATH[:ro]`. The output is kept in
+        memory. Raises NotFound, SandboxError, CommandNotFound, CommandNotExecutable.
+        """
+        from .images.runtime import RunOptions
+        from .services.containers import Containers, Request
+        from .services.containers.volumes import parse_volume
+
+        def work(store: Store) -> tuple[int, bytes, bytes]:
+            options = RunOptions(
+                command=tuple(command), working_dir=working_dir, user=user, network=network,
+                environment=tuple(f"{key}={value}" for key, value in (environment or {}).items()),
+                volumes=tuple(parse_volume(text, os.getcwd(), store.root) for text in volumes),
+                read_only=read_only,
+            )  # fmt: skip
+            image = self._resolve(store, name, None, "missing", None)
+            request = Request(image, options, reference=name, auto_remove=True)
+            return _captured(Containers(store), request, input)
+
+        return Completed(*self._inside(work))
+
+    # how
+
+    def _inside(self, work: Callable[[Store], T]) -> T:
+        """Do `work` where files may get any owner and mounts are possible; its result must be picklable."""
+        if userns.mapped():
+            return work(self.store)
+
+        def entered() -> T:
+            with _open(self.root, self.driver) as store:
+                return work(store)
+
+        result: T = userns.call(entered)
+        return result
+
+    def _image(self, work: Callable[[Store], Descriptor]) -> Image:
+        return Image.load(self.store, self._inside(work))
+
+    def _resolve(
+        self, store: Store, name: str, platform: Platform | None, pull: str, progress: Progress | None
+    ) -> Image:
+        from .images.resolve import resolve
+
+        def fetch(reference: Reference, wanted: Platform | None) -> Image:
+            return self._pull(store, str(reference), wanted, progress).image
+
+        return resolve(store, name, fetch, platform, pull=pull)
+
+    def _pull(
+        self, store: Store, name: str, platform: Platform | None, progress: Progress | None
+    ) -> PullResult:
+        from .images.transfer import pull
+
+        reference = Reference.parse(name)
+        with self._client() as client:
+            source = client.repository(reference)
+            return pull(source, reference, store, platform=platform, progress=progress)
+
+    def _client(self) -> Client:
+        from .services.client import Client, ClientConfig
+        from .services.client.credentials import DockerConfig
+
+        return Client(ClientConfig(credentials=DockerConfig(self._docker_config).lookup))
+
+
+def _open(root: str, driver: str) -> Store:
+    from .stores.store import Store
+
+    return Store.open(root, driver=driver)
+
+
+def _captured(containers: Containers, request: Request, input: bytes) -> tuple[int, bytes, bytes]:
+    """Run a container with files for its streams: no pipe can fill up, whatever it writes."""
+    from .ground.sandbox import Stdio
+
+    with _memory("stdin") as stdin, _memory("stdout") as stdout, _memory("stderr") as stderr:
+        stdin.write(input)
+        stdin.seek(0)
+        stdio = Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno())
+        code = containers.run(request, stdio)
+        return code, _content(stdout), _content(stderr)
+
+
+def _memory(name: str) -> BinaryIO:
+    return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+
+
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
