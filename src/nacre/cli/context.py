@@ -118,10 +118,7 @@ class Context:
         `pull` is docker's: missing, always or never. An image of another platform than the one wanted
         counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
         """
-        from ..images.image import find
-
-        if text.startswith("host:"):  # asked before the import, which would cost `nacre run` 13 ms
-            from ..images.resolve import resolve
+        from ..images.resolve import resolve
 
         def fetch(reference: Reference, platform: Platform | None) -> Image:
             if pull == "missing":
