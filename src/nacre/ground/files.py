@@ -39,7 +39,7 @@ def install_trace(hook: Callable[[str], object] | None) -> None:
     _hook = hook
 
 
-class os_errors:  # noqa: N801
+class os_errors:
     """`with os_errors("write /x"):` turns an OSError into the one sentence `cannot write /x: …`."""
 
     def __init__(self, what: str) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from ..words.errors import Conflict, NotFound
 from ..words.value import Value
+from .database import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from builtins import list as List
+    from typing import Any
 
 
 class ContainerRow(Value):
@@ -31,33 +38,87 @@ class ContainerRow(Value):
     boot: str = ""
 
 
+_FIELDS = ContainerRow._fields
+_COLUMNS = ", ".join(_FIELDS)
+
+
 class ContainerStore:
     """Rows by id and name. Insert the row *before* making the active or the folder: it keeps them."""
 
+    def __init__(self, root: str, database: Database) -> None:
+        """`Store.open` makes these."""
+        self._root, self._database = root, database
+
     def insert(self, row: ContainerRow) -> None:
         """Raises Conflict when the name or the id is taken (docker's words)."""
-        raise NotImplementedError
+        marks = ", ".join("?" * len(_FIELDS))
+        with self._database.transaction():
+            taken = self._database.one("SELECT id FROM container WHERE name = ?", (row.name,))
+            if taken:
+                raise Conflict(
+                    f'the container name "/{row.name}" is already in use by container "{taken[0]}"',
+                    hint="remove or rename that container to be able to reuse that name",
+                )
+            if self._database.one("SELECT id FROM container WHERE id = ?", (row.id,)):
+                raise Conflict(f"the container id {row.id} is already in use")
+            self._database.change(f"INSERT INTO container ({_COLUMNS}) VALUES ({marks})", row._astuple())
 
     def update(self, id: str, **changes: object) -> None:
-        """Change some fields. Raises NotFound."""
-        raise NotImplementedError
+        """Change some fields by full id. Raises NotFound; Conflict when a new name is taken."""
+        if not _FIELDS_SET.issuperset(changes):
+            raise TypeError(f"no such field of a container: {sorted(set(changes) - _FIELDS_SET)}")
+        with self._database.transaction():
+            name = changes.get("name")
+            sql = "SELECT id FROM container WHERE name = ? AND id <> ?"
+            if name is not None and self._database.one(sql, (name, id)):
+                raise Conflict(f'the container name "/{name}" is already in use')
+            sets = ", ".join(f"{field} = ?" for field in changes)
+            if not self._database.change(
+                f"UPDATE container SET {sets} WHERE id = ?", (*changes.values(), id)
+            ):
+                raise _no_container(id)
 
     def get(self, text: str) -> ContainerRow:
         """By full name, full id or unique id prefix. Raises NotFound, Conflict when ambiguous."""
-        raise NotImplementedError
+        name = text.removeprefix("/")
+        rows = self._select("WHERE id = ? OR name = ? ORDER BY id = ? DESC", (text, name, text))
+        if not rows and text:
+            rows = self._select("WHERE id >= ? AND id < ? LIMIT 2", (text, text + "g"))
+        if not rows:
+            raise _no_container(text)
+        if len(rows) > 1 and text not in (rows[0].id, rows[0].name):
+            raise Conflict(f"several containers have an id that begins with {text}")
+        return rows[0]
 
-    def list(self, *, all: bool = True) -> list[ContainerRow]:
+    def list(self, *, all: bool = True) -> List[ContainerRow]:
         """The newest first; `all` False: only running ones (by their recorded state)."""
-        raise NotImplementedError
+        return self._select(("" if all else "WHERE state = 'running' ") + "ORDER BY created DESC, id")
 
-    def of_image(self, digest: str) -> list[ContainerRow]:
-        """Containers made from this manifest."""
-        raise NotImplementedError
+    def of_image(self, digest: str) -> List[ContainerRow]:
+        """Containers made from this manifest, the newest first."""
+        return self._select("WHERE image = ? ORDER BY created DESC, id", (digest,))
 
     def delete(self, id: str) -> bool:
-        """Drop the row; discard the active and remove the folder first."""
-        raise NotImplementedError
+        """Drop the row; discard the active and remove the folder first. False if there was none."""
+        return self._database.change("DELETE FROM container WHERE id = ?", (id,)) > 0
 
     def folder(self, id: str) -> str:
         """ROOT/containers/<id>, not made."""
-        raise NotImplementedError
+        return f"{self._root}/containers/{id}"
+
+    def _select(self, rest: str, values: tuple[Any, ...] = ()) -> List[ContainerRow]:
+        rows = self._database.execute(f"SELECT {_COLUMNS} FROM container {rest}", values)
+        return [_row(row) for row in rows]
+
+
+_FIELDS_SET = frozenset(_FIELDS)
+
+
+def _row(row: tuple[Any, ...]) -> ContainerRow:
+    values = dict(zip(_FIELDS, row, strict=True))
+    values["auto_remove"] = bool(values["auto_remove"])
+    return ContainerRow(**values)
+
+
+def _no_container(text: str) -> NotFound:
+    return NotFound(f"No such container: {text}")

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import time
+
 from ..words.digest import Digest
 from ..words.oci import Descriptor
+from .database import Database
 
 
 class LayerStore:
-    """The relation between compressed layers (digest) and trees (diff id)."""
+    """The relation between compressed layers (digest) and trees (diff id). Each call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        """`Store.open` makes these."""
+        self._database = database
 
     def record(self, digest: Digest, diff_id: Digest, media_type: str, size: int) -> None:
         """The blob `digest` decompresses to the tar `diff_id`. Idempotent."""
-        raise NotImplementedError
+        self._database.change(
+            "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?)",
+            (digest, diff_id, media_type, size, time.time()),
+        )
 
     def diff_id(self, digest: Digest) -> Digest | None:
         """The tar that this blob decompresses to, if known."""
-        raise NotImplementedError
+        row = self._database.one("SELECT diff_id FROM layer WHERE digest = ?", (digest,))
+        return Digest(row[0]) if row else None
 
     def blobs_of(self, diff_id: Digest) -> list[Descriptor]:
         """Every compressed form known of this tar, the newest first (the blob itself may be gone)."""
-        raise NotImplementedError
+        sql = "SELECT media_type, digest, size FROM layer WHERE diff_id = ? ORDER BY added DESC, digest"
+        return [
+            Descriptor(kind, Digest(d), size) for kind, d, size in self._database.execute(sql, (diff_id,))
+        ]
 
     def add_source(self, digest: Digest, repository: str) -> None:
         """`repository` (`host:port/path`) is known to hold the blob. Idempotent."""
-        raise NotImplementedError
+        self._database.change(
+            "INSERT OR REPLACE INTO source VALUES (?, ?, ?)", (digest, repository, time.time())
+        )
+
+    def drop_source(self, digest: Digest, repository: str) -> None:
+        """It turned out not to hold the blob. Idempotent."""
+        self._database.change("DELETE FROM source WHERE digest = ? AND repository = ?", (digest, repository))
 
     def sources(self, digest: Digest) -> list[str]:
         """Repositories known to hold the blob, the newest first."""
-        raise NotImplementedError
+        sql = "SELECT repository FROM source WHERE digest = ? ORDER BY added DESC, repository"
+        return [row[0] for row in self._database.execute(sql, (digest,))]

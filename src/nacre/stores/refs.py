@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from ..words.digest import Digest
+from ..words.errors import NotFound
 from ..words.oci import Descriptor
+from ..words.quickjson import dumps, loads
 from ..words.value import Value
+from .database import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from builtins import list as List
 
 
 class Ref(Value):
@@ -18,41 +27,83 @@ class Ref(Value):
 class RefStore:
     """Names (canonical references, `str(Reference)`) and known manifests. Each call is one transaction."""
 
+    def __init__(self, database: Database) -> None:
+        """`Store.open` makes these."""
+        self._database = database
+        self.changed = False
+
     def set(self, name: str, descriptor: Descriptor) -> None:
         """Let `name` mean `descriptor`, also remembered as an image; on disk when this returns.
 
-        Raises NotFound when the store does not hold the manifest: a name never dangles.
+        What it meant before stays remembered. Raises NotFound when the store does not hold the
+        manifest: a name never dangles.
         """
-        raise NotImplementedError
+        text = _encode(descriptor)
+        with self._database.transaction(durable=True):
+            self._remember(descriptor, text)
+            self._database.change(
+                "INSERT OR REPLACE INTO ref VALUES (?, ?, ?, ?)", (name, descriptor.digest, text, time.time())
+            )
+        self.changed = True
+
+    def _remember(self, descriptor: Descriptor, text: str) -> None:
+        sql = "UPDATE blob SET used = (SELECT now FROM clock) WHERE digest = ?"
+        if not self._database.change(sql, (descriptor.digest,)):
+            raise NotFound(f"the store does not hold manifest {descriptor.digest}")
+        self._database.change(
+            "INSERT OR IGNORE INTO image VALUES (?, ?, ?)", (descriptor.digest, text, time.time())
+        )
 
     def get(self, name: str) -> Descriptor | None:
         """What `name` means."""
-        raise NotImplementedError
+        row = self._database.one("SELECT descriptor FROM ref WHERE name = ?", (name,))
+        return _decode(row[0]) if row else None
 
     def delete(self, name: str) -> bool:
         """Drop the name (the image stays remembered); False if there was none."""
-        raise NotImplementedError
+        with self._database.transaction(durable=True):
+            gone = self._database.change("DELETE FROM ref WHERE name = ?", (name,)) > 0
+        self.changed |= gone
+        return gone
 
-    def list(self) -> list[Ref]:
+    def list(self) -> List[Ref]:
         """All names, sorted."""
-        raise NotImplementedError
+        rows = self._database.execute("SELECT name, descriptor, updated FROM ref ORDER BY name")
+        return [Ref(name, _decode(text), updated) for name, text, updated in rows]
 
-    def names_of(self, digest: Digest) -> list[str]:
+    def names_of(self, digest: Digest) -> List[str]:
         """The names of one manifest, sorted."""
-        raise NotImplementedError
+        sql = "SELECT name FROM ref WHERE digest = ? ORDER BY name"
+        return [row[0] for row in self._database.execute(sql, (digest,))]
 
     def remember(self, descriptor: Descriptor) -> None:
         """Keep an image that has no name. Raises NotFound when the manifest is not stored."""
-        raise NotImplementedError
+        with self._database.transaction(durable=True):
+            self._remember(descriptor, _encode(descriptor))
 
     def forget(self, digest: Digest) -> bool:
         """No longer keep it for its own sake (names of it go as well); the sweep frees the content."""
-        raise NotImplementedError
+        with self._database.transaction(durable=True):
+            self._database.change("DELETE FROM ref WHERE digest = ?", (digest,))
+            gone = self._database.change("DELETE FROM image WHERE digest = ?", (digest,)) > 0
+        self.changed |= gone
+        return gone
 
-    def images(self) -> list[Descriptor]:
+    def images(self) -> List[Descriptor]:
         """Every manifest or index kept, named or dangling, the newest first."""
-        raise NotImplementedError
+        rows = self._database.execute("SELECT descriptor FROM image ORDER BY added DESC, digest")
+        return [_decode(row[0]) for row in rows]
 
-    def find(self, prefix: str) -> list[Descriptor]:
+    def find(self, prefix: str) -> List[Descriptor]:
         """Images whose manifest digest begins with these hexadecimal digits."""
-        raise NotImplementedError
+        low = f"sha256:{prefix}"
+        sql = "SELECT descriptor FROM image WHERE digest >= ? AND digest < ? ORDER BY digest"
+        return [_decode(row[0]) for row in self._database.execute(sql, (low, low + "g"))]
+
+
+def _encode(descriptor: Descriptor) -> str:
+    return dumps(descriptor.to_json())
+
+
+def _decode(text: str) -> Descriptor:
+    return Descriptor.from_json(loads(text))

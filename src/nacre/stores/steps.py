@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 from ..words.digest import Digest
 from ..words.oci import Descriptor
+from ..words.quickjson import dumps, loads
 from ..words.value import Value
+from .database import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class StepRecord(Value):
@@ -24,25 +32,60 @@ class StepRecord(Value):
     created: float = 0.0
 
 
+_COLUMNS = "key, parent, layer, diff_id, config, inputs, created"
+
+
 class StepStore:
-    """Kept steps; they keep their layers from the sweep."""
+    """Kept steps; they keep their layers from the sweep. Each call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        """`Store.open` makes these."""
+        self._database = database
 
     def get(self, key: str) -> StepRecord | None:
         """The step, if its layer is still here as a tree or a blob."""
-        raise NotImplementedError
+        row = self._database.one(f"SELECT {_COLUMNS} FROM step WHERE key = ?", (key,))
+        if row is None:
+            return None
+        record = _record(row)
+        return record if record.layer is None or self._whole(record) else None
+
+    def _whole(self, record: StepRecord) -> bool:
+        sql = "SELECT EXISTS (SELECT 1 FROM tree WHERE diff_id = ?) OR EXISTS (SELECT 1 FROM blob WHERE digest = ?)"
+        digest = record.layer.digest if record.layer else ""
+        row = self._database.one(sql, (record.diff_id or "", digest))
+        return bool(row and row[0])
 
     def put(self, record: StepRecord) -> None:
         """Keep it; replaces one of the same key; `created` 0 means now."""
-        raise NotImplementedError
+        now = time.time()
+        layer = dumps(record.layer.to_json()) if record.layer else ""
+        values = (record.key, record.parent, layer, record.diff_id or "", record.config_json)
+        self._database.change(
+            "INSERT OR REPLACE INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, record.inputs_json, record.created or now, now),
+        )
 
     def children(self, parent: str) -> list[StepRecord]:
         """Steps that followed `parent`, the newest first (to say why a cache missed)."""
-        raise NotImplementedError
+        sql = f"SELECT {_COLUMNS} FROM step WHERE parent = ? ORDER BY created DESC, key LIMIT 100"
+        return [_record(row) for row in self._database.execute(sql, (parent,))]
 
     def touch(self, key: str) -> None:
         """It was used now."""
-        raise NotImplementedError
+        self._database.change("UPDATE step SET used = ? WHERE key = ?", (time.time(), key))
+
+    def all(self) -> list[StepRecord]:
+        """Every step kept, the newest first."""
+        sql = f"SELECT {_COLUMNS} FROM step ORDER BY created DESC, key"
+        return [_record(row) for row in self._database.execute(sql)]
 
     def clear(self) -> int:
         """Forget all; how many."""
-        raise NotImplementedError
+        return self._database.change("DELETE FROM step")
+
+
+def _record(row: tuple[Any, ...]) -> StepRecord:
+    key, parent, layer, diff_id, config, inputs, created = row
+    descriptor = Descriptor.from_json(loads(layer)) if layer else None
+    return StepRecord(key, parent, descriptor, Digest(diff_id) if diff_id else None, config, inputs, created)

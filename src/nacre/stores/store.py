@@ -1,14 +1,18 @@
-"""A store: everything nacre keeps, under one folder."""
+"""A store: everything nacre keeps, under one folder. Drawn in `layout.py`."""
 
 from __future__ import annotations
 
+import os
+
 from .blobs import BlobStore
 from .containers import ContainerStore
+from .database import Database
 from .layers import LayerStore
+from .layout import open_root, publish_index
 from .leases import LeaseStore
 from .refs import RefStore
 from .steps import StepStore
-from .trees import Trees
+from .trees import Mode, Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,16 +20,21 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """One open store. Any number of threads and processes may share its folder."""
+    """One open store. Any number of threads and processes may share its folder.
 
-    root: str
-    blobs: BlobStore
-    layers: LayerStore
-    trees: Trees
-    refs: RefStore
-    leases: LeaseStore
-    steps: StepStore
-    containers: ContainerStore
+    Not across a fork: what the child makes with it is not kept by the parent's leases.
+    """
+
+    def __init__(self, root: str, database: Database, driver: str, mode: Mode) -> None:
+        """`open` makes these."""
+        self.root, self.db = root, database
+        self.leases = LeaseStore(f"{root}/leases", database)
+        self.blobs = BlobStore(root, database, self.leases)
+        self.layers = LayerStore(database)
+        self.trees = Trees(root, database, self.leases, driver=driver, mode=mode)
+        self.refs = RefStore(database)
+        self.steps = StepStore(database)
+        self.containers = ContainerStore(root, database)
 
     @classmethod
     def open(
@@ -35,12 +44,24 @@ class Store:
 
         `driver` auto or overlay. `single`: this user namespace has one id only (None: look it up).
         Raises StoreError (foreign folder, other owner, newer version, disk), NotFound when absent
-        and not `create`.
+        and not `create`, UsageError for an unknown driver.
         """
-        raise NotImplementedError
+        path = os.path.abspath(root)
+        return cls(path, open_root(path, create=create), driver, Mode.detect(single))
 
     def close(self) -> None:
-        """Let go of leases and of the database. Idempotent."""
+        """Let go of leases and of the database. Idempotent.
+
+        A process that is about to end may leave it out unless it changed names: the kernel lets go of
+        everything, and the last process to close a database pays for an fsync.
+        """
+        try:
+            if self.refs.changed:
+                self.refs.changed = False
+                publish_index(self.root, self.db)
+            self.leases.release_all()
+        finally:
+            self.db.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,12 +1,35 @@
-"""Garbage: whatever no name, container, lease or kept step reaches. The only deleter of content."""
+"""Garbage: whatever no name, container, lease or kept step reaches. The only deleter of content.
+
+    roots     names, remembered images, containers, kept steps, what living leases name
+    reach     manifest → config, layers → (by the config) trees; index → manifests; active → trees
+    spared    what was made or used since the oldest living lease began, reached or not
+
+Marking reads manifests, so it is done once outside of any lock to have them in memory, and again inside
+one write transaction, in which the rows of garbage are deleted and its files renamed into ROOT/trash.
+Nobody sees half of that: adding content and naming it are write transactions as well. Freeing the trash,
+which takes long, holds no lock that anybody else waits for.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import time
+
+from ..ground.files import Lock, disk_usage, os_errors, private_dir, random_name, remove_tree, trace
+from ..words.digest import Digest
+from ..words.errors import NacreError
+from ..words.oci import Descriptor, ImageConfig, Index, parse_document
 from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .store import Store
+
+_NO_LEASE = 1 << 62
+_YOUNG = 3600.0
 
 
 class Freed(Value):
@@ -28,5 +51,217 @@ def sweep(
     images: 'none' keeps every remembered image; 'dangling' forgets those without a name; 'all' forgets
     those that no container uses, with their names. build_cache: forget all steps. containers: 'stopped'
     forgets containers that do not run. max_age: seconds for which an interrupted download is kept.
+    Lets go of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
     """
-    raise NotImplementedError
+    store.leases.release()
+    with os_errors(f"sweep {store.root}"), Lock(f"{store.root}/sweep.lock"):
+        freed = empty_trash(store.root)
+        work = _Sweep(store)
+        work.forget(images, build_cache, containers)
+        work.mark()
+        trace("sweep:marked")
+        with store.db.transaction(durable=True):
+            work.collect()
+        trace("sweep:collected")
+        work.ingests(max_age)
+        empty_trash(store.root)
+    sizes = sum(size for _, _, size in work.items)
+    return Freed(len(work.items), sizes + freed, tuple(work.items))
+
+
+def empty_trash(root: str) -> int:
+    """Free what was renamed into ROOT/trash; bytes that came back to the disk. Raises StoreError."""
+    trash = f"{root}/trash"
+    private_dir(trash)
+    return sum(remove_tree(f"{trash}/{name}") for name in os.listdir(trash))
+
+
+class _Sweep:
+    """One run."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.db = store, store.db
+        self.items: list[tuple[str, str, int]] = []
+        self._documents: dict[str, tuple[list[str], list[str]]] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.blobs: set[str] = set()
+        self.trees: set[str] = set()
+        self.actives: set[str] = set()
+        self.folders: set[str] = set()
+
+    def forget(self, images: str, build_cache: bool, containers: str) -> None:
+        """Drop the roots that the caller no longer wants."""
+        with self.db.transaction(durable=True):
+            if containers == "stopped":
+                self._drop("container", "container", "id", "state <> 'running'")
+            if build_cache:
+                self._drop("step", "step", "key", "1")
+            if images != "none":
+                self._forget_images(images == "all")
+
+    def _drop(self, kind: str, table: str, key: str, where: str) -> None:
+        for row in self.db.execute(f"SELECT {key} FROM {table} WHERE {where}"):
+            self.items.append((kind, row[0], 0))
+        self.db.change(f"DELETE FROM {table} WHERE {where}")
+
+    def _forget_images(self, named: bool) -> None:
+        where = "digest NOT IN (SELECT image FROM container)"
+        self._drop(
+            "image",
+            "image",
+            "digest",
+            where + ("" if named else " AND digest NOT IN (SELECT digest FROM ref)"),
+        )
+        if named:
+            self.store.refs.changed |= self.db.change(f"DELETE FROM ref WHERE {where}") > 0
+
+    def mark(self) -> None:
+        """Everything that is reached from the roots."""
+        self._clear()
+        self._mark_rows()
+        self._mark_leases()
+        for row in self.db.execute(
+            "SELECT digest FROM image UNION SELECT digest FROM ref UNION SELECT image FROM container"
+        ):
+            self._mark_image(row[0])
+        for key, layers in self.db.execute("SELECT key, layers FROM active"):
+            if key in self.actives:
+                self.trees.update(layers.split())
+
+    def _mark_rows(self) -> None:
+        containers = {row[0] for row in self.db.execute("SELECT id FROM container")}
+        self.actives |= containers
+        self.folders |= containers
+        for layer, diff_id in self.db.execute("SELECT layer, diff_id FROM step"):
+            self.trees.add(diff_id)
+            if layer:
+                self.blobs.add(Descriptor.from_json(json.loads(layer)).digest)
+
+    def _mark_leases(self) -> None:
+        living = self.store.leases.living()
+        self.since = min((began for _, began in living), default=_NO_LEASE)
+        sets = {"blob": self.blobs, "tree": self.trees, "active": self.actives, "container": self.folders}
+        for lease, _ in living:
+            for kind, key in self.db.execute("SELECT kind, key FROM lease_item WHERE lease = ?", (lease,)):
+                sets.get(kind, self.folders).add(key)
+
+    def _mark_image(self, digest: str) -> None:
+        pending = [digest]
+        while pending:
+            one = pending.pop()
+            if one in self.blobs:
+                continue
+            self.blobs.add(one)
+            inner, trees = self._document(one)
+            pending += inner
+            self.trees.update(trees)
+
+    def _document(self, digest: str) -> tuple[list[str], list[str]]:
+        """(blobs, trees) that a manifest or index names; a blob that is neither names nothing."""
+        if digest not in self._documents:
+            self._documents[digest] = self._parse(digest)
+        return self._documents[digest]
+
+    def _parse(self, digest: str) -> tuple[list[str], list[str]]:
+        try:
+            document = parse_document(self.store.blobs.read(Digest(digest)))
+        except NacreError:
+            return [], []
+        if isinstance(document, Index):
+            return [entry.digest for entry in document.manifests], []
+        for blob in (document.config.digest, *(layer.digest for layer in document.layers)):
+            self._documents.setdefault(blob, ([], []))
+        return [document.config.digest, *(d.digest for d in document.layers)], self._trees(document.config)
+
+    def _trees(self, config: Descriptor) -> list[str]:
+        try:
+            return list(ImageConfig.parse(self.store.blobs.read(config.digest)).diff_ids)
+        except NacreError:
+            return []
+
+    def collect(self) -> None:
+        """Inside the transaction: mark again, then move what is not reached out of sight."""
+        self.mark()
+        self._collect_blobs()
+        self._collect_trees()
+        self._collect_folders("active", self.actives, "active")
+        self._collect_folders("containers", self.folders, "folder")
+        self._collect_layers()
+
+    def _collect_blobs(self) -> None:
+        kept = {row[0] for row in self.db.execute("SELECT digest FROM blob WHERE used >= ?", (self.since,))}
+        for algorithm in _names(f"{self.store.root}/blobs"):
+            for name in _names(f"{self.store.root}/blobs/{algorithm}"):
+                digest = f"{algorithm}:{name}"
+                if digest not in self.blobs and digest not in kept:
+                    self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
+                    self._trash("blob", digest, f"blobs/{algorithm}/{name}")
+
+    def _collect_trees(self) -> None:
+        rows = dict(self.db.execute("SELECT diff_id, used FROM tree"))
+        kept = {Digest(d).hex for d, used in rows.items() if used >= self.since or d in self.trees}
+        for name in _names(f"{self.store.root}/trees"):
+            if name not in kept and not name.startswith("."):
+                diff_id = f"sha256:{name}"
+                self.db.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
+                self._trash("tree", diff_id, f"trees/{name}")
+
+    def _collect_folders(self, folder: str, kept: set[str], kind: str) -> None:
+        for name in _names(f"{self.store.root}/{folder}"):
+            if name not in kept:
+                self._trash(kind, name, f"{folder}/{name}")
+        if folder == "active":
+            for row in self.db.execute("SELECT key FROM active"):
+                if row[0] not in kept:
+                    self.db.change("DELETE FROM active WHERE key = ?", row)
+
+    def _collect_layers(self) -> None:
+        """What is known of layers that are gone, as blob and as tree, is of no more use."""
+        where = "digest NOT IN (SELECT digest FROM blob)"
+        self.db.change(f"DELETE FROM layer WHERE {where} AND diff_id NOT IN (SELECT diff_id FROM tree)")
+        self.db.change(f"DELETE FROM source WHERE {where} AND digest NOT IN (SELECT digest FROM layer)")
+
+    def _trash(self, kind: str, name: str, path: str) -> None:
+        target = f"{self.store.root}/trash/{random_name()}"
+        size = disk_usage(f"{self.store.root}/{path}")
+        os.rename(f"{self.store.root}/{path}", target)
+        self.items.append((kind, name, size))
+
+    def ingests(self, max_age: float) -> None:
+        """Partial content whose writer is gone; downloads that can be resumed only when they are old."""
+        folder = f"{self.store.root}/ingest"
+        names = {name.removesuffix(".lock") for name in _names(folder)}
+        for name in sorted(names):
+            if self._resumable(f"{folder}/{name}", name, max_age):
+                continue
+            lock = Lock.attempt(f"{folder}/{name}.lock")
+            if lock is not None:
+                try:
+                    self._drop_ingest(f"{folder}/{name}", name)
+                finally:
+                    lock.release(remove=True)
+
+    def _resumable(self, path: str, name: str, max_age: float) -> bool:
+        if name.startswith(("new-", "tree-")):
+            return False
+        young = _YOUNG if name.startswith("add-") else max_age
+        if os.path.exists(f"{self.store.root}/blobs/sha256/{name}"):
+            return False
+        data = path if name.startswith("add-") else f"{path}/data"
+        try:
+            return time.time() - os.stat(data).st_mtime < young
+        except FileNotFoundError:
+            return False
+
+    def _drop_ingest(self, path: str, name: str) -> None:
+        if os.path.lexists(path):
+            self.items.append(("ingest", name, remove_tree(path)))
+
+
+def _names(folder: str) -> Iterable[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return ()

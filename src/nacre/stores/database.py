@@ -1,0 +1,240 @@
+"""The store's database: SQLite in WAL mode, one connection, short transactions.
+
+Any number of processes share the file. Readers never wait; writers wait for each other, at most 30 s.
+Commits survive a kill at once; a power cut only when the transaction was `durable`, which what exists
+nowhere else asks for (SQLite "PRAGMA synchronous": NORMAL may lose, but never breaks, the last commits).
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock
+
+from ..ground.files import Lock, os_errors, sync_path
+from ..words.errors import NotFound, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import sqlite3
+    from typing import Any, Self
+else:
+    try:  # the C half alone: the package around it pulls in datetime, 4 of 8 ms
+        import _sqlite3 as sqlite3
+    except ImportError:
+        import sqlite3
+
+VERSION = 1
+"""Format of the store that this version reads and writes (`PRAGMA user_version`)."""
+
+_BUSY_SECONDS = 30.0
+_CHECKPOINT_PAGES = 200  # the next process reads what is left of the log when it opens: keep that short
+
+_SCHEMA = """
+CREATE TABLE clock (now INTEGER NOT NULL);
+INSERT INTO clock VALUES (1);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE blob (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, boot TEXT NOT NULL, synced INTEGER NOT NULL,
+    written REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tree (
+    diff_id TEXT PRIMARY KEY, driver TEXT NOT NULL, size INTEGER NOT NULL, root TEXT NOT NULL,
+    boot TEXT NOT NULL, synced INTEGER NOT NULL, written REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE active (
+    key TEXT PRIMARY KEY, driver TEXT NOT NULL, layers TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE layer (
+    digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+    added REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX layer_diff_id ON layer (diff_id);
+CREATE TABLE source (
+    digest TEXT NOT NULL, repository TEXT NOT NULL, added REAL NOT NULL,
+    PRIMARY KEY (digest, repository)) WITHOUT ROWID;
+CREATE TABLE image (digest TEXT PRIMARY KEY, descriptor TEXT NOT NULL, added REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE ref (
+    name TEXT PRIMARY KEY, digest TEXT NOT NULL, descriptor TEXT NOT NULL, updated REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX ref_digest ON ref (digest);
+CREATE TABLE step (
+    key TEXT PRIMARY KEY, parent TEXT NOT NULL, layer TEXT NOT NULL, diff_id TEXT NOT NULL,
+    config TEXT NOT NULL, inputs TEXT NOT NULL, created REAL NOT NULL, used REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX step_parent ON step (parent);
+CREATE TABLE container (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, image_ref TEXT NOT NULL,
+    created REAL NOT NULL, state TEXT NOT NULL, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL,
+    exit_code INTEGER NOT NULL, started REAL NOT NULL, finished REAL NOT NULL, command TEXT NOT NULL,
+    config_json TEXT NOT NULL, auto_remove INTEGER NOT NULL, boot TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX container_image ON container (image);
+CREATE TABLE lease (id TEXT PRIMARY KEY, began INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE lease_item (
+    lease TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (lease, kind, key)) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """One connection, safe for threads; `with database.transaction():` groups statements.
+
+    After a fork the child opens a connection of its own, because SQLite's must not cross a fork.
+    """
+
+    def __init__(self, path: str, *, create: bool = True) -> None:
+        """Raises NotFound when absent and not `create`, StoreError for a newer format and the like."""
+        self.path = path
+        self._lock = RLock()
+        self._depth = 0
+        self._orphans: list[sqlite3.Connection] = []
+        self._connect(create)
+
+    def _connect(self, create: bool) -> None:
+        if not os.path.exists(self.path):
+            if not create:
+                raise NotFound(f"there is no store at {os.path.dirname(self.path)}")
+            _make_file(self.path)
+        self._pid = os.getpid()
+        with _errors(self.path):
+            self._connection = _open(self.path)
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                self._prepare(version)
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    def _prepare(self, version: int) -> None:
+        """Make the tables of an empty file; one process does, the others wait for it."""
+        if version > VERSION:
+            self._connection.close()
+            folder = os.path.dirname(self.path)
+            raise StoreError(
+                f"the store {folder} has format {version}, this version of nacre knows {VERSION}",
+                hint="use the newer nacre that made it, or another --root",
+            )
+        with Lock(self.path + ".lock"):
+            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                self._connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+
+    def _here(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            self._orphans.append(self._connection)  # closing it here would drop the parent's locks
+            self._lock, self._depth = RLock(), 0
+            self._connect(create=False)
+        return self._connection
+
+    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement; all its rows. Raises StoreError."""
+        connection = self._here()
+        with self._lock, _errors(self.path):
+            return connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+        """The first row."""
+        rows = self.execute(sql, values)
+        return rows[0] if rows else None
+
+    def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
+        """Run one changing statement; how many rows it changed. Raises StoreError."""
+        connection = self._here()
+        with self._lock, _errors(self.path):
+            return connection.execute(sql, values).rowcount
+
+    def transaction(self, *, durable: bool = False) -> Transaction:
+        """A write transaction: all or nothing. `durable`: on disk when the block ends."""
+        return Transaction(self, durable)
+
+    def close(self) -> None:
+        """Idempotent. The last one to close a database folds its log into it."""
+        if self._pid == os.getpid():
+            self._connection.close()
+
+
+class Transaction:
+    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the block raises. Joins one of the same thread."""
+
+    def __init__(self, database: Database, durable: bool) -> None:
+        self._database, self._durable = database, durable
+
+    def __enter__(self) -> Self:
+        connection = self._database._here()
+        self._database._lock.acquire()
+        try:
+            if self._database._depth == 0:
+                with _errors(self._database.path):
+                    connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+                    connection.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._database._lock.release()
+            raise
+        self._database._depth += 1
+        return self
+
+    def __exit__(self, kind: object, *_rest: object) -> None:
+        self._database._depth -= 1
+        try:
+            if self._database._depth == 0:
+                self._finish("COMMIT" if kind is None else "ROLLBACK")
+        finally:
+            self._database._lock.release()
+
+    def _finish(self, verb: str) -> None:
+        connection = self._database._connection
+        with _errors(self._database.path):
+            try:
+                if connection.in_transaction:
+                    connection.execute(verb)
+            finally:
+                if connection.in_transaction:  # a COMMIT that failed leaves it open
+                    connection.execute("ROLLBACK")
+
+
+class _errors:
+    """SQLite's errors as one StoreError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise _store_error(self.path, error) from error
+
+
+def _store_error(path: str, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if "full" in text:
+        return StoreError(
+            f"cannot write {path}: no space left on device",
+            hint="free some room, for example with `nacre system prune`",
+        )
+    if "locked" in text or "busy" in text:
+        return StoreError(f"cannot write {path}: another process has kept it locked for too long")
+    if "not a database" in text or "malformed" in text:
+        return StoreError(
+            f"{path} is damaged: {text}", hint="move the store away; images can be pulled again"
+        )
+    return StoreError(f"cannot use {path}: {text}")
+
+
+def _make_file(path: str) -> None:
+    """SQLite would make it readable to others; its log and index files take the mode of this one."""
+    with os_errors(f"make {path}"):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_path(os.path.dirname(path))
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    if hasattr(connection, "setconfig"):  # Python 3.12: no fsync of the whole log at every exit
+        connection.setconfig(1006, True)  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
+    return connection
+
+
+_boot = ""
+
+
+def boot_id() -> str:
+    """Identifies this boot of the machine. Source: random(4)."""
+    global _boot
+    if not _boot:
+        with os_errors("read the boot id"), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            _boot = file.read().strip()
+    return _boot

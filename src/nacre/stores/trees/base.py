@@ -1,0 +1,143 @@
+"""What a tree driver is. `overlay` now; `erofs` (index over tar) and `plain` have the same verbs.
+
+A driver turns folders into trees and back and never decides when: names, hashes, locks, rows of the
+database, atomic publication and leases are the facade's (`Trees`). It never mounts: it emits `Mount`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...words.digest import Digest
+from ...words.mount import Erofs, Mount
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    class Reader(Protocol):
+        """Anything that gives bytes."""
+
+        def read(self, count: int, /) -> bytes:
+            """At most `count` bytes; b"" only at the end."""
+
+    Write = Callable[[bytes], object]
+else:
+    Protocol = object
+
+
+class Mode(Value):
+    """What this process may do to files. `single`: chown is impossible, owners are kept beside."""
+
+    userxattr: bool = False
+    single: bool = False
+    devices: bool = True
+
+    @classmethod
+    def detect(cls, single: bool | None = None) -> Mode:
+        """Read from the user namespace of this process; `single` given overrides.
+
+        In the first namespace root may do everything and trusted.* attributes work; anywhere else
+        overlayfs keeps its marks in user.* (overlayfs.rst, "userxattr"). Somebody who is not root in
+        his namespace can chown nothing.
+        """
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            counts = [int(line.split()[2]) for line in file]
+        root, first = os.geteuid() == 0, counts == [0xFFFFFFFF]
+        if single is None:
+            single = not root or sum(counts) == 1
+        return cls(userxattr=not (root and first), single=single, devices=root and first)
+
+
+class Placed(Value):
+    """A committed tree as a driver sees it: `folder` holds it, `driver` made it."""
+
+    diff_id: Digest
+    folder: str
+    driver: str
+
+
+class Made(Value):
+    """What a driver made: bytes of content, and `root` = "mode uid gid" if the layer sets its root."""
+
+    size: int
+    root: str = ""
+
+
+class Node:
+    """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'."""
+
+    __slots__ = ("gid", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size", "uid")
+
+    def __init__(self, kind: str, mode: int, uid: int, gid: int, mtime_ns: int, size: int) -> None:
+        self.kind, self.mode, self.uid, self.gid = kind, mode, uid, gid
+        self.mtime_ns, self.size = mtime_ns, size
+        self.link = b""
+        self.major = self.minor = 0
+        self.opaque = False
+
+
+class LayerReader(Protocol):
+    """Reads one tree by literal paths: `path` holds no link, `..` or empty part; b"" is the root."""
+
+    def node(self, path: bytes) -> Node | None:
+        """What the layer has there; a folder on the way that is none means None."""
+
+    def names(self, path: bytes) -> list[bytes]:
+        """Names in a folder of this layer, whiteouts included."""
+
+    def open(self, path: bytes) -> int:
+        """A descriptor of a regular file, for reading; the caller closes it. Raises NotFound, OSError."""
+
+    def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """Extended attributes, sorted, without overlay's own."""
+
+    def close(self) -> None:
+        """Close what it holds. Idempotent."""
+
+
+class TreeDriver(Protocol):
+    """One way to keep trees. Folders are absolute paths that the facade made or is to publish.
+
+    Every method may raise StoreError; none leaves something outside of the folders it was given.
+    """
+
+    name: str
+
+    def probe(self, scratch: str) -> str:
+        """Try it in the empty folder `scratch`; one sentence why it works. Raises Unsupported."""
+
+    def ingest(self, stream: Reader, folder: str) -> Made:
+        """Fill the empty `folder` from an uncompressed layer; need not read past the end marker.
+
+        Raises InvalidArchive; the facade then drops the folder.
+        """
+
+    def view(self, trees: Sequence[Placed], empty: str) -> Mount:
+        """Read-only; `trees` lowest first, `empty` an empty folder to fill up with."""
+
+    def prepare(self, trees: Sequence[Placed], empty: str, folder: str, root: str) -> tuple[Mount, str]:
+        """Make what an active needs in the empty `folder`; (mount, folder of the difference).
+
+        `root` is the "mode uid gid" that the new root must have, "" for the default.
+        """
+
+    def active(self, trees: Sequence[Placed], empty: str, folder: str) -> tuple[Mount, str]:
+        """The same for an active prepared earlier."""
+
+    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
+        """Write the difference of an active as one deterministic tar; its files get the times written."""
+
+    def adopt(self, folder: str, into: str) -> None:
+        """Make the packed difference of the active `folder` the tree in the empty folder `into`."""
+
+    def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
+        """Give a path of the active an owner."""
+
+    def reader(self, tree: Placed) -> LayerReader:
+        """Read one tree. Raises OSError."""
+
+    def lower(self, tree: Placed) -> str | Erofs:
+        """The tree as a lower layer of an overlay mount."""

@@ -1,0 +1,389 @@
+"""The trees of a store: names, hashes, locks, rows and leases around a driver.
+
+ROOT/trees/<hex>/         published by one rename inside the transaction that inserts its row
+ROOT/trees/.empty/        an empty folder
+ROOT/ingest/tree-<hex>/   being made, guarded by the lock ROOT/ingest/tree-<hex>.lock
+ROOT/active/<key>/        being written by a build or a container
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
+from ...words.digest import Digest
+from ...words.errors import Conflict, DigestMismatch, NotFound, Unsupported, UsageError
+from ...words.mount import Mount
+from ...words.value import Value
+from ..database import Database, boot_id
+from ..leases import LeaseStore
+from .base import Made, Mode, Placed
+from .overlay import OverlayDriver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .base import Reader, TreeDriver, Write
+    from .lookup import Found, TreeView
+
+_KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_CHUNK = 1 << 18
+
+
+class Active(Value):
+    """A tree being written: mount `mount`, write, then `Trees.commit` or `Trees.discard`.
+
+    `upper` is the folder that holds the difference; `layers` are the diff ids beneath, lowest first.
+    """
+
+    key: str
+    layers: tuple[Digest, ...]
+    mount: Mount
+    upper: str
+
+
+class Trees:
+    """All trees of a store. `layers` is always diff ids, lowest first."""
+
+    def __init__(
+        self, root: str, database: Database, leases: LeaseStore, *, driver: str = "auto",
+        mode: Mode | None = None,
+    ) -> None:  # fmt: skip
+        """`Store.open` makes these. Raises UsageError for an unknown driver."""
+        self._root, self._database, self._leases = root, database, leases
+        self._wanted = driver
+        self._drivers: dict[str, TreeDriver] = {"overlay": OverlayDriver(mode or Mode.detect())}
+        if driver != "auto" and driver not in self._drivers:
+            known = ", ".join(("auto", *self._drivers))
+            raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
+        self._driver = self._drivers["overlay" if driver == "auto" else driver]
+
+    @property
+    def name(self) -> str:
+        """The driver in use."""
+        return self._driver.name
+
+    @property
+    def why(self) -> str:
+        """One sentence: why this driver, or why it will not work here. Tried once per boot."""
+        how = "asked for" if self._wanted != "auto" else "chosen"
+        try:
+            return f"{how}; {self._probe()}"
+        except Unsupported as error:
+            return f"{how}, but {error.message}"
+
+    def _probe(self) -> str:
+        """The answer of the driver's trial, remembered in the database for this boot and namespace."""
+        marks = getattr(getattr(self._driver, "mode", None), "userxattr", "")
+        key = f"probe:{self._driver.name}:{marks}:{os.geteuid()}"
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
+        boot, _, answer = row[0].partition(" ") if row else ("", "", "")
+        if boot != boot_id():
+            answer = self._try()
+            values = (key, f"{boot_id()} {answer}")
+            self._database.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        if answer.startswith("!"):
+            raise Unsupported(answer[1:])
+        return answer
+
+    def _try(self) -> str:
+        with _Making(self._root, f"tree-{random_name()}") as making:
+            try:
+                return self._driver.probe(making.folder)
+            except Unsupported as error:
+                return "!" + error.message
+
+    def folder(self, diff_id: Digest) -> str:
+        """Where the tree is (or would be)."""
+        return f"{self._root}/trees/{diff_id.hex}"
+
+    def has(self, diff_id: Digest) -> bool:
+        """Is the tree here, whole? A leased store keeps what it was told is here until the lease ends."""
+        return not self.missing((diff_id,))
+
+    def missing(self, layers: Sequence[Digest]) -> list[Digest]:
+        """Those that are not here, in order (one query). A tree that a power cut may have torn is not here."""
+        placed = self._placed(layers)
+        return [diff_id for diff_id in dict.fromkeys(layers) if diff_id not in placed]
+
+    def _rows(self, layers: Sequence[Digest]) -> dict[str, tuple[Any, ...]]:
+        wanted = tuple(set(layers))
+        marks = ", ".join("?" * len(wanted))
+        sql = f"SELECT diff_id, driver, root, boot, synced, used FROM tree WHERE diff_id IN ({marks})"
+        return {row[0]: row for row in self._database.execute(sql, wanted)}
+
+    def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Placed]:
+        """Those of the layers that are here, kept by this store's lease if it holds one."""
+        found = {}
+        for row in self._rows(layers).values():
+            diff_id = Digest(row[0])
+            whole = row[4] or row[3] == boot_id()
+            if whole and os.path.isdir(self.folder(diff_id)) and self._keeps(diff_id, row[5]):
+                found[diff_id] = Placed(diff_id, self.folder(diff_id), row[1])
+        return found
+
+    def _keeps(self, diff_id: Digest, used: int) -> bool:
+        if used >= self._leases.began:
+            return True
+        sql = "UPDATE tree SET used = (SELECT now FROM clock) WHERE diff_id = ?"
+        return self._database.change(sql, (diff_id,)) > 0
+
+    def _stack(self, layers: Sequence[Digest]) -> list[Placed]:
+        placed = self._placed(layers)
+        for diff_id in layers:
+            if diff_id not in placed:
+                raise NotFound(f"the store does not hold the tree of layer {diff_id}", hint="pull it again")
+        return [placed[diff_id] for diff_id in layers]
+
+    def ingest(self, stream: Reader, expected: Digest | None = None) -> Digest:
+        """Make a tree from an uncompressed layer tar, read to its very end; atomic; gives the diff id.
+
+        Joins an ingest of the same `expected` that is under way (then the stream is not read), and reads
+        nothing when the tree exists. Raises DigestMismatch, InvalidArchive, TooLarge, StoreError.
+        """
+        self._leases.current()
+        if expected is not None and self.has(expected):
+            return expected
+        name = f"tree-{expected.hex if expected else random_name()}"
+        with _Making(self._root, name) as making:
+            if expected is not None and self.has(expected):
+                return expected
+            return self._ingest(stream, expected, making)
+
+    def _ingest(self, stream: Reader, expected: Digest | None, making: _Making) -> Digest:
+        hashing = _HashingReader(stream)
+        with os_errors("write a tree"):
+            made = self._driver.ingest(hashing, making.folder)
+            hashing.drain()
+        actual = hashing.digest()
+        if expected is not None and actual != expected:
+            raise DigestMismatch(expected, actual, what="layer")
+        trace("tree:extracted")
+        self._publish(making.folder, actual, made)
+        return actual
+
+    def _publish(self, folder: str, diff_id: Digest, made: Made, key: str = "") -> None:
+        """Rename into place, insert the row, forget the active `key` it was made from: all or nothing."""
+        values = (diff_id, self._driver.name, made.size, made.root, boot_id(), time.time())
+        with os_errors(f"publish tree {diff_id}"), self._database.transaction():
+            if not self.has(diff_id):
+                self._clear(diff_id)
+                os.rename(folder, self.folder(diff_id))
+                trace("tree:renamed")
+                sql = "INSERT INTO tree VALUES (?, ?, ?, ?, ?, 0, ?, (SELECT now FROM clock))"
+                self._database.change(sql, values)
+            self._database.change("DELETE FROM active WHERE key = ?", (key,))
+        trace("tree:published")
+
+    def _clear(self, diff_id: Digest) -> None:
+        """Make way: what a kill or a power cut left under this name moves to the trash."""
+        self._database.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
+        try:
+            os.rename(self.folder(diff_id), f"{self._root}/trash/{random_name()}")
+        except FileNotFoundError:
+            pass
+
+    def view(self, layers: Sequence[Digest]) -> Mount:
+        """The layers as one read-only file system. Raises NotFound when one is missing."""
+        return self._driver.view(self._stack(layers), self._empty)
+
+    @property
+    def _empty(self) -> str:
+        return f"{self._root}/trees/.empty"
+
+    def prepare(self, key: str, layers: Sequence[Digest]) -> Active:
+        """A writable file system over the layers. `key` [a-z0-9]+ is new: Conflict if it exists.
+
+        Kept by the container of that id, else by the lease of this store. Raises NotFound, StoreError.
+        """
+        folder = self._active_folder(key)
+        stack = self._stack(layers)
+        self._insert_active(key, layers)
+        try:
+            private_dir(folder)
+            root = self._root_of(layers)
+            mount, upper = self._driver.prepare(stack, self._empty, folder, root)
+        except BaseException:
+            self.discard(key)
+            raise
+        return Active(key, tuple(layers), mount, upper)
+
+    def _insert_active(self, key: str, layers: Sequence[Digest]) -> None:
+        values = (key, self._driver.name, " ".join(layers), time.time())
+        owned = self._database.one("SELECT 1 FROM container WHERE id = ?", (key,))
+        lease = None if owned else self._leases.current()
+        with self._database.transaction():
+            if self._database.one("SELECT 1 FROM active WHERE key = ?", (key,)):
+                raise Conflict(f"{key} is being written already")
+            self._database.change("INSERT INTO active VALUES (?, ?, ?, ?)", values)
+            if lease:
+                lease.add("active", key)
+
+    def _root_of(self, layers: Sequence[Digest]) -> str:
+        """ "mode uid gid" of `/`, from the topmost layer that says it; "" when none does."""
+        rows = self._rows(layers)
+        return next((rows[d][2] for d in reversed(layers) if d in rows and rows[d][2]), "")
+
+    def _active_folder(self, key: str) -> str:
+        if not key or len(key) > 128 or not _KEY.issuperset(key):
+            raise UsageError(f"invalid key of an active tree: {key[:200]!r}")
+        return f"{self._root}/active/{key}"
+
+    def active(self, key: str) -> Active | None:
+        """An active that was prepared earlier, perhaps by another process. Raises NotFound for lost layers."""
+        folder = self._active_folder(key)
+        row = self._database.one("SELECT driver, layers FROM active WHERE key = ?", (key,))
+        if row is None:
+            return None
+        layers = tuple(Digest(text) for text in row[1].split())
+        mount, upper = self._drivers[row[0]].active(self._stack(layers), self._empty, folder)
+        return Active(key, layers, mount, upper)
+
+    def pack(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
+        """Write the difference as one deterministic tar; gives its diff id. The active stays.
+
+        Raises StoreError, and whatever `write` raises.
+        """
+        return self._pack(active, write, clamp)[0]
+
+    def _pack(self, active: Active, write: Write, clamp: int | None) -> tuple[Digest, Made]:
+        hashing = _HashingWriter(write)
+        folder = self._active_folder(active.key)
+        with os_errors("write a layer"):
+            made = self._driver.pack(
+                self._stack(active.layers), folder, hashing.write, clamp, self._root_of(active.layers)
+            )
+        return hashing.digest(), made
+
+    def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
+        """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
+
+        The active is gone afterwards. Times are whole seconds as in docker's layers, none later than
+        `clamp` (seconds since 1970), in the tar and in the tree. Nothing must be mounted on the active
+        any more. A step that changed nothing gives the canonical empty tar. When packing fails, the
+        active stays. Raises StoreError, and whatever `write` raises.
+        """
+        self._leases.current()
+        diff_id, made = self._pack(active, write, clamp)
+        trace("tree:packed")
+        folder = self._active_folder(active.key)
+        with _Making(self._root, f"tree-{diff_id.hex}") as making:
+            if not self.has(diff_id):
+                self._driver.adopt(folder, making.folder)
+            self._publish(making.folder, diff_id, made, active.key)
+        remove_tree(folder)
+        return diff_id
+
+    def discard(self, key: str) -> None:
+        """Drop an active. Idempotent. Raises StoreError."""
+        folder = self._active_folder(key)
+        with self._database.transaction():
+            self._database.change("DELETE FROM active WHERE key = ?", (key,))
+            self._database.change("DELETE FROM lease_item WHERE kind = 'active' AND key = ?", (key,))
+        remove_tree(folder)
+
+    def own(self, active: Active, path: bytes, uid: int, gid: int) -> None:
+        """Give a path of the active an owner; where the system cannot (one id only), record it."""
+        self._driver.own(self._active_folder(active.key), path, uid, gid)
+
+    def open(self, layers: Sequence[Digest]) -> TreeView:
+        """Read files through the layers without mounting; close it. Raises NotFound, StoreError."""
+        from .lookup import TreeView
+
+        readers: list[tuple[Digest, Any]] = []
+        try:
+            for tree in self._stack(layers):
+                readers.append((tree.diff_id, self._drivers[tree.driver].reader(tree)))
+        except BaseException:
+            TreeView(readers).close()
+            raise
+        return TreeView(readers)
+
+    def lookup(self, layers: Sequence[Digest], path: bytes, *, follow: bool = True) -> Found | None:
+        """One look through `open(layers)`, which for more than one is cheaper. Raises NotFound, StoreError.
+
+        The descriptors behind it are closed when the result is no longer referred to.
+        """
+        return self.open(layers).lookup(path, follow=follow)
+
+    def size(self, diff_id: Digest) -> int:
+        """Bytes of content in the tree's files. Raises NotFound."""
+        row = self._database.one("SELECT size FROM tree WHERE diff_id = ?", (diff_id,))
+        if row is None:
+            raise NotFound(f"the store does not hold the tree of layer {diff_id}")
+        return int(row[0])
+
+    def delete(self, diff_id: Digest) -> int:
+        """Remove a tree; bytes of disk freed. Only for tests and repair: the sweep has its own way."""
+        with os_errors(f"remove tree {diff_id}"), self._database.transaction():
+            self._clear(diff_id)
+        from ..sweep import empty_trash
+
+        return empty_trash(self._root)
+
+
+class _Making:
+    """A folder in which something is made, with its lock; what is left in it at the end is removed."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.folder = f"{root}/ingest/{name}"
+
+    def __enter__(self) -> _Making:
+        with os_errors("begin to make a tree"):
+            self._lock = Lock(self.folder + ".lock")
+        try:
+            remove_tree(self.folder)
+            private_dir(self.folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        try:
+            remove_tree(self.folder)
+        finally:
+            self._lock.release(remove=True)
+
+
+class _HashingReader:
+    """Hashes what passes, in large pieces however small the reads are."""
+
+    def __init__(self, stream: Reader) -> None:
+        import hashlib
+
+        self._stream, self._hash = stream, hashlib.sha256()
+        self._piece = memoryview(b"")
+
+    def read(self, count: int = -1, /) -> bytes:
+        if not self._piece:
+            self._piece = memoryview(self._stream.read(_CHUNK))
+            self._hash.update(self._piece)
+        count = len(self._piece) if count < 0 else count
+        out, self._piece = self._piece[:count], self._piece[count:]
+        return out.tobytes()
+
+    def drain(self) -> None:
+        """Past the end marker to the end of the stream: those bytes count for the digest too."""
+        while data := self._stream.read(_CHUNK):
+            self._hash.update(data)
+
+    def digest(self) -> Digest:
+        return Digest("sha256:" + self._hash.hexdigest())
+
+
+class _HashingWriter:
+    def __init__(self, write: Write) -> None:
+        import hashlib
+
+        self._write, self._hash = write, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._write(data)
+
+    def digest(self) -> Digest:
+        return Digest("sha256:" + self._hash.hexdigest())

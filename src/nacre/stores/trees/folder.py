@@ -1,0 +1,114 @@
+"""Reading a tree that is a folder on disk, with overlay's marks."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...ground import linux
+from ...ground.files import reopen_file
+from . import owners
+from .base import Node
+
+_SAFE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
+_OVERLAY = ("trusted.overlay.", "user.overlay.")
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+}  # fmt: skip
+
+
+class FolderReader:
+    """A LayerReader over `root`; `beside` is the folder that may hold an `owners` file."""
+
+    def __init__(self, root: str, beside: str) -> None:
+        """Raises OSError."""
+        self._fd = -1
+        self._owners = owners.load(beside)
+        self._fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def node(self, path: bytes) -> Node | None:
+        """What the layer has there, None if nothing."""
+        try:
+            fd = linux.openat2(self._fd, path or b".", os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+        except OSError:
+            return None
+        try:
+            return self._node(fd, path)
+        finally:
+            os.close(fd)
+
+    def _node(self, fd: int, path: bytes) -> Node | None:
+        found = os.fstat(fd)
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+        if kind is None:
+            return None
+        size = found.st_size if kind == "file" else 0
+        mode = stat.S_IMODE(found.st_mode)
+        node = Node(kind, mode, found.st_uid, found.st_gid, found.st_mtime_ns, size)
+        if kind == "symlink":
+            node.link = os.readlink(b"", dir_fd=fd)
+        elif kind in ("char", "block"):
+            node.major, node.minor = os.major(found.st_rdev), os.minor(found.st_rdev)
+            if kind == "char" and found.st_rdev == 0:
+                node.kind = "whiteout"
+        elif kind == "dir":
+            node.opaque = any(name in _OPAQUE for name in _listxattr(fd))
+        self._restore(node, path)
+        return node
+
+    def _restore(self, node: Node, path: bytes) -> None:
+        owner = self._owners.get(path)
+        if owner is not None and node.kind != "whiteout":
+            node.uid, node.gid = owner.uid, owner.gid
+            if owner.kind:
+                node.kind, node.major, node.minor = owner.kind, owner.major, owner.minor
+
+    def names(self, path: bytes) -> list[bytes]:
+        """Names in a folder, whiteouts included; [] if it is none."""
+        try:
+            fd = linux.openat2(self._fd, path or b".", os.O_RDONLY | os.O_DIRECTORY, 0, _SAFE)
+        except OSError:
+            return []
+        try:
+            return [os.fsencode(name) for name in os.listdir(fd)]
+        finally:
+            os.close(fd)
+
+    def open(self, path: bytes) -> int:
+        """A descriptor of a regular file; the caller closes it. Raises NotFound, OSError."""
+        fd = linux.openat2(self._fd, path, os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+        try:
+            return reopen_file(fd, path)
+        finally:
+            os.close(fd)
+
+    def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        """Extended attributes, sorted, without overlay's own."""
+        fd = linux.openat2(self._fd, path or b".", os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+        try:
+            found = dict(self._owners[path].xattrs) if path in self._owners else {}
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                link = f"/proc/self/fd/{fd}"
+                names = [name for name in os.listxattr(link) if not name.startswith(_OVERLAY)]
+                found |= {os.fsencode(name): os.getxattr(link, name) for name in names}
+            return tuple(sorted(found.items()))
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = close
+
+
+def _listxattr(fd: int) -> list[str]:
+    """Of an O_PATH descriptor, on which listxattr itself gives EBADF."""
+    try:
+        return os.listxattr(f"/proc/self/fd/{fd}")
+    except OSError:
+        return []

@@ -1,0 +1,173 @@
+"""Files of an image without mounting it: the layers merged as overlayfs would, path by path.
+
+A folder is the stack of the folders of that path, topmost layer first, down to the first that is
+opaque; a name is what the topmost of them has, unless a whiteout comes first. Links are followed
+within the image: `..` stops at its root, absolute targets begin there (as inside a chroot).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...words.digest import Digest
+from ...words.errors import NotFound
+from .base import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import BinaryIO
+
+    from .base import LayerReader
+
+_MAX_LINKS = 40  # as the kernel, path_resolution(7)
+
+
+class Found:
+    """A file found in a stack of layers. Attributes as in a tar entry; `layer` is where it comes from.
+
+    `path` is resolved and relative to the root of the image, b"" the root. `kind` is file, dir,
+    symlink, char, block or fifo. `open` and `xattrs` work until the view that gave it is closed.
+    """
+
+    path: bytes
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    link: bytes
+    major: int
+    minor: int
+    layer: Digest
+
+    def __init__(self, path: bytes, node: Node, layer: Digest, reader: LayerReader) -> None:
+        self.path, self.kind, self.layer, self._reader = path, node.kind, layer, reader
+        self.mode, self.uid, self.gid, self.mtime_ns = node.mode, node.uid, node.gid, node.mtime_ns
+        self.size, self.link, self.major, self.minor = node.size, node.link, node.major, node.minor
+
+    @property
+    def xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Extended attributes, sorted by name. Raises OSError."""
+        return self._reader.xattrs(self.path)
+
+    def open(self) -> BinaryIO:
+        """The content of a regular file; the caller closes it. Raises NotFound for any other kind."""
+        if self.kind != "file":
+            raise NotFound(f"{self.path.decode('utf-8', 'backslashreplace')!r} is not a regular file")
+        return os.fdopen(self._reader.open(self.path), "rb")
+
+    def __repr__(self) -> str:
+        return f"Found({self.path!r}, {self.kind!r}, size={self.size})"
+
+
+Stack = list[tuple[int, Node]]
+Place = tuple[bytes, Stack]
+
+
+class TreeView:
+    """Reading a stack of layers without mounting; `with` it. Never leaves the image by `..` or links."""
+
+    def __init__(self, layers: Sequence[tuple[Digest, LayerReader]]) -> None:
+        """`layers` lowest first; the view closes the readers."""
+        self._layers = list(reversed(layers))
+
+    def lookup(self, path: bytes, *, follow: bool = True) -> Found | None:
+        """The file at `path`, symlinks resolved inside the image (the last one only with `follow`).
+
+        None when there is nothing, when a part on the way is no folder, or when links form a loop.
+        """
+        place = self._walk(path, follow)
+        if place is None or not place[1]:
+            return None
+        index, node = place[1][0]
+        digest, reader = self._layers[index]
+        return Found(place[0], node, digest, reader)
+
+    def names(self, path: bytes = b"") -> list[bytes]:
+        """Names in a folder, merged over the layers, sorted; [] when it is no folder."""
+        place = self._walk(path, True)
+        if place is None or not place[1] or place[1][0][1].kind != "dir":
+            return []
+        seen: set[bytes] = set()
+        there: list[bytes] = []
+        for index, _ in place[1]:
+            new = set(self._layers[index][1].names(place[0])) - seen
+            seen |= new
+            there += [name for name in new if self._shows(index, _join(place[0], name))]
+        return sorted(there)
+
+    def _shows(self, index: int, path: bytes) -> bool:
+        node = self._layers[index][1].node(path)
+        return node is not None and node.kind != "whiteout"
+
+    def _walk(self, path: bytes, follow: bool) -> Place | None:
+        todo = _parts(path)
+        done: list[Place] = [(b"", self._root())]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == b"..":
+                del done[max(1, len(done) - 1) :]
+                continue
+            stack = self._step(done[-1], part)
+            if not stack or (todo and stack[0][1].kind not in ("dir", "symlink")):
+                return None
+            if stack[0][1].kind == "symlink" and (todo or follow):
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                _follow(stack[0][1].link, todo, done)
+            else:
+                done.append((_join(done[-1][0], part), stack))
+        return done[-1]
+
+    def _root(self) -> Stack:
+        nodes = ((index, reader.node(b"")) for index, (_, reader) in enumerate(self._layers))
+        return _merged(nodes)
+
+    def _step(self, folder: Place, part: bytes) -> Stack:
+        """The stack of one name in a folder; [] if there is no such name."""
+        path = _join(folder[0], part)
+        return _merged((index, self._layers[index][1].node(path)) for index, _ in folder[1])
+
+    def close(self) -> None:
+        """Close the descriptors held. Idempotent."""
+        for _, reader in self._layers:
+            reader.close()
+
+    def __enter__(self) -> TreeView:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _merged(nodes: Iterable[tuple[int, Node | None]]) -> Stack:
+    """What of the layers, topmost first, is seen: up to a whiteout, an opaque folder or no folder."""
+    stack: Stack = []
+    for index, node in nodes:
+        if node is None:
+            continue
+        if node.kind == "whiteout" or (stack and node.kind != "dir"):
+            break
+        stack.append((index, node))
+        if node.kind != "dir" or node.opaque:
+            break
+    return stack
+
+
+def _parts(path: bytes) -> list[bytes]:
+    """Components, the first one last."""
+    return [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
+
+
+def _follow(target: bytes, todo: list[bytes], done: list[Place]) -> None:
+    if target.startswith(b"/"):
+        del done[1:]
+    todo += _parts(target)
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name

@@ -1,0 +1,251 @@
+"""Trees as folders, one per layer, joined by overlayfs.
+
+    trees/<hex>/fs       the layer, whiteouts as char devices 0/0, opaque folders by an extended attribute
+    trees/<hex>/owners   only where the namespace has one id; see owners.py
+    active/<key>/upper   the difference, becomes `fs` when it is committed
+    active/<key>/work    overlayfs's own
+
+Mount it with redirect_dir, metacopy and index off: a difference that says "renamed from" or "only the
+metadata changed" is no layer (overlayfs.rst, "Redirects", "Metadata only copy up").
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.files import os_errors, private_dir, trace
+from ...words.errors import SandboxError, Unsupported
+from ...words.mount import Erofs, Mount, Overlay
+from . import owners
+from .base import Made, Mode, Placed
+from .owners import Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ...grammars.entries import Entry
+    from ...grammars.entries import Reader as TarReader
+    from ...ground.extract import Form
+    from .base import Reader, Write
+    from .folder import FolderReader
+
+_NANO = 1_000_000_000
+
+
+class OverlayDriver:
+    """See TreeDriver; also reads and uses what another process with more or fewer rights made."""
+
+    name = "overlay"
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+
+    def probe(self, scratch: str) -> str:
+        """Mount one for a moment, attached nowhere, and write through it. Raises Unsupported."""
+        from ...ground.mounts import detached
+
+        for name in ("low", "more", "upper", "work"):
+            private_dir(f"{scratch}/{name}")
+        lowers = (f"{scratch}/low", f"{scratch}/more")
+        try:
+            fd = detached(Overlay(lowers, f"{scratch}/upper", f"{scratch}/work", self.mode.userxattr))
+            try:
+                os.mkdir("made", dir_fd=fd)
+            finally:
+                os.close(fd)
+        except (OSError, SandboxError) as error:
+            raise Unsupported(f"overlayfs cannot be mounted on this store: {error}") from None
+        return "overlayfs can be mounted" + (" in this user namespace" if self.mode.userxattr else "")
+
+    def form(self, owned: Callable[[Entry], None] | None = None) -> Form:
+        """How files look on this disk, for extract and scan."""
+        from ...ground.extract import Form
+
+        marks = b"user" if self.mode.userxattr else b"trusted"
+        return Form(
+            opaque_xattr=marks + b".overlay.opaque", owners=not self.mode.single, devices=self.mode.devices,
+            owned=owned,
+        )  # fmt: skip
+
+    def ingest(self, stream: Reader, folder: str) -> Made:
+        """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
+        from ...grammars.entries import read_tar
+        from ...ground.extract import extract
+
+        private_dir(f"{folder}/fs")
+        os.chmod(f"{folder}/fs", 0o755)
+        kept = _Kept()
+        fd = os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            stats = extract(kept.watch(read_tar(stream)), fd, self.form(kept.owned))
+        finally:
+            os.close(fd)
+        owners.save(folder, kept.owners)
+        return Made(stats.size, kept.root)
+
+    def lower(self, tree: Placed) -> str | Erofs:
+        """The folder of the layer."""
+        return f"{tree.folder}/fs"
+
+    def view(self, trees: Sequence[Placed], empty: str) -> Mount:
+        """Overlay without an upper needs two lower folders at least (overlayfs.rst)."""
+        lowers = tuple(f"{tree.folder}/fs" for tree in reversed(trees))
+        return Overlay(
+            (*lowers, empty) if len(lowers) > 1 else (*lowers, empty, empty)[:2],
+            userxattr=self.mode.userxattr,
+        )
+
+    def prepare(self, trees: Sequence[Placed], empty: str, folder: str, root: str) -> tuple[Mount, str]:
+        """Make upper and work; the mode and owner of upper's root are what the container sees as `/`."""
+        mount, upper = self.active(trees, empty, folder)
+        with os_errors(f"make {folder}"):
+            os.mkdir(f"{folder}/work", 0o700)
+            os.mkdir(upper, 0o700)
+            mode, uid, gid = (root or "755 0 0").split()
+            if root and not self.mode.single:
+                os.chown(upper, int(uid), int(gid))
+            os.chmod(upper, int(mode, 8))
+        return mount, upper
+
+    def active(self, trees: Sequence[Placed], empty: str, folder: str) -> tuple[Mount, str]:
+        """Nothing is made."""
+        lowers = tuple(f"{tree.folder}/fs" for tree in reversed(trees)) or (empty,)
+        upper = f"{folder}/upper"
+        return Overlay(lowers, upper, f"{folder}/work", self.mode.userxattr), upper
+
+    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
+        """Scan the upper folder into a tar. Times become whole seconds, none after `clamp`."""
+        from ...grammars.entries import TarWriter
+        from ...ground.scan import scan
+
+        fd = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            packing = _Packing(fd, TarWriter(write), clamp, root, self._inherited(trees, folder))
+            made = packing.run(scan(fd, self.form()))
+        finally:
+            os.close(fd)
+        owners.save(folder, packing.kept)
+        return made
+
+    def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
+        """Owners beside the lower layers and the active, which a copy into upper has lost."""
+        known: dict[bytes, Owner] = {}
+        for place in (*(tree.folder for tree in trees), folder):
+            known |= owners.load(place)
+        return known
+
+    def adopt(self, folder: str, into: str) -> None:
+        """Rename: nothing is extracted."""
+        with os_errors(f"move {folder}/upper"):
+            if os.path.exists(f"{folder}/{owners.FILE}"):
+                os.rename(f"{folder}/{owners.FILE}", f"{into}/{owners.FILE}")
+            os.rename(f"{folder}/upper", f"{into}/fs")
+        trace("tree:adopted")
+
+    def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
+        """chown beneath the upper folder, or a line in `owners`. Raises StoreError."""
+        from ...ground.files import Root
+
+        with os_errors("change an owner"):
+            if self.mode.single:
+                owners.append(folder, path, Owner(uid, gid))
+                return
+            with Root(f"{folder}/upper") as upper:
+                parent, name = upper.parent(path)
+                try:
+                    os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+                finally:
+                    os.close(parent)
+
+    def reader(self, tree: Placed) -> FolderReader:
+        """Raises StoreError."""
+        from .folder import FolderReader
+
+        with os_errors(f"read tree {tree.diff_id}"):
+            return FolderReader(f"{tree.folder}/fs", tree.folder)
+
+
+class _Kept:
+    """Follows an extraction: owners that could not be made, and what the layer says of its root."""
+
+    def __init__(self) -> None:
+        self.owners: dict[bytes, Owner] = {}
+        self.root = ""
+
+    def watch(self, members: Iterable[tuple[Entry, TarReader]]) -> Iterator[tuple[Entry, TarReader]]:
+        for entry, payload in members:
+            self.owners.pop(entry.path, None)  # a later member of the same name replaces the earlier
+            if entry.path == b"":
+                self.root = f"{entry.mode:o} {entry.uid} {entry.gid}"
+            yield entry, payload
+
+    def owned(self, entry: Entry) -> None:
+        self.owners[entry.path] = _owner(entry)
+
+
+class _Packing:
+    """One difference on its way into a tar."""
+
+    def __init__(
+        self, fd: int, writer: object, clamp: int | None, root: str, known: dict[bytes, Owner]
+    ) -> None:
+        self.fd, self.writer, self.root, self.known = fd, writer, root, known
+        self.clamp = None if clamp is None else clamp * _NANO
+        self.kept: dict[bytes, Owner] = {}
+        self.made_root = ""
+        self.size = 0
+
+    def run(self, found: Iterable[tuple[Entry, Callable[[], TarReader] | None]]) -> Made:
+        for entry, payload in found:
+            entry = self._settled(self._restored(entry))
+            if entry.path or self._root_differs(entry):
+                self.size += entry.size
+                self.writer.add(entry, payload() if payload else None)  # type: ignore[attr-defined]
+        self.writer.close()  # type: ignore[attr-defined]
+        return Made(self.size, self.made_root)
+
+    def _restored(self, entry: Entry) -> Entry:
+        owner = self.known.get(entry.path)
+        if owner is None or _is_mark(entry.path):
+            return entry
+        if not owner.kind or (entry.kind == "file" and entry.size == 0):
+            kind = owner.kind or entry.kind
+            entry = entry._replace(
+                kind=kind, major=owner.major or entry.major, minor=owner.minor or entry.minor
+            )
+        self.kept[entry.path] = owner
+        return entry._replace(uid=owner.uid, gid=owner.gid, xattrs=_union(entry.xattrs, owner.xattrs))
+
+    def _settled(self, entry: Entry) -> Entry:
+        """The time that goes into the tar, and onto the file, so that the tree equals its tar."""
+        if _is_mark(entry.path):
+            return entry._replace(mtime_ns=0)
+        time = entry.mtime_ns // _NANO * _NANO
+        time = time if self.clamp is None else min(time, self.clamp)
+        if time != entry.mtime_ns and entry.kind != "hardlink":
+            os.utime(entry.path or b".", ns=(time, time), dir_fd=self.fd, follow_symlinks=False)
+        return entry._replace(mtime_ns=time)
+
+    def _root_differs(self, entry: Entry) -> bool:
+        """A root of the same mode and owner as beneath is no change; its time always moves."""
+        mine = f"{entry.mode:o} {entry.uid} {entry.gid}"
+        if mine == (self.root or "755 0 0") and not entry.xattrs:
+            return False
+        self.made_root = mine
+        return True
+
+
+def _is_mark(path: bytes) -> bool:
+    return path.rpartition(b"/")[2].startswith(b".wh.")
+
+
+def _owner(entry: Entry) -> Owner:
+    kind = entry.kind if entry.kind in ("char", "block") else ""
+    return Owner(entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs)
+
+
+def _union(
+    first: tuple[tuple[bytes, bytes], ...], second: tuple[tuple[bytes, bytes], ...]
+) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(sorted((dict(second) | dict(first)).items()))

@@ -1,0 +1,68 @@
+"""Owners that the file system could not keep, in a file beside the tree.
+
+Where a user namespace has one id only, every file belongs to the user. What the layer says is kept in
+`owners`: one JSON array a line, [path, uid, gid, kind, major, minor, [[name, value], …]], bytes as
+latin-1. Whatever is read out of the store, and what is pushed, carries these owners again.
+"""
+
+from __future__ import annotations
+
+
+from ...ground.files import write_atomic
+from ...words.errors import StoreError
+from ...words.quickjson import dumps, loads
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+FILE = "owners"
+
+
+class Owner(Value):
+    """What could not be made: owner, device numbers, extended attributes."""
+
+    uid: int
+    gid: int
+    kind: str = ""
+    major: int = 0
+    minor: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def load(folder: str) -> dict[bytes, Owner]:
+    """The owners kept in a tree or an active; {} if none. Raises StoreError when the file is damaged."""
+    try:
+        with open(f"{folder}/{FILE}", "rb") as file:
+            return dict(_decode(loads(line)) for line in file)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"{folder}/{FILE} is damaged: {error}") from None
+
+
+def save(folder: str, owners: Mapping[bytes, Owner]) -> None:
+    """Keep them; nothing is written for none."""
+    if owners:
+        lines = [_encode(path, owner) for path, owner in sorted(owners.items())]
+        write_atomic(f"{folder}/{FILE}", b"".join(lines))
+
+
+def append(folder: str, path: bytes, owner: Owner) -> None:
+    """Add one, which replaces an earlier one of the same path. Raises OSError."""
+    with open(f"{folder}/{FILE}", "ab") as file:
+        file.write(_encode(path, owner))
+
+
+def _encode(path: bytes, owner: Owner) -> bytes:
+    xattrs = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in owner.xattrs]
+    fields = [path.decode("latin-1"), owner.uid, owner.gid, owner.kind, owner.major, owner.minor, xattrs]
+    return dumps(fields).encode() + b"\n"
+
+
+def _decode(fields: list[Any]) -> tuple[bytes, Owner]:
+    path, uid, gid, kind, major, minor, pairs = fields
+    xattrs = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
+    return path.encode("latin-1"), Owner(int(uid), int(gid), kind, int(major), int(minor), xattrs)
