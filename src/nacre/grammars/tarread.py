@@ -214,11 +214,13 @@ def _member_header(source: _Source, extras: _Extras) -> bytes | None:
     while True:
         header = source.take(_BLOCK)
         if len(header) < _BLOCK:
-            return _end(header, extras, source.position)
+            _end(header, extras, source.position)
+            return None
         stored = header[148:156]
         if adler32(header) & 0xFFFF != _expected(stored):
             if header == _ZEROS:
-                return _end_marker(source, extras)
+                _end_marker(source, extras)
+                return None
             _check_signed(header, source.position - _BLOCK)
         flag = header[156:157]
         if flag not in _EXTENSIONS:
