@@ -165,6 +165,7 @@ class _Action:
     def __init__(self, piece: _Piece) -> None:
         self.column = piece.column
         self.depth = 0
+        self.words: list[_Token] = []
         self.words = self.scan(piece) if not _is_comment(piece.text) else []
 
     def scan(self, piece: _Piece) -> list[_Token]:

@@ -21,7 +21,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 
 def run(context: Context, args: Args) -> int:
     """Print what is found; name what is not, and end with 1 then. A container wins over an image."""
-    kind = args.type or {"image inspect": "image", "container inspect": "container"}.get(args.name, "")
+    kind = args.type or {"image inspect": "image", "container inspect": "container"}.get(args.command, "")
     documents, code = [], 0
     for name in args.positionals:
         try:

@@ -125,18 +125,18 @@ class Args:
     """What was parsed: one attribute for each option (`--read-only` is `read_only`), and
 
     `positionals`, the rest in order; `given`, the keys of the options that stood on the line;
-    `name`, the command as typed (`image ls`), for messages.
+    `command`, the command as typed (`image ls`), for messages.
     """
 
     positionals: list[str]
     given: set[str]
-    name: str
+    command: str
 
-    def __init__(self, name: str, options: Sequence[Option]) -> None:
+    def __init__(self, command: str, options: Sequence[Option]) -> None:
         values = self.__dict__
         for option in options:
             values[option.name.replace("-", "_")] = [] if option.many else option.default
-        self.name, self.positionals, self.given = name, [], set()
+        self.command, self.positionals, self.given = command, [], set()
 
     if TYPE_CHECKING:
 
@@ -254,7 +254,7 @@ def _check_count(arguments: str, args: Args) -> None:
         demand = f"requires at least {_arguments(least)}"
     else:
         demand = f"requires at most {_arguments(most or 0)}"
-    raise usage_error(f"'nacre {args.name}' {demand}", args.name, code=1)
+    raise usage_error(f"'nacre {args.command}' {demand}", args.command, code=1)
 
 
 def _arguments(count: int) -> str:

@@ -99,7 +99,7 @@ def request_of(context: Context, args: Args) -> Request:
         raise UsageError(
             f"container ID file found, make sure the other container isn't running: {args.cidfile}"
         )
-    name = args.name if "name" in args.given else ""  # else it is the name of the command
+    name = args.name
     options = options_of(context, args)
     image = context.resolve(reference, platform, pull=args.pull)
     return Request(

@@ -1,0 +1,196 @@
+"""Imports only fall, in no circle, and a start imports nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nacre
+
+PACKAGE = Path(nacre.__file__).parent
+FLOORS = {
+    "words": 0,
+    "grammars": 1,
+    "ground": 2,
+    "stores": 3,
+    "images": 4,
+    "services": 5,
+    "engine": 6,
+    "cli": 7,
+}
+WITH_JSON = {"re", "re._casefix", "re._compiler", "re._constants", "re._parser", "enum"}
+"""What `json` brings along, which a run needs to read manifest and config."""
+FACES = ("__init__", "__main__", "engine", "cli")
+
+# What a start of `nacre run` must not load: each costs between one and a hundred milliseconds.
+BANNED = (
+    "argparse asyncio click ctypes.util dataclasses email enum granian http importlib.metadata inspect isal "
+    "logging multiprocessing pathlib re rich shutil ssl starlette subprocess tarfile tempfile textwrap "
+    "typing urllib3 zstandard"
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name, `nacre.words.digest`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, *, at_start: bool = False) -> set[str]:
+    """Modules of the package that `name` imports at run time; `at_start`: not those inside functions."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {found for node in walk(tree, at_start) for found in targets(node, package)}
+
+
+def walk(node: ast.AST, at_start: bool) -> Iterator[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:` (and, `at_start`, in functions)."""
+    for child in ast.iter_child_nodes(node):
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
+            for statement in child.orelse:
+                yield statement
+                yield from walk(statement, at_start)
+        elif not (at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            yield child
+            yield from walk(child, at_start)
+
+
+def targets(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in MODULES)
+    if isinstance(node, ast.ImportFrom):
+        parts = package.split(".")
+        base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+        module = ".".join(filter(None, (base, node.module)))
+        for alias in node.names:
+            inner = f"{module}.{alias.name}"
+            if inner in MODULES:
+                yield inner
+            elif module in MODULES:
+                yield module
+
+
+def room(name: str) -> str:
+    """`words` for nacre.words.digest; `__init__` for nacre itself."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(name) for name in MODULES} <= {*FLOORS, *FACES}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) not in ("__init__", "__main__")])
+def test_imports_fall(name: str) -> None:
+    floor = FLOORS[room(name)]
+    risen = {found for found in imports(name) if room(found) in FLOORS and FLOORS[room(found)] > floor}
+    assert not risen, f"{name} imports from above: {sorted(risen)}"
+    if room(name) not in FACES:
+        faces = {found for found in imports(name) if room(found) in FACES and found != "nacre"}
+        assert not faces, f"{name} imports a face: {sorted(faces)}"
+
+
+def service(name: str) -> str:
+    parts = name.split(".")
+    return parts[2] if len(parts) > 2 and parts[1] == "services" else ""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if service(name)])
+def test_services_are_independent(name: str) -> None:
+    others = {found for found in imports(name) if service(found) not in ("", service(name))}
+    assert not others, f"{name} imports another service: {sorted(others)}"
+
+
+def test_no_circle() -> None:
+    """Not even in functions: a circle put off is still one."""
+    graph = {name: {found for found in imports(name) if found != name} for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for found in sorted(graph[name]):
+                visit(found, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) not in FACES])
+def test_only_the_faces_touch_the_process(name: str) -> None:
+    """No printing, no exit, no arguments, no environment below the command line."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    used = {f"{node.value.id}.{node.attr}" for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}  # fmt: skip
+    assert not used & {"sys.exit", "sys.argv", "sys.stdout", "sys.stderr", "os.getenv"}
+    calls = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"print", "exit", "input"}
+
+
+def test_files_stay_small() -> None:
+    long = {
+        name for name, path in MODULES.items() if len(path.read_text(encoding="utf-8").splitlines()) > 700
+    }
+    assert not long
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """Modules that an interpreter has after running `code`, less those it has anyway."""
+    script = f"import sys; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    words = [sys.executable, "-P", "-c", script, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def heavy(found: set[str]) -> set[str]:
+    return {name for name in found if name in BANNED.split() or name.partition(".")[0] in BANNED.split()}
+
+
+def test_a_start_is_light() -> None:
+    """The frame with the parser of `run`."""
+    code = (
+        "from nacre.cli.commands import load, lookup\nimport nacre.cli.main\nname, entry, _ = lookup(['run'])"
+    )
+    assert not heavy(
+        loaded(f"{code}\nfrom nacre.cli.options import parse\nparse(load(name, entry), ['app'], name)")
+    )
+
+
+def test_running_a_container_is_light(nacre: object, busybox_image: str) -> None:
+    """A whole `nacre run`, as the interpreter itself reports its imports."""
+    command = nacre.command("run", "--rm", busybox_image, "true")  # type: ignore[attr-defined]
+    words = [command[0], "-X", "importtime", *command[1:]]
+    done = subprocess.run(words, capture_output=True, text=True, env=nacre.env, check=False)  # type: ignore[attr-defined]
+    assert done.returncode == 0, done.stderr
+    names = {
+        line.rpartition("|")[2].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
+    bare = subprocess.run(
+        [command[0], "-X", "importtime", "-c", ""], capture_output=True, text=True, check=True
+    )
+    anyway = {line.rpartition("|")[2].strip() for line in bare.stderr.splitlines()}
+    assert not heavy(names - anyway) - WITH_JSON
