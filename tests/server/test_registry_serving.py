@@ -182,7 +182,7 @@ def test_addresses():
 
 def test_addresses_that_cannot_be_listened_on():
     with pytest.raises(UsageError):
-        bind("name.invalid", 0)
+        bind("a" * 300, 0)
     with pytest.raises(Conflict):
         bind("192.0.2.1", 0)
 
@@ -197,11 +197,22 @@ def test_ipv6(tmp_path, api_of):
         assert api_of(serving.url)("GET", "/v2/").status == 200
 
 
-def test_a_warning_when_others_can_reach_it(tmp_path):
-    """Nothing listens: the folder is refused first, the warning comes before."""
-    (tmp_path / "file").touch()
-    done = run("--addr", ":0", "--root", str(tmp_path))
-    assert done.stderr.startswith("warning: 0.0.0.0 is reachable from other machines")
+OPEN, CLOSED = (":0", "192.0.2.1:5", "[::]:5"), ("127.0.0.2:0", "localhost:0", "[::1]:5")
+
+
+@pytest.mark.parametrize(("address", "warned"), [(a, a in OPEN) for a in OPEN + CLOSED])
+def test_a_warning_when_others_can_reach_it(tmp_path, monkeypatch, capsys, address, warned):
+    from nacre.cli.context import Context
+    from nacre.cli.options import parse
+    from nacre.cli.registry import COMMAND
+    from nacre.services import server
+
+    calls = []
+    monkeypatch.setattr(server, "serve", lambda *args, **_: calls.append(args))
+    with Context({}, root=str(tmp_path)) as context:
+        assert COMMAND.run(context, parse(COMMAND, ["--addr", address])) == 0
+    assert calls[0][2] == f"{tmp_path}/registry"
+    assert capsys.readouterr().err.startswith("warning: ") == warned
 
 
 def test_many_registries_in_one_process(tmp_path, api_of):

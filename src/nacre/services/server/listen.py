@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import threading
@@ -58,8 +59,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", "") or "that is no host name"
+        raise UsageError(f"cannot listen on {host[:255]}:{port}: {why}") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # accepted sockets inherit it: a client that stops reading in the middle of a blob is let go
@@ -112,6 +114,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
     `ready` gets the URL as soon as connections are accepted; `options` are those of Registry. Raises
     Conflict, Unsupported, UsageError, StoreError.
     """
+    _allow_files()
     with bind(host, port) as listening:
         registry = Registry(root, **options)
 
@@ -122,6 +125,15 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
             ready(url_of(listening))
 
         asyncio.run(_run(listening, registry, started))
+
+
+def _allow_files() -> None:
+    """Every connection may hold a socket, a file and a lock: more than the usual 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS * 8
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class Serving:
