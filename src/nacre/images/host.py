@@ -24,7 +24,6 @@ from .hostlibs import Libraries, default_folders
 from .image import Image
 from .layers import add_layer
 from .pipes import Pipe, Stage, joined
-from .resolve import HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from .source import Reader
 
 DEFAULT_NAME = "host:python3"
-_FORM = "1"
+_FORM = "host 1"
 """Counts changes of what goes into the image, so that an old one is not taken for a new one."""
 
 _BIN = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/run/current-system/sw/bin")
@@ -299,7 +298,7 @@ class Layout:
     def key(self) -> str:
         """64 hexadecimal digits that change when a file that goes in has changed."""
         rows = [(path, self.items[path]._astuple()) for path in sorted(self.items)]
-        return sha256(repr((HOST, _FORM, self.time, rows)).encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256(repr((_FORM, self.time, rows)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def write(self, pipe: Pipe) -> None:
         """The layer as a tar. Raises StoreError when a file of the host cannot be read."""
