@@ -6,6 +6,7 @@ import io
 import json
 import re
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,10 +162,7 @@ def test_rmi_goes_on_after_what_is_not_there(nacre: Nacre, three: list[str]):
 
 
 def test_rmi_of_an_image_that_a_container_uses(nacre: Nacre, three: list[str]):
-    created = nacre("create", "--name", "box", "app:1", "/x", check=False)
-    if created.code:
-        pytest.skip(f"no containers yet: {created.err}")
-    box = created.lines[0][:12]
+    box = nacre("create", "--name", "box", "app:1", "/x").lines[0][:12]
     result = nacre("rmi", "app:1", check=False)
     assert result.code == 1
     assert f"container {box} is using its referenced image {short(three[0])}" in result.err
@@ -175,6 +173,27 @@ def test_rmi_of_an_image_that_a_container_uses(nacre: Nacre, three: list[str]):
     assert nacre("rmi", "-f", "app:1").lines == ["Untagged: app:1"]
     assert nacre("inspect", "box").json[0]["Image"] == three[0]
     nacre("rm", "box")
+
+
+def test_inspect_of_a_container(nacre: Nacre, three: list[str], tmp_path: Path):
+    words = ["--name", "box", "-e", "A=1", "-w", "/w", "-v", f"{tmp_path}:/here:ro", "--label", "l=1"]
+    id = nacre("create", *words, "app:1", "/x", "y z").lines[0]
+    (document,) = nacre("inspect", "-s", "box").json
+    assert (document["Id"], document["Name"]) == (id, "/box")
+    assert (document["Path"], document["Args"]) == ("/x", ["y z"])
+    assert document["State"]["Status"] == "created"
+    assert document["Image"] == three[0]
+    assert document["Config"]["Image"] == "app:1"
+    assert "A=1" in document["Config"]["Env"]
+    assert document["Config"]["WorkingDir"] == "/w"
+    assert document["Config"]["Labels"] == {"l": "1", "tier": "low"}
+    assert document["HostConfig"]["Binds"] == [f"{tmp_path}:/here:ro"]
+    assert [(m["Source"], m["Destination"], m["RW"]) for m in document["Mounts"]] == [
+        (str(tmp_path), "/here", False),
+    ]  # fmt: skip
+    assert document["SizeRw"] >= 0
+    assert nacre("container", "inspect", "-f", "{{.State.Status}}", id[:12]).lines == ["created"]
+    assert "No such image: box" in nacre("image", "inspect", "box", check=False).err
 
 
 def test_inspect_has_docker_s_shape(nacre: Nacre, three: list[str]):

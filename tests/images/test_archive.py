@@ -155,6 +155,16 @@ def test_a_layer_goes_out_in_the_form_that_is_here(registry: Registry, store: St
     assert loaded.image.read("a") == b"one"
 
 
+def test_names_that_only_manifest_json_has(image: Image, store: Store, other_store: Store):
+    files = members(saved(store, "registry.test/app:1"))
+    index = json.loads(files["index.json"])
+    del index["manifests"][0]["annotations"]
+    files["index.json"] = json.dumps(index).encode()
+    (loaded,) = load(other_store, Stream(plain_tar(files)))
+    assert loaded.names == ("registry.test/app:1",)
+    assert loaded.image.digest == image.digest
+
+
 def test_docker_archives_of_old(store: Store):
     low, high = make_tar({"a": b"1", "b": b"1"}), make_tar({"a": b"2"})
     files = docker_archive([low, gzip.compress(high)], ["app:1", "registry.test/x/app:2"])

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from nacre.grammars.elf import parse_cache, parse_elf
 from nacre.grammars.entries import read_tar
 from nacre.images.host import Layout, Python
-from nacre.images.resolve import is_host
 from nacre.images.hostlibs import Libraries, read_elf
 from nacre.images.pipes import Pipe, Stage, copy, joined
+from nacre.images.resolve import is_host
 from nacre.words.errors import InvalidArchive
 
 PROGRAM = os.path.realpath(sys.executable)

@@ -36,10 +36,11 @@ def run(context: Context, args: Args) -> int:
 
 def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, Any]:
     from ..images.image import find
+    from ..services.containers import Containers
 
     if kind != "image":
         try:
-            return container_document(context, context.store.containers.get(name), size)
+            return container_document(context, Containers(context.store).get(name), size)
         except NotFound:
             if kind:
                 raise NotFound(f"No such container: {name}") from None
@@ -107,22 +108,25 @@ def _time(seconds: float) -> str:
 
 def container_document(context: Context, row: ContainerRow, size: bool = False) -> dict[str, Any]:
     """A container as `docker container inspect` shows it, as far as nacre knows it."""
-    import json
+    from json import loads
 
-    kept = json.loads(row.config_json or "{}")
+    kept = loads(row.config_json)
+    process = kept.get("config", {}).get("process", {})
+    args = process.get("args") or [""]
     document = {
         "Id": row.id,
         "Created": _time(row.created),
-        "Path": row.command.partition(" ")[0],
-        "Args": row.command.split(" ")[1:],
+        "Path": args[0],
+        "Args": args[1:],
         "State": _state(row),
-        "Image": _image_id(context, row),
+        "Image": kept.get("image_id") or row.image,
         "Name": f"/{row.name}",
         "Driver": context.store.trees.name,
         "Platform": "linux",
-        "Config": {"Image": row.image_ref},
-        "HostConfig": {"AutoRemove": row.auto_remove},
-        "Options": kept,
+        "Mounts": _mounts(kept),
+        "Config": _settings(row, kept, process),
+        "HostConfig": _host_settings(row, kept),
+        "NetworkSettings": {"Networks": {kept.get("network") or "none": {}}},
     }
     if size:
         from ..ground.files import disk_usage
@@ -130,6 +134,49 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         active = context.store.trees.active(row.id)
         document["SizeRw"] = disk_usage(active.upper) if active else 0
     return document
+
+
+def _mounts(kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the user bound into the container."""
+    named = set(kept.get("volumes") or ())
+    return [
+        {
+            "Type": "bind",
+            "Source": mount["source"],
+            "Destination": mount["destination"],
+            "Mode": "ro" if "ro" in mount.get("options", ()) else "",
+            "RW": "ro" not in mount.get("options", ()),
+        }
+        for mount in kept.get("config", {}).get("mounts", ())
+        if mount.get("source") in named
+    ]
+
+
+def _settings(row: ContainerRow, kept: dict[str, Any], process: dict[str, Any]) -> dict[str, Any]:
+    user = process.get("user", {})
+    return {
+        "Hostname": kept.get("config", {}).get("hostname", ""),
+        "User": user.get("username") or "",
+        "Tty": bool(kept.get("tty")),
+        "OpenStdin": bool(kept.get("interactive")),
+        "Env": process.get("env") or [],
+        "Cmd": process.get("args") or [],
+        "Image": row.image_ref,
+        "WorkingDir": process.get("cwd") or "/",
+        "Labels": kept.get("labels") or {},
+        "ExposedPorts": {port: {} for port in kept.get("ports") or ()},
+    }
+
+
+def _host_settings(row: ContainerRow, kept: dict[str, Any]) -> dict[str, Any]:
+    mounts = [f"{m['Source']}:{m['Destination']}" + (":ro" * (not m["RW"])) for m in _mounts(kept)]
+    return {
+        "AutoRemove": row.auto_remove,
+        "Binds": mounts or None,
+        "NetworkMode": kept.get("network") or "none",
+        "ReadonlyRootfs": bool(kept.get("config", {}).get("root", {}).get("readonly")),
+        "Runtime": kept.get("runtime") or "builtin",
+    }
 
 
 def _state(row: ContainerRow) -> dict[str, Any]:
@@ -146,16 +193,6 @@ def _state(row: ContainerRow) -> dict[str, Any]:
         "StartedAt": _time(row.started),
         "FinishedAt": _time(row.finished),
     }
-
-
-def _image_id(context: Context, row: ContainerRow) -> str:
-    """The image's id; the digest of its manifest once the image itself is gone."""
-    from ..images.image import image_id
-    from ..words.digest import Digest
-    from ..words.oci import Descriptor
-
-    digest = Digest(row.image)
-    return str(image_id(context.store, Descriptor("", digest, 0)) or digest)
 
 
 COMMAND = Command(

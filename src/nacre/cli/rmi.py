@@ -68,7 +68,7 @@ def _digests_of(image: Image, name: str) -> list[str]:
 
 
 def _check_reference(context: Context, image: Image, name: str, force: bool) -> None:
-    using = context.store.containers.of_image(image.digest)
+    using = _using(context, image)
     if using and not force:
         shown = Reference.parse(name).familiar
         raise Conflict(
@@ -79,7 +79,7 @@ def _check_reference(context: Context, image: Image, name: str, force: bool) -> 
 
 
 def _check_id(context: Context, image: Image, text: str, force: bool) -> None:
-    using = context.store.containers.of_image(image.digest)
+    using = _using(context, image)
     _check_running(using, text)
     if force:
         return
@@ -93,6 +93,16 @@ def _check_id(context: Context, image: Image, text: str, force: bool) -> None:
             f"conflict: unable to delete {text} (must be forced) - "
             f"image is being used by stopped container {using[0].id[:12]}"
         )
+
+
+def _using(context: Context, image: Image) -> list[ContainerRow]:
+    """Containers made from the image, with their states as they are now."""
+    rows = context.store.containers.of_image(image.digest)
+    if not rows:
+        return []
+    from ..services.containers import Containers
+
+    return [Containers(context.store).get(row.id) for row in rows]
 
 
 def _check_running(using: list[ContainerRow], shown: str) -> None:

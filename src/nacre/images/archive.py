@@ -44,12 +44,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..stores.store import Store
+    from ..words.progress import Task
     from .source import Content, Reader
 
 NAME_KEY = "io.containerd.image.name"
 REF_KEY = "org.opencontainers.image.ref.name"
 _MAX_IMAGES = 1000
 _MAX_V1_LAYERS = 500
+_WORDS = {"Pulling fs layer": "Waiting", "Downloading": "Loading layer", "Pull complete": "Loaded"}
 
 
 class Loaded(Value):
@@ -221,6 +223,29 @@ def _load(store: Store, members: Members, platform: Platform | None, progress: P
     return [Loaded(image, tuple(name.familiar for name in names)) for image, names in found]
 
 
+class _Loading:
+    """A progress in the words of a load: what is common with a pull speaks of one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.line = progress.line
+
+    def task(self, key: str) -> Task:
+        return _LoadingTask(self._progress.task(key))
+
+
+class _LoadingTask:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.advance = task.advance
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self._task.phase(_WORDS.get(name, name), total)
+
+    def done(self, status: str) -> None:
+        self._task.done(_WORDS.get(status, status))
+
+
 class _Archive:
     """An archive being read; as a `Source` it gives the blobs of an OCI layout."""
 
@@ -229,13 +254,16 @@ class _Archive:
     def __init__(
         self, store: Store, members: Members, platform: Platform | None, progress: Progress
     ) -> None:
-        self.store, self.members, self.platform, self.progress = store, members, platform, progress
+        self.store, self.members, self.platform = store, members, platform
+        self.progress = _Loading(progress)
 
     def read(self) -> list[tuple[Image, list[Reference]]]:
         """The images in whatever form they are here."""
         index, manifest = self._json("index.json"), self._json("manifest.json")
         if isinstance(index, dict) and index.get("manifests"):
-            return self._layout(parse_document(encode_json({"schemaVersion": 2, **index}), OCI_INDEX))
+            return self._layout(
+                parse_document(encode_json({"schemaVersion": 2, **index}), OCI_INDEX), _tags(manifest)
+            )
         if isinstance(manifest, list) and manifest:
             return [self._docker(item) for item in _listed(manifest, "manifest.json")]
         if isinstance(manifest, dict):
@@ -289,8 +317,14 @@ class _Archive:
         path = _path(digest)
         return digest.hex if self.members.size(path) is None and self.members.size(digest.hex) else path
 
-    def _layout(self, index: Index | Manifest) -> list[tuple[Image, list[Reference]]]:
-        """Every image of an OCI layout; entries of one manifest under several names come together."""
+    def _layout(
+        self, index: Index | Manifest, tags: dict[str, list[Reference]]
+    ) -> list[tuple[Image, list[Reference]]]:
+        """Every image of an OCI layout; entries of one manifest under several names come together.
+
+        `tags` are the names that a manifest.json beside it gives, by the path of the config: some
+        writers name the images only there.
+        """
         assert isinstance(index, Index)
         found: dict[Digest, tuple[Image, list[Reference]]] = {}
         for entry in _listed(list(index.manifests), "index.json"):
@@ -298,7 +332,8 @@ class _Archive:
                 continue
             image = self._entry(entry)
             _, names = found.setdefault(image.digest, (image, []))
-            names += [name for name in _entry_names(entry) if name not in names]
+            named = _entry_names(entry) or tags.get(_path(image.id), [])
+            names += [name for name in named if name not in names]
         if not found:
             raise InvalidArchive("the archive lists no images")
         return list(found.values())
@@ -398,6 +433,16 @@ def _entry_names(entry: Descriptor) -> list[Reference]:
         return [Reference.parse(name)] if name else []
     except InvalidName:
         return []
+
+
+def _tags(manifest: Any) -> dict[str, list[Reference]]:
+    """RepoTags of a manifest.json by Config."""
+    rows = manifest if isinstance(manifest, list) else []
+    return {
+        str(row.get("Config")): [_reference(text) for text in _texts(row.get("RepoTags"), "RepoTags")]
+        for row in rows
+        if isinstance(row, dict)
+    }
 
 
 def _reference(text: str) -> Reference:

@@ -27,7 +27,7 @@ CHUNK = 1 << 18
 """Bytes that a stage handles at a time."""
 
 _ROOM = 16 * CHUNK
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 
 
 class Stopped(NacreError):
@@ -161,7 +161,7 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
     """Call `function(item, stop)` for every item, at most `limit` at a time, each in a thread.
 
     After the first failure or KeyboardInterrupt `stop` is set, nothing new begins, and when all have
-    ended (or do not answer within ten seconds: a dead network) the first cause is raised.
+    ended (or do not answer within five seconds: a dead network) the first cause is raised.
     """
     stop, waiting = Event(), deque(items)
 
