@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from nacre.ground import userns
+
+# The checkout may belong to somebody else, and a busy machine is no failure.
+settings.register_profile("nacre", database=None, deadline=None)
+settings.load_profile("nacre")
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
