@@ -373,7 +373,5 @@ def _write_file(path: str, data: bytes, sync: bool) -> None:
 
 def _remove_folder(folder: str) -> None:
     unlink(f"{folder}/data")
-    try:
+    if os.path.isdir(folder):
         os.rmdir(folder)
-    except FileNotFoundError:
-        pass

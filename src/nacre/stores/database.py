@@ -50,7 +50,8 @@ CREATE TABLE source (
     PRIMARY KEY (digest, repository)) WITHOUT ROWID;
 CREATE TABLE image (digest TEXT PRIMARY KEY, descriptor TEXT NOT NULL, added REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE ref (
-    name TEXT PRIMARY KEY, digest TEXT NOT NULL, descriptor TEXT NOT NULL, updated REAL NOT NULL) WITHOUT ROWID;
+    name TEXT PRIMARY KEY, digest TEXT NOT NULL, descriptor TEXT NOT NULL,
+    updated REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX ref_digest ON ref (digest);
 CREATE TABLE step (
     key TEXT PRIMARY KEY, parent TEXT NOT NULL, layer TEXT NOT NULL, diff_id TEXT NOT NULL,

@@ -65,8 +65,11 @@ class LeaseStore:
 
         Raises StoreError.
         """
+        from .settle import settle
+
         id = random_name()
         with os_errors("take a lease"):
+            settle(os.path.dirname(self._folder), self._database)
             private_dir(self._folder)
             lock = Lock(self._file(id))
         with self._mutex:
@@ -107,6 +110,11 @@ class LeaseStore:
             for id, began in self._database.execute("SELECT id, began FROM lease ORDER BY began")
             if self._lives(id)
         ]
+
+    def tidy(self) -> None:
+        """Remove files of leases that never came to be."""
+        for id in os.listdir(self._folder):
+            self._lives(id)
 
     def _lives(self, id: str) -> bool:
         with os_errors("look at a lease"):

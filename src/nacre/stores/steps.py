@@ -51,10 +51,9 @@ class StepStore:
         return record if record.layer is None or self._whole(record) else None
 
     def _whole(self, record: StepRecord) -> bool:
-        sql = "SELECT EXISTS (SELECT 1 FROM tree WHERE diff_id = ?) OR EXISTS (SELECT 1 FROM blob WHERE digest = ?)"
+        sql = "SELECT 1 FROM tree WHERE diff_id = ? UNION ALL SELECT 1 FROM blob WHERE digest = ?"
         digest = record.layer.digest if record.layer else ""
-        row = self._database.one(sql, (record.diff_id or "", digest))
-        return bool(row and row[0])
+        return self._database.one(sql, (record.diff_id or "", digest)) is not None
 
     def put(self, record: StepRecord) -> None:
         """Keep it; replaces one of the same key; `created` 0 means now."""

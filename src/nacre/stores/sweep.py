@@ -16,11 +16,12 @@ import json
 import os
 import time
 
-from ..ground.files import Lock, disk_usage, os_errors, private_dir, random_name, remove_tree, trace
+from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ..words.digest import Digest
 from ..words.errors import NacreError
-from ..words.oci import Descriptor, ImageConfig, Index, parse_document
+from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
+from .settle import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def sweep(
     Lets go of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
     """
     store.leases.release()
+    settle(store.root, store.db)
     with os_errors(f"sweep {store.root}"), Lock(f"{store.root}/sweep.lock"):
         freed = empty_trash(store.root)
         work = _Sweep(store)
@@ -63,10 +65,10 @@ def sweep(
         with store.db.transaction(durable=True):
             work.collect()
         trace("sweep:collected")
+        work.free()
         work.ingests(max_age)
-        empty_trash(store.root)
-    sizes = sum(size for _, _, size in work.items)
-    return Freed(len(work.items), sizes + freed, tuple(work.items))
+        store.leases.tidy()
+    return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))
 
 
 def empty_trash(root: str) -> int:
@@ -82,6 +84,7 @@ class _Sweep:
     def __init__(self, store: Store) -> None:
         self.store, self.db = store, store.db
         self.items: list[tuple[str, str, int]] = []
+        self._trashed: list[tuple[str, str, str]] = []
         self._documents: dict[str, tuple[list[str], list[str]]] = {}
         self._clear()
 
@@ -107,28 +110,40 @@ class _Sweep:
         self.db.change(f"DELETE FROM {table} WHERE {where}")
 
     def _forget_images(self, named: bool) -> None:
-        where = "digest NOT IN (SELECT image FROM container)"
-        self._drop(
-            "image",
-            "image",
-            "digest",
-            where + ("" if named else " AND digest NOT IN (SELECT digest FROM ref)"),
-        )
-        if named:
-            self.store.refs.changed |= self.db.change(f"DELETE FROM ref WHERE {where}") > 0
+        used = {row[0] for row in self.db.execute("SELECT image FROM container")}
+        if not named:
+            used |= {row[0] for row in self.db.execute("SELECT digest FROM ref")}
+        for (digest,) in self.db.execute("SELECT digest FROM image ORDER BY digest"):
+            if digest not in used and used.isdisjoint(self._document(digest)[0]):
+                self.store.refs.forget(Digest(digest))
+                self.items.append(("image", digest, 0))
 
     def mark(self) -> None:
         """Everything that is reached from the roots."""
         self._clear()
         self._mark_rows()
         self._mark_leases()
-        for row in self.db.execute(
-            "SELECT digest FROM image UNION SELECT digest FROM ref UNION SELECT image FROM container"
-        ):
-            self._mark_image(row[0])
+        roots = "SELECT digest FROM image UNION SELECT digest FROM ref UNION SELECT image FROM container"
+        self._mark_images([row[0] for row in self.db.execute(roots)] + self._spared_documents())
         for key, layers in self.db.execute("SELECT key, layers FROM active"):
             if key in self.actives:
                 self.trees.update(layers.split())
+
+    def _spared_documents(self) -> list[str]:
+        """Manifests that the leases spare: somebody may be about to name them, so they stay whole."""
+        sql = "SELECT digest FROM blob WHERE used >= ? AND size <= ?"
+        return [
+            row[0]
+            for row in self.db.execute(sql, (self.since, MAX_DOCUMENT))
+            if self._looks_like_json(row[0])
+        ]
+
+    def _looks_like_json(self, digest: str) -> bool:
+        try:
+            with open(self.store.blobs.path(Digest(digest)), "rb", buffering=0) as file:
+                return file.read(1) == b"{"
+        except OSError:
+            return False
 
     def _mark_rows(self) -> None:
         containers = {row[0] for row in self.db.execute("SELECT id FROM container")}
@@ -147,39 +162,38 @@ class _Sweep:
             for kind, key in self.db.execute("SELECT kind, key FROM lease_item WHERE lease = ?", (lease,)):
                 sets.get(kind, self.folders).add(key)
 
-    def _mark_image(self, digest: str) -> None:
-        pending = [digest]
+    def _mark_images(self, pending: list[str]) -> None:
+        done: set[str] = set()
         while pending:
-            one = pending.pop()
-            if one in self.blobs:
-                continue
-            self.blobs.add(one)
-            inner, trees = self._document(one)
-            pending += inner
-            self.trees.update(trees)
+            digest = pending.pop()
+            if digest not in done:
+                done.add(digest)
+                inner, trees = self._document(digest)
+                pending += inner
+                self.trees.update(trees)
+        self.blobs |= done
 
     def _document(self, digest: str) -> tuple[list[str], list[str]]:
-        """(blobs, trees) that a manifest or index names; a blob that is neither names nothing."""
+        """(blobs, trees) that a manifest or index names; a blob that is neither names nothing.
+
+        Only answers that cannot change are remembered: what is not here now may be here soon.
+        """
         if digest not in self._documents:
-            self._documents[digest] = self._parse(digest)
+            try:
+                document = parse_document(self.store.blobs.read(Digest(digest)))
+                self._documents[digest] = self._named_by(document)
+            except NacreError:
+                return [], []
         return self._documents[digest]
 
-    def _parse(self, digest: str) -> tuple[list[str], list[str]]:
-        try:
-            document = parse_document(self.store.blobs.read(Digest(digest)))
-        except NacreError:
-            return [], []
+    def _named_by(self, document: Manifest | Index) -> tuple[list[str], list[str]]:
         if isinstance(document, Index):
             return [entry.digest for entry in document.manifests], []
-        for blob in (document.config.digest, *(layer.digest for layer in document.layers)):
+        blobs = [document.config.digest, *(layer.digest for layer in document.layers)]
+        for blob in blobs:
             self._documents.setdefault(blob, ([], []))
-        return [document.config.digest, *(d.digest for d in document.layers)], self._trees(document.config)
-
-    def _trees(self, config: Descriptor) -> list[str]:
-        try:
-            return list(ImageConfig.parse(self.store.blobs.read(config.digest)).diff_ids)
-        except NacreError:
-            return []
+        config = self.store.blobs.read(document.config.digest)
+        return list(blobs), _diff_ids(config)
 
     def collect(self) -> None:
         """Inside the transaction: mark again, then move what is not reached out of sight."""
@@ -225,23 +239,27 @@ class _Sweep:
 
     def _trash(self, kind: str, name: str, path: str) -> None:
         target = f"{self.store.root}/trash/{random_name()}"
-        size = disk_usage(f"{self.store.root}/{path}")
         os.rename(f"{self.store.root}/{path}", target)
-        self.items.append((kind, name, size))
+        self._trashed.append((kind, name, target))
+
+    def free(self) -> None:
+        """Outside the transaction: it may take long."""
+        for kind, name, target in self._trashed:
+            self.items.append((kind, name, remove_tree(target)))
 
     def ingests(self, max_age: float) -> None:
         """Partial content whose writer is gone; downloads that can be resumed only when they are old."""
         folder = f"{self.store.root}/ingest"
-        names = {name.removesuffix(".lock") for name in _names(folder)}
-        for name in sorted(names):
-            if self._resumable(f"{folder}/{name}", name, max_age):
-                continue
+        for name in sorted({name.removesuffix(".lock") for name in _names(folder)}):
             lock = Lock.attempt(f"{folder}/{name}.lock")
-            if lock is not None:
-                try:
-                    self._drop_ingest(f"{folder}/{name}", name)
-                finally:
-                    lock.release(remove=True)
+            if lock is None:
+                continue
+            keep = self._resumable(f"{folder}/{name}", name, max_age)
+            try:
+                if not keep and os.path.lexists(f"{folder}/{name}"):
+                    self.items.append(("ingest", name, remove_tree(f"{folder}/{name}")))
+            finally:
+                lock.release(remove=not keep)
 
     def _resumable(self, path: str, name: str, max_age: float) -> bool:
         if name.startswith(("new-", "tree-")):
@@ -255,9 +273,13 @@ class _Sweep:
         except FileNotFoundError:
             return False
 
-    def _drop_ingest(self, path: str, name: str) -> None:
-        if os.path.lexists(path):
-            self.items.append(("ingest", name, remove_tree(path)))
+
+def _diff_ids(config: bytes) -> list[str]:
+    """Trees of an image config; of an artifact's none."""
+    try:
+        return list(ImageConfig.parse(config).diff_ids)
+    except NacreError:
+        return []
 
 
 def _names(folder: str) -> Iterable[str]:

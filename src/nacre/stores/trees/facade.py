@@ -105,7 +105,7 @@ class Trees:
         return not self.missing((diff_id,))
 
     def missing(self, layers: Sequence[Digest]) -> list[Digest]:
-        """Those that are not here, in order (one query). A tree that a power cut may have torn is not here."""
+        """Those that are not here, in order. A tree that a power cut may have torn is not here."""
         placed = self._placed(layers)
         return [diff_id for diff_id in dict.fromkeys(layers) if diff_id not in placed]
 
@@ -181,10 +181,8 @@ class Trees:
     def _clear(self, diff_id: Digest) -> None:
         """Make way: what a kill or a power cut left under this name moves to the trash."""
         self._database.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
-        try:
+        if os.path.lexists(self.folder(diff_id)):
             os.rename(self.folder(diff_id), f"{self._root}/trash/{random_name()}")
-        except FileNotFoundError:
-            pass
 
     def view(self, layers: Sequence[Digest]) -> Mount:
         """The layers as one read-only file system. Raises NotFound when one is missing."""
@@ -233,7 +231,7 @@ class Trees:
         return f"{self._root}/active/{key}"
 
     def active(self, key: str) -> Active | None:
-        """An active that was prepared earlier, perhaps by another process. Raises NotFound for lost layers."""
+        """An active that was prepared earlier, perhaps elsewhere. Raises NotFound for a lost layer."""
         folder = self._active_folder(key)
         row = self._database.one("SELECT driver, layers FROM active WHERE key = ?", (key,))
         if row is None:

@@ -7,7 +7,6 @@ latin-1. Whatever is read out of the store, and what is pushed, carries these ow
 
 from __future__ import annotations
 
-
 from ...ground.files import write_atomic
 from ...words.errors import StoreError
 from ...words.quickjson import dumps, loads

@@ -1,0 +1,40 @@
+"""Content that was not synced when it was written is marked as safe once it surely is.
+
+Pulled content can be had again, so nothing waits for the disk to take it. A row says in which boot its
+file was written; should the machine go down before the disk had it, the file is looked at again. Work
+that begins later finds what has long been written back by the kernel (after 30 s, "dirty_expire_centisecs"),
+so one syncfs(2) costs little by then, and those rows need no second look after any reboot.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+
+from .database import Database, boot_id
+
+_AGE = 60.0
+
+
+def settle(root: str, database: Database, age: float = _AGE) -> int:
+    """Sync the file system if content older than `age` seconds is not known to be on disk; how many rows."""
+    before = time.time() - age
+    values = (boot_id(), before)
+    where = "WHERE synced = 0 AND boot = ? AND written < ?"
+    sql = f"SELECT EXISTS (SELECT 1 FROM blob {where}) OR EXISTS (SELECT 1 FROM tree {where})"
+    row = database.one(sql, values * 2)
+    if not row or not row[0] or not _syncfs(root):
+        return 0
+    with database.transaction():
+        return sum(
+            database.change(f"UPDATE {table} SET synced = 1 {where}", values) for table in ("blob", "tree")
+        )
+
+
+def _syncfs(path: str) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return bool(ctypes.CDLL(None).syncfs(fd) == 0)
+    finally:
+        os.close(fd)
