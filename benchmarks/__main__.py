@@ -1,0 +1,82 @@
+"""`python -m benchmarks [NAME…]`, from the root of the checkout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from .harness import Row, machine, measure, report, rows, table
+from .scenarios import SCENARIOS, Bench
+
+_HYBRID = "/sys/fs/cgroup/unified"
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    args = _arguments()
+    _privately()
+    scratch = Path(args.scratch or tempfile.mkdtemp(prefix="nacre-bench-", dir="/var/tmp"))
+    scratch.mkdir(parents=True, exist_ok=True)
+    results: dict[str, tuple[list[Row], dict[str, str]]] = {}
+    with ExitStack() as stack:
+        if not args.scratch and not args.keep:
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        bench = Bench(scratch, stack, args.nacre)
+        for name in args.names or SCENARIOS:
+            results[name] = _measure(name, bench, args.rounds)
+            if not args.json:
+                print(table(f"\n{SCENARIOS[name].question}", *results[name]), flush=True)
+        versions = {peer.name: peer.version() for peer in bench.ready}
+    if args.json:
+        print(report(results, versions))
+    else:
+        print("\n" + "\n".join([*versions.values(), " ".join(f"{k}={v}" for k, v in machine().items())]))
+    return 0
+
+
+def _measure(name: str, bench: Bench, rounds: int) -> tuple[list[Row], dict[str, str]]:
+    cases = list(SCENARIOS[name].cases(bench))
+    measure(cases, rounds)
+    return rows(cases), {case.name: case.skipped for case in cases if case.skipped}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}; default all")
+    parser.add_argument("--rounds", type=int, default=15, help="runs of each case (default 15)")
+    parser.add_argument("--scratch", default="", help="an empty folder for all storage; it stays afterwards")
+    parser.add_argument("--keep", action="store_true", help="keep the scratch folder made by default")
+    parser.add_argument("--nacre", default="", help="measure this program instead of installing the checkout")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {', '.join(unknown)}")
+    return args
+
+
+def _privately() -> None:
+    """As root in a mount namespace of our own, where the mixed cgroups that crun refuses are hidden."""
+    if os.geteuid() or not os.path.ismount(_HYBRID) or os.environ.get("NACRE_BENCH_PRIVATE"):
+        return
+    os.environ["NACRE_BENCH_PRIVATE"] = "1"
+    words = [
+        "sh",
+        "-c",
+        f'umount {_HYBRID}; exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "benchmarks",
+        *sys.argv[1:],
+    ]
+    os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *words])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Interleaved runs, medians, ratios, one table."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class Skip(Exception):
+    """A peer that cannot be measured here; the text says why."""
+
+
+@dataclass
+class Sample:
+    """One run: seconds on the wall, seconds of CPU and peak bytes of the process started and its children."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+@dataclass
+class Case:
+    """One row of the table: the command of one peer.
+
+    `before(round)` runs untimed before each run and may return words to append to the command: a fresh
+    folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
+    creating files ten times slower for five minutes.
+    """
+
+    name: str
+    words: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    before: Callable[[int], Sequence[str] | None] | None = None
+    samples: list[Sample] = field(default_factory=list)
+    skipped: str = ""
+
+    def run(self, number: int) -> Sample:
+        """Run once, from a fresh start to the end of the process."""
+        extra = self.before(number) if self.before else None
+        words = [*self.words, *(extra or ())]
+        error = os.memfd_create("output")
+        try:
+            return self._timed(words, error)
+        finally:
+            os.close(error)
+
+    def _timed(self, words: Sequence[str], error: int) -> Sample:
+        actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, error, 1),
+                   (os.POSIX_SPAWN_DUP2, error, 2)]  # fmt: skip
+        here = os.getcwd()
+        os.chdir(self.folder or here)
+        begin = time.perf_counter()
+        try:
+            pid = os.posix_spawnp(words[0], list(words), {**os.environ, **self.env}, file_actions=actions)
+            _, status, usage = os.wait4(pid, 0)
+            wall = time.perf_counter() - begin
+        finally:
+            os.chdir(here)
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            said = os.pread(error, 2000, 0).decode(errors="replace").strip()
+            raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
+        return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+class Scenario:
+    """A question to measure. `cases(bench)` sets everything up and says what to run, ours first."""
+
+    name = ""
+    question = ""
+
+    def cases(self, bench: Any) -> Iterable[Case]:
+        """Set up; may raise Skip. Runs once."""
+        raise NotImplementedError
+
+
+@dataclass
+class Row:
+    """Medians of one case, in milliseconds and megabytes; `ratio` is how many times slower than ours."""
+
+    case: str
+    median: float
+    lowest: float
+    highest: float
+    cpu: float
+    peak: float
+    ratio: float
+
+
+def measure(cases: Sequence[Case], rounds: int, warm: int = 2) -> None:
+    """Every round runs each case once, in an order that shifts, so that drift hits all alike."""
+    for number in range(-warm, rounds):
+        shift = number % len(cases)
+        for case in (*cases[shift:], *cases[:shift]):
+            if case.skipped:
+                continue
+            try:
+                sample = case.run(number)
+            except Skip as reason:
+                case.skipped = str(reason)
+                continue
+            if number >= 0:
+                case.samples.append(sample)
+
+
+def rows(cases: Sequence[Case]) -> list[Row]:
+    """One row for each case that ran to the end; the first is what the others are compared with."""
+    ran = [case for case in cases if case.samples and not case.skipped]
+    base = statistics.median(sample.wall for sample in ran[0].samples) if ran else 0.0
+    return [_row(case, base) for case in ran]
+
+
+def _row(case: Case, base: float) -> Row:
+    walls = sorted(sample.wall for sample in case.samples)
+    median = statistics.median(walls)
+    cpu = statistics.median(sample.cpu for sample in case.samples)
+    peak = max(sample.peak for sample in case.samples)
+    return Row(case.name, median * 1e3, walls[0] * 1e3, walls[-1] * 1e3, cpu * 1e3, peak / 1e6, median / base)
+
+
+def table(title: str, lines: Sequence[Row], skipped: Mapping[str, str]) -> str:
+    """As text, with what was skipped and why."""
+    head = ("", "median ms", "min", "max", "cpu ms", "peak MB", "times ours")
+    cells = [
+        (row.case, f"{row.median:.1f}", f"{row.lowest:.1f}", f"{row.highest:.1f}", f"{row.cpu:.1f}",
+         f"{row.peak:.0f}", f"{row.ratio:.2f}")
+        for row in lines
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    text = [title]
+    for line in (head, *cells):
+        text.append("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip())
+    text += [f"skipped {name}: {reason}" for name, reason in skipped.items()]
+    return "\n".join(text)
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured: figures of two machines do not compare, ratios roughly do."""
+    return {
+        "kernel": platform.release(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "root": os.geteuid() == 0,
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    }
+
+
+def report(results: Mapping[str, tuple[list[Row], dict[str, str]]], versions: Mapping[str, str]) -> str:
+    """Everything as one JSON document."""
+    scenarios = {
+        name: {"rows": [vars(row) for row in lines], "skipped": skipped}
+        for name, (lines, skipped) in results.items()
+    }
+    return json.dumps({"machine": machine(), "versions": dict(versions), "scenarios": scenarios}, indent=2)

@@ -1,0 +1,163 @@
+"""The tools compared, each with storage of its own below the scratch folder, started and stopped here."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from .harness import Skip
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE = "bench-base"
+"""The name under which every peer has the base image."""
+
+_CONTAINERS = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+"""
+
+
+class Peer:
+    """A command line: `words` go before every command, `env` is added to the environment."""
+
+    name = ""
+    words: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        self.env: dict[str, str] = {}
+
+    def call(self, *words: str, input: bytes | None = None) -> str:
+        """Run to the end, untimed. Raises Skip when it fails."""
+        env: Mapping[str, str] = {**os.environ, **self.env}
+        done = subprocess.run([*self.words, *words], input=input, capture_output=True, env=env, check=False)
+        if done.returncode:
+            raise Skip(
+                f"{' '.join(words)} ended with {done.returncode}: {done.stderr.decode()[-300:].strip()}"
+            )
+        return done.stdout.decode()
+
+    def version(self) -> str:
+        """One line."""
+        return self.call("--version").strip()
+
+    def load_base(self, tar: bytes) -> None:
+        """Have the base image under its name."""
+        self.call("import", "--change", 'CMD ["sh"]', "--change", "ENV PATH=/bin", "-", BASE, input=tar)
+
+
+class Nacre(Peer):
+    """Ours, from a plain installation with compiled modules, as a user has it."""
+
+    name = "nacre"
+
+    def __init__(self, scratch: Path, program: str = "") -> None:
+        super().__init__()
+        self.words = [program or _install(scratch), "--root", str(scratch / "nacre")]
+
+
+def _install(scratch: Path) -> str:
+    venv = scratch / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([venv / "bin/pip", "install", "-q", str(ROOT)], check=True, env=env)
+    return str(venv / "bin/nacre")
+
+
+class Podman(Peer):
+    """podman with its default runtime; `program` buildah uses the same storage."""
+
+    def __init__(self, scratch: Path, program: str = "podman") -> None:
+        super().__init__()
+        require(program)
+        self.name = program
+        folder = scratch / "podman"
+        folder.mkdir(exist_ok=True)
+        (folder / "containers.conf").write_text(_CONTAINERS)
+        (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        self.env = {"CONTAINERS_CONF": str(folder / "containers.conf")}
+        self.words = [program, "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+
+
+class Docker(Peer):
+    """docker with a dockerd of its own: `stack` stops it at the end."""
+
+    name = "docker"
+
+    def __init__(self, scratch: Path, stack: ExitStack) -> None:
+        super().__init__()
+        require("docker", "dockerd", "containerd")
+        if os.geteuid():
+            raise Skip("dockerd wants root")
+        folder = scratch / "docker"
+        folder.mkdir()
+        socket = folder / "sock"
+        self.words = ["docker", "--host", f"unix://{socket}"]
+        self.env = {"DOCKER_CONFIG": str(folder / "config")}
+        words = [
+            "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
+            "--pidfile", str(folder / "pid"), "--host", f"unix://{socket}",
+            "--bridge", "none", "--iptables=false", "--ip6tables=false",
+        ]  # fmt: skip
+        with (folder / "log").open("wb") as log:
+            daemon = subprocess.Popen(words, stdout=log, stderr=log)
+        stack.callback(_stop, daemon)
+        self._await(daemon, folder / "log")
+
+    def _await(self, daemon: subprocess.Popen[bytes], log: Path) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.call("version")
+            except Skip:
+                if daemon.poll() is not None or time.monotonic() > deadline:
+                    raise Skip("dockerd does not start: " + log.read_text()[-300:]) from None
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _stop(daemon: subprocess.Popen[bytes]) -> None:
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait(timeout=60)
+
+
+def require(*programs: str) -> None:
+    """Raises Skip unless all are installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise Skip(f"{program} is not installed")
+
+
+def busybox_tar() -> bytes:
+    """A root file system of one static program, as the base of everything small. Raises Skip."""
+    program = shutil.which("busybox")
+    data = Path(program).read_bytes() if program else b""
+    if not data or b"/ld-linux" in data[:8192]:
+        raise Skip("busybox-static is not installed")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for folder in ("bin", "etc", "tmp", "srv", "proc", "sys", "dev"):
+            _add(tar, folder, tarfile.DIRTYPE)
+        _add(tar, "bin/busybox", tarfile.REGTYPE, data)
+        for applet in ("sh", "true", "cat", "echo", "ls", "mkdir", "cp"):
+            _add(tar, f"bin/{applet}", tarfile.SYMTYPE, link="busybox")
+        _add(tar, "etc/passwd", tarfile.REGTYPE, b"root:x:0:0:root:/:/bin/sh\n")
+    return out.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, kind: bytes, data: bytes = b"", link: str = "") -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.size, info.linkname, info.mtime = kind, 0o755, len(data), link, 1_700_000_000
+    tar.addfile(info, io.BytesIO(data))
