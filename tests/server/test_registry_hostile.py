@@ -190,6 +190,21 @@ def test_chunked_framing_that_breaks_off_is_no_end(api, serving):
         location = api.begin("app")
 
 
+def test_nothing_is_read_for_a_reader_that_is_gone(api, serving, monkeypatch):
+    from nacre.services.server import answers
+
+    reads: list[int] = []
+    monkeypatch.setattr(answers, "PIECE", 4096)
+    pread = os.pread
+    monkeypatch.setattr(answers.os, "pread", lambda *args: (reads.append(1), pread(*args))[1])
+    digest = api.push_blob("app", b"x" * 40_000_000)
+    connection = send(api, "GET", f"/v2/app/blobs/{digest}", "Range: bytes=1-\r\n")
+    assert connection.recv(10)
+    connection.close()
+    until(lambda: not serving.registry._running)
+    assert len(reads) < 40_000_000 // 4096
+
+
 # ── clients that stall ──
 
 

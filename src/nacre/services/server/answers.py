@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -99,18 +100,27 @@ class FileResponse(Response):
             await send(start)
             await send({"type": "http.response.pathsend", "path": self._path})
         else:
-            await self._stream(start, send)
+            await self._stream(start, receive, send)
 
-    async def _stream(self, start: dict[str, object], send: Send) -> None:
+    async def _stream(self, start: dict[str, object], receive: Receive, send: Send) -> None:
         file = await self._work.run(os.open, self._path, os.O_RDONLY | os.O_CLOEXEC)
+        # to a client that is gone, `send` succeeds: without a look-out all the rest would be read for nobody
+        gone = asyncio.create_task(_departure(receive))
         try:
             await send(start)
             offset, left = self._start, self._length
-            while left:
+            while left and not gone.done():
                 piece = await self._work.run(os.pread, file, min(PIECE, left), offset)
                 offset, left = offset + len(piece), left - len(piece)
                 if not piece:
                     raise StoreError(f"{self._path} is shorter than it was")
                 await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
         finally:
+            gone.cancel()
             os.close(file)
+
+
+async def _departure(receive: Receive) -> None:
+    """Ends when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -135,7 +135,10 @@ class Registry:
             task.cancel()
 
     async def close(self) -> None:
-        """Let go of the storage."""
+        """End what is still running and let go of the storage."""
+        self.interrupt()
+        if self._running:
+            await asyncio.wait(set(self._running))
         await self.shelf.close()
 
 
