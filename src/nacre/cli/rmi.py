@@ -126,7 +126,8 @@ def _delete(context: Context, image: Image, *, keep: bool) -> None:
 
     if context.store.containers.of_image(image.digest):
         return  # forced: the image lives on without a name until its containers are removed
-    context.store.refs.forget(image.digest)
+    if not context.store.refs.forget(image.digest, named=False):
+        return  # another process has given it a name meanwhile
     context.print(f"Deleted: {image.id}")
     if keep:
         return

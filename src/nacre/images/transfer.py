@@ -190,13 +190,15 @@ def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, Imag
     descriptor = manifest.config
     if descriptor.size > MAX_DOCUMENT:
         raise TooLarge(f"image config has {descriptor.size} bytes, more than the {MAX_DOCUMENT} allowed")
+    moved = 0
     try:
-        return 0, ImageConfig.parse(store.blobs.read(descriptor.digest))
+        data = store.blobs.read(descriptor.digest)
     except (NotFound, ContentError):
         data = fetch_small(source, descriptor, "image config")
+        moved = len(data)
     config = ImageConfig.parse(data)
     store.blobs.add(data, descriptor.digest)
-    return len(data), config
+    return moved, config
 
 
 def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:

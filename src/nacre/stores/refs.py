@@ -81,9 +81,15 @@ class RefStore:
         with self._database.transaction(durable=True):
             self._remember(descriptor, _encode(descriptor))
 
-    def forget(self, digest: Digest) -> bool:
-        """No longer keep it for its own sake (names of it go as well); the sweep frees the content."""
+    def forget(self, digest: Digest, *, named: bool = True) -> bool:
+        """No longer keep it for its own sake; the sweep frees the content. False if nothing was kept.
+
+        Names of it go as well; with `named` False an image that has any, perhaps since a moment ago and
+        from another process, stays.
+        """
         with self._database.transaction(durable=True):
+            if not named and self._database.one("SELECT 1 FROM ref WHERE digest = ?", (digest,)):
+                return False
             self._database.change("DELETE FROM ref WHERE digest = ?", (digest,))
             gone = self._database.change("DELETE FROM image WHERE digest = ?", (digest,)) > 0
         self.changed |= gone

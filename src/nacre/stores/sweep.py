@@ -12,11 +12,11 @@ which takes long, holds no lock that anybody else waits for.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
+from ..words import quickjson
 from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
@@ -114,8 +114,8 @@ class _Sweep:
         if not named:
             used |= {row[0] for row in self.db.execute("SELECT digest FROM ref")}
         for (digest,) in self.db.execute("SELECT digest FROM image ORDER BY digest"):
-            if digest not in used and used.isdisjoint(self._document(digest)[0]):
-                self.store.refs.forget(Digest(digest))
+            needed = digest in used or not used.isdisjoint(self._document(digest)[0])
+            if not needed and self.store.refs.forget(Digest(digest), named=named):
                 self.items.append(("image", digest, 0))
 
     def mark(self) -> None:
@@ -152,7 +152,7 @@ class _Sweep:
         for layer, diff_id in self.db.execute("SELECT layer, diff_id FROM step"):
             self.trees.add(diff_id)
             if layer:
-                self.blobs.add(Descriptor.from_json(json.loads(layer)).digest)
+                self.blobs.add(Descriptor.from_json(quickjson.loads(layer)).digest)
 
     def _mark_leases(self) -> None:
         living = self.store.leases.living()

@@ -1,0 +1,65 @@
+"""Several processes load, tag, save, remove and sweep in one store at the same time."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+from imagekit import Registry
+
+from nacre.images.archive import save
+from nacre.images.image import find
+from nacre.images.transfer import pull
+from nacre.stores.store import Store
+from nacre.words.reference import Reference
+
+ROUNDS = 8
+WORKER = """
+import io, sys
+from nacre.images.archive import load, save
+from nacre.images.image import find
+from nacre.stores.store import Store
+from nacre.stores.sweep import sweep
+root, archive, me, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+with Store.open(root) as store:
+    for number in range(rounds):
+        with open(archive, "rb") as file:
+            (loaded,) = load(store, file)
+        mine = f"docker.io/library/{me}:{number}"
+        store.refs.set(mine, loaded.image.descriptor)
+        assert find(store, f"{me}:{number}").read("shared/file")[:3] == b"one"
+        save(store, [f"{me}:{number}"], io.BytesIO().write)
+        if number % 2:
+            store.refs.delete(mine)
+            store.refs.delete(f"docker.io/library/common:1")
+            store.refs.forget(loaded.image.digest, named=False)
+            sweep(store)
+"""
+
+
+def test_nothing_is_lost_and_nobody_fails(registry: Registry, store: Store, tmp_path: Path):
+    registry.add_image("1", {"shared/file": b"one" * 100_000}, {"top": b"x"})
+    image = pull(registry, Reference.parse("common:1"), store).image
+    archive = tmp_path / "a.tar"
+    out = io.BytesIO()
+    save(store, ["common:1"], out.write)
+    archive.write_bytes(out.getvalue())
+    root = str(tmp_path / "shared")
+    names = ["a", "b", "c"]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, root, str(archive), name, str(ROUNDS)],
+            stderr=subprocess.PIPE, text=True,
+        )
+        for name in names
+    ]  # fmt: skip
+    complaints = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert complaints == [""] * len(names)
+    with Store.open(root) as shared:
+        for name in names:
+            for number in range(0, ROUNDS, 2):
+                found = find(shared, f"{name}:{number}")
+                assert found.digest == image.digest
+                assert found.read("shared/file") == b"one" * 100_000
