@@ -81,11 +81,11 @@ def _run(argv: Sequence[str], outcome: _Outcome) -> int:
     if isinstance(place, Group):
         return _group(name, rest)
     command = load(name, place)
-    outcome.failure = command.failure
     try:
         args = parse(command, rest, name)
     except HelpWanted:
         return _help(name.split())
+    outcome.failure = command.failure
     return _command(command, line, args)
 
 
