@@ -45,7 +45,10 @@ def run(context: Context, args: Args) -> int:
 def _options(context: Context, args: Args) -> BuildOptions:
     from ..services.build import BuildOptions
     from ..words.oci import Platform
+    from ..words.reference import Reference
 
+    for tag in args.tag:
+        Reference.parse(tag)
     if "," in args.platform:
         raise UsageError("this version builds for one platform at a time", hint="give --platform once")
     return BuildOptions(

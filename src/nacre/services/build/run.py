@@ -57,7 +57,7 @@ def run_job(store: Store, job: Job, folder: str, report: StepReport) -> tuple[De
         private_dir(scratch)
         config = runtime_config(new_config(job.platform), _options(job, folder, scratch, locks))
         try:
-            code = run(config, active.mount, stdio=Stdio(-1, -1, -1, log=report.output), volatile=True)
+            code = run(config, active.mount, stdio=Stdio(-1, -1, -1, log=report.output), signals=False)
         except SandboxError as error:
             raise _failure(job, error.exit_code, error.message) from None
         if code:

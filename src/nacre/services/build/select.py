@@ -39,6 +39,12 @@ class Chosen(Value):
         """Whether the content of a folder is meant."""
         return self.kept or self.files[0][1].kind == "dir"
 
+    @property
+    def newest(self) -> int:
+        """The newest time of what is copied, 0 for an empty folder: a folder gives its content only."""
+        skip = self.is_folder and not self.kept
+        return max((item.mtime_ns for _, item in self.files[skip:]), default=0)
+
 
 def select(source: Source, word: str, excludes: Sequence[str] = (), parents: bool = False) -> list[Chosen]:
     """The files that one source word means; [] when nothing is there. Raises UsageError, StoreError."""

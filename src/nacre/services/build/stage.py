@@ -194,8 +194,7 @@ class StageBuild:
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
-        times = [entry.mtime_ns for one in chosen for _, entry in one.files]
-        newest = self._clamped(max(times, default=0))
+        newest = self._clamped(max([one.newest for one in chosen], default=0))
         copier = self._copier(standing, max(newest, standing.time_ns))
         return self._keep(key, Made(copier.copy(action, source, chosen), newest), report)
 
