@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from ..ground.files import Lock, os_errors, private_dir, write_atomic
+from ..words import quickjson
 from ..words.errors import NotFound, StoreError
 from .database import Database
 
@@ -82,15 +83,13 @@ def publish_index(root: str, database: Database | None) -> None:
     changed names writes it when it is closed, under a lock and from the database's newest state, so
     that the last writer is right; after a kill it is behind until the next change.
     """
-    import json
-
     with os_errors(f"write {root}/index.json"), Lock(f"{root}/index.lock"):
         sql = "SELECT name, descriptor FROM ref ORDER BY name"
         rows = database.execute(sql) if database else []
-        manifests = [_named(name, json.loads(text)) for name, text in rows]
+        manifests = [_named(name, quickjson.loads(text)) for name, text in rows]
         media_type = "application/vnd.oci.image.index.v1+json"
         document = {"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}
-        write_atomic(f"{root}/index.json", json.dumps(document, separators=(",", ":")).encode())
+        write_atomic(f"{root}/index.json", quickjson.dumps(document).encode())
 
 
 def _named(name: str, descriptor: dict[str, object]) -> dict[str, object]:
