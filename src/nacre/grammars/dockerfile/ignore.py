@@ -50,8 +50,12 @@ class Ignore:
         `parent` is None for the top. Each folder is asked once, so a walk costs one test a pattern.
         """
         if not self.has_exceptions:
-            ignored = parent is not None or any(test(path) for test in self._tests)
-            return ignored, () if ignored else None
+            if parent is not None:
+                return True, ()
+            for test in self._tests:
+                if test(path):
+                    return True, ()
+            return False, None
         matches = self._matches(path, parent or (False,) * len(self._rules))
         ignored = False
         for matched, (keep, _) in zip(matches, self._rules, strict=True):

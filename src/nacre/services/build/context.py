@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FORMAT = 0o170000
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
@@ -41,6 +42,7 @@ class Context:
             self._root = Root(folder)
         except OSError as error:
             raise NotFound(f"unable to prepare context: path {folder!r}: {error.strerror}") from None
+        self._tests = bool(ignore)
         self._states: dict[bytes, tuple[bool, State]] = {}
 
     def lookup(self, path: bytes) -> Item | None:
@@ -72,14 +74,17 @@ class Context:
             os.close(parent)
 
     def _item(self, path: bytes, found: os.stat_result, parent: int, name: bytes) -> Item:
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "socket")
+        kind = _KINDS.get(found.st_mode & _FORMAT, "socket")
+        if kind == "file":
+            identity = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
+            return Item(
+                path, kind, found.st_mode & 0o7777, found.st_mtime_ns, size=found.st_size,
+                identity=identity, stamp=_stamp(found),
+            )  # fmt: skip
         return Item(
-            path, kind, stat.S_IMODE(found.st_mode), found.st_mtime_ns,
-            size=found.st_size if kind == "file" else 0,
+            path, kind, found.st_mode & 0o7777, found.st_mtime_ns,
             link=os.readlink(name, dir_fd=parent) if kind == "symlink" else b"",
             major=os.major(found.st_rdev), minor=os.minor(found.st_rdev),
-            identity=(found.st_dev, found.st_ino) if found.st_nlink > 1 and kind == "file" else None,
-            stamp=_stamp(found) if kind == "file" else (),
         )  # fmt: skip
 
     def children(self, item: Item) -> list[Item]:
@@ -89,23 +94,27 @@ class Context:
         except OSError as error:
             raise _unreadable(item, error) from None
         try:
-            names = sorted(map(os.fsencode, os.listdir(fd)))
-            found = [self._child(fd, item.path, name) for name in names]
+            return self._children(fd, item.path, sorted(map(os.fsencode, os.listdir(fd))))
         except OSError as error:
             raise _unreadable(item, error) from None
         finally:
             os.close(fd)
-        return [child for child in found if child is not None]
 
-    def _child(self, fd: int, folder: bytes, name: bytes) -> Item | None:
-        path = folder + b"/" + name if folder else name
-        ignored, _ = self._judge(path)
-        if ignored and not self.ignore.may_keep_below(text(path)):
-            return None
-        item = self._item(path, os.lstat(name, dir_fd=fd), fd, name)
-        if item.kind == "socket" or (ignored and not (item.kind == "dir" and self._has_kept(item))):
-            return None
-        return item
+    def _children(self, fd: int, folder: bytes, names: list[bytes]) -> list[Item]:
+        state = self._judge(folder)[1]
+        base = folder + b"/" if folder else b""
+        found = []
+        for name in names:
+            path = base + name
+            ignored, below = self.ignore.child(text(path), state) if self._tests else (False, None)
+            if ignored and not self.ignore.may_keep_below(text(path)):
+                continue
+            item = self._item(path, os.lstat(name, dir_fd=fd), fd, name)
+            if item.kind == "dir":
+                self._states[path] = ignored, below
+            if item.kind != "socket" and (not ignored or (item.kind == "dir" and self._has_kept(item))):
+                found.append(item)
+        return found
 
     def _has_kept(self, folder: Item) -> bool:
         """Whether an ignored folder holds anything that an exception brings back."""
@@ -113,7 +122,7 @@ class Context:
 
     def _judge(self, path: bytes) -> tuple[bool, State]:
         """Whether the patterns ignore a path, and what they think of its folder's children."""
-        if not self.ignore or not path:
+        if not self._tests or not path:
             return False, None
         known = self._states.get(path)
         if known is None:

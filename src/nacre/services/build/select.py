@@ -53,9 +53,7 @@ def select(source: Source, word: str, excludes: Sequence[str] = (), parents: boo
         return _with_parents(source, word, exclude)
     path = posixpath.normpath("/" + word).lstrip("/")
     found = _matches(source, path)
-    return [
-        Chosen(raw(name), tuple(_walk(source, item, b"", exclude, None))) for name, item in found
-    ]  # fmt: skip
+    return [Chosen(raw(name), tuple(_files(source, item, exclude))) for name, item in found]
 
 
 def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
@@ -88,26 +86,44 @@ def _glob(source: Source, folder: Item, parts: list[str]) -> Iterator[tuple[str,
             yield from _glob(source, child, parts[1:])
 
 
-def _walk(
-    source: Source, item: Item, relative: bytes, exclude: Ignore, state: tuple[bool, ...] | None
-) -> Iterator[tuple[bytes, Item]]:
-    """An item and what is below it, folders first; an excluded folder only if something in it is kept."""
-    yield relative, item
-    if item.kind != "dir":
-        return
-    for child in source.children(item):
-        path = (
-            relative + b"/" + child.path.rpartition(b"/")[2] if relative else child.path.rpartition(b"/")[2]
-        )
-        if not exclude:
-            yield from _walk(source, child, path, exclude, None)
-            continue
-        excluded, below = exclude.child(text(path), state)
-        if not excluded:
-            yield from _walk(source, child, path, exclude, below)
-        elif child.kind == "dir" and exclude.may_keep_below(text(path)):
-            inside = list(_walk(source, child, path, exclude, below))
-            yield from inside if len(inside) > 1 else ()
+Files = list[tuple[bytes, "Item"]]
+
+
+def _files(source: Source, top: Item, exclude: Ignore) -> Files:
+    """An item and what is below it, with paths relative to it, folders first."""
+    files: Files = [(b"", top)]
+    if top.kind == "dir":
+        add = _Adder(source, exclude, files)
+        add.below(top, b"", None) if exclude else add.all_below(top, len(top.path) + bool(top.path))
+    return files
+
+
+class _Adder:
+    """Adds the content of folders to a list; an excluded folder only if something in it is kept."""
+
+    def __init__(self, source: Source, exclude: Ignore, files: Files) -> None:
+        self._children, self._exclude, self._files = source.children, exclude, files
+
+    def all_below(self, folder: Item, cut: int) -> None:
+        """Without exclusions; `cut` is where relative paths begin."""
+        append = self._files.append
+        for child in self._children(folder):
+            append((child.path[cut:], child))
+            if child.kind == "dir":
+                self.all_below(child, cut)
+
+    def below(self, folder: Item, relative: bytes, state: tuple[bool, ...] | None) -> None:
+        """With them; `state` is what they think of the folder."""
+        for child in self._children(folder):
+            name = child.path.rpartition(b"/")[2]
+            path = relative + b"/" + name if relative else name
+            excluded, inner = self._exclude.child(text(path), state)
+            before = len(self._files)
+            self._files.append((path, child))
+            if child.kind == "dir" and (not excluded or self._exclude.may_keep_below(text(path))):
+                self.below(child, path, inner)
+            if excluded and len(self._files) == before + 1:
+                self._files.pop()
 
 
 def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
@@ -121,7 +137,7 @@ def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
         return []
     wanted = Ignore([pattern])
     files: dict[bytes, Item] = {}
-    for path, item in _walk(source, top, b"", exclude, None):
+    for path, item in _files(source, top, exclude):
         if path and wanted.ignores(text(path)):
             _add_parents(files, source, top, path)
             files[path] = item
