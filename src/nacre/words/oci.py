@@ -62,7 +62,7 @@ class Platform(Value):
     def parse(cls, text: str) -> Self:
         """`os/architecture[/variant]`. Raises InvalidName."""
         parts = text.lower().split("/")
-        if not 2 <= len(parts) <= 3 or not all(part.isalnum() for part in parts):
+        if not 2 <= len(parts) <= 3 or not all(_is_word(part) for part in parts):
             raise InvalidName(f"invalid platform {text!r}: expected os/architecture[/variant]")
         system, architecture, variant = (*parts, "")[:3]
         architecture, implied = _MACHINES.get(architecture, (architecture, ""))
@@ -89,6 +89,10 @@ class Platform(Value):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _is_word(part: str) -> bool:
+    return part.isascii() and part.replace("_", "").isalnum()
 
 
 def _variant(architecture: str, variant: str) -> str:

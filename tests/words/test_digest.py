@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nacre.words.digest import Digest, Verifier
+from nacre.words.errors import DigestMismatch, InvalidName, TooLarge
+
+EMPTY = "sha256:" + hashlib.sha256().hexdigest()
+
+
+def test_parts() -> None:
+    digest = Digest(EMPTY)
+    assert digest == EMPTY
+    assert (digest.algorithm, digest.hex, digest.short) == ("sha256", EMPTY[7:], EMPTY[7:19])
+    assert Digest("sha512:" + "a" * 128).algorithm == "sha512"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sha256", "sha256:", EMPTY[7:], EMPTY[:-1], EMPTY + "0", EMPTY.upper(), "SHA" + EMPTY[3:],
+     "md5:" + "a" * 32, "sha256:" + "g" * 64, "sha256:" + "../" * 21 + "x", EMPTY + "\n",
+     "sha256:" + "٣" * 64, "sha512:" + "a" * 64],
+)  # fmt: skip
+def test_what_is_no_digest(text: str) -> None:
+    with pytest.raises(InvalidName):
+        Digest(text)
+
+
+@given(st.text(max_size=100))
+def test_any_text_is_a_safe_path_or_refused(text: str) -> None:
+    try:
+        digest = Digest(text)
+    except InvalidName:
+        return
+    assert digest.hex.isalnum()
+
+
+@given(st.binary(), st.sampled_from(["sha256", "sha512"]))
+def test_of(data: bytes, algorithm: str) -> None:
+    assert Digest.of(data, algorithm) == f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+
+@given(st.lists(st.binary()))
+def test_verifier_takes_the_right_bytes(chunks: list[bytes]) -> None:
+    data = b"".join(chunks)
+    verifier = Verifier(Digest.of(data), len(data))
+    for chunk in chunks:
+        verifier.update(memoryview(chunk))
+    assert verifier.verify() == Digest.of(data)
+
+
+def test_verifier_only_computes() -> None:
+    verifier = Verifier()
+    verifier.update(b"x")
+    assert verifier.verify() == Digest.of(b"x")
+
+
+def test_verifier_refuses_other_bytes() -> None:
+    verifier = Verifier(Digest.of(b"right"), what="layer")
+    verifier.update(b"wrong")
+    with pytest.raises(DigestMismatch) as caught:
+        verifier.verify()
+    assert caught.value.expected == Digest.of(b"right")
+    assert caught.value.actual == Digest.of(b"wrong")
+    assert caught.value.message.startswith("layer has digest sha256:")
+
+
+def test_verifier_stops_at_once_when_too_long() -> None:
+    verifier = Verifier(Digest.of(b"right"), 5, "layer")
+    verifier.update(b"rig")
+    with pytest.raises(TooLarge, match="longer than the 5 bytes"):
+        verifier.update(b"hts")
+
+
+def test_verifier_refuses_too_short() -> None:
+    verifier = Verifier(Digest.of(b"right"), 5)
+    verifier.update(b"rig")
+    with pytest.raises(DigestMismatch, match="3 of 5 bytes"):
+        verifier.verify()
