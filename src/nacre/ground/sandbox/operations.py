@@ -57,8 +57,10 @@ class Root(Operation):
     """Mount the container's root and move into it; the host stays reachable by `room.host` alone.
 
     The new root is stacked on "/" itself, so that no mount point is needed. The old root stays
-    mounted until `LeaveHost`: in a user namespace the kernel allows a new /proc only as long as
-    another complete one is mounted (mount_too_revealing).
+    mounted, on top of it, until `LeaveHost`: in a user namespace the kernel allows a new /proc only as
+    long as another complete one is mounted (mount_too_revealing). Until then ".." at the root leads to
+    the host, even with RESOLVE_IN_ROOT (the walk follows what is mounted on the root), so no path of
+    the image or of the user may be resolved before.
     """
 
     mount: Mount
@@ -112,7 +114,9 @@ class FileSystem(Operation):
             linux.mount(self.kind, self.target, self.kind, self.flags, self.data)
         except OSError as error:
             if self.otherwise and error.errno in (_EPERM, _EBUSY):
-                BindMount(self.otherwise, self.target, readonly=True).apply(room)
+                substitute = BindMount(self.otherwise, self.target, readonly=True)
+                substitute.take(room)
+                substitute.apply(room)
             elif not self.optional:
                 raise SandboxError(f"cannot mount {self.kind} at {self.target}: {error.strerror}") from None
 
@@ -123,7 +127,8 @@ class FileSystem(Operation):
 class BindMount(Operation):
     """A folder, file or device of the host inside the container.
 
-    The source is opened from the host's root; links in `target` are resolved inside the container.
+    Two halves: `take` while the host is there, `apply` once it is gone. Links in `target` are resolved
+    inside the container.
     """
 
     source: str
@@ -132,13 +137,18 @@ class BindMount(Operation):
     recursive: bool = True
     attributes: int = 0
 
-    def apply(self, room: Room) -> None:  # noqa: D102
+    def take(self, room: Room) -> None:
+        """Get hold of the source, opened from the host's root."""
         try:
             fd = mounts.bind(Bind(self.source.lstrip("/") or ".", self.readonly, self.recursive), room.host)
+            if self.attributes:
+                linux.mount_setattr(fd, add=self.attributes, flags=linux.AT_RECURSIVE)
         except OSError as error:
             raise SandboxError(f"cannot mount {self.source}: {error.strerror}") from None
-        if self.attributes:
-            linux.mount_setattr(fd, add=self.attributes, flags=linux.AT_RECURSIVE)
+        room.sources[self.target] = fd
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        fd = room.sources.pop(self.target)
         target = room.target(self.target, folder=stat.S_ISDIR(os.fstat(fd).st_mode))
         linux.move_mount(fd, target)
         os.close(target)
@@ -146,6 +156,19 @@ class BindMount(Operation):
 
     def __str__(self) -> str:
         return f"bind {self.source} at {self.target}{' read-only' if self.readonly else ''}"
+
+
+class Take(Operation):
+    """Get hold of everything of the host that is to be bind-mounted."""
+
+    binds: tuple[BindMount, ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        for bind in self.binds:
+            bind.take(room)
+
+    def __str__(self) -> str:
+        return f"take {' '.join(bind.source for bind in self.binds)} from the host"
 
 
 class TemporaryFolder(Operation):

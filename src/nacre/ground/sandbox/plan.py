@@ -27,6 +27,7 @@ from .operations import (
     ReadOnly,
     ReadOnlyRoot,
     Root,
+    Take,
     TemporaryFolder,
     Terminals,
 )
@@ -72,11 +73,14 @@ def plan(
     process, system = config["process"], config.get("linux") or {}
     operations: list[Operation] = [Namespaces(tuple(n["type"] for n in system["namespaces"]))]
     operations.append(Root(root, volatile))
-    operations += _mounts(config.get("mounts") or ())
+    own, wanted = _mounts(config.get("mounts") or ())
+    operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))
-    operations += _protection(config, system)
+    operations += _protection(system)
+    operations.append(Take(tuple(each for each in wanted if isinstance(each, BindMount))))
     operations.append(LeaveHost())
+    operations += [*wanted, *_names(config, system)]
     operations += [_account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
@@ -85,11 +89,15 @@ def plan(
     return operations
 
 
-def _mounts(entries: Any) -> list[Operation]:
-    operations: list[Operation] = []
+def _mounts(entries: Any) -> tuple[list[Operation], list[Operation]]:
+    """Those of the kernel's file systems, and those that the user wants at places of their choice."""
+    own: list[Operation] = []
+    wanted: list[Operation] = []
     for entry in entries:
-        operations += _mount(entry)
-    return operations
+        operations = _mount(entry)
+        is_wanted = isinstance(operations[0], BindMount | TemporaryFolder)
+        (wanted if is_wanted else own).extend(operations)
+    return own, wanted
 
 
 def _mount(entry: Mapping[str, Any]) -> list[Operation]:
@@ -129,12 +137,17 @@ def _options(options: Any) -> tuple[int, int, str]:
     return flags, attributes, ",".join(data)
 
 
-def _protection(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operation]:
+def _protection(system: Mapping[str, Any]) -> list[Operation]:
     operations: list[Operation] = []
     if system.get("readonlyPaths"):
         operations.append(ReadOnly(tuple(system["readonlyPaths"])))
     if system.get("maskedPaths"):
         operations.append(Mask(tuple(system["maskedPaths"])))
+    return operations
+
+
+def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operation]:
+    operations: list[Operation] = []
     kinds = [namespace["type"] for namespace in system["namespaces"]]
     if config.get("hostname") and "uts" in kinds:
         operations.append(HostName(config["hostname"]))
