@@ -289,8 +289,14 @@ class TestPlace:
             placed(opened, "sub", "/d", folder("d"), link("d/deep", "/tmp"))
 
     def test_chown_and_chmod(self, opened: Context) -> None:
-        found = placed(opened, "sub", "/x", owner=Owner(5, 6), mode=0o700)
+        found = placed(opened, "sub", "/x", owner=Owner(5, 6), mode="700")
         assert set(found.values()) == {"dir 700 5", "file 700 5"}
+
+    def test_symbolic_chmod(self, opened: Context) -> None:
+        found = placed(opened, "sub", "/new/x", mode="u=rwX,go=")
+        assert found["new"] == "dir 755 0"
+        assert found["new/x/deep"] == "dir 700 0"
+        assert found["new/x/c.txt"] == "file 600 0"
 
     def test_names_that_layers_cannot_hold(self, opened: Context, tree: Path) -> None:
         (tree / ".wh.x").write_text("")

@@ -152,7 +152,7 @@ def test_copy_action() -> None:
         'FROM a\nARG U=me\nCOPY --chown=$U:g --chmod=0755 --exclude=*.o a$U <<EOF /d/\n$U "q"\nEOF\n'
     )
     assert action == CopyAction(
-        ("ame",), (("EOF", 'me "q"\n'),), "/d/", "", "me:g", 0o755, excludes=("*.o",)
+        ("ame",), (("EOF", 'me "q"\n'),), "/d/", "", "me:g", "0755", excludes=("*.o",)
     )  # fmt: skip
     assert last("FROM a\nADD x.tar /").unpack is True
     assert last("FROM a\nADD --unpack=false x.tar /").unpack is False

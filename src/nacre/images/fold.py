@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 
 from ..grammars.dockerfile import instructions as dockerfile
+from ..grammars.dockerfile.chmod import is_symbolic, octal
 from ..grammars.dockerfile.expand import expand, expand_document, expand_words
 from ..grammars.dockerfile.syntax import parse_heredoc
 from ..words.errors import Unsupported
@@ -78,8 +79,8 @@ class RunAction(Value):
 class CopyAction(Value):
     """Copy `sources` and `contents` (name, text) to `destination`, absolute, a final "/" kept.
 
-    `origin` is what --from said ("" is the context). `mode` is None without --chmod. `unpack` says that
-    local archives are unpacked (ADD).
+    `origin` is what --from said ("" is the context). `mode` is that of --chmod, octal or symbolic.
+    `unpack` says that local archives are unpacked (ADD).
     """
 
     sources: tuple[str, ...]
@@ -87,7 +88,7 @@ class CopyAction(Value):
     destination: str
     origin: str = ""
     chown: str = ""
-    mode: int | None = None
+    mode: str = ""
     link: bool = False
     parents: bool = False
     excludes: tuple[str, ...] = ()
@@ -380,14 +381,13 @@ def _destination(workdir: str, target: str) -> str:
     return path + "/" if is_folder and path != "/" else path
 
 
-def _mode(text: str, item: dockerfile.Copy) -> int | None:
-    if not text:
-        return None
-    if set(text) <= set("01234567") and len(text) <= 5 and int(text, 8) <= 0o7777:
-        return int(text, 8)
-    if text[0].isdigit():
-        raise item.error(f"invalid --chmod {text!r}: expected an octal number up to 7777", item.chmod)
-    raise unsupported(item, f"with a symbolic --chmod={text}", "write the mode as an octal number")
+def _mode(text: str, item: dockerfile.Copy) -> str:
+    if text and octal(text) is None and not is_symbolic(text):
+        raise item.error(
+            f"invalid --chmod {text!r}: expected an octal number up to 7777, or symbols", item.chmod,
+            hint="write for example 755 or u=rwX,go=rX",
+        )  # fmt: skip
+    return text
 
 
 _RULES: dict[str, Callable[..., tuple[State, Step]]] = {

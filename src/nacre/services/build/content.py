@@ -34,14 +34,14 @@ def _stamp(item: Item) -> bytes:
 
 def _digest(chosen: Sequence[Chosen], content: Callable[[Item], bytes]) -> bytes:
     pieces: list[bytes] = []
-    names: dict[tuple[int, int], bytes] = {}
+    names: dict[tuple[int, ...], bytes] = {}
     for number, one in enumerate(chosen):
         pieces.append(b"%d %d %b\0" % (one.is_folder, one.kept, one.name))
         for path, item in one.files:
             pieces.append(_line(path, item))
             if item.kind == "file":
                 label = b"%d:%b" % (number, path)
-                first = names.setdefault(item.identity, label) if item.identity else label
+                first = names.setdefault((number, *item.identity), label) if item.identity else label
                 pieces.append(content(item) if first == label else b"=" + first)
                 pieces.append(b"\0")
     return hashlib.sha256(b"".join(pieces)).digest()

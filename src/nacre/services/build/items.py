@@ -28,7 +28,7 @@ class Item:
 
     def __init__(
         self, path: bytes, kind: str, mode: int, mtime_ns: int, *, uid: int = 0, gid: int = 0, size: int = 0,
-        link: bytes = b"", major: int = 0, minor: int = 0, identity: tuple[int, int] | None = None,
+        link: bytes = b"", major: int = 0, minor: int = 0, identity: tuple[int, ...] | None = None,
         stamp: tuple[int, ...] = (), xattrs: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:  # fmt: skip
         self.path, self.kind, self.mode, self.mtime_ns = path, kind, mode, mtime_ns

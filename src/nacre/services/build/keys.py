@@ -61,7 +61,7 @@ class CopyKey(Key):
     content: str
     destination: str
     chown: str
-    mode: int | None
+    mode: str
     unpack: bool
     link: bool = False
     texts: tuple[tuple[str, str], ...] = ()
@@ -73,7 +73,7 @@ class StageCopyKey(Key):
     layers: str
     destination: str
     chown: str
-    mode: int | None
+    mode: str
     unpack: bool
     link: bool
     words: tuple[str, ...]

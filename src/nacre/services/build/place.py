@@ -11,6 +11,7 @@ entry. Source: Dockerfile reference, "Destination"; BuildKit's fsutil/copy.
 
 from __future__ import annotations
 
+from ...grammars.dockerfile.chmod import apply, octal
 from ...grammars.tarentry import WHITEOUT, Entry
 from ...words.errors import UsageError
 from ...words.value import Value
@@ -39,9 +40,21 @@ class Terms(Value):
     """How files are put: --chown, --chmod, the time of new folders, and the latest time allowed."""
 
     owner: Owner | None = None
-    mode: int | None = None
+    mode: str = ""
     time_ns: int = 0
     clamp_ns: int | None = None
+
+    def folder_mode(self) -> int:
+        """That of folders which are made on the way: an octal --chmod holds for them too (BuildKit)."""
+        mode = octal(self.mode)
+        return 0o755 if mode is None else mode
+
+    def changed(self, item: Item) -> int:
+        """The mode of a file that is copied."""
+        if not self.mode or item.kind == "symlink":
+            return item.mode
+        mode = octal(self.mode)
+        return apply(self.mode, item.mode, item.kind == "dir") if mode is None else mode
 
     def whole(self, time_ns: int) -> int:
         """A time as layers keep it: whole seconds, none later than the clamp."""
@@ -57,6 +70,7 @@ class Target:
         self._lower, self._terms = lower, terms
         self._put: dict[bytes, tuple[Item, Opener | None]] = {}
         self._new = {b""} if lower(b"") is None else set()
+        self._round = 0
 
     def lookup(self, path: bytes) -> Item | None:
         """What is at a canonical path now."""
@@ -82,8 +96,8 @@ class Target:
             if found is None:
                 if at.rpartition(b"/")[0]:
                     self.folder(at.rpartition(b"/")[0], mode=mode)
-                wanted = mode if mode is not None else self._terms.mode
-                made = Item(at, "dir", 0o755 if wanted is None else wanted, self._terms.time_ns)
+                wanted = self._terms.folder_mode() if mode is None else mode
+                made = Item(at, "dir", wanted, self._terms.time_ns)
                 self._keep(at, made, None)
             elif found.kind != "dir":
                 raise UsageError(f"{show(at)} is not a directory")
@@ -91,6 +105,7 @@ class Target:
 
     def put(self, chosen: Chosen, destination: bytes, opener: Opener) -> None:
         """Copy one source to an absolute destination. Raises UsageError."""
+        self._round += 1
         if destination.endswith(b"/"):
             self.folder(destination)
         else:
@@ -124,12 +139,15 @@ class Target:
         self.add(path, item, opener)
 
     def add(self, path: bytes, item: Item, opener: Opener | None, *, as_is: bool = False) -> None:
-        """Put one file at a canonical path whose folder exists; `as_is`: owner and mode stay its own."""
-        mode = item.mode if self._terms.mode is None or as_is or item.kind == "symlink" else self._terms.mode
+        """Put one file at a canonical path whose folder exists; `as_is`: mode and identity stay its own.
+
+        Hard links are kept among the files of one source, as docker does.
+        """
+        identity = item.identity if as_is or item.identity is None else (self._round, *item.identity)
         put = Item(
-            path, item.kind, mode, self._terms.whole(item.mtime_ns), uid=item.uid, gid=item.gid,
-            size=item.size, link=item.link, major=item.major, minor=item.minor, identity=item.identity,
-            stamp=item.stamp, xattrs=item.xattrs,
+            path, item.kind, item.mode if as_is else self._terms.changed(item),
+            self._terms.whole(item.mtime_ns), uid=item.uid, gid=item.gid, size=item.size, link=item.link,
+            major=item.major, minor=item.minor, identity=identity, stamp=item.stamp, xattrs=item.xattrs,
         )  # fmt: skip
         self._keep(path, put, opener and (lambda _: opener(item)))
 
@@ -159,7 +177,7 @@ class Target:
     def entries(self) -> Iterator[tuple[Entry, Reader | None]]:
         """Everything put, with the folders above, sorted by path; contents are opened one at a time."""
         self._add_folders_above()
-        names: dict[tuple[int, int], bytes] = {}
+        names: dict[tuple[int, ...], bytes] = {}
         for path in sorted(self._put):
             item, opener = self._put[path]
             first = names.setdefault(item.identity, path) if item.identity else path

@@ -13,8 +13,9 @@ import posixpath
 
 from ...grammars.dockerfile.glob import has_wildcard, matcher
 from ...grammars.dockerfile.ignore import Ignore
+from ...words.errors import UsageError
 from ...words.value import Value
-from .items import raw, resolve, text
+from .items import raw, resolve, show, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
     top = resolve(source.lookup, raw("/".join(parts[:fixed])))[1]
     if top is None or top.kind != "dir":
         return []
-    return [
-        (name, followed)
-        for name, item in _glob(source, top, parts[fixed:])
-        if (followed := resolve(source.lookup, item.path)[1]) is not None
-    ]
+    return [(name, _followed(source, item)) for name, item in _glob(source, top, parts[fixed:])]
+
+
+def _followed(source: Source, item: Item) -> Item:
+    found = resolve(source.lookup, item.path)[1]
+    if found is None:
+        raise UsageError(f"{show(item.path)} is a link that leads nowhere in {source.name}")
+    return found
 
 
 def _glob(source: Source, folder: Item, parts: list[str]) -> Iterator[tuple[str, Item]]:

@@ -11,6 +11,7 @@ import os
 
 from ...grammars.codec import decompress
 from ...grammars.tarread import read_tar
+from ...ground.files import os_errors, random_name, write_all
 from ...words.errors import ContentError, UsageError
 from .items import Item, show
 
@@ -37,11 +38,13 @@ class Archive:
         """
         if item.kind != "file" or not _is_archive(source, item):
             return None
-        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        with os_errors("make room for an archive"):
+            fd = _nameless(folder)
         try:
             reader = decompress(source.open(item))
             while data := reader.read(_CHUNK):
-                _write(fd, data)
+                with os_errors("unpack an archive"):
+                    write_all(fd, data)
         except BaseException:
             os.close(fd)
             raise
@@ -82,7 +85,7 @@ class Archive:
         if put is None or put[0].kind == "dir":
             raise UsageError(f"{show(path)} is a hard link to {show(other)}, which the archive does not have")
         item, opener = put
-        item.identity = item.identity or (-1, id(item))
+        item.identity = item.identity or (0, id(item))
         target.add(path, item, opener, as_is=True)
 
     def close(self) -> None:
@@ -101,10 +104,12 @@ def _join(folder: bytes, path: bytes) -> bytes:
     return folder + b"/" + path if folder and path else folder or path
 
 
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+def _nameless(folder: str) -> int:
+    """A new file that vanishes when it is closed. Raises OSError."""
+    path = f"{folder}/{random_name()}"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return fd
 
 
 class _Range:
