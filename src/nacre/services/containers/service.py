@@ -136,7 +136,7 @@ class Containers:
         if row.state != "running":
             from .supervisor import launch
 
-            launch(self.store, row)
+            launch(type(self), self.store, row)
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
+    from .service import Containers
 
 _KINDS: tuple[type[NacreError], ...] = (
     SandboxError, CommandNotFound, CommandNotExecutable, Conflict, NotFound, StoreError,
@@ -28,7 +29,7 @@ _KINDS: tuple[type[NacreError], ...] = (
 _RUNS = b"runs"
 
 
-def launch(store: Store, row: ContainerRow) -> None:
+def launch(service: type[Containers], store: Store, row: ContainerRow) -> None:
     """Start `row` under a supervisor of its own; returns once its program runs, raises what went wrong.
 
     Forked twice, so that the supervisor belongs to nobody who could forget to wait for it.
@@ -37,7 +38,7 @@ def launch(store: Store, row: ContainerRow) -> None:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _detach(store, row, writer)
+        _detach(service, store, row, writer)
     os.close(writer)
     os.waitpid(pid, 0)
     with open(reader, "rb") as stream:
@@ -54,13 +55,13 @@ def _error(answer: bytes) -> NacreError:
     return _KINDS[int(kind)](message, hint=hint)
 
 
-def _detach(store: Store, row: ContainerRow, report: int) -> None:
+def _detach(service: type[Containers], store: Store, row: ContainerRow, report: int) -> None:
     """Never returns. `store` is the parent's and must not be used, nor collected, on this side."""
     try:
         os.setsid()
         if os.fork() == 0:
             _silence()
-            _supervise(store, row, report)
+            _supervise(service, store, row, report)
     finally:
         os._exit(0)
 
@@ -73,16 +74,14 @@ def _silence() -> None:
     os.chdir("/")
 
 
-def _supervise(store: Store, row: ContainerRow, report: int) -> None:
-    from .service import Containers
-
+def _supervise(service: type[Containers], store: Store, row: ContainerRow, report: int) -> None:
     def running() -> None:
         os.write(report, _RUNS)
         os.close(report)
 
     try:
         fresh = type(store).open(store.root, create=False)
-        containers = Containers(fresh)
+        containers = service(fresh)
         log = LogWriter(f"{containers.folder(row.id)}/log")
         tty = bool(loads(row.config_json).get("tty"))
         stdio = Stdio(-1, -1, -1, tty=tty, log=log.write)
