@@ -1,0 +1,99 @@
+"""The page of the Python API: its blocks run, in order, in one namespace; its tables name what there is."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nacre
+from nacre.words.errors import NacreError
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_ADDRESS = re.compile(r"http://([^/]+)/v2/")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """`host:port` of a registry on a free port of loopback."""
+    line = [sys.executable, "-m", "nacre", "registry", "serve", "--quiet"]
+    line += ["--addr", "127.0.0.1:0", "--root", str(tmp_path / "registry")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = _ADDRESS.search(server.stdout.readline())
+        try:
+            assert found is not None
+            yield found[1]
+        finally:
+            server.send_signal(signal.SIGINT)
+
+
+def _needs_containers(folder: Path) -> None:
+    try:
+        with nacre.open_store(str(folder / "trial")) as engine:
+            engine.run("host:python3", ["true"])
+    except NacreError as error:
+        pytest.skip(f"no containers here: {error}")
+
+
+def _padded(text: str, found: re.Match[str]) -> str:
+    """The block at the line where the page has it, so that a traceback names that line."""
+    return "\n" * text.count("\n", 0, found.start(1)) + found[1]
+
+
+def test_every_block_runs(tmp_path: Path, registry: str) -> None:
+    _needs_containers(tmp_path)
+    text = PAGE.read_text(encoding="utf-8")
+    folder = tmp_path / "page"
+    folder.mkdir()
+    names: dict[str, object] = {"folder": str(folder), "registry": registry, "__name__": "page"}
+    blocks = list(_BLOCK.finditer(text))
+    assert len(blocks) > 10
+    for found in blocks:
+        exec(compile(_padded(text, found), str(PAGE), "exec"), names)
+    assert os.listdir(folder / "store" / "containers") == []
+
+
+def _rows(heading: str) -> dict[str, str]:
+    """First cells of the table after `heading`, by the name they begin with, and the whole cells."""
+    text = PAGE.read_text(encoding="utf-8")
+    table = text[text.index(heading) :].split("\n\n")[0]
+    cells = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    return {cell.partition("(")[0]: cell for cell in cells}
+
+
+def test_table_names_every_method() -> None:
+    public = {name for name in vars(nacre.Engine) if not name.startswith("_")}
+    assert set(_rows("| of `Engine` |")) == public
+
+
+@pytest.mark.parametrize(("name", "cell"), _rows("| of `Engine` |").items())
+def test_table_names_every_argument(name: str, cell: str) -> None:
+    method = inspect.getattr_static(nacre.Engine, name)
+    if isinstance(method, property):
+        assert cell == name
+        return
+    shown = [word for word in re.split(r"[(), *]+", cell)[1:] if word]
+    assert shown == list(inspect.signature(method).parameters)[1:]
+
+
+def test_table_of_values_is_true() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    table = text[text.index("| value | has |") :].split("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        kind, *members = re.findall(r"`(\w+)`", line)
+        value = getattr(nacre, kind)
+        known = {*dir(value), *getattr(value, "_fields", ()), *_assigned(value)}
+        assert set(members) <= known, kind
+
+
+def _assigned(kind: type) -> set[str]:
+    return set(inspect.signature(kind).parameters)
