@@ -55,7 +55,7 @@ class Project:
     def leftovers(self) -> list[str]:
         """What a build that failed must not leave in the store."""
         root: Path = self.nacre.root
-        found = [*root.glob("active/*"), *root.glob("build/run-*"), *root.glob("build/context-*")]
+        found = [*root.glob("active/*"), *root.glob("containers/*"), *root.glob("ingest/*")]
         return sorted(str(path) for path in found)
 
 

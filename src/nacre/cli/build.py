@@ -25,7 +25,7 @@ def run(context: Context, args: Args) -> int:
     store = context.store
     stdin = context.input if "-" in (args.positionals[0], args.file) else None
     with (
-        load(args.positionals[0], args.file, stdin=stdin, scratch=f"{store.root}/build") as inputs,
+        load(store, args.positionals[0], args.file, stdin=stdin) as inputs,
         context.progress(quiet=args.quiet, form=args.progress) as progress,
     ):
         builder = Builder(store, _resolver(context, args), progress, proxies=context.proxies())

@@ -10,6 +10,8 @@ image appear at the end, and what a failed step wrote is gone. Builds hold a lea
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ...grammars.dockerfile.parse import parse
 from ...images.edit import make_manifest, write_image
 from ...images.fold import Fold
@@ -23,6 +25,7 @@ from .cache import Cache
 from .context import Context
 from .filehash import FileHashes
 from .report import Report
+from .scratch import Scratch
 from .stage import StageBuild
 
 TYPE_CHECKING = False
@@ -85,10 +88,9 @@ class Builder:
         options = options or BuildOptions()
         tags = [str(_tag(text)) for text in options.tags]
         report = Report(self._progress)
-        folder = f"{self._store.root}/build"
-        hashes = FileHashes(f"{folder}/contexts", inputs.folder)
+        hashes = FileHashes(f"{self._store.root}/build/contexts", inputs.folder)
         with self._store.leases.hold(), Context(inputs.folder, inputs.ignore, hashes) as context:
-            session = Session(self._store, self._resolve, report, context, options, folder)
+            session = Session(self._store, self._resolve, report, context, options)
             session.read(inputs, self._proxies)
             try:
                 standing = session.build()
@@ -132,21 +134,27 @@ class Session:
     proxies: tuple[tuple[str, str], ...]
 
     def __init__(
-        self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions,
-        folder: str,
-    ) -> None:  # fmt: skip
+        self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions
+    ) -> None:
         self.store, self.report, self.context, self.options = store, report, context, options
-        self.folder = folder
+        self.caches = f"{store.root}/build/cache"
         self.cache = Cache(store, options.no_cache)
         self._resolve = resolve
         self._stages: dict[int, Standing] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
-        self._opened: list[Layers] = []
+        self._opened: list[Layers | Scratch] = []
 
     def opened(self, layers: Layers) -> Layers:
         """Close it at the end of the build."""
         self._opened.append(layers)
         return layers
+
+    @cached_property
+    def scratch(self) -> str:
+        """A folder for this build, made when it is first needed."""
+        scratch = Scratch(self.store)
+        self._opened.append(scratch)
+        return scratch.path
 
     def close(self) -> None:
         """Close what was opened. Idempotent."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from io import BytesIO
 
 from ...grammars.tarwrite import TarWriter
-from ...ground.files import private_dir
 from ...images.layers import EMPTY_DIFF_ID, add_layer
 from ...images.pipes import Pipe, Stage, joined
 from ...words.errors import UsageError
@@ -48,7 +47,6 @@ class Copier:
             target = Target(lower.lookup, self._terms.replace(owner=owner, mode=action.mode))
             archives: list[Archive] = []
             try:
-                private_dir(self._folder)
                 self._place(action, source, chosen, target, archives)
                 return self._write(target)
             finally:

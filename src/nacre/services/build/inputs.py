@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 
 from ...grammars.dockerfile.ignore import Ignore, read_ignore
-from ...ground.files import Root, os_errors, private_dir, random_name, remove_tree
+from ...ground.files import Root, os_errors
 from ...words.errors import DockerfileError, NotFound, UsageError
 from ...words.value import Value
+from .scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...grammars.tarentry import Reader
+    from ...stores.store import Store
 
 MAX_DOCKERFILE = 4 << 20
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
@@ -28,19 +30,19 @@ _HEAD = 1 << 10
 class Inputs(Value):
     """What to build: `folder` the context, `dockerfile` the text and `name` how messages call it.
 
-    `temporary` is a folder to be removed afterwards (`close`), or "".
+    `scratch` holds a context that had to be unpacked; `close`, or `with`, lets go of it.
     """
 
     folder: str
     dockerfile: str
     name: str = "Dockerfile"
     ignore: Ignore = Ignore()
-    temporary: str = ""
+    scratch: Scratch | None = None
 
     def close(self) -> None:
         """Remove what was unpacked. Idempotent."""
-        if self.temporary:
-            remove_tree(self.temporary)
+        if self.scratch is not None:
+            self.scratch.close()
 
     def __enter__(self) -> Inputs:
         return self
@@ -49,15 +51,15 @@ class Inputs(Value):
         self.close()
 
 
-def load(context: str, file: str = "", *, stdin: Reader | None = None, scratch: str) -> Inputs:
-    """Find and read the inputs; `scratch` is a folder for what must be unpacked.
+def load(store: Store, context: str, file: str = "", *, stdin: Reader | None = None) -> Inputs:
+    """Find and read the inputs; `store` gives room for what must be unpacked.
 
     Raises UsageError, NotFound, DockerfileError, InvalidArchive, StoreError.
     """
     if context == "-":
         if stdin is None or file == "-":
             raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
-        return _from_stdin(stdin, file, scratch)
+        return _from_stdin(store, stdin, file)
     if context.startswith(_REMOTE):
         raise UsageError(
             f"unable to prepare context: {context!r} is remote", hint="clone it, and build the folder"
@@ -126,19 +128,19 @@ def _read_stream(stream: Reader | None, head: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _from_stdin(stdin: Reader, file: str, scratch: str) -> Inputs:
+def _from_stdin(store: Store, stdin: Reader, file: str) -> Inputs:
     head = stdin.read(_HEAD)
-    folder = f"{scratch}/context-{random_name()}"
-    private_dir(folder)
+    scratch = Scratch(store)
+    folder = scratch.path
     try:
         if not _is_tar(head):
             text = _decoded(_read_stream(stdin, head), "Dockerfile")
-            return Inputs(folder, text, "Dockerfile", temporary=folder)
+            return Inputs(folder, text, "Dockerfile", scratch=scratch)
         _unpack(_Rejoined(head, stdin), folder)
         inputs = _from_folder(folder, os.path.join(folder, file) if file else "", file)
-        return inputs.replace(temporary=folder)
+        return inputs.replace(scratch=scratch)
     except BaseException:
-        remove_tree(folder)
+        scratch.close()
         raise
 
 

@@ -44,18 +44,21 @@ class Job(Value):
     clamp: int | None = None
 
 
-def run_job(store: Store, job: Job, folder: str, report: StepReport) -> tuple[Descriptor, Digest] | None:
-    """The layer that the command made, None if it changed nothing. `folder` is where mounts are kept.
+def run_job(
+    store: Store, job: Job, scratch: str, caches: str, report: StepReport
+) -> tuple[Descriptor, Digest] | None:
+    """The layer that the command made, None if it changed nothing.
+
+    `scratch` is a new folder for files that the container is shown, `caches` where caches are kept.
 
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
     key = random_name()
-    scratch = f"{folder}/run-{key}"
     locks: list[Lock] = []
     try:
         active = store.trees.prepare(key, job.layers)
         private_dir(scratch)
-        config = runtime_config(new_config(job.platform), _options(job, folder, scratch, locks))
+        config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks))
         try:
             code = run(config, active.mount, stdio=Stdio(-1, -1, -1, log=report.output), signals=False)
         except SandboxError as error:
@@ -71,9 +74,9 @@ def run_job(store: Store, job: Job, folder: str, report: StepReport) -> tuple[De
         remove_tree(scratch)
 
 
-def _options(job: Job, folder: str, scratch: str, locks: list[Lock]) -> RunOptions:
+def _options(job: Job, caches: str, scratch: str, locks: list[Lock]) -> RunOptions:
     action = job.action
-    volumes, temporary = _mounts(job, folder, scratch, locks)
+    volumes, temporary = _mounts(job, caches, scratch, locks)
     return RunOptions(
         command=action.argv, entrypoint=(),
         environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env)),
@@ -83,7 +86,7 @@ def _options(job: Job, folder: str, scratch: str, locks: list[Lock]) -> RunOptio
 
 
 def _mounts(
-    job: Job, folder: str, scratch: str, locks: list[Lock]
+    job: Job, caches: str, scratch: str, locks: list[Lock]
 ) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
@@ -94,7 +97,7 @@ def _mounts(
             size = (f"size={mount.size}",) if mount.size else ()
             temporary.append(Temporary(target, ("mode=1777", *size)))
         elif mount.kind == "cache":
-            path = mounting.cache_folder(mount, target, f"{folder}/cache", locks)
+            path = mounting.cache_folder(mount, target, caches, locks)
             volumes.append(Volume(path, target, mount.readonly))
         elif source and chosen:
             path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")

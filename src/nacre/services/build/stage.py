@@ -131,7 +131,9 @@ class StageBuild:
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp,
         )  # fmt: skip
-        return self._keep(key, Made(run_job(session.store, job, session.folder, report)), report)
+        scratch = f"{session.scratch}/run-{self._planned.index}-{self._number}"
+        layer = run_job(session.store, job, scratch, session.caches, report)
+        return self._keep(key, Made(layer), report)
 
     def _mounts(self, action: RunAction, item: Instruction) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
@@ -206,7 +208,7 @@ class StageBuild:
         from .copy import Copier
 
         session = self._session
-        return Copier(session.store, standing.diff_ids, session.folder, time_ns=time_ns, clamp=session.clamp)
+        return Copier(session.store, standing.diff_ids, session.scratch, time_ns=time_ns, clamp=session.clamp)
 
     def _select(self, source: Source, item: Copy, action: CopyAction, report: StepReport) -> list[Chosen]:
         chosen = []
