@@ -34,6 +34,16 @@ class Cache:
         self.cached += 1
         return Made(layer, _time(record.config_json))
 
+    def why(self, key: Key) -> str:
+        """What differs from the same instruction done before on the same layers, or ""."""
+        if self._disabled:
+            return ""
+        for record in self._store.steps.children(key.parent):
+            changed = key.changes(record.inputs_json)
+            if changed:
+                return changed
+        return ""
+
     def _is_here(self, layer: Descriptor, diff_id: Digest) -> bool:
         if not self._store.blobs.has(layer.digest):
             return False

@@ -106,6 +106,8 @@ class StageBuild:
         made = self._session.cache.find(key)
         if made is not None:
             report.cached()
+        elif why := self._session.cache.why(key):
+            report.line(f"not cached: {why}")
         return made
 
     def _keep(self, key: Key, made: Made, report: StepReport) -> Made:
