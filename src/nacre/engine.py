@@ -220,7 +220,7 @@ class Engine:
             def base(name: str, wanted: Platform | None) -> Image:
                 return self._resolve(store, name, wanted, "missing", progress)
 
-            with load(context, dockerfile, scratch=f"{store.root}/build") as inputs:
+            with load(store, context, dockerfile) as inputs:
                 result = Builder(store, base, progress).build(inputs, options)
             return result.image.descriptor, result.ran, result.cached
 
