@@ -63,12 +63,7 @@ def run(context: Context, args: Args) -> int:
     if args.detach:
         row = containers.create(request)
         _cidfile(args, row.id)
-        try:
-            containers.start_detached(row.id)
-        except BaseException:
-            if row.auto_remove:
-                containers.remove(row.id, force=True)
-            raise
+        containers.start_detached(row.id)
         context.print(row.id)
         return 0
     context.stdout.flush()

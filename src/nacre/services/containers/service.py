@@ -19,6 +19,7 @@ from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
+from .shield import Shield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,8 +161,9 @@ class Containers:
         """
         kept = keeper.Keeper(self.folder(row.id))
         code = SandboxError.exit_code
+        shield = Shield(kept)
         try:
-            code = self._run(row, stdio, kept, on_running)
+            code = self._run(row, stdio, kept, shield.before(on_running))
             self._ended(row, code)
             return code
         except NacreError as error:
@@ -178,6 +180,7 @@ class Containers:
             if row.auto_remove:
                 self._discard(row)
             kept.close()
+            shield.close()
 
     def _run(
         self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, on_running: Callable[[], object] | None

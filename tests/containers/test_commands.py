@@ -1,0 +1,401 @@
+"""Containers by the command line, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Nacre
+
+HEX = re.compile(r"[0-9a-f]{64}\n")
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for a real condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def left(nacre: Nacre) -> list[str]:
+    """What there is of containers in the store."""
+    return [str(path) for name in ("active", "containers") for path in (nacre.root / name).glob("*")]
+
+
+def states(nacre: Nacre) -> dict[str, str]:
+    rows = [json.loads(line) for line in nacre("ps", "-a", "--format", "json").lines]
+    return {row["Names"]: row["State"] for row in rows}
+
+
+def test_run(nacre: Nacre, busybox_image: str) -> None:
+    done = nacre("run", "--rm", busybox_image, "sh", "-c", "echo out; echo err >&2; exit 3", check=False)
+    assert (done.code, done.out, done.err) == (3, "out\n", "err\n")
+    assert left(nacre) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nosuch"], 127, 'nacre: exec: "nosuch": executable file not found in $PATH\n'),
+        (["/etc/passwd"], 126, 'nacre: exec: "/etc/passwd": permission denied\n'),
+        (
+            ["-u", "ghost", "true"],
+            125,
+            "nacre: unable to find user ghost: no matching entries in passwd file\n",
+        ),
+        (["-w", "relative", "true"], 125, "nacre: invalid path 'relative': it must be absolute\n"),
+        (["--network", "bridge", "true"], 125, "nacre: network bridge not found\n"),
+        (["-v", "x", "true"], 125, "nacre: invalid volume specification: 'x'\n"),
+    ],
+)
+def test_run_fails(nacre: Nacre, busybox_image: str, words: list[str], code: int, said: str) -> None:
+    at = words.index("true") if "true" in words else 0
+    done = nacre("run", "--rm", *words[:at], busybox_image, *words[at:], check=False)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(said)
+    assert left(nacre) == []
+
+
+def test_options(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    (tmp_path / "vars").write_text("# comment\nFROM_FILE=1\nHOST_VALUE\n")
+    done = nacre(
+        "run", "--rm", "-e", "A=x y", "--env-file", "vars", "-w", "/work", "-u", "user", "--hostname", "box",
+        "--network", "none", "--add-host", "db:10.0.0.9", "--dns", "9.9.9.9", "-v", "./data:/data:ro",
+        "--tmpfs", "/scratch", busybox_image, "sh", "-c",
+        "pwd; hostname; id -u; echo $A-$FROM_FILE-$HOST_VALUE; cat /etc/resolv.conf; grep db /etc/hosts; "
+        "cat /etc/hostname; ls -d /data /scratch; touch /data/x || echo read-only",
+        HOST_VALUE="h",
+    )  # fmt: skip
+    assert done.lines == [
+        "/work", "box", "1000", "x y-1-h", "nameserver 9.9.9.9", "10.0.0.9\tdb", "box", "/data", "/scratch",
+        "read-only",
+    ]  # fmt: skip
+
+
+def test_standard_input(nacre: Nacre, busybox_image: str) -> None:
+    assert nacre("run", "--rm", "-i", busybox_image, "cat", input=b"text").out == "text"
+    assert nacre("run", "--rm", busybox_image, "cat", input=b"text").out == ""
+    big = os.urandom(1 << 20)
+    assert nacre("run", "--rm", "-i", busybox_image, "cat", input=big).raw == big
+
+
+def test_entrypoint(nacre: Nacre, busybox_image: str) -> None:
+    assert nacre("run", "--rm", "--entrypoint", "echo", busybox_image, "a", "b").out == "a b\n"
+
+
+def test_a_container_that_stays(nacre: Nacre, busybox_image: str) -> None:
+    assert (
+        nacre("run", "--name", "first", busybox_image, "sh", "-c", "echo kept; exit 4", check=False).code == 4
+    )
+    assert states(nacre) == {"first": "exited"}
+    assert nacre("logs", "first").out == "kept\n"
+    assert nacre("wait", "first").out == "4\n"
+    assert nacre("start", "-a", "first", check=False).out == "kept\n"
+    assert nacre("ps", "-aq").out == nacre("ps", "-a", "--format", "{{.ID}}").out
+    again = nacre("run", "--name", "first", busybox_image, "true", check=False)
+    assert again.code == 125
+    assert "already in use" in again.err
+    assert nacre("rm", "first").out == "first\n"
+    assert left(nacre) == []
+
+
+def test_writes_stay_with_the_container(nacre: Nacre, busybox_image: str) -> None:
+    number = nacre("create", busybox_image, "sh", "-c", "cat /count; echo x >> /count").out.strip()
+    assert nacre("start", "-a", number).out == ""
+    assert nacre("start", "-a", number[:8]).out == "x\n"
+    assert nacre("run", "--rm", busybox_image, "ls", "/count", check=False).code == 1
+    nacre("rm", number)
+
+
+def test_detached(nacre: Nacre, busybox_image: str) -> None:
+    script = "echo begin; trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done"
+    assert HEX.fullmatch(nacre("run", "-d", "--name", "web", busybox_image, "sh", "-c", script).out)
+    until(lambda: nacre("logs", "web").out == "begin\n")
+    assert states(nacre) == {"web": "running"}
+    row = nacre("ps").lines[1]
+    assert "web" in row
+    assert "Up" in row
+    refused = nacre("rm", "web", check=False)
+    assert refused.code == 1
+    assert "running" in refused.err
+    waiting = nacre.start("wait", "web")
+    assert nacre("stop", "web").out == "web\n"
+    assert waiting.communicate(timeout=30)[0] == b"9\n"
+    assert states(nacre) == {"web": "exited"}
+    assert "Exited (9)" in nacre("ps", "-a").out
+    assert nacre("logs", "web").out == "begin\nbye\n"
+    nacre("start", "web")
+    until(lambda: nacre("logs", "web").out.count("begin") == 2)
+    nacre("kill", "web")
+    assert nacre("wait", "web").out == "137\n"
+    nacre("start", "web")
+    nacre("rm", "-f", "web")
+    assert left(nacre) == []
+
+
+def test_detached_that_cannot_start(nacre: Nacre, busybox_image: str) -> None:
+    done = nacre("run", "-d", "--rm", busybox_image, "nosuch", check=False)
+    assert (done.code, done.out) == (127, "")
+    assert "executable file not found" in done.err
+    assert left(nacre) == []
+
+
+def test_detached_and_removed(nacre: Nacre, busybox_image: str) -> None:
+    number = nacre("run", "-d", "--rm", busybox_image, "sh", "-c", "sleep 0.2; exit 5").out.strip()
+    assert nacre("wait", number).out == "5\n"
+    until(lambda: left(nacre) == [])
+    assert states(nacre) == {}
+
+
+def test_logs_follow(nacre: Nacre, busybox_image: str) -> None:
+    nacre(
+        "run",
+        "-d",
+        "--name",
+        "lo",
+        busybox_image,
+        "sh",
+        "-c",
+        "for i in 1 2 3 4; do echo $i; sleep .1; done",
+    )
+    assert nacre("logs", "-f", "lo").lines == ["1", "2", "3", "4"]
+    assert nacre("logs", "--tail", "2", "lo").lines == ["3", "4"]
+    assert re.match(r"\d{4}-\d\d-\d\dT.*Z 1$", nacre("logs", "-t", "lo").lines[0])
+    nacre("rm", "lo")
+
+
+def pid_of(nacre: Nacre, name: str) -> int:
+    from sqlite3 import connect
+
+    database = connect(f"file:{nacre.root}/nacre.db?mode=ro", uri=True)
+    try:
+        return int(database.execute("SELECT pid FROM container WHERE name = ?", (name,)).fetchone()[0])
+    finally:
+        database.close()
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_killed_supervisor_takes_its_container_along(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "gone", busybox_image, "sleep", "1000")
+    pid = pid_of(nacre, "gone")
+    fd = os.pidfd_open(pid)
+    os.kill(parent_of(pid), signal.SIGKILL)
+    assert select.select([fd], [], [], 30)[0], "the container outlived its supervisor"
+    os.close(fd)
+    until(lambda: states(nacre) == {"gone": "exited"})
+    assert "Exited (137)" in nacre("ps", "-a").out
+    nacre("rm", "gone")
+    assert left(nacre) == []
+
+
+def test_a_killed_run_takes_its_container_along(nacre: Nacre, busybox_image: str) -> None:
+    process = nacre.start("run", "--rm", "--name", "front", busybox_image, "sleep", "1000")
+    until(lambda: states(nacre) == {"front": "running"})
+    fd = os.pidfd_open(pid_of(nacre, "front"))
+    process.kill()
+    process.communicate()
+    assert select.select([fd], [], [], 30)[0]
+    os.close(fd)
+    until(lambda: states(nacre) == {})
+    assert left(nacre) == []
+
+
+def test_a_reboot(nacre: Nacre, busybox_image: str) -> None:
+    """A row says running, but nobody holds the lock of the container."""
+    from sqlite3 import connect
+
+    nacre("create", "--name", "old", busybox_image, "true")
+    database = connect(nacre.root / "nacre.db")
+    with database:
+        database.execute("UPDATE container SET state = 'running', pid = 1, pid_start = 1, boot = 'before'")
+    database.close()
+    assert states(nacre) == {"old": "exited"}
+    nacre("start", "-a", "old")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_are_passed_on(nacre: Nacre, busybox_image: str, number: int) -> None:
+    name = signal.Signals(number).name.removeprefix("SIG")
+    script = f"trap 'echo got {name}; exit 42' {name}; echo ready; while :; do sleep 0.05; done"
+    process = nacre.start("run", "--rm", busybox_image, "sh", "-c", script)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[0] == f"got {name}\n".encode()
+    assert process.returncode == 42
+    assert left(nacre) == []
+
+
+def test_the_third_interrupt_kills(nacre: Nacre, busybox_image: str) -> None:
+    process = nacre.start("run", "--rm", busybox_image, "sh", "-c", "trap '' INT; echo ready; sleep 1000")
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    process.communicate()
+    assert process.returncode == 137
+    assert left(nacre) == []
+
+
+class Terminal:
+    """`nacre` on a terminal of its own."""
+
+    def __init__(self, nacre: Nacre, *words: str) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(nacre.folder)
+            argv = nacre.command(*words)
+            os.execve(argv[0], argv, nacre.env)
+        self.seen = b""
+
+    def expect(self, text: bytes) -> None:
+        deadline = time.monotonic() + 30
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536)
+                except OSError:
+                    break
+        assert text in self.seen, self.seen
+        self.seen = self.seen.partition(text)[2]
+
+    def end(self) -> int:
+        while select.select([self.fd], [], [], 30)[0]:
+            try:
+                if not os.read(self.fd, 65536):
+                    break
+            except OSError:
+                break
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_terminal(nacre: Nacre, busybox_image: str) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    terminal = Terminal(nacre, "run", "--rm", "-it", "-e", "PS1=>>", busybox_image, "sh")
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
+    terminal.expect(b">>")
+    before = termios.tcgetattr(terminal.fd)
+    assert not before[3] & termios.ICANON
+    os.write(terminal.fd, b"tty; stty size; test -c /dev/console && echo con-sole\r")
+    terminal.expect(b"/dev/pts/0\r\n31 97\r\ncon-sole\r\n")
+    os.write(terminal.fd, b"sh -c 'echo beg-in; sleep 1000'\r")
+    terminal.expect(b"beg-in\r\n")
+    os.write(terminal.fd, b"\x03")
+    terminal.expect(b">>")
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 60, 0, 0))
+    os.kill(terminal.pid, signal.SIGWINCH)
+    until(lambda: resized(terminal))
+    os.write(terminal.fd, b"exit 6\r")
+    assert terminal.end() == 6
+    assert left(nacre) == []
+
+
+def resized(terminal: Terminal) -> bool:
+    os.write(terminal.fd, b"stty size\r")
+    terminal.expect(b"size\r\n")
+    while b"\r\n" not in terminal.seen:
+        terminal.seen += os.read(terminal.fd, 65536)
+    return b"20 60" in terminal.seen
+
+
+def test_a_terminal_is_restored_after_a_kill(nacre: Nacre, busybox_image: str) -> None:
+    import termios
+
+    terminal = Terminal(
+        nacre, "run", "--rm", "-it", "--name", "tt", busybox_image, "sh", "-c", "echo up; sleep 999"
+    )
+    before = termios.tcgetattr(terminal.fd)
+    terminal.expect(b"up")
+    until(lambda: termios.tcgetattr(terminal.fd) != before)
+    nacre("kill", "tt")
+    until(lambda: termios.tcgetattr(terminal.fd) == before)
+    assert terminal.end() == 137
+
+
+def test_a_terminal_is_not_handed_over(nacre: Nacre, busybox_image: str) -> None:
+    terminal = Terminal(nacre, "run", "--rm", "-i", busybox_image, "sh", "-c", "tty; ls -l /proc/self/fd/1")
+    terminal.expect(b"not a tty")
+    terminal.expect(b"pipe:")
+    assert terminal.end() == 0
+
+
+def test_a_terminal_that_is_none(nacre: Nacre, busybox_image: str) -> None:
+    done = nacre("run", "--rm", "-it", busybox_image, "true", check=False)
+    assert done.code == 1 or done.code == 125
+    assert "the input device is not a TTY" in done.err
+
+
+def test_ps(nacre: Nacre, busybox_image: str) -> None:
+    assert nacre("ps").lines == ["CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES"]
+    nacre("create", "--name", "a1", "-l", "x=1", busybox_image, "sleep", "1000000000000000000000")
+    nacre("create", "--name", "b1", busybox_image, "true")
+    assert [json.loads(line)["Names"] for line in nacre("ps", "-a", "--format", "json").lines] == ["b1", "a1"]
+    assert nacre("ps", "-a", "--filter", "name=a", "--format", "{{.Names}}").out == "a1\n"
+    assert nacre("ps", "-a", "--filter", "label=x=1", "--format", "{{.Names}}").out == "a1\n"
+    assert nacre("ps", "--filter", "status=created", "--format", "{{.Names}}").lines == ["b1", "a1"]
+    assert (
+        nacre("ps", "-l", "--format", "{{.Names}} {{.Image}} {{.Status}}").out
+        == f"b1 {busybox_image} Created\n"
+    )
+    assert '"sleep 1000000000000…"' in nacre("ps", "-a").out
+    assert len(nacre("ps", "-aq", "--no-trunc").lines[0]) == 64
+    assert nacre("ps", "--filter", "nonsense=1", check=False).code != 0
+
+
+def test_unknown_containers(nacre: Nacre, busybox_image: str) -> None:
+    for words in (["rm"], ["stop"], ["kill"], ["start"], ["logs"], ["wait"]):
+        done = nacre(*words, "ghost", check=False)
+        assert (done.code, done.err) == (1, "nacre: No such container: ghost\n"), words
+    assert nacre("rm", "-f", "ghost", check=False).code == 0
+    nacre("create", "--name", "idle", busybox_image, "true")
+    done = nacre("kill", "idle", check=False)
+    assert done.code == 1
+    assert "is not running" in done.err
+    assert nacre("stop", "idle").out == "idle\n"
+
+
+def test_named_volume(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "--rm", "-v", "data:/d", busybox_image, "sh", "-c", "echo x > /d/file")
+    assert nacre("run", "--rm", "-v", "data:/d", busybox_image, "cat", "/d/file").out == "x\n"
+    assert (nacre.root / "volumes/data/file").exists()
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_other_runtimes(nacre: Nacre, busybox_image: str, peer: Callable[..., None], runtime: str) -> None:
+    peer(runtime)
+    done = nacre(
+        "run", "--rm", "--runtime", runtime, "-u", "user", "-w", "/tmp", busybox_image, "sh", "-c",
+        "id -u; pwd; echo $HOME; exit 3", check=False,
+    )  # fmt: skip
+    if os.geteuid() and runtime == "runc" and done.code not in (0, 3):
+        pytest.skip(f"runc does not work inside a user namespace here: {done.err[:200]}")
+    assert (done.code, done.lines) == (3, ["1000", "/tmp", "/srv"]), done.err
+    assert left(nacre) == []
+
+
+def test_a_runtime_that_is_not_there(nacre: Nacre, busybox_image: str) -> None:
+    done = nacre("run", "--rm", "--runtime", "nosuch", busybox_image, "true", check=False)
+    assert done.code == 125
+    assert "not installed" in done.err
+    assert left(nacre) == []

@@ -1,0 +1,181 @@
+"""The parts of containers that do no I/O, or hardly any."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nacre.images.runtime import RunOptions, Temporary, Volume, arguments, environment, runtime_config
+from nacre.services.containers import etc, keeper, names, signals, volumes
+from nacre.services.containers.log import MAX_LINE, LogWriter, read_log
+from nacre.words.errors import Conflict, UsageError
+from nacre.words.oci import ImageConfig
+
+
+def image(**run: object) -> ImageConfig:
+    return ImageConfig.from_json({"os": "linux", "architecture": "amd64", "config": run})
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "wanted"),
+    [
+        ({"Cmd": ["a", "b"]}, {}, ["a", "b"]),
+        ({"Cmd": ["a"], "Entrypoint": ["e"]}, {}, ["e", "a"]),
+        ({"Cmd": ["a"], "Entrypoint": ["e"]}, {"command": ("c",)}, ["e", "c"]),
+        ({"Cmd": ["a"], "Entrypoint": ["e"]}, {"entrypoint": ("x",)}, ["x"]),
+        ({"Cmd": ["a"], "Entrypoint": ["e"]}, {"entrypoint": ("x",), "command": ("c",)}, ["x", "c"]),
+        ({"Cmd": ["a"], "Entrypoint": ["e"]}, {"entrypoint": (), "command": ("c",)}, ["c"]),
+    ],
+)
+def test_arguments(run: dict[str, object], options: dict[str, tuple[str, ...]], wanted: list[str]) -> None:
+    assert arguments(image(**run), RunOptions(**options)) == wanted
+
+
+def test_no_command() -> None:
+    with pytest.raises(UsageError, match="no command specified") as caught:
+        arguments(image(Cmd=["a"]), RunOptions(entrypoint=()))
+    assert caught.value.exit_code == 125
+
+
+def test_environment_is_replaced_in_place() -> None:
+    options = RunOptions(environment=("A=2", "NEW=x=y", "GONE"), hostname="h", tty=True)
+    assert environment(image(Env=["A=1", "B=1", "GONE=1", "PATH=/bin"]), options) == [
+        "PATH=/bin", "HOSTNAME=h", "TERM=xterm", "A=2", "B=1", "NEW=x=y"
+    ]  # fmt: skip
+
+
+def test_mounts_from_the_top_down() -> None:
+    options = RunOptions(
+        command=("x",), volumes=(Volume("/h", "/a/b/c"), Volume("/h", "/a")), temporary=(Temporary("/a/b"),)
+    )
+    config = runtime_config(image(), options)
+    assert [m["destination"] for m in config["mounts"]][-3:] == ["/a", "/a/b", "/a/b/c"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"working_dir": "relative"}, {"network": "bridge"}, {"hostname": "x" * 65},
+        {"volumes": (Volume("/h", "/"),)}, {"cap_add": ("NO_SUCH",)}, {"temporary": (Temporary("t"),)},
+    ],
+)  # fmt: skip
+def test_wishes_that_make_no_sense(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        runtime_config(image(), RunOptions(command=("x",), **options))
+
+
+@pytest.mark.parametrize(
+    ("add", "drop", "count"),
+    [((), (), 14), (("NET_ADMIN",), (), 15), ((), ("CAP_CHOWN",), 13), ((), ("all",), 0), (("ALL",), (), 41),
+     (("ALL",), ("CHOWN",), 40), (("chown",), ("ALL",), 1)],
+)  # fmt: skip
+def test_capabilities(add: tuple[str, ...], drop: tuple[str, ...], count: int) -> None:
+    config = runtime_config(image(), RunOptions(command=("x",), cap_add=add, cap_drop=drop))
+    assert len(config["process"]["capabilities"]["bounding"]) == count
+
+
+def test_a_config_is_json() -> None:
+    config = runtime_config(image(User="u"), RunOptions(command=("x",), privileged=True))
+    assert json.loads(json.dumps(config))["process"]["user"] == {"username": "u"}
+    assert "maskedPaths" not in config["linux"]
+
+
+def test_names() -> None:
+    assert all(names.is_name(names.new_name()) for _ in range(100))
+    assert len(names.new_id()) == 64
+    for bad in ("", "a", "-ab", "a/b", "ab c", "../x"):
+        assert not names.is_name(bad)
+
+
+@pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("sigkill", 9), ("SIGUSR1", 10), ("2", 2)])
+def test_signals(text: str, number: int) -> None:
+    assert signals.number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "99", "NOPE", "_DFL", "SIG_IGN"])
+def test_signals_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid signal"):
+        signals.number(text)
+
+
+def test_volumes(tmp_path: Path) -> None:
+    root = str(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    here = str(tmp_path)
+    assert volumes.parse_volume("/etc:/e", here, root) == Volume("/etc", "/e")
+    assert volumes.parse_volume("./new:/e:ro,z", here, root) == Volume(f"{here}/new", "/e", True)
+    assert (tmp_path / "new").is_dir()
+    assert volumes.parse_volume("data:/e", here, root).source == f"{root}/volumes/data"
+    assert (tmp_path / "store/volumes/data").is_dir()
+    for bad in ("/etc", "/etc:rel", ":/x", "/a:/b:wx", "a/b:/c", "..:x", "a b:/c"):
+        with pytest.raises(UsageError):
+            volumes.parse_volume(bad, here, root)
+
+
+def test_other_mounts(tmp_path: Path) -> None:
+    here = str(tmp_path)
+    assert volumes.parse_tmpfs("/t") == Temporary("/t")
+    assert volumes.parse_tmpfs("/t:size=64k,noexec").options == ("size=64k", "noexec", "mode=1777")
+    with pytest.raises(UsageError):
+        volumes.parse_tmpfs("/t:size=1,uid=0;evil")
+    assert volumes.parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == Volume(
+        "/etc", "/e", True
+    )
+    assert isinstance(volumes.parse_mount("type=tmpfs,dst=/t", here, here), Temporary)
+    for bad in ("type=bind,target=/x", "type=nfs,source=/a,target=/b", "type=bind,source=/no/such,target=/b"):
+        with pytest.raises(UsageError):
+            volumes.parse_mount(bad, here, here)
+
+
+def test_files_in_etc(tmp_path: Path) -> None:
+    etc.write(str(tmp_path), "box", shared=False, dns=("9.9.9.9",), hosts=("db:10.0.0.1", "v6=::2"))
+    assert (tmp_path / "resolv.conf").read_text() == "nameserver 9.9.9.9\n"
+    assert (tmp_path / "hostname").read_text() == "box\n"
+    lines = (tmp_path / "hosts").read_text().splitlines()
+    assert lines[0] == "127.0.0.1\tlocalhost"
+    assert lines[-3:] == ["10.0.0.1\tdb", "::2\tv6", "127.0.0.1\tbox"]
+    assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(UsageError, match="bad format for add-host"):
+        etc.write(str(tmp_path), "box", shared=False, hosts=("nonsense",))
+
+
+def test_log(tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    log = LogWriter(path)
+    log.write("stdout", b"one\ntw")
+    log.write("stderr", b"error\n")
+    log.write("stdout", b"o\n\xff")
+    log.write("stdout", b"x" * (2 * MAX_LINE) + b"\nend")
+    log.close()
+    lines = list(read_log(path))
+    out = "".join(line.text for line in lines if line.stream == "stdout")
+    assert out == "one\ntwo\n\ufffd" + "x" * (2 * MAX_LINE) + "\nend"
+    assert [line.text for line in lines if line.stream == "stderr"] == ["error\n"]
+    assert lines[0].time.endswith("Z")
+    assert len(lines[0].time) == 30
+    assert all(len(line.text) <= MAX_LINE for line in lines)
+
+
+def test_log_that_is_damaged_or_absent(tmp_path: Path) -> None:
+    assert list(read_log(str(tmp_path / "none"))) == []
+    (tmp_path / "log").write_bytes(b'garbage\n{"log":"a","stream":"stdout","time":"t"}\n{"log":\n{"lo')
+    assert [line.text for line in read_log(str(tmp_path / "log"))] == ["a"]
+
+
+def test_keeper(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert not keeper.is_kept(folder)
+    assert keeper.wait(folder) is None
+    assert not keeper.send(folder, 15)
+    kept = keeper.Keeper(folder)
+    assert keeper.is_kept(folder)
+    assert keeper.send(folder, 15)
+    with pytest.raises(Conflict, match="already running"):
+        keeper.Keeper(folder)
+    kept.record(7)
+    kept.close()
+    assert not keeper.is_kept(folder)
+    assert keeper.wait(folder) == 7
+    assert not keeper.send(folder, 15)
