@@ -65,9 +65,8 @@ def run(
             streams.given()
         if on_start:
             on_start(pid)
-        if on_running:
-            on_running()
         relay = Relay(pid, streams.outputs if streams else [], streams.inputs if streams else [], control)
+        relay.on_ready = on_running
         return relay.run(signals=True)
     finally:
         if streams:
@@ -82,18 +81,30 @@ def _child(
         for number, fd in enumerate([os.dup(fd) for fd in fds]):
             os.dup2(fd, number)
         linux.die_with_parent()
-        linux.unshare(linux.CLONE_NEWNS)
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
         linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
         mounts.attach(root, f"{bundle}/rootfs")
-        mounts.detach("/sys/fs/cgroup/unified")  # crun takes hybrid hierarchies for an error
+        _simplify_cgroups()
         _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
         linux.close_range(3)
         options = ["--root", f"{bundle}/state"]
+        if not _is_real_root() and path.endswith("crun"):
+            options.append("--cgroup-manager=disabled")
         os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
     except (NacreError, OSError) as error:
         os.write(2, f"nacre: cannot start {path}: {error}\n".encode(errors="replace"))
     finally:
         os._exit(SandboxError.exit_code)
+
+
+def _simplify_cgroups() -> None:
+    """crun takes hybrid hierarchies for an error: take away the second one, or cover both."""
+    if not os.path.isdir("/sys/fs/cgroup/unified"):
+        return
+    if _is_real_root():
+        mounts.detach("/sys/fs/cgroup/unified")
+    else:
+        linux.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
 
 
 def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
@@ -116,14 +127,14 @@ def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
 
 def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, Any]:
     """A new sysfs takes a network namespace of one's own unless we are real root."""
-    if mount["type"] == "sysfs" and host_network and os.readlink("/proc/self/ns/user") != _initial_user():
+    if mount["type"] == "sysfs" and host_network and not _is_real_root():
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
     return dict(mount)
 
 
-def _initial_user() -> str:
+def _is_real_root() -> bool:
     """The initial user namespace has a fixed inode number (linux/proc_ns.h, PROC_USER_INIT_INO)."""
-    return f"user:[{0xEFFFFFFD}]"
+    return os.readlink("/proc/self/ns/user") == f"user:[{0xEFFFFFFD}]"
 
 
 def _write(path: str, value: Any) -> None:

@@ -46,12 +46,13 @@ def run(
     """Run the OCI runtime `config` on `root` and wait; the exit code, 128+n for signal n.
 
     The caller must be `userns.mapped()`. `on_start(pid)` is called once the process exists, before
-    its program runs, `on_running()` once that runs. `signals`: forward SIGTERM and others while waiting
-    (main thread only). `control`: a FIFO open for reading and writing, whose lines are signal numbers
-    to send; the way for other processes, which may not be allowed to signal into this user namespace.
-    `volatile`: what is written to the root is of no use afterwards. The container ends when the
-    calling thread does. Raises SandboxError, CommandNotFound, CommandNotExecutable; then nothing is
-    left running.
+    its program runs, `on_running()` once that runs and signals are forwarded. `signals`: forward SIGTERM
+    and others while waiting (main thread only). `control`: a FIFO open for reading and writing, whose
+    lines are signal numbers to send; the way for other processes, which may not be allowed to signal
+    into this user namespace. `volatile`: what is written to the root is of no use afterwards.
+
+    The container ends when the calling thread does. Raises SandboxError, CommandNotFound,
+    CommandNotExecutable; then nothing is left running.
     """
     streams = Streams(stdio or Stdio(), _devpts_options(config), relayed=not _is_root(config))
     made: list[str] = []
@@ -63,9 +64,7 @@ def run(
             if on_start:
                 on_start(pid)
             _listen(report, made)
-            if on_running:
-                on_running()
-            return _stay(pid, streams, signals, control)
+            return _stay(pid, streams, signals, control, on_running)
         except BaseException:
             _kill(pid)
             raise
@@ -117,8 +116,11 @@ def _listen(report: int, made: list[str]) -> None:
         raise error
 
 
-def _stay(pid: int, streams: Streams, signals: bool, control: int) -> int:
+def _stay(
+    pid: int, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None
+) -> int:
     relay = Relay(pid, streams.outputs, streams.inputs, control)
+    relay.on_ready = on_running
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()

@@ -19,7 +19,10 @@ else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
 _CHUNK = 65536
-_FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "ALRM")
+FORWARDED = tuple(
+    getattr(signal, f"SIG{name}") for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "ALRM")
+)
+"""Signals that are passed on to the program."""
 _DEMANDS = 3
 
 
@@ -64,6 +67,7 @@ class Relay:
         self.pid, self.control = pid, control
         self.outputs, self.inputs = outputs, inputs
         self.on_resize: Callable[[], None] | None = None
+        self.on_ready: Callable[[], object] | None = None
         self._demands = 0
         self._pidfd = -1
 
@@ -72,6 +76,8 @@ class Relay:
         pidfd = self._pidfd = os.pidfd_open(self.pid)
         before = self._take_signals() if signals else {}
         try:
+            if self.on_ready:
+                self.on_ready()
             while not self._turn(pidfd):
                 pass
             return _exit_code(os.waitpid(self.pid, 0)[1])
@@ -140,8 +146,7 @@ class Relay:
         self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
         before: dict[int, Any] = {}
-        for name in _FORWARDED:
-            number = getattr(signal, "SIG" + name)
+        for number in FORWARDED:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, self._forward)
         if self.on_resize:

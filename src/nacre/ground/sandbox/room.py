@@ -45,7 +45,8 @@ class Room:
     def target(self, path: str, *, folder: bool) -> int:
         """An O_PATH descriptor of a place to mount on, made if it does not exist.
 
-        Refuses places inside /proc (runc CVE-2019-16884, CVE-2025-31133) and a place of the wrong kind.
+        Refuses /proc with all inside it (runc CVE-2019-16884, CVE-2025-31133) and a place of the wrong
+        kind.
         """
         fd = self._open_or_make(path, folder)
         info = os.fstat(fd)
@@ -53,9 +54,9 @@ class Room:
             os.close(fd)
             kind = "a file, not a directory" if folder else "a directory, not a file"
             raise SandboxError(f"cannot mount at {path}: it is {kind}")
-        if path != "/proc" and info.st_dev == self._proc_device():
+        if info.st_dev == self._proc_device():
             os.close(fd)
-            raise SandboxError(f"cannot mount at {path}: it is inside /proc")
+            raise SandboxError(f"cannot mount at {path}: it is in /proc")
         return fd
 
     def plain_folder(self, path: str) -> None:

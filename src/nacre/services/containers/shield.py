@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from ...ground.sandbox.relay import FORWARDED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -18,18 +20,16 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
-_SHIELDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Shield:
-    """From now on until `close` the three signals are noted and do nothing. Main thread only."""
+    """From now on until `close` signals to be passed on are noted and do nothing. Main thread only."""
 
     def __init__(self, kept: Keeper) -> None:
         self._kept = kept
         self._noted: list[int] = []
         self._before: dict[int, Any] = {}
         try:
-            for number in _SHIELDED:
+            for number in FORWARDED:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         except ValueError:  # another thread: signals do not come here
