@@ -8,7 +8,9 @@ import stat
 from ...images.runtime import Device
 from ...words.errors import UsageError
 
-_OWN = frozenset(("null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"))
+_OWN = frozenset(
+    "null zero full random urandom tty console ptmx core fd stdin stdout stderr".split()  # noqa: SIM905
+)
 
 
 def parse_device(text: str) -> Device:
