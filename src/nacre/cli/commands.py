@@ -90,7 +90,7 @@ GROUPS = {
         "Manage containers",
         {
             "create": _CREATE,
-                    "inspect": Entry("inspect", "Display detailed information on one or more containers"),
+            "inspect": Entry("inspect", "Display detailed information on one or more containers"),
             "kill": _KILL,
             "logs": _LOGS,
             "ls": _PS,
