@@ -431,3 +431,24 @@ def test_history_tells_the_instructions(project: Any) -> None:
 
 def test_unused_build_argument_is_reported(project: Any) -> None:
     assert "build-arg NOPE was not consumed" in project.build(BASE, "--build-arg", "NOPE=1").err
+
+
+def test_an_equal_layer_on_another_base_is_not_made_twice(project: Any) -> None:
+    project.write("f", "x" * 100_000)
+    project.write(".dockerignore", "Dockerfile\n")
+    project.build(BASE + "RUN echo 1 > /one\nCOPY . /c/\n")
+    before = project.nacre("inspect", "app").json[0]["RootFS"]["Layers"]
+    result = project.build(BASE + "RUN echo 2 > /two\nCOPY . /c/\n")
+    assert "2 steps run" in result.err
+    after = project.nacre("inspect", "app").json[0]["RootFS"]["Layers"]
+    assert before[1] != after[1]
+    assert before[2] == after[2]
+    assert project.sh("wc -c < /c/f") == "100000\n"
+
+
+def test_a_large_file(project: Any) -> None:
+    with (project.folder / "big").open("wb") as file:
+        file.seek(40_000_000)
+        file.write(b"end")
+    project.build(BASE + "COPY big /big\n")
+    assert project.sh("stat -c %s /big; tail -c 3 /big") == "40000003\nend"

@@ -34,6 +34,10 @@ class Cache:
         self.cached += 1
         return Made(layer, _time(record.config_json))
 
+    def knows(self, key: Key) -> bool:
+        """Whether a step with this key was kept, even where it may not be used."""
+        return self._store.steps.get(key.digest) is not None
+
     def why(self, key: Key) -> str:
         """What differs from the same instruction done before on the same layers, or ""."""
         if self._disabled:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from io import BytesIO
 
 from ...grammars.tarwrite import TarWriter
 from ...images.layers import EMPTY_DIFF_ID, add_layer
 from ...images.pipes import Pipe, Stage, joined
+from ...words.digest import Digest
 from ...words.errors import UsageError
 from .items import Item, raw
 from .layers import Layers
@@ -17,26 +19,31 @@ from .unpack import Archive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ...images.fold import CopyAction, WorkdirAction
     from ...stores.store import Store
-    from ...words.digest import Digest
     from ...words.oci import Descriptor
     from .items import Source
 
     Layer = tuple[Descriptor, Digest]
 
+_PIECE = 1 << 18
 _SECOND = 1_000_000_000
 
 
 class Copier:
-    """Makes layers on top of others. `time_ns`: for folders without a time; `clamp`: seconds, see `Terms`."""
+    """Makes layers on top of others.
+
+    `time_ns` is for folders without a time, `clamp` in seconds as in `Terms`; `known` says that an equal
+    layer was made before. `folder` has room to unpack archives.
+    """
 
     def __init__(
-        self, store: Store, diff_ids: Sequence[Digest], folder: str, *, time_ns: int, clamp: int | None
-    ) -> None:
-        self._store, self._diff_ids, self._folder = store, diff_ids, folder
+        self, store: Store, diff_ids: Sequence[Digest], folder: str, *, time_ns: int, clamp: int | None,
+        known: bool = False,
+    ) -> None:  # fmt: skip
+        self._store, self._diff_ids, self._folder, self._known = store, diff_ids, folder, known
         clamp_ns = None if clamp is None else clamp * _SECOND
         self._terms = Terms(time_ns=time_ns // _SECOND * _SECOND, clamp_ns=clamp_ns)
 
@@ -79,18 +86,51 @@ class Copier:
             return self._write(target)
 
     def _write(self, target: Target) -> Layer | None:
+        """Store the layer. One that is probably here already is only hashed, which is much quicker."""
+        expected = None
+        if self._known:
+            digest = sha256()
+            _write_tar(target, digest.update)
+            expected = Digest(f"sha256:{digest.hexdigest()}")
         pipe = Pipe()
-        stage = Stage(lambda: _write_tar(target, pipe), feeds=pipe)
+        stage = Stage(lambda: _write_tar(target, pipe.write), feeds=pipe)
         with joined([stage], [pipe]):
-            descriptor, diff_id = add_layer(self._store, pipe)
+            descriptor, diff_id = add_layer(self._store, pipe, expected=expected)
+            pipe.satisfy()
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
 
 
-def _write_tar(target: Target, pipe: Pipe) -> None:
-    writer = TarWriter(pipe.write)
+def _write_tar(target: Target, write: Callable[[bytes], object]) -> None:
+    """The layer as a tar, in large pieces; ends early when `write` says False."""
+    out = _Pieces(write)
+    writer = TarWriter(out.add)
     for entry, payload in target.entries():
         writer.add(entry, payload)
+        if out.enough:
+            return
     writer.close()
+    out.flush()
+
+
+class _Pieces:
+    """Small writes made into large ones: each costs a lock."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._held: list[bytes] = []
+        self._size = 0
+        self.enough = False
+
+    def add(self, data: bytes) -> None:
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            self.enough = self._write(b"".join(self._held)) is False
+            self._held, self._size = [], 0
 
 
 def _needs_folder(target: Target, destination: bytes) -> None:

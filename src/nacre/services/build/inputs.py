@@ -75,9 +75,18 @@ def load(store: Store, context: str, file: str = "", *, stdin: Reader | None = N
 def _from_folder(context: str, file: str, name: str = "") -> Inputs:
     path = file or os.path.join(context, "Dockerfile")
     name = name or os.path.relpath(path) if file else "Dockerfile"
-    with _inside(context) if not file else Root(os.path.dirname(path) or ".") as root:
-        text = _decoded(_read(root, os.path.basename(path), MAX_DOCKERFILE, path), name)
+    folder, inner = _place(context, path)
+    with _inside(folder) as root:
+        text = _decoded(_read(root, inner, MAX_DOCKERFILE, path), name)
     return Inputs(context, text, name, _ignore(context, name, path))
+
+
+def _place(context: str, path: str) -> tuple[str, str]:
+    """The folder that a file must not lead out of, and its name in there: the context, if it is in it."""
+    inner = os.path.relpath(path, context)
+    if inner.split(os.sep, 1)[0] != os.pardir:
+        return context, inner
+    return os.path.dirname(path) or ".", os.path.basename(path)
 
 
 def _inside(folder: str) -> Root:
@@ -96,19 +105,21 @@ def _read(root: Root, name: str, limit: int, shown: str) -> bytes:
 
 def _ignore(context: str, name: str, path: str) -> Ignore:
     """The patterns that hold for this Dockerfile."""
-    own = f"{path}.dockerignore" if path else ""
-    if own and os.path.isfile(own):
-        with _inside(os.path.dirname(own) or ".") as root:
-            return _patterns(root, os.path.basename(own), f"{name}.dockerignore")
+    if path:
+        folder, inner = _place(context, path)
+        with _inside(folder) as root:
+            found = _patterns(root, f"{inner}.dockerignore", f"{name}.dockerignore")
+        if found is not None:
+            return found
     with _inside(context) as root:
-        return _patterns(root, ".dockerignore", ".dockerignore")
+        return _patterns(root, ".dockerignore", ".dockerignore") or Ignore()
 
 
-def _patterns(root: Root, file: str, name: str) -> Ignore:
+def _patterns(root: Root, file: str, name: str) -> Ignore | None:
     try:
         data = root.read(file, MAX_DOCKERFILE)
     except NotFound:
-        return Ignore()
+        return None
     return read_ignore(data.decode("utf-8", "surrogateescape"), name)
 
 

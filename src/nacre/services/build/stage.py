@@ -199,18 +199,25 @@ class StageBuild:
         if (made := self._kept(key, report)) is not None:
             return made
         newest = self._clamped(max([one.newest for one in chosen], default=0))
-        copier = self._copier(standing, max(newest, standing.time_ns))
-        return self._keep(key, Made(copier.copy(action, source, chosen), newest), report)
+        anywhere = key.replace(parent="")
+        known = self._session.cache.knows(anywhere)
+        copier = self._copier(standing, max(newest, standing.time_ns), known)
+        made = self._keep(key, Made(copier.copy(action, source, chosen), newest), report)
+        self._session.cache.alias(anywhere, made)
+        return made
 
     def _clamped(self, time_ns: int) -> int:
         clamp = self._session.clamp
         return time_ns if clamp is None else min(time_ns, clamp * _SECOND)
 
-    def _copier(self, standing: Standing, time_ns: int) -> Copier:
+    def _copier(self, standing: Standing, time_ns: int, known: bool = False) -> Copier:
         from .copy import Copier
 
         session = self._session
-        return Copier(session.store, standing.diff_ids, session.scratch, time_ns=time_ns, clamp=session.clamp)
+        return Copier(
+            session.store, standing.diff_ids, session.scratch, time_ns=time_ns, clamp=session.clamp,
+            known=known,
+        )  # fmt: skip
 
     def _select(self, source: Source, item: Copy, action: CopyAction, report: StepReport) -> list[Chosen]:
         chosen = []
