@@ -6,6 +6,7 @@ the command writes there is dropped, as with docker. A cache is a folder of the 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 
@@ -52,14 +53,38 @@ class _Empty:
         return b""
 
 
-def cache_folder(mount: RunMount, target: str, folder: str, locks: list[Lock]) -> str:
-    """The folder of a cache beneath `folder`, made if absent; locks that it takes are added to `locks`."""
+class Share:
+    """A shared flock on the file that a `Lock` would hold alone: whoever gets the `Lock` is alone."""
+
+    def __init__(self, path: str) -> None:
+        """Waits while somebody holds it alone. Raises OSError."""
+        while True:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            if os.fstat(self._fd).st_nlink:
+                return
+            self.release()  # its holder removed the file, so it locks nothing
+
+    def release(self) -> None:
+        """Let go. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def cache_folder(mount: RunMount, target: str, folder: str, locks: list[Lock | Share]) -> str:
+    """The folder of a cache beneath `folder`, made if absent; the lock that it takes is added to `locks`.
+
+    While a build uses the folder PATH it holds PATH.lock, shared unless `sharing` says otherwise.
+    """
     path = f"{folder}/{hashlib.sha256((mount.id or target).encode()).hexdigest()[:32]}"
     private_dir(folder)
     if mount.sharing == "locked":
         locks.append(Lock(f"{path}.lock"))
     elif mount.sharing == "private":
         path = _free(path, locks)
+    else:
+        locks.append(Share(f"{path}.lock"))
     with os_errors(f"make the folder {path}"):
         if not os.path.isdir(path):
             os.mkdir(path)
@@ -69,7 +94,7 @@ def cache_folder(mount: RunMount, target: str, folder: str, locks: list[Lock]) -
     return path
 
 
-def _free(path: str, locks: list[Lock]) -> str:
+def _free(path: str, locks: list[Lock | Share]) -> str:
     """The first of `path`, `path-1`… that nobody else uses."""
     number = 0
     while True:

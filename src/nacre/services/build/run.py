@@ -54,7 +54,7 @@ def run_job(
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
     key = random_name()
-    locks: list[Lock] = []
+    locks: list[Lock | mounting.Share] = []
     try:
         active = store.trees.prepare(key, job.layers)
         private_dir(scratch)
@@ -74,7 +74,7 @@ def run_job(
         remove_tree(scratch)
 
 
-def _options(job: Job, caches: str, scratch: str, locks: list[Lock]) -> RunOptions:
+def _options(job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share]) -> RunOptions:
     action = job.action
     volumes, temporary = _mounts(job, caches, scratch, locks)
     return RunOptions(
@@ -86,7 +86,7 @@ def _options(job: Job, caches: str, scratch: str, locks: list[Lock]) -> RunOptio
 
 
 def _mounts(
-    job: Job, caches: str, scratch: str, locks: list[Lock]
+    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share]
 ) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
