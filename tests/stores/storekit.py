@@ -77,7 +77,8 @@ def is_whole(store: Store, descriptor: Descriptor) -> bool:
 def leftovers(root: str) -> list[str]:
     """What lies about in the folders that are empty when nobody works."""
     folders = ("ingest", "trash", "active", "leases", "containers")
-    return [f"{folder}/{name}" for folder in folders for name in os.listdir(f"{root}/{folder}")]
+    inside = [f"{folder}/{name}" for folder in folders for name in os.listdir(f"{root}/{folder}")]
+    return inside + [name for name in os.listdir(root) if name.startswith(".")]
 
 
 class Process:

@@ -248,11 +248,15 @@ class Lock:
         return False
 
     def release(self, *, remove: bool = False) -> None:
-        """Let go; `remove` also removes the file, safely beside waiters. Idempotent."""
+        """Let go; `remove` also removes the file, safely beside waiters. Idempotent.
+
+        Unlocks by name: closing alone would leave it locked by a child that was forked meanwhile.
+        """
         if self.fd < 0:
             return
         if remove:
             unlink(self.path)
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
         os.close(self.fd)
         self.fd = -1
 

@@ -3,6 +3,7 @@
     ROOT/blobs/<algorithm>/<hex>    0400, complete, verified
     ROOT/ingest/<name>/data         being written, guarded by the lock ROOT/ingest/<name>.lock
         <name> = <hex> (known digest), key-<key> (a named upload), new-<random> (neither)
+    ROOT/ingest/add-<lease>-<random>    small content, garbage once that lease is over
 
 A file becomes visible by one rename inside the transaction that inserts its row, so the sweep, which
 deletes inside a transaction as well, sees both or none. A file without a row, or a row without a file,
@@ -134,13 +135,13 @@ class BlobStore:
         actual = Digest.of(data, digest.algorithm if digest else "sha256")
         if digest is not None and actual != digest:
             raise DigestMismatch(digest, actual)
-        self.leases.current()
+        lease = self.leases.current()
         if not self.has(actual):
-            self._add(data, actual, sync=digest is None)
+            self._add(data, actual, f"add-{lease.id}-{random_name()}", sync=digest is None)
         return actual
 
-    def _add(self, data: bytes, digest: Digest, sync: bool) -> None:
-        temporary = f"{self.root}/ingest/add-{random_name()}"
+    def _add(self, data: bytes, digest: Digest, name: str, sync: bool) -> None:
+        temporary = f"{self.root}/ingest/{name}"
         with os_errors(f"write blob {digest}"):
             try:
                 _write_file(temporary, data, sync)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from ..ground.files import Lock, os_errors, private_dir, write_atomic
+from ..ground.files import Lock, os_errors, private_dir, unlink, write_atomic
 from ..words import quickjson
 from ..words.errors import NotFound, StoreError
 from .database import Database
@@ -40,15 +40,12 @@ _FULL_NAME = "io.containerd.image.name"
 def open_root(root: str, *, create: bool) -> Database:
     """Check the folder, make what is missing, open its database. Raises NotFound, StoreError."""
     path = f"{root}/nacre.db"
-    try:
-        with os_errors(f"open the store {root}"):
-            _check(root, os.stat(root), new=not os.path.exists(path))
-    except StoreError:
-        if os.path.exists(root):
-            raise
+    if not os.path.exists(root):
         if not create:
-            raise NotFound(f"there is no store at {root}") from None
+            raise NotFound(f"there is no store at {root}")
         private_dir(root)
+    with os_errors(f"open the store {root}"):
+        _check(root, os.stat(root), new=not os.path.exists(path))
     if not os.path.exists(path):
         if not create:
             raise NotFound(f"there is no store at {root}")
@@ -62,10 +59,16 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
             f"the store {root} belongs to user id {found.st_uid}, not to {os.geteuid()}",
             hint="use another --root, or run as its owner",
         )
-    if new and not os.path.exists(f"{root}/oci-layout") and os.listdir(root):
+    if new and _foreign(root):
         raise StoreError(f"{root} is neither empty nor a store", hint="give an empty folder as --root")
     if found.st_mode & 0o077:
         os.chmod(root, 0o700)
+
+
+def _foreign(root: str) -> bool:
+    """Whether it holds what is not ours. Listed first: another process may be making the store."""
+    names = [name for name in os.listdir(root) if not name.startswith(".oci-layout.")]
+    return bool(names) and not os.path.exists(f"{root}/oci-layout")
 
 
 def _make(root: str) -> None:
@@ -90,6 +93,14 @@ def publish_index(root: str, database: Database | None) -> None:
         media_type = "application/vnd.oci.image.index.v1+json"
         document = {"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}
         write_atomic(f"{root}/index.json", quickjson.dumps(document).encode())
+
+
+def tidy_index(root: str) -> None:
+    """Remove what a kill left of writing `index.json`. Raises StoreError."""
+    with os_errors(f"tidy {root}"), Lock(f"{root}/index.lock"):
+        for name in os.listdir(root):
+            if name.startswith((".index.json.", ".oci-layout.")):
+                unlink(f"{root}/{name}")
 
 
 def _named(name: str, descriptor: dict[str, object]) -> dict[str, object]:

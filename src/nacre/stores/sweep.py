@@ -21,6 +21,7 @@ from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
+from .layout import tidy_index
 from .settle import settle
 
 TYPE_CHECKING = False
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .store import Store
 
 _NO_LEASE = 1 << 62
-_YOUNG = 3600.0
 
 
 class Freed(Value):
@@ -68,6 +68,7 @@ def sweep(
         work.free()
         work.ingests(max_age)
         store.leases.tidy()
+        tidy_index(store.root)
     return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))
 
 
@@ -250,7 +251,12 @@ class _Sweep:
     def ingests(self, max_age: float) -> None:
         """Partial content whose writer is gone; downloads that can be resumed only when they are old."""
         folder = f"{self.store.root}/ingest"
-        for name in sorted({name.removesuffix(".lock") for name in _names(folder)}):
+        names = sorted({name.removesuffix(".lock") for name in _names(folder)})
+        living = {id for id, _ in self.store.leases.living()}  # asked after listing: leases come before files
+        for name in names:
+            if name.startswith("add-"):
+                self._drop_add(f"{folder}/{name}", name, living)
+                continue
             lock = Lock.attempt(f"{folder}/{name}.lock")
             if lock is None:
                 continue
@@ -261,15 +267,15 @@ class _Sweep:
             finally:
                 lock.release(remove=not keep)
 
+    def _drop_add(self, path: str, name: str, living: set[str]) -> None:
+        if name.split("-")[1] not in living and os.path.exists(path):
+            self.items.append(("ingest", name, remove_tree(path)))
+
     def _resumable(self, path: str, name: str, max_age: float) -> bool:
-        if name.startswith(("new-", "tree-")):
+        if name.startswith(("new-", "tree-")) or os.path.exists(f"{self.store.root}/blobs/sha256/{name}"):
             return False
-        young = _YOUNG if name.startswith("add-") else max_age
-        if os.path.exists(f"{self.store.root}/blobs/sha256/{name}"):
-            return False
-        data = path if name.startswith("add-") else f"{path}/data"
         try:
-            return time.time() - os.stat(data).st_mtime < young
+            return time.time() - os.stat(f"{path}/data").st_mtime < max_age
         except FileNotFoundError:
             return False
 

@@ -67,16 +67,21 @@ class Made(Value):
 
 
 class Node:
-    """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'."""
+    """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'.
 
-    __slots__ = ("gid", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size", "uid")
+    `implied`: a folder that the layer needs but does not describe; what is beneath says how it looks.
+    """
+
+    __slots__ = (
+        "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size", "uid",
+    )  # fmt: skip
 
     def __init__(self, kind: str, mode: int, uid: int, gid: int, mtime_ns: int, size: int) -> None:
         self.kind, self.mode, self.uid, self.gid = kind, mode, uid, gid
         self.mtime_ns, self.size = mtime_ns, size
         self.link = b""
         self.major = self.minor = 0
-        self.opaque = False
+        self.opaque = self.implied = False
 
 
 class LayerReader(Protocol):

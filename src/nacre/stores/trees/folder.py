@@ -7,7 +7,7 @@ import stat
 
 from ...ground import linux
 from ...ground.files import reopen_file
-from . import owners
+from . import implied, owners
 from .base import Node
 
 _SAFE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
@@ -26,6 +26,7 @@ class FolderReader:
         """Raises OSError."""
         self._fd = -1
         self._owners = owners.load(beside)
+        self._implied = implied.load(beside)
         self._fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def node(self, path: bytes) -> Node | None:
@@ -55,6 +56,7 @@ class FolderReader:
                 node.kind = "whiteout"
         elif kind == "dir":
             node.opaque = any(name in _OPAQUE for name in _listxattr(fd))
+            node.implied = path in self._implied
         self._restore(node, path)
         return node
 

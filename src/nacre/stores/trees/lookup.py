@@ -81,7 +81,7 @@ class TreeView:
         place = self._walk(path, follow)
         if place is None or not place[1]:
             return None
-        index, node = place[1][0]
+        index, node = _described(place[1])
         digest, reader = self._layers[index]
         return Found(place[0], node, digest, reader)
 
@@ -156,6 +156,11 @@ def _merged(nodes: Iterable[tuple[int, Node | None]]) -> Stack:
         if node.kind != "dir" or node.opaque:
             break
     return stack
+
+
+def _described(stack: Stack) -> tuple[int, Node]:
+    """The topmost that the layer itself describes: a folder that is only implied looks as what is below."""
+    return next((found for found in stack if not found[1].implied), stack[0])
 
 
 def _parts(path: bytes) -> list[bytes]:

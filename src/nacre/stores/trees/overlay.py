@@ -16,7 +16,7 @@ import os
 from ...ground.files import os_errors, private_dir, trace
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Mount, Overlay
-from . import owners
+from . import implied, owners
 from .base import Made, Mode, Placed
 from .owners import Owner
 
@@ -82,15 +82,25 @@ class OverlayDriver:
         finally:
             os.close(fd)
         owners.save(folder, kept.owners)
+        implied.save(folder, stats.implied)
         return Made(stats.size, kept.root)
 
     def lower(self, tree: Placed) -> str | Erofs:
         """The folder of the layer."""
         return f"{tree.folder}/fs"
 
+    def _lowers(self, trees: Sequence[Placed]) -> tuple[str, ...]:
+        """Folders for overlayfs, topmost first, each with its brow above it."""
+        lowers: list[str] = []
+        for count, tree in enumerate(trees, 1):
+            lowers.append(f"{tree.folder}/fs")
+            brow = implied.brow(trees[:count], self.reader, owners=not self.mode.single)
+            lowers += [brow] if brow else []
+        return tuple(reversed(lowers))
+
     def view(self, trees: Sequence[Placed], empty: str) -> Mount:
         """Overlay without an upper needs two lower folders at least (overlayfs.rst)."""
-        lowers = tuple(f"{tree.folder}/fs" for tree in reversed(trees))
+        lowers = self._lowers(trees)
         return Overlay(
             (*lowers, empty) if len(lowers) > 1 else (*lowers, empty, empty)[:2],
             userxattr=self.mode.userxattr,
@@ -110,7 +120,7 @@ class OverlayDriver:
 
     def active(self, trees: Sequence[Placed], empty: str, folder: str) -> tuple[Mount, str]:
         """Nothing is made."""
-        lowers = tuple(f"{tree.folder}/fs" for tree in reversed(trees)) or (empty,)
+        lowers = self._lowers(trees) or (empty,)
         upper = f"{folder}/upper"
         return Overlay(lowers, upper, f"{folder}/work", self.mode.userxattr), upper
 

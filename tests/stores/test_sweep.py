@@ -1,0 +1,190 @@
+"""The sweep frees what nothing reaches, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from storekit import Process, file, is_whole, layer, leftovers, make_image, until
+
+from nacre.ground.files import disk_usage
+from nacre.stores import Store
+from nacre.stores.containers import ContainerRow
+from nacre.stores.steps import StepRecord
+from nacre.stores.sweep import sweep
+from nacre.words.digest import Digest
+from nacre.words.oci import OCI_INDEX, OCI_LAYER, Descriptor, Index
+
+ONE, TWO, THREE = (layer(file(name, name.encode() * 9000)) for name in ("one", "two", "three"))
+ID = "c" * 64
+
+
+def kinds(store: Store, **options: object) -> list[str]:
+    return sorted(kind for kind, _, _ in sweep(store, **options).items)  # type: ignore[arg-type]
+
+
+def test_nothing_to_do(store: Store) -> None:
+    image = make_image(store, ONE, TWO, name="a")
+    assert sweep(store).items == ()
+    assert is_whole(store, image)
+
+
+def test_images(store: Store) -> None:
+    named = make_image(store, ONE, TWO, name="a")
+    dangling = make_image(store, ONE, THREE)
+    store.refs.remember(dangling)
+    assert kinds(store) == []
+    assert kinds(store, images="dangling") == ["blob"] * 3 + ["image", "tree"]
+    assert is_whole(store, named)
+    assert not store.trees.has(Digest.of(THREE))
+    assert sorted(set(kinds(store, images="all"))) == ["blob", "image", "tree"]
+    assert store.refs.list() == store.refs.images() == []
+    assert os.listdir(f"{store.root}/blobs/sha256") == []
+    assert os.listdir(f"{store.root}/trees") == [".empty"]
+
+
+def test_moving_a_name_leaves_a_dangling_image(store: Store) -> None:
+    first = make_image(store, ONE, name="a")
+    make_image(store, TWO, name="a")
+    assert kinds(store) == []
+    assert is_whole(store, first)
+    assert "image" in kinds(store, images="dangling")
+
+
+def test_an_index_keeps_its_images(store: Store) -> None:
+    image = make_image(store, ONE)
+    data = Index(OCI_INDEX, (image, Descriptor.of(b"another platform", OCI_INDEX))).encode()
+    store.blobs.add(data)
+    store.refs.set("a", Descriptor.of(data, OCI_INDEX))
+    assert kinds(store, images="dangling") == []
+    assert is_whole(store, image)
+
+
+def test_a_container_keeps_its_image_and_its_files(store: Store) -> None:
+    image = make_image(store, ONE)
+    store.containers.insert(ContainerRow(ID, "c", image.digest, "a", 1.0, state="exited"))
+    store.trees.prepare(ID, [Digest.of(ONE)])
+    os.mkdir(store.containers.folder(ID))
+    store.leases.release_all()
+    assert kinds(store, images="all", build_cache=True) == []
+    assert store.trees.active(ID) is not None
+    assert is_whole(store, image)
+    assert {"active", "blob", "container", "folder", "tree"} == set(kinds(store, containers="stopped"))
+    assert leftovers(store.root) == []
+
+
+def test_a_kept_step_keeps_its_layer(store: Store) -> None:
+    made = Descriptor.of(ONE, OCI_LAYER)
+    make_image(store, ONE)
+    store.steps.put(StepRecord("k", "", made, made.digest, "{}"))
+    assert set(kinds(store, images="all")) == {"blob"}
+    assert store.steps.get("k") is not None
+    assert store.trees.has(made.digest)
+    assert set(kinds(store, build_cache=True)) == {"blob", "step", "tree"}
+    assert not store.trees.has(made.digest)
+
+
+def test_a_lease_of_another_process_spares_what_it_made(root: str, store: Store) -> None:
+    ready, go = os.pipe()
+    end, stop = os.pipe()
+
+    def work() -> None:
+        with Store.open(root) as other:
+            image = make_image(other, ONE)
+            with other.leases.hold():
+                assert is_whole(other, image)
+                os.write(go, b"x")
+                os.read(end, 1)
+                other.refs.set("late", image)
+                assert is_whole(other, image)
+
+    process = Process(work)
+    os.read(ready, 1)
+    assert kinds(store, images="all") == []
+    os.write(stop, b"x")
+    assert process.wait() == 0
+    assert store.refs.get("late") is not None
+    for fd in (ready, go, end, stop):
+        os.close(fd)
+
+
+def test_a_lease_of_the_dead_spares_nothing(root: str, store: Store) -> None:
+    ready, go = os.pipe()
+
+    def work() -> None:
+        other = Store.open(root)
+        other.leases.hold()
+        make_image(other, ONE)
+        other.trees.prepare("dead1", [Digest.of(ONE)])
+        with other.blobs.ingest() as ingest:
+            ingest.write(b"partial")
+            os.write(go, b"x")
+            os.read(ready, 0)
+            until(lambda: False, 60)
+
+    process = Process(work)
+    os.read(ready, 1)
+    assert kinds(store, images="all") == []
+    process.kill()
+    process.wait()
+    assert set(kinds(store)) == {"active", "blob", "ingest", "tree"}
+    assert leftovers(store.root) == []
+    os.close(ready)
+    os.close(go)
+
+
+def test_an_interrupted_download_is_kept_for_a_while(store: Store) -> None:
+    with store.blobs.ingest(Digest.of(ONE)) as ingest:
+        ingest.write(ONE[:5000])
+    with store.blobs.ingest(key="up-1") as ingest:
+        ingest.write(b"part")
+    assert kinds(store) == []
+    assert store.blobs.partial(Digest.of(ONE)) == 5000
+    assert kinds(store, max_age=-1.0) == ["ingest", "ingest"]
+    assert leftovers(store.root) == []
+
+
+def test_orphans_of_every_kind(store: Store) -> None:
+    """What a kill may leave: files without rows, rows without files, trash, lease files."""
+    Path(store.root, "blobs/sha256", "a" * 64).write_bytes(b"x" * 5000)
+    Path(store.root, "trees", "b" * 64).mkdir()
+    Path(store.root, "active/gone").mkdir()
+    Path(store.root, "containers", ID).mkdir()
+    Path(store.root, "trash/old").mkdir()
+    Path(store.root, "leases/never").write_bytes(b"")
+    Path(store.root, "ingest/tree-x").mkdir()
+    os.unlink(store.blobs.path(store.blobs.add(b"lost")))
+    freed = sweep(store)
+    assert sorted(kind for kind, _, _ in freed.items) == ["active", "blob", "folder", "ingest", "tree"]
+    assert freed.bytes >= 8192
+    assert leftovers(store.root) == []
+
+
+def test_sizes_are_true(store: Store) -> None:
+    make_image(store, ONE, TWO, name="a")
+    folders = [f"{store.root}/{name}" for name in ("blobs", "trees")]
+    before = sum(map(disk_usage, folders))
+    freed = sweep(store, images="all")
+    assert freed.bytes == before - sum(map(disk_usage, folders))
+    assert freed.count == len(freed.items)
+
+
+def test_own_implicit_lease_is_no_obstacle(store: Store) -> None:
+    store.blobs.add(b"unreachable")
+    assert kinds(store) == ["blob"]
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_settling(store: Store, monkeypatch: pytest.MonkeyPatch, spared: bool) -> None:
+    """What was written a minute ago is synced and marked when the next work begins."""
+    from nacre.stores.settle import settle
+
+    digest = store.blobs.add(ONE, Digest.of(ONE))
+    assert settle(store.root, store.db, age=3600.0 if spared else -1.0) == (0 if spared else 1)
+    with open(store.blobs.path(digest), "rb"), monkeypatch.context() as patch:
+        patch.setattr("nacre.stores.blobs.boot_id", lambda: "another boot")
+        verified: list[Digest] = []
+        patch.setattr(store.blobs, "_verify", lambda d: verified.append(d) or True)
+        assert store.blobs.has(digest)
+        assert bool(verified) is spared

@@ -1,0 +1,503 @@
+"""The contract of trees. A further driver is one more entry of VARIANTS."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from storekit import file, folder, layer, leftovers, link
+
+from nacre.grammars.entries import Entry, read_tar
+from nacre.ground import mounts, userns
+from nacre.stores import Store
+from nacre.stores.trees import Mode, Trees
+from nacre.words.digest import Digest
+from nacre.words.errors import Conflict, DigestMismatch, InvalidArchive, NotFound, StoreError, UsageError
+from nacre.words.mount import Overlay
+
+IS_ROOT = os.geteuid() == 0
+EMPTY = Digest.of(bytes(1024))
+
+
+class Variant(NamedTuple):
+    driver: str
+    mode: Mode
+    owners: bool  # the file system keeps them
+
+
+VARIANTS = {
+    "overlay": Variant("overlay", Mode(), True),
+    "overlay-userxattr": Variant("overlay", Mode(userxattr=True, devices=False), True),
+    "overlay-single": Variant("overlay", Mode(userxattr=True, single=True, devices=False), False),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    found = VARIANTS[request.param]
+    if found.owners and not IS_ROOT:
+        pytest.skip("only root may chown")
+    return found
+
+
+@pytest.fixture
+def trees(variant: Variant, store: Store) -> Trees:
+    return Trees(store.root, store.db, store.leases, driver=variant.driver, mode=variant.mode)
+
+
+def ingest(trees: Trees, *members: Entry | tuple[Entry, bytes], tail: bytes = b"") -> Digest:
+    data = layer(*members, tail=tail)
+    return trees.ingest(io.BytesIO(data), Digest.of(data))
+
+
+def tidy(trees: Trees, *allowed: str) -> bool:
+    return {name for name in leftovers(trees._root) if not name.startswith("leases/")} == set(allowed)
+
+
+def content(trees: Trees, layers: list[Digest], path: bytes) -> bytes | None:
+    with trees.open(layers) as view:
+        found = view.lookup(path)
+        if found is None:
+            return None
+        with found.open() as opened:
+            return opened.read()
+
+
+# ---- ingest
+
+
+def test_ingest(trees: Trees) -> None:
+    data = layer(folder("d"), file("d/f", b"hello", mode=0o4711, mtime_ns=5_000_000_007))
+    assert trees.ingest(io.BytesIO(data)) == Digest.of(data)
+    assert trees.has(Digest.of(data))
+    assert trees.missing([Digest.of(data), EMPTY]) == [EMPTY]
+    assert trees.size(Digest.of(data)) == 5
+    found = trees.lookup([Digest.of(data)], b"d/f")
+    assert found is not None
+    assert (found.kind, found.mode, found.mtime_ns, found.size) == ("file", 0o4711, 5_000_000_007, 5)
+    assert tidy(trees)
+
+
+def test_ingest_of_what_is_here_reads_nothing(trees: Trees) -> None:
+    diff_id = ingest(trees, file("f", b"1"))
+    assert trees.ingest(io.BytesIO(b"not read"), diff_id) == diff_id
+
+
+def test_the_digest_is_over_the_whole_stream(trees: Trees) -> None:
+    tail = b"after the end marker" * 40000
+    assert ingest(trees, file("f", b"1"), tail=tail) == Digest.of(layer(file("f", b"1"), tail=tail))
+
+
+def test_ingest_of_other_content_leaves_nothing(trees: Trees) -> None:
+    data = layer(file("f", b"1"))
+    with pytest.raises(DigestMismatch):
+        trees.ingest(io.BytesIO(data + b"\0"), Digest.of(data))
+    assert not trees.has(Digest.of(data))
+    assert not trees.has(Digest.of(data + b"\0"))
+    assert tidy(trees)
+
+
+@pytest.mark.parametrize(
+    "data", [b"no tar at all" * 100, layer(file("f", b"x" * 5000))[:2000], layer(file("../../f", b"1"))]
+)
+def test_ingest_of_a_bad_archive_leaves_nothing(trees: Trees, data: bytes) -> None:
+    with pytest.raises(InvalidArchive):
+        trees.ingest(io.BytesIO(data))
+    assert tidy(trees)
+    assert [name for name in os.listdir(f"{trees._root}/trees") if name != ".empty"] == []
+
+
+def test_full_disk(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nacre.ground.extract.extract", full)
+    with pytest.raises(StoreError, match="no space left on device"):
+        ingest(trees, file("f", b"1"))
+    assert tidy(trees)
+
+
+def test_a_torn_tree_of_an_earlier_boot_is_made_again(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    diff_id = ingest(trees, file("f", b"1"))
+    with monkeypatch.context() as patch:
+        patch.setattr("nacre.stores.trees.facade.boot_id", lambda: "another boot")
+        assert not trees.has(diff_id)
+        assert ingest(trees, file("f", b"1")) == diff_id
+        assert trees.has(diff_id)
+        assert content(trees, [diff_id], b"f") == b"1"
+
+
+# ---- reading through layers
+
+
+@pytest.fixture
+def stack(trees: Trees) -> list[Digest]:
+    low = ingest(
+        trees,
+        folder("etc"),
+        file("etc/passwd", b"low"),
+        file("etc/gone", b"low"),
+        folder("var"),
+        folder("var/a"),
+        file("var/a/low", b"low"),
+        folder("usr"),
+        folder("usr/bin"),
+        file("usr/bin/sh", b"shell"),
+        link("bin", "usr/bin"),
+        file("was-file", b"1"),
+        folder("was-dir"),
+        file("was-dir/x", b"1"),
+    )
+    middle = ingest(
+        trees,
+        folder("etc", mode=0o750),
+        file("etc/passwd", b"middle"),
+        file("etc/.wh.gone"),
+        folder("var"),
+        folder("var/a"),
+        file("var/a/.wh..wh..opq"),
+        file("var/a/new", b"middle"),
+        file("was-dir", b"now a file"),
+        file(".wh.was-file"),
+    )
+    high = ingest(
+        trees,
+        link("loop", "loop2"),
+        link("loop2", "loop"),
+        link("up", "../../../etc/passwd"),
+        link("abs", "/bin/sh"),
+        link("deep", "var/../bin/../bin/sh"),
+        link("dangling", "/nowhere"),
+        folder("was-file"),
+        file("was-file/y", b"2"),
+    )
+    return [low, middle, high]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"etc/passwd", b"middle"),
+        (b"/etc//./passwd", b"middle"),
+        (b"etc/gone", None),
+        (b"var/a/low", None),
+        (b"var/a/new", b"middle"),
+        (b"bin/sh", b"shell"),
+        (b"usr/bin/sh", b"shell"),
+        (b"abs", b"shell"),
+        (b"up", b"middle"),
+        (b"deep", b"shell"),
+        (b"loop", None),
+        (b"dangling", None),
+        (b"etc/passwd/x", None),
+        (b"../../../../etc/passwd", b"middle"),
+        (b"was-dir", b"now a file"),
+        (b"was-dir/x", None),
+        (b"was-file/y", b"2"),
+        (b"etc/.wh.gone", None),
+        (b"etc/../etc/passwd", b"middle"),
+        (b"nowhere/..", None),
+    ],
+)
+def test_lookup(trees: Trees, stack: list[Digest], path: bytes, expected: bytes | None) -> None:
+    assert content(trees, stack, path) == expected
+
+
+def test_lookup_says_what_and_where(trees: Trees, stack: list[Digest]) -> None:
+    with trees.open(stack) as view:
+        etc, passwd, low = view.lookup(b"etc"), view.lookup(b"/up"), view.lookup(b"bin/sh")
+        raw = view.lookup(b"bin", follow=False)
+        top = view.lookup(b"")
+    assert etc is not None
+    assert (etc.kind, etc.mode, etc.layer) == ("dir", 0o750, stack[1])
+    assert passwd is not None
+    assert (passwd.path, passwd.layer) == (b"etc/passwd", stack[1])
+    assert low is not None
+    assert (low.path, low.layer) == (b"usr/bin/sh", stack[0])
+    assert raw is not None
+    assert (raw.kind, raw.link) == ("symlink", b"usr/bin")
+    assert top is not None
+    assert (top.path, top.kind) == (b"", "dir")
+
+
+def test_names(trees: Trees, stack: list[Digest]) -> None:
+    with trees.open(stack) as view:
+        assert view.names(b"etc") == [b"passwd"]
+        assert view.names(b"var/a") == [b"new"]
+        assert view.names(b"bin") == [b"sh"]
+        assert view.names(b"was-file") == [b"y"]
+        assert view.names(b"etc/passwd") == view.names(b"absent") == []
+        assert {b"etc", b"bin", b"was-dir", b"loop"} < set(view.names())
+
+
+def test_open_refuses_what_is_no_file(trees: Trees, stack: list[Digest]) -> None:
+    found = trees.lookup(stack, b"etc")
+    assert found is not None
+    with pytest.raises(NotFound, match="not a regular file"):
+        found.open()
+
+
+def test_one_lookup_can_be_opened(trees: Trees, stack: list[Digest]) -> None:
+    found = trees.lookup(stack, b"etc/passwd")
+    assert found is not None
+    with found.open() as opened:
+        assert opened.read() == b"middle"
+
+
+def test_owners_devices_and_attributes_are_kept_in_every_mode(trees: Trees) -> None:
+    owned = {"uid": 33, "gid": 44}
+    diff_id = ingest(
+        trees,
+        folder("d", **owned),
+        file("d/f", b"1", **owned, xattrs=((b"user.x", b"\xff"),)),
+        Entry(b"null", "char", 0o666, major=1, minor=3),
+    )
+    with trees.open([diff_id]) as view:
+        found = [view.lookup(path) for path in (b"d", b"d/f", b"null")]
+        d, f, null = (entry for entry in found if entry is not None)
+        assert (d.uid, d.gid, f.uid, f.gid) == (33, 44, 33, 44)
+        assert f.xattrs == ((b"user.x", b"\xff"),)
+        if trees._drivers["overlay"].mode.devices or (null.kind == "char"):  # type: ignore[attr-defined]
+            assert (null.kind, null.major, null.minor) == ("char", 1, 3)
+
+
+def test_missing_layers_are_named(trees: Trees) -> None:
+    for ask in (trees.view, trees.open, lambda layers: trees.prepare("k", layers)):
+        with pytest.raises(NotFound, match=EMPTY.hex):
+            ask([EMPTY])
+    assert trees.active("k") is None
+
+
+# ---- views, actives
+
+
+def test_view_is_topmost_first(trees: Trees, stack: list[Digest]) -> None:
+    mount = trees.view(stack)
+    assert isinstance(mount, Overlay)
+    assert mount.lowers[0] == f"{trees.folder(stack[-1])}/fs"
+    assert not mount.upper
+
+
+def test_active(trees: Trees, stack: list[Digest]) -> None:
+    active = trees.prepare("abc1", stack)
+    assert trees.active("abc1") == active
+    assert active.layers == tuple(stack)
+    with pytest.raises(Conflict):
+        trees.prepare("abc1", stack)
+    trees.discard("abc1")
+    trees.discard("abc1")
+    assert trees.active("abc1") is None
+    assert tidy(trees)
+
+
+@pytest.mark.parametrize("key", ["", "../x", "A", "a/b", "a" * 200])
+def test_bad_keys(trees: Trees, key: str) -> None:
+    with pytest.raises(UsageError):
+        trees.prepare(key, [])
+
+
+def test_the_root_of_an_active_looks_like_that_of_the_image(trees: Trees) -> None:
+    first = ingest(trees, Entry(b"", "dir", 0o711), file("f", b"1"))
+    second = ingest(trees, file("g", b"1"))
+    assert stat.S_IMODE(os.stat(trees.prepare("a", [first, second]).upper).st_mode) == 0o711
+    assert stat.S_IMODE(os.stat(trees.prepare("b", [second]).upper).st_mode) == 0o755
+
+
+def test_nothing_changed_is_the_empty_tar(trees: Trees) -> None:
+    for layers in ([], [ingest(trees, Entry(b"", "dir", 0o700), file("f", b"1"))]):
+        out = io.BytesIO()
+        active = trees.prepare("empty", layers)
+        assert trees.commit(active, out.write) == EMPTY
+        assert out.getvalue() == bytes(1024)
+    assert trees.has(EMPTY)
+    assert tidy(trees)
+
+
+def write_change(upper: str) -> None:
+    os.mkdir(f"{upper}/etc")
+    os.chmod(f"{upper}/etc", 0o750)
+    Path(f"{upper}/etc/new").write_bytes(b"new")
+    os.link(f"{upper}/etc/new", f"{upper}/etc/same")
+    os.symlink("new", f"{upper}/etc/link")
+    os.mknod(f"{upper}/bin", stat.S_IFCHR, 0)
+    for path in ("etc/new", "etc", "etc/link"):
+        os.utime(f"{upper}/{path}", ns=(0, 7_123_456_789), follow_symlinks=False)
+
+
+def test_commit(trees: Trees, stack: list[Digest]) -> None:
+    out = io.BytesIO()
+    active = trees.prepare("change", stack)
+    write_change(active.upper)
+    diff_id = trees.commit(active, out.write)
+    assert diff_id == Digest.of(out.getvalue())
+    assert trees.active("change") is None
+    assert tidy(trees)
+    names = [entry.path for entry, _ in read_tar(io.BytesIO(out.getvalue()))]
+    assert names == [b".wh.bin", b"etc", b"etc/link", b"etc/new", b"etc/same"]
+    assert content(trees, [*stack, diff_id], b"etc/same") == b"new"
+    assert content(trees, [*stack, diff_id], b"bin/sh") is None
+
+
+def test_a_committed_tree_equals_its_tar(trees: Trees, stack: list[Digest]) -> None:
+    """The upper folder that was renamed is what extracting the tar would have given."""
+    out = io.BytesIO()
+    active = trees.prepare("change", stack)
+    write_change(active.upper)
+    diff_id = trees.commit(active, out.write)
+
+    def looks() -> list[object]:
+        with trees.open([diff_id]) as view:
+            found = [
+                view.lookup(path, follow=False) for path in (b"etc", b"etc/new", b"etc/link", b"etc/same")
+            ]
+            return [(f.kind, f.mode, f.uid, f.gid, f.mtime_ns, f.size, f.link) for f in found if f]
+
+    committed = looks()
+    trees.delete(diff_id)
+    assert trees.ingest(io.BytesIO(out.getvalue()), diff_id) == diff_id
+    assert looks() == committed
+    assert trees.size(diff_id) == 3
+
+
+def test_commit_is_deterministic_and_joins(trees: Trees, stack: list[Digest]) -> None:
+    outs = [io.BytesIO(), io.BytesIO()]
+    digests = []
+    for number, out in enumerate(outs):
+        active = trees.prepare(f"n{number}", stack)
+        write_change(active.upper)
+        digests.append(trees.commit(active, out.write, clamp=5))
+    assert digests[0] == digests[1]
+    assert outs[0].getvalue() == outs[1].getvalue()
+    times = {entry.mtime_ns for entry, _ in read_tar(io.BytesIO(outs[0].getvalue()))}
+    assert times <= {0, 5_000_000_000}
+    assert tidy(trees)
+
+
+def test_pack_keeps_the_active(trees: Trees, stack: list[Digest]) -> None:
+    active = trees.prepare("k", stack)
+    write_change(active.upper)
+    first, second = io.BytesIO(), io.BytesIO()
+    assert trees.pack(active, first.write) == trees.commit(active, second.write)
+    assert first.getvalue() == second.getvalue()
+
+
+def test_a_failed_commit_keeps_the_active(trees: Trees, stack: list[Digest]) -> None:
+    active = trees.prepare("k", stack)
+    write_change(active.upper)
+
+    def full(_data: bytes) -> None:
+        raise StoreError("cannot write: no space left on device")
+
+    with pytest.raises(StoreError):
+        trees.commit(active, full)
+    assert trees.active("k") == active
+    assert tidy(trees, "active/k")
+    trees.commit(active, io.BytesIO().write)
+
+
+def test_a_changed_root_is_in_the_layer(trees: Trees) -> None:
+    active = trees.prepare("k", [])
+    os.chmod(active.upper, 0o1777)
+    out = io.BytesIO()
+    diff_id = trees.commit(active, out.write)
+    entries = [(entry.path, entry.mode) for entry, _ in read_tar(io.BytesIO(out.getvalue()))]
+    assert entries == [(b"", 0o1777)]
+    assert stat.S_IMODE(os.stat(trees.prepare("m", [diff_id]).upper).st_mode) == 0o1777
+
+
+def test_owners_survive_a_copy_up(trees: Trees, variant: Variant) -> None:
+    """Where the system cannot keep an owner, a changed file still carries the one it had."""
+    base = ingest(trees, folder("srv", uid=33, gid=33), file("srv/data", b"1", uid=33, gid=33))
+    active = trees.prepare("k", [base])
+    os.mkdir(f"{active.upper}/srv")
+    Path(f"{active.upper}/srv/data").write_bytes(b"2")
+    Path(f"{active.upper}/srv/given").write_bytes(b"3")
+    trees.own(active, b"srv/given", 7, 8)
+    if variant.owners:
+        for path in ("srv", "srv/data"):
+            os.chown(f"{active.upper}/{path}", 33, 33)
+    out = io.BytesIO()
+    diff_id = trees.commit(active, out.write)
+    owners = {entry.path: (entry.uid, entry.gid) for entry, _ in read_tar(io.BytesIO(out.getvalue()))}
+    assert owners == {b"srv": (33, 33), b"srv/data": (33, 33), b"srv/given": (7, 8)}
+    found = trees.lookup([base, diff_id], b"srv/given")
+    assert found is not None
+    assert (found.uid, found.gid) == (7, 8)
+
+
+# ---- with the kernel
+
+needs_mounts = pytest.mark.skipif(not userns.mapped(), reason="needs root that may mount")
+
+
+@needs_mounts
+def test_mounted_view_is_what_lookup_says(trees: Trees, stack: list[Digest]) -> None:
+    fd = mounts.detached(trees.view(stack))
+    try:
+        with trees.open(stack) as view:
+            for path in ("", "etc", "var/a", "was-file"):
+                at = os.open(path or ".", os.O_RDONLY, dir_fd=fd)
+                assert sorted(map(os.fsencode, os.listdir(at))) == view.names(path.encode())
+                os.close(at)
+        assert Path(f"/proc/self/fd/{fd}/etc/passwd").read_bytes() == b"middle"
+    finally:
+        os.close(fd)
+
+
+@needs_mounts
+def test_127_layers(trees: Trees) -> None:
+    contents = [(f"f{number}", b"%d" % number) for number in range(127)]
+    layers = [ingest(trees, file(name, data), file("same", data)) for name, data in contents]
+    active = trees.prepare("k", layers)
+    assert content(trees, layers, b"same") == b"126"
+    for mount in (active.mount, trees.view(layers)):
+        fd = mounts.detached(mount)
+        try:
+            assert len(os.listdir(f"/proc/self/fd/{fd}")) == 128
+            assert Path(f"/proc/self/fd/{fd}/same").read_bytes() == b"126"
+        finally:
+            os.close(fd)
+
+
+@needs_mounts
+def test_changes_through_a_mount(trees: Trees, stack: list[Digest]) -> None:
+    active = trees.prepare("k", stack)
+    fd = mounts.detached(active.mount)
+    try:
+        top = f"/proc/self/fd/{fd}"
+        os.unlink(f"{top}/usr/bin/sh")
+        os.rename(f"{top}/etc/passwd", f"{top}/etc/shadow")
+        Path(f"{top}/var/a/new").write_bytes(b"changed")
+        os.unlink(f"{top}/was-file/y")
+        os.rmdir(f"{top}/was-file")
+        os.mkdir(f"{top}/was-file")
+    finally:
+        os.close(fd)
+    out = io.BytesIO()
+    layers = [*stack, trees.commit(active, out.write)]
+    assert content(trees, layers, b"usr/bin/sh") is None
+    assert content(trees, layers, b"etc/passwd") is None
+    assert content(trees, layers, b"etc/shadow") == b"middle"
+    assert content(trees, layers, b"var/a/new") == b"changed"
+    with trees.open(layers) as view:
+        assert view.names(b"was-file") == []
+    trees.delete(layers[-1])
+    assert trees.ingest(io.BytesIO(out.getvalue())) == layers[-1]
+    assert content(trees, layers, b"etc/shadow") == b"middle"
+
+
+def test_probe_is_asked_once_per_boot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.trees.name == "overlay"
+    first = store.trees.why
+    monkeypatch.setattr("nacre.ground.mounts.detached", lambda *_args: 1 / 0)
+    assert store.trees.why == first
+    assert first.startswith("chosen")
+
+
+def test_unknown_driver(root: str) -> None:
+    with pytest.raises(UsageError, match="unknown storage driver 'zfs'"):
+        Store.open(root, driver="zfs")
