@@ -222,6 +222,15 @@ def test_destination_links_stay_in_the_image(project: Any) -> None:
     assert not Path("/etc/x").exists()
 
 
+def test_a_link_copy_depends_on_no_other_layer(project: Any, needs_ids: None) -> None:
+    project.write("f", "text")
+    project.build(
+        BASE
+        + "RUN ln -s /real /dst && echo 1 > /noise\nCOPY --link --chown=user f /dst/\nCOPY --link f /x/y\n"
+    )
+    assert project.sh("readlink /dst; stat -c '%n %U' /dst/f /x/y") == "/dst/f user\n/x/y root\n"
+
+
 def test_add_unpacks_local_archives(project: Any) -> None:
     for name, mode in (("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tar.xz", "w:xz"), ("a.bz2", "w:bz2")):
         with tarfile.open(project.folder / name, mode) as tar:  # type: ignore[call-overload]

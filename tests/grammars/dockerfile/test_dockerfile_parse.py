@@ -113,6 +113,13 @@ def test_text_that_looks_like_json_is_reported() -> None:
     assert warning.startswith("Dockerfile:2: CMD begins with '['")
 
 
+def test_foreign_frontends_are_reported() -> None:
+    assert parse("# syntax=docker/dockerfile:1.7-labs\nFROM a\n").warnings == ()
+    assert parse("# syntax=docker.io/docker/dockerfile@sha256:0\nFROM a\n").warnings == ()
+    (warning,) = parse("# syntax=someone/else\nFROM a\n").warnings
+    assert "another frontend" in warning
+
+
 def test_heredocs() -> None:
     run = one("RUN <<EOF\necho $a\n# kept\nEOF\n")
     assert isinstance(run, kind.Run)

@@ -70,7 +70,7 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
     stages = _stages(instructions)
     return Dockerfile(
         file, _global_args(instructions[:first]), stages, syntax.escape, syntax.directives,
-        syntax.warnings + tuple(_suspicions(syntax.nodes)),
+        (*syntax.warnings, *_frontend(file, dict(syntax.directives)), *_suspicions(syntax.nodes)),
     )  # fmt: skip
 
 
@@ -80,6 +80,14 @@ def parse_trigger(text: str, file: str) -> Instruction:
     if len(nodes) != 1:
         raise nodes[1].line.error("an ONBUILD trigger must be a single instruction")
     return _instruction(nodes[0])
+
+
+def _frontend(file: str, directives: dict[str, str]) -> list[str]:
+    """A syntax directive that asks for something else than Docker's own Dockerfile."""
+    name = directives.get("syntax", "docker/dockerfile").removeprefix("docker.io/")
+    if name.partition(":")[0].partition("@")[0] in ("docker/dockerfile", "docker/dockerfile-upstream"):
+        return []
+    return [f"{file}:1: syntax={name} asks for another frontend, which is not used"]
 
 
 def _suspicions(nodes: tuple[Node, ...]) -> list[str]:

@@ -49,9 +49,10 @@ class Copier:
 
     def copy(self, action: CopyAction, source: Source, chosen: Sequence[Chosen]) -> Layer | None:
         """The layer of a COPY or ADD, None when it changes nothing. Raises UsageError, ContentError."""
-        with Layers(self._store, () if action.link else self._diff_ids, "the image") as lower:
-            owner = find_owner(action.chown, lower.read)
-            target = Target(lower.lookup, self._terms.replace(owner=owner, mode=action.mode))
+        with Layers(self._store, self._diff_ids, "the image") as image:
+            owner = find_owner(action.chown, image.read)
+            lower = _nothing if action.link else image.lookup
+            target = Target(lower, self._terms.replace(owner=owner, mode=action.mode))
             archives: list[Archive] = []
             try:
                 self._place(action, source, chosen, target, archives)
@@ -98,6 +99,10 @@ class Copier:
             descriptor, diff_id = add_layer(self._store, pipe, expected=expected)
             pipe.satisfy()
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+
+
+def _nothing(_path: bytes) -> None:
+    """What --link sees beneath: its layer depends on no other."""
 
 
 def _write_tar(target: Target, write: Callable[[bytes], object]) -> None:
