@@ -71,7 +71,9 @@ def test_podman_and_docker_run_it(
     assert podman("run", "--rm", *_LIMITS, name) == "hello\n"
     docker("pull", name)
     assert docker("run", "--rm", "--network", "none", name) == "hello\n"
-    assert docker("run", "--rm", "--network", "none", "--entrypoint", "ls", name, "/etc") == "passwd\n"
+    seen = docker("run", "--rm", "--network", "none", "--entrypoint", "ls", name, "/etc").split()
+    assert "passwd" in seen
+    assert "group" not in seen
 
 
 def test_pull_takes_what_docker_pushed(
@@ -111,11 +113,10 @@ def test_pull_takes_what_skopeo_copied(
     assert second("run", "--rm", name).out == "hello\n"
 
 
-def test_pull_chooses_from_an_index(
-    nacre: Any, busybox_image: str, registry: str, tmp_path: Path, podman: Peer
-) -> None:
+def test_pull_chooses_from_an_index(nacre: Any, registry: str, tmp_path: Path, podman: Peer) -> None:
+    index = f"many:{registry.rpartition(':')[2]}"
     for number, architecture in enumerate(("s390x", "amd64", "arm64")):
-        (tmp_path / "Dockerfile").write_text(f"FROM {busybox_image}\nENV NUMBER={number}\n")
+        (tmp_path / "Dockerfile").write_text(f"FROM scratch\nCOPY Dockerfile /\nENV NUMBER={number}\n")
         name = f"{registry}/many:{architecture}"
         nacre(
             "build",
@@ -128,11 +129,9 @@ def test_pull_chooses_from_an_index(
             str(tmp_path),
         )
         nacre("push", name)
-        podman("manifest", "create", "many:index", check=False) if number == 0 else None
-        podman(
-            "manifest", "add", "--tls-verify=false", "--arch", architecture, "many:index", f"docker://{name}"
-        )
-    podman("manifest", "push", "--tls-verify=false", "--all", "many:index", f"docker://{registry}/many:all")
+        podman("manifest", "create", index, check=False) if number == 0 else None
+        podman("manifest", "add", "--tls-verify=false", "--arch", architecture, index, f"docker://{name}")
+    podman("manifest", "push", "--tls-verify=false", "--all", index, f"docker://{registry}/many:all")
     nacre("pull", "--platform", "linux/arm64", f"{registry}/many:all")
     [image] = nacre("image", "inspect", f"{registry}/many:all").json
     assert image["Architecture"] == "arm64"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import subprocess
@@ -20,7 +21,12 @@ _CAPABILITY = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 
 
 def _layers() -> list[bytes]:
-    first = Layer().folder("etc", mode=0o750, uid=3, gid=4).add("etc/passwd", data=b"root:x:0:0::/:/bin/sh\n")
+    first = (
+        Layer()
+        .folder(".")
+        .folder("etc", mode=0o750, uid=3, gid=4)
+        .add("etc/passwd", data=b"root:x:0:0::/:/bin/sh\n")
+    )
     first.folder("bin").add("bin/su", data=b"#!/bin/true\n", mode=0o4755, uid=0, gid=5)
     first.add("bin/twin", tarfile.LNKTYPE, linkname="bin/su").add(
         "bin/link", tarfile.SYMTYPE, linkname="../etc/passwd"
@@ -95,8 +101,6 @@ def test_tree_equals_umoci_unpack(tmp_path: Path, store: Any, peer: Any) -> None
         ["umoci", "unpack", "--image", f"{layout}:test", str(bundle)], check=True, capture_output=True
     )
     archive = subprocess.run(["tar", "-C", str(layout), "-c", "."], check=True, capture_output=True).stdout
-    import io
-
     [loaded] = load(store, io.BytesIO(archive))
     ours = tmp_path / "ours"
     ours.mkdir()
@@ -104,6 +108,10 @@ def test_tree_equals_umoci_unpack(tmp_path: Path, store: Any, peer: Any) -> None
     assert isinstance(mount, Overlay)
     facts = _mounted_facts(mount, ours)
     theirs = _facts(bundle / "rootfs")
+    for path in facts:
+        if path == "." or path.startswith("long"):  # described by no layer above, or by none: umoci says now
+            facts[path].pop("mtime")
+            theirs[path].pop("mtime")
     assert facts.keys() == theirs.keys()
     differences = {key: (facts[key], theirs[key]) for key in facts if facts[key] != theirs[key]}
     assert not differences

@@ -56,12 +56,14 @@ class Form(Value):
 
 class Stats(Value):
     """What an extraction met: `entries`, bytes of content `size`, and how many entries are `unkept`:
-    their owner, device or an xattr could not be made here.
+    their owner, device or an xattr could not be made here. `implied` are folders that were made as
+    parents and that no entry described.
     """
 
     entries: int = 0
     size: int = 0
     unkept: int = 0
+    implied: tuple[bytes, ...] = ()
 
 
 def extract(entries: Iterable[tuple[Entry, Reader]], root_fd: int, form: Form | None = None) -> Stats:
@@ -82,7 +84,7 @@ def extract(entries: Iterable[tuple[Entry, Reader]], root_fd: int, form: Form | 
         tree.finish()
     finally:
         tree.close()
-    return Stats(count, size, tree.unkept)
+    return Stats(count, size, tree.unkept, tuple(tree.implied))
 
 
 def apply(stream: Reader, root_fd: int, form: Form | None = None) -> Stats:
@@ -96,12 +98,12 @@ class _Looks:
     `path` has no links in it, so that it leads to the same folder at the end.
     """
 
-    __slots__ = ("entry", "existed", "key", "mode", "mtime_ns", "opaque", "path", "whiteouts")
+    __slots__ = ("entry", "existed", "implied", "key", "mode", "mtime_ns", "opaque", "path", "whiteouts")
 
     def __init__(self, path: bytes, key: Key, mode: int, mtime_ns: int, existed: bool) -> None:
         self.path, self.key, self.mode, self.mtime_ns, self.existed = path, key, mode, mtime_ns, existed
         self.entry: Entry | None = None
-        self.opaque = self.whiteouts = False
+        self.implied = self.opaque = self.whiteouts = False
 
 
 class _Tree:
@@ -116,6 +118,7 @@ class _Tree:
         self._gone: set[tuple[Key, bytes]] = set()
         self._noted: set[bytes] = set()
         self.unkept = 0
+        self.implied: list[bytes] = []
         self._makers: dict[str, Callable[[Entry, Reader], None]] = {
             "file": self._file, "dir": self._dir, "symlink": self._symlink, "hardlink": self._hardlink,
             "char": self._node, "block": self._node, "fifo": self._node,
@@ -179,7 +182,9 @@ class _Tree:
             return found
         there = look(parent.fd, name)
         if there is None or self._gives_way(there, ours):
-            return self._new_folder(parent, Entry(path, "dir", 0o755), name, there)
+            folder = self._new_folder(parent, Entry(path, "dir", 0o755), name, there)
+            self._looks[folder.key].implied = True
+            return folder
         return self._existing(path)
 
     def _gives_way(self, there: os.stat_result, ours: bool) -> bool:
@@ -252,7 +257,7 @@ class _Tree:
     def _dir(self, entry: Entry, _payload: Reader) -> None:
         folder = self._dir_place(entry) if entry.path else self._folders.root
         looks = self._looks[folder.key]
-        looks.entry = entry
+        looks.entry, looks.implied = entry, False
 
     def _dir_place(self, entry: Entry) -> Folder:
         parent, name = self._place(entry.path)
@@ -327,6 +332,8 @@ class _Tree:
         try:
             if key_of(os.fstat(fd)) == looks.key:
                 self._dress_folder(fd, looks)
+                if looks.implied:
+                    self.implied.append(looks.path)
         finally:
             os.close(fd)
 
