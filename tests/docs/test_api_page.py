@@ -62,6 +62,18 @@ def test_every_block_runs(tmp_path: Path, registry: str) -> None:
     assert os.listdir(folder / "store" / "containers") == []
 
 
+def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _needs_containers(tmp_path)
+    found = _BLOCK.search((PAGE.parents[1] / "README.md").read_text(encoding="utf-8"))
+    assert found is not None
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "Dockerfile").write_text("FROM host:python3\nRUN touch /made\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    opened = nacre.open_store
+    monkeypatch.setattr(nacre, "open_store", lambda: opened(str(tmp_path / "store")))
+    exec(compile(found[1], "README.md", "exec"), {"__name__": "readme"})
+
+
 def _rows(heading: str) -> dict[str, str]:
     """First cells of the table after `heading`, by the name they begin with, and the whole cells."""
     text = PAGE.read_text(encoding="utf-8")
