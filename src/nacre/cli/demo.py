@@ -104,6 +104,7 @@ class Tour:
         import subprocess
         import sys
 
+        self.context.stdout.flush()
         own = os.path.dirname(os.path.abspath(sys.argv[0])) + ":" + os.path.dirname(sys.executable)
         environment = {
             **os.environ,
