@@ -399,3 +399,53 @@ def test_a_runtime_that_is_not_there(nacre: Nacre, busybox_image: str) -> None:
     assert done.code == 125
     assert "not installed" in done.err
     assert left(nacre) == []
+
+
+def test_exec(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "ex", "-e", "A=1", "-w", "/srv", busybox_image, "sleep", "1000")
+    done = nacre(
+        "exec", "-e", "B=2", "ex", "sh", "-c", "echo $A$B; pwd; cat /proc/1/comm; exit 4", check=False
+    )
+    assert (done.code, done.lines[:2]) == (4, ["12", "/srv"])
+    assert done.lines[2] == "sleep"
+    assert nacre("exec", "-u", "user", "-w", "/tmp", "ex", "sh", "-c", "id -u; pwd; echo $HOME").lines == [
+        "1000", "/tmp", "/srv"
+    ]  # fmt: skip
+    assert nacre("exec", "-i", "ex", "cat", input="text").out == "text"
+    words = nacre(
+        "exec", "ex", "grep", "-e", "CapEff", "-e", "CapBnd", "-e", "Seccomp:", "/proc/self/status"
+    ).out
+    assert words.split() == ["CapEff:", "00000000a80425fb", "CapBnd:", "00000000a80425fb", "Seccomp:", "2"]
+    assert nacre("exec", "ex", "sh", "-c", "ls /proc/$$/fd | wc -l").out in ("3\n", "4\n")
+    missing = nacre("exec", "ex", "nosuch", check=False)
+    assert (missing.code, missing.err) == (127, 'nacre: exec: "nosuch": executable file not found in $PATH\n')
+    nacre("exec", "-d", "ex", "touch", "/tmp/detached")
+    until(lambda: nacre("exec", "ex", "ls", "/tmp").out == "detached\n")
+    terminal = Terminal(nacre, "exec", "-it", "ex", "sh", "-c", "test -t 0 && echo on-a-tty; exit 3")
+    terminal.expect(b"on-a-tty")
+    assert terminal.end() == 3
+    nacre("kill", "ex")
+    nacre("wait", "ex")
+    done = nacre("exec", "ex", "true", check=False)
+    assert done.code == 1
+    assert "is not running" in done.err
+    assert "No such container: ghost" in nacre("exec", "ghost", "true", check=False).err
+
+
+def test_init(nacre: Nacre, busybox_image: str) -> None:
+    script = "echo $$; (sleep 0.1 &); sleep 0.3; ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm; exit 5"
+    done = nacre("run", "--rm", "--init", busybox_image, "sh", "-c", script, check=False)
+    assert (done.code, done.lines[:2]) == (5, ["2", "4"]), "the orphan was not reaped"
+    assert nacre("run", "--rm", "--init", busybox_image, "readlink", "/proc/1/exe", check=False).out == ""
+    assert nacre("run", "--rm", "--init", busybox_image, "nosuch", check=False).code == 127
+    process = nacre.start("run", "--rm", "--init", busybox_image, "sh", "-c", "echo ready; exec sleep 1000")
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    terminal = Terminal(nacre, "run", "--rm", "-it", "--init", busybox_image, "sh", "-c", "read x; echo =$x=")
+    os.write(terminal.fd, b"typed\r")
+    terminal.expect(b"=typed=")
+    assert terminal.end() == 0
+    assert left(nacre) == []

@@ -30,6 +30,7 @@ class Group(Value):
 
 _BUILD = Entry("build", "Build an image from a Dockerfile")
 _CREATE = Entry("create", "Create a new container")
+_EXEC = Entry("exec", "Execute a command in a running container")
 _HISTORY = Entry("history", "Show the history of an image")
 _IMAGES = Entry("images", "List images")
 _IMPORT = Entry("import_", "Import the contents from a tarball to create a filesystem image")
@@ -51,6 +52,7 @@ _WAIT = Entry("wait", "Block until one or more containers stop, then print their
 
 COMMON = {
     "run": _RUN,
+    "exec": _EXEC,
     "ps": _PS,
     "build": _BUILD,
     "pull": _PULL,
@@ -90,6 +92,7 @@ GROUPS = {
         "Manage containers",
         {
             "create": _CREATE,
+            "exec": _EXEC,
             "inspect": Entry("inspect", "Display detailed information on one or more containers"),
             "kill": _KILL,
             "logs": _LOGS,

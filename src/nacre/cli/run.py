@@ -54,7 +54,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
 
 def run(context: Context, args: Args) -> int:
     """The exit code of the program, or docker's for what went wrong before it ran."""
-    _check_terminal(args)
+    check_terminal(args)
     from ..ground.sandbox import Stdio
     from ..services.containers import Containers
 
@@ -71,7 +71,8 @@ def run(context: Context, args: Args) -> int:
     return containers.run(request, stdio, on_start=lambda number: _cidfile(args, number))
 
 
-def _check_terminal(args: Args) -> None:
+def check_terminal(args: Args) -> None:
+    """Raise UsageError when `-it` is wanted where there is no terminal."""
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
         error = UsageError("the input device is not a TTY", hint="leave out -t")
         error.exit_code = 1
@@ -113,7 +114,7 @@ def options_of(context: Context, args: Args) -> RunOptions:
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
     return RunOptions(
         command=tuple(args.positionals[1:]), entrypoint=entrypoint,
-        environment=tuple(_environment(context, args)),
+        environment=tuple(environment(context, args)),
         working_dir=args.workdir, user=args.user, hostname=args.hostname, tty=args.tty,
         interactive=args.interactive, volumes=volumes, temporary=temporary, devices=_devices(args),
         read_only=args.read_only, network=args.network, cap_add=tuple(args.cap_add),
@@ -127,7 +128,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _environment(context: Context, args: Args) -> Iterator[str]:
+def environment(context: Context, args: Args) -> Iterator[str]:
     """`NAME=value` as given; `NAME` alone takes its value from our environment, if it has one there."""
     written = [line for path in args.env_file for line in _env_file(path)] + args.env
     for item in written:

@@ -10,8 +10,13 @@ Source: pid_namespaces(7), PR_SET_CHILD_SUBREAPER(2const).
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 
 from .. import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def fork() -> tuple[int, int]:
@@ -24,7 +29,7 @@ def fork() -> tuple[int, int]:
     try:
         linux.setns(own, linux.CLONE_NEWPID)
     except PermissionError:
-        return _by_helper()
+        return fork_after(lambda: linux.unshare(linux.CLONE_NEWPID))
     else:
         return _and_back(own), -1
     finally:
@@ -39,20 +44,24 @@ def _and_back(own: int) -> int:
     return pid
 
 
-def _by_helper() -> tuple[int, int]:
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+def fork_after(move: Callable[[], None]) -> tuple[int, int]:
+    """As `fork`, into whatever namespaces `move` leads a process to; that is a helper's, not ours.
+
+    The child is ours once the helper has been waited for, which the end of a pipe tells it; the end of
+    a pipe of the helper's would come too early, while the helper can still be the parent that dies.
+    """
     answer, write_answer = os.pipe2(os.O_CLOEXEC)
-    alive, helper_alive = os.pipe2(os.O_CLOEXEC)
-    helper = os.fork()
-    if helper == 0:
-        if _help(write_answer) == 0:
-            os.close(helper_alive)
-            return 0, alive
-        os._exit(0)
-    for fd in (write_answer, alive, helper_alive):
+    adopted, go = os.pipe2(os.O_CLOEXEC)
+    with _subreaper:
+        helper = os.fork()
+        if helper == 0:
+            os.close(go)
+            if _help(write_answer, move) == 0:
+                return 0, adopted
+            os._exit(0)
+        os.waitpid(helper, 0)
+    for fd in (write_answer, adopted, go):
         os.close(fd)
-    os.waitpid(helper, 0)
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
     with open(answer, "rb") as stream:
         number = int(stream.read() or 0)
     if number <= 0:
@@ -60,10 +69,31 @@ def _by_helper() -> tuple[int, int]:
     return number, -1
 
 
-def _help(answer: int) -> int:
-    """In the helper: make the namespace and fork; tells the child's pid, or a negative errno."""
+class _Subreaper:
+    """Orphans among our descendants fall to us; several threads may want that at the same time."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = allocate_lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+
+    def __exit__(self, *_exc: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+
+
+_subreaper = _Subreaper()
+
+
+def _help(answer: int, move: Callable[[], None]) -> int:
+    """In the helper: move and fork; tells the child's pid, or a negative errno."""
     try:
-        linux.unshare(linux.CLONE_NEWPID)
+        move()
         pid = os.fork()
     except OSError as error:
         pid = -(error.errno or 1)

@@ -140,6 +140,7 @@ def _single_id() -> bool:
 def _become_by_namespace(user: User) -> None:
     """With one id mapped, any other is reached by one more namespace that calls it so."""
     uid, gid = os.getuid(), os.getgid()
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # or the files written below belong to somebody else
     linux.unshare(linux.CLONE_NEWUSER)
     for name, text in (
         ("uid_map", f"{user.uid} {uid} 1"),

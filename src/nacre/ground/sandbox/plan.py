@@ -1,9 +1,9 @@
 """From an OCI runtime config to the list of operations. Pure.
 
-Two values go beyond the runtime-spec, so that the common case needs no work: `linux.seccomp` may be
-the word "default", and `process.user.username` may name `user[:group]` of the image. `external`
-replaces both before another runtime sees the config. Source: OCI runtime-spec config.md,
-config-linux.md "Default Devices" and "Default Filesystems".
+Some values go beyond the runtime-spec, so that the common case needs no work: `linux.seccomp` may be
+the word "default", `process.user.username` may name `user[:group]` of the image, `process.init` asks
+for an init. `external` replaces them before another runtime sees the config. Source: OCI runtime-spec
+config.md, config-linux.md "Default Devices" and "Default Filesystems".
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ def plan(
     operations.append(Take(tuple(each for each in wanted if isinstance(each, BindMount))))
     operations.append(LeaveHost())
     operations += [*wanted, *_names(config, system)]
-    operations += [_account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
+    operations += [account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [Session(owned), _confine(process, system, machine)]
-    operations.append(Execute(tuple(process["args"]), tuple(process.get("env") or ())))
+    operations += [Session(owned), confine(process, system, machine)]
+    operations.append(execute(process))
     return operations
 
 
@@ -156,14 +156,26 @@ def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operati
     return operations
 
 
-def _account(user: Mapping[str, Any]) -> Account:
+def execute(process: Mapping[str, Any]) -> Execute:
+    """The program itself. `init` in a process is our own word."""
+    program = tuple(process["args"]), tuple(process.get("env") or ())
+    if not process.get("init"):
+        return Execute(*program)
+    from .init import ExecuteUnderInit
+
+    return ExecuteUnderInit(*program)
+
+
+def account(user: Mapping[str, Any]) -> Account:
+    """Whom it runs as."""
     if "username" in user:
         return Account(user["username"])
     groups = tuple(user.get("additionalGids") or ())
     return Account(known=User(user.get("uid", 0), user.get("gid", 0), groups or (user.get("gid", 0),)))
 
 
-def _confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str) -> Confine:
+def confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str) -> Confine:
+    """What it may do. Raises SandboxError, Unsupported."""
     capabilities = bits((process.get("capabilities") or {}).get("bounding", ()))
     wanted = system.get("seccomp")
     if wanted not in (None, "default"):

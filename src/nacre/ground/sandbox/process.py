@@ -54,7 +54,7 @@ def run(
     The container ends when the calling thread does. Raises SandboxError, CommandNotFound,
     CommandNotExecutable; then nothing is left running.
     """
-    streams = Streams(stdio or Stdio(), _devpts_options(config), relayed=not _is_root(config))
+    streams = Streams(stdio or Stdio(), _devpts_options(config), relayed=not is_root(config))
     made: list[str] = []
     try:
         operations = plan(config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned)
@@ -63,10 +63,10 @@ def run(
             streams.given()
             if on_start:
                 on_start(pid)
-            _listen(report, made)
-            return _stay(pid, streams, signals, control, on_running)
+            listen(report, made)
+            return stay(pid, streams, signals, control, on_running)
         except BaseException:
-            _kill(pid)
+            kill(pid)
             raise
     finally:
         streams.close()
@@ -74,7 +74,8 @@ def run(
             tidy(root, made)
 
 
-def _is_root(config: Mapping[str, Any]) -> bool:
+def is_root(config: Mapping[str, Any]) -> bool:
+    """Whether the program is meant to run as user 0, as far as the config itself says."""
     user = config["process"]["user"]
     return user.get("username", "").partition(":")[0] in ("", "0", "root") and not user.get("uid")
 
@@ -94,7 +95,7 @@ def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Strea
     try:
         pid, wait_for = fork() if "pid" in kinds else (os.fork(), -1)
         if pid == 0:
-            _child(operations, streams, write_report, wait_for)
+            child(operations, streams, write_report, wait_for)
     except OSError as error:
         os.close(report)
         raise SandboxError(f"cannot start a container: {error.strerror}") from None
@@ -103,7 +104,7 @@ def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Strea
     return pid, report
 
 
-def _listen(report: int, made: list[str]) -> None:
+def listen(report: int, made: list[str]) -> None:
     """Wait until the program runs; adds to `made` the paths made to mount on. Raises what the child met."""
     error: NacreError | None = None
     with open(report, "rb") as stream:
@@ -116,9 +117,10 @@ def _listen(report: int, made: list[str]) -> None:
         raise error
 
 
-def _stay(
+def stay(
     pid: int, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None
 ) -> int:
+    """Pass bytes and signals to a running process until it ends; its exit code."""
     relay = Relay(pid, streams.outputs, streams.inputs, control)
     relay.on_ready = on_running
     if streams.terminal >= 0:
@@ -127,7 +129,7 @@ def _stay(
     return relay.run(signals=signals)
 
 
-def _kill(pid: int) -> None:
+def kill(pid: int) -> None:
     """End a child that may have ended already and may have been waited for."""
     try:
         os.kill(pid, signal.SIGKILL)
@@ -136,7 +138,7 @@ def _kill(pid: int) -> None:
         return
 
 
-def _child(operations: list[Operation], streams: Streams, report: int, wait_for: int) -> None:
+def child(operations: list[Operation], streams: Streams, report: int, wait_for: int) -> None:
     """Never returns. Whatever goes wrong is told to the parent, which raises it."""
     room = Room()
     try:
@@ -171,8 +173,10 @@ def _arrange(room: Room, streams: Streams, report: int) -> None:
         os.dup2(fd, number, inheritable=number < _REPORT)
     linux.close_range(len(fds))
     os.umask(0)
+    if streams.terminal >= 0:
+        room.terminal = 0
     if streams.pts >= 0:
-        room.terminal, room.pts = 0, _PTS
+        room.pts = _PTS
     linux.keyctl_join_session()
 
 

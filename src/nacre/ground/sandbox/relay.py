@@ -143,9 +143,15 @@ class Relay:
 
     def _take_signals(self) -> dict[int, Any]:
         """Forward from now on. The wake-up pipe ends a `poll` that a signal came just before."""
-        self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
         before: dict[int, Any] = {}
+        wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            signal.set_wakeup_fd(wakeup[1], warn_on_full_buffer=False)
+        except ValueError:  # not the main thread: signals do not come here
+            for fd in wakeup:
+                os.close(fd)
+            return before
+        self._wakeup = wakeup
         for number in FORWARDED:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, self._forward)

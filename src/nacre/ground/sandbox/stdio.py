@@ -42,6 +42,7 @@ class Streams:
     """
 
     def __init__(self, stdio: Stdio, devpts_options: str = "", *, relayed: bool = False) -> None:
+        """`devpts_options` "": a terminal is one of the host's, for a container that runs already."""
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
         self.pts = self.terminal = -1
@@ -59,9 +60,14 @@ class Streams:
     def _open_terminal(self, options: str) -> None:
         from . import terminal
 
-        self.pts = terminal.devpts(options)
-        self.terminal, theirs = terminal.open_pair(self.pts)
-        self._given += [self.pts, theirs]
+        if options:
+            self.pts = terminal.devpts(options)
+            self.terminal, theirs = terminal.open_pair(self.pts)
+            self._given.append(self.pts)
+        else:
+            self.terminal, theirs = os.openpty()
+            os.set_blocking(self.terminal, False)
+        self._given.append(theirs)
         self._kept.append(self.terminal)
         self.child, self.owned = (theirs, theirs, theirs), (0,)
         self.outputs.append(Flow(self.terminal, self._writer("stdout", self.stdio.stdout)))

@@ -12,9 +12,10 @@ import time
 from ...ground import sandbox
 from ...ground.files import os_errors, private_dir, remove_tree
 from ...ground.sandbox import Stdio
+from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import ContainerRow
-from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError
+from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
 from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
@@ -51,6 +52,35 @@ class Request(Value):
     dns: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     stop_signal: str = ""
+
+
+class Extra(Value):
+    """One more program for a running container; what is empty is as for its first program."""
+
+    command: tuple[str, ...]
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    privileged: bool = False
+
+    def config(self, base: dict[str, Any]) -> dict[str, Any]:
+        """The config of the container with another process."""
+        first = base["process"]
+        merged = dict(item.partition("=")[::2] for item in (*first["env"], *self.environment))
+        if self.tty:
+            merged.setdefault("TERM", "xterm")
+        process = first | {
+            "args": list(self.command),
+            "env": [f"{name}={value}" for name, value in merged.items()],
+            "cwd": self.working_dir or first["cwd"],
+            "user": {"username": self.user} if self.user else first["user"],
+            "init": False,
+        }
+        if not self.privileged:
+            return base | {"process": process}
+        process["capabilities"] = {"bounding": ALL}
+        return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
 
 
 class Containers:
@@ -316,6 +346,28 @@ class Containers:
                 return code
             row = self.get(row.id)
         return row.exit_code
+
+    def execute(self, text: str, extra: Extra, stdio: Stdio | None = None) -> int:
+        """Run one more program in a running container; its exit code.
+
+        The process must not have entered a user namespace of its own unless it is the container's.
+        Raises NotFound, Conflict when it does not run, and as `start`.
+        """
+        from ...ground.sandbox.join import join
+
+        row = self.get(text)
+        if row.state != "running":
+            raise Conflict(f"container {row.id} is not running")
+        record = loads(row.config_json)
+        if record["runtime"] != "builtin":
+            raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
+        pidfd = os.pidfd_open(row.pid)
+        try:
+            if _start_time(row.pid) != row.pid_start:
+                raise Conflict(f"container {row.id} is not running")
+            return join(extra.config(record["config"]), pidfd, row.pid, stdio=stdio)
+        finally:
+            os.close(pidfd)
 
     def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
         """What a container wrote; `follow` until it ends. Raises NotFound."""

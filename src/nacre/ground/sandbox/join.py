@@ -1,0 +1,94 @@
+"""Running one more program in a container that runs already."""
+
+from __future__ import annotations
+
+import os
+
+from ...words.errors import Conflict, SandboxError
+from .. import linux
+from .fork import fork_after
+from .identity import Session, WorkingFolder
+from .operations import Operation
+from .plan import account, confine, execute
+from .process import child, is_root, kill, listen, stay
+from .room import Room
+from .stdio import Stdio, Streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_KINDS = {
+    "user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID,
+    "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS, "cgroup": linux.CLONE_NEWCGROUP,
+    "net": linux.CLONE_NEWNET,
+}  # fmt: skip
+
+
+class Look(Operation):
+    """The container's root is ours already: the namespaces were joined before the fork."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        room.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __str__(self) -> str:
+        return "root of the container"
+
+
+def join(
+    config: Mapping[str, Any], pidfd: int, pid: int, *, stdio: Stdio | None = None, signals: bool = True
+) -> int:
+    """Run `config["process"]` in the namespaces of the process `pid`; the exit code as `run`.
+
+    `pidfd` is a descriptor of that process and makes sure that it is still the one meant. A caller
+    that is not `userns.mapped()` must own the container's user namespace. Raises as `run`, Conflict
+    when the container has ended.
+    """
+    streams = Streams(stdio or Stdio(), relayed=not is_root(config))
+    operations = _operations(config, streams)  # here: over there nothing can be imported
+    report, write_report = os.pipe2(os.O_CLOEXEC)
+    try:
+        process_id, wait_for = fork_after(lambda: _enter(pidfd, pid))
+        if process_id == 0:
+            child(operations, streams, write_report, wait_for)
+    except ProcessLookupError:
+        os.close(report)
+        raise Conflict("the container is not running") from None
+    except OSError as error:
+        os.close(report)
+        raise SandboxError(f"cannot enter the container: {error.strerror}") from None
+    finally:
+        os.close(write_report)
+    try:
+        streams.given()
+        listen(report, [])
+        return stay(process_id, streams, signals, -1, None)
+    except BaseException:
+        kill(process_id)
+        raise
+    finally:
+        streams.close()
+
+
+def _enter(pidfd: int, pid: int) -> None:
+    """In the helper. From here on processes of the container must not look into us (runc CVE-2016-9962)."""
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    kinds = 0
+    for name, kind in _KINDS.items():
+        # joining the one we are in may be forbidden: the host's network belongs to another user namespace
+        if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
+            kinds |= kind
+    linux.setns(pidfd, kinds)
+
+
+def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
+    process, system = config["process"], config.get("linux") or {}
+    return [
+        Look(),
+        account(process["user"]),
+        WorkingFolder(process.get("cwd") or "/"),
+        Session(streams.owned),
+        confine(process, system, linux.MACHINE),
+        execute(process),
+    ]
