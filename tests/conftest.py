@@ -127,6 +127,7 @@ class Nacre:
         self.env = {
             name: value for name, value in os.environ.items() if not name.startswith(("NACRE_", "XDG_"))
         }
+        self.env.pop("PYTHONUNBUFFERED", None)
         self.env |= {"DOCKER_CONFIG": str(folder / "docker"), "PYTHONWARNINGS": "error"}
 
     def command(self, *words: str) -> list[str]:

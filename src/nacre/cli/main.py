@@ -148,12 +148,11 @@ class _Outcome:
 
             traceback.print_exc()
         lines = f"nacre: {message}\n" + (f"hint: {hint}\n" if hint else "")
-        try:
-            sys.stdout.flush()
-            sys.stderr.write(lines)
-            sys.stderr.flush()
-        except OSError:
-            pass
+        for attempt in (sys.stdout.flush, lambda: sys.stderr.write(lines), sys.stderr.flush):
+            try:
+                attempt()
+            except OSError:
+                continue
         return self.failure if code == 1 else code
 
 
