@@ -32,6 +32,7 @@ class Variant(NamedTuple):
 VARIANTS = {
     "overlay": Variant("overlay", Mode(), True),
     "overlay-userxattr": Variant("overlay", Mode(userxattr=True, devices=False), True),
+    "erofs": Variant("erofs", Mode(), True),
     "overlay-single": Variant("overlay", Mode(userxattr=True, single=True, devices=False), False),
 }
 
@@ -46,7 +47,10 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 
 @pytest.fixture
 def trees(variant: Variant, store: Store) -> Trees:
-    return Trees(store.root, store.db, store.leases, driver=variant.driver, mode=variant.mode)
+    made = Trees(store.root, store.db, store.leases, driver=variant.driver, mode=variant.mode)
+    if variant.driver == "erofs" and ", but " in made.why:
+        pytest.skip(made.why)
+    return made
 
 
 def ingest(trees: Trees, *members: Entry | tuple[Entry, bytes], tail: bytes = b"") -> Digest:
@@ -116,6 +120,7 @@ def test_full_disk(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nacre.ground.extract.extract", full)
+    monkeypatch.setattr("nacre.stores.trees.indexing.write_all", full)
     with pytest.raises(StoreError, match="no space left on device"):
         ingest(trees, file("f", b"1"))
     assert tidy(trees)
@@ -278,7 +283,8 @@ def test_missing_layers_are_named(trees: Trees) -> None:
 def test_view_is_topmost_first(trees: Trees, stack: list[Digest]) -> None:
     mount = trees.view(stack)
     assert isinstance(mount, Overlay)
-    assert mount.lowers[0] == f"{trees.folder(stack[-1])}/fs"
+    top = mount.lowers[0]
+    assert (top if isinstance(top, str) else top.index).startswith(f"{trees.folder(stack[-1])}/")
     assert not mount.upper
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .terminal import Display
 
-DRIVERS = ("auto", "overlay")
+DRIVERS = ("auto", "overlay", "erofs")
 
 
 class Context:

@@ -35,7 +35,8 @@ class Index:
         if len(data) < SUPER + BLOCK:
             raise _damaged("it is too short")
         fields = erofs.SUPERBLOCK.unpack_from(data, SUPER)
-        self.root, self.count = fields[5], fields[6]
+        self.root: int = fields[5]
+        self.count: int = fields[6]
         form = (erofs.MAGIC, erofs.CHECKSUM | erofs.MTIME, erofs.BITS, 0, 0)
         if (fields[0], *fields[2:4], *fields[10:12]) != form:
             raise _damaged("it has another format")

@@ -130,7 +130,7 @@ def _overlay(mount: Overlay, volatile: bool) -> int:
             for lower in mount.lowers:
                 _add_lower(context, lower, paths)
         except OSError as error:
-            if error.errno not in (_EINVAL, _ENOSYS):
+            if error.errno not in (_EINVAL, _ENOSYS) or not all(isinstance(low, str) for low in mount.lowers):
                 raise
             context = _one_string(mount, paths)
         for key, path in (("upperdir", mount.upper), ("workdir", mount.work)):

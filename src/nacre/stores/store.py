@@ -42,7 +42,7 @@ class Store:
     ) -> Self:
         """Open the store in the folder `root` (made 0700 if absent). The caller closes it; `with` works.
 
-        `driver` auto or overlay. `single`: this user namespace has one id only (None: look it up).
+        `driver` auto, overlay or erofs. `single`: this user namespace has one id only (None: look it up).
         Raises StoreError (foreign folder, other owner, newer version, disk), NotFound when absent
         and not `create`, UsageError for an unknown driver.
         """

@@ -15,13 +15,25 @@ from ...words.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Protocol
+    from typing import BinaryIO, Protocol
+
+    from ...grammars.entries import Entry
+    from ...grammars.entries import Reader as TarReader
 
     class Reader(Protocol):
         """Anything that gives bytes."""
 
         def read(self, count: int, /) -> bytes:
             """At most `count` bytes; b"" only at the end."""
+
+    class Writer(Protocol):
+        """Takes the members of a tar."""
+
+        def add(self, entry: Entry, payload: TarReader | None = None, /) -> object:
+            """Write one member."""
+
+        def close(self) -> None:
+            """Write the end."""
 
     Write = Callable[[bytes], object]
 else:
@@ -93,8 +105,8 @@ class LayerReader(Protocol):
     def names(self, path: bytes) -> list[bytes]:
         """Names in a folder of this layer, whiteouts included."""
 
-    def open(self, path: bytes) -> int:
-        """A descriptor of a regular file, for reading; the caller closes it. Raises NotFound, OSError."""
+    def open(self, path: bytes) -> BinaryIO:
+        """A regular file, for reading, which can seek; the caller closes it. Raises NotFound, OSError."""
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """Extended attributes, sorted, without overlay's own."""

@@ -19,6 +19,7 @@ from ...words.value import Value
 from ..database import Database, boot_id
 from ..leases import LeaseStore
 from .base import Made, Mode, Placed
+from .erofs import ErofsDriver
 from .overlay import OverlayDriver
 
 TYPE_CHECKING = False
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .lookup import Found, TreeView
 
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_CHUNK = 1 << 18
 
 
 class Active(Value):
@@ -55,7 +55,7 @@ class Trees:
         """`Store.open` makes these. Raises UsageError for an unknown driver."""
         self._root, self._database, self._leases = root, database, leases
         self._wanted = driver
-        self._drivers: dict[str, TreeDriver] = {"overlay": OverlayDriver(mode or Mode.detect())}
+        self._drivers = _drivers(mode or Mode.detect())
         if driver != "auto" and driver not in self._drivers:
             known = ", ".join(("auto", *self._drivers))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
@@ -154,11 +154,12 @@ class Trees:
             return self._ingest(stream, expected, making)
 
     def _ingest(self, stream: Reader, expected: Digest | None, making: _Making) -> Digest:
-        hashing = _HashingReader(stream)
-        with os_errors("write a tree"):
+        from .hashing import HashingReader
+
+        with HashingReader(stream) as hashing, os_errors("write a tree"):
             made = self._driver.ingest(hashing, making.folder)
             hashing.drain()
-        actual = hashing.digest()
+            actual = hashing.digest()
         if expected is not None and actual != expected:
             raise DigestMismatch(expected, actual, what="layer")
         trace("tree:extracted")
@@ -248,13 +249,14 @@ class Trees:
         return self._pack(active, write, clamp)[0]
 
     def _pack(self, active: Active, write: Write, clamp: int | None) -> tuple[Digest, Made]:
-        hashing = _HashingWriter(write)
+        from .hashing import HashingWriter
+
         folder = self._active_folder(active.key)
-        with os_errors("write a layer"):
+        with HashingWriter(write) as hashing, os_errors("write a layer"):
             made = self._driver.pack(
                 self._stack(active.layers), folder, hashing.write, clamp, self._root_of(active.layers)
             )
-        return hashing.digest(), made
+            return hashing.digest(), made
 
     def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
@@ -347,41 +349,9 @@ class _Making:
             self._lock.release(remove=True)
 
 
-class _HashingReader:
-    """Hashes what passes, in large pieces however small the reads are."""
-
-    def __init__(self, stream: Reader) -> None:
-        import hashlib
-
-        self._stream, self._hash = stream, hashlib.sha256()
-        self._piece = memoryview(b"")
-
-    def read(self, count: int = -1, /) -> bytes:
-        if not self._piece:
-            self._piece = memoryview(self._stream.read(_CHUNK))
-            self._hash.update(self._piece)
-        count = len(self._piece) if count < 0 else count
-        out, self._piece = self._piece[:count], self._piece[count:]
-        return out.tobytes()
-
-    def drain(self) -> None:
-        """Past the end marker to the end of the stream: those bytes count for the digest too."""
-        while data := self._stream.read(_CHUNK):
-            self._hash.update(data)
-
-    def digest(self) -> Digest:
-        return Digest("sha256:" + self._hash.hexdigest())
-
-
-class _HashingWriter:
-    def __init__(self, write: Write) -> None:
-        import hashlib
-
-        self._write, self._hash = write, hashlib.sha256()
-
-    def write(self, data: bytes) -> None:
-        self._hash.update(data)
-        self._write(data)
-
-    def digest(self) -> Digest:
-        return Digest("sha256:" + self._hash.hexdigest())
+def _drivers(mode: Mode) -> dict[str, TreeDriver]:
+    """All drivers by name; each uses the trees of all."""
+    drivers: dict[str, TreeDriver] = {}
+    for kind in (OverlayDriver, ErofsDriver):
+        drivers[kind.name] = kind(mode, drivers)
+    return drivers

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
-from ...ground import linux
+from ...ground import linux, userns
 from ...ground.files import reopen_file
 from . import implied, owners
 from .base import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _SAFE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
@@ -20,19 +24,35 @@ _KINDS = {
 
 
 class FolderReader:
-    """A LayerReader over `root`; `beside` is the folder that may hold an `owners` file."""
+    """A LayerReader over `root`; `beside` is the folder that may hold an `owners` file.
+
+    A process of an ordinary user outside of the namespace sees what one inside sees: ids are mapped
+    back, and what only an owner inside may open is opened by a forked child.
+    """
 
     def __init__(self, root: str, beside: str) -> None:
         """Raises OSError."""
         self._fd = -1
         self._owners = owners.load(beside)
         self._implied = implied.load(beside)
+        self._ids = userns.expected()
         self._fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _at(self, path: bytes, flags: int) -> int:
+        def attempt() -> int:
+            return linux.openat2(self._fd, path or b".", flags, 0, _SAFE)
+
+        try:
+            return attempt()
+        except PermissionError:
+            if self._ids is None:
+                raise
+            return userns.opened(attempt)
 
     def node(self, path: bytes) -> Node | None:
         """What the layer has there, None if nothing."""
         try:
-            fd = linux.openat2(self._fd, path or b".", os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+            fd = self._at(path, os.O_PATH | os.O_NOFOLLOW)
         except OSError:
             return None
         try:
@@ -47,7 +67,7 @@ class FolderReader:
             return None
         size = found.st_size if kind == "file" else 0
         mode = stat.S_IMODE(found.st_mode)
-        node = Node(kind, mode, found.st_uid, found.st_gid, found.st_mtime_ns, size)
+        node = Node(kind, mode, *self._owner(found), found.st_mtime_ns, size)
         if kind == "symlink":
             node.link = os.readlink(b"", dir_fd=fd)
         elif kind in ("char", "block"):
@@ -60,6 +80,11 @@ class FolderReader:
         self._restore(node, path)
         return node
 
+    def _owner(self, found: os.stat_result) -> tuple[int, int]:
+        if self._ids is None:
+            return found.st_uid, found.st_gid
+        return userns.inside(self._ids.uids, found.st_uid), userns.inside(self._ids.gids, found.st_gid)
+
     def _restore(self, node: Node, path: bytes) -> None:
         owner = self._owners.get(path)
         if owner is not None and node.kind != "whiteout":
@@ -70,7 +95,7 @@ class FolderReader:
     def names(self, path: bytes) -> list[bytes]:
         """Names in a folder, whiteouts included; [] if it is none."""
         try:
-            fd = linux.openat2(self._fd, path or b".", os.O_RDONLY | os.O_DIRECTORY, 0, _SAFE)
+            fd = self._at(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return []
         try:
@@ -78,17 +103,22 @@ class FolderReader:
         finally:
             os.close(fd)
 
-    def open(self, path: bytes) -> int:
-        """A descriptor of a regular file; the caller closes it. Raises NotFound, OSError."""
-        fd = linux.openat2(self._fd, path, os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+    def open(self, path: bytes) -> BinaryIO:
+        """A regular file; the caller closes it. Raises NotFound, OSError."""
+        fd = self._at(path, os.O_PATH | os.O_NOFOLLOW)
         try:
-            return reopen_file(fd, path)
+            return os.fdopen(self._reopen(fd, path), "rb")
         finally:
             os.close(fd)
 
+    def _reopen(self, fd: int, path: bytes) -> int:
+        if self._ids is None or os.access(f"/proc/self/fd/{fd}", os.R_OK):
+            return reopen_file(fd, path)
+        return userns.opened(lambda: reopen_file(fd, path))
+
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """Extended attributes, sorted, without overlay's own."""
-        fd = linux.openat2(self._fd, path or b".", os.O_PATH | os.O_NOFOLLOW, 0, _SAFE)
+        fd = self._at(path, os.O_PATH | os.O_NOFOLLOW)
         try:
             found = dict(self._owners[path].xattrs) if path in self._owners else {}
             if not stat.S_ISLNK(os.fstat(fd).st_mode):

@@ -7,8 +7,6 @@ within the image: `..` stops at its root, absolute targets begin there (as insid
 
 from __future__ import annotations
 
-import os
-
 from ...words.digest import Digest
 from ...words.errors import NotFound
 from .base import Node
@@ -56,7 +54,7 @@ class Found:
         """The content of a regular file; the caller closes it. Raises NotFound for any other kind."""
         if self.kind != "file":
             raise NotFound(f"{self.path.decode('utf-8', 'backslashreplace')!r} is not a regular file")
-        return os.fdopen(self._reader.open(self.path), "rb")
+        return self._reader.open(self.path)
 
     def __repr__(self) -> str:
         return f"Found({self.path!r}, {self.kind!r}, size={self.size})"

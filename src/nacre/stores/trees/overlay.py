@@ -22,13 +22,12 @@ from .owners import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ...grammars.entries import Entry
     from ...grammars.entries import Reader as TarReader
     from ...ground.extract import Form
-    from .base import Reader, Write
-    from .folder import FolderReader
+    from .base import LayerReader, Reader, TreeDriver, Write, Writer
 
 _NANO = 1_000_000_000
 
@@ -38,8 +37,10 @@ class OverlayDriver:
 
     name = "overlay"
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, drivers: Mapping[str, TreeDriver] | None = None) -> None:
+        """`drivers` by name: those whose trees may lie beneath or between, this one too."""
         self.mode = mode
+        self._drivers: Mapping[str, TreeDriver] = {self.name: self} if drivers is None else drivers
 
     def probe(self, scratch: str) -> str:
         """Mount one for a moment, attached nowhere, and write through it. Raises Unsupported."""
@@ -89,14 +90,17 @@ class OverlayDriver:
         """The folder of the layer."""
         return f"{tree.folder}/fs"
 
-    def _lowers(self, trees: Sequence[Placed]) -> tuple[str, ...]:
-        """Folders for overlayfs, topmost first, each with its brow above it."""
-        lowers: list[str] = []
+    def _lowers(self, trees: Sequence[Placed]) -> tuple[str | Erofs, ...]:
+        """Lower layers for overlayfs, topmost first, each with its brow above it."""
+        lowers: list[str | Erofs] = []
         for count, tree in enumerate(trees, 1):
-            lowers.append(f"{tree.folder}/fs")
-            brow = implied.brow(trees[:count], self.reader, owners=not self.mode.single)
+            lowers.append(self._drivers[tree.driver].lower(tree))
+            brow = implied.brow(trees[:count], self._read, owners=not self.mode.single)
             lowers += [brow] if brow else []
         return tuple(reversed(lowers))
+
+    def _read(self, tree: Placed) -> LayerReader:
+        return self._drivers[tree.driver].reader(tree)
 
     def view(self, trees: Sequence[Placed], empty: str) -> Mount:
         """Overlay without an upper needs two lower folders at least (overlayfs.rst)."""
@@ -127,11 +131,17 @@ class OverlayDriver:
     def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
         """Scan the upper folder into a tar. Times become whole seconds, none after `clamp`."""
         from ...grammars.entries import TarWriter
+
+        return self._pack(trees, folder, TarWriter(write), clamp, root)
+
+    def _pack(
+        self, trees: Sequence[Placed], folder: str, writer: Writer, clamp: int | None, root: str
+    ) -> Made:
         from ...ground.scan import scan
 
         fd = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            packing = _Packing(fd, TarWriter(write), clamp, root, self._inherited(trees, folder))
+            packing = _Packing(fd, writer, clamp, root, self._inherited(trees, folder))
             made = packing.run(scan(fd, self.form()))
         finally:
             os.close(fd)
@@ -168,7 +178,7 @@ class OverlayDriver:
                 finally:
                     os.close(parent)
 
-    def reader(self, tree: Placed) -> FolderReader:
+    def reader(self, tree: Placed) -> LayerReader:
         """Raises StoreError."""
         from .folder import FolderReader
 
@@ -198,7 +208,7 @@ class _Packing:
     """One difference on its way into a tar."""
 
     def __init__(
-        self, fd: int, writer: object, clamp: int | None, root: str, known: dict[bytes, Owner]
+        self, fd: int, writer: Writer, clamp: int | None, root: str, known: dict[bytes, Owner]
     ) -> None:
         self.fd, self.writer, self.root, self.known = fd, writer, root, known
         self.clamp = None if clamp is None else clamp * _NANO
@@ -211,8 +221,8 @@ class _Packing:
             entry = self._settled(self._restored(entry))
             if entry.path or self._root_differs(entry):
                 self.size += entry.size
-                self.writer.add(entry, payload() if payload else None)  # type: ignore[attr-defined]
-        self.writer.close()  # type: ignore[attr-defined]
+                self.writer.add(entry, payload() if payload else None)
+        self.writer.close()
         return Made(self.size, self.made_root)
 
     def _restored(self, entry: Entry) -> Entry:

@@ -1,0 +1,149 @@
+"""Trees that are never unpacked: a layer is its tar and an EROFS index that points into it.
+
+    trees/<hex>/layer.tar, index.erofs, sparse    see indexing.py
+    active/<key>/                                  as the overlay driver's
+
+The kernel mounts the index with the tar as its extra device, file-backed, so nothing is extracted,
+deleting a layer is deleting two files, and what is pushed again is the tar as it came. Mounts belong to
+the mount namespace of the container that uses them and vanish with it; each container mounts its own
+(sharing one mount between containers would save them the page cache of a layer read twice).
+Needs root of the first user namespace, Linux 6.12 for file-backed EROFS and, for layers handed to
+overlayfs by descriptor, what `probe` tries.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.files import os_errors, trace
+from ...words.errors import SandboxError, Unsupported
+from ...words.mount import Erofs, Overlay
+from . import implied
+from .base import Made
+from .overlay import OverlayDriver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .base import LayerReader, Placed, Reader, Write
+
+_FILES = ("layer.tar", "sparse", "index.erofs")
+_ENOTBLK = 15
+
+
+class ErofsDriver(OverlayDriver):
+    """See TreeDriver."""
+
+    name = "erofs"
+
+    def probe(self, scratch: str) -> str:
+        """Index a small tar and read a file of it through overlayfs, attached nowhere. Raises Unsupported."""
+        if self.mode.userxattr:
+            raise Unsupported("EROFS can be mounted by root of the first user namespace only")
+        for name in ("tree", "upper", "work"):
+            os.mkdir(f"{scratch}/{name}", 0o700)
+        try:
+            self.ingest(_Sample(), f"{scratch}/tree")
+            _try_mount(scratch)
+        except (OSError, SandboxError) as error:
+            raise Unsupported(_why_not(error)) from None
+        return "EROFS over a file of this store can be mounted"
+
+    def ingest(self, stream: Reader, folder: str) -> Made:
+        """Write the stream and its index. Raises InvalidArchive, StoreError."""
+        from .indexing import index_stream
+
+        tree = index_stream(stream, folder)
+        implied.save(folder, tree.implied())
+        root = tree.root
+        return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
+
+    def lower(self, tree: Placed) -> str | Erofs:
+        """The index, to be mounted."""
+        return _lower(tree.folder)
+
+    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
+        """Scan the upper folder into a tar, which is kept beside it with its index, ready to be adopted."""
+        from .indexing import IndexingWriter
+
+        self._drop_packed(folder)
+        writer = IndexingWriter(folder, write)
+        try:
+            return self._pack(trees, folder, writer, clamp, root)
+        finally:
+            writer.discard()
+
+    def _drop_packed(self, folder: str) -> None:
+        for name in _FILES:
+            if os.path.exists(f"{folder}/{name}"):
+                os.unlink(f"{folder}/{name}")
+
+    def adopt(self, folder: str, into: str) -> None:
+        """Rename tar and index."""
+        with os_errors(f"move {folder}/{_FILES[0]}"):
+            for name in _FILES:
+                if os.path.exists(f"{folder}/{name}"):
+                    os.rename(f"{folder}/{name}", f"{into}/{name}")
+        trace("tree:adopted")
+
+    def reader(self, tree: Placed) -> LayerReader:
+        """Raises StoreError."""
+        from .indexread import IndexReader
+
+        with os_errors(f"read tree {tree.diff_id}"):
+            return IndexReader(tree.folder)
+
+
+def _lower(folder: str) -> Erofs:
+    tar, sparse, index = (f"{folder}/{name}" for name in _FILES)
+    return Erofs(index, (tar, sparse) if os.path.exists(sparse) else (tar,))
+
+
+def _try_mount(scratch: str) -> None:
+    from ...ground.mounts import detached
+
+    lower = _lower(f"{scratch}/tree")
+    fd = detached(Overlay((lower,), f"{scratch}/upper", f"{scratch}/work"))
+    try:
+        file = os.open(_Sample.NAME, os.O_RDWR | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            if os.read(file, 100) != _Sample.DATA:
+                raise OSError(0, "it shows other bytes than the layer has")
+        finally:
+            os.close(file)
+    finally:
+        os.close(fd)
+
+
+def _why_not(error: OSError | SandboxError) -> str:
+    text = str(getattr(error, "strerror", "") or error)
+    if os.strerror(_ENOTBLK) in text:
+        return "EROFS cannot be mounted from this store: its file system, or the kernel, needs a block device"
+    return f"EROFS cannot be mounted from this store: {text[:1].lower()}{text[1:]}"
+
+
+class _Sample:
+    """A tar of one file."""
+
+    NAME, DATA = "file", b"content\n"
+
+    def __init__(self) -> None:
+        from ...grammars.entries import Entry, TarWriter
+
+        self._pieces: list[bytes] = []
+        writer = TarWriter(self._pieces.append)
+        writer.add(Entry(self.NAME.encode(), size=len(self.DATA)), _Once(self.DATA))
+        writer.close()
+
+    def read(self, _count: int, /) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+class _Once:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, _count: int, /) -> bytes:
+        data, self._data = self._data, b""
+        return data

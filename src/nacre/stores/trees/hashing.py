@@ -1,0 +1,99 @@
+"""Digests of layers on their way, taken in a thread of their own.
+
+OpenSSL lets go of the interpreter lock while it hashes, so the digest of a layer costs its reader or
+writer next to nothing as long as there is a second processor.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from queue import Queue
+from threading import Thread
+
+from ...words.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import Reader, Write
+
+_CHUNK = 1 << 18
+_WAITING = 16
+"""Pieces that may wait for the hash: 4 MiB."""
+
+
+class _Hash:
+    """A SHA-256 that is fed from one thread and computed in another, which ends with `digest` or `stop`."""
+
+    def __init__(self) -> None:
+        self._hash = sha256()
+        self._queue: Queue[bytes] = Queue(_WAITING)
+        self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
+        self._running = False
+
+    def _run(self) -> None:
+        while piece := self._queue.get():
+            self._hash.update(piece)
+
+    def update(self, data: bytes) -> None:
+        """The next bytes; waits when too many wait already."""
+        if not self._running:
+            self._running = True
+            self._thread.start()
+        if data:
+            self._queue.put(data)
+
+    def stop(self) -> None:
+        """End the thread. Idempotent."""
+        if self._running:
+            self._running = False
+            self._queue.put(b"")
+            self._thread.join()
+
+    def digest(self) -> Digest:
+        """The digest of everything so far, after which there is no more."""
+        self.stop()
+        return Digest("sha256:" + self._hash.hexdigest())
+
+
+class HashingReader:
+    """Hashes what passes. `with` it: the thread ends there."""
+
+    def __init__(self, stream: Reader) -> None:
+        self._stream, self._hash = stream, _Hash()
+        self.digest = self._hash.digest
+
+    def read(self, count: int = -1, /) -> bytes:
+        """The next bytes of the stream; a negative count means as many as come at once."""
+        data = self._stream.read(_CHUNK if count < 0 else count)
+        self._hash.update(data)
+        return data
+
+    def drain(self) -> None:
+        """To the end of the stream, past the end marker of a tar: those bytes count for its digest too."""
+        while self.read(_CHUNK):
+            pass
+
+    def __enter__(self) -> HashingReader:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._hash.stop()
+
+
+class HashingWriter:
+    """Hashes what is written through it. `with` it: the thread ends there."""
+
+    def __init__(self, write: Write) -> None:
+        self._write, self._hash = write, _Hash()
+        self.digest = self._hash.digest
+
+    def write(self, data: bytes) -> None:
+        """Hash and hand on."""
+        self._hash.update(data)
+        self._write(data)
+
+    def __enter__(self) -> HashingWriter:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._hash.stop()
