@@ -16,11 +16,13 @@ from . import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Any
 
 _CAP_SYS_ADMIN = 1 << 21
 _MAX_FILE = 1 << 20
+_NOBODY = 65534  # what the kernel shows for an id that is not mapped, user_namespaces(7)
 
 Range = tuple[int, int, int]
 
@@ -48,6 +50,32 @@ def current() -> Mapping:
     uids, gids = _read_map("/proc/self/uid_map"), _read_map("/proc/self/gid_map")
     single = sum(count for _, _, count in uids) == 1
     return Mapping(single, uids, gids, entered=False)
+
+
+def expected() -> Mapping | None:
+    """What `enter` would map for this process; None where nothing is to be done because it is inside.
+
+    With it, a process that stays outside can read the ids that it sees on files as those inside do.
+    """
+    if mapped():
+        return None
+    user = os.geteuid(), os.getegid()
+    if user not in _expected:
+        ranges = _ranges(user[0]) or ([], [])
+        uids, gids = _triples(user[0], ranges[0]), _triples(user[1], ranges[1])
+        _expected[user] = Mapping(not ranges[0], uids, gids, entered=False)
+    return _expected[user]
+
+
+_expected: dict[tuple[int, int], Mapping] = {}
+
+
+def inside(ranges: tuple[Range, ...], number: int) -> int:
+    """The id in the namespace that `number` outside of it is; 65534 for one that is not mapped."""
+    for first, outside, count in ranges:
+        if outside <= number < outside + count:
+            return first + number - outside
+    return _NOBODY
 
 
 def enter() -> Mapping:
@@ -91,6 +119,32 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     if kind == "value":
         return value
     raise _revive(*value)
+
+
+def opened(function: Callable[[], int]) -> int:
+    """The descriptor that `function` opens in a forked child, as `call`; the caller closes it.
+
+    For files that only an owner inside may read. Raises OSError as `function` did, and as `call`.
+    """
+    import socket
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        number = call(_hand_over, theirs, function)
+        if number:
+            raise OSError(number, os.strerror(number))
+        fd: int = socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)[1][0]
+        return fd
+
+
+def _hand_over(channel: socket.socket, function: Callable[[], int]) -> int:
+    import socket
+
+    try:
+        socket.send_fds(channel, [b"."], [function()])
+    except OSError as error:
+        return error.errno or 5
+    return 0
 
 
 def _child(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> None:

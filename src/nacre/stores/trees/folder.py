@@ -118,6 +118,15 @@ class FolderReader:
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """Extended attributes, sorted, without overlay's own."""
+        try:
+            return self._xattrs(path)
+        except PermissionError:
+            if self._ids is None:
+                raise
+            found: tuple[tuple[bytes, bytes], ...] = userns.call(self._xattrs, path)
+            return found
+
+    def _xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         fd = self._at(path, os.O_PATH | os.O_NOFOLLOW)
         try:
             found = dict(self._owners[path].xattrs) if path in self._owners else {}
