@@ -129,7 +129,15 @@ def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, 
     """A new sysfs takes a network namespace of one's own unless we are real root."""
     if mount["type"] == "sysfs" and host_network and not _is_real_root():
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
+    if mount["type"] == "devpts" and not _group_exists(5):
+        return {**mount, "options": [option for option in mount["options"] if option != "gid=5"]}
     return dict(mount)
+
+
+def _group_exists(gid: int) -> bool:
+    with open("/proc/self/gid_map", encoding="ascii") as stream:
+        extents = [[int(word) for word in line.split()] for line in stream]
+    return any(inside <= gid < inside + count for inside, _, count in extents)
 
 
 def _is_real_root() -> bool:
