@@ -98,7 +98,7 @@ def test_unknown_commands(words: list[str], message: str, hint: str) -> None:
         ),
         (
             ["version", "-f", "{{.Nope}}"],
-            125,
+            1,
             "nacre: template column 3: there is no field .Nope\nhint: fields",
         ),
     ],
@@ -119,7 +119,7 @@ def test_version(nacre: Any) -> None:
 
 def test_driver_of_the_environment_is_checked(nacre: Any) -> None:
     result = nacre("version", check=False, NACRE_STORAGE_DRIVER="zfs")
-    assert (result.code, result.err.splitlines()[0]) == (125, "nacre: unknown storage driver 'zfs'")
+    assert (result.code, result.err.splitlines()[0]) == (1, "nacre: unknown storage driver 'zfs'")
 
 
 def test_debug_shows_where(nacre: Any) -> None:
@@ -205,6 +205,7 @@ entry()
         ("ValueError('odd')", 1, 1, "nacre: internal error: ValueError: odd\nhint: "),
         ("__import__('nacre').words.errors.NotFound('no x', hint='y')", 125, 125, "nacre: no x\nhint: y\n"),
         ("__import__('nacre').words.errors.CommandNotFound('no x')", 125, 127, "nacre: no x\n"),
+        ("__import__('nacre').cli.options.usage_error('x', 'run', code=1)", 125, 1, "nacre: x\n"),
     ],
 )
 def test_errors_become_sentences(error: str, failure: int, code: int, said: str) -> None:

@@ -34,9 +34,8 @@ def test_arguments(run: dict[str, object], options: dict[str, tuple[str, ...]], 
 
 
 def test_no_command() -> None:
-    with pytest.raises(UsageError, match="no command specified") as caught:
+    with pytest.raises(UsageError, match="no command specified"):
         arguments(image(Cmd=["a"]), RunOptions(entrypoint=()))
-    assert caught.value.exit_code == 125
 
 
 def test_environment_is_replaced_in_place() -> None:

@@ -18,7 +18,7 @@ def test_the_tree_is_drawn(kind: type[NacreError]) -> None:
 
 
 def test_exit_codes_are_dockers() -> None:
-    assert errors.UsageError.exit_code == 125
+    assert errors.UsageError.exit_code == 1
     assert errors.CommandNotFound.exit_code == 127
     assert errors.CommandNotExecutable.exit_code == 126
     assert errors.SandboxError.exit_code == 125

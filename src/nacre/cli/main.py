@@ -6,7 +6,7 @@ import os
 import sys
 
 # `signal` imports `enum`, which costs more than everything else here; this is the C module beneath it.
-from _signal import SIGHUP, SIGINT, SIGTERM, default_int_handler, signal  # type: ignore[import-not-found]
+from _signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, default_int_handler, signal  # type: ignore[import-not-found]
 
 from .. import __version__
 from ..words.errors import NacreError
@@ -46,19 +46,27 @@ def entry() -> None:
     The interpreter's own farewell (collecting, joining threads) would cost milliseconds, and a thread
     that waits on a dead network would hold up ctrl-C.
     """
+    signal(SIGINT, SIG_DFL)  # until `main` deals with it: there is nothing to clean up yet
     _open_streams()
-    code = main()
+    try:
+        code = main()
+    except (KeyboardInterrupt, Stopped):  # once more, while the first was being told of
+        code = 130
     os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process); returns its exit code, raises nothing."""
     outcome = _Outcome()
+    code = outcome.of(lambda: _handled(sys.argv[1:] if argv is None else argv, outcome))
+    return outcome.of(_flush) or code
+
+
+def _handled(argv: Sequence[str], outcome: _Outcome) -> int:
     for number in (SIGTERM, SIGHUP):
         signal(number, _stop)
     signal(SIGINT, default_int_handler)
-    code = outcome.of(lambda: _run(sys.argv[1:] if argv is None else argv, outcome))
-    return outcome.of(_flush) or code
+    return _run(argv, outcome)
 
 
 def _stop(number: int, _frame: object) -> None:
@@ -129,7 +137,7 @@ class _Outcome:
         try:
             return action()
         except NacreError as error:
-            return self._tell(error.message, error.hint, error.exit_code)
+            return self._tell(error.message, error.hint, self._code(error))
         except KeyboardInterrupt:
             return 130
         except Stopped as stopped:
@@ -137,10 +145,14 @@ class _Outcome:
         except BrokenPipeError:
             return _drop_output()
         except OSError as error:
-            return self._tell(_sentence(error), "", 1)
+            return self._tell(_sentence(error), "", self.failure)
         except Exception as error:
             hint = "this is a mistake in nacre; run it again with --debug and report what it prints"
-            return self._tell(f"internal error: {type(error).__name__}: {error}", hint, 1)
+            return self._tell(f"internal error: {type(error).__name__}: {error}", hint, self.failure)
+
+    def _code(self, error: NacreError) -> int:
+        own = "exit_code" in error.__dict__ or error.exit_code != 1
+        return error.exit_code if own else self.failure
 
     def _tell(self, message: str, hint: str, code: int) -> int:
         if self.debug:
@@ -153,7 +165,7 @@ class _Outcome:
                 attempt()
             except OSError:
                 continue
-        return self.failure if code == 1 else code
+        return code
 
 
 def _sentence(error: OSError) -> str:

@@ -205,6 +205,12 @@ def ellipsis(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def _bad_filter(condition: str) -> UsageError:
+    error = UsageError(f"invalid filter {condition!r}: expected key=value")
+    error.exit_code = 125  # docker's parser of options refuses it
+    return error
+
+
 class Filters:
     """`--filter key=value`, repeated. Values of one key are alternatives; all keys must hold.
 
@@ -216,7 +222,7 @@ class Filters:
         for condition in written:
             key, equals, value = condition.partition("=")
             if not equals:
-                raise UsageError(f"invalid filter {condition!r}: expected key=value")
+                raise _bad_filter(condition)
             if key not in allowed:
                 raise UsageError(f"invalid filter {key!r}", hint=f"filters are {', '.join(sorted(allowed))}")
             self.values.setdefault(key, []).append(value)

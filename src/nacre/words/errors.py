@@ -22,7 +22,8 @@
     └── Unsupported             something this machine or this version cannot do
 
 Each carries one sentence that names the thing, and where one helps a `hint`. `exit_code` is what a
-command line that ends with this error returns; the numbers are docker's.
+command line that ends with this error returns; the numbers are docker's. An error may be given a code of
+its own (`error.exit_code = 1`), which no command replaces.
 """
 
 from __future__ import annotations
@@ -40,15 +41,14 @@ class NacreError(Exception):
 
 
 class UsageError(NacreError):
-    """The command line or an argument is wrong."""
+    """The command line or an argument is wrong.
 
-    exit_code = 125
+    1 as with docker, which ends with 125 only when an option cannot be parsed; the parser says so itself.
+    """
 
 
 class InvalidName(UsageError):
     """A name outside its grammar."""
-
-    exit_code = 1
 
 
 class NotFound(NacreError):
