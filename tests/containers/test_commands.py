@@ -335,6 +335,36 @@ def test_a_terminal_is_restored_after_a_kill(nacre: Nacre, busybox_image: str) -
     assert terminal.end() == 137
 
 
+def test_much_typed_and_much_shown(nacre: Nacre, busybox_image: str) -> None:
+    """More than any buffer holds in both directions at once."""
+    script = "stty raw -echo; echo up; cat; true"
+    terminal = Terminal(nacre, "run", "--rm", "-it", busybox_image, "sh", "-c", script)
+    terminal.expect(b"up\n")
+    sent, wanted, received = 0, b"x" * 300_000, 0
+    deadline = time.monotonic() + 30
+    os.set_blocking(terminal.fd, False)
+    while received < len(wanted):
+        assert time.monotonic() < deadline, (sent, received)
+        readable, writable, _ = select.select(
+            [terminal.fd], [terminal.fd] if sent < len(wanted) else [], [], 1
+        )
+        if writable:
+            sent += os.write(terminal.fd, wanted[sent : sent + 4096])
+        if readable:
+            received += len(os.read(terminal.fd, 65536))
+    os.close(terminal.fd)
+    until(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0])
+
+
+def test_a_terminal_that_goes_away(nacre: Nacre, busybox_image: str) -> None:
+    script = "trap '' HUP; echo up; cat; exit 0"
+    terminal = Terminal(nacre, "run", "--rm", "-it", busybox_image, "sh", "-c", script)
+    terminal.expect(b"up")
+    os.close(terminal.fd)
+    until(lambda: os.waitpid(terminal.pid, os.WNOHANG)[0])
+    assert left(nacre) == []
+
+
 def test_a_terminal_is_not_handed_over(nacre: Nacre, busybox_image: str) -> None:
     terminal = Terminal(nacre, "run", "--rm", "-i", busybox_image, "sh", "-c", "tty; ls -l /proc/self/fd/1")
     terminal.expect(b"not a tty")

@@ -24,6 +24,7 @@ FORWARDED = tuple(
 )
 """Signals that are passed on to the program."""
 _DEMANDS = 3
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Flow:
@@ -90,28 +91,25 @@ class Relay:
 
     def _turn(self, pidfd: int) -> bool:
         """Wait once; True when the process has ended."""
+        flows = [(flow, *flow.wants()) for flow in self.outputs + self.inputs]
+        interest = {pidfd: select.POLLIN}
+        for fd in (self._wakeup[0] if self._wakeup else -1, self.control):
+            if fd >= 0:
+                interest[fd] = select.POLLIN
+        for _, fd, events in flows:  # both directions may wait for one terminal
+            interest[fd] = interest.get(fd, 0) | events
         poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if self._wakeup:
-            poll.register(self._wakeup[0], select.POLLIN)
-        if self.control >= 0:
-            poll.register(self.control, select.POLLIN)
-        flows = {}
-        for flow in self.outputs + self.inputs:
-            fd, events = flow.wants()
-            flows[fd] = flow
+        for fd, events in interest.items():
             poll.register(fd, events)
-        ended = False
-        for fd, _events in poll.poll():
-            if fd == pidfd:
-                ended = True
-            elif self._wakeup and fd == self._wakeup[0]:
-                os.read(fd, _CHUNK)
-            elif fd == self.control:
-                self._obey(os.read(fd, _CHUNK))
-            elif not flows[fd].step():
-                self._end(flows[fd])
-        return ended
+        ready = dict(poll.poll())
+        if self._wakeup and self._wakeup[0] in ready:
+            os.read(self._wakeup[0], _CHUNK)
+        if self.control in ready:
+            self._obey(os.read(self.control, _CHUNK))
+        for flow, fd, events in flows:
+            if ready.get(fd, 0) & (events | _GONE) and not flow.step():
+                self._end(flow)
+        return pidfd in ready
 
     def _obey(self, lines: bytes) -> None:
         for line in lines.split():
@@ -125,13 +123,24 @@ class Relay:
             return
 
     def _end(self, flow: Flow) -> None:
-        """A flow is over. The end of the user's input closes the container's, when that is a pipe."""
+        """A flow is over. The end of the user's input is the end of the container's too."""
         if flow in self.outputs:
             self.outputs.remove(flow)
             return
+        if flow not in self.inputs:  # hung up a moment ago
+            return
         self.inputs.remove(flow)
-        if flow.target >= 0 and not os.isatty(flow.target):
+        if os.isatty(flow.target):
+            self._hang_up(flow.target)
+        else:
             os.close(flow.target)
+
+    def _hang_up(self, terminal: int) -> None:
+        """The user's terminal is gone: so is the container's. Its number stays taken until the end."""
+        self.outputs = [flow for flow in self.outputs if flow.source != terminal]
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, terminal, inheritable=False)
+        os.close(null)
 
     def _drain(self) -> None:
         """What the container wrote before its end; nothing of it can still be writing."""
