@@ -112,7 +112,7 @@ class Index:
         low, high = 0, pages.count
         while high - low > 1:  # the last block that does not begin after the name
             middle = (low + high) // 2
-            low, high = (middle, high) if pages.entries(middle)[0][0] <= name else (low, middle)
+            low, high = (middle, high) if pages.first(middle) <= name else (low, middle)
         return dict(pages.entries(low)).get(name)
 
     def _pages(self, nid: int) -> _Pages:
@@ -171,6 +171,14 @@ class _Pages:
         at = self._end if number == self._inline else (self._start + number) * BLOCK
         return self._index.slice(at, at + length)
 
+    def first(self, number: int) -> bytes:
+        """The first name in one block of a folder."""
+        page = self.page(number)
+        if len(page) < 2 * erofs.DIRENT.size:
+            return _entries(page)[0][0]
+        start, end = erofs.DIRENT.unpack_from(page)[1], erofs.DIRENT.unpack_from(page, erofs.DIRENT.size)[1]
+        return page[start : end if start > erofs.DIRENT.size else len(page)].rstrip(b"\0")
+
     def entries(self, number: int) -> list[tuple[bytes, int]]:
         """Names and nids in one block of a folder."""
         return _entries(self.page(number))
@@ -186,7 +194,9 @@ def _entries(page: bytes) -> list[tuple[bytes, int]]:
     found = [(page[head[1] : limit], head[0]) for head, limit in zip(heads, limits, strict=True)]
     name, nid = found[-1]
     found[-1] = name.partition(b"\0")[0], nid
-    if not all(name and b"\0" not in name and b"/" not in name for name, _ in found):
+    names = [name for name, _ in found]
+    joined = b"".join(names)
+    if not all(names) or b"\0" in joined or b"/" in joined:
         raise _damaged("a folder with a name of no form")
     return found
 

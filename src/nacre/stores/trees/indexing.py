@@ -2,7 +2,8 @@
 
 layer.tar      the uncompressed layer, all of the stream, as it was
 index.erofs    metadata that points into it, made from the headers on the way (grammars.erofs)
-sparse         only where the tar has sparse files: their contents with the holes, one after the other
+sparse         only where the tar has sparse files: their contents with the holes, one after the other,
+               and the content of a file with whose last byte the tar ends, without padding
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 
 from ...grammars.entries import TarWriter, read_tar
 from ...grammars.erofs import BLOCK, encode
-from ...grammars.nodes import LayerTree
+from ...grammars.nodes import LayerTree, walk
 from ...ground.files import trace, write_all
 from ...words.errors import InvalidArchive
 
@@ -25,7 +26,7 @@ TAR, INDEX, SPARSE = "layer.tar", "index.erofs", "sparse"
 _CHUNK = 1 << 18
 _MAX_SPARSE = (1 << 32) - 2
 """Most blocks that an index can point into, 2 TiB."""
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def index_stream(stream: Reader, folder: str) -> LayerTree:
@@ -130,16 +131,22 @@ class _Indexing:
 
     def spread(self, entry: Entry, payload: Reader) -> tuple[int, Reader]:
         """Where the whole content of a sparse file will be, and a reader that writes it on the way."""
+        block = self._reserve(entry.size)
+        return block, _Spreading(self._sparse, block * BLOCK, entry, payload)
+
+    def _reserve(self, size: int) -> int:
         block = self._blocks
-        self._blocks += -(-entry.size // BLOCK)
+        self._blocks += -(-size // BLOCK)
         if self._blocks > _MAX_SPARSE:
             raise InvalidArchive("the sparse files of the layer are larger than 2 TiB")
         if self._sparse < 0:
             self._sparse = os.open(f"{self._folder}/{SPARSE}", _NEW, 0o400)
-        return block, _Spreading(self._sparse, block * BLOCK, entry, payload)
+        return block
 
     def finish(self) -> LayerTree:
         """Write the index."""
+        if self._length % BLOCK:
+            self._move_last()
         devices = [self._length]
         if self._sparse >= 0:
             os.ftruncate(self._sparse, self._blocks * BLOCK)
@@ -151,6 +158,22 @@ class _Indexing:
         finally:
             os.close(fd)
         return self._tree
+
+    def _move_last(self) -> None:
+        """The kernel reads whole blocks only: a content without padding at the very end goes elsewhere."""
+        for _, node in walk(self._tree.root):
+            end = node.block * BLOCK + node.size
+            if node.device == 1 and node.size and end + -end % BLOCK > self._length:
+                block = self._reserve(node.size)
+                self._copy(node.block * BLOCK, block * BLOCK, node.size)
+                node.device, node.block = 2, block
+
+    def _copy(self, start: int, to: int, left: int) -> None:
+        while left:
+            data = os.pread(self._tar, min(left, _CHUNK), start)
+            os.lseek(self._sparse, to, os.SEEK_SET)
+            write_all(self._sparse, data)
+            start, to, left = start + len(data), to + len(data), left - len(data)
 
     def close(self) -> None:
         """Idempotent."""

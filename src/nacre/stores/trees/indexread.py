@@ -40,6 +40,7 @@ class IndexReader:
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
             self._index = Index(self._map)
         self._nids: dict[bytes, int | None] = {}
+        self._listed: tuple[bytes | None, dict[bytes, int]] = (None, {})
 
     def node(self, path: bytes) -> Node | None:
         """What the layer has there, None if nothing."""
@@ -50,7 +51,8 @@ class IndexReader:
         """Names in a folder, whiteouts included; [] if it is none."""
         with _damage(self._folder):
             nid = self._nid(path)
-            return [] if nid is None else [name for name, _ in self._index.names(nid)]
+            self._listed = path, {} if nid is None else dict(self._index.names(nid))
+            return list(self._listed[1])
 
     def open(self, path: bytes) -> BinaryIO:
         """A regular file; the caller closes it. Raises NotFound, OSError."""
@@ -75,10 +77,12 @@ class IndexReader:
             return None if nid is None else self._index.node(nid)
 
     def _nid(self, path: bytes) -> int | None:
-        """Folders on the way are remembered: a walk asks for the same ones again and again."""
+        """Folders on the way are remembered, and the last one listed: a walk asks for what is in it next."""
         if not path:
             return self._index.root
         above, _, name = path.rpartition(b"/")
+        if above == self._listed[0]:
+            return self._listed[1].get(name)
         folder = self._nids[above] if above in self._nids else self._find(above)
         return None if folder is None else self._index.lookup(folder, name)
 

@@ -1,0 +1,457 @@
+"""Layers that are mounted without being unpacked show what unpacking them gives, to the last bit."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from storekit import file, folder, layer, link
+
+from nacre.grammars.entries import Entry, TarWriter
+from nacre.ground import mounts, userns
+from nacre.stores import Store
+from nacre.stores.trees import Trees
+from nacre.words.digest import Digest
+from nacre.words.errors import InvalidArchive, StoreError, Unsupported
+from nacre.words.mount import Erofs, Mount, Overlay
+
+pytestmark = pytest.mark.skipif(not userns.mapped(), reason="needs root that may mount")
+
+GIB = 1 << 30
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+ACL = b"\2\0\0\0" + b"".join(
+    struct.pack("<HHi", *rule) for rule in ((1, 7, -1), (2, 5, 70_000), (4, 1, -1), (16, 5, -1), (32, 0, -1))
+)
+
+
+@pytest.fixture
+def trees(store: Store) -> Trees:
+    made = Trees(store.root, store.db, store.leases, driver="erofs")
+    if ", but " in made.why:
+        pytest.skip(made.why)
+    return made
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Iterator[Trees]:
+    with Store.open(str(tmp_path / "unpacked"), driver="overlay") as store:
+        yield store.trees
+
+
+class Mounted:
+    """A mount that is attached nowhere."""
+
+    def __init__(self, mount: Mount) -> None:
+        self.fd = mounts.detached(mount)
+        self.path = Path(f"/proc/self/fd/{self.fd}")
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self.fd)
+
+
+def facts(top: Path) -> dict[bytes, dict[str, Any]]:
+    """All that can be told of every file below `top`."""
+    found: dict[bytes, dict[str, Any]] = {}
+    names: dict[tuple[int, int], list[bytes]] = {}
+    root = os.fsencode(top) + b"/."
+    for above, folders, files in os.walk(root):
+        for name in [*folders, *files]:
+            path = os.path.join(above, name)
+            info = os.lstat(path)
+            inner = path[len(root) + 1 :]
+            found[inner] = _fact(path, info)
+            if not stat.S_ISDIR(info.st_mode):
+                names.setdefault((info.st_dev, info.st_ino), []).append(inner)
+    for group in names.values():
+        for name in group:
+            found[name]["names"] = sorted(group)
+    return found
+
+
+def _fact(path: bytes, info: os.stat_result) -> dict[str, Any]:
+    keys = os.listxattr(path, follow_symlinks=False)
+    small = stat.S_ISREG(info.st_mode) and info.st_size < 1 << 24
+    return {
+        "mode": oct(info.st_mode), "owner": (info.st_uid, info.st_gid), "mtime": info.st_mtime_ns,
+        "size": 0 if stat.S_ISDIR(info.st_mode) else info.st_size,
+        "links": 0 if stat.S_ISDIR(info.st_mode) else info.st_nlink,
+        "rdev": info.st_rdev if info.st_mode & 0o170000 in (stat.S_IFCHR, stat.S_IFBLK) else 0,
+        "link": os.readlink(path) if stat.S_ISLNK(info.st_mode) else b"",
+        "xattrs": {key: os.getxattr(path, key, follow_symlinks=False) for key in keys},
+        "data": Path(os.fsdecode(path)).read_bytes() if small else b"",
+    }  # fmt: skip
+
+
+def same(trees: Trees, unpacked: Trees, *layers: bytes) -> dict[bytes, dict[str, Any]]:
+    """Both drivers show the same; gives what that is."""
+    for data in layers:
+        for each in (trees, unpacked):
+            each.ingest(io.BytesIO(data))
+    diff_ids = [Digest.of(data) for data in layers]
+    with Mounted(trees.view(diff_ids)) as ours, Mounted(unpacked.view(diff_ids)) as theirs:
+        found, expected = facts(ours), facts(theirs)
+    assert found.keys() == expected.keys()
+    assert {p: (found[p], expected[p]) for p in found if found[p] != expected[p]} == {}
+    _same_without_mounting(trees, diff_ids, found)
+    return found
+
+
+def _same_without_mounting(trees: Trees, diff_ids: list[Digest], found: dict[bytes, dict[str, Any]]) -> None:
+    with trees.open(diff_ids) as view:
+        paths = [b""]
+        for path in paths:
+            base = path + b"/" if path else b""
+            paths += [base + name for name in view.names(path)] if _is_folder(view, path) else []
+        assert set(paths) - {b""} == found.keys()
+        for path in paths[1:]:
+            seen, fact = view.lookup(path, follow=False), found[path]
+            assert seen is not None
+            assert (seen.mtime_ns, seen.uid, seen.gid) == (fact["mtime"], *fact["owner"])
+            assert seen.mode == int(fact["mode"], 8) & 0o7777
+            assert {os.fsdecode(name): value for name, value in seen.xattrs} == fact["xattrs"]
+            if seen.kind == "file" and seen.size < 1 << 24:
+                with seen.open() as opened:
+                    assert opened.read() == fact["data"]
+
+
+def _is_folder(view: Any, path: bytes) -> bool:
+    found = view.lookup(path, follow=False)
+    return found is not None and found.kind == "dir"
+
+
+def torture() -> bytes:
+    """One layer with everything in it."""
+    chance = random.Random(7)
+    xattrs = tuple(sorted({
+        b"security.capability": CAPABILITY, b"user.note": b"x" * 900, b"user.\xff=\n": b"\0\xff",
+        b"trusted.note": b"", b"system.posix_acl_access": ACL,
+    }.items()))  # fmt: skip
+    members: list[Entry | tuple[Entry, bytes]] = [
+        folder("d", mode=0o1777, uid=70_000, gid=4_000_000_000, mtime_ns=-1_500_000_000),
+        folder("acl", xattrs=tuple((b"system.posix_acl_" + n, ACL) for n in (b"access", b"default"))),
+        folder("noted", xattrs=xattrs[-1:]),
+        (Entry(b"capable", mode=0o4750, uid=1, mtime_ns=1_600_000_000_123_456_789, xattrs=xattrs), b"c"),
+        (Entry(b"d/\xff\xfe bad \n name"), b"bytes"), (Entry(b"n" * 255), b"long"),
+        (Entry(b"/".join([b"deep" * 20] * 40)), b"deep"), file("future", b"f", mtime_ns=1 << 62),
+        link("l", "t" * 4000), link("d/abs", "/etc/passwd"), link("short", "x"),
+        Entry(b"null", "char", 0o666, major=1, minor=3), Entry(b"loop", "block", major=7, minor=300_000),
+        Entry(b"pipe", "fifo", 0o600, mtime_ns=5), Entry(b"d/again", "hardlink", link=b"capable"),
+        Entry(b"l2", "hardlink", link=b"l"), Entry(b"null2", "hardlink", link=b"null"), file("empty"),
+        Entry(b"empty2", "hardlink", link=b"empty"), folder("void", mode=0),
+    ]  # fmt: skip
+    for number in range(300):
+        size = chance.choice([0, 1, 511, 512, 513, 4095, 4096, 4097, 70_000])
+        data = chance.randbytes(size)
+        members.append((Entry(b"files/%d" % number, mode=chance.randrange(0o10000) | 0o400), data))
+    for number in range(60):  # links around the size at which they no longer fit beside their inode
+        members.append(link(f"links/{number}", "y" * (380 + 4 * number)))
+    return layer(*members)
+
+
+def test_a_torture_layer(trees: Trees, unpacked: Trees) -> None:
+    found = same(trees, unpacked, torture())
+    assert found[b"capable"]["xattrs"]["security.capability"] == CAPABILITY
+    assert found[b"capable"]["names"] == [b"capable", b"d/again"]
+    assert found[b"loop"]["rdev"] == os.makedev(7, 300_000)
+
+
+def test_whiteouts_across_three_layers(trees: Trees, unpacked: Trees) -> None:
+    low = layer(
+        folder("d"), file("d/keep", b"1"), file("d/gone", b"1"), folder("o"), file("o/old", b"1"),
+        folder("o/sub"), file("o/sub/old", b"1"), file("turns", b"1"), folder("was"), file("was/x", b"1"),
+        link("s", "d"), file("back", b"1"), file("touched", b"1", mode=0o600), file(".wh.nothing"),
+    )  # fmt: skip
+    middle = layer(
+        file("d/.wh.gone"), folder("o", mode=0o700), file("o/.wh..wh..opq"), file("o/new", b"2"),
+        folder("turns"), file("turns/in", b"2"), file("was", b"2"), file(".wh.s"), file(".wh.back"),
+        file("touched", b"22", mode=0o4755), folder("only"), file("only/.wh.never"),
+    )  # fmt: skip
+    high = layer(
+        file("d/gone/again", b"3"), file(".wh.o"), file("o/third", b"3"), file("turns/.wh.in"),
+        folder("was"), file("was/y", b"3"), folder("s"), file("back", b"3"),
+        Entry(b"turns/null", "char", major=1),
+    )  # fmt: skip
+    found = same(trees, unpacked, low, middle, high)
+    assert sorted(found) == [
+        b"back", b"d", b"d/gone", b"d/gone/again", b"d/keep", b"o", b"o/third", b"only", b"s", b"touched",
+        b"turns", b"turns/null", b"was", b"was/y",
+    ]  # fmt: skip
+
+
+def test_implied_folders_keep_their_looks(trees: Trees, unpacked: Trees) -> None:
+    low = layer(
+        folder("d", mode=0o711, uid=7, mtime_ns=5), folder("d/e", mode=0o1777, gid=8), file("d/e/f", b"1")
+    )
+    high = layer(file("d/e/g", b"2"), file("d/new/h", b"3"))
+    found = same(trees, unpacked, low, high)
+    assert (found[b"d"]["mode"], found[b"d"]["owner"], found[b"d"]["mtime"]) == ("0o40711", (7, 0), 5)
+    assert found[b"d/e"]["mode"] == "0o41777"
+
+
+def test_127_layers_alternating(trees: Trees, unpacked: Trees) -> None:
+    layers = [
+        layer(
+            folder("d"), file(f"d/{n}", b"%d" % n), file(f"d/.wh.{n - 2}"),
+            file("same", b"%d" % n, mode=0o600 + n % 8),
+        )
+        for n in range(127)
+    ]  # fmt: skip
+    found = same(trees, unpacked, *layers)
+    assert sorted(found) == [b"d", b"d/125", b"d/126", b"same"]
+
+
+def test_a_folder_of_100000_names(trees: Trees) -> None:
+    out = io.BytesIO()
+    writer = TarWriter(out.write)
+    for number in range(100_000):
+        writer.add(Entry(b"d/%06d" % (number * 7 % 100_000)))
+    writer.close()
+    diff_id = trees.ingest(io.BytesIO(out.getvalue()))
+    with Mounted(trees.view([diff_id])) as top:
+        assert len(os.listdir(top / "d")) == 100_000
+        for name in ("000000", "033333", "099999"):
+            assert os.stat(top / "d" / name).st_size == 0
+    with trees.open([diff_id]) as view:
+        assert len(view.names(b"d")) == 100_000
+        assert view.lookup(b"d/099999") is not None
+        assert view.lookup(b"d/100000") is None
+
+
+# ---- sparse files
+
+
+def sparse(path: bytes, size: int, *segments: tuple[int, bytes]) -> tuple[Entry, bytes]:
+    parts = tuple((offset, len(data)) for offset, data in segments)
+    return Entry(path, size=size, sparse=parts), b"".join(data for _, data in segments)
+
+
+def sparse_layer(*members: tuple[Entry, bytes]) -> bytes:
+    out = io.BytesIO()
+    writer = TarWriter(out.write)
+    for entry, data in members:
+        writer.add(entry, io.BytesIO(data))
+    writer.close()
+    return out.getvalue()
+
+
+def test_sparse_files_and_files_over_8_gib(trees: Trees, unpacked: Trees) -> None:
+    data = sparse_layer(
+        sparse(b"holes", 5_000_001, (4096, b"a" * 4096), (3_000_000, b"b" * 777)),
+        sparse(b"large", 9 * GIB + 17, (0, b"begin"), (8 * GIB + 4096, b"beyond"), (9 * GIB, b"end")),
+        sparse(b"nothing", 1 << 20), (Entry(b"plain", size=3), b"abc"),
+        sparse(b"whole", 600, (0, b"w" * 600)),
+    )  # fmt: skip
+    found = same(trees, unpacked, data)
+    assert found[b"large"]["size"] == 9 * GIB + 17
+    diff_id = Digest.of(data)
+    with Mounted(trees.view([diff_id])) as top, open(top / "large", "rb") as opened:
+        for at, expected in (
+            (0, b"begin\0"),
+            (8 * GIB + 4096, b"beyond\0"),
+            (9 * GIB, b"end"),
+            (4 * GIB, b"\0"),
+        ):
+            assert os.pread(opened.fileno(), len(expected), at) == expected
+    large = trees.lookup([diff_id], b"large")
+    assert large is not None
+    with large.open() as opened:
+        opened.seek(8 * GIB + 4094)
+        assert opened.read(10) == b"\0\0beyond\0\0"
+        assert opened.seek(-14, os.SEEK_END) == 9 * GIB + 3
+        assert opened.read() == bytes(14)
+    assert os.stat(f"{trees.folder(diff_id)}/sparse").st_blocks * 512 < 1 << 20
+
+
+def test_sparse_files_of_terabytes_are_refused(trees: Trees) -> None:
+    for size in (1 << 42, 1 << 62):
+        with pytest.raises((InvalidArchive, StoreError)):
+            trees.ingest(io.BytesIO(sparse_layer(sparse(b"x", size, (0, b"1")))))
+    assert os.listdir(f"{trees._root}/ingest") == []
+
+
+def test_sparse_changes_are_committed(trees: Trees) -> None:
+    active = trees.prepare("k", [])
+    with open(f"{active.upper}/holes", "wb") as opened:
+        opened.truncate(3 * GIB)
+        os.pwrite(opened.fileno(), b"here", GIB)
+    Path(f"{active.upper}/plain").write_bytes(b"p" * 100_000)
+    out = io.BytesIO()
+    diff_id = trees.commit(active, out.write)
+    assert len(out.getvalue()) < 1 << 20
+    assert Path(trees.folder(diff_id), "layer.tar").read_bytes() == out.getvalue()
+    with Mounted(trees.view([diff_id])) as top:
+        assert (top / "holes").stat().st_size == 3 * GIB
+        with open(top / "holes", "rb") as opened:
+            assert os.pread(opened.fileno(), 6, GIB - 1) == b"\0here\0"
+        assert (top / "plain").read_bytes() == b"p" * 100_000
+
+
+# ---- tars as they come
+
+
+def test_the_tar_is_kept_as_it_came(trees: Trees) -> None:
+    for tail in (b"", b"x" * 700_001, bytes(10_240)):
+        data = layer(file("f", b"1" * 5000), tail=tail)
+        diff_id = trees.ingest(io.BytesIO(data))
+        assert Path(trees.folder(diff_id), "layer.tar").read_bytes() == data
+
+
+def test_a_tar_that_ends_in_its_last_file(trees: Trees, unpacked: Trees) -> None:
+    """No end marker, no padding: the last block of the content is not there in full."""
+    whole = layer(file("a", b"a" * 1000), file("f", b"f" * 700))
+    found = same(trees, unpacked, whole[: len(whole) - 1024 - (1024 - 700)])
+    assert found[b"f"]["data"] == b"f" * 700
+
+
+def test_empty_tars(trees: Trees) -> None:
+    for data in (bytes(1024), b""):
+        diff_id = trees.ingest(io.BytesIO(data))
+        for layers in ([diff_id], [diff_id, diff_id]):
+            with Mounted(trees.view(layers)) as top:
+                assert os.listdir(top) == []
+
+
+class Slow:
+    """Gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest, self.chance = data, random.Random(3)
+
+    def read(self, count: int = -1, /) -> bytes:
+        size = min(self.chance.randrange(1, 3000), count if count >= 0 else 3000)
+        data, self.rest = self.rest[:size], self.rest[size:]
+        return data
+
+
+def test_small_reads(trees: Trees) -> None:
+    data = torture()
+    assert trees.ingest(Slow(data)) == Digest.of(data)
+    assert Path(trees.folder(Digest.of(data)), "layer.tar").read_bytes() == data
+
+
+@pytest.mark.parametrize("cut", [1, 600, 5000, 20_000])
+def test_a_truncated_layer_leaves_nothing(trees: Trees, cut: int) -> None:
+    data = layer(*(file(f"f{n}", b"x" * 3000) for n in range(10)))[:cut]
+    with pytest.raises(InvalidArchive):
+        trees.ingest(io.BytesIO(data))
+    assert os.listdir(f"{trees._root}/ingest") == []
+    assert os.listdir(f"{trees._root}/trees") == [".empty"]
+
+
+# ---- the folder of a tree
+
+
+def test_files_are_nobody_elses(trees: Trees) -> None:
+    diff_id = trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20), (Entry(b"f", size=1), b"1"))))
+    top = Path(trees.folder(diff_id))
+    assert stat.S_IMODE(top.stat().st_mode) == 0o700
+    assert {f.name: oct(stat.S_IMODE(f.stat().st_mode)) for f in top.iterdir()} == {
+        "layer.tar": "0o400", "index.erofs": "0o400", "sparse": "0o400",
+    }  # fmt: skip
+    mount = trees.view([diff_id])
+    assert isinstance(mount, Overlay)
+    assert mount.lowers[0] == Erofs(f"{top}/index.erofs", (f"{top}/layer.tar", f"{top}/sparse"))
+
+
+@pytest.mark.parametrize("damage", ["index", "empty", "tar", "away"])
+def test_a_damaged_tree_is_an_error_of_the_store(trees: Trees, damage: str) -> None:
+    diff_id = trees.ingest(io.BytesIO(layer(file("f", b"1" * 5000))))
+    top = Path(trees.folder(diff_id))
+    if damage == "index":
+        _change(top / "index.erofs", lambda data: data[:1100] + bytes([data[1100] ^ 1]) + data[1101:])
+    elif damage == "empty":
+        _change(top / "index.erofs", lambda _: b"")
+    elif damage == "away":
+        (top / "index.erofs").unlink()
+    else:
+        _change(top / "layer.tar", lambda data: data[:600])
+    with pytest.raises(StoreError), trees.open([diff_id]) as view:  # noqa: PT012
+        found = view.lookup(b"f")
+        assert found is not None
+        with found.open() as opened:
+            opened.read()
+
+
+def _change(path: Path, change: Any) -> None:
+    data = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(data)
+
+
+def test_packing_again_replaces_what_was_packed(trees: Trees) -> None:
+    active = trees.prepare("k", [])
+    with open(f"{active.upper}/holes", "wb") as opened:
+        opened.truncate(1 << 22)
+    trees.pack(active, io.BytesIO().write)
+    os.unlink(f"{active.upper}/holes")
+    Path(f"{active.upper}/f").write_bytes(b"1")
+    diff_id = trees.commit(active, io.BytesIO().write)
+    assert sorted(os.listdir(trees.folder(diff_id))) == ["index.erofs", "layer.tar"]
+
+
+# ---- beside other drivers
+
+
+def test_trees_of_several_drivers_stack(store: Store, trees: Trees) -> None:
+    other = Trees(store.root, store.db, store.leases, driver="overlay")
+    made = [
+        each.ingest(io.BytesIO(layer(
+            folder("d", mode=0o700 + n), file(f"d/{n}", b"%d" % n), file(f"implied/{n}/x")
+        )))
+        for n, each in enumerate((trees, other, trees, other))
+    ]  # fmt: skip
+    for each in (trees, other):
+        for layers in (made, made[::-1], made[:1], made[1:2]):
+            with Mounted(each.view(layers)) as top:
+                assert len(os.listdir(top / "d")) == len(layers)
+        active = each.prepare(f"k{each.name}", made)
+        assert isinstance(active.mount, Overlay)
+        with Mounted(active.mount) as top:
+            (top / "d/3").write_bytes(b"changed")
+            os.unlink(top / "d/0")
+        layers = [*made, each.commit(active, io.BytesIO().write)]
+        with each.open(layers) as view:
+            assert view.names(b"d") == [b"1", b"2", b"3"]
+            found = view.lookup(b"d/3")
+            assert found is not None
+            with found.open() as opened:
+                assert opened.read() == b"changed"
+
+
+def test_a_change_of_metadata_copies_the_file(trees: Trees) -> None:
+    diff_id = trees.ingest(io.BytesIO(layer(file("f", b"data" * 1000, mode=0o4755, uid=5))))
+    active = trees.prepare("k", [diff_id])
+    with Mounted(active.mount) as top:
+        os.chmod(top / "f", 0o700)
+    layers = [diff_id, trees.commit(active, io.BytesIO().write)]
+    with Mounted(trees.view(layers)) as top:
+        assert (top / "f").read_bytes() == b"data" * 1000
+        assert (stat.S_IMODE((top / "f").stat().st_mode), (top / "f").stat().st_uid) == (0o700, 5)
+
+
+def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
+    from nacre.stores.trees import Mode
+    from nacre.stores.trees.erofs import ErofsDriver
+
+    with pytest.raises(Unsupported, match="root of the first user namespace"):
+        ErofsDriver(Mode(userxattr=True)).probe(str(tmp_path))
+    memory = Path("/dev/shm")
+    if not os.path.ismount(memory):
+        pytest.skip("there is no file system in memory to try")
+    import tempfile
+
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as scratch,
+        pytest.raises(Unsupported, match="cannot be mounted"),
+    ):
+        ErofsDriver(Mode()).probe(scratch)
