@@ -134,7 +134,7 @@ class Files(BaseHTTPRequestHandler):
 
 def test_import_from_a_url(nacre: Nacre):
     with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         nacre("import", f"{url}/root.tar.gz", "app:1")
