@@ -59,6 +59,7 @@ def sweep(
     with os_errors(f"sweep {store.root}"), Lock(f"{store.root}/sweep.lock"):
         freed = empty_trash(store.root)
         work = _Sweep(store)
+        work.ingests(max_age)  # first: needs no database, which on a full disk cannot be written
         work.forget(images, build_cache, containers)
         work.mark()
         trace("sweep:marked")
@@ -66,7 +67,6 @@ def sweep(
             work.collect()
         trace("sweep:collected")
         work.free()
-        work.ingests(max_age)
         store.leases.tidy()
         tidy_index(store.root)
     return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))

@@ -55,8 +55,9 @@ class Keeper:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def record(self, code: int) -> None:
-        """Leave the exit code for those who wait."""
-        os.pwrite(self._fd, str(code).encode(), 0)
+        """Leave the exit code for those who wait. Raises StoreError."""
+        with os_errors("record the exit code of a container"):
+            os.pwrite(self._fd, str(code).encode(), 0)
 
     def close(self) -> None:
         """Let go. Idempotent."""

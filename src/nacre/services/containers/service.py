@@ -206,9 +206,9 @@ class Containers:
         finally:
             if on_end:
                 on_end()
-            kept.record(code)
             if row.auto_remove:
-                self._discard(row)
+                self._discard(row)  # before anything is written: its files may have filled the disk
+            kept.record(code)
             kept.close()
             shield.close()
 

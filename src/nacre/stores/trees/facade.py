@@ -13,7 +13,7 @@ import time
 
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ...words.digest import Digest
-from ...words.errors import Conflict, DigestMismatch, NotFound, Unsupported, UsageError
+from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
 from ...words.mount import Mount
 from ...words.value import Value
 from ..database import Database, boot_id
@@ -280,10 +280,17 @@ class Trees:
     def discard(self, key: str) -> None:
         """Drop an active. Idempotent. Raises StoreError."""
         folder = self._active_folder(key)
+        try:
+            self._forget_active(key)
+        except StoreError:  # the disk may be full, and of nothing but what is in this folder
+            remove_tree(folder)
+            self._forget_active(key)
+        remove_tree(folder)
+
+    def _forget_active(self, key: str) -> None:
         with self._database.transaction():
             self._database.change("DELETE FROM active WHERE key = ?", (key,))
             self._database.change("DELETE FROM lease_item WHERE kind = 'active' AND key = ?", (key,))
-        remove_tree(folder)
 
     def own(self, active: Active, path: bytes, uid: int, gid: int) -> None:
         """Give a path of the active an owner; where the system cannot (one id only), record it."""
