@@ -116,7 +116,7 @@ def _check_host(host: str, text: str) -> None:
     name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name = host
-    elif not (port.isascii() and port.isdigit() and len(port) <= 5):
+    elif not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise _invalid(text, f"{port!r} is no port")
     if name.startswith("[") and name.endswith("]") and _IPV6.issuperset(name[1:-1]):
         return
