@@ -1,5 +1,9 @@
 """`python -m nacre`."""
 
-from nacre.cli.main import entry
+from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]
+
+signal(SIGINT, SIG_DFL)  # ctrl-C while modules are loaded
+
+from nacre.cli.main import entry  # noqa: E402
 
 entry()

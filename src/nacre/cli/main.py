@@ -29,6 +29,7 @@ GLOBAL = (
     flag("-v, --version", "Print version information and quit"),
 )
 _LINE = Command("[COMMAND] [ARG...]", run=lambda _context, _args: 0, options=GLOBAL, interspersed=False)
+_FAREWELL = 1.0
 _BARE = Command("", run=lambda _context, _args: 0)
 
 
@@ -50,9 +51,24 @@ def entry() -> None:
     _open_streams()
     try:
         code = main()
+        if code > 128:
+            _let_threads_end()
     except (KeyboardInterrupt, Stopped):  # once more, while the first was being told of
         code = 130
     os._exit(code)
+
+
+def _let_threads_end() -> None:
+    """After an interrupt: a moment for threads to remove what they were making, not for a dead network."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    from time import monotonic
+
+    end = monotonic() + _FAREWELL
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, end - monotonic()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,6 +148,7 @@ class _Outcome:
     def __init__(self) -> None:
         self.debug = False
         self.failure = 1
+        self.told = False
 
     def of(self, action: Callable[[], int]) -> int:
         try:
@@ -159,6 +176,9 @@ class _Outcome:
             import traceback
 
             traceback.print_exc()
+        if self.told:  # the output that could not be written is flushed once more
+            return code
+        self.told = True
         lines = f"nacre: {message}\n" + (f"hint: {hint}\n" if hint else "")
         for attempt in (sys.stdout.flush, lambda: sys.stderr.write(lines), sys.stderr.flush):
             try:
