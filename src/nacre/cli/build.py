@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..words.errors import DockerfileError, UsageError
+import os
+
+from ..words.errors import DockerfileError, Unsupported, UsageError
 from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
@@ -22,6 +24,8 @@ def run(context: Context, args: Args) -> int:
 
     started = monotonic()
     options = _options(context, args)
+    output = _output(args.output)
+    _discarded(context, args)
     store = context.store
     stdin = context.input if "-" in (args.positionals[0], args.file) else None
     with (
@@ -34,6 +38,8 @@ def run(context: Context, args: Args) -> int:
         except DockerfileError as error:
             _show(context, inputs, error)
             raise
+        if output:
+            _export(context, result.image, *output)
         progress.line(_summary(result, args, monotonic() - started))
     if args.iidfile:
         _write(args.iidfile, str(result.image.id))
@@ -59,12 +65,100 @@ def _options(context: Context, args: Args) -> BuildOptions:
         no_cache=args.no_cache,
         platform=Platform.parse(args.platform) if args.platform else None,
         network="host" if args.network == "default" else args.network,
+        hosts=tuple(_hosts(args.add_host)),
+        secrets=tuple(_secret(context, item) for item in args.secret),
     )
 
 
+def _hosts(written: list[str]) -> list[str]:
+    from ..images.runtime import host_line
+
+    for item in written:
+        host_line(item)
+    return written
+
+
+def _secret(context: Context, written: str) -> tuple[str, bytes]:
+    """docker's `id=NAME[,src=FILE|,env=NAME]`; without a source the variable or the file called NAME."""
+    fields = {key.strip(): value for key, _, value in (item.partition("=") for item in written.split(","))}
+    key, name = fields.get("id", ""), fields.get("env", "")
+    path = fields.get("src") or fields.get("source") or ""
+    if not key or fields.get("type", "file") not in ("file", "env"):
+        raise UsageError(
+            f"invalid --secret {written!r}", hint="expected id=NAME,src=FILE or id=NAME,env=NAME"
+        )
+    if fields.get("type") == "env":
+        name, path = name or path or key, ""
+    if not path and (name or key) in context.environment:
+        return key, os.fsencode(context.environment[name or key])
+    if name:
+        raise UsageError(f"secret {key}: there is no variable {name} in the environment")
+    return key, _content(key, path or key)
+
+
+def _content(key: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_SECRET + 1)
+    except OSError as error:
+        raise UsageError(f"secret {key}: cannot read {path}: {(error.strerror or '').lower()}") from None
+    if len(data) > _MAX_SECRET:
+        raise UsageError(f"secret {key}: {path} has more than {_MAX_SECRET} bytes")
+    return data
+
+
+def _output(written: list[str]) -> tuple[str, str] | None:
+    """docker's `type=local|tar,dest=PATH`, or a folder alone (`-` is a tar on standard output)."""
+    found = None
+    for wish in written:
+        fields = dict(item.partition("=")[::2] for item in wish.split(","))
+        if "=" not in wish:
+            fields = {"type": "tar" if wish == "-" else "local", "dest": wish}
+        kind, target = fields.get("type", ""), fields.get("dest", "")
+        if kind in ("docker", "image") and not target and fields.get("push", "false") == "false":
+            continue
+        if kind not in ("local", "tar") or not target or (kind == "local" and target == "-"):
+            raise Unsupported(
+                f"--output {wish} is not in this version",
+                hint="there are type=local,dest=FOLDER and type=tar,dest=FILE; else use nacre save or push",
+            )
+        found = kind, target
+    return found
+
+
+def _export(context: Context, image: Image, kind: str, target: str) -> None:
+    from ..images.export import write_folder, write_tar
+
+    if kind == "local":
+        write_folder(image, target)
+    elif target == "-":
+        write_tar(image, context.output.write)
+    else:
+        with open(target, "wb") as file:
+            write_tar(image, file.write)
+
+
+def _discarded(context: Context, args: Args) -> None:
+    """Say what is not obeyed, and refuse what would change the result."""
+    if args.ssh:
+        raise Unsupported("--ssh is not in this version", hint="give a key with --secret")
+    if args.push:
+        raise Unsupported("--push is not in this version", hint="run nacre push after the build")
+    for name in ("cache-from", "cache-to"):
+        if getattr(args, name.replace("-", "_")):
+            context.warn(f"WARNING: --{name} discarded: the cache of this machine's store is used")
+    for option in _LIMITS:
+        if option.key in args.given:
+            context.warn(f"WARNING: --{option.name} discarded: RUN has no limits in this version")
+
+
 def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
-    """NAME=VALUE, or NAME alone for what the environment says, if it says anything."""
-    found = []
+    """NAME=VALUE, or NAME alone for what the environment says, if it says anything.
+
+    SOURCE_DATE_EPOCH of the environment is one without being named, as with buildx.
+    """
+    epoch = context.epoch()
+    found = [("SOURCE_DATE_EPOCH", epoch)] if epoch else []
     for item in written:
         name, equals, value = item.partition("=")
         if not name:
@@ -92,7 +186,9 @@ class _resolver:
 def _summary(result: BuildResult, args: Args, seconds: float) -> str:
     names = ", ".join(args.tag) or result.image.id.short
     steps = f"{result.ran} step{'s' * (result.ran != 1)} run, {result.cached} cached"
-    if not result.ran:
+    if not result.ran and not result.cached:
+        steps = "no step changes files"
+    elif not result.ran:
         steps = f"nothing had changed, so nothing was run ({result.cached} cached)"
     return f"built {names} in {seconds:.2f}s: {steps}"
 
@@ -116,13 +212,34 @@ def _write(path: str, data: str) -> None:
         raise UsageError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
-_NETWORKS = ("default", "host", "none")
+_MAX_SECRET = 500 << 10  # as BuildKit
+_IGNORED = (
+    flag("--rm", "Accepted: nothing is left anyway", default=True, hidden=True),
+    flag("--force-rm", "Accepted: nothing is left anyway", hidden=True),
+    flag("--compress", "Accepted: the context is not sent anywhere", hidden=True),
+    flag("--load", "Accepted: the image is in the store anyway", hidden=True),
+    text("--builder", "Accepted: there is one builder", hidden=True),
+    text("--provenance", "Accepted: none is made", implied="true", hidden=True),
+    text("--sbom", "Accepted: none is made", implied="true", hidden=True),
+    text("--isolation", "Accepted: that of Linux is the only one", hidden=True),
+    flag("--disable-content-trust", "Accepted: it is not used", default=True, hidden=True),
+)
+_LIMITS = tuple(
+    text(spelling, "Discarded with a warning: there are no limits in this version", hidden=True)
+    for spelling in (
+        "-m, --memory", "--memory-swap", "-c, --cpu-shares", "--cpu-period", "--cpu-quota", "--cpuset-cpus",
+        "--cpuset-mems", "--cgroup-parent", "--shm-size", "--ulimit",
+    )
+)  # fmt: skip
 
 COMMAND = Command(
     arguments="PATH | -",
     run=run,
     options=(
+        many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
+        many("--cache-from", "Discarded with a warning: the cache of the store is used"),
+        many("--cache-to", "Discarded with a warning: the cache of the store is used"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image"),
@@ -132,10 +249,16 @@ COMMAND = Command(
         flag("--no-cache", "Do not use cache when building the image"),
         text("--platform", "Set target platform for build"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        many("-o, --output", "Write the files of the result: type=local,dest=FOLDER or type=tar,dest=FILE"),
         flag("--pull", "Always attempt to pull all referenced images"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
+        many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
         many("-t, --tag", 'Name and optionally a tag (format: "name:tag")', type="stringArray"),
         text("--target", "Set the target build stage to build"),
+        *_IGNORED,
+        *_LIMITS,
+        many("--ssh", "Refused", hidden=True),
+        flag("--push", "Refused", hidden=True),
     ),
     details="PATH is a folder with the files to build from; - reads a tar of one, or a Dockerfile alone.",
 )

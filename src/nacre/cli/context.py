@@ -112,6 +112,13 @@ class Context:
         found = {name: get(name) or get(name.upper()) for name in names}
         return {name: value for name, value in found.items() if value}
 
+    def epoch(self) -> str:
+        """SOURCE_DATE_EPOCH of the environment, seconds since 1970; "" if unset. Raises UsageError."""
+        written = self.environment.get("SOURCE_DATE_EPOCH", "")
+        if written and not (written.isascii() and written.isdigit() and len(written) < 12):
+            raise UsageError(f"invalid SOURCE_DATE_EPOCH {written!r}: expected seconds since 1970")
+        return written
+
     def resolve(self, text: str, platform: Platform | None = None, *, pull: str = "missing") -> Image:
         """The image that `text` names: from the store, from this machine (`host:NAME`), else pulled.
 

@@ -32,18 +32,18 @@ def run(context: Context, args: Args) -> int:
     with _opened(context, origin) as stream:
         image = import_tar(
             context.store, stream, reference, changes=args.change, message=args.message, platform=platform,
-            created=_created(context), origin=origin,
+            created=created(context), origin=origin,
         )  # fmt: skip
     context.print(str(image.id))
     return 0
 
 
-def _created(context: Context) -> str:
+def created(context: Context) -> str:
     """SOURCE_DATE_EPOCH as a time, so that an import can be repeated to the bit; "" for now."""
     from time import gmtime, strftime
 
-    seconds = context.environment.get("SOURCE_DATE_EPOCH", "")
-    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(int(seconds))) if seconds.isdecimal() else ""
+    seconds = context.epoch()
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(int(seconds))) if seconds else ""
 
 
 @contextmanager

@@ -90,10 +90,10 @@ def size(spelling: str, help: str, *, default: int = 0, type: str = "bytes") -> 
     return Option(name, short, help, "bytes", type, default)
 
 
-def many(spelling: str, help: str, *, type: str = "list") -> Option:
+def many(spelling: str, help: str, *, type: str = "list", hidden: bool = False) -> Option:
     """An option that may be repeated; gives `list[str]`, each value exactly as written."""
     short, name = _names(spelling)
-    return Option(name, short, help, "text", type, (), (), "", True)
+    return Option(name, short, help, "text", type, (), (), "", True, hidden)
 
 
 def _names(spelling: str) -> tuple[str, str]:

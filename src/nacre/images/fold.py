@@ -15,7 +15,6 @@ from ..grammars.dockerfile import instructions as dockerfile
 from ..grammars.dockerfile.chmod import is_symbolic, octal
 from ..grammars.dockerfile.expand import expand, expand_document, expand_words
 from ..grammars.dockerfile.syntax import parse_heredoc
-from ..words.errors import Unsupported
 from ..words.value import Value
 
 TYPE_CHECKING = False
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..grammars.dockerfile.instructions import Instruction
+    from ..words.errors import DockerfileError
     from ..words.oci import ImageConfig
     from .plan import Plan
 
@@ -139,7 +139,7 @@ class Fold:
         self._file, self._escape = plan.file.file, plan.file.escape
 
     def advance(self, state: State, item: Instruction) -> tuple[State, Step]:
-        """The next state and the step. Raises DockerfileError, Unsupported."""
+        """The next state and the step. Raises DockerfileError."""
         return _RULES[str(item.name)](self, state, item)
 
     def text(self, state: State, word: str, item: Instruction) -> str:
@@ -163,9 +163,9 @@ class Fold:
         return self._plan.globals.get(name)
 
 
-def unsupported(item: Instruction, what: str, hint: str = "") -> Unsupported:
-    """The refusal that names the instruction's place."""
-    return Unsupported(f"{item.where}: {item.name} {what} is not supported in this version", hint=hint)
+def unsupported(item: Instruction, what: str, hint: str = "", at: str = "") -> DockerfileError:
+    """The refusal of what this version cannot do, at the token `at` or the whole instruction."""
+    return item.error(f"{item.name} {what} is not supported in this version", at, hint=hint)
 
 
 def _env(fold: Fold, state: State, item: dockerfile.Env) -> tuple[State, Step]:
@@ -369,7 +369,7 @@ def _check_sources(sources: tuple[str, ...], item: dockerfile.Copy) -> None:
         if source.startswith(("http://", "https://", "git://", "git@", "ssh://")):
             if not item.is_add:
                 raise item.error("source can't be a URL for COPY", written, hint="ADD fetches from URLs")
-            raise unsupported(item, f"from a URL ({source})", "fetch it in a RUN step, or COPY it")
+            raise unsupported(item, f"from a URL ({source})", "fetch it in a RUN step, or COPY it", written)
     if item.checksum or item.keep_git_dir is not None:
         raise item.error("--checksum and --keep-git-dir need a URL as source", item.checksum)
 

@@ -48,5 +48,19 @@ def _stored(store: Store, text: str, platform: Platform | None) -> Image | None:
         image = find(store, text)
     except NotFound:
         return None
-    fits = platform is None or image.config.platform.replace(os_version="") == platform
-    return image if fits else None
+    return image if platform is None or fits(image, platform) else None
+
+
+def fits(image: Image, platform: Platform) -> bool:
+    """Whether an image is for a platform; one that does not say its variant is for all variants."""
+    have = image.config.platform
+    same = (have.os, have.architecture) == (platform.os, platform.architecture)
+    return same and (not have.variant or not platform.variant or have.variant == platform.variant)
+
+
+def misfit(image: Image, name: str, platform: Platform) -> str:
+    """docker's sentence about an image that is for another platform than the one asked for."""
+    return (
+        f"image with reference {name} was found but its platform ({image.config.platform}) "
+        f"does not match the specified platform ({platform})"
+    )

@@ -85,6 +85,14 @@ class RunOptions(Value):
     init: bool = False
 
 
+def host_line(item: str) -> str:
+    """A line of /etc/hosts from `NAME:ADDRESS` or `NAME=ADDRESS` as --add-host has it. Raises UsageError."""
+    name, separator, address = item.partition("=" if "=" in item else ":")
+    if not separator or not name or not address:
+        raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
+    return f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
+
+
 def arguments(image: ImageConfig, options: RunOptions) -> list[str]:
     """The program and its arguments. Raises UsageError when neither image nor user names one."""
     if options.entrypoint is not None:

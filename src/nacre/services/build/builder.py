@@ -17,7 +17,7 @@ from ...images.edit import make_manifest, write_image
 from ...images.fold import Fold
 from ...images.image import Image
 from ...images.plan import PROXIES, plan, source_date_epoch
-from ...words.errors import InvalidName
+from ...words.errors import InvalidName, NacreError
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
@@ -39,13 +39,18 @@ if TYPE_CHECKING:
     from ...words.progress import Progress
     from .inputs import Inputs
     from .layers import Layers
+    from .report import StepReport
     from .standing import Standing
 
     Resolve = Callable[[str, Platform | None], Image]
 
 
 class BuildOptions(Value):
-    """Wishes for one build. `tags` are references as typed; `network` is host or none."""
+    """Wishes for one build. `tags` are references as typed; `network` is host or none.
+
+    `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
+    --mount=type=secret shows them, no layer and no cache key has them.
+    """
 
     target: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
@@ -54,6 +59,8 @@ class BuildOptions(Value):
     no_cache: bool = False
     platform: Platform | None = None
     network: str = "host"
+    hosts: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, bytes], ...] = ()
 
 
 class BuildResult(Value):
@@ -164,6 +171,14 @@ class Session:
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
         """Parse and plan; must come first."""
         step = self.report.step(f"[internal] load build definition from {inputs.name}")
+        try:
+            self._read(inputs, proxies, step)
+        except NacreError as error:
+            step.failed(error.message)
+            raise
+        step.done()
+
+    def _read(self, inputs: Inputs, proxies: Mapping[str, str], step: StepReport) -> None:
         file, options = parse(inputs.dockerfile, inputs.name), self.options
         arguments = dict(options.arguments)
         self.plan = plan(file, arguments, target=options.target, platform=options.platform)
@@ -174,7 +189,6 @@ class Session:
             step.line(f"WARNING: {warning}")
         for name in self.plan.unused():
             step.line(f"WARNING: build-arg {name} was not consumed: no ARG of {file.file} declares it")
-        step.done()
 
     def build(self) -> Standing:
         """The target, built."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 
 from ...stores.steps import StepRecord
+from .keys import apart
 from .standing import Made
 
 TYPE_CHECKING = False
@@ -46,7 +48,12 @@ class Cache:
             changed = key.changes(record.inputs_json)
             if changed:
                 return changed
-        return ""
+        return "it was done before on other layers" if key.elsewhere in self._elsewhere else ""
+
+    @cached_property
+    def _elsewhere(self) -> set[str]:
+        """All steps kept before this build, whatever they stood on."""
+        return {apart(record.inputs_json) for record in self._store.steps.all()} - {""}
 
     def _is_here(self, layer: Descriptor, diff_id: Digest) -> bool:
         if not self._store.blobs.has(layer.digest):

@@ -38,6 +38,11 @@ class Key(Value):
         return json.dumps([_VERSION, kind, fields], separators=(",", ":"), ensure_ascii=False, sort_keys=True)
 
     @property
+    def elsewhere(self) -> str:
+        """The record without what is beneath: the same for the same step on other layers."""
+        return apart(self.inputs)
+
+    @property
     def digest(self) -> str:
         """The key itself, 64 hexadecimal digits."""
         return hashlib.sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
@@ -67,13 +72,15 @@ class RunKey(Key):
     network: str
     mounts: tuple[str, ...] = ()
     scripts: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[str, ...] = ()
 
     def _changes(self, fields: dict[str, Any]) -> str:
         if tuple(fields["argv"]) != self.argv:
             return ""
         before, now = dict(fields["env"]), dict(self.env)
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        others = [name for name in ("user", "workdir", "network", "mounts") if _differs(self, fields, name)]
+        plain = ("user", "workdir", "network", "mounts", "hosts")
+        others = [name for name in plain if _differs(self, fields, name)]
         return ", ".join([*(f"variable {name} changed" for name in names), *(f"{o} changed" for o in others)])
 
 
@@ -107,6 +114,11 @@ class StageCopyKey(Key):
     words: tuple[str, ...]
     texts: tuple[tuple[str, str], ...]
 
+    @property
+    def elsewhere(self) -> str:
+        """Nothing: when it is not found, the files themselves are asked."""
+        return ""
+
 
 class WorkdirKey(Key):
     """WORKDIR."""
@@ -119,6 +131,15 @@ def _differs(key: Key, fields: dict[str, Any], name: str) -> bool:
     """Whether a field is another one; JSON has lists where keys have tuples."""
     value = getattr(key, name)
     return bool(fields[name] != (list(value) if isinstance(value, tuple) else value))
+
+
+def apart(inputs: str) -> str:
+    """`Key.elsewhere` of a record; "" for one that is malformed."""
+    try:
+        version, kind, fields = json.loads(inputs)
+        return json.dumps([version, kind, {**fields, "parent": ""}], sort_keys=True)
+    except (ValueError, TypeError):
+        return ""
 
 
 def layers_id(diff_ids: Sequence[Digest]) -> str:

@@ -14,22 +14,53 @@ from ...ground import userns
 from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
 from ...images.fold import unsupported
+from ...images.runtime import Volume
 from .place import Target, Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
     from .items import Source
     from .select import Chosen
 
 
-def check(mount: RunMount, item: Instruction) -> None:
+def check(mount: RunMount, item: Instruction, secrets: Mapping[str, bytes]) -> None:
     """Refuse what this version cannot do. Optional secrets and agents that nobody gave are left out."""
-    if mount.kind in ("secret", "ssh") and mount.required:
-        raise unsupported(item, f"with a required --mount=type={mount.kind}")
+    if mount.kind == "ssh" and mount.required:
+        raise unsupported(item, "with a required --mount=type=ssh")
+    if mount.kind == "secret" and mount.required and secret_id(mount) not in secrets:
+        hint = f"give it with --secret id={secret_id(mount)},src=FILE"
+        raise item.error(f"secret {secret_id(mount)}: not found", hint=hint)
     if mount.kind == "cache" and (mount.source or mount.source_stage):
         raise unsupported(item, "--mount=type=cache with from or source")
+
+
+def secret_id(mount: RunMount) -> str:
+    """Which secret a mount shows: `id`, else the last part of the target."""
+    return mount.id or os.path.basename(mount.target)
+
+
+def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[Volume]:
+    """A secret as the file `path`, to be bound where the mount wants it; [] if nobody gave it.
+
+    Mode 0400 and owner 0 unless the mount says otherwise; with `env` and no target it is a variable only.
+    """
+    key = secret_id(mount)
+    if key not in secrets or (mount.env and not mount.target):
+        return []
+    with os_errors("write a secret"), open(path, "xb", opener=_private) as file:
+        file.write(secrets[key])
+        os.fchmod(file.fileno(), 0o400 if mount.mode < 0 else mount.mode)
+        if not userns.current().single:
+            os.fchown(file.fileno(), max(mount.uid, 0), max(mount.gid, 0))
+    return [Volume(path, mount.target or f"/run/secrets/{key}", True)]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def copy_out(source: Source, chosen: Chosen, folder: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from ...ground import userns
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree
 from ...ground.sandbox import Stdio, run
 from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
-from ...images.runtime import RunOptions, Temporary, Volume, runtime_config
+from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
 from ...words.errors import BuildFailed, SandboxError
 from ...words.value import Value
 from . import mounts as mounting
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 HOSTNAME = "nacre-build"
 _RESOLV = "/etc/resolv.conf"
+_OWNERS = (b"chown", b"Invalid argument", b"setgroups", b"seteuid", b"setegid", b"changing ownership")
 
 
 class Job(Value):
@@ -42,6 +44,8 @@ class Job(Value):
     mounts: tuple[tuple[RunMount, Source | None, Chosen | None], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
     clamp: int | None = None
+    hosts: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, bytes], ...] = ()
 
 
 def run_job(
@@ -53,18 +57,19 @@ def run_job(
 
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
-    key = random_name()
+    key, watch = random_name(), _Watch(report)
     locks: list[Lock | mounting.Share] = []
     try:
         active = store.trees.prepare(key, job.layers)
         private_dir(scratch)
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks))
         try:
-            code = run(config, active.mount, stdio=Stdio(-1, -1, -1, log=report.output), signals=False)
+            stdio = Stdio(-1, -1, -1, log=watch.output)
+            code = run(config, active.mount, stdio=stdio, signals=False)
         except SandboxError as error:
             raise _failure(job, error.exit_code, error.message) from None
         if code:
-            raise _failure(job, code)
+            raise _failure(job, code, hint=watch.hint)
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
     finally:
@@ -79,9 +84,9 @@ def _options(job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Sh
     volumes, temporary = _mounts(job, caches, scratch, locks)
     return RunOptions(
         command=action.argv, entrypoint=(),
-        environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env)),
+        environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
         working_dir=action.workdir, user=action.user, hostname=HOSTNAME, volumes=volumes,
-        temporary=temporary, files=_etc_files(scratch), network=job.network,
+        temporary=temporary, files=_etc_files(scratch, job.hosts), network=job.network,
     )  # fmt: skip
 
 
@@ -99,6 +104,8 @@ def _mounts(
         elif mount.kind == "cache":
             path = mounting.cache_folder(mount, target, caches, locks)
             volumes.append(Volume(path, target, mount.readonly))
+        elif mount.kind == "secret":
+            volumes += mounting.secret(mount, dict(job.secrets), f"{scratch}/secret-{number}")
         elif source and chosen:
             path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")
             volumes.append(Volume(path, target, mount.readonly))
@@ -114,9 +121,17 @@ def _scripts(scripts: Sequence[tuple[str, str]], scratch: str) -> str:
     return folder
 
 
-def _etc_files(scratch: str) -> tuple[Volume, ...]:
+def _revealed(job: Job) -> list[tuple[str, str]]:
+    """Secrets that mounts want as variables."""
+    given = dict(job.secrets)
+    wanted = [(mount.env, mounting.secret_id(mount)) for mount, _, _ in job.mounts if mount.env]
+    return [(name, os.fsdecode(given[key])) for name, key in wanted if key in given]
+
+
+def _etc_files(scratch: str, added: Sequence[str]) -> tuple[Volume, ...]:
     """resolv.conf as the host has it, and a hosts file that knows the container's name; both copies."""
     hosts = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    hosts += "".join(map(host_line, added))
     try:
         with open(_RESOLV, "rb") as file:
             resolv = file.read(1 << 16)
@@ -133,12 +148,31 @@ def _write(path: str, data: bytes, mode: int) -> None:
         file.write(data)
 
 
-def _failure(job: Job, code: int, why: str = "") -> BuildFailed:
+class _Watch:
+    """Hands on a program's output, and notes whether it could not change owners."""
+
+    def __init__(self, report: StepReport) -> None:
+        self._report = report
+        self._owners = False
+
+    def output(self, stream: str, data: bytes) -> None:
+        self._owners = self._owners or any(word in data for word in _OWNERS)
+        self._report.output(stream, data)
+
+    @property
+    def hint(self) -> str:
+        """Where no other id exists, why that may be; else ""."""
+        if not self._owners or not userns.current().single:
+            return ""
+        return "this user has a single id, so nothing can be given to another one: see 'nacre info'"
+
+
+def _failure(job: Job, code: int, why: str = "", hint: str = "") -> BuildFailed:
     """docker's sentence for a command that failed, with its place."""
     words = " ".join(job.action.argv)
     shown = words if len(words) <= 500 else words[:500] + "…"
     reason = f": {why}" if why else ""
     return BuildFailed(
         f'{job.item.where}: process "{shown}" did not complete successfully: exit code: {code}{reason}',
-        code=code,
-    )
+        code=code, hint=hint,
+    )  # fmt: skip

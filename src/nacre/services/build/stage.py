@@ -7,6 +7,7 @@ import os
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import Copy
 from ...images.fold import CopyAction, RunAction, WorkdirAction, continued, start
+from ...images.resolve import fits
 from ...words.errors import Conflict, NacreError, UsageError
 from .content import content_of
 from .context import Context
@@ -17,6 +18,8 @@ from .standing import Made, Standing, from_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
     from ...images.fold import Step
@@ -40,13 +43,26 @@ class StageBuild:
 
     def __init__(self, session: Session, planned: StagePlan) -> None:
         self._session, self._planned = session, planned
-        self._number, self._length = 0, planned.length
+        self._number, self._length, self._kind = 0, planned.length, ""
 
     def build(self) -> Standing:
         """Do everything; the stage as it stands at its end."""
         standing, triggers = self._base()
-        self._length += sum(item.name in _NUMBERED for item in triggers)
-        for item in (*triggers, *self._planned.stage.instructions):
+        if triggers:
+            standing = self._inherited(standing, triggers)
+        return self._steps(standing, self._planned.stage.instructions)
+
+    def _inherited(self, standing: Standing, triggers: list[Instruction]) -> Standing:
+        """The ONBUILD triggers done; they are counted by themselves: the file does not show them."""
+        kept = self._number, self._length, self._kind
+        self._number, self._length = 0, sum(item.name in _NUMBERED for item in triggers)
+        self._kind = "onbuild "
+        standing = self._steps(standing, triggers)
+        self._number, self._length, self._kind = kept
+        return standing
+
+    def _steps(self, standing: Standing, instructions: Sequence[Instruction]) -> Standing:
+        for item in instructions:
             state, step = self._session.fold.advance(standing.state, item)
             standing = standing.after(state, step, self._do(standing, step) if step.action else None)
         return standing
@@ -67,6 +83,12 @@ class StageBuild:
         except NacreError as error:
             report.failed(error.message)
             raise
+        wanted = platform or session.plan.platform
+        if not fits(image, wanted):
+            report.line(
+                f'WARNING: base image {base.name} has the platform "{image.config.platform}", '
+                f'expected "{wanted}" for this build'
+            )
         report.done()
         standing = from_image(image, start(image.config), session.clamp)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)
@@ -74,7 +96,7 @@ class StageBuild:
     def _title(self, text: str) -> str:
         self._number += 1
         name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
-        return f"[{name}{self._number:>{len(str(self._length))}}/{self._length}] {text}"
+        return f"[{name}{self._kind}{self._number:>{len(str(self._length))}}/{self._length}] {text}"
 
     def _do(self, standing: Standing, step: Step) -> Made:
         """What a step makes, from the cache or anew. Errors without a place get that of the step."""
@@ -123,7 +145,7 @@ class StageBuild:
         labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
         key = RunKey(
             *self._common(standing), action.argv, action.env, action.user, action.workdir, network, labels,
-            action.scripts,
+            action.scripts, session.options.hosts,
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
@@ -131,9 +153,9 @@ class StageBuild:
 
         job = Job(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
-            session.clamp,
+            session.clamp, session.options.hosts, session.options.secrets,
         )  # fmt: skip
-        scratch = f"{session.scratch}/run-{self._planned.index}-{self._number}"
+        scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
         layer = run_job(session.store, job, scratch, session.caches, report)
         return self._keep(key, Made(layer), report)
 
@@ -144,7 +166,7 @@ class StageBuild:
         found: list[MountedFiles] = []
         for text in action.mounts:
             mount = parse_mount(text, item)
-            check(mount, item)
+            check(mount, item, dict(self._session.options.secrets))
             source = self._source(item, mount.source_stage, None) if mount.kind == "bind" else None
             chosen = select(source, mount.source) if source else []
             if source and not chosen:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from ...ground.files import os_errors, write_all
-from ...images.runtime import Volume
-from ...words.errors import UsageError
+from ...images.runtime import Volume, host_line
 
 _MAX = 1 << 20
 _LOCAL = """127.0.0.1\tlocalhost
@@ -34,7 +33,7 @@ def write(
     `hosts` are `name:address` as for --add-host. Raises UsageError, StoreError.
     """
     known = _with_newline((_read("/etc/hosts") if shared else "") or _LOCAL)
-    known += "".join(_host(item) for item in hosts)
+    known += "".join(map(host_line, hosts))
     if not shared and hostname:
         known += f"127.0.0.1\t{hostname}\n"
     for name, text in zip(_NAMES, (_resolv(dns), known, f"{hostname}\n"), strict=True):
@@ -43,15 +42,6 @@ def write(
 
 def _resolv(dns: tuple[str, ...]) -> str:
     return "".join(f"nameserver {server}\n" for server in dns) or _read("/etc/resolv.conf")
-
-
-def _host(item: str) -> str:
-    name, separator, address = item.partition("=" if "=" in item else ":")
-    if not separator or not name or not address:
-        raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
-    if address == "host-gateway":
-        address = "127.0.0.1"
-    return f"{address}\t{name}\n"
 
 
 def _with_newline(text: str) -> str:
