@@ -6,6 +6,7 @@ import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .options import Command, flag, many, text
+from .run import discard, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,9 +148,7 @@ def _discarded(context: Context, args: Args) -> None:
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
             context.warn(f"WARNING: --{name} discarded: the cache of this machine's store is used")
-    for option in _LIMITS:
-        if option.key in args.given:
-            context.warn(f"WARNING: --{option.name} discarded: RUN has no limits in this version")
+    discard(context, args, _LIMITS)
 
 
 def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
@@ -224,13 +223,7 @@ _IGNORED = (
     text("--isolation", "Accepted: that of Linux is the only one", hidden=True),
     flag("--disable-content-trust", "Accepted: it is not used", default=True, hidden=True),
 )
-_LIMITS = tuple(
-    text(spelling, "Discarded with a warning: there are no limits in this version", hidden=True)
-    for spelling in (
-        "-m, --memory", "--memory-swap", "-c, --cpu-shares", "--cpu-period", "--cpu-quota", "--cpuset-cpus",
-        "--cpuset-mems", "--cgroup-parent", "--shm-size", "--ulimit",
-    )
-)  # fmt: skip
+_LIMITS = limits("--shm-size", "--ulimit")
 
 COMMAND = Command(
     arguments="PATH | -",

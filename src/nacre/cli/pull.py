@@ -9,6 +9,7 @@ from .options import Command, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..images.image import Image
     from ..images.transfer import PullResult
     from .context import Context
     from .options import Args
@@ -24,6 +25,7 @@ def run(context: Context, args: Args) -> int:
         from ..images.host import host_image
 
         image = host_image(context.store, name)
+        _warn(context, image, name, platform)
         context.print(name if args.quiet else f"Digest: {image.digest}\n{name}")
         return 0
     reference = Reference.parse(name)
@@ -49,10 +51,19 @@ def _all(context: Context, repository: Reference, platform: Platform | None, qui
     return 0
 
 
+def _warn(context: Context, image: Image, name: str, platform: Platform | None) -> None:
+    """An image by itself is taken whatever its platform, as with docker; it is only told."""
+    from ..images.resolve import fits, misfit
+
+    if platform and not fits(image, platform):
+        context.warn(f"WARNING: {misfit(image, name, platform)}")
+
+
 def _one(
     context: Context, reference: Reference, platform: Platform | None, quiet: bool, *, name_it: bool = True
 ) -> None:
     result = context.pull(reference, platform, quiet=quiet)
+    _warn(context, result.image, reference.familiar, platform)
     if not quiet:
         context.print(f"Digest: {result.digest}")
         context.print(f"Status: {result.status} for {reference.familiar}")

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import UsageError
+from ..words.errors import NotFound, Unsupported, UsageError
 from .options import Command, flag, many, size, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ..images.image import Image
     from ..images.runtime import Device, RunOptions, Temporary, Volume
     from ..services.containers import Request
+    from ..words.oci import Platform
     from .context import Context
     from .options import Args, Option
 
+
+def limits(*more: str) -> tuple[Option, ...]:
+    """Options that need control groups, which nacre does not make yet: hidden, and see `discard`."""
+    known = (
+        "-m, --memory", "--memory-swap", "-c, --cpu-shares", "--cpu-period", "--cpu-quota", "--cpuset-cpus",
+        "--cpuset-mems", "--cgroup-parent", *more,
+    )  # fmt: skip
+    why = "Discarded with a warning: there are no limits in this version"
+    return tuple(text(spelling, why, hidden=True) for spelling in known)
+
+
+def discard(context: Context, args: Args, options: Sequence[Option]) -> None:
+    """Warn about limits that stood on the line, as rootless docker does without control groups."""
+    for option in options:
+        if option.key in args.given:
+            context.warn(f"WARNING: --{option.name} discarded: there are no limits in this version")
+
+
+_LIMITS = limits(
+    "--cpus", "--memory-reservation", "--memory-swappiness", "--pids-limit", "--blkio-weight",
+    "--oom-score-adj",
+)  # fmt: skip
 CREATE_OPTIONS: tuple[Option, ...] = (
     many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
     many("--cap-add", "Add Linux capabilities"),
@@ -37,7 +61,9 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     flag("--privileged", "Give extended privileges to this container"),
     many("-p, --publish", "Publish ports; without effect, as the container has the network of the host"),
     text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
+    *_LIMITS,
     flag("--read-only", "Mount the container's root filesystem as read only"),
+    text("--restart", "Only 'no' is in this version: nothing runs that could restart it", default="no"),
     flag("--rm", "Automatically remove the container when it exits"),
     text("--runtime", "Runtime to use for this container: builtin, crun, runc or a path", default="builtin"),
     many("--security-opt", "Security options: seccomp=unconfined, no-new-privileges"),
@@ -83,6 +109,7 @@ def request_of(context: Context, args: Args) -> Request:
     """What the command line asks for; the image is fetched if it has to be."""
     from ..services.containers import Request
 
+    _check_unsupported(context, args)
     if args.publish:
         context.warn("WARNING: Published ports are discarded when using host network mode")
     reference = args.positionals[0]
@@ -98,11 +125,37 @@ def request_of(context: Context, args: Args) -> Request:
     name = args.name
     options = options_of(context, args)
     image = context.resolve(reference, platform, pull=args.pull)
+    _check_platform(context, image, reference, platform)
     return Request(
         image, options, reference=reference, name=name, labels=tuple(map(_pair, args.label)),
         auto_remove=args.rm, runtime=args.runtime, dns=tuple(args.dns), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal,
     )  # fmt: skip
+
+
+def _check_unsupported(context: Context, args: Args) -> None:
+    if args.restart not in ("no", ""):
+        raise Unsupported(
+            f"--restart {args.restart} is not in this version",
+            hint="nothing of nacre runs on that could restart it; let systemd run 'nacre run'",
+        )
+    discard(context, args, _LIMITS)
+
+
+def _check_platform(context: Context, image: Image, name: str, platform: Platform | None) -> None:
+    """docker refuses an image of another platform than asked for; where nobody asked it warns."""
+    from ..images.resolve import fits, misfit
+    from ..words.oci import Platform
+
+    host = platform or Platform.host()
+    if fits(image, host):
+        return
+    if platform:
+        raise NotFound(misfit(image, name, platform))
+    context.warn(
+        f"WARNING: The requested image's platform ({image.config.platform}) does not match the detected "
+        f"host platform ({host}) and no specific platform was requested"
+    )
 
 
 def options_of(context: Context, args: Args) -> RunOptions:

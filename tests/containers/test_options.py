@@ -1,0 +1,33 @@
+"""Options of `run` that are discarded or refused, and images of other platforms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_limits_are_discarded_with_a_warning(nacre: Any, busybox_image: str) -> None:
+    done = nacre(
+        "run", "--rm", "-m", "64m", "--cpus=1.5", "--pids-limit", "9", "--restart=no", busybox_image, "true"
+    )
+    assert done.err.splitlines() == [
+        f"WARNING: --{name} discarded: there are no limits in this version"
+        for name in ("memory", "cpus", "pids-limit")
+    ]
+
+
+def test_restart_policies_are_refused(nacre: Any, busybox_image: str) -> None:
+    done = nacre("run", "-d", "--restart", "always", busybox_image, "true", check=False)
+    assert done.code == 125
+    assert done.err.startswith("nacre: --restart always is not in this version\nhint: ")
+
+
+def test_platforms(nacre: Any, busybox_image: str, busybox_tar: bytes) -> None:
+    done = nacre("run", "--rm", "--platform", "linux/s390x", "host:python3", "true", check=False)
+    assert done.code == 125
+    assert "nacre: image with reference host:python3 was found but its platform (linux/" in done.err
+    assert "does not match the specified platform (linux/s390x)\n" in done.err
+    said = nacre("pull", "--platform", "linux/s390x", "host:python3").err
+    assert "WARNING: image with reference host:python3 was found" in said
+    nacre("import", "--platform", "linux/s390x", "-", "foreign", input=busybox_tar)
+    done = nacre("run", "--rm", "foreign", "true")
+    assert "WARNING: The requested image's platform (linux/s390x) does not match the detected" in done.err
