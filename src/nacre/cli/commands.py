@@ -29,8 +29,11 @@ class Group(Value):
 
 
 _BUILD = Entry("build", "Build an image from a Dockerfile")
+_COMMIT = Entry("commit", "Create a new image from a container's changes")
 _CREATE = Entry("create", "Create a new container")
+_DIFF = Entry("diff", "Inspect changes to files or directories on a container's filesystem")
 _EXEC = Entry("exec", "Execute a command in a running container")
+_EXPORT = Entry("export", "Export a container's filesystem as a tar archive")
 _HISTORY = Entry("history", "Show the history of an image")
 _IMAGES = Entry("images", "List images")
 _IMPORT = Entry("import_", "Import the contents from a tarball to create a filesystem image")
@@ -66,7 +69,10 @@ COMMON = {
 }
 
 COMMANDS = {
+    "commit": _COMMIT,
     "create": _CREATE,
+    "diff": _DIFF,
+    "export": _EXPORT,
     "history": _HISTORY,
     "import": _IMPORT,
     "inspect": Entry("inspect", "Return low-level information on images and containers"),
@@ -91,8 +97,11 @@ GROUPS = {
     "container": Group(
         "Manage containers",
         {
+            "commit": _COMMIT,
             "create": _CREATE,
+            "diff": _DIFF,
             "exec": _EXEC,
+            "export": _EXPORT,
             "inspect": Entry("inspect", "Display detailed information on one or more containers"),
             "kill": _KILL,
             "logs": _LOGS,

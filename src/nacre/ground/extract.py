@@ -41,7 +41,9 @@ class Form(Value):
     """How a tree looks on disk.
 
     `whiteouts` "overlay" keeps them as overlayfs does (char device 0/0 and `opaque_xattr`), for a root that
-    holds one layer; "delete" removes what lies beneath, for a root that holds the lower layers already.
+    holds one layer; "delete" removes what lies beneath, for a root that holds the lower layers already;
+    "none" takes their names for ordinary ones. `keep_kinds` refuses to let a folder replace something else
+    or something else replace a folder.
     `owners` False: never chown (a namespace with one id). `devices` False: device nodes are made as empty
     files (a user namespace), whiteouts excepted. `owned` is called with each entry whose owner, device or
     xattrs could not be made as they are, so that somebody can keep them; for one path the last call counts.
@@ -52,6 +54,7 @@ class Form(Value):
     owners: bool = True
     devices: bool = True
     owned: Callable[[Entry], None] | None = None
+    keep_kinds: bool = False
 
 
 class Stats(Value):
@@ -111,7 +114,7 @@ class _Tree:
 
     def __init__(self, root_fd: int, form: Form) -> None:
         self._form = form
-        self._overlay = form.whiteouts == "overlay"
+        self._overlay, self._literal = form.whiteouts == "overlay", form.whiteouts == "none"
         self._folders = Folders(root_fd)
         self._looks: dict[Key, _Looks] = {}
         self._made: set[tuple[Key, bytes]] = set()
@@ -128,7 +131,7 @@ class _Tree:
     def make(self, entry: Entry, payload: Reader) -> None:
         """Make one entry."""
         try:
-            if b".wh." not in entry.path or not self._whiteout(entry.path):
+            if self._literal or b".wh." not in entry.path or not self._whiteout(entry.path):
                 self._makers[entry.kind](entry, payload)
         except OSError as error:
             raise _explained(entry.path, error) from error
@@ -212,6 +215,8 @@ class _Tree:
             make_searchable(folder.fd, mode)
 
     def _new_folder(self, parent: Folder, entry: Entry, name: bytes, there: os.stat_result | None) -> Folder:
+        if there is not None and self._form.keep_kinds:
+            raise NotADirectoryError(errno.ENOTDIR, "")
         if there is not None:
             self._clear(parent, name, there)
         os.mkdir(name, 0o700, dir_fd=parent.fd)
@@ -225,6 +230,8 @@ class _Tree:
 
     def _clear(self, parent: Folder, name: bytes, there: os.stat_result) -> None:
         """Remove what has the name, for something else to take its place."""
+        if self._form.keep_kinds and stat.S_ISDIR(there.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "")
         if stat.S_ISLNK(there.st_mode) or stat.S_ISDIR(there.st_mode):
             self._folders.forget()  # paths through it mean something else now
         remove(parent.fd, name)
@@ -339,6 +346,10 @@ class _Tree:
 
     def _dress_folder(self, fd: int, looks: _Looks) -> None:
         entry, mode, mtime_ns = looks.entry, looks.mode, looks.mtime_ns
+        if self._literal and entry is None and looks.existed:
+            if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+                os.fchmod(fd, mode)
+            return
         if entry is not None:
             mode, mtime_ns = entry.mode, entry.mtime_ns
             if self._form.owners:

@@ -103,7 +103,7 @@ class _Walk:
         children: list[_Child] = []
         for name in map(os.fsencode, os.listdir(folder.fd)):
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
-            if name.startswith(WHITEOUT):
+            if name.startswith(WHITEOUT) and self._form.whiteouts != "none":
                 where = show(path + b"/" + name)
                 raise Unsupported(f"{where} cannot go into a layer: names with .wh. in front delete there")
             hidden = self._overlay and stat.S_ISCHR(info.st_mode) and info.st_rdev == 0

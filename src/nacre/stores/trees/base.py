@@ -14,7 +14,7 @@ from ...words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO, Protocol
 
     from ...grammars.entries import Entry
@@ -146,6 +146,11 @@ class TreeDriver(Protocol):
 
     def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
         """Write the difference of an active as one deterministic tar; its files get the times written."""
+
+    def entries(
+        self, trees: Sequence[Placed], folder: str, merged: int
+    ) -> Iterator[tuple[Entry, Callable[[], TarReader] | None]]:
+        """The difference of an active as entries of a layer, or of `merged` (a descriptor) if not -1."""
 
     def adopt(self, folder: str, into: str) -> None:
         """Make the packed difference of the active `folder` the tree in the empty folder `into`."""

@@ -24,9 +24,11 @@ from .overlay import OverlayDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from ...grammars.entries import Entry
+    from ...ground.scan import Opener
     from .base import Reader, TreeDriver, Write
     from .lookup import Found, TreeView
 
@@ -257,6 +259,15 @@ class Trees:
                 self._stack(active.layers), folder, hashing.write, clamp, self._root_of(active.layers)
             )
             return hashing.digest(), made
+
+    def entries(self, active: Active, merged: int = -1) -> Iterator[tuple[Entry, Opener | None]]:
+        """The difference as the entries of a layer, sorted, whiteouts as `.wh.` files; nothing is changed.
+
+        With a descriptor of the mounted active, or of a part of it mounted alone, everything in it instead.
+        Owners are those that an image has. Raises StoreError, Unsupported.
+        """
+        folder = self._active_folder(active.key)
+        return self._driver.entries(self._stack(active.layers), folder, merged)
 
     def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.

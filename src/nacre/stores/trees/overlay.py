@@ -148,6 +148,23 @@ class OverlayDriver:
         owners.save(folder, packing.kept)
         return made
 
+    def entries(
+        self, trees: Sequence[Placed], folder: str, merged: int
+    ) -> Iterator[tuple[Entry, Callable[[], TarReader] | None]]:
+        """Scan the upper folder, or what is mounted at the descriptor `merged`; nothing is changed."""
+        from ...ground.scan import scan
+
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        upper, form = f"{folder}/upper", self.form()
+        fd = os.open(upper, flags) if merged < 0 else os.open(".", flags, dir_fd=merged)
+        try:
+            known = self._inherited(trees, folder)
+            for entry, payload in scan(fd, form if merged < 0 else form.replace(whiteouts="none")):
+                owner = None if _is_mark(entry.path) else known.get(entry.path)
+                yield (_with_owner(entry, owner) if owner else entry), payload
+        finally:
+            os.close(fd)
+
     def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
         """Owners beside the lower layers and the active, which a copy into upper has lost."""
         known: dict[bytes, Owner] = {}
@@ -229,13 +246,8 @@ class _Packing:
         owner = self.known.get(entry.path)
         if owner is None or _is_mark(entry.path):
             return entry
-        if not owner.kind or (entry.kind == "file" and entry.size == 0):
-            kind = owner.kind or entry.kind
-            entry = entry._replace(
-                kind=kind, major=owner.major or entry.major, minor=owner.minor or entry.minor
-            )
         self.kept[entry.path] = owner
-        return entry._replace(uid=owner.uid, gid=owner.gid, xattrs=_union(entry.xattrs, owner.xattrs))
+        return _with_owner(entry, owner)
 
     def _settled(self, entry: Entry) -> Entry:
         """The time that goes into the tar, and onto the file, so that the tree equals its tar."""
@@ -254,6 +266,13 @@ class _Packing:
             return False
         self.made_root = mine
         return True
+
+
+def _with_owner(entry: Entry, owner: Owner) -> Entry:
+    if not owner.kind or (entry.kind == "file" and entry.size == 0):
+        kind = owner.kind or entry.kind
+        entry = entry._replace(kind=kind, major=owner.major or entry.major, minor=owner.minor or entry.minor)
+    return entry._replace(uid=owner.uid, gid=owner.gid, xattrs=_union(entry.xattrs, owner.xattrs))
 
 
 def _is_mark(path: bytes) -> bool:

@@ -1,0 +1,29 @@
+"""`nacre export`: everything a container has, as one tar."""
+
+from __future__ import annotations
+
+from .files import active_of, write_out
+from .options import Command, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Write to a file, which appears only when it is whole, or to standard output."""
+    from ..services.containers.difference import merged, write_tar
+
+    _row, active = active_of(context, args.positionals[0])
+    store = context.store
+    write_out(context, args.output, lambda write: write_tar(merged(store, active), write), "export")
+    return 0
+
+
+COMMAND = Command(
+    "CONTAINER",
+    run,
+    options=(text("-o, --output", "Write to a file, instead of STDOUT", type="file"),),
+    details="Sorted, with times in whole seconds: the same files give the same bytes. Volumes are not in it.",
+)

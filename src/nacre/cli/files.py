@@ -1,0 +1,67 @@
+"""What the commands for a container's files share."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import NotFound, StoreError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from ..stores.containers import ContainerRow
+    from ..stores.trees import Active
+    from .context import Context
+
+    Write = Callable[[bytes], object]
+
+
+def active_of(context: Context, name: str) -> tuple[ContainerRow, Active]:
+    """A container and its writable tree. Raises NotFound."""
+    from ..services.containers import Containers
+
+    row = Containers(context.store).get(name)
+    active = context.store.trees.active(row.id)
+    if active is None:
+        raise NotFound(f"the file system of container {row.name} is gone")
+    return row, active
+
+
+def write_out(context: Context, path: str, fill: Callable[[Write], object], what: str) -> None:
+    """Let `fill` write to the file `path`, which appears only when it is whole, or to standard output.
+
+    Raises UsageError when that is a terminal, StoreError.
+    """
+    if not path:
+        if context.stdout.isatty():
+            raise UsageError(f"cowardly refusing to {what} to a terminal. Use the -o flag or redirect")
+        output = context.output
+        fill(output.write)
+        output.flush()
+    elif os.path.exists(path) and not os.path.isfile(path):
+        with _open(path) as file:  # a pipe or a device: nothing to replace
+            fill(file.write)
+    else:
+        _replace(path, fill)
+
+
+def _replace(path: str, fill: Callable[[Write], object]) -> None:
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        with _open(temporary) as file:
+            fill(file.write)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb", buffering=1 << 20)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None

@@ -1,0 +1,187 @@
+"""`commit`: an image out of what a container has changed."""
+
+from __future__ import annotations
+
+import os
+
+from ...images.edit import (
+    append_history,
+    append_layer,
+    apply_change,
+    with_env,
+    with_fields,
+    with_run,
+    write_image,
+)
+from ...images.image import Image
+from ...images.layers import add_layer
+from ...images.pipes import Pipe, Stage, joined
+from ...words.digest import Digest
+from ...words.errors import NotFound
+from ...words.oci import Descriptor, parse_document
+from ...words.quickjson import loads
+from ...words.value import Value
+from .difference import changes, layer, mount_points
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...stores.containers import ContainerRow
+    from ...stores.store import Store
+    from ...words.oci import ImageConfig
+    from ...words.reference import Reference
+
+_SIGSTOP, _SIGCONT = 19, 18
+_BUFFER = 1 << 18
+
+
+class Wishes(Value):
+    """What a commit says of the image: `changes` are instructions of a Dockerfile (`edit.apply_change`).
+
+    `created` is an RFC 3339 time, "" for now.
+    """
+
+    author: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()
+    created: str = ""
+
+
+def commit(
+    store: Store, row: ContainerRow, reference: Reference | None = None, wishes: Wishes | None = None
+) -> Image:
+    """A new image: that of the container, with its settings and one more layer; the name is set last.
+
+    The process must be `userns.mapped()`. A container that changed nothing gives no layer. Raises NotFound,
+    UsageError, StoreError; then nothing is named.
+    """
+    with store.leases.hold():
+        descriptor = _write(store, row, wishes or Wishes())
+        if reference is not None:
+            store.refs.set(str(reference), descriptor)
+        return Image.load(store, descriptor)
+
+
+def _write(store: Store, row: ContainerRow, wishes: Wishes) -> Descriptor:
+    from ...images.importer import now
+
+    image, record = of_container(store, row), loads(row.config_json)
+    process = record["config"]["process"]
+    config = _settings(image.config, process, record.get("labels") or {})
+    for change in wishes.changes:
+        config = apply_change(config, change)
+    layers, command = list(image.manifest.layers), " ".join(process["args"])
+    texts = {"created": wishes.created or now(), "author": wishes.author, "comment": wishes.message}
+    made = _layer(store, row, mount_points(record["config"]))
+    if made:
+        layers.append(made[0])
+        config = append_layer(config, made[1], command, **texts)
+    else:
+        config = append_history(config, command, **texts)
+    config = with_fields(config, author=wishes.author or None, comment=wishes.message or None)
+    return write_image(store, config, layers, media_type=image.manifest.media_type)
+
+
+def of_container(store: Store, row: ContainerRow) -> Image:
+    """The image a container was made from, named or not. Raises NotFound."""
+    data = store.blobs.read(Digest(row.image))
+    return Image.load(store, Descriptor(parse_document(data).media_type, Digest(row.image), len(data)))
+
+
+def _layer(store: Store, row: ContainerRow, hidden: frozenset[bytes]) -> tuple[Descriptor, Digest] | None:
+    """The container's changes as a layer of the store; None when there are none."""
+    active = store.trees.active(row.id)
+    if active is None:
+        raise NotFound(f"the file system of container {row.name} is gone")
+    found, pipe = changes(store, active, hidden), Pipe()
+
+    def write() -> None:
+        buffer = _Buffer(pipe)
+        layer(store, active, found, buffer.write)
+        buffer.flush()
+
+    if not found:
+        return None
+    with joined([Stage(write, feeds=pipe)], [pipe]):
+        return add_layer(store, pipe)
+
+
+class _Buffer:
+    """Joins the small pieces of a tar writer into few large ones."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe, self._held = pipe, bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) >= _BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        self._pipe.write(bytes(self._held))
+        self._held.clear()
+
+
+def _settings(config: ImageConfig, process: dict[str, Any], labels: dict[str, str]) -> ImageConfig:
+    """The image's settings with what the user gave the container: as docker's, of the container."""
+    args = tuple(process["args"])
+    head = tuple(config.entrypoint)
+    if head and args[: len(head)] == head:
+        config = with_run(config, Cmd=list(args[len(head) :]) or None)
+    elif args != tuple(config.cmd):
+        config = with_run(config, Entrypoint=None, Cmd=list(args))
+    for item in process["env"]:
+        name, _, value = item.partition("=")
+        if name not in ("HOSTNAME", "TERM"):
+            config = with_env(config, name, value)
+    user = process["user"].get("username") or None
+    cwd = process["cwd"] if process["cwd"] not in ("", "/") else config.run.get("WorkingDir")
+    return with_run(config, User=user, WorkingDir=cwd or None, Labels=labels or None)
+
+
+class Paused:
+    """`with Paused(pid):` every process of that pid namespace stands still; those that stood before stay so.
+
+    The caller must be root, or own the user namespace and be outside of it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._stopped: list[int] = []
+
+    def __enter__(self) -> Paused:
+        seen: set[int] = set()
+        while new := [pid for pid in self._members() if pid not in seen]:
+            seen.update(new)
+            self._stopped += [pid for pid in new if _signal(pid, _SIGSTOP)]
+        return self
+
+    def _members(self) -> list[int]:
+        try:
+            wanted = os.readlink(f"/proc/{self._pid}/ns/pid")
+        except OSError:
+            return []
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _in(name, wanted)]
+
+    def __exit__(self, *_exc: object) -> None:
+        for pid in self._stopped:
+            _signal(pid, _SIGCONT)
+
+
+def _in(name: str, wanted: str) -> bool:
+    try:
+        if os.readlink(f"/proc/{name}/ns/pid") != wanted:
+            return False
+        with open(f"/proc/{name}/stat", "rb") as file:
+            return file.read(4096).rpartition(b")")[2].split()[:1] not in ([b"T"], [b"Z"])
+    except OSError:
+        return False
+
+
+def _signal(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return False
+    return True
