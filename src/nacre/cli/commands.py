@@ -143,6 +143,17 @@ GROUPS = {
         },
         {},
     ),
+    "volume": Group(
+        "Manage volumes",
+        {
+            "create": Entry("volume", "Create a volume", "CREATE"),
+            "inspect": Entry("volume", "Display detailed information on one or more volumes", "INSPECT"),
+            "ls": Entry("volume", "List volumes", "LS"),
+            "prune": Entry("volume", "Remove unused volumes", "PRUNE"),
+            "rm": Entry("volume", "Remove one or more volumes", "RM"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
 }
 
 
@@ -181,7 +192,7 @@ def load(name: str, entry: Entry) -> Command:
 def _unknown(shown: str, word: str, known: list[str], prefix: str) -> NotFound:
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, 1)
+    close = get_close_matches(word, known, 1, 0.7)
     help_line = f"see 'nacre {prefix}--help'"
     hint = f"did you mean 'nacre {prefix}{close[0]}'? {help_line}" if close else help_line
     return NotFound(f"unknown command: nacre {shown}", hint=hint)

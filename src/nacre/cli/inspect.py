@@ -129,10 +129,10 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "NetworkSettings": {"Networks": {kept.get("network") or "none": {}}},
     }
     if size:
-        from ..ground.files import disk_usage
+        from ..ground.files import content_size
 
         active = context.store.trees.active(row.id)
-        document["SizeRw"] = disk_usage(active.upper) if active else 0
+        document["SizeRw"] = content_size(active.upper) if active else 0
     return document
 
 

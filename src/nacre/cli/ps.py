@@ -103,10 +103,10 @@ def status(row: ContainerRow) -> str:
 
 
 def _size(context: Context, row: ContainerRow) -> str:
-    from ..ground.files import disk_usage
+    from ..ground.files import content_size
 
     active = context.store.trees.active(row.id)
-    return human_size(disk_usage(active.upper)) if active else "0B"
+    return human_size(content_size(active.upper)) if active else "0B"
 
 
 COMMAND = Command(

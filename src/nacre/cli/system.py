@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..ground.files import content_size
+from ..stores import caches, volumes
 from ..words.errors import NacreError
 from .options import Command, flag, text
 from .output import ago, human_size, listing, short_id, table
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from .options import Args
 
 _HEADINGS = {
-    "container": "Deleted Containers:",
-    "image": "Deleted Images:",
-    "step": "Deleted build cache objects:",
+    "Deleted Containers:": ("container",),
+    "Deleted Volumes:": ("volume",),
+    "Deleted Images:": ("image",),
+    "Deleted build cache objects:": ("step", "cache"),
 }
 
 
@@ -35,6 +38,8 @@ class Usage:
         self.containers = store.containers.list(all=True)
         self.images = list(_images(store))
         self.steps = store.steps.all()
+        self.caches = caches.sizes(store.root)
+        self.volumes = [(volume, content_size(volume.path)) for volume in volumes.every(store)]
         self.used = {row.image for row in self.containers}
         self.sharing: dict[Digest, int] = {}
         for image in self.images:
@@ -60,13 +65,14 @@ class Usage:
         return self.size(set(self.sharing) - kept)
 
     def cached(self) -> int:
-        """What only the build cache keeps."""
-        return self.size({step.diff_id for step in self.steps if step.diff_id} - set(self.sharing))
+        """What only the build cache keeps: layers of steps, cache mounts, tables of files."""
+        folders = sum(size for _, size in self.caches)
+        return folders + self.size({step.diff_id for step in self.steps if step.diff_id} - set(self.sharing))
 
     def written(self, row: ContainerRow) -> int:
         """What a container wrote."""
         active = self.store.trees.active(row.id)
-        return _folder_size(active.upper) if active else 0
+        return content_size(active.upper) if active else 0
 
 
 def _images(store: Store) -> Iterable[Image]:
@@ -77,19 +83,6 @@ def _images(store: Store) -> Iterable[Image]:
             yield Image.load(store, descriptor)
         except NacreError:
             continue
-
-
-def _folder_size(folder: str) -> int:
-    import os
-
-    total = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_size
-            except OSError:
-                continue
-    return total
 
 
 def _df(context: Context, args: Args) -> int:
@@ -106,11 +99,14 @@ def _summary(usage: Usage) -> list[dict[str, str]]:
     written = {row.id: usage.written(row) for row in usage.containers}
     running = [row for row in usage.containers if row.state == "running"]
     idle = sum(written.values()) - sum(written[row.id] for row in running)
+    sizes = [size for _, size in usage.volumes]
+    used = [size for volume, size in usage.volumes if volume.users]
     images, cached = usage.size(usage.sharing), usage.cached()
     return [
         _line("Images", len(usage.images), len(usage.active()), images, usage.reclaimable_images()),
         _line("Containers", len(usage.containers), len(running), sum(written.values()), idle),
-        _line("Build Cache", len(usage.steps), 0, cached, cached),
+        _line("Local Volumes", len(usage.volumes), len(used), sum(sizes), sum(sizes) - sum(used)),
+        _line("Build Cache", len(usage.steps) + len(usage.caches), 0, cached, cached),
     ]
 
 
@@ -141,8 +137,11 @@ def _verbose(context: Context, usage: Usage) -> int:
     context.print("\nContainers space usage:\n")
     head = ("CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES")
     table(context, head, [_container_row(usage, row) for row in usage.containers])
+    context.print("\nLocal Volumes space usage:\n")
+    rows = [[one.name, str(len(one.users)), human_size(size)] for one, size in usage.volumes]
+    table(context, ("VOLUME NAME", "LINKS", "SIZE"), rows)
     context.print(f"\nBuild cache usage: {human_size(usage.cached(), 4)}\n")
-    table(context, ("CACHE ID", "SIZE", "CREATED"), [_step_row(usage, step) for step in usage.steps])
+    table(context, ("CACHE ID", "SIZE", "CREATED"), _cache_rows(usage))
     return 0
 
 
@@ -163,6 +162,11 @@ def _container_row(usage: Usage, row: ContainerRow) -> list[str]:
     return [row.id[:12], row.image_ref, row.command, size, ago(row.created), row.state, row.name]
 
 
+def _cache_rows(usage: Usage) -> list[list[str]]:
+    folders = [[name.rpartition("/")[2][:12], human_size(size), "N/A"] for name, size in usage.caches]
+    return [*(_step_row(usage, step) for step in usage.steps), *folders]
+
+
 def _step_row(usage: Usage, step: StepRecord) -> list[str]:
     return [step.key[:12], human_size(usage.size([step.diff_id] if step.diff_id else [])), ago(step.created)]
 
@@ -171,14 +175,15 @@ def _prune(warning: Callable[[Args], Sequence[str]], sweep: Callable[[Store, Arg
     """The body of a prune command: ask unless --force, sweep, tell."""
 
     def run(context: Context, args: Args) -> int:
-        if args.force or _agrees(context, warning(args)):
+        if args.force or agreed(context, warning(args)):
             _tell(context, sweep(context.store, args))
         return 0
 
     return run
 
 
-def _agrees(context: Context, losses: Sequence[str]) -> bool:
+def agreed(context: Context, losses: Sequence[str]) -> bool:
+    """Whether the user wants to lose these, asked on the terminal."""
     context.print("WARNING! This will remove:")
     for loss in losses:
         context.print(f"  - {loss}")
@@ -188,8 +193,8 @@ def _agrees(context: Context, losses: Sequence[str]) -> bool:
 
 
 def _tell(context: Context, freed: Freed) -> None:
-    for kind, heading in _HEADINGS.items():
-        names = [name for what, name, _ in freed.items if what == kind]
+    for heading, kinds in _HEADINGS.items():
+        names = [name for what, name, _ in freed.items if what in kinds]
         if names:
             context.print("\n".join([heading, *names, ""]))
     context.print(f"Total reclaimed space: {human_size(freed.bytes, 4)}")
@@ -200,7 +205,27 @@ def _image_losses(args: Args) -> str:
 
 
 def _system_losses(args: Args) -> list[str]:
-    return ["all stopped containers", _image_losses(args), "all build cache"]
+    unused = ["all anonymous volumes not used by at least one container"] if args.volumes else []
+    return ["all stopped containers", *unused, _image_losses(args), "all build cache"]
+
+
+def _prune_system(context: Context, args: Args) -> int:
+    """As docker: containers first, so that their volumes are unused; volumes with a name stay."""
+    if not args.force and not agreed(context, _system_losses(args)):
+        return 0
+    freed = _sweep(context.store, images=_kept(args), containers="stopped", build_cache=True)
+    if args.volumes:
+        names, size = prune_volumes(context, everything=False)
+        items = tuple(("volume", name, 0) for name in names)
+        freed = freed.replace(bytes=freed.bytes + size, items=freed.items + items)
+    _tell(context, freed)
+    return 0
+
+
+def prune_volumes(context: Context, *, everything: bool) -> tuple[list[str], int]:
+    """Remove volumes that no container has, of those with a name only if `everything`; names and bytes."""
+    found = [one for one in volumes.every(context.store) if not one.users and (everything or one.anonymous)]
+    return [one.name for one in found], sum(volumes.remove(context.store, one.name) for one in found)
 
 
 def _sweep(store: Store, **what: Any) -> Freed:
@@ -226,11 +251,12 @@ DF = Command(
 )
 PRUNE = Command(
     arguments="",
-    run=_prune(
-        _system_losses,
-        lambda store, args: _sweep(store, images=_kept(args), containers="stopped", build_cache=True),
+    run=_prune_system,
+    options=(
+        _ALL,
+        _FORCE,
+        flag("--volumes", "Prune anonymous volumes (nacre volume prune -a also takes those with a name)"),
     ),
-    options=(_ALL, _FORCE),
 )
 IMAGE_PRUNE = Command(
     arguments="",

@@ -16,7 +16,7 @@ from . import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
@@ -269,26 +269,35 @@ class Lock:
 
 def disk_usage(path: str) -> int:
     """Bytes of disk that a file or folder occupies, each hard-linked file once. Absent: 0."""
+    return sum(found.st_blocks * 512 for found in _below(path))
+
+
+def content_size(path: str) -> int:
+    """Bytes that the regular files in a folder hold, each hard-linked file once. Absent: 0."""
+    return sum(found.st_size for found in _below(path) if S_ISREG(found.st_mode))
+
+
+def _below(path: str) -> Iterator[os.stat_result]:
     seen: set[tuple[int, int]] = set()
-    total = 0
     pending = [path]
     while pending:
-        total += _usage_of(pending.pop(), seen, pending)
-    return total
+        found = _look(pending.pop(), seen, pending)
+        if found is not None:
+            yield found
 
 
-def _usage_of(path: str, seen: set[tuple[int, int]], pending: list[str]) -> int:
+def _look(path: str, seen: set[tuple[int, int]], pending: list[str]) -> os.stat_result | None:
     try:
         found = os.lstat(path)
         if S_ISDIR(found.st_mode):
             pending += [os.path.join(path, name) for name in os.listdir(path)]
     except OSError:
-        return 0
+        return None
     if found.st_nlink > 1 and not S_ISDIR(found.st_mode):
         if (found.st_dev, found.st_ino) in seen:
-            return 0
+            return None
         seen.add((found.st_dev, found.st_ino))
-    return found.st_blocks * 512
+    return found
 
 
 def remove_tree(path: str) -> int:

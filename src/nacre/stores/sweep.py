@@ -21,6 +21,7 @@ from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
+from . import caches
 from .layout import tidy_index
 from .settle import settle
 
@@ -50,7 +51,8 @@ def sweep(
     """Find everything unreachable and free it. Safe beside running work of other processes.
 
     images: 'none' keeps every remembered image; 'dangling' forgets those without a name; 'all' forgets
-    those that no container uses, with their names. build_cache: forget all steps. containers: 'stopped'
+    those that no container uses, with their names. build_cache: forget all steps, and free the
+    folders of the builder that no build uses. containers: 'stopped'
     forgets containers that do not run. max_age: seconds for which an interrupted download is kept.
     Lets go of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
     """
@@ -67,6 +69,8 @@ def sweep(
             work.collect()
         trace("sweep:collected")
         work.free()
+        if build_cache:
+            work.items += caches.free(store.root)
         store.leases.tidy()
         tidy_index(store.root)
     return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ...ground.files import os_errors, private_dir
+from ...ground.files import os_errors
 from ...images.runtime import Temporary, Volume
+from ...stores.volumes import make
 from ...words.errors import UsageError
 from .names import is_name
 
@@ -56,17 +57,7 @@ def _source(source: str, cwd: str, store_root: str) -> str:
             f"{source!r} includes invalid characters for a volume name",
             hint="a host path is absolute or begins with ./",
         )
-    return named_volume(source, store_root)
-
-
-def named_volume(name: str, store_root: str) -> str:
-    """The folder of a volume, made if absent. Its users are those of the container: 0755."""
-    path = f"{store_root}/volumes/{name}"
-    if not os.path.isdir(path):
-        private_dir(f"{store_root}/volumes")
-        with os_errors(f"create {path}"):
-            os.makedirs(path, 0o755, exist_ok=True)
-    return path
+    return make(store_root, source)
 
 
 def parse_tmpfs(text: str) -> Temporary:

@@ -1,0 +1,141 @@
+"""`nacre volume`: create, list, inspect and remove named volumes."""
+
+from __future__ import annotations
+
+from ..words.errors import NotFound, Unsupported, UsageError
+from .each import each
+from .options import Command, flag, many, text
+from .output import FILTER, FORMAT, QUIET, Filters, human_size, inspect, listing
+from .system import agreed, prune_volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..stores.volumes import Volume
+    from .context import Context
+    from .options import Args
+
+
+def _create(context: Context, args: Args) -> int:
+    """Print the name; without one a name is made up."""
+    from ..services.containers.names import is_name, new_id
+    from ..stores import volumes
+
+    if args.driver != "local" or args.opt or args.label:
+        raise Unsupported("volumes have one driver (local), no options and no labels in this version")
+    name = args.positionals[0] if args.positionals else new_id()
+    if not is_name(name):
+        raise UsageError(f"{name!r} includes invalid characters for a volume name")
+    volumes.make(context.store.root, name)
+    context.print(name)
+    return 0
+
+
+def _list(context: Context, args: Args) -> int:
+    from ..stores import volumes
+
+    filters = Filters(args.filter, ("dangling", "driver", "name"))
+    dangling = filters.flag("dangling")
+    found = [
+        volume
+        for volume in volumes.every(context.store)
+        if dangling in (None, not volume.users)
+        and filters.allows("driver", "local")
+        and (not filters.get("name") or any(part in volume.name for part in filters.get("name")))
+    ]
+    columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")]
+    listing(context, args, [_row(volume) for volume in found], columns, key="Name")
+    return 0
+
+
+def _row(volume: Volume) -> dict[str, Any]:
+    return {
+        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": "", "Mountpoint": volume.path,
+        "Links": str(len(volume.users)), "Name": volume.name, "Scope": "local", "Size": "N/A",
+        "Status": "N/A",
+    }  # fmt: skip
+
+
+def _inspect(context: Context, args: Args) -> int:
+    from ..stores import volumes
+
+    documents, code = [], 0
+    for name in args.positionals:
+        try:
+            documents.append(_document(volumes.find(context.store, name)))
+        except NotFound as error:
+            context.warn(f"nacre: {error.message}")
+            code = 1
+    if documents or args.format in ("", "json"):
+        inspect(context, documents, args.format)
+    return code
+
+
+def _document(volume: Volume) -> dict[str, Any]:
+    from time import gmtime, strftime
+
+    return {
+        "CreatedAt": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(volume.created)),
+        "Driver": "local",
+        "Labels": None,
+        "Mountpoint": volume.path,
+        "Name": volume.name,
+        "Options": None,
+        "Scope": "local",
+    }
+
+
+def _remove(context: Context, args: Args) -> int:
+    from ..stores import volumes
+
+    def remove(name: str) -> None:
+        try:
+            volumes.remove(context.store, name)
+        except NotFound:
+            if not args.force:
+                raise
+
+    return each(context, args.positionals, remove)
+
+
+def _prune(context: Context, args: Args) -> int:
+    which = "all volumes" if args.all else "anonymous volumes"
+    if not args.force and not agreed(context, [f"{which} not used by at least one container"]):
+        return 0
+    names, freed = prune_volumes(context, everything=args.all)
+    if names:
+        context.print("\n".join(["Deleted Volumes:", *names, ""]))
+    context.print(f"Total reclaimed space: {human_size(freed, 4)}")
+    return 0
+
+
+CREATE = Command(
+    "[VOLUME]",
+    _create,
+    options=(
+        text("-d, --driver", "Specify volume driver name", default="local"),
+        many("--label", "Refused: volumes have no labels in this version", hidden=True),
+        many("-o, --opt", "Refused: the driver has no options", hidden=True),
+    ),
+)
+INSPECT = Command(
+    "VOLUME [VOLUME...]",
+    _inspect,
+    options=(text("-f, --format", "Format output: 'json' or a Go template"),),
+)
+LS = Command("", _list, options=(FILTER, FORMAT, QUIET.replace(help="Only display volume names")))
+PRUNE = Command(
+    "",
+    _prune,
+    options=(
+        flag("-a, --all", "Remove all unused volumes, not just anonymous ones"),
+        flag("-f, --force", "Do not prompt for confirmation"),
+    ),
+)
+RM = Command(
+    "VOLUME [VOLUME...]",
+    _remove,
+    options=(flag("-f, --force", "Do not fail for a volume that is not there"),),
+    details="A volume that a container has, running or not, is not removed.",
+)

@@ -1,0 +1,84 @@
+"""Named volumes and the builder's folders: counted, listed, removed, and never while they are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nacre.ground.files import Lock
+
+
+def df(nacre: Any, kind: str) -> list[str]:
+    """The columns of one kind."""
+    (line,) = (line for line in nacre("system", "df").lines if line.startswith(kind))
+    return line.removeprefix(kind).split()
+
+
+def test_create_list_inspect_remove(nacre: Any) -> None:
+    assert nacre("volume", "create", "data").out == "data\n"
+    assert nacre("volume", "create", "data").out == "data\n"
+    (anonymous,) = nacre("volume", "create").lines
+    assert len(anonymous) == 64
+    table = nacre("volume", "ls").lines
+    assert table[0] == "DRIVER   VOLUME NAME"
+    assert "local    data" in table
+    assert nacre("volume", "ls", "-q", "-f", "name=dat").lines == ["data"]
+    (document,) = nacre("volume", "inspect", "data").json
+    assert (document["Name"], document["Driver"]) == ("data", "local")
+    assert document["Mountpoint"] == f"{nacre.root}/volumes/data"
+    missing = nacre("volume", "inspect", "nope", check=False)
+    assert (missing.code, missing.err) == (1, "nacre: get nope: no such volume\n")
+    assert nacre("volume", "rm", "nope", check=False).code == 1
+    assert nacre("volume", "rm", "-f", "nope").code == 0
+    assert nacre("volume", "create", "../x", check=False).code == 1
+    assert nacre("volume", "prune", "-f").lines[:2] == ["Deleted Volumes:", anonymous]
+    assert nacre("volume", "prune", input="n\n").lines[0] == "WARNING! This will remove:"
+    assert nacre("volume", "rm", "data").out == "data\n"
+    assert nacre("volume", "ls", "-q").out == ""
+
+
+def test_a_volume_in_use_stays(nacre: Any, busybox_image: str) -> None:
+    nacre("run", "--name", "box", "-v", "data:/data", busybox_image, "sh", "-c", "echo hello > /data/f")
+    refused = nacre("volume", "rm", "data", check=False)
+    assert refused.code == 1
+    assert refused.err.startswith("nacre: remove data: volume is in use - [")
+    assert nacre("volume", "ls", "-q", "-f", "dangling=true").out == ""
+    assert df(nacre, "Local Volumes") == ["1", "1", "6B", "0B", "(0%)"]
+    assert nacre("volume", "prune", "-af").out == "Total reclaimed space: 0B\n"
+    nacre("rm", "box")
+    assert df(nacre, "Local Volumes") == ["1", "0", "6B", "6B", "(100%)"]
+    nacre("system", "prune", "-f", "--volumes")
+    assert nacre("run", "--rm", "-v", "data:/data", busybox_image, "cat", "/data/f").out == "hello\n"
+    assert "data" in nacre("volume", "prune", "-af").lines
+    assert not (nacre.root / "volumes" / "data").exists()
+
+
+def test_folders_of_the_builder_are_counted_and_freed(nacre: Any) -> None:
+    caches = nacre.root / "build" / "cache"
+    nacre("images")
+    for name in ("aa", "bb"):
+        (caches / name).mkdir(parents=True)
+        (caches / name / "file").write_bytes(bytes(1000))
+    tables = nacre.root / "build" / "contexts"
+    tables.mkdir()
+    (tables / "cc").write_bytes(bytes(500))
+    assert df(nacre, "Build Cache")[:3] == ["3", "0", "2.5kB"]
+    with Lock(f"{caches}/aa.lock"):
+        freed = nacre("builder", "prune", "-f").out
+    assert "bb" in freed.split()
+    assert sorted(path.name for path in caches.iterdir()) == ["aa", "aa.lock"]
+    assert not list(tables.iterdir())
+    assert "aa" in nacre("system", "prune", "-f").out.split()
+    assert not list(caches.iterdir())
+
+
+def test_sizes_of_containers_agree(nacre: Any, busybox_image: str) -> None:
+    nacre("run", "--name", "box", busybox_image, "sh", "-c", "echo hello > /f")
+    size = nacre("ps", "-a", "--size", "--format", "{{.Size}}").out.strip()
+    assert size == "6B"
+    assert df(nacre, "Containers")[:3] == ["1", "0", size]
+    nacre("rm", "box")
+
+
+def test_no_far_fetched_suggestion(nacre: Any) -> None:
+    assert "did you mean" not in nacre("bogus", check=False).err
+    assert "did you mean 'nacre images'" in nacre("imags", check=False).err
