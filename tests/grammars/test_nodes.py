@@ -271,7 +271,7 @@ def test_implied_folders_keep_the_looks_of_those_below() -> None:
         looks.append((stat.S_IMODE(node.mode), node.uid, node.mtime_ns, node.xattrs, node.implied))
         assert stat.S_IMODE(root.mode) == 0o700
     kept = (0o711, 7, 5, ((b"user.a", b"1"),), False)
-    assert looks == [kept, (0o500, 0, 0, (), False), kept]
+    assert looks == [kept, (0o500, 0, 0, (), False), (0o755, 0, 0, (), False)]
 
 
 def test_three_layers_and_whiteouts_of_nothing() -> None:

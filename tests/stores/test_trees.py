@@ -455,6 +455,25 @@ def test_mounted_view_is_what_lookup_says(trees: Trees, stack: list[Digest]) -> 
 
 
 @needs_mounts
+def test_a_layer_may_come_twice(trees: Trees) -> None:
+    """As the empty layer does in many images."""
+    base = ingest(trees, folder("d", mode=0o711), file("d/a", b"base"), file("d/b", b"base"))
+    twice = ingest(trees, file("d/a", b"twice"), file("d/.wh.b"))
+    between = ingest(trees, folder("d", mode=0o700), file("d/a", b"between"), file("d/b", b"between"))
+    empty = ingest(trees)
+    layers = [empty, base, empty, twice, between, twice, empty, empty]
+    for mount in (trees.prepare("k", layers).mount, trees.view(layers), trees.view([empty, empty])):
+        fd = mounts.detached(mount)
+        try:
+            if mount != trees.view([empty, empty]):
+                assert os.listdir(f"/proc/self/fd/{fd}/d") == ["a"]
+                assert Path(f"/proc/self/fd/{fd}/d/a").read_bytes() == b"twice"
+                assert stat.S_IMODE(os.stat(f"/proc/self/fd/{fd}/d").st_mode) == 0o700
+        finally:
+            os.close(fd)
+
+
+@needs_mounts
 def test_127_layers(trees: Trees) -> None:
     contents = [(f"f{number}", b"%d" % number) for number in range(127)]
     layers = [ingest(trees, file(name, data), file("same", data)) for name, data in contents]

@@ -220,15 +220,17 @@ class LayerTree:
 def merge(lower: Node, upper: Node) -> None:
     """Lay the layer `upper` over `lower`, which becomes the union: whiteouts take effect, marks vanish.
 
-    `lower` is the result of `settle` or of `merge`. Folders that `upper` only implies keep their looks.
+    `lower` is the result of `settle` or of `merge`. Folders that `upper` only implies, and does not make
+    opaque, keep their looks.
     """
     waiting = [(lower, upper)]
     while waiting:
         below, above = waiting.pop()
         mine = _children(below)
-        if OPAQUE in above.xattrs:
+        opaque = OPAQUE in above.xattrs
+        if opaque:
             mine.clear()
-        if not above.implied:
+        if opaque or not above.implied:
             _take_looks(below, above)
         for name, node in _children(above).items():
             there = mine.get(name)

@@ -1,6 +1,7 @@
 """Trees that are never unpacked: a layer is its tar and an EROFS index that points into it.
 
     trees/<hex>/layer.tar, index.erofs, sparse    see indexing.py
+    trees/<hex>/merged-….erofs                     see merging.py
     active/<key>/                                  as the overlay driver's
 
 The kernel mounts the index with the tar as its extra device, file-backed, so nothing is extracted,
@@ -18,7 +19,7 @@ import os
 from ...ground.files import os_errors, trace
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Overlay
-from . import implied
+from . import implied, merging
 from .base import Made
 from .overlay import OverlayDriver
 
@@ -59,9 +60,15 @@ class ErofsDriver(OverlayDriver):
         root = tree.root
         return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
 
-    def lower(self, tree: Placed) -> str | Erofs:
+    def lower(self, tree: Placed) -> Erofs:
         """The index, to be mounted."""
         return _lower(tree.folder)
+
+    def _merged(self, trees: Sequence[Placed]) -> tuple[int, Erofs | None]:
+        others = (count for count, tree in enumerate(trees) if tree.driver != self.name)
+        own = trees[: next(others, len(trees))]
+        with os_errors("merge the layers of an image"):
+            return merging.lowest(own, self.lower)
 
     def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
         """Scan the upper folder into a tar, which is kept beside it with its index, ready to be adopted."""

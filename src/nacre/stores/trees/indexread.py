@@ -71,6 +71,11 @@ class IndexReader:
         found = inode.xattrs if inode is not None else ()
         return tuple(sorted(pair for pair in found if pair not in (OPAQUE, ORIGIN)))
 
+    def tree(self, first: int) -> Inode:
+        """All of the layer; `first` is added to the slots of its contents. Raises StoreError."""
+        with _damage(self._folder):
+            return self._index.tree(first)
+
     def _inode(self, path: bytes) -> Inode | None:
         with _damage(self._folder):
             nid = self._nid(path)

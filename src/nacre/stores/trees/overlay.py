@@ -91,13 +91,23 @@ class OverlayDriver:
         return f"{tree.folder}/fs"
 
     def _lowers(self, trees: Sequence[Placed]) -> tuple[str | Erofs, ...]:
-        """Lower layers for overlayfs, topmost first, each with its brow above it."""
-        lowers: list[str | Erofs] = []
-        for count, tree in enumerate(trees, 1):
+        """Lower layers for overlayfs, topmost first, each with its brow above it.
+
+        A layer that comes twice is left out where it is lower: nothing of it shows there, and overlayfs
+        refuses a folder that it has already (ELOOP).
+        """
+        trees = list({tree.diff_id: tree for tree in reversed(trees)}.values())[::-1]
+        done, merged = self._merged(trees)
+        lowers: list[str | Erofs] = [merged] if merged else []
+        for count, tree in enumerate(trees[done:], done + 1):
             lowers.append(self._drivers[tree.driver].lower(tree))
             brow = implied.brow(trees[:count], self._read, owners=not self.mode.single)
             lowers += [brow] if brow else []
         return tuple(reversed(lowers))
+
+    def _merged(self, trees: Sequence[Placed]) -> tuple[int, Erofs | None]:
+        """How many of the lowest trees one lower layer stands for, and that; (0, None) for none."""
+        return 0, None
 
     def _read(self, tree: Placed) -> LayerReader:
         return self._drivers[tree.driver].reader(tree)
