@@ -30,6 +30,7 @@ class Group(Value):
 
 _BUILD = Entry("build", "Build an image from a Dockerfile")
 _COMMIT = Entry("commit", "Create a new image from a container's changes")
+_CP = Entry("cp", "Copy files/folders between a container and the local filesystem")
 _CREATE = Entry("create", "Create a new container")
 _DIFF = Entry("diff", "Inspect changes to files or directories on a container's filesystem")
 _EXEC = Entry("exec", "Execute a command in a running container")
@@ -70,6 +71,7 @@ COMMON = {
 
 COMMANDS = {
     "commit": _COMMIT,
+    "cp": _CP,
     "create": _CREATE,
     "diff": _DIFF,
     "export": _EXPORT,
@@ -98,6 +100,7 @@ GROUPS = {
         "Manage containers",
         {
             "commit": _COMMIT,
+            "cp": _CP,
             "create": _CREATE,
             "diff": _DIFF,
             "exec": _EXEC,

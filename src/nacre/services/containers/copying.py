@@ -1,0 +1,340 @@
+"""`cp`: files between a container and the host, or a tar.
+
+    source        the entries of a folder or of one file, named as they shall arrive
+    destination   docker's rules say where: in a folder, as a new name, or in place of a file
+
+Both ends in the container are resolved by descriptor within its root (openat2, RESOLVE_IN_ROOT), at the
+very moment they are used: a container that swaps a folder for a link meanwhile changes only itself.
+What the user has mounted over a path of the container is found by its path as written.
+Source of the rules: docker's reference of `docker container cp`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import contextmanager
+
+from ...grammars.entries import Entry
+from ...ground.extract import Form, extract
+from ...ground.files import Root, reopen_file
+from ...ground.scan import scan
+from ...words.errors import Conflict, NotFound, StoreError, UsageError
+from ...words.quickjson import loads
+from ...words.value import Value
+from .difference import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ...grammars.entries import Reader
+    from ...ground.extract import Stats
+    from ...stores.containers import ContainerRow
+    from ...stores.store import Store
+
+    Opener = Callable[[], Reader]
+    Member = tuple[Entry, Opener | None]
+
+_LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+}  # fmt: skip
+_PLAIN = Form(whiteouts="none")
+
+
+class Inside(Root):
+    """The root of a container: nothing opened through it leaves it."""
+
+    def under(self, fd: int, rest: bytes) -> tuple[int, bytes]:
+        """A root for an extraction and where `rest` in the folder `fd` is in it."""
+        base = os.readlink(b"/proc/self/fd/%d" % self.fd).rstrip(b"/") + b"/"
+        path = os.readlink(b"/proc/self/fd/%d" % fd)
+        return self.fd, _join(path[len(base) :] if path.startswith(base) else b"", rest)
+
+
+class Host:
+    """The host, whose links the user's path may follow; what is copied stays in the folder it leads to."""
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+
+    def open(self, path: bytes | str, flags: int, mode: int = 0) -> int:
+        """Open by the working directory. Raises OSError."""
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def under(self, fd: int, rest: bytes) -> tuple[int, bytes]:
+        """The folder itself is the root."""
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            above, _, rest = os.readlink(b"/proc/self/fd/%d" % fd).rpartition(b"/")
+            self._fds.append(os.open(above or b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        else:
+            self._fds.append(os.dup(fd))
+        return self._fds[-1], rest
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+
+
+class Place(Value):
+    """Where names are resolved, and a path there as the user wrote it."""
+
+    root: Inside | Host
+    path: bytes
+    readonly: bool = False
+
+
+class Source(Value):
+    """What is to be copied: O_PATH descriptor `fd`, its last name, whether only the content is meant."""
+
+    fd: int
+    name: bytes
+    folder: bool
+    content: bool
+
+
+class Target(Value):
+    """Where it goes: names are made beneath `fd` with `prefix` before them; `exists`: it is a folder there."""
+
+    fd: int
+    prefix: bytes
+    exists: bool
+
+
+@contextmanager
+def opened(store: Store, row: ContainerRow, path: bytes, *, write: bool) -> Iterator[Place]:
+    """`path` of a container, running or not. Raises NotFound, Conflict, SandboxError.
+
+    When it runs, the process must not have entered a user namespace of its own (`borrow`); otherwise it must
+    be `userns.mapped()`, and the container cannot start while this is open for writing.
+    """
+    volume = _volume(row, path)
+    if volume is not None:
+        with volume.root:
+            yield volume
+    elif row.state == "running":
+        with Inside(_borrowed(row)) as root:
+            yield Place(root, path)
+    else:
+        with _idle(store, row, write), Inside(_mounted(store, row, write)) as root:
+            yield Place(root, path)
+
+
+def _borrowed(row: ContainerRow) -> int:
+    from ...ground.sandbox.borrow import borrow
+    from .service import _start_time
+
+    try:
+        pidfd = os.pidfd_open(row.pid)
+    except OSError:
+        raise Conflict(f"container {row.id} is not running") from None
+    try:
+        if _start_time(row.pid) != row.pid_start:
+            raise Conflict(f"container {row.id} is not running")
+        return borrow(pidfd, row.pid)
+    finally:
+        os.close(pidfd)
+
+
+def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
+    from ...ground.mounts import detached
+
+    active = store.trees.active(row.id)
+    if active is None:
+        raise NotFound(f"the file system of container {row.name} is gone")
+    return detached(active.mount if write else frozen(active))
+
+
+@contextmanager
+def _idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
+    """Keep the container from being started: two mounts must not write to one upper folder."""
+    if not write:
+        yield
+        return
+    fd = os.open(f"{store.containers.folder(row.id)}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Conflict(f"container {row.name} is being started; try again") from None
+    finally:
+        os.close(fd)
+
+
+def _volume(row: ContainerRow, path: bytes) -> Place | None:
+    """The host's folder or file, when the path is in one that is bound into the container."""
+    best: tuple[bytes, str, bool] | None = None
+    plain = os.path.normpath(b"/" + path.lstrip(b"/"))
+    for mount in loads(row.config_json)["config"].get("mounts", ()):
+        target = os.fsencode(mount["destination"].rstrip("/"))
+        inside = plain == target or plain.startswith(target + b"/")
+        if mount["type"] == "bind" and inside and (best is None or len(target) > len(best[0])):
+            best = target, mount["source"], "ro" in mount.get("options", ())
+    if best is None:
+        return None
+    target, source, readonly = best
+    rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
+    if os.path.isdir(source):
+        return Place(Inside(source), rest or b"/", readonly)
+    return Place(Inside(os.path.dirname(source)), os.fsencode(os.path.basename(source)), readonly=True)
+
+
+def source(place: Place, *, follow: bool = False) -> Source:
+    """What lies at a place; a link at its end is followed with `follow` or a slash behind. Raises NotFound."""
+    path = place.path
+    content = path == b"." or path.endswith(b"/.")
+    through = follow or path.endswith((b"/", b"/.", b"/..")) or path in (b"", b".", b"..")
+    try:
+        fd = place.root.open(path or b"/", os.O_PATH | (0 if through else os.O_NOFOLLOW))
+    except OSError as error:
+        raise _explained(path, error) from None
+    folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+    if not folder and path.endswith((b"/", b"/.")):
+        raise UsageError(f"{_show(path)} is not a directory")
+    name = os.path.basename(os.path.normpath(b"/" + path))
+    return Source(fd, name, folder, content or not name)
+
+
+def members(found: Source, top: bytes, form: Form = _PLAIN) -> Iterator[Member]:
+    """The entries of a source, its own one named `top`. Raises StoreError. Closes the source."""
+    try:
+        if not found.folder:
+            yield _single(found.fd, top)
+            return
+        fd = os.open(".", _LISTING, dir_fd=found.fd)
+        try:
+            for entry, payload in scan(fd, form):
+                yield _moved(entry, top), payload
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StoreError(f"cannot read {_show(found.name)}: {(error.strerror or '').lower()}") from None
+    finally:
+        os.close(found.fd)
+
+
+def _single(fd: int, path: bytes) -> Member:
+    info = os.fstat(fd)
+    kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+    if kind is None:
+        raise UsageError(f"{_show(path)} is a socket, which cannot be copied")
+    entry = Entry(
+        path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns,
+        info.st_size if kind == "file" else 0, os.readlink(b"", dir_fd=fd) if kind == "symlink" else b"",
+        os.major(info.st_rdev), os.minor(info.st_rdev),
+    )  # fmt: skip
+    if kind != "file":
+        return entry, None
+    return entry, lambda: _Exactly(reopen_file(fd, path), entry.size)
+
+
+class _Exactly:
+    """As many bytes as were announced, of a file that somebody may be writing."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd, self._left = fd, size
+
+    def read(self, count: int, /) -> bytes:
+        data = os.read(self._fd, min(count, self._left)) if self._left else b""
+        self._left -= len(data)
+        return data
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+
+def _moved(entry: Entry, top: bytes) -> Entry:
+    path = _join(top, entry.path)
+    return entry._replace(path=path, link=_join(top, entry.link) if entry.kind == "hardlink" else entry.link)
+
+
+def _join(top: bytes, path: bytes) -> bytes:
+    return b"/".join(part for part in (top, path) if part)
+
+
+def target(place: Place, *, folder: bool, content: bool, name: bytes) -> Target:
+    """Where a source goes, by docker's rules; `folder`, `content` and `name` as in Source.
+
+    Raises NotFound, UsageError, Conflict.
+    """
+    if place.readonly:
+        raise Conflict(f"{_show(place.path)} is mounted read-only")
+    path = place.path
+    try:
+        fd = place.root.open(path or b"/", os.O_PATH)
+    except FileNotFoundError:
+        return _new(place, folder)
+    except OSError as error:
+        raise _explained(path, error) from None
+    try:
+        return _there(place, fd, folder, content, name)
+    finally:
+        os.close(fd)
+
+
+def _new(place: Place, folder: bool) -> Target:
+    bare = place.path.rstrip(b"/")
+    if place.path.endswith(b"/") and not folder:
+        raise NotFound(f"no such directory: {_show(place.path)}")
+    above, _, name = bare.rpartition(b"/")
+    try:
+        fd = place.root.open(above or (b"/" if bare[:1] == b"/" else b"."), os.O_PATH | os.O_DIRECTORY)
+    except OSError as error:
+        raise _explained(above, error) from None
+    try:
+        return Target(*place.root.under(fd, name), False)
+    finally:
+        os.close(fd)
+
+
+def _there(place: Place, fd: int, folder: bool, content: bool, name: bytes) -> Target:
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        return Target(*place.root.under(fd, b"" if content else name), content)
+    if folder:
+        raise UsageError(f"cannot copy a directory to the file {_show(place.path)}")
+    if place.path.endswith(b"/"):
+        raise UsageError(f"{_show(place.path)} is not a directory")
+    return Target(*place.root.under(fd, b""), False)
+
+
+def write(found: Iterable[Member], goal: Target, *, owners: str, form: Form = _PLAIN) -> Stats:
+    """Make the members at the target. `owners`: keep, root, or caller (whoever runs this).
+
+    Folders merge; a folder never takes the place of something else, nor the reverse. Raises
+    InvalidArchive, StoreError.
+    """
+    form = form.replace(keep_kinds=True, owners=form.owners and owners != "caller")
+
+    def arriving() -> Iterator[tuple[Entry, Reader]]:
+        for entry, payload in found:
+            if entry.path or not goal.exists:  # a folder that exists stays as it is
+                entry = entry._replace(uid=0, gid=0) if owners == "root" else entry
+                yield _moved(entry, goal.prefix), payload() if payload else _EMPTY
+
+    return extract(arriving(), goal.fd, form)
+
+
+class _Empty:
+    def read(self, _count: int, /) -> bytes:
+        return b""
+
+
+_EMPTY = _Empty()
+
+
+def _explained(path: bytes, error: OSError) -> NotFound | UsageError:
+    if error.errno == errno.ENOTDIR:
+        return UsageError(f"{_show(path)} is not a directory")
+    reason = "too many links" if error.errno == errno.ELOOP else (error.strerror or "").lower()
+    return NotFound(f"cannot open {_show(path)}: {reason}")
+
+
+def _show(path: bytes) -> str:
+    return path[:200].decode("utf-8", "backslashreplace")
