@@ -231,11 +231,12 @@ class Engine:
         self, name: str, command: Sequence[str] = (), *, input: bytes = b"",
         environment: Mapping[str, str] | None = None, working_dir: str = "", user: str = "",
         volumes: Sequence[str] = (), network: str = "host", read_only: bool = False,
+        progress: Progress | None = None,
     ) -> Completed:  # fmt: skip
         """Run a program in a container of its own, of which nothing is left afterwards.
 
         `command` () is the image's own; `volumes` are docker's `SOURCE:/PATH[:ro]`. The output is kept in
-        memory. Raises NotFound, SandboxError, CommandNotFound, CommandNotExecutable.
+        memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound, CommandNotExecutable.
         """
         from .images.runtime import RunOptions
         from .services.containers import Containers, Request
@@ -248,7 +249,7 @@ class Engine:
                 volumes=tuple(parse_volume(text, os.getcwd(), store.root) for text in volumes),
                 read_only=read_only,
             )  # fmt: skip
-            image = self._resolve(store, name, None, "missing", None)
+            image = self._resolve(store, name, None, "missing", progress)
             request = Request(image, options, reference=name, auto_remove=True)
             return _captured(Containers(store), request, input)
 
