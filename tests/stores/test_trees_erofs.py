@@ -8,12 +8,14 @@ import random
 import stat
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from storekit import file, folder, layer, link
 
+from nacre.grammars.codec import decompress
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.ground import mounts, userns
 from nacre.stores import Store
@@ -455,3 +457,29 @@ def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
         pytest.raises(Unsupported, match="cannot be mounted"),
     ):
         ErofsDriver(Mode()).probe(scratch)
+
+
+@pytest.mark.parametrize("name", ["tar-go", "tar-cpython", "tar-libarchive"])
+def test_archives_of_other_projects(trees: Trees, unpacked: Trees, corpus: Any, name: str) -> None:
+    """Both drivers refuse them with the same sentence or show the same files."""
+    for path in sorted(corpus(name).glob("*.tar*")):
+        data = _decompressed(path)
+        sentences = []
+        for each in (trees, unpacked):
+            try:
+                each.ingest(io.BytesIO(data))
+                sentences.append("")
+            except InvalidArchive as error:
+                sentences.append(error.message)
+        assert sentences[0] == sentences[1], path
+        if not sentences[0]:
+            same(trees, unpacked, data)
+
+
+def _decompressed(path: Path) -> bytes:
+    data = bytearray()
+    with path.open("rb") as stream, suppress(InvalidArchive):
+        reader = decompress(stream)
+        while len(data) < 1 << 26 and (piece := reader.read(1 << 20)):
+            data += piece
+    return bytes(data)
