@@ -149,6 +149,7 @@ def same(items: list[Item], where: Path) -> None:
 )
 @example([file(b"a/b"), hardlink(b"a", b"a/b")])
 @example([directory(b"b"), file(b"b/c"), symlink(b"a", b"b"), hardlink(b"a", b"a/c")])
+@example([file(b"a/a"), file(b"a"), symlink(b"a", b"a")])
 @_slow
 def test_tangled_layers(tmp_path_factory: Any, items: list[Item]) -> None:
     same(items, tmp_path_factory.getbasetemp())

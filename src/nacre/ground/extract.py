@@ -34,6 +34,7 @@ MAX_PATH = 4095
 _CHUNK = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _UNKEEPABLE = (errno.ENOTSUP, errno.EPERM)
 
 
@@ -334,8 +335,10 @@ class _Tree:
     def _finish_folder(self, looks: _Looks) -> None:
         try:
             fd = self._folders.resolve(looks.path, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
-            return
+        except OSError as error:
+            if error.errno in _GONE:
+                return
+            raise
         try:
             if key_of(os.fstat(fd)) == looks.key:
                 self._dress_folder(fd, looks)
