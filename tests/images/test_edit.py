@@ -105,7 +105,7 @@ def test_env_keeps_its_place():
         ("ENV A=1 B='x y'", {"Env": ["A=1", "B=x y"]}),
         ("ENV A one two", {"Env": ["A=one two"]}),
         ("EXPOSE 80 53/udp", {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}),
-        ('LABEL a=1 "b.c"=\'d e\'', {"Labels": {"a": "1", "b.c": "d e"}}),
+        ("LABEL a=1 \"b.c\"='d e'", {"Labels": {"a": "1", "b.c": "d e"}}),
         ("USER me:us", {"User": "me:us"}),
         ("WORKDIR sub/../x", {"WorkingDir": "/x"}),
         ('VOLUME ["/a","/b"]', {"Volumes": {"/a": {}, "/b": {}}}),

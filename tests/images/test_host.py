@@ -72,9 +72,7 @@ def test_the_libraries_are_those_that_the_loader_finds():
     ldd = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=False)
     if ldd.returncode:
         pytest.skip("no ldd on this machine to compare with")
-    wanted = {
-        os.path.realpath(line.split()[2]) for line in ldd.stdout.splitlines() if " => /" in line
-    }
+    wanted = {os.path.realpath(line.split()[2]) for line in ldd.stdout.splitlines() if " => /" in line}
     assert {os.path.realpath(path) for path in libraries.found.values()} >= wanted
 
 

@@ -251,9 +251,7 @@ class _Archive:
 
     where = "archive"
 
-    def __init__(
-        self, store: Store, members: Members, platform: Platform | None, progress: Progress
-    ) -> None:
+    def __init__(self, store: Store, members: Members, platform: Platform | None, progress: Progress) -> None:
         self.store, self.members, self.platform = store, members, platform
         self.progress = _Loading(progress)
 
@@ -473,4 +471,3 @@ def _v1_command(row: dict[str, Any]) -> str:
 
 def _v1_notes(row: dict[str, Any]) -> dict[str, str]:
     return {key: str(row.get(key) or "") for key in ("created", "comment", "author")}
-

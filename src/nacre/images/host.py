@@ -376,4 +376,3 @@ class _Bytes:
     def read(self, size: int, /) -> bytes:
         data, self._data = self._data[:size], self._data[size:]
         return data
-

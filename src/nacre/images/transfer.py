@@ -232,9 +232,7 @@ class _Tally:
         return self._sums.get(kind, 0)
 
 
-def _layers(
-    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress
-) -> int:
+def _layers(source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress) -> int:
     """Bring all layers in side by side; the bytes fetched."""
     tally = _Tally()
     rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}

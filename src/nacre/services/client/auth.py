@@ -178,5 +178,3 @@ def _check_secrecy(realm: str, url: str, registry: str) -> None:
     host = urlsplit(realm).hostname or ""
     if realm.startswith("http:") and url.startswith("https:") and not is_loopback(host):
         raise RegistryError(f"{registry} wants its password sent unencrypted to {shown(realm)}; refused")
-
-

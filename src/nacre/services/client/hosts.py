@@ -1,9 +1,9 @@
 """Where a registry is reached: which host, over TLS or in the clear.
 
-    docker.io                    https://registry-1.docker.io
-    127.0.0.0/8, ::1, localhost  http, then https with any certificate (docker trusts loopback likewise)
-    named as insecure            https with any certificate, then http (docker's `insecure-registries`)
-    everything else              https, nothing but
+docker.io                    https://registry-1.docker.io
+127.0.0.0/8, ::1, localhost  http, then https with any certificate (docker trusts loopback likewise)
+named as insecure            https with any certificate, then http (docker's `insecure-registries`)
+everything else              https, nothing but
 """
 
 from __future__ import annotations

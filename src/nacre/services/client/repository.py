@@ -262,5 +262,3 @@ def _content_digest(response: Response) -> Digest | None:
 
 def _media_type(response: Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
