@@ -136,6 +136,15 @@ GROUPS = {
         },
         {"list": "ls", "remove": "rm"},
     ),
+    "layer": Group(
+        "Work with layers in pipes",
+        {
+            "apply": Entry("layer", "Extract a layer from STDIN onto a directory", "APPLY"),
+            "diff": Entry("layer", "Write the layer that turns one directory into another", "DIFF"),
+            "ls": Entry("layer", "List the entries of a layer", "LS"),
+        },
+        {"list": "ls"},
+    ),
     "registry": Group("Run a registry", {"serve": Entry("registry", "Serve a registry over HTTP")}, {}),
     "system": Group(
         "Manage nacre",

@@ -9,10 +9,12 @@ from .options import Command, flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
+    from ..grammars.entries import Reader
     from ..ground.extract import Form
-    from ..services.containers.copying import Place
+    from ..services.containers.copying import Member, Place
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -105,17 +107,19 @@ def _form() -> Form:
     return Form(whiteouts="none", owners=not mode.single, devices=mode.devices)
 
 
-def _stream(context: Context, found: object) -> int:
+def _stream(context: Context, found: Iterable[Member]) -> int:
     from ..services.containers.difference import write_tar
 
     if context.stdout.isatty():
         raise UsageError("refusing to write a tar to a terminal. Redirect standard output")
-    write_tar(found, context.output.write)  # type: ignore[arg-type]
+    write_tar(found, context.output.write)
     context.output.flush()
     return 0
 
 
 def _unpack(context: Context, place: Place) -> int:
+    from functools import partial
+
     from ..grammars.codec import decompress
     from ..grammars.entries import read_tar
     from ..services.containers import copying
@@ -123,11 +127,15 @@ def _unpack(context: Context, place: Place) -> int:
     end = copying.target(place, folder=True, content=True, name=b"")
     if not end.exists:
         raise NotFound(f"no such directory: {os.fsdecode(place.path)}")
-    found = (
-        (entry, lambda payload=payload: payload) for entry, payload in read_tar(decompress(context.input))
+    found = read_tar(decompress(context.input))
+    copying.write(
+        ((entry, partial(_same, payload)) for entry, payload in found), end, owners="keep", form=_form()
     )
-    copying.write(found, end, owners="keep", form=_form())
     return 0
+
+
+def _same(payload: Reader) -> Reader:
+    return payload
 
 
 def _say(context: Context, args: Args, size: int, goal: str) -> int:
@@ -146,7 +154,7 @@ COMMAND = Command(
         flag("-L, --follow-link", "Always follow symbol link in SRC_PATH"),
         flag("-q, --quiet", "Suppress progress output during copy"),
     ),
-    details="'-' as the source reads a tar from STDIN and extracts it to a directory of the container; '-' as the "
-    "destination writes a tar to STDOUT. SRC_PATH/. means what the directory holds.",
+    details="'-' as the source reads a tar from STDIN and extracts it to a directory of the "
+    "container; '-' as the destination writes a tar to STDOUT. SRC_PATH/. means what the directory holds.",
     store=False,
 )

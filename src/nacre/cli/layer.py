@@ -1,0 +1,177 @@
+"""`nacre layer`: layers as tars in pipes; no store is needed, nor root."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+from ..words.errors import NotFound, UsageError
+from .options import Command, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from ..grammars.entries import Entry
+    from ..ground.extract import Form
+    from .context import Context
+    from .options import Args
+
+_LETTERS = {
+    "file": "-", "dir": "d", "symlink": "l", "hardlink": "h", "char": "c", "block": "b", "fifo": "p",
+}  # fmt: skip
+
+
+def apply(context: Context, args: Args) -> int:
+    """Make a layer from standard input beneath a folder, with what the folder has as the layers below."""
+    from ..grammars.codec import decompress
+    from ..ground.extract import apply as extract
+
+    folder = _folder(args.positionals[0])
+    try:
+        if context.stdin.isatty():
+            raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
+        done = extract(decompress(context.input), folder, _form())
+    finally:
+        os.close(folder)
+    if done.unkept:
+        context.warn(
+            f"{done.unkept} entries have an owner, a device or an attribute that could not be made here"
+        )
+    return 0
+
+
+def _form() -> Form:
+    from ..ground.extract import Form
+    from ..stores.trees import Mode
+
+    mode = Mode.detect()
+    return Form(whiteouts="delete", owners=not mode.single, devices=mode.devices)
+
+
+def _folder(path: str) -> int:
+    from ..ground.compare import open_folder
+
+    try:
+        return open_folder(path)
+    except OSError as error:
+        raise NotFound(f"cannot open {path}: {(error.strerror or '').lower()}") from None
+
+
+def ls(context: Context, args: Args) -> int:
+    """A line for every entry, in the order of the tar, as it is read."""
+    from ..grammars.codec import decompress
+    from ..grammars.entries import read_tar
+
+    origin = args.positionals[0] if args.positionals else "-"
+    with _opened(context, origin) as stream:
+        for entry, _ in read_tar(decompress(stream)):
+            _show(context, entry, args.format)
+    return 0
+
+
+@contextmanager
+def _opened(context: Context, origin: str) -> Iterator[IO[bytes]]:
+    if origin == "-":
+        if context.stdin.isatty():
+            raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
+        yield context.input
+        return
+    try:
+        file = open(origin, "rb", buffering=0)
+    except OSError as error:
+        raise NotFound(f"cannot open {origin}: {(error.strerror or '').lower()}") from None
+    with file:
+        yield file
+
+
+def _show(context: Context, entry: Entry, form: str) -> None:
+    from .output import inspect_one
+
+    if form:
+        inspect_one(context, _fields(entry), form)
+    else:
+        context.print(line(entry))
+
+
+def line(entry: Entry) -> str:
+    """An entry as `ls -l` has it, its time in UTC."""
+    from stat import filemode
+    from time import gmtime, strftime
+
+    device = entry.kind in ("char", "block")
+    size = f"{entry.major}, {entry.minor}" if device else str(entry.size)
+    moment = strftime("%Y-%m-%d %H:%M:%S", gmtime(entry.mtime_ns // 1_000_000_000))
+    arrow = {"symlink": " -> ", "hardlink": " link to "}.get(entry.kind, "")
+    owner = f"{entry.uid}:{entry.gid}"
+    name = (_text(entry.path) or ".") + "/" * (entry.kind == "dir")
+    mode = _LETTERS[entry.kind] + filemode(entry.mode)[1:]
+    return f"{mode} {owner:>11} {size:>10} {moment} {name}{arrow}{_text(entry.link)}"
+
+
+def _text(path: bytes) -> str:
+    """Printable, whatever it is: a name must not move the cursor."""
+    shown = path.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    from ..grammars.entries import whiteout
+
+    mark = whiteout(entry.path)
+    return {
+        "Path": entry.path.decode("utf-8", "backslashreplace"),
+        "Kind": {"remove": "whiteout", "opaque": "opaque"}.get(mark[0], entry.kind) if mark else entry.kind,
+        "Mode": f"{entry.mode:04o}",
+        "Uid": entry.uid,
+        "Gid": entry.gid,
+        "Size": entry.size,
+        "ModTime": entry.mtime_ns / 1_000_000_000,
+        "Link": entry.link.decode("utf-8", "backslashreplace"),
+        "Device": [entry.major, entry.minor],
+        "Xattrs": {
+            name.decode("utf-8", "backslashreplace"): value.decode("latin-1") for name, value in entry.xattrs
+        },
+        "Sparse": entry.sparse is not None,
+    }
+
+
+def diff(context: Context, args: Args) -> int:
+    """Write the layer that makes the second folder of the first."""
+    from ..ground.compare import compare
+    from ..services.containers.difference import write_tar
+    from .files import write_out
+
+    old, new = (_folder(path) for path in args.positionals)
+    found = compare(old, new, _form())
+    try:
+        write_out(context, args.output, lambda write: write_tar(found, write), "write a tar")
+    finally:
+        os.close(old)
+        os.close(new)
+    return 0
+
+
+APPLY = Command(
+    "DIR",
+    apply,
+    details="Reads the layer from STDIN: a tar, plain or compressed with gzip, zstd, xz or bzip2. Whiteouts "
+    "delete what is in DIR; nothing outside of it is ever touched. An ordinary user owns all that is made.",
+    store=False,
+)
+LS = Command(
+    "[FILE|-]",
+    ls,
+    options=(text("--format", "Format output: 'json' or a Go template"),),
+    details="Mode, owner, size, time in UTC and name of every entry, in the order of the tar.",
+    store=False,
+)
+DIFF = Command(
+    "OLD NEW",
+    diff,
+    options=(text("-o, --output", "Write to a file, instead of STDOUT", type="file"),),
+    details="OLD and NEW are directories. The tar holds what NEW has other than OLD, and whiteouts for what "
+    "it has no more: sorted, times in whole seconds, the same bytes for the same directories.",
+    store=False,
+)
