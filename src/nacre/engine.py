@@ -236,7 +236,8 @@ class Engine:
         """Run a program in a container of its own, of which nothing is left afterwards.
 
         `command` () is the image's own; `volumes` are docker's `SOURCE:/PATH[:ro]`. The output is kept in
-        memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound, CommandNotExecutable.
+        memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound,
+        CommandNotExecutable.
         """
         from .images.runtime import RunOptions
         from .services.containers import Containers, Request

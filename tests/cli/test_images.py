@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tarkit import tar_of
 
 Nacre = Any
 TIMES = {1: "1700000000", 2: "1710000000", 3: "1720000000"}
-
-
-def tar_of(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def make(nacre: Nacre, name: str, number: int, *changes: str) -> str:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import pty
-import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tarkit import tar_of
 
 Nacre = Any
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
-
-
-def tar_of(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 TAR = tar_of(hello=b"world")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
+from .files import write_out
 from .options import Command, flag, many, text
 from .run import discard, limits
 
@@ -132,11 +133,9 @@ def _export(context: Context, image: Image, kind: str, target: str) -> None:
 
     if kind == "local":
         write_folder(image, target)
-    elif target == "-":
-        write_tar(image, context.output.write)
     else:
-        with open(target, "wb") as file:
-            write_tar(image, file.write)
+        path = "" if target == "-" else target
+        write_out(context, path, lambda write: write_tar(image, write), "write a tar")
 
 
 def _discarded(context: Context, args: Args) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..words.errors import NacreError
+from ..words.errors import NacreError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from .context import Context
 
@@ -23,4 +24,20 @@ def each(context: Context, texts: Sequence[str], action: Callable[[str], object]
             if error.hint:
                 context.warn(f"hint: {error.hint}")
             code = 1
+    return code
+
+
+def inspect_each(context: Context, names: Sequence[str], form: str, document: Callable[[str], Any]) -> int:
+    """Print `document(name)` of each; name what is not there, and end with 1 then."""
+    from .output import inspect
+
+    documents, code = [], 0
+    for name in names:
+        try:
+            documents.append(document(name))
+        except NotFound as error:
+            context.warn(f"nacre: {error.message}")
+            code = 1
+    if documents or form in ("", "json"):
+        inspect(context, documents, form)
     return code

@@ -1,4 +1,4 @@
-"""What the commands for a container's files share."""
+"""What the commands that write archives share."""
 
 from __future__ import annotations
 

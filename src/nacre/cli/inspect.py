@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..words.errors import NotFound
 from ..words.reference import Reference
+from .each import inspect_each
 from .options import Command, flag, text
-from .output import inspect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +22,9 @@ _NEVER = "0001-01-01T00:00:00Z"
 def run(context: Context, args: Args) -> int:
     """Print what is found; name what is not, and end with 1 then. A container wins over an image."""
     kind = args.type or {"image inspect": "image", "container inspect": "container"}.get(args.command, "")
-    documents, code = [], 0
-    for name in args.positionals:
-        try:
-            documents.append(_document(context, name, kind, args.size))
-        except NotFound as error:
-            context.warn(f"nacre: {error.message}")
-            code = 1
-    if documents or args.format in ("", "json"):
-        inspect(context, documents, args.format)
-    return code
+    return inspect_each(
+        context, args.positionals, args.format, lambda name: _document(context, name, kind, args.size)
+    )
 
 
 def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, Any]:

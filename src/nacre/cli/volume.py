@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..words.errors import NotFound, Unsupported, UsageError
-from .each import each
+from .each import each, inspect_each
 from .options import Command, flag, many, text
-from .output import FILTER, FORMAT, QUIET, Filters, human_size, inspect, listing
+from .output import FILTER, FORMAT, QUIET, Filters, human_size, listing
 from .system import agreed, prune_volumes
 
 TYPE_CHECKING = False
@@ -60,16 +60,10 @@ def _row(volume: Volume) -> dict[str, Any]:
 def _inspect(context: Context, args: Args) -> int:
     from ..stores import volumes
 
-    documents, code = [], 0
-    for name in args.positionals:
-        try:
-            documents.append(_document(volumes.find(context.store, name)))
-        except NotFound as error:
-            context.warn(f"nacre: {error.message}")
-            code = 1
-    if documents or args.format in ("", "json"):
-        inspect(context, documents, args.format)
-    return code
+    store = context.store
+    return inspect_each(
+        context, args.positionals, args.format, lambda name: _document(volumes.find(store, name))
+    )
 
 
 def _document(volume: Volume) -> dict[str, Any]:

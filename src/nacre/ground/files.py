@@ -97,7 +97,7 @@ class Root:
         fd = self.open_file(path)
         try:
             with os_errors(f"read {_show(path)}"):
-                return _read_all(fd, limit, path)
+                return read_bounded(lambda count: os.read(fd, count), limit, _show(path))
         finally:
             os.close(fd)
 
@@ -126,13 +126,14 @@ def _show(path: bytes | str) -> str:
     return repr(os.fsencode(path)[:200].decode("utf-8", "backslashreplace"))
 
 
-def _read_all(fd: int, limit: int, path: bytes | str) -> bytes:
+def read_bounded(read: Callable[[int], bytes], limit: int, what: str) -> bytes:
+    """All that `read` gives until b"". Raises TooLarge for more than `limit` bytes."""
     parts, total = [], 0
-    while part := os.read(fd, min(1 << 20, limit + 1 - total)):
+    while part := read(min(1 << 20, limit + 1 - total)):
         parts.append(part)
         total += len(part)
         if total > limit:
-            raise TooLarge(f"{_show(path)} has more than {limit} bytes")
+            raise TooLarge(f"{what} has more than the {limit} bytes allowed here")
     return b"".join(parts)
 
 

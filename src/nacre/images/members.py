@@ -124,12 +124,7 @@ class TarMembers:
 
     def small(self, path: str) -> bytes | None:
         """As `Members`."""
-        size = self.size(path)
-        if size is None:
-            return None
-        _check_small(path, size)
-        with self.open(path) as content:
-            return _read(content, size)
+        return _small(self, path)
 
 
 class FolderMembers:
@@ -160,12 +155,7 @@ class FolderMembers:
 
     def small(self, path: str) -> bytes | None:
         """As `Members`."""
-        size = self.size(path)
-        if size is None:
-            return None
-        _check_small(path, size)
-        with self.open(path) as content:
-            return _read(content, size)
+        return _small(self, path)
 
     def __enter__(self) -> Self:
         return self
@@ -174,9 +164,14 @@ class FolderMembers:
         self._root.close()
 
 
-def _check_small(path: str, size: int) -> None:
+def _small(members: TarMembers | FolderMembers, path: str) -> bytes | None:
+    size = members.size(path)
+    if size is None:
+        return None
     if size > MAX_DOCUMENT:
         raise TooLarge(f"{path[:200]} has {size} bytes, more than the {MAX_DOCUMENT} allowed")
+    with members.open(path) as content:
+        return _read(content, size)
 
 
 def _read(content: Section, size: int) -> bytes:

@@ -15,9 +15,19 @@ from __future__ import annotations
 import os
 import time
 
-from ..ground.files import Lock, os_errors, private_dir, random_name, sync_path, trace, unlink, write_all
+from ..ground.files import (
+    Lock,
+    os_errors,
+    private_dir,
+    random_name,
+    read_bounded,
+    sync_path,
+    trace,
+    unlink,
+    write_all,
+)  # fmt: skip
 from ..words.digest import Digest, Verifier
-from ..words.errors import DigestMismatch, NacreError, NotFound, TooLarge, UsageError
+from ..words.errors import DigestMismatch, NacreError, NotFound, UsageError
 from ..words.oci import MAX_DOCUMENT
 from .database import Database, boot_id
 from .leases import LeaseStore
@@ -117,7 +127,7 @@ class BlobStore:
             except FileNotFoundError:
                 raise _missing(digest) from None
             with file:
-                data = _read_all(file, limit, digest)
+                data = read_bounded(file.read, limit, f"blob {digest}")
         actual = Digest.of(data, digest.algorithm)
         if actual != digest:
             self.delete(digest)
@@ -350,16 +360,6 @@ def _ingest_name(expected: Digest | None, key: str) -> str:
 
 def _missing(digest: Digest) -> NotFound:
     return NotFound(f"the store does not hold blob {digest}")
-
-
-def _read_all(file: BinaryIO, limit: int, digest: Digest) -> bytes:
-    parts, total = [], 0
-    while part := file.read(min(_CHUNK, limit + 1 - total)):
-        parts.append(part)
-        total += len(part)
-        if total > limit:
-            raise TooLarge(f"blob {digest} has more than the {limit} bytes allowed here")
-    return b"".join(parts)
 
 
 def _write_file(path: str, data: bytes, sync: bool) -> None:

@@ -153,15 +153,8 @@ class Manifest(Value):
 
     def encode(self) -> bytes:
         """Deterministic JSON."""
-        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            out["artifactType"] = self.artifact_type
-        out |= {"config": self.config.to_json(), "layers": [layer.to_json() for layer in self.layers]}
-        if self.subject:
-            out["subject"] = self.subject.to_json()
-        if self.annotations:
-            out["annotations"] = dict(self.annotations)
-        return encode_json(out)
+        layers = [layer.to_json() for layer in self.layers]
+        return _encode(self, {"config": self.config.to_json(), "layers": layers})
 
 
 class Index(Value):
@@ -175,15 +168,20 @@ class Index(Value):
 
     def encode(self) -> bytes:
         """Deterministic JSON."""
-        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            out["artifactType"] = self.artifact_type
-        out["manifests"] = [entry.to_json() for entry in self.manifests]
-        if self.subject:
-            out["subject"] = self.subject.to_json()
-        if self.annotations:
-            out["annotations"] = dict(self.annotations)
-        return encode_json(out)
+        return _encode(self, {"manifests": [entry.to_json() for entry in self.manifests]})
+
+
+def _encode(document: Manifest | Index, content: dict[str, Any]) -> bytes:
+    """`content` between what both kinds of document have."""
+    out: dict[str, Any] = {"schemaVersion": 2, "mediaType": document.media_type}
+    if document.artifact_type:
+        out["artifactType"] = document.artifact_type
+    out |= content
+    if document.subject:
+        out["subject"] = document.subject.to_json()
+    if document.annotations:
+        out["annotations"] = dict(document.annotations)
+    return encode_json(out)
 
 
 class ImageConfig(Value):
