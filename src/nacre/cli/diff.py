@@ -7,7 +7,7 @@ from .output import inspect_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .context import Context
     from .options import Args
@@ -15,7 +15,21 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """A line for each path: A added, C changed, D deleted."""
-    _print(context, args.format, _of_container(context, args.positionals[0]))
+    if len(args.positionals) == 2:
+        return _images(context, args)
+    for kind, path in _of_container(context, args.positionals[0]):
+        _print(context, args.format, {"Kind": kind, "Path": _shown(path)})
+    return 0
+
+
+def _images(context: Context, args: Args) -> int:
+    from ..images.compare import differences
+    from ..images.image import find
+
+    one, other = (find(context.store, name) for name in args.positionals)
+    for found in differences(one, other):
+        fields = {"Kind": found.kind, "Path": _shown(found.path), "Changed": list(found.changed)}
+        _print(context, args.format, fields)
     return 0
 
 
@@ -29,18 +43,21 @@ def _of_container(context: Context, name: str) -> Iterable[tuple[str, bytes]]:
     return [(change.kind, change.path) for change in found]
 
 
-def _print(context: Context, form: str, found: Iterable[tuple[str, bytes]]) -> None:
-    for kind, path in found:
-        shown = "/" + path.decode("utf-8", "surrogateescape")
-        if form:
-            inspect_one(context, {"Kind": kind, "Path": shown}, form)
-        else:
-            context.print(f"{kind} {shown}")
+def _shown(path: bytes) -> str:
+    return "/" + path.decode("utf-8", "surrogateescape")
+
+
+def _print(context: Context, form: str, fields: Mapping[str, object]) -> None:
+    if form:
+        inspect_one(context, fields, form)
+    else:
+        context.print(f"{fields['Kind']} {fields['Path']}")
 
 
 COMMAND = Command(
-    "CONTAINER",
+    "CONTAINER|IMAGE [IMAGE]",
     run,
     options=(text("--format", "Format output: 'json' or a Go template"),),
-    details="A is added, C changed, D deleted. A container is compared with its image.",
+    details="A is added, C changed, D deleted. A container is compared with its image, an image "
+    "with a second one.",
 )

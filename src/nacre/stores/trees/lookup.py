@@ -13,7 +13,7 @@ from .base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from typing import BinaryIO
 
     from .base import LayerReader
@@ -95,6 +95,10 @@ class TreeView:
             seen |= new
             there += [name for name in new if self._shows(index, _join(place[0], name))]
         return sorted(there)
+
+    def touched(self, path: bytes, layers: Container[Digest]) -> bool:
+        """Whether one of these layers has anything at this very path, a whiteout too."""
+        return any(digest in layers and reader.node(path) is not None for digest, reader in self._layers)
 
     def _shows(self, index: int, path: bytes) -> bool:
         node = self._layers[index][1].node(path)
