@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
 import stat
 import struct
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storekit import file, folder, layer, link
+from storekit import Process, file, folder, layer, leftovers, link
 
 from nacre.grammars.codec import decompress
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.ground import mounts, userns
+from nacre.ground.files import install_trace
 from nacre.stores import Store
+from nacre.stores.sweep import sweep
 from nacre.stores.trees import Trees
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, StoreError, Unsupported
@@ -483,3 +486,54 @@ def _decompressed(path: Path) -> bytes:
         while len(data) < 1 << 26 and (piece := reader.read(1 << 20)):
             data += piece
     return bytes(data)
+
+
+# ---- killed on the way
+
+
+POINTS = ["tree:indexing", "tree:extracted", "tree:renamed", "tree:published", "tree:packed", "tree:adopted"]
+
+
+def _work(root: str, point: str) -> None:
+    """Ingest a layer and commit another on it; dies at `point`."""
+
+    def hook(name: str) -> None:
+        if name == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Store.open(root, driver="erofs") as store, store.leases.hold():
+        install_trace(hook)
+        try:
+            _ingest_and_commit(store.trees)
+        finally:
+            install_trace(None)
+
+
+def _ingest_and_commit(trees: Trees) -> tuple[list[Digest], bytes]:
+    layers = [trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20, (4096, b"1")), (Entry(b"f"), b""))))]
+    trees.discard("k")
+    active = trees.prepare("k", layers)
+    Path(f"{active.upper}/new").write_bytes(b"new")
+    os.utime(f"{active.upper}/new", (5, 5))
+    out = io.BytesIO()
+    return [*layers, trees.commit(active, out.write)], out.getvalue()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_leaves_all_or_nothing(root: str, point: str) -> None:
+    with Store.open(root, driver="erofs") as store:
+        if ", but " in store.trees.why:
+            pytest.skip(store.trees.why)
+    assert Process(_work, root, point).wait() == -signal.SIGKILL
+    with Store.open(root, driver="erofs") as store:
+        for row in store.db.execute("SELECT diff_id FROM tree"):
+            tar = Path(store.trees.folder(Digest(row[0])), "layer.tar")
+            assert Digest.of(tar.read_bytes()) == row[0]
+        layers, data = _ingest_and_commit(store.trees)
+        assert Digest.of(data) == layers[1]
+        with Mounted(store.trees.view(layers)) as top:
+            assert sorted(os.listdir(top)) == ["f", "new", "s"]
+            assert (top / "s").read_bytes() == bytes(4096) + b"1" + bytes((1 << 20) - 4097)
+        sweep(store)
+        assert os.listdir(f"{root}/trees") == [".empty"]
+    assert leftovers(root) == []

@@ -126,21 +126,22 @@ class _Builder:
     def __init__(self, root: Node, devices: list[int]) -> None:
         self._root, self._devices = root, devices
         self._position = SUPER + 128 + 128 * len(devices)
-        self._order: list[tuple[Node, Node]] = []
+        self._order: list[Node] = []
+        self._parents: dict[Node, Node] = {}
         self._blocks = 0
         self._xattrs: dict[Xattrs, bytes] = {(): b""}
 
     def build(self) -> bytearray:
         self._place(self._root, self._root)
-        for node, _ in self._order:  # grows while it is walked: breadth first
+        for node in self._order:  # grows while it is walked: breadth first
             if node.children is not None:
                 self._place_children(node, node.children)
         first = -(-self._position // BLOCK)
         if first + self._blocks >= NOWHERE:
             raise InvalidArchive("the layer has more files than one index can hold")
         image = bytearray((first + self._blocks) * BLOCK)
-        for node, parent in self._order:
-            self._write(image, node, parent, first)
+        for node in self._order:
+            self._write(image, node, first)
         self._write_head(image)
         return image
 
@@ -162,6 +163,7 @@ class _Builder:
             self._place_inode(node, (head + 7 & ~7) + 8 * _chunks(node.size)[1])
         elif kind == stat.S_IFDIR:
             node.nlink = 2
+            self._parents[node] = parent
             node.pages = _paginate(node.children or {})
             node.size = (len(node.pages) - 1) * BLOCK + _page_size(node.pages[-1])
             self._place_data(node, head)
@@ -171,7 +173,7 @@ class _Builder:
         else:
             node.layout = PLAIN
             self._place_inode(node, head)
-        self._order.append((node, parent))
+        self._order.append(node)
 
     def _place_inode(self, node: Node, length: int) -> None:
         node.nid = -(-self._position // SLOT)
@@ -210,14 +212,14 @@ class _Builder:
             found = self._xattrs[node.xattrs] = _xattr_bytes(node.xattrs)
         return found
 
-    def _write(self, image: bytearray, node: Node, parent: Node, first: int) -> None:
+    def _write(self, image: bytearray, node: Node, first: int) -> None:
         kind, layout = node.mode & _FORMAT, node.layout
         union, data, size = NOWHERE, b"", 0
         if layout == CHUNKED:
             union, size = INDEXES | _chunks(node.size)[0], node.size
         elif kind in (stat.S_IFDIR, stat.S_IFLNK):
             union, size = first + node.start, node.size
-            data = node.link if kind == stat.S_IFLNK else _folder_data(node, parent)
+            data = node.link if kind == stat.S_IFLNK else _folder_data(node, self._parents[node])
         elif kind != stat.S_IFREG:
             union = node.rdev
         xattrs = self._attributes(node) if node.xattrs else b""
