@@ -465,7 +465,9 @@ def test_exec(nacre: Nacre, busybox_image: str) -> None:
 
 
 def test_init(nacre: Nacre, busybox_image: str) -> None:
-    script = "echo $$; (sleep 0.1 &); sleep 0.3; ls -d /proc/[0-9]* | wc -l; cat /proc/1/comm; exit 5"
+    count = "ls -d /proc/[0-9]* | wc -l > /tmp/n"
+    reaped = f'{count}; while [ "$(cat /tmp/n)" != 4 ]; do {count}; done; cat /tmp/n'
+    script = f"echo $$; (true &); {reaped}; cat /proc/1/comm; exit 5"
     done = nacre("run", "--rm", "--init", busybox_image, "sh", "-c", script, check=False)
     assert (done.code, done.lines[:2]) == (5, ["2", "4"]), "the orphan was not reaped"
     assert nacre("run", "--rm", "--init", busybox_image, "readlink", "/proc/1/exe", check=False).out == ""
