@@ -151,7 +151,8 @@ def test_links_of_the_container_stay_in_it(nacre: Nacre, busybox_image: str, her
     (nacre.folder / "secret").write_text("host")
     script = (
         f"ln -s / /up; ln -s {nacre.folder} /abs; ln -s ../../../../../../..{nacre.folder} /rel; "
-        "ln -s /proc/self/root /magic; ln -s /proc/1/cwd /cwd; rm /etc/group; ln -s /etc/shadow /etc/group; sleep 1000"
+        "ln -s /proc/self/root /magic; ln -s /proc/1/cwd /cwd; rm /etc/group; "
+        "ln -s /etc/shadow /etc/group; sleep 1000"
     )
     nacre("run", "-d", "--name", "box", busybox_image, "sh", "-c", script)
     try:
