@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Completed, Engine, open_store
+    from .images.explore import Exploration
     from .images.image import Image, Layer
     from .images.transfer import PullResult, PushResult
     from .words.digest import Digest
@@ -17,15 +18,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
-    "Image": "images.image", "Layer": "images.image",
+    "Exploration": "images.explore", "Image": "images.image", "Layer": "images.image",
     "PullResult": "images.transfer", "PushResult": "images.transfer",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
 }  # fmt: skip
 
 __all__ = [
-    "Built", "Completed", "Descriptor", "Digest", "Engine", "Image", "Layer", "NacreError", "Platform",
-    "Progress", "PullResult", "PushResult", "Reference", "open_store",
+    "Built", "Completed", "Descriptor", "Digest", "Engine", "Exploration", "Image", "Layer", "NacreError",
+    "Platform", "Progress", "PullResult", "PushResult", "Reference", "open_store",
 ]  # fmt: skip
 
 

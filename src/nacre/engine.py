@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO, Self, TypeVar
 
+    from .images.explore import Exploration
     from .images.transfer import PullResult, PushResult
     from .services.client import Client
     from .services.containers import Containers, Request
@@ -107,6 +108,12 @@ class Engine:
     def image(self, name: str) -> Image:
         """The image in the store that a reference, an id or the beginning of one names. Raises NotFound."""
         return find(self.store, name)
+
+    def explore(self, name: str) -> Exploration:
+        """Where the bytes of an image are, what later layers hide, what others share. Raises NotFound."""
+        from .images.explore import explore
+
+        return self._inside(lambda store: explore(find(store, name)))
 
     # names
 

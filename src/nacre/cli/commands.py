@@ -34,6 +34,7 @@ _CP = Entry("cp", "Copy files/folders between a container and the local filesyst
 _CREATE = Entry("create", "Create a new container")
 _DIFF = Entry("diff", "Inspect changes to files of a container, or between two images")
 _EXEC = Entry("exec", "Execute a command in a running container")
+_EXPLORE = Entry("explore", "Show where the bytes of an image are, and what of it is wasted", "EXPLORE")
 _EXPORT = Entry("export", "Export a container's filesystem as a tar archive")
 _HISTORY = Entry("history", "Show the history of an image")
 _IMAGES = Entry("images", "List images")
@@ -52,6 +53,7 @@ _SAVE = Entry("save", "Save one or more images to a tar archive (streamed to STD
 _START = Entry("start", "Start one or more stopped containers")
 _STOP = Entry("stop", "Stop one or more running containers")
 _TAG = Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+_TREE = Entry("explore", "Show the layers of an image as a tree", "TREE")
 _WAIT = Entry("wait", "Block until one or more containers stop, then print their exit codes")
 
 COMMON = {
@@ -74,6 +76,7 @@ COMMANDS = {
     "cp": _CP,
     "create": _CREATE,
     "diff": _DIFF,
+    "explore": _EXPLORE,
     "export": _EXPORT,
     "history": _HISTORY,
     "import": _IMPORT,
@@ -87,6 +90,7 @@ COMMANDS = {
     "start": _START,
     "stop": _STOP,
     "tag": _TAG,
+    "tree": _TREE,
     "wait": _WAIT,
 }
 
@@ -122,6 +126,7 @@ GROUPS = {
         "Manage images",
         {
             "build": _BUILD,
+            "explore": _EXPLORE,
             "history": _HISTORY,
             "import": _IMPORT,
             "inspect": Entry("inspect", "Display detailed information on one or more images"),
@@ -133,6 +138,7 @@ GROUPS = {
             "rm": _RMI,
             "save": _SAVE,
             "tag": _TAG,
+            "tree": _TREE,
         },
         {"list": "ls", "remove": "rm"},
     ),

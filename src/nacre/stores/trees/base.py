@@ -82,17 +82,19 @@ class Node:
     """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'.
 
     `implied`: a folder that the layer needs but does not describe; what is beneath says how it looks.
+    `content` is the same number for names of a layer that share one content (hard links); 0: nobody's else.
     """
 
     __slots__ = (
-        "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size", "uid",
+        "content", "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size",
+        "uid",
     )  # fmt: skip
 
     def __init__(self, kind: str, mode: int, uid: int, gid: int, mtime_ns: int, size: int) -> None:
         self.kind, self.mode, self.uid, self.gid = kind, mode, uid, gid
         self.mtime_ns, self.size = mtime_ns, size
         self.link = b""
-        self.major = self.minor = 0
+        self.major = self.minor = self.content = 0
         self.opaque = self.implied = False
 
 

@@ -160,6 +160,8 @@ def _node(inode: Inode) -> Node:
     node.implied = inode.implied
     if kind == "symlink":
         node.link = inode.link
+    elif kind == "file":
+        node.content = inode.block * 4 + inode.device if inode.size else 0
     elif kind == "dir":
         node.opaque = OPAQUE in inode.xattrs
     elif kind in ("char", "block"):

@@ -13,7 +13,7 @@ from .base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from .base import LayerReader
@@ -95,6 +95,17 @@ class TreeView:
             seen |= new
             there += [name for name in new if self._shows(index, _join(place[0], name))]
         return sorted(there)
+
+    def own(self) -> Iterator[tuple[bytes, Node]]:
+        """All that the topmost layer itself has, whiteouts too, folders before what is in them."""
+        waiting, reader = [b""], self._layers[0][1]
+        while waiting:
+            path = waiting.pop()
+            node = reader.node(path)
+            if node is not None:
+                yield path, node
+                if node.kind == "dir":
+                    waiting += [_join(path, name) for name in sorted(reader.names(path), reverse=True)]
 
     def touched(self, path: bytes, layers: Container[Digest]) -> bool:
         """Whether one of these layers has anything at this very path, a whiteout too."""

@@ -1,0 +1,153 @@
+"""`nacre explore` and `nacre tree`: where the bytes of an image are."""
+
+from __future__ import annotations
+
+from ..words.errors import UsageError
+from .options import Command, number, text
+from .output import ellipsis, human_size, inspect_one, short_id, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..images.explore import Exploration
+    from ..images.image import Image
+    from .context import Context
+    from .options import Args
+
+_WIDTH = 50
+_FORMAT = text("--format", "Format output: 'json' or a Go template")
+
+
+def explore(context: Context, args: Args) -> int:
+    """By layer and by folder, what is wasted, and what other images share."""
+    from ..images.explore import explore as survey
+    from ..images.image import find
+
+    if args.depth < 1 or args.top < 0:
+        raise UsageError("--depth must be at least 1 and --top at least 0")
+    image = find(context.store, args.positionals[0])
+    found = survey(image)
+    if args.format:
+        inspect_one(context, document(image, found), args.format)
+        return 0
+    wasted = f"{human_size(found.wasted)} wasted" if found.wasted else "nothing wasted"
+    context.print(f"{short_id(image.id)}  {human_size(found.size)} in {len(found.layers)} layers, {wasted}")
+    _layers(context, found)
+    _section(
+        context, ("SIZE", "FOLDER"), [(size, _path(p)) for p, size in found.largest(args.depth, args.top)]
+    )
+    _waste(context, found, args.top)
+    _section(context, ("SHARED", "WITH IMAGE"), [(size, name) for name, size in found.shares[: args.top]])
+    return 0
+
+
+def _layers(context: Context, found: Exploration) -> None:
+    rows = [
+        [
+            index,
+            human_size(use.size),
+            use.files,
+            human_size(use.wasted),
+            len(use.shared_with),
+            _step(use.created_by),
+        ]
+        for index, use in enumerate(found.layers)
+    ]
+    context.print()
+    table(context, ("LAYER", "SIZE", "FILES", "WASTED", "ALSO IN", "CREATED BY"), rows)
+
+
+def _waste(context: Context, found: Exploration, count: int) -> None:
+    rows = [
+        (human_size(w.size), w.layer, f"{w.how} in {w.hidden_by}", _path(w.path)) for w in found.waste[:count]
+    ]
+    if rows:
+        context.print()
+        table(context, ("WASTED", "LAYER", "HOW", "FILE"), rows)
+
+
+def _section(context: Context, headings: tuple[str, str], rows: list[tuple[int, str]]) -> None:
+    if rows:
+        context.print()
+        table(context, headings, [(human_size(size), what) for size, what in rows])
+
+
+def _step(text: str) -> str:
+    return ellipsis(" ".join(text.split()), _WIDTH)
+
+
+def _path(path: bytes) -> str:
+    shown = "/" + path.decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
+
+
+def document(image: Image, found: Exploration) -> dict[str, Any]:
+    """Everything, for programs; sizes in bytes."""
+    return {
+        "Id": str(image.id),
+        "Size": found.size,
+        "Seen": found.seen,
+        "Wasted": found.wasted,
+        "Layers": [
+            {
+                "DiffId": str(use.diff_id), "CreatedBy": use.created_by, "Size": use.size, "Files": use.files,
+                "Wasted": use.wasted, "SharedWith": list(use.shared_with),
+            }
+            for use in found.layers
+        ],
+        "Folders": [{"Path": _path(path), "Size": size} for path, size in found.folders],
+        "Waste": [
+            {
+                "Path": _path(gone.path), "Size": gone.size, "Layer": gone.layer, "HiddenBy": gone.hidden_by,
+                "How": gone.how,
+            }
+            for gone in found.waste
+        ],
+        "Shares": [{"Image": name, "Size": size} for name, size in found.shares],
+    }  # fmt: skip
+
+
+def tree(context: Context, args: Args) -> int:
+    """The layers from the base up, and which images end at each."""
+    from ..images.explore import others, title
+    from ..images.image import find
+
+    image = find(context.store, args.positionals[0])
+    tops: dict[tuple[object, ...], list[str]] = {}
+    for other in (*others(image), image):
+        tops.setdefault(tuple(other.diff_ids), []).append(title(other))
+    context.print(f"Image ID: {short_id(image.id)}")
+    context.print(f"Tags:     {', '.join(_names(image)) or '<none>'}")
+    context.print(f"Size:     {human_size(image.size)}")
+    context.print("Image Layers")
+    for index, layer in enumerate(image.layers):
+        _branch(context, image, index, tops.get(tuple(image.diff_ids[: index + 1]), []), layer.created_by)
+    return 0
+
+
+def _names(image: Image) -> list[str]:
+    from ..words.reference import Reference
+
+    return [Reference.parse(name).familiar for name in image.names]
+
+
+def _branch(context: Context, image: Image, index: int, tops: list[str], created_by: str) -> None:
+    diff_id = image.diff_ids[index]
+    corner = "└──" if index == len(image.diff_ids) - 1 else "├──"
+    size = human_size(image.store.trees.size(diff_id))
+    top = f" Top Layer of: [{', '.join(sorted(tops))}]" if tops else ""
+    context.print(f"{corner} ID: {short_id(diff_id)} Size: {size:>7} {_step(created_by)}".rstrip() + top)
+
+
+EXPLORE = Command(
+    "IMAGE",
+    explore,
+    options=(
+        number("--depth", "Folders at most this deep", default=2),
+        _FORMAT,
+        number("--top", "Most lines of each list", default=15),
+    ),
+    details="WASTED is what a later layer overwrites or deletes: it is stored and sent, and nobody sees it.",
+)
+TREE = Command("IMAGE", tree, details="Layers from the base up, with the images whose last layer each is.")
