@@ -101,7 +101,7 @@ class Source(Value):
 
 
 class Target(Value):
-    """Where it goes: names are made beneath `fd` with `prefix` before them; `exists`: it is a folder there."""
+    """Where it goes: beneath `fd`, with `prefix` before every name; `exists`: that is a folder already."""
 
     fd: int
     prefix: bytes
@@ -187,7 +187,7 @@ def _volume(row: ContainerRow, path: bytes) -> Place | None:
 
 
 def source(place: Place, *, follow: bool = False) -> Source:
-    """What lies at a place; a link at its end is followed with `follow` or a slash behind. Raises NotFound."""
+    """What lies at a place; a link at its end is followed with `follow` or a slash. Raises NotFound."""
     path = place.path
     content = path == b"." or path.endswith(b"/.")
     through = follow or path.endswith((b"/", b"/.", b"/..")) or path in (b"", b".", b"..")
