@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from http.client import BadStatusLine, RemoteDisconnected
@@ -69,6 +70,10 @@ def test_loopback_over_tls_is_found(secure: FakeRegistry, connect: Connect) -> N
 
 
 def test_tls_is_verified_elsewhere(secure: FakeRegistry, certificate: Path) -> None:
+    try:
+        socket.getaddrinfo("localhost", None, socket.AF_INET)
+    except OSError:
+        pytest.skip("this machine has no name for itself: no localhost in /etc/hosts")
     url = f"https://localhost:{secure.host.partition(':')[2]}/v2/"
     strict = Transport()
     with pytest.raises(Unreachable, match="is not trusted"):
