@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import shutil
-import ssl
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from http.client import BadStatusLine, RemoteDisconnected
