@@ -86,10 +86,9 @@ def test_explore_an_image(nacre: Nacre, busybox_image: str) -> None:
     found = nacre("explore", "--format", "json", "second").json
     assert [layer["Size"] for layer in found["Layers"]][1:] == [5000, 100]
     assert found["Wasted"] == 5000
-    assert (
-        found["Waste"] == [{"Path": "/srv/again", "Size": 5000, "Layer": 1, "HiddenBy": 2, "How": "deleted"}]
-        or found["Waste"][0]["Path"] == "/srv/big"
-    )
+    waste = found["Waste"][0]
+    assert waste.pop("Path") in ("/srv/again", "/srv/big")
+    assert waste == {"Size": 5000, "Layer": 1, "HiddenBy": 2, "How": "deleted"}
     assert found["Seen"] == sum(f["Size"] for f in found["Folders"] if f["Path"] == "/")
     assert [share["Image"] for share in found["Shares"]] == ["first:latest", busybox_image]
     assert found["Layers"][0]["SharedWith"] == [busybox_image, "first:latest"]

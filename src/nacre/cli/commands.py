@@ -43,6 +43,7 @@ _INFO = Entry("info", "Display system-wide information")
 _KILL = Entry("kill", "Kill one or more running containers")
 _LOAD = Entry("load", "Load an image from a tar archive or STDIN")
 _LOGS = Entry("logs", "Fetch the logs of a container")
+_MOUNT = Entry("mount", "Mount a container's or an image's filesystem and print where", "MOUNT")
 _PS = Entry("ps", "List containers")
 _PULL = Entry("pull", "Download an image from a registry")
 _PUSH = Entry("push", "Upload an image to a registry")
@@ -54,6 +55,7 @@ _START = Entry("start", "Start one or more stopped containers")
 _STOP = Entry("stop", "Stop one or more running containers")
 _TAG = Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 _TREE = Entry("explore", "Show the layers of an image as a tree", "TREE")
+_UNMOUNT = Entry("mount", "Unmount what `nacre mount` has mounted", "UNMOUNT")
 _WAIT = Entry("wait", "Block until one or more containers stop, then print their exit codes")
 
 COMMON = {
@@ -84,6 +86,7 @@ COMMANDS = {
     "kill": _KILL,
     "load": _LOAD,
     "logs": _LOGS,
+    "mount": _MOUNT,
     "rm": _RM,
     "rmi": _RMI,
     "save": _SAVE,
@@ -91,6 +94,7 @@ COMMANDS = {
     "stop": _STOP,
     "tag": _TAG,
     "tree": _TREE,
+    "unmount": _UNMOUNT,
     "wait": _WAIT,
 }
 

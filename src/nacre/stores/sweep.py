@@ -21,7 +21,7 @@ from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
-from . import caches
+from . import caches, mounted
 from .layout import tidy_index
 from .settle import settle
 
@@ -68,6 +68,7 @@ def sweep(
         with store.db.transaction(durable=True):
             work.collect()
         trace("sweep:collected")
+        mounted.tidy(store.root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         work.free()
         if build_cache:
             work.items += caches.free(store.root)
@@ -129,7 +130,8 @@ class _Sweep:
         self._mark_rows()
         self._mark_leases()
         roots = "SELECT digest FROM image UNION SELECT digest FROM ref UNION SELECT image FROM container"
-        self._mark_images([row[0] for row in self.db.execute(roots)] + self._spared_documents())
+        named = [row[0] for row in self.db.execute(roots)] + mounted.images(self.store.root)
+        self._mark_images(named + self._spared_documents())
         for key, layers in self.db.execute("SELECT key, layers FROM active"):
             if key in self.actives:
                 self.trees.update(layers.split())

@@ -120,14 +120,15 @@ def opened(store: Store, row: ContainerRow, path: bytes, *, write: bool) -> Iter
         with volume.root:
             yield volume
     elif row.state == "running":
-        with Inside(_borrowed(row)) as root:
+        with Inside(borrowed(row)) as root:
             yield Place(root, path)
     else:
-        with _idle(store, row, write), Inside(_mounted(store, row, write)) as root:
+        with idle(store, row, write), Inside(_mounted(store, row, write)) as root:
             yield Place(root, path)
 
 
-def _borrowed(row: ContainerRow) -> int:
+def borrowed(row: ContainerRow) -> int:
+    """A descriptor of the root of a running container, see `borrow`. Raises Conflict, SandboxError."""
     from ...ground.sandbox.borrow import borrow
     from .service import _start_time
 
@@ -145,7 +146,10 @@ def _borrowed(row: ContainerRow) -> int:
 
 def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
     from ...ground.mounts import detached
+    from ...stores.mounted import is_mounted, place
 
+    if is_mounted(store.root, row.id):
+        return os.open(place(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
@@ -153,7 +157,7 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
 
 
 @contextmanager
-def _idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
+def idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
     """Keep the container from being started: two mounts must not write to one upper folder."""
     if not write:
         yield

@@ -15,6 +15,7 @@ from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import ContainerRow
+from ...stores.mounted import is_mounted, place, release
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
 from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
@@ -219,6 +220,8 @@ class Containers:
         active = self.store.trees.active(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is gone")
+        if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
+            _check_not_mounted(self.store.root, row)
         config = record["config"]
         if record["runtime"] != "builtin":
             from ...ground.sandbox import external
@@ -304,6 +307,8 @@ class Containers:
         return row
 
     def _discard(self, row: ContainerRow) -> None:
+        if os.path.isdir(place(self.store.root, row.id)):
+            release(self.store.root, row.id, force=True)
         self.store.trees.discard(row.id)
         folder = self.folder(row.id)
         if os.path.isdir(folder):
@@ -412,6 +417,14 @@ def _signal_number(name: str) -> int:
 def _shown(args: list[str]) -> str:
     """As docker's COMMAND column has it."""
     return " ".join(arg if arg and " " not in arg else f"'{arg}'" for arg in args)[:_SHOWN_COMMAND]
+
+
+def _check_not_mounted(root: str, row: ContainerRow) -> None:
+    if is_mounted(root, row.id):
+        raise Conflict(
+            f"container {row.name} is mounted at {place(root, row.id)}",
+            hint=f"first: nacre unmount {row.name}",
+        )
 
 
 def _start_time(pid: int) -> int:

@@ -1,0 +1,142 @@
+"""`nacre mount` and `unmount`: the files of a container or an image as a folder of the host."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import Conflict, NotFound, Unsupported, UsageError
+from .each import each
+from .options import Command, flag, text
+from .output import inspect_one
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..stores.containers import ContainerRow
+    from .context import Context
+    from .options import Args
+
+
+def mount(context: Context, args: Args) -> int:
+    """Print where each is mounted; alone, list what is."""
+    _check("mount")
+    if not args.positionals:
+        return _list(context, args.format)
+    for name in args.positionals:
+        context.print(_mount(context, name))
+    return 0
+
+
+def _check(name: str) -> None:
+    from ..ground import userns
+
+    if not userns.mapped():
+        raise Unsupported(
+            f'cannot run command "nacre {name}" in rootless mode',
+            hint="a mount of an ordinary user is seen inside of his user namespace only: run it within "
+            "`unshare --map-root-user --mount`, with --root",
+        )
+
+
+def _row(context: Context, name: str) -> ContainerRow | None:
+    from ..services.containers import Containers
+
+    try:
+        return Containers(context.store).get(name)
+    except NotFound:
+        return None
+
+
+def _key(context: Context, name: str) -> str:
+    """Of a container, else of an image. Raises NotFound."""
+    from ..images.image import find
+    from ..stores.mounted import image_key
+
+    row = _row(context, name)
+    if row is not None:
+        return row.id
+    try:
+        return image_key(find(context.store, name).digest)
+    except NotFound:
+        raise NotFound(f"No such container or image: {name}") from None
+
+
+def _mount(context: Context, name: str) -> str:
+    from ..images.image import find
+    from ..stores import mounted
+
+    root, key = context.root, _key(context, name)
+    if mounted.is_mounted(root, key):
+        return mounted.place(root, key)
+    row = _row(context, name)
+    if row is None:
+        return mounted.show(root, key, find(context.store, name).view())
+    if row.state != "running":
+        return _stopped(context, row)
+    from ..services.containers.copying import borrowed
+
+    fd = borrowed(row)
+    try:
+        return mounted.show(root, key, fd)
+    finally:
+        os.close(fd)
+
+
+def _stopped(context: Context, row: ContainerRow) -> str:
+    from ..services.containers.copying import idle
+    from ..stores import mounted
+
+    active = context.store.trees.active(row.id)
+    if active is None:
+        raise Conflict(f"the file system of container {row.name} is gone")
+    with idle(context.store, row, True):
+        return mounted.show(context.root, row.id, active.mount)
+
+
+def _list(context: Context, form: str) -> int:
+    from ..stores import mounted
+
+    for key in mounted.every(context.root):
+        short = key.removeprefix(mounted.IMAGE)[:12]
+        if form:
+            inspect_one(context, {"ID": short, "Path": mounted.place(context.root, key)}, form)
+        else:
+            context.print(f"{short} {mounted.place(context.root, key)}")
+    return 0
+
+
+def unmount(context: Context, args: Args) -> int:
+    """Unmount each, and print its name."""
+    from ..stores import mounted
+
+    _check("unmount")
+    if bool(args.positionals) == args.all:
+        raise UsageError("name what to unmount, or give --all, not both")
+    if args.all:
+        keys = mounted.every(context.root)
+        return each(context, keys, lambda key: mounted.release(context.root, key, force=args.force))
+    return each(context, args.positionals, lambda name: _unmount(context, name, args.force))
+
+
+def _unmount(context: Context, name: str, force: bool) -> None:
+    from ..stores.mounted import release
+
+    if not release(context.root, _key(context, name), force=force):
+        raise NotFound(f"{name} is not mounted")
+
+
+MOUNT = Command(
+    "[CONTAINER|IMAGE...]",
+    mount,
+    options=(text("--format", "Format the listing: 'json' or a Go template"),),
+    details="Without arguments, lists what is mounted. A container is writable there, an image is not.",
+    store=False,
+)
+UNMOUNT = Command(
+    "[CONTAINER|IMAGE...]",
+    unmount,
+    options=(
+        flag("-a, --all", "Unmount everything"),
+        flag("-f, --force", "Unmount also what is in use"),
+    ),
+    store=False,
+)
