@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -453,10 +454,8 @@ def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
     memory = Path("/dev/shm")
     if not os.path.ismount(memory):
         pytest.skip("there is no file system in memory to try")
-    import tempfile
-
     with (
-        tempfile.TemporaryDirectory(dir=memory) as scratch,
+        TemporaryDirectory(dir=memory) as scratch,
         pytest.raises(Unsupported, match="cannot be mounted"),
     ):
         ErofsDriver(Mode()).probe(scratch)
@@ -486,6 +485,24 @@ def _decompressed(path: Path) -> bytes:
         while len(data) < 1 << 26 and (piece := reader.read(1 << 20)):
             data += piece
     return bytes(data)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_auto_takes_the_first_that_works(
+    trees: Trees, tmp_path: Path, memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nacre.stores.trees.facade.AUTO", ("erofs", "overlay"))
+    if memory and not os.path.ismount("/dev/shm"):
+        pytest.skip("there is no file system in memory to try")
+    with TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as above:
+        with Store.open(f"{above}/store") as store:
+            assert store.trees.name == ("overlay" if memory else "erofs")
+            reason = "; EROFS cannot be mounted from this store: its file system" in store.trees.why
+            assert (reason, store.trees.why[:7]) == (memory, "chosen;")
+            why = store.trees.why
+        monkeypatch.setattr("nacre.ground.mounts.detached", lambda *_args: 1 / 0)
+        with Store.open(f"{above}/store") as again:
+            assert again.trees.why == why
 
 
 # ---- killed on the way

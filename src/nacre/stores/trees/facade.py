@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .base import Reader, TreeDriver, Write
     from .lookup import Found, TreeView
 
+AUTO = ("overlay",)
+"""What `auto` tries, in order."""
+
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
@@ -61,7 +64,16 @@ class Trees:
         if driver != "auto" and driver not in self._drivers:
             known = ", ".join(("auto", *self._drivers))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
-        self._driver = self._drivers["overlay" if driver == "auto" else driver]
+        self._candidates = AUTO if driver == "auto" else (driver,)
+        self._chosen: TreeDriver | None = None
+
+    @property
+    def _driver(self) -> TreeDriver:
+        """The first candidate that works here; the last one without a trial."""
+        if self._chosen is None:
+            *others, last = (self._drivers[name] for name in self._candidates)
+            self._chosen = next((driver for driver in others if not self._fault(driver)), last)
+        return self._chosen
 
     @property
     def name(self) -> str:
@@ -72,29 +84,39 @@ class Trees:
     def why(self) -> str:
         """One sentence: why this driver, or why it will not work here. Tried once per boot."""
         how = "asked for" if self._wanted != "auto" else "chosen"
+        before = self._candidates[: self._candidates.index(self.name)]
+        refused = "".join(f"; {self._fault(self._drivers[name])}" for name in before)
         try:
-            return f"{how}; {self._probe()}"
+            return f"{how}; {self._probe(self._driver)}{refused}"
         except Unsupported as error:
-            return f"{how}, but {error.message}"
+            return f"{how}, but {error.message}{refused}"
 
-    def _probe(self) -> str:
+    def _fault(self, driver: TreeDriver) -> str:
+        """Why a driver does not work here; "" if it does."""
+        try:
+            self._probe(driver)
+        except (Unsupported, StoreError) as error:  # a full disk, for one, is no reason to stop
+            return error.message
+        return ""
+
+    def _probe(self, driver: TreeDriver) -> str:
         """The answer of the driver's trial, remembered in the database for this boot and namespace."""
-        marks = getattr(getattr(self._driver, "mode", None), "userxattr", "")
-        key = f"probe:{self._driver.name}:{marks}:{os.geteuid()}"
+        marks = getattr(getattr(driver, "mode", None), "userxattr", "")
+        key = f"probe:{driver.name}:{marks}:{os.geteuid()}"
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
         boot, _, answer = row[0].partition(" ") if row else ("", "", "")
         if boot != boot_id():
-            answer = self._try()
+            answer = self._try(driver)
             values = (key, f"{boot_id()} {answer}")
             self._database.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
         if answer.startswith("!"):
             raise Unsupported(answer[1:])
         return answer
 
-    def _try(self) -> str:
+    def _try(self, driver: TreeDriver) -> str:
         with _Making(self._root, f"tree-{random_name()}") as making:
             try:
-                return self._driver.probe(making.folder)
+                return driver.probe(making.folder)
             except Unsupported as error:
                 return "!" + error.message
 
