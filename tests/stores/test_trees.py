@@ -455,6 +455,24 @@ def test_mounted_view_is_what_lookup_says(trees: Trees, stack: list[Digest]) -> 
 
 
 @needs_mounts
+def test_an_opaque_root_hides_everything(trees: Trees) -> None:
+    low, high = ingest(trees, file("low", b"1")), ingest(trees, file("high", b"3"))
+    middle = ingest(trees, file(".wh..wh..opq"), file("middle", b"2"))
+    for layers in ([low, middle], [low, middle, high], [low, middle, low], [middle, high]):
+        expected = {low: b"low", middle: b"middle", high: b"high"}
+        names = sorted(expected[d] for d in layers[layers.index(middle) :])
+        for mount in (trees.view(layers), trees.prepare(f"k{len(names)}x{len(layers)}", layers).mount):
+            fd = mounts.detached(mount)
+            try:
+                assert sorted(map(os.fsencode, os.listdir(f"/proc/self/fd/{fd}"))) == names
+            finally:
+                os.close(fd)
+        with trees.open(layers) as view:
+            assert view.names() == names
+        trees.discard(f"k{len(names)}x{len(layers)}")
+
+
+@needs_mounts
 def test_a_layer_may_come_twice(trees: Trees) -> None:
     """As the empty layer does in many images."""
     base = ingest(trees, folder("d", mode=0o711), file("d/a", b"base"), file("d/b", b"base"))

@@ -21,7 +21,7 @@ from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Overlay
 from . import implied, merging
 from .base import Made
-from .overlay import OverlayDriver
+from .overlay import OverlayDriver, hide_lower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class ErofsDriver(OverlayDriver):
         tree = index_stream(stream, folder)
         implied.save(folder, tree.implied())
         root = tree.root
+        if any(name == b"trusted.overlay.opaque" for name, _ in root.xattrs):
+            hide_lower(folder)
         return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
 
     def lower(self, tree: Placed) -> Erofs:

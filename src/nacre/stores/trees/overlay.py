@@ -1,6 +1,7 @@
 """Trees as folders, one per layer, joined by overlayfs.
 
     trees/<hex>/fs       the layer, whiteouts as char devices 0/0, opaque folders by an extended attribute
+    trees/<hex>/opaque   only where the layer hides everything beneath it
     trees/<hex>/owners   only where the namespace has one id; see owners.py
     active/<key>/upper   the difference, becomes `fs` when it is committed
     active/<key>/work    overlayfs's own
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from ...ground.files import os_errors, private_dir, trace
+from ...ground.files import os_errors, private_dir, trace, write_atomic
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Mount, Overlay
 from . import implied, owners
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .base import LayerReader, Reader, TreeDriver, Write, Writer
 
 _NANO = 1_000_000_000
+_OPAQUE = "opaque"
 
 
 class OverlayDriver:
@@ -79,7 +81,10 @@ class OverlayDriver:
         kept = _Kept()
         fd = os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            stats = extract(kept.watch(read_tar(stream)), fd, self.form(kept.owned))
+            form = self.form(kept.owned)
+            stats = extract(kept.watch(read_tar(stream)), fd, form)
+            if os.fsdecode(form.opaque_xattr) in os.listxattr(fd):
+                hide_lower(folder)
         finally:
             os.close(fd)
         owners.save(folder, kept.owners)
@@ -96,7 +101,7 @@ class OverlayDriver:
         A layer that comes twice is left out where it is lower: nothing of it shows there, and overlayfs
         refuses a folder that it has already (ELOOP).
         """
-        trees = list({tree.diff_id: tree for tree in reversed(trees)}.values())[::-1]
+        trees = list({tree.diff_id: tree for tree in reversed(_visible(trees))}.values())[::-1]
         done, merged = self._merged(trees)
         lowers: list[str | Erofs] = [merged] if merged else []
         for count, tree in enumerate(trees[done:], done + 1):
@@ -211,6 +216,17 @@ class OverlayDriver:
 
         with os_errors(f"read tree {tree.diff_id}"):
             return FolderReader(f"{tree.folder}/fs", tree.folder)
+
+
+def hide_lower(folder: str) -> None:
+    """Note that the tree in `folder` hides all that lies beneath it. Raises StoreError."""
+    write_atomic(f"{folder}/{_OPAQUE}", b"")
+
+
+def _visible(trees: Sequence[Placed]) -> Sequence[Placed]:
+    """From the topmost layer with an opaque root: overlayfs takes no notice of that mark on a root."""
+    hiding = (n for n in range(len(trees) - 1, 0, -1) if os.path.exists(f"{trees[n].folder}/{_OPAQUE}"))
+    return trees[next(hiding, 0) :]
 
 
 class _Kept:
