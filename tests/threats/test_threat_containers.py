@@ -153,7 +153,7 @@ def test_cve_2022_23648_volumes_of_the_image_copy_nothing(
     script = f"cat {outside}/secret /link/secret; find / -name secret -not -path '/proc/*'"
     assert outside.SECRET not in nacre("run", "--rm", image, "sh", "-c", script, check=False).out
     nacre("create", "--name", "one", image, "true")
-    nacre("start", "one")
+    nacre("start", "-a", "one")
     nacre("rm", "one")
 
 

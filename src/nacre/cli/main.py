@@ -6,7 +6,17 @@ import os
 import sys
 
 # `signal` imports `enum`, which costs more than everything else here; this is the C module beneath it.
-from _signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, default_int_handler, signal  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    ITIMER_REAL,
+    SIG_DFL,
+    SIGALRM,
+    SIGHUP,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    setitimer,
+    signal,
+)
 
 from .. import __version__
 from ..words.errors import NacreError
@@ -30,6 +40,7 @@ GLOBAL = (
 )
 _LINE = Command("[COMMAND] [ARG...]", run=lambda _context, _args: 0, options=GLOBAL, interspersed=False)
 _FAREWELL = 1.0
+_MOMENT = 0.001
 _BARE = Command("", run=lambda _context, _args: 0)
 
 
@@ -49,6 +60,7 @@ def entry() -> None:
     """
     signal(SIGINT, SIG_DFL)  # until `main` deals with it: there is nothing to clean up yet
     _open_streams()
+    sys.unraisablehook = _once_more
     try:
         code = main()
         if code > 128:
@@ -56,6 +68,18 @@ def entry() -> None:
     except (KeyboardInterrupt, Stopped):  # once more, while the first was being told of
         code = 130
     os._exit(code)
+
+
+def _once_more(lost: sys.UnraisableHookArgs) -> None:
+    """An interrupt that falls into a callback of the interpreter (of a weak reference, say) is lost there.
+
+    So it is sent again a moment later, when the callback is over.
+    """
+    if not issubclass(lost.exc_type, (KeyboardInterrupt, Stopped)):
+        sys.__unraisablehook__(lost)
+        return
+    signal(SIGALRM, _stop if lost.exc_type is Stopped else default_int_handler)
+    setitimer(ITIMER_REAL, _MOMENT)
 
 
 def _let_threads_end() -> None:
@@ -86,7 +110,7 @@ def _handled(argv: Sequence[str], outcome: _Outcome) -> int:
 
 
 def _stop(number: int, _frame: object) -> None:
-    raise Stopped(number)
+    raise Stopped(SIGTERM if number == SIGALRM else number)
 
 
 def _run(argv: Sequence[str], outcome: _Outcome) -> int:
