@@ -34,6 +34,12 @@ tty umount uname vi wc wget whoami xargs yes
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """skopeo looks for credentials in /run, where an ordinary user without a session has no folder."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+
+
 def require(*programs: str) -> None:
     """Skip, visibly, unless every program is installed."""
     for program in programs:

@@ -54,7 +54,8 @@ def tangles(draw: st.DrawFn) -> list[Item]:
         if kind == "file":
             items.append(file(path, draw(st.binary(max_size=3)), **looks))
         elif kind == "dir":
-            items.append(directory(path, **looks))
+            # An ordinary user could not look into a folder that forbids its owner to.
+            items.append(directory(path, **looks | {"mode": looks["mode"] | (0 if ROOT else 0o700)}))
         elif kind == "symlink":
             items.append(symlink(path, draw(st.sampled_from([b"", b"/"])) + draw(_targets)))
         elif kind == "hardlink":
