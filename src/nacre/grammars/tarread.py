@@ -487,7 +487,7 @@ def _number(field: bytes, what: str, name: bytes) -> int:
         if digits.isdigit():
             return int(digits, 8)
     except ValueError:
-        pass
+        pass  # digits, but not octal ones: damaged, as anything else that is no number
     raise InvalidArchive(f"archive entry {show(name.partition(bytes(1))[0])} has a damaged {what} field")
 
 

@@ -167,7 +167,7 @@ class _Tree:
             try:
                 return self._existing(path)
             except (FileNotFoundError, NotADirectoryError, PermissionError):
-                pass
+                pass  # not there as a whole: part by part below, making what is missing
         at, folder = 0, self._folders.root
         while at <= len(path):
             end = path.find(b"/", at)

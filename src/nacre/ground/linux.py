@@ -91,13 +91,13 @@ _COMMON = {
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
-    "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
-    "socket": 41, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317, "personality": 135,
+    "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119,
+    "socket": 41, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317,
 }  # fmt: skip
 _GENERIC = {
-    "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91, "personality": 92,
+    "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
-    "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
+    "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -175,12 +175,6 @@ def sethostname(name: str) -> None:
     _syscall("sethostname", data, len(data))
 
 
-def setdomainname(name: str) -> None:
-    """NIS domain name of this UTS namespace."""
-    data = name.encode()
-    _syscall("setdomainname", data, len(data))
-
-
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:
     """prctl(2) with numbers only."""
     return _syscall("prctl", option, arg2, arg3, arg4, arg5)
@@ -231,11 +225,6 @@ def seccomp_filter(program: bytes, flags: int = 0) -> None:
 def socket(family: int, kind: int) -> int:
     """socket(2), close-on-exec; without the import of the module."""
     return _syscall("socket", family, kind | os.O_CLOEXEC, 0)
-
-
-def personality(persona: int) -> int:
-    """personality(2)."""
-    return _syscall("personality", persona)
 
 
 def fsopen(kind: str) -> int:

@@ -40,7 +40,7 @@ def loads(text: str | bytes) -> Any:
             if not plain[end:].strip(_SPACE):
                 return value
         except (StopIteration, SystemError, ValueError):
-            pass
+            pass  # `json` itself says what is wrong, in its own words
     import json
 
     return json.loads(text)

@@ -8,7 +8,7 @@ meant for, and nothing begun over TLS goes on without it.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from ...words.errors import RegistryError
 from .fields import Scanner
@@ -112,11 +112,6 @@ def with_query(url: str, **values: str) -> str:
     parts = urlsplit(url)
     query = "&".join(part for part in (parts.query, urlencode(values, safe=":/")) if part)
     return urlunsplit(parts._replace(query=query, fragment=""))
-
-
-def query_value(url: str, name: str) -> str:
-    """The first value of `name` in the query of `url`, "" if none."""
-    return next((value for key, value in parse_qsl(urlsplit(url).query) if key == name), "")
 
 
 def shown(url: str) -> str:

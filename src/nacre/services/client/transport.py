@@ -132,7 +132,7 @@ class Response:
             if self._bodyless or (self.length is not None and self.length <= _DRAIN):
                 self._raw.read(_DRAIN + 1, decode_content=False)
         except (exceptions.HTTPError, HTTPException, OSError, ValueError):
-            pass
+            pass  # draining only saves the connection; one that broke is closed below all the same
         self._raw.close()
         self._raw.release_conn()
 

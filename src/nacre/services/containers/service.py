@@ -280,7 +280,7 @@ class Containers:
                 return latest
             self.store.containers.update(row.id, **changes, finished=time.time())
         except NotFound:
-            pass
+            pass  # removed meanwhile: the caller still learns how it ended
         return row.replace(**changes, finished=time.time())
 
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:

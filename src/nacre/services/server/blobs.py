@@ -68,7 +68,7 @@ class Blobs:
             if self._shelf.blobs.size(digest) == size:
                 return True
         except NotFound:
-            pass
+            pass  # the row is gone, or the file: what is left of it goes as well
         self._shelf.blobs.delete(digest)
         return False
 
