@@ -40,10 +40,12 @@ def registry_process(folder: Path, more: str = "") -> Iterator[str]:
                 break
         else:
             pytest.fail("docker-registry did not start")
-        threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
+        drain = threading.Thread(target=_drain, args=(process.stderr,), daemon=True)
+        drain.start()
         yield found[1].decode()
         process.terminate()
         process.wait(10)
+        drain.join()  # nobody may close what it reads
 
 
 def _drain(stream: IO[bytes]) -> None:
