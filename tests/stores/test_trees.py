@@ -16,7 +16,15 @@ from nacre.ground import mounts, userns
 from nacre.stores import Store
 from nacre.stores.trees import Mode, Trees
 from nacre.words.digest import Digest
-from nacre.words.errors import Conflict, DigestMismatch, InvalidArchive, NotFound, StoreError, UsageError
+from nacre.words.errors import (
+    Conflict,
+    DigestMismatch,
+    InvalidArchive,
+    NotFound,
+    StoreError,
+    Unsupported,
+    UsageError,
+)
 from nacre.words.mount import Overlay
 
 IS_ROOT = os.geteuid() == 0
@@ -94,6 +102,18 @@ def test_ingest_of_what_is_here_reads_nothing(trees: Trees) -> None:
 def test_the_digest_is_over_the_whole_stream(trees: Trees) -> None:
     tail = b"after the end marker" * 40000
     assert ingest(trees, file("f", b"1"), tail=tail) == Digest.of(layer(file("f", b"1"), tail=tail))
+
+
+def test_the_tar_comes_back_to_the_bit(trees: Trees) -> None:
+    data = layer(folder("d"), file("d/f", b"hello" * 1000), file("d/g", b"hello" * 1000), tail=b"tail")
+    diff_id = trees.ingest(io.BytesIO(data))
+    try:
+        with trees.tar(diff_id) as file_:
+            assert file_.read() == data
+    except Unsupported:
+        assert trees.name == "overlay"
+    with pytest.raises(NotFound):
+        trees.tar(EMPTY)
 
 
 def test_ingest_of_other_content_leaves_nothing(trees: Trees) -> None:

@@ -163,5 +163,12 @@ class TreeDriver(Protocol):
     def reader(self, tree: Placed) -> LayerReader:
         """Read one tree. Raises OSError."""
 
+    def tar(self, tree: Placed) -> BinaryIO:
+        """The layer's tar, bit for bit as it came in or was packed; the caller closes it, one thread reads.
+
+        Not verified: the bytes are those of the diff id unless the disk has damaged them. Raises
+        Unsupported when this tree cannot give it, StoreError.
+        """
+
     def lower(self, tree: Placed) -> str | Erofs:
         """The tree as a lower layer of an overlay mount."""

@@ -26,6 +26,7 @@ from .overlay import OverlayDriver, hide_lower
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
     from .base import LayerReader, Placed, Reader, Write
 
@@ -61,6 +62,11 @@ class ErofsDriver(OverlayDriver):
         if any(name == b"trusted.overlay.opaque" for name, _ in root.xattrs):
             hide_lower(folder)
         return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
+
+    def tar(self, tree: Placed) -> BinaryIO:
+        """The file as it was written."""
+        with os_errors(f"read tree {tree.diff_id}"):
+            return open(f"{tree.folder}/{_FILES[0]}", "rb", buffering=0)
 
     def lower(self, tree: Placed) -> Erofs:
         """The index, to be mounted."""

@@ -25,7 +25,7 @@ from .overlay import OverlayDriver
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from ...grammars.entries import Entry
     from ...ground.scan import Opener
@@ -348,6 +348,14 @@ class Trees:
         The descriptors behind it are closed when the result is no longer referred to.
         """
         return self.open(layers).lookup(path, follow=follow)
+
+    def tar(self, diff_id: Digest) -> BinaryIO:
+        """The layer's tar, bit for bit; the caller closes it and verifies what it reads against the diff id.
+
+        Raises NotFound, Unsupported when the tree was kept in a form that cannot give it, StoreError.
+        """
+        (tree,) = self._stack((diff_id,))
+        return self._drivers[tree.driver].tar(tree)
 
     def size(self, diff_id: Digest) -> int:
         """Bytes of content in the tree's files. Raises NotFound."""

@@ -24,6 +24,7 @@ from .owners import Owner
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO
 
     from ...grammars.entries import Entry
     from ...grammars.entries import Reader as TarReader
@@ -90,6 +91,10 @@ class OverlayDriver:
         owners.save(folder, kept.owners)
         implied.save(folder, stats.implied)
         return Made(stats.size, kept.root)
+
+    def tar(self, tree: Placed) -> BinaryIO:
+        """Raises Unsupported: a folder does not say how its tar was written."""
+        raise Unsupported(f"layer {tree.diff_id} is kept unpacked, its tar cannot be made again")
 
     def lower(self, tree: Placed) -> str | Erofs:
         """The folder of the layer."""
