@@ -154,9 +154,19 @@ def test_detached_that_cannot_start(nacre: Nacre, busybox_image: str) -> None:
     assert left(nacre) == []
 
 
+def waits_for_lock(pid: int) -> bool:
+    """As /proc/locks tells it, proc_locks(5)."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any(line.split()[1] == "->" and str(pid) in line.split() for line in lines)
+
+
 def test_detached_and_removed(nacre: Nacre, busybox_image: str) -> None:
-    number = nacre("run", "-d", "--rm", busybox_image, "sh", "-c", "sleep 0.2; exit 5").out.strip()
-    assert nacre("wait", number).out == "5\n"
+    script = "trap 'exit 5' TERM; while :; do read -t 1 x < /dev/full; done"
+    number = nacre("run", "-d", "--rm", busybox_image, "sh", "-c", script).out.strip()
+    waiting = nacre.start("wait", number)
+    until(lambda: waits_for_lock(waiting.pid))
+    nacre("kill", "-s", "TERM", number)
+    assert waiting.communicate()[0] == b"5\n"
     until(lambda: left(nacre) == [])
     assert states(nacre) == {}
 

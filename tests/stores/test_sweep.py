@@ -74,6 +74,18 @@ def test_a_container_keeps_its_image_and_its_files(store: Store) -> None:
     assert leftovers(store.root) == []
 
 
+def test_a_container_that_is_about_to_start_is_not_left_behind(root: str, store: Store) -> None:
+    """Another process sweeps between `create` and `start` of one `run`."""
+    image = make_image(store, ONE)
+    starting = store.containers.begin(ContainerRow(ID, "c", image.digest, "a", 1.0))
+    with Store.open(root) as other:
+        assert "container" not in kinds(other, containers="stopped")
+    assert store.containers.get(ID).state == "created"
+    starting.release()
+    assert "container" in kinds(store, containers="stopped")
+    assert not os.path.exists(store.containers.folder(ID))
+
+
 def test_a_kept_step_keeps_its_layer(store: Store) -> None:
     made = Descriptor.of(ONE, OCI_LAYER)
     make_image(store, ONE)

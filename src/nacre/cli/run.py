@@ -87,10 +87,7 @@ def run(context: Context, args: Args) -> int:
     request = request_of(context, args)
     containers = Containers(context.store)
     if args.detach:
-        row = containers.create(request)
-        _cidfile(args, row.id)
-        containers.start_detached(row.id)
-        context.print(row.id)
+        context.print(containers.run_detached(request, on_start=lambda number: _cidfile(args, number)))
         return 0
     context.stdout.flush()
     stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from ..ground.files import Lock, os_errors, private_dir
 from ..words.errors import Conflict, NotFound
 from ..words.value import Value
 from .database import Database
@@ -38,6 +41,7 @@ class ContainerRow(Value):
     boot: str = ""
 
 
+_STARTING = "starting"
 _FIELDS = ContainerRow._fields
 _COLUMNS = ", ".join(_FIELDS)
 
@@ -62,6 +66,28 @@ class ContainerStore:
             if self._database.one("SELECT id FROM container WHERE id = ?", (row.id,)):
                 raise Conflict(f"the container id {row.id} is already in use")
             self._database.change(f"INSERT INTO container ({_COLUMNS}) VALUES ({marks})", row._astuple())
+
+    def begin(self, row: ContainerRow) -> Lock:
+        """`insert`, and make the folder. Until the lock is released, or its holder dies, no sweep takes the
+        container for one that somebody has left behind. Raises as `insert`, StoreError.
+        """
+        folder = self.folder(row.id)
+        with os_errors(f"make {folder}"), self._database.transaction():
+            self.insert(row)
+            private_dir(os.path.dirname(folder))
+            private_dir(folder)
+            return Lock(f"{folder}/{_STARTING}")
+
+    def is_starting(self, id: str) -> bool:
+        """Whether the one who began it still holds on to it."""
+        path = f"{self.folder(id)}/{_STARTING}"
+        if not os.path.exists(path):
+            return False
+        with os_errors(f"look at {path}"):
+            lock = Lock.attempt(path)
+        if lock:
+            lock.release()
+        return lock is None
 
     def update(self, id: str, **changes: object) -> None:
         """Change some fields by full id. Raises NotFound; Conflict when a new name is taken."""
@@ -99,7 +125,7 @@ class ContainerStore:
         return self._select("WHERE image = ? ORDER BY created DESC, id", (digest,))
 
     def delete(self, id: str) -> bool:
-        """Drop the row; discard the active and remove the folder first. False if there was none."""
+        """Drop the row; discard the active first. False if there was none."""
         return self._database.change("DELETE FROM container WHERE id = ?", (id,)) > 0
 
     def folder(self, id: str) -> str:

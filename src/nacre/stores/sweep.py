@@ -104,7 +104,7 @@ class _Sweep:
         """Drop the roots that the caller no longer wants."""
         with self.db.transaction(durable=True):
             if containers == "stopped":
-                self._drop("container", "container", "id", "state <> 'running'")
+                self._drop_containers()
             if build_cache:
                 self._drop("step", "step", "key", "1")
             if images != "none":
@@ -114,6 +114,13 @@ class _Sweep:
         for row in self.db.execute(f"SELECT {key} FROM {table} WHERE {where}"):
             self.items.append((kind, row[0], 0))
         self.db.change(f"DELETE FROM {table} WHERE {where}")
+
+    def _drop_containers(self) -> None:
+        """Those that do not run, but for one that somebody is about to start."""
+        for (id,) in self.db.execute("SELECT id FROM container WHERE state <> 'running'"):
+            if not self.store.containers.is_starting(id):
+                self.store.containers.delete(id)
+                self.items.append(("container", id, 0))
 
     def _forget_images(self, named: bool) -> None:
         used = {row[0] for row in self.db.execute("SELECT image FROM container")}

@@ -10,7 +10,7 @@ import os
 import time
 
 from ...ground import sandbox
-from ...ground.files import os_errors, private_dir, remove_tree
+from ...ground.files import os_errors, remove_tree
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ...ground.files import Lock
     from ...images.image import Image
     from ...stores.store import Store
     from .log import Line
@@ -92,19 +93,24 @@ class Containers:
 
     def create(self, request: Request) -> ContainerRow:
         """A new container, not started. Raises Conflict for a name in use, UsageError, StoreError."""
+        row, lock = self._begin(request)
+        lock.release()
+        return row
+
+    def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
+        """A new container that no sweep takes away while the lock is held."""
         row = self._design(request)
-        self.store.containers.insert(row)
+        lock = self.store.containers.begin(row)
         try:
             self._make(request, row)
         except BaseException:
+            lock.release()
             self._discard(row)
             raise
-        return row
+        return row, lock
 
     def _make(self, request: Request, row: ContainerRow) -> None:
         folder = self.folder(row.id)
-        private_dir(os.path.dirname(folder))
-        private_dir(folder)
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
         etc.write(folder, options.hostname, shared=shared, dns=request.dns, hosts=request.hosts)
@@ -147,10 +153,24 @@ class Containers:
 
         `on_start(id)` is called once the container exists. Raises as `create` and `start`.
         """
-        row = self.create(request)
-        if on_start:
-            on_start(row.id)
-        return self._keep_logged(row, stdio or Stdio())
+        row, lock = self._begin(request)
+        try:
+            if on_start:
+                on_start(row.id)
+            return self._keep_logged(row, stdio or Stdio())
+        finally:
+            lock.release()
+
+    def run_detached(self, request: Request, *, on_start: Callable[[str], object] | None = None) -> str:
+        """Create, start under a supervisor; the id, once the program runs. Raises as `create` and `start`."""
+        row, lock = self._begin(request)
+        try:
+            if on_start:
+                on_start(row.id)
+            self.start_detached(row.id)
+        finally:
+            lock.release()
+        return row.id
 
     def start(self, text: str, stdio: Stdio | None = None) -> int:
         """Start a container and stay with it to its end; the exit code.
@@ -263,13 +283,19 @@ class Containers:
         """The newest first, with their states as they are now; `all` False: only those that run."""
         rows = []
         for row in self.store.containers.list(all=all):
-            current = self._current(row)
+            try:
+                current = self._current(row)
+            except NotFound:
+                continue
             if (all or current.state == "running") and not self._abandoned(row, current):
                 rows.append(current)
         return rows
 
     def _current(self, row: ContainerRow) -> ContainerRow:
-        """A row that says running while nobody keeps the container: its keeper died, and it with it."""
+        """A row that says running while nobody keeps the container: its keeper died, and it with it.
+
+        Raises NotFound when it was removed meanwhile and nobody can say how it ended.
+        """
         if row.state != "running" or keeper.is_kept(self.folder(row.id)):
             return row
         code = keeper.wait(self.folder(row.id))
@@ -280,7 +306,8 @@ class Containers:
                 return latest
             self.store.containers.update(row.id, **changes, finished=time.time())
         except NotFound:
-            pass  # removed meanwhile: the caller still learns how it ended
+            if code is None:
+                raise
         return row.replace(**changes, finished=time.time())
 
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
@@ -310,11 +337,11 @@ class Containers:
         if os.path.isdir(place(self.store.root, row.id)):
             release(self.store.root, row.id, force=True)
         self.store.trees.discard(row.id)
+        self.store.containers.delete(row.id)  # before the lock in its folder goes, whose absence means an end
         folder = self.folder(row.id)
         if os.path.isdir(folder):
             with os_errors(f"remove {folder}"):
                 remove_tree(folder)
-        self.store.containers.delete(row.id)
 
     def kill(self, text: str, number: int = _SIGKILL) -> ContainerRow:
         """Send a signal. Raises NotFound; Conflict when it does not run."""
