@@ -10,8 +10,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from .bench import Bench
 from .harness import Row, machine, measure, report, rows, table
-from .scenarios import SCENARIOS, Bench
+from .scenarios import SCENARIOS
 
 _HYBRID = "/sys/fs/cgroup/unified"
 
@@ -40,8 +41,9 @@ def main() -> int:
 
 
 def _measure(name: str, bench: Bench, rounds: int) -> tuple[list[Row], dict[str, str]]:
-    cases = list(SCENARIOS[name].cases(bench))
-    measure(cases, rounds)
+    scenario = SCENARIOS[name]
+    cases = list(scenario.cases(bench))
+    measure(cases, min(rounds, scenario.most), scenario.warm)
     return rows(cases), {case.name: case.skipped for case in cases if case.skipped}
 
 

@@ -31,23 +31,25 @@ class Sample:
 class Case:
     """One row of the table: the command of one peer.
 
-    `before(round)` runs untimed before each run and may return words to append to the command: a fresh
-    folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
-    creating files ten times slower for five minutes.
+    `before(round)` runs untimed before each run and may return the command of this round instead: one with
+    a fresh folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
+    creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
     """
 
     name: str
     words: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    user: int = 0
     before: Callable[[int], Sequence[str] | None] | None = None
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
 
     def run(self, number: int) -> Sample:
         """Run once, from a fresh start to the end of the process."""
-        extra = self.before(number) if self.before else None
-        words = [*self.words, *(extra or ())]
+        words = list((self.before(number) if self.before else None) or self.words)
+        if self.user:
+            words = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", *words]
         error = os.memfd_create("output")
         try:
             return self._timed(words, error)
@@ -78,6 +80,10 @@ class Scenario:
 
     name = ""
     question = ""
+    warm = 2
+    """Rounds before the first that counts."""
+    most = 1000
+    """Rounds at the most, however many were asked for."""
 
     def cases(self, bench: Any) -> Iterable[Case]:
         """Set up; may raise Skip. Runs once."""
@@ -97,7 +103,7 @@ class Row:
     ratio: float
 
 
-def measure(cases: Sequence[Case], rounds: int, warm: int = 2) -> None:
+def measure(cases: Sequence[Case], rounds: int, warm: int) -> None:
     """Every round runs each case once, in an order that shifts, so that drift hits all alike."""
     for number in range(-warm, rounds):
         shift = number % len(cases)

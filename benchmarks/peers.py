@@ -67,9 +67,29 @@ class Nacre(Peer):
         self.words = [program or _install(scratch), "--root", str(scratch / "nacre")]
 
 
-def _install(scratch: Path) -> str:
+def users_nacre(folder: Path, user: int) -> str:
+    """Ours, below `folder`, with a Python that `user` may start. Raises Skip."""
+    python = next((p for p in (sys.executable, "/usr/bin/python3") if _may_start(user, p)), "")
+    if not python:
+        raise Skip(f"user {user} may start no Python 3.11")
+    return _install(folder, python)
+
+
+def _may_start(user: int, python: str) -> bool:
+    words = [
+        "setpriv",
+        f"--reuid={user}",
+        "--clear-groups",
+        python,
+        "-c",
+        "import sys; sys.version_info >= (3, 11) or exit(1)",
+    ]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def _install(scratch: Path, python: str = sys.executable) -> str:
     venv = scratch / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run([python, "-m", "venv", str(venv)], check=True)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([venv / "bin/pip", "install", "-q", str(ROOT)], check=True, env=env)
     return str(venv / "bin/nacre")
@@ -95,13 +115,12 @@ class Docker(Peer):
 
     name = "docker"
 
-    def __init__(self, scratch: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
         super().__init__()
         require("docker", "dockerd", "containerd")
         if os.geteuid():
             raise Skip("dockerd wants root")
-        folder = scratch / "docker"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         socket = folder / "sock"
         self.words = ["docker", "--host", f"unix://{socket}"]
         self.env = {"DOCKER_CONFIG": str(folder / "config")}
@@ -151,7 +170,7 @@ def busybox_tar() -> bytes:
         for folder in ("bin", "etc", "tmp", "srv", "proc", "sys", "dev"):
             _add(tar, folder, tarfile.DIRTYPE)
         _add(tar, "bin/busybox", tarfile.REGTYPE, data)
-        for applet in ("sh", "true", "cat", "echo", "ls", "mkdir", "cp"):
+        for applet in ("sh", "true", "cat", "echo", "ls", "mkdir", "cp", "seq"):
             _add(tar, f"bin/{applet}", tarfile.SYMTYPE, link="busybox")
         _add(tar, "etc/passwd", tarfile.REGTYPE, b"root:x:0:0:root:/:/bin/sh\n")
     return out.getvalue()

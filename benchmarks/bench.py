@@ -1,0 +1,113 @@
+"""The peers and what they share, each started or made when the first scenario asks for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from . import bigimage
+from .harness import Case, Skip
+from .peers import Docker, Nacre, Peer, Podman, busybox_tar, users_nacre
+
+P = TypeVar("P", bound=Peer)
+
+
+class Bench:
+    """`stack` ends what is started here."""
+
+    def __init__(self, scratch: Path, stack: ExitStack, nacre: str = "") -> None:
+        self.scratch, self._stack, self._program = scratch, stack, nacre
+        self.ready: list[Peer] = []
+        self._numbers = itertools.count()
+        self._rounds = stack.enter_context(ExitStack())
+
+    def _with_base(self, peer: P) -> P:
+        peer.load_base(busybox_tar())
+        self.ready.append(peer)
+        return peer
+
+    @cached_property
+    def nacre(self) -> Nacre:
+        return self._with_base(Nacre(self.scratch, self._program))
+
+    @cached_property
+    def podman(self) -> Podman:
+        return self._with_base(Podman(self.scratch))
+
+    @cached_property
+    def docker(self) -> Docker:
+        return self._with_base(Docker(self.scratch / "docker", self._stack))
+
+    @cached_property
+    def buildah(self) -> Podman:
+        """Its base image is podman's: they share their storage."""
+        peer = Podman(self.scratch, "buildah")
+        assert self.podman
+        self.ready.append(peer)
+        return peer
+
+    def each(self, *names: str) -> Iterator[Peer | Case]:
+        """Peers in this order; one that cannot be had is a case that says why."""
+        for name in names:
+            try:
+                yield getattr(self, name)
+            except Skip as reason:
+                yield Case(name, (), skipped=str(reason))
+
+    def fresh(self, name: str = "fresh") -> Path:
+        """A new empty folder; none is removed before the end."""
+        folder = self.scratch / f"{name}-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    def fresh_docker(self) -> Docker:
+        """A docker with empty storage; the one before it is stopped."""
+        self._rounds.close()
+        return Docker(self.fresh("docker"), self._rounds)
+
+    def fresh_registry(self) -> str:
+        """`host:port` of an empty docker-registry; what this gave before is stopped."""
+        self._rounds.close()
+        return bigimage.registry(self.fresh("registry"), self._rounds)
+
+    def users_nacre(self, folder: Path, user: int) -> str:
+        """A nacre that an ordinary user can start."""
+        return users_nacre(folder, user)
+
+    @cached_property
+    def registry(self) -> str:
+        """`host:port` of a docker-registry."""
+        return bigimage.registry(self.fresh("registry"), self._stack)
+
+    @cached_property
+    def big(self) -> str:
+        """The big image in nacre's store; its name there."""
+        return bigimage.make(self.nacre, self.scratch)
+
+    @cached_property
+    def pushed_big(self) -> str:
+        """The big image in the registry."""
+        reference = f"{self.registry}/{self.big}"
+        self.nacre.call("tag", self.big, reference)
+        self.nacre.call("push", "-q", reference)
+        return reference
+
+    def have_big(self, peer: Peer) -> str:
+        """The name under which `peer` has the big image; pulled if it is not there yet. Raises Skip."""
+        if peer is self.nacre:
+            return self.big
+        flags = ["--tls-verify=false"] if isinstance(peer, Podman) else []
+        peer.call("pull", "-q", *flags, self.pushed_big)
+        return self.pushed_big
+
+
+def case_of(name: str, make: Callable[[], Case]) -> Case:
+    """The case that `make` gives, or one that says why it cannot be had."""
+    try:
+        return make()
+    except Skip as reason:
+        return Case(name, (), skipped=str(reason))

@@ -1,0 +1,71 @@
+"""The image of the heavy scenarios: about 1.4 GB and 45,000 files of Debian packages in five gzip layers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+from .harness import Skip
+from .peers import Nacre, require
+
+NAME = "bench-big:1"
+_APT = "apt-get install -y --no-install-recommends"
+_DOCKERFILE = f"""\
+FROM bench-debian
+RUN apt-get update && {_APT} python3 python3-numpy python3-pip && apt-get clean
+RUN {_APT} gcc g++ make git && apt-get clean
+RUN {_APT} golang-go && apt-get clean
+RUN {_APT} python3-pandas libboost1.74-dev && apt-get clean && rm -rf /var/lib/apt/lists/*
+"""
+_CONFIG = """
+version: 0.1
+log: {{level: info}}
+storage:
+  filesystem: {{rootdirectory: {root}}}
+  delete: {{enabled: true}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+
+
+def make(nacre: Nacre, scratch: Path) -> str:
+    """Build it in nacre's store; gives its name. Needs mmdebstrap and a Debian mirror. Raises Skip."""
+    require("mmdebstrap")
+    if NAME in nacre.call("images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        return NAME
+    folder = scratch / "big"
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(_DOCKERFILE)
+    root = folder / "root.tar"
+    words = ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(root)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    if done.returncode:
+        raise Skip("mmdebstrap: " + done.stderr.decode(errors="replace")[-200:])
+    nacre.call("import", str(root), "bench-debian")
+    nacre.call("build", "-t", NAME, "-f", str(folder / "Dockerfile"), str(folder))
+    root.unlink()
+    return NAME
+
+
+def registry(scratch: Path, stack: ExitStack, program: str = "docker-registry") -> str:
+    """`host:port` of a docker-registry of our own on loopback. Raises Skip."""
+    require(program)
+    folder = scratch / "registry"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yml").write_text(_CONFIG.format(root=folder / "data"))
+    words = [shutil.which(program) or program, "serve", str(folder / "config.yml")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(words, stderr=log, stdout=log)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    return _address(process, folder / "log")
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    while process.poll() is None:
+        found = re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text())
+        if found:
+            return found[1]
+    raise Skip("docker-registry does not start: " + log.read_text()[-200:])
