@@ -19,7 +19,7 @@ from storekit import Process, file, folder, layer, leftovers, link
 
 from nacre.grammars.codec import decompress
 from nacre.grammars.entries import Entry, TarWriter
-from nacre.ground import mounts, userns
+from nacre.ground import linux, mounts, userns
 from nacre.ground.files import install_trace
 from nacre.stores import Store
 from nacre.stores.sweep import sweep
@@ -31,6 +31,7 @@ from nacre.words.mount import Erofs, Mount, Overlay
 pytestmark = pytest.mark.skipif(not userns.mapped(), reason="needs root that may mount")
 
 GIB = 1 << 30
+_SYS_ADMIN = 21
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 ACL = b"\2\0\0\0" + b"".join(
     struct.pack("<HHi", *rule) for rule in ((1, 7, -1), (2, 5, 70_000), (4, 1, -1), (16, 5, -1), (32, 0, -1))
@@ -491,7 +492,6 @@ def _decompressed(path: Path) -> bytes:
 def test_auto_takes_the_first_that_works(
     trees: Trees, tmp_path: Path, memory: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nacre.stores.trees.facade.AUTO", ("erofs", "overlay"))
     if memory and not os.path.ismount("/dev/shm"):
         pytest.skip("there is no file system in memory to try")
     with TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as above:
@@ -503,6 +503,19 @@ def test_auto_takes_the_first_that_works(
         monkeypatch.setattr("nacre.ground.mounts.detached", lambda *_args: 1 / 0)
         with Store.open(f"{above}/store") as again:
             assert again.trees.why == why
+
+
+def test_who_has_other_rights_tries_again(store: Store, trees: Trees) -> None:
+    rights = linux.capabilities()
+    assert trees.name == store.trees.name
+    try:
+        linux.set_capabilities(rights[0] & ~(1 << _SYS_ADMIN), *rights[1:])
+        poorer = Trees(store.root, store.db, store.leases)
+        assert poorer.why.startswith("chosen, but ")
+        assert "; EROFS cannot be mounted from this store" in poorer.why
+    finally:
+        linux.set_capabilities(*rights)
+    assert Trees(store.root, store.db, store.leases).name == "erofs"
 
 
 # ---- killed on the way

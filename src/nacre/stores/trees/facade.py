@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 
+from ...ground import linux
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .base import Reader, TreeDriver, Write
     from .lookup import Found, TreeView
 
-AUTO = ("overlay",)
+AUTO = ("erofs", "overlay")
 """What `auto` tries, in order."""
 
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -100,9 +101,8 @@ class Trees:
         return ""
 
     def _probe(self, driver: TreeDriver) -> str:
-        """The answer of the driver's trial, remembered in the database for this boot and namespace."""
-        marks = getattr(getattr(driver, "mode", None), "userxattr", "")
-        key = f"probe:{driver.name}:{marks}:{os.geteuid()}"
+        """The answer of the driver's trial, remembered for this boot and what it depends on."""
+        key = f"probe:{driver.name}:{_circumstances(driver, self._root)}"
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
         boot, _, answer = row[0].partition(" ") if row else ("", "", "")
         if boot != boot_id():
@@ -395,6 +395,12 @@ class _Making:
             remove_tree(self.folder)
         finally:
             self._lock.release(remove=True)
+
+
+def _circumstances(driver: TreeDriver, root: str) -> str:
+    """What may change an answer within one boot: the marks in use, who asks with which rights, the disk."""
+    marks = getattr(getattr(driver, "mode", None), "userxattr", "")
+    return f"{marks}:{os.geteuid()}:{linux.capabilities()[0]:x}:{os.stat(root).st_dev:x}"
 
 
 def _drivers(mode: Mode) -> dict[str, TreeDriver]:
