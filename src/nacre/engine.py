@@ -170,14 +170,20 @@ class Engine:
         descriptor = self.image(name).descriptor
         with self._client() as client:
             sink = client.repository(reference)
-            return push(self.store, descriptor, sink, reference.target, progress=progress)
+            return push(
+                self.store, descriptor, sink, reference.target, progress=progress,
+                sources=lambda name: client.repository(Reference.parse(name)),
+            )  # fmt: skip
 
     def save(self, names: Sequence[str], path: str) -> None:
         """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
         from .images.archive import save
 
-        with open(path, "wb") as file:
-            save(self.store, list(names), file.write)
+        with self._client() as client, open(path, "wb") as file:
+            save(
+                self.store, list(names), file.write,
+                sources=lambda name: client.repository(Reference.parse(name)),
+            )  # fmt: skip
 
     def load(self, path: str) -> list[Image]:
         """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""

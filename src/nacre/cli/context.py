@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from ..images.image import Image
     from ..images.transfer import PullResult
     from ..services.client import Client
+    from ..services.client.repository import Repository
     from ..stores.store import Store
     from ..words.oci import Platform
     from ..words.reference import Reference
     from .terminal import Display
 
 DRIVERS = ("auto", "overlay", "erofs")
+POLICIES = ("auto", "keep", "drop")
 
 
 class Context:
     """One run of the command line. `close` (or `with`) lets go of everything that was opened.
 
     `environment` is read as it is now; `uid`, `gid` and `home` are those of the real user, also after
-    the user namespace was entered. `root` and `driver` given here win over the environment.
+    the user namespace was entered. `root`, `driver` and `layer_blobs` given here win over the environment.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Context:
         *,
         root: str = "",
         driver: str = "",
+        layer_blobs: str = "",
         debug: bool = False,
         streams: tuple[TextIO, TextIO, TextIO] | None = None,
     ) -> None:
@@ -53,6 +56,7 @@ class Context:
             raise UsageError(
                 f"unknown storage driver {self.driver!r}", hint=f"known are {', '.join(DRIVERS)}"
             )
+        self.layer_blobs = layer_blobs or self.environment.get("NACRE_LAYER_BLOBS") or "auto"
         self.mapping: IdMapping | None = None
         self._store: Store | None = None
         self._client: Client | None = None
@@ -85,7 +89,9 @@ class Context:
 
             self.enter()
             single = self.mapping.single if self.mapping else None
-            self._store = Store.open(self.root, driver=self.driver, single=single)
+            self._store = Store.open(
+                self.root, driver=self.driver, single=single, layer_blobs=self.layer_blobs
+            )
         return self._store
 
     @property
@@ -98,6 +104,12 @@ class Context:
             lookup = DockerConfig(self.docker_config).lookup
             self._client = Client(ClientConfig(credentials=lookup, proxies=self.proxies()))
         return self._client
+
+    def repository(self, name: str) -> Repository:
+        """The repository of a registry that has this full name, `registry/repository`."""
+        from ..words.reference import Reference
+
+        return self.client.repository(Reference.parse(name))
 
     @property
     def docker_config(self) -> str:

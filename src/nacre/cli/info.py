@@ -34,6 +34,7 @@ def _store(context: Context) -> dict[str, Any]:
         "Root": store.root,
         "Driver": store.trees.name,
         "DriverReason": store.trees.why,
+        "LayerBlobs": store.keeping.why,
         "Containers": len(rows),
         "ContainersRunning": running,
         "ContainersStopped": len(rows) - running,

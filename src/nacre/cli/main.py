@@ -21,7 +21,7 @@ from _signal import (  # type: ignore[import-not-found]
 from .. import __version__
 from ..words.errors import NacreError
 from .commands import Group, load, lookup
-from .context import DRIVERS, Context
+from .context import DRIVERS, POLICIES, Context
 from .options import Args, Command, HelpWanted, flag, parse, text
 
 TYPE_CHECKING = False
@@ -36,6 +36,9 @@ GLOBAL = (
         type="path",
     ),
     text("--storage-driver", "How layers are kept", choices=DRIVERS),
+    text(
+        "--layer-blobs", "Whether pulled layers stay in compressed form too (default auto)", choices=POLICIES
+    ),
     flag("-v, --version", "Print version information and quit"),
 )
 _LINE = Command("[COMMAND] [ARG...]", run=lambda _context, _args: 0, options=GLOBAL, interspersed=False)
@@ -138,7 +141,9 @@ def _run(argv: Sequence[str], outcome: _Outcome) -> int:
 
 
 def _command(command: Command, line: Args, args: Args) -> int:
-    with Context(root=line.root, driver=line.storage_driver, debug=line.debug) as context:
+    with Context(
+        root=line.root, driver=line.storage_driver, layer_blobs=line.layer_blobs, debug=line.debug
+    ) as context:
         if command.store:
             context.enter()
         return command.run(context, args) or 0

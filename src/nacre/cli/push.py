@@ -61,7 +61,9 @@ def _push(context: Context, reference: Reference, descriptor: Descriptor, quiet:
 
     sink = context.client.repository(reference)
     with context.progress(quiet=quiet) as progress:
-        result = push(context.store, descriptor, sink, reference.target, progress=progress)
+        result = push(
+            context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository
+        )
     if not quiet:
         context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
         _summary(context, result)

@@ -7,6 +7,8 @@ from .options import Command, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .context import Context
     from .options import Args
 
@@ -15,7 +17,11 @@ def run(context: Context, args: Args) -> int:
     """Write to a file, which appears only when it is whole, or to standard output."""
     from ..images.archive import save
 
-    write_out(context, args.output, lambda write: save(context.store, args.positionals, write), "save")
+    def write(out: Callable[[bytes], object]) -> None:
+        with context.progress() as progress:
+            save(context.store, args.positionals, out, progress=progress, sources=context.repository)
+
+    write_out(context, args.output, write, "save")
     return 0
 
 

@@ -19,6 +19,10 @@ MAX_XZ_MEMORY = 1 << 27
 
 _CHUNK = 1 << 17
 _PIECE = 1 << 20
+BLOCK = _PIECE
+"""Bytes that an encoder is given at a time; where it is cut decides on what it writes."""
+LEVELS = {"gzip": 2, "zstd": 3}
+"""The level at which a codec compresses unless told otherwise."""
 _FIRST = 1 << 12
 _MAGIC = (
     (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"),
@@ -347,13 +351,17 @@ def _encoder(codec: str, level: int | None) -> _Encoder:
     if codec == "gzip":
         from isal import isal_zlib
 
-        encoder: _Encoder = isal_zlib.compressobj(2 if level is None else level, isal_zlib.DEFLATED, 31)
+        encoder: _Encoder = isal_zlib.compressobj(_level(codec, level), isal_zlib.DEFLATED, 31)
         return encoder
     if codec == "zstd":
         import zstandard
 
         # One worker or more gives other bytes than none, but the same for any number (zstd.h, nbWorkers).
-        return zstandard.ZstdCompressor(3 if level is None else level, threads=2).compressobj()
+        return zstandard.ZstdCompressor(_level(codec, level), threads=2).compressobj()
     if codec in ("", "none"):
         return _Plain()
     raise Unsupported(f"cannot compress as {codec!r}: expected gzip, zstd or none")
+
+
+def _level(codec: str, level: int | None) -> int:
+    return LEVELS[codec] if level is None else level

@@ -17,8 +17,10 @@ from __future__ import annotations
 from ..words.digest import Digest
 from ..words.errors import InvalidArchive, InvalidDocument, InvalidName, NotFound
 from ..words.oci import (
+    DOCKER_LAYER,
     DOCUMENT_TYPES,
     OCI_INDEX,
+    OCI_LAYER,
     Descriptor,
     ImageConfig,
     Index,
@@ -31,10 +33,12 @@ from ..words.oci import (
 from ..words.progress import NullProgress, Progress
 from ..words.reference import Reference
 from ..words.value import Value
+from .compressed import Forms, is_here
 from .edit import append_layer, new_config, with_fields, write_image
 from .image import Image, find
 from .layers import add_layer
 from .members import FolderMembers, Members, TarMembers, spool
+from .pipes import CHUNK
 from .transfer import choose, take
 
 TYPE_CHECKING = False
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
     from ..stores.store import Store
     from ..words.progress import Task
+    from .compressed import Sources
     from .source import Content, Reader
 
 NAME_KEY = "io.containerd.image.name"
@@ -64,17 +69,22 @@ class Loaded(Value):
 # ---- save
 
 
-def save(store: Store, names: Sequence[str], write: Callable[[bytes], object]) -> None:
+def save(
+    store: Store, names: Sequence[str], write: Callable[[bytes], object], *,
+    progress: Progress | None = None, sources: Sources | None = None,
+) -> None:  # fmt: skip
     """Write images as one tar through `write`; equal images under equal names give equal bytes.
 
     A name without a tag stands for all its tags, an id for the image without a name, as with docker.
-    A layer whose blob is not here goes out in the compression that is; its manifest then says so.
-    Raises NotFound before anything is written.
+    A layer is written in the form that its manifest names: from its blob, made again, or from a repository
+    that `sources` gives. Where none of these is to be had it goes out in another form that is here, a plain
+    tar at worst; its manifest then says so, and `progress` gets a line. Raises NotFound before anything is
+    written.
     """
     from ..grammars.entries import Entry, TarWriter
 
     with store.leases.hold():
-        parts = _Parts(store)
+        parts = _Parts(store, progress or NullProgress(), sources)
         for name in names:
             parts.add(name)
         tar = TarWriter(write)
@@ -90,9 +100,9 @@ def save(store: Store, names: Sequence[str], write: Callable[[bytes], object]) -
 class _Parts:
     """The content of an archive to be written."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.blobs: dict[Digest, bytes | None] = {}
+    def __init__(self, store: Store, progress: Progress, sources: Sources | None) -> None:
+        self.store, self.progress, self.forms = store, progress, Forms(store, sources)
+        self.blobs: dict[Digest, bytes | Descriptor] = {}
         self.images: dict[Digest, tuple[Descriptor, Manifest]] = {}
         self.names: dict[Digest, list[Reference]] = {}
 
@@ -107,27 +117,47 @@ class _Parts:
 
     def _complete(self, image: Image) -> tuple[Descriptor, Manifest]:
         """The manifest to write: the stored one, or one that names the layers in the form they are here."""
-        layers = tuple(_available(self.store, layer.descriptor, layer.diff_id) for layer in image.layers)
+        layers = tuple(self._available(layer.descriptor, layer.diff_id) for layer in image.layers)
         manifest, descriptor = image.manifest, image.descriptor
         data = self.store.blobs.read(descriptor.digest)
         if layers != manifest.layers:
             manifest = manifest.replace(layers=layers)
             data = manifest.encode()
             descriptor = Descriptor.of(data, descriptor.media_type)
-        self.blobs |= {layer.digest: None for layer in layers}
-        self.blobs |= {manifest.config.digest: None, descriptor.digest: data}
+            self.progress.line(f"image {image.id.short} is saved as {descriptor.digest}, not {image.digest}")
+        self.blobs |= {layer.digest: layer for layer in layers}
+        self.blobs |= {manifest.config.digest: manifest.config, descriptor.digest: data}
         return descriptor, manifest
+
+    def _available(self, layer: Descriptor, diff_id: Digest) -> Descriptor:
+        """The form in which a layer goes out. Raises NotFound."""
+        others = [one for one in self.store.layers.blobs_of(diff_id) if one.digest != layer.digest]
+        if is_here(self.store, layer) or self.forms.reaches(layer):
+            return layer
+        found = next((one for one in others if is_here(self.store, one)), None) or self._plain(layer, diff_id)
+        if found is None:
+            raise NotFound(f"layer {layer.digest} is not in the store in any compressed form")
+        self.progress.line(f"layer {layer.digest.short} is not here in this form: saved as {found.digest}")
+        return found
+
+    def _plain(self, layer: Descriptor, diff_id: Digest) -> Descriptor | None:
+        """The tar itself, if its tree can give it, read once for its size."""
+        if not self.store.trees.can_tar(diff_id):
+            return None
+        kind = DOCKER_LAYER if layer.media_type.startswith("application/vnd.docker.") else OCI_LAYER
+        with self.store.trees.tar(diff_id) as file:
+            return Descriptor(kind, diff_id, sum(map(len, iter(lambda: file.read(CHUNK), b""))))
 
     def emit(self, add: Callable[[Any, Any], object], digest: Digest) -> None:
         """Write one blob as a member."""
         from ..grammars.entries import Entry
 
         data, path = self.blobs[digest], b"blobs/sha256/" + digest.hex.encode()
-        if data is not None:
+        if isinstance(data, bytes):
             add(Entry(path, "file", 0o644, size=len(data)), _Bytes(data))
             return
-        with self.store.blobs.open(digest) as file:
-            add(Entry(path, "file", 0o644, size=self.store.blobs.size(digest)), file)
+        with self.forms.open(data) as file:
+            add(Entry(path, "file", 0o644, size=data.size), file)
 
     def documents(self) -> Iterator[tuple[bytes, bytes]]:
         """index.json, manifest.json and oci-layout."""
@@ -158,15 +188,6 @@ def _named(store: Store, text: str) -> list[tuple[Image, Reference | None]]:
     image = find(store, text)
     named = str(reference) in image.names or reference.digest is not None
     return [(image, reference if named else None)]
-
-
-def _available(store: Store, descriptor: Descriptor, diff_id: Digest) -> Descriptor:
-    if store.blobs.has(descriptor.digest):
-        return descriptor
-    for other in store.layers.blobs_of(diff_id):
-        if store.blobs.has(other.digest):
-            return other
-    raise NotFound(f"layer {descriptor.digest} is not in the store in any compressed form")
 
 
 def _annotations(name: Reference) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,7 @@ from ..words.errors import NotFound, StoreError, Unsupported
 from ..words.oci import Descriptor, ImageConfig, Platform
 from ..words.reference import Reference
 from ..words.value import Value
+from .compressed import Forms, is_here
 from .edit import append_layer, new_config, with_run, write_image
 from .hostlibs import Libraries, default_folders
 from .image import Image
@@ -94,7 +95,7 @@ def _kept(store: Store, key: str) -> Descriptor | None:
     record = store.steps.get(key)
     if record is None or record.layer is None or record.diff_id is None:
         return None
-    if not (store.trees.has(record.diff_id) and store.blobs.has(record.layer.digest)):
+    if not (store.trees.has(record.diff_id) and is_here(store, record.layer)):
         return None
     store.steps.touch(key)
     return write_image(store, ImageConfig.parse(record.config_json.encode()), [record.layer])
@@ -129,9 +130,9 @@ class HostSource:
 
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """Content out of the store."""
-        file = self.store.blobs.open(descriptor.digest)
-        file.seek(offset)
-        return file
+        content = Forms(self.store).open(descriptor)
+        content.seek(offset)
+        return content
 
 
 class Python(Value):

@@ -5,17 +5,20 @@ A layer that comes in passes through three threads:
     source → hash → blob file ──pipe──→ decompress ──pipe──→ hash (diff id) → tree
 
 Blob and tree become visible only when their digests are right. What fails midway leaves at most a
-partial blob, from which the next attempt goes on.
+partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
+(`stores.keeping`) its file goes once the tree is whole; `compressed` gives its bytes from then on.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 
+from ..ground.files import trace
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, DigestMismatch
 from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
+from .compressed import is_here
 from .pipes import CHUNK, Pipe, Stage, Stopped, copy, joined
 
 TYPE_CHECKING = False
@@ -47,7 +50,7 @@ def ingest_layer(
     store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
     stop: Event | None = None,
 ) -> Ingested:  # fmt: skip
-    """Bring one layer into the store; afterwards its tree is there and, unless it was skipped, its blob.
+    """Bring one layer into the store; afterwards its tree is there and, if it is to be kept, its blob.
 
     A tree that is there is never fetched again, also when it came from another blob (other compression);
     a blob that is there without its tree is unpacked. Waits for another thread or process that fetches
@@ -68,7 +71,7 @@ def _bring(
         return 0, _present(store, descriptor, diff_id)
     if store.blobs.has(descriptor.digest):
         task.phase("Extracting", descriptor.size)
-        ensure_tree(store, descriptor, diff_id, task)
+        _unpack(store, descriptor, diff_id, task)
         return 0, "Pull complete"
     return _fetch(store, descriptor, diff_id, source, task, stop), "Pull complete"
 
@@ -86,7 +89,7 @@ def _named(descriptor: Descriptor) -> Iterator[None]:
 
 def _present(store: Store, descriptor: Descriptor, diff_id: Digest) -> str:
     """The status of a layer whose tree is here, perhaps out of a blob of another compression."""
-    if not store.blobs.has(descriptor.digest):
+    if not store.blobs.has(descriptor.digest) and store.layers.diff_id(descriptor.digest) != diff_id:
         for other in store.layers.blobs_of(diff_id):
             if other.digest != descriptor.digest:
                 return f"Already exists as {other.digest.short}"
@@ -98,7 +101,7 @@ def _fetch(
 ) -> int:
     moved, whole = 0, True
     with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
-        if not ingest.exists:
+        if not ingest.exists and not store.trees.has(diff_id):
             task.phase("Downloading", descriptor.size)
             if not ingest.offset:
                 return _stream(store, ingest, descriptor, diff_id, source, task, stop)
@@ -106,8 +109,20 @@ def _fetch(
     if not whole:
         return moved + _fetch(store, descriptor, diff_id, source, task, stop)
     task.phase("Extracting", descriptor.size)
-    ensure_tree(store, descriptor, diff_id, task)
+    _unpack(store, descriptor, diff_id, task)
     return moved
+
+
+def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest) -> bool:
+    """Whether the policy wants the blob; a plain layer is its tree's tar, which is there anyway."""
+    return descriptor.digest != diff_id and store.keeping.keeps
+
+
+def _unpack(store: Store, descriptor: Descriptor, diff_id: Digest, task: Task) -> None:
+    """Make the tree of a blob that is here; the blob goes if it is not to be kept."""
+    ensure_tree(store, descriptor, diff_id, task)
+    if not _keeps(store, descriptor, diff_id) and store.trees.can_tar(diff_id):
+        store.blobs.delete(descriptor.digest)
 
 
 def _stream(
@@ -117,6 +132,7 @@ def _stream(
     """Fetch a blob from its beginning and unpack it on the way."""
     packed = Pipe()
     stages, pipes = _unpacking(store, packed, diff_id)
+    keep = _keeps(store, descriptor, diff_id)
 
     def receive(data: bytes) -> None:
         _check(stop)
@@ -132,9 +148,18 @@ def _stream(
     with joined(stages, pipes):
         with source.fetch(descriptor) as reader:
             moved = copy(reader, receive)
-        ingest.commit()
+        if keep:
+            ingest.commit()
+        else:
+            ingest.verify()
         packed.end()
         task.phase("Extracting")
+    if not keep:
+        trace("layer:unpacked")
+        if store.trees.can_tar(diff_id):
+            ingest.abort()
+        else:
+            ingest.commit()
     return moved
 
 
@@ -208,7 +233,7 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
 def commit_layer(
     store: Store, active: Active, codec: str = "gzip", *, clamp: int | None = None
 ) -> tuple[Descriptor, Digest, int]:
-    """Turn the difference of a writable tree into a layer: descriptor of its blob, diff id, bytes of its tar.
+    """Turn the difference of a writable tree into a layer: its descriptor, diff id, bytes of its tar.
 
     The bytes are 0 when nothing was changed (the layer is then the canonical empty one). The tar is
     written once and compressed in a second thread on its way. `clamp` as `Trees.commit`. When this
@@ -227,9 +252,10 @@ def commit_layer(
 def add_layer(
     store: Store, stream: Reader, codec: str = "gzip", expected: Digest | None = None
 ) -> tuple[Descriptor, Digest]:
-    """Store an uncompressed tar, read once, as a layer: tree and compressed blob made side by side.
+    """Store an uncompressed tar, read once, as a layer: the tree, and side by side its compressed form.
 
-    `expected` is its diff id where known; when tree and a blob of it are here, nothing is read. Raises
+    The latter is kept as a blob only where the tree cannot give the tar again. `expected` is the diff id
+    where known; when the tree is here and a compressed form is to be had, nothing is read. Raises
     InvalidArchive, DigestMismatch, StoreError; nothing half-made is visible then.
     """
     known = _known(store, expected) if expected else None
@@ -252,7 +278,7 @@ def add_layer(
 def _known(store: Store, diff_id: Digest) -> Descriptor | None:
     if not store.trees.has(diff_id):
         return None
-    return next((blob for blob in store.layers.blobs_of(diff_id) if store.blobs.has(blob.digest)), None)
+    return next((blob for blob in store.layers.blobs_of(diff_id) if is_here(store, blob)), None)
 
 
 def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
@@ -264,9 +290,17 @@ def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
 
 
 def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descriptor:
-    digest = ingest.commit()
-    descriptor = Descriptor(_MEDIA_TYPES[codec], digest, store.blobs.size(digest))
-    store.layers.record(digest, diff_id, descriptor.media_type, descriptor.size)
+    """One copy at rest: the tree that gives its tar, synced, or the blob, which can make the tree again."""
+    from ..grammars.recipe import recipe
+
+    if store.trees.can_tar(diff_id):
+        store.trees.secure(diff_id)
+        digest, size = ingest.drop()
+    else:
+        digest = ingest.commit()
+        size = store.blobs.size(digest)
+    descriptor = Descriptor(_MEDIA_TYPES[codec], digest, size)
+    store.layers.record(digest, diff_id, descriptor.media_type, size, recipe(codec))
     return descriptor
 
 

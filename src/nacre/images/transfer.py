@@ -21,6 +21,7 @@ from ..words.oci import (
 )
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
+from .compressed import Forms
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
 from .pipes import Stopped, side_by_side
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from ..words.progress import Task
     from ..words.reference import Reference
+    from .compressed import Sources
     from .source import Content, Sink, Source
 
 MAX_LAYERS_AT_ONCE = 4
@@ -261,19 +263,22 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 
 
 def push(
-    store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None
-) -> PushResult:
+    store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
+    sources: Sources | None = None,
+) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
-    repositories is known to hold is mounted. The manifest is sent exactly as stored. Raises NotFound,
-    RegistryError, and Conflict when a layer's blob is no longer in the store.
+    repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
+    passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
+    as stored, last. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
+    Unsupported for one that would get another digest.
     """
     progress = progress or NullProgress()
     with store.leases.hold():
         data = store.blobs.read(descriptor.digest)
         manifest = _image_manifest(data, descriptor)
-        delivery = _Delivery(store, sink)
+        delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
         layers = list({layer.digest: layer for layer in manifest.layers}.values())
         side_by_side(
@@ -291,8 +296,9 @@ _SILENT = NullProgress().task("")
 class _Delivery:
     """Blobs of one push, and where they came from."""
 
-    def __init__(self, store: Store, sink: Sink) -> None:
+    def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
         self.store, self.sink, self.tally = store, sink, _Tally()
+        self._forms = Forms(store, sources, sink.where)
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
         """Make sure that the sink has `blob`, by the cheapest way."""
@@ -314,17 +320,10 @@ class _Delivery:
         return self.sink.mount(blob, known) if known else None
 
     def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
-        if not self.store.blobs.has(blob.digest):
-            raise NotFound(
-                f"layer {blob.digest} is not in the store in this compressed form, and {self.sink.where} "
-                "does not have it either",
-                hint="its files came from another image whose layer was compressed differently: "
-                "pull it again into an empty store, or build the image here",
-            )
-
         def opener() -> Content:
+            content = self._forms.open(blob)
             task.phase("Pushing", blob.size)
-            return _Watched(self.store.blobs.open(blob.digest), task.advance, stop)
+            return _Watched(content, task.advance, stop)
 
         self.sink.put(blob, opener)
 

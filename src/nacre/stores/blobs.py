@@ -324,6 +324,22 @@ class Ingest:
         trace("ingest:complete")
         self._store._publish(f"{self._folder}/data", digest, self._verifier.count, sync)
 
+    def verify(self) -> Digest:
+        """As `commit`, but nothing becomes visible; `drop` or `commit` comes later. Raises DigestMismatch."""
+        if self.exists and self.expected:
+            return self.expected
+        try:
+            return self._verifier.verify()
+        except NacreError:
+            self.abort()
+            raise
+
+    def drop(self) -> tuple[Digest, int]:
+        """Digest and size of content that was written only to learn them; its file goes."""
+        found = self.verify(), self.offset
+        self.abort()
+        return found
+
     def abort(self) -> None:
         """Drop the data. Idempotent."""
         if self._lock.fd >= 0:

@@ -23,8 +23,8 @@ else:
     except ImportError:
         import sqlite3
 
-VERSION = 1
-"""Format of the store that this version reads and writes (`PRAGMA user_version`)."""
+VERSION = 2
+"""Format of the store that this version writes (`PRAGMA user_version`); older ones are brought up to it."""
 
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 200  # the next process reads what is left of the log when it opens: keep that short
@@ -43,7 +43,7 @@ CREATE TABLE active (
     key TEXT PRIMARY KEY, driver TEXT NOT NULL, layers TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE layer (
     digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
-    added REAL NOT NULL) WITHOUT ROWID;
+    added REAL NOT NULL, recipe TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX layer_diff_id ON layer (diff_id);
 CREATE TABLE source (
     digest TEXT NOT NULL, repository TEXT NOT NULL, added REAL NOT NULL,
@@ -68,6 +68,9 @@ CREATE TABLE lease_item (
     lease TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (lease, kind, key)) WITHOUT ROWID;
 """
+
+_STEPS = {1: "ALTER TABLE layer ADD COLUMN recipe TEXT NOT NULL DEFAULT '';"}
+"""What makes a store of the format that is the key one of the next."""
 
 
 class Database:
@@ -99,7 +102,7 @@ class Database:
             self._connection.execute("PRAGMA synchronous=NORMAL")
 
     def _prepare(self, version: int) -> None:
-        """Make the tables of an empty file; one process does, the others wait for it."""
+        """Make the tables of an empty file, or bring old ones up to date; one process does, others wait."""
         if version > VERSION:
             self._connection.close()
             folder = os.path.dirname(self.path)
@@ -108,9 +111,18 @@ class Database:
                 hint="use the newer nacre that made it, or another --root",
             )
         with Lock(self.path + ".lock"):
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
                 self._connection.execute("PRAGMA journal_mode=WAL").fetchone()
                 self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+            else:
+                self._update(version)
+
+    def _update(self, version: int) -> None:
+        """Each step is one transaction: after a kill in between the next process goes on from there."""
+        for before in range(version, VERSION):
+            step = f"{_STEPS[before]}PRAGMA user_version={before + 1};"
+            self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
 
     def _here(self) -> sqlite3.Connection:
         if self._pid != os.getpid():

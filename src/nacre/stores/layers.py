@@ -16,12 +16,22 @@ class LayerStore:
         """`Store.open` makes these."""
         self._database = database
 
-    def record(self, digest: Digest, diff_id: Digest, media_type: str, size: int) -> None:
-        """The blob `digest` decompresses to the tar `diff_id`. Idempotent."""
+    def record(self, digest: Digest, diff_id: Digest, media_type: str, size: int, recipe: str = "") -> None:
+        """The blob `digest` decompresses to the tar `diff_id`. Idempotent.
+
+        `recipe` says how it was made here (`grammars.recipe`); once known it stays known.
+        """
         self._database.change(
-            "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?)",
-            (digest, diff_id, media_type, size, time.time()),
+            "INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET diff_id = "
+            "excluded.diff_id, media_type = excluded.media_type, size = excluded.size, added = "
+            "excluded.added, recipe = coalesce(nullif(excluded.recipe, ''), recipe)",
+            (digest, diff_id, media_type, size, time.time(), recipe),
         )
+
+    def recipe(self, digest: Digest) -> tuple[Digest, str] | None:
+        """The tar of a compressed layer and how it was made of it ("": not here, so nobody knows)."""
+        row = self._database.one("SELECT diff_id, recipe FROM layer WHERE digest = ?", (digest,))
+        return (Digest(row[0]), row[1]) if row else None
 
     def diff_id(self, digest: Digest) -> Digest | None:
         """The tar that this blob decompresses to, if known."""

@@ -7,6 +7,7 @@ import os
 from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
+from .keeping import Keeping
 from .layers import LayerStore
 from .layout import open_root, publish_index
 from .leases import LeaseStore
@@ -25,9 +26,12 @@ class Store:
     Not across a fork: what the child makes with it is not kept by the parent's leases.
     """
 
-    def __init__(self, root: str, database: Database, driver: str, mode: Mode) -> None:
+    def __init__(
+        self, root: str, database: Database, driver: str, mode: Mode, layer_blobs: str = "auto"
+    ) -> None:
         """`open` makes these."""
         self.root, self.db = root, database
+        self.keeping = Keeping(root, layer_blobs)
         self.leases = LeaseStore(f"{root}/leases", database)
         self.blobs = BlobStore(root, database, self.leases)
         self.layers = LayerStore(database)
@@ -38,16 +42,18 @@ class Store:
 
     @classmethod
     def open(
-        cls, root: str, *, driver: str = "auto", create: bool = True, single: bool | None = None
-    ) -> Self:
+        cls, root: str, *, driver: str = "auto", create: bool = True, single: bool | None = None,
+        layer_blobs: str = "auto",
+    ) -> Self:  # fmt: skip
         """Open the store in the folder `root` (made 0700 if absent). The caller closes it; `with` works.
 
         `driver` auto, overlay or erofs. `single`: this user namespace has one id only (None: look it up).
+        `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form as well.
         Raises StoreError (foreign folder, other owner, newer version, disk), NotFound when absent
-        and not `create`, UsageError for an unknown driver.
+        and not `create`, UsageError for an unknown driver or policy.
         """
         path = os.path.abspath(root)
-        return cls(path, open_root(path, create=create), driver, Mode.detect(single))
+        return cls(path, open_root(path, create=create), driver, Mode.detect(single), layer_blobs)
 
     def close(self) -> None:
         """Let go of leases and of the database. Idempotent.

@@ -56,12 +56,15 @@ class Cache:
         return {apart(record.inputs_json) for record in self._store.steps.all()} - {""}
 
     def _is_here(self, layer: Descriptor, diff_id: Digest) -> bool:
+        from ...images.compressed import is_here
+
+        if self._store.trees.has(diff_id):
+            return is_here(self._store, layer)
         if not self._store.blobs.has(layer.digest):
             return False
-        if not self._store.trees.has(diff_id):
-            from ...images.layers import ensure_tree
+        from ...images.layers import ensure_tree
 
-            ensure_tree(self._store, layer, diff_id)
+        ensure_tree(self._store, layer, diff_id)
         return True
 
     def keep(self, key: Key, made: Made) -> None:

@@ -357,6 +357,23 @@ class Trees:
         (tree,) = self._stack((diff_id,))
         return self._drivers[tree.driver].tar(tree)
 
+    def can_tar(self, diff_id: Digest) -> bool:
+        """Whether the tree is here and gives its tar: then its compressed form need not be kept beside it."""
+        try:
+            self.tar(diff_id).close()
+        except (NotFound, Unsupported, StoreError):
+            return False
+        return True
+
+    def secure(self, diff_id: Digest) -> None:
+        """The tree is on the disk when this returns: for one that exists nowhere else. Raises StoreError."""
+        from ..settle import secure
+
+        with os_errors(f"write tree {diff_id}"):
+            secure(self.folder(diff_id))
+        with self._database.transaction(durable=True):
+            self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
+
     def size(self, diff_id: Digest) -> int:
         """Bytes of content in the tree's files. Raises NotFound."""
         row = self._database.one("SELECT size FROM tree WHERE diff_id = ?", (diff_id,))
