@@ -1,4 +1,4 @@
-"""One copy at rest: a layer whose tree gives its tar is not kept compressed beside it, and moves all the same."""
+"""One copy at rest: a layer whose tree gives its tar is not kept compressed too, and moves all the same."""
 
 from __future__ import annotations
 
@@ -170,9 +170,7 @@ def test_a_damaged_tree_is_not_sent(opener: Opener) -> None:
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("keep", True), ("drop", False)])
-def test_pulled_layers_follow_the_policy(
-    opener: Opener, registry: Registry, policy: str, kept: bool
-) -> None:
+def test_pulled_layers_follow_the_policy(opener: Opener, registry: Registry, policy: str, kept: bool) -> None:
     store = opener(layer_blobs=policy)
     manifest, _ = registry.add_image("1", {"a": NOISE}, {"b": b"two"})
     result = pull(registry, APP, store)
@@ -292,7 +290,7 @@ def test_a_source_that_lies_is_found_out(opener: Opener, registry: Registry) -> 
 def test_a_dropped_layer_that_is_nowhere(opener: Opener, registry: Registry) -> None:
     store, image, layer = dropped(opener, registry)
     del registry.blobs[layer.digest]
-    with pytest.raises(NotFound, match="compressed form.*would change") as caught:
+    with pytest.raises(NotFound, match=r"compressed form.*would change") as caught:
         push(store, image.descriptor, Registry("far.test/app"), "1", sources=lambda _name: registry)
     assert "nacre save" in caught.value.hint
     assert store.layers.sources(layer.digest) == []

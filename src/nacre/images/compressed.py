@@ -72,9 +72,11 @@ class Forms:
         raise self._nowhere(layer)
 
     def reaches(self, layer: Descriptor) -> bool:
-        """Whether `open` gives it now, a source asked if need be."""
+        """Whether `open` gives it now; a source is asked, and what another version has made is tried."""
         try:
-            self.open(layer).close()
+            with self.open(layer) as content:
+                while isinstance(content, Remade) and content.read():
+                    pass
         except NacreError:
             return False
         return True

@@ -25,13 +25,16 @@ from .overlay import OverlayDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from ...grammars.entries import Entry
     from ...ground.scan import Opener
     from .base import Reader, TreeDriver, Write
     from .lookup import Found, TreeView
+
+    Passed = Callable[[int], object]
+    BlobTar = Callable[[], Reader]
 
 AUTO = ("erofs", "overlay")
 """What `auto` tries, in order."""
@@ -144,10 +147,67 @@ class Trees:
         found = {}
         for row in self._rows(layers).values():
             diff_id = Digest(row[0])
-            whole = row[4] or row[3] == boot_id()
-            if whole and os.path.isdir(self.folder(diff_id)) and self._keeps(diff_id, row[5]):
-                found[diff_id] = Placed(diff_id, self.folder(diff_id), row[1])
+            placed = Placed(diff_id, self.folder(diff_id), row[1])
+            if not os.path.isdir(placed.folder):
+                continue
+            whole = row[4] or row[3] == boot_id() or self._survived(placed)
+            if whole and self._keeps(diff_id, row[5]):
+                found[diff_id] = placed
         return found
+
+    def _survived(self, tree: Placed) -> bool:
+        """Whether a tree that the machine may have gone down on is whole, which only its tar can prove."""
+        if self._fault_of(tree) != "":
+            return False
+        self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (tree.diff_id,))
+        return True
+
+    def prove(self, diff_id: Digest, passed: Passed | None = None, blob: BlobTar | None = None) -> str | None:
+        """What is wrong with a tree, one phrase; "" for nothing, None when there is no way to tell.
+
+        `passed` is told the bytes read; `blob` gives the tar where the tree itself does not. Raises NotFound.
+        """
+        row = self._database.one("SELECT driver FROM tree WHERE diff_id = ?", (diff_id,))
+        if row is None:
+            raise NotFound(f"the store does not hold the tree of layer {diff_id}")
+        if row[0] not in self._drivers:
+            return f"it is of the driver {row[0]}, which this version does not have"
+        if not os.path.isdir(self.folder(diff_id)):
+            return "its folder is gone"
+        return self._fault_of(Placed(diff_id, self.folder(diff_id), row[0]), passed, blob)
+
+    def _fault_of(
+        self, tree: Placed, passed: Passed | None = None, blob: BlobTar | None = None
+    ) -> str | None:
+        from .proof import fault
+
+        driver = self._drivers[tree.driver]
+        try:
+            beside = driver.tar(tree)
+        except Unsupported:
+            return self._against(tree, passed, blob) if blob else None
+        except StoreError as error:
+            return error.message
+        with beside:
+            try:
+                reader = driver.reader(tree)
+            except (OSError, StoreError) as error:
+                return str(error)
+            try:
+                seeks = beside if beside.seekable() and tree.driver == "erofs" else None
+                with driver.tar(tree) as stream:
+                    return fault(tree.diff_id, stream, reader, seeks, passed or _silent)
+            finally:
+                reader.close()
+
+    def _against(self, tree: Placed, passed: Passed | None, blob: BlobTar) -> str:
+        from .proof import fault
+
+        reader = self._drivers[tree.driver].reader(tree)
+        try:
+            return fault(tree.diff_id, blob(), reader, None, passed or _silent)
+        finally:
+            reader.close()
 
     def _keeps(self, diff_id: Digest, used: int) -> bool:
         if used >= self._leases.began:
@@ -388,6 +448,10 @@ class Trees:
         from ..sweep import empty_trash
 
         return empty_trash(self._root)
+
+
+def _silent(_count: int) -> None:
+    pass
 
 
 class _Making:

@@ -1,0 +1,197 @@
+"""Is a tree what its layer says? Its tar is read once more and every node compared with what is kept.
+
+The tar's digest proves the bytes; the nodes that its headers make, as at the first reading, must be the
+nodes that are kept, and no more. A content that lies in the tar itself is proven with it; any other (of
+sparse files, in folders, shared with another layer) is compared.
+"""
+
+from __future__ import annotations
+
+import stat
+from hashlib import sha256
+
+from ...grammars.entries import read_tar
+from ...grammars.erofs import BLOCK, device_parts
+from ...grammars.nodes import OPAQUE, ORIGIN, LayerTree, walk
+from ...grammars.tarentry import show
+from ...words.errors import NacreError
+from .hashing import HashingReader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from ...grammars.erofs import Node as Inode
+    from ...grammars.tarentry import Entry
+    from ...words.digest import Digest
+    from .base import LayerReader, Node, Reader
+
+_CHUNK = 1 << 18
+_FORMAT = 0o170000
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+}  # fmt: skip
+
+
+class _Fault(Exception):
+    """What is wrong, in words that follow on the name of a layer."""
+
+
+def fault(
+    diff_id: Digest, tar: Reader, reader: LayerReader, beside: BinaryIO | None,
+    passed: Callable[[int], object] = lambda count: None,
+) -> str:  # fmt: skip
+    """What is wrong with a tree, one phrase; "" when nothing is.
+
+    `tar` is the layer's tar. `beside` is that tar as a file that can seek, when contents may lie in it
+    as the index of `reader` says; None compares every content. `passed` is told the bytes read.
+    """
+    try:
+        with HashingReader(_Counted(tar, passed)) as stream:
+            proof = _Proof(reader, beside)
+            trouble = proof.take(stream)
+            stream.drain()
+            actual = stream.digest()
+        if actual != diff_id:
+            return f"its tar has digest {actual}"
+        if trouble:
+            return trouble
+        proof.compare()
+    except _Fault as error:
+        return str(error)
+    except NacreError as error:
+        return error.message
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    return ""
+
+
+class _Counted:
+    def __init__(self, stream: Reader, passed: Callable[[int], object]) -> None:
+        self._stream, self._passed = stream, passed
+
+    def read(self, count: int, /) -> bytes:
+        data = self._stream.read(count)
+        self._passed(len(data))
+        return data
+
+
+class _Proof:
+    """One comparison. The nodes made of the tar have as `block` the number of their content in `contents`."""
+
+    def __init__(self, reader: LayerReader, beside: BinaryIO | None) -> None:
+        self._reader, self._beside = reader, beside
+        self._tree = LayerTree()
+        self._contents: list[tuple[int, bytes]] = []
+        self._seen: dict[int, int] = {}
+
+    def take(self, stream: Reader) -> str:
+        """Read the tar; what is wrong with it, or ""."""
+        try:
+            for entry, payload in read_tar(stream):
+                number = len(self._contents)
+                self._contents.append((entry.offset, self._digest(entry, payload)))
+                self._tree.add(entry, 1, number)
+        except NacreError as error:
+            return error.message
+        return ""
+
+    def _digest(self, entry: Entry, payload: Reader) -> bytes:
+        """Of a content that will have to be compared; b"" for one that may lie in the tar."""
+        if entry.kind != "file" or not entry.size or (self._beside is not None and entry.sparse is None):
+            return b""
+        return _content(payload, entry)
+
+    def compare(self) -> None:
+        """Raises _Fault, OSError, StoreError."""
+        for path, inode in walk(self._tree.root):
+            node = self._reader.node(path)
+            if node is None:
+                raise _Fault(f"{show(path)} is missing")
+            self._same_looks(path, inode, node)
+            if inode.children is not None:
+                names = sorted(self._reader.names(path))
+                if names != sorted(inode.children):
+                    extra = sorted(set(names) ^ set(inode.children))
+                    raise _Fault(f"{show(path)} has other names in it: {show(extra[0])}")
+            elif inode.size:
+                self._same_content(path, inode, node)
+
+    def _same_looks(self, path: bytes, inode: Inode, node: Node) -> None:
+        kind = _KINDS[inode.mode & _FORMAT]
+        if kind == "char" and not inode.rdev:
+            kind = "whiteout"
+        if (node.kind, node.size) != (kind, inode.size):
+            raise _Fault(f"{show(path)} is a {node.kind} of {node.size} bytes, not a {kind} of {inode.size}")
+        if kind == "whiteout":
+            return
+        opaque = OPAQUE in inode.xattrs
+        if (node.link, node.opaque) != (inode.link, opaque):
+            raise _Fault(f"{show(path)} is another link or hides what it should not")
+        if not inode.implied:
+            self._same_owner(path, inode, node)
+
+    def _same_owner(self, path: bytes, inode: Inode, node: Node) -> None:
+        mode = inode.mode & 0o7777 if node.kind != "symlink" else node.mode
+        if (node.mode, node.uid, node.gid, node.mtime_ns) != (mode, inode.uid, inode.gid, inode.mtime_ns):
+            raise _Fault(f"{show(path)} has another mode, owner or time")
+        numbers = device_parts(inode.rdev) if node.kind in ("char", "block") else (0, 0)
+        if (node.major, node.minor) != numbers:
+            raise _Fault(f"{show(path)} is another device")
+        xattrs = tuple(sorted(pair for pair in inode.xattrs if pair not in (OPAQUE, ORIGIN)))
+        if self._reader.xattrs(path) != xattrs:
+            raise _Fault(f"{show(path)} has other extended attributes")
+
+    def _same_content(self, path: bytes, inode: Inode, node: Node) -> None:
+        first = self._seen.setdefault(inode.block, node.content)
+        if first != node.content:
+            raise _Fault(f"{show(path)} is no longer a link to the same file")
+        offset, digest = self._contents[inode.block]
+        if not digest and node.content == offset // BLOCK * 4 + 1:
+            return
+        with self._reader.open(path) as file:
+            same = _content(file) == digest if digest else self._equals(file, offset, inode.size)
+        if not same:
+            raise _Fault(f"{show(path)} has another content")
+
+    def _equals(self, file: Reader, offset: int, size: int) -> bool:
+        """Whether a file has the bytes that lie in the tar at `offset`."""
+        assert self._beside is not None
+        self._beside.seek(offset)
+        while size:
+            wanted = self._beside.read(min(_CHUNK, size))
+            found = b""
+            while len(found) < len(wanted) and (more := file.read(len(wanted) - len(found))):
+                found += more
+            if not wanted or found != wanted:
+                return False
+            size -= len(wanted)
+        return True
+
+
+def _content(payload: Reader, entry: Entry | None = None) -> bytes:
+    """The digest of a content, with the holes of a sparse entry as zeros."""
+    total = sha256()
+    segments = entry.sparse if entry is not None else None
+    if entry is None or segments is None:
+        while data := payload.read(_CHUNK):
+            total.update(data)
+        return total.digest()
+    at = 0
+    for offset, length in segments:
+        _zeros(total.update, offset - at)
+        at = offset + length
+        while length and (data := payload.read(min(_CHUNK, length))):
+            total.update(data)
+            length -= len(data)
+    _zeros(total.update, entry.size - at)
+    return total.digest()
+
+
+def _zeros(update: Callable[[bytes], object], count: int) -> None:
+    zeros = bytes(min(_CHUNK, max(0, count)))
+    while count > 0:
+        update(zeros[:count] if count < len(zeros) else zeros)
+        count -= len(zeros)
