@@ -101,7 +101,7 @@ COMMANDS = {
 GROUPS = {
     "builder": Group(
         "Manage builds",
-        {"build": _BUILD, "prune": Entry("system", "Remove build cache", "BUILDER_PRUNE")},
+        {"build": _BUILD, "prune": Entry("prune", "Remove build cache", "BUILDER")},
         {},
     ),
     "container": Group(
@@ -117,7 +117,7 @@ GROUPS = {
             "kill": _KILL,
             "logs": _LOGS,
             "ls": _PS,
-            "prune": Entry("system", "Remove all stopped containers", "CONTAINER_PRUNE"),
+            "prune": Entry("prune", "Remove all stopped containers", "CONTAINER"),
             "rm": _RM,
             "run": _RUN,
             "start": _START,
@@ -136,7 +136,7 @@ GROUPS = {
             "inspect": Entry("inspect", "Display detailed information on one or more images"),
             "load": _LOAD,
             "ls": _IMAGES,
-            "prune": Entry("system", "Remove unused images", "IMAGE_PRUNE"),
+            "prune": Entry("prune", "Remove unused images", "IMAGE"),
             "pull": _PULL,
             "push": _PUSH,
             "rm": _RMI,
@@ -159,9 +159,9 @@ GROUPS = {
     "system": Group(
         "Manage nacre",
         {
-            "df": Entry("system", "Show disk usage", "DF"),
+            "df": Entry("df", "Show disk usage"),
             "info": _INFO,
-            "prune": Entry("system", "Remove unused data", "PRUNE"),
+            "prune": Entry("prune", "Remove unused data", "SYSTEM"),
         },
         {},
     ),

@@ -60,35 +60,11 @@ def _between(lines: Iterable[Line], args: Args) -> Iterator[Line]:
 
 
 def _moment(text: str) -> str:
-    """A time (RFC 3339 or seconds) or an age (`10m`, `1h30m`) as the logs write times; "" for none."""
-    import time
-
+    """A time or an age as the logs write times; "" for none."""
     from ..services.containers.log import stamp
-    from .output import timestamp
+    from .output import instant
 
-    if not text:
-        return ""
-    seconds = timestamp(text) if "T" in text or "-" in text else 0.0
-    if text.replace(".", "", 1).isdigit():
-        seconds = float(text)
-    if not seconds:
-        seconds = time.time() - _age(text)
-    return stamp(int(seconds * 1e9))
-
-
-def _age(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    total, digits = 0.0, ""
-    for char in text:
-        if char in units and digits:
-            total, digits = total + float(digits) * units[char], ""
-        elif char in "0123456789.":
-            digits += char
-        else:
-            raise UsageError(f"invalid time {text!r}", hint="write 2024-05-01T12:00:00Z or 10m")
-    if digits:
-        raise UsageError(f"invalid time {text!r}", hint="write 2024-05-01T12:00:00Z or 10m")
-    return total
+    return stamp(int(instant(text) * 1e9)) if text else ""
 
 
 COMMAND = Command(

@@ -187,6 +187,35 @@ def timestamp(text: str) -> float:
         return 0.0
 
 
+def instant(text: str) -> float:
+    """A time (RFC 3339, a date, or seconds) or an age (`10m`, `1h30m`) as seconds since 1970.
+
+    Raises UsageError.
+    """
+    import time
+
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    seconds = timestamp(text) if "T" in text or "-" in text else 0.0
+    return seconds or time.time() - _age(text)
+
+
+def _age(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    total, digits = 0.0, ""
+    for char in text:
+        if char in units and digits:
+            total, digits = total + float(digits) * units[char], ""
+        elif char in "0123456789.":
+            digits += char
+        else:
+            digits = "?"
+            break
+    if digits or not text:
+        raise UsageError(f"invalid time {text!r}", hint="write 2024-05-01T12:00:00Z or 10m")
+    return total
+
+
 def moment(created: float | str) -> str:
     """A moment as docker's CreatedAt: `2024-05-01 12:30:00 +0000 UTC`; `N/A` when unknown."""
     import time

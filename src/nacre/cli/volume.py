@@ -6,7 +6,7 @@ from ..words.errors import NotFound, Unsupported, UsageError
 from .each import each, inspect_each
 from .options import Command, flag, many, text
 from .output import FILTER, FORMAT, QUIET, Filters, human_size, listing
-from .system import agreed, prune_volumes
+from .prune import agreed, prune_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

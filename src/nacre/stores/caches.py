@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..ground.files import Lock, content_size, os_errors, random_name, remove_tree
+from ..ground.files import Lock, disk_usage, os_errors, random_name, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,29 +16,60 @@ if TYPE_CHECKING:
 
 _MOUNTS = "build/cache"
 _TABLES = "build/contexts"
+_ALWAYS = float("inf")
 
 
 def sizes(root: str) -> list[tuple[str, int]]:
-    """(name, bytes of content) of each."""
+    """(name, bytes of disk) of each."""
     names = [f"{folder}/{name}" for folder in (_MOUNTS, _TABLES) for name in _names(f"{root}/{folder}")]
-    return [(name, content_size(f"{root}/{name}")) for name in names if not name.endswith(".lock")]
+    return [(name, disk_usage(f"{root}/{name}")) for name in names if not name.endswith(".lock")]
 
 
-def free(root: str) -> list[tuple[str, str, int]]:
-    """Remove what no build uses now; (kind, name, bytes of disk) for each. Raises StoreError."""
+def free(root: str, before: float = _ALWAYS) -> list[tuple[str, str, int]]:
+    """Remove what no build uses now; (kind, name, bytes of disk) for each. Raises StoreError.
+
+    `before` seconds since 1970: only what was last written to earlier.
+    """
     with os_errors(f"free the build cache of {root}"):
-        return [*_mounts(root), *_tables(root)]
+        return [*_mounts(root, before), *_tables(root, before)]
 
 
-def _mounts(root: str) -> Iterator[tuple[str, str, int]]:
+def idle(root: str) -> list[str]:
+    """The paths that `free` would remove."""
+    mounts = [
+        f"{root}/{_MOUNTS}/{name}" for name in _mount_names(root) if _unlocked(f"{root}/{_MOUNTS}/{name}")
+    ]
+    return mounts + [f"{root}/{_TABLES}/{name}" for name in _names(f"{root}/{_TABLES}")]
+
+
+def tidy(root: str) -> None:
+    """Remove locks of cache mounts that are gone."""
+    for name in _mount_names(root):
+        if not os.path.lexists(f"{root}/{_MOUNTS}/{name}"):
+            _unlocked(f"{root}/{_MOUNTS}/{name}")
+
+
+def _mount_names(root: str) -> list[str]:
+    return sorted({name.removesuffix(".lock") for name in _names(f"{root}/{_MOUNTS}")})
+
+
+def _unlocked(path: str) -> bool:
+    """Whether nobody uses a cache mount; its lock is made anew by whoever comes next."""
+    lock = Lock.attempt(f"{path}.lock")
+    if lock is not None:
+        lock.release(remove=True)
+    return lock is not None
+
+
+def _mounts(root: str, before: float) -> Iterator[tuple[str, str, int]]:
     folder = f"{root}/{_MOUNTS}"
-    for name in sorted({name.removesuffix(".lock") for name in _names(folder)}):
+    for name in _mount_names(root):
         lock = Lock.attempt(f"{folder}/{name}.lock")
         if lock is None:
             continue
         trash = f"{root}/trash/{random_name()}"
         try:
-            if os.path.isdir(f"{folder}/{name}"):
+            if _older(f"{folder}/{name}", before):
                 os.rename(f"{folder}/{name}", trash)
         finally:
             lock.release(remove=True)
@@ -46,9 +77,17 @@ def _mounts(root: str) -> Iterator[tuple[str, str, int]]:
             yield "cache", name, remove_tree(trash)
 
 
-def _tables(root: str) -> Iterator[tuple[str, str, int]]:
+def _tables(root: str, before: float) -> Iterator[tuple[str, str, int]]:
     for name in _names(f"{root}/{_TABLES}"):
-        yield "cache", name, remove_tree(f"{root}/{_TABLES}/{name}")
+        if _older(f"{root}/{_TABLES}/{name}", before):
+            yield "cache", name, remove_tree(f"{root}/{_TABLES}/{name}")
+
+
+def _older(path: str, before: float) -> bool:
+    try:
+        return os.stat(path).st_mtime < before
+    except FileNotFoundError:
+        return False
 
 
 def _names(folder: str) -> list[str]:

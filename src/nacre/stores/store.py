@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from . import reserve
 from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
@@ -53,7 +54,11 @@ class Store:
         and not `create`, UsageError for an unknown driver or policy.
         """
         path = os.path.abspath(root)
-        return cls(path, open_root(path, create=create), driver, Mode.detect(single), layer_blobs)
+        new = not os.path.exists(f"{path}/nacre.db")
+        self = cls(path, open_root(path, create=create), driver, Mode.detect(single), layer_blobs)
+        if new:
+            reserve.take(path)
+        return self
 
     def close(self) -> None:
         """Let go of leases and of the database. Idempotent.

@@ -7,7 +7,8 @@
 Marking reads manifests, so it is done once outside of any lock to have them in memory, and again inside
 one write transaction, in which the rows of garbage are deleted and its files renamed into ROOT/trash.
 Nobody sees half of that: adding content and naming it are write transactions as well. Freeing the trash,
-which takes long, holds no lock that anybody else waits for.
+which takes long, holds no lock that anybody else waits for. `foresee` does the same without moving
+anything and takes its changes of the database back, so what it tells is what a sweep would free.
 """
 
 from __future__ import annotations
@@ -21,22 +22,26 @@ from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
-from . import caches, mounted
+from . import blocks, caches, mounted, reserve
 from .layout import tidy_index
 from .settle import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from .containers import ContainerRow
     from .store import Store
 
 _NO_LEASE = 1 << 62
+_STRAY_AGE = 3600.0
+_RANDOM = 16
+_HEX = frozenset("0123456789abcdef")
 
 
 class Freed(Value):
     """What a sweep freed: `items` are (kind, name, bytes on disk); kinds image, container, step, blob,
-    tree, active, ingest, folder. `bytes` is the sum of what came back to the disk.
+    tree, active, ingest, folder, cache, stray. `bytes` is the sum of what came back to the disk.
     """
 
     count: int
@@ -44,37 +49,96 @@ class Freed(Value):
     items: tuple[tuple[str, str, int], ...]
 
 
-def sweep(
-    store: Store, *, images: str = "none", build_cache: bool = False, containers: str = "none",
-    max_age: float = 7 * 86400.0,
-) -> Freed:  # fmt: skip
-    """Find everything unreachable and free it. Safe beside running work of other processes.
+class Wishes(Value):
+    """What a sweep is to forget besides what nothing reaches.
 
     images: 'none' keeps every remembered image; 'dangling' forgets those without a name; 'all' forgets
-    those that no container uses, with their names. build_cache: forget all steps, and free the
-    folders of the builder that no build uses. containers: 'stopped'
-    forgets containers that do not run. max_age: seconds for which an interrupted download is kept.
-    Lets go of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
+    those that no container uses, with their names. build_cache: forget steps, and free the folders of
+    the builder that no build uses. containers: 'stopped' forgets containers that do not run. max_age:
+    seconds for which an interrupted download is kept. shed: drop the blobs of layers that can be had
+    again of their trees or from a registry, if the store's policy is not to keep them now.
+
+    Of these only what is picked: image_picked is asked with a manifest's digest, container_picked with the
+    row; cache_before is when (seconds since 1970) a step or folder was last used at the latest.
     """
+
+    images: str = "none"
+    build_cache: bool = False
+    containers: str = "none"
+    max_age: float = 7 * 86400.0
+    shed: bool = False
+    image_picked: Callable[[Digest], bool] | None = None
+    container_picked: Callable[[ContainerRow], bool] | None = None
+    cache_before: float = float("inf")
+
+
+def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed:
+    """Find everything unreachable and free it. Safe beside running work of other processes.
+
+    `wished` are fields of `Wishes`. Works on a full disk too, where it gives up the reserve first. Lets go
+    of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
+    """
+    wishes = (wishes or Wishes()).replace(**wished)
+    root = store.root
+    reserve.release(root)
     store.leases.release()
-    settle(store.root, store.db)
-    with os_errors(f"sweep {store.root}"), Lock(f"{store.root}/sweep.lock"):
-        freed = empty_trash(store.root)
-        work = _Sweep(store)
-        work.ingests(max_age)  # first: needs no database, which on a full disk cannot be written
-        work.forget(images, build_cache, containers)
+    with os_errors(f"sweep {root}"), Lock(f"{root}/sweep.lock"):
+        freed = empty_trash(root)
+        work = _Sweep(store, wishes)
+        work.ingests()  # first: needs no database, which on a full disk cannot be written
+        settle(root, store.db)
+        work.forget()
         work.mark()
         trace("sweep:marked")
         with store.db.transaction(durable=True):
             work.collect()
         trace("sweep:collected")
-        mounted.tidy(store.root, {row[0] for row in store.db.execute("SELECT id FROM container")})
+        mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         work.free()
-        if build_cache:
-            work.items += caches.free(store.root)
+        work.strays()
+        if wishes.build_cache:
+            work.items += caches.free(root, wishes.cache_before)
+        caches.tidy(root)
         store.leases.tidy()
-        tidy_index(store.root)
+        tidy_index(root)
+    reserve.take(root)
     return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))
+
+
+def foresee(store: Store, wishes: Wishes | None = None, **wished: object) -> tuple[int, int]:
+    """How many things a sweep with these wishes would free now, and how many bytes of disk.
+
+    Nothing is changed. Lets go of a lease as `sweep` does. Raises StoreError.
+    """
+    wishes = (wishes or Wishes()).replace(**wished)
+    store.leases.release()
+    changed = store.refs.changed
+    work = _Foresight(store, wishes)
+    with os_errors(f"look through {store.root}"):
+        work.ingests()
+        try:
+            with store.db.transaction():
+                work.forget()
+                work.collect()
+                raise _TakenBack
+        except _TakenBack:
+            store.refs.changed = changed
+        work.strays()
+        if wishes.build_cache:
+            work.paths += caches.idle(store.root)
+        work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
+        return len(work.items) + len(work.paths), blocks.freed(work.paths)
+
+
+def reached(store: Store, manifests: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Blobs and trees (diff ids) that these manifests or indexes need, as far as they can be read here."""
+    work = _Sweep(store, Wishes())
+    work._mark_images(list(manifests))
+    return work.blobs, work.trees
+
+
+class _TakenBack(Exception):
+    """Rolls a transaction back."""
 
 
 def empty_trash(root: str) -> int:
@@ -87,8 +151,8 @@ def empty_trash(root: str) -> int:
 class _Sweep:
     """One run."""
 
-    def __init__(self, store: Store) -> None:
-        self.store, self.db = store, store.db
+    def __init__(self, store: Store, wishes: Wishes) -> None:
+        self.store, self.db, self.wishes = store, store.db, wishes
         self.items: list[tuple[str, str, int]] = []
         self._trashed: list[tuple[str, str, str]] = []
         self._documents: dict[str, tuple[list[str], list[str]]] = {}
@@ -100,27 +164,31 @@ class _Sweep:
         self.actives: set[str] = set()
         self.folders: set[str] = set()
 
-    def forget(self, images: str, build_cache: bool, containers: str) -> None:
+    def forget(self) -> None:
         """Drop the roots that the caller no longer wants."""
+        wishes = self.wishes
         with self.db.transaction(durable=True):
-            if containers == "stopped":
+            if wishes.containers == "stopped":
                 self._drop_containers()
-            if build_cache:
-                self._drop("step", "step", "key", "1")
-            if images != "none":
-                self._forget_images(images == "all")
+            if wishes.build_cache:
+                self._drop("step", "step", "key", "used < ?", wishes.cache_before)
+            if wishes.images != "none":
+                self._forget_images(wishes.images == "all")
 
-    def _drop(self, kind: str, table: str, key: str, where: str) -> None:
-        for row in self.db.execute(f"SELECT {key} FROM {table} WHERE {where}"):
+    def _drop(self, kind: str, table: str, key: str, where: str, value: object) -> None:
+        for row in self.db.execute(f"SELECT {key} FROM {table} WHERE {where}", (value,)):
             self.items.append((kind, row[0], 0))
-        self.db.change(f"DELETE FROM {table} WHERE {where}")
+        self.db.change(f"DELETE FROM {table} WHERE {where}", (value,))
 
     def _drop_containers(self) -> None:
         """Those that do not run, but for one that somebody is about to start."""
-        for (id,) in self.db.execute("SELECT id FROM container WHERE state <> 'running'"):
-            if not self.store.containers.is_starting(id):
-                self.store.containers.delete(id)
-                self.items.append(("container", id, 0))
+        picked = self.wishes.container_picked
+        for row in self.store.containers.list():
+            if row.state == "running" or (picked is not None and not picked(row)):
+                continue
+            if not self.store.containers.is_starting(row.id):
+                self.store.containers.delete(row.id)
+                self.items.append(("container", row.id, 0))
 
     def _forget_images(self, named: bool) -> None:
         used = {row[0] for row in self.db.execute("SELECT image FROM container")}
@@ -128,8 +196,16 @@ class _Sweep:
             used |= {row[0] for row in self.db.execute("SELECT digest FROM ref")}
         for (digest,) in self.db.execute("SELECT digest FROM image ORDER BY digest"):
             needed = digest in used or not used.isdisjoint(self._document(digest)[0])
-            if not needed and self.store.refs.forget(Digest(digest), named=named):
+            if (
+                not needed
+                and self._is_picked(Digest(digest))
+                and self.store.refs.forget(Digest(digest), named=named)
+            ):
                 self.items.append(("image", digest, 0))
+
+    def _is_picked(self, digest: Digest) -> bool:
+        picked = self.wishes.image_picked
+        return picked is None or picked(digest)
 
     def mark(self) -> None:
         """Everything that is reached from the roots."""
@@ -214,6 +290,8 @@ class _Sweep:
         self.mark()
         self._collect_blobs()
         self._collect_trees()
+        if self.wishes.shed and not self.store.keeping.keeps:
+            self._shed()
         self._collect_folders("active", self.actives, "active")
         self._collect_folders("containers", self.folders, "folder")
         self._collect_layers()
@@ -226,6 +304,22 @@ class _Sweep:
                 if digest not in self.blobs and digest not in kept:
                     self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
                     self._trash("blob", digest, f"blobs/{algorithm}/{name}")
+
+    def _shed(self) -> None:
+        """Blobs of layers that are kept as trees, as far as they can be had again."""
+        from ..grammars.recipe import is_current
+
+        sql = (
+            "SELECT layer.digest, diff_id, recipe, EXISTS (SELECT 1 FROM source WHERE source.digest = "
+            "layer.digest) FROM layer JOIN blob ON blob.digest = layer.digest JOIN tree USING (diff_id) "
+            "WHERE blob.used < ? AND tree.synced = 1"
+        )
+        for digest, diff_id, recipe, has_source in self.db.execute(sql, (self.since,)):
+            again = has_source or digest == diff_id or is_current(recipe)
+            path = self.store.blobs.path(Digest(digest))
+            if again and os.path.exists(path) and self.store.trees.can_tar(Digest(diff_id)):
+                self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
+                self._trash("blob", digest, os.path.relpath(path, self.store.root))
 
     def _collect_trees(self) -> None:
         rows = dict(self.db.execute("SELECT diff_id, used FROM tree"))
@@ -252,6 +346,7 @@ class _Sweep:
         self.db.change(f"DELETE FROM source WHERE {where} AND digest NOT IN (SELECT digest FROM layer)")
 
     def _trash(self, kind: str, name: str, path: str) -> None:
+        """Move it out of sight."""
         target = f"{self.store.root}/trash/{random_name()}"
         os.rename(f"{self.store.root}/{path}", target)
         self._trashed.append((kind, name, target))
@@ -261,36 +356,73 @@ class _Sweep:
         for kind, name, target in self._trashed:
             self.items.append((kind, name, remove_tree(target)))
 
-    def ingests(self, max_age: float) -> None:
+    def ingests(self) -> None:
         """Partial content whose writer is gone; downloads that can be resumed only when they are old."""
         folder = f"{self.store.root}/ingest"
         names = sorted({name.removesuffix(".lock") for name in _names(folder)})
         living = {id for id, _ in self.store.leases.living()}  # asked after listing: leases come before files
         for name in names:
             if name.startswith("add-"):
-                self._drop_add(f"{folder}/{name}", name, living)
+                if name.split("-")[1] not in living:
+                    self._remove("ingest", name, f"{folder}/{name}")
                 continue
             lock = Lock.attempt(f"{folder}/{name}.lock")
             if lock is None:
                 continue
-            keep = self._resumable(f"{folder}/{name}", name, max_age)
+            keep = self._resumable(f"{folder}/{name}", name)
             try:
-                if not keep and os.path.lexists(f"{folder}/{name}"):
-                    self.items.append(("ingest", name, remove_tree(f"{folder}/{name}")))
+                if not keep:
+                    self._remove("ingest", name, f"{folder}/{name}")
             finally:
                 lock.release(remove=not keep)
 
-    def _drop_add(self, path: str, name: str, living: set[str]) -> None:
-        if name.split("-")[1] not in living and os.path.exists(path):
-            self.items.append(("ingest", name, remove_tree(path)))
+    def _remove(self, kind: str, name: str, path: str) -> None:
+        """Free at once what nobody sees."""
+        if os.path.lexists(path):
+            self.items.append((kind, name, remove_tree(path)))
 
-    def _resumable(self, path: str, name: str, max_age: float) -> bool:
+    def _resumable(self, path: str, name: str) -> bool:
         if name.startswith(("new-", "tree-")) or os.path.exists(f"{self.store.root}/blobs/sha256/{name}"):
             return False
+        sql = "SELECT 1 FROM layer JOIN tree ON tree.diff_id = layer.diff_id WHERE digest = ?"
+        if self.db.one(sql, (f"sha256:{name}",)):  # unpacked, and killed before its file went
+            return False
         try:
-            return time.time() - os.stat(f"{path}/data").st_mtime < max_age
+            return time.time() - os.stat(f"{path}/data").st_mtime < self.wishes.max_age
         except FileNotFoundError:
             return False
+
+    def strays(self) -> None:
+        """What a kill left of writing a file or folder beside a tree, or a table of the builder."""
+        trees = f"{self.store.root}/trees"
+        for folder in [*(f"{trees}/{name}" for name in _names(trees)), f"{self.store.root}/build/contexts"]:
+            for name in _names(folder):
+                end = name.rpartition(".")[2]
+                if len(end) == _RANDOM and end != name and _HEX.issuperset(end):
+                    self._stray(f"{folder}/{name}", name)
+
+    def _stray(self, path: str, name: str) -> None:
+        try:
+            old = time.time() - os.lstat(path).st_mtime > _STRAY_AGE
+        except FileNotFoundError:
+            return
+        if old:
+            self._remove("stray", name, path)
+
+
+class _Foresight(_Sweep):
+    """A run that moves nothing and notes the paths that would go."""
+
+    def __init__(self, store: Store, wishes: Wishes) -> None:
+        super().__init__(store, wishes)
+        self.paths: list[str] = []
+
+    def _trash(self, kind: str, name: str, path: str) -> None:
+        self.paths.append(f"{self.store.root}/{path}")
+
+    def _remove(self, kind: str, name: str, path: str) -> None:
+        if os.path.lexists(path):
+            self.paths.append(path)
 
 
 def _diff_ids(config: bytes) -> list[str]:
@@ -304,5 +436,5 @@ def _diff_ids(config: bytes) -> list[str]:
 def _names(folder: str) -> Iterable[str]:
     try:
         return sorted(os.listdir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()

@@ -1,0 +1,189 @@
+"""`nacre system prune` and the prune commands of images, containers, volumes and the builder."""
+
+from __future__ import annotations
+
+from ..words.errors import NacreError, UsageError
+from .options import Command, flag, many
+from .output import Filters, human_size, instant, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ..stores.containers import ContainerRow
+    from ..stores.store import Store
+    from ..stores.sweep import Freed, Wishes
+    from ..words.digest import Digest
+    from .context import Context
+    from .options import Args
+
+_HEADINGS = {
+    "Deleted Containers:": ("container",),
+    "Deleted Volumes:": ("volume",),
+    "Deleted Images:": ("image",),
+    "Deleted build cache objects:": ("step", "cache"),
+}
+
+
+def _prune(warning: Callable[[Args], Sequence[str]], wishes: Callable[[Args], dict[str, Any]]) -> Any:
+    """The body of a prune command: ask unless --force, sweep, tell."""
+
+    def run(context: Context, args: Args) -> int:
+        filters = Filters(args.filter, ("label", "label!", "until"))
+        if args.force or agreed(context, [*warning(args), *_conditions(args)]):
+            _tell(context, _sweep(context, wishes(args), filters))
+        return 0
+
+    return run
+
+
+def agreed(context: Context, losses: Sequence[str]) -> bool:
+    """Whether the user wants to lose these, asked on the terminal."""
+    context.print("WARNING! This will remove:")
+    for loss in losses:
+        context.print(f"  - {loss}")
+    context.stdout.write("\nAre you sure you want to continue? [y/N] ")
+    context.stdout.flush()
+    return context.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _tell(context: Context, freed: Freed) -> None:
+    for heading, kinds in _HEADINGS.items():
+        names = [name for what, name, _ in freed.items if what in kinds]
+        if names:
+            context.print("\n".join([heading, *names, ""]))
+    context.print(f"Total reclaimed space: {human_size(freed.bytes, 4)}")
+
+
+def _sweep(context: Context, wished: dict[str, Any], filters: Filters) -> Freed:
+    """The disk may be full: the reserve is given up before the store is opened."""
+    from ..stores import reserve
+    from ..stores.sweep import Wishes, sweep
+
+    reserve.release(context.root)
+    wishes = Wishes(**wished)
+    return sweep(context.store, _picked(context.store, wishes, filters) if filters.values else wishes)
+
+
+def _picked(store: Store, wishes: Wishes, filters: Filters) -> Wishes:
+    """Only what is older than `until` and has the labels."""
+    before = min((instant(text) for text in filters.get("until")), default=float("inf"))
+
+    def image(digest: Digest) -> bool:
+        created, labels = _image_facts(store, digest)
+        return created < before and _labelled(filters, labels)
+
+    def container(row: ContainerRow) -> bool:
+        from ..words.quickjson import loads
+
+        return row.created < before and _labelled(filters, loads(row.config_json).get("labels") or {})
+
+    cache = wishes.build_cache and not (filters.get("label") or filters.get("label!"))
+    return wishes.replace(
+        image_picked=image, container_picked=container, cache_before=before, build_cache=cache
+    )
+
+
+def _image_facts(store: Store, digest: Digest) -> tuple[float, dict[str, str]]:
+    """When an image was made and its labels; of what cannot be read, and of an index, nothing."""
+    from ..images.image import Image
+
+    descriptor = next((one for one in store.refs.images() if one.digest == digest), None)
+    try:
+        config = Image.load(store, descriptor).config if descriptor else None
+    except NacreError:
+        config = None
+    return (timestamp(config.created), dict(config.run.get("Labels") or {})) if config else (0.0, {})
+
+
+def _labelled(filters: Filters, labels: dict[str, str]) -> bool:
+    """Docker's rule: all of `label`, none of `label!`."""
+    unwanted = (Filters([f"label={text}"], ("label",)) for text in filters.get("label!"))
+    return filters.labels(labels) and not any(one.labels(labels) for one in unwanted)
+
+
+def _conditions(args: Args) -> list[str]:
+    return [f"only what fits: {', '.join(args.filter)}"] if args.filter else []
+
+
+def _image_losses(args: Args) -> str:
+    return "all images without at least one container using them" if args.all else "all dangling images"
+
+
+def _system_losses(args: Args) -> list[str]:
+    unused = ["all anonymous volumes not used by at least one container"] if args.volumes else []
+    partial = ["all interrupted downloads"] if args.all else []
+    losses = ["all stopped containers", *unused, _image_losses(args), *partial, "all build cache"]
+    return losses + _conditions(args)
+
+
+def _prune_system(context: Context, args: Args) -> int:
+    """As docker: containers first, so that their volumes are unused; volumes with a name stay."""
+    filters = Filters(args.filter, ("label", "label!", "until"))
+    if args.volumes and filters.get("until"):
+        raise UsageError('the "until" filter is not supported with "--volumes"')
+    if not args.force and not agreed(context, _system_losses(args)):
+        return 0
+    wished = {"images": _kept(args), "containers": "stopped", "build_cache": True, "shed": True}
+    if args.all and not filters.values:
+        wished["max_age"] = -1.0
+    freed = _sweep(context, wished, filters)
+    if args.volumes:
+        names, size = prune_volumes(context, everything=False)
+        items = tuple(("volume", name, 0) for name in names)
+        freed = freed.replace(bytes=freed.bytes + size, items=freed.items + items)
+    _tell(context, freed)
+    return 0
+
+
+def prune_volumes(context: Context, *, everything: bool) -> tuple[list[str], int]:
+    """Remove volumes that no container has, of those with a name only if `everything`; names and bytes."""
+    from ..stores import volumes
+
+    found = [one for one in volumes.every(context.store) if not one.users and (everything or one.anonymous)]
+    return [one.name for one in found], sum(volumes.remove(context.store, one.name) for one in found)
+
+
+def _kept(args: Args) -> str:
+    return "all" if args.all else "dangling"
+
+
+_FORCE = flag("-f, --force", "Do not prompt for confirmation")
+_ALL = flag("-a, --all", "Remove all unused images, not just dangling ones")
+_FILTER = many("--filter", "Only what fits: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]", type="filter")
+_DETAILS = "TIME is an age (24h, 10m) or a moment (2024-05-01, 2024-05-01T12:00:00Z, seconds since 1970)."
+
+SYSTEM = Command(
+    arguments="",
+    run=_prune_system,
+    options=(
+        flag("-a, --all", "Remove all unused images and interrupted downloads, not just dangling images"),
+        _FILTER,
+        _FORCE,
+        flag("--volumes", "Prune anonymous volumes (nacre volume prune -a also takes those with a name)"),
+    ),
+    details=_DETAILS,
+)
+IMAGE = Command(
+    arguments="",
+    run=_prune(lambda args: [_image_losses(args)], lambda args: {"images": _kept(args)}),
+    options=(_ALL, _FILTER, _FORCE),
+    details=_DETAILS,
+)
+CONTAINER = Command(
+    arguments="",
+    run=_prune(lambda _args: ["all stopped containers"], lambda _args: {"containers": "stopped"}),
+    options=(_FILTER, _FORCE),
+    details=_DETAILS,
+)
+BUILDER = Command(
+    arguments="",
+    run=_prune(lambda _args: ["all build cache"], lambda _args: {"build_cache": True}),
+    options=(
+        flag("-a, --all", "Accepted for docker's sake: all unused build cache goes anyway"),
+        _FILTER,
+        _FORCE,
+    ),
+    details=_DETAILS,
+)
