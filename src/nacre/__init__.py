@@ -5,9 +5,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Completed, Engine, open_store
+    from .images.check import Finding, Report
     from .images.explore import Exploration
     from .images.image import Image, Layer
     from .images.transfer import PullResult, PushResult
+    from .images.usage import DiskUsage
     from .words.digest import Digest
     from .words.errors import NacreError
     from .words.oci import Descriptor, Platform
@@ -18,6 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
+    "Finding": "images.check", "Report": "images.check", "DiskUsage": "images.usage",
     "Exploration": "images.explore", "Image": "images.image", "Layer": "images.image",
     "PullResult": "images.transfer", "PushResult": "images.transfer",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
@@ -25,8 +28,9 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Built", "Completed", "Descriptor", "Digest", "Engine", "Exploration", "Image", "Layer", "NacreError",
-    "Platform", "Progress", "PullResult", "PushResult", "Reference", "open_store",
+    "Built", "Completed", "Descriptor", "Digest", "DiskUsage", "Engine", "Exploration", "Finding", "Image",
+    "Layer", "NacreError", "Platform", "Progress", "PullResult", "PushResult", "Reference", "Report",
+    "open_store",
 ]  # fmt: skip
 
 

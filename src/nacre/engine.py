@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO, Self, TypeVar
 
+    from .images.check import Report
     from .images.explore import Exploration
     from .images.transfer import PullResult, PushResult
+    from .images.usage import DiskUsage
     from .services.client import Client
     from .services.containers import Containers, Request
     from .stores.store import Store
@@ -53,16 +55,20 @@ class Completed(Value):
     stderr: bytes
 
 
-def open_store(root: str = "", *, driver: str = "auto", docker_config: str = "") -> Engine:
+def open_store(
+    root: str = "", *, driver: str = "auto", docker_config: str = "", layer_blobs: str = "auto"
+) -> Engine:
     """Open the store in the folder `root`, made if absent; the caller closes it, `with` works.
 
     `root` "" is where the command line keeps it: /var/lib/nacre for root, else ~/.local/share/nacre.
     `docker_config` is the path of a config.json with credentials for registries ("": ~/.docker's).
-    Raises StoreError.
+    `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form too. Raises
+    StoreError.
     """
     home = os.path.expanduser("~")
     usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
-    return Engine(root or usual, driver, docker_config or f"{home}/.docker/config.json")
+    config = docker_config or f"{home}/.docker/config.json"
+    return Engine(root or usual, driver, config, layer_blobs)
 
 
 class Engine:
@@ -71,9 +77,11 @@ class Engine:
     Use an engine from one thread: as an ordinary user its calls fork.
     """
 
-    def __init__(self, root: str, driver: str = "auto", docker_config: str = "") -> None:
+    def __init__(
+        self, root: str, driver: str = "auto", docker_config: str = "", layer_blobs: str = "auto"
+    ) -> None:
         self.root, self.driver = os.path.abspath(root), driver
-        self._docker_config = docker_config
+        self._docker_config, self._layer_blobs = docker_config, layer_blobs
         self._store: Store | None = None
         self._inside(lambda store: None)
 
@@ -81,7 +89,7 @@ class Engine:
     def store(self) -> Store:
         """The rooms beneath, for reading: `engine.store.refs.list()`."""
         if self._store is None:
-            self._store = _open(self.root, self.driver)
+            self._store = self._open()
         return self._store
 
     def close(self) -> None:
@@ -128,11 +136,36 @@ class Engine:
         """Drop a name; the image stays until a `prune`. False if there was no such name."""
         return self.store.refs.delete(str(Reference.parse(name)))
 
+    # the store
+
     def prune(self, *, all: bool = False) -> int:
         """Free what nothing needs: images without a name (`all`: those no container uses). Gives bytes."""
         from .stores.sweep import sweep
 
         return self._inside(lambda store: sweep(store, images="all" if all else "dangling").bytes)
+
+    def disk_usage(self) -> DiskUsage:
+        """What takes space, in bytes of disk, each file once; and what each prune would free."""
+        from .images.usage import disk_usage
+
+        return self._inside(disk_usage)
+
+    def check(self, *, repair: bool = False, progress: Progress | None = None) -> Report:
+        """Verify all content and that images have what they need; `repair` mends what can be mended.
+
+        Damaged content is made again, or fetched from the registry it came from. Never raises for damage:
+        `wrong` of the result lists what is there still.
+        """
+        from .images.check import check
+
+        def work(store: Store) -> Report:
+            with self._client() as client:
+                return check(
+                    store, repair=repair, progress=progress,
+                    sources=lambda name: client.repository(Reference.parse(name)),
+                )  # fmt: skip
+
+        return self._inside(work)
 
     # moving
 
@@ -271,13 +304,18 @@ class Engine:
 
     # how
 
+    def _open(self) -> Store:
+        from .stores.store import Store
+
+        return Store.open(self.root, driver=self.driver, layer_blobs=self._layer_blobs)
+
     def _inside(self, work: Callable[[Store], T]) -> T:
         """Do `work` where files may get any owner and mounts are possible; its result must be picklable."""
         if userns.mapped():
             return work(self.store)
 
         def entered() -> T:
-            with _open(self.root, self.driver) as store:
+            with self._open() as store:
                 return work(store)
 
         result: T = userns.call(entered)
@@ -311,12 +349,6 @@ class Engine:
         from .services.client.credentials import DockerConfig
 
         return Client(ClientConfig(credentials=DockerConfig(self._docker_config).lookup))
-
-
-def _open(root: str, driver: str) -> Store:
-    from .stores.store import Store
-
-    return Store.open(root, driver=driver)
 
 
 def _captured(containers: Containers, request: Request, input: bytes) -> tuple[int, bytes, bytes]:

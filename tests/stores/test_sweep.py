@@ -187,6 +187,61 @@ def test_own_implicit_lease_is_no_obstacle(store: Store) -> None:
     assert kinds(store) == ["blob"]
 
 
+def test_strays_go_when_they_are_old(store: Store) -> None:
+    make_image(store, ONE, name="a")
+    tree = store.trees.folder(Digest.of(ONE))
+    new, old = (Path(tree, f"brow-x.{digit * 16}") for digit in "ab")
+    for path in (new, old):
+        path.mkdir()
+        (path / "f").write_bytes(b"x")
+    os.utime(old, (1, 1))
+    Path(store.root, "build/cache").mkdir(parents=True)
+    Path(store.root, "build/cache/gone.lock").touch()
+    assert kinds(store) == ["stray"]
+    assert new.exists()
+    assert not old.exists()
+    assert os.listdir(f"{store.root}/build/cache") == []
+
+
+def test_a_download_whose_tree_is_here_is_not_resumed(store: Store) -> None:
+    make_image(store, ONE, name="a")
+    blob = Digest.of(b"compressed")
+    with store.blobs.ingest(blob) as ingest:
+        ingest.write(b"compres")
+    store.layers.record(blob, Digest.of(ONE), OCI_LAYER, 10)
+    store.leases.release_all()
+    assert kinds(store) == ["ingest"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "synced", "source", "recipe", "shed"),
+    [
+        ("drop", 1, "r.test/x", "", True),
+        ("keep", 1, "r.test/x", "", False),
+        ("drop", 0, "r.test/x", "", False),
+        ("drop", 1, "", "", False),
+        ("drop", 1, "", "gzip/other/1/1", False),
+    ],
+)
+def test_blobs_that_can_be_had_again_are_shed(
+    root: str, policy: str, synced: int, source: str, recipe: str, shed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(root, layer_blobs=policy) as store:
+        make_image(store, ONE, name="a")
+        blob = store.blobs.add(b"a compressed form of it")
+        store.layers.record(blob, Digest.of(ONE), OCI_LAYER, 23, recipe)
+        monkeypatch.setattr(store.trees, "can_tar", lambda diff_id: True)
+        monkeypatch.setattr("nacre.stores.sweep._Sweep._collect_blobs", lambda self: None)
+        store.db.change("UPDATE tree SET synced = ?", (synced,))
+        store.db.change("DELETE FROM layer WHERE digest <> ?", (blob,))
+        if source:
+            store.layers.add_source(blob, source)
+        store.leases.release_all()
+        assert kinds(store) == []
+        assert kinds(store, shed=True) == (["blob"] if shed else [])
+        assert store.blobs.has(blob) is not shed
+
+
 @pytest.mark.parametrize("spared", [True, False])
 def test_settling(store: Store, monkeypatch: pytest.MonkeyPatch, spared: bool) -> None:
     """What was written a minute ago is synced and marked when the next work begins."""

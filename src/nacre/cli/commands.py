@@ -159,6 +159,7 @@ GROUPS = {
     "system": Group(
         "Manage nacre",
         {
+            "check": Entry("check", "Verify everything in the store, and repair it"),
             "df": Entry("df", "Show disk usage"),
             "info": _INFO,
             "prune": Entry("prune", "Remove unused data", "SYSTEM"),

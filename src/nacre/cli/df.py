@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .options import Command, flag, text
-from .output import ago, human_size, inspect, listing, short_id, table
+from .output import ago, human_size, inspect_one, listing, short_id, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _df(context: Context, args: Args) -> int:
 
     usage = disk_usage(context.store)
     if args.verbose and args.format == "json":
-        inspect(context, [_document(usage, _rows(context))], "json")
+        inspect_one(context, _document(usage, _rows(context)), "json")
         return 0
     if args.verbose:
         return _verbose(context, usage)

@@ -31,10 +31,13 @@ NEW_DIGEST = "`nacre save IMAGE | nacre load` makes the image anew, under anothe
 
 def is_here(store: Store, layer: Descriptor) -> bool:
     """Whether this store gives the layer in just this form, without a registry; leased as by `has`."""
+    return store.blobs.has(layer.digest) or is_remade(store, layer)
+
+
+def is_remade(store: Store, layer: Descriptor) -> bool:
+    """Whether it can be made again of its tree, as this version of nacre compresses."""
     from ..grammars.recipe import is_current
 
-    if store.blobs.has(layer.digest):
-        return True
     diff_id, recipe = _made_of(store, layer.digest)
     return is_current(recipe) and store.trees.can_tar(diff_id)
 
@@ -63,7 +66,7 @@ class Forms:
             return self._store.blobs.open(layer.digest)
         if is_here(self._store, layer):
             return self._again(layer)
-        fetched = self._fetched(layer)
+        fetched = self.fetch(layer)
         if fetched is not None:
             return fetched
         diff_id, recipe = _made_of(self._store, layer.digest)
@@ -85,8 +88,8 @@ class Forms:
         diff_id, recipe = _made_of(self._store, layer.digest)
         return Remade(layer, recipe, lambda: self._store.trees.tar(diff_id))
 
-    def _fetched(self, layer: Descriptor) -> Content | None:
-        """From the first source that has it; those that have it no more are forgotten."""
+    def fetch(self, layer: Descriptor) -> Content | None:
+        """From the first source that has it, if any; those that have it no more are forgotten."""
         for where in self._asked(layer):
             assert self._sources is not None
             content = Fetched(layer, self._sources(where))

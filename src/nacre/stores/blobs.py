@@ -116,10 +116,10 @@ class BlobStore:
         except FileNotFoundError:
             raise _missing(digest) from None
 
-    def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
+    def read(self, digest: Digest, limit: int = MAX_DOCUMENT, *, drop: bool = True) -> bytes:
         """The content, verified. Raises NotFound, TooLarge, and DigestMismatch when it is damaged.
 
-        What is damaged is dropped, so that it can be fetched again.
+        What is damaged is dropped, so that it can be fetched again, unless `drop` is False.
         """
         with os_errors(f"read blob {digest}"):
             try:
@@ -130,7 +130,8 @@ class BlobStore:
                 data = read_bounded(file.read, limit, f"blob {digest}")
         actual = Digest.of(data, digest.algorithm)
         if actual != digest:
-            self.delete(digest)
+            if drop:
+                self.delete(digest)
             raise DigestMismatch(digest, actual, what="a damaged blob of the store", hint="pull it again")
         if self.leases.began:
             self._keep(digest)

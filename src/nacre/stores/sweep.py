@@ -270,7 +270,7 @@ class _Sweep:
         """
         if digest not in self._documents:
             try:
-                document = parse_document(self.store.blobs.read(Digest(digest)))
+                document = parse_document(self.store.blobs.read(Digest(digest), drop=False))
                 self._documents[digest] = self._named_by(document)
             except NacreError:
                 return [], []
@@ -282,7 +282,7 @@ class _Sweep:
         blobs = [document.config.digest, *(layer.digest for layer in document.layers)]
         for blob in blobs:
             self._documents.setdefault(blob, ([], []))
-        config = self.store.blobs.read(document.config.digest)
+        config = self.store.blobs.read(document.config.digest, drop=False)
         return list(blobs), _diff_ids(config)
 
     def collect(self) -> None:

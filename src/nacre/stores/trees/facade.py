@@ -263,6 +263,25 @@ class Trees:
             self._database.change("DELETE FROM active WHERE key = ?", (key,))
         trace("tree:published")
 
+    def replace(self, diff_id: Digest, stream: Reader) -> None:
+        """Make a tree of its tar and put it in the place of one that is damaged, or of none; atomic.
+
+        What was there goes to the trash: no running container may have a folder of it. Raises as `ingest`.
+        """
+        from .hashing import HashingReader
+
+        self._leases.current()
+        with _Making(self._root, f"tree-{diff_id.hex}") as making:
+            with HashingReader(stream) as hashing, os_errors("write a tree"):
+                made = self._driver.ingest(hashing, making.folder)
+                hashing.drain()
+                actual = hashing.digest()
+            if actual != diff_id:
+                raise DigestMismatch(diff_id, actual, what="layer")
+            with os_errors(f"replace tree {diff_id}"), self._database.transaction():
+                self._clear(diff_id)
+                self._publish(making.folder, diff_id, made)
+
     def _clear(self, diff_id: Digest) -> None:
         """Make way: what a kill or a power cut left under this name moves to the trash."""
         self._database.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))

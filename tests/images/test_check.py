@@ -1,0 +1,227 @@
+"""A check finds what is damaged, nothing else; a repair makes it again, fetches it, or names what is lost."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from imagekit import Registry, make_tar
+
+from nacre.ground import userns
+from nacre.images.check import Finding, Report, check
+from nacre.images.edit import append_layer, new_config, write_image
+from nacre.images.image import Image, find
+from nacre.images.layers import add_layer
+from nacre.images.transfer import pull
+from nacre.stores.containers import ContainerRow
+from nacre.stores.store import Store
+from nacre.stores.sweep import sweep
+from nacre.words.digest import Digest
+from nacre.words.oci import Platform
+from nacre.words.reference import Reference
+
+APP = Reference.parse("registry.test/app:1")
+NOISE = os.urandom(300_000)
+ID = "c" * 64
+
+
+@pytest.fixture(params=["overlay-keep", "erofs-keep", "erofs-drop"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store with a pulled image."""
+    driver, _, policy = request.param.partition("-")
+    if driver == "erofs" and not userns.mapped():
+        pytest.skip("needs root that may mount")
+    with Store.open(str(tmp_path / "store"), driver=driver, layer_blobs=policy) as opened:
+        if ", but " in opened.trees.why:
+            pytest.skip(opened.trees.why)
+        yield opened
+
+
+@pytest.fixture
+def image(store: Store, registry: Registry) -> Image:
+    registry.add_image("1", {"a/one": NOISE, "b": b"two"}, {"c": NOISE[::-1]})
+    return pull(registry, APP, store).image
+
+
+def repaired(store: Store, registry: Registry | None) -> Report:
+    return check(store, repair=True, sources=(lambda _name: registry) if registry else None)
+
+
+def damage(path: str, at: int = 3000, data: bytes = b"damage") -> None:
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def damage_tree(store: Store, diff_id: Digest) -> None:
+    folder = store.trees.folder(diff_id)
+    if os.path.exists(f"{folder}/layer.tar"):
+        damage(f"{folder}/layer.tar")
+    else:
+        damage(f"{folder}/fs/a/one", 100)
+
+
+def built(store: Store) -> Image:
+    layer, diff_id = add_layer(store, io.BytesIO(make_tar({"a/one": NOISE})))
+    config = append_layer(new_config(Platform.host(), created="2024-01-01T00:00:00Z"), diff_id, "x")
+    descriptor = write_image(store, config, [layer])
+    store.refs.set("docker.io/library/built:1", descriptor)
+    return Image.load(store, descriptor)
+
+
+def one(report: Report) -> Finding:
+    (finding,) = report.findings
+    return finding
+
+
+def test_a_whole_store(store: Store, image: Image) -> None:
+    built(store)
+    report = check(store)
+    assert report.findings == ()
+    assert (report.trees, report.images) == (3, 2)
+    assert report.bytes > 600_000
+    store.leases.release_all()
+    assert check(store, repair=True).findings == ()
+
+
+def test_a_damaged_tree_is_made_again(store: Store, image: Image, registry: Registry) -> None:
+    damage_tree(store, image.diff_ids[0])
+    finding = one(check(store))
+    assert (finding.kind, finding.name, finding.images) == ("tree", image.diff_ids[0], (str(APP),))
+    assert one(check(store)) == finding  # nothing was changed
+    report = repaired(store, registry)
+    assert not report.wrong
+    kept = store.blobs.has(image.manifest.layers[0].digest)
+    assert one(report).remedy == ("unpacked again" if kept else "fetched again")
+    assert check(store).findings == ()
+    assert find(store, str(APP)).read("a/one") == NOISE
+
+
+def test_a_damaged_tree_that_is_nowhere_else_is_named_and_kept(store: Store) -> None:
+    image = built(store)
+    (layer,) = image.manifest.layers
+    if store.blobs.has(layer.digest):
+        store.blobs.delete(layer.digest)
+        pytest.skip("folders without a blob cannot be proven")
+    damage_tree(store, image.diff_ids[0])
+    report = repaired(store, None)
+    assert [finding.name for finding in report.wrong] == [image.diff_ids[0]]
+    assert report.wrong[0].images == ("docker.io/library/built:1",)
+    assert os.path.isdir(store.trees.folder(image.diff_ids[0]))
+
+
+def test_a_damaged_index_is_made_of_the_tar(store: Store, image: Image) -> None:
+    path = Path(store.trees.folder(image.diff_ids[0]), "index.erofs")
+    if not path.exists():
+        pytest.skip("folders have no index")
+    damage(str(path), path.stat().st_size - 400, b"\xff" * 64)
+    assert one(check(store)).kind == "tree"
+    assert one(repaired(store, None)).remedy == "indexed again"
+    assert find(store, str(APP)).read("a/one") == NOISE
+
+
+def test_a_damaged_blob(store: Store, image: Image, registry: Registry) -> None:
+    layer = image.manifest.layers[0]
+    if not store.blobs.has(layer.digest):
+        pytest.skip("it is not kept")
+    damage(store.blobs.path(layer.digest), 100)
+    finding = one(check(store))
+    assert (finding.kind, finding.name) == ("blob", layer.digest)
+    assert one(repaired(store, registry)).remedy == "fetched again"
+    assert store.blobs.read(layer.digest, 1 << 30) == registry.blobs[layer.digest]
+    assert check(store).findings == ()
+
+
+def test_a_damaged_blob_that_need_not_be(store: Store) -> None:
+    image = built(store)
+    (layer,) = image.manifest.layers
+    if not store.trees.can_tar(image.diff_ids[0]):
+        pytest.skip("it must be")
+    with store.blobs.ingest(layer.digest) as ingest:
+        from nacre.images.compressed import Forms
+
+        with Forms(store).open(layer) as file:
+            while data := file.read(1 << 16):
+                ingest.write(data)
+        ingest.commit()
+    damage(store.blobs.path(layer.digest), 100)
+    assert "dropped" in one(repaired(store, None)).remedy
+    assert check(store).findings == ()
+
+
+@pytest.mark.parametrize("document", ["manifest", "config"])
+def test_damaged_documents_are_fetched(store: Store, image: Image, registry: Registry, document: str) -> None:
+    digest = image.digest if document == "manifest" else image.id
+    damage(store.blobs.path(digest), 10, b"{{")
+    report = check(store)
+    assert [finding.name for finding in report.wrong] == [digest]
+    assert os.path.exists(store.blobs.path(digest))
+    assert not repaired(store, registry).wrong
+    assert find(store, str(APP)) == image
+
+
+def test_missing_parts(store: Store, image: Image, registry: Registry) -> None:
+    """A layer, a config and a manifest that are gone without a trace."""
+    store.trees.delete(image.diff_ids[1])
+    store.blobs.delete(image.manifest.layers[1].digest)
+    finding = one(check(store))
+    assert finding.problem == f"layer {image.diff_ids[1]} is missing"
+    assert one(repaired(store, registry)).remedy == "fetched again"
+    store.blobs.delete(image.digest)
+    assert "manifest" in one(check(store)).problem
+    assert not repaired(store, registry).wrong
+    assert check(store).findings == ()
+
+
+def test_what_a_container_needs(store: Store, image: Image) -> None:
+    store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="exited"))
+    store.trees.prepare(ID, image.diff_ids)
+    store.leases.release_all()
+    assert check(store).findings == ()
+    os.rename(f"{store.root}/active/{ID}", f"{store.root}/trash/x")
+    finding = one(check(store))
+    assert (finding.kind, finding.name, finding.problem) == ("container", "box", "its files are gone")
+
+
+def test_a_running_container_keeps_the_folders_it_has(store: Store, image: Image, registry: Registry) -> None:
+    if store.trees.can_tar(image.diff_ids[0]):
+        pytest.skip("of folders only")
+    store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="running"))
+    store.trees.prepare(ID, image.diff_ids)
+    damage_tree(store, image.diff_ids[0])
+    assert len(repaired(store, registry).wrong) == 1
+
+
+def test_leftovers_are_no_damage_and_are_swept(store: Store, image: Image) -> None:
+    for name in ("blobs/sha256/" + "a" * 64, "trees/" + "b" * 64, "active/gone"):
+        (Path(store.root, name).mkdir if "blobs" not in name else Path(store.root, name).touch)()
+    Path(store.root, "leases/never").touch()
+    lost = store.blobs.add(b"lost")
+    os.unlink(store.blobs.path(lost))
+    report = check(store)
+    assert report.wrong == ()
+    assert len(report.findings) >= 4
+    assert all("the next prune frees it" in finding.line for finding in report.findings)
+    store.leases.release_all()
+    sweep(store)
+    store.db.change("DELETE FROM blob WHERE digest = ?", (lost,))
+    assert check(store).findings == ()
+
+
+def test_content_of_an_earlier_boot_is_proven(
+    store: Store, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("stores.trees.facade", "stores.blobs", "images.check", "stores.settle"):
+        monkeypatch.setattr(f"nacre.{module}.boot_id", lambda: "another boot")
+    assert check(store).wrong == ()
+    assert store.db.execute("SELECT 1 FROM tree WHERE synced = 0") == []
+
+
+def test_a_line_says_all() -> None:
+    finding = Finding("tree", "sha256:1", "it is torn", ("a", "b"), True, "")
+    assert finding.line == "tree sha256:1 (of a, b): it is torn"
+    assert finding.replace(remedy="fetched again").line.endswith("; repaired: fetched again")
