@@ -134,6 +134,7 @@ class Nacre:
             name: value for name, value in os.environ.items() if not name.startswith(("NACRE_", "XDG_"))
         }
         self.env.pop("PYTHONUNBUFFERED", None)
+        self.env["NACRE_LAYER_BLOBS"] = "keep"  # however full the disk of the machine is
         self.env |= {"DOCKER_CONFIG": str(folder / "docker"), "PYTHONWARNINGS": "error"}
 
     def command(self, *words: str) -> list[str]:
@@ -178,7 +179,7 @@ def store(tmp_path: Path) -> Iterator[Any]:
     needs_root()
     from nacre.stores.store import Store
 
-    with Store.open(str(tmp_path / "store")) as opened:
+    with Store.open(str(tmp_path / "store"), layer_blobs="keep") as opened:
         yield opened
 
 

@@ -13,13 +13,13 @@ from nacre.stores.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "store")) as opened:
+    with Store.open(str(tmp_path / "store"), layer_blobs="keep") as opened:
         yield opened
 
 
 @pytest.fixture
 def other_store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "other")) as opened:
+    with Store.open(str(tmp_path / "other"), layer_blobs="keep") as opened:
         yield opened
 
 

@@ -336,3 +336,16 @@ def test_errors_of_the_tree_come_through(opener: Opener) -> None:
     with pytest.raises(Unsupported, match="recipe"):
         Remade(layer, "lzma/9", lambda: store.trees.tar(diff_id))
     assert compressed.NEW_DIGEST
+
+
+def test_a_layer_out_of_an_archive_stays(opener: Opener, registry: Registry) -> None:
+    """Nobody is known to have it, so under no policy it is dropped."""
+    store = opener()
+    registry.add_image("1", {"a": NOISE})
+    image = pull(registry, APP, store).image
+    pieces: list[bytes] = []
+    save(store, [str(APP)], pieces.append)
+    other, far = opener("other", "drop"), Registry("far.test/app")
+    loaded = load(other, io.BytesIO(b"".join(pieces)))[0].image
+    assert image.manifest.layers[0].digest.hex in blobs(other)
+    assert push(other, loaded.descriptor, far, "1").digest == image.digest

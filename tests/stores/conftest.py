@@ -17,5 +17,5 @@ def root(tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(root: str) -> Iterator[Store]:
-    with Store.open(root) as opened:
+    with Store.open(root, layer_blobs="keep") as opened:
         yield opened

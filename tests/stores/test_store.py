@@ -10,6 +10,7 @@ from storekit import Process, file, is_whole, layer, leftovers, make_image
 
 from nacre.stores import Store
 from nacre.stores.containers import ContainerRow
+from nacre.stores.database import _SCHEMA, VERSION
 from nacre.stores.steps import StepRecord
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, NotFound, StoreError
@@ -86,6 +87,36 @@ def test_newer_format(root: str) -> None:
     with pytest.raises(StoreError, match="has format 99") as caught:
         Store.open(root)
     assert "newer nacre" in caught.value.hint
+
+
+A, B = (f"sha256:{digit * 64}" for digit in "ab")
+OLD_LAYER = f"""DROP TABLE layer; CREATE TABLE layer (
+    digest TEXT PRIMARY KEY, diff_id TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+    added REAL NOT NULL) WITHOUT ROWID; CREATE INDEX layer_diff_id ON layer (diff_id);
+    INSERT INTO layer VALUES ('{A}', '{B}', 'x', 3, 4.0); PRAGMA user_version=1;"""
+
+
+def test_an_older_format_is_brought_up_to_date(root: str) -> None:
+    Store.open(root).close()
+    connection = sqlite3.connect(f"{root}/nacre.db")
+    connection.executescript(OLD_LAYER)
+    connection.close()
+    processes = [Process(lambda: Store.open(root).close()) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    with Store.open(root) as store:
+        assert store.layers.recipe(Digest(A)) == (B, "")
+        assert store.db.one("PRAGMA user_version") == (VERSION,)
+        digest = store.blobs.add(b"x")
+        store.layers.record(digest, digest, "x", 1, "none")
+        store.layers.record(digest, digest, "y", 1)
+        assert store.layers.recipe(digest) == (digest, "none")
+    connection = sqlite3.connect(f"{root}/nacre.db")
+    made = {row[1] for row in connection.execute("PRAGMA table_info(layer)")}
+    connection.close()
+    fresh = sqlite3.connect(":memory:")
+    fresh.executescript(_SCHEMA)
+    assert {row[1] for row in fresh.execute("PRAGMA table_info(layer)")} == made
+    fresh.close()
 
 
 def test_a_damaged_database(root: str) -> None:

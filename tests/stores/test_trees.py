@@ -148,6 +148,10 @@ def test_full_disk(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_torn_tree_of_an_earlier_boot_is_made_again(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     diff_id = ingest(trees, file("f", b"1"))
+    tar = Path(trees.folder(diff_id), "layer.tar")
+    if tar.exists():  # otherwise nothing could prove that it was not torn
+        tar.chmod(0o600)
+        tar.write_bytes(b"torn")
     with monkeypatch.context() as patch:
         patch.setattr("nacre.stores.trees.facade.boot_id", lambda: "another boot")
         assert not trees.has(diff_id)

@@ -71,7 +71,7 @@ def _bring(
         return 0, _present(store, descriptor, diff_id)
     if store.blobs.has(descriptor.digest):
         task.phase("Extracting", descriptor.size)
-        _unpack(store, descriptor, diff_id, task)
+        _unpack(store, descriptor, diff_id, source, task)
         return 0, "Pull complete"
     return _fetch(store, descriptor, diff_id, source, task, stop), "Pull complete"
 
@@ -109,19 +109,22 @@ def _fetch(
     if not whole:
         return moved + _fetch(store, descriptor, diff_id, source, task, stop)
     task.phase("Extracting", descriptor.size)
-    _unpack(store, descriptor, diff_id, task)
+    _unpack(store, descriptor, diff_id, source, task)
     return moved
 
 
-def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest) -> bool:
-    """Whether the policy wants the blob; a plain layer is its tree's tar, which is there anyway."""
-    return descriptor.digest != diff_id and store.keeping.keeps
+def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source) -> bool:
+    """Whether the blob is to stay: by the policy, or because nobody else is known to have it.
+
+    A plain layer is its tree's tar, which is there anyway.
+    """
+    return descriptor.digest != diff_id and ("/" not in source.where or store.keeping.keeps)
 
 
-def _unpack(store: Store, descriptor: Descriptor, diff_id: Digest, task: Task) -> None:
+def _unpack(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task) -> None:
     """Make the tree of a blob that is here; the blob goes if it is not to be kept."""
     ensure_tree(store, descriptor, diff_id, task)
-    if not _keeps(store, descriptor, diff_id) and store.trees.can_tar(diff_id):
+    if not _keeps(store, descriptor, diff_id, source) and store.trees.can_tar(diff_id):
         store.blobs.delete(descriptor.digest)
 
 
@@ -132,7 +135,7 @@ def _stream(
     """Fetch a blob from its beginning and unpack it on the way."""
     packed = Pipe()
     stages, pipes = _unpacking(store, packed, diff_id)
-    keep = _keeps(store, descriptor, diff_id)
+    keep = _keeps(store, descriptor, diff_id, source)
 
     def receive(data: bytes) -> None:
         _check(stop)
