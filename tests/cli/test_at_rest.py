@@ -76,17 +76,15 @@ def test_build_push_pull_and_on(erofs: Erofs, registry: str, tmp_path: Path) -> 
 
 
 def test_from_one_registry_to_another(erofs: Erofs, registry: str, tmp_path: Path) -> None:
-    from conftest import _nacre_registry
-
     erofs("import", "-", f"{registry}/app:1", input=tar_of(noise=os.urandom(6_000_000)))
     erofs("push", f"{registry}/app:1")
     two = Erofs(erofs.nacre, tmp_path / "two")
     two("pull", f"{registry}/app:1", NACRE_LAYER_BLOBS="drop")
     assert two.blobs() == 0
-    other = tmp_path / "other"
-    other.mkdir()
-    process, address = _nacre_registry(other)
+    words = ("registry", "serve", "--quiet", "--addr", "127.0.0.1:0", "--root", str(tmp_path / "other"))
+    process = erofs.nacre.start(*words, stderr=None)
     try:
+        address = process.stdout.readline().decode().split("http://")[1].split("/")[0]
         two("tag", f"{registry}/app:1", f"{address}/app:1")
         assert "Sent 6" in two("push", f"{address}/app:1").err
         assert two.blobs() == 0
