@@ -35,7 +35,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if driver == "erofs" and not userns.mapped():
         pytest.skip("needs root that may mount")
     with Store.open(str(tmp_path / "store"), driver=driver, layer_blobs=policy) as opened:
-        if ", but " in opened.trees.why:
+        if driver == "erofs" and ", but " in opened.trees.why:
             pytest.skip(opened.trees.why)
         yield opened
 

@@ -38,7 +38,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with Store.open(root, driver="overlay", layer_blobs="keep") as first:
         _pulled(first, "1", {"a": b"a" * 9000, "b/c": b"c" * 70_000}, {"d": b"d" * 5000})
     with Store.open(root, driver=request.param, layer_blobs="drop") as store:
-        if ", but " in store.trees.why:
+        if store.trees.name == "erofs" and ", but " in store.trees.why:
             pytest.skip(store.trees.why)
         _pulled(store, "2", {"a": b"a" * 9000, "b/c": b"c" * 70_000}, {"e": b"e" * 50_000})
         _built(store)
