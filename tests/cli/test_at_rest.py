@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sqlite3
@@ -11,18 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tarkit import tar_of
 
 from nacre.ground import userns
-
-
-def tar_of(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 class Erofs:
@@ -75,6 +65,7 @@ def test_build_push_pull_and_on(erofs: Erofs, registry: str, tmp_path: Path) -> 
     assert erofs("system", "check").out.endswith("All is well\n")
 
 
+@pytest.mark.parametrize("registry", ["nacre"], indirect=True)
 def test_from_one_registry_to_another(erofs: Erofs, registry: str, tmp_path: Path) -> None:
     erofs("import", "-", f"{registry}/app:1", input=tar_of(noise=os.urandom(6_000_000)))
     erofs("push", f"{registry}/app:1")
@@ -93,6 +84,7 @@ def test_from_one_registry_to_another(erofs: Erofs, registry: str, tmp_path: Pat
         process.communicate(timeout=30)
 
 
+@pytest.mark.parametrize("registry", ["nacre"], indirect=True)
 def test_a_layer_of_another_version_is_refused_with_a_sentence(erofs: Erofs, registry: str) -> None:
     erofs("import", "-", f"{registry}/app:1", input=tar_of(text=b"text " * 2_000_000))
     with sqlite3.connect(erofs.root / "nacre.db") as connection:

@@ -9,6 +9,8 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from imagekit import Registry, make_tar
@@ -22,6 +24,8 @@ from nacre.images.edit import append_layer, new_config, write_image
 from nacre.images.image import Image
 from nacre.images.layers import add_layer, commit_layer
 from nacre.images.transfer import pull, push
+from nacre.services.build.cache import Cache
+from nacre.stores.steps import StepRecord
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, NacreError, NotFound, RegistryError, Unsupported
@@ -95,14 +99,23 @@ def test_what_was_compressed_here_is_made_again(opener: Opener, codec: str) -> N
     assert add_layer(store, io.BytesIO(b"not read"), codec, expected=diff_id)[0] == layer
 
 
-def test_a_commit_keeps_the_tree_alone_and_synced(opener: Opener) -> None:
+def test_what_exists_nowhere_else_is_synced_with_its_image(opener: Opener, registry: Registry) -> None:
+    store = opener(layer_blobs="drop")
+    registry.add_image("1", {"a": NOISE})
+    pull(registry, APP, store)
+    image = built(store, make_tar({"a": b"1"}), make_tar({"b": b"2"}))
+    synced = dict(store.db.execute("SELECT diff_id, synced FROM tree"))
+    assert [synced.pop(diff_id) for diff_id in image.diff_ids] == [1, 1]
+    assert set(synced.values()) == {0}  # a registry has it
+
+
+def test_a_commit_keeps_the_tree_alone(opener: Opener) -> None:
     store = opener()
     _, diff_id = add_layer(store, io.BytesIO(make_tar({"a": b"x"})))
     active = store.trees.prepare("k1", [diff_id])
     Path(active.upper, "new").write_bytes(NOISE)
     layer, top, _ = commit_layer(store, active)
     assert blobs(store) == set()
-    assert store.db.execute("SELECT DISTINCT synced FROM tree") == [(1,)]
     assert Digest.of(gzip.decompress(content(store, layer))) == top
 
 
@@ -147,6 +160,38 @@ def test_a_recipe_of_another_version_fails_before_the_manifest(opener: Opener) -
     loaded = load(opener("other"), io.BytesIO(b"".join(pieces)))[0].image
     assert loaded.id == image.id
     assert loaded.manifest.layers[0].media_type == OCI_LAYER
+
+
+def test_the_build_cache_compresses_anew_what_another_version_did(opener: Opener) -> None:
+    store = opener()
+    layer, diff_id = add_layer(store, io.BytesIO(make_tar({"a": b"text " * 100_000})))
+    store.steps.put(StepRecord("0" * 64, "", layer, diff_id, "{}"))
+    cache, key = Cache(store), SimpleNamespace(digest="0" * 64)
+    found = cache.find(key)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.layer == (layer, diff_id)
+    store.db.change(
+        "UPDATE layer SET recipe = 'gzip/isa-l-1.0/0/1048576', digest = ?", ("sha256:" + "1" * 64,)
+    )
+    store.steps.put(
+        StepRecord("0" * 64, "", layer.replace(digest=Digest("sha256:" + "1" * 64)), diff_id, "{}")
+    )
+    again = cache.find(key)  # type: ignore[arg-type]
+    assert again is not None
+    assert again.layer == (layer, diff_id)
+
+
+def test_two_pulls_at_once_fetch_a_dropped_layer_once(opener: Opener, registry: Registry) -> None:
+    store = opener(layer_blobs="drop")
+    manifest, _ = registry.add_image("1", {"a": NOISE})
+    pulls = [Thread(target=pull, args=(registry, APP, store)) for _ in range(4)]
+    for thread in pulls:
+        thread.start()
+    for thread in pulls:
+        thread.join()
+    digests = [digest for digest, _ in registry.fetched]
+    assert digests.count(manifest.layers[0].digest) == 1
+    assert manifest.layers[0].digest.hex not in blobs(store)
 
 
 def test_an_older_version_that_gives_the_same_bytes_will_do(opener: Opener) -> None:

@@ -252,7 +252,8 @@ def write_image(
     The manifest is an OCI one unless `media_type` is Docker's; layers that came with the media types
     of the other family are named in the words of this one (same bytes, same digests). `config_data`
     are the bytes that `config` was read from, when the image id must stay. Content of an
-    image that is being made is kept from the sweep by the lease that the store holds. Idempotent.
+    image that is being made is kept from the sweep by the lease that the store holds. Idempotent. What of
+    the image exists nowhere else is on the disk when this returns.
     """
     manifest, config_data = make_manifest(
         config, layers, annotations=annotations, media_type=media_type, config_data=config_data
@@ -260,5 +261,6 @@ def write_image(
     store.blobs.add(config_data)
     data = manifest.encode()
     descriptor = Descriptor(manifest.media_type, store.blobs.add(data), len(data))
+    store.trees.secure(config.diff_ids)
     store.refs.remember(descriptor)
     return descriptor

@@ -293,11 +293,13 @@ def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
 
 
 def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descriptor:
-    """One copy at rest: the tree that gives its tar, synced, or the blob, which can make the tree again."""
+    """One copy at rest: the tree that gives its tar, or the blob, which can make the tree again.
+
+    The tree is synced when an image that needs it is written (`edit.write_image`).
+    """
     from ..grammars.recipe import recipe
 
     if store.trees.can_tar(diff_id):
-        store.trees.secure(diff_id)
         digest, size = ingest.drop()
     else:
         digest = ingest.commit()

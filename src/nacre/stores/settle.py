@@ -33,20 +33,21 @@ def settle(root: str, database: Database, age: float = _AGE) -> int:
         )
 
 
-def secure(folder: str) -> None:
-    """Put a tree on the disk before this returns, for what exists nowhere else. Raises OSError.
+def secure(folders: list[str]) -> None:
+    """Put trees on the disk before this returns, for what exists nowhere else. Raises OSError.
 
-    A few files are synced one by one; one that is folders costs less with the whole file system.
+    A few files are synced one by one; trees that are folders cost less with the whole file system.
     """
-    with os.scandir(folder) as entries:
-        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    if any(is_folder for _, is_folder in found):
-        _syncfs(folder)
-    else:
-        for path, _ in found:
-            sync_path(path)
-        sync_path(folder)
-    sync_path(os.path.dirname(folder))
+    files: list[str] = []
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _syncfs(folder)
+                    return
+                files.append(entry.path)
+    for path in dict.fromkeys([*files, *folders, *map(os.path.dirname, folders)]):
+        sync_path(path)
 
 
 def _syncfs(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 
+from ...grammars.codec import media_codec
 from ...stores.steps import StepRecord
 from .keys import apart
 from .standing import Made
@@ -31,8 +32,11 @@ class Cache:
         if record is None:
             return None
         layer = (record.layer, record.diff_id) if record.layer and record.diff_id else None
-        if layer and not self._is_here(*layer):
-            return None
+        if layer:
+            form = self._form_here(*layer)
+            if form is None:
+                return None
+            layer = (form, layer[1])
         self.cached += 1
         return Made(layer, _time(record.config_json))
 
@@ -55,17 +59,26 @@ class Cache:
         """All steps kept before this build, whatever they stood on."""
         return {apart(record.inputs_json) for record in self._store.steps.all()} - {""}
 
-    def _is_here(self, layer: Descriptor, diff_id: Digest) -> bool:
+    def _form_here(self, layer: Descriptor, diff_id: Digest) -> Descriptor | None:
+        """The layer of a step with its tree, None if it is gone.
+
+        One that another version of nacre has compressed, and that cannot be made again as it was, is
+        compressed anew: what the step did need not be done again for that.
+        """
         from ...images.compressed import is_here
+        from ...images.layers import add_layer, ensure_tree
 
-        if self._store.trees.has(diff_id):
-            return is_here(self._store, layer)
-        if not self._store.blobs.has(layer.digest):
-            return False
-        from ...images.layers import ensure_tree
-
-        ensure_tree(self._store, layer, diff_id)
-        return True
+        store = self._store
+        if not store.trees.has(diff_id):
+            if not store.blobs.has(layer.digest):
+                return None
+            ensure_tree(store, layer, diff_id)
+        if is_here(store, layer):
+            return layer
+        if not store.trees.can_tar(diff_id):
+            return None
+        with store.trees.tar(diff_id) as tar:
+            return add_layer(store, tar, media_codec(layer.media_type) or "none", expected=diff_id)[0]
 
     def keep(self, key: Key, made: Made) -> None:
         """Keep what a step made that had to be done."""

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 AUTO = ("erofs", "overlay")
 """What `auto` tries, in order."""
 
+_ALONE = """SELECT 1 FROM tree WHERE diff_id = ? AND synced = 0 AND NOT EXISTS (
+    SELECT 1 FROM layer WHERE layer.diff_id = tree.diff_id AND (layer.digest IN (SELECT digest FROM blob)
+        OR layer.digest IN (SELECT digest FROM source)))"""
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
@@ -444,14 +447,21 @@ class Trees:
             return False
         return True
 
-    def secure(self, diff_id: Digest) -> None:
-        """The tree is on the disk when this returns: for one that exists nowhere else. Raises StoreError."""
+    def secure(self, layers: Sequence[Digest]) -> int:
+        """Those of the layers that exist nowhere else are on the disk when this returns; how many were not.
+
+        Nowhere else: neither as a blob here nor in a repository that is known. Raises StoreError.
+        """
         from ..settle import secure
 
-        with os_errors(f"write tree {diff_id}"):
-            secure(self.folder(diff_id))
-        with self._database.transaction(durable=True):
-            self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
+        alone = [diff_id for diff_id in layers if self._database.one(_ALONE, (diff_id,))]
+        if alone:
+            with os_errors("write trees"):
+                secure([self.folder(diff_id) for diff_id in alone])
+            with self._database.transaction(durable=True):
+                for diff_id in alone:
+                    self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
+        return len(alone)
 
     def size(self, diff_id: Digest) -> int:
         """Bytes of content in the tree's files. Raises NotFound."""
