@@ -182,33 +182,30 @@ class Trees:
     def _fault_of(
         self, tree: Placed, passed: Passed | None = None, blob: BlobTar | None = None
     ) -> str | None:
-        from .proof import fault
-
         driver = self._drivers[tree.driver]
         try:
-            beside = driver.tar(tree)
+            stream = driver.tar(tree)
         except Unsupported:
-            return self._against(tree, passed, blob) if blob else None
+            return self._compared(tree, blob(), None, passed) if blob else None
         except StoreError as error:
             return error.message
-        with beside:
-            try:
-                reader = driver.reader(tree)
-            except (OSError, StoreError) as error:
-                return str(error)
-            try:
-                seeks = beside if beside.seekable() and tree.driver == "erofs" else None
-                with driver.tar(tree) as stream:
-                    return fault(tree.diff_id, stream, reader, seeks, passed or _silent)
-            finally:
-                reader.close()
+        with stream:
+            if not stream.seekable():
+                return self._compared(tree, stream, None, passed)
+            with driver.tar(tree) as beside:
+                return self._compared(tree, stream, beside, passed)
 
-    def _against(self, tree: Placed, passed: Passed | None, blob: BlobTar) -> str:
+    def _compared(self, tree: Placed, tar: Reader, beside: BinaryIO | None, passed: Passed | None) -> str:
+        """`beside` counts where contents lie in the tar itself."""
         from .proof import fault
 
-        reader = self._drivers[tree.driver].reader(tree)
         try:
-            return fault(tree.diff_id, blob(), reader, None, passed or _silent)
+            reader = self._drivers[tree.driver].reader(tree)
+        except (OSError, StoreError) as error:
+            return str(error)
+        try:
+            inside = beside if tree.driver == ErofsDriver.name else None
+            return fault(tree.diff_id, tar, reader, inside, passed or _silent)
         finally:
             reader.close()
 
