@@ -137,6 +137,17 @@ def test_a_full_disk_can_be_pruned(nacre: Any, small_disk: Path) -> None:
     nacre("import", "-", "small", input=tar_of(file=b"x" * 100_000))
 
 
+def test_a_full_disk_is_called_full(nacre: Any, small_disk: Path) -> None:
+    nacre.root = small_disk / "store"
+    nacre("images")
+    fill(small_disk)
+    reserve.release(str(nacre.root))
+    fill(small_disk)
+    refused = nacre("images", check=False)
+    assert (refused.code, "no space left on device" in refused.err) == (1, True)
+    assert "nacre system prune" in refused.err
+
+
 def test_the_reserve_is_given_up_only_when_the_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
     assert reserve.take(str(tmp_path))
     assert reserve.take(str(tmp_path))

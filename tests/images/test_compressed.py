@@ -167,8 +167,10 @@ def test_the_build_cache_compresses_anew_what_another_version_did(opener: Opener
     layer, diff_id = add_layer(store, io.BytesIO(make_tar({"a": b"text " * 100_000})))
     store.steps.put(StepRecord("0" * 64, "", layer, diff_id, "{}"))
     cache, key = Cache(store), SimpleNamespace(digest="0" * 64)
+    store.db.change("UPDATE step SET used = 1")
     found = cache.find(key)  # type: ignore[arg-type]
     assert found is not None
+    assert store.db.one("SELECT used > 1 FROM step") == (1,)
     assert found.layer == (layer, diff_id)
     store.db.change(
         "UPDATE layer SET recipe = 'gzip/isa-l-1.0/0/1048576', digest = ?", ("sha256:" + "1" * 64,)

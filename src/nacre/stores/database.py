@@ -69,6 +69,7 @@ CREATE TABLE lease_item (
     PRIMARY KEY (lease, kind, key)) WITHOUT ROWID;
 """
 
+_SHARED_MEMORY = 1 << 16
 _STEPS = {1: "ALTER TABLE layer ADD COLUMN recipe TEXT NOT NULL DEFAULT '';"}
 """What makes a store of the format that is the key one of the next."""
 
@@ -213,7 +214,7 @@ class _errors:
 
 def _store_error(path: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
-    if "full" in text:
+    if "full" in text or ("disk I/O" in text and _is_full(path)):
         return StoreError(
             f"cannot write {path}: no space left on device",
             hint="free some room, for example with `nacre system prune`",
@@ -225,6 +226,15 @@ def _store_error(path: str, error: sqlite3.Error) -> StoreError:
             f"{path} is damaged: {text}", hint="move the store away; images can be pulled again"
         )
     return StoreError(f"cannot use {path}: {text}")
+
+
+def _is_full(path: str) -> bool:
+    """SQLite calls it an error of the disk when its shared memory, a file beside the log, finds no room."""
+    try:
+        found = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _SHARED_MEMORY
 
 
 def _make_file(path: str) -> None:

@@ -38,6 +38,7 @@ class Cache:
                 return None
             layer = (form, layer[1])
         self.cached += 1
+        self._store.steps.touch(record.key)
         return Made(layer, _time(record.config_json))
 
     def knows(self, key: Key) -> bool:
