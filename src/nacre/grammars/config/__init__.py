@@ -1,0 +1,26 @@
+"""How the registry client is told what to do: text of several kinds of files ⇄ one value, no I/O.
+
+settings   Settings, Section, Route: what is said of registries, and what follows for a name
+schema     the keys of config.toml and of the variables, with their kinds
+toml       config.toml → Settings; errors carry file and line, and what was meant
+foreign    containers' registries.conf and docker's daemon.json → Settings
+"""
+
+from __future__ import annotations
+
+from .foreign import parse_daemon, parse_registries
+from .schema import from_variables
+from .settings import Mirror, Route, Section, Settings, Target
+from .toml import parse_config
+
+__all__ = [
+    "Mirror",
+    "Route",
+    "Section",
+    "Settings",
+    "Target",
+    "from_variables",
+    "parse_config",
+    "parse_daemon",
+    "parse_registries",
+]

@@ -1,0 +1,146 @@
+"""config.toml → Settings, and where in a TOML text a key stands.
+
+    concurrency = 8
+    [registry."docker.io"]
+    mirrors = ["mirror.example:5000"]
+
+A key that is not known, or a value of the wrong kind, is an error with file, line and what was meant: a
+setting that silently does nothing is worse than none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+
+from ...words.errors import UsageError
+from .schema import HOST_KEYS, SECTION, TOP, Wrong, field, section_name
+from .settings import Section, Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from .schema import Reader
+
+Path = tuple[str, ...]
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
+
+
+def parse_config(text: str, file: str) -> Settings:
+    """Raises UsageError with `file:line`."""
+    source = Source(text, file)
+    registries = source.table.pop("registry", {})
+    if not isinstance(registries, dict):
+        raise source.error(("registry",), "registry must be a table", 'write [registry."HOST"]')
+    said = source.read(source.table, (), TOP)
+    sections = tuple(_section(source, name, fields) for name, fields in registries.items())
+    return Settings(sections=sections, **said)
+
+
+def _section(source: Source, name: str, fields: object) -> Section:
+    path = ("registry", name)
+    if not isinstance(fields, dict):
+        raise source.error(path, f"registry {name!r} must be a table", f'write [registry."{name}"]')
+    try:
+        whole = section_name(name)
+    except Wrong as wrong:
+        raise source.error(path, f"{name!r} is no registry", f"expected {wrong}") from None
+    if "." in fields or any(isinstance(value, dict) for value in fields.values()):
+        hint = 'a name with dots wants quotes: [registry."ghcr.io"]'
+        raise source.error(path, f"registry {name!r} holds a table", hint)
+    said = source.read(fields, path, SECTION)
+    for key in HOST_KEYS if "/" in whole else ():
+        if field(key) in said:
+            host = whole.partition("/")[0]
+            hint = f'say it of the host: [registry."{host}"]'
+            raise source.error((*path, key), f"{key} counts for a whole host, not for {whole}", hint)
+    return Section(whole, source.place(path), **said)
+
+
+class Source:
+    """A TOML text and the name of its file. Raises UsageError when it is none."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.file, self._lines = file, text.splitlines()
+        try:
+            self.table: dict[str, Any] = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            found = _AT_LINE.search(str(error))
+            line = int(found[1]) if found else max(len(self._lines), 1)
+            said = _AT_LINE.sub("", str(error)).strip()
+            hint = "this file is TOML: strings stand in quotes"
+            raise UsageError(f"{file}:{line}: {said}", hint=hint) from None
+
+    def read(self, table: Mapping[str, Any], path: Path, schema: Mapping[str, Reader]) -> dict[str, Any]:
+        """The fields that a table sets, each checked."""
+        return {field(key): self._value(key, value, path, schema) for key, value in table.items()}
+
+    def _value(self, key: str, value: object, path: Path, schema: Mapping[str, Reader]) -> object:
+        if key not in schema:
+            near = difflib.get_close_matches(key.replace("_", "-"), schema, 1, 0.6)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema)}"
+            raise self.error((*path, key), f"unknown key {key!r}", hint)
+        try:
+            return schema[key](value)
+        except Wrong as wrong:
+            raise self.error((*path, key), f"{key} is {_shown(value)}, expected {wrong}") from None
+
+    def error(self, path: Path, said: str, hint: str = "") -> UsageError:
+        """The error about the key at `path`."""
+        return UsageError(f"{self.place(path)}: {said}", hint=hint)
+
+    def place(self, path: Path) -> str:
+        """`file:line` of a key, or of the nearest table around it."""
+        found = dict(reversed(list(self._keys())))
+        near = (path[:end] for end in range(len(path), 0, -1))
+        return f"{self.file}:{next((found[part] for part in near if part in found), 1)}"
+
+    def _keys(self) -> Iterator[tuple[Path, int]]:
+        """Each header and key with its line; lines inside longer values may add what nobody asks for."""
+        header: Path = ()
+        for number, line in enumerate(self._lines, 1):
+            text = line.strip()
+            if text.startswith("["):
+                header = _path_of(text) or header
+                yield header, number
+            elif "=" in text:
+                key = _path_of(_before_equals(text) + " = 0")
+                if key:
+                    yield (*header, *key), number
+
+
+def _before_equals(text: str) -> str:
+    """A key, which may be quoted and hold an equals sign."""
+    quote = ""
+    for at, char in enumerate(text):
+        if char in "\"'" and quote in ("", char):
+            quote = "" if quote else char
+        elif char == "=" and not quote:
+            return text[:at]
+    return text
+
+
+def _path_of(line: str) -> Path:
+    """The keys, outermost first, that one line of TOML makes; () for what is none by itself."""
+    try:
+        table: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return ()
+    path: list[str] = []
+    while isinstance(table, (dict, list)) and table:
+        if isinstance(table, list):
+            table = table[0]
+            continue
+        key = next(iter(table))
+        path.append(key)
+        table = table[key]
+    return tuple(path)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)[:100]
