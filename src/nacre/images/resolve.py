@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..words.errors import NotFound
 from ..words.reference import Reference
 from .image import Image, find
+from .platforms import rank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +53,8 @@ def _stored(store: Store, text: str, platform: Platform | None) -> Image | None:
 
 
 def fits(image: Image, platform: Platform) -> bool:
-    """Whether an image is for a platform; one that does not say its variant is for all variants."""
-    have = image.config.platform
-    same = (have.os, have.architecture) == (platform.os, platform.architecture)
-    return same and (not have.variant or not platform.variant or have.variant == platform.variant)
+    """Whether an image runs on a platform, by the same rule as an entry of an index is chosen."""
+    return rank(image.config.platform, platform) is not None
 
 
 def misfit(image: Image, name: str, platform: Platform) -> str:

@@ -57,16 +57,20 @@ class Platform(Value):
     architecture: str
     variant: str = ""
     os_version: str = ""
+    os_features: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`os/architecture[/variant]`. Raises InvalidName."""
+        """`os["(" version ")"]/architecture[/variant]`, as containerd writes it. Raises InvalidName."""
         parts = text.lower().split("/")
-        if not 2 <= len(parts) <= 3 or not all(_is_word(part) for part in parts):
+        system, bracket, version = parts[0].partition("(")
+        parts[0] = system
+        good = not bracket or (version.endswith(")") and _is_word(version[:-1].replace(".", "")))
+        if not 2 <= len(parts) <= 3 or not good or not all(_is_word(_dotless(part)) for part in parts):
             raise InvalidName(f"invalid platform {text!r}: expected os/architecture[/variant]")
         system, architecture, variant = (*parts, "")[:3]
         architecture, implied = _MACHINES.get(architecture, (architecture, ""))
-        return cls(system, architecture, _variant(architecture, variant or implied))
+        return cls(system, architecture, _variant(architecture, variant or implied), version[:-1])
 
     @classmethod
     def host(cls) -> Self:
@@ -80,12 +84,16 @@ class Platform(Value):
         fields = _typed(value, dict, "platform")
         architecture = _string(fields, "architecture")
         variant = _variant(architecture, _string(fields, "variant"))
-        return cls(_string(fields, "os"), architecture, variant, _string(fields, "os.version"))
+        features = _typed(fields.get("os.features") or [], list, "os.features")
+        named = tuple(_typed(feature, str, "os.features") for feature in features)
+        return cls(_string(fields, "os"), architecture, variant, _string(fields, "os.version"), named)
 
     def to_json(self) -> dict[str, Any]:
         """As the `platform` of a descriptor."""
         extra = {"variant": self.variant, "os.version": self.os_version}
-        return {"architecture": self.architecture, "os": self.os} | {k: v for k, v in extra.items() if v}
+        out: dict[str, Any] = {"architecture": self.architecture, "os": self.os}
+        out |= {k: v for k, v in extra.items() if v}
+        return out | ({"os.features": list(self.os_features)} if self.os_features else {})
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -93,6 +101,12 @@ class Platform(Value):
 
 def _is_word(part: str) -> bool:
     return part.isascii() and part.replace("_", "").isalnum()
+
+
+def _dotless(part: str) -> str:
+    """`v9.2` without its dot."""
+    major, dot, minor = part.partition(".")
+    return major + minor if dot and major[:1] == "v" and minor.isdecimal() else part
 
 
 def _variant(architecture: str, variant: str) -> str:
