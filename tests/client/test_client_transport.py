@@ -13,11 +13,13 @@ from contract import put
 from fakeregistry import FakeRegistry
 from urllib3 import exceptions
 
+from nacre.grammars.config import Section, Settings
 from nacre.services.client import Client, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
-from nacre.services.client.transport import Request, Transport, translated
+from nacre.services.client.throttle import Throttle, Throttles, piece
+from nacre.services.client.transport import Request, Special, Transport, tls_context, translated
 from nacre.words.errors import InvalidName, NacreError, NotFound, RegistryError, StoreError, Unreachable
 from nacre.words.reference import Reference
 
@@ -84,6 +86,132 @@ def test_tls_is_verified_elsewhere(secure: FakeRegistry, certificate: Path) -> N
         trusting.send(Request("GET", url.replace("localhost", "127.0.0.1")))
     for transport in (strict, trusting):
         transport.close()
+
+
+def here(secure: FakeRegistry) -> str:
+    """`localhost:port`, the name that the certificate has."""
+    try:
+        socket.getaddrinfo("localhost", None, socket.AF_INET)
+    except OSError:
+        pytest.skip("this machine has no name for itself: no localhost in /etc/hosts")
+    return f"localhost:{secure.host.partition(':')[2]}"
+
+
+def test_an_authority_for_one_registry(secure: FakeRegistry, certificate: Path, connect: Connect) -> None:
+    """With it the certificate counts, on loopback too; without it nothing there is verified."""
+    name = here(secure)
+    put(connect().repository(Reference.parse(f"{name}/app")), b"content")
+    settings = Settings((Section(name, ca=str(certificate)),))
+    put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    other = certificate.with_name("other.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-out", other,
+         "-days", "3650", "-subj", "/CN=localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    settings = Settings((Section(name, ca=str(other)),))
+    with pytest.raises(Unreachable, match="not trusted"):
+        put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+
+
+def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connect: Connect) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = fake._server
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    name, files = here(fake), certificate.parent
+    both = {"cert": str(files / "cert.pem"), "key": str(files / "key.pem")}
+    settings = Settings((Section(name, ca=str(certificate), **both),))  # type: ignore[arg-type]
+    put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    settings = Settings((Section(name, ca=str(certificate)),))
+    with pytest.raises(NacreError):
+        put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    found = Special((str(certificate),), ((both["cert"], both["key"]),))
+    repository = connect(certificates=lambda _host: found).repository(Reference.parse(f"{name}/app"))
+    put(repository, b"content")
+
+
+def test_an_encrypted_key_does_not_ask(certificate: Path) -> None:
+    key = certificate.with_name("locked.pem")
+    subprocess.run(
+        ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", certificate.with_name("key.pem"),
+         "-out", key],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with pytest.raises(StoreError, match="encrypted"):
+        tls_context(verify=True, pairs=[(str(certificate.with_name("cert.pem")), str(key))])
+
+
+@pytest.mark.parametrize(
+    ("section", "urls"),
+    [
+        (Section("a.example", plain_http=True), ["http://a.example"]),
+        (Section("a.example", insecure=True), ["https://a.example", "http://a.example"]),
+        (Section("a.example"), ["https://a.example"]),
+        (Section("b.example", insecure=True), ["https://a.example"]),
+    ],
+)
+def test_candidates_by_settings(section: Section, urls: list[str]) -> None:
+    assert [place.url for place in candidates("a.example", (), Settings((section,)))] == urls
+
+
+def test_proxies_of_one_registry(fake: FakeRegistry, connect: Connect) -> None:
+    """One goes through a proxy although nothing else does, another directly although all else does not."""
+    settings = Settings((Section("far.example", proxy=f"http://me:pw@{fake.host}", plain_http=True),))
+    client = connect(settings=settings)
+    with pytest.raises(NotFound):
+        client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
+    verb, path, headers = fake.requests[0]
+    assert (verb, path) == ("GET", "http://far.example/v2/app/manifests/latest")
+    assert headers["proxy-authorization"] == "Basic bWU6cHc="
+    settings = Settings((Section(fake.host, proxy="direct"),))
+    client = connect(settings=settings, proxies={"http_proxy": "http://127.0.0.1:1"})
+    put(client.repository(Reference.parse(f"{fake.host}/app")), b"content")
+
+
+class Time:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_rate_is_kept() -> None:
+    time = Time()
+    throttle = Throttle(1000, time, time.sleep)
+    for _ in range(10):
+        throttle.take(500)
+    assert time.now == 104.5
+    time.now += 1000
+    throttle.take(1)
+    throttle.take(1)
+    assert time.now < 1104.6, "what was not used is not saved up"
+
+
+def test_rates_of_one_and_of_all() -> None:
+    settings = Settings((Section("slow.example", rate=80_000),), rate=8_000_000)
+    throttles = Throttles(settings)
+    assert [throttle.rate for throttle in throttles.of("slow.example")] == [8_000_000, 80_000]
+    assert throttles.of("slow.example")[1] is throttles.of("slow.example")[1]
+    assert [throttle.rate for throttle in throttles.of("other.example")] == [8_000_000]
+    assert piece(throttles.of("slow.example"), 1_000_000) == 10_000
+    assert piece((), 1_000_000) == 1_000_000
+
+
+def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:
+    client = connect(settings=Settings(rate=10_000_000))
+    repository = client.repository(Reference.parse(f"{fake.host}/app"))
+    found = put(repository, bytes(200_000))
+    with repository.fetch(found) as reader:
+        assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == bytes(200_000)
 
 
 def test_missing_certificates(tmp_path: Path) -> None:

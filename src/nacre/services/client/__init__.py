@@ -1,12 +1,15 @@
 """The registry client: a repository of any registry as a `Source` and a `Sink`.
 
 client       Client, ClientConfig: one pool of connections, many registries
-repository   resolve, fetch · has, mount, put, put_manifest · tags, delete, referrers
-download     a blob over connections that break       upload   a blob out, resumed
+repository   resolve, fetch · has, mount, put, put_manifest · tags, delete
+mirrors      the same with places that are asked first    referrers  by the API, else by tag
+download     a blob over connections that break           ranges     over several, when one is slow
+upload       a blob out, resumed                          kept       also by another process
 session      endpoint, authorization, redirects, retries, what a status means
 hosts        where a registry is, TLS or not          auth     challenges and tokens, without I/O
 transport    one HTTP exchange; the only place that knows urllib3
-retry        when to try again                        credentials  docker's config.json and helpers
+retry        when to try again                            throttle   bytes a second
+credentials  docker's config.json and helpers             logins     all places where a user may be known
 """
 
 from .auth import Lookup

@@ -5,21 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ...grammars.config import Settings, Target
 from ...grammars.wire import routes
 from ...grammars.wire.auth import CATALOG_SCOPE, Credentials
 from ...grammars.wire.links import origin, shown
-from ...words.errors import InvalidName
-from ...words.reference import Reference
+from ...words.errors import InvalidName, RegistryError
+from ...words.reference import DEFAULT_REGISTRY, Reference
 from .auth import Authenticator, Lookup, anonymous
 from .download import Once
-from .hosts import Endpoint, Hosts
+from .hosts import HUB_HOST, Endpoint, Hosts
+from .kept import Forgetful, Kept
+from .mirrors import Mirrored
+from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
 from .session import Session
-from .transport import Limits, Transport
+from .throttle import Throttles
+from .transport import Limits, Special, Transport
 
 if TYPE_CHECKING:
     from ...images.source import Reader
@@ -31,7 +36,10 @@ class ClientConfig:
 
     `credentials` is asked once per repository, when a registry wants to know who is there.
     `insecure` names registries (`host[:port]`) that may be spoken to without TLS or with any
-    certificate; loopback always may. `proxies` as for `Transport`..
+    certificate; loopback always may. `proxies` as for `Transport`. `settings` is what the user said of
+    registries, `certificates` gives for `host[:port]` what lies where other tools keep certificates.
+    `uploads` keeps where uploads were broken off, `notice` hears of a mirror that is passed over, `ranges`
+    (default: as the settings say) when a blob is fetched over several connections.
     """
 
     credentials: Lookup = anonymous
@@ -42,6 +50,11 @@ class ClientConfig:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     clock: Callable[[], float] = time.monotonic
+    settings: Settings = field(default_factory=Settings)
+    certificates: Callable[[str], Special] = lambda _host: Special()
+    uploads: Kept = field(default_factory=Forgetful)
+    notice: Callable[[str], object] = lambda _line: None
+    ranges: Ranges | None = None
 
 
 class Client:
@@ -54,13 +67,51 @@ class Client:
         self.config = config = config or ClientConfig()
         self._transport = Transport(
             config.limits, user_agent=config.user_agent, ca_file=config.ca_file, proxies=config.proxies,
-            clock=config.clock,
+            clock=config.clock, special=self._special,
         )  # fmt: skip
-        self._hosts = Hosts(self._transport, config.insecure)
+        self._hosts = Hosts(self._transport, config.insecure, config.settings)
+        self._throttles = Throttles(config.settings)
+        self._ranges = config.ranges or Ranges(config.settings.ranges or DEFAULT_RANGES, config.clock)
+        self._down: set[str] = set()
 
     def repository(self, reference: Reference) -> Repository:
-        """The repository that `reference` lies in, a `Source` and a `Sink`. No request is sent yet."""
-        return Repository(self._session(reference.registry, reference.name), reference.repository)
+        """The repository that `reference` lies in, a `Source` and a `Sink`, mirrors asked first.
+
+        No request is sent yet. Raises RegistryError for one that the settings block.
+        """
+        route = self.config.settings.route(reference.registry, reference.repository)
+        origin = self._place(route.origin, self.config.policy, reference.name)
+        if not route.mirrors:
+            return origin
+        brief = replace(self.config.policy, attempts=min(2, self.config.policy.attempts))
+        mirrors = [(self._place(mirror, brief), mirror.asked) for mirror in route.mirrors]
+        return Mirrored(origin, mirrors, self._down, self.config.notice)
+
+    def _place(self, target: Target, policy: Policy, where: str = "") -> Repository:
+        session = self._session(target.host, f"{target.host}/{target.repository}", policy=policy)
+        return Repository(
+            session, target.repository, where=where, elsewhere=self._elsewhere, uploads=self.config.uploads,
+            ranges=self._ranges,
+        )  # fmt: skip
+
+    def _elsewhere(self, name: str) -> tuple[str, str]:
+        """The host and repository that a full name stands for, ("", "") for what may not be asked."""
+        host, _, repository = name.partition("/")
+        try:
+            origin = self.config.settings.route(host, repository).origin
+        except RegistryError:
+            return "", ""
+        return origin.host, origin.repository
+
+    def _special(self, host: str) -> Special:
+        """What counts for a host: first what the settings say, else what other tools were given."""
+        name = DEFAULT_REGISTRY if host == HUB_HOST else host
+        said, found = self.config.settings.host(name), self.config.certificates(name)
+        return Special(
+            (said.ca,) if said.ca else found.authorities,
+            ((said.cert, said.key),) if said.cert else found.pairs,
+            said.proxy,
+        )
 
     def check(self, registry: str, credentials: Credentials | None = None) -> None:
         """Ask a registry whether it knows the user (those given, else those looked up).
@@ -88,7 +139,9 @@ class Client:
         hosts = Hosts(self._transport)
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         hosts.know(host, Endpoint(f"{scheme}://{place}"))
-        session = Session(host, hosts, self._transport, Authenticator(host), self.config.policy)
+        session = Session(
+            host, hosts, self._transport, Authenticator(host), self.config.policy, self._throttles.of(place)
+        )
         return closing(Once(session.open("GET", url, shown(url))))
 
     def close(self) -> None:
@@ -101,6 +154,9 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _session(self, registry: str, name: str, lookup: Lookup | None = None) -> Session:
+    def _session(
+        self, registry: str, name: str, lookup: Lookup | None = None, policy: Policy | None = None
+    ) -> Session:
         auth = Authenticator(name, lookup or self.config.credentials, self.config.clock)
-        return Session(registry, self._hosts, self._transport, auth, self.config.policy)
+        policy, throttles = policy or self.config.policy, self._throttles.of(registry)
+        return Session(registry, self._hosts, self._transport, auth, policy, throttles)

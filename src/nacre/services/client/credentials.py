@@ -34,7 +34,7 @@ _HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "docker.io")
 _MAX_CONFIG = 4 * 1024 * 1024
 _MAX_ANSWER = 1024 * 1024
 _HELPER_SECONDS = 30.0
-_TOKEN_USER = "<token>"
+TOKEN_USER = "<token>"
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
@@ -242,7 +242,7 @@ def _from_helper(answer: bytes) -> Credentials | None:
     if not isinstance(fields, dict):
         raise StoreError("a credential helper answered something that is not JSON")
     username, secret = _text(fields, "Username"), _text(fields, "Secret")
-    if username == _TOKEN_USER:
+    if username == TOKEN_USER:
         return Credentials(identity_token=secret)
     return Credentials(username, secret) if username else None
 
@@ -255,7 +255,7 @@ def _to_entry(credentials: Credentials) -> dict[str, str]:
 
 def _to_helper(key: str, credentials: Credentials) -> dict[str, str]:
     if credentials.identity_token:
-        return {"ServerURL": key, "Username": _TOKEN_USER, "Secret": credentials.identity_token}
+        return {"ServerURL": key, "Username": TOKEN_USER, "Secret": credentials.identity_token}
     return {"ServerURL": key, "Username": credentials.username, "Secret": credentials.password}
 
 

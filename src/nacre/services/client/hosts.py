@@ -1,6 +1,8 @@
 """Where a registry is reached: which host, over TLS or in the clear.
 
 docker.io                    https://registry-1.docker.io
+set to plain HTTP            http, nothing but
+with authorities of its own  https, nothing but
 127.0.0.0/8, ::1, localhost  http, then https with any certificate (docker trusts loopback likewise)
 named as insecure            https with any certificate, then http (docker's `insecure-registries`)
 everything else              https, nothing but
@@ -12,6 +14,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ...grammars.config import Settings
 from ...grammars.wire.links import is_loopback
 from ...grammars.wire.routes import base
 from ...words.errors import NacreError
@@ -20,6 +23,7 @@ from .retry import Transient
 from .transport import Request, Transport
 
 HUB_HOST = "registry-1.docker.io"
+_NOTHING = Settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,19 @@ class Endpoint:
     verify: bool = True
 
 
-def candidates(registry: str, insecure: Collection[str] = ()) -> tuple[Endpoint, ...]:
+def candidates(
+    registry: str, insecure: Collection[str] = (), settings: Settings = _NOTHING
+) -> tuple[Endpoint, ...]:
     """The places where `registry` may be, the likeliest first; several only where plain HTTP is allowed."""
     host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
+    said = settings.host(registry)
+    if said.plain:
+        return (Endpoint(f"http://{host}", False),)
+    if said.ca:
+        return (Endpoint(f"https://{host}"),)
     if is_loopback(host):
         return Endpoint(f"http://{host}", False), Endpoint(f"https://{host}", False)
-    if registry in insecure:
+    if registry in insecure or said.insecure:
         return Endpoint(f"https://{host}", False), Endpoint(f"http://{host}", False)
     return (Endpoint(f"https://{host}"),)
 
@@ -43,8 +54,10 @@ def candidates(registry: str, insecure: Collection[str] = ()) -> tuple[Endpoint,
 class Hosts:
     """Finds endpoints, each once; threads that want the same one wait for the first."""
 
-    def __init__(self, transport: Transport, insecure: Collection[str] = ()) -> None:
-        self._transport, self._insecure = transport, frozenset(insecure)
+    def __init__(
+        self, transport: Transport, insecure: Collection[str] = (), settings: Settings = _NOTHING
+    ) -> None:
+        self._transport, self._insecure, self._settings = transport, frozenset(insecure), settings
         self._found: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
 
@@ -52,7 +65,7 @@ class Hosts:
         """The endpoint of `registry`. Raises Unreachable, RegistryError."""
         with self._lock:
             if registry not in self._found:
-                self._found[registry] = self._probe(candidates(registry, self._insecure))
+                self._found[registry] = self._probe(candidates(registry, self._insecure, self._settings))
             return self._found[registry]
 
     def know(self, registry: str, endpoint: Endpoint) -> None:

@@ -8,23 +8,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
-from ...grammars.wire import ACCEPT_DOCUMENTS, CONTENT_DIGEST, routes
+from ...grammars.wire import ACCEPT_DOCUMENTS, CONTENT_DIGEST, OCI_SUBJECT, routes
 from ...grammars.wire.auth import repository_scope
 from ...grammars.wire.links import next_page
 from ...words.digest import Digest, Verifier
-from ...words.errors import DigestMismatch, InvalidDocument, InvalidName, NotFound, RegistryError
-from ...words.oci import DOCUMENT_TYPES, MAX_DOCUMENT, Descriptor, Index, decode_json, parse_document
+from ...words.errors import (
+    DigestMismatch,
+    InvalidDocument,
+    InvalidName,
+    NotFound,
+    RegistryError,
+    Unauthorized,
+    Unreachable,
+)
+from ...words.oci import DOCUMENT_TYPES, MAX_DOCUMENT, Descriptor, decode_json, parse_document
 from ...words.reference import Reference
-from .download import BlobReader
+from . import referrers
+from .ranges import RangedReader, Ranges
 from .session import Session
 from .transport import Request, Response
 from .upload import Uploads
 
 if TYPE_CHECKING:
     from ...images.source import Content, Reader
+    from .kept import Kept
 
 MAX_PAGES = 1000
-MAX_MOUNTS = 8
+MAX_MOUNTS = 16
 _PAGE = 1000
 _ACCEPT = {"Accept": ACCEPT_DOCUMENTS}
 
@@ -35,18 +45,39 @@ class Repository:
     Errors are those of `Source` and `Sink`; each operation retries what may pass.
     """
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(
+        self, session: Session, name: str, *, where: str = "",
+        elsewhere: Callable[[str], tuple[str, str]] | None = None,
+        uploads: Kept | None = None, ranges: Ranges | None = None,
+    ) -> None:  # fmt: skip
+        """`where` is the name users know it by, if another; `elsewhere` gives host and repository for such
+        a name.
+        """
         self.session, self.name = session, name
+        self._where, self._elsewhere, self._kept = where, elsewhere or _literally, uploads
+        self._ranges = ranges or Ranges(1)
         self._pull = (repository_scope(name, "pull"),)
         self._push = (repository_scope(name, "pull", "push"),)
-        self._uploads = Uploads(session, name, self._push)
+        self._uploads = Uploads(session, name, self._push, uploads)
         self._begun: dict[Digest, str] = {}
         self._lock = threading.Lock()
 
     @property
     def where(self) -> str:
         """`registry/repository`."""
-        return f"{self.session.registry}/{self.name}"
+        return self._where or f"{self.session.registry}/{self.name}"
+
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """The scopes of a read."""
+        return self._pull
+
+    def parts(self) -> dict[str, Any]:
+        """The arguments that make another one like this."""
+        return {
+            "session": self.session, "name": self.name, "where": self._where, "elsewhere": self._elsewhere,
+            "uploads": self._kept, "ranges": self._ranges,
+        }  # fmt: skip
 
     # Source
 
@@ -62,7 +93,7 @@ class Repository:
             at_hand = self._at_hand(reference, known)
             if at_hand is not None:
                 return at_hand
-        return self._get(reference.target, self._said(reference))
+        return self.document(reference.target, self._said(reference))
 
     def head(self, reference: Reference) -> Descriptor | None:
         """What a HEAD says of a manifest: type, digest, size; None if the registry does not say them all.
@@ -81,7 +112,7 @@ class Repository:
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """The content from `offset` on. The caller verifies the digest; the size is verified here."""
         if descriptor.media_type in DOCUMENT_TYPES:
-            data = self._get(descriptor.digest, f"manifest {descriptor.digest} of {self.name}")[1]
+            data = self.document(descriptor.digest, f"manifest {descriptor.digest} of {self.name}")[1]
             return closing(io.BytesIO(data[offset:]))
         what = f"blob {descriptor.digest} of {self.name}"
         path = routes.blob(self.name, descriptor.digest)
@@ -89,7 +120,7 @@ class Repository:
         def connect(headers: dict[str, str]) -> Response:
             return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
 
-        reader = BlobReader(connect, what, descriptor.size, offset, self.session.retry())
+        reader = RangedReader(connect, what, descriptor.size, offset, self.session.retry, self._ranges)
         reader.open()
         return closing(reader)
 
@@ -119,17 +150,32 @@ class Repository:
         except NotFound:
             return False
 
+    def holds(self, target: str, descriptor: Descriptor) -> bool:
+        """True if `target` names exactly this manifest already; also the first request of a push, whose
+        token all others then have.
+        """
+        path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
+        try:
+            with self.session.open("HEAD", path, what, scopes=self._push, headers=_ACCEPT) as response:
+                return _content_digest(response) == descriptor.digest
+        except (NotFound, RegistryError) as error:
+            if isinstance(error, Unauthorized | Unreachable):
+                raise
+            return False
+
     def mount(self, descriptor: Descriptor, repositories: Sequence[str]) -> str | None:
         """Take a blob over from one of `repositories` (full names); None if none of them has it.
 
         A registry that cannot mount opens an upload instead: it is kept for `put`.
         """
-        prefix = self.session.registry + "/"
-        others = [name for name in dict.fromkeys(repositories) if name != self.where]
-        names = [name for name in others if name.startswith(prefix)]
-        for name in names[:MAX_MOUNTS]:
-            if self._mount(descriptor.digest, name.removeprefix(prefix)):
-                return name
+        tried = 0
+        for full in dict.fromkeys(repositories):
+            host, name = self._elsewhere(full)
+            if host != self.session.registry or name == self.name or tried == MAX_MOUNTS:
+                continue
+            tried += 1
+            if self._mount(descriptor.digest, name):
+                return full
         return None
 
     def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
@@ -149,6 +195,9 @@ class Repository:
             sent = Digest.of(data, said.algorithm if said else "sha256")
             if said not in (None, sent):
                 raise DigestMismatch(sent, said or "", what=f"{self.where}:{target} as stored")
+            kept = OCI_SUBJECT.lower() in response.headers
+        if b'"subject"' in data and not kept:
+            referrers.keep(self, data, media_type)
 
     # What else a repository can do
 
@@ -163,28 +212,21 @@ class Repository:
         path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
         self.session.open("DELETE", path, what, scopes=scopes, ok=(202, 200)).close()
 
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+    def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """What says that it refers to the manifest `digest` (signatures, SBOMs): by the API, else by tag."""
-        target = digest.replace(":", "-")
-        try:
-            what = f"referrers of {digest.short}"
-            _, data = self.session.document(
-                routes.referrers(self.name, digest), what, scopes=self._pull, limit=MAX_DOCUMENT
-            )
-        except NotFound:
-            try:
-                _, data = self._get(target, f"referrers tag of {digest.short}")
-            except NotFound:
-                return ()
-        found = parse_document(data)
-        return found.manifests if isinstance(found, Index) else ()
+        return referrers.listed(self, digest, artifact_type)
+
+    def doubt(self, _digest: Digest) -> bool:
+        """The content that came was wrong; True if there is another place to ask for it."""
+        return False
 
     # Within
 
     def _said(self, reference: Reference) -> str:
         return f"manifest for {reference.familiar}"
 
-    def _get(self, target: str, what: str) -> tuple[Descriptor, bytes]:
+    def document(self, target: str, what: str) -> tuple[Descriptor, bytes]:
+        """The manifest or index under a tag or digest, verified. Raises NotFound, RegistryError."""
         path = routes.manifest(self.name, target)
         response, data = self.session.document(
             path, what, scopes=self._pull, limit=MAX_DOCUMENT, headers=_ACCEPT
@@ -216,6 +258,11 @@ class Repository:
         if spare:
             self._uploads.cancel(spare)
         return not location
+
+
+def _literally(full: str) -> tuple[str, str]:
+    host, _, name = full.partition("/")
+    return host, name
 
 
 def listing(session: Session, path: str, key: str, what: str, scopes: Sequence[str]) -> Iterator[str]:

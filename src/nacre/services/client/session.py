@@ -16,6 +16,7 @@ from ...words.errors import NacreError, NotFound, RegistryError
 from .auth import MAX_TOKEN_BODY, Answer, Authenticator, TokenRequest
 from .hosts import Endpoint, Hosts
 from .retry import RETRIED, Policy, Retry, Transient, retry_after
+from .throttle import Slowing
 from .transport import Request, Response, Stream, Transport
 
 MAX_REDIRECTS = 10
@@ -29,10 +30,11 @@ class Session:
     """What `Repository` and its helpers speak through; safe to use from many threads."""
 
     def __init__(
-        self, registry: str, hosts: Hosts, transport: Transport, auth: Authenticator, policy: Policy
-    ) -> None:
+        self, registry: str, hosts: Hosts, transport: Transport, auth: Authenticator, policy: Policy,
+        throttles: Slowing = (),
+    ) -> None:  # fmt: skip
         self.registry, self.auth, self.policy = registry, auth, policy
-        self._hosts, self._transport = hosts, transport
+        self._hosts, self._transport, self._throttles = hosts, transport, throttles
 
     def retry(self) -> Retry:
         """The attempts of a new operation."""
@@ -114,7 +116,8 @@ class Session:
     def _follow(self, request: Request, endpoint: Endpoint) -> Response:
         """Send, and go where redirects lead."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._transport.send(request, verify=self._verify(request.url, endpoint))
+            verify = self._verify(request.url, endpoint)
+            response = self._transport.send(request, verify=verify, throttles=self._throttles)
             location = response.headers.get("location", "")
             if not location or not _may_follow(request, response.status):
                 return response

@@ -12,12 +12,12 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException, IncompleteRead
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3 import exceptions
@@ -26,6 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from ...grammars.wire.links import is_loopback, origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
 from .retry import Transient
+from .throttle import Slowing, pay, piece
 
 if TYPE_CHECKING:
     from ...images.source import Content
@@ -42,17 +43,18 @@ _DRAIN = 64 * 1024
 class Stream:
     """A request body of `size` bytes that can be sent again: `opener` gives the content from byte 0.
 
-    What is sent begins at `start`. Each content opened is closed.
+    What is sent begins at `start` and ends before `end` (-1: at the end). Each content opened is closed.
     """
 
     opener: Callable[[], Content]
     size: int
     start: int = 0
+    end: int = -1
 
     @property
     def length(self) -> int:
         """How many bytes are sent."""
-        return self.size - self.start
+        return (self.size if self.end < 0 else self.end) - self.start
 
     def blocks(self) -> Generator[bytes]:
         """The bytes to send. Raises StoreError, and ContentError when there are fewer than `size`."""
@@ -96,8 +98,12 @@ class Request:
 class Response:
     """What came back: `status`, `headers` (names in lower case, repeated ones joined by commas), `url`."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, request: Request, transport: Transport) -> None:
+    def __init__(
+        self, raw: urllib3.BaseHTTPResponse, request: Request, transport: Transport,
+        throttles: Slowing = (),
+    ) -> None:  # fmt: skip
         self.status, self.url = raw.status, request.url
+        self._throttles = throttles
         self.headers = {name.lower(): value for name, value in raw.headers.items()}
         self._raw, self._transport = raw, transport
         self._bodyless = request.method == "HEAD" or raw.status in (204, 304)
@@ -110,8 +116,11 @@ class Response:
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes, b"" at the end. Raises Transient when the body is cut or stalls."""
+        size = piece(self._throttles, size)
         with translated(self.url, known=True):
-            return self._raw.read(size, decode_content=False)
+            data = self._raw.read(size, decode_content=False)
+        pay(self._throttles, len(data))
+        return data
 
     def read_all(self, limit: int, what: str) -> bytes:
         """The whole body. Raises TooLarge beyond `limit` bytes, Transient as `read`."""
@@ -150,7 +159,21 @@ class Limits:
     connect: float = 15.0
     stall: float = 60.0
     document: float = 300.0
-    connections: int = 16
+    connections: int = 48
+
+
+DIRECT = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """What counts for one host: files of authorities, of client certificates with keys, and its proxy
+    ("" the usual one, DIRECT none). Redirects to other hosts take nothing of it along.
+    """
+
+    authorities: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    proxy: str = ""
 
 
 class _Plain(HTTPConnection):
@@ -195,28 +218,31 @@ class Transport:
     """A shared pool of connections; safe to use from many threads.
 
     `proxies` holds what the variables `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say, by
-    these names; loopback is always asked directly. `ca_file` adds to the system's authorities.
+    these names; loopback is always asked directly. `ca_file` adds to the system's authorities. `special`
+    tells from `host[:port]` what counts for that host alone.
     """
 
     def __init__(
         self, limits: Limits | None = None, *, user_agent: str = "nacre", ca_file: str = "",
         proxies: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic,
+        special: Callable[[str], Special] | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
+        self._special = special or (lambda _host: Special())
         self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
         self._clock = clock
-        self._managers: dict[tuple[str, bool, bool], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, bool, Special], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._answered: set[str] = set()
         self._closed = False
 
-    def send(self, request: Request, *, verify: bool = True) -> Response:
+    def send(self, request: Request, *, verify: bool = True, throttles: Slowing = ()) -> Response:
         """One exchange; the response is open. Raises Transient, Unreachable, RegistryError."""
         if self._closed:
             raise Unreachable("the connection was closed")
         host = urlsplit(request.url).netloc
-        manager, body = self._manager(request.url, verify), _Body(request.body)
+        manager, body = self._manager(request.url, verify), _Body(request.body, throttles)
         with translated(request.url, known=host in self._answered), closing(body):
             raw = manager.request(
                 request.method, request.url, headers=self._headers(request), body=body.content,
@@ -224,7 +250,7 @@ class Transport:
                 timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.stall),
             )  # fmt: skip
         self._answered.add(host)
-        return Response(raw, request, self)
+        return Response(raw, request, self, throttles)
 
     def deadline(self) -> float:
         """The time by which a document that begins now must be here."""
@@ -251,55 +277,92 @@ class Transport:
         return headers
 
     def _manager(self, url: str, verify: bool) -> urllib3.PoolManager:
-        key = (self._proxy(url), url.startswith("https:"), verify)
+        special = self._special(urlsplit(url).netloc)
+        key = (self._proxy(url, special.proxy), url.startswith("https:"), verify, special)
         with self._lock:
             if key not in self._managers:
                 self._managers[key] = self._make(*key)
             return self._managers[key]
 
-    def _make(self, proxy: str, tls: bool, verify: bool) -> urllib3.PoolManager:
+    def _make(self, proxy: str, tls: bool, verify: bool, special: Special) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self.limits.connections, "num_pools": 32, "blocksize": BLOCK}
         if tls:
-            options["ssl_context"] = tls_context(self._ca_file, verify=verify)
-        manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            options["ssl_context"] = tls_context(
+                self._ca_file, *special.authorities, verify=verify, pairs=special.pairs
+            )
+        manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
         manager.pool_classes_by_scheme = _pools(self._sockets, verify)
         return manager
 
-    def _proxy(self, url: str) -> str:
+    def _proxy(self, url: str, special: str = "") -> str:
         scheme, host, _ = origin(url)
+        if special:
+            return "" if special == DIRECT else _as_url(special)
         proxy = self._proxies.get(f"{scheme}_proxy") or self._proxies.get("all_proxy", "")
         if not proxy or is_loopback(host):
             return ""
         direct = [name.strip().lstrip(".") for name in self._proxies.get("no_proxy", "").split(",")]
         if any(name == "*" or (name and (host == name or host.endswith("." + name))) for name in direct):
             return ""
-        return proxy if "://" in proxy else f"http://{proxy}"
+        return _as_url(proxy)
 
 
-def tls_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the system's authorities and those of `ca_file`. Raises StoreError."""
+def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+    """urllib3 does not read the user and the password in the URL of a proxy."""
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=pair)
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+
+
+def _as_url(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def tls_context(*authorities: str, verify: bool, pairs: Iterable[tuple[str, str]] = ()) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the system's authorities, those in files, and certificates of this side.
+
+    `pairs` are files of a certificate and its key. Raises StoreError naming the file.
+    """
+    file = ""
     try:
         context = ssl.create_default_context()
-        if ca_file:
-            context.load_verify_locations(ca_file)
+        for file in filter(None, authorities):
+            context.load_verify_locations(file)
+        for file, key in pairs:
+            context.load_cert_chain(file, key or None, password=_no_password)
     except (OSError, ssl.SSLError) as error:
-        raise StoreError(f"cannot use the certificates in {ca_file or 'the system store'}: {error}") from None
+        raise StoreError(f"cannot use the certificates in {file or 'the system store'}: {error}") from None
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
+def _no_password() -> str:
+    """OpenSSL would ask on the terminal, in the middle of a transfer."""
+    raise StoreError("a key of a client certificate is encrypted", hint="decrypt it, or use another key")
+
+
 class _Body:
     """What urllib3 is given to send; closing it closes the content that was opened for it."""
 
-    def __init__(self, body: bytes | Stream | None) -> None:
-        self._blocks = body.blocks() if isinstance(body, Stream) else None
+    def __init__(self, body: bytes | Stream | None, throttles: Slowing) -> None:
+        self._blocks = _paid(body.blocks(), throttles) if isinstance(body, Stream) else None
         self.content: Any = body if self._blocks is None else self._blocks
 
     def close(self) -> None:
         if self._blocks is not None:
             self._blocks.close()
+
+
+def _paid(blocks: Generator[bytes], throttles: Slowing) -> Generator[bytes]:
+    with closing(blocks):
+        for block in blocks:
+            pay(throttles, len(block))
+            yield block
 
 
 @contextmanager

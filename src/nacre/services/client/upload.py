@@ -1,5 +1,6 @@
 """Sending a blob.
 
+    tiny    POST ?digest= with the content                    where the registry knows that, else as small
     small   POST ──► Location ──► PUT ?digest= with the content
     large   POST ──► Location ──► PATCH (the whole rest) ──► PUT ?digest=
                                     │ broken off
@@ -7,8 +8,9 @@
                                        404, or nothing sensible        ──► begin again
 
 One long PATCH instead of chunks, because several large registries know nothing else, and the state
-that a registry gives in `Range` lets it be resumed where the registry keeps it. Each answer may move
-the Location; the newest counts. Source: distribution-spec v1.1, "Pushing blobs".
+that a registry gives in `Range` lets it be resumed where the registry keeps it, also by another process
+(`kept`). Where a body is too long for what stands before the registry (413), it goes in chunks. Each
+answer may move the Location; the newest counts. Source: distribution-spec v1.1, "Pushing blobs".
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...grammars.wire import OCTETS, routes
-from ...grammars.wire.links import upload_location, with_query
+from ...grammars.wire import OCI_CHUNK_MIN_LENGTH, OCTETS, routes
+from ...grammars.wire.links import check_downgrade, upload_location, with_query
 from ...grammars.wire.ranges import Span, format_chunk, parse_received
+from ...ground.files import trace
 from ...words.errors import NacreError, NotFound, RegistryError
+from .kept import Forgetful
 from .retry import Retry, Transient
 from .session import Session
 from .transport import Request, Response, Stream
@@ -28,7 +32,10 @@ from .transport import Request, Response, Stream
 if TYPE_CHECKING:
     from ...images.source import Content
     from ...words.oci import Descriptor
+    from .kept import Entry, Kept
 
+TINY = 64 * 1024
+"""Up to this size a blob may be sent twice to save a round trip."""
 SMALL = 4 * 1024 * 1024
 """Up to this size a blob goes in one request: to resume it would cost as much as to repeat it."""
 
@@ -36,24 +43,84 @@ SMALL = 4 * 1024 * 1024
 _ELSEWHERE = frozenset({409, 416})
 """The registry is still busy with the connection that broke, or has another count of bytes."""
 _CLIENT_ERRORS = range(400, 500)
+_CHUNK = 16 * 1024 * 1024
+_TOO_LONG = 413
+_TELLING = frozenset({401, 403, 404, 429})
+"""Statuses that say the same of every way to upload."""
+
+
+class Lost(Transient):
+    """The registry knows nothing of an upload, or nothing that helps: it has to begin again."""
 
 
 class Uploads:
     """The uploads of one repository; safe to use from many threads."""
 
-    def __init__(self, session: Session, repository: str, scopes: Iterable[str]) -> None:
+    def __init__(
+        self, session: Session, repository: str, scopes: Iterable[str], kept: Kept | None = None
+    ) -> None:
         self._session, self._repository, self._scopes = session, repository, tuple(scopes)
+        self._kept = kept or Forgetful()
+        self._whole, self._chunk, self._least = True, 0, 0
 
     def put(self, descriptor: Descriptor, opener: Callable[[], Content], location: str = "") -> None:
         """Send a blob; `location` is an upload that is open already. Raises RegistryError."""
+        if descriptor.size <= TINY and not location:
+            done, location = self._at_once(descriptor, opener)
+            if done:
+                return None
+        if descriptor.size <= SMALL:
+            return self._put(descriptor, opener, location, Forgetful().hold("", ""))
+        entry = self._kept.hold(f"{self._session.registry}/{self._repository}", descriptor.digest)
+        try:
+            return self._put(descriptor, opener, location, entry)
+        finally:
+            entry.close()
+
+    def _put(self, d: Descriptor, opener: Callable[[], Content], location: str, entry: Entry) -> None:
         retry = self._session.retry()
+        location, offset = (location, 0) if location else self._left_off(entry, d)
         while True:
             try:
                 location = location or self.begin(retry)
-                return self._send(descriptor, opener, location, retry)
+                self._send(d, opener, location, retry, entry, offset)
+                return entry.set("")
             except Transient as failure:
-                location = ""
+                entry.set("")
+                location, offset = "", 0
                 retry.again(failure)
+
+    def _left_off(self, entry: Entry, d: Descriptor) -> tuple[str, int]:
+        """The upload that an earlier process began, and how much is there; ("", 0) if it is lost."""
+        if not entry.location:
+            return "", 0
+        try:
+            check_downgrade(self._session.url("/"), entry.location)
+            return self._status(entry.location, d)
+        except (Transient, NacreError):
+            entry.set("")
+            return "", 0
+
+    def _at_once(self, d: Descriptor, opener: Callable[[], Content]) -> tuple[bool, str]:
+        """Try one request for all: done, or the location of the upload that it opened instead."""
+        if not self._whole:
+            return False, ""
+        path = routes.uploads(self._repository, digest=d.digest)
+        headers = {"Content-Type": OCTETS}
+        try:
+            with self._session.open(
+                "POST", path, self._what("an upload"), scopes=self._scopes, ok=(201, 202), headers=headers,
+                body=Stream(opener, d.size),
+            ) as response:  # fmt: skip
+                if response.status == 201:
+                    return True, ""
+                self._whole = False
+                return False, _location(response)
+        except RegistryError as error:
+            if error.status in _TELLING or not error.status:
+                raise
+            self._whole = False
+            return False, ""
 
     def begin(self, retry: Retry | None = None) -> str:
         """Open an upload and return its location."""
@@ -61,6 +128,8 @@ class Uploads:
             "POST", routes.uploads(self._repository), self._what("an upload"), scopes=self._scopes, ok=(202,),
             headers={"Content-Length": "0"}, retry=retry,
         ) as response:  # fmt: skip
+            least = response.headers.get(OCI_CHUNK_MIN_LENGTH.lower(), "")
+            self._least = int(least) if least.isdecimal() and len(least) < 12 else 0
             return _location(response)
 
     def mount(self, digest: str, source: str, scopes: Iterable[str]) -> str:
@@ -79,49 +148,77 @@ class Uploads:
         with suppress(NacreError, Transient):
             self._once(Request("DELETE", location), "an upload", (204, 202, 200)).close()
 
-    def _send(self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry) -> None:
+    def _send(
+        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: Entry,
+        offset: int,
+    ) -> None:  # fmt: skip
         if d.size <= SMALL:
             return self._finish(d, location, Stream(opener, d.size))
-        location = self._patch(d, opener, location, retry)
+        entry.set(location)
+        trace("upload:begun")
+        location = self._patch(d, opener, location, retry, entry, offset)
+        trace("upload:sent")
         return self._finish(d, location, b"")
 
-    def _patch(self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry) -> str:
+    def _patch(
+        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: Entry,
+        offset: int,
+    ) -> str:  # fmt: skip
         """Send the content until the registry has all of it; the location for what comes after."""
-        offset = 0
         while offset < d.size:
+            body = self._body(opener, d.size, offset)
             try:
-                with self._chunk(Stream(opener, d.size, offset), location) as response:
-                    location, offset = _location(response), _received(response, d.size)
+                with self._send_chunk(body, location) as response:
+                    location, offset = _location(response), _received(response, offset + body.length)
             except Transient as failure:
                 retry.again(failure)
-                location, there = self._status(location, d, failure)
+                location, there = self._stands(location, d, retry)
                 retry.progress(max(0, there - offset))
                 offset = there
+            entry.set(location)
         return location
 
-    def _chunk(self, body: Stream, location: str) -> Response:
+    def _body(self, opener: Callable[[], Content], size: int, offset: int) -> Stream:
+        """What goes next: the whole rest, or a chunk."""
+        step = max(self._chunk, self._least) if self._chunk else size
+        return Stream(opener, size, offset, min(offset + step, size))
+
+    def _send_chunk(self, body: Stream, location: str) -> Response:
         headers = {"Content-Type": OCTETS}
-        if body.start:
-            headers["Content-Range"] = format_chunk(Span(body.start, body.size - 1))
+        if body.start or self._chunk:
+            headers["Content-Range"] = format_chunk(Span(body.start, body.start + body.length - 1))
         request = Request("PATCH", location, headers, body)
         try:
             return self._once(request, "a chunk", (202, 204, 201))
         except RegistryError as error:
+            if error.status == _TOO_LONG and not self._chunk:
+                self._chunk = _CHUNK
+                raise Transient(error, after=0.0) from None
             if error.status in _ELSEWHERE or (body.start and error.status in _CLIENT_ERRORS):
                 raise Transient(error) from None
             raise
 
-    def _status(self, location: str, d: Descriptor, failure: Transient) -> tuple[str, int]:
-        """Where a broken upload stands. Raises Transient (begin again) when the registry cannot say."""
+    def _stands(self, location: str, d: Descriptor, retry: Retry) -> tuple[str, int]:
+        """Where a broken upload stands, asked until the line is back. Raises Lost (begin again)."""
+        while True:
+            try:
+                return self._status(location, d)
+            except Lost:
+                raise
+            except Transient as failure:
+                retry.again(failure)
+
+    def _status(self, location: str, d: Descriptor) -> tuple[str, int]:
+        """Where an upload stands. Raises Lost when the registry cannot say, Transient for what may pass."""
         try:
             with self._once(Request("GET", location), "an upload", (204, 202, 200)) as response:
                 received = parse_received(response.headers.get("range", ""))
                 newer = response.headers.get("location", "")
                 if received > d.size:
-                    raise failure
+                    raise Lost(RegistryError(f"{self._session.registry} has more of a blob than there is"))
                 return (upload_location(response.url, newer) if newer else location), received
-        except NacreError:
-            raise failure from None
+        except NacreError as error:
+            raise Lost(error) from None
 
     def _finish(self, d: Descriptor, location: str, body: Stream | bytes) -> None:
         headers = {"Content-Type": OCTETS} if body else {"Content-Length": "0"}
@@ -134,7 +231,7 @@ class Uploads:
             return self._session.once(request, self._what(thing), scopes=self._scopes, ok=ok)
         except NotFound as error:
             lost = RegistryError(f"{self._session.registry} lost the upload: {error.message}", status=404)
-            raise Transient(lost) from None
+            raise Lost(lost) from None
 
     def _what(self, thing: str) -> str:
         return f"{thing} of {self._repository}"

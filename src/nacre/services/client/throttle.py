@@ -1,0 +1,65 @@
+"""A bound on bytes a second, shared by all threads that take from it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...grammars.config import Settings
+
+_LEAST = 4096
+
+
+class Throttle:
+    """Lets `rate` bytes a second pass, on average; what was not used is not saved up."""
+
+    def __init__(
+        self, rate: int, clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:  # fmt: skip
+        self.rate, self._clock, self._sleep = rate, clock, sleep
+        self._due, self._lock = 0.0, threading.Lock()
+
+    def take(self, count: int) -> None:
+        """`count` bytes pass: wait until those before them are paid for."""
+        with self._lock:
+            now = self._clock()
+            wait = max(0.0, self._due - now)
+            self._due = now + wait + count / self.rate
+        if wait:
+            self._sleep(wait)
+
+
+class Throttles:
+    """The throttles of one client: one for everything, and one for each registry that has a rate."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._all = (Throttle(settings.rate),) if settings.rate else ()
+        self._own: dict[str, Throttle] = {}
+        self._lock = threading.Lock()
+
+    def of(self, registry: str) -> Slowing:
+        """What a registry's bytes pass through, also where it redirects to."""
+        rate = self._settings.host(registry).rate
+        if not rate:
+            return self._all
+        with self._lock:
+            return (*self._all, self._own.setdefault(registry, Throttle(rate)))
+
+
+Slowing = Sequence[Throttle]
+
+
+def piece(throttles: Slowing, size: int) -> int:
+    """How much to read at once: an eighth of a second's worth, so that no connection looks dead."""
+    return min([size, *(max(throttle.rate // 8, _LEAST) for throttle in throttles)])
+
+
+def pay(throttles: Slowing, count: int) -> None:
+    """`count` bytes pass through all of them."""
+    for throttle in throttles:
+        throttle.take(count)
