@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO, Self, TypeVar
 
+    from .grammars.config import Settings
     from .images.check import Report
     from .images.explore import Exploration
     from .images.transfer import PullResult, PushResult
@@ -77,6 +78,8 @@ class Engine:
     Use an engine from one thread: as an ordinary user its calls fork.
     """
 
+    _settings: Settings | None = None
+
     def __init__(
         self, root: str, driver: str = "auto", docker_config: str = "", layer_blobs: str = "auto"
     ) -> None:
@@ -91,6 +94,17 @@ class Engine:
         if self._store is None:
             self._store = self._open()
         return self._store
+
+    def configure(self, path: str) -> None:
+        """Take settings for registries (mirrors, certificates, rates, …) from a config.toml.
+
+        File names in it must be absolute. Raises UsageError with `file:line`, StoreError.
+        """
+        from .grammars.config import parse_config
+        from .ground.files import os_errors
+
+        with os_errors(f"read {path}"), open(path, encoding="utf-8") as file:
+            self._settings = parse_config(file.read(), path)
 
     def close(self) -> None:
         """Idempotent."""
@@ -345,10 +359,16 @@ class Engine:
             return pull(source, reference, store, platform=platform, progress=progress)
 
     def _client(self) -> Client:
+        from dataclasses import replace
+
         from .services.client import Client, ClientConfig
         from .services.client.credentials import DockerConfig
+        from .services.client.kept import UploadFolder
 
-        return Client(ClientConfig(credentials=DockerConfig(self._docker_config).lookup))
+        config = ClientConfig(
+            credentials=DockerConfig(self._docker_config).lookup, uploads=UploadFolder(f"{self.root}/uploads")
+        )
+        return Client(replace(config, settings=self._settings) if self._settings else config)
 
 
 def _captured(containers: Containers, request: Request, input: bytes) -> tuple[int, bytes, bytes]:

@@ -6,7 +6,7 @@ All methods may be called from several threads at once, and raise errors of `wor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from ..words.digest import Digest
     from ..words.oci import Descriptor
     from ..words.reference import Reference
 
@@ -67,6 +68,29 @@ class Source(Protocol):
         """
 
 
+class Ranged(Source, Protocol):
+    """A source that gives parts of a blob. What a source cannot is seen by asking `hasattr`."""
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """The bytes of a blob from `start` up to `end`; else as `fetch`, but nothing can be verified.
+
+        Raises RegistryError where the far side sends the whole blob instead.
+        """
+
+
+@runtime_checkable
+class Careful(Ranged, Protocol):
+    """A source that is far away: it can tell whether something changed, and may have more places to ask."""
+
+    def resolve(
+        self, reference: Reference, known: Callable[[Digest], bytes | None] | None = None
+    ) -> tuple[Descriptor, bytes]:
+        """As `Source.resolve`; what `known` gives by digest need not come again."""
+
+    def doubt(self, digest: Digest, /) -> bool:
+        """The content that came for `digest` was wrong; True if another place can be asked now."""
+
+
 class Sink(Protocol):
     """Where images go. `where` as for `Source`."""
 
@@ -92,3 +116,11 @@ class Sink(Protocol):
 
     def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
         """Store exactly `data` under `target`, a tag or a digest. Atomic, replaces what a tag named."""
+
+
+@runtime_checkable
+class Knowing(Sink, Protocol):
+    """A sink that can be asked what a name means there."""
+
+    def holds(self, target: str, descriptor: Descriptor) -> bool:
+        """True if `target` names exactly this manifest already. A sink that cannot say says False."""

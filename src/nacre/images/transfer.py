@@ -14,7 +14,6 @@ from ..words.oci import (
     MAX_DOCUMENT,
     Descriptor,
     ImageConfig,
-    Index,
     Manifest,
     Platform,
     parse_document,
@@ -25,10 +24,12 @@ from .compressed import Forms
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
 from .pipes import Stopped, side_by_side
+from .platforms import select
+from .source import Careful, Knowing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from threading import Event
     from typing import Self
 
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from .compressed import Sources
     from .source import Content, Sink, Source
 
-MAX_LAYERS_AT_ONCE = 4
+MAX_LAYERS_AT_ONCE = 8
 _MAX_INDEX_DEPTH = 4
+_MAX_MOUNTS = 16
 
 
 class PullResult(Value):
@@ -74,37 +76,58 @@ class PushResult(Value):
 
 def pull(
     source: Source, reference: Reference, store: Store, *,
-    platform: Platform | None = None, progress: Progress | None = None,
+    platform: Platform | None = None, progress: Progress | None = None, at_once: int = 0,
 ) -> PullResult:  # fmt: skip
     """Bring the image that `reference` names at `source` into the store and give it that name.
 
-    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side; what
-    the store has is not fetched. Interrupted or failed, the name is as before and partial blobs wait
-    for the next try. Raises NotFound, RegistryError, ContentError, Unsupported, StoreError.
+    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side,
+    `at_once` of them (0: the usual number); what the store has is not fetched. Interrupted or failed, the
+    name is as before and partial blobs wait for the next try. Raises NotFound, RegistryError, ContentError,
+    Unsupported, StoreError.
     """
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
     with store.leases.hold():
-        top, data = source.resolve(reference)
+        top, data = _top(source, store, reference)
         descriptor, manifest_data = choose(source, store, reference, top, data, platform)
-        image, moved = take(source, store, descriptor, manifest_data, progress)
+        image, moved = take(source, store, descriptor, manifest_data, progress, at_once)
+        if descriptor.digest != top.digest:
+            store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
         changed = _name(store, reference, descriptor)
     manifest = image.manifest
     total = sum(size for _, size in _distinct((manifest.config, *manifest.layers)))
     return PullResult(image, top.digest, moved, max(0, total - moved), changed)
 
 
+def _top(source: Source, store: Store, reference: Reference) -> tuple[Descriptor, bytes]:
+    """What the name means there; for a name that the store knows, a source may ask without moving it."""
+    if not isinstance(source, Careful) or by_name(store, reference) is None:
+        return source.resolve(reference)
+
+    def known(digest: Digest) -> bytes | None:
+        try:
+            return store.blobs.read(digest)
+        except (NotFound, ContentError):
+            return None
+
+    data = known(reference.digest) if reference.digest else None
+    if reference.digest and data is not None:  # a digest means the same everywhere and for ever
+        return Descriptor(parse_document(data).media_type, reference.digest, len(data)), data
+    return source.resolve(reference, known)
+
+
 def take(
-    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress
+    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress, at_once: int = 0
 ) -> tuple[Image, int]:
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
     `data` are the manifest's bytes. The caller holds a lease. Raises as `pull`.
     """
     manifest = _image_manifest(data, descriptor)
+    at_once = at_once or MAX_LAYERS_AT_ONCE
     config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
-    moved = config_moved + _layers(source, store, manifest, config, progress)
+    moved = config_moved + _layers(source, store, manifest, config, progress, at_once)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     _remember_source(store, manifest.config.digest, source.where)
@@ -154,39 +177,6 @@ def _document(source: Source, store: Store, reference: Reference, descriptor: De
     return data
 
 
-def select(index: Index, platform: Platform | None, name: str) -> Descriptor:
-    """The entry of an index for a platform; the first one that fits best. Raises NotFound with a list.
-
-    An arm variant takes lower ones too (v7 runs v6), the highest first; an entry without a variant fits
-    any. A single entry without a platform is taken. Source: containerd platforms, `Only`.
-    """
-    wanted = platform or Platform.host()
-    ranked = [(rank, -at, entry) for at, entry in enumerate(index.manifests) if (rank := _fit(entry, wanted))]
-    if ranked:
-        return max(ranked, key=lambda row: row[:2])[2]
-    plain = [entry for entry in index.manifests if entry.platform is None]
-    if len(plain) == 1 and len(index.manifests) == 1:
-        return plain[0]
-    there = sorted({str(e.platform) for e in index.manifests if e.platform and e.platform.os != "unknown"})
-    raise NotFound(
-        f"no image for {wanted} in {name}",
-        hint=f"there is {', '.join(there)}: choose with --platform" if there else "the index has no images",
-    )
-
-
-def _fit(entry: Descriptor, wanted: Platform) -> int:
-    """0: does not fit; else the higher the better."""
-    there = entry.platform
-    if there is None or (there.os, there.architecture) != (wanted.os, wanted.architecture):
-        return 0
-    if there.variant == wanted.variant:
-        return 100
-    if not there.variant or not wanted.variant:
-        return 1
-    have, want = there.variant.lstrip("v"), wanted.variant.lstrip("v")
-    return 1 + int(have) if have.isdecimal() and want.isdecimal() and int(have) < int(want) else 0
-
-
 def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, ImageConfig]:
     """The config, fetched if need be, with the bytes fetched. It names the diff ids, so it comes first."""
     descriptor = manifest.config
@@ -234,7 +224,9 @@ class _Tally:
         return self._sums.get(kind, 0)
 
 
-def _layers(source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress) -> int:
+def _layers(
+    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int
+) -> int:
     """Bring all layers in side by side; the bytes fetched."""
     tally = _Tally()
     rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
@@ -242,11 +234,17 @@ def _layers(source: Source, store: Store, manifest: Manifest, config: ImageConfi
 
     def bring(row: tuple[Descriptor, Digest], stop: Event) -> None:
         layer, diff_id = row
-        done = ingest_layer(store, layer, diff_id, source, tasks[layer.digest], stop)
+        try:
+            done = ingest_layer(store, layer, diff_id, source, tasks[layer.digest], stop)
+        except ContentError:
+            if not isinstance(source, Careful) or not source.doubt(layer.digest):
+                raise
+            bring(row, stop)
+            return
         tally.add("moved", done.moved)
         _remember_source(store, layer.digest, source.where)
 
-    side_by_side(bring, rows.values(), MAX_LAYERS_AT_ONCE)
+    side_by_side(bring, rows.values(), at_once)
     return tally["moved"]
 
 
@@ -264,7 +262,7 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None,
+    sources: Sources | None = None, at_once: int = 0,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
@@ -281,11 +279,15 @@ def push(
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
         layers = list({layer.digest: layer for layer in manifest.layers}.values())
-        side_by_side(
-            lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, MAX_LAYERS_AT_ONCE
-        )
-        delivery.send(manifest.config, _SILENT)
-        sink.put_manifest(target, data, descriptor.media_type)
+        if isinstance(sink, Knowing) and sink.holds(target, descriptor):
+            delivery.leave(manifest, tasks)
+        else:
+            side_by_side(
+                lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers,
+                at_once or MAX_LAYERS_AT_ONCE,
+            )  # fmt: skip
+            delivery.send(manifest.config, _SILENT)
+            sink.put_manifest(target, data, descriptor.media_type)
     tally = delivery.tally
     return PushResult(descriptor.digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
 
@@ -299,6 +301,7 @@ class _Delivery:
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
         self.store, self.sink, self.tally = store, sink, _Tally()
         self._forms = Forms(store, sources, sink.where)
+        self._refused: dict[Digest, list[str]] = {}
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
         """Make sure that the sink has `blob`, by the cheapest way."""
@@ -312,12 +315,30 @@ class _Delivery:
             self._upload(blob, task, stop)
             kind, status = "moved", "Pushed"
         self.tally.add(kind, blob.size)
-        _remember_source(self.store, blob.digest, self.sink.where)
+        self._learn(blob.digest)
         task.done(status)
 
+    def _learn(self, digest: Digest) -> None:
+        """Now the sink has it. Who refused a mount is forgotten only here: the bytes may come from there."""
+        for where in self._refused.pop(digest, ()):
+            self.store.layers.drop_source(digest, where)
+        _remember_source(self.store, digest, self.sink.where)
+
+    def leave(self, manifest: Manifest, tasks: Mapping[Digest, Task]) -> None:
+        """The sink has this very manifest under this name, so it has all its parts."""
+        for digest, size in _distinct((manifest.config, *manifest.layers)):
+            self.tally.add("existing", size)
+            tasks.get(digest, _SILENT).done("Layer already exists")
+
     def _mount(self, blob: Descriptor) -> str | None:
-        known = [where for where in self.store.layers.sources(blob.digest) if where != self.sink.where]
-        return self.sink.mount(blob, known) if known else None
+        """The repository that it was mounted from; those that turn out not to have it are noted."""
+        registry = self.sink.where.partition("/")[0] + "/"
+        known = self.store.layers.sources(blob.digest)
+        known = [where for where in known if where != self.sink.where and where.startswith(registry)]
+        known = known[:_MAX_MOUNTS]
+        origin = self.sink.mount(blob, known) if known else None
+        self._refused[blob.digest] = known[: known.index(origin)] if origin in known else known
+        return origin
 
     def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
         def opener() -> Content:

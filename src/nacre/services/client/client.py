@@ -24,7 +24,7 @@ from .repository import Repository, listing
 from .retry import Policy
 from .session import Session
 from .throttle import Throttles
-from .transport import Limits, Special, Transport
+from .transport import DIRECT, Limits, Special, Transport
 
 if TYPE_CHECKING:
     from ...images.source import Reader
@@ -37,9 +37,9 @@ class ClientConfig:
     `credentials` is asked once per repository, when a registry wants to know who is there.
     `insecure` names registries (`host[:port]`) that may be spoken to without TLS or with any
     certificate; loopback always may. `proxies` as for `Transport`. `settings` is what the user said of
-    registries, `certificates` gives for `host[:port]` what lies where other tools keep certificates.
-    `uploads` keeps where uploads were broken off, `notice` hears of a mirror that is passed over, `ranges`
-    (default: as the settings say) when a blob is fetched over several connections.
+    registries; it counts for limits, policy, ranges and authorities too, where these are not given.
+    `certificates` gives for `host[:port]` what lies where other tools keep certificates. `uploads` keeps
+    where uploads were broken off, `notice` hears of a mirror that is passed over.
     """
 
     credentials: Lookup = anonymous
@@ -47,8 +47,8 @@ class ClientConfig:
     ca_file: str = ""
     proxies: Mapping[str, str] = field(default_factory=dict)
     user_agent: str = "nacre"
-    limits: Limits = field(default_factory=Limits)
-    policy: Policy = field(default_factory=Policy)
+    limits: Limits | None = None
+    policy: Policy | None = None
     clock: Callable[[], float] = time.monotonic
     settings: Settings = field(default_factory=Settings)
     certificates: Callable[[str], Special] = lambda _host: Special()
@@ -65,8 +65,11 @@ class Client:
 
     def __init__(self, config: ClientConfig | None = None) -> None:
         self.config = config = config or ClientConfig()
+        settings = config.settings
+        self._policy = config.policy or Policy(attempts=settings.retries or Policy().attempts)
         self._transport = Transport(
-            config.limits, user_agent=config.user_agent, ca_file=config.ca_file, proxies=config.proxies,
+            config.limits or _limits(settings), user_agent=config.user_agent,
+            ca_file=config.ca_file or settings.ca or "", proxies=_proxies(config.proxies, settings),
             clock=config.clock, special=self._special,
         )  # fmt: skip
         self._hosts = Hosts(self._transport, config.insecure, config.settings)
@@ -80,10 +83,10 @@ class Client:
         No request is sent yet. Raises RegistryError for one that the settings block.
         """
         route = self.config.settings.route(reference.registry, reference.repository)
-        origin = self._place(route.origin, self.config.policy, reference.name)
+        origin = self._place(route.origin, self._policy, reference.name)
         if not route.mirrors:
             return origin
-        brief = replace(self.config.policy, attempts=min(2, self.config.policy.attempts))
+        brief = replace(self._policy, attempts=min(2, self._policy.attempts))
         mirrors = [(self._place(mirror, brief), mirror.asked) for mirror in route.mirrors]
         return Mirrored(origin, mirrors, self._down, self.config.notice)
 
@@ -140,7 +143,7 @@ class Client:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         hosts.know(host, Endpoint(f"{scheme}://{place}"))
         session = Session(
-            host, hosts, self._transport, Authenticator(host), self.config.policy, self._throttles.of(place)
+            host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place)
         )
         return closing(Once(session.open("GET", url, shown(url))))
 
@@ -158,5 +161,23 @@ class Client:
         self, registry: str, name: str, lookup: Lookup | None = None, policy: Policy | None = None
     ) -> Session:
         auth = Authenticator(name, lookup or self.config.credentials, self.config.clock)
-        policy, throttles = policy or self.config.policy, self._throttles.of(registry)
+        policy, throttles = policy or self._policy, self._throttles.of(registry)
         return Session(registry, self._hosts, self._transport, auth, policy, throttles)
+
+
+def _limits(settings: Settings) -> Limits:
+    usual = Limits()
+    return Limits(
+        connect=settings.connect_timeout or usual.connect, stall=settings.stall_timeout or usual.stall
+    )
+
+
+def _proxies(usual: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """What the variables say, unless the settings say something else."""
+    found = dict(usual)
+    if settings.proxy is not None:
+        proxy = "" if settings.proxy == DIRECT else settings.proxy
+        found |= {"http_proxy": proxy, "https_proxy": proxy, "all_proxy": ""}
+    if settings.no_proxy is not None:
+        found["no_proxy"] = settings.no_proxy
+    return found

@@ -55,6 +55,10 @@ class Mirrored(Repository):
             return closing(io.BytesIO(data[offset:]))
         return closing(_Relay(self, descriptor, offset))
 
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """As `Repository.fetch_range`, from the first place that begins to give it."""
+        return self._first(lambda place: place.fetch_range(descriptor, start, end), DIGEST_ONLY)
+
     def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Those that the registry itself knows: mirrors seldom keep them."""
         return self._origin.referrers(digest, artifact_type)

@@ -219,7 +219,12 @@ class Split:
                 if not self._ranges.take():
                     return
                 self._workers += 1
-                threading.Thread(target=self._work, name="nacre-range", daemon=True).start()
+                try:
+                    threading.Thread(target=self._work, name="nacre-range", daemon=True).start()
+                except RuntimeError:  # no more threads to be had here: those there are will do
+                    self._workers -= 1
+                    self._ranges.give()
+                    return
 
     def _work(self) -> None:
         try:
@@ -250,10 +255,16 @@ class Split:
                 with self._changed:
                     part.pieces.append(data)
                     self._changed.notify_all()
-        except (NacreError, Transient) as error:
+        except Exception as error:  # whatever it is, the reader must not wait for this part
             with self._changed:
-                part.failure = error if isinstance(error, NacreError) else error.error
-                self._closed = True
+                part.failure = _failure(error)
+                self._next = self._end  # what comes before it is still wanted, nothing behind it is
                 self._changed.notify_all()
         finally:
             reader.close()
+
+
+def _failure(error: Exception) -> NacreError:
+    if isinstance(error, Transient):
+        return error.error
+    return error if isinstance(error, NacreError) else RegistryError(f"a part of a blob failed: {error}")

@@ -24,6 +24,7 @@ from ...words.errors import (
 from ...words.oci import DOCUMENT_TYPES, MAX_DOCUMENT, Descriptor, decode_json, parse_document
 from ...words.reference import Reference
 from . import referrers
+from .download import BlobReader, Connect
 from .ranges import RangedReader, Ranges
 from .session import Session
 from .transport import Request, Response
@@ -115,12 +116,16 @@ class Repository:
             data = self.document(descriptor.digest, f"manifest {descriptor.digest} of {self.name}")[1]
             return closing(io.BytesIO(data[offset:]))
         what = f"blob {descriptor.digest} of {self.name}"
-        path = routes.blob(self.name, descriptor.digest)
-
-        def connect(headers: dict[str, str]) -> Response:
-            return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
-
+        connect = self._connect(descriptor.digest, what)
         reader = RangedReader(connect, what, descriptor.size, offset, self.session.retry, self._ranges)
+        reader.open()
+        return closing(reader)
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """The bytes from `start` up to `end`. Raises RegistryError where the registry takes no ranges."""
+        what = f"blob {descriptor.digest} of {self.name}"
+        connect, retry = self._connect(descriptor.digest, what), self.session.retry()
+        reader = BlobReader(connect, what, descriptor.size, start, retry, end=end)
         reader.open()
         return closing(reader)
 
@@ -221,6 +226,14 @@ class Repository:
         return False
 
     # Within
+
+    def _connect(self, digest: Digest, what: str) -> Connect:
+        path = routes.blob(self.name, digest)
+
+        def connect(headers: dict[str, str]) -> Response:
+            return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
+
+        return connect
 
     def _said(self, reference: Reference) -> str:
         return f"manifest for {reference.familiar}"
