@@ -141,6 +141,14 @@ def test_a_big_lie_is_for_the_caller_to_find(
     assert len(notices) == 1
 
 
+def test_a_range(fake: FakeRegistry, mirror: FakeRegistry, repository: Repository) -> None:
+    mirror.ranges = False
+    with repository.fetch_range(descriptor(DATA), 1000, 2000) as reader:
+        assert reader.read(5000) == DATA[1000:2000]
+    assert mirror.sent("GET", "/blobs/")
+    assert fake.sent("GET", "/blobs/")
+
+
 def test_a_manifest_that_lies(
     fake: FakeRegistry, mirror: FakeRegistry, repository: Repository, notices: list[str]
 ) -> None:

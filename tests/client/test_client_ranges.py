@@ -14,7 +14,7 @@ from fakeregistry import Exchange, FakeRegistry
 
 from nacre.services.client import Client, Limits, Repository
 from nacre.services.client.ranges import Ranges
-from nacre.words.errors import NacreError, Unreachable
+from nacre.words.errors import NacreError, RegistryError, Unreachable
 from nacre.words.reference import Reference
 
 DATA = os.urandom(12_345_678)
@@ -164,3 +164,16 @@ def test_memory_is_bounded(fake: FakeRegistry, repository: Repository) -> None:
             assert len(parts(fake)) <= 9
     except NacreError as error:
         pytest.fail(error.message)
+
+
+@pytest.mark.parametrize("span", [(0, 10), (5, 6), (1_000_000, len(DATA)), (0, len(DATA))])
+def test_one_range(fake: FakeRegistry, repository: Repository, span: tuple[int, int]) -> None:
+    with repository.fetch_range(descriptor(DATA), *span) as reader:
+        assert b"".join(iter(lambda: reader.read(300_000), b"")) == DATA[slice(*span)]
+    assert fake.sent("GET", "/blobs/")[-1]["Range"] == f"bytes={span[0]}-{span[1] - 1}"
+
+
+def test_one_range_of_a_registry_without(fake: FakeRegistry, repository: Repository) -> None:
+    fake.ranges = False
+    with pytest.raises(RegistryError, match="takes no ranges"):
+        repository.fetch_range(descriptor(DATA), 5, 10)

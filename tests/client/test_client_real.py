@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +103,31 @@ def test_a_line_that_is_cut(far: str, connect: Callable[..., Client], cut: dict[
         assert line.cuts == 1
     finally:
         line.close()
+
+
+def test_a_push_that_is_killed_goes_on(nacre: Any, busybox_image: str, nacre_registry: str) -> None:
+    """kill -9 in the middle of a layer: the next push sends what the registry does not have."""
+    name = f"{nacre_registry}/killed:1"
+    root = io.BytesIO()
+    with tarfile.open(fileobj=root, mode="w") as tar:
+        info = tarfile.TarInfo("noise")
+        info.size = len(DATA)
+        tar.addfile(info, io.BytesIO(DATA))
+    nacre("import", "-", name, input=root.getvalue())
+    nacre.env["NACRE_RATE"] = "4MB"
+    process = nacre.start("push", "--progress", "json", name)
+    for line in process.stdout:
+        if json.loads(line).get("progressDetail", {}).get("current", 0) > 3_000_000:
+            break
+    process.kill()
+    process.communicate()
+    del nacre.env["NACRE_RATE"]
+    events = [json.loads(line) for line in nacre("push", "--progress", "json", name).lines]
+    sent = max(event["progressDetail"]["current"] for event in events if "progressDetail" in event)
+    assert sent < len(DATA) - 1_000_000
+    assert events[-1]["aux"]["Tag"] == "1"
+    assert list((nacre.root / "uploads").iterdir()) == []
+    nacre("--root", str(nacre.root / "second"), "pull", "-q", name)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from fakeregistry import FakeRegistry
 from urllib3 import exceptions
 
 from nacre.grammars.config import Section, Settings
-from nacre.services.client import Client, Policy
+from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
@@ -102,7 +102,7 @@ def test_an_authority_for_one_registry(secure: FakeRegistry, certificate: Path, 
     name = here(secure)
     put(connect().repository(Reference.parse(f"{name}/app")), b"content")
     settings = Settings((Section(name, ca=str(certificate)),))
-    put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    put(connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
     other = certificate.with_name("other.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-out", other,
@@ -111,7 +111,9 @@ def test_an_authority_for_one_registry(secure: FakeRegistry, certificate: Path, 
     )  # fmt: skip
     settings = Settings((Section(name, ca=str(other)),))
     with pytest.raises(Unreachable, match="not trusted"):
-        put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+        put(
+            connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content"
+        )
 
 
 def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connect: Connect) -> None:
@@ -124,12 +126,16 @@ def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connec
     name, files = here(fake), certificate.parent
     both = {"cert": str(files / "cert.pem"), "key": str(files / "key.pem")}
     settings = Settings((Section(name, ca=str(certificate), **both),))  # type: ignore[arg-type]
-    put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    put(connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
     settings = Settings((Section(name, ca=str(certificate)),))
     with pytest.raises(NacreError):
-        put(connect(settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+        put(
+            connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content"
+        )
     found = Special((str(certificate),), ((both["cert"], both["key"]),))
-    repository = connect(certificates=lambda _host: found).repository(Reference.parse(f"{name}/app"))
+    repository = connect(limits=Limits(), certificates=lambda _host: found).repository(
+        Reference.parse(f"{name}/app")
+    )
     put(repository, b"content")
 
 
@@ -160,15 +166,27 @@ def test_candidates_by_settings(section: Section, urls: list[str]) -> None:
 def test_proxies_of_one_registry(fake: FakeRegistry, connect: Connect) -> None:
     """One goes through a proxy although nothing else does, another directly although all else does not."""
     settings = Settings((Section("far.example", proxy=f"http://me:pw@{fake.host}", plain_http=True),))
-    client = connect(settings=settings)
+    client = connect(limits=Limits(), settings=settings)
     with pytest.raises(NotFound):
         client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
     verb, path, headers = fake.requests[0]
     assert (verb, path) == ("GET", "http://far.example/v2/app/manifests/latest")
     assert headers["proxy-authorization"] == "Basic bWU6cHc="
     settings = Settings((Section(fake.host, proxy="direct"),))
-    client = connect(settings=settings, proxies={"http_proxy": "http://127.0.0.1:1"})
+    client = connect(limits=Limits(), settings=settings, proxies={"http_proxy": "http://127.0.0.1:1"})
     put(client.repository(Reference.parse(f"{fake.host}/app")), b"content")
+
+
+def test_a_proxy_for_everything(fake: FakeRegistry, connect: Connect) -> None:
+    far = Section("far.example", plain_http=True)
+    for settings, proxies in (
+        (Settings((far,), proxy=f"http://{fake.host}"), {"http_proxy": "http://127.0.0.1:1"}),
+        (Settings((far,), no_proxy="other"), {"http_proxy": fake.host, "no_proxy": "far.example"}),
+    ):
+        client = connect(limits=Limits(), settings=settings, proxies=proxies)
+        with pytest.raises(NotFound):
+            client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
+    assert len(fake.sent("GET", "http://far.example/")) == 2
 
 
 class Time:
@@ -207,7 +225,7 @@ def test_rates_of_one_and_of_all() -> None:
 
 
 def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:
-    client = connect(settings=Settings(rate=10_000_000))
+    client = connect(limits=Limits(), settings=Settings(rate=10_000_000))
     repository = client.repository(Reference.parse(f"{fake.host}/app"))
     found = put(repository, bytes(200_000))
     with repository.fetch(found) as reader:

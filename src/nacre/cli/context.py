@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..services.client.repository import Repository
     from ..stores.store import Store
     from ..words.oci import Platform
+    from ..words.progress import Progress
     from ..words.reference import Reference
     from .terminal import Display
 
@@ -96,13 +97,12 @@ class Context:
 
     @property
     def client(self) -> Client:
-        """The registry client, with the user's credentials; made at the first use."""
+        """The registry client, with the user's settings and credentials; made at the first use."""
         if self._client is None:
-            from ..services.client import Client, ClientConfig
-            from ..services.client.credentials import DockerConfig
+            from ..services.client import Client
+            from .config import client_config
 
-            lookup = DockerConfig(self.docker_config).lookup
-            self._client = Client(ClientConfig(credentials=lookup, proxies=self.proxies()))
+            self._client = Client(client_config(self))
         return self._client
 
     def repository(self, name: str) -> Repository:
@@ -150,11 +150,17 @@ class Context:
         self, reference: Reference, platform: Platform | None = None, *, quiet: bool = False
     ) -> PullResult:
         """Fetch an image from its registry into the store, showing progress unless `quiet`."""
+        with self.progress(quiet=quiet) as progress:
+            return self.pull_with(progress, reference, platform)
+
+    def pull_with(
+        self, progress: Progress, reference: Reference, platform: Platform | None = None
+    ) -> PullResult:
+        """The same with a progress of the caller's."""
         from ..images.transfer import pull
 
-        with self.progress(quiet=quiet) as progress:
-            source = self.client.repository(reference)
-            return pull(source, reference, self.store, platform=platform, progress=progress)
+        source, at_once = self.client.repository(reference), self.client.config.settings.concurrency or 0
+        return pull(source, reference, self.store, platform=platform, progress=progress, at_once=at_once)
 
     def progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
         """A `Progress` on standard error, to be used in `with`.

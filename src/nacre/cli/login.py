@@ -9,7 +9,7 @@ from .options import Command, flag, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..grammars.wire.auth import Credentials
-    from ..services.client.credentials import DockerConfig
+    from ..services.client.logins import Logins
     from .context import Context
     from .options import Args
 
@@ -18,10 +18,10 @@ _MAX_SECRET = 64 * 1024
 
 def run(context: Context, args: Args) -> int:
     """Ask for what was not given, ask the registry, and keep the answer only if it says yes."""
-    from ..services.client.credentials import DockerConfig
+    from .config import logins
 
     registry = registry_name(args.positionals[0] if args.positionals else "")
-    config = DockerConfig(context.docker_config)
+    config = logins(context)
     if not args.given and _known(context, config, registry):
         context.print("Login Succeeded")
         return 0
@@ -42,7 +42,7 @@ def registry_name(text: str) -> str:
     raise UsageError(f"{text!r} is no registry", hint="expected host, host:port or localhost")
 
 
-def _known(context: Context, config: DockerConfig, registry: str) -> bool:
+def _known(context: Context, config: Logins, registry: str) -> bool:
     """Do the credentials that are kept already still work?"""
     kept = config.lookup(registry)
     if not kept:
@@ -57,7 +57,9 @@ def _known(context: Context, config: DockerConfig, registry: str) -> bool:
 
 
 def _credentials(context: Context, args: Args) -> Credentials:
+    """A name and a password; with `<token>` as the name an identity token, as credential helpers say it."""
     from ..grammars.wire.auth import Credentials
+    from ..services.client.credentials import TOKEN_USER
 
     if args.password_stdin:
         if not args.username:
@@ -74,7 +76,7 @@ def _credentials(context: Context, args: Args) -> Credentials:
     secret = secret or _ask(context, "Password: ", hidden=True)
     if not username or not secret:
         raise UsageError("username and password must not be empty")
-    return Credentials(username, secret)
+    return Credentials(identity_token=secret) if username == TOKEN_USER else Credentials(username, secret)
 
 
 def _ask(context: Context, prompt: str, *, hidden: bool = False) -> str:
@@ -92,7 +94,7 @@ def _ask(context: Context, prompt: str, *, hidden: bool = False) -> str:
     return context.stdin.readline().strip()
 
 
-def _keep(context: Context, config: DockerConfig, registry: str, credentials: Credentials) -> None:
+def _keep(context: Context, config: Logins, registry: str, credentials: Credentials) -> None:
     try:
         helper = config.store(registry, credentials)
     except NacreError as error:
@@ -111,6 +113,6 @@ COMMAND = Command(
         text("-u, --username", "Username"),
     ),
     store=False,
-    details="Credentials go into docker's config.json (mode 0600) or to the credential helper it names.\n"
-    "Without SERVER, Docker Hub is meant.",
+    details="Credentials go into docker's config.json (mode 0600), or the file that REGISTRY_AUTH_FILE\n"
+    "names, or to the credential helper that this file names. Without SERVER, Docker Hub is meant.",
 )

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Forget them; that there were none is no error, as in docker."""
-    from ..services.client.credentials import DockerConfig
+    from .config import logins
 
     registry = registry_name(args.positionals[0] if args.positionals else "")
-    if DockerConfig(context.docker_config).erase(registry):
+    if logins(context).erase(registry):
         context.print(f"Removing login credentials for {registry}")
     else:
         context.print(f"Not logged in to {registry}")

@@ -30,10 +30,10 @@ def run(context: Context, args: Args) -> int:
         return 0
     reference = Reference.parse(name)
     if args.all_tags:
-        return _all(context, _repository(reference, name), platform, args.quiet)
+        return _all(context, _repository(reference, name), platform, args)
     if reference.tag == "latest" and not name.endswith(":latest") and not args.quiet:
         context.warn("Using default tag: latest")
-    _one(context, reference, platform, args.quiet)
+    _one(context, reference, platform, args)
     return 0
 
 
@@ -43,11 +43,12 @@ def _repository(reference: Reference, name: str) -> Reference:
     return reference
 
 
-def _all(context: Context, repository: Reference, platform: Platform | None, quiet: bool) -> int:
+def _all(context: Context, repository: Reference, platform: Platform | None, args: Args) -> int:
     tags = list(context.client.repository(repository).tags())
     for tag in tags:
-        _one(context, repository.replace(tag=tag), platform, quiet, name_it=False)
-    context.print(repository.name)
+        _one(context, repository.replace(tag=tag), platform, args, name_it=False)
+    if args.quiet or args.progress != "json":
+        context.print(repository.name)
     return 0
 
 
@@ -60,23 +61,35 @@ def _warn(context: Context, image: Image, name: str, platform: Platform | None) 
 
 
 def _one(
-    context: Context, reference: Reference, platform: Platform | None, quiet: bool, *, name_it: bool = True
+    context: Context, reference: Reference, platform: Platform | None, args: Args, *, name_it: bool = True
 ) -> None:
-    result = context.pull(reference, platform, quiet=quiet)
+    from time import monotonic
+
+    began = monotonic()
+    with context.progress(quiet=args.quiet, form=args.progress) as progress:
+        result = context.pull_with(progress, reference, platform)
+        seconds = monotonic() - began
+        progress.result(
+            Name=str(reference), Digest=result.digest, Image=result.image.id, Changed=result.changed,
+            Moved=result.moved, Reused=result.reused, Seconds=round(seconds, 3),
+        )  # fmt: skip
     _warn(context, result.image, reference.familiar, platform)
-    if not quiet:
+    if args.progress == "json" and not args.quiet:
+        return
+    if not args.quiet:
         context.print(f"Digest: {result.digest}")
         context.print(f"Status: {result.status} for {reference.familiar}")
-        _summary(context, result)
+        _summary(context, result, seconds)
     if name_it:
         context.print(str(reference))
 
 
-def _summary(context: Context, result: PullResult) -> None:
+def _summary(context: Context, result: PullResult, seconds: float) -> None:
     from .output import human_size
 
     if result.moved or result.changed:
-        context.warn(f"Fetched {human_size(result.moved)}, {human_size(result.reused)} were here already")
+        moved, reused = human_size(result.moved), human_size(result.reused)
+        context.warn(f"Fetched {moved} in {seconds:.1f}s, {reused} were here already")
 
 
 COMMAND = Command(
@@ -85,6 +98,7 @@ COMMAND = Command(
     options=(
         flag("-a, --all-tags", "Download all tagged images in the repository"),
         text("--platform", "Set platform if the registry offers several", type="os/arch"),
+        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Suppress verbose output"),
     ),
     details="NAME may also be host:python3, an image made from the Python that runs nacre.",

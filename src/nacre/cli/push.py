@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import NotFound, UsageError
 from ..words.reference import Reference
-from .options import Command, flag
+from .options import Command, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(context: Context, args: Args) -> int:
     if not args.quiet:
         context.warn(f"The push refers to repository [{reference.name}]")
     for each, descriptor in found:
-        _push(context, each, descriptor, args.quiet)
+        _push(context, each, descriptor, args)
     if args.quiet:
         context.print(reference.name if args.all_tags else str(reference))
     return 0
@@ -56,23 +56,32 @@ def _all(context: Context, reference: Reference, name: str) -> list[tuple[Refere
     return [(Reference.parse(ref.name), ref.descriptor) for ref in sorted(refs, key=lambda ref: ref.name)]
 
 
-def _push(context: Context, reference: Reference, descriptor: Descriptor, quiet: bool) -> None:
+def _push(context: Context, reference: Reference, descriptor: Descriptor, args: Args) -> None:
+    from time import monotonic
+
     from ..images.transfer import push
 
-    sink = context.client.repository(reference)
-    with context.progress(quiet=quiet) as progress:
+    sink, began = context.client.repository(reference), monotonic()
+    at_once = context.client.config.settings.concurrency or 0
+    with context.progress(quiet=args.quiet, form=args.progress) as progress:
         result = push(
-            context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository
-        )
-    if not quiet:
+            context.store, descriptor, sink, reference.target, progress=progress, at_once=at_once,
+            sources=context.repository,
+        )  # fmt: skip
+        seconds = monotonic() - began
+        progress.result(
+            Tag=reference.tag, Digest=result.digest, Size=result.size, Moved=result.moved,
+            Mounted=result.mounted, Existing=result.existing, Seconds=round(seconds, 3),
+        )  # fmt: skip
+    if not args.quiet and args.progress != "json":
         context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
-        _summary(context, result)
+        _summary(context, result, seconds)
 
 
-def _summary(context: Context, result: PushResult) -> None:
+def _summary(context: Context, result: PushResult, seconds: float) -> None:
     from .output import human_size
 
-    parts = [f"Sent {human_size(result.moved)}"]
+    parts = [f"Sent {human_size(result.moved)} in {seconds:.1f}s"]
     parts += [f"{human_size(result.mounted)} mounted"] if result.mounted else []
     parts += [f"{human_size(result.existing)} were there already"] if result.existing else []
     context.warn(", ".join(parts))
@@ -83,6 +92,7 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Push all tags of an image to the repository"),
+        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Suppress verbose output"),
     ),
 )

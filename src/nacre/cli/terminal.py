@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FRAME = 1 / 12
 _BAR = 25
+_WINDOW = 3.0
 
 
 class Display:
@@ -37,6 +38,9 @@ class Display:
 
     def line(self, text: str) -> None:
         """One plain line of news."""
+
+    def result(self, **fields: object) -> None:
+        """What came of it, for programs; only JSON events show it."""
 
     def close(self) -> None:
         """Leave the terminal as it was. Idempotent."""
@@ -55,10 +59,18 @@ class _Task:
         self.key, self.changed = key, changed
         self.status, self.count, self.total, self.over = "Waiting", 0, 0, False
         self._lock = RLock()
+        self._pace = Pace(monotonic())
 
     def phase(self, name: str, total: int | None = None) -> None:
-        self.status, self.count, self.total = name, 0, total or 0
+        with self._lock:
+            self.status, self.count, self.total = name, 0, total or 0
+            self._pace = Pace(monotonic())
         self.changed(self, True)
+
+    def speed(self) -> float:
+        """Bytes a second over the last seconds of this phase, 0 while it cannot be told."""
+        with self._lock:
+            return self._pace.at(monotonic(), self.count)
 
     def advance(self, count: int) -> None:
         with self._lock:
@@ -68,6 +80,20 @@ class _Task:
     def done(self, status: str) -> None:
         self.status, self.count, self.total, self.over = status, 0, 0, True
         self.changed(self, True)
+
+
+class Pace:
+    """Bytes a second over a window of the last three to six seconds. Times in seconds, from any clock."""
+
+    def __init__(self, now: float) -> None:
+        self._marks = [(now, 0), (now, 0)]
+
+    def at(self, now: float, count: int) -> float:
+        """The pace when `count` bytes are done at `now`, 0 in the first half second."""
+        if now - self._marks[1][0] >= _WINDOW:
+            self._marks = [self._marks[1], (now, count)]
+        began, before = self._marks[0]
+        return (count - before) / (now - began) if now - began > 0.5 else 0.0
 
 
 def _ignore(_task: _Task, _weighty: bool) -> None:
@@ -119,6 +145,10 @@ class Events(Display):
         if task.total or task.count:
             event["progressDetail"] = {"current": task.count, "total": task.total}
         self._write(event)
+
+    def result(self, **fields: object) -> None:
+        """The last object: `{"aux": {…}}`, as docker's API ends a push."""
+        self._write({"aux": fields})
 
     def _write(self, event: dict[str, object]) -> None:
         import json
@@ -181,15 +211,33 @@ class Live(Display):
 
 
 def _row(task: _Task, width: int) -> str:
-    """`0123456789ab: Downloading [====>     ]  3.2MB/7.38MB`, cut at the width of the terminal."""
+    """`0123456789ab: Downloading [====>     ]  3.2MB/7.38MB  1.2MB/s  4s`, cut at the terminal's width."""
     text = f"{task.key}: {task.status}"
     if task.total:
         done = min(task.count * _BAR // task.total, _BAR)
         bar = ("=" * done + ">")[:_BAR]
-        text += f" [{bar:{_BAR}}]  {human_size(task.count)}/{human_size(task.total)}"
+        text += f" [{bar:{_BAR}}]  {human_size(task.count)}/{human_size(task.total)}{_pace(task)}"
     elif task.count:
         text += f"  {human_size(task.count)}"
     return text[: width - 1]
+
+
+def _pace(task: _Task) -> str:
+    """Speed and time left, as far as they can be told."""
+    speed = task.speed()
+    if speed <= 0 or task.count >= task.total:
+        return ""
+    return f"  {human_size(round(speed))}/s  {short_time((task.total - task.count) / speed)}"
+
+
+def short_time(seconds: float) -> str:
+    """`7s`, `3m05s`, `2h10m`; what is longer than a hundred hours is `…`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m" if whole < 360_000 else "…"
 
 
 def _window(stream: TextIO) -> tuple[int, int]:
