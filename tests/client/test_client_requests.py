@@ -31,7 +31,7 @@ Connect = Callable[..., Client]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(str(tmp_path / "store")) as opened:
+    with Store.open(str(tmp_path / "store"), layer_blobs="keep") as opened:
         yield opened
 
 
