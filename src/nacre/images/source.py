@@ -67,6 +67,16 @@ class Source(Protocol):
         """
 
 
+class Ranged(Source, Protocol):
+    """A source that gives parts of a blob. What a source cannot is seen by asking `hasattr`."""
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """The bytes of a blob from `start` up to `end`; else as `fetch`, but nothing can be verified.
+
+        Raises RegistryError where the far side sends the whole blob instead.
+        """
+
+
 class Sink(Protocol):
     """Where images go. `where` as for `Source`."""
 

@@ -39,20 +39,33 @@ class Once:
 
 
 class BlobReader:
-    """A blob of `size` bytes from `start` on. Not for several threads at once; close it."""
+    """A blob of `size` bytes from `start` on, up to `end` (-1: all). For one thread at a time; close it.
 
-    def __init__(self, connect: Connect, what: str, size: int, start: int, retry: Retry) -> None:
+    With an `end` the far side must take ranges: a whole answer is refused.
+    """
+
+    def __init__(
+        self, connect: Connect, what: str, size: int, start: int, retry: Retry, *, end: int = -1
+    ) -> None:
         self._connect, self._what, self._size, self._retry = connect, what, size, retry
-        self.at = start
+        self.at, self._end_at = start, size if end < 0 else end
         self._response: Response | None = None
+
+    @property
+    def takes_ranges(self) -> bool:
+        """Did the far side say, or show, that parts of the blob can be had?"""
+        response = self._response
+        if response is None:
+            return False
+        return response.status == 206 or response.headers.get("accept-ranges", "").lower() == "bytes"
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, b"" at the end. Raises RegistryError, TooLarge; resumes by itself."""
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK), b""))
-        while size and self.at < self._size:
+        while size and self.at < self._end_at:
             try:
-                return self._some(min(size, self._size - self.at))
+                return self._some(min(size, self._end_at - self.at))
             except Transient as failure:
                 self.close()
                 self._retry.again(failure)
@@ -60,7 +73,7 @@ class BlobReader:
 
     def open(self) -> None:
         """Connect now, so that a missing blob is reported before anything is read."""
-        while self._response is None and self.at < self._size:
+        while self._response is None and self.at < self._end_at:
             try:
                 self._response = self._request()
             except Transient as failure:
@@ -80,7 +93,7 @@ class BlobReader:
             raise Transient(Unreachable(f"{self._what} ended after {self.at} of {self._size} bytes"))
         self.at += len(data)
         self._retry.progress(len(data))
-        if self.at == self._size:
+        if self.at == self._end_at:
             self._end(self._response)
         return data
 
@@ -98,7 +111,9 @@ class BlobReader:
             return False
 
     def _request(self) -> Response:
-        response = self._connect({"Range": format_range(self.at)} if self.at else {})
+        last = self._end_at - 1 if self._end_at < self._size else None
+        whole = not self.at and last is None
+        response = self._connect({} if whole else {"Range": format_range(self.at, last)})
         try:
             self._place(response)
         except BaseException:
@@ -111,6 +126,8 @@ class BlobReader:
         if response.status == 206:
             self._check_range(response)
             return
+        if self._end_at < self._size:
+            raise RegistryError(f"{self._what}: the registry takes no ranges", status=response.status)
         self._check_length(response, self._size)
         left = self.at
         while left:
@@ -121,7 +138,7 @@ class BlobReader:
 
     def _check_range(self, response: Response) -> None:
         span, total = parse_content_range(response.headers.get("content-range", ""))
-        fits = total in (None, self._size) and span is not None and span.last < self._size
+        fits = total in (None, self._size) and span is not None and span.last < self._end_at
         if span is None or span.start != self.at or not fits:
             raise RegistryError(
                 f"{self._what}: asked for bytes from {self.at} of {self._size}, "

@@ -15,7 +15,7 @@ from ...words.digest import Digest, Verifier
 from ...words.errors import DigestMismatch, InvalidDocument, InvalidName, NotFound, RegistryError
 from ...words.oci import DOCUMENT_TYPES, MAX_DOCUMENT, Descriptor, Index, decode_json, parse_document
 from ...words.reference import Reference
-from .download import BlobReader
+from .download import BlobReader, Connect
 from .session import Session
 from .transport import Request, Response
 from .upload import Uploads
@@ -84,14 +84,16 @@ class Repository:
             data = self._get(descriptor.digest, f"manifest {descriptor.digest} of {self.name}")[1]
             return closing(io.BytesIO(data[offset:]))
         what = f"blob {descriptor.digest} of {self.name}"
-        path = routes.blob(self.name, descriptor.digest)
-
-        def connect(headers: dict[str, str]) -> Response:
-            return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
-
+        connect = self._connect(descriptor.digest, what)
         reader = BlobReader(connect, what, descriptor.size, offset, self.session.retry())
         reader.open()
         return closing(reader)
+
+    def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
+        """The bytes from `start` up to `end`. Raises RegistryError where the registry takes no ranges."""
+        what = f"blob {descriptor.digest} of {self.name}"
+        connect, retry = self._connect(descriptor.digest, what), self.session.retry()
+        return closing(BlobReader(connect, what, descriptor.size, start, retry, end=end))
 
     def read(self, descriptor: Descriptor) -> bytes:
         """All of a small blob (at most MAX_DOCUMENT bytes), verified by size and digest."""
@@ -180,6 +182,14 @@ class Repository:
         return found.manifests if isinstance(found, Index) else ()
 
     # Within
+
+    def _connect(self, digest: Digest, what: str) -> Connect:
+        path = routes.blob(self.name, digest)
+
+        def connect(headers: dict[str, str]) -> Response:
+            return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
+
+        return connect
 
     def _said(self, reference: Reference) -> str:
         return f"manifest for {reference.familiar}"
