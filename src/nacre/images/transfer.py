@@ -28,7 +28,7 @@ from .pipes import Stopped, side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from threading import Event
     from typing import Self
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from ..words.reference import Reference
     from .compressed import Sources
+    from .repack import Packing
     from .source import Content, Sink, Source
 
 MAX_LAYERS_AT_ONCE = 4
@@ -264,14 +265,15 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None,
+    sources: Sources | None = None, packing: Packing | None = None,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
-    as stored, last. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
+    as stored, last; unless `packing` asks for layers compressed in another way: then it is another one, with
+    another digest. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
     Unsupported for one that would get another digest.
     """
     progress = progress or NullProgress()
@@ -280,14 +282,45 @@ def push(
         manifest = _image_manifest(data, descriptor)
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
-        layers = list({layer.digest: layer for layer in manifest.layers}.values())
-        side_by_side(
-            lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, MAX_LAYERS_AT_ONCE
-        )
+        if packing is None:
+            layers = list({layer.digest: layer for layer in manifest.layers}.values())
+            side_by_side(
+                lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop),
+                layers, MAX_LAYERS_AT_ONCE,
+            )  # fmt: skip
+        else:
+            manifest, data = _repacked(store, manifest, data, packing, delivery, tasks)
         delivery.send(manifest.config, _SILENT)
-        sink.put_manifest(target, data, descriptor.media_type)
+        sink.put_manifest(target, data, manifest.media_type)
     tally = delivery.tally
-    return PushResult(descriptor.digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+    digest = descriptor.digest if packing is None else Digest.of(data)
+    return PushResult(digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+
+
+def _repacked(
+    store: Store, manifest: Manifest, data: bytes, packing: Packing, delivery: _Delivery,
+    tasks: Mapping[Digest, Task],
+) -> tuple[Manifest, bytes]:  # fmt: skip
+    """Compress and send the layers side by side; the manifest that results, with its bytes."""
+    from .repack import Repacker, manifest_of
+
+    config = ImageConfig.parse(store.blobs.read(manifest.config.digest))
+    rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
+    repacker = Repacker(store, packing, delivery.sink, delivery.forms, manifest)
+    made: dict[Digest, Descriptor] = {}
+
+    def send(row: tuple[Descriptor, Digest], stop: Event) -> None:
+        layer, diff_id = row
+        packed = repacker.layer(layer, diff_id, tasks[layer.digest], stop)
+        delivery.send(packed, tasks[layer.digest], stop)
+        made[layer.digest] = packed
+
+    try:
+        side_by_side(send, rows.values(), MAX_LAYERS_AT_ONCE)
+    finally:
+        repacker.tidy()
+    after = manifest_of(manifest, packing, made)
+    return after, data if after == manifest else after.encode()
 
 
 _SILENT = NullProgress().task("")
@@ -298,7 +331,7 @@ class _Delivery:
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
         self.store, self.sink, self.tally = store, sink, _Tally()
-        self._forms = Forms(store, sources, sink.where)
+        self.forms = Forms(store, sources, sink.where)
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
         """Make sure that the sink has `blob`, by the cheapest way."""
@@ -321,7 +354,7 @@ class _Delivery:
 
     def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
         def opener() -> Content:
-            content = self._forms.open(blob)
+            content = self.forms.open(blob)
             task.phase("Pushing", blob.size)
             return _Watched(content, task.advance, stop)
 
