@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from nacre.ground import userns
+from nacre.stores.keeping import Keeping
 
 # The checkout may belong to somebody else, and a busy machine is no failure.
 settings.register_profile("nacre", database=None, deadline=None)
@@ -38,6 +39,12 @@ tty umount uname vi wc wget whoami xargs yes
 def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """skopeo looks for credentials in /run, where an ordinary user without a session has no folder."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def roomy_disk() -> None:
+    """However full the disk of the machine is: what a store keeps depends on it."""
+    Keeping._space = lambda _: (1 << 50, 1 << 50)  # type: ignore[method-assign]
 
 
 def require(*programs: str) -> None:

@@ -209,16 +209,26 @@ class Engine:
         descriptor, digest, moved, reused, changed = self._inside(work)
         return PullResult(Image.load(self.store, descriptor), digest, moved, reused, changed)
 
-    def push(self, name: str, *, progress: Progress | None = None) -> PushResult:
-        """Send the image that has this name to the registry the name says. Raises NotFound, RegistryError."""
+    def push(
+        self, name: str, *, compression: str = "", level: int | None = None, progress: Progress | None = None
+    ) -> PushResult:
+        """Send the image that has this name to the registry the name says.
+
+        `compression` (gzip, zstd, zstd:chunked, none; "": as they are) and `level` compress the layers
+        anew: the manifest, and its digest, are then others. Raises NotFound, RegistryError, UsageError,
+        Unsupported.
+        """
+        from .images.repack import Packing
         from .images.transfer import push
+
+        packing = Packing(compression, level, level is not None) if compression else None
 
         reference = Reference.parse(name)
         descriptor = self.image(name).descriptor
         with self._client() as client:
             sink = client.repository(reference)
             return push(
-                self.store, descriptor, sink, reference.target, progress=progress,
+                self.store, descriptor, sink, reference.target, progress=progress, packing=packing,
                 sources=lambda name: client.repository(Reference.parse(name)),
             )  # fmt: skip
 

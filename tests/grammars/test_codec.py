@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -16,8 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nacre.grammars.codec import Compressor, decompress, media_codec, sniff
+from nacre.grammars.codecs import compressor as compressing
+from nacre.grammars.codecs import ordered
+from nacre.grammars.codecs.gzip import BLOCK
 from nacre.grammars.entries import Reader
-from nacre.words.errors import InvalidArchive, Unsupported
+from nacre.grammars.recipe import ingredients, is_current, recipe
+from nacre.words.errors import InvalidArchive, Unsupported, UsageError
 
 CONTENT = b"".join(b"line %d of a file that repeats itself\n" % n for n in range(20_000))
 SKIPPABLE = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
@@ -164,7 +169,7 @@ def test_compresses_to_the_same_bytes_whatever_the_pieces(codec: str, cuts: list
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
-@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5])
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5])
 def test_compresses_every_size_for_others_to_read(codec: str, size: int) -> None:
     out: list[bytes] = []
     compressor = Compressor(codec, out.append)
@@ -177,6 +182,76 @@ def test_compresses_every_size_for_others_to_read(codec: str, size: int) -> None
         else zstandard.ZstdDecompressor().decompressobj().decompress(packed)
     )
     assert plain == (CONTENT * 4)[:size]
+
+
+def packed_as(codec: str, data: bytes, level: int | None = None) -> bytes:
+    out: list[bytes] = []
+    compressor = Compressor(codec, out.append, level)
+    compressor.write(data)
+    compressor.close()
+    return b"".join(out)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_threads_do_not_change_the_bytes(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"".join(b"%d " % (n * n) for n in range(400_000))
+    results = set()
+    for count in (1, 2, 5):
+        monkeypatch.setattr(ordered, "processors", lambda count=count: count)
+        monkeypatch.setattr(compressing, "processors", lambda count=count: count)
+        results.add(packed_as(codec, data))
+    assert len(results) == 1
+    assert whole(decompress(io.BytesIO(results.pop()), codec)) == data
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_every_level_of_gzip_is_one_member(level: int) -> None:
+    data = (CONTENT * 2)[: 3 * BLOCK + 7]
+    packed = packed_as("gzip", data, level)
+    decoder = zlib.decompressobj(31)
+    assert decoder.decompress(packed) == data
+    assert decoder.eof
+    assert not decoder.unused_data
+
+
+def test_blocks_know_what_came_before() -> None:
+    """Random bytes that repeat across the cut are found again: the window is primed."""
+    half = random.Random(1).randbytes(20_000)
+    data = bytes(BLOCK - 20_000) + half + half
+    assert len(packed_as("gzip", data)) < 25_000
+
+
+@pytest.mark.parametrize(("codec", "level"), [("gzip", 10), ("gzip", -1), ("zstd", 0), ("zstd", 23)])
+def test_refuses_levels_that_a_codec_has_not(codec: str, level: int) -> None:
+    with pytest.raises(UsageError, match=f"no compression level {level}"):
+        Compressor(codec, lambda data: None, level)
+
+
+def test_a_failing_writer_ends_the_compressor() -> None:
+    def refuse(_data: bytes) -> None:
+        raise OSError(28, "no space")
+
+    with pytest.raises(OSError, match="no space"):
+        Compressor("gzip", refuse).close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "level"),
+    [("gzip", None), ("gzip", 1), ("gzip", 9), ("zstd", 3), ("zstd:chunked", None), ("none", None)],
+)
+def test_a_recipe_says_how_to_make_it_again(codec: str, level: int | None) -> None:
+    name = recipe(codec, level)
+    assert is_current(name)
+    assert ingredients(name)[0] == codec
+    assert recipe(*ingredients(name)) == name
+    assert ingredients(name)[1] == level or level is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "rar/x-1/2/3", "gzip/isa-l-0.0/2/262144", "gzip/x", "gzip/a/99/1", "gzip/a/b/c"]
+)
+def test_recipes_of_others_are_not_current(name: str) -> None:
+    assert not is_current(name)
 
 
 def test_a_gzip_header_carries_neither_time_nor_name() -> None:

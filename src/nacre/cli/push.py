@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from ..words.errors import NotFound, UsageError
 from ..words.reference import Reference
-from .options import Command, flag, text
+from .options import Command, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..images.repack import Packing
     from ..images.transfer import PushResult
     from ..words.oci import Descriptor
     from .context import Context
     from .options import Args
+
+CODECS = ("gzip", "zstd", "zstd:chunked", "none")
 
 
 def run(context: Context, args: Args) -> int:
@@ -20,6 +23,7 @@ def run(context: Context, args: Args) -> int:
     reference = Reference.parse(name)
     if reference.digest is not None:
         raise UsageError("cannot push a digest reference", hint="name a tag")
+    packing = _packing(args)
     if args.all_tags:
         found = _all(context, reference, name)
     else:
@@ -29,10 +33,24 @@ def run(context: Context, args: Args) -> int:
     if not args.quiet:
         context.warn(f"The push refers to repository [{reference.name}]")
     for each, descriptor in found:
-        _push(context, each, descriptor, args)
+        _push(context, each, descriptor, args, packing)
     if args.quiet:
         context.print(reference.name if args.all_tags else str(reference))
     return 0
+
+
+def _packing(args: Args) -> Packing | None:
+    """How the layers are to be compressed; None: sent as they are. Raises UsageError."""
+    codec = args.compression or args.compression_format
+    if not codec:
+        if args.compression_level is not None or args.force_compression:
+            raise UsageError("--compression-level and --force-compression need --compression")
+        return None
+    from ..images.repack import Packing
+
+    return Packing(
+        codec, args.compression_level, args.force_compression or args.compression_level is not None
+    )
 
 
 def _one(context: Context, reference: Reference) -> Descriptor:
@@ -56,7 +74,9 @@ def _all(context: Context, reference: Reference, name: str) -> list[tuple[Refere
     return [(Reference.parse(ref.name), ref.descriptor) for ref in sorted(refs, key=lambda ref: ref.name)]
 
 
-def _push(context: Context, reference: Reference, descriptor: Descriptor, args: Args) -> None:
+def _push(
+    context: Context, reference: Reference, descriptor: Descriptor, args: Args, packing: Packing | None
+) -> None:
     from time import monotonic
 
     from ..images.transfer import push
@@ -65,8 +85,8 @@ def _push(context: Context, reference: Reference, descriptor: Descriptor, args: 
     at_once = context.client.config.settings.concurrency or 0
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
         result = push(
-            context.store, descriptor, sink, reference.target, progress=progress, at_once=at_once,
-            sources=context.repository,
+            context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository,
+            at_once=at_once, packing=packing,
         )  # fmt: skip
         seconds = monotonic() - began
         progress.result(
@@ -75,6 +95,10 @@ def _push(context: Context, reference: Reference, descriptor: Descriptor, args: 
         )  # fmt: skip
     if not args.quiet and args.progress != "json":
         context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
+        if packing and result.digest != descriptor.digest:
+            context.warn(
+                f"Layers as {packing.codec} make another manifest than the store has ({descriptor.digest})"
+            )
         _summary(context, result, seconds)
 
 
@@ -92,6 +116,15 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Push all tags of an image to the repository"),
+        text("--compression", "Compress the layers anew; those that are in this form stay", choices=CODECS),
+        text(
+            "--compression-format", "The same as --compression, by podman's name", choices=CODECS, hidden=True
+        ),
+        number(
+            "--compression-level",
+            "Level of the compression: gzip 0 to 9 (usually 2), zstd 1 to 22 (usually 3)",
+        ),
+        flag("--force-compression", "Compress anew also the layers that are in this form already"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Suppress verbose output"),
     ),

@@ -1,6 +1,6 @@
 """How a compressed layer was made, so that it can be made again from its tar, bit for bit.
 
-    recipe  =  codec "/" library "-" version "/" level "/" block     gzip/isa-l-2.32.1/2/1048576
+    recipe  =  codec "/" library "-" version "/" level "/" block     gzip/isa-l-2.32.1/2/262144
             |  "none"                                                 the tar itself
 
 Everything that decides on the bytes is in it, but for the processor: ISA-L chooses its routines by what
@@ -9,8 +9,8 @@ the processor can do. So whoever makes a layer again verifies its digest.
 
 from __future__ import annotations
 
-from ..words.errors import Unsupported
-from .codec import BLOCK, LEVELS
+from ..words.errors import Unsupported, UsageError
+from .codecs.compressor import LEVELS, block_size, check_level
 
 PLAIN = "none"
 """The recipe of a layer that is its tar."""
@@ -19,20 +19,19 @@ PLAIN = "none"
 def recipe(codec: str, level: int | None = None) -> str:
     """How this version of nacre compresses with a codec and a level (None: the usual one).
 
-    Raises Unsupported for a codec that nacre does not write.
+    Raises Unsupported for a codec that nacre does not write, UsageError for a level that it has not.
     """
-    if codec in ("", "none"):
+    level = check_level(codec, level)
+    if level is None:
         return PLAIN
-    if codec not in LEVELS:
-        raise Unsupported(f"cannot compress as {codec!r}: expected gzip, zstd or none")
-    return f"{codec}/{_library(codec)}/{LEVELS[codec] if level is None else level}/{BLOCK}"
+    return f"{codec}/{_library(codec, level)}/{level}/{block_size(codec)}"
 
 
-def _library(codec: str) -> str:
+def _library(codec: str, level: int) -> str:
     if codec == "gzip":
-        from isal import ISAL_VERSION
+        from .codecs.gzip import library
 
-        return f"isa-l-{ISAL_VERSION}"
+        return library(level)
     from zstandard import ZSTD_VERSION
 
     return "zstd-" + ".".join(map(str, ZSTD_VERSION))
@@ -52,5 +51,5 @@ def is_current(text: str) -> bool:
     """Whether this version of nacre, with the libraries it has, compresses exactly so."""
     try:
         return bool(text) and recipe(*ingredients(text)) == text
-    except Unsupported:
+    except (Unsupported, UsageError):
         return False

@@ -146,8 +146,8 @@ def _put_xattr(key: bytes, value: bytes, records: _Records) -> None:
 
 def _extended(entry: Entry, records: _Records) -> bytes:
     names = [records.get(key, b"") for key in (b"path", b"linkpath", b"GNU.sparse.name")]
-    charset = _record(b"hdrcharset", b"BINARY") if not all(_is_utf8(name) for name in names) else b""
-    data = charset + b"".join(_record(key, records[key]) for key in sorted(records))
+    charset = pax_record(b"hdrcharset", b"BINARY") if not all(_is_utf8(name) for name in names) else b""
+    data = charset + b"".join(pax_record(key, records[key]) for key in sorted(records))
     name = (b"PaxHeaders.0/" + entry.path.rpartition(b"/")[2])[:100]
     block = b"".join((
         name.ljust(100, b"\0"), b"0000644\x000000000\x000000000\0", b"%011o\0" % len(data),
@@ -156,7 +156,7 @@ def _extended(entry: Entry, records: _Records) -> bytes:
     return _sealed(block) + data + bytes(-len(data) % 512)
 
 
-def _record(key: bytes, value: bytes) -> bytes:
+def pax_record(key: bytes, value: bytes) -> bytes:
     """`length key=value`, the length counting its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(b"%d" % rest)

@@ -206,13 +206,10 @@ class Remade(_Verified):
         return _Told(pipe, self._stage), 0
 
     def _compress(self, pipe: Pipe) -> None:
-        from ..grammars.codec import Compressor
+        from ..grammars.packing import pack
 
-        compressor = Compressor(self._codec, pipe.write, self._level)
         with self._tar() as file:
-            while data := file.read(CHUNK):
-                compressor.write(data)
-        compressor.close()
+            pack(file, pipe.write, self._codec, self._level)
 
     def _stop(self) -> None:
         if self._stage is not None:

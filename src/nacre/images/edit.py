@@ -233,12 +233,18 @@ def make_manifest(
     `config_data`: the bytes that `config` was read from, when its digest must stay.
     """
     docker = media_type == DOCKER_MANIFEST
+    notes = [
+        () if docker else layer.annotations for layer in layers
+    ]  # where its table of contents is, for one
     names = _OCI_TO_DOCKER if docker else _DOCKER_TO_OCI
     data = config_data or config.encode()
     return Manifest(
         DOCKER_MANIFEST if docker else OCI_MANIFEST,
         Descriptor.of(data, DOCKER_CONFIG if docker else OCI_CONFIG),
-        tuple(Descriptor(names.get(x.media_type, x.media_type), x.digest, x.size) for x in layers),
+        tuple(
+            Descriptor(names.get(x.media_type, x.media_type), x.digest, x.size, annotations=said)
+            for x, said in zip(layers, notes, strict=True)
+        ),
         tuple(annotations),
     ), data
 

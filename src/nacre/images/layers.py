@@ -19,6 +19,7 @@ from ..words.errors import ContentError, DigestMismatch
 from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
 from .compressed import is_here
+from .partial import try_partial
 from .pipes import CHUNK, Pipe, Stage, Stopped, copy, joined
 
 TYPE_CHECKING = False
@@ -73,7 +74,7 @@ def _bring(
         task.phase("Extracting", descriptor.size)
         _unpack(store, descriptor, diff_id, source, task)
         return 0, "Pull complete"
-    return _fetch(store, descriptor, diff_id, source, task, stop), "Pull complete"
+    return _fetch(store, descriptor, diff_id, source, task, stop)
 
 
 @contextmanager
@@ -98,19 +99,33 @@ def _present(store: Store, descriptor: Descriptor, diff_id: Digest) -> str:
 
 def _fetch(
     store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
-) -> int:
+) -> tuple[int, str]:
     moved, whole = 0, True
     with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
         if not ingest.exists and not store.trees.has(diff_id):
-            task.phase("Downloading", descriptor.size)
             if not ingest.offset:
-                return _stream(store, ingest, descriptor, diff_id, source, task, stop)
+                return _begin(store, ingest, descriptor, diff_id, source, task, stop)
+            task.phase("Downloading", descriptor.size)
             moved, whole = _resume(ingest, descriptor, source, task, stop)
     if not whole:
-        return moved + _fetch(store, descriptor, diff_id, source, task, stop)
+        again, status = _fetch(store, descriptor, diff_id, source, task, stop)
+        return moved + again, status
     task.phase("Extracting", descriptor.size)
     _unpack(store, descriptor, diff_id, source, task)
-    return moved
+    return moved, "Pull complete"
+
+
+def _begin(
+    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None,
+) -> tuple[int, str]:  # fmt: skip
+    """Fetch a layer of which nothing is here: in part where its table of contents allows, else whole."""
+    tried = try_partial(store, descriptor, diff_id, source, task, stop)
+    moved = tried.moved
+    if not tried.done:
+        task.phase("Downloading", descriptor.size)
+        moved += _stream(store, ingest, descriptor, diff_id, source, task, stop)
+    return moved, tried.status(descriptor)
 
 
 def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from ..words.reference import Reference
     from .compressed import Sources
+    from .repack import Packing
     from .source import Content, Sink, Source
 
 MAX_LAYERS_AT_ONCE = 8
@@ -262,14 +263,15 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None, at_once: int = 0,
+    sources: Sources | None = None, at_once: int = 0, packing: Packing | None = None,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
-    as stored, last. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
+    as stored, last; unless `packing` asks for layers compressed in another way: then it is another one, with
+    another digest. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
     Unsupported for one that would get another digest.
     """
     progress = progress or NullProgress()
@@ -279,17 +281,47 @@ def push(
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
         layers = list({layer.digest: layer for layer in manifest.layers}.values())
-        if isinstance(sink, Knowing) and sink.holds(target, descriptor):
+        at_once = at_once or MAX_LAYERS_AT_ONCE
+        if packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor):
             delivery.leave(manifest, tasks)
         else:
-            side_by_side(
-                lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers,
-                at_once or MAX_LAYERS_AT_ONCE,
-            )  # fmt: skip
+            if packing is None:
+                side_by_side(
+                    lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, at_once
+                )
+            else:
+                manifest, data = _repacked(store, manifest, data, packing, delivery, tasks, at_once)
             delivery.send(manifest.config, _SILENT)
-            sink.put_manifest(target, data, descriptor.media_type)
+            sink.put_manifest(target, data, manifest.media_type)
     tally = delivery.tally
-    return PushResult(descriptor.digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+    digest = descriptor.digest if packing is None else Digest.of(data)
+    return PushResult(digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+
+
+def _repacked(
+    store: Store, manifest: Manifest, data: bytes, packing: Packing, delivery: _Delivery,
+    tasks: Mapping[Digest, Task], at_once: int,
+) -> tuple[Manifest, bytes]:  # fmt: skip
+    """Compress and send the layers side by side; the manifest that results, with its bytes."""
+    from .repack import Repacker, manifest_of
+
+    config = ImageConfig.parse(store.blobs.read(manifest.config.digest))
+    rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
+    repacker = Repacker(store, packing, delivery.sink, delivery.forms, manifest)
+    made: dict[Digest, Descriptor] = {}
+
+    def send(row: tuple[Descriptor, Digest], stop: Event) -> None:
+        layer, diff_id = row
+        packed = repacker.layer(layer, diff_id, tasks[layer.digest], stop)
+        delivery.send(packed, tasks[layer.digest], stop)
+        made[layer.digest] = packed
+
+    try:
+        side_by_side(send, rows.values(), at_once)
+    finally:
+        repacker.tidy()
+    after = manifest_of(manifest, packing, made)
+    return after, data if after == manifest else after.encode()
 
 
 _SILENT = NullProgress().task("")
@@ -300,7 +332,7 @@ class _Delivery:
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
         self.store, self.sink, self.tally = store, sink, _Tally()
-        self._forms = Forms(store, sources, sink.where)
+        self.forms = Forms(store, sources, sink.where)
         self._refused: dict[Digest, list[str]] = {}
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
@@ -342,7 +374,7 @@ class _Delivery:
 
     def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
         def opener() -> Content:
-            content = self._forms.open(blob)
+            content = self.forms.open(blob)
             task.phase("Pushing", blob.size)
             return _Watched(content, task.advance, stop)
 

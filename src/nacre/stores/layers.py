@@ -6,6 +6,7 @@ import time
 
 from ..words.digest import Digest
 from ..words.oci import Descriptor
+from ..words.quickjson import dumps, loads
 from .database import Database
 
 
@@ -27,6 +28,17 @@ class LayerStore:
             "excluded.added, recipe = coalesce(nullif(excluded.recipe, ''), recipe)",
             (digest, diff_id, media_type, size, time.time(), recipe),
         )
+
+    def remember_packed(self, diff_id: Digest, recipe: str, made: Descriptor) -> None:
+        """Compressed by this recipe (`grammars.recipe`), the tar `diff_id` is `made`. Idempotent."""
+        self._database.change(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_packed(diff_id, recipe), dumps(made.to_json()))
+        )
+
+    def packed(self, diff_id: Digest, recipe: str) -> Descriptor | None:
+        """What the tar is when compressed so, if it was once; the blob itself may be gone."""
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (_packed(diff_id, recipe),))
+        return Descriptor.from_json(loads(row[0])) if row else None
 
     def recipe(self, digest: Digest) -> tuple[Digest, str] | None:
         """The tar of a compressed layer and how it was made of it ("": not here, so nobody knows)."""
@@ -59,3 +71,7 @@ class LayerStore:
         """Repositories known to hold the blob, the newest first."""
         sql = "SELECT repository FROM source WHERE digest = ? ORDER BY added DESC, repository"
         return [row[0] for row in self._database.execute(sql, (digest,))]
+
+
+def _packed(diff_id: Digest, recipe: str) -> str:
+    return f"packed:{diff_id}:{recipe}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ...grammars.entries import Entry
     from ...ground.scan import Opener
-    from .base import Reader, TreeDriver, Write
+    from .base import LayerReader, Reader, TreeDriver, Write
     from .lookup import Found, TreeView
 
     Passed = Callable[[int], object]
@@ -420,6 +420,16 @@ class Trees:
             TreeView(readers).close()
             raise
         return TreeView(readers)
+
+    def recent(self, most: int) -> list[Digest]:
+        """The trees that were made last, the newest first, at most so many."""
+        rows = self._database.execute("SELECT diff_id FROM tree ORDER BY written DESC LIMIT ?", (most,))
+        return [Digest(row[0]) for row in rows]
+
+    def reader(self, diff_id: Digest) -> LayerReader:
+        """Read one tree by literal paths; close it. Raises NotFound, StoreError, OSError."""
+        (tree,) = self._stack((diff_id,))
+        return self._drivers[tree.driver].reader(tree)
 
     def lookup(self, layers: Sequence[Digest], path: bytes, *, follow: bool = True) -> Found | None:
         """One look through `open(layers)`, which for more than one is cheaper. Raises NotFound, StoreError.

@@ -1,0 +1,27 @@
+"""Which table of contents a layer has, and reading it."""
+
+from __future__ import annotations
+
+from . import estargz, toc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...words.oci import Descriptor
+    from .layout import Layout
+
+    Read = Callable[[int, int], bytes]
+    """Gives the bytes of the blob from a start to an end."""
+
+
+def open_layout(descriptor: Descriptor, read: Read) -> Layout | None:
+    """The verified table of a layer; None, with nothing read, when it announces none that can be used.
+
+    Raises InvalidDocument, InvalidArchive, and what `read` raises.
+    """
+    where = toc.announced(descriptor)
+    if where is not None:
+        return toc.ChunkedLayout(where, read(*where.span))
+    digest = estargz.announced(descriptor)
+    return estargz.StargzLayout(digest, descriptor.size, read) if digest else None

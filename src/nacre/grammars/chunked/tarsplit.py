@@ -1,0 +1,82 @@
+"""tar-split: what of a tar is not the content of its files, so that it can be put together again bit for bit.
+
+One JSON object a line: {"type": 2, "payload": base64, "position": n} is literal bytes, {"type": 1, "name",
+"size", "payload": base64 of a CRC-64, "position": n} stands for the content of a file; every header has one,
+also where the size is 0. Source: vbatts/tar-split, tar/storage/entry.go.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+
+from ...words.errors import InvalidDocument
+from ...words.quickjson import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..tarentry import Reader
+
+MAX_LINE = 4 << 20
+"""Most bytes of one line: a header with a megabyte of extended records fits."""
+
+_CHUNK = 1 << 17
+_FILE, _LITERAL = 1, 2
+
+
+class TarSplitWriter:
+    """Writes lines through `write`."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._position = 0
+
+    def literal(self, data: bytes) -> None:
+        """Bytes of the tar; nothing is written for none."""
+        if data:
+            self._line({"type": _LITERAL, "payload": b64encode(data).decode()})
+
+    def file(self, name: str, size: int, crc: bytes) -> None:
+        """The content of the member `name`, as its header has it; `crc` is b"" for no content."""
+        fields: dict[str, object] = {"type": _FILE, "name": name}
+        if size:
+            fields["size"] = size
+        self._line({**fields, "payload": b64encode(crc).decode() if crc else None})
+
+    def _line(self, fields: dict[str, object]) -> None:
+        self._write(dumps({**fields, "position": self._position}).encode() + b"\n")
+        self._position += 1
+
+
+def read_tarsplit(stream: Reader) -> Iterator[bytes | tuple[str, int]]:
+    """Literal bytes, and (name, size) for every file with content, in order. Raises InvalidDocument."""
+    for line in _lines(stream):
+        try:
+            yield from _item(loads(line))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise InvalidDocument("the tar-split of a layer is damaged") from None
+
+
+def _item(fields: dict[str, object]) -> Iterator[bytes | tuple[str, int]]:
+    kind = fields["type"]
+    if kind == _LITERAL:
+        yield b64decode(str(fields["payload"]), validate=True)
+    elif kind != _FILE:
+        raise ValueError
+    elif fields.get("size"):
+        name, size = fields.get("name"), fields["size"]
+        if not isinstance(name, str) or type(size) is not int:
+            raise ValueError
+        yield name, size
+
+
+def _lines(stream: Reader) -> Iterator[bytes]:
+    rest = b""
+    while data := stream.read(_CHUNK):
+        *whole, rest = (rest + data).split(b"\n")
+        yield from filter(None, whole)
+        if len(rest) > MAX_LINE:
+            raise InvalidDocument("the tar-split of a layer has a line without end")
+    if rest.strip():
+        yield rest
