@@ -365,3 +365,10 @@ def _encoder(codec: str, level: int | None) -> _Encoder:
 
 def _level(codec: str, level: int | None) -> int:
     return LEVELS[codec] if level is None else level
+
+
+def checksummer() -> Callable[[bytes | memoryview, int], int]:
+    """CRC-32 of bytes, going on from a number: ISA-L's, at 17 GB/s where zlib's does 0.9."""
+    from isal import isal_zlib
+
+    return isal_zlib.crc32

@@ -48,7 +48,7 @@ PLAIN, INLINE, CHUNKED = 0 << 1 | 1, 2 << 1 | 1, 4 << 1 | 1
 """Layouts of extended inodes (bit 0), the only ones written: compact ones lose times on older kernels."""
 IMPLIED = 1
 """In the field i_ino, which the kernel does not use, of a folder that the layer does not name itself."""
-MAX_DEVICES = 1024
+MAX_DEVICES = 4096
 MAX_NAME = 255
 MAX_LINK = 4095
 MAX_XATTRS = 4 * 65534
@@ -109,23 +109,29 @@ def device_parts(rdev: int) -> tuple[int, int]:
     return rdev >> 8 & 0xFFF, rdev & 0xFF | rdev >> 12 & 0xFFF00
 
 
-def encode(root: Node, devices: Sequence[int]) -> bytearray:
+def encode(root: Node, devices: Sequence[int | None]) -> bytearray:
     """The index of the tree under `root`. `devices` are the lengths in bytes of the tars.
 
+    A device of no length (None) is not there; those after it move up.
     The nodes are used up: a tree is encoded once. Raises InvalidArchive for a name, an attribute, a link
     or a content that the format or the devices cannot hold.
     """
     if len(devices) > MAX_DEVICES:
         raise InvalidArchive(f"an index over {len(devices)} files: at most {MAX_DEVICES} are possible")
-    return _Builder(root, [-(-length // BLOCK) for length in devices]).build()
+    return _Builder(root, devices).build()
 
 
 class _Builder:
     """Two passes: `_place` gives every inode its slot and every folder its blocks, `_write` fills them."""
 
-    def __init__(self, root: Node, devices: list[int]) -> None:
-        self._root, self._devices = root, devices
-        self._position = SUPER + 128 + 128 * len(devices)
+    def __init__(self, root: Node, devices: Sequence[int | None]) -> None:
+        self._root = root
+        self._lengths = [-1 if length is None else -(-length // BLOCK) for length in (None, *devices)]
+        """In blocks, by the numbers that the nodes have; -1 for what is not there."""
+        there = [number for number, length in enumerate(self._lengths) if length >= 0]
+        self._devices = [self._lengths[number] for number in there]
+        self._slots = {number: slot for slot, number in enumerate(there, 1)}
+        self._position = SUPER + 128 + 128 * len(self._devices)
         self._order: list[Node] = []
         self._parents: dict[Node, Node] = {}
         self._blocks = 0
@@ -200,8 +206,8 @@ class _Builder:
 
     def _check_content(self, node: Node) -> None:
         end = node.block + -(-node.size // BLOCK)
-        known = 0 < node.device <= len(self._devices)
-        if not known or node.block < 0 or end > self._devices[node.device - 1]:
+        known = 0 < node.device < len(self._lengths)
+        if not known or node.block < 0 or end > self._lengths[node.device]:
             raise InvalidArchive("a file reaches beyond the end of its layer")
         if end >= NOWHERE:
             raise InvalidArchive("the layer is larger than the 2 TiB that an index can point into")
@@ -233,7 +239,7 @@ class _Builder:
         if xattrs:
             image[position + 64 : end] = xattrs
         if layout == CHUNKED:
-            _write_chunks(image, end + 7 & ~7, node)
+            _write_chunks(image, end + 7 & ~7, node, self._slots[node.device])
         elif data:
             cut = len(data) // BLOCK * BLOCK if layout == INLINE else len(data)
             at = union * BLOCK
@@ -258,10 +264,10 @@ def _chunks(size: int) -> tuple[int, int]:
     return bits, -(-size // (BLOCK << bits))
 
 
-def _write_chunks(image: bytearray, at: int, node: Node) -> None:
+def _write_chunks(image: bytearray, at: int, node: Node, slot: int) -> None:
     bits, count = _chunks(node.size)
     for number in range(count):
-        CHUNK.pack_into(image, at + 8 * number, 0, node.device, node.block + (number << bits))
+        CHUNK.pack_into(image, at + 8 * number, 0, slot, node.block + (number << bits))
 
 
 def _link_size(target: bytes) -> int:

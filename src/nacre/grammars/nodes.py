@@ -54,30 +54,36 @@ class LayerTree:
         self._folders: dict[bytes, Node] = {b"": self.root}
         self._gone: set[tuple[Node, bytes]] = set()
 
-    def add(self, entry: Entry, device: int = 1, block: int = -1) -> None:
-        """Take the next entry; `block` where its content begins in `device`, if not at its offset.
+    def add(self, entry: Entry) -> Node | None:
+        """Take the next entry; gives the node of a file with content, for `place`, else None.
 
         Raises InvalidArchive for an entry that cannot be made.
         """
         path = entry.path
         if b".wh." in path and self._whiteout(entry):
-            return
+            return None
         self.size += entry.size
         if entry.kind == "file":
             folder, name = self._place(path)
             node = Node(
-                entry.mode | stat.S_IFREG, entry.uid, entry.gid, entry.mtime_ns, entry.size, device=device,
-                block=entry.offset // BLOCK if block < 0 else block,
+                entry.mode | stat.S_IFREG, entry.uid, entry.gid, entry.mtime_ns, entry.size, device=1,
+                block=entry.offset // BLOCK,
             )  # fmt: skip
             if entry.xattrs:
                 node.xattrs = _kept(entry)
             self._put(folder, name, node)
-        elif entry.kind == "dir":
+            return node if entry.size else None
+        if entry.kind == "dir":
             self._dir(entry)
         elif entry.kind == "hardlink":
             self._hardlink(entry)
         else:
             self._special(entry)
+        return None
+
+    def place(self, node: Node, device: int, block: int) -> None:
+        """The content of a file that `add` gave lies there, and not in device 1 at its offset."""
+        node.device, node.block = device, block
 
     def implied(self) -> list[bytes]:
         """Paths of the folders that the layer does not name itself, parents first, without the root."""

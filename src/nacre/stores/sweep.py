@@ -25,6 +25,7 @@ from ..words.value import Value
 from . import blocks, caches, mounted, reserve
 from .layout import tidy_index
 from .settle import settle
+from .trees.lending import give_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
         trace("sweep:collected")
         mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         work.free()
+        freed += give_back(root)
         work.strays()
         if wishes.build_cache:
             work.items += caches.free(root, wishes.cache_before)

@@ -12,10 +12,12 @@ from ...grammars.erofsread import Index
 from ...grammars.nodes import OPAQUE, ORIGIN
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
-from .indexing import INDEX, SPARSE, TAR
+from .borrowing import lock_shared
+from .names import INDEX, device_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 _KINDS = {
@@ -39,6 +41,7 @@ class IndexReader:
                 raise InvalidArchive("the index of a layer is damaged: it is empty")
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
             self._index = Index(self._map)
+        self._devices: tuple[str, ...] = ()
         self._nids: dict[bytes, int | None] = {}
         self._listed: tuple[bytes | None, dict[bytes, int]] = (None, {})
 
@@ -61,9 +64,16 @@ class IndexReader:
             raise NotFound(f"{path[:200].decode('utf-8', 'backslashreplace')!r} is not a regular file")
         if not inode.size:
             return io.BytesIO()
-        name = TAR if inode.device == 1 else SPARSE
-        fd = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self._device(inode.device), os.O_RDONLY | os.O_CLOEXEC)
+        lock_shared(fd)
         return io.BufferedReader(_Piece(fd, inode.block * BLOCK, inode.size))
+
+    def _device(self, number: int) -> str:
+        if not self._devices:
+            self._devices = device_paths(self._folder)
+        if number > len(self._devices):
+            raise StoreError(f"a file that the layer in {self._folder} points into is not there")
+        return self._devices[number - 1]
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """Extended attributes, sorted, without overlay's own."""
@@ -71,10 +81,10 @@ class IndexReader:
         found = inode.xattrs if inode is not None else ()
         return tuple(sorted(pair for pair in found if pair not in (OPAQUE, ORIGIN)))
 
-    def tree(self, first: int) -> Inode:
-        """All of the layer; `first` is added to the slots of its contents. Raises StoreError."""
+    def tree(self, slots: Sequence[int]) -> Inode:
+        """All of the layer; a content in its nth device gets the nth of `slots`. Raises StoreError."""
         with _damage(self._folder):
-            return self._index.tree(first)
+            return self._index.tree(slots)
 
     def _inode(self, path: bytes) -> Inode | None:
         with _damage(self._folder):
