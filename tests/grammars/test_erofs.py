@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nacre.grammars import erofs
-from nacre.grammars.erofs import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number, encode
+from nacre.grammars.erofs import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number
 from nacre.grammars.erofsread import Index
+from nacre.grammars.erofswrite import encode
 from nacre.grammars.nodes import walk
 from nacre.words.errors import InvalidArchive
 

@@ -2,7 +2,7 @@
 
 Bytes are fed in the order of the tar, members are noted in theirs; what is written is decided as soon as
 a content is there, and then as few large pieces are written as can be. A content is looked for by its
-size and a checksum of its first 32 KiB, and always compared before it is left out: a hostile layer can
+size and a checksum of two samples of it, and always compared before it is left out: a hostile layer can
 make this slow, but never show other bytes than its own. Contents of up to 256 KiB are held until they are
 whole; larger ones are compared as they stream, and what was equal of one that then differs is copied.
 """
@@ -21,8 +21,7 @@ from .hints import KEY
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...grammars.entries import Entry
-    from ...grammars.erofs import Node
-    from ...grammars.nodes import LayerTree
+    from ...grammars.layertree import LayerTree
     from .borrowing import Borrowing, Donor
 
 SMALLEST = 1024
@@ -31,8 +30,10 @@ OWN, SPARSE, FIRST_DONOR = 1, 2, 3
 """Numbers of devices in the nodes; the second is left out again where there are no sparse files."""
 
 _HELD = 1 << 18
-_HEAD = 1 << 15
-"""What a checksum is taken of. Files of one size that differ only later are rare, and cost room only."""
+_SAMPLE = 1 << 12
+"""Bytes at the beginning and before the first 256 KiB end that are summed: files of one size that differ
+only elsewhere are rare, and cost room only. Above 5 KiB crc32 lets go of the interpreter lock, which among
+the threads of a pull costs far more than it takes."""
 _MASK = 0xFFFFFFFF
 _MOST_SPANS = 1000
 
@@ -43,7 +44,7 @@ class Cutter:
     def __init__(self, fd: int, tree: LayerTree, borrowing: Borrowing) -> None:
         self._fd, self._tree, self._borrowing = fd, tree, borrowing
         self._crc = checksummer()
-        self._members: deque[tuple[Node, int, int]] = deque()
+        self._members: deque[tuple[int, int, int]] = deque()
         self._pieces: list[bytes] = []
         self._held = 0
         self._chunks: deque[tuple[int, bytes]] = deque()
@@ -68,11 +69,11 @@ class Cutter:
 
         Either before its content is fed, or before `settle` is called. Raises InvalidArchive.
         """
-        node = self._tree.add(entry)
-        if node is not None and block >= 0:
-            self._tree.place(node, SPARSE, block)
-        elif node is not None:
-            self._members.append((node, entry.offset, entry.size))
+        inode = self._tree.add(entry)
+        if inode and block >= 0:
+            self._tree.place(inode, SPARSE, block)
+        elif inode:
+            self._members.append((inode, entry.offset, entry.size))
 
     def settle(self) -> None:
         """Decide about what was fed, if it is enough to be worth it. Raises OSError."""
@@ -100,45 +101,45 @@ class Cutter:
         self._pass(min(self.end, members[0][1]) if members else self.end)
         self._write()
 
-    def _settled(self, node: Node, offset: int, size: int) -> bool:
+    def _settled(self, inode: int, offset: int, size: int) -> bool:
         """Decide about one content; False when more of it must be seen."""
         if size < SMALLEST:
-            self._tree.place(node, OWN, (offset - self.cut) // BLOCK)
+            self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)
             return True
         stop = offset + -(-size // BLOCK) * BLOCK
         if stop > self.end and self._last:  # the tar ends within the padding
-            self._keep(node, offset)
+            self._keep(inode, offset)
         elif size > _HELD:
-            return self._large(node, offset, size, stop)
+            return self._large(inode, offset, size, stop)
         elif stop > self.end:
             return False
         else:
-            self._whole(node, offset, size, stop)
+            self._whole(inode, offset, size, stop)
         return True
 
-    def _whole(self, node: Node, offset: int, size: int, stop: int) -> None:
+    def _whole(self, inode: int, offset: int, size: int, stop: int) -> None:
         views = self._views(offset, stop)
         key = self._key(views, size)
         found = self._borrowing.find(key, (stop - offset) // BLOCK)
         if found and self._same(found[0], found[1] * BLOCK, views) and self._borrowing.take(found[0]):
-            self._cut(node, offset, stop, *found)
+            self._cut(inode, offset, stop, *found)
         else:
-            self._place(node, offset, key)
+            self._place(inode, offset, key)
 
-    def _large(self, node: Node, offset: int, size: int, stop: int) -> bool:
+    def _large(self, inode: int, offset: int, size: int, stop: int) -> bool:
         """A content that is compared as it comes."""
         if self._followed is None:
-            if self.end < offset + _HEAD:
+            if self.end < offset + _HELD:
                 return False
-            key = self._key(self._views(offset, offset + _HEAD), size)
+            key = self._key(self._views(offset, offset + _HELD), size)
             self._followed = self._borrowing.find(key, (stop - offset) // BLOCK)
             if self._followed is None:
-                self._place(node, offset, key)
+                self._place(inode, offset, key)
                 return True
             self._pass(offset)
-        return self._follow(node, offset, stop, *self._followed)
+        return self._follow(inode, offset, stop, *self._followed)
 
-    def _follow(self, node: Node, offset: int, stop: int, donor: Donor, block: int) -> bool:
+    def _follow(self, inode: int, offset: int, stop: int, donor: Donor, block: int) -> bool:
         until = min(stop, self.end)
         same = self._same(donor, block * BLOCK + self._from - offset, self._views(self._from, until))
         if same:
@@ -147,31 +148,31 @@ class Cutter:
             return False
         if same and self._borrowing.take(donor):
             self._followed = None
-            self._cut(node, offset, stop, donor, block)
+            self._cut(inode, offset, stop, donor, block)
         else:
-            self._keep(node, offset)
+            self._keep(inode, offset)
         return True
 
-    def _keep(self, node: Node, offset: int) -> None:
+    def _keep(self, inode: int, offset: int) -> None:
         """A content that was followed in vain, or none that can be cut, goes into the tar."""
         followed, self._followed = self._followed, None
         if followed:
             self._write()
             self._copy(followed[0], followed[1] * BLOCK, self._from - offset)
-        self._tree.place(node, OWN, (offset - self.cut) // BLOCK)
+        self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)
 
-    def _place(self, node: Node, offset: int, key: bytes) -> None:
+    def _place(self, inode: int, offset: int, key: bytes) -> None:
         block = (offset - self.cut) // BLOCK
-        self._tree.place(node, OWN, block)
+        self._tree.place(inode, OWN, block)
         self._borrowing.tell(key, block)
 
-    def _cut(self, node: Node, offset: int, stop: int, donor: Donor, block: int) -> None:
+    def _cut(self, inode: int, offset: int, stop: int, donor: Donor, block: int) -> None:
         """Leave a content out: `donor` has it at `block`."""
         self._pass(offset)
         self._from = stop
         self.cut += stop - offset
         self.records += RECORD.pack(offset // BLOCK, (stop - offset) // BLOCK, donor.number, block)
-        self._tree.place(node, FIRST_DONOR - 1 + donor.number if donor.number else OWN, block)
+        self._tree.place(inode, FIRST_DONOR - 1 + donor.number if donor.number else OWN, block)
 
     def _same(self, donor: Donor, at: int, views: list[memoryview]) -> bool:
         """Does the donor have these bytes at `at`?"""
@@ -185,11 +186,11 @@ class Cutter:
         return True
 
     def _key(self, views: list[memoryview], size: int) -> bytes:
-        left = min(size, _HEAD)
-        crc = 0
-        for view in views:
-            crc = self._crc(view[:left], crc)
-            left -= min(left, len(view))
+        view = views[0] if len(views) == 1 else memoryview(b"".join(views))
+        whole = min(size, _HELD)
+        crc = self._crc(view[: min(whole, _SAMPLE)], 0)
+        if whole > _SAMPLE:
+            crc = self._crc(view[max(_SAMPLE, whole - _SAMPLE) : whole], crc)
         return KEY.pack(crc, size & _MASK)
 
     def _views(self, start: int, stop: int) -> list[memoryview]:

@@ -74,10 +74,10 @@ class ErofsDriver(OverlayDriver):
 
         tree = index_stream(stream, folder, self.lenders)
         implied.save(folder, tree.implied())
-        root = tree.root
-        if any(name == b"trusted.overlay.opaque" for name, _ in root.xattrs):
+        if tree.is_opaque():
             hide_lower(folder)
-        return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
+        looks = tree.root_looks()
+        return Made(tree.size, "{:o} {} {}".format(*looks) if looks else "")
 
     def tar(self, tree: Placed) -> BinaryIO:
         """The file as it was written, what was cut out of it filled in again."""

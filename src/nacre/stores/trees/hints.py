@@ -4,8 +4,8 @@
 
 Only hints: whoever follows one compares the bytes, so a lost, stale or forged slot costs room on disk and
 nothing else. That is why nobody locks the file, nothing syncs it, and a full bucket forgets at random.
-For 40,000 contents it takes 20 ms to ask and 20 to tell; rows of the database took 150 ms, with its lock
-held and its log filled.
+Asking for 40,000 contents takes 0.03 s and telling of them 0.13; rows of the database took 0.16 and 0.07, with
+its write lock held and up to 2.5 MB of its log written each time.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ _SLOT = Struct("<8sQI")
 _WAYS = 4
 _BUCKET = _WAYS * _SLOT.size
 _HEAD = Struct("<4sII68x")
+_FREE = bytes(8)
 _MAGIC, _VERSION = b"NHNT", 1
 _FIRST, _LAST = 14, 18
 """log2 of the number of buckets: 1.3 MB at first, at most 21 MB for a million contents."""
 _GROWTH = 2
 _SAMPLE = 64
+_PAGE = 200 * _BUCKET
 
 
 class Hints:
@@ -68,21 +70,17 @@ class Hints:
 
     def tell(self, inode: int, blocks: Mapping[bytes, int]) -> None:
         """The contents of these keys lie in the file `inode`, at these blocks. Full disks are borne."""
-        starts = sorted((self._start(key), key) for key in blocks)
-        page: tuple[int, bytearray] = (-1, bytearray())
+        starts = sorted([(self._start(key), key) for key in blocks])
+        at, page = 0, bytearray()
         try:
             for start, key in starts:
-                if start >= page[0] + len(page[1]) or page[0] < 0:
-                    self._put_back(page)
-                    page = start, bytearray(self._map[start : start + 51 * _BUCKET])
-                _insert(page[1], start - page[0], key, inode, blocks[key])
-            self._put_back(page)
+                if start >= at + len(page):
+                    os.pwrite(self._fd, page, at)
+                    at, page = start, bytearray(self._map[start : start + _PAGE])
+                _insert(page, start - at, key, inode, blocks[key])
+            os.pwrite(self._fd, page, at)
         except OSError:
             return
-
-    def _put_back(self, page: tuple[int, bytearray]) -> None:
-        if page[0] >= 0:
-            os.pwrite(self._fd, page[1], page[0])
 
     def _start(self, key: bytes) -> int:
         checksum, size = KEY.unpack(key)
@@ -121,9 +119,11 @@ def _insert(page: bytearray, start: int, key: bytes, inode: int, block: int) -> 
     """Into the slot of this key, else a free one, else one of the others."""
     at = page.find(key, start, start + _BUCKET)
     if at < 0 or (at - start) % _SLOT.size:
-        slots = range(start, start + _BUCKET, _SLOT.size)
-        free = (slot for slot in slots if not any(page[slot + 8 : slot + 16]))
-        at = next(free, start + (inode + block) % _WAYS * _SLOT.size)
+        at = start + (inode + block) % _WAYS * _SLOT.size
+        for slot in range(start, start + _BUCKET, _SLOT.size):
+            if page[slot + 8 : slot + 16] == _FREE:
+                at = slot
+                break
     _SLOT.pack_into(page, at, key, inode, block)
 
 

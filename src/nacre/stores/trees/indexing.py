@@ -16,13 +16,14 @@ import os
 
 from ...grammars.cuts import Cuts
 from ...grammars.entries import TarWriter, read_tar
-from ...grammars.erofs import BLOCK, encode
-from ...grammars.nodes import LayerTree, walk
+from ...grammars.erofs import BLOCK
+from ...grammars.erofswrite import write_index
+from ...grammars.layertree import LayerTree
 from ...ground.files import trace, write_all
 from ...words.errors import InvalidArchive
 from .borrowing import Borrowing
-from .cutting import OWN, Cutter
 from .cutting import SPARSE as SPARSE_DEVICE
+from .cutting import Cutter
 from .names import CUTS, INDEX, SPARSE, TAR
 
 TYPE_CHECKING = False
@@ -179,28 +180,22 @@ class _Indexing:
         if self._cutter.records:
             cuts = Cuts(self._cutter.end, self._cutter.records)
             cuts.check([length, *donors])
-            self._write(CUTS, cuts.encode())
+            with _File(f"{self._folder}/{CUTS}") as file:
+                file.put(cuts.encode(), 0)
             trace("tree:cuts")
         sparse = self._blocks * BLOCK if self._sparse >= 0 else None
-        self._write(INDEX, encode(self._tree.root, [length, sparse, *donors]))
+        with _File(f"{self._folder}/{INDEX}") as index:
+            write_index(self._tree.inodes, [length, sparse, *donors], index.put)
         self._borrowing.publish()
         return self._tree
 
-    def _write(self, name: str, data: bytes | bytearray) -> None:
-        fd = os.open(f"{self._folder}/{name}", _NEW, 0o400)
-        try:
-            write_all(fd, memoryview(data))
-        finally:
-            os.close(fd)
-
     def _move_last(self, length: int) -> None:
         """The kernel reads whole blocks only: a content without padding at the very end goes elsewhere."""
-        for _, node in walk(self._tree.root):
-            end = node.block * BLOCK + node.size
-            if node.device == OWN and node.size and end + -end % BLOCK > length:
-                block = self._reserve(node.size)
-                self._copy(node.block * BLOCK, block * BLOCK, node.size)
-                self._tree.place(node, SPARSE_DEVICE, block)
+        inodes = self._tree.inodes
+        for inode in self._tree.beyond(length):
+            block, size = self._reserve(inodes.size[inode]), inodes.size[inode]
+            self._copy(inodes.block[inode] * BLOCK, block * BLOCK, size)
+            self._tree.place(inode, SPARSE_DEVICE, block)
 
     def _copy(self, start: int, to: int, left: int) -> None:
         while left:
@@ -241,3 +236,20 @@ class _Spreading:
             if written < length:
                 self._segments.append((offset + written, length - written))
         return data
+
+
+class _File:
+    """A new file that is written in pieces. Raises OSError."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, _NEW, 0o400)
+
+    def put(self, data: bytes | bytearray, offset: int) -> None:
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        write_all(self._fd, memoryview(data))
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)

@@ -6,10 +6,9 @@ import io
 import os
 import stat
 
-from ...grammars.erofs import BLOCK, device_parts
+from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
 from ...grammars.erofs import Node as Inode
 from ...grammars.erofsread import Index
-from ...grammars.nodes import OPAQUE, ORIGIN
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
 from .borrowing import lock_shared

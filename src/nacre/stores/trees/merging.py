@@ -86,7 +86,7 @@ class _Stack:
 
 
 def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
-    from ...grammars.erofs import encode
+    from ...grammars.erofswrite import encode
     from ...grammars.nodes import merge, settle
 
     bottom: Node | None = None
