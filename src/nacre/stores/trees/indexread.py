@@ -12,7 +12,7 @@ from ...grammars.erofsread import Index
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
 from .borrowing import lock_shared
-from .names import INDEX, device_paths
+from .names import CUTS, INDEX, device_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +41,23 @@ class IndexReader:
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
             self._index = Index(self._map)
         self._devices: tuple[str, ...] = ()
+        self._is_uncut = not os.path.exists(f"{folder}/{CUTS}")
         self._nids: dict[bytes, int | None] = {}
         self._listed: tuple[bytes | None, dict[bytes, int]] = (None, {})
 
     def node(self, path: bytes) -> Node | None:
         """What the layer has there, None if nothing."""
-        inode = self._inode(path)
-        return None if inode is None else _node(inode)
+        with _damage(self._folder):
+            nid = self._nid(path)
+            if nid is None:
+                return None
+            inode = self._index.node(nid)
+        node = _node(inode)
+        if inode.size and node.kind == "file":
+            node.content = nid
+            if inode.device == 1 and self._is_uncut:
+                node.block = inode.block
+        return node
 
     def names(self, path: bytes) -> list[bytes]:
         """Names in a folder, whiteouts included; [] if it is none."""
@@ -169,8 +179,6 @@ def _node(inode: Inode) -> Node:
     node.implied = inode.implied
     if kind == "symlink":
         node.link = inode.link
-    elif kind == "file":
-        node.content = inode.block * 4 + inode.device if inode.size else 0
     elif kind == "dir":
         node.opaque = OPAQUE in inode.xattrs
     elif kind in ("char", "block"):

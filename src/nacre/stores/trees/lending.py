@@ -17,14 +17,13 @@ import os
 from ...grammars.erofs import BLOCK
 from ...ground.files import os_errors, trace
 from ...ground.linux import punch_hole
-from ...words.digest import Digest
 from ...words.errors import StoreError
 from .names import LENT, TAR, lenders
 from .restoring import load_cuts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     Ranges = list[tuple[int, int]]
     Links = dict[int, list[tuple[str, int]]]
@@ -42,18 +41,17 @@ def give_back(root: str) -> int:
         return sum(_shrink(root, inode, links) for inode, links in _orphans(list(_folders(root))).items())
 
 
-def comes_back(root: str, trees: Collection[Digest]) -> int:
-    """Bytes of disk that come back when exactly these trees are removed and `give_back` is called.
+def foreseen(root: str, paths: Iterable[str]) -> int:
+    """Bytes of disk that `give_back` frees once the folders of trees among these paths are gone.
 
-    By inode and by blocks of the file system: a file that has a link elsewhere counts only for what
-    `give_back` punches out of it. Exact but for the blocks in which a file system keeps its own records of
-    a file with many holes. Nothing is changed. Raises StoreError.
+    What comes back by removing the folders themselves (`blocks.freed`) is not counted. Exact but for the
+    blocks in which a file system keeps its own records of a file with many holes, or where it punches none.
+    Nothing is changed. Raises StoreError.
     """
-    gone = {f"{root}/trees/{tree.hex}" for tree in trees}
+    gone = set(paths)
     with os_errors(f"look at the layers in {root}"):
-        freed, kept = _unlinked(gone)
         left = _orphans([folder for folder in _folders(root) if folder not in gone])
-        return freed + sum(_punchable(kept[i], _needed(links)) for i, links in left.items() if i in kept)
+        return sum(_punchable(links) for links in left.values())
 
 
 def _folders(root: str) -> Iterator[str]:
@@ -112,8 +110,15 @@ def _holes(ranges: Ranges, size: int, block: int) -> Ranges:
     return holes
 
 
-def _punchable(found: os.stat_result, ranges: Ranges | None) -> int:
-    """Bytes that `_shrink` would free, when all that is needed is there."""
+def _punchable(links: list[tuple[str, int]]) -> int:
+    """Bytes that `_shrink` would free of a tar with these links."""
+    ranges, fd = _needed(links), _open(links[0], os.O_RDONLY)
+    if fd < 0:
+        return 0
+    try:
+        found = os.fstat(fd)
+    finally:
+        os.close(fd)
     if ranges is None:
         return 0
     size, block = found.st_size, found.st_blksize
@@ -121,33 +126,14 @@ def _punchable(found: os.stat_result, ranges: Ranges | None) -> int:
     return max(0, found.st_blocks * 512 - needed)
 
 
-def _unlinked(folders: Iterable[str]) -> tuple[int, dict[int, os.stat_result]]:
-    """Bytes of what has links only in these folders, themselves included; the other files by inode."""
-    seen: dict[int, tuple[os.stat_result, int]] = {}
-    freed = 0
-    pending = list(folders)
-    while pending:
-        path = pending.pop()
-        try:
-            found = os.lstat(path)
-            if os.path.isdir(path) and not os.path.islink(path):
-                freed += found.st_blocks * 512
-                pending += [f"{path}/{name}" for name in os.listdir(path)]
-                continue
-        except FileNotFoundError:
-            continue
-        seen[found.st_ino] = found, seen.get(found.st_ino, (found, 0))[1] + 1
-    whole = {inode for inode, (found, count) in seen.items() if count >= found.st_nlink}
-    freed += sum(seen[inode][0].st_blocks * 512 for inode in whole)
-    return freed, {inode: found for inode, (found, _) in seen.items() if inode not in whole}
-
-
 def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
     """Punch one tar, unless somebody holds it. Bytes freed."""
-    fd = _open(inode, links[0])
+    fd = _open(links[0], os.O_RDWR)
     if fd < 0:
         return 0
     try:
+        if os.fstat(fd).st_ino != inode:
+            return 0
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # looked at again: whoever let go of the lock before has written its list by now
         links = _orphans(list(_folders(root))).get(inode, [])
@@ -159,18 +145,14 @@ def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
         os.close(fd)
 
 
-def _open(inode: int, link: tuple[str, int]) -> int:
+def _open(link: tuple[str, int], access: int) -> int:
     """The tar behind one of its links; -1 when that is gone."""
     folder, number = link
     try:
         names = lenders(os.listdir(folder))
-        fd = os.open(f"{folder}/{names[number - 1]}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(f"{folder}/{names[number - 1]}", access | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (OSError, IndexError):
         return -1
-    if os.fstat(fd).st_ino == inode:
-        return fd
-    os.close(fd)
-    return -1
 
 
 def _punch(fd: int, ranges: Ranges) -> int:
