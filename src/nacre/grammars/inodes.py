@@ -26,6 +26,7 @@ ROOT = 1
 _FORMAT = 0o170000
 _LENGTHS = tuple(bytes((length,)) for length in range(256))
 _RUN = 1 << 16
+_COPIED = 1 << 22
 _LAST = (1 << 32) - 1
 
 
@@ -143,7 +144,8 @@ class Inodes:
     def seal(self) -> None:
         """Nothing more will be looked for or added: give back what that takes."""
         self._hash, self._table, self._mask = array("I", (0,)), array("I", (0,)), 0
-        self.texts = bytes(self.texts)
+        if len(self.texts) < _COPIED:  # quicker to cut, but for a moment it is there twice
+            self.texts = bytes(self.texts)
 
     def name(self, entry: int) -> bytes:
         """The name of that number."""
