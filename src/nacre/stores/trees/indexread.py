@@ -13,6 +13,7 @@ from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
 from .borrowing import lock_shared
 from .names import CUTS, INDEX, device_paths
+from .seeking import Seeking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,18 +125,12 @@ class IndexReader:
         self._map.close()
 
 
-class _Piece(io.RawIOBase):
+class _Piece(Seeking):
     """Bytes `start` to `start + size` of a file as a file of their own. Owns the descriptor."""
 
     def __init__(self, fd: int, start: int, size: int) -> None:
-        super().__init__()
-        self._fd, self._start, self._size, self._at = fd, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+        super().__init__(size)
+        self._fd, self._start = fd, start
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)[: max(0, self._size - self._at)]
@@ -144,13 +139,6 @@ class _Piece(io.RawIOBase):
             raise StoreError("a layer in the store is shorter than its index says")
         self._at += count
         return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError(22, os.strerror(22))
-        self._at = base + offset
-        return self._at
 
     def close(self) -> None:
         if not self.closed:

@@ -11,6 +11,7 @@ from ...grammars.erofs import BLOCK
 from ...words.errors import InvalidArchive, StoreError
 from .borrowing import lock_shared
 from .names import CUTS, TAR, lenders
+from .seeking import Seeking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def _damaged(error: InvalidArchive, path: str) -> StoreError:
     return StoreError(f"{error.message} ({path})", hint="remove the image and pull it again")
 
 
-class _Restored(io.RawIOBase):
+class _Restored(Seeking):
     """Pieces of several files, one after the other. `starts` are their places in the whole, in blocks."""
 
     def __init__(self, cuts: Cuts, paths: list[str]) -> None:
-        super().__init__()
-        self._cuts, self._at = cuts, 0
+        super().__init__(cuts.length)
+        self._cuts = cuts
         self._fds: list[int] = []
         try:
             for path in paths:
@@ -68,12 +69,6 @@ class _Restored(io.RawIOBase):
             raise
         self._starts, self._places = _pieces(cuts)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         left = self._cuts.length - self._at
         if left <= 0:
@@ -88,13 +83,6 @@ class _Restored(io.RawIOBase):
             raise StoreError("a layer in the store is shorter than its list of cuts says")
         self._at += count
         return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._cuts.length}[whence]
-        if base + offset < 0:
-            raise OSError(22, os.strerror(22))
-        self._at = base + offset
-        return self._at
 
     def close(self) -> None:
         if not self.closed:
