@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nacre.grammars import erofs
-from nacre.grammars.erofs import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number, encode
+from nacre.grammars.erofs import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number
 from nacre.grammars.erofsread import Index
+from nacre.grammars.erofswrite import encode
 from nacre.grammars.nodes import walk
 from nacre.words.errors import InvalidArchive
 
@@ -146,8 +147,18 @@ def test_the_same_tree_gives_the_same_bytes() -> None:
 
 def test_slots_are_moved_when_trees_are_put_together() -> None:
     index = Index(encode(folder(a=file(5, 1, 1), b=file(5, 2, 3)), SIZES))
-    children = index.tree(first=7).children or {}
-    assert [(n.device, n.block) for n in children.values()] == [(8, 1), (9, 3)]
+    children = index.tree((9, 4)).children or {}
+    assert [(n.device, n.block) for n in children.values()] == [(9, 1), (4, 3)]
+    with pytest.raises(InvalidArchive):
+        index.tree((9, 4, 1))
+
+
+def test_a_device_that_is_not_there_has_no_slot() -> None:
+    index = Index(encode(folder(a=file(5, 1, 1), b=file(5, 3, 3)), [SIZES[0], None, SIZES[1]]))
+    assert len(index.devices) == 2
+    assert [(n.device, n.block) for n in (index.tree().children or {}).values()] == [(1, 1), (2, 3)]
+    with pytest.raises(InvalidArchive):
+        encode(folder(a=file(5, 2, 1)), [SIZES[0], None, SIZES[1]])
 
 
 def test_a_folder_of_many_names_is_searched_and_not_read() -> None:

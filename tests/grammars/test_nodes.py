@@ -9,9 +9,11 @@ from copy import deepcopy
 import pytest
 
 from nacre.grammars.entries import Entry
-from nacre.grammars.erofs import Node, encode
+from nacre.grammars.erofs import OPAQUE, ORIGIN, Node
 from nacre.grammars.erofsread import Index
-from nacre.grammars.nodes import OPAQUE, ORIGIN, LayerTree, merge, settle, walk
+from nacre.grammars.erofswrite import encode
+from nacre.grammars.layertree import LayerTree
+from nacre.grammars.nodes import merge, settle, walk
 from nacre.words.errors import InvalidArchive
 
 

@@ -29,7 +29,8 @@ from treemaker import (
 )
 
 from nacre.grammars.entries import Entry, read_tar
-from nacre.grammars.nodes import LayerTree, walk
+from nacre.grammars.layertree import LayerTree
+from nacre.grammars.nodes import walk
 from nacre.words.errors import InvalidArchive
 
 Facts = dict[bytes, tuple[Any, ...]]

@@ -105,13 +105,15 @@ def test_the_digest_is_over_the_whole_stream(trees: Trees) -> None:
 
 
 def test_the_tar_comes_back_to_the_bit(trees: Trees) -> None:
-    data = layer(folder("d"), file("d/f", b"hello" * 1000), file("d/g", b"hello" * 1000), tail=b"tail")
-    diff_id = trees.ingest(io.BytesIO(data))
-    try:
-        with trees.tar(diff_id) as file_:
-            assert file_.read() == data
-    except Unsupported:
-        assert trees.name == "overlay"
+    members = [folder("d"), file("d/f", b"hello" * 1000), file("d/g", b"hello" * 1000)]
+    shared = [file("e", b"hello" * 1000), *members[1:], file("h", b"h" * 3_000_000)]
+    for data in (layer(*members, tail=b"tail"), layer(*shared), layer(*shared[::-1], tail=b"x" * 99)):
+        diff_id = trees.ingest(io.BytesIO(data))
+        try:
+            with trees.tar(diff_id) as file_:
+                assert file_.read() == data
+        except Unsupported:
+            assert trees.name == "overlay"
     with pytest.raises(NotFound):
         trees.tar(EMPTY)
 

@@ -172,6 +172,18 @@ def test_a_torture_layer(trees: Trees, unpacked: Trees) -> None:
     assert found[b"loop"]["rdev"] == os.makedev(7, 300_000)
 
 
+def test_layers_that_borrow(trees: Trees, unpacked: Trees) -> None:
+    data = torture()
+    for tail in (b"", b"1", b"2"):
+        same(trees, unpacked, data + tail)
+    borrower = Path(trees.folder(Digest.of(data + b"2")))
+    assert {"cuts", "lent-00"} <= set(os.listdir(borrower))
+    assert (borrower / "layer.tar").stat().st_size < len(data) / 4
+    members = [(Entry(b"moved/%d" % n), b"%d" % n * 2000) for n in range(40)]
+    low = layer(*members[:30], file("s", b"3" * 2000))
+    same(trees, unpacked, low, layer(*members[::-1], file("moved/.wh.3"), link("l", "moved")))
+
+
 def test_whiteouts_across_three_layers(trees: Trees, unpacked: Trees) -> None:
     low = layer(
         folder("d"), file("d/keep", b"1"), file("d/gone", b"1"), folder("o"), file("o/old", b"1"),
@@ -308,7 +320,7 @@ def test_sparse_changes_are_committed(trees: Trees) -> None:
 
 def test_the_tar_is_kept_as_it_came(trees: Trees) -> None:
     for tail in (b"", b"x" * 700_001, bytes(10_240)):
-        data = layer(file("f", b"1" * 5000), tail=tail)
+        data = layer(file("f", b"%d" % len(tail) * 5000), tail=tail)
         diff_id = trees.ingest(io.BytesIO(data))
         assert Path(trees.folder(diff_id), "layer.tar").read_bytes() == data
 

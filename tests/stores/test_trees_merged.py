@@ -166,3 +166,29 @@ def test_tangled_layers(trees: Trees, unpacked: Trees, seed: int) -> None:
             layers += [data] * (data not in layers)
     same(trees, unpacked, *layers)
     assert len(indexes(trees)) == 1
+
+
+def test_layers_that_borrow_from_each_other(trees: Trees, unpacked: Trees) -> None:
+    """A tar is one device, however many layers point into it."""
+    files = [file(f"d/{n}", random.Random(n).randbytes(3000)) for n in range(MOST + 2)]
+    layers = [layer(*files[: n + 1], file(f"own/{n}", b"%d" % n * 999)) for n in range(MOST + 2)]
+    same(trees, unpacked, *layers)
+    [merged] = lowers(trees, [Digest.of(data) for data in layers])
+    assert isinstance(merged, Erofs)
+    assert len(merged.devices) == len({os.stat(path).st_ino for path in merged.devices}) == len(layers)
+
+
+def test_a_layer_made_again_is_merged_again(trees: Trees) -> None:
+    """What it is made of may lie elsewhere the next time."""
+    data = random.Random(1).randbytes(5000)
+    layers = [*numbered(trees, range(MOST)), trees.ingest(io.BytesIO(layer(file("f", data))))]
+    lowest = layer(file("f", data), file("g", data[::-1]))
+    bottom = trees.ingest(io.BytesIO(lowest))
+    [before] = lowers(trees, [bottom, *layers])
+    trees.delete(bottom)
+    copy = trees.ingest(io.BytesIO(layer(file("f", data[::-1]))))
+    assert trees.ingest(io.BytesIO(lowest)) == bottom
+    [after] = lowers(trees, [bottom, *layers])
+    assert before != after
+    with Mounted(trees.view([bottom, *layers, copy])) as top:
+        assert (top / "g").read_bytes() == data[::-1]

@@ -11,7 +11,11 @@ from ..words.errors import InvalidArchive, Unsupported
 from .codecs.compressor import Compressor, check_level
 from .tarentry import Reader
 
-__all__ = ["Compressor", "check_level", "decompress", "media_codec", "sniff"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Compressor", "check_level", "checksummer", "decompress", "media_codec", "sniff"]
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"),
@@ -94,3 +98,10 @@ class _Rejoined:
             count = len(self._head)
         data, self._head = self._head[:count], self._head[count:]
         return data
+
+
+def checksummer() -> Callable[[bytes | memoryview, int], int]:
+    """CRC-32 of bytes, going on from a number: ISA-L's, at 17 GB/s where zlib's does 0.9."""
+    from isal import isal_zlib
+
+    return isal_zlib.crc32

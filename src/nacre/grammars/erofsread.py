@@ -14,7 +14,7 @@ from .erofs import BLOCK, CHUNKED, INLINE, PLAIN, SUPER, Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from mmap import mmap
 
     from .erofs import Xattrs
@@ -55,8 +55,8 @@ class Index:
         _, low, _, high, _ = erofs.DEVICE.unpack_from(self._data, at)
         return int(low | high << 32)
 
-    def node(self, nid: int, *, first: int = 0) -> Node:
-        """The inode `nid`; a folder without its children. `first` is added to the slot of a content."""
+    def node(self, nid: int, slots: Sequence[int] = ()) -> Node:
+        """The inode `nid`; a folder without its children. A content in device n gets the nth of `slots`."""
         at = nid * erofs.SLOT
         fields = self._inode(at)
         layout, count, mode, _, size, union, note, uid, gid, seconds, nanoseconds, _ = fields
@@ -68,7 +68,7 @@ class Index:
         if kind == stat.S_IFREG:
             node.size = size
             if size:
-                self._content(node, layout, union, end, first)
+                self._content(node, layout, union, end, slots)
         elif kind == stat.S_IFLNK:
             if not 0 < size <= erofs.MAX_LINK:
                 raise _damaged(f"a link of {size} bytes")
@@ -85,7 +85,7 @@ class Index:
             raise _damaged("a file of no kind known")
         return fields
 
-    def _content(self, node: Node, layout: int, union: int, end: int, first: int) -> None:
+    def _content(self, node: Node, layout: int, union: int, end: int, slots: Sequence[int]) -> None:
         """Device and first block; contents of several chunks lie in one piece, as `encode` writes them."""
         at = end + 7 & ~7
         if layout != CHUNKED or not union & erofs.INDEXES or at + erofs.CHUNK.size > len(self._data):
@@ -94,7 +94,7 @@ class Index:
         blocks = -(-node.size // BLOCK)
         if not 0 < device <= len(self.devices) or node.block + blocks > self.devices[device - 1]:
             raise _damaged("a content lies outside of its layer")
-        node.device = first + device
+        node.device = slots[device - 1] if slots else device
 
     def names(self, nid: int) -> Iterator[tuple[bytes, int]]:
         """Names in a folder, sorted, with their nids; without `.` and `..`. Nothing for what is no folder."""
@@ -132,9 +132,11 @@ class Index:
             raise _damaged("something lies outside of it")
         return bytes(self._data[start:end])
 
-    def tree(self, first: int = 0) -> Node:
-        """All of it as nodes, ready to be merged and encoded; `first` is added to the slots of contents."""
-        root = self.node(self.root, first=first)
+    def tree(self, slots: Sequence[int] = ()) -> Node:
+        """All of it as nodes, ready to be merged and encoded; `slots` as for `node`."""
+        if slots and len(slots) != len(self.devices):
+            raise _damaged("it points into another number of files than there are")
+        root = self.node(self.root, slots)
         known = {self.root: root}
         waiting = [(root, self.root)]
         while waiting:
@@ -145,7 +147,7 @@ class Index:
                 if node is None:
                     if len(known) >= self.count:
                         raise _damaged("it has more files than its head says")
-                    node = known[number] = self.node(number, first=first)
+                    node = known[number] = self.node(number, slots)
                     if node.children is not None:
                         waiting.append((node, number))
                 elif node.children is not None:

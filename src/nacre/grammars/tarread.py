@@ -228,6 +228,7 @@ def _member_header(source: _Source, extras: _Extras) -> bytes | None:
         extras.take(flag, header, source)
 
 
+@lru_cache(maxsize=4096)
 def _expected(stored: bytes) -> int:
     # adler32's low half is 1 + the byte sum modulo 65521: far quicker than sum(). The checksum counts its own
     # field as 8 spaces.
@@ -424,7 +425,7 @@ def _size(header: bytes, name: bytes) -> int:
 
 
 def _mtime(header: bytes, name: bytes) -> int:
-    time = _octal(header[136:148])
+    time = _common_octal(header[136:148])
     return time * 1_000_000_000 if time >= 0 else seconds(_number(header[136:148], "mtime", name), name)
 
 
@@ -434,6 +435,10 @@ def _octal(field: bytes) -> int:
         return int(field[:11], 8) if field[:11].isdigit() and field[11] in b"\0 " else -1
     except ValueError:
         return -1
+
+
+_common_octal = lru_cache(maxsize=1024)(_octal)
+"""For fields of which a layer has few values."""
 
 
 def _owner(header: bytes, name: bytes) -> tuple[int, int, int]:

@@ -92,10 +92,10 @@ _COMMON = {
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119,
-    "socket": 41, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317,
+    "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
 }  # fmt: skip
 _GENERIC = {
-    "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91,
+    "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
 }  # fmt: skip
@@ -119,6 +119,7 @@ def _syscall(name: str, *args: int | bytes | Any | None) -> int:
 
 _OPEN_HOW = Struct("=QQQ")
 _EAGAIN = 11
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
 
 
 def openat2(dir_fd: int, path: bytes | str, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -289,6 +290,11 @@ def mount_setattr(
     name = _text(path) or b""
     attr = _MOUNT_ATTR.pack(add, remove, propagation, 0)
     _syscall("mount_setattr", fd, name, flags | (0 if name else AT_EMPTY_PATH), attr, len(attr))
+
+
+def punch_hole(fd: int, start: int, length: int) -> None:
+    """Give back what a file has there; it then reads as zeros, its length stays. Raises OSError."""
+    _syscall("fallocate", fd, _PUNCH_HOLE | _KEEP_SIZE, start, length)
 
 
 def keyctl_join_session() -> None:

@@ -25,6 +25,7 @@ from ..words.value import Value
 from . import blocks, caches, mounted, reserve
 from .layout import tidy_index
 from .settle import settle
+from .trees import lending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
         trace("sweep:collected")
         mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         work.free()
+        freed += lending.give_back(root)
         work.strays()
         if wishes.build_cache:
             work.items += caches.free(root, wishes.cache_before)
@@ -127,7 +129,8 @@ def foresee(store: Store, wishes: Wishes | None = None, **wished: object) -> tup
         if wishes.build_cache:
             work.paths += caches.idle(store.root)
         work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
-        return len(work.items) + len(work.paths), blocks.freed(work.paths)
+        size = blocks.freed(work.paths) + lending.foreseen(store.root, work.paths)
+        return len(work.items) + len(work.paths), size
 
 
 def reached(store: Store, manifests: Iterable[str]) -> tuple[set[str], set[str]]:

@@ -82,12 +82,13 @@ class Node:
     """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'.
 
     `implied`: a folder that the layer needs but does not describe; what is beneath says how it looks.
-    `content` is the same number for names of a layer that share one content (hard links); 0: nobody's else.
+    `content` is the same number for names of a layer that are one file (hard links); 0: nobody's else.
+    `block` is where the content of a file begins in the layer's tar, -1 when it lies elsewhere.
     """
 
     __slots__ = (
-        "content", "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque", "size",
-        "uid",
+        "block", "content", "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque",
+        "size", "uid",
     )  # fmt: skip
 
     def __init__(self, kind: str, mode: int, uid: int, gid: int, mtime_ns: int, size: int) -> None:
@@ -95,6 +96,7 @@ class Node:
         self.mtime_ns, self.size = mtime_ns, size
         self.link = b""
         self.major = self.minor = self.content = 0
+        self.block = -1
         self.opaque = self.implied = False
 
 

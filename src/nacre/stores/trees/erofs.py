@@ -1,6 +1,7 @@
 """Trees that are never unpacked: a layer is its tar and an EROFS index that points into it.
 
     trees/<hex>/layer.tar, index.erofs, sparse    see indexing.py
+    trees/<hex>/cuts, lent-00 …                    see borrowing.py, lending.py
     trees/<hex>/merged-….erofs                     see merging.py
     active/<key>/                                  as the overlay driver's
 
@@ -19,18 +20,18 @@ import os
 from ...ground.files import os_errors, trace
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Overlay
-from . import implied, merging
+from . import implied, merging, names
 from .base import Made
 from .overlay import OverlayDriver, hide_lower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     from .base import LayerReader, Placed, Reader, Write
+    from .borrowing import Lenders
 
-_FILES = ("layer.tar", "sparse", "index.erofs")
 _ENOTBLK = 15
 
 
@@ -38,6 +39,21 @@ class ErofsDriver(OverlayDriver):
     """See TreeDriver."""
 
     name = "erofs"
+    _store: tuple[str, Callable[[], set[str]]] | None = None
+    _lenders: Lenders | None = None
+
+    def borrow_from(self, root: str, trusted: Callable[[], set[str]]) -> None:
+        """New layers may point into the tars of this store: those in the folders of ROOT/trees so named."""
+        self._store = root, trusted
+
+    @property
+    def lenders(self) -> Lenders | None:
+        """What new layers may point into."""
+        if self._lenders is None and self._store:
+            from .borrowing import Lenders
+
+            self._lenders = Lenders(*self._store)
+        return self._lenders
 
     def probe(self, scratch: str) -> str:
         """Index a small tar and read a file of it through overlayfs, attached nowhere. Raises Unsupported."""
@@ -56,17 +72,19 @@ class ErofsDriver(OverlayDriver):
         """Write the stream and its index. Raises InvalidArchive, StoreError."""
         from .indexing import index_stream
 
-        tree = index_stream(stream, folder)
+        tree = index_stream(stream, folder, self.lenders)
         implied.save(folder, tree.implied())
-        root = tree.root
-        if any(name == b"trusted.overlay.opaque" for name, _ in root.xattrs):
+        if tree.is_opaque():
             hide_lower(folder)
-        return Made(tree.size, "" if root.implied else f"{root.mode & 0o7777:o} {root.uid} {root.gid}")
+        looks = tree.root_looks()
+        return Made(tree.size, "{:o} {} {}".format(*looks) if looks else "")
 
     def tar(self, tree: Placed) -> BinaryIO:
-        """The file as it was written."""
+        """The file as it was written, what was cut out of it filled in again."""
+        from .restoring import open_tar
+
         with os_errors(f"read tree {tree.diff_id}"):
-            return open(f"{tree.folder}/{_FILES[0]}", "rb", buffering=0)
+            return open_tar(tree.folder)
 
     def lower(self, tree: Placed) -> Erofs:
         """The index, to be mounted."""
@@ -83,23 +101,21 @@ class ErofsDriver(OverlayDriver):
         from .indexing import IndexingWriter
 
         self._drop_packed(folder)
-        writer = IndexingWriter(folder, write)
+        writer = IndexingWriter(folder, write, self.lenders)
         try:
             return self._pack(trees, folder, writer, clamp, root)
         finally:
             writer.discard()
 
     def _drop_packed(self, folder: str) -> None:
-        for name in _FILES:
-            if os.path.exists(f"{folder}/{name}"):
-                os.unlink(f"{folder}/{name}")
+        for name in filter(names.is_ours, os.listdir(folder)):
+            os.unlink(f"{folder}/{name}")
 
     def adopt(self, folder: str, into: str) -> None:
-        """Rename tar and index."""
-        with os_errors(f"move {folder}/{_FILES[0]}"):
-            for name in _FILES:
-                if os.path.exists(f"{folder}/{name}"):
-                    os.rename(f"{folder}/{name}", f"{into}/{name}")
+        """Rename tar, index and what belongs to them."""
+        with os_errors(f"move {folder}/{names.TAR}"):
+            for name in filter(names.is_ours, os.listdir(folder)):
+                os.rename(f"{folder}/{name}", f"{into}/{name}")
         trace("tree:adopted")
 
     def reader(self, tree: Placed) -> LayerReader:
@@ -111,8 +127,7 @@ class ErofsDriver(OverlayDriver):
 
 
 def _lower(folder: str) -> Erofs:
-    tar, sparse, index = (f"{folder}/{name}" for name in _FILES)
-    return Erofs(index, (tar, sparse) if os.path.exists(sparse) else (tar,))
+    return Erofs(f"{folder}/{names.INDEX}", names.device_paths(folder))
 
 
 def _try_mount(scratch: str) -> None:

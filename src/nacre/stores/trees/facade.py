@@ -68,6 +68,9 @@ class Trees:
         self._root, self._database, self._leases = root, database, leases
         self._wanted = driver
         self._drivers = _drivers(mode or Mode.detect())
+        for each in self._drivers.values():
+            if isinstance(each, ErofsDriver):
+                each.borrow_from(root, self._trusted)
         if driver != "auto" and driver not in self._drivers:
             known = ", ".join(("auto", *self._drivers))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
@@ -144,6 +147,11 @@ class Trees:
         marks = ", ".join("?" * len(wanted))
         sql = f"SELECT diff_id, driver, root, boot, synced, used FROM tree WHERE diff_id IN ({marks})"
         return {row[0]: row for row in self._database.execute(sql, wanted)}
+
+    def _trusted(self) -> set[str]:
+        """Names of the folders in ROOT/trees that no power cut can have torn."""
+        rows = self._database.execute("SELECT diff_id FROM tree WHERE synced OR boot = ?", (boot_id(),))
+        return {Digest(row[0]).hex for row in rows}
 
     def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Placed]:
         """Those of the layers that are here, kept by this store's lease if it holds one."""

@@ -1,27 +1,38 @@
 """Writing a layer as its tar and an index of it: bytes pass through once and are written as they come.
 
-layer.tar      the uncompressed layer, all of the stream, as it was
-index.erofs    metadata that points into it, made from the headers on the way (grammars.erofs)
+layer.tar      the uncompressed layer, all of the stream, as it was, but for the contents that were cut
+cuts           only where there are any: what was left out of it and where it lies (grammars.cuts)
+lent-00 …      links to the tars of other layers that have those contents (borrowing.py)
+index.erofs    metadata that points into them, made from the headers on the way (grammars.erofs)
 sparse         only where the tar has sparse files: their contents with the holes, one after the other,
                and the content of a file with whose last byte the tar ends, without padding
+
+The devices of the index are layer.tar, sparse if it is there, and the links in the order of their names.
 """
 
 from __future__ import annotations
 
 import os
 
+from ...grammars.cuts import Cuts
 from ...grammars.entries import TarWriter, read_tar
-from ...grammars.erofs import BLOCK, encode
-from ...grammars.nodes import LayerTree, walk
+from ...grammars.erofs import BLOCK
+from ...grammars.erofswrite import write_index
+from ...grammars.layertree import LayerTree
 from ...ground.files import trace, write_all
 from ...words.errors import InvalidArchive
+from .borrowing import Borrowing
+from .cutting import SPARSE as SPARSE_DEVICE
+from .cutting import Cutter
+from .names import CUTS, INDEX, SPARSE, TAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...grammars.entries import Entry
     from .base import Reader, Write
-
-TAR, INDEX, SPARSE = "layer.tar", "index.erofs", "sparse"
+    from .borrowing import Lenders
 
 _CHUNK = 1 << 18
 _MAX_SPARSE = (1 << 32) - 2
@@ -29,10 +40,10 @@ _MAX_SPARSE = (1 << 32) - 2
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-def index_stream(stream: Reader, folder: str) -> LayerTree:
+def index_stream(stream: Reader, folder: str, lenders: Lenders | None = None) -> LayerTree:
     """Fill `folder` from an uncompressed layer, read to its end. Raises InvalidArchive, OSError."""
-    with _Indexing(folder) as indexing:
-        passing = _Passing(stream, indexing.keep)
+    with _Indexing(folder, lenders) as indexing:
+        passing = _Passing(stream, indexing)
         for entry, payload in read_tar(passing):
             indexing.take(entry, payload)
         while passing.read(_CHUNK):
@@ -46,17 +57,22 @@ class IndexingWriter:
     `close` makes it complete; without `discard` after a failure the files stay open.
     """
 
-    def __init__(self, folder: str, write: Write) -> None:
-        self._indexing, self._write = _Indexing(folder), write
+    def __init__(self, folder: str, write: Write, lenders: Lenders | None = None) -> None:
+        self._indexing, self._write = _Indexing(folder, lenders), write
         self._pieces: list[bytes] = []
         self._held = 0
         self._tar = TarWriter(self._put)
 
     def add(self, entry: Entry, payload: Reader | None = None) -> None:
         """As TarWriter's."""
-        sparse = entry.kind == "file" and entry.sparse is not None and payload is not None
-        block, payload = self._indexing.spread(entry, payload) if sparse and payload else (-1, payload)
-        self._indexing.note(self._tar.add(entry, payload), block)
+        note = self._indexing.note
+        if payload is None or entry.kind != "file" or not entry.size:
+            note(self._tar.add(entry, payload))
+        elif entry.sparse is not None:
+            block, payload = self._indexing.spread(entry, payload)
+            note(self._tar.add(entry, payload), block)
+        else:  # the member must be known before its content comes, and where that begins only then is
+            self._tar.add(entry, _Begun(payload, lambda: note(entry._replace(offset=self._tar.offset))))
 
     def close(self) -> None:
         """The end of the tar; writes the index."""
@@ -80,38 +96,53 @@ class IndexingWriter:
         self._pieces.clear()
         self._held = 0
         if data:
-            self._indexing.keep(data)
+            self._indexing.feed(data)
+            self._indexing.settle()
             self._write(data)
 
 
-class _Passing:
-    """A stream whose bytes are handed on as they are read."""
+class _Begun:
+    """A payload that says when it is first asked for."""
 
-    def __init__(self, stream: Reader, write: Write) -> None:
-        self._read, self._write = stream.read, write
+    def __init__(self, payload: Reader, begun: Callable[[], object]) -> None:
+        self._payload, self._begun = payload, begun
+        self._asked = False
 
     def read(self, count: int, /) -> bytes:
+        if not self._asked:
+            self._asked = True
+            self._begun()
+        return self._payload.read(count)
+
+
+class _Passing:
+    """A stream whose bytes are kept as they are read, and decided about when more are asked for.
+
+    By then the headers among them have been parsed and their members noted.
+    """
+
+    def __init__(self, stream: Reader, indexing: _Indexing) -> None:
+        self._read, self._feed, self._settle = stream.read, indexing.feed, indexing.settle
+
+    def read(self, count: int, /) -> bytes:
+        self._settle()
         data = self._read(count)
-        self._write(data)
+        self._feed(data)
         return data
 
 
 class _Indexing:
-    """The three files of one layer while they are written. They can be read by nobody else."""
+    """The files of one layer while they are written. They can be read by nobody else."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, lenders: Lenders | None) -> None:
         self._folder = folder
         self._tree = LayerTree()
-        self._length = self._blocks = 0
+        self._blocks = 0
         self._sparse = -1
         self._tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
-
-    def keep(self, data: bytes) -> None:
-        """The next bytes of the tar."""
-        self._length += len(data)
-        written = os.write(self._tar, data)
-        if written < len(data):
-            write_all(self._tar, memoryview(data)[written:])
+        self._borrowing = Borrowing(lenders, folder, self._tar)
+        self._cutter = Cutter(self._tar, self._tree, self._borrowing)
+        self.feed, self.settle, self.note = self._cutter.feed, self._cutter.settle, self._cutter.note
 
     def take(self, entry: Entry, payload: Reader) -> None:
         """A member that is being read; the content of a sparse one is spread out."""
@@ -121,13 +152,6 @@ class _Indexing:
             while spreading.read(_CHUNK):
                 pass
         self.note(entry, block)
-
-    def note(self, entry: Entry, block: int) -> None:
-        """A member, its content in the tar, or in the other file at `block`."""
-        if block < 0:
-            self._tree.add(entry)
-        else:
-            self._tree.add(entry, 2, block)
 
     def spread(self, entry: Entry, payload: Reader) -> tuple[int, Reader]:
         """Where the whole content of a sparse file will be, and a reader that writes it on the way."""
@@ -144,29 +168,34 @@ class _Indexing:
         return block
 
     def finish(self) -> LayerTree:
-        """Write the index."""
-        if self._length % BLOCK:
-            self._move_last()
-        devices = [self._length]
+        """Write the index, and the list of cuts."""
+        self._cutter.finish()
+        length = self._cutter.end - self._cutter.cut
+        if length % BLOCK:
+            self._move_last(length)
+        donors = [donor.blocks * BLOCK for donor in self._borrowing.used]
         if self._sparse >= 0:
             os.ftruncate(self._sparse, self._blocks * BLOCK)
-            devices.append(self._blocks * BLOCK)
         trace("tree:indexing")
-        fd = os.open(f"{self._folder}/{INDEX}", _NEW, 0o400)
-        try:
-            write_all(fd, memoryview(encode(self._tree.root, devices)))
-        finally:
-            os.close(fd)
+        if self._cutter.records:
+            cuts = Cuts(self._cutter.end, self._cutter.records)
+            cuts.check([length, *donors])
+            with _File(f"{self._folder}/{CUTS}") as file:
+                file.put(cuts.encode(), 0)
+            trace("tree:cuts")
+        sparse = self._blocks * BLOCK if self._sparse >= 0 else None
+        with _File(f"{self._folder}/{INDEX}") as index:
+            write_index(self._tree.inodes, [length, sparse, *donors], index.put)
+        self._borrowing.publish()
         return self._tree
 
-    def _move_last(self) -> None:
+    def _move_last(self, length: int) -> None:
         """The kernel reads whole blocks only: a content without padding at the very end goes elsewhere."""
-        for _, node in walk(self._tree.root):
-            end = node.block * BLOCK + node.size
-            if node.device == 1 and node.size and end + -end % BLOCK > self._length:
-                block = self._reserve(node.size)
-                self._copy(node.block * BLOCK, block * BLOCK, node.size)
-                node.device, node.block = 2, block
+        inodes = self._tree.inodes
+        for inode in self._tree.beyond(length):
+            block, size = self._reserve(inodes.size[inode]), inodes.size[inode]
+            self._copy(inodes.block[inode] * BLOCK, block * BLOCK, size)
+            self._tree.place(inode, SPARSE_DEVICE, block)
 
     def _copy(self, start: int, to: int, left: int) -> None:
         while left:
@@ -177,6 +206,7 @@ class _Indexing:
 
     def close(self) -> None:
         """Idempotent."""
+        self._borrowing.close()
         for fd in (self._tar, self._sparse):
             if fd >= 0:
                 os.close(fd)
@@ -206,3 +236,20 @@ class _Spreading:
             if written < length:
                 self._segments.append((offset + written, length - written))
         return data
+
+
+class _File:
+    """A new file that is written in pieces. Raises OSError."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, _NEW, 0o400)
+
+    def put(self, data: bytes | bytearray, offset: int) -> None:
+        os.lseek(self._fd, offset, os.SEEK_SET)
+        write_all(self._fd, memoryview(data))
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)

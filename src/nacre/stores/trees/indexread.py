@@ -6,16 +6,18 @@ import io
 import os
 import stat
 
-from ...grammars.erofs import BLOCK, device_parts
+from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
 from ...grammars.erofs import Node as Inode
 from ...grammars.erofsread import Index
-from ...grammars.nodes import OPAQUE, ORIGIN
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
-from .indexing import INDEX, SPARSE, TAR
+from .borrowing import lock_shared
+from .names import CUTS, INDEX, device_paths
+from .seeking import Seeking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 _KINDS = {
@@ -39,13 +41,24 @@ class IndexReader:
                 raise InvalidArchive("the index of a layer is damaged: it is empty")
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
             self._index = Index(self._map)
+        self._devices: tuple[str, ...] = ()
+        self._is_uncut = not os.path.exists(f"{folder}/{CUTS}")
         self._nids: dict[bytes, int | None] = {}
         self._listed: tuple[bytes | None, dict[bytes, int]] = (None, {})
 
     def node(self, path: bytes) -> Node | None:
         """What the layer has there, None if nothing."""
-        inode = self._inode(path)
-        return None if inode is None else _node(inode)
+        with _damage(self._folder):
+            nid = self._nid(path)
+            if nid is None:
+                return None
+            inode = self._index.node(nid)
+        node = _node(inode)
+        if inode.size and node.kind == "file":
+            node.content = nid
+            if inode.device == 1 and self._is_uncut:
+                node.block = inode.block
+        return node
 
     def names(self, path: bytes) -> list[bytes]:
         """Names in a folder, whiteouts included; [] if it is none."""
@@ -61,9 +74,16 @@ class IndexReader:
             raise NotFound(f"{path[:200].decode('utf-8', 'backslashreplace')!r} is not a regular file")
         if not inode.size:
             return io.BytesIO()
-        name = TAR if inode.device == 1 else SPARSE
-        fd = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self._device(inode.device), os.O_RDONLY | os.O_CLOEXEC)
+        lock_shared(fd)
         return io.BufferedReader(_Piece(fd, inode.block * BLOCK, inode.size))
+
+    def _device(self, number: int) -> str:
+        if not self._devices:
+            self._devices = device_paths(self._folder)
+        if number > len(self._devices):
+            raise StoreError(f"a file that the layer in {self._folder} points into is not there")
+        return self._devices[number - 1]
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
         """Extended attributes, sorted, without overlay's own."""
@@ -71,10 +91,10 @@ class IndexReader:
         found = inode.xattrs if inode is not None else ()
         return tuple(sorted(pair for pair in found if pair not in (OPAQUE, ORIGIN)))
 
-    def tree(self, first: int) -> Inode:
-        """All of the layer; `first` is added to the slots of its contents. Raises StoreError."""
+    def tree(self, slots: Sequence[int]) -> Inode:
+        """All of the layer; a content in its nth device gets the nth of `slots`. Raises StoreError."""
         with _damage(self._folder):
-            return self._index.tree(first)
+            return self._index.tree(slots)
 
     def _inode(self, path: bytes) -> Inode | None:
         with _damage(self._folder):
@@ -105,18 +125,12 @@ class IndexReader:
         self._map.close()
 
 
-class _Piece(io.RawIOBase):
+class _Piece(Seeking):
     """Bytes `start` to `start + size` of a file as a file of their own. Owns the descriptor."""
 
     def __init__(self, fd: int, start: int, size: int) -> None:
-        super().__init__()
-        self._fd, self._start, self._size, self._at = fd, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+        super().__init__(size)
+        self._fd, self._start = fd, start
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)[: max(0, self._size - self._at)]
@@ -125,13 +139,6 @@ class _Piece(io.RawIOBase):
             raise StoreError("a layer in the store is shorter than its index says")
         self._at += count
         return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError(22, os.strerror(22))
-        self._at = base + offset
-        return self._at
 
     def close(self) -> None:
         if not self.closed:
@@ -160,8 +167,6 @@ def _node(inode: Inode) -> Node:
     node.implied = inode.implied
     if kind == "symlink":
         node.link = inode.link
-    elif kind == "file":
-        node.content = inode.block * 4 + inode.device if inode.size else 0
     elif kind == "dir":
         node.opaque = OPAQUE in inode.xattrs
     elif kind in ("char", "block"):

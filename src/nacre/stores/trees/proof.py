@@ -11,8 +11,9 @@ import stat
 from hashlib import sha256
 
 from ...grammars.entries import read_tar
-from ...grammars.erofs import BLOCK, device_parts
-from ...grammars.nodes import OPAQUE, ORIGIN, LayerTree, walk
+from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
+from ...grammars.layertree import LayerTree
+from ...grammars.nodes import walk
 from ...grammars.tarentry import show
 from ...words.errors import NacreError
 from .hashing import HashingReader
@@ -93,7 +94,8 @@ class _Proof:
             for entry, payload in read_tar(stream):
                 number = len(self._contents)
                 self._contents.append((entry.offset, self._digest(entry, payload)))
-                self._tree.add(entry, 1, number)
+                if inode := self._tree.add(entry):
+                    self._tree.place(inode, 1, number)
         except NacreError as error:
             return error.message
         return ""
@@ -149,7 +151,7 @@ class _Proof:
         if first != node.content:
             raise _Fault(f"{show(path)} is no longer a link to the same file")
         offset, digest = self._contents[inode.block]
-        if not digest and node.content == offset // BLOCK * 4 + 1:
+        if not digest and node.block == offset // BLOCK:
             return
         with self._reader.open(path) as file:
             same = _content(file) == digest if digest else self._equals(file, offset, inode.size)

@@ -1,0 +1,538 @@
+"""Writing an index: the inodes and names of a layer become EROFS metadata, in one pass from begin to end.
+
+All offsets in it are sums of lengths of what was laid out before, so none can point outside of the index;
+contents are checked against the lengths of the tars.
+"""
+
+from __future__ import annotations
+
+import stat
+from array import array
+from struct import Struct, pack
+
+from ..words.errors import InvalidArchive
+from . import inodes as columns
+from .erofs import (
+    BITS,
+    BLOCK,
+    CHECKSUM,
+    CHUNK,
+    CHUNKED,
+    CHUNKED_FILE,
+    DEVICE,
+    DEVICE_TABLE,
+    DIRENT,
+    IMPLIED,
+    INDEXES,
+    INLINE,
+    INODE,
+    MAGIC,
+    MAX_DEVICES,
+    MAX_LINK,
+    MAX_NAME,
+    MAX_XATTRS,
+    MTIME,
+    NOWHERE,
+    OPAQUE,
+    ORIGIN,
+    PLAIN,
+    PREFIXES,
+    SLOT,
+    SUPER,
+    SUPERBLOCK,
+    WHOLE_NAMES,
+    XATTR,
+    XATTR_HEAD,
+    Node,
+    crc32c,
+)  # fmt: skip
+from .inodes import ROOT, Inodes
+from .tarentry import show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from .erofs import Xattrs
+
+    Put = Callable[[bytearray, int], object]
+
+_FORMAT = 0o170000
+_TYPES = (0, 5, 3, 0, 2, 0, 4, 0, 1, 0, 7, 0, 6, 0, 0, 0)
+"""The type in a folder by the four highest bits of the mode."""
+_INLINED = 8
+"""In the column `device` of a folder or link that was placed: its tail stands after the inode."""
+_PIECE = 1 << 18
+_FILE = Struct(INODE.format + CHUNK.format[1:])
+_ONE_CHUNK = 1 << 40
+"""A content of at most so many bytes is one chunk."""
+_REMEMBERED = 4096
+
+
+def encode(root: Node, devices: Sequence[int | None]) -> bytearray:
+    """The index of the tree under `root`, see `write_index`; sets `nid` and `nlink` of the nodes."""
+    inodes, numbers = _from_nodes(root)
+    image = bytearray()
+
+    def put(data: bytearray, offset: int) -> None:
+        image.extend(bytes(max(0, offset + len(data) - len(image))))
+        image[offset : offset + len(data)] = data
+
+    inodes.seal()
+    builder = _Builder(inodes, devices)
+    builder.build(put)
+    for node, number in numbers.items():
+        node.nid, node.nlink = builder.nids[number], builder.links[number]
+    return image
+
+
+def write_index(inodes: Inodes, devices: Sequence[int | None], put: Put) -> None:
+    """Write the index of a layer with `put(bytes, offset)`, all of them once, in two rising sequences.
+
+    `devices` are the lengths in bytes of the tars. A device of no length (None) is not there; those after
+    it move up. The inodes are used up. Raises InvalidArchive for a name, an attribute, a link or a content
+    that the format or the devices cannot hold.
+    """
+    inodes.seal()
+    _Builder(inodes, devices).build(put)
+
+
+class _Builder:
+    """Two passes: `_place` gives every inode its slot and every folder its blocks, `_write` writes them.
+
+    Both go through the inodes in the order of `_order`: the names in every folder, sorted, the folders in
+    the order in which they are met, each ended by a 0.
+    """
+
+    def __init__(self, inodes: Inodes, devices: Sequence[int | None]) -> None:
+        if len(devices) > MAX_DEVICES:
+            raise InvalidArchive(f"an index over {len(devices)} files: at most {MAX_DEVICES} are possible")
+        self._inodes = inodes
+        self._lengths = [-1 if length is None else -(-length // BLOCK) for length in (None, *devices)]
+        """In blocks, by the numbers that the inodes have; -1 for what is not there."""
+        there = [number for number, length in enumerate(self._lengths) if length >= 0]
+        self._devices = [self._lengths[number] for number in there]
+        self._slots = {number: slot for slot, number in enumerate(there, 1)}
+        self._position = SUPER + 128 + 128 * len(self._devices)
+        self.nids = array("I", bytes(4 * len(inodes)))
+        self.links = array("I", bytes(4 * len(inodes)))
+        self._order = array("I")
+        self._count = self._blocks = 0
+        self._attributes: dict[Xattrs, bytes] = {}
+
+    def build(self, put: Put) -> None:
+        """Write all of it."""
+        self._place_all()
+        self._first = -(-self._position // BLOCK)
+        if self._first + self._blocks >= NOWHERE:
+            raise InvalidArchive("the layer has more files than one index can hold")
+        self._metadata = _Area(put, 0)
+        self._data = _Area(put, self._first * BLOCK)
+        self._write_head()
+        self._write_all()
+        self._metadata.end(self._first * BLOCK)
+        self._data.end((self._first + self._blocks) * BLOCK)
+
+    # --- places
+
+    def _place_all(self) -> None:
+        place, inode, nids, links = self._place, self._inodes.inode, self.nids, self.links
+        modes, parent, xattrs = self._inodes.mode, self._inodes.parent, self._inodes.xattrs
+        place(ROOT)
+        for entry in self._order:  # grows while it is walked: breadth first
+            if entry:
+                number = inode[entry]
+                if not nids[number]:
+                    if modes[number] & _FORMAT == stat.S_IFREG and number not in xattrs:
+                        self._place_file(number)
+                    else:
+                        place(number)
+                if modes[number] & _FORMAT == stat.S_IFDIR:
+                    links[parent[entry]] += 1
+                else:
+                    links[number] += 1
+
+    def _place_file(self, number: int) -> None:
+        """One without attributes, as nearly all are."""
+        size = self._inodes.size[number]
+        if size:
+            self._check_content(number, size)
+        nid = self.nids[number] = -(-self._position // SLOT)
+        self._position = nid * SLOT + 64 + (8 if size <= _ONE_CHUNK else 8 * _chunks(size)[1]) * (size > 0)
+        self._count += 1
+
+    def _place(self, number: int) -> None:
+        inodes = self._inodes
+        head = 64 + len(self._xattrs(number)) if self._has_xattrs(number) else 64
+        kind, size = inodes.mode[number] & _FORMAT, inodes.size[number]
+        if kind == stat.S_IFREG and size:
+            self._check_content(number, size)
+            self._place_inode(number, (head + 7 & ~7) + 8 * _chunks(size)[1])
+        elif kind == stat.S_IFDIR:
+            self.links[number] = 2
+            names = inodes.sorted_names(number)
+            self._order.extend(names)
+            self._order.append(0)
+            inodes.size[number] = size = _folder_size(inodes.texts_of(names))
+            self._place_data(number, head, size)
+        elif kind == stat.S_IFLNK:
+            _check_link(inodes.link(number))
+            self._place_data(number, head, size)
+        else:
+            self._place_inode(number, head)
+        self._count += 1
+
+    def _place_inode(self, number: int, length: int) -> None:
+        nid = self.nids[number] = -(-self._position // SLOT)
+        self._position = nid * SLOT + length
+
+    def _place_data(self, number: int, head: int, size: int) -> None:
+        """Inline data must not cross the block in which it begins; what cannot be inline gets blocks."""
+        whole, tail = divmod(size, BLOCK)
+        start = -(-self._position // SLOT) * SLOT
+        room = BLOCK - (start + head) % BLOCK
+        if tail > room:
+            start += -(-room // SLOT) * SLOT
+            room = BLOCK - (start + head) % BLOCK
+        if 0 < tail <= room:
+            self._inodes.device[number] |= _INLINED
+            self._position = start
+            self._place_inode(number, head + tail)
+        else:
+            self._place_inode(number, head)
+            whole += tail > 0
+        self._blocks += whole
+
+    def _check_content(self, number: int, size: int) -> None:
+        device = self._inodes.device[number]
+        end = self._inodes.block[number] + -(-size // BLOCK)
+        if end >= NOWHERE:
+            raise InvalidArchive("the layer is larger than the 2 TiB that an index can point into")
+        if not 0 < device < len(self._lengths) or end > self._lengths[device]:
+            raise InvalidArchive("a file reaches beyond the end of its layer")
+
+    def _has_xattrs(self, number: int) -> bool:
+        inodes = self._inodes
+        if number in inodes.xattrs:
+            return True
+        marks = inodes.device[number] & (columns.OPAQUE | columns.ORIGIN)
+        return bool(marks) and inodes.is_folder(number)
+
+    def _xattrs(self, number: int) -> bytes:
+        inodes = self._inodes
+        xattrs = inodes.xattrs.get(number, ())
+        if inodes.is_folder(number):
+            xattrs += _marks(inodes.device[number])
+        found = self._attributes.get(xattrs)
+        if found is None:
+            if len(self._attributes) >= _REMEMBERED:
+                self._attributes.clear()
+            found = self._attributes[xattrs] = _xattr_bytes(xattrs)
+        return found
+
+    # --- bytes
+
+    def _write_all(self) -> None:
+        inode, nids, area, write = self._inodes.inode, self.nids, self._metadata, self._write
+        modes, xattrs = self._inodes.mode, self._inodes.xattrs
+        lists = self._lists()
+        write(ROOT, lists)
+        for entry in self._order:
+            number = inode[entry]
+            if entry and nids[number] * SLOT >= area.position:  # else another name of it came before
+                if modes[number] & _FORMAT == stat.S_IFREG and number not in xattrs:
+                    self._write_file(number)
+                else:
+                    write(number, lists)
+
+    def _lists(self) -> Iterator[array[int]]:
+        """The names of one folder after the other."""
+        start = 0
+        while start < len(self._order):
+            stop = self._order.index(0, start)
+            yield self._order[start:stop]
+            start = stop + 1
+
+    def _write_file(self, number: int) -> None:
+        """One without attributes."""
+        inodes = self._inodes
+        size = inodes.size[number]
+        if not 0 < size <= _ONE_CHUNK:
+            self._write(number, iter(()))
+            return
+        union = INDEXES | max(0, (size - 1).bit_length() - BITS)
+        self._metadata.add(self.nids[number] * SLOT, _FILE.pack(
+            CHUNKED, 0, inodes.mode[number], 0, size, union, 0, inodes.uid[number], inodes.gid[number],
+            inodes.mtime[number], inodes.nanoseconds[number], self.links[number],
+            0, self._slots[inodes.device[number]], inodes.block[number],
+        ))  # fmt: skip
+
+    def _write(self, number: int, lists: Iterator[array[int]]) -> None:
+        inodes = self._inodes
+        mode, size, device = inodes.mode[number], inodes.size[number], inodes.device[number]
+        kind = mode & _FORMAT
+        xattrs = self._xattrs(number) if self._has_xattrs(number) else b""
+        layout, union, note, rest = PLAIN, NOWHERE, 0, b""
+        if kind == stat.S_IFREG:
+            if size:
+                layout, union = CHUNKED, INDEXES | _chunks(size)[0]
+                rest = bytes(-len(xattrs) % 8)
+                rest += _chunk_bytes(size, self._slots[device], inodes.block[number])
+        elif kind == stat.S_IFDIR or kind == stat.S_IFLNK:
+            layout = INLINE if device & _INLINED else PLAIN
+            union = self._data.position // BLOCK
+            if kind == stat.S_IFLNK:
+                rest = self._spill(inodes.link(number), size, layout)
+            else:
+                note = IMPLIED if device & columns.IMPLIED else 0
+                rest = self._folder(number, next(lists), size, layout)
+        else:
+            size, union = 0, inodes.block[number]
+        count = (len(xattrs) - XATTR_HEAD) // 4 + 1 if xattrs else 0
+        head = INODE.pack(
+            layout, count, mode, 0, size, union, note, inodes.uid[number], inodes.gid[number],
+            inodes.mtime[number], inodes.nanoseconds[number], self.links[number],
+        )  # fmt: skip
+        self._metadata.add(self.nids[number] * SLOT, head + xattrs + rest)
+
+    def _spill(self, data: bytes, size: int, layout: int) -> bytes:
+        """Put into blocks of its own what of some data does not stand inline; gives what does."""
+        cut = size // BLOCK * BLOCK if layout == INLINE else size
+        if cut:
+            self._data.add(self._data.position, data[:cut] + bytes(-cut % BLOCK))
+        return data[cut:size]
+
+    def _folder(self, number: int, names: array[int], size: int, layout: int) -> bytes:
+        inodes, nids, modes = self._inodes, self.nids, self._inodes.mode
+        parent = ROOT if number == ROOT else inodes.parent[inodes.block[number]]
+        rest = b""
+        texts = zip(inodes.texts_of(names), map(inodes.inode.__getitem__, names), strict=True)
+        for page in _pages(_with_dots(texts, number, parent)):
+            offset = 12 * len(page)
+            heads, tails = [], []
+            for name, child in page:
+                heads.append(DIRENT.pack(nids[child], offset, _TYPES[modes[child] >> 12], 0))
+                tails.append(name)
+                offset += len(name)
+            data = b"".join(heads + tails)
+            length = min(size, BLOCK)
+            size -= length
+            rest = self._spill(data.ljust(length, b"\0"), length, layout if not size else PLAIN)
+        return rest
+
+    def _write_head(self) -> None:
+        head = bytearray(SUPER + 128 + 128 * len(self._devices))
+        SUPERBLOCK.pack_into(
+            head, SUPER, MAGIC, 0, CHECKSUM | MTIME, BITS, 0, self.nids[ROOT], self._count, 0, 0,
+            self._first + self._blocks, 0, 0, bytes(16), bytes(16), DEVICE_TABLE | CHUNKED_FILE, 0,
+            len(self._devices), (SUPER + 128) // 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        )  # fmt: skip
+        for slot, blocks in enumerate(self._devices):
+            at = SUPER + 128 + 128 * slot
+            DEVICE.pack_into(head, at, b"", blocks & 0xFFFFFFFF, 0, blocks >> 32, 0)
+        self._metadata.add(0, head)
+
+
+class _Area:
+    """A part of the index, written from begin to end in large pieces."""
+
+    def __init__(self, put: Put, start: int) -> None:
+        self._put, self._start = put, start
+        self._held = bytearray()
+        self.position = start
+        """Where the next byte may go."""
+
+    def add(self, position: int, data: bytes | bytearray) -> None:
+        """Zeros up to `position`, then the data."""
+        if position > self.position:
+            self._held += bytes(position - self.position)
+        self._held += data
+        self.position = position + len(data)
+        if len(self._held) >= _PIECE:
+            self._flush()
+
+    def end(self, position: int) -> None:
+        """Zeros up to `position`, which is the end."""
+        self.add(position, b"")
+        self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, bytearray()
+        start, self._start = self._start, self._start + len(held)
+        if not start:  # the checksum is over the first block from the superblock on
+            held[SUPER + 4 : SUPER + 8] = pack("<I", crc32c(held[SUPER : SUPER + BLOCK]))
+        if held:
+            self._put(held, start)
+
+
+def _marks(marks: int) -> Xattrs:
+    opaque, origin = marks & columns.OPAQUE, marks & columns.ORIGIN
+    return ((OPAQUE,) if opaque else ()) + ((ORIGIN,) if origin else ())
+
+
+def _chunks(size: int) -> tuple[int, int]:
+    """The format of a file's chunks (log2 of blocks in one) and how many it has: one, below a terabyte."""
+    bits = min(31, max(0, (size - 1).bit_length() - BITS))
+    return bits, -(-size // (BLOCK << bits))
+
+
+def _chunk_bytes(size: int, slot: int, block: int) -> bytes:
+    bits, count = _chunks(size)
+    if count == 1:
+        return CHUNK.pack(0, slot, block)
+    return b"".join(CHUNK.pack(0, slot, block + (number << bits)) for number in range(count))
+
+
+def _check_link(target: bytes) -> None:
+    if not 0 < len(target) <= MAX_LINK or b"\0" in target:
+        raise InvalidArchive(f"a symbolic link to {show(target)}, {len(target)} bytes, is not possible")
+
+
+def _with_dots(names: Iterable[tuple[bytes, int]], here: int, above: int) -> Iterator[tuple[bytes, int]]:
+    """Sorted names with `.` and `..` among them: the kernel bisects over all of them."""
+    dots = [(b"..", above), (b".", here)]
+    rest = iter(names)
+    for name, number in rest:
+        while dots and dots[-1][0] < name:
+            yield dots.pop()
+        yield name, number
+        if not dots:
+            yield from rest
+    while dots:
+        yield dots.pop()
+
+
+def _pages(names: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    """Names in blocks."""
+    page: list[tuple[bytes, int]] = []
+    used = 0
+    for name, number in names:
+        used += 12 + len(name)
+        if used > BLOCK:
+            yield page
+            page, used = [], 12 + len(name)
+        page.append((name, number))
+    yield page
+
+
+def _folder_size(names: Iterable[bytes]) -> int:
+    """Bytes of a folder of these names, sorted, with `.` and `..`."""
+    pages = used = 0
+    for name in _with_dotted(names):
+        need = 12 + len(name)
+        used += need
+        if used > BLOCK:
+            pages += 1
+            used = need
+        if b"/" in name or b"\0" in name or not 12 < need <= 12 + MAX_NAME:
+            raise InvalidArchive(f"a file name of {len(name)} bytes, {show(name)}, is not possible")
+    return pages * BLOCK + used
+
+
+def _with_dotted(names: Iterable[bytes]) -> Iterable[bytes]:
+    if isinstance(names, list):
+        return sorted([b".", b"..", *names])
+    return (name for name, _ in _with_dots(((name, 0) for name in names), 0, 0))
+
+
+def _xattr_bytes(xattrs: Xattrs) -> bytes:
+    """Attributes as they stand after an inode; those of namespaces that EROFS does not know are left out."""
+    out = [bytes(XATTR_HEAD)]
+    for name, value in xattrs:
+        index, rest = _split_xattr(name)
+        if index:
+            if len(rest) > MAX_NAME or len(value) > 0xFFFF:
+                raise InvalidArchive(f"extended attribute {show(name)} of {len(value)} bytes is not possible")
+            entry = XATTR.pack(len(rest), index, len(value)) + rest + value
+            out.append(entry + bytes(-len(entry) % 4))
+    size = sum(map(len, out)) - XATTR_HEAD
+    if size > MAX_XATTRS:
+        raise InvalidArchive(f"one file has {size} bytes of extended attributes: {MAX_XATTRS} are possible")
+    return b"".join(out) if size else b""
+
+
+def _split_xattr(name: bytes) -> tuple[int, bytes]:
+    """(index of the namespace, rest of the name); (0, b"") for one that cannot be kept."""
+    if name in WHOLE_NAMES:
+        return WHOLE_NAMES[name], b""
+    space, dot, rest = name.partition(b".")
+    index = PREFIXES.get(space + dot, 0) if rest else 0
+    return (index, rest) if index else (0, b"")
+
+
+# --- nodes
+
+
+def _from_nodes(root: Node) -> tuple[Inodes, dict[Node, int]]:
+    """The tree as inodes, and the number of each node. Raises InvalidArchive."""
+    inodes = Inodes()
+    numbers = {root: _inode(inodes, root)}
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        for name, node in (folder.children or {}).items():
+            if len(name) > MAX_NAME:
+                raise InvalidArchive(f"a file name of {len(name)} bytes, {show(name)}, is not possible")
+            entry = inodes.entry(numbers[folder], name)
+            if node not in numbers:
+                numbers[node] = _inode(inodes, node)
+                if node.children is not None:
+                    inodes.block[numbers[node]] = entry
+                    waiting.append(node)
+            inodes.inode[entry] = numbers[node]
+    return inodes, numbers
+
+
+def _inode(inodes: Inodes, node: Node) -> int:
+    kind = node.mode & _FORMAT
+    size, block, device = 0, node.rdev, 0
+    if kind == stat.S_IFREG:
+        size, block, device = node.size, node.block, node.device
+        if size and not (0 <= block < NOWHERE and 0 < device <= MAX_DEVICES):
+            raise InvalidArchive("a file reaches beyond the end of its layer")
+        block = block if size else 0
+    elif kind == stat.S_IFLNK:
+        _check_link(node.link)
+        size, block = len(node.link), inodes.keep(node.link)
+    elif kind == stat.S_IFDIR:
+        block, device = 0, columns.IMPLIED if node.implied else 0
+    number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, block, device)
+    if node.xattrs:
+        inodes.xattrs[number] = node.xattrs
+    return number
+
+
+def to_nodes(inodes: Inodes) -> Node:
+    """The tree under the root as nodes, a copy, before it is encoded."""
+    nodes: dict[int, Node] = {}
+    root = nodes[ROOT] = _node(inodes, ROOT)
+    waiting = [ROOT]
+    while waiting:
+        folder = waiting.pop()
+        children = {}
+        for entry in inodes.names(folder):
+            number = inodes.inode[entry]
+            if number not in nodes:
+                nodes[number] = _node(inodes, number)
+                if inodes.is_folder(number):
+                    waiting.append(number)
+            children[inodes.name(entry)] = nodes[number]
+        nodes[folder].children = children
+    return root
+
+
+def _node(inodes: Inodes, number: int) -> Node:
+    mode, device = inodes.mode[number], inodes.device[number]
+    mtime_ns = inodes.mtime[number] * 1_000_000_000 + inodes.nanoseconds[number]
+    node = Node(mode, inodes.uid[number], inodes.gid[number], mtime_ns, xattrs=inodes.xattrs.get(number, ()))
+    kind = mode & _FORMAT
+    if kind == stat.S_IFREG:
+        node.size, node.block, node.device = inodes.size[number], inodes.block[number], device
+    elif kind == stat.S_IFLNK:
+        node.link = inodes.link(number)
+    elif kind == stat.S_IFDIR:
+        node.implied = bool(device & columns.IMPLIED)
+        node.xattrs += _marks(device)
+    else:
+        node.rdev = inodes.block[number]
+    return node

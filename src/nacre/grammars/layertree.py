@@ -1,0 +1,341 @@
+"""The entries of one tar as a layer the way overlayfs wants it.
+
+Nothing here touches a file. Paths are walked in the tree that the entries themselves build, so a link in
+a hostile layer can lead nowhere but to another file of that layer. The rules are those of
+`ground.extract` in overlay form, and a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import stat
+from struct import Struct
+
+from ..words.errors import InvalidArchive
+from .erofs import BLOCK, MAX_LINK, MAX_NAME, NOWHERE, device_number
+from .inodes import IMPLIED, ROOT, Inodes
+from .inodes import OPAQUE as MARK_OPAQUE
+from .inodes import ORIGIN as MARK_ORIGIN
+from .tarentry import Entry, show, whiteout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .erofs import Node, Xattrs
+
+MAX_PATH = 4095
+MAX_LINKS = 40
+"""Links on the way to one path, as for the kernel (path_resolution(7))."""
+
+_FORMAT = 0o170000
+_FORMATS = {
+    "file": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "char": stat.S_IFCHR,
+    "block": stat.S_IFBLK, "fifo": stat.S_IFIFO,
+}  # fmt: skip
+_OVERLAY = (b"trusted.overlay.", b"user.overlay.")
+_ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
+_ACL_VERSION = b"\2\0\0\0"
+_ACL_RULE = Struct("<HHI")
+_ACL_OWNER, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 1, 4, 16, 32
+_REMEMBERED = 4096
+
+
+class LayerTree:
+    """The files of one layer, entry by entry.
+
+    The last entry of a name wins, folders merge, missing parents are 0755 of owner 0 and time 0 and
+    `implied`, links are followed within the layer, a whiteout speaks of lower layers only and is a
+    character device 0/0. Contents lie in device 1 where the entry says, unless `place` says otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.inodes = Inodes()
+        self.size = 0
+        """Bytes of content of all entries so far."""
+        self._implied: list[int] = []
+        self._folder(IMPLIED)
+        self._folders: dict[bytes, int] = {b"": ROOT}
+
+    def _folder(self, marks: int = 0, entry: int = 0) -> int:
+        folder = self.inodes.add(stat.S_IFDIR | 0o755, block=entry, device=marks)
+        if marks & IMPLIED:
+            self._implied.append(folder)
+        return folder
+
+    def add(self, entry: Entry) -> int:
+        """Take the next entry; gives the inode of a file with content, for `place`, else 0.
+
+        Raises InvalidArchive for an entry that cannot be made.
+        """
+        path = entry.path
+        if b".wh." in path and self._whiteout(entry):
+            return 0
+        size = entry.size
+        self.size += size
+        if entry.kind == "file":
+            place, names = self._place(path), self.inodes.inode
+            block = min(max(0, entry.offset) // BLOCK, NOWHERE)
+            inode = self.inodes.add(
+                entry.mode | stat.S_IFREG, entry.uid, entry.gid, entry.mtime_ns, size, block, 1
+            )
+            if entry.xattrs:
+                self._dress(inode, _kept(entry))
+            if names[place]:
+                self._forget(names[place])
+            names[place] = inode
+            return inode if size else 0
+        if entry.kind == "dir":
+            self._dir(entry)
+        elif entry.kind == "hardlink":
+            self._hardlink(entry)
+        else:
+            self._special(entry)
+        return 0
+
+    def place(self, inode: int, device: int, block: int) -> None:
+        """The content of a file that `add` gave lies there."""
+        self.inodes.device[inode], self.inodes.block[inode] = device, min(block, NOWHERE)
+
+    @property
+    def root(self) -> Node:
+        """All of it as nodes, a copy."""
+        from .erofswrite import to_nodes
+
+        return to_nodes(self.inodes)
+
+    def root_looks(self) -> tuple[int, int, int] | None:
+        """Mode, owner and group of the root, if the layer names it."""
+        inodes = self.inodes
+        if inodes.device[ROOT] & IMPLIED:
+            return None
+        return inodes.mode[ROOT] & 0o7777, inodes.uid[ROOT], inodes.gid[ROOT]
+
+    def is_opaque(self) -> bool:
+        """Does the layer hide all that lies beneath it?"""
+        return bool(self.inodes.device[ROOT] & MARK_OPAQUE)
+
+    def implied(self) -> list[bytes]:
+        """Paths of the folders that the layer does not name itself, sorted, without the root."""
+        marks = self.inodes.device
+        paths = (self.inodes.path(folder) for folder in self._implied if marks[folder] & IMPLIED)
+        return sorted(path for path in paths if path)
+
+    def beyond(self, length: int) -> list[int]:
+        """Files whose content in device 1 ends, in whole blocks, beyond so many bytes."""
+        inodes, blocks = self.inodes, length // BLOCK
+        return [
+            inode for inode, mode in enumerate(inodes.mode)
+            if mode & _FORMAT == stat.S_IFREG and inodes.size[inode] and inodes.device[inode] == 1
+            and inodes.block[inode] - (-inodes.size[inode] // BLOCK) > blocks
+        ]  # fmt: skip
+
+    def _dir(self, entry: Entry) -> None:
+        folder = ROOT
+        if entry.path:
+            place = self._place(entry.path)
+            folder = self.inodes.inode[place]
+            if not folder or not self.inodes.is_folder(folder):
+                folder = self._put_folder(place, 0)
+        self._look(folder, entry)
+
+    def _look(self, folder: int, entry: Entry) -> None:
+        """An entry says all about a folder but overlay's own marks."""
+        inodes = self.inodes
+        inodes.mode[folder] = stat.S_IFDIR | entry.mode
+        inodes.uid[folder], inodes.gid[folder] = entry.uid, entry.gid
+        inodes.mtime[folder], inodes.nanoseconds[folder] = divmod(entry.mtime_ns, 1_000_000_000)
+        inodes.device[folder] &= ~IMPLIED
+        if entry.xattrs or folder in inodes.xattrs:
+            self._dress(folder, _kept(entry))
+
+    def _dress(self, inode: int, xattrs: Xattrs) -> None:
+        if xattrs:
+            self.inodes.xattrs[inode] = xattrs
+        else:
+            self.inodes.xattrs.pop(inode, None)
+
+    def _hardlink(self, entry: Entry) -> None:
+        place = self._place(entry.path)
+        there = self.inodes.inode[place]
+        if there and self.inodes.is_folder(there):
+            self._forget(there)
+            self.inodes.inode[place] = 0
+        above, _, last = entry.link.rpartition(b"/")
+        inode = self.inodes.find(self._walk(above, make=False), last)
+        if not inode or self._is_whiteout(inode):
+            raise _refused(entry.path, f"is a hard link to {show(entry.link)}, which is not here")
+        if self.inodes.is_folder(inode):
+            raise _refused(entry.path, "is a hard link to a folder")
+        self._put(place, inode)
+
+    def _special(self, entry: Entry) -> None:
+        if entry.kind == "char" and entry.major == entry.minor == 0:
+            self._hide(entry.path)  # overlayfs would take it for a whiteout, as docker does
+            return
+        place = self._place(entry.path)
+        mode, size, block = _FORMATS[entry.kind] | entry.mode, 0, 0
+        if entry.kind == "symlink":
+            if not 0 < len(entry.link) <= MAX_LINK:
+                raise _refused(entry.path, f"is a link with a target of {len(entry.link)} bytes")
+            mode, size, block = stat.S_IFLNK | 0o777, len(entry.link), self.inodes.keep(entry.link)
+        elif entry.kind != "fifo":
+            block = device_number(entry.major, entry.minor)
+        inode = self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, block)
+        if entry.xattrs:
+            self._dress(inode, _kept(entry))
+        self._put(place, inode)
+
+    # --- places
+
+    def _place(self, path: bytes) -> int:
+        """The number of a path's name in its folder, which is made if missing."""
+        above, _, name = path.rpartition(b"/")
+        if not name or len(name) > MAX_NAME or len(path) > MAX_PATH:
+            raise _refused(path, "has a name longer than the file system allows" if name else "has no name")
+        folder = self._folders.get(above)
+        if folder is None:
+            folder = self._walk(above, make=True)
+            if len(self._folders) >= _REMEMBERED:
+                self._folders = {b"": ROOT}
+            self._folders[above] = folder
+        return self.inodes.entry(folder, name)
+
+    def _walk(self, path: bytes, *, make: bool) -> int:
+        """The folder at `path`, links followed within the layer; what only a link names is never made."""
+        stack, links = [ROOT], 0
+        own = path.count(b"/") + 1 if path else 0
+        waiting = [(name, make) for name in reversed(path.split(b"/"))] if own else []
+        while waiting:
+            name, make = waiting.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                stack = stack[:-1] or stack
+                continue
+            child = self._step(path, stack[-1], name, make=make)
+            kind = self.inodes.mode[child] & _FORMAT
+            if kind == stat.S_IFLNK:
+                links += 1
+                if links > MAX_LINKS:
+                    raise _refused(path, "leads through a loop of symbolic links")
+                target = self.inodes.link(child)
+                stack = stack[:1] if target.startswith(b"/") else stack
+                waiting += [(part, False) for part in reversed(target.split(b"/"))]
+            elif kind != stat.S_IFDIR:
+                raise _refused(path, "leads through something that is no folder")
+            else:
+                stack.append(child)
+        return stack[-1]
+
+    def _step(self, path: bytes, folder: int, name: bytes, *, make: bool) -> int:
+        child = self.inodes.find(folder, name)
+        if child and not self._is_whiteout(child):
+            return child
+        if not make:
+            raise _refused(path, "leads through or to something that does not exist")
+        if len(name) > MAX_NAME:
+            raise _refused(path, "has a name longer than the file system allows")
+        return self._put_folder(self.inodes.entry(folder, name), IMPLIED)
+
+    def _put(self, place: int, inode: int) -> None:
+        there = self.inodes.inode[place]
+        if there:
+            self._forget(there)
+        self.inodes.inode[place] = inode
+
+    def _put_folder(self, place: int, marks: int) -> int:
+        folder = self._folder(marks | (MARK_OPAQUE if self.inodes.gone[place] else 0), place)
+        self._put(place, folder)
+        return folder
+
+    def _forget(self, there: int) -> None:
+        """What is about to go may have been on the way to folders that are known by their paths."""
+        if self.inodes.mode[there] & _FORMAT in (stat.S_IFDIR, stat.S_IFLNK):
+            self._folders = {b"": ROOT}
+
+    def _is_whiteout(self, inode: int) -> bool:
+        return self.inodes.mode[inode] & _FORMAT == stat.S_IFCHR and not self.inodes.block[inode]
+
+    # --- whiteouts
+
+    def _whiteout(self, entry: Entry) -> bool:
+        """Do what a whiteout says; False when the path is none."""
+        found = whiteout(entry.path)
+        if found is None:
+            return False
+        verb, target = found
+        if verb == "opaque":
+            self.inodes.device[self._walk(target, make=True)] |= MARK_OPAQUE
+        elif verb == "remove":
+            self._hide(target)
+        return True
+
+    def _hide(self, path: bytes) -> None:
+        """What this layer has under the name stays and hides what is lower."""
+        place = self._place(path)
+        inodes = self.inodes
+        inodes.gone[place] = 1
+        there = inodes.inode[place]
+        if not there:
+            inodes.inode[place] = inodes.add(stat.S_IFCHR)
+            inodes.device[inodes.parent[place]] |= MARK_ORIGIN
+        elif inodes.is_folder(there):
+            inodes.device[there] |= MARK_OPAQUE
+
+
+def _kept(entry: Entry) -> Xattrs:
+    """The attributes that a file of this kind would have on disk; overlay's own never."""
+    kept = []
+    for name, value in entry.xattrs:
+        if name.startswith(_OVERLAY) or not _may_have(entry.kind, name):
+            continue
+        if not _is_accepted(name, value):
+            what = f"attribute {show(name)} of {show(entry.path)}, {len(value)} bytes"
+            raise InvalidArchive(f"{what}, is not what the kernel accepts")
+        if name == _ACLS[0]:
+            value = _under_mode(value, entry.mode)
+        if value or name not in _ACLS:
+            kept.append((name, value))
+    return tuple(kept)
+
+
+def _may_have(kind: str, name: bytes) -> bool:
+    """xattr(7): user attributes for files and folders, ACLs not for links, defaults for folders."""
+    if name.startswith(b"user."):
+        return kind in ("file", "dir")
+    if name in _ACLS:
+        return kind == "dir" or (kind != "symlink" and name == _ACLS[0])
+    return True
+
+
+def _is_accepted(name: bytes, value: bytes) -> bool:
+    """The kernel parses two kinds of attributes when they are set; later it would fail on them."""
+    if name in _ACLS:
+        return _is_acl(value)
+    return name != b"security.capability" or _is_caps(value)
+
+
+def _is_acl(value: bytes) -> bool:
+    """Version 2, then tag, permissions and id, 8 bytes each (linux/posix_acl_xattr.h)."""
+    if len(value) < 4 or len(value) % 8 != 4 or value[:4] != _ACL_VERSION:
+        return False
+    rules = _ACL_RULE.iter_unpack(value[4:])
+    return all(tag in (1, 2, 4, 8, 16, 32) and not bits & ~7 for tag, bits, _ in rules)
+
+
+def _under_mode(acl: bytes, mode: int) -> bytes:
+    """An access ACL after chmod, as the kernel keeps it: b"" when it says no more than the mode (acl(5))."""
+    rules = list(_ACL_RULE.iter_unpack(acl[4:]))
+    group = _ACL_MASK if any(tag == _ACL_MASK for tag, _, _ in rules) else _ACL_GROUP
+    bits = {_ACL_OWNER: mode >> 6 & 7, group: mode >> 3 & 7, _ACL_OTHER: mode & 7}
+    if all(tag in (_ACL_OWNER, _ACL_GROUP, _ACL_OTHER) for tag, _, _ in rules):
+        return b""
+    return _ACL_VERSION + b"".join(_ACL_RULE.pack(tag, bits.get(tag, own), who) for tag, own, who in rules)
+
+
+def _is_caps(value: bytes) -> bool:
+    """Revision 2 with two pairs of 32-bit sets, or 3 with a root id as well (linux/capability.h)."""
+    revision = value[3] if len(value) > 3 else 0
+    return (len(value), revision) in ((20, 2), (24, 3))
+
+
+def _refused(path: bytes, why: str) -> InvalidArchive:
+    return InvalidArchive(f"archive entry {show(path)} {why}")

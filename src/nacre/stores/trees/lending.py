@@ -1,0 +1,163 @@
+"""What layers lend each other, looked at from outside: giving back what nobody borrows any more.
+
+A tar that lends is linked into the folder of every borrower (borrowing.py). When the folder it was made in
+goes, the file stays for the borrowers, whole. What none of them points to is then punched out of it, in
+whole blocks of the file system, so that the room does come back.
+
+A borrower that is just being made holds a shared flock(2) on the tar until its list of cuts is written, and
+so does whoever reads a tar; then the tar is left alone until the next sweep. Folders are looked at in the
+order in which files move through them (active, ingest, trees), so no list is missed on its way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from ...grammars.erofs import BLOCK
+from ...ground.files import os_errors, trace
+from ...ground.linux import punch_hole
+from ...words.errors import StoreError
+from .names import LENT, TAR, lenders
+from .restoring import load_cuts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Ranges = list[tuple[int, int]]
+    Links = dict[int, list[tuple[str, int]]]
+
+_PLACES = ("active", "ingest", "trees")
+
+
+def give_back(root: str) -> int:
+    """Free what is left of tars whose own layer is gone and that no other layer points to; bytes of disk.
+
+    The sweep calls it after it has removed trees. Idempotent, safe beside layers being made and read; where
+    the file system cannot punch holes nothing is freed. Raises StoreError.
+    """
+    with os_errors(f"free what the layers in {root} no longer share"):
+        return sum(_shrink(root, inode, links) for inode, links in _orphans(list(_folders(root))).items())
+
+
+def foreseen(root: str, paths: Iterable[str]) -> int:
+    """Bytes of disk that `give_back` frees once the folders of trees among these paths are gone.
+
+    What comes back by removing the folders themselves (`blocks.freed`) is not counted. Exact but for the
+    blocks in which a file system keeps its own records of a file with many holes, or where it punches none.
+    Nothing is changed. Raises StoreError.
+    """
+    gone = set(paths)
+    with os_errors(f"look at the layers in {root}"):
+        left = _orphans([folder for folder in _folders(root) if folder not in gone])
+        return sum(_punchable(links) for links in left.values())
+
+
+def _folders(root: str) -> Iterator[str]:
+    for place in _PLACES:
+        try:
+            names = os.listdir(f"{root}/{place}")
+        except FileNotFoundError:
+            continue
+        yield from (f"{root}/{place}/{name}" for name in names)
+
+
+def _orphans(folders: Iterable[str]) -> Links:
+    """Inodes of tars that are only lent: the folders that have a link, and which of their links it is."""
+    owned: set[int] = set()
+    links: Links = {}
+    for folder in folders:
+        try:
+            with os.scandir(folder) as found:
+                inodes = {entry.name: entry.inode() for entry in found if _is_tar(entry.name)}
+        except (NotADirectoryError, FileNotFoundError):
+            continue
+        owned.update(inode for name, inode in inodes.items() if name == TAR)
+        for number, name in enumerate(lenders(list(inodes)), 1):
+            links.setdefault(inodes[name], []).append((folder, number))
+    return {inode: places for inode, places in links.items() if inode not in owned}
+
+
+def _is_tar(name: str) -> bool:
+    return name == TAR or name.startswith(LENT)
+
+
+def _needed(links: Iterable[tuple[str, int]]) -> Ranges | None:
+    """The ranges that borrowers point to, in bytes; None when one of them cannot say."""
+    ranges: Ranges = []
+    for folder, number in links:
+        try:
+            cuts = load_cuts(folder)
+        except (OSError, StoreError):
+            return None
+        if cuts is None:  # it is being made, or moved
+            return None
+        ranges += [(b * BLOCK, (b + n) * BLOCK) for _, n, donor, b in cuts if donor == number]
+    return ranges
+
+
+def _holes(ranges: Ranges, size: int, block: int) -> Ranges:
+    """What lies between the ranges, in whole blocks of the file system."""
+    holes: Ranges = []
+    end = 0
+    for start, stop in sorted(ranges):
+        if start // block * block > end:
+            holes.append((end, start // block * block))
+        end = max(end, -(-stop // block) * block)
+    if end < size:
+        holes.append((end, -(-size // block) * block))
+    return holes
+
+
+def _punchable(links: list[tuple[str, int]]) -> int:
+    """Bytes that `_shrink` would free of a tar with these links."""
+    ranges, fd = _needed(links), _open(links[0], os.O_RDONLY)
+    if fd < 0:
+        return 0
+    try:
+        found = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if ranges is None:
+        return 0
+    size, block = found.st_size, found.st_blksize
+    needed = -(-size // block) * block - sum(stop - start for start, stop in _holes(ranges, size, block))
+    return max(0, found.st_blocks * 512 - needed)
+
+
+def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
+    """Punch one tar, unless somebody holds it. Bytes freed."""
+    fd = _open(links[0], os.O_RDWR)
+    if fd < 0:
+        return 0
+    try:
+        if os.fstat(fd).st_ino != inode:
+            return 0
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # looked at again: whoever let go of the lock before has written its list by now
+        links = _orphans(list(_folders(root))).get(inode, [])
+        needed = _needed(links) if links else None
+        return 0 if needed is None else _punch(fd, needed)
+    except OSError:  # somebody holds it, or the file system cannot
+        return 0
+    finally:
+        os.close(fd)
+
+
+def _open(link: tuple[str, int], access: int) -> int:
+    """The tar behind one of its links; -1 when that is gone."""
+    folder, number = link
+    try:
+        names = lenders(os.listdir(folder))
+        return os.open(f"{folder}/{names[number - 1]}", access | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (OSError, IndexError):
+        return -1
+
+
+def _punch(fd: int, ranges: Ranges) -> int:
+    before = os.fstat(fd)
+    trace("lending:punching")
+    for start, stop in _holes(ranges, before.st_size, before.st_blksize):
+        punch_hole(fd, start, stop - start)
+    return max(0, before.st_blocks - os.fstat(fd).st_blocks) * 512

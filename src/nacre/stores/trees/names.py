@@ -1,0 +1,29 @@
+"""The files of a tree that is kept as its tar. On the way of `nacre run`: imports nothing."""
+
+from __future__ import annotations
+
+import os
+
+TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
+
+
+def lent(number: int) -> str:
+    """The name of the link to a donor's tar in the borrower's folder, counted from 0."""
+    return f"{LENT}{number:02}"
+
+
+def is_ours(name: str) -> bool:
+    """Is this one of them?"""
+    return name in (TAR, INDEX, SPARSE, CUTS) or name.startswith(LENT)
+
+
+def device_paths(folder: str) -> tuple[str, ...]:
+    """The files that the index in a folder points into, in the order of its devices. Raises OSError."""
+    names = os.listdir(folder)
+    sparse = (name for name in names if name == SPARSE)
+    return tuple(f"{folder}/{name}" for name in (TAR, *sparse, *lenders(names)))
+
+
+def lenders(names: list[str]) -> list[str]:
+    """The links to donors among the names in a folder, in their order."""
+    return sorted(name for name in names if name.startswith(LENT))
