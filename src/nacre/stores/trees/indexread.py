@@ -44,8 +44,14 @@ class IndexReader:
 
     def node(self, path: bytes) -> Node | None:
         """What the layer has there, None if nothing."""
-        inode = self._inode(path)
-        return None if inode is None else _node(inode)
+        with _damage(self._folder):
+            nid = self._nid(path)
+            if nid is None:
+                return None
+            node = _node(self._index.node(nid))
+            if node.kind != "dir" and self._index.links(nid) > 1:
+                node.inode = nid
+            return node
 
     def names(self, path: bytes) -> list[bytes]:
         """Names in a folder, whiteouts included; [] if it is none."""
@@ -111,6 +117,10 @@ class _Piece(io.RawIOBase):
     def __init__(self, fd: int, start: int, size: int) -> None:
         super().__init__()
         self._fd, self._start, self._size, self._at = fd, start, size, 0
+
+    def extent(self) -> tuple[int, int]:
+        """The descriptor of the file that holds the bytes, which stays ours, and where they begin."""
+        return self._fd, self._start
 
     def readable(self) -> bool:
         return True
