@@ -342,3 +342,9 @@ def test_one_sentence_where_nothing_can_be_run(nothing: Confined, busybox_tar: b
         assert "neither mounts nor chroot, so no program of an image can be run" in done.err
         assert "\nhint: needed is a user namespace" in done.err
         assert "Traceback" not in done.err
+
+
+def test_a_commit_never_stops_the_processes_of_the_host() -> None:
+    from nacre.services.containers.commit import Paused
+
+    assert Paused(os.getpid())._members() == []
