@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not userns.mapped(), reason="needs root, who has more than one driver")
 
 
-@pytest.mark.parametrize(("first", "second"), [("overlay", "auto"), ("erofs", "overlay")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("overlay", "auto"), ("erofs", "overlay"), ("plain", "auto"), ("overlay", "plain"), ("erofs", "plain")],
+)
 def test_an_image_made_by_one_driver_is_used_by_another(
     nacre: Nacre, busybox_tar: bytes, tmp_path: Path, first: str, second: str
 ) -> None:

@@ -82,7 +82,7 @@ def make_box(folder: Path) -> Box:
         pytest.skip("busybox is not installed")
     if not userns.mapped():
         try:
-            userns.call(os.getpid)
+            userns.call(userns.enter)
         except Exception as error:
             pytest.skip(f"no user namespace here: {error}")
     return Box(folder)

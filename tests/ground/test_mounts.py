@@ -17,7 +17,7 @@ NAMES = ["a", "b"]
 @pytest.fixture(autouse=True)
 def _namespace() -> None:
     try:
-        userns.call(os.getpid)
+        userns.call(userns.enter)
     except Unsupported as error:
         pytest.skip(error.message)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .terminal import Display
 
-DRIVERS = ("auto", "overlay", "erofs")
+DRIVERS = ("auto", "overlay", "erofs", "plain")
 POLICIES = ("auto", "keep", "drop")
 
 
@@ -73,14 +73,14 @@ class Context:
         return os.path.join(data if os.path.isabs(data) else f"{self.home}/.local/share", "nacre")
 
     def enter(self) -> None:
-        """Become able to mount and change owners: an ordinary user enters a user namespace, once.
+        """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
 
-        Must run before any thread starts. Raises Unsupported.
+        Must run before any thread starts.
         """
         if self.mapping is None:
             from ..ground import userns
 
-            self.mapping = userns.enter()
+            self.mapping = userns.attempt()
 
     @property
     def store(self) -> Store:

@@ -50,13 +50,15 @@ class _Box:
         self.row = _row(context, name)
 
     def opened(self, path: bytes, *, write: bool) -> AbstractContextManager[Place]:
-        from ..services.containers.copying import opened
+        from ..services.containers.copying import has_folder, opened
         from ..stores.store import Store
 
         if self.row.state != "running":
             return opened(self.context.store, self.row, path, write=write)
         with Store.open(self.context.root, driver=self.context.driver, create=False) as store:
-            return opened(store, self.row, path, write=write)
+            if not has_folder(store, self.row):
+                return opened(store, self.row, path, write=write, mounted=True)
+        return opened(self.context.store, self.row, path, write=write)
 
 
 def _row(context: Context, name: str) -> ContainerRow:

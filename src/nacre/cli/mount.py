@@ -18,23 +18,32 @@ if TYPE_CHECKING:
 
 def mount(context: Context, args: Args) -> int:
     """Print where each is mounted; alone, list what is."""
-    _check("mount")
+    refused = _refused("mount")
+    if refused and not args.positionals:
+        raise refused
     if not args.positionals:
         return _list(context, args.format)
     for name in args.positionals:
-        context.print(_mount(context, name))
+        folder = _folder(context, name)
+        if refused and not folder:
+            raise refused
+        context.print(folder or _mount(context, name))
     return 0
 
 
-def _check(name: str) -> None:
+def _refused(name: str) -> Unsupported | None:
+    """Why nothing can be mounted that others would see; asked before a user namespace is entered."""
     from ..ground import userns
 
-    if not userns.mapped():
-        raise Unsupported(
-            f'cannot run command "nacre {name}" in rootless mode',
-            hint="a mount of an ordinary user is seen inside of his user namespace only: run it within "
-            "`unshare --map-root-user --mount`, with --root",
-        )
+    if userns.mapped():
+        return None
+    if os.geteuid() == 0:
+        return Unsupported("no mount is permitted here", hint="`nacre export` and `cp` need none")
+    return Unsupported(
+        f'cannot run command "nacre {name}" in rootless mode',
+        hint="a mount of an ordinary user is seen inside of his user namespace only: run it within "
+        "`unshare --map-root-user --mount`, with --root",
+    )
 
 
 def _row(context: Context, name: str) -> ContainerRow | None:
@@ -58,6 +67,15 @@ def _key(context: Context, name: str) -> str:
         return image_key(find(context.store, name).digest)
     except NotFound:
         raise NotFound(f"No such container or image: {name}") from None
+
+
+def _folder(context: Context, name: str) -> str:
+    """The root of a container that is a folder already, where nothing can be mounted; else ""."""
+    from ..words.mount import Folder
+
+    row = _row(context, name)
+    active = context.store.trees.active(row.id) if row is not None else None
+    return active.mount.path if active is not None and isinstance(active.mount, Folder) else ""
 
 
 def _mount(context: Context, name: str) -> str:
@@ -108,7 +126,9 @@ def unmount(context: Context, args: Args) -> int:
     """Unmount each, and print its name."""
     from ..stores import mounted
 
-    _check("unmount")
+    refused = _refused("unmount")
+    if refused:
+        raise refused
     if bool(args.positionals) == args.all:
         raise UsageError("name what to unmount, or give --all, not both")
     if args.all:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..images.image import Image
     from ..images.runtime import Device, RunOptions, Temporary, Volume
-    from ..services.containers import Request
+    from ..services.containers import Containers, Request
     from ..words.oci import Platform
     from .context import Context
     from .options import Args, Option
@@ -86,12 +86,20 @@ def run(context: Context, args: Args) -> int:
 
     request = request_of(context, args)
     containers = Containers(context.store)
+    warn(context, containers)
     if args.detach:
         context.print(containers.run_detached(request, on_start=lambda number: _cidfile(args, number)))
         return 0
     context.stdout.flush()
     stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
     return containers.run(request, stdio, on_start=lambda number: _cidfile(args, number))
+
+
+def warn(context: Context, containers: Containers) -> None:
+    """Say what a program lacks here, and raise SandboxError if none can be run."""
+    warning = containers.permit()
+    if warning:
+        context.warn(warning)
 
 
 def check_terminal(args: Args) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import UsageError
 from .options import Command, flag
+from .run import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def run(context: Context, args: Args) -> int:
     from ..services.containers import Containers
 
     containers = Containers(context.store)
+    warn(context, containers)
     if args.attach or args.interactive:
         return _attached(context, containers, args)
     from .each import each

@@ -77,6 +77,10 @@ class Index:
             node.rdev = union
         return node
 
+    def links(self, nid: int) -> int:
+        """How many names the inode has."""
+        return self._inode(nid * erofs.SLOT)[11]
+
     def _inode(self, at: int) -> tuple[int, ...]:
         if not SUPER + 128 <= at <= len(self._data) - 64:
             raise _damaged("a file lies outside of it")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import SandboxError
-from ..words.mount import Bind, Erofs, Mount, Overlay, Tmpfs
+from ..words.mount import Bind, Erofs, Folder, Mount, Overlay, Tmpfs
 from . import linux
 
 _LONGEST_OPTION = 255
@@ -27,6 +27,19 @@ def attach(mount: Mount, target: str | int) -> None:
         raise SandboxError(f"cannot mount at {target}: {error.strerror}") from None
     finally:
         os.close(fd)
+
+
+def opened(mount: Mount) -> int:
+    """A descriptor through which the files of `mount` are reached; the caller closes it.
+
+    A folder is opened as it is, anything else mounted detached. Raises SandboxError.
+    """
+    if not isinstance(mount, Folder):
+        return detached(mount)
+    try:
+        return os.open(mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SandboxError(f"cannot open {mount.path}: {error.strerror}") from None
 
 
 def detach(target: str) -> None:
@@ -48,6 +61,8 @@ def detached(mount: Mount, *, volatile: bool = False) -> int:
             return _overlay(mount, volatile)
         if isinstance(mount, Bind):
             return bind(mount)
+        if isinstance(mount, Folder):
+            return bind(Bind(mount.path, recursive=False))
         return _erofs(mount) if isinstance(mount, Erofs) else _tmpfs(mount)
     except OSError as error:
         raise SandboxError(f"cannot mount {_subject(mount)}: {error.strerror}") from None
@@ -172,4 +187,6 @@ def _subject(mount: Mount) -> str:
         return f"the {len(mount.lowers)} layers of the image"
     if isinstance(mount, Tmpfs):
         return "a tmpfs"
+    if isinstance(mount, Folder):
+        return mount.path
     return mount.source if isinstance(mount, Bind) else mount.index

@@ -32,17 +32,23 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 Opener = Callable[[], Reader]
 
 
-def scan(root_fd: int, form: Form | None = None) -> Iterator[tuple[Entry, Opener | None]]:
+Choose = Callable[[bytes, list[bytes]], list[bytes]]
+
+
+def scan(
+    root_fd: int, form: Form | None = None, choose: Choose | None = None
+) -> Iterator[tuple[Entry, Opener | None]]:
     """The entries beneath the folder `root_fd`, the root first, a folder before its content, names by bytes.
 
     Files come with a function that opens their payload (data segments only if sparse); call it before the
     next entry is asked for, and read it then or later: it closes itself at its end. The first name of a
     file with several is the file, the others are hard links to it. In overlay form char devices 0/0 and
     opaque folders come back as `.wh.` entries of mode 0, owner 0, time 0. With `owners` False everything
-    belongs to 0:0. Sockets are left out. Raises StoreError for what cannot be read, Unsupported for what
-    no layer can express.
+    belongs to 0:0. Sockets are left out. `choose(folder, names)` says which of the names in a folder are
+    wanted; `.wh.` names that it adds come back as above. Raises StoreError for what cannot be read,
+    Unsupported for what no layer can express.
     """
-    walk = _Walk(root_fd, form or Form())
+    walk = _Walk(root_fd, form or Form(), choose)
     try:
         yield from walk.entries()
     except OSError as error:
@@ -59,8 +65,8 @@ _Child = tuple[bytes, os.stat_result | None]
 class _Walk:
     """One walk over a tree."""
 
-    def __init__(self, root_fd: int, form: Form) -> None:
-        self._form = form
+    def __init__(self, root_fd: int, form: Form, choose: Choose | None) -> None:
+        self._form, self._choose = form, choose
         self._overlay = form.whiteouts == "overlay"
         self._folders = Folders(root_fd)
         self._root = Folder(open_listing(root_fd), self._folders.root.key)
@@ -89,7 +95,7 @@ class _Walk:
 
     def _root_entry(self) -> Entry:
         entry = self._looks(b"", "dir", os.fstat(self._root.fd))
-        return entry._replace(xattrs=_xattrs(b"/proc/self/fd/%d/." % self._root.fd, b""))
+        return entry._replace(xattrs=attributes(b"/proc/self/fd/%d/." % self._root.fd, b""))
 
     def _folder(self, path: bytes) -> Folder:
         """The folder at `path`, readable. Its links are never followed: paths come from this walk."""
@@ -101,7 +107,12 @@ class _Walk:
     def _children(self, path: bytes) -> Iterator[_Child]:
         folder = self._folder(path)
         children: list[_Child] = []
-        for name in map(os.fsencode, os.listdir(folder.fd)):
+        names = [os.fsencode(name) for name in os.listdir(folder.fd)]
+        if self._choose is not None:
+            there, names = set(names), self._choose(path, names)
+            children += [(name, None) for name in names if name not in there]
+            names = [name for name in names if name in there]
+        for name in names:
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
             if name.startswith(WHITEOUT) and self._form.whiteouts != "none":
                 where = show(path + b"/" + name)
@@ -141,7 +152,7 @@ class _Walk:
     def _whole(
         self, folder: Folder, name: bytes, entry: Entry, info: os.stat_result
     ) -> tuple[Entry, Opener | None]:
-        xattrs = _xattrs(b"/proc/self/fd/%d/%s" % (folder.fd, name), entry.path)
+        xattrs = attributes(b"/proc/self/fd/%d/%s" % (folder.fd, name), entry.path)
         if xattrs:
             entry = entry._replace(xattrs=xattrs)
         if entry.kind == "symlink":
@@ -193,17 +204,20 @@ class _Content:
             os.close(self._fd)
 
 
-def _xattrs(target: bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The attributes that belong to the content, sorted. `target` ends in a name that is not followed."""
+def attributes(target: bytes, path: bytes, *, follow: bool = False) -> tuple[tuple[bytes, bytes], ...]:
+    """The extended attributes that belong to the content, sorted. `path` is for the message of Unsupported.
+
+    `target` ends in a name that is not followed, unless `follow`: then it is a link of /proc/self/fd.
+    """
     try:
-        names = os.listxattr(target, follow_symlinks=False)
+        names = os.listxattr(target, follow_symlinks=follow)
     except OSError:
         return ()
     if not names:
         return ()
     _refuse_redirected(names, path)
     kept = [name for name in names if name not in _OF_THE_HOST and not name.startswith(_OVERLAY)]
-    values = [os.getxattr(target, name, follow_symlinks=False) for name in kept]
+    values = [os.getxattr(target, name, follow_symlinks=follow) for name in kept]
     return tuple(sorted(zip(map(os.fsencode, kept), values, strict=True)))
 
 

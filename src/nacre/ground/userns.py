@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_CAP_SYS_ADMIN = 1 << 21
+_CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 1 << 0, 1 << 6, 1 << 7, 1 << 21
+_RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _MAX_FILE = 1 << 20
 _NOBODY = 65534  # what the kernel shows for an id that is not mapped, user_namespaces(7)
 
@@ -31,18 +32,30 @@ class Mapping(Value):
     """Which ids exist. A range is (first id inside, first id outside, count).
 
     `single`: only one id is mapped, chown to any other fails. `entered` is False when nothing had
-    to be done because the process could mount and chown already.
+    to be done because the process could mount and chown already, or when nothing could be done: then
+    `denied` says why.
     """
 
     single: bool
     uids: tuple[Range, ...] = ()
     gids: tuple[Range, ...] = ()
     entered: bool = True
+    denied: str = ""
 
 
 def mapped() -> bool:
     """Whether this process may mount and chown: user id 0 with CAP_SYS_ADMIN in its namespace."""
     return os.geteuid() == 0 and bool(linux.capabilities()[0] & _CAP_SYS_ADMIN)
+
+
+def rights() -> str:
+    """What this process may do, in short: its capabilities, and whether system calls are filtered."""
+    return f"{linux.capabilities()[0]:x}-{linux.prctl(linux.PR_GET_SECCOMP)}"
+
+
+def is_first() -> bool:
+    """Whether this is the first user namespace: its number is fixed (linux/proc_ns.h, PROC_USER_INIT_INO)."""
+    return os.readlink("/proc/self/ns/user") == f"user:[{0xEFFFFFFD}]"
 
 
 def current() -> Mapping:
@@ -52,12 +65,24 @@ def current() -> Mapping:
     return Mapping(single, uids, gids, entered=False)
 
 
+def attempt() -> Mapping:
+    """As `enter`, but where that is not allowed the process stays as it is, and `denied` says why.
+
+    An ordinary user can then give files to nobody, and root to everybody if it has CAP_CHOWN.
+    """
+    try:
+        return enter()
+    except Unsupported as error:
+        here, able = current(), os.geteuid() == 0 and linux.capabilities()[0] & _CAP_CHOWN
+        return here.replace(single=here.single or not able, denied=error.message)
+
+
 def expected() -> Mapping | None:
     """What `enter` would map for this process; None where nothing is to be done because it is inside.
 
     With it, a process that stays outside can read the ids that it sees on files as those inside do.
     """
-    if mapped():
+    if mapped() or os.geteuid() == 0:
         return None
     user = os.geteuid(), os.getegid()
     if user not in _expected:
@@ -87,6 +112,9 @@ def enter() -> Mapping:
     if mapped():
         return current()
     uid, gid = os.geteuid(), os.getegid()
+    _check_restriction()
+    if uid == 0 and _can_map_all():
+        return _enter_with_all()
     ranges = _ranges(uid)
     if ranges and _enter_with_ranges(uid, gid, *ranges):
         return Mapping(False, _triples(uid, ranges[0]), _triples(gid, ranges[1]))
@@ -97,7 +125,7 @@ def enter() -> Mapping:
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
-    """Run `function(*args)` in a forked child that has entered the namespace; returns its result.
+    """Run `function(*args)` in a forked child that has entered the namespace, if it can; returns its result.
 
     Arguments are inherited by the fork, the result must be picklable. A NacreError raised there is
     raised here as the same class with the same data; anything else becomes a SandboxError.
@@ -152,7 +180,7 @@ def _child(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> 
 
     try:
         linux.die_with_parent()
-        enter()
+        attempt()
         answer = pickle.dumps(("value", function(*args)))
     except NacreError as error:
         answer = pickle.dumps(("error", (type(error), error.args, error.__dict__)))
@@ -178,11 +206,15 @@ def _unshare() -> None:
     try:
         linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
     except OSError as error:
-        raise Unsupported(
-            f"this system does not let user {os.geteuid()} create a user namespace: {error.strerror}",
-            hint="see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone "
-            "and kernel.apparmor_restrict_unprivileged_userns, or run as root",
-        ) from None
+        raise _refused(error.strerror) from None
+
+
+def _refused(why: str | None) -> Unsupported:
+    return Unsupported(
+        f"this system does not let user {os.geteuid()} create a user namespace: {why}",
+        hint="see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone "
+        "and kernel.apparmor_restrict_unprivileged_userns, or run as root",
+    )
 
 
 def _map_self(uid: int, gid: int) -> None:
@@ -224,21 +256,87 @@ def _enter_with_ranges(uid: int, gid: int, uids: list[Range], gids: list[Range])
     )
 
 
-def _fork_helper(ready: int, go: int, program: str, ranges: list[Range]) -> int:
-    """A child that maps its parent once a byte arrives; it exits with the helper's code."""
+def _check_restriction() -> None:
+    """Whether a namespace is worth having, found out by a child, as there is no way back.
+
+    AppArmor may allow one in which nothing is allowed (kernel.apparmor_restrict_unprivileged_userns), and
+    root keeps its devices where it is, unless it can mount in there. Raises Unsupported.
+    """
+    if os.geteuid() and _read(_RESTRICTED).strip() != "1":
+        return
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _try_to_mount(os.geteuid(), os.getegid())
+        finally:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise _refused("nothing can be mounted in it")
+
+
+def _try_to_mount(uid: int, gid: int) -> None:
+    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
+    _map_self(uid, gid)
+    linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+    os._exit(0)
+
+
+def _can_map_all() -> bool:
+    wanted = _CAP_SETUID | _CAP_SETGID
+    return linux.capabilities()[0] & wanted == wanted
+
+
+def _enter_with_all() -> Mapping:
+    """Root without CAP_SYS_ADMIN keeps all its ids: a helper that stays outside may map them as they are."""
+    here = current()
+    maps = [[(first, first, count) for first, _, count in ranges] for ranges in (here.uids, here.gids)]
     parent = os.getpid()
+
+    def write() -> None:
+        for kind, extents in zip(("uid", "gid"), maps, strict=True):
+            text = "".join(f"{first} {outside} {count}\n" for first, outside, count in extents)
+            _write(f"/proc/{parent}/{kind}_map", text)
+
+    ready, go = os.pipe()
+    helper = _fork_after(ready, go, write)
+    try:
+        _unshare()
+        os.write(go, b"g")
+    finally:
+        os.close(go)
+        os.close(ready)
+        failed = os.waitpid(helper, 0)[1]
+    if failed:
+        raise _refused("its ids cannot be mapped")
+    return Mapping(here.single, tuple(maps[0]), tuple(maps[1]))
+
+
+def _fork_after(ready: int, go: int, work: Callable[[], object]) -> int:
+    """A child that works once a byte arrives; exit code 0 if that went well."""
     pid = os.fork()
     if pid:
         return pid
     try:
         os.close(go)
         if os.read(ready, 1):
-            numbers = [str(number) for extent in ranges for number in extent]
-            null = os.open("/dev/null", os.O_RDWR)
-            os.dup2(null, 2)
-            _exec(program, [program, str(parent), *numbers])
+            work()
+            os._exit(0)
     finally:
         os._exit(1)
+
+
+def _fork_helper(ready: int, go: int, program: str, ranges: list[Range]) -> int:
+    """A child that maps its parent once a byte arrives; it exits with the helper's code."""
+    parent = os.getpid()
+
+    def work() -> None:
+        numbers = [str(number) for extent in ranges for number in extent]
+        null = os.open("/dev/null", os.O_RDWR)
+        os.dup2(null, 2)
+        _exec(program, [program, str(parent), *numbers])
+        os._exit(1)
+
+    return _fork_after(ready, go, work)
 
 
 def _exec(program: str, argv: list[str]) -> None:

@@ -30,11 +30,16 @@ _SAFE = ("nosuid", "noexec", "nodev")
 
 
 class Volume(Value):
-    """Something of the host in the container: `source` an absolute path, `target` a path inside."""
+    """Something of the host in the container: `source` an absolute path, `target` a path inside.
+
+    `standin` says what may be done where nothing can be mounted: `copy` a file, or `lend` what nobody else
+    uses: it is moved there and back.
+    """
 
     source: str
     target: str
     readonly: bool = False
+    standin: str = ""
 
 
 class Temporary(Value):
@@ -205,4 +210,6 @@ def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str,
 
 
 def _bind(volume: Volume) -> dict[str, Any]:
-    return _mount("bind", volume.target, "rbind", "ro" if volume.readonly else "rw", source=volume.source)
+    access = "ro" if volume.readonly else "rw"
+    mount = _mount("bind", volume.target, "rbind", access, source=volume.source)
+    return mount | {"standin": volume.standin} if volume.standin else mount

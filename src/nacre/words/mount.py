@@ -37,6 +37,16 @@ class Overlay(Value):
     userxattr: bool = False
 
 
+class Folder(Value):
+    """A folder that is a whole root already, for machines that permit no mount.
+
+    `aside`: a folder beside it, on the same file system, for what is covered while a program runs there.
+    """
+
+    path: str
+    aside: str = ""
+
+
 class Tmpfs(Value):
     """An empty file system in memory; `size` in bytes (0: the kernel's default), `mode` of its root."""
 
@@ -44,4 +54,4 @@ class Tmpfs(Value):
     mode: int = 0o1777
 
 
-Mount = Bind | Erofs | Overlay | Tmpfs
+Mount = Bind | Erofs | Folder | Overlay | Tmpfs

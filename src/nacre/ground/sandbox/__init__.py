@@ -1,6 +1,6 @@
 """Running a program in namespaces of its own: a list of operations that describe themselves."""
 
-from .process import run
+from .launch import run
 from .stdio import Stdio
 
 __all__ = ["Stdio", "run"]

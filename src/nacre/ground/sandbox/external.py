@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ...words.errors import NacreError, SandboxError, Unsupported
-from .. import linux, mounts
+from .. import linux, mounts, userns
 from .capabilities import bits
 from .profile import document
 from .relay import Relay
@@ -88,7 +88,7 @@ def _child(
         _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
         linux.close_range(3)
         options = ["--root", f"{bundle}/state"]
-        if not _is_real_root() and path.endswith("crun"):
+        if not userns.is_first() and path.endswith("crun"):
             options.append("--cgroup-manager=disabled")
         os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
     except (NacreError, OSError) as error:
@@ -101,7 +101,7 @@ def _simplify_cgroups() -> None:
     """crun takes hybrid hierarchies for an error: take away the second one, or cover both."""
     if not os.path.isdir("/sys/fs/cgroup/unified"):
         return
-    if _is_real_root():
+    if userns.is_first():
         mounts.detach("/sys/fs/cgroup/unified")
     else:
         linux.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
@@ -127,22 +127,17 @@ def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
 
 def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, Any]:
     """A new sysfs takes a network namespace of one's own unless we are real root."""
-    if mount["type"] == "sysfs" and host_network and not _is_real_root():
+    if mount["type"] == "sysfs" and host_network and not userns.is_first():
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
     if mount["type"] == "devpts" and not _group_exists(5):
         return {**mount, "options": [option for option in mount["options"] if option != "gid=5"]}
-    return dict(mount)
+    return {key: value for key, value in mount.items() if key != "standin"}
 
 
 def _group_exists(gid: int) -> bool:
     with open("/proc/self/gid_map", encoding="ascii") as stream:
         extents = [[int(word) for word in line.split()] for line in stream]
     return any(inside <= gid < inside + count for inside, _, count in extents)
-
-
-def _is_real_root() -> bool:
-    """The initial user namespace has a fixed inode number (linux/proc_ns.h, PROC_USER_INIT_INO)."""
-    return os.readlink("/proc/self/ns/user") == f"user:[{0xEFFFFFFD}]"
 
 
 def _write(path: str, value: Any) -> None:

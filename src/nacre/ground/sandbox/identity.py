@@ -92,22 +92,25 @@ class Confine(Operation):
     """Become the user with no more than `capabilities` (a bit set) and the system call filter.
 
     Inheritable and ambient sets stay empty (docker CVE-2022-24769). The filter is installed before
-    privileges go, since that takes CAP_SYS_ADMIN unless `no_new_privileges`.
+    privileges go, since that takes CAP_SYS_ADMIN unless `no_new_privileges`. `lenient`: where the bounding
+    set cannot be changed it stays, and another user is never reached by one more namespace, which cannot
+    be made in a chroot.
     """
 
     capabilities: int
     filter: bytes = b""
     no_new_privileges: bool = False
+    lenient: bool = False
 
     def apply(self, room: Room) -> None:  # noqa: D102
         user = room.user or User(0, 0)
-        if user.uid and _single_id():
+        if user.uid and not self.lenient and _single_id():
             _become_by_namespace(user)
         if self.no_new_privileges:
             linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         for number in range(_LAST_CAPABILITY + 1):
             if not self.capabilities >> number & 1:
-                _drop_from_bounding(number)
+                _drop_from_bounding(number, self.lenient)
         if self.filter:
             linux.seccomp_filter(self.filter)
         _become(user)
@@ -122,11 +125,11 @@ class Confine(Operation):
         return f"{count} capabilities, {'no ' if not self.filter else ''}system call filter"
 
 
-def _drop_from_bounding(number: int) -> None:
+def _drop_from_bounding(number: int, lenient: bool) -> None:
     try:
         linux.prctl(linux.PR_CAPBSET_DROP, number)
     except OSError as error:
-        if error.errno != _EINVAL:  # a kernel that does not know this capability
+        if error.errno != _EINVAL and not lenient:  # a kernel that does not know this capability
             raise
 
 

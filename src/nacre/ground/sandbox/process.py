@@ -118,10 +118,12 @@ def listen(report: int, made: list[str]) -> None:
 
 
 def stay(
-    pid: int, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None
-) -> int:
-    """Pass bytes and signals to a running process until it ends; its exit code."""
+    pid: int, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
+    deadly: int = signal.SIGKILL,
+) -> int:  # fmt: skip
+    """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
     relay = Relay(pid, streams.outputs, streams.inputs, control)
+    relay.deadly = deadly
     relay.on_ready = on_running
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
@@ -129,10 +131,10 @@ def stay(
     return relay.run(signals=signals)
 
 
-def kill(pid: int) -> None:
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """End a child that may have ended already and may have been waited for."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         return

@@ -62,13 +62,17 @@ class Flow:
 
 
 class Relay:
-    """Passes bytes and signals until the process ends; `control` as in `process.run`."""
+    """Passes bytes and signals until the process ends; `control` as in `process.run`.
+
+    `deadly` is sent instead of SIGKILL.
+    """
 
     def __init__(self, pid: int, outputs: list[Flow], inputs: list[Flow], control: int = -1) -> None:
         self.pid, self.control = pid, control
         self.outputs, self.inputs = outputs, inputs
         self.on_resize: Callable[[], None] | None = None
         self.on_ready: Callable[[], object] | None = None
+        self.deadly: int = signal.SIGKILL
         self._demands = 0
         self._pidfd = -1
 
@@ -118,6 +122,7 @@ class Relay:
 
     def _send(self, number: int) -> None:
         try:
+            number = self.deadly if number == signal.SIGKILL else number
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
             return

@@ -139,6 +139,7 @@ class Session:
     fold: Fold
     clamp: int | None
     proxies: tuple[tuple[str, str], ...]
+    warned = False
 
     def __init__(
         self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions
@@ -150,6 +151,7 @@ class Session:
         self._stages: dict[int, Standing] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
         self._opened: list[Layers | Scratch] = []
+        store.trees.keep_roots()
 
     def opened(self, layers: Layers) -> Layers:
         """Close it at the end of the build."""
@@ -167,6 +169,7 @@ class Session:
         """Close what was opened. Idempotent."""
         while self._opened:
             self._opened.pop().close()
+        self.store.trees.drop_roots()
 
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
         """Parse and plan; must come first."""

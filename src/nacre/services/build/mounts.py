@@ -56,7 +56,7 @@ def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[Vol
         os.fchmod(file.fileno(), 0o400 if mount.mode < 0 else mount.mode)
         if not userns.current().single:
             os.fchown(file.fileno(), max(mount.uid, 0), max(mount.gid, 0))
-    return [Volume(path, mount.target or f"/run/secrets/{key}", True)]
+    return [Volume(path, mount.target or f"/run/secrets/{key}", True, "lend")]
 
 
 def _private(path: str, flags: int) -> int:
@@ -103,14 +103,16 @@ class Share:
             self._fd = -1
 
 
-def cache_folder(mount: RunMount, target: str, folder: str, locks: list[Lock | Share]) -> str:
+def cache_folder(
+    mount: RunMount, target: str, folder: str, locks: list[Lock | Share], *, alone: bool = False
+) -> str:
     """The folder of a cache beneath `folder`, made if absent; the lock that it takes is added to `locks`.
 
-    While a build uses the folder PATH it holds PATH.lock, shared unless `sharing` says otherwise.
+    While a build uses the folder PATH it holds PATH.lock, shared unless `alone` or `sharing` says otherwise.
     """
     path = f"{folder}/{hashlib.sha256((mount.id or target).encode()).hexdigest()[:32]}"
     private_dir(folder)
-    if mount.sharing == "locked":
+    if mount.sharing == "locked" or (alone and mount.sharing != "private"):
         locks.append(Lock(f"{path}.lock"))
     elif mount.sharing == "private":
         path = _free(path, locks)

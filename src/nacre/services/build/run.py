@@ -11,6 +11,7 @@ from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
 from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
 from ...words.errors import BuildFailed, SandboxError
+from ...words.mount import Folder
 from ...words.value import Value
 from . import mounts as mounting
 
@@ -48,6 +49,22 @@ class Job(Value):
     secrets: tuple[tuple[str, bytes], ...] = ()
 
 
+def permit(store: Store, item: Instruction) -> str:
+    """What a command lacks on a machine that permits no mounts; "" elsewhere. Raises DockerfileError.
+
+    Asked before a tree is laid out for it.
+    """
+    if store.trees.name != "plain":
+        return ""
+    from ...ground.sandbox import permitted
+
+    try:
+        permitted.check()
+    except SandboxError as error:
+        raise item.error(error.message, hint=error.hint) from None
+    return permitted.warning()
+
+
 def run_job(
     store: Store, job: Job, scratch: str, caches: str, report: StepReport
 ) -> tuple[Descriptor, Digest] | None:
@@ -62,7 +79,8 @@ def run_job(
     try:
         active = store.trees.prepare(key, job.layers)
         private_dir(scratch)
-        config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks))
+        alone = isinstance(active.mount, Folder)
+        config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
             code = run(config, active.mount, stdio=stdio, signals=False)
@@ -79,9 +97,12 @@ def run_job(
         remove_tree(scratch)
 
 
-def _options(job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share]) -> RunOptions:
+def _options(
+    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share], alone: bool
+) -> RunOptions:
+    """`alone`: a cache is moved into the root, so that no other step can have it at the same time."""
     action = job.action
-    volumes, temporary = _mounts(job, caches, scratch, locks)
+    volumes, temporary = _mounts(job, caches, scratch, locks, alone)
     return RunOptions(
         command=action.argv, entrypoint=(),
         environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
@@ -91,24 +112,24 @@ def _options(job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Sh
 
 
 def _mounts(
-    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share]
+    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share], alone: bool
 ) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
-        volumes.append(Volume(_scripts(job.action.scripts, scratch), "/dev/pipes", True))
+        volumes.append(Volume(_scripts(job.action.scripts, scratch), "/dev/pipes", True, "lend"))
     for number, (mount, source, chosen) in enumerate(job.mounts):
         target = os.path.normpath(os.path.join(job.action.workdir, mount.target))
         if mount.kind == "tmpfs":
             size = (f"size={mount.size}",) if mount.size else ()
             temporary.append(Temporary(target, ("mode=1777", *size)))
         elif mount.kind == "cache":
-            path = mounting.cache_folder(mount, target, caches, locks)
-            volumes.append(Volume(path, target, mount.readonly))
+            path = mounting.cache_folder(mount, target, caches, locks, alone=alone)
+            volumes.append(Volume(path, target, mount.readonly, "lend"))
         elif mount.kind == "secret":
             volumes += mounting.secret(mount, dict(job.secrets), f"{scratch}/secret-{number}")
         elif source and chosen:
             path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")
-            volumes.append(Volume(path, target, mount.readonly))
+            volumes.append(Volume(path, target, mount.readonly, "lend"))
     return tuple(volumes), tuple(temporary)
 
 
@@ -139,7 +160,8 @@ def _etc_files(scratch: str, added: Sequence[str]) -> tuple[Volume, ...]:
         resolv = b""
     _write(f"{scratch}/hosts", hosts.encode(), 0o644)
     _write(f"{scratch}/resolv.conf", resolv, 0o644)
-    return Volume(f"{scratch}/resolv.conf", _RESOLV), Volume(f"{scratch}/hosts", "/etc/hosts")
+    pairs = ((f"{scratch}/resolv.conf", _RESOLV), (f"{scratch}/hosts", "/etc/hosts"))
+    return tuple(Volume(source, target, standin="copy") for source, target in pairs)
 
 
 def _write(path: str, data: bytes, mode: int) -> None:

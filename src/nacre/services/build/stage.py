@@ -149,8 +149,12 @@ class StageBuild:
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
-        from .run import Job, run_job
+        from .run import Job, permit, run_job
 
+        warning = permit(session.store, item)
+        if warning and not session.warned:
+            report.line(warning)
+            session.warned = True
         job = Job(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,

@@ -143,6 +143,8 @@ def _settings(config: ImageConfig, process: dict[str, Any], labels: dict[str, st
 class Paused:
     """`with Paused(pid):` every process of that pid namespace stands still; those that stood before stay so.
 
+    Where the container shares ours, none does.
+
     The caller must be root, or own the user namespace and be outside of it.
     """
 
@@ -160,6 +162,8 @@ class Paused:
     def _members(self) -> list[int]:
         try:
             wanted = os.readlink(f"/proc/{self._pid}/ns/pid")
+            if wanted == os.readlink("/proc/self/ns/pid"):  # no namespace of its own: that would be everybody
+                return []
         except OSError:
             return []
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and _in(name, wanted)]

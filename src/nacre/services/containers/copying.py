@@ -22,6 +22,7 @@ from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file
 from ...ground.scan import scan
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
+from ...words.mount import Folder
 from ...words.quickjson import loads
 from ...words.value import Value
 from .difference import frozen
@@ -109,21 +110,25 @@ class Target(Value):
 
 
 @contextmanager
-def opened(store: Store, row: ContainerRow, path: bytes, *, write: bool) -> Iterator[Place]:
+def opened(
+    store: Store, row: ContainerRow, path: bytes, *, write: bool, mounted: bool = False
+) -> Iterator[Place]:
     """`path` of a container, running or not. Raises NotFound, Conflict, SandboxError.
 
-    When it runs, the process must not have entered a user namespace of its own (`borrow`); otherwise it must
-    be `userns.mapped()`, and the container cannot start while this is open for writing.
+    When it runs, the process must not have entered a user namespace of its own (`borrow`); otherwise it
+    must be `userns.mapped()`, and the container cannot start while this is open for writing. `mounted`: it
+    is known to run and not to have a real folder (`has_folder`), so that `store` may be closed already.
     """
     volume = _volume(row, path)
     if volume is not None:
         with volume.root:
             yield volume
-    elif row.state == "running":
+    elif mounted or (row.state == "running" and not has_folder(store, row)):
         with Inside(borrowed(row)) as root:
             yield Place(root, path)
     else:
-        with idle(store, row, write), Inside(_mounted(store, row, write)) as root:
+        alone = write and row.state != "running"
+        with idle(store, row, alone), Inside(_mounted(store, row, write)) as root:
             yield Place(root, path)
 
 
@@ -145,7 +150,7 @@ def borrowed(row: ContainerRow) -> int:
 
 
 def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
-    from ...ground.mounts import detached
+    from ...ground.mounts import opened
     from ...stores.mounted import is_mounted, place
 
     if is_mounted(store.root, row.id):
@@ -153,7 +158,13 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    return detached(active.mount if write else frozen(active))
+    return opened(active.mount if write else frozen(active))
+
+
+def has_folder(store: Store, row: ContainerRow) -> bool:
+    """Whether its root is a real folder, the same for those inside and outside."""
+    active = store.trees.active(row.id)
+    return active is not None and isinstance(active.mount, Folder)
 
 
 @contextmanager

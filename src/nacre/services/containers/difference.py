@@ -154,9 +154,9 @@ def merged(store: Store, active: Active) -> Iterator[Member]:
     """
     import os
 
-    from ...ground.mounts import detached
+    from ...ground.mounts import opened
 
-    fd = detached(frozen(active))
+    fd = opened(frozen(active))
     try:
         for entry, payload in store.trees.entries(active, fd):
             if entry.path:

@@ -22,7 +22,7 @@ _NAMES = ("resolv.conf", "hosts", "hostname")
 
 def volumes(folder: str) -> tuple[Volume, ...]:
     """Where the files are and where they go."""
-    return tuple(Volume(f"{folder}/{name}", f"/etc/{name}") for name in _NAMES)
+    return tuple(Volume(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
 
 
 def write(

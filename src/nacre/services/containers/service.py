@@ -17,7 +17,7 @@ from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import ContainerRow
 from ...stores.mounted import is_mounted, place, release
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
-from ...words.mount import Overlay
+from ...words.mount import Folder, Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
@@ -153,6 +153,7 @@ class Containers:
 
         `on_start(id)` is called once the container exists. Raises as `create` and `start`.
         """
+        self.permit()
         row, lock = self._begin(request)
         try:
             if on_start:
@@ -163,6 +164,7 @@ class Containers:
 
     def run_detached(self, request: Request, *, on_start: Callable[[str], object] | None = None) -> str:
         """Create, start under a supervisor; the id, once the program runs. Raises as `create` and `start`."""
+        self.permit()
         row, lock = self._begin(request)
         try:
             if on_start:
@@ -171,6 +173,18 @@ class Containers:
         finally:
             lock.release()
         return row.id
+
+    def permit(self) -> str:
+        """What a program lacks on a machine that permits no mounts; "" elsewhere.
+
+        Raises SandboxError where none can be run at all.
+        """
+        if self.store.trees.name != "plain":
+            return ""
+        from ...ground.sandbox import permitted
+
+        permitted.check()
+        return permitted.warning()
 
     def start(self, text: str, stdio: Stdio | None = None) -> int:
         """Start a container and stay with it to its end; the exit code.
@@ -393,6 +407,9 @@ class Containers:
         record = loads(row.config_json)
         if record["runtime"] != "builtin":
             raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
+        active = self.store.trees.active(row.id)
+        if active is not None and isinstance(active.mount, Folder):
+            return _execute_in_folder(extra.config(record["config"]), active.mount, row, stdio)
         pidfd = os.pidfd_open(row.pid)
         try:
             if _start_time(row.pid) != row.pid_start:
@@ -408,6 +425,22 @@ class Containers:
         row = self.get(text)
         folder = self.folder(row.id)
         return read_log(f"{folder}/log", follow=(lambda: keeper.is_kept(folder)) if follow else None)
+
+
+def _execute_in_folder(config: dict[str, Any], root: Folder, row: ContainerRow, stdio: Stdio | None) -> int:
+    """Where the container has its namespaces they are joined, else its root is entered once more."""
+    from ...ground import userns
+    from ...ground.sandbox import chrooted, permitted
+    from ...ground.sandbox.join import join
+
+    userns.attempt()
+    if permitted.way() != "mounts":
+        return chrooted.join(config, root, stdio=stdio)
+    pidfd = os.pidfd_open(row.pid)
+    try:
+        return join(config, pidfd, row.pid, stdio=stdio)
+    finally:
+        os.close(pidfd)
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:

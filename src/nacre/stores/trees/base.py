@@ -1,4 +1,4 @@
-"""What a tree driver is. `overlay` now; `erofs` (index over tar) and `plain` have the same verbs.
+"""What a tree driver is: `overlay`, `erofs` (an index over the tar) and `plain` (copies) have the same verbs.
 
 A driver turns folders into trees and back and never decides when: names, hashes, locks, rows of the
 database, atomic publication and leases are the facade's (`Trees`). It never mounts: it emits `Mount`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ...ground import linux, userns
 from ...words.digest import Digest
 from ...words.mount import Erofs, Mount
 from ...words.value import Value
@@ -40,6 +41,9 @@ else:
     Protocol = object
 
 
+_CAP_CHOWN, _CAP_SYS_ADMIN, _CAP_MKNOD = 1 << 0, 1 << 21, 1 << 27
+
+
 class Mode(Value):
     """What this process may do to files. `single`: chown is impossible, owners are kept beside."""
 
@@ -51,16 +55,17 @@ class Mode(Value):
     def detect(cls, single: bool | None = None) -> Mode:
         """Read from the user namespace of this process; `single` given overrides.
 
-        In the first namespace root may do everything and trusted.* attributes work; anywhere else
-        overlayfs keeps its marks in user.* (overlayfs.rst, "userxattr"). Somebody who is not root in
-        his namespace can chown nothing.
+        In the first namespace root may do everything and trusted.* attributes work; anywhere else, and
+        without CAP_SYS_ADMIN, overlayfs keeps its marks in user.* (overlayfs.rst, "userxattr"). Somebody
+        who is not root in his namespace, or lacks CAP_CHOWN, can chown nothing.
         """
         with open("/proc/self/uid_map", encoding="ascii") as file:
             counts = [int(line.split()[2]) for line in file]
-        root, first = os.geteuid() == 0, counts == [0xFFFFFFFF]
+        first, rights = os.geteuid() == 0 and userns.is_first(), linux.capabilities()[0]
         if single is None:
-            single = not root or sum(counts) == 1
-        return cls(userxattr=not (root and first), single=single, devices=root and first)
+            single = os.geteuid() != 0 or sum(counts) == 1 or not rights & _CAP_CHOWN
+        devices = first and bool(rights & _CAP_MKNOD)
+        return cls(userxattr=not (first and bool(rights & _CAP_SYS_ADMIN)), single=single, devices=devices)
 
 
 class Placed(Value):
@@ -83,11 +88,13 @@ class Node:
 
     `implied`: a folder that the layer needs but does not describe; what is beneath says how it looks.
     `content` is the same number for names of a layer that are one file (hard links); 0: nobody's else.
+    `inode` likewise, for everything but folders and only where there are several names; 0: none, or unknown.
     `block` is where the content of a file begins in the layer's tar, -1 when it lies elsewhere.
     """
 
     __slots__ = (
-        "block", "content", "gid", "implied", "kind", "link", "major", "minor", "mode", "mtime_ns", "opaque",
+        "block", "content", "gid", "implied", "inode", "kind", "link", "major", "minor", "mode", "mtime_ns",
+        "opaque",
         "size", "uid",
     )  # fmt: skip
 
@@ -95,7 +102,7 @@ class Node:
         self.kind, self.mode, self.uid, self.gid = kind, mode, uid, gid
         self.mtime_ns, self.size = mtime_ns, size
         self.link = b""
-        self.major = self.minor = self.content = 0
+        self.major = self.minor = self.content = self.inode = 0
         self.block = -1
         self.opaque = self.implied = False
 
@@ -158,6 +165,15 @@ class TreeDriver(Protocol):
 
     def adopt(self, folder: str, into: str) -> None:
         """Make the packed difference of the active `folder` the tree in the empty folder `into`."""
+
+    def renew(self, folder: str) -> bool:
+        """After `adopt`: whether the active `folder` is still a whole root, for `extend` to go on with."""
+
+    def extend(self, trees: Sequence[Placed], count: int, empty: str, folder: str, root: str) -> bool:
+        """As `prepare`, from a root that holds the lowest `count` of the trees. False if it cannot.
+
+        The folder must then be emptied.
+        """
 
     def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
         """Give a path of the active an owner."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground import linux
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
+from ...ground.userns import rights
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
 from ...words.mount import Mount
@@ -22,6 +22,8 @@ from ..leases import LeaseStore
 from .base import Made, Mode, Placed
 from .erofs import ErofsDriver
 from .overlay import OverlayDriver
+from .plain import PlainDriver
+from .roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +38,19 @@ if TYPE_CHECKING:
     Passed = Callable[[int], object]
     BlobTar = Callable[[], Reader]
 
-AUTO = ("erofs", "overlay")
+AUTO = ("erofs", "overlay", "plain")
 """What `auto` tries, in order."""
 
 _ALONE = """SELECT 1 FROM tree WHERE diff_id = ? AND synced = 0 AND NOT EXISTS (
     SELECT 1 FROM layer WHERE layer.diff_id = tree.diff_id AND (layer.digest IN (SELECT digest FROM blob)
         OR layer.digest IN (SELECT digest FROM source)))"""
+
+_INDEXED = ("erofs", "plain")
+"""Drivers that give a tar only where an index points into it."""
+
+_EMPTY = Digest.of(bytes(1024))
+"""The empty tar."""
+
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
@@ -76,6 +85,7 @@ class Trees:
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
         self._candidates = AUTO if driver == "auto" else (driver,)
         self._chosen: TreeDriver | None = None
+        self._roots: Roots | None = None
 
     @property
     def _driver(self) -> TreeDriver:
@@ -212,7 +222,7 @@ class Trees:
         except (OSError, StoreError) as error:
             return str(error)
         try:
-            inside = beside if tree.driver == ErofsDriver.name else None
+            inside = beside if tree.driver in _INDEXED else None
             return fault(tree.diff_id, tar, reader, inside, passed or _silent)
         finally:
             reader.close()
@@ -255,12 +265,12 @@ class Trees:
         if expected is not None and actual != expected:
             raise DigestMismatch(expected, actual, what="layer")
         trace("tree:extracted")
-        self._publish(making.folder, actual, made)
+        self._publish(making.folder, actual, made, self._driver)
         return actual
 
-    def _publish(self, folder: str, diff_id: Digest, made: Made, key: str = "") -> None:
+    def _publish(self, folder: str, diff_id: Digest, made: Made, driver: TreeDriver, key: str = "") -> None:
         """Rename into place, insert the row, forget the active `key` it was made from: all or nothing."""
-        values = (diff_id, self._driver.name, made.size, made.root, boot_id(), time.time())
+        values = (diff_id, driver.name, made.size, made.root, boot_id(), time.time())
         with os_errors(f"publish tree {diff_id}"), self._database.transaction():
             if not self.has(diff_id):
                 self._clear(diff_id)
@@ -288,7 +298,7 @@ class Trees:
                 raise DigestMismatch(diff_id, actual, what="layer")
             with os_errors(f"replace tree {diff_id}"), self._database.transaction():
                 self._clear(diff_id)
-                self._publish(making.folder, diff_id, made)
+                self._publish(making.folder, diff_id, made, self._driver)
 
     def _clear(self, diff_id: Digest) -> None:
         """Make way: what a kill or a power cut left under this name moves to the trash."""
@@ -313,13 +323,52 @@ class Trees:
         stack = self._stack(layers)
         self._insert_active(key, layers)
         try:
-            private_dir(folder)
             root = self._root_of(layers)
-            mount, upper = self._driver.prepare(stack, self._empty, folder, root)
+            if not self._take_root(layers, stack, folder, root):
+                private_dir(folder)
+                self._driver.prepare(stack, self._empty, folder, root)
+            mount, upper = self._driver.active(stack, self._empty, folder)
         except BaseException:
             self.discard(key)
             raise
         return Active(key, tuple(layers), mount, upper)
+
+    def keep_roots(self) -> None:
+        """From now on until `drop_roots`, what is committed may serve a later `prepare` as it stands."""
+        self._roots = self._roots or Roots()
+
+    def drop_roots(self) -> None:
+        """Discard those that nobody took. Idempotent. Raises StoreError."""
+        roots, self._roots = self._roots, None
+        for key in roots.take_all() if roots else ():
+            self.discard(key)
+
+    def _keep_root(self, driver: TreeDriver, active: Active, diff_id: Digest) -> bool:
+        """Leave the folder of a committed active to the next `prepare`."""
+        folder = self._active_folder(active.key)
+        if self._roots is None or not driver.renew(folder):
+            return False
+        layers = active.layers if diff_id == _EMPTY else (*active.layers, diff_id)
+        key = f"root{random_name()}"
+        self._insert_active(key, layers)
+        with os_errors(f"move {folder}"):
+            os.rename(folder, self._active_folder(key))
+        replaced = self._roots.put(layers, key)
+        if replaced:
+            self.discard(replaced)
+        return True
+
+    def _take_root(self, layers: Sequence[Digest], stack: list[Placed], folder: str, root: str) -> bool:
+        count, key = self._roots.take(layers) if self._roots else (0, "")
+        if not key:
+            return False
+        with os_errors(f"move {folder}"):
+            os.rename(self._active_folder(key), folder)
+        self._forget_active(key)
+        if self._driver.extend(stack, count, self._empty, folder, root):
+            return True
+        remove_tree(folder)
+        return False
 
     def _insert_active(self, key: str, layers: Sequence[Digest]) -> None:
         values = (key, self._driver.name, " ".join(layers), time.time())
@@ -352,6 +401,11 @@ class Trees:
         mount, upper = self._drivers[row[0]].active(self._stack(layers), self._empty, folder)
         return Active(key, layers, mount, upper)
 
+    def _driver_of(self, active: Active) -> TreeDriver:
+        """The one that prepared it, perhaps for another user of this store."""
+        row = self._database.one("SELECT driver FROM active WHERE key = ?", (active.key,))
+        return self._drivers[row[0]] if row else self._driver
+
     def pack(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """Write the difference as one deterministic tar; gives its diff id. The active stays.
 
@@ -364,7 +418,7 @@ class Trees:
 
         folder = self._active_folder(active.key)
         with HashingWriter(write) as hashing, os_errors("write a layer"):
-            made = self._driver.pack(
+            made = self._driver_of(active).pack(
                 self._stack(active.layers), folder, hashing.write, clamp, self._root_of(active.layers)
             )
             return hashing.digest(), made
@@ -376,7 +430,7 @@ class Trees:
         Owners are those that an image has. Raises StoreError, Unsupported.
         """
         folder = self._active_folder(active.key)
-        return self._driver.entries(self._stack(active.layers), folder, merged)
+        return self._driver_of(active).entries(self._stack(active.layers), folder, merged)
 
     def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
@@ -387,14 +441,16 @@ class Trees:
         active stays. Raises StoreError, and whatever `write` raises.
         """
         self._leases.current()
+        driver = self._driver_of(active)
         diff_id, made = self._pack(active, write, clamp)
         trace("tree:packed")
         folder = self._active_folder(active.key)
         with _Making(self._root, f"tree-{diff_id.hex}") as making:
             if not self.has(diff_id):
-                self._driver.adopt(folder, making.folder)
-            self._publish(making.folder, diff_id, made, active.key)
-        remove_tree(folder)
+                driver.adopt(folder, making.folder)
+            self._publish(making.folder, diff_id, made, driver, active.key)
+        if not self._keep_root(driver, active, diff_id):
+            remove_tree(folder)
         return diff_id
 
     def discard(self, key: str) -> None:
@@ -414,7 +470,7 @@ class Trees:
 
     def own(self, active: Active, path: bytes, uid: int, gid: int) -> None:
         """Give a path of the active an owner; where the system cannot (one id only), record it."""
-        self._driver.own(self._active_folder(active.key), path, uid, gid)
+        self._driver_of(active).own(self._active_folder(active.key), path, uid, gid)
 
     def open(self, layers: Sequence[Digest]) -> TreeView:
         """Read files through the layers without mounting; close it. Raises NotFound, StoreError."""
@@ -525,12 +581,12 @@ class _Making:
 def _circumstances(driver: TreeDriver, root: str) -> str:
     """What may change an answer within one boot: the marks in use, who asks with which rights, the disk."""
     marks = getattr(getattr(driver, "mode", None), "userxattr", "")
-    return f"{marks}:{os.geteuid()}:{linux.capabilities()[0]:x}:{os.stat(root).st_dev:x}"
+    return f"{marks}:{os.geteuid()}:{rights()}:{os.stat(root).st_dev:x}"
 
 
 def _drivers(mode: Mode) -> dict[str, TreeDriver]:
     """All drivers by name; each uses the trees of all."""
     drivers: dict[str, TreeDriver] = {}
-    for kind in (OverlayDriver, ErofsDriver):
+    for kind in (OverlayDriver, ErofsDriver, PlainDriver):
         drivers[kind.name] = kind(mode, drivers)
     return drivers

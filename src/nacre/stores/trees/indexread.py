@@ -53,11 +53,14 @@ class IndexReader:
             if nid is None:
                 return None
             inode = self._index.node(nid)
+            several = self._index.links(nid) > 1
         node = _node(inode)
         if inode.size and node.kind == "file":
             node.content = nid
             if inode.device == 1 and self._is_uncut:
                 node.block = inode.block
+        if several and node.kind != "dir":
+            node.inode = nid
         return node
 
     def names(self, path: bytes) -> list[bytes]:
@@ -131,6 +134,10 @@ class _Piece(Seeking):
     def __init__(self, fd: int, start: int, size: int) -> None:
         super().__init__(size)
         self._fd, self._start = fd, start
+
+    def extent(self) -> tuple[int, int]:
+        """The descriptor of the file that holds the bytes, which stays ours, and where they begin."""
+        return self._fd, self._start
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         view = memoryview(buffer)[: max(0, self._size - self._at)]

@@ -24,6 +24,7 @@ _MAX_LINKS = 40  # as the kernel, path_resolution(7)
 class Found:
     """A file found in a stack of layers. Attributes as in a tar entry; `layer` is where it comes from.
 
+    `inode`: the same number for all names of one file of a layer, 0 where there is one name or nobody knows.
     `path` is resolved and relative to the root of the image, b"" the root. `kind` is file, dir,
     symlink, char, block or fifo. `open` and `xattrs` work until the view that gave it is closed.
     """
@@ -39,11 +40,13 @@ class Found:
     major: int
     minor: int
     layer: Digest
+    inode: int
 
     def __init__(self, path: bytes, node: Node, layer: Digest, reader: LayerReader) -> None:
         self.path, self.kind, self.layer, self._reader = path, node.kind, layer, reader
         self.mode, self.uid, self.gid, self.mtime_ns = node.mode, node.uid, node.gid, node.mtime_ns
         self.size, self.link, self.major, self.minor = node.size, node.link, node.major, node.minor
+        self.inode = node.inode
 
     @property
     def xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -95,6 +98,22 @@ class TreeView:
             seen |= new
             there += [name for name in new if self._shows(index, _join(place[0], name))]
         return sorted(there)
+
+    def walk(self) -> Iterator[Found]:
+        """Everything that is seen, the root first, a folder before what is in it, names sorted."""
+        waiting: list[Place] = [(b"", self._root())]
+        while waiting:
+            place = waiting.pop()
+            if place[1]:
+                index, node = _described(place[1])
+                yield Found(place[0], node, *self._layers[index])
+                if place[1][0][1].kind == "dir":
+                    waiting += reversed(self._children(place))
+
+    def _children(self, folder: Place) -> list[Place]:
+        path, stack = folder
+        names = {name for index, _ in stack for name in self._layers[index][1].names(path)}
+        return [(_join(path, name), self._step(folder, name)) for name in sorted(names)]
 
     def own(self) -> Iterator[tuple[bytes, Node]]:
         """All that the topmost layer itself has, whiteouts too, folders before what is in them."""

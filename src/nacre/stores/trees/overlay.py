@@ -110,10 +110,19 @@ class OverlayDriver:
         done, merged = self._merged(trees)
         lowers: list[str | Erofs] = [merged] if merged else []
         for count, tree in enumerate(trees[done:], done + 1):
-            lowers.append(self._drivers[tree.driver].lower(tree))
+            lowers.append(self._lower(tree))
             brow = implied.brow(trees[:count], self._read, owners=not self.mode.single)
             lowers += [brow] if brow else []
         return tuple(reversed(lowers))
+
+    def _lower(self, tree: Placed) -> str | Erofs:
+        lower = self._drivers[tree.driver].lower(tree)
+        if self.mode.userxattr and isinstance(lower, Erofs):
+            raise Unsupported(
+                f"layer {tree.diff_id} is kept as an index, which this user cannot mount",
+                hint="use --storage-driver plain, or remove the image and pull it again",
+            )
+        return lower
 
     def _merged(self, trees: Sequence[Placed]) -> tuple[int, Erofs | None]:
         """How many of the lowest trees one lower layer stands for, and that; (0, None) for none."""
@@ -161,7 +170,7 @@ class OverlayDriver:
 
         fd = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            packing = _Packing(fd, writer, clamp, root, self._inherited(trees, folder))
+            packing = Packing(fd, writer, clamp, root, self._inherited(trees, folder))
             made = packing.run(scan(fd, self.form()))
         finally:
             os.close(fd)
@@ -180,8 +189,7 @@ class OverlayDriver:
         try:
             known = self._inherited(trees, folder)
             for entry, payload in scan(fd, form if merged < 0 else form.replace(whiteouts="none")):
-                owner = None if _is_mark(entry.path) else known.get(entry.path)
-                yield (_with_owner(entry, owner) if owner else entry), payload
+                yield restored(entry, known), payload
         finally:
             os.close(fd)
 
@@ -200,15 +208,26 @@ class OverlayDriver:
             os.rename(f"{folder}/upper", f"{into}/fs")
         trace("tree:adopted")
 
+    def renew(self, folder: str) -> bool:
+        """Never: mounting the layers anew costs nothing."""
+        return False
+
+    def extend(self, trees: Sequence[Placed], count: int, empty: str, folder: str, root: str) -> bool:
+        """Not asked for."""
+        return False
+
     def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
         """chown beneath the upper folder, or a line in `owners`. Raises StoreError."""
+        self._own(folder, f"{folder}/upper", path, uid, gid)
+
+    def _own(self, folder: str, root: str, path: bytes, uid: int, gid: int) -> None:
         from ...ground.files import Root
 
         with os_errors("change an owner"):
             if self.mode.single:
                 owners.append(folder, path, Owner(uid, gid))
                 return
-            with Root(f"{folder}/upper") as upper:
+            with Root(root) as upper:
                 parent, name = upper.parent(path)
                 try:
                     os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
@@ -252,7 +271,7 @@ class _Kept:
         self.owners[entry.path] = _owner(entry)
 
 
-class _Packing:
+class Packing:
     """One difference on its way into a tar."""
 
     def __init__(
@@ -265,6 +284,7 @@ class _Packing:
         self.size = 0
 
     def run(self, found: Iterable[tuple[Entry, Callable[[], TarReader] | None]]) -> Made:
+        """Write them all, and the end."""
         for entry, payload in found:
             entry = self._settled(self._restored(entry))
             if entry.path or self._root_differs(entry):
@@ -297,6 +317,12 @@ class _Packing:
             return False
         self.made_root = mine
         return True
+
+
+def restored(entry: Entry, known: Mapping[bytes, Owner]) -> Entry:
+    """With the owner that was kept beside it."""
+    owner = None if _is_mark(entry.path) else known.get(entry.path)
+    return _with_owner(entry, owner) if owner else entry
 
 
 def _with_owner(entry: Entry, owner: Owner) -> Entry:

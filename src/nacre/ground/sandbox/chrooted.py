@@ -1,0 +1,237 @@
+"""A sandbox for machines that permit no mount: a folder that is a whole root, entered by chroot(2).
+
+What confinement is left is kept: namespaces as far as they are permitted, no new privileges, the capability
+set without those that lead out of a chroot, the system call filter, closed descriptors, groups. A watcher
+outside of the root ends whatever the program has started when the program ends, unless a pid namespace does.
+What would be mounted is put there and taken away again (`standins`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...words.errors import SandboxError
+from ...words.mount import Bind
+from .. import linux
+from . import permitted
+from .capabilities import ALL, bits
+from .fork import fork
+from .identity import Confine, Execute, Session, WorkingFolder
+from .operations import NAMESPACES, Loopback, Operation
+from .plan import account, confine, execute
+from .process import child, is_root, kill, listen, stay
+from .process import run as run_mounted
+from .standins import Standins
+from .stdio import Stdio, Streams
+from .watcher import END, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ...words.mount import Folder
+    from .room import Room
+
+_WAYS_OUT = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_KILL")
+_NODES = (
+    ("null", 0o666, 1, 3), ("zero", 0o666, 1, 5), ("full", 0o666, 1, 7), ("random", 0o666, 1, 8),
+    ("urandom", 0o666, 1, 9), ("tty", 0o666, 5, 0),
+)  # fmt: skip
+_ABSENT = ("proc", "sysfs", "cgroup", "mqueue", "devpts")
+
+
+class Chroot(Operation):
+    """Make a folder the root."""
+
+    path: str
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        room.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(room.root)
+        os.chroot(".")
+        os.chdir("/")
+
+    def __str__(self) -> str:
+        return f"chroot to {self.path}"
+
+
+class Permitted(Operation):
+    """New namespaces of the kinds that are permitted; a network of one's own must be, if it is wanted."""
+
+    kinds: tuple[str, ...]
+    hostname: str = ""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        for kind in self.kinds:
+            try:
+                linux.unshare(NAMESPACES[kind])
+            except OSError:
+                if kind == "network":
+                    raise SandboxError(
+                        "--network none needs a network namespace, which is not permitted here"
+                    ) from None
+                continue
+            if kind == "uts" and self.hostname:
+                linux.sethostname(self.hostname)
+            elif kind == "network":
+                Loopback().apply(room)
+
+    def __str__(self) -> str:
+        return f"namespaces, where permitted: {' '.join(self.kinds)}"
+
+
+def run(
+    config: Mapping[str, Any],
+    root: Folder,
+    *,
+    stdio: Stdio | None = None,
+    on_start: Callable[[int], object] | None = None,
+    on_running: Callable[[], object] | None = None,
+    signals: bool = True,
+    control: int = -1,
+    volatile: bool = False,
+) -> int:
+    """As `process.run`, which does it where mounts are permitted. Raises SandboxError where nothing is."""
+    if permitted.check() == "mounts":
+        with Standins(root) as places:
+            for entry in config.get("mounts") or ():
+                _mount_point(places, entry)
+            return run_mounted(
+                config, Bind(root.path, recursive=False), stdio=stdio, on_start=on_start,
+                on_running=on_running, signals=signals, control=control, volatile=volatile,
+            )  # fmt: skip
+    _refuse(config)
+    with Standins(root) as places:
+        for entry in config.get("mounts") or ():
+            _stand_in(places, entry)
+        _devices(places, config)
+        return _run(config, root, stdio or Stdio(), on_start, on_running, signals, control)
+
+
+def _run(
+    config: Mapping[str, Any], root: Folder, stdio: Stdio, on_start: Callable[[int], object] | None,
+    on_running: Callable[[], object] | None, signals: bool, control: int,
+) -> int:  # fmt: skip
+    streams = Streams(stdio, relayed=not is_root(config))
+    try:
+        pid, report, deadly = _fork(config, root, streams)
+        try:
+            streams.given()
+            if on_start:
+                on_start(pid)
+            listen(report, [])
+            return stay(pid, streams, signals, control, on_running, deadly)
+        except BaseException:
+            kill(pid, deadly)
+            raise
+    finally:
+        streams.close()
+
+
+def _fork(config: Mapping[str, Any], root: Folder, streams: Streams) -> tuple[int, int, int]:
+    """The child, the end of the pipe on which it reports, and the signal that ends it and all it started."""
+    report, write_report = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            pid, wait_for = fork()
+            watched = False
+        except OSError:  # no pid namespace
+            pid, wait_for, watched = os.fork(), -1, True
+        if pid == 0:
+            child(operations(config, root, streams.owned, watched=watched), streams, write_report, wait_for)
+    except OSError as error:
+        os.close(report)
+        raise SandboxError(f"cannot start a container: {error.strerror}") from None
+    finally:
+        os.close(write_report)
+    return pid, report, END if watched else 9
+
+
+def operations(
+    config: Mapping[str, Any], root: Folder, owned: tuple[int, ...], *, watched: bool
+) -> list[Operation]:
+    """What the child does, in order, the last being the program itself. Raises SandboxError."""
+    process, system = config["process"], config.get("linux") or {}
+    kinds = tuple(n["type"] for n in system["namespaces"] if n["type"] not in ("mount", "pid"))
+    return [
+        *([Watch()] if watched else []),
+        Permitted(kinds, config.get("hostname") or ""),
+        Chroot(root.path),
+        account(process["user"]),
+        WorkingFolder(process.get("cwd") or "/"),
+        Session(owned),
+        _confine(process, system),
+        _execute(process, watched),
+    ]
+
+
+def _confine(process: Mapping[str, Any], system: Mapping[str, Any]) -> Confine:
+    """--privileged keeps what it asks for."""
+    known = confine(process, system, linux.MACHINE)
+    kept = known.capabilities
+    if kept != bits(ALL):
+        kept &= ~bits(_WAYS_OUT)
+    return Confine(kept, known.filter, True, True)
+
+
+def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
+    """A watched program has an init already."""
+    return execute({**process, "init": False} if watched else process)
+
+
+def join(config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: bool = True) -> int:
+    """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
+    permitted.check()
+    return _run(config, root, stdio or Stdio(), None, None, signals, -1)
+
+
+def _refuse(config: Mapping[str, Any]) -> None:
+    """Wishes that would be broken silently. Raises SandboxError."""
+    if (config.get("root") or {}).get("readonly"):
+        raise SandboxError("--read-only needs a mount, and none is permitted here")
+    for entry in config.get("mounts") or ():
+        if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
+            raise SandboxError(
+                f"cannot mount {entry['source']} at {entry['destination']}: no mount is permitted here",
+                hint="copy it in, by COPY or `nacre cp`",
+            )
+
+
+def _stand_in(places: Standins, entry: Mapping[str, Any]) -> None:
+    kind, target = entry.get("type") or "bind", entry["destination"]
+    if kind in _ABSENT or target == "/dev/shm":
+        return
+    if kind == "tmpfs":
+        places.folder(target, 0o755 if target == "/dev" else 0o1777)
+    elif entry["standin"] == "lend":
+        places.lend(target, entry["source"])
+    else:
+        places.file(target, entry["source"])
+    if target == "/dev":
+        places.folder("/dev/shm", 0o1777)
+
+
+def _mount_point(places: Standins, entry: Mapping[str, Any]) -> None:
+    """Made here rather than in the child, so that the folder above keeps its time."""
+    target, source = entry["destination"], entry.get("source") or ""
+    if target.startswith(("/dev/", "/sys/")):
+        return
+    bind = (entry.get("type") or "bind") == "bind"
+    places.mount_point(target, folder=not bind or os.path.isdir(source))
+
+
+def _devices(places: Standins, config: Mapping[str, Any]) -> None:
+    """Device nodes in our own /dev; where none can be made, /dev/null is a file."""
+    for name, mode, major, minor in _NODES:
+        if (
+            not places.device(f"/dev/{name}", stat.S_IFCHR | mode, os.makedev(major, minor))
+            and name == "null"
+        ):
+            places.file("/dev/null", "/dev/null")
+    for wanted in (config.get("linux") or {}).get("devices") or ():
+        kind = stat.S_IFBLK if wanted["type"] == "b" else stat.S_IFCHR
+        device = os.makedev(wanted["major"], wanted["minor"])
+        if not places.device(wanted["path"], kind | wanted.get("fileMode", 0o666), device):
+            raise SandboxError(f"cannot make the device {wanted['path']}: it is not permitted here")

@@ -1,0 +1,22 @@
+"""Running a program on whatever root there is."""
+
+from __future__ import annotations
+
+from ...words.mount import Folder
+from . import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...words.mount import Mount
+
+
+def run(config: Mapping[str, Any], root: Mount, **options: Any) -> int:
+    """`process.run`, or for a folder that is a whole root already `chrooted.run`, with the same options."""
+    if isinstance(root, Folder):
+        from . import chrooted
+
+        return chrooted.run(config, root, **options)
+    return process.run(config, root, **options)

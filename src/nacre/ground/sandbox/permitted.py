@@ -1,0 +1,88 @@
+"""What this machine permits a sandbox to use, found out by trying.
+
+`mounts`   a mount namespace of one's own, and mounts in it: the whole sandbox
+`chroot`   no mounts, but the root of a process can be changed
+""         neither: nothing can be run in another root
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...words.errors import SandboxError
+from .. import linux
+
+_known: dict[tuple[int, int], str] = {}
+
+
+def way() -> str:
+    """`mounts`, `chroot` or "", for this process as it is now."""
+    key = os.getpid(), linux.capabilities()[0]
+    if key not in _known:
+        _known[key] = _try()
+    return _known[key]
+
+
+def _try() -> str:
+    """In a child, which it does not matter to move."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, _answer())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        answer = stream.read().decode()
+    os.waitpid(pid, 0)
+    return answer
+
+
+def _answer() -> bytes:
+    try:
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+        os.close(linux.open_tree(linux.AT_FDCWD, "/", linux.OPEN_TREE_CLONE))
+    except OSError:
+        pass
+    else:
+        return b"mounts"
+    try:
+        os.chroot("/")
+    except OSError:
+        return b""
+    return b"chroot"
+
+
+def check() -> str:
+    """`way()`. Raises SandboxError, which says what is missing, when nothing can be run."""
+    found = way()
+    if not found:
+        who = "root without CAP_SYS_CHROOT" if os.geteuid() == 0 else f"user {os.geteuid()}"
+        raise SandboxError(
+            f"this system permits {who} neither mounts nor chroot, so no program of an image can be run",
+            hint="needed is a user namespace (sysctl user.max_user_namespaces, "
+            "kernel.apparmor_restrict_unprivileged_userns, a seccomp profile that lets unshare pass), "
+            "or root with CAP_SYS_CHROOT",
+        )
+    return found
+
+
+def describe() -> str:
+    """What that means for programs, as the end of a sentence."""
+    return {
+        "mounts": "programs run in namespaces of their own",
+        "chroot": "programs run in a chroot",
+        "": "no program can be run",
+    }[way()]
+
+
+def warning() -> str:
+    """What a program that is run here lacks; "" where it lacks nothing."""
+    if way() != "chroot":
+        return ""
+    return (
+        "WARNING: no mounts are permitted here: programs run in a chroot, without /proc, /sys and volumes, "
+        "and are less confined; run only what you trust"
+    )

@@ -1,0 +1,117 @@
+"""The parent of a program that has no pid namespace: ends all that the program started when it ends.
+
+Processes that have lost their parent fall to the watcher (PR_SET_CHILD_SUBREAPER), so nothing escapes it by
+becoming a daemon. It stays outside of the root, with /proc, and nobody may look into it. `END` kills all;
+the watcher sends it to itself when whoever started it dies. Source: PR_SET_CHILD_SUBREAPER(2const), proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import linux
+from .operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+
+    from .room import Room
+else:
+    import _signal as signal
+
+END = 64
+"""SIGRTMAX: a watcher cannot catch SIGKILL, so this stands for it."""
+
+_KILLED = 137
+_NOT_PASSED_ON = (
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE, signal.SIGSEGV,
+    signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP,
+)  # fmt: skip
+
+
+class Watch(Operation):
+    """Fork: the parent watches and never returns, the child goes on."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON)
+        before = signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        pid = os.fork()
+        if pid:
+            linux.prctl(linux.PR_SET_DUMPABLE, 0)
+            linux.die_with_parent(END)
+            linux.close_range(0)
+            os._exit(_watch(pid, signals))
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def __str__(self) -> str:
+        return "watched by its parent"
+
+
+def _watch(pid: int, signals: set[int]) -> int:
+    """Until the program and all it started have ended; its exit code, 128+n for signal n."""
+    while True:
+        number = signal.sigwait(signals)
+        if number == END:
+            _end_all()
+            return _KILLED
+        if number != signal.SIGCHLD:
+            _send(pid, number)
+            continue
+        code = _reap(pid)
+        if code >= 0:
+            _end_all()
+            return code
+
+
+def _reap(pid: int) -> int:
+    """Wait for those that have ended; the exit code of the program if it is among them, else -1."""
+    code = -1
+    while True:
+        try:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return max(code, 0)
+        if not ended:
+            return code
+        if ended == pid:
+            code = os.waitstatus_to_exitcode(status)
+            code = code if code >= 0 else 128 - code
+
+
+def _end_all() -> None:
+    """Kill children until there are none: those of a child that was killed become ours."""
+    while True:
+        for pid in _children():
+            _send(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _children() -> list[int]:
+    own = str(os.getpid())
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == own]
+
+
+def _parent(name: str) -> str:
+    try:
+        fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, 4096).rpartition(b")")[2].split()[1].decode()
+    except (OSError, IndexError):
+        return ""
+    finally:
+        os.close(fd)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
