@@ -73,6 +73,8 @@ class Trees:
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
         self._candidates = AUTO if driver == "auto" else (driver,)
         self._chosen: TreeDriver | None = None
+        self.restore: Callable[[Digest], object] = _nothing
+        """Asked for a tree that is not here; makes it, if it can. `Store` sets it."""
 
     @property
     def _driver(self) -> TreeDriver:
@@ -221,6 +223,9 @@ class Trees:
     def _stack(self, layers: Sequence[Digest]) -> list[Placed]:
         placed = self._placed(layers)
         for diff_id in layers:
+            if diff_id not in placed:
+                self.restore(diff_id)
+                placed |= self._placed((diff_id,))
             if diff_id not in placed:
                 raise NotFound(f"the store does not hold the tree of layer {diff_id}", hint="pull it again")
         return [placed[diff_id] for diff_id in layers]
@@ -483,6 +488,10 @@ class Trees:
 
 
 def _silent(_count: int) -> None:
+    pass
+
+
+def _nothing(_diff_id: Digest) -> None:
     pass
 
 
