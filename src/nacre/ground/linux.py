@@ -92,10 +92,11 @@ _COMMON = {
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119,
-    "socket": 41, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317,
+    "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308,
+    "seccomp": 317,
 }  # fmt: skip
 _GENERIC = {
-    "umount2": 39, "mount": 40, "pivot_root": 41, "capget": 90, "capset": 91,
+    "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
 }  # fmt: skip
@@ -142,6 +143,11 @@ def openat2(dir_fd: int, path: bytes | str, flags: int, mode: int = 0, resolve: 
         if code != _EAGAIN:
             break
     raise OSError(code, os.strerror(code), path)
+
+
+def fallocate(fd: int, length: int) -> None:
+    """Blocks for the first `length` bytes; nothing is written instead where the file system cannot."""
+    _syscall("fallocate", fd, 0, 0, length)
 
 
 def mount(source: bytes | str | None, target: bytes | str, kind: str, flags: int, data: str = "") -> None:
