@@ -271,6 +271,7 @@ class Lock:
             return
         if remove:
             unlink(self.path)
+            trace("lock:unlinked")
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         os.close(self.fd)
         self.fd = -1
@@ -382,6 +383,7 @@ class _Removal:
                 self._entry(fd, child, depth + 1)
         finally:
             os.close(fd)
+        trace("remove:emptied")
         os.rmdir(name, dir_fd=parent)
 
 

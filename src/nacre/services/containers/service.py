@@ -15,6 +15,7 @@ from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
+from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
 from ...words.mount import Overlay
@@ -274,7 +275,7 @@ class Containers:
         def record(pid: int) -> None:
             self.store.containers.update(
                 row.id, state="running", pid=pid, pid_start=_start_time(pid), started=time.time(),
-                finished=0.0, exit_code=0, boot=_boot(),
+                finished=0.0, exit_code=0, boot=boot_id(),
             )  # fmt: skip
 
         return record
@@ -490,14 +491,6 @@ def _start_time(pid: int) -> int:
         return 0
     try:
         return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    finally:
-        os.close(fd)
-
-
-def _boot() -> str:
-    fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 64).decode().strip()
     finally:
         os.close(fd)
 
