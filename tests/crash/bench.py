@@ -71,8 +71,12 @@ class Box:
 
     def command(self, *words: str, **request: Any) -> Said:
         """Run one; keywords as in `zygote.py`."""
+        return self.zygote.ask(**self.request(*words, **request))
+
+    def request(self, *words: str, **request: Any) -> dict[str, Any]:
+        """The same, not sent."""
         line = ["--root", str(self.root), "--storage-driver", self.driver, *words]
-        return self.zygote.ask(words=line, cwd=str(self.zygote.folder), boot=self.boot, **request)
+        return {"words": line, "cwd": str(self.zygote.folder), "boot": self.boot, **request}
 
     def do(self, *words: str, **request: Any) -> Said:
         """Run one that must work."""
