@@ -76,7 +76,7 @@ def test_sixteen_at_once(zygote: Zygote, busybox_tar: bytes, fake: FakeRegistry,
         for request, answer in zip(user.requests, answers, strict=True)
         if answer["code"]
     ]
-    assert wrong == []
+    assert wrong == [], "\n".join(map(str, wrong))
     box.do("system", "prune", "-f")
     box.is_sound((*KEPT, *{name for user in users for name in user.names}))
     box.is_tidy(containers=0)
