@@ -221,7 +221,7 @@ class _errors:
 
 def _store_error(path: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
-    if "full" in text:
+    if "full" in text or getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":
         return StoreError(
             f"cannot write {path}: no space left on device",
             hint="free some room, for example with `nacre system prune`",
