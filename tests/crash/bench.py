@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import nacre as package
 
 SOURCE = Path(package.__file__).parent
+ALL = os.environ.get("NACRE_CRASH") == "all"
+"""Try everything, which takes minutes; otherwise a choice, always the same."""
 KEPT = ("busybox:1", "keep:1")
 """Names that no command of a scenario takes away."""
 

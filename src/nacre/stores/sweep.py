@@ -181,7 +181,7 @@ class _Sweep:
         self.db.change(f"DELETE FROM {table} WHERE {where}", (value,))
 
     def _drop_containers(self, stopped: bool) -> None:
-        """Those that were never whole, and those that do not run; but for one that somebody is about to start."""
+        """Those that were never whole, and those that do not run; not one that somebody is about to start."""
         picked = self.wishes.container_picked
         for row in self.store.containers.list():
             wanted = stopped and row.state != "running" and (picked is None or picked(row))
