@@ -168,3 +168,28 @@ def test_disk_usage_counts_hard_links_once(tmp_path: Path) -> None:
     os.link(tmp_path / "d/one", tmp_path / "d/two")
     assert files.disk_usage(str(tmp_path / "d")) == before
     assert files.disk_usage(str(tmp_path / "absent")) == 0
+
+
+def test_two_may_remove_the_same(tmp_path: Path) -> None:
+    """What the other one moves away at any moment is absent, and its content goes all the same."""
+    for number in range(3):
+        folder = tmp_path / "tree"
+        for name in "abc":
+            (folder / name / "d").mkdir(parents=True)
+            (folder / name / "d" / "f").write_text("f")
+        seen = 0
+
+        def move(_point: str, at: int = number, place: Path = folder) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 1 + 3 * at:
+                place.rename(tmp_path / "trash")
+
+        files.install_trace(move)
+        try:
+            files.remove_tree(str(folder))
+        finally:
+            files.install_trace(None)
+        assert not folder.exists()
+        files.remove_tree(str(tmp_path / "trash"))
+        assert os.listdir(tmp_path) == []

@@ -202,7 +202,8 @@ _FIELDS = {
 
 def _natural(value: bytes, what: str) -> int:
     """A decimal number of at most 63 bits, nothing but digits."""
-    if not value.isdigit() or len(value.lstrip(b"0")) > 19 or (number := int(value)) >> 63:
+    digits = value.lstrip(b"0") or value[:1]
+    if not value.isdigit() or len(digits) > 19 or (number := int(digits)) >> 63:
         raise InvalidArchive(f"archive has an extended header with the {what} {show(value[:40])}")
     return number
 

@@ -39,6 +39,20 @@ def install_trace(hook: Callable[[str], object] | None) -> None:
     _hook = hook
 
 
+def surely(tidy: Callable[..., object], *args: object) -> None:
+    """Tidy up, also when a signal breaks into it: then `tidy`, which is idempotent, is done once more.
+
+    What broke in is raised in the end.
+    """
+    try:
+        tidy(*args)
+    except Exception:
+        raise
+    except BaseException:
+        tidy(*args)
+        raise
+
+
 class os_errors:
     """`with os_errors("write /x"):` turns an OSError into the one sentence `cannot write /x: …`."""
 
@@ -257,6 +271,7 @@ class Lock:
             return
         if remove:
             unlink(self.path)
+            trace("lock:unlinked")
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         os.close(self.fd)
         self.fd = -1
@@ -305,7 +320,8 @@ def remove_tree(path: str) -> int:
     """Remove a file or folder with all it holds; gives the bytes of disk that came back. Absent: 0.
 
     By descriptor: links are removed, never followed, and another file system mounted inside stops it
-    before anything there is touched. Folders that forbid it are made writable first. Raises StoreError.
+    before anything there is touched. Folders that forbid it are made writable first. What somebody else
+    removes or moves away meanwhile counts as absent. Raises StoreError.
     """
     folder, name = os.path.split(os.path.abspath(path))
     with os_errors(f"remove {path}"):
@@ -339,6 +355,12 @@ class _Removal:
             found = os.lstat(name, dir_fd=parent)
         except FileNotFoundError:
             return
+        try:
+            self._present(parent, name, depth, found)
+        except FileNotFoundError:
+            return  # somebody else was faster
+
+    def _present(self, parent: int, name: str, depth: int, found: os.stat_result) -> None:
         if not S_ISDIR(found.st_mode):
             self._file(parent, name, found)
         elif depth >= _DEEPEST:
@@ -368,6 +390,7 @@ class _Removal:
                 self._entry(fd, child, depth + 1)
         finally:
             os.close(fd)
+        trace("remove:emptied")
         os.rmdir(name, dir_fd=parent)
 
 

@@ -162,6 +162,11 @@ def born(dir_fd: int, name: bytes) -> int:
     return seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0
 
 
+def fallocate(fd: int, length: int) -> None:
+    """Blocks for the first `length` bytes; nothing is written instead where the file system cannot."""
+    _syscall("fallocate", fd, 0, 0, length)
+
+
 def mount(source: bytes | str | None, target: bytes | str, kind: str, flags: int, data: str = "") -> None:
     """mount(2). `data` above 4095 bytes is refused by the kernel: use `fsopen` for those."""
     _syscall("mount", _text(source), _text(target), _text(kind) or None, flags, _text(data) or None)

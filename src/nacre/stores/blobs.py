@@ -255,6 +255,7 @@ class Ingest:
         while data := os.read(self._fd, _CHUNK):
             self._verifier.update(data)
         self.resumed = self._verifier.count > 0
+        trace("ingest:begun")
 
     def _restart(self) -> None:
         what = f"blob {self.expected}" if self.expected else "content"

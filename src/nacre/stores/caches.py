@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..ground.files import Lock, disk_usage, os_errors, random_name, remove_tree
+from ..ground.files import Lock, disk_usage, os_errors, random_name, remove_tree, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def _mounts(root: str, before: float) -> Iterator[tuple[str, str, int]]:
         try:
             if _older(f"{folder}/{name}", before):
                 os.rename(f"{folder}/{name}", trash)
+                trace("cache:renamed")
         finally:
             lock.release(remove=True)
         if os.path.lexists(trash):

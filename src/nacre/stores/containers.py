@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+BEGUN = "begun"
+"""The state of a container that is not whole yet: its maker holds a lock, see `is_starting`, or is dead."""
+
+
 class ContainerRow(Value):
     """One container. Times are seconds since 1970, 0 if it has not happened.
 
     `id` 64 hex digits; `image` digest of the manifest; `image_ref` as the user gave it;
-    `state` created, running, exited, dead; `pid_start` field 22 of /proc/PID/stat, which with `boot`
-    tells a recycled pid; `config_json` whatever the service needs to start it again.
+    `state` begun (see BEGUN), created, running, exited, dead; `pid_start` field 22 of /proc/PID/stat, which
+    with `boot` tells a recycled pid; `config_json` whatever the service needs to start it again.
     The key of its active is its id, and its folder is ROOT/containers/<id>.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
-from ..ground.files import Lock, os_errors, sync_path
+from ..ground.files import Lock, os_errors, sync_path, trace
 from ..words.errors import NotFound, StoreError
 
 TYPE_CHECKING = False
@@ -28,6 +28,11 @@ VERSION = 2
 
 _BUSY_SECONDS = 30.0
 _CHECKPOINT_PAGES = 200  # the next process reads what is left of the log when it opens: keep that short
+
+_PAGE, _INDEX = 4096, 32768
+"""Bytes that SQLite takes for a page of memory, and bytes of a log's index until it has 4,062 pages."""
+
+_EOPNOTSUPP = 95
 
 _SCHEMA = """
 CREATE TABLE clock (now INTEGER NOT NULL);
@@ -99,6 +104,7 @@ class Database:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != VERSION:
                 self._prepare(version)
+            _reserve(self.path)
             self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             self._connection.execute("PRAGMA synchronous=NORMAL")
 
@@ -192,7 +198,9 @@ class Transaction:
         with _errors(self._database.path):
             try:
                 if connection.in_transaction:
+                    trace("database:ending")
                     connection.execute(verb)
+                    trace("database:ended")
             finally:
                 if connection.in_transaction:  # a COMMIT that failed leaves it open
                     connection.execute("ROLLBACK")
@@ -214,7 +222,8 @@ class _errors:
 
 def _store_error(path: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
-    if "full" in text or ("disk I/O" in text and _is_full(path)):
+    short = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE"
+    if "full" in text or short or ("disk I/O" in text and _is_full(path)):
         return StoreError(
             f"cannot write {path}: no space left on device",
             hint="free some room, for example with `nacre system prune`",
@@ -249,6 +258,32 @@ def _open(path: str) -> sqlite3.Connection:
     if hasattr(connection, "setconfig"):  # Python 3.12: no fsync of the whole log at every exit
         connection.setconfig(1006, True)  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
     return connection
+
+
+def _reserve(path: str) -> None:
+    """Give the log's index all its blocks. Raises StoreError when the disk is full.
+
+    SQLite writes a byte into each of its pages and maps them. Where blocks are smaller than pages (an ext4
+    below 512 MB) most of them stay holes, and on a full disk the first write there is a SIGBUS. It must be
+    SQLite's own descriptor: to close another one would drop its locks (fcntl(2)).
+    """
+    if os.statvfs(path).f_frsize >= _PAGE or not os.path.exists(path + "-shm"):
+        return
+    there = os.stat(path + "-shm")
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.exists(f"/proc/self/fd/{name}") and os.path.samestat(os.fstat(int(name)), there):
+            with os_errors(f"write {path}"):
+                _allocate(int(name))
+
+
+def _allocate(fd: int) -> None:
+    from ..ground.linux import fallocate
+
+    try:
+        fallocate(fd, _INDEX)
+    except OSError as error:
+        if error.errno != _EOPNOTSUPP:
+            raise
 
 
 _boot = ""

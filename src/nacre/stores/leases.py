@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
-from ..ground.files import Lock, os_errors, private_dir, random_name
+from ..ground.files import Lock, os_errors, private_dir, random_name, trace
 from .database import Database
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ class Lease:
         """Let go. Idempotent."""
         if self._lock.fd >= 0:
             self._store._drop(self)
+            trace("lease:forgotten")
             self._lock.release(remove=True)
 
     def __enter__(self) -> Self:
@@ -72,9 +73,11 @@ class LeaseStore:
             settle(os.path.dirname(self._folder), self._database)
             private_dir(self._folder)
             lock = Lock(self._file(id))
+        trace("lease:locked")
         with self._mutex:
             lease = Lease(self, id, lock, self._begin(id))
             self._held.append(lease)
+        trace("lease:begun")
         return lease
 
     def _begin(self, id: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from ..ground import linux
-from ..ground.files import os_errors, private_dir
+from ..ground.files import os_errors, private_dir, trace
 from ..words.errors import Conflict, SandboxError
 
 TYPE_CHECKING = False
@@ -49,6 +49,7 @@ def show(root: str, key: str, mount: Mount | int) -> str:
     path = place(root, key)
     private_dir(f"{root}/mounted")
     private_dir(path)
+    trace("mounted:begun")
     if not isinstance(mount, int):
         attach(mount, path)
         return path
@@ -76,6 +77,7 @@ def release(root: str, key: str, *, force: bool = False) -> bool:
             raise Conflict(f"{path} is in use", hint=hint) from None
         if error.errno != _EINVAL:
             raise SandboxError(f"cannot unmount {path}: {error.strerror}") from None
+    trace("mounted:released")
     with os_errors(f"remove {path}"):
         os.rmdir(path)
     return there

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
+    from ..words.digest import Digest
+
 
 class Store:
     """One open store. Any number of threads and processes may share its folder.
@@ -37,9 +39,20 @@ class Store:
         self.blobs = BlobStore(root, database, self.leases)
         self.layers = LayerStore(database)
         self.trees = Trees(root, database, self.leases, driver=driver, mode=mode)
+        self.trees.restore = self._restore
         self.refs = RefStore(database)
         self.steps = StepStore(database)
         self.containers = ContainerStore(root, database)
+
+    def _restore(self, diff_id: Digest) -> None:
+        """Make a tree again that a power cut may have torn, of a blob of its layer that is here."""
+        for blob in self.layers.blobs_of(diff_id):
+            if self.blobs.has(blob.digest):
+                from ..grammars.codec import decompress
+
+                with self.blobs.open(blob.digest) as file:
+                    self.trees.ingest(decompress(file), diff_id)
+                return
 
     @classmethod
     def open(

@@ -23,6 +23,7 @@ from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
 from . import blocks, caches, mounted, reserve
+from .containers import BEGUN
 from .layout import tidy_index
 from .settle import settle
 from .trees import lending
@@ -171,8 +172,7 @@ class _Sweep:
         """Drop the roots that the caller no longer wants."""
         wishes = self.wishes
         with self.db.transaction(durable=True):
-            if wishes.containers == "stopped":
-                self._drop_containers()
+            self._drop_containers(stopped=wishes.containers == "stopped")
             if wishes.build_cache:
                 self._drop("step", "step", "key", "used < ?", wishes.cache_before)
             if wishes.images != "none":
@@ -183,11 +183,12 @@ class _Sweep:
             self.items.append((kind, row[0], 0))
         self.db.change(f"DELETE FROM {table} WHERE {where}", (value,))
 
-    def _drop_containers(self) -> None:
-        """Those that do not run, but for one that somebody is about to start."""
+    def _drop_containers(self, stopped: bool) -> None:
+        """Those that were never whole, and those that do not run; not one that somebody is about to start."""
         picked = self.wishes.container_picked
         for row in self.store.containers.list():
-            if row.state == "running" or (picked is not None and not picked(row)):
+            wanted = stopped and row.state != "running" and (picked is None or picked(row))
+            if not wanted and row.state != BEGUN:
                 continue
             if not self.store.containers.is_starting(row.id):
                 self.store.containers.delete(row.id)
@@ -357,6 +358,7 @@ class _Sweep:
     def free(self) -> None:
         """Outside the transaction: it may take long."""
         for kind, name, target in self._trashed:
+            trace("sweep:freeing")
             self.items.append((kind, name, remove_tree(target)))
 
     def ingests(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from ..ground.files import os_errors, private_dir, random_name, remove_tree
+from ..ground.files import os_errors, private_dir, random_name, remove_tree, trace
 from ..words.errors import Conflict, NotFound
 from ..words.value import Value
 
@@ -40,6 +40,7 @@ def make(root: str, name: str) -> str:
         private_dir(f"{root}/volumes")
         with os_errors(f"create {path}"):
             os.makedirs(path, 0o755, exist_ok=True)
+        trace("volume:made")
     return path
 
 
@@ -72,6 +73,7 @@ def remove(store: Store, name: str) -> int:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(volume.users)}]")
         with os_errors(f"remove volume {name}"):
             os.rename(volume.path, trash)
+            trace("volume:renamed")
     return remove_tree(trash)
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from ...grammars.entries import Entry
 from ...ground.extract import Form, extract
-from ...ground.files import Root, reopen_file
+from ...ground.files import Root, reopen_file, trace
 from ...ground.scan import scan
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
 from ...words.mount import Folder
@@ -176,7 +176,9 @@ def idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
     fd = os.open(f"{store.containers.folder(row.id)}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        trace("copy:begun")
         yield
+        trace("copy:written")
     except BlockingIOError:
         raise Conflict(f"container {row.name} is being started; try again") from None
     finally:

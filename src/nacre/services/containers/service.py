@@ -10,11 +10,12 @@ import os
 import time
 
 from ...ground import sandbox
-from ...ground.files import os_errors, remove_tree
+from ...ground.files import os_errors, remove_tree, trace
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
-from ...stores.containers import ContainerRow
+from ...stores.containers import BEGUN, ContainerRow
+from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
 from ...words.mount import Folder, Overlay
@@ -94,20 +95,32 @@ class Containers:
     def create(self, request: Request) -> ContainerRow:
         """A new container, not started. Raises Conflict for a name in use, UsageError, StoreError."""
         row, lock = self._begin(request)
-        lock.release()
-        return row
+        try:
+            self.store.containers.update(row.id, state="created")
+        finally:
+            lock.release()
+        return row.replace(state="created")
 
     def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
         row = self._design(request)
+        self._make_way(row.name)
         lock = self.store.containers.begin(row)
         try:
+            trace("container:begun")
             self._make(request, row)
         except BaseException:
             lock.release()
             self._discard(row)
             raise
         return row, lock
+
+    def _make_way(self, name: str) -> None:
+        """What was never whole does not keep its name."""
+        try:
+            self._current(self.store.containers.get(f"/{name}"))
+        except NotFound:
+            return
 
     def _make(self, request: Request, row: ContainerRow) -> None:
         folder = self.folder(row.id)
@@ -128,7 +141,7 @@ class Containers:
         config = runtime_config(request.image.config, options.replace(files=files))
         return ContainerRow(
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
-            image_ref=request.reference, created=time.time(), auto_remove=request.auto_remove,
+            image_ref=request.reference, created=time.time(), state=BEGUN, auto_remove=request.auto_remove,
             command=_shown(config["process"]["args"]),
             config_json=dumps(_record(request, options, config)),
         )  # fmt: skip
@@ -227,6 +240,7 @@ class Containers:
         kept = keeper.Keeper(self.folder(row.id))
         code = SandboxError.exit_code
         shield = Shield(kept)
+        trace("container:kept")
         try:
             code = self._run(row, stdio, kept, shield.before(on_running))
             self._ended(row, code)
@@ -275,7 +289,7 @@ class Containers:
         def record(pid: int) -> None:
             self.store.containers.update(
                 row.id, state="running", pid=pid, pid_start=_start_time(pid), started=time.time(),
-                finished=0.0, exit_code=0, boot=_boot(),
+                finished=0.0, exit_code=0, boot=boot_id(),
             )  # fmt: skip
 
         return record
@@ -308,8 +322,11 @@ class Containers:
     def _current(self, row: ContainerRow) -> ContainerRow:
         """A row that says running while nobody keeps the container: its keeper died, and it with it.
 
-        Raises NotFound when it was removed meanwhile and nobody can say how it ended.
+        Raises NotFound when it was removed meanwhile and nobody can say how it ended, and for what was never
+        whole because its maker died.
         """
+        if row.state == BEGUN:
+            return self._begun(row)
         if row.state != "running" or keeper.is_kept(self.folder(row.id)):
             return row
         code = keeper.wait(self.folder(row.id))
@@ -323,6 +340,16 @@ class Containers:
             if code is None:
                 raise
         return row.replace(**changes, finished=time.time())
+
+    def _begun(self, row: ContainerRow) -> ContainerRow:
+        """For others it is a container as soon as it is there, unless nobody will make it whole any more."""
+        if self.store.containers.is_starting(row.id):
+            return row.replace(state="created")
+        latest = self.store.containers.get(row.id)  # finished just now?
+        if latest.state == BEGUN:
+            self._discard(row)
+            raise NotFound(f"No such container: {row.name}")
+        return latest
 
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
         """Remove what a killed keeper of a --rm container left; True if that was so."""
@@ -351,7 +378,9 @@ class Containers:
         if os.path.isdir(place(self.store.root, row.id)):
             release(self.store.root, row.id, force=True)
         self.store.trees.discard(row.id)
+        trace("container:discarded")
         self.store.containers.delete(row.id)  # before the lock in its folder goes, whose absence means an end
+        trace("container:deleted")
         folder = self.folder(row.id)
         if os.path.isdir(folder):
             with os_errors(f"remove {folder}"):
@@ -495,14 +524,6 @@ def _start_time(pid: int) -> int:
         return 0
     try:
         return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    finally:
-        os.close(fd)
-
-
-def _boot() -> str:
-    fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 64).decode().strip()
     finally:
         os.close(fd)
 

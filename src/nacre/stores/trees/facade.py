@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely, trace
 from ...ground.userns import rights
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
@@ -86,6 +86,8 @@ class Trees:
         self._candidates = AUTO if driver == "auto" else (driver,)
         self._chosen: TreeDriver | None = None
         self._roots: Roots | None = None
+        self.restore: Callable[[Digest], object] = _nothing
+        """Asked for a tree that is not here; makes it, if it can. `Store` sets it."""
 
     @property
     def _driver(self) -> TreeDriver:
@@ -237,6 +239,9 @@ class Trees:
         placed = self._placed(layers)
         for diff_id in layers:
             if diff_id not in placed:
+                self.restore(diff_id)
+                placed |= self._placed((diff_id,))
+            if diff_id not in placed:
                 raise NotFound(f"the store does not hold the tree of layer {diff_id}", hint="pull it again")
         return [placed[diff_id] for diff_id in layers]
 
@@ -323,6 +328,7 @@ class Trees:
         stack = self._stack(layers)
         self._insert_active(key, layers)
         try:
+            trace("active:inserted")
             root = self._root_of(layers)
             if not self._take_root(layers, stack, folder, root):
                 private_dir(folder)
@@ -331,6 +337,7 @@ class Trees:
         except BaseException:
             self.discard(key)
             raise
+        trace("active:prepared")
         return Active(key, tuple(layers), mount, upper)
 
     def keep_roots(self) -> None:
@@ -461,6 +468,7 @@ class Trees:
         except StoreError:  # the disk may be full, and of nothing but what is in this folder
             remove_tree(folder)
             self._forget_active(key)
+        trace("active:forgotten")
         remove_tree(folder)
 
     def _forget_active(self, key: str) -> None:
@@ -554,6 +562,10 @@ def _silent(_count: int) -> None:
     pass
 
 
+def _nothing(_diff_id: Digest) -> None:
+    pass
+
+
 class _Making:
     """A folder in which something is made, with its lock; what is left in it at the end is removed."""
 
@@ -566,14 +578,15 @@ class _Making:
         try:
             remove_tree(self.folder)
             private_dir(self.folder)
+            trace("tree:begun")
         except BaseException:
-            self._lock.release()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
         try:
-            remove_tree(self.folder)
+            surely(remove_tree, self.folder)
         finally:
             self._lock.release(remove=True)
 

@@ -1,0 +1,222 @@
+"""Many command lines from one interpreter: `python -P zygote.py`, one request in JSON on each line of input.
+
+    {"words": […], "in": PATH, "out": PATH, "env": {…}, "cwd": PATH, "note": PATH, "die": "name#n"}
+                                     run `nacre words…` in a fork; with `note` write down every trace
+                                     point passed, with `die` kill -9 the command at that one, after
+                                     copying the file `cut[0]` to `cut[1]` if that is given;
+                                     with `fill` it is not killed, but the file of that name fills its disk
+    {"call": [module, function, …args]}    call a function of this folder in a fork, mapped as a command is
+
+    {"many": [[request, …], …]}      every list in a fork of its own, all at once; the value has the answers
+
+With `boot` the fork believes that the machine was started again since, if it was another word before. The
+answer is {"code": n, "err": text, "value": …} on one line. What a fork does not have to do again is
+import everything: a command takes a tenth of the time, so that hundreds of them make one test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+SECONDS = 120
+
+
+def main() -> None:
+    _load()
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+
+
+def _load() -> None:
+    """Import what commands import. No thread starts by that."""
+    import nacre.cli
+    import nacre.images
+    import nacre.services.build
+    import nacre.services.client
+    import nacre.services.containers
+    import nacre.stores
+
+    for package in (nacre.cli, nacre.images, nacre.stores, nacre.services.build, nacre.services.containers):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as value:
+        pid = os.fork()
+        if pid == 0:
+            _child(request, err.fileno(), value.fileno())
+        code = _wait(pid)
+        for file in (err, value):
+            file.seek(0)
+        said, text = err.read().decode(errors="replace"), value.read().decode()
+    return {"code": code, "err": said, "value": json.loads(text) if text else None}
+
+
+def _wait(pid: int) -> int:
+    """Its exit code, negative for a signal; what takes too long is killed."""
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+    signal.alarm(SECONDS)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        signal.alarm(0)
+
+
+def _child(request: dict[str, Any], err: int, value: int) -> None:
+    code = 70
+    try:
+        os.setsid()
+        os.dup2(err, 2)
+        _believe(request.get("boot", ""))
+        if "many" in request:
+            code = _many(request["many"], value)
+        elif "call" in request:
+            code = _call(request["call"], value)
+        else:
+            _command(request)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _many(lists: list[list[dict[str, Any]]], value: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        pids = [_worker(f"{folder}/{number}", requests) for number, requests in enumerate(lists)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        answers = []
+        for number in range(len(lists)):
+            with open(f"{folder}/{number}", encoding="utf-8") as file:
+                answers.append(json.load(file))
+    os.write(value, json.dumps(answers).encode())
+    return max(codes)
+
+
+def _worker(path: str, requests: list[dict[str, Any]]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump([answer(request) for request in requests], file)
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def _call(words: list[Any], value: int) -> int:
+    from nacre.ground import userns
+
+    userns.enter()
+    found = getattr(importlib.import_module(words[0]), words[1])(*words[2:])
+    os.write(value, json.dumps(found).encode())
+    return 0
+
+
+def _command(request: dict[str, Any]) -> None:
+    _redirect(request.get("in") or os.devnull, os.O_RDONLY, 0)
+    _redirect(request.get("out") or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 1)
+    os.chdir(request["cwd"])
+    os.environ.update(request.get("env", {}))
+    if request.get("note") or request.get("die"):
+        _install(request.get("note", ""), request.get("die", ""), _blow(request))
+    sys.argv = ["nacre", *request["words"]]
+    from nacre.cli.main import entry
+
+    entry()
+
+
+def _redirect(path: str, flags: int, number: int) -> None:
+    fd = os.open(path, flags, 0o600)
+    os.dup2(fd, number)
+    os.close(fd)
+
+
+def _believe(boot: str) -> None:
+    if boot:
+        from nacre.stores import database
+
+        database._boot = boot
+
+
+def _blow(request: dict[str, Any]) -> Callable[[], None]:
+    """What happens at the chosen point."""
+    me = os.getpid()
+
+    def kill() -> None:
+        if "cut" in request:
+            copy_sparse(*request["cut"])
+        os.kill(me, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return (lambda: fill(request["fill"])) if "fill" in request else kill
+
+
+def _install(note: str, die: str, blow: Callable[[], None]) -> None:
+    """The hook goes along into processes that the command forks; killed is the command."""
+    from nacre.ground.files import install_trace
+
+    name, _, nth = die.partition("#")
+    fd = os.open(note or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    seen = 0
+
+    def hook(passed: str) -> None:
+        nonlocal seen
+        os.write(fd, f"{passed}\n".encode())
+        if passed == name:
+            seen += 1
+            if seen == int(nth or 1):
+                blow()
+
+    install_trace(hook)
+
+
+def fill(path: str) -> None:
+    """Take all the room that there is on the disk of `path`."""
+    piece = 1 << 20
+    with open(path, "ab", buffering=0) as file:
+        while piece >= 512:
+            try:
+                file.write(bytes(piece))
+            except OSError:
+                piece //= 2
+
+
+def copy_sparse(source: str, target: str) -> None:
+    """The data of a file with its holes. What a loop device was given is in its file, synced or not."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        for start, end in _data(old.fileno(), size):
+            os.lseek(old.fileno(), start, os.SEEK_SET)
+            os.lseek(new.fileno(), start, os.SEEK_SET)
+            while start < end:
+                start += os.sendfile(new.fileno(), old.fileno(), None, end - start)
+
+
+def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError:
+            return
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
+
+
+if __name__ == "__main__":
+    main()

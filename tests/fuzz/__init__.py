@@ -1,0 +1,1 @@
+"""Bytes that nobody wrote on purpose, for everything that reads them."""
