@@ -296,16 +296,18 @@ class _Frames:
 class Compressor:
     """Compresses into `write`: the same bytes for the same input, whatever the pieces it comes in."""
 
-    def __init__(self, codec: str, write: Callable[[bytes], object], level: int | None = None) -> None:
+    def __init__(
+        self, codec: str, write: Callable[[bytes], object], level: int | None = None, *, threads: int = 2
+    ) -> None:
         """`codec` gzip (levels 0…3, None: 2), zstd (1…22, None: 3) or none. Raises Unsupported.
 
         A gzip header carries neither time nor name. The same bytes are promised for the same versions of
-        ISA-L and zstd only.
+        ISA-L and zstd only, and for zstd's `threads` 0 (none but the caller's) or any other number.
         """
         self._write = write
         self._waiting: list[bytes] = []
         self._size = 0
-        self._encoder = _encoder(codec, level)
+        self._encoder = _encoder(codec, level, threads)
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -347,7 +349,7 @@ class _Plain:
         return b""
 
 
-def _encoder(codec: str, level: int | None) -> _Encoder:
+def _encoder(codec: str, level: int | None, threads: int) -> _Encoder:
     if codec == "gzip":
         from isal import isal_zlib
 
@@ -357,7 +359,7 @@ def _encoder(codec: str, level: int | None) -> _Encoder:
         import zstandard
 
         # One worker or more gives other bytes than none, but the same for any number (zstd.h, nbWorkers).
-        return zstandard.ZstdCompressor(_level(codec, level), threads=2).compressobj()
+        return zstandard.ZstdCompressor(_level(codec, level), threads=threads).compressobj()
     if codec in ("", "none"):
         return _Plain()
     raise Unsupported(f"cannot compress as {codec!r}: expected gzip, zstd or none")

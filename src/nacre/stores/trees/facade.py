@@ -67,7 +67,7 @@ class Trees:
         """`Store.open` makes these. Raises UsageError for an unknown driver."""
         self._root, self._database, self._leases = root, database, leases
         self._wanted = driver
-        self._drivers = _drivers(mode or Mode.detect())
+        self._drivers = _drivers(mode or Mode.detect(), self._peers)
         if driver != "auto" and driver not in self._drivers:
             known = ", ".join(("auto", *self._drivers))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
@@ -144,6 +144,14 @@ class Trees:
         marks = ", ".join("?" * len(wanted))
         sql = f"SELECT diff_id, driver, root, boot, synced, used FROM tree WHERE diff_id IN ({marks})"
         return {row[0]: row for row in self._database.execute(sql, wanted)}
+
+    def _peers(self) -> list[str]:
+        """Folders of unpacked trees, those used last first: what a new one may share files with."""
+        sql = (
+            "SELECT diff_id FROM tree WHERE driver = 'overlay' AND (synced OR boot = ?) "
+            "ORDER BY used DESC, written DESC LIMIT 32"
+        )
+        return [f"{self.folder(Digest(row[0]))}/fs" for row in self._database.execute(sql, (boot_id(),))]
 
     def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Placed]:
         """Those of the layers that are here, kept by this store's lease if it holds one."""
@@ -513,9 +521,9 @@ def _circumstances(driver: TreeDriver, root: str) -> str:
     return f"{marks}:{os.geteuid()}:{linux.capabilities()[0]:x}:{os.stat(root).st_dev:x}"
 
 
-def _drivers(mode: Mode) -> dict[str, TreeDriver]:
+def _drivers(mode: Mode, peers: Callable[[], Sequence[str]]) -> dict[str, TreeDriver]:
     """All drivers by name; each uses the trees of all."""
     drivers: dict[str, TreeDriver] = {}
     for kind in (OverlayDriver, ErofsDriver):
-        drivers[kind.name] = kind(mode, drivers)
+        drivers[kind.name] = kind(mode, drivers, peers)
     return drivers
