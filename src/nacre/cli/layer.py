@@ -47,7 +47,7 @@ def _form() -> Form:
     from ..stores.trees import Mode
 
     mode = Mode.detect()
-    return Form(whiteouts="delete", owners=not mode.single, devices=mode.devices)
+    return Form(whiteouts="delete", owners=not mode.single, devices=mode.devices, helpers=True)
 
 
 def _folder(path: str) -> int:

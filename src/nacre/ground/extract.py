@@ -26,12 +26,18 @@ from ..grammars.entries import Entry, Reader, read_tar, whiteout
 from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, NacreError, StoreError
 from ..words.value import Value
+from . import twins as twinning
 from .beneath import Folder, Folders, Key, key_of, look, make_searchable, names_in, open_child, remove
+from .crew import Alone, Crew, hire
+from .twins import Twins
 
 MAX_PATH = 4095
 """Longest path that the kernel takes in one piece; what is deeper could never be opened by name."""
 
 _CHUNK = 1 << 20
+_MANY = 1000
+"""Ordinary files after which helpers are worth their start (8 ms each)."""
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -48,6 +54,9 @@ class Form(Value):
     `owners` False: never chown (a namespace with one id). `devices` False: device nodes are made as empty
     files (a user namespace), whiteouts excepted. `owned` is called with each entry whose owner, device or
     xattrs could not be made as they are, so that somebody can keep them; for one path the last call counts.
+    `helpers`: other processes may be started that make files (crew.py); never for a root that is not nacre's
+    own, or in namespaces of a container. `twins` are files of other trees, to share (twins.py). `placed` is
+    called with each file and its path without links, before its payload is read.
     """
 
     whiteouts: str = "overlay"
@@ -56,18 +65,24 @@ class Form(Value):
     devices: bool = True
     owned: Callable[[Entry], None] | None = None
     keep_kinds: bool = False
+    helpers: bool = False
+    twins: Twins | None = None
+    placed: Callable[[Entry, bytes], None] | None = None
 
 
 class Stats(Value):
     """What an extraction met: `entries`, bytes of content `size`, and how many entries are `unkept`:
     their owner, device or an xattr could not be made here. `implied` are folders that were made as
-    parents and that no entry described.
+    parents and that no entry described. `replaced`: how many files and folders gave way to a later entry.
+    `shared`: bytes of content that are those of another tree's file, by a link.
     """
 
     entries: int = 0
     size: int = 0
     unkept: int = 0
     implied: tuple[bytes, ...] = ()
+    replaced: int = 0
+    shared: int = 0
 
 
 def extract(entries: Iterable[tuple[Entry, Reader]], root_fd: int, form: Form | None = None) -> Stats:
@@ -88,7 +103,7 @@ def extract(entries: Iterable[tuple[Entry, Reader]], root_fd: int, form: Form | 
         tree.finish()
     finally:
         tree.close()
-    return Stats(count, size, tree.unkept, tuple(tree.implied))
+    return Stats(count, size, tree.unkept, tuple(tree.implied), tree.replaced, tree.shared)
 
 
 def apply(stream: Reader, root_fd: int, form: Form | None = None) -> Stats:
@@ -121,8 +136,9 @@ class _Tree:
         self._made: set[tuple[Key, bytes]] = set()
         self._gone: set[tuple[Key, bytes]] = set()
         self._noted: set[bytes] = set()
-        self.unkept = 0
+        self.unkept = self.replaced = self._shared = self._files = 0
         self.implied: list[bytes] = []
+        self._crew: Alone | Crew = Alone()
         self._makers: dict[str, Callable[[Entry, Reader], None]] = {
             "file": self._file, "dir": self._dir, "symlink": self._symlink, "hardlink": self._hardlink,
             "char": self._node, "block": self._node, "fifo": self._node,
@@ -139,14 +155,21 @@ class _Tree:
 
     def finish(self) -> None:
         """Give the folders their looks, the deepest first: a parent may then forbid its owner to enter."""
+        self._crew.settle()
         for looks in sorted(self._looks.values(), key=_depth, reverse=True):
             try:
                 self._finish_folder(looks)
             except OSError as error:
                 raise _explained(looks.path, error) from error
 
+    @property
+    def shared(self) -> int:
+        """Bytes shared with other trees."""
+        return self._shared + self._crew.shared
+
     def close(self) -> None:
-        """Close what is open."""
+        """Close what is open; nothing is made any more when this returns."""
+        self._crew.close()
         self._folders.forget()
 
     # --- places
@@ -159,7 +182,15 @@ class _Tree:
         folder = self._folders.get(above) or self._enter(above)
         if not self._overlay:
             self._made.add((folder.key, name))
+        if (folder.key, name) in self._crew.pending:
+            self._crew.settle()
         return folder, name
+
+    def _look(self, folder: Folder, name: bytes) -> os.stat_result | None:
+        """What has the name, or is about to have it."""
+        if (folder.key, name) in self._crew.pending:
+            self._crew.settle()
+        return look(folder.fd, name)
 
     def _enter(self, path: bytes) -> Folder:
         """Open the folder at `path`, with those above it made where they are missing."""
@@ -184,7 +215,7 @@ class _Tree:
         found = self._folders.get(path)
         if found is not None:
             return found
-        there = look(parent.fd, name)
+        there = self._look(parent, name)
         if there is None or self._gives_way(there, ours):
             folder = self._new_folder(parent, Entry(path, "dir", 0o755), name, there)
             self._looks[folder.key].implied = True
@@ -233,19 +264,53 @@ class _Tree:
         """Remove what has the name, for something else to take its place."""
         if self._form.keep_kinds and stat.S_ISDIR(there.st_mode):
             raise IsADirectoryError(errno.EISDIR, "")
+        self._crew.settle()
         if stat.S_ISLNK(there.st_mode) or stat.S_ISDIR(there.st_mode):
             self._folders.forget()  # paths through it mean something else now
+        self.replaced += stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)
         remove(parent.fd, name)
 
     def _make_way(self, parent: Folder, name: bytes) -> None:
-        there = look(parent.fd, name)
+        there = self._look(parent, name)
         if there is not None:
             self._clear(parent, name, there)
 
     # --- kinds
 
     def _file(self, entry: Entry, payload: Reader) -> None:
+        self._files += 1
+        if self._files == _MANY and self._form.helpers:
+            self._crew = hire(self._here, _explained)
         parent, name = self._place(entry.path)
+        if self._form.placed is not None:
+            above = self._looks[parent.key].path
+            self._form.placed(entry, above + b"/" + name if above else name)
+        if self._crew.takes(name, entry):
+            self._make_way(parent, name)  # now: nothing may go through a folder that is to be replaced
+            twin = self._twin(parent, name, entry)
+            self._crew.give(parent, name, entry, payload, self._form.owners, twin)
+            self._note(entry, lost=False)
+        else:
+            self._here(entry, payload)
+
+    def _twin(self, parent: Folder, name: bytes, entry: Entry) -> Folder | None:
+        if self._form.twins is None:
+            return None
+        return self._form.twins.find(self._looks[parent.key].path, name, entry)
+
+    def _here(self, entry: Entry, payload: Reader) -> None:
+        """Make a file in this process."""
+        parent, name = self._place(entry.path)
+        rest: Reader | None = payload
+        twin = self._twin(parent, name, entry)
+        if twin is not None:
+            self._make_way(parent, name)
+            rest = twinning.share(twin, parent, name, payload)
+            self._shared += 0 if rest else entry.size
+        self._note(entry, lost=rest is not None and self._write(parent, name, entry, rest))
+
+    def _write(self, parent: Folder, name: bytes, entry: Entry, payload: Reader) -> bool:
+        """Write a file; whether some attributes were refused."""
         try:
             fd = os.open(name, _NEW, 0o600, dir_fd=parent.fd)
         except FileExistsError:
@@ -260,7 +325,7 @@ class _Tree:
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-        self._note(entry, lost)
+        return lost
 
     def _dir(self, entry: Entry, _payload: Reader) -> None:
         folder = self._dir_place(entry) if entry.path else self._folders.root
@@ -269,7 +334,7 @@ class _Tree:
 
     def _dir_place(self, entry: Entry) -> Folder:
         parent, name = self._place(entry.path)
-        there = look(parent.fd, name)
+        there = self._look(parent, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             return self._new_folder(parent, entry, name, there)
         return self._existing(entry.path)
@@ -287,12 +352,12 @@ class _Tree:
         above, _slash, source_name = entry.link.rpartition(b"/")
         parent, name = self._place(entry.path)
         source = self._existing(above)
-        there = look(source.fd, source_name)
+        there = self._look(source, source_name)
         if there is None or (self._overlay and _is_whiteout(there)):
             raise FileNotFoundError(errno.ENOENT, "")
         if stat.S_ISDIR(there.st_mode):
             raise InvalidArchive(f"archive entry {show(entry.path)} is a hard link to a folder")
-        old = look(parent.fd, name)
+        old = self._look(parent, name)
         if old is not None and key_of(old) == key_of(there):
             return
         if old is not None:
@@ -397,7 +462,7 @@ class _Tree:
         """Overlay's whiteout; what this layer has under the name stays and hides what is lower."""
         parent, name = self._place(path)
         self._gone.add((parent.key, name))
-        there = look(parent.fd, name)
+        there = self._look(parent, name)
         if there is None:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent.fd)
             self._looks[parent.key].whiteouts = True
@@ -408,7 +473,7 @@ class _Tree:
         """Remove what lower layers left under the name."""
         above, _slash, name = path.rpartition(b"/")
         parent = self._lower(above)
-        there = None if parent is None else look(parent.fd, name)
+        there = None if parent is None else self._look(parent, name)
         if parent is None or there is None:
             return
         if (parent.key, name) not in self._made:

@@ -52,14 +52,17 @@ def block_size(codec: str) -> int:
 class Compressor:
     """Compresses into `write`, in threads of its own while it lasts."""
 
-    def __init__(self, codec: str, write: Callable[[bytes], object], level: int | None = None) -> None:
+    def __init__(
+        self, codec: str, write: Callable[[bytes], object], level: int | None = None, *, alone: bool = False
+    ) -> None:
         """`codec` gzip (levels 0…9, None: 2), zstd (1…22, None: 3) or none. Raises UsageError, Unsupported.
 
         A gzip header carries neither time nor name. The same bytes are promised for the same `recipe`.
+        `alone`: zstd works in the caller's thread, and gives other bytes: a process that forks wants that.
         """
         if codec == CHUNKED:
             raise Unsupported("zstd:chunked is made of a whole tar only: `packing.pack`")
-        self._encoder = _encoder(codec, check_level(codec, level), write)
+        self._encoder = _encoder(codec, check_level(codec, level), write, alone)
         self._waiting: list[bytes] = []
         self._size = 0
 
@@ -101,11 +104,11 @@ class _Plain:
 class _Zstd:
     block = _PIECE
 
-    def __init__(self, level: int, write: Callable[[bytes], object]) -> None:
+    def __init__(self, level: int, write: Callable[[bytes], object], threads: int) -> None:
         import zstandard
 
         # One worker or more gives other bytes than none, but the same for any number (zstd.h, nbWorkers).
-        self._encoder = zstandard.ZstdCompressor(level, threads=processors()).compressobj()
+        self._encoder = zstandard.ZstdCompressor(level, threads=threads).compressobj()
         self._write = write
 
     def encode(self, data: bytes) -> None:
@@ -119,11 +122,11 @@ class _Zstd:
             self._write(data)
 
 
-def _encoder(codec: str, level: int | None, write: Callable[[bytes], object]) -> Encoder:
+def _encoder(codec: str, level: int | None, write: Callable[[bytes], object], alone: bool) -> Encoder:
     if level is None:
         return _Plain(write)
     if codec == "gzip":
         from .gzip import GzipEncoder
 
         return GzipEncoder(level, write)
-    return _Zstd(level, write)
+    return _Zstd(level, write, 0 if alone else processors())

@@ -76,7 +76,7 @@ class Trees:
         """`Store.open` makes these. Raises UsageError for an unknown driver."""
         self._root, self._database, self._leases = root, database, leases
         self._wanted = driver
-        self._drivers = _drivers(mode or Mode.detect())
+        self._drivers = _drivers(mode or Mode.detect(), self._peers)
         for each in self._drivers.values():
             if isinstance(each, ErofsDriver):
                 each.borrow_from(root, self._trusted)
@@ -164,6 +164,14 @@ class Trees:
         """Names of the folders in ROOT/trees that no power cut can have torn."""
         rows = self._database.execute("SELECT diff_id FROM tree WHERE synced OR boot = ?", (boot_id(),))
         return {Digest(row[0]).hex for row in rows}
+
+    def _peers(self) -> list[str]:
+        """Folders of unpacked trees, those used last first: what a new one may share files with."""
+        sql = (
+            "SELECT diff_id FROM tree WHERE driver = 'overlay' AND (synced OR boot = ?) "
+            "ORDER BY used DESC, written DESC LIMIT 32"
+        )
+        return [f"{self.folder(Digest(row[0]))}/fs" for row in self._database.execute(sql, (boot_id(),))]
 
     def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Placed]:
         """Those of the layers that are here, kept by this store's lease if it holds one."""
@@ -597,9 +605,9 @@ def _circumstances(driver: TreeDriver, root: str) -> str:
     return f"{marks}:{os.geteuid()}:{rights()}:{os.stat(root).st_dev:x}"
 
 
-def _drivers(mode: Mode) -> dict[str, TreeDriver]:
+def _drivers(mode: Mode, peers: Callable[[], Sequence[str]]) -> dict[str, TreeDriver]:
     """All drivers by name; each uses the trees of all."""
     drivers: dict[str, TreeDriver] = {}
     for kind in (OverlayDriver, ErofsDriver, PlainDriver):
-        drivers[kind.name] = kind(mode, drivers)
+        drivers[kind.name] = kind(mode, drivers, peers)
     return drivers

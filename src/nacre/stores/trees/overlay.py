@@ -1,6 +1,7 @@
 """Trees as folders, one per layer, joined by overlayfs.
 
     trees/<hex>/fs       the layer, whiteouts as char devices 0/0, opaque folders by an extended attribute
+    trees/<hex>/skeleton   how to make its tar again; see skeleton.py
     trees/<hex>/opaque   only where the layer hides everything beneath it
     trees/<hex>/owners   only where the namespace has one id; see owners.py
     active/<key>/upper   the difference, becomes `fs` when it is committed
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
     from ...grammars.entries import Entry
     from ...grammars.entries import Reader as TarReader
-    from ...ground.extract import Form
+    from ...ground.extract import Form, Stats
     from .base import LayerReader, Reader, TreeDriver, Write, Writer
+    from .skeleton import Ingesting
 
 _NANO = 1_000_000_000
 _OPAQUE = "opaque"
@@ -40,9 +42,16 @@ class OverlayDriver:
 
     name = "overlay"
 
-    def __init__(self, mode: Mode, drivers: Mapping[str, TreeDriver] | None = None) -> None:
-        """`drivers` by name: those whose trees may lie beneath or between, this one too."""
+    def __init__(
+        self, mode: Mode, drivers: Mapping[str, TreeDriver] | None = None,
+        peers: Callable[[], Sequence[str]] = tuple,
+    ) -> None:  # fmt: skip
+        """`drivers` by name: those whose trees may lie beneath or between, this one too.
+
+        `peers` gives folders of trees whose files a new one may share, those used last first.
+        """
         self.mode = mode
+        self._peers = peers
         self._drivers: Mapping[str, TreeDriver] = {self.name: self} if drivers is None else drivers
 
     def probe(self, scratch: str) -> str:
@@ -74,27 +83,41 @@ class OverlayDriver:
 
     def ingest(self, stream: Reader, folder: str) -> Made:
         """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
-        from ...grammars.entries import read_tar
-        from ...ground.extract import extract
+        from .skeleton import Ingesting
 
         private_dir(f"{folder}/fs")
         os.chmod(f"{folder}/fs", 0o755)
         kept = _Kept()
-        fd = os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            form = self.form(kept.owned)
-            stats = extract(kept.watch(read_tar(stream)), fd, form)
-            if os.fsdecode(form.opaque_xattr) in os.listxattr(fd):
-                hide_lower(folder)
-        finally:
-            os.close(fd)
+        with Ingesting(stream, folder) as skeleton:
+            stats, opaque = self._extract(skeleton, kept, folder)
+            skeleton.done(replaced=stats.replaced)
+        if opaque:
+            hide_lower(folder)
         owners.save(folder, kept.owners)
         implied.save(folder, stats.implied)
         return Made(stats.size, kept.root)
 
+    def _extract(self, skeleton: Ingesting, kept: _Kept, folder: str) -> tuple[Stats, bool]:
+        """What was made, and whether the root hides everything beneath it."""
+        from ...grammars.entries import read_tar
+        from ...ground.extract import extract
+        from ...ground.twins import Twins
+
+        twins = Twins(self._peers, owners=not self.mode.single)
+        fd = os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            form = self.form(kept.owned).replace(helpers=True, twins=twins, placed=skeleton.file)
+            stats = extract(kept.watch(read_tar(skeleton.stream)), fd, form)
+            return stats, os.fsdecode(form.opaque_xattr) in os.listxattr(fd)
+        finally:
+            os.close(fd)
+            twins.close()
+
     def tar(self, tree: Placed) -> BinaryIO:
-        """Raises Unsupported: a folder does not say how its tar was written."""
-        raise Unsupported(f"layer {tree.diff_id} is kept unpacked, its tar cannot be made again")
+        """Made from its skeleton. Raises Unsupported when it has none, StoreError."""
+        from .skeleton import open_tar
+
+        return open_tar(tree, self.reader(tree))
 
     def lower(self, tree: Placed) -> str | Erofs:
         """The folder of the layer."""
@@ -159,9 +182,10 @@ class OverlayDriver:
 
     def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
         """Scan the upper folder into a tar. Times become whole seconds, none after `clamp`."""
-        from ...grammars.entries import TarWriter
+        from .skeleton import Packing
 
-        return self._pack(trees, folder, TarWriter(write), clamp, root)
+        with Packing(write, folder) as writer:
+            return self._pack(trees, folder, writer, clamp, root)
 
     def _pack(
         self, trees: Sequence[Placed], folder: str, writer: Writer, clamp: int | None, root: str
@@ -201,11 +225,13 @@ class OverlayDriver:
         return known
 
     def adopt(self, folder: str, into: str) -> None:
-        """Rename: nothing is extracted."""
+        """Rename: nothing is extracted. Files that another tree has are shared with it."""
         with os_errors(f"move {folder}/upper"):
-            if os.path.exists(f"{folder}/{owners.FILE}"):
-                os.rename(f"{folder}/{owners.FILE}", f"{into}/{owners.FILE}")
+            for name in (owners.FILE, "skeleton"):
+                if os.path.exists(f"{folder}/{name}"):
+                    os.rename(f"{folder}/{name}", f"{into}/{name}")
             os.rename(f"{folder}/upper", f"{into}/fs")
+        self._share(f"{into}/fs")
         trace("tree:adopted")
 
     def renew(self, folder: str) -> bool:
@@ -215,6 +241,21 @@ class OverlayDriver:
     def extend(self, trees: Sequence[Placed], count: int, empty: str, folder: str, root: str) -> bool:
         """Not asked for."""
         return False
+
+    def _share(self, root: str) -> None:
+        from ...ground.twins import Twins, relink
+
+        twins = Twins(self._peers, owners=not self.mode.single)
+        try:
+            fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                relink(fd, twins)
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # a saving that cannot be made
+        finally:
+            twins.close()
 
     def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
         """chown beneath the upper folder, or a line in `owners`. Raises StoreError."""
@@ -263,6 +304,8 @@ class _Kept:
     def watch(self, members: Iterable[tuple[Entry, TarReader]]) -> Iterator[tuple[Entry, TarReader]]:
         for entry, payload in members:
             self.owners.pop(entry.path, None)  # a later member of the same name replaces the earlier
+            if entry.kind == "hardlink" and entry.link in self.owners:
+                self.owners[entry.path] = self.owners[entry.link]
             if entry.path == b"":
                 self.root = f"{entry.mode:o} {entry.uid} {entry.gid}"
             yield entry, payload

@@ -1,0 +1,109 @@
+"""A user without a range of ids: every file is his on disk, and what he pushes has the owners it had."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Owners = dict[str, tuple[int, int]]
+
+
+@pytest.fixture
+def single(nacre: Any, peer: Callable[..., None]) -> Any:
+    """The command line in a user namespace of one id, as for a user whom /etc/subuid does not name."""
+    peer("unshare")
+    words = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespace here")
+    command = nacre.command
+    nacre.command = lambda *more: [*words, *command(*more)]
+    return nacre
+
+
+@pytest.fixture
+def registry(tmp_path: Path, nacre: Any) -> Iterator[str]:
+    """A registry of its own, in a process outside of the namespace."""
+    words = nacre.command(
+        "registry", "serve", "--quiet", "--addr", "127.0.0.1:0", "--root", str(tmp_path / "registry")
+    )
+    with subprocess.Popen(words, env=nacre.env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        yield line.partition("http://")[2].partition("/v2/")[0]
+        process.terminate()
+        process.wait(30)
+
+
+_FILES = (("srv/data", ""), ("srv/also", "srv/data"), ("srv/kept", "srv/data"), ("srv/own", ""))
+
+
+def _base(busybox_tar: bytes) -> bytes:
+    """busybox, and files of two users, one of them with two names."""
+    out = io.BytesIO(busybox_tar)
+    with tarfile.open(fileobj=out, mode="a") as tar:
+        for name, link in (
+            ("srv/data", ""),
+            ("srv/also", "srv/data"),
+            ("srv/kept", "srv/data"),
+            ("srv/own", ""),
+        ):
+            info = tarfile.TarInfo(name)
+            info.uid, info.gid = (33, 34) if name != "srv/own" else (5, 6)
+            info.type, info.linkname = (tarfile.LNKTYPE, link) if link else (tarfile.REGTYPE, "")
+            tar.addfile(info)
+    return out.getvalue()
+
+
+def _layers(folder: Path) -> list[Owners]:
+    """Owners by path in each layer of a layout."""
+    import json
+
+    def read(digest: str) -> bytes:
+        return (folder / "blobs" / digest.replace(":", "/")).read_bytes()
+
+    index = json.loads((folder / "index.json").read_bytes())
+    manifest = json.loads(read(index["manifests"][0]["digest"]))
+    found = []
+    for layer in manifest["layers"]:
+        with tarfile.open(fileobj=io.BytesIO(read(layer["digest"]))) as tar:
+            found.append({member.name: (member.uid, member.gid) for member in tar})
+    return found
+
+
+def test_pull_build_push_keeps_owners(
+    registry: str, single: Any, busybox_tar: bytes, tmp_path: Path, peer: Callable[..., None]
+) -> None:
+    peer("skopeo")
+    base, app = f"{registry}/base:1", f"{registry}/app:1"
+    single("import", "-", base, input=_base(busybox_tar))
+    single("push", base)
+    single.root = tmp_path / "second"
+    single("pull", base)
+    context = tmp_path / "context"
+    context.mkdir()
+    Path(context, "given").write_bytes(b"3")
+    Path(context, "Dockerfile").write_text(
+        f"FROM {base}\nRUN echo 2 >> /srv/also && chmod 600 /srv/own\nCOPY --chown=7:8 given /srv/given\n"
+    )
+    single("build", "-q", "-t", app, str(context))
+    single("push", app)
+    words = [
+        "skopeo",
+        "copy",
+        "-q",
+        "--src-tls-verify=false",
+        f"docker://{app}",
+        f"oci:{tmp_path / 'layout'}",
+    ]
+    subprocess.run(words, check=True)
+    first, second, third = _layers(tmp_path / "layout")
+    assert first["srv/data"] == first["srv/also"] == (33, 34)
+    assert second["srv/also"] == (33, 34)
+    assert second["srv/own"] == (5, 6)
+    assert third["srv/given"] == (7, 8)
