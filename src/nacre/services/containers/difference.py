@@ -154,9 +154,9 @@ def merged(store: Store, active: Active) -> Iterator[Member]:
     """
     import os
 
-    from ...ground.mounts import detached
+    from ...stores.shared import detached
 
-    fd = detached(frozen(active))
+    fd = detached(store.root, frozen(active))
     try:
         for entry, payload in store.trees.entries(active, fd):
             if entry.path:
