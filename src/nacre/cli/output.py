@@ -7,6 +7,7 @@ A listing is a sequence of rows; a row maps docker's own template fields (`Repos
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from ..words.progress import human_size as human_size
 from .options import Option, flag, many, text
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ LISTING: tuple[Option, ...] = (FILTER, FORMAT, NO_TRUNC, QUIET)
 """The four options every listing has."""
 
 _GAP = 3
-_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def listing(
@@ -138,15 +138,6 @@ def _json(value: Any, indent: int | None = None) -> str:
 
     separators = (",", ": " if indent else ":")
     return json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, default=str)
-
-
-def human_size(count: float, precision: int = 3) -> str:
-    """Bytes in decimal units, `precision` significant digits: `7.38MB`, `0B` (docker/go-units HumanSize)."""
-    unit = 0
-    while count >= 1000 and unit < len(_DECIMAL) - 1:
-        count /= 1000
-        unit += 1
-    return f"{count:.{precision}g}{_DECIMAL[unit]}"
 
 
 def human_duration(seconds: float) -> str:

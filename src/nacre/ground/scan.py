@@ -21,7 +21,7 @@ from .extract import Form
 MIN_HOLE = 1 << 20
 """Smallest hole, in bytes, that makes a file sparse; smaller ones are read as zeros."""
 
-_KINDS = {
+KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
 }  # fmt: skip
@@ -89,7 +89,7 @@ class _Walk:
 
     def _root_entry(self) -> Entry:
         entry = self._looks(b"", "dir", os.fstat(self._root.fd))
-        return entry._replace(xattrs=_xattrs(b"/proc/self/fd/%d/." % self._root.fd, b""))
+        return entry._replace(xattrs=attributes(b"/proc/self/fd/%d/." % self._root.fd, b""))
 
     def _folder(self, path: bytes) -> Folder:
         """The folder at `path`, readable. Its links are never followed: paths come from this walk."""
@@ -123,7 +123,7 @@ class _Walk:
         name, info = child
         if info is None:
             return Entry(path, "file", 0), None
-        kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+        kind = KINDS.get(stat.S_IFMT(info.st_mode))
         if kind is None:
             return None
         entry = self._looks(path, kind, info)
@@ -141,7 +141,7 @@ class _Walk:
     def _whole(
         self, folder: Folder, name: bytes, entry: Entry, info: os.stat_result
     ) -> tuple[Entry, Opener | None]:
-        xattrs = _xattrs(b"/proc/self/fd/%d/%s" % (folder.fd, name), entry.path)
+        xattrs = attributes(b"/proc/self/fd/%d/%s" % (folder.fd, name), entry.path)
         if xattrs:
             entry = entry._replace(xattrs=xattrs)
         if entry.kind == "symlink":
@@ -193,8 +193,11 @@ class _Content:
             os.close(self._fd)
 
 
-def _xattrs(target: bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The attributes that belong to the content, sorted. `target` ends in a name that is not followed."""
+def attributes(target: bytes, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The attributes that belong to the content, sorted. `target` ends in a name that is not followed.
+
+    Raises OSError; Unsupported for an incomplete copy at `path`.
+    """
     try:
         names = os.listxattr(target, follow_symlinks=False)
     except OSError:

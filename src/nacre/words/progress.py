@@ -9,6 +9,9 @@ else:
     Protocol = object
 
 
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
 class Task(Protocol):
     """One line of progress. Methods may be called from any thread."""
 
@@ -51,3 +54,12 @@ class NullProgress:
 
     def line(self, text: str) -> None:  # noqa: D102
         pass
+
+
+def human_size(count: float, precision: int = 3) -> str:
+    """Bytes in decimal units, `precision` significant digits: `7.38MB`, `0B` (docker/go-units HumanSize)."""
+    unit = 0
+    while count >= 1000 and unit < len(_DECIMAL) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.{precision}g}{_DECIMAL[unit]}"

@@ -14,6 +14,7 @@ from ...stores.shared import Shared
 from ...words.errors import BuildFailed, SandboxError
 from ...words.value import Value
 from . import mounts as mounting
+from .copied import tell_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def run_job(
             raise _failure(job, error.exit_code, error.message) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
+        tell_copied(store.trees.settle(active, clamp=job.clamp), report)
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
     finally:

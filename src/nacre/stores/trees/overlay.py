@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ...grammars.entries import Reader as TarReader
     from ...ground.extract import Form
     from .base import LayerReader, Reader, TreeDriver, Write, Writer
+    from .lookup import TreeView
+    from .sameness import Comparison
 
 _NANO = 1_000_000_000
 _OPAQUE = "opaque"
@@ -184,6 +186,22 @@ class OverlayDriver:
                 yield (_with_owner(entry, owner) if owner else entry), payload
         finally:
             os.close(fd)
+
+    def compare(
+        self, view: TreeView, trees: Sequence[Placed], folder: str, clamp: int | None, *, remove: bool
+    ) -> Comparison:
+        """The difference of an active against the layers beneath: `sameness`. Raises StoreError."""
+        from .sameness import Comparison
+
+        known = self._inherited(trees, folder)
+
+        def owned(entry: Entry) -> Entry:
+            owner = known.get(entry.path)
+            return _with_owner(entry, owner) if owner else entry
+
+        comparison = Comparison(view, self.form(), owned, clamp=clamp, remove=remove)
+        comparison.run(f"{folder}/upper")
+        return comparison
 
     def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
         """Owners beside the lower layers and the active, which a copy into upper has lost."""
