@@ -37,6 +37,7 @@ class ErofsDriver(OverlayDriver):
     """See TreeDriver."""
 
     name = "erofs"
+    adopts_files = False
 
     def probe(self, scratch: str) -> str:
         """Index a small tar and read a file of it through overlayfs, attached nowhere. Raises Unsupported."""

@@ -41,6 +41,8 @@ class OverlayDriver:
     """See TreeDriver; also reads and uses what another process with more or fewer rights made."""
 
     name = "overlay"
+    adopts_files = True
+    """Whether the files that were written become the tree, and so need the times of the tar."""
 
     def __init__(self, mode: Mode, drivers: Mapping[str, TreeDriver] | None = None) -> None:
         """`drivers` by name: those whose trees may lie beneath or between, this one too."""
@@ -163,7 +165,7 @@ class OverlayDriver:
 
         fd = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            packing = _Packing(fd, writer, clamp, root, self._inherited(trees, folder))
+            packing = _Packing(fd, writer, clamp, root, self._inherited(trees, folder), self.adopts_files)
             made = packing.run(scan(fd, self.form()))
         finally:
             os.close(fd)
@@ -274,9 +276,15 @@ class _Packing:
     """One difference on its way into a tar."""
 
     def __init__(
-        self, fd: int, writer: Writer, clamp: int | None, root: str, known: dict[bytes, Owner]
+        self,
+        fd: int,
+        writer: Writer,
+        clamp: int | None,
+        root: str,
+        known: dict[bytes, Owner],
+        set_times: bool,
     ) -> None:
-        self.fd, self.writer, self.root, self.known = fd, writer, root, known
+        self.fd, self.writer, self.root, self.known, self.set_times = fd, writer, root, known, set_times
         self.clamp = None if clamp is None else clamp * _NANO
         self.kept: dict[bytes, Owner] = {}
         self.made_root = ""
@@ -299,12 +307,12 @@ class _Packing:
         return _with_owner(entry, owner)
 
     def _settled(self, entry: Entry) -> Entry:
-        """The time that goes into the tar, and onto the file, so that the tree equals its tar."""
+        """The time that goes into the tar, and onto a file of the tree, so that it equals its tar."""
         if _is_mark(entry.path):
             return entry._replace(mtime_ns=0)
         time = entry.mtime_ns // _NANO * _NANO
         time = time if self.clamp is None else min(time, self.clamp)
-        if time != entry.mtime_ns and entry.kind != "hardlink":
+        if self.set_times and time != entry.mtime_ns and entry.kind != "hardlink":
             os.utime(entry.path or b".", ns=(time, time), dir_fd=self.fd, follow_symlinks=False)
         return entry._replace(mtime_ns=time)
 
