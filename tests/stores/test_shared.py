@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from storekit import Process, file, layer, until
 
-from nacre.ground import linux, userns
+from nacre.ground import linux, mounts, userns
 from nacre.ground.files import install_trace
 from nacre.stores import Store, shared
 from nacre.stores.shared import Shared, detached
@@ -28,6 +28,8 @@ CONTENT = b"the same bytes for everybody\n"
 @pytest.fixture
 def mount(root: str) -> Iterator[Mount]:
     """Two layers, each to be mounted."""
+    if not mounts.takes_detached():
+        pytest.skip("this kernel's overlayfs takes attached mounts only")
     with Store.open(root, driver="erofs") as store:
         if ", but " in store.trees.why:
             pytest.skip(store.trees.why)
@@ -242,3 +244,32 @@ def test_other_mounts_pass_through(root: str) -> None:
     fd = detached(root, Bind("/usr"))
     assert "bin" in os.listdir(f"/proc/self/fd/{fd}")
     os.close(fd)
+
+
+def test_kernels_that_take_attached_mounts_only(
+    root: str, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.15 each container mounts for itself, in a namespace that is gone at once."""
+
+    def refuse(_fd: int, _key: str, _value: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(linux, "fsconfig_fd", refuse)
+    monkeypatch.setattr("nacre.ground.mounts.takes_detached", lambda: False)
+    before = Path("/proc/self/mountinfo").read_text().count(root)
+    with Shared(root, mount) as held:
+        assert held == mount
+        fd = mounts.detached(held)
+    assert sorted(os.listdir(f"/proc/self/fd/{fd}")) == ["f", "g"]
+    assert Path(f"/proc/self/fd/{fd}/f").read_bytes() == CONTENT
+    os.close(fd)
+    assert Path("/proc/self/mountinfo").read_text().count(root) == before
+
+
+@pytest.mark.parametrize("release", ["6.18.0", "6.15-rc1+deb", "6.12.48+deb13-amd64", "5"])
+def test_a_kernel_is_tried_where_its_version_does_not_tell(
+    release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, told = os.uname(), mounts.takes_detached()
+    monkeypatch.setattr("os.uname", lambda: os.uname_result((*real[:2], release, *real[3:])))
+    assert mounts.takes_detached() == told

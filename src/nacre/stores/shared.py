@@ -49,7 +49,9 @@ class Shared:
 
     def __enter__(self) -> Mount:
         mount = self._mount
-        if not isinstance(mount, Overlay) or not _proc_is_ours():
+        if not isinstance(mount, Overlay) or all(isinstance(lower, str) for lower in mount.lowers):
+            return mount
+        if not _proc_is_ours() or not mounts.takes_detached():
             return mount
         try:
             return mount.replace(lowers=tuple(map(self._lower, mount.lowers)))

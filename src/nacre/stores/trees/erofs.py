@@ -7,8 +7,7 @@
 The kernel mounts the index with the tar as its extra device, file-backed, so nothing is extracted,
 deleting a layer is deleting two files, and what is pushed again is the tar as it came. Containers share the
 mounts, which vanish with the last of them: stores/shared.py.
-Needs root of the first user namespace, Linux 6.12 for file-backed EROFS and, for layers handed to
-overlayfs by descriptor, what `probe` tries.
+Needs root of the first user namespace and Linux 6.12 for file-backed EROFS; `probe` tries.
 """
 
 from __future__ import annotations
