@@ -461,3 +461,23 @@ def test_a_large_file(project: Any) -> None:
         file.write(b"end")
     project.build(BASE + "COPY big /big\n")
     assert project.sh("stat -c %s /big; tail -c 3 /big") == "40000003\nend"
+
+
+def test_touching_is_no_change(project: Any) -> None:
+    same = "touch /bin/busybox; chmod 1777 /tmp; echo x > /srv/x; rm /srv/x; exec 3>>/etc/passwd"
+    project.build(BASE + f"RUN {same}\nRUN echo y > /srv/y\n")
+    layers = project.nacre("inspect", "app").json[0]["RootFS"]["Layers"]
+    assert len(layers) == 2
+    found = project.nacre("history", "--format", "{{.Size}} {{.CreatedBy}}", "--no-trunc", "app").lines
+    assert (found[0][:3], found[1][:3]) == ("2B ", "0B ")
+
+
+def test_copies_for_a_mode_are_told(project: Any) -> None:
+    said = project.build(
+        BASE + "RUN chmod 700 /bin/busybox\nRUN chmod 644 /bin/busybox; chmod 700 /bin/busybox\n"
+    ).err
+    found = [line for line in said.splitlines() if "WARNING" in line or "hint" in line]
+    assert len(found) == 2
+    assert found[0].startswith("#3 WARNING: ")
+    assert found[0].endswith("MB copied only to change owner or mode (1 file, most in /bin)")
+    assert "COPY --chown" in found[1]

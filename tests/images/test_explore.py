@@ -39,6 +39,16 @@ def test_an_opaque_folder_hides_what_is_below_and_not_its_own() -> None:
     assert found.folders == ((b"", 3), (b"d", 3))
 
 
+def test_a_copy_for_the_owner_is_told_apart() -> None:
+    layers = [[Item(b"d/a", "file", 10), Item(b"d/b", "file", 20)]] * 2
+    ids: Any = ["sha256:" + "0" * 64] * 2
+    found = survey(layers, ids, ["", ""], lambda gone: gone.path == b"d/a")
+    assert [(w.path, w.how) for w in found.waste] == [(b"d/b", "overwritten"), (b"d/a", "copied")]
+    assert (found.copied, found.lost) == (10, ((b"", 30), (b"d", 30)))
+    assert found.heaviest() == [(b"d", 30, 30)]
+    assert found.largest() == [(b"d", 30)]
+
+
 def test_hard_links_count_once_and_live_by_any_name() -> None:
     layer = [Item(b"a", "file", 9, content=1), Item(b"b", "file", 9, content=1)]
     assert surveyed(layer).size == 9
@@ -62,7 +72,7 @@ def test_sums_are_true(layers: list[list[Item]]) -> None:
     found = surveyed(*layers)
     assert found.size == found.seen + found.wasted == sum(use.size for use in found.layers)
     assert dict(found.folders).get(b"", 0) == found.seen
-    assert found.wasted == sum(w.size for w in found.waste)
+    assert found.wasted == sum(w.size for w in found.waste) == dict(found.lost).get(b"", 0)
 
 
 def test_depth_is_no_matter() -> None:
@@ -95,9 +105,19 @@ def test_explore_an_image(nacre: Nacre, busybox_image: str) -> None:
     lines = nacre("explore", "second").lines
     assert lines[0].endswith("in 3 layers, 5kB wasted")
     assert any("deleted in 2" in line for line in lines)
-    assert nacre("explore", busybox_image).lines[0].endswith("in 1 layers, nothing wasted")
+    assert nacre("explore", busybox_image).lines[0].endswith("in 1 layer, nothing wasted")
     tree = nacre("tree", "second").lines
     assert tree[1:4] == ["Tags:     second:latest", f"Size:     {tree[2].split()[1]}", "Image Layers"]
     assert tree[4].endswith(f"Top Layer of: [{busybox_image}]")
     assert tree[6].startswith("└── ID: ")
     assert nacre("explore", "ghost", check=False).err == "nacre: No such image: ghost:latest\n"
+
+
+def test_explore_tells_what_a_mode_cost(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "--name", "one", busybox_image, "chmod", "700", "/bin/busybox")
+    nacre("commit", "one", "first")
+    found = nacre("explore", "--format", "json", "first").json
+    assert found["Copied"] == found["Wasted"] == found["Layers"][1]["Size"]
+    assert [(w["Path"], w["How"]) for w in found["Waste"]] == [("/bin/busybox", "copied")]
+    assert [f["Wasted"] for f in found["Folders"] if f["Path"] == "/bin"] == [found["Wasted"]]
+    assert " of it by changing owner or mode" in nacre("explore", "first").lines[0]

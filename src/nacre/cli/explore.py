@@ -31,15 +31,33 @@ def explore(context: Context, args: Args) -> int:
     if args.format:
         inspect_one(context, document(image, found), args.format)
         return 0
-    wasted = f"{human_size(found.wasted)} wasted" if found.wasted else "nothing wasted"
-    context.print(f"{short_id(image.id)}  {human_size(found.size)} in {len(found.layers)} layers, {wasted}")
+    context.print(f"{short_id(image.id)}  {_summary(found)}")
     _layers(context, found)
-    _section(
-        context, ("SIZE", "FOLDER"), [(size, _path(p)) for p, size in found.largest(args.depth, args.top)]
-    )
+    _folders(context, found, args.depth, args.top)
     _waste(context, found, args.top)
-    _section(context, ("SHARED", "WITH IMAGE"), [(size, name) for name, size in found.shares[: args.top]])
+    if found.shares:
+        context.print()
+        rows = [(human_size(size), name) for name, size in found.shares[: args.top]]
+        table(context, ("SHARED", "WITH IMAGE"), rows)
     return 0
+
+
+def _summary(found: Exploration) -> str:
+    count = len(found.layers)
+    text = f"{human_size(found.size)} in {count} layer{'s' * (count != 1)}"
+    if not found.wasted:
+        return f"{text}, nothing wasted"
+    copied = f", {human_size(found.copied)} of it by changing owner or mode" if found.copied else ""
+    return f"{text}, {human_size(found.wasted)} wasted{copied}"
+
+
+def _folders(context: Context, found: Exploration, depth: int, top: int) -> None:
+    rows = [
+        (human_size(seen), human_size(lost), _path(path)) for path, seen, lost in found.heaviest(depth, top)
+    ]
+    if rows:
+        context.print()
+        table(context, ("SIZE", "WASTED", "FOLDER"), rows)
 
 
 def _layers(context: Context, found: Exploration) -> None:
@@ -67,12 +85,6 @@ def _waste(context: Context, found: Exploration, count: int) -> None:
         table(context, ("WASTED", "LAYER", "HOW", "FILE"), rows)
 
 
-def _section(context: Context, headings: tuple[str, str], rows: list[tuple[int, str]]) -> None:
-    if rows:
-        context.print()
-        table(context, headings, [(human_size(size), what) for size, what in rows])
-
-
 def _step(text: str) -> str:
     return ellipsis(" ".join(text.split()), _WIDTH)
 
@@ -96,7 +108,10 @@ def document(image: Image, found: Exploration) -> dict[str, Any]:
             }
             for use in found.layers
         ],
-        "Folders": [{"Path": _path(path), "Size": size} for path, size in found.folders],
+        "Copied": found.copied,
+        "Folders": [
+            {"Path": _path(path), "Size": seen, "Wasted": lost} for path, seen, lost in _all_folders(found)
+        ],
         "Waste": [
             {
                 "Path": _path(gone.path), "Size": gone.size, "Layer": gone.layer, "HiddenBy": gone.hidden_by,
@@ -106,6 +121,11 @@ def document(image: Image, found: Exploration) -> dict[str, Any]:
         ],
         "Shares": [{"Image": name, "Size": size} for name, size in found.shares],
     }  # fmt: skip
+
+
+def _all_folders(found: Exploration) -> list[tuple[bytes, int, int]]:
+    seen, lost = dict(found.folders), dict(found.lost)
+    return [(path, seen.get(path, 0), lost.get(path, 0)) for path in sorted(seen.keys() | lost.keys())]
 
 
 def tree(context: Context, args: Args) -> int:
@@ -148,6 +168,7 @@ EXPLORE = Command(
         _FORMAT,
         number("--top", "Most lines of each list", default=15),
     ),
-    details="WASTED is what a later layer overwrites or deletes: it is stored and sent, and nobody sees it.",
+    details="WASTED is what a later layer overwrites, copies to change owner or mode, or deletes: it is "
+    "stored and sent, and nobody sees it.",
 )
 TREE = Command("IMAGE", tree, details="Layers from the base up, with the images whose last layer each is.")

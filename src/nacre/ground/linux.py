@@ -88,7 +88,7 @@ SECCOMP_SET_MODE_FILTER = 1
 _COMMON = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
     "fsmount": 432, "fspick": 433, "pidfd_open": 434, "close_range": 436, "openat2": 437,
-    "mount_setattr": 442,
+    "pidfd_getfd": 438, "mount_setattr": 442,
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
@@ -185,6 +185,25 @@ def pivot_root(new: bytes | str, old: bytes | str) -> None:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _syscall("unshare", flags)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A duplicate of the descriptor `number` of another process. Raises OSError: ESRCH, EBADF, EPERM."""
+    return _syscall("pidfd_getfd", pidfd, number, 0)
+
+
+def start_time(pid: int) -> int:
+    """When a process began, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when it is gone."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
+    except ProcessLookupError:
+        return 0
+    finally:
+        os.close(fd)
 
 
 def setns(fd: int, kinds: int = 0) -> None:

@@ -13,8 +13,12 @@ from ..words.errors import SandboxError
 from ..words.mount import Bind, Erofs, Folder, Mount, Overlay, Tmpfs
 from . import linux
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LONGEST_OPTION = 255
-_EINVAL, _ENOSYS = 22, 38
+_EBADF, _EINVAL, _ENOSYS = 9, 22, 38
 
 
 def attach(mount: Mount, target: str | int) -> None:
@@ -139,11 +143,64 @@ class _Paths:
 
 
 def _overlay(mount: Overlay, volatile: bool) -> int:
+    try:
+        return _stacked(mount, volatile, attach=False)
+    except OSError as error:
+        refused = error.errno in (_EINVAL, _EBADF) and any(isinstance(low, Erofs) for low in mount.lowers)
+        if not refused:
+            raise
+    return _apart(lambda: _stacked(mount, volatile, attach=True))
+
+
+def takes_detached() -> bool:
+    """Whether overlayfs takes a lower mount that is attached nowhere: since Linux 6.15, else by trying."""
+    major, minor, *_ = *os.uname().release.split("."), "0"
+    if (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (6, 15):
+        return True
+    with _Paths() as paths:
+        lowers = (paths.keep(filesystem("tmpfs")) for _ in range(2))
+        option = ":".join(f"/proc/self/fd/{fd}" for fd in lowers)
+        try:
+            paths.keep(filesystem("overlay", (("lowerdir", option),)))
+        except OSError:
+            return False
+        return True
+
+
+def _apart(make: Callable[[], int]) -> int:
+    """What `make` gives in a thread that has a mount namespace of its own, for things to be attached in.
+
+    A thread, because its descriptors are ours. Raises OSError.
+    """
+    from _thread import allocate_lock, start_new_thread
+
+    made: list[int | BaseException] = []
+    working = allocate_lock()
+
+    def work() -> None:
+        try:
+            linux.unshare(linux.CLONE_NEWNS)
+            linux.mount(None, "/", "", linux.MS_REC | linux.MS_PRIVATE)
+            made.append(make())
+        except BaseException as error:
+            made.append(error)
+        finally:
+            working.release()
+
+    working.acquire()
+    start_new_thread(work, ())
+    working.acquire()
+    if isinstance(made[0], BaseException):
+        raise made[0]
+    return made[0]
+
+
+def _stacked(mount: Overlay, volatile: bool, *, attach: bool) -> int:
     with _Paths() as paths:
         context = paths.keep(linux.fsopen("overlay"))
         try:
             for lower in mount.lowers:
-                _add_lower(context, lower, paths)
+                _add_lower(context, lower, paths, attach)
         except OSError as error:
             if error.errno not in (_EINVAL, _ENOSYS) or not all(isinstance(low, str) for low in mount.lowers):
                 raise
@@ -155,11 +212,20 @@ def _overlay(mount: Overlay, volatile: bool) -> int:
         return _create(context, 0 if mount.upper else linux.MOUNT_ATTR_RDONLY)
 
 
-def _add_lower(context: int, lower: str | Erofs, paths: _Paths) -> None:
-    if isinstance(lower, Erofs):
-        linux.fsconfig_fd(context, "lowerdir+", paths.keep(_erofs(lower)))
-    else:
+def _add_lower(context: int, lower: str | Erofs, paths: _Paths, attach: bool) -> None:
+    """`attach`: before Linux 6.15 overlayfs takes only what is attached in the namespace of who asks.
+
+    On top of the root is out of everybody's way: no path that is looked up leads through there.
+    """
+    if not isinstance(lower, Erofs):
         linux.fsconfig(context, "lowerdir+", paths.short(lower))
+        return
+    fd = paths.keep(_erofs(lower))
+    if not attach:
+        linux.fsconfig_fd(context, "lowerdir+", fd)
+        return
+    linux.move_mount(fd, linux.AT_FDCWD, "/")
+    linux.fsconfig(context, "lowerdir+", f"/proc/self/fd/{fd}")
 
 
 def _overlay_flags(context: int, mount: Overlay, volatile: bool) -> None:

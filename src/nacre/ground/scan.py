@@ -21,7 +21,7 @@ from .extract import Form
 MIN_HOLE = 1 << 20
 """Smallest hole, in bytes, that makes a file sparse; smaller ones are read as zeros."""
 
-_KINDS = {
+KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
 }  # fmt: skip
@@ -134,7 +134,7 @@ class _Walk:
         name, info = child
         if info is None:
             return Entry(path, "file", 0), None
-        kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+        kind = KINDS.get(stat.S_IFMT(info.st_mode))
         if kind is None:
             return None
         entry = self._looks(path, kind, info)
@@ -208,6 +208,7 @@ def attributes(target: bytes, path: bytes, *, follow: bool = False) -> tuple[tup
     """The extended attributes that belong to the content, sorted. `path` is for the message of Unsupported.
 
     `target` ends in a name that is not followed, unless `follow`: then it is a link of /proc/self/fd.
+    Raises OSError; Unsupported for an incomplete copy at `path`.
     """
     try:
         names = os.listxattr(target, follow_symlinks=follow)

@@ -7,14 +7,21 @@ several names in a layer count once, under the first name, and are seen for as l
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from ..stores.trees import TreeView
     from ..words.digest import Digest
     from .image import Image
+
+
+COPIED = "copied"
+_CHUNK = 1 << 20
 
 
 class Item(Value):
@@ -28,7 +35,10 @@ class Item(Value):
 
 
 class Waste(Value):
-    """A file that a later layer hides: bytes, the layers (from 0), and `how`: overwritten or deleted."""
+    """A file that a later layer hides: bytes, the layers (from 0), and `how`: overwritten, copied or deleted.
+
+    Copied: the later layer has the same bytes once more, with another owner, mode or time.
+    """
 
     path: bytes
     size: int
@@ -52,7 +62,8 @@ class Exploration(Value):
     """Where an image's bytes are. `size` = `seen` + `wasted`, all in bytes of content.
 
     `folders` are (path, bytes seen in it and below), every folder that has any; `waste` the largest first;
-    `shares` (name or id of another image, bytes of layers both have), the most first.
+    `shares` (name or id of another image, bytes of layers both have), the most first. `lost` as `folders`,
+    of what is wasted.
     """
 
     size: int
@@ -62,11 +73,23 @@ class Exploration(Value):
     folders: tuple[tuple[bytes, int], ...]
     waste: tuple[Waste, ...]
     shares: tuple[tuple[str, int], ...] = ()
+    lost: tuple[tuple[bytes, int], ...] = ()
+
+    @property
+    def copied(self) -> int:
+        """Bytes wasted because a later layer has them again with another owner, mode or time."""
+        return sum(gone.size for gone in self.waste if gone.how == COPIED)
 
     def largest(self, depth: int = 2, count: int = 20) -> list[tuple[bytes, int]]:
-        """The folders at most `depth` deep that hold the most."""
-        near = (folder for folder in self.folders if folder[0] and folder[0].count(b"/") < depth)
-        return sorted(near, key=lambda folder: (-folder[1], folder[0]))[:count]
+        """The folders at most `depth` deep in which the most is seen."""
+        return [(path, seen) for path, seen, _ in self.heaviest(depth, len(self.folders)) if seen][:count]
+
+    def heaviest(self, depth: int = 2, count: int = 20) -> list[tuple[bytes, int, int]]:
+        """The folders at most `depth` deep that weigh the most: path, bytes seen, bytes wasted."""
+        seen, lost = dict(self.folders), dict(self.lost)
+        near = [path for path in seen.keys() | lost.keys() if path and path.count(b"/") < depth]
+        rows = [(path, seen.get(path, 0), lost.get(path, 0)) for path in near]
+        return sorted(rows, key=lambda row: (-row[1] - row[2], row[0]))[:count]
 
 
 class _Kept:
@@ -94,6 +117,8 @@ class Survey:
     def __init__(self) -> None:
         self._root = _Folder()
         self.waste: list[Waste] = []
+        self.alike: set[int] = set()
+        """Which of `waste` were replaced by a file of the same size."""
         self.sizes: list[int] = []
         self.files: list[int] = []
 
@@ -138,7 +163,10 @@ class Survey:
     def _put(self, item: Item, layer: int, groups: dict[int, _Kept]) -> None:
         above, _, name = item.path.rpartition(b"/")
         folder = self._make_folder(above, layer)
+        before = folder.files.get(name)
         self._drop(folder, name, layer, "overwritten")
+        if before and not before.names and before.size == item.size and before.path == item.path:
+            self.alike.add(len(self.waste) - 1)
         kept = groups.get(item.content) if item.content else None
         if kept is None or not kept.names:
             kept = _Kept(item.path, item.size, layer)
@@ -189,12 +217,20 @@ def _count(totals: dict[bytes, int], path: bytes, size: int) -> None:
 
 
 def survey(
-    layers: Iterable[Iterable[Item]], diff_ids: Sequence[Digest], created_by: Sequence[str]
-) -> Exploration:
-    """What became of the layers' bytes; all three lowest first."""
+    layers: Iterable[Iterable[Item]], diff_ids: Sequence[Digest], created_by: Sequence[str],
+    is_copy: Callable[[Waste], bool] | None = None,
+) -> Exploration:  # fmt: skip
+    """What became of the layers' bytes; layers, ids and texts lowest first.
+
+    `is_copy` is asked of a file that was overwritten by one of the same size: are the bytes the same?
+    """
     work = Survey()
     for items in layers:
         work.add(items)
+    if is_copy:
+        for index in work.alike:
+            if is_copy(work.waste[index]):
+                work.waste[index] = work.waste[index].replace(how=COPIED)
     lost = [0] * len(work.sizes)
     for gone in work.waste:
         lost[gone.layer] += gone.size
@@ -202,25 +238,48 @@ def survey(
     size, wasted = sum(work.sizes), sum(lost)
     waste = tuple(sorted(work.waste, key=lambda item: (-item.size, item.path, item.layer)))
     rows = tuple(LayerUse(*use) for use in uses)
-    return Exploration(size, size - wasted, wasted, rows, tuple(work.folders()), waste)
+    folders, gone_from = tuple(work.folders()), _totals(waste)
+    return Exploration(size, size - wasted, wasted, rows, folders, waste, lost=gone_from)
+
+
+def _totals(waste: Iterable[Waste]) -> tuple[tuple[bytes, int], ...]:
+    totals: dict[bytes, int] = {}
+    for gone in waste:
+        _count(totals, gone.path.rpartition(b"/")[0], gone.size)
+    return tuple(sorted(totals.items()))
 
 
 def explore(image: Image) -> Exploration:
     """Read the layers of an image and survey them. Raises NotFound when one is missing, StoreError."""
-    found = survey(
-        (_items(image, diff_id) for diff_id in image.diff_ids), image.diff_ids,
-        [layer.created_by for layer in image.layers],
-    )  # fmt: skip
+
+    def is_copy(gone: Waste) -> bool:
+        return _same_bytes(views[gone.layer], views[gone.hidden_by], gone.path)
+
+    with ExitStack() as stack:
+        views = [stack.enter_context(image.store.trees.open((diff_id,))) for diff_id in image.diff_ids]
+        created_by = [layer.created_by for layer in image.layers]
+        found = survey(map(_items, views), image.diff_ids, created_by, is_copy)
     having, shares = _sharing(image, found)
     layers = tuple(use.replace(shared_with=tuple(having.get(use.diff_id, ()))) for use in found.layers)
     return found.replace(layers=layers, shares=shares)
 
 
-def _items(image: Image, diff_id: Digest) -> Iterator[Item]:
-    with image.store.trees.open((diff_id,)) as view:
-        for path, node in view.own():
-            size = node.size if node.kind == "file" else 0
-            yield Item(path, node.kind, size, node.opaque, node.content)
+def _items(view: TreeView) -> Iterator[Item]:
+    for path, node in view.own():
+        size = node.size if node.kind == "file" else 0
+        yield Item(path, node.kind, size, node.opaque, node.content)
+
+
+def _same_bytes(first: TreeView, second: TreeView, path: bytes) -> bool:
+    """Whether two layers have the same file; read up to the first difference."""
+    one, other = first.lookup(path, follow=False), second.lookup(path, follow=False)
+    if one is None or other is None or (one.kind, other.kind) != ("file", "file"):
+        return False
+    with one.open() as left, other.open() as right:
+        while piece := left.read(_CHUNK):
+            if right.read(_CHUNK) != piece:
+                return False
+        return True
 
 
 def _sharing(image: Image, found: Exploration) -> tuple[dict[Digest, list[str]], tuple[tuple[str, int], ...]]:

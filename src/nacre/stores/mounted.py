@@ -44,19 +44,20 @@ def show(root: str, key: str, mount: Mount | int) -> str:
 
     Raises SandboxError, StoreError.
     """
-    from ..ground.mounts import attach
+    from .shared import detached
 
     path = place(root, key)
     private_dir(f"{root}/mounted")
     private_dir(path)
     trace("mounted:begun")
-    if not isinstance(mount, int):
-        attach(mount, path)
-        return path
+    fd = mount if isinstance(mount, int) else detached(root, mount)
     try:
-        linux.move_mount(mount, linux.AT_FDCWD, path)
+        linux.move_mount(fd, linux.AT_FDCWD, path)
     except OSError as error:
         raise SandboxError(f"cannot mount at {path}: {error.strerror}") from None
+    finally:
+        if fd != mount:
+            os.close(fd)
     return path
 
 

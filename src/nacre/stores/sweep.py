@@ -22,7 +22,7 @@ from ..words.digest import Digest
 from ..words.errors import NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
-from . import blocks, caches, mounted, reserve
+from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
 from .layout import tidy_index
 from .settle import settle
@@ -96,6 +96,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
             work.collect()
         trace("sweep:collected")
         mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
+        shared.tidy(root)
         work.free()
         freed += lending.give_back(root)
         work.strays()

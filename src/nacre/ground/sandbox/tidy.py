@@ -12,6 +12,7 @@ import stat
 
 from ...words.mount import Mount, Overlay
 from .. import linux
+from ..mounts import detached
 
 _RULES = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS
 
@@ -57,7 +58,7 @@ def _remove_empty(upper: int, above: str, name: str) -> bool:
 
 
 def _same_as_beneath(upper: int, root: Overlay, path: str) -> bool:
-    """Whether the folder differs from the layers only by its time. Unknown layers count as equal."""
+    """Whether the folder differs from the layers only by its time."""
     fd = linux.openat2(upper, path, os.O_RDONLY | os.O_DIRECTORY, 0, _RULES)
     try:
         mine = os.fstat(fd)
@@ -65,15 +66,13 @@ def _same_as_beneath(upper: int, root: Overlay, path: str) -> bool:
             return False
     finally:
         os.close(fd)
-    theirs = _beneath(root, path)
-    return theirs is None or (mine.st_mode, mine.st_uid, mine.st_gid) == theirs
+    return (mine.st_mode, mine.st_uid, mine.st_gid) == _beneath(root, path)
 
 
-def _beneath(root: Overlay, path: str) -> tuple[int, int, int] | None:
+def _beneath(root: Overlay, path: str) -> tuple[int, int, int]:
     for lower in root.lowers:
-        if not isinstance(lower, str):
-            return None
-        base = os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        base = os.open(lower, flags) if isinstance(lower, str) else detached(lower)
         try:
             fd = linux.openat2(base, path, os.O_PATH | os.O_NOFOLLOW, 0, _RULES)
         except OSError:

@@ -10,10 +10,12 @@ from ...ground.sandbox import Stdio, run
 from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
 from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
+from ...stores.shared import Shared
 from ...words.errors import BuildFailed, SandboxError
 from ...words.mount import Folder
 from ...words.value import Value
 from . import mounts as mounting
+from .copied import tell_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,11 +85,13 @@ def run_job(
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
-            code = run(config, active.mount, stdio=stdio, signals=False)
+            with Shared(store.root, active.mount) as root:
+                code = run(config, root, stdio=stdio, signals=False)
         except SandboxError as error:
             raise _failure(job, error.exit_code, error.message) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
+        tell_copied(store.trees.settle(active, clamp=job.clamp), report)
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
     finally:

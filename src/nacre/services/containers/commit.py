@@ -94,7 +94,8 @@ def _layer(store: Store, row: ContainerRow, hidden: frozenset[bytes]) -> tuple[D
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    found, pipe = changes(store, active, hidden), Pipe()
+    same, pipe = store.trees.unchanged(active), Pipe()
+    found = [change for change in changes(store, active, hidden) if change.path not in same]
 
     def write() -> None:
         buffer = _Buffer(pipe)

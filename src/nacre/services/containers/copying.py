@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from ...grammars.entries import Entry
 from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
+from ...ground.linux import start_time
 from ...ground.scan import scan
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
 from ...words.mount import Folder
@@ -135,14 +136,13 @@ def opened(
 def borrowed(row: ContainerRow) -> int:
     """A descriptor of the root of a running container, see `borrow`. Raises Conflict, SandboxError."""
     from ...ground.sandbox.borrow import borrow
-    from .service import _start_time
 
     try:
         pidfd = os.pidfd_open(row.pid)
     except OSError:
         raise Conflict(f"container {row.id} is not running") from None
     try:
-        if _start_time(row.pid) != row.pid_start:
+        if start_time(row.pid) != row.pid_start:
             raise Conflict(f"container {row.id} is not running")
         return borrow(pidfd, row.pid)
     finally:
@@ -150,15 +150,15 @@ def borrowed(row: ContainerRow) -> int:
 
 
 def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
-    from ...ground.mounts import opened
     from ...stores.mounted import is_mounted, place
+    from ...stores.shared import opened
 
     if is_mounted(store.root, row.id):
         return os.open(place(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    return opened(active.mount if write else frozen(active))
+    return opened(store.root, active.mount if write else frozen(active))
 
 
 def has_folder(store: Store, row: ContainerRow) -> bool:

@@ -154,9 +154,9 @@ def merged(store: Store, active: Active) -> Iterator[Member]:
     """
     import os
 
-    from ...ground.mounts import opened
+    from ...stores.shared import opened
 
-    fd = opened(frozen(active))
+    fd = opened(store.root, frozen(active))
     try:
         for entry, payload in store.trees.entries(active, fd):
             if entry.path:

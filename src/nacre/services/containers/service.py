@@ -11,12 +11,14 @@ import time
 
 from ...ground import sandbox
 from ...ground.files import os_errors, remove_tree, trace
+from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
+from ...stores.shared import Shared
 from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
 from ...words.mount import Folder, Overlay
 from ...words.quickjson import dumps, loads
@@ -270,25 +272,25 @@ class Containers:
             raise SandboxError(f"the file system of container {row.name} is gone")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
             _check_not_mounted(self.store.root, row)
-        config = record["config"]
-        if record["runtime"] != "builtin":
+        with Shared(self.store.root, active.mount) as root:
+            if record["runtime"] == "builtin":
+                volatile = row.auto_remove and isinstance(root, Overlay)
+                return sandbox.run(
+                    record["config"], root, stdio=stdio, on_start=self._started(row), on_running=on_running,
+                    control=kept.control, volatile=volatile,
+                )  # fmt: skip
             from ...ground.sandbox import external
 
             return external.run(
-                config, active.mount, program=record["runtime"], bundle=f"{self.folder(row.id)}/bundle",
+                record["config"], root, program=record["runtime"], bundle=f"{self.folder(row.id)}/bundle",
                 name=row.id, stdio=stdio, control=kept.control, on_start=self._started(row),
                 on_running=on_running,
             )  # fmt: skip
-        volatile = row.auto_remove and isinstance(active.mount, Overlay)
-        return sandbox.run(
-            config, active.mount, stdio=stdio, on_start=self._started(row), on_running=on_running,
-            control=kept.control, volatile=volatile,
-        )  # fmt: skip
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:
             self.store.containers.update(
-                row.id, state="running", pid=pid, pid_start=_start_time(pid), started=time.time(),
+                row.id, state="running", pid=pid, pid_start=start_time(pid), started=time.time(),
                 finished=0.0, exit_code=0, boot=boot_id(),
             )  # fmt: skip
 
@@ -441,7 +443,7 @@ class Containers:
             return _execute_in_folder(extra.config(record["config"]), active.mount, row, stdio)
         pidfd = os.pidfd_open(row.pid)
         try:
-            if _start_time(row.pid) != row.pid_start:
+            if start_time(row.pid) != row.pid_start:
                 raise Conflict(f"container {row.id} is not running")
             return join(extra.config(record["config"]), pidfd, row.pid, stdio=stdio)
         finally:
@@ -516,23 +518,11 @@ def _check_not_mounted(root: str, row: ContainerRow) -> None:
         )
 
 
-def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when the process is gone."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    finally:
-        os.close(fd)
-
-
 def _wait_for_process(row: ContainerRow, timeout: float) -> bool:
     """True when the process has ended within `timeout` seconds."""
     import select
 
-    if not row.pid or _start_time(row.pid) != row.pid_start:
+    if not row.pid or start_time(row.pid) != row.pid_start:
         return True
     try:
         fd = os.pidfd_open(row.pid)

@@ -6,11 +6,9 @@
     active/<key>/                                  as the overlay driver's
 
 The kernel mounts the index with the tar as its extra device, file-backed, so nothing is extracted,
-deleting a layer is deleting two files, and what is pushed again is the tar as it came. Mounts belong to
-the mount namespace of the container that uses them and vanish with it; each container mounts its own
-(sharing one mount between containers would save them the page cache of a layer read twice).
-Needs root of the first user namespace, Linux 6.12 for file-backed EROFS and, for layers handed to
-overlayfs by descriptor, what `probe` tries.
+deleting a layer is deleting two files, and what is pushed again is the tar as it came. Containers share the
+mounts, which vanish with the last of them: stores/shared.py.
+Needs root of the first user namespace and Linux 6.12 for file-backed EROFS; `probe` tries.
 """
 
 from __future__ import annotations
@@ -39,6 +37,7 @@ class ErofsDriver(OverlayDriver):
     """See TreeDriver."""
 
     name = "erofs"
+    adopts_files = False
     _store: tuple[str, Callable[[], set[str]]] | None = None
     _lenders: Lenders | None = None
 

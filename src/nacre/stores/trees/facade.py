@@ -15,7 +15,7 @@ from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tr
 from ...ground.userns import rights
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
-from ...words.mount import Mount
+from ...words.mount import Mount, Overlay
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..leases import LeaseStore
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ...ground.scan import Opener
     from .base import LayerReader, Reader, TreeDriver, Write
     from .lookup import Found, TreeView
+    from .sameness import Comparison
 
     Passed = Callable[[int], object]
     BlobTar = Callable[[], Reader]
@@ -446,6 +447,31 @@ class Trees:
         """
         folder = self._active_folder(active.key)
         return self._driver_of(active).entries(self._stack(active.layers), folder, merged)
+
+    def unchanged(self, active: Active) -> frozenset[bytes]:
+        """Paths of the difference that are as in the layers beneath: touched, or only parents of such.
+
+        Nothing is changed. Raises StoreError, NotFound.
+        """
+        found = self._compare(active, None, remove=False)
+        return frozenset(found.unchanged) if found else frozenset()
+
+    def settle(self, active: Active, *, clamp: int | None = None) -> list[tuple[bytes, int]]:
+        """Take out of the difference what is as in the layers beneath, before it is committed.
+
+        Gives path and size of files that were copied only to change mode, owner or attributes. Nothing must
+        be mounted on the active. `clamp` as `commit`. Raises StoreError, NotFound.
+        """
+        found = self._compare(active, clamp, remove=True)
+        return found.copied if found else []
+
+    def _compare(self, active: Active, clamp: int | None, *, remove: bool) -> Comparison | None:
+        driver = self._driver_of(active)
+        if not isinstance(active.mount, Overlay) or not isinstance(driver, OverlayDriver):
+            return None  # what was written is not apart from what was there
+        with self.open(active.layers) as view:
+            stack = self._stack(active.layers)
+            return driver.compare(view, stack, self._active_folder(active.key), clamp, remove=remove)
 
     def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.

@@ -81,16 +81,32 @@ class HashingReader:
 
 
 class HashingWriter:
-    """Hashes what is written through it. `with` it: the thread ends there."""
+    """Hashes what is written and hands it on, small pieces together. `with` it: the thread ends there."""
 
     def __init__(self, write: Write) -> None:
         self._write, self._hash = write, _Hash()
-        self.digest = self._hash.digest
+        self._pieces: list[bytes] = []
+        self._held = 0
 
     def write(self, data: bytes) -> None:
-        """Hash and hand on."""
-        self._hash.update(data)
-        self._write(data)
+        """Take the next bytes."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held >= _CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = 0
+        if data:
+            self._hash.update(data)
+            self._write(data)
+
+    def digest(self) -> Digest:
+        """Of all that was written, which has been handed on when this returns."""
+        self._flush()
+        return self._hash.digest()
 
     def __enter__(self) -> HashingWriter:
         return self

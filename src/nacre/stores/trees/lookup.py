@@ -82,9 +82,26 @@ class TreeView:
         place = self._walk(path, follow)
         if place is None or not place[1]:
             return None
+        return self.found(place)
+
+    def found(self, place: Place) -> Found:
+        """What is at a place, of `top` or `step`."""
         index, node = _described(place[1])
         digest, reader = self._layers[index]
         return Found(place[0], node, digest, reader)
+
+    def top(self) -> Place:
+        """The root, from which a walk of one's own begins."""
+        return b"", self._root()
+
+    def candidates(self, folder: Place) -> set[bytes]:
+        """Names that may be in a folder, for a cheap no; `step` knows."""
+        return {name for index, _ in folder[1] for name in self._layers[index][1].names(folder[0])}
+
+    def step(self, folder: Place, name: bytes) -> Place | None:
+        """What is in a folder by that name, links not followed; None for nothing."""
+        stack = self._step(folder, name)
+        return (_join(folder[0], name), stack) if stack else None
 
     def names(self, path: bytes = b"") -> list[bytes]:
         """Names in a folder, merged over the layers, sorted; [] when it is no folder."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ...grammars.entries import Reader as TarReader
     from ...ground.extract import Form, Stats
     from .base import LayerReader, Reader, TreeDriver, Write, Writer
+    from .lookup import TreeView
+    from .sameness import Comparison
     from .skeleton import Ingesting
 
 _NANO = 1_000_000_000
@@ -41,6 +43,8 @@ class OverlayDriver:
     """See TreeDriver; also reads and uses what another process with more or fewer rights made."""
 
     name = "overlay"
+    adopts_files = True
+    """Whether the files that were written become the tree, and so need the times of the tar."""
 
     def __init__(
         self, mode: Mode, drivers: Mapping[str, TreeDriver] | None = None,
@@ -194,7 +198,7 @@ class OverlayDriver:
 
         fd = os.open(f"{folder}/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            packing = Packing(fd, writer, clamp, root, self._inherited(trees, folder))
+            packing = Packing(fd, writer, clamp, root, self._inherited(trees, folder), self.adopts_files)
             made = packing.run(scan(fd, self.form()))
         finally:
             os.close(fd)
@@ -216,6 +220,20 @@ class OverlayDriver:
                 yield restored(entry, known), payload
         finally:
             os.close(fd)
+
+    def compare(
+        self, view: TreeView, trees: Sequence[Placed], folder: str, clamp: int | None, *, remove: bool
+    ) -> Comparison:
+        """The difference of an active against the layers beneath: `sameness`. Raises StoreError."""
+        from .sameness import Comparison
+
+        known = self._inherited(trees, folder)
+
+        comparison = Comparison(
+            view, self.form(), lambda entry: restored(entry, known), clamp=clamp, remove=remove
+        )
+        comparison.run(f"{folder}/upper")
+        return comparison
 
     def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
         """Owners beside the lower layers and the active, which a copy into upper has lost."""
@@ -318,9 +336,15 @@ class Packing:
     """One difference on its way into a tar."""
 
     def __init__(
-        self, fd: int, writer: Writer, clamp: int | None, root: str, known: dict[bytes, Owner]
+        self,
+        fd: int,
+        writer: Writer,
+        clamp: int | None,
+        root: str,
+        known: dict[bytes, Owner],
+        set_times: bool = True,
     ) -> None:
-        self.fd, self.writer, self.root, self.known = fd, writer, root, known
+        self.fd, self.writer, self.root, self.known, self.set_times = fd, writer, root, known, set_times
         self.clamp = None if clamp is None else clamp * _NANO
         self.kept: dict[bytes, Owner] = {}
         self.made_root = ""
@@ -344,12 +368,12 @@ class Packing:
         return _with_owner(entry, owner)
 
     def _settled(self, entry: Entry) -> Entry:
-        """The time that goes into the tar, and onto the file, so that the tree equals its tar."""
+        """The time that goes into the tar, and onto a file of the tree, so that it equals its tar."""
         if _is_mark(entry.path):
             return entry._replace(mtime_ns=0)
         time = entry.mtime_ns // _NANO * _NANO
         time = time if self.clamp is None else min(time, self.clamp)
-        if time != entry.mtime_ns and entry.kind != "hardlink":
+        if self.set_times and time != entry.mtime_ns and entry.kind != "hardlink":
             os.utime(entry.path or b".", ns=(time, time), dir_fd=self.fd, follow_symlinks=False)
         return entry._replace(mtime_ns=time)
 
