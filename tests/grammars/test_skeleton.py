@@ -103,7 +103,7 @@ def test_a_skeleton_is_small() -> None:
 def broken(records: bytes, magic: bytes = MAGIC) -> bytes:
     out = io.BytesIO()
     out.write(magic)
-    compressor = Compressor("zstd", out.write, threads=0)
+    compressor = Compressor("zstd", out.write, alone=True)
     compressor.write(records)
     compressor.close()
     return out.getvalue()
