@@ -96,7 +96,7 @@ class LayerTree:
 
     @property
     def root(self) -> Node:
-        """All of it as nodes, a copy."""
+        """All of it as nodes, a copy; only before the index of it is written."""
         from .erofswrite import to_nodes
 
         return to_nodes(self.inodes)
