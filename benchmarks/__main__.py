@@ -9,9 +9,10 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from .bench import Bench
-from .harness import Row, machine, measure, report, rows, table
+from .harness import Scenario, Weighed, machine, measure, report, rows, table, timed, weights
 from .scenarios import SCENARIOS
 
 _HYBRID = "/sys/fs/cgroup/unified"
@@ -23,15 +24,15 @@ def main() -> int:
     _privately()
     scratch = Path(args.scratch or tempfile.mkdtemp(prefix="nacre-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
-    results: dict[str, tuple[list[Row], dict[str, str]]] = {}
+    results: dict[str, Any] = {}
     with ExitStack() as stack:
         if not args.scratch and not args.keep:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         bench = Bench(scratch, stack, args.nacre)
         for name in args.names or SCENARIOS:
-            results[name] = _measure(name, bench, args.rounds)
+            text, results[name] = _measure(SCENARIOS[name], bench, args.rounds)
             if not args.json:
-                print(table(f"\n{SCENARIOS[name].question}", *results[name]), flush=True)
+                print("\n" + text, flush=True)
         versions = {peer.name: peer.version() for peer in bench.ready}
     if args.json:
         print(report(results, versions))
@@ -40,11 +41,15 @@ def main() -> int:
     return 0
 
 
-def _measure(name: str, bench: Bench, rounds: int) -> tuple[list[Row], dict[str, str]]:
-    scenario = SCENARIOS[name]
+def _measure(scenario: Scenario, bench: Bench, rounds: int) -> tuple[str, Any]:
+    """As text and for the report."""
+    if isinstance(scenario, Weighed):
+        found = list(scenario.weigh(bench))
+        return weights(scenario.question, found), dict(found)
     cases = list(scenario.cases(bench))
     measure(cases, min(rounds, scenario.most), scenario.warm)
-    return rows(cases), {case.name: case.skipped for case in cases if case.skipped}
+    skipped = {case.name: case.skipped for case in cases if case.skipped}
+    return table(scenario.question, rows(cases), skipped), timed(rows(cases), skipped)
 
 
 def _arguments() -> argparse.Namespace:

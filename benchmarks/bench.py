@@ -86,7 +86,13 @@ class Bench:
     @cached_property
     def big(self) -> str:
         """The big image in nacre's store; its name there."""
-        return bigimage.make(self.nacre, self.scratch)
+        assert self.debian
+        return bigimage.make(self.nacre, self.fresh("big"))
+
+    @cached_property
+    def debian(self) -> str:
+        """A minimal Debian in nacre's store; its name there."""
+        return bigimage.debian(self.nacre, self.fresh("debian"))
 
     @cached_property
     def pushed_big(self) -> str:

@@ -12,6 +12,7 @@ from .harness import Skip
 from .peers import Nacre, require
 
 NAME = "bench-big:1"
+DEBIAN = "bench-debian:latest"
 _APT = "apt-get install -y --no-install-recommends"
 _DOCKERFILE = f"""\
 FROM bench-debian
@@ -30,30 +31,35 @@ http: {{addr: "127.0.0.1:0"}}
 """
 
 
-def make(nacre: Nacre, scratch: Path) -> str:
-    """Build it in nacre's store; gives its name. Needs mmdebstrap and a Debian mirror. Raises Skip."""
+def debian(nacre: Nacre, folder: Path) -> str:
+    """A minimal Debian in nacre's store; its name. Needs mmdebstrap and a Debian mirror. Raises Skip."""
     require("mmdebstrap")
-    if NAME in nacre.call("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-        return NAME
-    folder = scratch / "big"
-    folder.mkdir(exist_ok=True)
-    (folder / "Dockerfile").write_text(_DOCKERFILE)
-    root = folder / "root.tar"
-    words = ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(root)]
-    done = subprocess.run(words, capture_output=True, check=False)
-    if done.returncode:
-        raise Skip("mmdebstrap: " + done.stderr.decode(errors="replace")[-200:])
-    nacre.call("import", str(root), "bench-debian")
-    nacre.call("build", "-t", NAME, "-f", str(folder / "Dockerfile"), str(folder))
-    root.unlink()
+    if not _has(nacre, DEBIAN):
+        root = folder / "root.tar"
+        words = ["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", str(root)]
+        done = subprocess.run(words, capture_output=True, check=False)
+        if done.returncode:
+            raise Skip("mmdebstrap: " + done.stderr.decode(errors="replace")[-200:])
+        nacre.call("import", str(root), DEBIAN)
+        root.unlink()
+    return DEBIAN
+
+
+def make(nacre: Nacre, folder: Path) -> str:
+    """Build the big image in nacre's store, which has the Debian; gives its name. Raises Skip."""
+    if not _has(nacre, NAME):
+        (folder / "Dockerfile").write_text(_DOCKERFILE)
+        nacre.call("build", "-t", NAME, "-f", str(folder / "Dockerfile"), str(folder))
     return NAME
 
 
-def registry(scratch: Path, stack: ExitStack, program: str = "docker-registry") -> str:
-    """`host:port` of a docker-registry of our own on loopback. Raises Skip."""
+def _has(nacre: Nacre, name: str) -> bool:
+    return name in nacre.call("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+
+
+def registry(folder: Path, stack: ExitStack, program: str = "docker-registry") -> str:
+    """`host:port` of a docker-registry of our own on loopback, with its data in `folder`. Raises Skip."""
     require(program)
-    folder = scratch / "registry"
-    folder.mkdir(exist_ok=True)
     (folder / "config.yml").write_text(_CONFIG.format(root=folder / "data"))
     words = [shutil.which(program) or program, "serve", str(folder / "config.yml")]
     with (folder / "log").open("wb") as log:

@@ -90,6 +90,14 @@ class Scenario:
         raise NotImplementedError
 
 
+class Weighed(Scenario):
+    """A question of bytes, answered once: `weigh` gives (case, bytes or why it was skipped), ours first."""
+
+    def weigh(self, bench: Any) -> Iterable[tuple[str, int | str]]:
+        """Set up and look; may raise Skip."""
+        raise NotImplementedError
+
+
 @dataclass
 class Row:
     """Medians of one case, in milliseconds and megabytes; `ratio` is how many times slower than ours."""
@@ -150,6 +158,24 @@ def table(title: str, lines: Sequence[Row], skipped: Mapping[str, str]) -> str:
     return "\n".join(text)
 
 
+def weights(title: str, found: Sequence[tuple[str, int | str]]) -> str:
+    """Megabytes as text, with what was skipped and why."""
+    base = next((value for _, value in found if isinstance(value, int)), 1)
+    width = max(len(name) for name, _ in found)
+    text = [title, f"{'':{width}}        MB  times ours"]
+    for name, value in found:
+        if isinstance(value, int):
+            text.append(f"{name:{width}}{value / 1e6:10.1f}{value / base:12.2f}")
+        else:
+            text.append(f"skipped {name}: {value}")
+    return "\n".join(text)
+
+
+def timed(lines: Sequence[Row], skipped: Mapping[str, str]) -> dict[str, Any]:
+    """One scenario for `report`."""
+    return {"rows": [vars(row) for row in lines], "skipped": dict(skipped)}
+
+
 def machine() -> dict[str, Any]:
     """Where it was measured: figures of two machines do not compare, ratios roughly do."""
     return {
@@ -162,10 +188,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def report(results: Mapping[str, tuple[list[Row], dict[str, str]]], versions: Mapping[str, str]) -> str:
-    """Everything as one JSON document."""
-    scenarios = {
-        name: {"rows": [vars(row) for row in lines], "skipped": skipped}
-        for name, (lines, skipped) in results.items()
-    }
-    return json.dumps({"machine": machine(), "versions": dict(versions), "scenarios": scenarios}, indent=2)
+def report(results: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """Everything as one JSON document; `results` is made of `timed` and of bytes by case."""
+    document = {"machine": machine(), "versions": dict(versions), "scenarios": dict(results)}
+    return json.dumps(document, indent=2)

@@ -66,6 +66,10 @@ class Nacre(Peer):
         super().__init__()
         self.words = [program or _install(scratch), "--root", str(scratch / "nacre")]
 
+    def at(self, root: Path) -> Nacre:
+        """The same program with other storage."""
+        return Nacre(root.parent, self.words[0])
+
 
 def users_nacre(folder: Path, user: int) -> str:
     """Ours, below `folder`, with a Python that `user` may start. Raises Skip."""
@@ -108,6 +112,12 @@ class Podman(Peer):
         (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self.env = {"CONTAINERS_CONF": str(folder / "containers.conf")}
         self.words = [program, "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        self.storage = folder / "root"
+
+    def at(self, folder: Path) -> Podman:
+        """The same program with storage below another folder."""
+        folder.mkdir()
+        return Podman(folder)
 
 
 class Docker(Peer):
@@ -121,7 +131,7 @@ class Docker(Peer):
         if os.geteuid():
             raise Skip("dockerd wants root")
         folder.mkdir(exist_ok=True)
-        socket = folder / "sock"
+        socket, self.storage = folder / "sock", folder / "data"
         self.words = ["docker", "--host", f"unix://{socket}"]
         self.env = {"DOCKER_CONFIG": str(folder / "config")}
         words = [

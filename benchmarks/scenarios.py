@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, transfers
+from . import builds, disk, transfers
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -29,5 +29,5 @@ class Run(Scenario):
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in (Run("none"), Run("host"), *builds.SCENARIOS, *transfers.SCENARIOS)
+    for scenario in (Run("none"), Run("host"), *builds.SCENARIOS, *transfers.SCENARIOS, *disk.SCENARIOS)
 }
