@@ -13,6 +13,10 @@ import sys
 from types import FrameType
 from typing import Any
 
+TIDYING = frozenset(
+    ("surely", "remove_tree", "discard", "abort", "close", "release", "release_all", "__exit__")
+)
+
 
 def main() -> None:
     number, moment = int(sys.argv[1]), sys.argv[2]
@@ -38,11 +42,22 @@ def _at_call(number: int, wanted: int) -> None:
             seen += 1
             if seen == wanted:
                 sys.setprofile(None)
+                if _is_tidying(frame):
+                    os.write(2, b"(stopped while tidying up)\n")
                 os.kill(me, number)
             if wanted < 0 and frame.f_code.co_name == "_flush":
                 os.write(2, b"calls: %d\n" % seen)
 
     sys.setprofile(count)
+
+
+def _is_tidying(frame: FrameType | None) -> bool:
+    """Whether the command was removing what it had made. A signal there may leave some of it."""
+    while frame is not None:
+        if frame.f_code.co_name in TIDYING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _at_trace(number: int, moment: str) -> None:

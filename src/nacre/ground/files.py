@@ -39,6 +39,20 @@ def install_trace(hook: Callable[[str], object] | None) -> None:
     _hook = hook
 
 
+def surely(tidy: Callable[..., object], *args: object) -> None:
+    """Tidy up, also when a signal breaks into it: then `tidy`, which is idempotent, is done once more.
+
+    What broke in is raised in the end.
+    """
+    try:
+        tidy(*args)
+    except Exception:
+        raise
+    except BaseException:
+        tidy(*args)
+        raise
+
+
 class os_errors:
     """`with os_errors("write /x"):` turns an OSError into the one sentence `cannot write /x: …`."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ...grammars.dockerfile.parse import parse
+from ...ground.files import surely
 from ...images.edit import make_manifest, write_image
 from ...images.fold import Fold
 from ...images.image import Image
@@ -102,7 +103,7 @@ class Builder:
             try:
                 standing = session.build()
             finally:
-                session.close()
+                surely(session.close)
             image = _finish(self._store, standing, options, tags, report)
         return BuildResult(image, session.cache.ran, session.cache.cached)
 
@@ -166,7 +167,8 @@ class Session:
     def close(self) -> None:
         """Close what was opened. Idempotent."""
         while self._opened:
-            self._opened.pop().close()
+            self._opened[-1].close()
+            self._opened.pop()
 
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
         """Parse and plan; must come first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...ground import userns
-from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Stdio, run
 from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
@@ -75,8 +75,8 @@ def run_job(
     finally:
         for lock in locks:
             lock.release()
-        store.trees.discard(key)
-        remove_tree(scratch)
+        surely(store.trees.discard, key)
+        surely(remove_tree, scratch)
 
 
 def _options(job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share]) -> RunOptions:

@@ -6,7 +6,7 @@ process that made it has died.
 
 from __future__ import annotations
 
-from ...ground.files import private_dir, random_name, remove_tree
+from ...ground.files import private_dir, random_name, remove_tree, surely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +19,17 @@ class Scratch:
     def __init__(self, store: Store) -> None:
         key = f"build-{random_name()}"
         self._lease = store.leases.hold()
+        self.path = f"{store.root}/containers/{key}"
         try:
             self._lease.add("container", key)
-            self.path = f"{store.root}/containers/{key}"
             private_dir(self.path)
         except BaseException:
-            self._lease.close()
+            self.close()
             raise
 
     def close(self) -> None:
         """Remove it with all it holds. Idempotent."""
-        remove_tree(self.path)
+        surely(remove_tree, self.path)
         self._lease.close()
 
     def __enter__(self) -> Scratch:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely, trace
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
 from ...words.mount import Mount
@@ -226,12 +226,14 @@ class Trees:
         stack = self._stack(layers)
         self._insert_active(key, layers)
         try:
+            trace("active:inserted")
             private_dir(folder)
             root = self._root_of(layers)
             mount, upper = self._driver.prepare(stack, self._empty, folder, root)
         except BaseException:
             self.discard(key)
             raise
+        trace("active:prepared")
         return Active(key, tuple(layers), mount, upper)
 
     def _insert_active(self, key: str, layers: Sequence[Digest]) -> None:
@@ -318,6 +320,7 @@ class Trees:
         except StoreError:  # the disk may be full, and of nothing but what is in this folder
             remove_tree(folder)
             self._forget_active(key)
+        trace("active:forgotten")
         remove_tree(folder)
 
     def _forget_active(self, key: str) -> None:
@@ -385,14 +388,15 @@ class _Making:
         try:
             remove_tree(self.folder)
             private_dir(self.folder)
+            trace("tree:begun")
         except BaseException:
-            self._lock.release()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
         try:
-            remove_tree(self.folder)
+            surely(remove_tree, self.folder)
         finally:
             self._lock.release(remove=True)
 
