@@ -319,7 +319,8 @@ def remove_tree(path: str) -> int:
     """Remove a file or folder with all it holds; gives the bytes of disk that came back. Absent: 0.
 
     By descriptor: links are removed, never followed, and another file system mounted inside stops it
-    before anything there is touched. Folders that forbid it are made writable first. Raises StoreError.
+    before anything there is touched. Folders that forbid it are made writable first. What somebody else
+    removes or moves away meanwhile counts as absent. Raises StoreError.
     """
     folder, name = os.path.split(os.path.abspath(path))
     with os_errors(f"remove {path}"):
@@ -353,6 +354,12 @@ class _Removal:
             found = os.lstat(name, dir_fd=parent)
         except FileNotFoundError:
             return
+        try:
+            self._present(parent, name, depth, found)
+        except FileNotFoundError:
+            return  # somebody else was faster
+
+    def _present(self, parent: int, name: str, depth: int, found: os.stat_result) -> None:
         if not S_ISDIR(found.st_mode):
             self._file(parent, name, found)
         elif depth >= _DEEPEST:
