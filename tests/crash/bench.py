@@ -134,10 +134,11 @@ def _points(text: str) -> Iterator[str]:
 
 
 def drivers(zygote: Zygote, folder: Path) -> list[str]:
-    """Those that work here, of all that there are."""
+    """Those that work here, of all that there are, first what `auto` tries first."""
     from nacre.cli.context import DRIVERS
 
-    return [name for name in DRIVERS if name != "auto" and _works(zygote, folder / f"try-{name}", name)]
+    names = sorted(set(DRIVERS) - {"auto"}, key=("erofs", "overlay", "plain").index)
+    return [name for name in names if _works(zygote, folder / f"try-{name}", name)]
 
 
 def _works(zygote: Zygote, root: Path, name: str) -> bool:

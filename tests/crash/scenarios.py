@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ RUN echo x > /x
 COPY f /f
 RUN --mount=type=cache,target=/c touch /c/y /y
 """
+SHARED = random.Random(1).randbytes(8 << 10)
 
 
 class Scenario(NamedTuple):
@@ -38,7 +40,8 @@ class Scenario(NamedTuple):
 
 def write_inputs(folder: Path, busybox: bytes) -> None:
     """What the commands read."""
-    image = Image(busybox, Layer().folder("d").file("d/f", b"f" * 3000).bytes())
+    small = Layer().folder("d").file("d/f", b"f" * 3000).bytes()
+    image = Image(busybox, small, _layer(b"lender"), _layer(b"borrower"))
     files = {
         "busybox.tar": busybox, "layer.tar": Layer().file("f", b"f").link("l", "f").bytes(),
         "loaded.tar": image.archive("loaded:1"),
@@ -54,32 +57,36 @@ def write_inputs(folder: Path, busybox: bytes) -> None:
 
 
 def _layer(data: bytes) -> bytes:
+    """With a file that all such layers have, and one that no other has, both too large to be ignored."""
     layer = Layer().folder("etc").file("etc/what", data).hard("etc/same", "etc/what")
+    layer = layer.file("etc/all", SHARED).file("etc/own", random.Random(data).randbytes(64 << 10))
     return layer.file(".wh.srv", b"").bytes()
 
 
 def prepare(box: Box, busybox: bytes, fake: FakeRegistry) -> dict[str, Scenario]:
     """Fill the store; the scenarios by name."""
     folder = box.zygote.folder
-    for name in ("keep", "spare", "dangling"):
+    for name in ("spare", "keep", "dangling"):  # what lies in the first is lent to the next
         box.do("load", "-q", "-i", str(folder / f"{name}.tar"))
     box.do("import", "--change", "ENV PATH=/bin", "-", "busybox:1", **{"in": str(folder / "busybox.tar")})
     box.do("build", "-q", str(folder / "context"))
-    box.do("tag", "keep:1", f"{fake.host}/out:1")
+    for tag in "12":
+        box.do("tag", "keep:1", f"{fake.host}/out:{tag}")
     box.do("rmi", "gone:1")
     for name in ("kept", "other"):
         box.do("create", "--name", name, "-v", "used:/v", "busybox:1", "true")
     box.do("cp", str(folder / "context" / "f"), "kept:/copied")
     box.do("volume", "create", "spare")
     pulled = Image(busybox, Layer().file("f", b"f").bytes(), _layer(b"pulled")).publish(fake, "pulled")
-    return _scenarios(folder, pulled, f"{fake.host}/out:1")
+    return _scenarios(folder, pulled, f"{fake.host}/out")
 
 
 def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
     context, shell = str(folder / "context"), ("sh", "-c", "echo > /x; echo > /v/y")
     return {
         "pull": Scenario(("pull", "-q", pulled), pulled),
-        "push": Scenario(("push", "-q", pushed), pushed),
+        "push": Scenario(("push", "-q", f"{pushed}:1"), f"{pushed}:1"),
+        "push-zstd": Scenario(("push", "-q", "--compression", "zstd", f"{pushed}:2"), f"{pushed}:2"),
         "build": Scenario(
             ("build", "-q", "--no-cache", "-t", "built:1", context), "built:1",
             proof=("run", "--rm", "built:1", "cat", "/x", "/f", "/y"),

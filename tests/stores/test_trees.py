@@ -129,7 +129,7 @@ def test_the_tar_comes_back_to_the_bit(trees: Trees) -> None:
 def test_the_tar_of_a_commit_comes_back(trees: Trees, stack: list[Digest]) -> None:
     for clamp in (None, 5):
         active = trees.prepare(f"k{clamp or 0}", stack)
-        write_change(active.upper)
+        write_change(active)
         Path(f"{active.upper}/large").write_bytes(b"x" * 700_001)
         os.truncate(f"{active.upper}/large", 3 << 20)
         out = io.BytesIO()

@@ -136,17 +136,35 @@ class _Tar:
     """The uncompressed layer; `with` it. `plain`: it comes as it lies in the store."""
 
     def __init__(self, file: Content, plain: bool) -> None:
-        self.file, self.plain = file, plain
-        self._tar = file if plain else decompress(file)
+        self._file, self.plain = file, plain
+        self.taken = 0
+        """Bytes that were read of the form that is here."""
+        self._tar = None if plain else decompress(_Taking(self))
 
     def read(self, size: int, /) -> bytes:
-        return self._tar.read(size)
+        return self._tar.read(size) if self._tar is not None else self.take(size)
+
+    def take(self, size: int) -> bytes:
+        """The next bytes of the form that is here."""
+        data = self._file.read(size)
+        self.taken += len(data)
+        return data
 
     def __enter__(self) -> _Tar:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.file.close()
+        self._file.close()
+
+
+class _Taking:
+    """What a decompressor reads."""
+
+    def __init__(self, tar: _Tar) -> None:
+        self._tar = tar
+
+    def read(self, size: int, /) -> bytes:
+        return self._tar.take(size)
 
 
 def _tar(store: Store, forms: Forms, layer: Descriptor, diff_id: Digest) -> _Tar:
@@ -170,7 +188,7 @@ class _Watched:
             raise Stopped("the push was stopped")
         data = self._content.read(size)
         self._verifier.update(data)
-        at = self._content.file.seek(0, 1)
+        at = self._content.taken
         self._task.advance(at - self._at)
         self._at = at
         return data
