@@ -40,10 +40,10 @@ class Scenario(NamedTuple):
 
 def write_inputs(folder: Path, busybox: bytes) -> None:
     """What the commands read."""
-    small = Layer().folder("d").file("d/f", b"f" * 3000).bytes()
-    image = Image(busybox, small, _layer(b"lender"), _layer(b"borrower"))
+    image = Image(busybox, Layer().folder("d").file("d/f", b"f" * 3000).bytes())
     files = {
         "busybox.tar": busybox, "layer.tar": Layer().file("f", b"f").link("l", "f").bytes(),
+        "lender.tar": _layer(b"lender"), "borrower.tar": _layer(b"borrower"),
         "loaded.tar": image.archive("loaded:1"),
         "keep.tar": Image(busybox, _layer(b"keep")).archive("keep:1"),
         "spare.tar": Image(_layer(b"spare"), _layer(b"more")).archive("spare:1"),
@@ -92,6 +92,10 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             proof=("run", "--rm", "built:1", "cat", "/x", "/f", "/y"),
         ),
         "import": Scenario(("import", "-", "imported:1"), "imported:1", "layer.tar"),
+        "borrow": Scenario(
+            ("import", "-", "borrower:1"), "borrower:1", "borrower.tar",
+            first=("import", str(folder / "lender.tar"), "lender:1"),
+        ),
         "load": Scenario(("load", "-q"), "loaded:1", "loaded.tar"),
         "commit": Scenario(
             ("commit", "kept", "committed:1"), "committed:1",

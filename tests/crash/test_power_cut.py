@@ -19,8 +19,8 @@ MADE_HERE = ("build", "import", "commit", "tag")
 """Commands whose result exists nowhere else."""
 FETCHED = ("pull", "load")
 OTHERS = ("rmi", "rm", "create", "cp", "prune", "builder-prune")
-NAMED = "write_atomic:written"
-"""`index.json` is written after the name was set, which is on the disk when `RefStore.set` returns."""
+NAMED = "ref:set"
+"""From here on the name is on the disk."""
 BEFORE, AFTER = "boot-1", "boot-2"
 
 

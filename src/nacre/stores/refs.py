@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ..ground.files import trace
 from ..words.digest import Digest
 from ..words.errors import NotFound
 from ..words.oci import Descriptor
@@ -44,6 +45,7 @@ class RefStore:
             self._database.change(
                 "INSERT OR REPLACE INTO ref VALUES (?, ?, ?, ?)", (name, descriptor.digest, text, time.time())
             )
+        trace("ref:set")
         self.changed = True
 
     def _remember(self, descriptor: Descriptor, text: str) -> None:
