@@ -161,7 +161,7 @@ def test_a_race_of_starts_kills_and_ends(root: str, mount: Mount, seed: int) -> 
     crowd = [_Runner(root, mount, seed * 100 + number) for number in range(8)]
     for runner in crowd:
         if ends.random() < 0.5:
-            until(lambda: len(_names(root)) > 4)
+            until(runner.looks, 60)
             runner.process.kill()
     assert {runner.wait() for runner in crowd} <= {0, -signal.SIGKILL}
     looks = {line for runner in crowd for line in runner.looks()}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from storekit import Process, file, folder, layer, leftovers
 
 from nacre.grammars.entries import Entry, TarWriter
-from nacre.ground import linux
+from nacre.ground import linux, userns
 from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
@@ -140,6 +140,8 @@ def test_a_checksum_proves_nothing(trees: Trees, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_committed_layer_shares_as_well(trees: Trees) -> None:
+    if not userns.mapped():
+        pytest.skip("only root writes over layers that are kept as indexes")
     base = ingest(trees, file("big", BIG), file("small", SMALL))
     active = trees.prepare("k", [base])
     for name, data in (("copy", BIG), ("small2", SMALL), ("new", OTHER)):

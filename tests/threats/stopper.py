@@ -13,7 +13,9 @@ import sys
 from types import FrameType
 from typing import Any
 
-TIDYING = frozenset(("surely", "remove_tree", "discard", "abort", "close", "release", "__exit__"))
+TIDYING = frozenset(
+    ("surely", "remove_tree", "discard", "abort", "close", "release", "release_all", "__exit__")
+)
 
 
 def main() -> None:

@@ -155,6 +155,15 @@ def test_stopped_anywhere(work: Make, kind: str, number: int) -> None:
         job.check(number, str(1 + calls * part // SLICES))
 
 
+def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """What it wrote; one that does not end says where its threads are."""
+    try:
+        return process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        raise AssertionError(process.communicate(timeout=60)[1].decode()) from None
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_pull_that_is_stopped_goes_on_where_it_was(
     nacre: Any, busybox_image: str, fake: FakeRegistry, number: int
@@ -178,12 +187,13 @@ def test_a_pull_that_is_stopped_goes_on_where_it_was(
         return bool(x.cut())
 
     fake.on("GET", digest_of(layer), stall)
+    nacre.env["PYTHONFAULTHANDLER"] = "1"
     process = nacre.start("pull", reference)
     assert half.wait(60)
     partial = nacre.root / "ingest" / digest_of(layer).removeprefix("sha256:") / "data"
     until(lambda: partial.exists() and partial.stat().st_size >= 1 << 20)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = ended(process)
     gone.set()
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), (out, err)
     assert b"Traceback" not in err

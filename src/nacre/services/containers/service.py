@@ -10,7 +10,7 @@ import os
 import time
 
 from ...ground import sandbox
-from ...ground.files import os_errors, remove_tree, trace
+from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
@@ -174,6 +174,10 @@ class Containers:
             if on_start:
                 on_start(row.id)
             return self._keep_logged(row, stdio or Stdio())
+        except BaseException:  # a signal may come before `keep` sees to it
+            if row.auto_remove:
+                surely(self._discard, row)
+            raise
         finally:
             lock.release()
 
