@@ -169,6 +169,40 @@ class Pieces:
         return bytes(piece)
 
 
+class Million:
+    """A layer of 10⁶ empty files, made as it is read."""
+
+    def __init__(self) -> None:
+        self._at, self._left = 0, b""
+
+    def read(self, count: int = -1, /) -> bytes:
+        while not self._left and self._at <= 1000:
+            names = range(1000) if self._at < 1000 else ()
+            self._left = b"".join(_empty(b"d%03d/%05d" % (self._at, n)) for n in names) or END
+            self._at += 1
+        piece, self._left = self._left[:count], self._left[count:]
+        return piece
+
+
+_EMPTY = header(b"d000/00000", size=0)
+_SUM = sum(b"d000/00000")
+
+
+def _empty(name: bytes) -> bytes:
+    total = int(_EMPTY[148:154], 8) + sum(name) - _SUM
+    return b"%s%s%06o%s" % (name, _EMPTY[len(name) : 148], total, _EMPTY[154:])
+
+
+def million(root: str, driver: str) -> list[Any]:
+    """What became of that layer, as `outcome` says it, and how many names one of its folders has."""
+    with Store.open(root, driver=driver) as store:
+        before = _peak()
+        diff_id = store.trees.ingest(Million())
+        taken = _peak() - before
+        with store.trees.open([diff_id]) as view:
+            return [taken, len(list(view.names(b""))), len(list(view.names(b"d999")))]
+
+
 def outcomes(root: str, driver: str) -> dict[str, list[Any]]:
     """By name of the layer."""
     found = {}

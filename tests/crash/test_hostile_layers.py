@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bench import Zygote, drivers
 from hostile import MEMORY, SECONDS, layers
 
@@ -35,6 +36,17 @@ def test_every_layer_on_every_driver(zygote: Zygote, tmp_path: Path) -> None:
     assert complaints == [], "\n".join(map(str, complaints))
     for driver in names:
         assert sorted(os.listdir(zygote.folder / f"hostile-{driver}" / "ingest")) == []
+
+
+def test_a_million_entries(zygote: Zygote) -> None:
+    """Where no file is made of an entry; the other drivers only take longer."""
+    if "erofs" not in drivers(zygote, zygote.folder):
+        pytest.skip("the driver erofs does not work here")
+    said = zygote.ask(call=["hostile", "million", str(zygote.folder / "million"), "erofs"])
+    assert said.code == 0, said.err
+    memory, folders, names = said.value
+    assert (folders, names) == (1000, 1000)
+    assert memory < 2 * MEMORY, f"{memory} KiB"
 
 
 def _outcomes(zygote: Zygote, driver: str) -> Any:
