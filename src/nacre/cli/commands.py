@@ -98,6 +98,9 @@ COMMANDS = {
     "wait": _WAIT,
 }
 
+ALIASES = {"umount": "unmount"}
+"""Other names, which docker's or podman's users know."""
+
 GROUPS = {
     "builder": Group(
         "Manage builds",
@@ -185,7 +188,7 @@ def lookup(words: Sequence[str]) -> tuple[str, Entry | Group, Sequence[str]]:
 
     A group alone, or followed by an option, gives the group. Raises NotFound with a suggestion.
     """
-    first, rest = words[0], words[1:]
+    first, rest = ALIASES.get(words[0], words[0]), words[1:]
     entry = COMMON.get(first) or COMMANDS.get(first)
     if entry is not None:
         return first, entry, rest

@@ -28,6 +28,9 @@ CHUNK = 1 << 18
 
 _ROOM = 16 * CHUNK
 _PATIENCE = 5.0
+_SLICE = 0.25
+"""Seconds. A signal that comes when a thread is about to wait for a lock, but does not yet, ends no wait:
+so none is without end, and the handler runs after this time at the latest."""
 
 
 class Stopped(NacreError):
@@ -48,7 +51,7 @@ class Pipe:
         """Hand on `data`; waits for room. False when the reader has enough; raises Stopped when it failed."""
         with self._changed:
             while self._held >= _ROOM and not (self._satisfied or self._broken):
-                self._changed.wait()
+                self._changed.wait(_SLICE)
             if self._broken:
                 raise Stopped("the other end of a pipe has failed")
             if data and not self._satisfied:
@@ -83,7 +86,7 @@ class Pipe:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         with self._changed:
             while not (self._chunks or self._ended or self._broken):
-                self._changed.wait()
+                self._changed.wait(_SLICE)
             if self._broken and not self._ended:
                 raise Stopped("the other end of a pipe has failed")
             return self._take(size) if self._chunks else b""
@@ -132,8 +135,15 @@ class Stage(Thread):
         Until Python 3.12 an interrupted `Thread.join` takes the thread for dead (bpo-46726), so the
         waiting is done elsewhere.
         """
-        if self.ident is not None and self._finished.wait(timeout):
+        if self.ident is not None and self._is_finished(timeout):
             super().join(timeout)
+
+    def _is_finished(self, timeout: float | None) -> bool:
+        if timeout is not None:
+            return self._finished.wait(timeout)
+        while not self._finished.wait(_SLICE):
+            continue
+        return True
 
 
 @contextmanager
