@@ -22,7 +22,7 @@ AT_MOST, AT_LEAST = 1, 2
 """Commands for each point, points for each command."""
 MAKING = ("build", "pull")
 """Commands that make trees in the two ways, tried on every driver."""
-OF_ROOT = ("mounted:", "tree:indexing", "tree:cuts", "tree:lent", "lending:")
+OF_ROOT = ("mounted:", "shared:", "tree:indexing", "tree:cuts", "tree:lent", "lending:")
 """Points that only root passes: mounts that stay, and the driver erofs."""
 
 

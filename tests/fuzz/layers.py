@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import stat
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from nacre.grammars.erofsread import Index
 from nacre.grammars.erofswrite import to_nodes, write_index
 from nacre.grammars.nodes import Node, walk
 from nacre.ground.extract import Form, apply
+from nacre.ground.files import remove_tree
 from nacre.stores.trees.indexing import INDEX, SPARSE, TAR, index_stream
 from nacre.words.errors import NacreError
 
@@ -60,7 +60,7 @@ class Target:
         self._fresh()
 
     def _fresh(self) -> None:
-        shutil.rmtree(f"{self.folder}/x", ignore_errors=True)
+        remove_tree(f"{self.folder}/x")
         for name in ("x", "x/index", "x/root", "x/outside"):
             os.mkdir(f"{self.folder}/{name}", 0o700)
 

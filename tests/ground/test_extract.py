@@ -247,7 +247,7 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
         assert told[4].uid == 0
         assert stats.unkept == 5
         info = (path / "null").stat()
-        assert (stat.S_ISREG(info.st_mode), stat.S_IMODE(info.st_mode), info.st_size) == (True, 0o600, 0)
+        assert (stat.S_ISREG(info.st_mode), stat.S_IMODE(info.st_mode), info.st_size) == (True, 0o666, 0)
 
 
 @needs_user

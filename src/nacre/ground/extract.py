@@ -370,7 +370,7 @@ class _Tree:
             self._hide(entry.path)  # overlayfs would take it for a whiteout, as docker does
             return
         if device and not self._form.devices:
-            plain = entry._replace(kind="file", mode=0o600, xattrs=())
+            plain = entry._replace(kind="file", xattrs=())
             self._file(plain, payload)
             self._note(entry, lost=True)
             return
