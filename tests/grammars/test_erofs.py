@@ -53,10 +53,12 @@ def leaves(draw: st.DrawFn) -> Node:
     node = Node(mode, uid, gid, mtime, xattrs=draw(xattrs))
     if kind == "file":
         node.mode |= stat.S_IFREG
-        node.size = draw(st.integers(1, 3 * BLOCK) | st.integers(1 << 33, 1 << 40))
+        node.size = draw(st.integers(1, 3 * BLOCK) | st.integers(1 << 33, 1 << 40) | st.just(70_000))
         node.device, node.block = (
             (1, draw(st.integers(0, 7))) if node.size <= 3 * BLOCK else (2, draw(st.integers(0, 1 << 31)))
         )
+        if node.size == 70_000 and draw(st.booleans()):
+            node.head = draw(st.sampled_from([(1, 2), (2, 12), (2, node.block + 1)]))
     elif kind == "link":
         node.mode = stat.S_IFLNK | 0o777
         node.link = draw(st.integers(1, MAX_LINK)) * b"x" if draw(st.booleans()) else draw(names)
@@ -99,7 +101,8 @@ def facts(root: Node) -> dict[bytes, tuple[object, ...]]:
     groups: dict[Node, bytes] = {}
     return {path: (
         groups.setdefault(node, path), node.mode, node.uid, node.gid, node.mtime_ns, node.xattrs,
-        node.link, node.rdev, node.implied, node.children is None and (node.size, node.device, node.block),
+        node.link, node.rdev, node.implied,
+        node.children is None and (node.size, node.device, node.block, node.head),
     ) for path, node in walk(root)}  # fmt: skip
 
 
@@ -107,7 +110,7 @@ def contents_as_read(root: Node) -> dict[bytes, tuple[object, ...]]:
     found = facts(root)
     for path, node in walk(root):
         if not stat.S_ISREG(node.mode) or not node.size:
-            found[path] = (*found[path][:-1], False if node.children is not None else (0, 0, 0))
+            found[path] = (*found[path][:-1], False if node.children is not None else (0, 0, 0, None))
     return found
 
 
@@ -189,9 +192,28 @@ def test_a_file_over_a_terabyte_has_several_chunks() -> None:
     assert chunks == [(0, 2, 17), (0, 2, 17 + (1 << 31))]
 
 
+def beheaded(device: int, block: int) -> Node:
+    node = file(9000, 2, 17)
+    node.head = device, block
+    return node
+
+
+def test_a_file_whose_beginning_lies_apart_has_chunks_of_a_page() -> None:
+    data = encode(folder(a=beheaded(1, 2)), SIZES)
+    [(_, nid)] = Index(data).names(Index(data).root)
+    chunks = [struct.unpack_from("<HHI", data, nid * SLOT + 64 + 8 * n) for n in range(3)]
+    assert chunks == [(0, 1, 2), (0, 2, 25), (0, 2, 33)]
+    for number, field in ((1, 18), (1, 0xFFFFFFF0), (2, 34)):
+        damaged = bytearray(data)
+        struct.pack_into("<I", damaged, nid * SLOT + 68 + 8 * number, field)
+        with pytest.raises(InvalidArchive):
+            Index(damaged).node(nid)
+
+
 @pytest.mark.parametrize(
     "node",
     [
+        beheaded(1, 3), beheaded(3, 0), beheaded(0, 0),
         file(BLOCK + 1, 1, 9), file(1, 1, 10), file(1, 0), file(1, 3), file(1, -1), file(1, 1, -1),
         file(1, 2, (1 << 32) - 2), file(11 * BLOCK), Node(stat.S_IFLNK | 0o777),
         Node(stat.S_IFLNK | 0o777, link=b"x" * 4096), Node(stat.S_IFLNK | 0o777, link=b"a\0b"),

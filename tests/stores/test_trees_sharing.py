@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from storekit import Process, file, folder, layer, leftovers
 
 from nacre.grammars.entries import Entry, TarWriter
-from nacre.ground import linux, userns
+from nacre.ground import linux, mounts, userns
 from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
@@ -117,6 +117,39 @@ def test_files_that_differ_somewhere(trees: Trees, at: int) -> None:
     assert is_whole(trees, diff_id)
 
 
+HEADED = [(8192, 0), (8192, 4095), (30_001, 16), (200_000, 3000)]
+
+
+@pytest.mark.parametrize(("size", "at"), HEADED)
+def test_files_that_differ_in_the_first_page_share_the_rest(trees: Trees, size: int, at: int) -> None:
+    """As each .pyc does of its twin that was compiled at another time."""
+    data = {b"f%d" % n: BIG[:at] + bytes([n]) + BIG[at + 1 : size] for n in range(4)}
+    first = ingest(trees, (Entry(b"f0"), data[b"f0"]))
+    rest = [(Entry(name, xattrs=((b"user.x", b"y"),)), data[name]) for name in (b"f1", b"f2")]
+    second = ingest(trees, file("a", SMALL), *rest, (Entry(b"f3"), data[b"f3"]), file("z", SMALL))
+    assert stored(trees, second) <= 3 * 4096 + len(SMALL) + 6 * 1024
+    assert contents(trees, [second]) == {b"a": SMALL, b"z": SMALL, **{n: data[n] for n in data if n != b"f0"}}
+    assert is_whole(trees, second)
+    assert trees.prove(second) == ""
+    third = ingest(trees, *((Entry(name), content) for name, content in data.items()), tail=b"3")
+    trees.delete(first)
+    give_back(trees._root)
+    assert contents(trees, [third]) == data
+    _kernel_reads(trees, third, data)
+
+
+def _kernel_reads(trees: Trees, diff_id: Digest, data: dict[bytes, bytes]) -> None:
+    if not userns.mapped():
+        return
+    fd = mounts.opened(trees.prepare("seen", [diff_id]).mount)
+    try:
+        top = Path(f"/proc/self/fd/{fd}")
+        seen = {os.fsencode(path.name): path.read_bytes() for path in top.iterdir()}
+    finally:
+        os.close(fd)
+    assert seen == data
+
+
 def test_what_lies_in_the_padding_comes_back(trees: Trees) -> None:
     data = bytearray(layer(file("f", SMALL)))
     ingest(trees, file("f", SMALL))
@@ -174,9 +207,11 @@ def test_without_hints_all_is_stored(trees: Trees) -> None:
     assert [contents(trees, [diff_id]) for diff_id in made] == [{b"f": SMALL}] * 2
 
 
-pieces = st.sampled_from(
-    [(0, 700), (0, 1024), (1, 3000), (2, 5000), (0, 262_144), (1, 262_145), (2, 700_001)]
-)
+pieces = st.tuples(
+    st.integers(0, 2), st.sampled_from([700, 1024, 5000, 8192, 9000, 262_144, 262_145, 700_001]),
+    st.sampled_from([0, 0, 1, 2]),
+)  # fmt: skip
+"""Which source, how much of it, and what its first byte is changed by."""
 
 
 sources = [chance.randbytes(800_000) for _ in range(3)]
@@ -186,16 +221,20 @@ sources = [chance.randbytes(800_000) for _ in range(3)]
 @given(
     st.lists(st.lists(pieces, max_size=9), min_size=1, max_size=5), st.sampled_from([900, 70_001, 300_000])
 )
-def test_any_layers(layers: list[list[tuple[int, int]]], most: int) -> None:
+def test_any_layers(layers: list[list[tuple[int, int, int]]], most: int) -> None:
     with TemporaryDirectory() as above, Store.open(f"{above}/store", driver="erofs") as store:
         made: dict[Digest, dict[bytes, bytes]] = {}
         for number, members in enumerate(layers):
-            files = {b"%d" % n: sources[which][:size] for n, (which, size) in enumerate(members)}
+            files = {b"%d" % n: _piece(*member) for n, member in enumerate(members)}
             data = layer(*((Entry(name), content) for name, content in files.items()), tail=b"%d" % number)
             made[store.trees.ingest(_Pieces(data, most))] = files
         for diff_id, files in made.items():
             assert contents(store.trees, [diff_id]) == files
             assert is_whole(store.trees, diff_id)
+
+
+def _piece(which: int, size: int, change: int) -> bytes:
+    return bytes([sources[which][0] ^ change]) + sources[which][1:size]
 
 
 class _Pieces(io.BytesIO):

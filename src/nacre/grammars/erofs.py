@@ -33,6 +33,9 @@ SLOT = 32
 """Inodes begin at multiples of this; their number (nid) counts them."""
 SUPER = 1024
 MAGIC = 0xE0F5E1E2
+HEAD_BITS = 3
+HEAD = 1 << HEAD_BITS
+"""Blocks in each chunk of a file whose first chunk lies apart: 4 KiB, a page."""
 NOWHERE = 0xFFFFFFFF
 """The block of what has no content."""
 CHECKSUM, MTIME = 1, 2
@@ -68,13 +71,14 @@ class Node:
     """One inode. `mode` has the type bits; `children` maps names to nodes and is None but for folders.
 
     A file with several names is one node under several names. `device` is the slot (from 1) of the tar
-    that holds the content and `block` where it begins there, in blocks. `implied`: a folder that is only
-    on the way to something. `rdev` as `device_number` makes it. `encode` sets `nid` and `nlink`.
+    that holds the content and `block` where it begins there, in blocks; but with a `head`, which is another
+    such pair, its first HEAD blocks lie there and only the rest from `block + HEAD` on. `implied`: a folder
+    that is only on the way to something. `rdev` as `device_number` makes it. `encode` sets `nid` and `nlink`.
     """
 
     __slots__ = (
-        "block", "children", "device", "gid", "implied", "link", "mode", "mtime_ns", "nid", "nlink", "rdev",
-        "size", "uid", "xattrs",
+        "block", "children", "device", "gid", "head", "implied", "link", "mode", "mtime_ns", "nid", "nlink",
+        "rdev", "size", "uid", "xattrs",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +89,7 @@ class Node:
         self.link, self.rdev, self.xattrs, self.device, self.block = link, rdev, xattrs, device, block
         self.children: dict[bytes, Node] | None = {} if mode & _FORMAT == stat.S_IFDIR else None
         self.implied = implied
+        self.head: tuple[int, int] | None = None
         self.nid, self.nlink = -1, 0
 
 

@@ -90,15 +90,29 @@ class Index:
         return fields
 
     def _content(self, node: Node, layout: int, union: int, end: int, slots: Sequence[int]) -> None:
-        """Device and first block; contents of several chunks lie in one piece, as `encode` writes them."""
-        at = end + 7 & ~7
-        if layout != CHUNKED or not union & erofs.INDEXES or at + erofs.CHUNK.size > len(self._data):
+        """Device and first block. All chunks lie in one piece, or all but the first do."""
+        at, bits = end + 7 & ~7, union & 31
+        count = -(-node.size // (BLOCK << bits))
+        if layout != CHUNKED or not union & erofs.INDEXES or at + erofs.CHUNK.size * count > len(self._data):
             raise _damaged("a file without content")
-        _, device, node.block = erofs.CHUNK.unpack_from(self._data, at)
-        blocks = -(-node.size // BLOCK)
-        if not 0 < device <= len(self.devices) or node.block + blocks > self.devices[device - 1]:
+        chunks = [
+            erofs.CHUNK.unpack_from(self._data, at + erofs.CHUNK.size * n) for n in {0, min(1, count - 1)}
+        ]
+        _, device, block = chunks[0]
+        if bits == erofs.HEAD_BITS and chunks[-1][1:] != (device, block + erofs.HEAD) and count > 1:
+            node.head = self._piece(device, block, erofs.HEAD, slots), block
+            _, device, block = chunks[-1]
+            block -= erofs.HEAD
+        node.device, node.block = self._piece(device, block, -(-node.size // BLOCK), slots), block
+        last = erofs.CHUNK.unpack_from(self._data, at + erofs.CHUNK.size * (count - 1))
+        if count > 1 and last[1:] != (device, block + (count - 1 << bits)):
+            raise _damaged("a content in more pieces than are written")
+
+    def _piece(self, device: int, block: int, blocks: int, slots: Sequence[int]) -> int:
+        """The device as the caller counts them."""
+        if not 0 < device <= len(self.devices) or not 0 <= block <= self.devices[device - 1] - blocks:
             raise _damaged("a content lies outside of its layer")
-        node.device = slots[device - 1] if slots else device
+        return slots[device - 1] if slots else device
 
     def names(self, nid: int) -> Iterator[tuple[bytes, int]]:
         """Names in a folder, sorted, with their nids; without `.` and `..`. Nothing for what is no folder."""

@@ -22,6 +22,8 @@ from .erofs import (
     DEVICE,
     DEVICE_TABLE,
     DIRENT,
+    HEAD,
+    HEAD_BITS,
     IMPLIED,
     INDEXES,
     INLINE,
@@ -119,6 +121,8 @@ class _Builder:
         self._order = array("I")
         self._count = self._blocks = 0
         self._attributes: dict[Xattrs, bytes] = {}
+        self._special = inodes.xattrs.keys() | inodes.heads.keys() if inodes.heads else inodes.xattrs.keys()
+        """Files that are not one chunk without attributes, as nearly all are."""
 
     def build(self, put: Put) -> None:
         """Write all of it."""
@@ -137,13 +141,13 @@ class _Builder:
 
     def _place_all(self) -> None:
         place, inode, nids, links = self._place, self._inodes.inode, self.nids, self.links
-        modes, parent, xattrs = self._inodes.mode, self._inodes.parent, self._inodes.xattrs
+        modes, parent, special = self._inodes.mode, self._inodes.parent, self._special
         place(ROOT)
         for entry in self._order:  # grows while it is walked: breadth first
             if entry:
                 number = inode[entry]
                 if not nids[number]:
-                    if modes[number] & _FORMAT == stat.S_IFREG and number not in xattrs:
+                    if modes[number] & _FORMAT == stat.S_IFREG and number not in special:
                         self._place_file(number)
                     else:
                         place(number)
@@ -153,7 +157,7 @@ class _Builder:
                     links[number] += 1
 
     def _place_file(self, number: int) -> None:
-        """One without attributes, as nearly all are."""
+        """One that is not special."""
         size = self._inodes.size[number]
         if size:
             self._check_content(number, size)
@@ -167,7 +171,7 @@ class _Builder:
         kind, size = inodes.mode[number] & _FORMAT, inodes.size[number]
         if kind == stat.S_IFREG and size:
             self._check_content(number, size)
-            self._place_inode(number, (head + 7 & ~7) + 8 * _chunks(size)[1])
+            self._place_inode(number, (head + 7 & ~7) + 8 * self._chunks(number, size)[1])
         elif kind == stat.S_IFDIR:
             self.links[number] = 2
             names = inodes.sorted_names(number)
@@ -203,9 +207,18 @@ class _Builder:
             whole += tail > 0
         self._blocks += whole
 
+    def _chunks(self, number: int, size: int) -> tuple[int, int]:
+        if number in self._inodes.heads:
+            return HEAD_BITS, -(-size // (BLOCK << HEAD_BITS))
+        return _chunks(size)
+
     def _check_content(self, number: int, size: int) -> None:
-        device = self._inodes.device[number]
-        end = self._inodes.block[number] + -(-size // BLOCK)
+        self._check_piece(self._inodes.device[number], self._inodes.block[number] + -(-size // BLOCK))
+        if number in self._inodes.heads:
+            device, block = self._inodes.heads[number]
+            self._check_piece(device, block + HEAD)
+
+    def _check_piece(self, device: int, end: int) -> None:
         if end >= NOWHERE:
             raise InvalidArchive("the layer is larger than the 2 TiB that an index can point into")
         if not 0 < device < len(self._lengths) or end > self._lengths[device]:
@@ -234,13 +247,13 @@ class _Builder:
 
     def _write_all(self) -> None:
         inode, nids, area, write = self._inodes.inode, self.nids, self._metadata, self._write
-        modes, xattrs = self._inodes.mode, self._inodes.xattrs
+        modes, special = self._inodes.mode, self._special
         lists = self._lists()
         write(ROOT, lists)
         for entry in self._order:
             number = inode[entry]
             if entry and nids[number] * SLOT >= area.position:  # else another name of it came before
-                if modes[number] & _FORMAT == stat.S_IFREG and number not in xattrs:
+                if modes[number] & _FORMAT == stat.S_IFREG and number not in special:
                     self._write_file(number)
                 else:
                     write(number, lists)
@@ -254,7 +267,7 @@ class _Builder:
             start = stop + 1
 
     def _write_file(self, number: int) -> None:
-        """One without attributes."""
+        """One that is not special."""
         inodes = self._inodes
         size = inodes.size[number]
         if not 0 < size <= _ONE_CHUNK:
@@ -275,9 +288,8 @@ class _Builder:
         layout, union, note, rest = PLAIN, NOWHERE, 0, b""
         if kind == stat.S_IFREG:
             if size:
-                layout, union = CHUNKED, INDEXES | _chunks(size)[0]
-                rest = bytes(-len(xattrs) % 8)
-                rest += _chunk_bytes(size, self._slots[device], inodes.block[number])
+                layout, union = CHUNKED, INDEXES | self._chunks(number, size)[0]
+                rest = bytes(-len(xattrs) % 8) + self._chunk_bytes(number, size)
         elif kind == stat.S_IFDIR or kind == stat.S_IFLNK:
             layout = INLINE if device & _INLINED else PLAIN
             union = self._data.position // BLOCK
@@ -294,6 +306,15 @@ class _Builder:
             inodes.mtime[number], inodes.nanoseconds[number], self.links[number],
         )  # fmt: skip
         self._metadata.add(self.nids[number] * SLOT, head + xattrs + rest)
+
+    def _chunk_bytes(self, number: int, size: int) -> bytes:
+        slot, block = self._slots[self._inodes.device[number]], self._inodes.block[number]
+        bits, count = self._chunks(number, size)
+        chunks = [CHUNK.pack(0, slot, block + (place << bits)) for place in range(count)]
+        if number in self._inodes.heads:
+            device, block = self._inodes.heads[number]
+            chunks[0] = CHUNK.pack(0, self._slots[device], block)
+        return b"".join(chunks)
 
     def _spill(self, data: bytes, size: int, layout: int) -> bytes:
         """Put into blocks of its own what of some data does not stand inline; gives what does."""
@@ -374,13 +395,6 @@ def _chunks(size: int) -> tuple[int, int]:
     """The format of a file's chunks (log2 of blocks in one) and how many it has: one, below a terabyte."""
     bits = min(31, max(0, (size - 1).bit_length() - BITS))
     return bits, -(-size // (BLOCK << bits))
-
-
-def _chunk_bytes(size: int, slot: int, block: int) -> bytes:
-    bits, count = _chunks(size)
-    if count == 1:
-        return CHUNK.pack(0, slot, block)
-    return b"".join(CHUNK.pack(0, slot, block + (number << bits)) for number in range(count))
 
 
 def _check_link(target: bytes) -> None:
@@ -499,6 +513,8 @@ def _inode(inodes: Inodes, node: Node) -> int:
     number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, block, device)
     if node.xattrs:
         inodes.xattrs[number] = node.xattrs
+    if node.head:
+        inodes.heads[number] = node.head
     return number
 
 
@@ -528,6 +544,7 @@ def _node(inodes: Inodes, number: int) -> Node:
     kind = mode & _FORMAT
     if kind == stat.S_IFREG:
         node.size, node.block, node.device = inodes.size[number], inodes.block[number], device
+        node.head = inodes.heads.get(number)
     elif kind == stat.S_IFLNK:
         node.link = inodes.link(number)
     elif kind == stat.S_IFDIR:

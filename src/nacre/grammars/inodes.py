@@ -40,6 +40,7 @@ class Inodes:
               of a device its number; of a folder its own name
     device    of a file the slot that has its content; of a folder its marks
     xattrs    only of those that have some
+    heads     of a file whose first blocks lie apart (`erofs.HEAD` of them): in which slot, and where
 
     and by the number of a name: `parent` (a folder), `inode` (0: nothing is there any more), `gone` (a
     whiteout has named it).
@@ -51,6 +52,7 @@ class Inodes:
         self.mtime, self.size = array("q", (0,)), array("Q", (0,))
         self.block, self.device = array("I", (0,)), array("H", (0,))
         self.xattrs: dict[int, Xattrs] = {}
+        self.heads: dict[int, tuple[int, int]] = {}
         self.parent, self.inode, self.gone = array("I", (0,)), array("I", (0,)), bytearray(1)
         self.texts: bytes | bytearray = bytearray()
         self._text, self._next, self._hash = array("I", (0,)), array("I", (0,)), array("I", (0,))

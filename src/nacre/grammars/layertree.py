@@ -94,6 +94,10 @@ class LayerTree:
         """The content of a file that `add` gave lies there."""
         self.inodes.device[inode], self.inodes.block[inode] = device, min(block, NOWHERE)
 
+    def behead(self, inode: int, device: int, block: int) -> None:
+        """The first blocks of a file that was placed lie there instead."""
+        self.inodes.heads[inode] = device, block
+
     @property
     def root(self) -> Node:
         """All of it as nodes, a copy; only before the index of it is written."""

@@ -4,7 +4,9 @@ Bytes are fed in the order of the tar, members are noted in theirs; what is writ
 a content is there, and then as few large pieces are written as can be. A content is looked for by its
 size and a checksum of two samples of it, and always compared before it is left out: a hostile layer can
 make this slow, but never show other bytes than its own. Contents of up to 256 KiB are held until they are
-whole; larger ones are compared as they stream, and what was equal of one that then differs is copied.
+whole; larger ones are compared as they stream, and what was equal of one that then differs is copied. One
+that differs within its first 4 KiB only keeps those, and shares the rest: every `.pyc` has the time of its
+source in its head, so that two runs of `pip install` give no equal ones.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections import deque
 
 from ...grammars.codec import checksummer
 from ...grammars.cuts import RECORD
-from ...grammars.erofs import BLOCK
+from ...grammars.erofs import BLOCK, HEAD
 from ...ground.files import write_all
 from .hints import KEY
 
@@ -34,6 +36,8 @@ _SAMPLE = 1 << 12
 """Bytes at the beginning and before the first 256 KiB end that are summed: files of one size that differ
 only elsewhere are rare, and cost room only. Above 5 KiB crc32 lets go of the interpreter lock, which among
 the threads of a pull costs far more than it takes."""
+_HEAD = HEAD * BLOCK
+"""Bytes that may be a content's own while the rest is shared."""
 _MASK = 0xFFFFFFFF
 _MOST_SPANS = 1000
 
@@ -121,10 +125,20 @@ class Cutter:
         views = self._views(offset, stop)
         key = self._key(views, size)
         found = self._borrowing.find(key, (stop - offset) // BLOCK)
-        if found and self._same(found[0], found[1] * BLOCK, views) and self._borrowing.take(found[0]):
-            self._cut(inode, offset, stop, *found)
+        kept = self._differing(size, offset, stop, views, *found) if found else -1
+        if found and kept >= 0 and self._borrowing.take(found[0]):
+            self._cut(inode, offset, stop, *found, kept)
         else:
             self._place(inode, offset, key)
+
+    def _differing(
+        self, size: int, offset: int, stop: int, views: list[memoryview], donor: Donor, block: int
+    ) -> int:
+        """How many blocks at the beginning the donor does not have: none, HEAD, or -1 for too many."""
+        if self._same(donor, block * BLOCK, views):
+            return 0
+        rest = self._views(offset + _HEAD, stop) if size >= 2 * _HEAD else []
+        return HEAD if rest and self._same(donor, block * BLOCK + _HEAD, rest) else -1
 
     def _large(self, inode: int, offset: int, size: int, stop: int) -> bool:
         """A content that is compared as it comes."""
@@ -166,13 +180,16 @@ class Cutter:
         self._tree.place(inode, OWN, block)
         self._borrowing.tell(key, block)
 
-    def _cut(self, inode: int, offset: int, stop: int, donor: Donor, block: int) -> None:
-        """Leave a content out: `donor` has it at `block`."""
+    def _cut(self, inode: int, offset: int, stop: int, donor: Donor, block: int, kept: int = 0) -> None:
+        """Leave a content out, but for `kept` blocks of it: `donor` has it at `block`."""
+        self._tree.place(inode, FIRST_DONOR - 1 + donor.number if donor.number else OWN, block)
+        if kept:
+            self._tree.behead(inode, OWN, (offset - self.cut) // BLOCK)
+        offset += kept * BLOCK
         self._pass(offset)
         self._from = stop
         self.cut += stop - offset
-        self.records += RECORD.pack(offset // BLOCK, (stop - offset) // BLOCK, donor.number, block)
-        self._tree.place(inode, FIRST_DONOR - 1 + donor.number if donor.number else OWN, block)
+        self.records += RECORD.pack(offset // BLOCK, (stop - offset) // BLOCK, donor.number, block + kept)
 
     def _same(self, donor: Donor, at: int, views: list[memoryview]) -> bool:
         """Does the donor have these bytes at `at`?"""
@@ -186,8 +203,11 @@ class Cutter:
         return True
 
     def _key(self, views: list[memoryview], size: int) -> bytes:
+        """Of what a donor must have: not of the head, where that may be the content's own."""
         view = views[0] if len(views) == 1 else memoryview(b"".join(views))
         whole = min(size, _HELD)
+        if 2 * _HEAD <= size <= _HELD:
+            view, whole = view[_HEAD:], whole - _HEAD
         crc = self._crc(view[: min(whole, _SAMPLE)], 0)
         if whole > _SAMPLE:
             crc = self._crc(view[max(_SAMPLE, whole - _SAMPLE) : whole], crc)

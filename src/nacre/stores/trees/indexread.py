@@ -6,7 +6,7 @@ import io
 import os
 import stat
 
-from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
+from ...grammars.erofs import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
 from ...grammars.erofs import Node as Inode
 from ...grammars.erofsread import Index
 from ...words.errors import InvalidArchive, NotFound, StoreError
@@ -24,6 +24,7 @@ _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
 }  # fmt: skip
+_HEAD = HEAD * BLOCK
 _REMEMBERED = 4096
 _FORMAT = 0o170000
 
@@ -77,9 +78,16 @@ class IndexReader:
             raise NotFound(f"{path[:200].decode('utf-8', 'backslashreplace')!r} is not a regular file")
         if not inode.size:
             return io.BytesIO()
-        fd = os.open(self._device(inode.device), os.O_RDONLY | os.O_CLOEXEC)
+        rest = self._piece(inode.device, inode.block, inode.size)
+        if inode.head is None:
+            return io.BufferedReader(rest)
+        head = self._piece(*inode.head, min(inode.size, _HEAD))
+        return io.BufferedReader(_Beheaded(head, rest, inode.size))
+
+    def _piece(self, device: int, block: int, size: int) -> _Piece:
+        fd = os.open(self._device(device), os.O_RDONLY | os.O_CLOEXEC)
         lock_shared(fd)
-        return io.BufferedReader(_Piece(fd, inode.block * BLOCK, inode.size))
+        return _Piece(fd, block * BLOCK, size)
 
     def _device(self, number: int) -> str:
         if not self._devices:
@@ -150,6 +158,26 @@ class _Piece(Seeking):
     def close(self) -> None:
         if not self.closed:
             os.close(self._fd)
+        super().close()
+
+
+class _Beheaded(Seeking):
+    """A file whose first bytes lie apart. Owns both pieces; those of `rest` are not to be had there."""
+
+    def __init__(self, head: _Piece, rest: _Piece, size: int) -> None:
+        super().__init__(size)
+        self._head, self._rest = head, rest
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        piece = self._head if self._at < _HEAD else self._rest
+        piece.seek(self._at)
+        count = piece.readinto(buffer)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        self._head.close()
+        self._rest.close()
         super().close()
 
 
