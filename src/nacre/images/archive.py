@@ -15,46 +15,40 @@ Sources: OCI image-spec image-layout.md; moby image/spec v1.0 to v1.2; container
 from __future__ import annotations
 
 from ..words.digest import Digest
-from ..words.errors import InvalidArchive, InvalidDocument, InvalidName, NotFound
+from ..words.errors import InvalidArchive, InvalidName, NotFound
 from ..words.oci import (
     DOCKER_LAYER,
-    DOCUMENT_TYPES,
-    OCI_INDEX,
     OCI_LAYER,
     Descriptor,
-    ImageConfig,
-    Index,
     Manifest,
     Platform,
     decode_json,
-    encode_json,
     parse_document,
 )
 from ..words.progress import NullProgress, Progress
 from ..words.reference import Reference
 from ..words.value import Value
+from .archivesink import ArchiveSink, Held
 from .compressed import Forms, is_here
+from .dockerarchive import config_of, json_of, listed, reference_of, tags_of, texts
 from .edit import append_layer, new_config, with_fields, write_image
 from .image import Image, find
 from .layers import add_layer
+from .layout import Layout, entry_names, path_of
 from .members import FolderMembers, Members, TarMembers, spool
 from .pipes import CHUNK
 from .transfer import choose, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..stores.store import Store
     from ..words.progress import Task
     from .compressed import Sources
-    from .source import Content, Reader
+    from .source import Reader
 
-NAME_KEY = "io.containerd.image.name"
-REF_KEY = "org.opencontainers.image.ref.name"
-_MAX_IMAGES = 1000
 _MAX_V1_LAYERS = 500
 _WORDS = {"Pulling fs layer": "Waiting", "Downloading": "Loading layer", "Pull complete": "Loaded"}
 
@@ -81,20 +75,15 @@ def save(
     tar at worst; its manifest then says so, and `progress` gets a line. Raises NotFound before anything is
     written.
     """
-    from ..grammars.entries import Entry, TarWriter
-
     with store.leases.hold():
         parts = _Parts(store, progress or NullProgress(), sources)
         for name in names:
             parts.add(name)
-        tar = TarWriter(write)
-        for folder in (b"blobs", b"blobs/sha256"):
-            tar.add(Entry(folder, "dir", 0o755))
+        sink = ArchiveSink(write)
         for digest in sorted(parts.blobs):
-            parts.emit(tar.add, digest)
-        for path, document in parts.documents():
-            tar.add(Entry(path, "file", 0o644, size=len(document)), _Bytes(document))
-        tar.close()
+            parts.emit(sink, digest)
+        parts.tell(sink)
+        sink.close()
 
 
 class _Parts:
@@ -148,29 +137,22 @@ class _Parts:
         with self.store.trees.tar(diff_id) as file:
             return Descriptor(kind, diff_id, sum(map(len, iter(lambda: file.read(CHUNK), b""))))
 
-    def emit(self, add: Callable[[Any, Any], object], digest: Digest) -> None:
-        """Write one blob as a member."""
-        from ..grammars.entries import Entry
-
-        data, path = self.blobs[digest], b"blobs/sha256/" + digest.hex.encode()
+    def emit(self, sink: ArchiveSink, digest: Digest) -> None:
+        """Write one blob."""
+        data = self.blobs[digest]
         if isinstance(data, bytes):
-            add(Entry(path, "file", 0o644, size=len(data)), _Bytes(data))
+            sink.add(Descriptor("", digest, len(data)), Held(data))
             return
         with self.forms.open(data) as file:
-            add(Entry(path, "file", 0o644, size=data.size), file)
+            sink.add(data, file)
 
-    def documents(self) -> Iterator[tuple[bytes, bytes]]:
-        """index.json, manifest.json and oci-layout."""
-        entries, rows = [], []
+    def tell(self, sink: ArchiveSink) -> None:
+        """Say what the images are, and their names."""
         for key, (descriptor, manifest) in self.images.items():
-            plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
-            entries += [plain.replace(annotations=_annotations(name)) for name in self.names[key]] or [plain]
-            tags = [name.familiar for name in self.names[key] if name.tag]
-            layers = [_path(layer.digest) for layer in manifest.layers]
-            rows.append({"Config": _path(manifest.config.digest), "RepoTags": tags or None, "Layers": layers})
-        yield b"index.json", Index(OCI_INDEX, tuple(entries)).encode()
-        yield b"manifest.json", encode_json(rows)
-        yield b"oci-layout", b'{"imageLayoutVersion":"1.0.0"}'
+            data = self.blobs[descriptor.digest]
+            assert isinstance(data, bytes)
+            for name in [*map(str, self.names[key])] or [""]:
+                sink.put_manifest(name, data, manifest.media_type)
 
 
 def _named(store: Store, text: str) -> list[tuple[Image, Reference | None]]:
@@ -188,26 +170,6 @@ def _named(store: Store, text: str) -> list[tuple[Image, Reference | None]]:
     image = find(store, text)
     named = str(reference) in image.names or reference.digest is not None
     return [(image, reference if named else None)]
-
-
-def _annotations(name: Reference) -> tuple[tuple[str, str], ...]:
-    return tuple((key, text) for key, text in ((NAME_KEY, str(name)), (REF_KEY, name.tag)) if text)
-
-
-def _path(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"
-
-
-class _Bytes:
-    """Bytes as a reader."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._data[self._at : self._at + size]
-        self._at += len(data)
-        return data
 
 
 # ---- load
@@ -268,26 +230,22 @@ class _LoadingTask:
 
 
 class _Archive:
-    """An archive being read; as a `Source` it gives the blobs of an OCI layout."""
-
-    where = "archive"
+    """An archive being read into a store."""
 
     def __init__(self, store: Store, members: Members, platform: Platform | None, progress: Progress) -> None:
         self.store, self.members, self.platform = store, members, platform
-        self.progress = _Loading(progress)
+        self.progress, self.layout = _Loading(progress), Layout(members, "", "archive")
 
     def read(self) -> list[tuple[Image, list[Reference]]]:
         """The images in whatever form they are here."""
-        index, manifest = self._json("index.json"), self._json("manifest.json")
+        index, manifest = json_of(self.members, "index.json"), json_of(self.members, "manifest.json")
         if isinstance(index, dict) and index.get("manifests"):
-            return self._layout(
-                parse_document(encode_json({"schemaVersion": 2, **index}), OCI_INDEX), _tags(manifest)
-            )
+            return self._layout(tags_of(manifest if isinstance(manifest, list) else []))
         if isinstance(manifest, list) and manifest:
-            return [self._docker(item) for item in _listed(manifest, "manifest.json")]
+            return [self._docker(item) for item in listed(manifest, "manifest.json")]
         if isinstance(manifest, dict):
             return [(self._taken(*self._whole("manifest.json")), [])]
-        repositories = self._json("repositories")
+        repositories = json_of(self.members, "repositories")
         if isinstance(repositories, dict) and repositories:
             return self._repositories(repositories)
         if manifest is None and index is None:
@@ -296,10 +254,6 @@ class _Archive:
                 hint="a root file system is taken in with `nacre import`",
             )
         raise InvalidArchive("the archive lists no images")
-
-    def _json(self, path: str) -> Any:
-        data = self.members.small(path)
-        return None if data is None else decode_json(data, path)
 
     def _whole(self, path: str) -> tuple[Descriptor, bytes]:
         data = self._need(path)
@@ -312,74 +266,38 @@ class _Archive:
             raise InvalidArchive(f"the archive has no {path[:200]}")
         return data
 
-    # As a source of an OCI layout.
-
-    def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
-        """A manifest by digest."""
-        if reference.digest is None:
-            raise NotFound(f"the archive has no {reference.familiar}")
-        return self._manifest(reference.digest)
-
-    def _manifest(self, digest: Digest, media_type: str = "") -> tuple[Descriptor, bytes]:
-        data = self._need(self._place(digest))
-        digest = _verified(data, digest)
-        return Descriptor(parse_document(data, media_type).media_type, digest, len(data)), data
-
-    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Content]:
-        """A blob from the archive."""
-        content = self.members.open(self._place(descriptor.digest))
-        content.seek(offset)
-        return content
-
-    def _place(self, digest: Digest) -> str:
-        """Where a blob lies: in a layout, or by its hexadecimal digits (the `dir:` form of skopeo)."""
-        path = _path(digest)
-        return digest.hex if self.members.size(path) is None and self.members.size(digest.hex) else path
-
-    def _layout(
-        self, index: Index | Manifest, tags: dict[str, list[Reference]]
-    ) -> list[tuple[Image, list[Reference]]]:
+    def _layout(self, tags: dict[str, list[Reference]]) -> list[tuple[Image, list[Reference]]]:
         """Every image of an OCI layout; entries of one manifest under several names come together.
 
         `tags` are the names that a manifest.json beside it gives, by the path of the config: some
         writers name the images only there.
         """
-        assert isinstance(index, Index)
         found: dict[Digest, tuple[Image, list[Reference]]] = {}
-        for entry in _listed(list(index.manifests), "index.json"):
-            if entry.media_type not in DOCUMENT_TYPES:
-                continue
+        for entry in self.layout.entries():
             image = self._entry(entry)
             _, names = found.setdefault(image.digest, (image, []))
-            named = _entry_names(entry) or tags.get(_path(image.id), [])
+            named = entry_names(entry) or tags.get(path_of(image.id), [])
             names += [name for name in named if name not in names]
         if not found:
             raise InvalidArchive("the archive lists no images")
         return list(found.values())
 
     def _entry(self, entry: Descriptor) -> Image:
-        top, data = self._manifest(entry.digest, entry.media_type)
+        top, data = self.layout.listed(entry)
         name = Reference("archive", "image", "", entry.digest)
-        return self._taken(*choose(self, self.store, name, top, data, self.platform))
+        return self._taken(*choose(self.layout, self.store, name, top, data, self.platform))
 
     def _taken(self, descriptor: Descriptor, data: bytes) -> Image:
-        return take(self, self.store, descriptor, data, self.progress)[0]
+        return take(self.layout, self.store, descriptor, data, self.progress)[0]
 
     # docker-archive.
 
     def _docker(self, item: Any) -> tuple[Image, list[Reference]]:
         """One entry of manifest.json. Source: moby image/spec/v1.2.md."""
-        if not isinstance(item, dict) or not isinstance(item.get("Config"), str):
-            raise InvalidArchive("manifest.json has an entry without Config")
-        data = self._need(item["Config"])
-        config = ImageConfig.parse(data)
-        paths = _texts(item.get("Layers"), "Layers")
-        if len(paths) != len(config.diff_ids):
-            raise InvalidDocument(f"the archive has {len(paths)} layers, its config {len(config.diff_ids)}")
-        rows = zip(paths, config.diff_ids, strict=True)
+        data, config, rows = config_of(self.members, item)
         layers = [self._layer(path, diff_id)[0] for path, diff_id in rows]
         descriptor = write_image(self.store, config, layers, config_data=data)
-        names = [_reference(text) for text in _texts(item.get("RepoTags"), "RepoTags")]
+        names = [reference_of(text) for text in texts(item.get("RepoTags"), "RepoTags")]
         return Image.load(self.store, descriptor), names
 
     def _layer(self, path: str, diff_id: Digest | None) -> tuple[Descriptor, Digest]:
@@ -404,7 +322,7 @@ class _Archive:
             for tag, top in tags.items():
                 if not isinstance(top, str):
                     raise InvalidArchive("repositories has an id that is no text")
-                tops.setdefault(top, []).append(_reference(f"{name}:{tag}"))
+                tops.setdefault(top, []).append(reference_of(f"{name}:{tag}"))
         return [(self._v1(top), names) for top, names in tops.items()]
 
     def _v1(self, top: str) -> Image:
@@ -434,54 +352,6 @@ class _Archive:
             chain.append({**row, "id": at})
             at = row.get("parent")
         return chain[::-1]
-
-
-def _verified(data: bytes, digest: Digest) -> Digest:
-    from ..words.digest import Verifier
-
-    verifier = Verifier(digest, what="manifest in the archive")
-    verifier.update(data)
-    return verifier.verify()
-
-
-def _entry_names(entry: Descriptor) -> list[Reference]:
-    """The name in the annotations of an index entry: containerd's, else the OCI one if it is a reference."""
-    notes = dict(entry.annotations)
-    try:
-        name = notes.get(NAME_KEY) or notes.get(REF_KEY)
-        return [Reference.parse(name)] if name else []
-    except InvalidName:
-        return []
-
-
-def _tags(manifest: Any) -> dict[str, list[Reference]]:
-    """RepoTags of a manifest.json by Config."""
-    rows = manifest if isinstance(manifest, list) else []
-    return {
-        str(row.get("Config")): [_reference(text) for text in _texts(row.get("RepoTags"), "RepoTags")]
-        for row in rows
-        if isinstance(row, dict)
-    }
-
-
-def _reference(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except InvalidName as error:
-        raise InvalidArchive(f"the archive has a bad name: {error.message}") from None
-
-
-def _listed(items: list[Any], what: str) -> list[Any]:
-    if len(items) > _MAX_IMAGES:
-        raise InvalidArchive(f"{what} lists {len(items)} images, more than the {_MAX_IMAGES} allowed")
-    return items
-
-
-def _texts(value: Any, what: str) -> list[str]:
-    items = value or []
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise InvalidArchive(f"manifest.json has {what} that is no list of texts")
-    return items
 
 
 def _v1_command(row: dict[str, Any]) -> str:

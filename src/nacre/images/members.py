@@ -157,11 +157,15 @@ class FolderMembers:
         """As `Members`."""
         return _small(self, path)
 
+    def close(self) -> None:
+        """Idempotent."""
+        self._root.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._root.close()
+        self.close()
 
 
 def _small(members: TarMembers | FolderMembers, path: str) -> bytes | None:

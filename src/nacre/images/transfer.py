@@ -6,8 +6,6 @@ sends layers, then the config, then the manifest: a registry never sees a manife
 
 from __future__ import annotations
 
-from threading import Lock
-
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, InvalidDocument, NotFound, TooLarge, Unsupported
 from ..words.oci import (
@@ -21,17 +19,17 @@ from ..words.oci import (
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .compressed import Forms
+from .delivery import SILENT, Delivery, Tally, distinct, task_of
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
-from .pipes import Stopped, side_by_side
+from .pipes import side_by_side
 from .platforms import select
 from .source import Careful, Knowing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
     from threading import Event
-    from typing import Self
 
     from ..stores.store import Store
     from ..words.progress import Task
@@ -96,7 +94,7 @@ def pull(
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
         changed = _name(store, reference, descriptor)
     manifest = image.manifest
-    total = sum(size for _, size in _distinct((manifest.config, *manifest.layers)))
+    total = sum(size for _, size in distinct((manifest.config, *manifest.layers)))
     return PullResult(image, top.digest, moved, max(0, total - moved), changed)
 
 
@@ -205,33 +203,13 @@ def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
     return b"".join(parts)
 
 
-def _distinct(descriptors: Iterable[Descriptor]) -> list[tuple[Digest, int]]:
-    """Digests and sizes, each digest once: an image may hold a layer twice."""
-    return list({d.digest: d.size for d in descriptors}.items())
-
-
-class _Tally:
-    """Sums of bytes by what became of them, from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._sums: dict[str, int] = {}
-
-    def add(self, kind: str, count: int) -> None:
-        with self._lock:
-            self._sums[kind] = self._sums.get(kind, 0) + count
-
-    def __getitem__(self, kind: str) -> int:
-        return self._sums.get(kind, 0)
-
-
 def _layers(
     source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int
 ) -> int:
     """Bring all layers in side by side; the bytes fetched."""
-    tally = _Tally()
+    tally = Tally()
     rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
-    tasks = {digest: _task(progress, digest, "Pulling fs layer") for digest in rows}
+    tasks = {digest: task_of(progress, digest, "Pulling fs layer") for digest in rows}
 
     def bring(row: tuple[Descriptor, Digest], stop: Event) -> None:
         layer, diff_id = row
@@ -247,12 +225,6 @@ def _layers(
 
     side_by_side(bring, rows.values(), at_once)
     return tally["moved"]
-
-
-def _task(progress: Progress, digest: Digest, phase: str) -> Task:
-    task = progress.task(digest.short)
-    task.phase(phase)
-    return task
 
 
 def _remember_source(store: Store, digest: Digest, where: str) -> None:
@@ -279,7 +251,7 @@ def push(
         data = store.blobs.read(descriptor.digest)
         manifest = _image_manifest(data, descriptor)
         delivery = _Delivery(store, sink, sources)
-        tasks = {layer.digest: _task(progress, layer.digest, "Preparing") for layer in manifest.layers}
+        tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         layers = list({layer.digest: layer for layer in manifest.layers}.values())
         at_once = at_once or MAX_LAYERS_AT_ONCE
         if packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor):
@@ -291,7 +263,7 @@ def push(
                 )
             else:
                 manifest, data = _repacked(store, manifest, data, packing, delivery, tasks, at_once)
-            delivery.send(manifest.config, _SILENT)
+            delivery.send(manifest.config, SILENT)
             sink.put_manifest(target, data, manifest.media_type)
     tally = delivery.tally
     digest = descriptor.digest if packing is None else Digest.of(data)
@@ -324,46 +296,26 @@ def _repacked(
     return after, data if after == manifest else after.encode()
 
 
-_SILENT = NullProgress().task("")
-
-
-class _Delivery:
+class _Delivery(Delivery):
     """Blobs of one push, and where they came from."""
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
-        self.store, self.sink, self.tally = store, sink, _Tally()
-        self.forms = Forms(store, sources, sink.where)
+        super().__init__(sink)
+        self.store, self.forms = store, Forms(store, sources, sink.where)
         self._refused: dict[Digest, list[str]] = {}
 
-    def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
-        """Make sure that the sink has `blob`, by the cheapest way."""
-        if stop is not None and stop.is_set():
-            raise Stopped("the push was stopped")
-        if self.sink.has(blob):
-            kind, status = "existing", "Layer already exists"
-        elif origin := self._mount(blob):
-            kind, status = "mounted", f"Mounted from {origin.partition('/')[2]}"
-        else:
-            self._upload(blob, task, stop)
-            kind, status = "moved", "Pushed"
-        self.tally.add(kind, blob.size)
-        self._learn(blob.digest)
-        task.done(status)
+    def opened(self, blob: Descriptor) -> Content:
+        """In the form that the manifest names."""
+        return self.forms.open(blob)
 
-    def _learn(self, digest: Digest) -> None:
+    def learn(self, digest: Digest) -> None:
         """Now the sink has it. Who refused a mount is forgotten only here: the bytes may come from there."""
         for where in self._refused.pop(digest, ()):
             self.store.layers.drop_source(digest, where)
         _remember_source(self.store, digest, self.sink.where)
 
-    def leave(self, manifest: Manifest, tasks: Mapping[Digest, Task]) -> None:
-        """The sink has this very manifest under this name, so it has all its parts."""
-        for digest, size in _distinct((manifest.config, *manifest.layers)):
-            self.tally.add("existing", size)
-            tasks.get(digest, _SILENT).done("Layer already exists")
-
-    def _mount(self, blob: Descriptor) -> str | None:
-        """The repository that it was mounted from; those that turn out not to have it are noted."""
+    def mount(self, blob: Descriptor) -> str | None:
+        """Those repositories that turn out not to have it are noted."""
         registry = self.sink.where.partition("/")[0] + "/"
         known = self.store.layers.sources(blob.digest)
         known = [where for where in known if where != self.sink.where and where.startswith(registry)]
@@ -371,44 +323,3 @@ class _Delivery:
         origin = self.sink.mount(blob, known) if known else None
         self._refused[blob.digest] = known[: known.index(origin)] if origin in known else known
         return origin
-
-    def _upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
-        def opener() -> Content:
-            content = self.forms.open(blob)
-            task.phase("Pushing", blob.size)
-            return _Watched(content, task.advance, stop)
-
-        self.sink.put(blob, opener)
-
-
-class _Watched:
-    """A blob being read that reports how far it is and ends when told to stop."""
-
-    def __init__(self, file: Content, advance: Callable[[int], None], stop: Event | None) -> None:
-        self._file, self._advance, self._stop = file, advance, stop
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes; raises Stopped."""
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped("the push was stopped")
-        data = self._file.read(size)
-        self._advance(len(data))
-        return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """As the file's; progress counts on."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Where reading is; urllib3 asks before it repeats a body."""
-        return self._file.seek(0, 1)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
