@@ -30,6 +30,7 @@ class Group(Value):
 
 _BUILD = Entry("build", "Build an image from a Dockerfile")
 _COMMIT = Entry("commit", "Create a new image from a container's changes")
+_COPY = Entry("copy", "Copy an image between registries, folders, archives, daemons and the store")
 _CP = Entry("cp", "Copy files/folders between a container and the local filesystem")
 _CREATE = Entry("create", "Create a new container")
 _DIFF = Entry("diff", "Inspect changes to files of a container, or between two images")
@@ -75,6 +76,7 @@ COMMON = {
 
 COMMANDS = {
     "commit": _COMMIT,
+    "copy": _COPY,
     "cp": _CP,
     "create": _CREATE,
     "diff": _DIFF,
@@ -133,6 +135,7 @@ GROUPS = {
         "Manage images",
         {
             "build": _BUILD,
+            "copy": _COPY,
             "explore": _EXPLORE,
             "history": _HISTORY,
             "import": _IMPORT,

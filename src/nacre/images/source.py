@@ -1,6 +1,8 @@
 """The two protocols that every arrow of the design ends in: a `Source` gives content, a `Sink` takes it.
 
-A registry repository is both; `host:` is a source. `transfer` knows nothing else about either.
+A registry repository, a layout in a folder and the store are both; an archive that is read, a docker
+daemon's answer and `host:` are sources, an archive that is written is a sink. `transfer` and `copying` know
+nothing else about them.
 All methods may be called from several threads at once, and raise errors of `words.errors` only.
 """
 
@@ -89,6 +91,14 @@ class Careful(Ranged, Protocol):
 
     def doubt(self, digest: Digest, /) -> bool:
         """The content that came for `digest` was wrong; True if another place can be asked now."""
+
+
+@runtime_checkable
+class Referring(Source, Protocol):
+    """A source that knows what refers to a manifest: signatures, SBOMs."""
+
+    def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
+        """Those of one artifact type, or all. Raises RegistryError."""
 
 
 class Sink(Protocol):

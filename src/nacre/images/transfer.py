@@ -86,13 +86,21 @@ def pull(
     """
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
+    return bring(source, reference, store, reference, platform, progress, at_once)
+
+
+def bring(
+    source: Source, reference: Reference, store: Store, name: Reference, platform: Platform | None,
+    progress: Progress, at_once: int = 0,
+) -> PullResult:  # fmt: skip
+    """As `pull`, under another name perhaps."""
     with store.leases.hold():
         top, data = _top(source, store, reference)
         descriptor, manifest_data = choose(source, store, reference, top, data, platform)
         image, moved = take(source, store, descriptor, manifest_data, progress, at_once)
         if descriptor.digest != top.digest:
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
-        changed = _name(store, reference, descriptor)
+        changed = _name(store, name, descriptor)
     manifest = image.manifest
     total = sum(size for _, size in distinct((manifest.config, *manifest.layers)))
     return PullResult(image, top.digest, moved, max(0, total - moved), changed)
@@ -103,16 +111,18 @@ def _top(source: Source, store: Store, reference: Reference) -> tuple[Descriptor
     if not isinstance(source, Careful) or by_name(store, reference) is None:
         return source.resolve(reference)
 
-    def known(digest: Digest) -> bytes | None:
-        try:
-            return store.blobs.read(digest)
-        except (NotFound, ContentError):
-            return None
-
-    data = known(reference.digest) if reference.digest else None
+    data = _stored(store, reference.digest) if reference.digest else None
     if reference.digest and data is not None:  # a digest means the same everywhere and for ever
         return Descriptor(parse_document(data).media_type, reference.digest, len(data)), data
-    return source.resolve(reference, known)
+    return source.resolve(reference, lambda digest: _stored(store, digest))
+
+
+def _stored(store: Store, digest: Digest) -> bytes | None:
+    """A document that the store has, whole."""
+    try:
+        return store.blobs.read(digest)
+    except (NotFound, ContentError):
+        return None
 
 
 def take(
@@ -151,10 +161,13 @@ def _image_manifest(data: bytes, descriptor: Descriptor) -> Manifest:
 
 
 def choose(
-    source: Source, store: Store, reference: Reference, top: Descriptor, data: bytes,
+    source: Source, store: Store | None, reference: Reference, top: Descriptor, data: bytes,
     platform: Platform | None,
 ) -> tuple[Descriptor, bytes]:  # fmt: skip
-    """From what a name resolved to, down to the manifest of one platform: its descriptor and bytes."""
+    """From what a name resolved to, down to the manifest of one platform: its descriptor and bytes.
+
+    Entries of an index come from `store` where it has them.
+    """
     descriptor = top
     for _ in range(_MAX_INDEX_DEPTH):
         document = parse_document(data, descriptor.media_type)
@@ -165,11 +178,10 @@ def choose(
     return Descriptor(document.media_type, descriptor.digest, len(data)), data
 
 
-def _document(source: Source, store: Store, reference: Reference, descriptor: Descriptor) -> bytes:
+def _document(source: Source, store: Store | None, reference: Reference, descriptor: Descriptor) -> bytes:
     """An entry of an index: from the store if it is there, else by digest from the source."""
-    try:
-        data = store.blobs.read(descriptor.digest)
-    except (NotFound, ContentError):
+    data = _stored(store, descriptor.digest) if store else None
+    if data is None:
         _, data = source.resolve(reference.replace(tag="", digest=descriptor.digest))
     if len(data) != descriptor.size:
         raise InvalidDocument(f"manifest {descriptor.digest} has {len(data)} bytes, not {descriptor.size}")
