@@ -39,6 +39,7 @@ class Packed:
         """`folder` has room for the compressed layers."""
         self._source, self._folder, self._progress = source, folder, progress
         self._files: dict[Digest, BinaryIO] = {}
+        self._made: dict[Digest, tuple[Descriptor, bytes]] = {}
         self._lock = Lock()
 
     @property
@@ -48,6 +49,8 @@ class Packed:
 
     def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
         """As the source's, with plain layers compressed. Raises DigestMismatch, StoreError."""
+        if reference.digest in self._made:
+            return self._made[reference.digest]
         descriptor, data = self._source.resolve(reference)
         document = parse_document(data, descriptor.media_type)
         if not isinstance(document, Manifest):
@@ -58,7 +61,9 @@ class Packed:
         made = self._pack_all(list(plain.values()))
         layers = tuple(made.get(layer.digest, layer) for layer in document.layers)
         data = document.replace(layers=layers).encode()
-        return Descriptor.of(data, document.media_type), data
+        descriptor = Descriptor.of(data, document.media_type)
+        self._made[descriptor.digest] = descriptor, data
+        return descriptor, data
 
     def _pack_all(self, layers: list[Descriptor]) -> dict[Digest, Descriptor]:
         tasks = {layer.digest: task_of(self._progress, layer.digest, "Waiting") for layer in layers}
