@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Completed, Engine, open_store
     from .images.check import Finding, Report
+    from .images.copying import Copied
     from .images.explore import Exploration
     from .images.image import Image, Layer
     from .images.transfer import PullResult, PushResult
@@ -22,14 +23,14 @@ _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
     "Finding": "images.check", "Report": "images.check", "DiskUsage": "images.usage",
     "Exploration": "images.explore", "Image": "images.image", "Layer": "images.image",
-    "PullResult": "images.transfer", "PushResult": "images.transfer",
+    "Copied": "images.copying", "PullResult": "images.transfer", "PushResult": "images.transfer",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
 }  # fmt: skip
 
 __all__ = [
-    "Built", "Completed", "Descriptor", "Digest", "DiskUsage", "Engine", "Exploration", "Finding", "Image",
-    "Layer", "NacreError", "Platform", "Progress", "PullResult", "PushResult", "Reference", "Report",
+    "Built", "Completed", "Copied", "Descriptor", "Digest", "DiskUsage", "Engine", "Exploration", "Finding",
+    "Image", "Layer", "NacreError", "Platform", "Progress", "PullResult", "PushResult", "Reference", "Report",
     "open_store",
 ]  # fmt: skip
 

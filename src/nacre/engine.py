@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from .grammars.config import Settings
     from .images.check import Report
+    from .images.copying import Copied
     from .images.explore import Exploration
+    from .images.places import Places
     from .images.transfer import PullResult, PushResult
     from .images.usage import DiskUsage
     from .services.client import Client
@@ -232,6 +234,30 @@ class Engine:
                 sources=lambda name: client.repository(Reference.parse(name)),
             )  # fmt: skip
 
+    def copy(
+        self, source: str, target: str, *, all: bool = False, platform: Platform | None = None,
+        preserve_digests: bool = False, referrers: bool = False, docker_host: str = "",
+        progress: Progress | None = None,
+    ) -> Copied:  # fmt: skip
+        """Copy an image between two places (`nacre copy --help` lists them), not through the store.
+
+        `all` platforms, or the one that `platform` says (None: this machine's). `docker_host` is where
+        `docker-daemon:` is. Raises NotFound, RegistryError, ContentError, Unsupported, UsageError.
+        """
+        from .images.copying import Choice, copy_between
+        from .images.places import Place
+
+        choice, ends = Choice(platform, all, referrers), (Place.parse(source), Place.parse(target))
+
+        def work(store: Store | None) -> Copied:
+            with self._client() as client:
+                places = self._places(store, client, docker_host, progress)
+                return copy_between(places, *ends, choice, exact=preserve_digests, progress=progress)
+
+        if any(place.needs_store for place in ends):
+            return self._inside(work)
+        return work(None)
+
     def save(self, names: Sequence[str], path: str) -> None:
         """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
         from .images.archive import save
@@ -367,6 +393,16 @@ class Engine:
         with self._client() as client:
             source = client.repository(reference)
             return pull(source, reference, store, platform=platform, progress=progress)
+
+    def _places(
+        self, store: Store | None, client: Client, docker_host: str, progress: Progress | None
+    ) -> Places:
+        from .images.places import Places
+        from .services.daemon import Daemon
+
+        return Places(
+            lambda: store or self.store, client.repository, lambda: Daemon(docker_host), progress=progress
+        )
 
     def _client(self) -> Client:
         from dataclasses import replace

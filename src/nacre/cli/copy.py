@@ -29,7 +29,7 @@ def run(context: Context, args: Args) -> int:
     """Copy what SOURCE names and say what moved."""
     from time import monotonic
 
-    from ..images.copying import Choice, copy
+    from ..images.copying import Choice, copy_between
     from ..images.places import Place
 
     source, target = map(Place.parse, args.positionals)
@@ -40,12 +40,7 @@ def run(context: Context, args: Args) -> int:
     began = monotonic()
     with context.progress(quiet=args.quiet or bool(args.format), form=args.progress) as progress:
         places = make_places(context, progress)
-        with (
-            places.source(source, target, exact=args.preserve_digests) as origin,
-            places.sink(target) as sink,
-        ):
-            where = places.target(target)
-            result = copy(origin, places.reference(source), sink, where, choice, progress)
+        result = copy_between(places, source, target, choice, exact=args.preserve_digests, progress=progress)
         seconds = monotonic() - began
         fields = _fields(source, target, result, seconds)
         progress.result(**fields)

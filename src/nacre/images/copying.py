@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..words.progress import Task
     from ..words.reference import Reference
+    from .places import Place, Places
     from .source import Content, Sink, Source
 
 MAX_DOCUMENTS = 5000
@@ -83,6 +84,15 @@ def copy(
     if choice.referrers:
         copier.follow(descriptor, data)
     return copier.result(descriptor, changed)
+
+
+def copy_between(
+    places: Places, source: Place, target: Place, choice: Choice | None = None, *, exact: bool = False,
+    progress: Progress | None = None,
+) -> Copied:  # fmt: skip
+    """As `copy`, of what two places mean; `exact` leaves plain layers plain. What is a file is whole now."""
+    with places.source(source, target, exact=exact) as origin, places.sink(target) as sink:
+        return copy(origin, places.reference(source), sink, places.target(target), choice, progress)
 
 
 def _into_store(

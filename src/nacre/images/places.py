@@ -95,6 +95,11 @@ class Place(Value):
             return self.replace(name=str(Reference.parse(self.name)))
         return self
 
+    @property
+    def needs_store(self) -> bool:
+        """Whether the store must be opened for it."""
+        return self.transport in (STORE, HOST)
+
     def __str__(self) -> str:
         """As it is parsed."""
         if self.transport == DOCKER:
