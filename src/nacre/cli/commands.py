@@ -88,6 +88,7 @@ COMMANDS = {
     "kill": _KILL,
     "load": _LOAD,
     "logs": _LOGS,
+    "mirror": Entry("mirror", "Keep repositories the same elsewhere, by a list, moving only changes"),
     "mount": _MOUNT,
     "rm": _RM,
     "rmi": _RMI,

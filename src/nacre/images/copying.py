@@ -11,6 +11,8 @@ is altered: every digest stays.
 
 from __future__ import annotations
 
+from threading import Lock
+
 from ..words.digest import Digest
 from ..words.errors import ContentError, TooLarge
 from ..words.oci import DOCUMENT_TYPES, Descriptor, Index, Manifest, Platform, parse_document
@@ -39,6 +41,19 @@ MAX_DOCUMENT_BYTES = 64 << 20
 MAX_DEPTH = 4
 
 
+class Claims:
+    """Who sends which blob, so that copies to one sink at the same time move each once. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: dict[Digest, Lock] = {}
+
+    def of(self, digest: Digest) -> Lock:
+        """To be held while it is asked for and sent."""
+        with self._lock:
+            return self._held.setdefault(digest, Lock())
+
+
 class Choice(Value):
     """What is to be copied: one platform (None: this machine's), or all; what refers to it, too."""
 
@@ -46,12 +61,14 @@ class Choice(Value):
     all: bool = False
     referrers: bool = False
     at_once: int = 0
+    claims: Claims | None = None
 
 
 class Copied(Value):
-    """What a copy did: digest and size of what the target now names; bytes of blobs moved, mounted from a
+    """What a copy did.
 
-    repository of the same registry, or there already; `changed` is False when the target meant this before.
+    Digest and size of what the target now names; bytes of blobs moved, mounted from a repository of the same
+    registry, or there already; `changed` is False when the target meant this before.
     """
 
     digest: Digest
@@ -120,7 +137,7 @@ class Copier:
     ) -> None:
         """`reference` names anything of the source: its digests are asked for under that name."""
         self.source, self.sink, self.progress = source, sink, progress
-        self._reference, self._delivery = reference, _Delivery(source, sink)
+        self._reference, self._delivery = reference, _Delivery(source, sink, choice.claims or Claims())
         self._at_once = 1 if isinstance(sink, ArchiveSink) else choice.at_once or MAX_LAYERS_AT_ONCE
         self._tasks: dict[Digest, Task] = {}
         self._seen: set[Digest] = set()
@@ -249,10 +266,14 @@ class _Delivery(Delivery):
 
     words = ("Copying", "Copied", "Already exists")
 
-    def __init__(self, source: Source, sink: Sink) -> None:
+    def __init__(self, source: Source, sink: Sink, claims: Claims) -> None:
         super().__init__(sink)
-        self._source = source
+        self._source, self._claims = source, claims
         self._passing: dict[Digest, Passing] = {}
+
+    def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
+        with self._claims.of(blob.digest):
+            super().send(blob, task, stop)
 
     def opened(self, blob: Descriptor) -> Content:
         return self._passing[blob.digest].open()

@@ -238,10 +238,26 @@ class LayoutFolder(Layout):
 
     def holds(self, target: str, descriptor: Descriptor) -> bool:
         """Does this name mean the manifest already?"""
-        if self.members.small("index.json") is None or not self.has(descriptor):
+        there = self.members.size(path_of(descriptor.digest)) is not None
+        if self.members.small("index.json") is None or not there:
             return False
         rows = [dict(e.annotations).get(REF_KEY, "") for e in self.entries() if e.digest == descriptor.digest]
         return isinstance(target, Digest) or target in rows
+
+    def tags(self) -> Iterator[str]:
+        """The names there are."""
+        if self.members.small("index.json") is not None:
+            notes = (dict(entry.annotations).get(REF_KEY) for entry in self.entries())
+            yield from sorted({name for name in notes if name})
+
+    def delete(self, target: str) -> None:
+        """Drop a name; blobs stay. Raises NotFound."""
+        with self._locked():
+            fields = self._fields()
+            rows = [row for row in fields["manifests"] if _name_of(row) != target]
+            if len(rows) == len(fields["manifests"]):
+                raise NotFound(f"the {self._where} layout has no image {target!r}")
+            self._write("index.json", encode_json(fields | {"manifests": rows}))
 
     def _list(self, entry: Descriptor, name: str) -> None:
         with self._locked():
@@ -325,6 +341,9 @@ class LayoutFolder(Layout):
 
 def _replaced(row: Any, entry: Descriptor, name: str) -> bool:
     """Whether a row of index.json gives way to a new entry: the same name, or the same without one."""
+    return _name_of(row) == name and (bool(name) or row.get("digest") == entry.digest)
+
+
+def _name_of(row: Any) -> str:
     notes = row.get("annotations") if isinstance(row, dict) else None
-    named = str((notes or {}).get(REF_KEY) or "")
-    return named == name and (bool(name) or row.get("digest") == entry.digest)
+    return str((notes or {}).get(REF_KEY) or "")

@@ -32,6 +32,9 @@ FOLDERS = (
     "trash",
 )
 
+_BESIDE = ("uploads", "mirrors", "manifests")
+"""Folders of commands that need no store; they may be there before it."""
+
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
@@ -68,7 +71,7 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
 def _foreign(root: str) -> bool:
     """Whether it holds what is not ours. Listed first: another process may be making the store."""
     names = [name for name in os.listdir(root) if not name.startswith(".oci-layout.")]
-    return bool(names) and not os.path.exists(f"{root}/oci-layout")
+    return not set(names) <= set(_BESIDE) and not os.path.exists(f"{root}/oci-layout")
 
 
 def _make(root: str) -> None:

@@ -1,0 +1,128 @@
+"""`nacre mirror`: keep repositories elsewhere the same, by a list."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from ..words.errors import UsageError
+from .options import Command, flag, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..grammars.config.mirrors import MirrorEntry
+    from ..images.mirroring import Outcome
+    from .context import Context
+    from .options import Args
+
+_MAX_LIST = 1 << 20
+
+
+def run(context: Context, args: Args) -> int:
+    """Mirror everything in the list; 1 when something failed."""
+    from time import monotonic
+
+    from ..images.mirroring import Rules, mirror_all
+
+    entries, began = _entries(context, args.positionals[0]), monotonic()
+    rules = Rules(args.dry_run, args.prune, args.verify)
+    at_once = context.client.config.settings.concurrency or 0
+    with context.progress(
+        quiet=True if args.progress != "json" else args.quiet, form=args.progress
+    ) as progress:
+        told = _Told(context, args)
+        mirror_all(
+            entries, context.client.repository, f"{context.root}/mirrors", rules, told.tell, at_once=at_once,
+            progress=progress,
+        )  # fmt: skip
+        progress.result(**told.fields(monotonic() - began))
+    told.end(monotonic() - began)
+    return 1 if told.count("failed") else 0
+
+
+def _entries(context: Context, path: str) -> tuple[MirrorEntry, ...]:
+    from ..grammars.config.mirrors import parse_mirrors
+    from ..ground.files import os_errors
+
+    if path == "-":
+        data = context.input.read(_MAX_LIST + 1)
+    else:
+        with os_errors(f"read {path}"), open(path, "rb") as file:
+            data = file.read(_MAX_LIST + 1)
+    if len(data) > _MAX_LIST:
+        raise UsageError(f"{path} has more than the {_MAX_LIST} bytes allowed here")
+    try:
+        return parse_mirrors(data.decode(), path)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+
+
+class _Told:
+    """Outcomes as they come: what changed on standard output, what failed on standard error."""
+
+    def __init__(self, context: Context, args: Args) -> None:
+        self._context, self._args, self._lock = context, args, Lock()
+        self._outcomes: list[Outcome] = []
+
+    def tell(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._outcomes.append(outcome)
+            place = f"{outcome.target}:{outcome.tag}" if outcome.tag else outcome.target
+            if outcome.status == "failed":
+                self._context.warn(f"{place}: {outcome.error}")
+            elif outcome.status != "unchanged" and not self._silent:
+                would = "would be " if self._args.dry_run else ""
+                self._context.print(f"{place}: {would}{outcome.status}")
+
+    @property
+    def _silent(self) -> bool:
+        return bool(self._args.quiet or self._args.format or self._args.progress == "json")
+
+    def count(self, status: str) -> int:
+        return sum(outcome.status == status for outcome in self._outcomes)
+
+    def fields(self, seconds: float) -> dict[str, object]:
+        """The sums."""
+        sums: dict[str, object] = {
+            name.capitalize(): self.count(name) for name in ("copied", "unchanged", "pruned", "failed")
+        }
+        moved = sum(outcome.moved for outcome in self._outcomes)
+        return {"Tags": len(self._outcomes), **sums, "Moved": moved, "Seconds": round(seconds, 3)}
+
+    def end(self, seconds: float) -> None:
+        """The rows where a format is wanted, and a line of sums."""
+        from .output import human_size, inspect_one
+
+        if self._args.format:
+            for outcome in sorted(self._outcomes, key=lambda each: (each.target, each.tag)):
+                row = {name.capitalize(): getattr(outcome, name) for name in outcome._fields}
+                inspect_one(self._context, row, self._args.format)
+        if self._silent:
+            return
+        sums = self.fields(seconds)
+        parts = [f"{sums[name]} {name.lower()}" for name in ("Copied", "Unchanged", "Pruned", "Failed")]
+        moved = human_size(int(str(sums["Moved"])))
+        self._context.warn(f"{sums['Tags']} tags: {', '.join(parts)}; moved {moved} in {seconds:.1f}s")
+
+
+COMMAND = Command(
+    "FILE",
+    run=run,
+    options=(
+        flag("-n, --dry-run", "Only say what would be done"),
+        text("--format", "Print every tag as 'json' or by a Go template"),
+        text("--progress", "Set type of progress output", default="auto", choices=("auto", "json")),
+        flag("--prune", "Delete tags of the target that the source has no more"),
+        flag("-q, --quiet", "Only say what failed"),
+        flag("--verify", "Ask the target for every tag instead of believing what was put there last week"),
+    ),
+    store=False,
+    details="""\
+FILE is a list in TOML ("-" reads it from STDIN):
+  [[mirror]]
+  from = "docker.io/library/debian"
+  to = "registry.example/mirror/debian"    # or "oci:FOLDER"
+  include = ["bookworm*"]                  # tags by patterns; all without it
+  exclude = ["*-slim"]
+  platform = "linux/amd64"                 # all without it
+  referrers = true                         # signatures, SBOMs and the like, too""",
+)
