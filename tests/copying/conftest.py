@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,28 @@ sys.path.append(str(Path(__file__).parents[1] / "client"))
 from fakeregistry import FakeRegistry
 
 from nacre.services.client import Client, ClientConfig
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a registry of ours, one for all tests."""
+    line = [sys.executable, "-m", "nacre", "registry", "serve", "--quiet", "--addr", "127.0.0.1:0"]
+    line += ["--root", str(tmp_path_factory.mktemp("registry"))]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://([^/]+)/v2/", process.stdout.readline())
+        assert found is not None
+        yield found[1]
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def registry(host: str) -> str:
+    """`host:port/path`, under which nothing is yet."""
+    return f"{host}/t{next(_NUMBERS)}"
 
 
 @pytest.fixture

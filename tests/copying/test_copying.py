@@ -207,7 +207,17 @@ def lying(fake: FakeRegistry, digest: str, data: bytes) -> None:
     fake.blobs = {key: data if key[1] == digest else value for key, value in fake.blobs.items()}
 
 
-def test_wrong_bytes_never_reach_the_final_put(two: Two, image: Image) -> None:
+def big_image(size: int) -> Image:
+    """An image whose only layer has `size` bytes, more than goes in one request."""
+    image = Image("y")
+    image.layers[0] = (bytes(range(256)) * (size // 256 + 1))[:size]
+    layer = Descriptor.of(image.layers[0], image.manifest.layers[0].media_type)
+    image.manifest = image.manifest.replace(layers=(layer,))
+    image.data = image.manifest.encode()
+    return image
+
+
+def test_wrong_bytes_are_never_committed(two: Two, image: Image) -> None:
     image.put(two.source(), "1")
     bad = image.manifest.layers[1]
     lying(two.fake, bad.digest, b"x" * bad.size)
@@ -215,7 +225,17 @@ def test_wrong_bytes_never_reach_the_final_put(two: Two, image: Image) -> None:
         two.copy()
     assert ("copy/app", bad.digest) not in two.other.blobs
     assert ("copy/app", "2") not in two.other.manifests
+
+
+def test_wrong_bytes_of_a_big_blob_never_reach_the_final_put(two: Two) -> None:
+    image = big_image(7_000_000)
+    image.put(two.source(), "1")
+    bad = image.manifest.layers[0]
+    lying(two.fake, bad.digest, image.layers[0][:-1] + b"?")
+    with pytest.raises(DigestMismatch, match=bad.digest.short):
+        two.copy()
     assert not [path for verb, path, _ in two.other.requests if verb == "PUT" and bad.digest.hex in path]
+    assert ("copy/app", "2") not in two.other.manifests
 
 
 @pytest.mark.parametrize(
@@ -238,12 +258,7 @@ def _none() -> Any:
 
 
 def test_an_upload_that_breaks_goes_on(two: Two) -> None:
-    big = Image("y" * 9000)
-    big.layers[0] = bytes(range(256)) * 30_000  # more than one request
-    big.manifest = big.manifest.replace(
-        layers=(Descriptor.of(big.layers[0], big.manifest.layers[0].media_type),)
-    )
-    big.data = big.manifest.encode()
+    big = big_image(7_680_000)
     big.put(two.source(), "1")
 
     def half(exchange: Any) -> bool:

@@ -162,6 +162,17 @@ GROUPS = {
         },
         {"list": "ls"},
     ),
+    "manifest": Group(
+        "Manage manifests and manifest lists",
+        {
+            "annotate": Entry("manifest", "Add information to an image of a local manifest list", "ANNOTATE"),
+            "create": Entry("manifest", "Create a local manifest list for annotating and pushing", "CREATE"),
+            "inspect": Entry("manifest", "Display an image manifest, or manifest list", "INSPECT"),
+            "push": Entry("manifest", "Push a manifest list to a repository", "PUSH"),
+            "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "RM"),
+        },
+        {"remove": "rm"},
+    ),
     "registry": Group("Run a registry", {"serve": Entry("registry", "Serve a registry over HTTP")}, {}),
     "system": Group(
         "Manage nacre",

@@ -41,6 +41,7 @@ def client_config(context: Context) -> ClientConfig:
     settings = load(context)
     return ClientConfig(
         credentials=logins(context).lookup, proxies=context.proxies(), settings=settings,
+        insecure=context.insecure,
         certificates=Certificates(context).of, uploads=UploadFolder(f"{context.root}/uploads"),
         notice=lambda line: context.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
     )  # fmt: skip

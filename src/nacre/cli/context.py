@@ -59,6 +59,8 @@ class Context:
             )
         self.layer_blobs = layer_blobs or self.environment.get("NACRE_LAYER_BLOBS") or "auto"
         self.mapping: IdMapping | None = None
+        self.insecure: set[str] = set()
+        """Registries that a command was told to trust, `host[:port]`; before the client is made."""
         self._store: Store | None = None
         self._client: Client | None = None
         self._displays: list[Display] = []

@@ -201,10 +201,13 @@ class LayoutFolder(Layout):
         self._prepare(path)
 
     def _prepare(self, path: str) -> None:
-        if self.members.small("oci-layout") is None:
-            if os.listdir(path):
-                raise UsageError(f"{path} is neither empty nor an OCI layout")
-            self._write("oci-layout", VERSION)
+        if self.members.small("oci-layout") is not None:
+            return
+        with self._locked():  # others may be making it
+            if self.members.small("oci-layout") is None:
+                if any(not name.startswith(".oci-layout.") for name in os.listdir(path)):
+                    raise UsageError(f"{path} is neither empty nor an OCI layout")
+                self._write("oci-layout", VERSION)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Is it there with this size?"""
