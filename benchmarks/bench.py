@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from . import bigimage
 from .harness import Case, Skip
-from .peers import Docker, Nacre, Peer, Podman, busybox_tar, users_nacre
+from .peers import Docker, Nacre, Peer, Podman, Skopeo, busybox_tar, users_nacre
 
 P = TypeVar("P", bound=Peer)
 
@@ -47,6 +47,13 @@ class Bench:
         """Its base image is podman's: they share their storage."""
         peer = Podman(self.scratch, "buildah")
         assert self.podman
+        self.ready.append(peer)
+        return peer
+
+    @cached_property
+    def skopeo(self) -> Skopeo:
+        """It copies only, and needs no image of its own."""
+        peer = Skopeo(self.scratch)
         self.ready.append(peer)
         return peer
 

@@ -120,6 +120,21 @@ class Podman(Peer):
         return Podman(folder)
 
 
+class Skopeo(Peer):
+    """skopeo with a home of its own, where it remembers what it has seen."""
+
+    name = "skopeo"
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__()
+        require("skopeo")
+        folder = scratch / "skopeo"
+        folder.mkdir(exist_ok=True)
+        (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        self.env = {"HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+        self.words = ["skopeo", "--policy", str(folder / "policy.json")]
+
+
 class Docker(Peer):
     """docker with a dockerd of its own: `stack` stops it at the end."""
 

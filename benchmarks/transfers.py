@@ -111,6 +111,33 @@ class Push(Scenario):
         return ["--compression", self.codec] if peer.name == "nacre" else []
 
 
+class Copy(Scenario):
+    """`copy` of the big image from one registry to another, empty one; nothing of it is in any storage.
+
+    skopeo remembers in which repositories of a registry it saw a blob, and every case has a registry of its
+    own in every round, so that nobody mounts what somebody else has brought.
+    """
+
+    name = "copy"
+    question = "copy 1.4 GB in 5 gzip layers from one registry to another, empty one"
+    warm, most = 1, 7
+
+    def cases(self, bench: Bench) -> Iterator[Case]:
+        source = bench.pushed_big
+        for peer in bench.each("nacre", "skopeo"):
+            yield peer if isinstance(peer, Case) else self._case(bench, peer, source)
+
+    def _case(self, bench: Bench, peer: Peer, source: str) -> Case:
+        def words(_number: int) -> Sequence[str]:
+            target = f"{bench.fresh_registry()}/{peer.name}:1"
+            if peer.name == "nacre":
+                return [*peer.words, "copy", "-q", source, target]
+            insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+            return [*peer.words, "copy", "-q", *insecure, f"docker://{source}", f"docker://{target}"]
+
+        return Case(peer.name, (), peer.env, before=words)
+
+
 class ColdRun(Scenario):
     """The first container after the page cache was emptied."""
 
@@ -148,4 +175,4 @@ def _account(name: str) -> pwd.struct_passwd:
     return pwd.getpwnam(name)
 
 
-SCENARIOS: Sequence[Scenario] = (Pull(), PullAsUser(), Push("gzip"), Push("zstd"), ColdRun())
+SCENARIOS: Sequence[Scenario] = (Pull(), PullAsUser(), Push("gzip"), Push("zstd"), Copy(), ColdRun())

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from .images.copying import Copied
     from .images.explore import Exploration
     from .images.image import Image, Layer
+    from .images.manifestlist import Pushed
+    from .images.mirroring import Outcome
     from .images.transfer import PullResult, PushResult
     from .images.usage import DiskUsage
+    from .services.client.search import Found
     from .words.digest import Digest
     from .words.errors import NacreError
     from .words.oci import Descriptor, Platform
@@ -23,6 +26,7 @@ _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
     "Finding": "images.check", "Report": "images.check", "DiskUsage": "images.usage",
     "Exploration": "images.explore", "Image": "images.image", "Layer": "images.image",
+    "Found": "services.client.search", "Outcome": "images.mirroring", "Pushed": "images.manifestlist",
     "Copied": "images.copying", "PullResult": "images.transfer", "PushResult": "images.transfer",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
@@ -30,8 +34,8 @@ _HOMES = {
 
 __all__ = [
     "Built", "Completed", "Copied", "Descriptor", "Digest", "DiskUsage", "Engine", "Exploration", "Finding",
-    "Image", "Layer", "NacreError", "Platform", "Progress", "PullResult", "PushResult", "Reference", "Report",
-    "open_store",
+    "Found", "Image", "Layer", "NacreError", "Outcome", "Platform", "Progress", "PullResult", "PushResult",
+    "Pushed", "Reference", "Report", "open_store",
 ]  # fmt: skip
 
 

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from .images.check import Report
     from .images.copying import Copied
     from .images.explore import Exploration
+    from .images.manifestlist import Entry, ManifestLists, Pushed
+    from .images.mirroring import Outcome
     from .images.places import Places
     from .images.transfer import PullResult, PushResult
     from .images.usage import DiskUsage
     from .services.client import Client
+    from .services.client.search import Found
     from .services.containers import Containers, Request
     from .stores.store import Store
     from .words.digest import Digest
@@ -258,6 +261,77 @@ class Engine:
             return self._inside(work)
         return work(None)
 
+    def mirror(
+        self, path: str, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """Keep repositories the same elsewhere by a list, a TOML file; what became of each tag.
+
+        A failure of one tag (`status` "failed", with its `error`) does not stop the others. Nothing is
+        deleted without `prune`. Raises UsageError with `file:line`, StoreError.
+        """
+        from .grammars.config.mirrors import parse_mirrors
+        from .ground.files import os_errors
+        from .images.mirroring import Rules, mirror_all
+
+        with os_errors(f"read {path}"), open(path, encoding="utf-8") as file:
+            entries = parse_mirrors(file.read(), path)
+        told: list[Outcome] = []
+        with self._client() as client:
+            mirror_all(
+                entries, client.repository, f"{self.root}/mirrors", Rules(dry_run, prune, verify),
+                told.append, progress=progress,
+            )  # fmt: skip
+        return sorted(told, key=lambda outcome: (outcome.target, outcome.tag))
+
+    def search(self, term: str, *, limit: int = 25) -> list[Found]:
+        """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term.
+
+        Where a registry has no search, those of its catalog that hold the term. Raises RegistryError.
+        """
+        from .words.reference import split_search
+
+        registry, words = split_search(term)
+        with self._client() as client:
+            return list(client.search(registry, words, limit).found)
+
+    # multi-platform lists
+
+    def manifest_create(self, name: str, images: Sequence[str], *, amend: bool = False) -> None:
+        """Begin a list of images (of the store, else of their registries), or `amend` it.
+
+        Raises Conflict when it exists, NotFound, Unsupported for an index, RegistryError.
+        """
+        self._lists(lambda lists: lists.create(name, list(images), amend=amend))
+
+    def manifest_annotate(
+        self, name: str, image: str, *, os: str = "", architecture: str = "", variant: str = "",
+        os_version: str = "", os_features: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Say for which platform an image of a list is. Raises NotFound, UsageError."""
+        features = tuple(os_features)
+        self._lists(
+            lambda lists: lists.annotate(
+                name, image, os_name=os, architecture=architecture, variant=variant, os_version=os_version,
+                os_features=features,
+            )
+        )  # fmt: skip
+
+    def manifest_inspect(self, name: str) -> tuple[Entry, ...]:
+        """The images of a list that is being put together. Raises NotFound."""
+        return self._lists(lambda lists: lists.get(name))
+
+    def manifest_push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
+        """Put the images of a list, then the list, where its name says; `purge` forgets it then.
+
+        Raises NotFound, RegistryError.
+        """
+        return self._lists(lambda lists: lists.push(name, purge=purge, progress=progress))
+
+    def manifest_remove(self, name: str) -> None:
+        """Forget a list that is being put together. Raises NotFound."""
+        self._lists(lambda lists: lists.remove(name))
+
     def save(self, names: Sequence[str], path: str) -> None:
         """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
         from .images.archive import save
@@ -403,6 +477,16 @@ class Engine:
         return Places(
             lambda: store or self.store, client.repository, lambda: Daemon(docker_host), progress=progress
         )
+
+    def _lists(self, work: Callable[[ManifestLists], T]) -> T:
+        from .images.manifestlist import ManifestLists
+
+        def inside(store: Store) -> T:
+            with self._client() as client:
+                places = self._places(store, client, "", None)
+                return work(ManifestLists(f"{self.root}/manifests", places, lambda: store))
+
+        return self._inside(inside)
 
     def _client(self) -> Client:
         from dataclasses import replace

@@ -93,6 +93,7 @@ COMMANDS = {
     "rm": _RM,
     "rmi": _RMI,
     "save": _SAVE,
+    "search": Entry("search", "Search a registry for images"),
     "start": _START,
     "stop": _STOP,
     "tag": _TAG,

@@ -108,6 +108,19 @@ def _split_registry(name: str, text: str) -> tuple[str, str]:
     return first, rest
 
 
+def split_search(term: str) -> tuple[str, str]:
+    """The registry and the words of a search: `host/words`, or words for Docker Hub. Raises InvalidName."""
+    first, slash, rest = term.partition("/")
+    if slash and _is_registry(first):
+        _check_host(first, term)
+        registry, words = (DEFAULT_REGISTRY if first.endswith("docker.io") else first), rest
+    else:
+        registry, words = DEFAULT_REGISTRY, term
+    if not words or not words.isprintable():
+        raise InvalidName(f"invalid search term {term!r}")
+    return registry, words
+
+
 def _is_registry(first: str) -> bool:
     return "." in first or ":" in first or first == "localhost" or not _UPPER.isdisjoint(first)
 

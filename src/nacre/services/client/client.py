@@ -22,6 +22,7 @@ from .mirrors import Mirrored
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
+from .search import INDEX_HOST, USUAL_LIMIT, Findings, search
 from .session import Session
 from .throttle import Throttles
 from .transport import DIRECT, Limits, Special, Transport
@@ -129,6 +130,11 @@ class Client:
         """The repositories of a registry, where it tells."""
         session = self._session(registry, registry)
         return listing(session, routes.catalog(), "repositories", "repositories", (CATALOG_SCOPE,))
+
+    def search(self, registry: str, term: str, limit: int = USUAL_LIMIT) -> Findings:
+        """Repositories whose name or description fits `term`, as the registry sees it."""
+        host = INDEX_HOST if registry == DEFAULT_REGISTRY else registry
+        return search(self._session(host, registry), term, limit, lambda: self.catalog(registry))
 
     def download(self, url: str) -> AbstractContextManager[Reader]:
         """Any http or https URL, without credentials, redirects followed; for `import` and `ADD`.
