@@ -249,8 +249,10 @@ class Engine:
         """
         from .images.copying import Choice, copy_between
         from .images.places import Place
+        from .images.seen import Seen
 
-        choice, ends = Choice(platform, all, referrers), (Place.parse(source), Place.parse(target))
+        choice = Choice(platform, all, referrers, seen=Seen(f"{self.root}/seen"))
+        ends = Place.parse(source), Place.parse(target)
 
         def work(store: Store | None) -> Copied:
             with self._client() as client:

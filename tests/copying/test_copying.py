@@ -13,6 +13,7 @@ from fakeregistry import FakeRegistry
 from nacre.images.copying import Choice, Copied, copy
 from nacre.images.layout import LayoutFolder
 from nacre.images.places import ANY, Place, Places
+from nacre.images.seen import MOST, Seen
 from nacre.services.client import Client, ClientConfig, Limits, Policy
 from nacre.words.digest import Digest
 from nacre.words.errors import (
@@ -532,3 +533,39 @@ def test_a_manifest_json_that_lies(tmp_path: Path, rows: bytes) -> None:
     place = Place.parse(f"docker-archive:{tmp_path}/lie.tar:app:1")
     with pytest.raises(NacreError), places.source(place) as source:
         source.resolve(ANY)
+
+
+# ---- what is remembered
+
+
+def test_a_blob_seen_in_a_registry_is_mounted(two: Two, image: Image, tmp_path: Path) -> None:
+    """Neither end says so: an earlier copy has brought it there."""
+    image.put(two.source(), "1")
+    choice = Choice(seen=Seen(str(tmp_path / "seen")))
+    two.copy(choice, to="first:1")
+    done = two.copy(choice.replace(seen=Seen(str(tmp_path / "seen"))), to="second:1")
+    assert done.moved == 0
+    assert done.mounted == sum(map(len, image.layers)) + len(image.config)
+    assert not two.fake.sent("GET", "/blobs/")
+
+
+def test_what_was_seen_and_is_gone(two: Two, image: Image, tmp_path: Path) -> None:
+    image.put(two.source(), "1")
+    choice = Choice(seen=Seen(str(tmp_path / "seen")))
+    two.copy(choice, to="first:1")
+    two.other.blobs.clear()
+    done = two.copy(choice.replace(seen=Seen(str(tmp_path / "seen"))), to="second:1")
+    assert done.mounted == 0
+    assert two.other.manifests["second", "1"][1] == image.data
+    assert len(two.other.blobs) == len(image.blobs)
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+    seen, digests = Seen(str(tmp_path / "seen")), [Digest.of(str(n).encode()) for n in range(14_000)]
+    seen.add("host:1/some/app", digests)
+    [path] = (tmp_path / "seen").iterdir()
+    assert path.stat().st_size <= MOST
+    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[-1]) == ["host:1/some/app"]
+    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
+    path.write_bytes(b"\xff\x00\n\n \nsha256: \n")
+    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []

@@ -30,6 +30,8 @@ class ArchiveSink:
     """
 
     where = "archive"
+    one_by_one = True
+    """To open several blobs at once would only let connections wait."""
 
     def __init__(self, write: Callable[[bytes], object], *, docker: bool = True) -> None:
         self._docker, self._lock = docker, Lock()

@@ -18,7 +18,6 @@ from ..words.errors import ContentError, TooLarge
 from ..words.oci import DOCUMENT_TYPES, Descriptor, Index, Manifest, Platform, parse_document
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
-from .archivesink import ArchiveSink
 from .delivery import Delivery, task_of
 from .local import StoreSink, one_platform
 from .passing import Passing
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from ..words.reference import Reference
     from .places import Place, Places
+    from .seen import Seen
     from .source import Content, Sink, Source
 
 MAX_DOCUMENTS = 5000
@@ -62,6 +62,7 @@ class Choice(Value):
     referrers: bool = False
     at_once: int = 0
     claims: Claims | None = None
+    seen: Seen | None = None
 
 
 class Copied(Value):
@@ -137,8 +138,12 @@ class Copier:
     ) -> None:
         """`reference` names anything of the source: its digests are asked for under that name."""
         self.source, self.sink, self.progress = source, sink, progress
-        self._reference, self._delivery = reference, _Delivery(source, sink, choice.claims or Claims())
-        self._at_once = 1 if isinstance(sink, ArchiveSink) else choice.at_once or MAX_LAYERS_AT_ONCE
+        self._reference, self._delivery = (
+            reference,
+            _Delivery(source, sink, choice.claims or Claims(), choice.seen),
+        )
+        one_by_one = getattr(sink, "one_by_one", False)
+        self._at_once = 1 if one_by_one else choice.at_once or MAX_LAYERS_AT_ONCE
         self._tasks: dict[Digest, Task] = {}
         self._seen: set[Digest] = set()
         self._manifests = self._referrers = self._count = self._bytes = 0
@@ -165,6 +170,7 @@ class Copier:
             self._documents(level)
         self.sink.put_manifest(target, data, descriptor.media_type)
         self._manifests += 1
+        self._delivery.remember()
         return True
 
     def _levels(self, top: _Document) -> list[list[_Document]]:
@@ -266,10 +272,11 @@ class _Delivery(Delivery):
 
     words = ("Copying", "Copied", "Already exists")
 
-    def __init__(self, source: Source, sink: Sink, claims: Claims) -> None:
+    def __init__(self, source: Source, sink: Sink, claims: Claims, seen: Seen | None) -> None:
         super().__init__(sink)
-        self._source, self._claims = source, claims
+        self._source, self._claims, self._seen = source, claims, seen
         self._passing: dict[Digest, Passing] = {}
+        self._sent: list[Digest] = []
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
         with self._claims.of(blob.digest):
@@ -279,9 +286,23 @@ class _Delivery(Delivery):
         return self._passing[blob.digest].open()
 
     def mount(self, blob: Descriptor) -> str | None:
-        where = self._source.where
-        registry = self.sink.where.partition("/")[0] + "/"
-        return self.sink.mount(blob, [where]) if where.startswith(registry) else None
+        registry, slash, _ = self.sink.where.partition("/")
+        if not slash:
+            return None
+        known = self._seen.repositories(registry, blob.digest) if self._seen else []
+        if self._source.where.startswith(registry + slash):
+            known = [self._source.where, *known]
+        known = [where for where in known if where != self.sink.where]
+        return self.sink.mount(blob, known) if known else None
+
+    def remember(self) -> None:
+        """Note for later copies what both ends have."""
+        if self._seen:
+            for where in (self._source.where, self.sink.where):
+                self._seen.add(where, self._sent)
+
+    def learn(self, digest: Digest) -> None:
+        self._sent.append(digest)
 
     def upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
         """As ever; a mirror that gave other bytes is not asked again."""

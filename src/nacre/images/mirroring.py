@@ -37,6 +37,7 @@ from ..words.value import Value
 from .copying import Choice, Claims, copy
 from .layout import LayoutFolder
 from .pipes import Stopped, side_by_side
+from .seen import Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -308,7 +309,8 @@ def mirror_all(
     threads. Raises StoreError when the table cannot be kept.
     """
     for entry in entries:
-        choice = Choice(entry.platform, entry.platform is None, entry.referrers, at_once)
+        seen = Seen(f"{os.path.dirname(folder)}/seen")
+        choice = Choice(entry.platform, entry.platform is None, entry.referrers, at_once, seen=seen)
         table = Table(folder, entry.target)
         try:
             with _opened(entry.target, repository, rules) as target:

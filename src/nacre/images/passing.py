@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from ..words.digest import Verifier
 from .pipes import CHUNK
+
+SMALL = 1 << 20
+"""Bytes of a blob that is held in memory while it is sent: registries often want it twice."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..words.oci import Descriptor
-    from .source import Reader, Source
+    from .source import Content, Reader, Source
 
 
 class Passing:
@@ -24,11 +29,17 @@ class Passing:
 
     def __init__(self, source: Source, blob: Descriptor) -> None:
         self.source, self.blob = source, blob
+        self._held: bytes | None = None
         self._verifier = Verifier(blob.digest, blob.size, f"blob {blob.digest.short} of {source.where}")
 
-    def open(self) -> Stretch:
-        """From the beginning; whoever opens closes."""
-        return Stretch(self)
+    def open(self) -> Content:
+        """From the beginning; whoever opens closes. A small blob is fetched once, whole."""
+        if self.blob.size > SMALL:
+            return Stretch(self)
+        if self._held is None:
+            with Stretch(self) as stretch:
+                self._held = b"".join(iter(lambda: stretch.read(SMALL), b""))
+        return BytesIO(self._held)
 
     def saw(self, at: int, data: bytes) -> None:
         """`data` has come for the place `at`. Raises DigestMismatch, TooLarge."""

@@ -22,12 +22,9 @@ from ..words.errors import Conflict, InvalidName, NotFound, UsageError
 from ..words.progress import NullProgress, Progress
 from ..words.reference import Reference
 from ..words.value import Value
-from .archivesink import ArchiveSink
-from .dockerarchive import open_archive
 from .layout import Layout, LayoutFolder
 from .local import StoreSink, StoreSource
 from .members import FolderMembers, TarMembers, spool
-from .packed import Packed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +136,8 @@ class Places:
             if exact or place.transport not in _PLAIN or to is None or to.transport in _PLAIN:
                 yield source
                 return
+            from .packed import Packed
+
             packed = Packed(source, self._folder, self._progress)
             try:
                 yield packed
@@ -159,6 +158,8 @@ class Places:
             with FolderMembers(_folder(place.path)) as members:
                 yield Layout(members, place.name)
         else:
+            from .dockerarchive import open_archive
+
             with self._stream(place) as stream, spool(stream, self._folder) as file:
                 name = "" if place.transport == DAEMON else place.name
                 yield open_archive(TarMembers(file), name)
@@ -217,6 +218,8 @@ class Places:
 
 
 def _filled(write: Callable[[bytes], object], *, docker: bool = True) -> Iterator[Sink]:
+    from .archivesink import ArchiveSink
+
     sink = ArchiveSink(write, docker=docker)
     yield sink
     sink.close()

@@ -32,7 +32,7 @@ FOLDERS = (
     "trash",
 )
 
-_BESIDE = ("uploads", "mirrors", "manifests")
+_BESIDE = ("uploads", "mirrors", "manifests", "seen")
 """Folders of commands that need no store; they may be there before it."""
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
