@@ -397,6 +397,16 @@ def test_a_docker_archive_takes_one_platform(two: Two, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_docker_archive_takes_no_artifacts(two: Two, image: Image, tmp_path: Path) -> None:
+    image.put(two.source(), "1")
+    put_artifact(two.source(), artifact(image.descriptor))
+    places = Places(_none, two.client.repository, _none, str(tmp_path))
+    place = Place.parse(f"docker-archive:{tmp_path}/x.tar:app:1")
+    with pytest.raises(Unsupported, match="refers to them"), places.sink(place) as sink:
+        copy(two.source(), name(two.fake), sink, places.target(place), Choice(referrers=True))
+    assert not list(tmp_path.iterdir())
+
+
 # ---- places
 
 

@@ -19,7 +19,7 @@ from ..words.oci import DOCUMENT_TYPES, Descriptor, Index, Manifest, Platform, p
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .delivery import Delivery, task_of
-from .local import StoreSink, one_platform
+from .local import StoreSink, StoreSource, one_platform
 from .passing import Passing
 from .pipes import side_by_side
 from .source import Careful, Knowing, Referring
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MAX_DOCUMENTS = 5000
 MAX_DOCUMENT_BYTES = 64 << 20
 MAX_DEPTH = 4
+_MOST_ORIGINS = 16
 
 
 class Claims:
@@ -289,10 +290,11 @@ class _Delivery(Delivery):
         registry, slash, _ = self.sink.where.partition("/")
         if not slash:
             return None
-        known = self._seen.repositories(registry, blob.digest) if self._seen else []
-        if self._source.where.startswith(registry + slash):
-            known = [self._source.where, *known]
-        known = [where for where in known if where != self.sink.where]
+        known = [self._source.where] if "/" in self._source.where else []
+        if isinstance(self._source, StoreSource):
+            known += self._source.origins(blob.digest)[:_MOST_ORIGINS]
+        known += self._seen.repositories(registry, blob.digest) if self._seen else []
+        known = [where for where in known if where.startswith(registry + "/") and where != self.sink.where]
         return self.sink.mount(blob, known) if known else None
 
     def remember(self) -> None:

@@ -57,6 +57,7 @@ class Layout:
         tags: Mapping[str, list[Reference]] = _NO_NAMES,
     ) -> None:  # fmt: skip
         self.members, self.name, self._where, self._tags = members, name, where, tags
+        self._subjects: list[tuple[Digest, Descriptor]] | None = None
 
     @property
     def where(self) -> str:
@@ -85,13 +86,22 @@ class Layout:
 
     def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Entries of the index whose subject is the manifest `digest`."""
-        found = []
+        if self._subjects is None:
+            self._subjects = list(self._referring())
+        return tuple(
+            entry for subject, entry in self._subjects
+            if subject == digest and artifact_type in ("", entry.artifact_type)
+        )  # fmt: skip
+
+    def _referring(self) -> Iterator[tuple[Digest, Descriptor]]:
+        """What has a subject, as a registry would list it; every document is read once."""
         for entry in self.entries():
             document = parse_document(self.listed(entry)[1], entry.media_type)
-            kind = document.artifact_type or entry.artifact_type
-            if document.subject and document.subject.digest == digest and artifact_type in ("", kind):
-                found.append(entry.replace(annotations=document.annotations, artifact_type=kind))
-        return tuple(found)
+            if document.subject is not None:
+                config = "" if isinstance(document, Index) else document.config.media_type
+                kind = document.artifact_type or config
+                found = entry.replace(annotations=document.annotations, artifact_type=kind)
+                yield document.subject.digest, found
 
     def entries(self) -> list[Descriptor]:
         """The manifests that the index names. Raises InvalidArchive when there is no index."""
@@ -263,6 +273,7 @@ class LayoutFolder(Layout):
             self._write("index.json", encode_json(fields | {"manifests": rows}))
 
     def _list(self, entry: Descriptor, name: str) -> None:
+        self._subjects = None
         with self._locked():
             fields = self._fields()
             rows = [row for row in fields["manifests"] if not _replaced(row, entry, name)]

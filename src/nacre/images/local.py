@@ -43,6 +43,10 @@ class StoreSource:
             raise NotFound(f"No such image: {self.name}")
         return descriptor, self.store.blobs.read(descriptor.digest)
 
+    def origins(self, digest: Digest) -> list[str]:
+        """Repositories that are known to have a blob, for mounts."""
+        return self.store.layers.sources(digest)
+
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """Content out of the store. Raises NotFound, Unsupported."""
         content = self._forms.open(descriptor)
