@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from copykit import Image, docker_archive, put_index
 
+from nacre import open_store
 from nacre.images.layout import LayoutFolder
+from nacre.words.errors import NacreError
 
 
 @pytest.fixture
@@ -118,11 +120,6 @@ def test_what_it_says(nacre: Any, layout: str, registry: str) -> None:
 def test_what_cannot_be(nacre: Any, layout: str, tmp_path: Path) -> None:
     for words, said in [
         (["--all", "--platform", "linux/amd64", f"{layout}:one", "oci:x"], "mutually exclusive"),
-        ([f"{layout}:none", "oci:x:1"], "no image 'none'"),
-        (["oci:absent", "oci:x:1"], "no such folder"),
-        (["oci-archive:absent.tar", "oci:x:1"], "cannot open absent.tar"),
-        ([f"{layout}:one", "host:python3"], "can only be copied from"),
-        ([f"{layout}:one", "containers-storage:x"], "no place that nacre knows"),
         (["--preserve-digests", f"{layout}:one", "docker-daemon:x"], "does not preserve digests"),
         ([f"{layout}:one", "docker-daemon:x"], "cannot reach the docker daemon"),
     ]:
@@ -132,17 +129,26 @@ def test_what_cannot_be(nacre: Any, layout: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.err
 
 
-def test_an_archive_is_not_overwritten(nacre: Any, layout: str, tmp_path: Path) -> None:
-    nacre("copy", f"{layout}:one", "docker-archive:a.tar:app:1")
-    before = (tmp_path / "a.tar").read_bytes()
-    assert "exists already" in nacre("copy", f"{layout}:one", "docker-archive:a.tar:app:2", check=False).err
-    assert (tmp_path / "a.tar").read_bytes() == before
-
-
-def test_all_platforms_have_no_place_in_the_store(nacre: Any, layout: str) -> None:
-    done = nacre("copy", "--all", f"{layout}:both", "nacre:app:1", check=False)
-    assert done.code == 1
-    assert "one platform" in done.err
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("oci:lay:none", "oci:x:1", "no image 'none'"),
+        ("oci:absent", "oci:x:1", "no such folder"),
+        ("oci-archive:absent.tar", "oci:x:1", "cannot open absent.tar"),
+        ("oci:lay:one", "host:python3", "can only be copied from"),
+        ("oci:lay:one", "containers-storage:x", "no place that nacre knows"),
+        ("oci:lay:one", "docker-archive:there.tar:app:2", "exists already"),
+        ("oci:lay:both", "nacre:app:1", "one platform"),
+    ],
+)
+def test_what_cannot_be_by_the_api(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.tar").write_bytes(b"mine")
+    with open_store(str(tmp_path / "store")) as engine, pytest.raises(NacreError, match=said):
+        engine.copy(source, target, all="both" in source)
+    assert (tmp_path / "there.tar").read_bytes() == b"mine"
 
 
 def test_preserved_digests_are_not_compressed(nacre: Any, registry: str, tmp_path: Path) -> None:

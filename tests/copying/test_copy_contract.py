@@ -12,10 +12,12 @@ import pytest
 from copykit import Image, docker_archive
 from fakeregistry import FakeRegistry
 
+from nacre.ground import userns
 from nacre.images.host import HostSource
 from nacre.images.places import ANY, Place, Places
 from nacre.images.source import Sink, Source
 from nacre.services.client import Client
+from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import NacreError, NotFound
 from nacre.words.oci import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, Manifest, parse_document
@@ -61,6 +63,15 @@ def image() -> Image:
     return Image("lower", "upper")
 
 
+@pytest.fixture(scope="module")
+def host_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store for `host:`, which makes its image but once."""
+    if not userns.mapped():
+        pytest.skip("needs root")
+    with Store.open(str(tmp_path_factory.mktemp("host") / "store"), layer_blobs="keep") as opened:
+        yield opened
+
+
 @pytest.fixture(params=[*SINKS, "old docker-archive", "packed", "host"])
 def filled(
     request: pytest.FixtureRequest, tmp_path: Path, fake: FakeRegistry, client: Client, image: Image
@@ -69,7 +80,7 @@ def filled(
     kind = request.param
     with ExitStack() as stack:
         if kind == "host":
-            yield HostSource(request.getfixturevalue("store")), ANY
+            yield HostSource(request.getfixturevalue("host_store")), ANY
         elif kind in ("old docker-archive", "packed"):
             path = docker_archive(tmp_path / "old.tar", image, "app:1")
             ends = Ends("docker-archive", tmp_path, fake, client, None)

@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from copykit import Image, put_index
 
+from nacre import Engine, open_store
 from nacre.images.layout import LayoutFolder
 from nacre.services.client import Client
+from nacre.words.errors import Conflict, NacreError, NotFound, Unsupported, UsageError
 from nacre.words.reference import Reference
 
 
@@ -92,38 +94,51 @@ def test_images_of_the_store_and_of_folders(
     assert nacre("run", "--rm", target, "echo", "here").out == "here\n"
 
 
-def test_amending(nacre: Any, registry: str, pushed: dict[str, Image]) -> None:
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with open_store(str(tmp_path / "store")) as opened:
+        yield opened
+
+
+def test_amending(engine: Engine, registry: str, pushed: dict[str, Image]) -> None:
     target, one, two = f"{registry}/l:1", f"{registry}/one:amd64", f"{registry}/two:arm64"
-    nacre("manifest", "create", target, one)
-    refused = nacre("manifest", "create", target, two, check=False)
-    assert (refused.code, "no --amend flag" in refused.err) == (1, True)
-    nacre("manifest", "create", "--amend", target, two)
-    nacre("manifest", "create", "--amend", target, two)
-    assert len(nacre("manifest", "inspect", target).json["manifests"]) == 2
-    nacre("manifest", "rm", target)
-    again = nacre("manifest", "rm", target, check=False)
-    assert (again.code, again.out, f"No such manifest: {target}" in again.err) == (1, "", True)
+    engine.manifest_create(target, [one])
+    with pytest.raises(Conflict, match="no --amend flag"):
+        engine.manifest_create(target, [two])
+    for _ in range(2):
+        engine.manifest_create(target, [two], amend=True)
+        assert [entry.ref for entry in engine.manifest_inspect(target)] == [one, two]
+    engine.manifest_remove(target)
+    with pytest.raises(NotFound, match=f"No such manifest: {target}"):
+        engine.manifest_remove(target)
 
 
-def test_what_cannot_be(nacre: Any, registry: str, pushed: dict[str, Image], client: Client) -> None:
+def test_what_cannot_be(engine: Engine, registry: str, pushed: dict[str, Image], client: Client) -> None:
     put_index(client.repository(Reference.parse(f"{registry}/list")), "1", Image("x"))
-    target, one = f"{registry}/l:1", f"{registry}/one:amd64"
-    nacre("manifest", "create", target, one)
-    for words, said in [
-        (["create", f"{registry}/m:1", f"{registry}/list:1"], f"{registry}/list:1 is a manifest list"),
-        (["create", f"{registry}/m:1", f"{registry}/absent:1"], "not found"),
-        (["annotate", target, f"{registry}/two:arm64", "--arch", "arm64"], "does not exist in"),
-        (["annotate", target, one, "--arch", "foo"], "unsupported os/arch combination: linux/foo"),
-        (["annotate", "never:1", one, "--arch", "arm64"], "No such manifest: docker.io/library/never:1"),
-        (["push", "never:1"], "No such manifest: docker.io/library/never:1"),
-        (["inspect", f"{registry}/absent:1"], f"no such manifest: {registry}/absent:1"),
-        (["inspect", target, f"{registry}/two:arm64"], f"no such manifest: {registry}/two:arm64"),
-    ]:
-        done = nacre("manifest", *words, check=False)
-        assert done.code == 1, done
-        assert said in done.err
-        assert "Traceback" not in done.err
-    assert not nacre("manifest", "inspect", target).json["manifests"][0].get("x")
+    target, one, two = f"{registry}/l:1", f"{registry}/one:amd64", f"{registry}/two:arm64"
+    engine.manifest_create(target, [one])
+    with pytest.raises(Unsupported, match=f"{registry}/list:1 is a manifest list"):
+        engine.manifest_create(f"{registry}/m:1", [f"{registry}/list:1"])
+    with pytest.raises(NotFound, match="not found"):
+        engine.manifest_create(f"{registry}/m:1", [f"{registry}/absent:1"])
+    with pytest.raises(NotFound, match="does not exist in"):
+        engine.manifest_annotate(target, two, architecture="arm64")
+    with pytest.raises(UsageError, match="unsupported os/arch combination: linux/foo"):
+        engine.manifest_annotate(target, one, architecture="foo")
+    for work in (engine.manifest_push, engine.manifest_inspect):
+        with pytest.raises(NotFound, match="No such manifest: docker"):
+            work("never:1")
+
+
+def test_what_it_says_when_there_is_none(nacre: Any, registry: str, pushed: dict[str, Image]) -> None:
+    target = f"{registry}/l:1"
+    nacre("manifest", "create", target, f"{registry}/one:amd64")
+    absent, other = f"{registry}/absent:1", f"{registry}/two:arm64"
+    for words, said in [([absent], absent), ([target, other], other)]:
+        done = nacre("manifest", "inspect", *words, check=False)
+        assert (done.code, f"no such manifest: {said}" in done.err) == (1, True), done
+    done = nacre("manifest", "rm", "never:1", target, check=False)
+    assert (done.code, done.out, "No such manifest: docker.io/library/never:1" in done.err) == (1, "", True)
 
 
 def test_an_index_of_a_registry_in_detail(
@@ -140,12 +155,11 @@ def test_an_index_of_a_registry_in_detail(
     assert ours == theirs
 
 
-def test_a_damaged_list(nacre: Any, registry: str, pushed: dict[str, Image], tmp_path: Path) -> None:
+def test_a_damaged_list(engine: Engine, registry: str, pushed: dict[str, Image], tmp_path: Path) -> None:
     target = f"{registry}/l:1"
-    nacre("manifest", "create", target, f"{registry}/one:amd64")
+    engine.manifest_create(target, [f"{registry}/one:amd64"])
     [path] = (tmp_path / "store" / "manifests").glob("*.json")
     for damage in (b"", b"[]", b'{"entries": 5}', b'{"entries": [{}]}'):
         path.write_bytes(damage)
-        done = nacre("manifest", "inspect", target, check=False)
-        assert done.code == 1
-        assert "Traceback" not in done.err
+        with pytest.raises(NacreError):
+            engine.manifest_inspect(target)
