@@ -15,6 +15,7 @@ from nacre.images.layout import LayoutFolder
 from nacre.images.places import ANY, Place, Places
 from nacre.images.seen import MOST, Seen
 from nacre.services.client import Client, ClientConfig, Limits, Policy
+from nacre.services.client.kept import UploadFolder
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     ContentError,
@@ -579,3 +580,33 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
     path.write_bytes(b"\xff\x00\n\n \nsha256: \n")
     assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
+
+
+def test_another_process_goes_on_with_an_upload(two: Two, tmp_path: Path) -> None:
+    """The source breaks off for good half way; later only the other half is read and sent."""
+    image = big_image(8_000_000)
+    image.put(two.source(), "1")
+    [layer] = image.manifest.layers
+    policy = Policy(sleep=lambda _s: None, chance=lambda: 0.0, attempts=2)
+
+    def half(exchange: Any) -> bool:
+        two.fake.on("GET", layer.digest, lambda x: x.cut(), times=100)
+        exchange.reply(200, image.layers[0][:5_000_000], content_length=str(layer.size))
+        return bool(exchange.cut())
+
+    def attempt() -> Copied:
+        config = ClientConfig(policy=policy, uploads=UploadFolder(str(tmp_path / "uploads")))
+        with Client(config) as client:
+            two.client = client
+            return two.copy()
+
+    two.fake.on("GET", layer.digest, half)
+    with pytest.raises(NacreError):
+        attempt()
+    there = max(map(len, two.other.uploads.values()))
+    assert 0 < there <= 5_000_000
+    two.fake._faults.clear()
+    attempt()
+    assert two.other.blobs["copy/app", layer.digest] == image.layers[0]
+    [asked] = two.fake.sent("GET", layer.digest)
+    assert asked["Range"] == f"bytes={there}-"

@@ -67,8 +67,10 @@ class ArchiveSink:
     def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
         """Raises Unsupported for an index in a docker-archive, DigestMismatch."""
         document, descriptor = parse_document(data, media_type), Descriptor.of(data, media_type)
-        if isinstance(target, Digest) and target != descriptor.digest:
-            raise DigestMismatch(target, descriptor.digest, what="a manifest")
+        if isinstance(target, Digest):
+            descriptor = descriptor.replace(digest=Digest.of(data, target.algorithm))
+            if target != descriptor.digest:
+                raise DigestMismatch(target, descriptor.digest, what="a manifest")
         if self._docker and isinstance(document, Index):
             raise Unsupported(
                 "a docker-archive holds one platform of an image", hint="choose it with --platform"
