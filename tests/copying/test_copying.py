@@ -271,7 +271,7 @@ def test_an_upload_that_breaks_goes_on(two: Two) -> None:
 
     two.other.on("PATCH", "/uploads/", half)
     policy = Policy(sleep=lambda _s: None, chance=lambda: 0.0)
-    with Client(ClientConfig(policy=policy, limits=Limits(stall=5))) as client:
+    with Client(ClientConfig(policy=policy, limits=Limits(stall=60))) as client:
         two.client = client
         two.copy()
     assert two.other.blobs["copy/app", Digest.of(big.layers[0])] == big.layers[0]
@@ -600,9 +600,18 @@ def test_another_process_goes_on_with_an_upload(two: Two, tmp_path: Path) -> Non
             two.client = client
             return two.copy()
 
+    received = threading.Event()
+
+    def keep(exchange: Any) -> bool:
+        two.other.uploads[exchange.url.path.rpartition("/")[2]] += exchange.body()
+        received.set()
+        return bool(exchange.cut())
+
     two.fake.on("GET", layer.digest, half)
+    two.other.on("PATCH", "/uploads/", keep)
     with pytest.raises(NacreError):
         attempt()
+    assert received.wait(60)
     there = max(map(len, two.other.uploads.values()))
     assert 0 < there <= 5_000_000
     two.fake._faults.clear()
