@@ -33,6 +33,7 @@ def run(context: Context, args: Args) -> int:
     from ..images.places import Place
 
     source, target = map(Place.parse, args.positionals)
+    _trust(context, (source, args.src_tls_verify), (target, args.dest_tls_verify))
     choice = Choice(
         _platform(args), args.all, args.referrers, context.client.config.settings.concurrency or 0
     )
@@ -46,6 +47,14 @@ def run(context: Context, args: Args) -> int:
         progress.result(**fields)
     _tell(context, args, result, fields)
     return 0
+
+
+def _trust(context: Context, *ends: tuple[Place, bool]) -> None:
+    """Registries that need not prove who they are; must be said before the client is made."""
+    from ..words.reference import Reference
+
+    named = [place.name for place, verify in ends if place.transport == "docker" and not verify]
+    context.insecure |= {Reference.parse(name).registry for name in named}
 
 
 def make_places(context: Context, progress: Progress) -> Places:
@@ -109,11 +118,17 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all", "Copy all platforms of an index, not only one"),
+        flag(
+            "--dest-tls-verify", "Require TLS and a valid certificate of the target's registry", default=True
+        ),
         text("--format", "Print the result as 'json' or by a Go template"),
         text("--platform", "Copy this platform of an index (default: that of this machine)", type="os/arch"),
         flag("--preserve-digests", "Fail rather than change a digest: nothing is compressed on its way"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Only print the digest"),
+        flag(
+            "--src-tls-verify", "Require TLS and a valid certificate of the source's registry", default=True
+        ),
         flag("--referrers", "Copy signatures, SBOMs and whatever else refers to the image too"),
     ),
     store=False,
