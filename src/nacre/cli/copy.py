@@ -123,7 +123,7 @@ COMMAND = Command(
         ),
         text("--format", "Print the result as 'json' or by a Go template"),
         text("--platform", "Copy this platform of an index (default: that of this machine)", type="os/arch"),
-        flag("--preserve-digests", "Fail rather than change a digest: nothing is compressed on its way"),
+        flag("--preserve-digests", "Change no digest: nothing is compressed on its way"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Only print the digest"),
         flag(
