@@ -192,6 +192,25 @@ def test_referrers_of_platforms(two: Two) -> None:
     assert two.copy(Choice(all=True, referrers=True)).referrers == 2
 
 
+def test_what_cosign_attaches_by_tags_goes_along(two: Two, image: Image, tmp_path: Path) -> None:
+    """Signatures without a subject: only the names of their tags say what they belong to."""
+    source = two.source()
+    image.put(source, "1")
+    tag = f"sha256-{image.descriptor.digest.hex}.sig"
+    signature = Image("signed")
+    signature.put(source, tag)
+    assert two.copy(Choice(referrers=True)).referrers == 1
+    assert two.arrived(target=tag) == signature.data
+    assert two.copy(Choice(referrers=True)).referrers == 0
+    folder = LayoutFolder(str(tmp_path / "lay"), "kept")
+    copy(source, name(two.fake), folder, "kept", Choice(referrers=True))
+    back = name(two.other, "back:1")
+    assert copy(folder, ANY, two.client.repository(back), "1", Choice(referrers=True)).referrers == 1
+    folder.close()
+    assert two.other.manifests["back", tag][1] == signature.data
+    assert two.copy(to="plain:1").referrers == 0
+
+
 def test_an_artifact_is_copied_as_it_is(two: Two, image: Image) -> None:
     source = two.source()
     image.put(source, "1")

@@ -223,11 +223,35 @@ def test_a_dry_run_changes_nothing(mirror: Mirrors, tmp_path: Path) -> None:
 def test_referrers_that_come_later(mirror: Mirrors) -> None:
     image = Image("x")
     image.put(mirror.source, "a")
-    mirror(referrers=True, exclude=("sha256-*",))
+    mirror(referrers=True)
     signature = put_artifact(mirror.source, artifact(image.descriptor))
-    assert statuses(mirror(referrers=True, exclude=("sha256-*",))) == {"a": "copied"}
+    assert statuses(mirror(referrers=True)) == {"a": "copied"}
     assert [each.digest for each in mirror.there.referrers(image.descriptor.digest)] == [signature.digest]
-    assert statuses(mirror(referrers=True, exclude=("sha256-*",))) == {"a": "unchanged"}
+    assert statuses(mirror(referrers=True)) == {"a": "unchanged"}
+
+
+def test_tags_that_stand_in_for_an_api_are_no_images(mirror: Mirrors) -> None:
+    """The target's are kept by who pushes there; the source may have an API, and so none of them."""
+    image = Image("x")
+    image.put(mirror.source, "a")
+    put_artifact(mirror.source, artifact(image.descriptor))
+    assert set(mirror(referrers=True, platform=Platform("linux", "amd64"))) == {"a"}
+    stand_in = f"sha256-{image.descriptor.digest.hex}"
+    assert ("copy/app", stand_in) in mirror.other.manifests
+    del mirror.fake.manifests["app", stand_in]
+    assert set(mirror(referrers=True, rules={"prune": True})) == {"a"}
+    assert ("copy/app", stand_in) in mirror.other.manifests
+
+
+def test_signatures_by_tags_that_come_later(mirror: Mirrors) -> None:
+    image, signature = Image("x"), Image("signed")
+    image.put(mirror.source, "a")
+    mirror(referrers=True, include=("a",))
+    tag = f"sha256-{image.descriptor.digest.hex}.sig"
+    signature.put(mirror.source, tag)
+    assert statuses(mirror(referrers=True, include=("a",))) == {"a": "copied"}
+    assert mirror.other.manifests["copy/app", tag][1] == signature.data
+    assert statuses(mirror(referrers=True, include=("a",))) == {"a": "unchanged"}
 
 
 def test_into_a_folder(mirror: Mirrors, tmp_path: Path) -> None:
@@ -295,9 +319,7 @@ def test_a_list_that_is_wrong(text: str, said: str) -> None:
 @pytest.fixture
 def listed(tmp_path: Path, client: Client, registry: str) -> Callable[[str], None]:
     """Tags of `registry/source`, and a list that mirrors them to `registry/copy`."""
-    (tmp_path / "list.toml").write_text(
-        f'[[mirror]]\nfrom = "{registry}/source"\nto = "{registry}/copy"\nexclude = ["sha256-*"]\n'
-    )
+    (tmp_path / "list.toml").write_text(f'[[mirror]]\nfrom = "{registry}/source"\nto = "{registry}/copy"\n')
 
     def put(tag: str) -> None:
         Image(tag).put(client.repository(Reference.parse(f"{registry}/source:{tag}")), tag)

@@ -34,7 +34,7 @@ class ArchiveSink:
     """To open several blobs at once would only let connections wait."""
 
     def __init__(self, write: Callable[[bytes], object], *, docker: bool = True) -> None:
-        self._docker, self._lock = docker, Lock()
+        self._docker, self._lock, self.keeps_tags = docker, Lock(), not docker
         self._written: set[Digest] = set()
         self._images: dict[Digest, tuple[Descriptor, Manifest | Index]] = {}
         self._names: dict[Digest, list[str]] = {}

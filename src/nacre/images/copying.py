@@ -14,11 +14,12 @@ from __future__ import annotations
 from threading import Lock
 
 from ..words.digest import Digest
-from ..words.errors import ContentError, TooLarge
+from ..words.errors import ContentError, NotFound, TooLarge
 from ..words.oci import DOCUMENT_TYPES, Descriptor, Index, Manifest, Platform, parse_document
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .delivery import Delivery, task_of
+from .layout import Layout
 from .local import StoreSink, StoreSource, one_platform
 from .passing import Passing
 from .pipes import side_by_side
@@ -235,6 +236,20 @@ class Copier:
         for each in (descriptor, *_children(_Document(descriptor, data))):
             for entry in self.source.referrers(each.digest):
                 self._refers(entry, depth)
+            for tag in cosign_tags(each.digest) if getattr(self.sink, "keeps_tags", True) else ():
+                self._tagged(tag)
+
+    def _tagged(self, tag: str) -> None:
+        """What refers to a document only by the name of its tag, if there is such a tag."""
+        try:
+            if isinstance(self.source, Layout):
+                found, data = self.source.listed(self.source.find(tag))
+            else:
+                found, data = self.source.resolve(self._reference.replace(tag=tag, digest=None))
+        except NotFound:
+            return
+        self._check(found, data)
+        self._referrers += self.put(found, data, tag)
 
     def _refers(self, entry: Descriptor, depth: int) -> None:
         if depth >= MAX_DEPTH or entry.media_type not in DOCUMENT_TYPES:
@@ -243,6 +258,11 @@ class Copier:
         self._check(entry, data)
         self._referrers += self.put(found, data, entry.digest)
         self.follow(found, data, depth + 1)
+
+
+def cosign_tags(digest: Digest) -> list[str]:
+    """Tags of what cosign attaches without a subject. Source: cosign, SIGNATURE_SPEC.md."""
+    return [f"{digest.algorithm}-{digest.hex}.{kind}" for kind in ("sig", "att", "sbom")]
 
 
 def _children(document: _Document) -> list[Descriptor]:

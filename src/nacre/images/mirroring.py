@@ -34,7 +34,7 @@ from ..words.progress import NullProgress, Progress
 from ..words.quickjson import loads
 from ..words.reference import Reference
 from ..words.value import Value
-from .copying import Choice, Claims, copy
+from .copying import Choice, Claims, copy, cosign_tags
 from .layout import LayoutFolder
 from .pipes import Stopped, side_by_side
 from .seen import Seen
@@ -172,7 +172,8 @@ class Mirror:
     ) -> None:  # fmt: skip
         """`reference` has the name of the source, `name` is the target's; `choice` as for a copy."""
         self._source, self._reference, self._target, self._name = source, reference, target, name
-        self._wants, self._table, self._rules = wants, table, rules
+        self._allows = wants
+        self._table, self._rules = table, rules
         self._choice = choice.replace(claims=Claims(), at_once=choice.at_once or _BLOBS_AT_ONCE)
         self._progress = progress or NullProgress()
 
@@ -190,6 +191,9 @@ class Mirror:
                 self._prune(wanted, there, tell)
         finally:
             self._table.save()
+
+    def _wants(self, tag: str) -> bool:
+        return self._allows(tag) and not is_referrers_tag(tag)
 
     def _there(self) -> set[str]:
         try:
@@ -236,7 +240,15 @@ class Mirror:
         if not self._choice.referrers:
             return ""
         found = sorted(entry.digest for entry in self._source.referrers(said.digest))
+        found += filter(None, map(self._tagged, cosign_tags(said.digest)))
         return Digest.of("\n".join(found).encode()).short
+
+    def _tagged(self, tag: str) -> Digest | None:
+        try:
+            head = self._source.head(self._reference.replace(tag=tag, digest=None))
+        except NotFound:
+            return None
+        return head.digest if head else None
 
     def _is_known(self, row: Row, said: Descriptor, referring: str) -> bool:
         return (row.source, row.choice, row.referrers) == (said.digest, self._chosen(), referring)
@@ -297,6 +309,18 @@ class Mirror:
                     "tag has the same"
                 ) from None
             self._target.delete(found.digest)
+
+
+def is_referrers_tag(tag: str) -> bool:
+    """Whether a tag stands in for the referrers API: it is kept by whoever pushes, and no image.
+
+    Source: distribution-spec v1.1, "Referrers tag schema".
+    """
+    try:
+        Digest(tag.replace("-", ":", 1))
+    except InvalidName:
+        return False
+    return True
 
 
 def mirror_all(
