@@ -101,7 +101,8 @@ class _Told:
         sums = self.fields(seconds)
         parts = [f"{sums[name]} {name.lower()}" for name in ("Copied", "Unchanged", "Pruned", "Failed")]
         moved = human_size(int(str(sums["Moved"])))
-        self._context.warn(f"{sums['Tags']} tags: {', '.join(parts)}; moved {moved} in {seconds:.1f}s")
+        tags = "1 tag" if sums["Tags"] == 1 else f"{sums['Tags']} tags"
+        self._context.warn(f"{tags}: {', '.join(parts)}; moved {moved} in {seconds:.1f}s")
 
 
 COMMAND = Command(
