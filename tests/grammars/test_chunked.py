@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import zstandard
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rawtar import END, header, padded, pax, write
 
+from nacre.grammars.chunked import crc64
 from nacre.grammars.chunked import write as writing
 from nacre.grammars.chunked.crc64 import Crc64
 from nacre.grammars.chunked.forms import open_layout
@@ -336,23 +338,43 @@ def by_table(data: bytes) -> bytes:
     return (state ^ ((1 << 64) - 1)).to_bytes(8, "big")
 
 
-def test_the_known_crc() -> None:
-    crc = Crc64()
+WAYS = pytest.mark.parametrize("way", [None, crc64.folded, crc64.library()])
+"""None is whichever is the fastest; a library that is not here would be that again."""
+
+
+@WAYS
+def test_the_known_crc(way: Any) -> None:
+    crc = Crc64(way)
+    assert crc.digest() == bytes(8)
     crc.update(b"123456789")
     assert crc.digest().hex() == "b90956c775a41001"  # CRC-64/GO-ISO in the catalogue of RevEng
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
 def test_crcs_are_those_of_the_table(parts: list[bytes]) -> None:
-    crc = Crc64()
-    for part in parts:
-        crc.update(part)
-    assert crc.digest() == by_table(b"".join(parts))
+    for way in (None, crc64.folded):
+        crc = Crc64(way)
+        for part in parts:
+            crc.update(part)
+        assert crc.digest() == by_table(b"".join(parts))
 
 
+@WAYS
 @pytest.mark.parametrize("size", [16383, 16384, 16385, 40000])
-def test_crcs_of_long_pieces(size: int) -> None:
+def test_crcs_of_long_pieces(way: Any, size: int) -> None:
     data = os.urandom(size)
-    crc = Crc64()
+    crc = Crc64(way)
     crc.update(data)
     assert crc.digest() == by_table(data)
+
+
+def test_a_library_without_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isal.igzip_lib.__file__", zlib_file())
+    assert crc64.library() is None
+
+
+def zlib_file() -> str:
+    """Some other extension module."""
+    import isal._isal
+
+    return isal._isal.__file__

@@ -113,19 +113,32 @@ class _Frame:
 
 
 class _Packer:
-    """Frames, compressed side by side and written in order."""
+    """Frames, compressed side by side and written in order. Small ones go to a thread together."""
 
     def __init__(self, write: Callable[[bytes], object], level: int) -> None:
         self._write, self._level = write, level
         self._local = threading.local()
         self._order = InOrder(self._take)
-        self.finish = self._order.finish
+        self._batch: list[tuple[bytes, _Frame]] = []
+        self._size = 0
         self.position = 0
 
     def frame(self, data: bytes) -> _Frame:
         frame = _Frame(len(data))
-        self._order.call(self._pack, data, frame)
+        self._batch.append((data, frame))
+        self._size += len(data)
+        if self._size >= _CHUNK:
+            self._send()
         return frame
+
+    def finish(self) -> None:
+        """Write all frames there are; their places are known then."""
+        self._send()
+        self._order.finish()
+
+    def _send(self) -> None:
+        batch, self._batch, self._size = self._batch, [], 0
+        self._order.call(self._pack, batch)
 
     def skippable(self, data: bytes) -> int:
         """Write a frame that decoders pass over, after `finish`; where its content begins."""
@@ -145,15 +158,17 @@ class _Packer:
         packed: bytes = self._local.encoder.compress(data)
         return packed
 
-    def _pack(self, data: bytes, frame: _Frame) -> tuple[bytes, _Frame]:
-        frame.digest = sha256(data).hexdigest()
-        return self.compress(data), frame
+    def _pack(self, batch: list[tuple[bytes, _Frame]]) -> list[tuple[bytes, _Frame]]:
+        for data, frame in batch:
+            frame.digest = sha256(data).hexdigest()
+        return [(self.compress(data), frame) for data, frame in batch]
 
-    def _take(self, packed: tuple[bytes, _Frame]) -> None:
-        data, frame = packed
-        frame.start = self.position
-        self.put(data)
-        frame.end = self.position
+    def _take(self, batch: list[tuple[bytes, _Frame]]) -> None:
+        position = self.position
+        for data, frame in batch:
+            frame.start = position
+            position = frame.end = position + len(data)
+        self.put(b"".join([data for data, _ in batch]))
 
 
 class _Writer:
@@ -254,26 +269,31 @@ class _Content:
     """The content of a member: its digest, its CRC, the frames it went into."""
 
     def __init__(self, name: str, size: int) -> None:
-        self.name, self.size, self.digest = name, size, ""
+        self.name, self.size = name, size
         self.frames: list[_Frame] = []
-        self._hash, self._crc = sha256(), Crc64()
+        self._crc = Crc64()
+        self._hash = sha256() if size > PIECE else None  # of one piece it is that of its frame
 
     def add(self, data: bytes, frame: _Frame) -> None:
         self.frames.append(frame)
-        self._hash.update(data)
         self._crc.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
 
     def finish(self) -> bytes:
-        """The CRC, b"" of nothing; the digest is known then."""
-        self.digest = f"sha256:{self._hash.hexdigest()}" if self.size else ""
+        """The CRC, b"" of nothing."""
         return self._crc.digest() if self.size else b""
+
+    def _digest(self) -> str:
+        """Known once the frames are written."""
+        return f"sha256:{self._hash.hexdigest() if self._hash else self.frames[0].digest}"
 
     def entries(self, fields: Fields) -> list[Fields]:
         """The member's entry, with where its content lies, and one more for every further piece."""
         if not self.frames:
             return [fields]
         ends: Fields = {
-            "digest": self.digest,
+            "digest": self._digest(),
             "offset": self.frames[0].start,
             "endOffset": self.frames[-1].end,
         }
@@ -297,16 +317,26 @@ class _Split:
 
         self._encoder = zstandard.ZstdCompressor(level).compressobj()
         self._packed: list[bytes] = []
+        self._lines: list[bytes] = []
         self._writer = TarSplitWriter(self._put)
         self.literal = self._writer.literal
-        self.size = 0
+        self.size = self._waiting = 0
 
     def file(self, content: _Content) -> None:
         self._writer.file(content.name, content.size, content.finish())
 
     def _put(self, data: bytes) -> None:
+        """Lines go to the encoder together: a call of it costs as much as a hundred of them."""
         self.size += len(data)
-        self._packed.append(self._encoder.compress(data))
+        self._waiting += len(data)
+        self._lines.append(data)
+        if self._waiting >= _CHUNK:
+            self._compress()
+
+    def _compress(self) -> None:
+        self._packed.append(self._encoder.compress(b"".join(self._lines)))
+        self._lines, self._waiting = [], 0
 
     def finish(self) -> bytes:
+        self._compress()
         return b"".join((*self._packed, self._encoder.flush()))
