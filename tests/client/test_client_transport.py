@@ -18,7 +18,7 @@ from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
-from nacre.services.client.throttle import Throttle, Throttles, piece
+from nacre.services.client.throttle import Grain, Throttle, Throttles, piece
 from nacre.services.client.transport import Request, Special, Transport, tls_context, translated
 from nacre.words.errors import InvalidName, NacreError, NotFound, RegistryError, StoreError, Unreachable
 from nacre.words.reference import Reference
@@ -222,6 +222,17 @@ def test_rates_of_one_and_of_all() -> None:
     assert [throttle.rate for throttle in throttles.of("other.example")] == [8_000_000]
     assert piece(throttles.of("slow.example"), 1_000_000) == 10_000
     assert piece((), 1_000_000) == 1_000_000
+
+
+def test_a_grain_is_what_a_line_gives_in_a_moment() -> None:
+    grain, sizes = Grain(), []
+    for seconds in (*[0.001] * 6, *[0.1] * 2, *[1.0] * 12):
+        grain.took(grain.size, seconds)
+        sizes.append(grain.size)
+    assert sizes[5] == sizes[7] == Grain.MOST
+    assert sizes[-1] == Grain.LEAST
+    grain.took(1, 0.001)  # the end of a body says nothing
+    assert grain.size == Grain.LEAST
 
 
 def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""A bound on bytes a second, shared by all threads that take from it."""
+"""How fast bytes may come, and in what pieces."""
 
 from __future__ import annotations
 
@@ -52,6 +52,26 @@ class Throttles:
 
 
 Slowing = Sequence[Throttle]
+
+
+class Grain:
+    """How much to ask a connection for at once: what it gives in a tenth of a second or so.
+
+    What was asked for and did not come whole is lost with a process that is killed, and shows as no progress.
+    """
+
+    LEAST, MOST = 1 << 12, 1 << 20
+    _QUICK, _SLOW = 0.05, 0.2
+
+    def __init__(self) -> None:
+        self.size = 1 << 16
+
+    def took(self, count: int, seconds: float) -> None:
+        """`count` bytes came in that time."""
+        if seconds > self._SLOW:
+            self.size = max(self.size // 2, self.LEAST)
+        elif seconds < self._QUICK and count >= self.size:
+            self.size = min(self.size * 2, self.MOST)
 
 
 def piece(throttles: Slowing, size: int) -> int:

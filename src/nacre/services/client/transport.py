@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from ...grammars.wire.links import is_loopback, origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
 from .retry import Transient
-from .throttle import Slowing, pay, piece
+from .throttle import Grain, Slowing, pay, piece
 
 if TYPE_CHECKING:
     from ...images.source import Content
@@ -105,7 +105,7 @@ class Response:
         self.status, self.url = raw.status, request.url
         self._throttles = throttles
         self.headers = {name.lower(): value for name, value in raw.headers.items()}
-        self._raw, self._transport = raw, transport
+        self._raw, self._transport, self._grain = raw, transport, Grain()
         self._bodyless = request.method == "HEAD" or raw.status in (204, 304)
 
     @property
@@ -116,9 +116,10 @@ class Response:
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes, b"" at the end. Raises Transient when the body is cut or stalls."""
-        size = piece(self._throttles, size)
+        size, began = piece(self._throttles, min(size, self._grain.size)), self._transport.clock()
         with translated(self.url, known=True):
             data = self._raw.read(size, decode_content=False)
+        self._grain.took(len(data), self._transport.clock() - began)
         pay(self._throttles, len(data))
         return data
 
@@ -230,7 +231,7 @@ class Transport:
         self.limits = limits or Limits()
         self._special = special or (lambda _host: Special())
         self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
-        self._clock = clock
+        self.clock = clock
         self._managers: dict[tuple[str, bool, bool, Special], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -254,11 +255,11 @@ class Transport:
 
     def deadline(self) -> float:
         """The time by which a document that begins now must be here."""
-        return self._clock() + self.limits.document
+        return self.clock() + self.limits.document
 
     def check(self, deadline: float, url: str) -> None:
         """Raises Unreachable after `deadline`."""
-        if self._clock() > deadline:
+        if self.clock() > deadline:
             raise Unreachable(f"{urlsplit(url).netloc} is too slow: {shown(url)} did not come in time")
 
     def close(self) -> None:
