@@ -183,10 +183,22 @@ def test_push(fake: FakeRegistry, client: Client, store: Store) -> None:
     assert result.moved
     blobs = ["HEAD blobs"] * (LAYERS + 1) + ["POST blobs"] * (LAYERS + 1)
     assert sorted(seen(fake)) == sorted([*blobs, "HEAD manifests", "PUT manifests"])
+    asked = [*["HEAD blobs"] * (LAYERS + 1), "HEAD manifests"]
     assert push(store, image.descriptor, sink, "1").existing == result.moved
-    assert seen(fake) == ["HEAD manifests"]
+    assert sorted(seen(fake)) == asked
     push(store, image.descriptor, sink, "2")
-    assert sorted(seen(fake)) == sorted([*["HEAD blobs"] * (LAYERS + 1), "HEAD manifests", "PUT manifests"])
+    assert sorted(seen(fake)) == [*asked, "PUT manifests"]
+
+
+def test_a_push_mends_what_a_registry_has_lost(fake: FakeRegistry, client: Client, store: Store) -> None:
+    """A tag that means the image is no proof that its layers are still there."""
+    add_image(fake, "1", "source")
+    image = pull(client.repository(of(fake, name="source")), of(fake, name="source"), store).image
+    lost = image.manifest.layers[1]
+    data = fake.blobs.pop(("source", lost.digest))
+    result = push(store, image.descriptor, client.repository(of(fake, name="source")), "1")
+    assert result.moved == lost.size
+    assert fake.blobs["source", lost.digest] == data
 
 
 def test_a_source_that_no_longer_has_it_is_forgotten(

@@ -197,11 +197,22 @@ def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, Imag
     try:
         data = store.blobs.read(descriptor.digest)
     except (NotFound, ContentError):
-        data = fetch_small(source, descriptor, "image config")
-        moved = len(data)
+        moved, data = _once(source, store, descriptor, "image config")
     config = ImageConfig.parse(data)
     store.blobs.add(data, descriptor.digest)
     return moved, config
+
+
+def _once(source: Source, store: Store, descriptor: Descriptor, what: str) -> tuple[int, bytes]:
+    """A small blob that others may want at the same time: one of them fetches it. Also the bytes fetched."""
+    with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
+        if ingest.exists:
+            return 0, store.blobs.read(descriptor.digest)
+        data = fetch_small(source, descriptor, what)
+        ingest.restart()
+        ingest.write(data)
+        ingest.commit()
+    return len(data), data
 
 
 def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
@@ -266,16 +277,13 @@ def push(
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         layers = list({layer.digest: layer for layer in manifest.layers}.values())
         at_once = at_once or MAX_LAYERS_AT_ONCE
-        if packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor):
-            delivery.leave(manifest, tasks)
+        there = packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor)
+        if packing is None:
+            side_by_side(lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, at_once)
         else:
-            if packing is None:
-                side_by_side(
-                    lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, at_once
-                )
-            else:
-                manifest, data = _repacked(store, manifest, data, packing, delivery, tasks, at_once)
-            delivery.send(manifest.config, SILENT)
+            manifest, data = _repacked(store, manifest, data, packing, delivery, tasks, at_once)
+        delivery.send(manifest.config, SILENT)
+        if not there or delivery.gave:
             sink.put_manifest(target, data, manifest.media_type)
     tally = delivery.tally
     digest = descriptor.digest if packing is None else Digest.of(data)
@@ -325,6 +333,11 @@ class _Delivery(Delivery):
         for where in self._refused.pop(digest, ()):
             self.store.layers.drop_source(digest, where)
         _remember_source(self.store, digest, self.sink.where)
+
+    @property
+    def gave(self) -> bool:
+        """Whether the sink lacked anything."""
+        return bool(self.tally["moved"] or self.tally["mounted"])
 
     def mount(self, blob: Descriptor) -> str | None:
         """Those repositories that turn out not to have it are noted."""
