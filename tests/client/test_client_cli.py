@@ -64,6 +64,30 @@ def test_all_tags(nacre: Nacre, empty: Any, busybox_image: str, registry: str) -
     assert {(f"{registry}/app", "a"), (f"{registry}/app", "b")} <= names
 
 
+def test_all_tags_of_which_one_is_no_image(
+    nacre: Nacre, empty: Any, fake: FakeRegistry, busybox_image: str
+) -> None:
+    """Several at a time, told of in their order; what came stays when another fails."""
+    tags = [f"t{number:02}" for number in range(5)]
+    for tag in tags:
+        nacre("tag", busybox_image, f"{fake.host}/app:{tag}")
+    nacre("push", "-q", "-a", f"{fake.host}/app")
+    said = empty("pull", "-a", f"{fake.host}/app")
+    assert [line.rpartition(":")[2] for line in said.lines if line.startswith("Status: ")] == tags
+    blobs = [path for method, path, _ in fake.requests if method == "GET" and "/blobs/" in path]
+    assert len(blobs) == len(set(blobs))
+    events = map(json.loads, empty("pull", "-a", "--progress", "json", f"{fake.host}/app").lines)
+    told = {event["aux"]["Name"] for event in events if "aux" in event}
+    assert told == {f"{fake.host}/app:{tag}" for tag in tags}
+    fake.add_manifest(
+        "app", "t03", b'{"schemaVersion": 1}', "application/vnd.docker.distribution.manifest.v1+json"
+    )
+    failed = empty("pull", "-a", f"{fake.host}/app", check=False)
+    assert failed.code == 1
+    assert "schema 1" in failed.err
+    assert "Status: Image is up to date" in failed.out
+
+
 def test_one_sentence(nacre: Nacre, busybox_image: str, registry: str) -> None:
     nacre("tag", busybox_image, f"{registry}/app:1")
     nacre("push", "-q", f"{registry}/app:1")

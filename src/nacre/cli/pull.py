@@ -7,12 +7,17 @@ from ..words.oci import Platform
 from ..words.reference import Reference
 from .options import Command, flag, text
 
+TAGS_AT_ONCE = 3
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import Event
+
     from ..images.image import Image
     from ..images.transfer import PullResult
     from .context import Context
     from .options import Args
+    from .terminal import Display
 
 
 def run(context: Context, args: Args) -> int:
@@ -44,9 +49,24 @@ def _repository(reference: Reference, name: str) -> Reference:
 
 
 def _all(context: Context, repository: Reference, platform: Platform | None, args: Args) -> int:
-    tags = list(context.client.repository(repository).tags())
-    for tag in tags:
-        _one(context, repository.replace(tag=tag), platform, args, name_it=False)
+    """Some tags at a time, told of in their order; those that came are told of also when another fails."""
+    from ..images.pipes import side_by_side
+
+    references = [repository.replace(tag=tag) for tag in context.client.repository(repository).tags()]
+    done: dict[str, tuple[PullResult, float]] = {}
+    with context.progress(quiet=args.quiet, form=args.progress) as progress:
+
+        def fetch(reference: Reference, _stop: Event) -> None:
+            done[reference.tag] = _fetch(context, progress, reference, platform)
+
+        try:
+            with context.store.leases.hold():
+                side_by_side(fetch, references, TAGS_AT_ONCE)
+        finally:
+            progress.close()
+            for reference in references:
+                if reference.tag in done:
+                    _say(context, reference, platform, args, *done[reference.tag])
     if args.quiet or args.progress != "json":
         context.print(repository.name)
     return 0
@@ -60,28 +80,40 @@ def _warn(context: Context, image: Image, name: str, platform: Platform | None) 
         context.warn(f"WARNING: {misfit(image, name, platform)}")
 
 
-def _one(
-    context: Context, reference: Reference, platform: Platform | None, args: Args, *, name_it: bool = True
-) -> None:
+def _one(context: Context, reference: Reference, platform: Platform | None, args: Args) -> None:
+    with context.progress(quiet=args.quiet, form=args.progress) as progress:
+        done = _fetch(context, progress, reference, platform)
+    _say(context, reference, platform, args, *done)
+    if args.quiet or args.progress != "json":
+        context.print(str(reference))
+
+
+def _fetch(
+    context: Context, progress: Display, reference: Reference, platform: Platform | None
+) -> tuple[PullResult, float]:
+    """What came of it, and in how many seconds."""
     from time import monotonic
 
     began = monotonic()
-    with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        result = context.pull_with(progress, reference, platform)
-        seconds = monotonic() - began
-        progress.result(
-            Name=str(reference), Digest=result.digest, Image=result.image.id, Changed=result.changed,
-            Moved=result.moved, Reused=result.reused, Seconds=round(seconds, 3),
-        )  # fmt: skip
+    result = context.pull_with(progress, reference, platform)
+    seconds = monotonic() - began
+    progress.result(
+        Name=str(reference), Digest=result.digest, Image=result.image.id, Changed=result.changed,
+        Moved=result.moved, Reused=result.reused, Seconds=round(seconds, 3),
+    )  # fmt: skip
+    return result, seconds
+
+
+def _say(
+    context: Context, reference: Reference, platform: Platform | None, args: Args, result: PullResult,
+    seconds: float,
+) -> None:  # fmt: skip
+    """As docker, and a line that says what moved."""
     _warn(context, result.image, reference.familiar, platform)
-    if args.progress == "json" and not args.quiet:
-        return
-    if not args.quiet:
+    if not args.quiet and args.progress != "json":
         context.print(f"Digest: {result.digest}")
         context.print(f"Status: {result.status} for {reference.familiar}")
         _summary(context, result, seconds)
-    if name_it:
-        context.print(str(reference))
 
 
 def _summary(context: Context, result: PullResult, seconds: float) -> None:
