@@ -103,13 +103,15 @@ class Engine:
     def configure(self, path: str) -> None:
         """Take settings for registries (mirrors, certificates, rates, …) from a config.toml.
 
-        File names in it must be absolute. Raises UsageError with `file:line`, StoreError.
+        File names in it must be absolute. Raises UsageError with `file:line`, TooLarge, StoreError.
         """
         from .grammars.config import parse_config
+        from .grammars.config.schema import MAX_CONFIG, text_of
         from .ground.files import os_errors
 
-        with os_errors(f"read {path}"), open(path, encoding="utf-8") as file:
-            self._settings = parse_config(file.read(), path)
+        with os_errors(f"read {path}"), open(path, "rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        self._settings = parse_config(text_of(data, path), path)
 
     def close(self) -> None:
         """Idempotent."""

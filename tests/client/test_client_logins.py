@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from fakeregistry import Exchange, FakeRegistry
 
+import nacre
 from nacre.cli import config, login, logout
 from nacre.cli.context import Context
 from nacre.cli.options import parse
 from nacre.grammars.wire.auth import Credentials
 from nacre.services.client.logins import variable_name
-from nacre.words.errors import UsageError
+from nacre.words.errors import RegistryError, StoreError, TooLarge, UsageError
 
 SECRET = "swordfish-7781"
 
@@ -231,3 +232,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, context: Callable[..., Conte
     with pytest.raises(UsageError, match=":2: not UTF-8"):
         config.load(context(NACRE_CONFIG=str(path)))
     assert os.path.exists(path)
+
+
+def test_an_engine_reads_settings(tmp_path: Path) -> None:
+    """Bounded and checked as on the command line."""
+    path = tmp_path / "c.toml"
+    with nacre.open_store(str(tmp_path / "store")) as engine:
+        path.write_text('[registry."docker.io"]\nblocked = true\n')
+        engine.configure(str(path))
+        with pytest.raises(RegistryError, match="blocked by"):
+            engine.pull("debian")
+        path.write_bytes(b"a = 1\n\xff")
+        with pytest.raises(UsageError, match=":2: not UTF-8"):
+            engine.configure(str(path))
+        path.write_bytes(b"#" * ((1 << 20) + 1))
+        with pytest.raises(TooLarge, match="more than the 1048576 bytes"):
+            engine.configure(str(path))
+        with pytest.raises(StoreError, match="cannot read"):
+            engine.configure(str(tmp_path / "none"))

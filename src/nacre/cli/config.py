@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 
 from ..grammars.config import Settings, from_variables, parse_config, parse_daemon, parse_registries
-from ..grammars.config.schema import MAX_CONFIG
-from ..words.errors import StoreError, TooLarge, UsageError
+from ..grammars.config.schema import MAX_CONFIG, text_of
+from ..words.errors import StoreError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,13 +115,7 @@ def _read(path: str) -> str | None:
         return None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from None
-    if len(data) > MAX_CONFIG:
-        raise TooLarge(f"{path} has more than the {MAX_CONFIG} bytes allowed here")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}:{line}: not UTF-8") from None
+    return text_of(data, path)
 
 
 def _absolute(settings: Settings, home: str) -> Settings:

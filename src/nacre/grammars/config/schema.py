@@ -12,7 +12,7 @@ A key of the top is also the variable `NACRE_` + KEY; one of a section is `NACRE
 
 from __future__ import annotations
 
-from ...words.errors import UsageError
+from ...words.errors import TooLarge, UsageError
 from .settings import Mirror, Section, Settings
 
 TYPE_CHECKING = False
@@ -26,6 +26,17 @@ _SIZES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 MAX_CONFIG = 1024 * 1024
 """Bytes of the longest file that is read."""
+
+
+def text_of(data: bytes, file: str) -> str:
+    """The text of a file, of which MAX_CONFIG + 1 bytes were read. Raises TooLarge, UsageError."""
+    if len(data) > MAX_CONFIG:
+        raise TooLarge(f"{file} has more than the {MAX_CONFIG} bytes allowed here")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{file}:{line}: not UTF-8") from None
 
 
 class Wrong(ValueError):
