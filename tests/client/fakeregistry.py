@@ -7,6 +7,7 @@ contains `part` is handed to `action(exchange)` instead; an action that returns 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import threading
@@ -88,8 +89,10 @@ class FakeRegistry:
         self.ranges = True
         self.single = False
         self.page = 1000
+        self.down = self.up = 0
+        """Bytes of content that went out and came in."""
         self._faults: list[tuple[str, str, Action, int]] = []
-        self._lock = threading.Lock()
+        self._lock, self._numbers = threading.Lock(), itertools.count()
         self._server = FakeServer(("127.0.0.1", 0), Exchange)
         self._server.fake = self
         self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.01), daemon=True)
@@ -130,6 +133,11 @@ class FakeRegistry:
             self.manifests[name, key] = (media_type, data)
         return digest_of(data)
 
+    def has(self, name: str) -> int:
+        """Bytes of a repository's blobs, and of all uploads that were not ended."""
+        blobs = sum(len(data) for (there, _), data in self.blobs.items() if there == name)
+        return blobs + sum(map(len, self.uploads.values()))
+
     def serve(self, x: Exchange) -> bool:
         for pattern, method in self._ROUTES:
             found = re.fullmatch(pattern, x.url.path)
@@ -162,27 +170,37 @@ class FakeRegistry:
 
     def content(self, x: Exchange, data: bytes) -> bool:
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", x.headers.get("range", ""))
+        if x.command == "HEAD":
+            return x.reply(200, data)
         if not span or not self.ranges:
+            self._count(down=len(data))
             return x.reply(200, data, **({"accept_ranges": "bytes"} if self.ranges else {}))
         start, end = int(span[1]), int(span[2] or len(data) - 1) + 1
+        self._count(down=end - start)
         return x.reply(206, data[start:end], content_range=f"bytes {start}-{end - 1}/{len(data)}")
 
+    def _count(self, down: int = 0, up: int = 0) -> None:
+        with self._lock:
+            self.down, self.up = self.down + down, self.up + up
+
     def _begin(self, x: Exchange, name: str) -> bool:
-        x.body()
+        self._count(up=len(x.body()))
         known = self.blobs.get((x.query.get("from", ""), x.query.get("mount", "")))
         if known is not None:
             self.blobs[name, x.query["mount"]] = known
             return x.reply(201, location=f"/v2/{name}/blobs/{x.query['mount']}")
         if self.single and "digest" in x.query:
-            self.uploads["whole"] = bytearray(x.body())
-            return self._finish(x, name, "whole")
+            key = f"whole{next(self._numbers)}"
+            self.uploads[key] = bytearray(x.body())
+            return self._finish(x, name, key)
         with self._lock:
-            key = f"u{len(self.uploads)}"
+            key = f"u{next(self._numbers)}"
             self.uploads[key] = bytearray()
         return x.reply(202, location=f"/v2/{name}/blobs/uploads/{key}?_state=a%2Bb", range="0-0")
 
     def _upload(self, x: Exchange, name: str, key: str) -> bool:
         data = x.body()
+        self._count(up=len(data))
         if key not in self.uploads:
             return self._error(x, 404, "BLOB_UPLOAD_UNKNOWN", "upload unknown")
         if "_state=a%2Bb" not in x.path:
