@@ -245,7 +245,11 @@ class Repository:
             path, what, scopes=self._pull, limit=MAX_DOCUMENT, headers=_ACCEPT
         )
         digest = _verified(response, data, target, what)
-        return Descriptor(parse_document(data, _media_type(response)).media_type, digest, len(data)), data
+        try:
+            media_type = parse_document(data, _media_type(response)).media_type
+        except InvalidDocument as error:
+            raise InvalidDocument(f"{what}: {error.message}", hint=error.hint) from None
+        return Descriptor(media_type, digest, len(data)), data
 
     def _at_hand(
         self, reference: Reference, known: Callable[[Digest], bytes | None]

@@ -167,16 +167,22 @@ class Uploads:
         """Send the content until the registry has all of it; the location for what comes after."""
         while offset < d.size:
             body = self._body(opener, d.size, offset)
+            end = offset + body.length
             try:
                 with self._send_chunk(body, location) as response:
-                    location, offset = _location(response), _received(response, offset + body.length)
+                    location, there = _location(response), _received(response, end)
+                if there < end:
+                    raise Transient(self._short(there, end))
             except Transient as failure:
                 retry.again(failure)
                 location, there = self._stands(location, d, retry)
                 retry.progress(max(0, there - offset))
-                offset = there
+            offset = there
             entry.set(location)
         return location
+
+    def _short(self, there: int, sent: int) -> RegistryError:
+        return RegistryError(f"{self._session.registry} took {there} of {sent} bytes of a blob")
 
     def _body(self, opener: Callable[[], Content], size: int, offset: int) -> Stream:
         """What goes next: the whole rest, or a chunk."""
