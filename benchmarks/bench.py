@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from . import bigimage
 from .harness import Case, Skip
+from .lines import Line
 from .peers import Docker, Nacre, Peer, Podman, Skopeo, busybox_tar, users_nacre
 
 P = TypeVar("P", bound=Peer)
@@ -80,6 +81,12 @@ class Bench:
         """`host:port` of an empty docker-registry; what this gave before is stopped."""
         self._rounds.close()
         return bigimage.registry(self.fresh("registry"), self._rounds)
+
+    def line(self, target: str, trip: float = 0.0, rate: float = float("inf")) -> Line:
+        """A line to `host:port`, of its own host and port; ended at the end."""
+        line = Line(target, trip, rate)
+        self._stack.callback(line.close)
+        return line
 
     def users_nacre(self, folder: Path, user: int) -> str:
         """A nacre that an ordinary user can start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, transfers
+from . import builds, disk, transfers, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -29,5 +29,12 @@ class Run(Scenario):
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for scenario in (Run("none"), Run("host"), *builds.SCENARIOS, *transfers.SCENARIOS, *disk.SCENARIOS)
+    for scenario in (
+        Run("none"),
+        Run("host"),
+        *builds.SCENARIOS,
+        *transfers.SCENARIOS,
+        *wires.SCENARIOS,
+        *disk.SCENARIOS,
+    )
 }

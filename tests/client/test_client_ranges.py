@@ -51,6 +51,20 @@ def test_parts_come_out_in_order(fake: FakeRegistry, repository: Repository, off
     assert all(before[1] + 1 == after[0] for before, after in pairwise(asked))
 
 
+@pytest.mark.parametrize(("size", "count"), [(900_000, 0), (2_000_000, 3), (8_000_000, 3)])
+def test_every_connection_gets_a_part(fake: FakeRegistry, connect: Connect, size: int, count: int) -> None:
+    """Also of a layer of two megabytes: on a line with losses it takes as long as a large one in parts."""
+    data = DATA[:size]
+    fake.add_blob("app", data)
+    ticks = iter(range(10**9))
+    slow = Ranges(4, lambda: next(ticks) * 0.05, slow=1e18, seconds=0.0)  # 64 KiB in 50 ms
+    repository = connect(limits=Limits(), ranges=slow).repository(Reference.parse(f"{fake.host}/app"))
+    with repository.fetch(descriptor(data)) as reader:
+        assert b"".join(iter(lambda: reader.read(1 << 16), b"")) == data
+    assert len(parts(fake)) >= count
+    assert bool(parts(fake)) is bool(count)
+
+
 def test_a_fast_connection_stays_alone(fake: FakeRegistry, connect: Connect) -> None:
     fake.add_blob("app", DATA)
     repository = connect(limits=Limits(), ranges=Ranges(4, slow=0.0)).repository(

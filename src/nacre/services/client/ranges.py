@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from .retry import Retry
 
 DEFAULT_RANGES = 12
-WORTH = 4 * 1024 * 1024
+WORTH = 1024 * 1024
 """Bytes that must still be missing for a split to pay."""
 _TOTAL = 32
 _PIECE = 64 * 1024
-_LEAST, _MOST = 512 * 1024, 2 * 1024 * 1024
+_LEAST, _MOST = 256 * 1024, 2 * 1024 * 1024
 
 
 class Ranges:
@@ -42,7 +42,7 @@ class Ranges:
 
     def __init__(
         self, limit: int = DEFAULT_RANGES, clock: Callable[[], float] = time.monotonic, *,
-        slow: float = 12e6, seconds: float = 0.5, total: int = _TOTAL,
+        slow: float = 12e6, seconds: float = 0.3, total: int = _TOTAL,
     ) -> None:  # fmt: skip
         self.limit, self.clock, self.slow, self.seconds = limit, clock, slow, seconds
         self._free = threading.Semaphore(total)
@@ -110,10 +110,15 @@ class RangedReader:
         if not self._one.takes_ranges:
             self._allowed = False
             return
-        part = int(min(max(self._meter.rate, _LEAST), _MOST))
+        part = self._part_size(self._meter.rate, self._size - self.at)
         self._border = self.at + part
         self._split = Split(self._part, self._border, self._size, part, self._ranges)
         self._meter.reset()
+
+    def _part_size(self, rate: float, left: int) -> int:
+        """What a connection gives in a second; less where that leaves some without a part, but a quarter."""
+        share = max(rate / 4, left / self._ranges.limit)
+        return int(min(max(min(rate, share), _LEAST), _MOST))
 
     def _part(self, start: int, end: int) -> BlobReader:
         return BlobReader(self._connect, self._what, self._size, start, self._new_retry(), end=end)
