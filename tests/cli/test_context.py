@@ -148,6 +148,13 @@ def test_live_draws_bars_and_keeps_its_place() -> None:
     assert not live.live
 
 
+def test_a_terminal_without_a_size() -> None:
+    """As `script` and many a CI give one."""
+    master, slave = os.openpty()
+    with open(master, "wb", buffering=0), open(slave, "w") as stream:
+        assert terminal._window(stream) == (80, 24)
+
+
 def test_live_fits_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "_window", lambda _stream: (20, 5))
     screen = Screen()

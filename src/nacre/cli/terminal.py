@@ -245,7 +245,7 @@ def _window(stream: TextIO) -> tuple[int, int]:
         columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
         return 80, 24
-    return max(columns, 20), max(lines, 2)
+    return max(columns or 80, 20), max(lines or 24, 2)  # a terminal that nobody gave a size says 0
 
 
 def display(context: Context, *, quiet: bool, form: str) -> Display:
