@@ -10,9 +10,11 @@ import hashlib
 import itertools
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -73,6 +75,23 @@ class FakeServer(ThreadingHTTPServer):
     daemon_threads = True
     fake: FakeRegistry
 
+    def __init__(self, *arguments: Any) -> None:
+        self.open, self.changed = 0, threading.Condition()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._count(1)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        super().process_request_thread(request, client_address)
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self.changed:
+            self.open += change
+            self.changed.notify_all()
+
     def handle_error(self, request: object, client_address: object) -> None:
         pass
 
@@ -105,6 +124,16 @@ class FakeRegistry:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def settle(self) -> None:
+        """Wait until all that clients which are gone have sent was dealt with."""
+        place = ("127.0.0.1", self._server.server_port)
+        with socket.create_connection(place, timeout=60) as last:  # those before it are accepted before it
+            last.sendall(b"GET /v2/ HTTP/1.1\r\nConnection: close\r\n\r\n")
+            while last.recv(1 << 16):
+                pass
+        with self._server.changed:
+            assert self._server.changed.wait_for(lambda: not self._server.open, 60)
 
     def on(self, method: str, part: str, action: Action, times: int = 1) -> None:
         self._faults.append((method, part, action, times))

@@ -80,8 +80,10 @@ def test_a_pull_killed_at_every_point(zygote: Zygote, registry: FakeRegistry) ->
             box = killings.box()
             said = box.command("pull", "-q", name, die=f"{point}#{nth}")
             assert said.code == -9, (point, nth, said)
+            registry.settle()
             kept, before = partial(box.root), registry.down
             box.do("pull", "-q", name)
+            registry.settle()
             assert registry.down - before <= total - kept, (point, nth)
             box.is_sound((name,))
             box.remove()
@@ -117,6 +119,7 @@ def test_a_push_killed_at_every_point(zygote: Zygote, registry: FakeRegistry) ->
             line = words(box)
             said = box.command(*line, die=f"{point}#{nth}")
             assert said.code == -9, (point, nth, said)
+            registry.settle()
             repository = box.root.name
             kept, before = registry.has(repository), registry.up
             box.do(*line)
@@ -124,6 +127,21 @@ def test_a_push_killed_at_every_point(zygote: Zygote, registry: FakeRegistry) ->
             assert registry.manifests[repository, "1"][1] == source.document
             box.is_sound((target(box),))
             box.remove()
+
+
+@pytest.mark.parametrize("names", [1, 4])
+def test_many_processes_fetch_each_blob_once(zygote: Zygote, registry: FakeRegistry, names: int) -> None:
+    """One fetches, the others wait for it; it does not matter under how many names the content is wanted."""
+    source = image(1_000_000)
+    pulled = [source.publish(registry, "wanted", str(number)) for number in range(names)]
+    box = Killings(zygote, ways(zygote)[0], f"once{names}").box()
+    said = zygote.ask(many=[[box.request("pull", "-q", pulled[n % names])] for n in range(8)])
+    assert said.code == 0, said.err
+    assert [answer["code"] for (answer,) in said.value] == [0] * 8, said.value
+    registry.settle()
+    assert registry.down == sum(map(len, source.blobs.values()))
+    box.is_sound(pulled)
+    box.remove()
 
 
 # At 99 %, by processes of their own
@@ -171,6 +189,7 @@ def test_a_pull_killed_at_99_percent(nacre: Any, registry: FakeRegistry) -> None
     wait_for(lambda: killer.process is not None and killer.process.poll() is not None)
     assert killer.process is not None
     assert killer.process.returncode == -9
+    registry.settle()
     kept, before = partial(nacre.root), registry.down
     assert kept > most - GRAIN
     nacre("pull", "-q", name)
@@ -204,6 +223,7 @@ def test_a_push_killed_at_99_percent(nacre: Any, registry: FakeRegistry, tmp_pat
     wait_for(lambda: killer.process is not None and killer.process.poll() is not None)
     assert killer.process is not None
     assert killer.process.returncode == -9
+    registry.settle()
     before = registry.up
     nacre("push", "-q", name)
     assert registry.up - before == len(data) - most + len(document_of(source))
