@@ -17,7 +17,7 @@ from nacre.grammars.chunked.estargz import DIGEST
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION
 from nacre.grammars.packing import pack
 from nacre.images.edit import append_layer, make_manifest, new_config
-from nacre.images.partial import MOST_REQUESTS, coalesced
+from nacre.images.partial import MOST_REQUESTS, coalesced, cut
 from nacre.images.pipes import Stopped
 from nacre.images.transfer import PullResult, pull
 from nacre.stores.store import Store
@@ -338,3 +338,9 @@ def test_near_ranges_become_one(spans: list[tuple[int, int]], merged: list[tuple
 def test_there_are_never_more_requests_than_allowed() -> None:
     spans: Sequence[tuple[int, int]] = [(n * 100_000, n * 100_000 + 10) for n in range(5000)]
     assert len(coalesced(spans, 64)) <= 64
+
+
+def test_long_spans_are_cut() -> None:
+    spans = [(0, 3), (10, 30), (30, 31)]
+    assert list(cut(spans, 10)) == [(0, 3), (10, 20), (20, 30), (30, 31)]
+    assert list(cut([], 10)) == []

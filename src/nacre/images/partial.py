@@ -22,7 +22,7 @@ from .pipes import Stopped, side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import Event
 
     from ..grammars.chunked.layout import Chunk, File, Layout
@@ -38,10 +38,11 @@ LEAST = 1 << 18
 WORTH = 0.7
 """Most part of a layer that is fetched in pieces; with more, a stream is quicker."""
 MOST_REQUESTS = 128
-"""Ranges that lie close together are fetched as one, so that there are no more requests than this."""
+"""Ranges that lie close together become one, so that there are no more than this; long ones are cut again."""
 
 _GAP = 1 << 15
-_AT_ONCE = 4
+_AT_ONCE = 12
+_LONGEST = 1 << 20
 _PIECE = 1 << 18
 
 Span = tuple[int, int]
@@ -150,7 +151,7 @@ class _Attempt:
 
             self._receive(span, write)
 
-        side_by_side(bring, spans, _AT_ONCE)
+        side_by_side(bring, list(cut(spans, _LONGEST)), _AT_ONCE)
 
     def _receive(self, span: Span, take: Callable[[bytes, int], object]) -> None:
         at, end = span
@@ -213,6 +214,12 @@ def coalesced(spans: Sequence[Span], most: int) -> list[Span]:
         if len(merged) <= most:
             return merged
         gap *= 2
+
+
+def cut(spans: Iterable[Span], longest: int) -> Iterator[Span]:
+    """The same bytes in spans that are no longer than that: one connection may be slow."""
+    for start, end in spans:
+        yield from ((at, min(at + longest, end)) for at in range(start, end, longest))
 
 
 @contextmanager
