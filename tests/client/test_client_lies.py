@@ -95,6 +95,20 @@ def test_a_stall_in_mid_blob(fake: FakeRegistry, connect: Connect, reference: Re
     assert starts[0] == 0 < starts[-1] <= 4_000_000
 
 
+def test_a_registry_that_is_slow_to_read(fake: FakeRegistry, connect: Connect, reference: Reference) -> None:
+    """The time to connect is for connecting: what is sent may wait as long as what is received."""
+    data, gate = os.urandom(30_000_000), threading.Event()
+
+    def pause(_x: Exchange) -> bool:
+        gate.wait(1.0)  # nobody sets it: the buffers between the two are full by then
+        return False
+
+    fake.on("PATCH", "/uploads/", pause)
+    put(connect(limits=Limits(connect=0.3, stall=60.0)).repository(reference), data)
+    assert fake.blobs["app", digest_of(data)] == data
+    assert len(fake.sent("PATCH")) == 1
+
+
 @pytest.mark.parametrize("said", ["0-9", "0-0", ""])
 def test_a_registry_that_takes_less_than_it_was_sent(
     fake: FakeRegistry, repository: Repository, said: str

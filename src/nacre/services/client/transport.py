@@ -178,23 +178,40 @@ class Special:
 
 
 class _Plain(HTTPConnection):
-    """Keeps its socket in `sockets`, so that another thread can end what blocks on it."""
+    """Keeps its socket in `sockets`, so that another thread can end what blocks on it.
+
+    urllib3 lets the time to connect count for what is sent, too: here that may wait for `stall` seconds.
+    """
 
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
+    stall: ClassVar[float]
 
     def connect(self) -> None:
         super().connect()
         self.sockets.add(self.sock)
+        self.sock.settimeout(self.stall)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if self.sock is not None:
+            self.timeout = self.stall
+        super().request(*args, **options)
 
 
 class _Secure(HTTPSConnection):
     """The same over TLS."""
 
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
+    stall: ClassVar[float]
 
     def connect(self) -> None:
         super().connect()
         self.sockets.add(self.sock)
+        self.sock.settimeout(self.stall)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if self.sock is not None:
+            self.timeout = self.stall
+        super().request(*args, **options)
 
 
 class _Unverified(_Secure):
@@ -205,10 +222,11 @@ class _Unverified(_Secure):
         self.is_verified = True
 
 
-def _pools(sockets: weakref.WeakSet[socket.socket], verify: bool) -> dict[str, Any]:
+def _pools(sockets: weakref.WeakSet[socket.socket], verify: bool, stall: float) -> dict[str, Any]:
     """Pool classes for a manager whose connections are kept in `sockets`."""
-    plain = type("Plain", (_Plain,), {"sockets": sockets})
-    secure = type("Secure", (_Secure if verify else _Unverified,), {"sockets": sockets})
+    fields = {"sockets": sockets, "stall": stall}
+    plain = type("Plain", (_Plain,), fields)
+    secure = type("Secure", (_Secure if verify else _Unverified,), fields)
     return {
         "http": type("PlainPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
         "https": type("SecurePool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": secure}),
@@ -292,7 +310,7 @@ class Transport:
                 self._ca_file, *special.authorities, verify=verify, pairs=special.pairs
             )
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = _pools(self._sockets, verify)
+        manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall)
         return manager
 
     def _proxy(self, url: str, special: str = "") -> str:
