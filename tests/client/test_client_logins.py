@@ -172,6 +172,31 @@ def test_a_proxy_with_a_password(nacre: Any) -> None:
         assert SECRET not in done.err
 
 
+def test_a_missing_helper_breaks_no_anonymous_pull(
+    nacre: Any, fake: FakeRegistry, busybox_image: str, tmp_path: Path
+) -> None:
+    """The registry wants a token and gives it to anybody; only where it refuses, the helper is named."""
+    (tmp_path / "docker").mkdir(exist_ok=True)
+    helpers = {"credsStore": "not-there", "credHelpers": {fake.host: "neither"}}
+    (tmp_path / "docker/config.json").write_text(json.dumps(helpers))
+    name = f"{fake.host}/app:1"
+    nacre("tag", busybox_image, name)
+    nacre("push", "-q", name)
+
+    def guard(x: Exchange) -> bool:
+        if x.headers.get("authorization") == "Bearer anybody":
+            return False
+        return x.reply(401, www_authenticate=f'Bearer realm="http://{fake.host}/token",service="s"')
+
+    fake.on("GET", "/token", lambda x: x.reply(200, b'{"token":"anybody"}'))
+    fake.on("GET", "/v2/app/", guard, times=100)
+    second = type(nacre)(tmp_path / "second", tmp_path)
+    second("pull", "-q", name)
+    fake.on("GET", "/v2/secret/", lambda x: x.reply(401, www_authenticate="Basic realm=r"), times=100)
+    refused = nacre("pull", name.replace("app", "secret"), check=False)
+    assert "docker-credential-neither" in refused.err
+
+
 def test_settings_reach_the_client(nacre: Any, fake: FakeRegistry, tmp_path: Path) -> None:
     """config.toml, the variables, and a mistake in each."""
     file = tmp_path / "config.toml"
