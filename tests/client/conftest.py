@@ -13,6 +13,7 @@ import pytest
 from fakeregistry import FakeRegistry
 
 from nacre.services.client import Client, ClientConfig, Limits, Policy
+from nacre.services.client.ranges import Ranges
 
 _CONFIG = """
 version: 0.1
@@ -97,12 +98,13 @@ def pauses() -> Pauses:
 
 @pytest.fixture
 def connect(pauses: Pauses) -> Iterator[Callable[..., Client]]:
-    """Clients that never sleep and notice a stall after 0.3 s."""
+    """Clients that never sleep, notice a stall after 0.3 s, and never ask for a blob in parts."""
     made: list[Client] = []
 
     def make(**changes: Any) -> Client:
         policy = Policy(sleep=pauses, chance=lambda: 0.0)
         changes.setdefault("limits", Limits(connect=2.0, stall=0.3))
+        changes.setdefault("ranges", Ranges(1))
         made.append(Client(ClientConfig(policy=changes.pop("policy", policy), **changes)))
         return made[-1]
 

@@ -125,11 +125,12 @@ def other() -> Iterator[FakeRegistry]:
     registry.close()
 
 
-def client_of(connect: Callable[..., Client], seed: int) -> Client:
+def client_of(connect: Callable[..., Client], seed: int, stall: float = 0.15) -> Client:
     ticks = itertools.count()
-    ranges = Ranges(3, lambda: next(ticks) * 0.05, slow=1e18, seconds=0.0) if seed % 2 else None
+    eager = Ranges(3, lambda: next(ticks) * 0.05, slow=1e18, seconds=0.0)
+    ranges = eager if seed % 2 else Ranges(1)
     policy = Policy(sleep=lambda _seconds: None, attempts=3)
-    return connect(limits=Limits(connect=5.0, stall=0.15), policy=policy, ranges=ranges)
+    return connect(limits=Limits(connect=5.0, stall=stall), policy=policy, ranges=ranges)
 
 
 def pulled(client: Client, reference: Reference) -> list[bytes]:
@@ -167,7 +168,7 @@ def publish(fake: FakeRegistry, repository: Repository) -> Reference:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_pull(fake: FakeRegistry, other: FakeRegistry, connect: Callable[..., Client], seed: int) -> None:
     reference = Reference.parse(f"{fake.host}/app:1")
-    publish(fake, connect().repository(reference))
+    publish(fake, connect(limits=Limits()).repository(reference))
     fake.requests.clear()
     other.blobs |= fake.blobs if seed % 3 else {}
     chaos = Chaos(fake, other, seed)
@@ -188,6 +189,6 @@ def test_a_push(fake: FakeRegistry, other: FakeRegistry, connect: Callable[..., 
 
 
 def test_without_chaos(fake: FakeRegistry, connect: Callable[..., Client]) -> None:
-    client = client_of(connect, 1)
+    client = client_of(connect, 1, stall=60.0)
     reference = publish(fake, client.repository(Reference.parse(f"{fake.host}/app:1")))
     assert pulled(client, reference) == [*LAYERS]

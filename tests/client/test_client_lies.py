@@ -29,7 +29,7 @@ def reference(fake: FakeRegistry) -> Reference:
 
 @pytest.fixture
 def repository(connect: Connect, reference: Reference) -> Repository:
-    return connect().repository(reference)
+    return connect(limits=Limits()).repository(reference)
 
 
 class Tokens:
@@ -66,7 +66,11 @@ def test_a_token_that_expires_in_mid_blob(fake: FakeRegistry, connect: Connect, 
     fake.on("GET", "/blobs/", tokens.check)
     fake.on("GET", "/blobs/", cut)
     fake.on("GET", "/blobs/", tokens.check, times=100)
-    with connect(credentials=lambda _name: ME).repository(reference).fetch(descriptor(DATA)) as reader:
+    with (
+        connect(limits=Limits(), credentials=lambda _name: ME)
+        .repository(reference)
+        .fetch(descriptor(DATA)) as reader
+    ):
         assert reader.read(-1) == DATA
     assert tokens.issued == 2
     assert [headers.get("Range") for headers in fake.sent("GET", "/blobs/")] == [
@@ -85,7 +89,7 @@ def test_a_stall_in_mid_blob(fake: FakeRegistry, connect: Connect, reference: Re
 
     fake.on("GET", "/blobs/", stall)
     try:
-        repository = connect(limits=Limits(stall=0.2)).repository(reference)
+        repository = connect(limits=Limits(stall=1.0)).repository(reference)
         with repository.fetch(descriptor(DATA)) as reader:
             assert reader.read(-1) == DATA
     finally:
@@ -100,11 +104,11 @@ def test_a_registry_that_is_slow_to_read(fake: FakeRegistry, connect: Connect, r
     data, gate = os.urandom(30_000_000), threading.Event()
 
     def pause(_x: Exchange) -> bool:
-        gate.wait(1.0)  # nobody sets it: the buffers between the two are full by then
+        gate.wait(1.5)  # nobody sets it: the buffers between the two are full by then
         return False
 
     fake.on("PATCH", "/uploads/", pause)
-    put(connect(limits=Limits(connect=0.3, stall=60.0)).repository(reference), data)
+    put(connect(limits=Limits(connect=0.5, stall=60.0)).repository(reference), data)
     assert fake.blobs["app", digest_of(data)] == data
     assert len(fake.sent("PATCH")) == 1
 
@@ -150,7 +154,7 @@ def test_an_upload_that_goes_on_elsewhere_takes_no_password_along(
         place = f"http://{storage.host}/v2/app/blobs/uploads/kept?_state=a%2Bb"
         fake.on("POST", "/uploads/", lambda x: x.reply(401, www_authenticate="Basic realm=x"))
         fake.on("POST", "/uploads/", lambda x: x.body() == b"" and x.reply(202, location=place))
-        put(connect(credentials=lambda _name: ME).repository(reference), DATA)
+        put(connect(limits=Limits(), credentials=lambda _name: ME).repository(reference), DATA)
         assert "Authorization" in fake.sent("POST")[-1]
         assert [verb for verb, _, _ in storage.requests] == ["PATCH", "PUT"]
         assert all("Authorization" not in headers for _, _, headers in storage.requests)
