@@ -87,6 +87,10 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
         "pull": Scenario(("pull", "-q", pulled), pulled),
         "push": Scenario(("push", "-q", f"{pushed}:1"), f"{pushed}:1"),
         "push-zstd": Scenario(("push", "-q", "--compression", "zstd", f"{pushed}:2"), f"{pushed}:2"),
+        "copy": Scenario(
+            ("copy", "-q", "nacre:keep:1", f"oci:{folder}/layout:1"),
+            proof=("copy", "-q", f"oci:{folder}/layout:1", "nacre:again:1"),
+        ),
         "build": Scenario(
             ("build", "-q", "--no-cache", "-t", "built:1", context), "built:1",
             proof=("run", "--rm", "built:1", "cat", "/x", "/f", "/y"),
