@@ -117,6 +117,18 @@ def test_side_by_side_runs_all_and_at_most_so_many_at_once():
     assert most <= 3
 
 
+def test_side_by_side_takes_up_the_rest_when_the_processors_are_idle() -> None:
+    """The first one waits for the last."""
+    last = threading.Event()
+
+    def work(item: int, _stop: threading.Event) -> None:
+        if item == 5:
+            last.set()
+        assert last.wait(30)
+
+    side_by_side(work, range(6), 6, 1)
+
+
 def test_side_by_side_stops_the_others_after_a_failure():
     begun = []
 

@@ -108,8 +108,13 @@ class _Source:
             count -= self._leap(
                 self._seek, count - 1
             )  # the last byte is read: it proves that the rest exists
-        while count and (data := self.some(min(count, _CHUNK))):
-            count -= len(data)
+        count -= len(self._data) - self._at
+        self.position += len(self._data) - self._at
+        self._at = len(self._data)
+        while count > 0 and (data := self._read(_CHUNK)):
+            self._data, self._at = data, min(count, len(data))
+            self.position += self._at
+            count -= self._at
         return count
 
     def _leap(self, seek: Callable[[int, int], int], count: int) -> int:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
 """The diff id of the empty tar: two blocks of zeros."""
 
+_RECEIVED = 1 << 20
+"""Most bytes that are taken from a connection at once: each time the interpreter lock is let go of twice."""
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -165,7 +167,7 @@ def _stream(
 
     with joined(stages, pipes):
         with source.fetch(descriptor) as reader:
-            moved = copy(reader, receive)
+            moved = copy(reader, receive, _RECEIVED)
         if keep:
             ingest.commit()
         else:

@@ -7,10 +7,11 @@ so that every stage ends and can be joined.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from contextlib import contextmanager
 from threading import Condition, Event, Thread
-from time import monotonic
+from time import monotonic, process_time
 from typing import TYPE_CHECKING
 
 from ..words.errors import NacreError
@@ -28,6 +29,7 @@ CHUNK = 1 << 18
 
 _ROOM = 16 * CHUNK
 _PATIENCE = 5.0
+_MOMENT = 0.15
 _SLICE = 0.25
 """Seconds. A signal that comes when a thread is about to wait for a lock, but does not yet, ends no wait:
 so none is without end, and the handler runs after this time at the latest."""
@@ -129,6 +131,11 @@ class Stage(Thread):
                 (Pipe.fail if self.failure else end)(pipe)
         self._finished.set()
 
+    @property
+    def ended(self) -> bool:
+        """Is it over?"""
+        return self._finished.is_set()
+
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end, unless it never began.
 
@@ -167,9 +174,13 @@ def joined(stages: Sequence[Stage], pipes: Sequence[Pipe]) -> Iterator[None]:
     raise_first([failure, *(stage.failure for stage in stages)])
 
 
-def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], limit: int) -> None:
+def side_by_side(
+    function: Callable[[T, Event], object], items: Iterable[T], limit: int, first: int = 0
+) -> None:
     """Call `function(item, stop)` for every item, at most `limit` at a time, each in a thread.
 
+    With `first` it begins with so many, and takes up the others as well when the processors are not kept
+    busy: more threads than those need only take the interpreter lock from each other.
     After the first failure or KeyboardInterrupt `stop` is set, nothing new begins, and when all have
     ended (or do not answer within five seconds: a dead network) the first cause is raised.
     """
@@ -190,8 +201,7 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
     stages = [Stage(work) for _ in range(min(limit, len(waiting)))]
     failure: BaseException | None = None
     try:
-        for stage in stages:
-            stage.start()
+        _start(stages, first or limit)
         for stage in stages:
             stage.join()
     except BaseException as error:  # KeyboardInterrupt
@@ -199,6 +209,29 @@ def side_by_side(function: Callable[[T, Event], object], items: Iterable[T], lim
         stop.set()
         _join(stages)
     raise_first([failure, *(stage.failure for stage in stages)])
+
+
+def _start(stages: Sequence[Stage], first: int) -> None:
+    """All of them, those after the first when there is time to spare, or nothing left to do."""
+    for stage in stages[:first]:
+        stage.start()
+    while len(stages) > first and not stages[0].ended and _is_busy(stages[0]):
+        continue
+    for stage in stages[first:]:
+        stage.start()
+
+
+def _is_busy(stage: Stage) -> bool:
+    """Has this process used half of the processors for a moment, or until the end of a stage?"""
+    begun, used = monotonic(), process_time()
+    stage.join(_MOMENT)
+    elapsed, used = monotonic() - begun, process_time() - used
+    return used > elapsed * processors() / 2
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _join(stages: Iterable[Stage]) -> None:

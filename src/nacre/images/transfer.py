@@ -22,7 +22,7 @@ from .compressed import Forms
 from .delivery import SILENT, Delivery, Tally, distinct, task_of
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
-from .pipes import side_by_side
+from .pipes import processors, side_by_side
 from .platforms import select
 from .source import Careful, Knowing
 
@@ -246,7 +246,7 @@ def _layers(
         tally.add("moved", done.moved)
         _remember_source(store, layer.digest, source.where)
 
-    side_by_side(bring, rows.values(), at_once)
+    side_by_side(bring, rows.values(), at_once, processors() + 1)
     return tally["moved"]
 
 

@@ -61,7 +61,7 @@ class Grain:
     """
 
     LEAST, MOST = 1 << 12, 1 << 20
-    _QUICK, _SLOW = 0.05, 0.2
+    _QUICK, _SLOW = 0.1, 0.4
 
     def __init__(self) -> None:
         self.size = 1 << 16
@@ -71,7 +71,7 @@ class Grain:
         if seconds > self._SLOW:
             self.size = max(self.size // 2, self.LEAST)
         elif seconds < self._QUICK and count >= self.size:
-            self.size = min(self.size * 2, self.MOST)
+            self.size = min(self.size * 4, self.MOST)
 
 
 def piece(throttles: Slowing, size: int) -> int:

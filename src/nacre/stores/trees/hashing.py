@@ -1,11 +1,13 @@
 """Digests of layers on their way, taken in a thread of their own.
 
 OpenSSL lets go of the interpreter lock while it hashes, so the digest of a layer costs its reader or
-writer next to nothing as long as there is a second processor.
+writer next to nothing as long as there is a processor for it. With two of them there is none: receiving,
+decompressing and laying out a layer keep both busy, and handing over only costs.
 """
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from queue import Queue
 from threading import Thread
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from .base import Reader, Write
 
 _CHUNK = 1 << 18
+_FEW = 2
+"""Processors with which no thread pays."""
 _WAITING = 16
 """Pieces that may wait for the hash: 4 MiB."""
 
@@ -29,6 +33,7 @@ class _Hash:
         self._queue: Queue[bytes] = Queue(_WAITING)
         self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
         self._running = False
+        self._apart = len(os.sched_getaffinity(0)) > _FEW
 
     def _run(self) -> None:
         while piece := self._queue.get():
@@ -36,6 +41,9 @@ class _Hash:
 
     def update(self, data: bytes) -> None:
         """The next bytes; waits when too many wait already."""
+        if not self._apart:
+            self._hash.update(data)
+            return
         if not self._running:
             self._running = True
             self._thread.start()
