@@ -14,6 +14,7 @@ from typing import Any
 from .bench import Bench
 from .harness import Scenario, Weighed, machine, measure, report, rows, table, timed, weights
 from .scenarios import SCENARIOS
+from .steady import Steady
 
 _HYBRID = "/sys/fs/cgroup/unified"
 
@@ -47,7 +48,8 @@ def _measure(scenario: Scenario, bench: Bench, rounds: int) -> tuple[str, Any]:
         found = list(scenario.weigh(bench))
         return weights(scenario.question, found), dict(found)
     cases = list(scenario.cases(bench))
-    measure(cases, min(rounds, scenario.most), scenario.warm)
+    with Steady(bench.scratch) as steady:
+        measure(cases, min(rounds, scenario.most), scenario.warm, steady.reach)
     skipped = {case.name: case.skipped for case in cases if case.skipped}
     return table(scenario.question, rows(cases), skipped), timed(rows(cases), skipped)
 

@@ -45,11 +45,12 @@ class Case:
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
 
-    def run(self, number: int) -> Sample:
-        """Run once, from a fresh start to the end of the process."""
+    def run(self, number: int, ready: Callable[[], object]) -> Sample:
+        """Run once, from a fresh start to the end of the process; `ready` is called last before that."""
         words = list((self.before(number) if self.before else None) or self.words)
         if self.user:
             words = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", *words]
+        ready()
         error = os.memfd_create("output")
         try:
             return self._timed(words, error)
@@ -111,15 +112,18 @@ class Row:
     ratio: float
 
 
-def measure(cases: Sequence[Case], rounds: int, warm: int) -> None:
-    """Every round runs each case once, in an order that shifts, so that drift hits all alike."""
+def measure(cases: Sequence[Case], rounds: int, warm: int, ready: Callable[[], object]) -> None:
+    """Every round runs each case once, in an order that shifts, so that drift hits all alike.
+
+    `ready` is called before each run.
+    """
     for number in range(-warm, rounds):
         shift = number % len(cases)
         for case in (*cases[shift:], *cases[:shift]):
             if case.skipped:
                 continue
             try:
-                sample = case.run(number)
+                sample = case.run(number, ready)
             except Skip as reason:
                 case.skipped = str(reason)
                 continue
