@@ -31,7 +31,7 @@ MAX_ID = (1 << 32) - 2
 """Largest user or group id; one more means "leave as it is" to chown(2), and above that ids would wrap."""
 
 _BLOCK = 512
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _MAX_EXTENSIONS = 100
 _ZEROS = bytes(_BLOCK)
 _KINDS = {
@@ -48,8 +48,8 @@ def read_tar(
 
     The payload must be read before the next member is asked for; what is left is skipped. For a sparse
     file it gives the data segments only, one after the other. Large payloads are skipped by seeking where
-    `stream` can. Ends at the end marker; up to 256 KiB
-    beyond it may have been taken from `stream`, the rest is left there. Global PAX records are checked and,
+    `stream` can. Ends at the end marker; up to 1 MiB beyond it may have been taken from `stream`, the rest
+    is left there. Global PAX records are checked and,
     as docker does, not applied unless `apply_globals`. Raises InvalidArchive, which names the entry, for
     anything damaged, truncated, hostile or over a bound. Does not close `stream`.
     """

@@ -1,6 +1,6 @@
 """Layers on their way into the store and out of a writable tree.
 
-A layer that comes in passes through three threads:
+A layer that comes in passes through three threads, or two where there is no processor for the third:
 
     source → hash → blob file ──pipe──→ decompress ──pipe──→ hash (diff id) → tree
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from ..ground.crowd import Crowd
 from ..ground.files import trace
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, DigestMismatch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
 """The diff id of the empty tar: two blocks of zeros."""
 
+_UNPACKING = Crowd()
 _RECEIVED = 1 << 20
 """Most bytes that are taken from a connection at once: each time the interpreter lock is let go of twice."""
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
@@ -151,21 +153,21 @@ def _stream(
 ) -> int:  # fmt: skip
     """Fetch a blob from its beginning and unpack it on the way."""
     packed = Pipe()
-    stages, pipes = _unpacking(store, packed, diff_id)
     keep = _keeps(store, descriptor, diff_id, source)
 
-    def receive(data: bytes) -> None:
-        _check(stop)
-        ingest.write(data)
-        task.advance(len(data))
-        try:
-            packed.write(data)
-        except Stopped:
-            # Content that cannot be unpacked: go on to learn whether the blob is to blame or the far side.
-            if not any(isinstance(stage.failure, ContentError) for stage in stages):
-                raise
+    with _unpacking(store, packed, diff_id) as stages:
 
-    with joined(stages, pipes):
+        def receive(data: bytes) -> None:
+            _check(stop)
+            ingest.write(data)
+            task.advance(len(data))
+            try:
+                packed.write(data)
+            except Stopped:
+                # Content that cannot be unpacked: go on to learn whether blob or far side is to blame.
+                if not any(isinstance(stage.failure, ContentError) for stage in stages):
+                    raise
+
         with source.fetch(descriptor) as reader:
             moved = copy(reader, receive, _RECEIVED)
         if keep:
@@ -212,21 +214,25 @@ def _check(stop: Event | None) -> None:
         raise Stopped("the transfer was stopped")
 
 
-def _unpacking(store: Store, packed: Pipe, diff_id: Digest) -> tuple[list[Stage], list[Pipe]]:
-    """The threads from compressed bytes to a tree."""
-    plain = Pipe()
-    stages = [
-        Stage(lambda: _decompress(packed, plain), drains=packed, feeds=plain),
-        Stage(lambda: store.trees.ingest(plain, diff_id), drains=plain),
-    ]
-    return stages, [packed, plain]
+@contextmanager
+def _unpacking(store: Store, packed: Pipe, diff_id: Digest) -> Iterator[list[Stage]]:
+    """The threads from compressed bytes to a tree: one where other layers keep the processors busy."""
+    with _UNPACKING:
+        plain = Pipe()
+        if _UNPACKING.is_thin:
+            unpack = Stage(lambda: copy(_plain(packed), plain.write), drains=packed, feeds=plain)
+            stages = [unpack, Stage(lambda: store.trees.ingest(plain, diff_id), drains=plain)]
+        else:
+            stages = [Stage(lambda: store.trees.ingest(_plain(packed), diff_id), drains=packed)]
+        with joined(stages, [packed, plain]):
+            yield stages
 
 
-def _decompress(packed: Pipe, plain: Pipe) -> None:
+def _plain(packed: Pipe) -> Reader:
     """By what the bytes show: media types lie in practice (gzip called plain, and the reverse)."""
     from ..grammars.codec import decompress
 
-    copy(decompress(packed), plain.write)
+    return decompress(packed)
 
 
 def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Task | None = None) -> None:
@@ -243,11 +249,9 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
             task.advance(len(data))
         return packed.write(data)
 
-    with store.blobs.open(descriptor.digest) as file:
-        stages, pipes = _unpacking(store, packed, diff_id)
-        with joined(stages, pipes):
-            copy(file, forward)
-            packed.end()
+    with store.blobs.open(descriptor.digest) as file, _unpacking(store, packed, diff_id):
+        copy(file, forward)
+        packed.end()
 
 
 def commit_layer(

@@ -7,13 +7,13 @@ so that every stage ends and can be joined.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import contextmanager
 from threading import Condition, Event, Thread
 from time import monotonic, process_time
 from typing import TYPE_CHECKING
 
+from ..ground.crowd import processors
 from ..words.errors import NacreError
 
 if TYPE_CHECKING:
@@ -227,11 +227,6 @@ def _is_busy(stage: Stage) -> bool:
     stage.join(_MOMENT)
     elapsed, used = monotonic() - begun, process_time() - used
     return used > elapsed * processors() / 2
-
-
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _join(stages: Iterable[Stage]) -> None:

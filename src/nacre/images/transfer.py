@@ -6,6 +6,7 @@ sends layers, then the config, then the manifest: a registry never sees a manife
 
 from __future__ import annotations
 
+from ..ground.crowd import processors
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, InvalidDocument, NotFound, TooLarge, Unsupported
 from ..words.oci import (
@@ -22,7 +23,7 @@ from .compressed import Forms
 from .delivery import SILENT, Delivery, Tally, distinct, task_of
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
-from .pipes import processors, side_by_side
+from .pipes import side_by_side
 from .platforms import select
 from .source import Careful, Knowing
 
@@ -246,7 +247,10 @@ def _layers(
         tally.add("moved", done.moved)
         _remember_source(store, layer.digest, source.where)
 
-    side_by_side(bring, rows.values(), at_once, processors() + 1)
+    largest_first = sorted(
+        rows.values(), key=lambda row: -row[0].size
+    )  # none is left to run alone at the end
+    side_by_side(bring, largest_first, at_once, processors() + 1)
     return tally["moved"]
 
 

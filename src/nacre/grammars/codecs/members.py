@@ -11,7 +11,7 @@ from ..tarentry import Reader
 MAX_XZ_MEMORY = 1 << 27
 """Most memory for xz; its highest level takes 65 MiB."""
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 18
 _PIECE = 1 << 20
 _FIRST = 1 << 12
 

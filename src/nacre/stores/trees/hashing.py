@@ -1,17 +1,17 @@
 """Digests of layers on their way, taken in a thread of their own.
 
 OpenSSL lets go of the interpreter lock while it hashes, so the digest of a layer costs its reader or
-writer next to nothing as long as there is a processor for it. With two of them there is none: receiving,
-decompressing and laying out a layer keep both busy, and handing over only costs.
+writer next to nothing as long as there is a processor for it. With more layers under way than processors
+there is none: receiving, decompressing and laying them out keep all busy, and handing over only costs.
 """
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from queue import Queue
 from threading import Thread
 
+from ...ground.crowd import Crowd
 from ...words.digest import Digest
 
 TYPE_CHECKING = False
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from .base import Reader, Write
 
 _CHUNK = 1 << 18
-_FEW = 2
-"""Processors with which no thread pays."""
 _WAITING = 16
 """Pieces that may wait for the hash: 4 MiB."""
+
+_CROWD = Crowd()
 
 
 class _Hash:
@@ -32,8 +32,8 @@ class _Hash:
         self._hash = sha256()
         self._queue: Queue[bytes] = Queue(_WAITING)
         self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
-        self._running = False
-        self._apart = len(os.sched_getaffinity(0)) > _FEW
+        self._running = self._over = False
+        _CROWD.join()
 
     def _run(self) -> None:
         while piece := self._queue.get():
@@ -41,17 +41,22 @@ class _Hash:
 
     def update(self, data: bytes) -> None:
         """The next bytes; waits when too many wait already."""
-        if not self._apart:
+        if not self._running and not _CROWD.is_thin:
             self._hash.update(data)
-            return
+        elif data:
+            self._hand_over(data)
+
+    def _hand_over(self, data: bytes) -> None:
         if not self._running:
             self._running = True
             self._thread.start()
-        if data:
-            self._queue.put(data)
+        self._queue.put(data)
 
     def stop(self) -> None:
         """End the thread. Idempotent."""
+        if not self._over:
+            self._over = True
+            _CROWD.leave()
         if self._running:
             self._running = False
             self._queue.put(b"")
