@@ -99,3 +99,14 @@ def test_a_commit_stops_the_container_only_for_its_time(nacre: Nacre, busybox_im
         nacre("rm", "-f", "box")
     bad = nacre("commit", "box", check=False)
     assert (bad.code, bad.err) == (1, "nacre: No such container: box\n")
+
+
+def test_a_commit_says_what_it_costs_to_change_a_mode(nacre: Nacre, busybox_image: str) -> None:
+    """The program is a megabyte or more, and is in the layer a second time."""
+    nacre("run", "--name", "box", busybox_image, "chmod", "700", "/bin/busybox")
+    made = nacre("commit", "box")
+    assert made.out.startswith("sha256:")
+    assert made.err.startswith("WARNING: ")
+    assert made.err.endswith("copied only to change owner or mode (1 file, most in /bin)\n")
+    nacre("run", "--name", "other", busybox_image, "chmod", "755", "/bin/busybox")
+    assert nacre("commit", "other").err == ""

@@ -65,7 +65,7 @@ def _commit(context: Context, name: str, reference: Reference | None, wishes: Wi
 
     with context:
         row = Containers(context.store).get(name)
-        return str(commit(context.store, row, reference, wishes).id)
+        return str(commit(context.store, row, reference, wishes, context.warn).id)
 
 
 COMMAND = Command(

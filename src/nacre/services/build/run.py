@@ -7,6 +7,7 @@ import os
 from ...ground import userns
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Stdio, run
+from ...images.copied import cost_of
 from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
 from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
@@ -15,7 +16,6 @@ from ...words.errors import BuildFailed, SandboxError
 from ...words.mount import Folder
 from ...words.value import Value
 from . import mounts as mounting
-from .copied import tell_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def run_job(
             raise _failure(job, error.exit_code, error.message) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
-        tell_copied(store.trees.settle(active, clamp=job.clamp), report)
+        if cost := cost_of(store.trees.settle(active, clamp=job.clamp)):
+            report.line(cost)
+            report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
     finally:

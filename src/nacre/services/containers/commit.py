@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...images.copied import cost_of
 from ...images.edit import (
     append_history,
     append_layer,
@@ -25,6 +26,7 @@ from .difference import changes, layer, mount_points
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ...stores.containers import ContainerRow
@@ -49,21 +51,23 @@ class Wishes(Value):
 
 
 def commit(
-    store: Store, row: ContainerRow, reference: Reference | None = None, wishes: Wishes | None = None
-) -> Image:
+    store: Store, row: ContainerRow, reference: Reference | None = None, wishes: Wishes | None = None,
+    tell: Callable[[str], object] = lambda _line: None,
+) -> Image:  # fmt: skip
     """A new image: that of the container, with its settings and one more layer; the name is set last.
 
-    The process must be `userns.mapped()`. A container that changed nothing gives no layer. Raises NotFound,
-    UsageError, StoreError; then nothing is named.
+    `tell` takes a sentence on bytes that are there again only for another owner or mode. The process must
+    be `userns.mapped()`. A container that changed nothing gives no layer. Raises NotFound, UsageError,
+    StoreError; then nothing is named.
     """
     with store.leases.hold():
-        descriptor = _write(store, row, wishes or Wishes())
+        descriptor = _write(store, row, wishes or Wishes(), tell)
         if reference is not None:
             store.refs.set(str(reference), descriptor)
         return Image.load(store, descriptor)
 
 
-def _write(store: Store, row: ContainerRow, wishes: Wishes) -> Descriptor:
+def _write(store: Store, row: ContainerRow, wishes: Wishes, tell: Callable[[str], object]) -> Descriptor:
     from ...images.importer import now
 
     image, record = of_container(store, row), loads(row.config_json)
@@ -73,7 +77,7 @@ def _write(store: Store, row: ContainerRow, wishes: Wishes) -> Descriptor:
         config = apply_change(config, change)
     layers, command = list(image.manifest.layers), " ".join(process["args"])
     texts = {"created": wishes.created or now(), "author": wishes.author, "comment": wishes.message}
-    made = _layer(store, row, mount_points(record["config"]))
+    made = _layer(store, row, mount_points(record["config"]), tell)
     if made:
         layers.append(made[0])
         config = append_layer(config, made[1], command, **texts)
@@ -89,12 +93,16 @@ def of_container(store: Store, row: ContainerRow) -> Image:
     return Image.load(store, Descriptor(parse_document(data).media_type, Digest(row.image), len(data)))
 
 
-def _layer(store: Store, row: ContainerRow, hidden: frozenset[bytes]) -> tuple[Descriptor, Digest] | None:
+def _layer(
+    store: Store, row: ContainerRow, hidden: frozenset[bytes], tell: Callable[[str], object]
+) -> tuple[Descriptor, Digest] | None:
     """The container's changes as a layer of the store; None when there are none."""
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    same, pipe = store.trees.unchanged(active), Pipe()
+    (same, copied), pipe = store.trees.compare(active), Pipe()
+    if cost := cost_of(copied):
+        tell(cost)
     found = [change for change in changes(store, active, hidden) if change.path not in same]
 
     def write() -> None:

@@ -448,13 +448,13 @@ class Trees:
         folder = self._active_folder(active.key)
         return self._driver_of(active).entries(self._stack(active.layers), folder, merged)
 
-    def unchanged(self, active: Active) -> frozenset[bytes]:
+    def compare(self, active: Active) -> tuple[frozenset[bytes], list[tuple[bytes, int]]]:
         """Paths of the difference that are as in the layers beneath: touched, or only parents of such.
 
-        Nothing is changed. Raises StoreError, NotFound.
+        And what was copied, as `settle` gives it. Nothing is changed. Raises StoreError, NotFound.
         """
         found = self._compare(active, None, remove=False)
-        return frozenset(found.unchanged) if found else frozenset()
+        return (frozenset(found.unchanged), found.copied) if found else (frozenset(), [])
 
     def settle(self, active: Active, *, clamp: int | None = None) -> list[tuple[bytes, int]]:
         """Take out of the difference what is as in the layers beneath, before it is committed.

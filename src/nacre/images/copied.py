@@ -1,14 +1,15 @@
-"""Telling what a step costs that changes mode or owner of files from beneath: all their bytes again."""
+"""Telling what it costs to change mode or owner of files from beneath: all their bytes again."""
 
 from __future__ import annotations
 
-from ...words.sizes import human_size
+from ..words.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .report import StepReport
+    Copied = Sequence[tuple[bytes, int]]
+    """Path, relative to the root, and size of each such file."""
 
 WORTH_TELLING = 1 << 20
 """Bytes in all."""
@@ -16,20 +17,17 @@ WORTH_TELLING = 1 << 20
 _MOST = 0.9
 
 
-def tell_copied(copied: Sequence[tuple[bytes, int]], report: StepReport) -> None:
-    """Two lines within the step, if it is worth that. `copied`: path and size of each such file."""
+def cost_of(copied: Copied) -> str:
+    """A sentence on it, "" if it is not worth one."""
     total = sum(size for _, size in copied)
     if total < WORTH_TELLING:
-        return
+        return ""
     place = common_folder(copied).decode("utf-8", "backslashreplace")
     count = f"{len(copied)} file{'s' * (len(copied) > 1)}"
-    report.line(
-        f"WARNING: {human_size(total)} copied only to change owner or mode ({count}, most in /{place})"
-    )
-    report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
+    return f"WARNING: {human_size(total)} copied only to change owner or mode ({count}, most in /{place})"
 
 
-def common_folder(copied: Sequence[tuple[bytes, int]]) -> bytes:
+def common_folder(copied: Copied) -> bytes:
     """The deepest folder, relative to the root, that holds nine tenths of the bytes."""
     enough = _MOST * sum(size for _, size in copied)
     sums: dict[bytes, int] = {}
