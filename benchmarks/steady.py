@@ -22,7 +22,6 @@ class Steady:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "holes"
         self._file: BinaryIO | None = None
-        self._size = 0
 
     def __enter__(self) -> Steady:
         self._file = self._path.open("wb+", buffering=0)
@@ -34,13 +33,12 @@ class Steady:
         self._path.unlink(missing_ok=True)
 
     def reach(self) -> None:
-        """Write what is dirty, and fill what is free but for a gigabyte."""
+        """Write what is dirty, and fill what is free but for a gigabyte. The kernel may keep more free."""
         os.sync()
-        assert self._file
-        while _free() > _LEFT:
-            begin, self._size = self._size, self._size + _free() - _LEFT // 2
-            self._file.truncate(self._size)
-            self._file.seek(begin)
+        free = _free()
+        if free > _LEFT and self._file:
+            self._file.seek(0, os.SEEK_END)
+            self._file.truncate(self._file.tell() + free - _LEFT // 2)
             while self._file.read(_CHUNK):
                 continue
 
