@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
-from typing import BinaryIO
 
 _LEFT = 1 << 30
 _CHUNK = 1 << 22
@@ -20,26 +20,21 @@ class Steady:
     """`with` it; `reach` before each run. The memory is let go of at the end."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "holes"
-        self._file: BinaryIO | None = None
+        self._holes = tempfile.TemporaryFile(dir=folder, buffering=0)
 
     def __enter__(self) -> Steady:
-        self._file = self._path.open("wb+", buffering=0)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._file:
-            self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._holes.close()
 
     def reach(self) -> None:
         """Write what is dirty, and fill what is free but for a gigabyte. The kernel may keep more free."""
         os.sync()
         free = _free()
-        if free > _LEFT and self._file:
-            self._file.seek(0, os.SEEK_END)
-            self._file.truncate(self._file.tell() + free - _LEFT // 2)
-            while self._file.read(_CHUNK):
+        if free > _LEFT:
+            self._holes.truncate(self._holes.seek(0, os.SEEK_END) + free - _LEFT // 2)
+            while self._holes.read(_CHUNK):
                 continue
 
 
