@@ -294,12 +294,12 @@ def test_unread_payloads_are_skipped_by_seeking_where_possible() -> None:
             self.count += len(data)
             return data
 
-    big = 9 << 20
+    big = 5 << 20
     data = header(b"a", size=big) + bytes(big) + header(b"b", size=big) + bytes(big) + END
     stream = Counting(data)
     offsets = [(entry.path, entry.offset) for entry, _payload in read_tar(stream)]
     assert offsets == [(b"a", 512), (b"b", 1024 + big)]
-    assert stream.count < 4 << 20
+    assert stream.count < 2 << 20
     with pytest.raises(InvalidArchive, match="truncated"):
         list(read_tar(io.BytesIO(data[:-2048])))
 

@@ -31,7 +31,9 @@ MAX_ID = (1 << 32) - 2
 """Largest user or group id; one more means "leave as it is" to chown(2), and above that ids would wrap."""
 
 _BLOCK = 512
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+_STREAMED = 1 << 20
+"""Bytes that are read at once of what cannot be sought: all of it passes, so fewer steps count."""
 _MAX_EXTENSIONS = 100
 _ZEROS = bytes(_BLOCK)
 _KINDS = {
@@ -49,9 +51,9 @@ def read_tar(
     The payload must be read before the next member is asked for; what is left is skipped. For a sparse
     file it gives the data segments only, one after the other. Large payloads are skipped by seeking where
     `stream` can. Ends at the end marker; up to 1 MiB beyond it may have been taken from `stream`, the rest
-    is left there. Global PAX records are checked and,
-    as docker does, not applied unless `apply_globals`. Raises InvalidArchive, which names the entry, for
-    anything damaged, truncated, hostile or over a bound. Does not close `stream`.
+    is left there. Global PAX records are checked and, as docker does, not applied unless `apply_globals`.
+    Raises InvalidArchive, which names the entry, for anything damaged, truncated, hostile or over a bound.
+    Does not close `stream`.
     """
     source = _Source(stream)
     extras = _Extras(apply_globals)
@@ -68,12 +70,13 @@ def read_tar(
 class _Source:
     """A stream read in large pieces, with its position."""
 
-    __slots__ = ("_at", "_data", "_read", "_seek", "position")
+    __slots__ = ("_at", "_chunk", "_data", "_read", "_seek", "position")
 
     def __init__(self, stream: Reader) -> None:
         self._read = stream.read
         seekable = getattr(stream, "seekable", lambda: hasattr(stream, "seek"))()
         self._seek: Callable[[int, int], int] | None = getattr(stream, "seek", None) if seekable else None
+        self._chunk = _STREAMED if self._seek is None else _CHUNK
         self._data = b""
         self._at = 0
         self.position = 0
@@ -91,11 +94,11 @@ class _Source:
     def some(self, count: int) -> bytes:
         """Up to `count` bytes, at least one unless at the end."""
         if self._at >= len(self._data):
-            if count >= _CHUNK:
+            if count >= self._chunk:
                 data = self._read(count)
                 self.position += len(data)
                 return data
-            self._data, self._at = self._read(_CHUNK), 0
+            self._data, self._at = self._read(self._chunk), 0
         return self.take(min(count, len(self._data) - self._at))
 
     def skip(self, count: int) -> int:
@@ -111,7 +114,7 @@ class _Source:
         count -= len(self._data) - self._at
         self.position += len(self._data) - self._at
         self._at = len(self._data)
-        while count > 0 and (data := self._read(_CHUNK)):
+        while count > 0 and (data := self._read(self._chunk)):
             self._data, self._at = data, min(count, len(data))
             self.position += self._at
             count -= self._at
@@ -126,7 +129,7 @@ class _Source:
     def _fill(self, count: int) -> None:
         pieces = [self._data[self._at :]]
         have = len(pieces[0])
-        while have < count and (data := self._read(_CHUNK)):
+        while have < count and (data := self._read(self._chunk)):
             pieces.append(data)
             have += len(data)
         self._data, self._at = b"".join(pieces), 0
