@@ -82,9 +82,9 @@ class Step:
 
     def names(self, clamp: int | None = None) -> list[str]:
         """What is in the layer, folders with a slash."""
-        seen = {path.decode() for path in self.trees.compare(self.active)[0]}
+        unchanged, foreseen = self.trees.compare(self.active)
+        seen = {path.decode() for path in unchanged}
         before = {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}
-        foreseen = self.trees.compare(self.active)[1]
         self.copied = self.trees.settle(self.active, clamp=clamp)
         assert self.copied == foreseen or clamp is not None
         gone = before - {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import __version__
+from ..ground.crowd import processors
 from .options import Command, text
 from .output import human_size, print_fields
 
@@ -50,7 +51,7 @@ def _machine() -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": system.machine,
         "KernelVersion": system.release,
-        "NCPU": len(os.sched_getaffinity(0)),
+        "NCPU": processors(),
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 

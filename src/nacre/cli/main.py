@@ -46,7 +46,7 @@ _LINE = Command("[COMMAND] [ARG...]", run=lambda _context, _args: 0, options=GLO
 _FAREWELL = 1.0
 _MOMENT = 0.001
 _YOUNG = 200_000
-"""New objects before the collector looks for cycles, of which we make few: it took 5 % of a pull."""
+"""New objects before the collector looks for cycles, of which we make few: it took 3 % of a pull."""
 _BARE = Command("", run=lambda _context, _args: 0)
 
 

@@ -30,6 +30,7 @@ from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, StoreError
 from . import hand
 from .beneath import Folder, Key
+from .crowd import processors
 
 MAX_FILE = 1 << 18
 """Larger files are not handed on: writing them takes one system call for many bytes, and no lock."""
@@ -73,7 +74,7 @@ class _Budget:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._left = len(os.sched_getaffinity(0))
+        self._left = processors()
 
     def take(self, most: int) -> int:
         with self._lock:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from threading import Lock
 
+from ..ground.crowd import processors
 from ..ground.files import os_errors
 from ..stores.database import boot_id
 from ..words.digest import Digest, Verifier
@@ -168,8 +169,7 @@ class Checking:
         work = [(size, "blob", name) for name, size in self.blobs.items()]
         work += [(size, "tree", name) for name, size in self.trees.items()]
         self._task.phase("Checking", sum(size for size, _, _ in work))
-        limit = max(1, len(os.sched_getaffinity(0)))
-        side_by_side(self._look, sorted(work, reverse=True), limit)
+        side_by_side(self._look, sorted(work, reverse=True), processors())
         self._excuse()
         self._task.done("Checked")
 

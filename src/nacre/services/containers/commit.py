@@ -100,9 +100,10 @@ def _layer(
     active = store.trees.active(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    (same, copied), pipe = store.trees.compare(active), Pipe()
+    same, copied = store.trees.compare(active)
     if cost := cost_of(copied):
         tell(cost)
+    pipe = Pipe()
     found = [change for change in changes(store, active, hidden) if change.path not in same]
 
     def write() -> None:

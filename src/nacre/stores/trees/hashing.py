@@ -16,6 +16,8 @@ from ...words.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from .base import Reader, Write
 
 _CHUNK = 1 << 18
@@ -26,14 +28,13 @@ _CROWD = Crowd()
 
 
 class _Hash:
-    """A SHA-256 that is fed from one thread and computed in another, which ends with `digest` or `stop`."""
+    """A SHA-256 that is fed from one thread and computed in another. `with` it: that one ends there."""
 
     def __init__(self) -> None:
         self._hash = sha256()
         self._queue: Queue[bytes] = Queue(_WAITING)
         self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
-        self._running = self._over = False
-        _CROWD.join()
+        self._running = False
 
     def _run(self) -> None:
         while piece := self._queue.get():
@@ -52,11 +53,7 @@ class _Hash:
             self._thread.start()
         self._queue.put(data)
 
-    def stop(self) -> None:
-        """End the thread. Idempotent."""
-        if not self._over:
-            self._over = True
-            _CROWD.leave()
+    def _stop(self) -> None:
         if self._running:
             self._running = False
             self._queue.put(b"")
@@ -64,8 +61,16 @@ class _Hash:
 
     def digest(self) -> Digest:
         """The digest of everything so far, after which there is no more."""
-        self.stop()
+        self._stop()
         return Digest("sha256:" + self._hash.hexdigest())
+
+    def __enter__(self) -> Self:
+        _CROWD.join()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        _CROWD.leave()
+        self._stop()
 
 
 class HashingReader:
@@ -87,10 +92,11 @@ class HashingReader:
             pass
 
     def __enter__(self) -> HashingReader:
+        self._hash.__enter__()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._hash.stop()
+        self._hash.__exit__()
 
 
 class HashingWriter:
@@ -122,7 +128,8 @@ class HashingWriter:
         return self._hash.digest()
 
     def __enter__(self) -> HashingWriter:
+        self._hash.__enter__()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._hash.stop()
+        self._hash.__exit__()
