@@ -15,10 +15,12 @@ from fakeregistry import FakeRegistry
 
 DOCKERFILE = """\
 FROM busybox:1
-RUN echo x > /x
+ARG WHO=first
+RUN echo $WHO > /x
 COPY f /f
-RUN --mount=type=cache,target=/c touch /c/y /y
+RUN --mount=type=cache,target=/c touch /c/y && echo $WHO > /y
 """
+"""Times are whole seconds: two builds in one of them would make the same trees, were it not for WHO."""
 SHARED = random.Random(1).randbytes(8 << 10)
 
 
@@ -92,7 +94,7 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             proof=("copy", "-q", f"oci:{folder}/layout:1", "nacre:again:1"),
         ),
         "build": Scenario(
-            ("build", "-q", "--no-cache", "-t", "built:1", context), "built:1",
+            ("build", "-q", "--no-cache", "--build-arg", "WHO=second", "-t", "built:1", context), "built:1",
             proof=("run", "--rm", "built:1", "cat", "/x", "/f", "/y"),
         ),
         "import": Scenario(("import", "-", "imported:1"), "imported:1", "layer.tar"),
