@@ -47,9 +47,11 @@ def _load() -> None:
     for package in (nacre.cli, nacre.images, nacre.stores, nacre.services.build, nacre.services.containers):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
+    from nacre.images import helping
     from nacre.services.client import upload
 
     upload.SMALL = 1 << 12  # so that layers of some kilobytes go in the two ways
+    helping.WORTH = 1  # and come by two processes
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -169,19 +171,22 @@ def _blow(request: dict[str, Any]) -> Callable[[], None]:
 
 
 def _install(note: str, die: str, blow: Callable[[], None]) -> None:
-    """The hook goes along into processes that the command forks; killed is the command."""
+    """The hook goes along into forks of the command, which count together; what is killed is the command."""
     from nacre.ground.files import install_trace
 
     name, _, nth = die.partition("#")
     fd = os.open(note or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    seen = 0
+    before = os.eventfd(int(nth or 1) - 1, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    done = False
 
     def hook(passed: str) -> None:
-        nonlocal seen
+        nonlocal done
         os.write(fd, f"{passed}\n".encode())
-        if passed == name:
-            seen += 1
-            if seen == int(nth or 1):
+        if passed == name and not done:
+            try:
+                os.eventfd_read(before)
+            except BlockingIOError:
+                done = True
                 blow()
 
     install_trace(hook)

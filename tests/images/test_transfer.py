@@ -12,13 +12,12 @@ from contextlib import ExitStack
 import pytest
 from imagekit import Registry, make_tar
 
-from nacre.images import layers
+from nacre.ground.crowd import LAYERS
 from nacre.images.compressed import Forms, is_here
 from nacre.images.image import Image, find
 from nacre.images.layers import add_layer, commit_layer, ensure_tree, ingest_layer
 from nacre.images.transfer import pull, push, select
 from nacre.stores.store import Store
-from nacre.stores.trees import hashing
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     ContentError,
@@ -80,19 +79,18 @@ def test_a_layer_comes_whole_and_is_checked_beside_any_number_of_others(
     registry: Registry, store: Store, others: int
 ) -> None:
     """Those decide how many threads it has."""
-    crowds = (layers._UNPACKING, hashing._CROWD)
     manifest, config = registry.add_image("1", {"a": NOISE})
     bad, _ = registry.add_image("2", {"b": NOISE[1:]})
     registry.blobs[bad.layers[0].digest] = registry.blobs[manifest.layers[0].digest]
     with ExitStack() as stack:
-        for crowd in crowds * others:
-            stack.enter_context(crowd)
+        for _ in range(others):
+            stack.enter_context(LAYERS)
         assert pull(registry, APP, store).image.read("/a") == NOISE
         with pytest.raises(ContentError):
             pull(registry, APP.replace(tag="2"), store)
     assert store.trees.has(config.diff_ids[0])
     assert stages() == []
-    assert [crowd._count for crowd in crowds] == [0, 0]
+    assert LAYERS._count == 0
 
 
 def test_a_second_tag_moves_nothing(registry: Registry, store: Store):

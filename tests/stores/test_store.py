@@ -140,6 +140,27 @@ def test_a_fork_gets_a_connection_of_its_own(store: Store) -> None:
     assert [ref.name for ref in store.refs.list()] == ["after", "before", "child"]
 
 
+def test_a_fork_after_a_rest(store: Store) -> None:
+    """Nothing of SQLite's goes over, and both go on."""
+    store.refs.set("before", descriptor(store))
+    store.rest()
+    store.rest()
+    assert not any(name.startswith(f"{store.root}/nacre.db") for name in opened_files())
+    child = Process(lambda: store.refs.set("child", descriptor(store)))
+    store.refs.set("after", descriptor(store))
+    assert child.wait() == 0
+    assert [ref.name for ref in store.refs.list()] == ["after", "before", "child"]
+
+
+def opened_files() -> list[str]:
+    return [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_link(fd)]
+
+
+def _is_link(fd: str) -> bool:
+    """The descriptor of the listing itself is gone."""
+    return os.path.islink(f"/proc/self/fd/{fd}")
+
+
 def test_it_is_an_oci_layout(root: str) -> None:
     with Store.open(root) as store:
         image = make_image(store, layer(file("f")), name="docker.io/library/a:1")

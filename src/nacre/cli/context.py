@@ -162,7 +162,9 @@ class Context:
         from ..images.transfer import pull
 
         source, at_once = self.client.repository(reference), self.client.config.settings.concurrency or 0
-        return pull(source, reference, self.store, platform=platform, progress=progress, at_once=at_once)
+        return pull(
+            source, reference, self.store, platform=platform, progress=progress, at_once=at_once, forks=True
+        )
 
     def progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
         """A `Progress` on standard error, to be used in `with`.

@@ -74,17 +74,17 @@ class _Budget:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._left = processors()
+        self._taken = 0
 
     def take(self, most: int) -> int:
         with self._lock:
-            got = min(most, self._left)
-            self._left -= got
+            got = min(most, max(0, processors() - self._taken))
+            self._taken += got
             return got
 
     def give(self, count: int) -> None:
         with self._lock:
-            self._left += count
+            self._taken -= count
 
 
 _budget = _Budget()

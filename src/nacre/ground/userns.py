@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import NacreError, SandboxError, Unsupported
+from ..words.errors import SandboxError, Unsupported
 from ..words.value import Value
 from . import linux
 
@@ -132,6 +132,8 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     """
     import pickle
 
+    from .carried import unpack
+
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -146,7 +148,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     kind, value = pickle.loads(answer)  # from our own child
     if kind == "value":
         return value
-    raise _revive(*value)
+    raise unpack(value)
 
 
 def opened(function: Callable[[], int]) -> int:
@@ -178,28 +180,19 @@ def _hand_over(channel: socket.socket, function: Callable[[], int]) -> int:
 def _child(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> None:
     import pickle
 
+    from .carried import pack
+
     try:
         linux.die_with_parent()
         attempt()
         answer = pickle.dumps(("value", function(*args)))
-    except NacreError as error:
-        answer = pickle.dumps(("error", (type(error), error.args, error.__dict__)))
     except BaseException as error:
-        text = f"{type(error).__name__}: {error}"
-        answer = pickle.dumps(("error", (SandboxError, (text,), {"message": text, "hint": ""})))
+        answer = pickle.dumps(("error", pack(error)))
     try:
         with open(writer, "wb") as stream:
             stream.write(answer)
     finally:
         os._exit(0)
-
-
-def _revive(kind: type[NacreError], args: tuple[Any, ...], state: dict[str, Any]) -> NacreError:
-    """The error as it was raised: constructors differ between classes, so they are not called again."""
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
 
 
 def _unshare() -> None:

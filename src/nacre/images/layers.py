@@ -1,8 +1,8 @@
 """Layers on their way into the store and out of a writable tree.
 
-A layer that comes in passes through three threads, or two where there is no processor for the third:
+A layer that comes in is read through these, in one thread, or three where there are processors to spare:
 
-    source → hash → blob file ──pipe──→ decompress ──pipe──→ hash (diff id) → tree
+    source → hash → blob file ──ahead──→ decompress ──ahead──→ hash (diff id) → tree
 
 Blob and tree become visible only when their digests are right. What fails midway leaves at most a
 partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from ..ground.crowd import Crowd
+from ..ground.crowd import LAYERS
 from ..ground.files import trace
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, DigestMismatch
@@ -21,7 +21,7 @@ from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
 from .compressed import is_here
 from .partial import try_partial
-from .pipes import CHUNK, Pipe, Stage, Stopped, copy, joined
+from .pipes import CHUNK, Ahead, Pipe, Stage, Stopped, copy, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
 """The diff id of the empty tar: two blocks of zeros."""
 
-_UNPACKING = Crowd()
+_SOON, _LATER = 4, 16
+"""Pieces after which a thread of its own may begin: first that which takes half of the work off another."""
 _RECEIVED = 1 << 20
 """Most bytes that are taken from a connection at once: each time the interpreter lock is let go of twice."""
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
@@ -152,37 +153,34 @@ def _stream(
     stop: Event | None,
 ) -> int:  # fmt: skip
     """Fetch a blob from its beginning and unpack it on the way."""
-    packed = Pipe()
     keep = _keeps(store, descriptor, diff_id, source)
-
-    with _unpacking(store, packed, diff_id) as stages:
-
-        def receive(data: bytes) -> None:
-            _check(stop)
-            ingest.write(data)
-            task.advance(len(data))
-            try:
-                packed.write(data)
-            except Stopped:
-                # Content that cannot be unpacked: go on to learn whether blob or far side is to blame.
-                if not any(isinstance(stage.failure, ContentError) for stage in stages):
-                    raise
-
-        with source.fetch(descriptor) as reader:
-            moved = copy(reader, receive, _RECEIVED)
-        if keep:
-            ingest.commit()
-        else:
-            ingest.verify()
-        packed.end()
-        task.phase("Extracting")
+    with source.fetch(descriptor) as reader:
+        received = _Received(reader, ingest, task, stop)
+        _lay(store, received, diff_id, ingest.commit if keep else ingest.verify)
     if not keep:
         trace("layer:unpacked")
         if store.trees.can_tar(diff_id):
             ingest.abort()
         else:
             ingest.commit()
-    return moved
+    return received.count
+
+
+class _Received:
+    """What comes from a source; it is in the partial blob when it is given."""
+
+    def __init__(self, reader: Reader, ingest: Ingest, task: Task, stop: Event | None) -> None:
+        self._reader, self._ingest, self._task, self._stop = reader, ingest, task, stop
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Raises also Stopped, and TooLarge at the first byte too many."""
+        _check(self._stop)
+        data = self._reader.read(size)
+        self._ingest.write(data)
+        self.count += len(data)
+        self._task.advance(len(data))
+        return data
 
 
 def _resume(
@@ -214,21 +212,31 @@ def _check(stop: Event | None) -> None:
         raise Stopped("the transfer was stopped")
 
 
-@contextmanager
-def _unpacking(store: Store, packed: Pipe, diff_id: Digest) -> Iterator[list[Stage]]:
-    """The threads from compressed bytes to a tree: one where other layers keep the processors busy."""
-    with _UNPACKING:
-        plain = Pipe()
-        if _UNPACKING.is_thin:
-            unpack = Stage(lambda: copy(_plain(packed), plain.write), drains=packed, feeds=plain)
-            stages = [unpack, Stage(lambda: store.trees.ingest(plain, diff_id), drains=plain)]
-        else:
-            stages = [Stage(lambda: store.trees.ingest(_plain(packed), diff_id), drains=packed)]
-        with joined(stages, [packed, plain]):
-            yield stages
+def _lay(store: Store, packed: Reader, diff_id: Digest, whole: Callable[[], object] | None = None) -> None:
+    """Make a tree of compressed bytes, in as many threads as there are processors to spare.
+
+    `whole` is called after the last byte, also when the content cannot be unpacked: by raising it tells
+    that the far side is to blame.
+    """
+    with Ahead(packed, _RECEIVED, LAYERS, _LATER) as received:
+        failure = None
+        try:
+            with Ahead(_plain(received), CHUNK, LAYERS, _SOON) as plain:
+                store.trees.ingest(plain, diff_id)
+        except ContentError as error:
+            failure = error
+        if whole is not None:
+            copy(received, _ignore)
+            whole()
+        if failure is not None:
+            raise failure
 
 
-def _plain(packed: Pipe) -> Reader:
+def _ignore(_data: bytes) -> None:
+    pass
+
+
+def _plain(packed: Reader) -> Reader:
     """By what the bytes show: media types lie in practice (gzip called plain, and the reverse)."""
     from ..grammars.codec import decompress
 
@@ -242,16 +250,20 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
     """
     if store.trees.has(diff_id):
         return
-    packed = Pipe()
+    with store.blobs.open(descriptor.digest) as file:
+        _lay(store, _Told(file, task) if task else file, diff_id)
 
-    def forward(data: bytes) -> bool:
-        if task is not None:
-            task.advance(len(data))
-        return packed.write(data)
 
-    with store.blobs.open(descriptor.digest) as file, _unpacking(store, packed, diff_id):
-        copy(file, forward)
-        packed.end()
+class _Told:
+    """A reader that tells how far it is."""
+
+    def __init__(self, reader: Reader, task: Task) -> None:
+        self._reader, self._task = reader, task
+
+    def read(self, size: int, /) -> bytes:
+        data = self._reader.read(size)
+        self._task.advance(len(data))
+        return data
 
 
 def commit_layer(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from threading import Condition, Event, Thread
+from operator import length_hint
+from threading import Condition, Event, Lock, Thread
 from time import monotonic, process_time
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ from ..words.errors import NacreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TypeVar
+    from typing import Self, TypeVar
 
+    from ..ground.crowd import Crowd
     from .source import Reader
 
     T = TypeVar("T")
@@ -153,6 +155,54 @@ class Stage(Thread):
         return True
 
 
+class Ahead:
+    """Reads a stream ahead, in pieces of `size` and in a thread of its own, once `crowd` is thin.
+
+    `with` it: the thread ends there, and the stream is not read any more. One thread reads.
+    """
+
+    def __init__(self, stream: Reader, size: int, crowd: Crowd, after: int) -> None:
+        """After so many pieces at the earliest: others that begin now must be in the crowd before."""
+        self._stream, self._size, self._crowd = stream, size, crowd
+        self._before = after
+        self._pipe = Pipe()
+        self._stage: Stage | None = None
+
+    def read(self, size: int, /) -> bytes:
+        """At least one byte and at most `size`; b"" at the end. Raises what the stream raises."""
+        if self._stage is None and not self._starts():
+            return self._stream.read(size)
+        return self._handed(size)
+
+    def _starts(self) -> bool:
+        self._before -= 1
+        if self._before >= 0 or not self._crowd.is_thin:
+            return False
+        self._stage = Stage(self._work, feeds=self._pipe)
+        self._stage.start()
+        return True
+
+    def _work(self) -> None:
+        with self._crowd:
+            copy(self._stream, self._pipe.write, self._size)
+
+    def _handed(self, size: int) -> bytes:
+        assert self._stage
+        try:
+            return self._pipe.read(size)
+        except Stopped as stopped:
+            self._stage.join()
+            raise self._stage.failure or stopped from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._stage is not None:
+            self._pipe.fail()
+            _join([self._stage])
+
+
 @contextmanager
 def joined(stages: Sequence[Stage], pipes: Sequence[Pipe]) -> Iterator[None]:
     """Start the stages, and join them when the block ends, however it ends; raise what failed first of all.
@@ -179,18 +229,20 @@ def side_by_side(
 ) -> None:
     """Call `function(item, stop)` for every item, at most `limit` at a time, each in a thread.
 
+    An item is asked for when there is a thread for it, by one thread at a time.
     With `first` it begins with so many, and takes up the others as well when the processors are not kept
     busy: more threads than those need only take the interpreter lock from each other.
     After the first failure or KeyboardInterrupt `stop` is set, nothing new begins, and when all have
     ended (or do not answer within five seconds: a dead network) the first cause is raised.
     """
-    stop, waiting = Event(), deque(items)
+    stop, waiting, lock = Event(), iter(items), Lock()
 
     def work() -> None:
         while not stop.is_set():
             try:
-                item = waiting.popleft()
-            except IndexError:
+                with lock:
+                    item = next(waiting)
+            except StopIteration:
                 return
             try:
                 function(item, stop)
@@ -198,7 +250,7 @@ def side_by_side(
                 stop.set()
                 raise
 
-    stages = [Stage(work) for _ in range(min(limit, len(waiting)))]
+    stages = [Stage(work) for _ in range(min(limit, length_hint(waiting, limit)))]
     failure: BaseException | None = None
     try:
         _start(stages, first or limit)

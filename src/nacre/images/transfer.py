@@ -21,6 +21,7 @@ from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .compressed import Forms
 from .delivery import SILENT, Delivery, Tally, distinct, task_of
+from .helping import bring_together, share
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
 from .pipes import side_by_side
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from ..words.reference import Reference
     from .compressed import Sources
+    from .helping import Row
     from .repack import Packing
     from .source import Content, Sink, Source
 
@@ -76,29 +78,30 @@ class PushResult(Value):
 
 def pull(
     source: Source, reference: Reference, store: Store, *,
-    platform: Platform | None = None, progress: Progress | None = None, at_once: int = 0,
+    platform: Platform | None = None, progress: Progress | None = None, at_once: int = 0, forks: bool = False,
 ) -> PullResult:  # fmt: skip
     """Bring the image that `reference` names at `source` into the store and give it that name.
 
     Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side,
-    `at_once` of them (0: the usual number); what the store has is not fetched. Interrupted or failed, the
+    `at_once` of them (0: the usual number), with `forks` in several processes where that pays and this one
+    has no other thread; what the store has is not fetched. Interrupted or failed, the
     name is as before and partial blobs wait for the next try. Raises NotFound, RegistryError, ContentError,
     Unsupported, StoreError.
     """
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
-    return bring(source, reference, store, reference, platform, progress, at_once)
+    return bring(source, reference, store, reference, platform, progress, at_once, forks=forks)
 
 
 def bring(
     source: Source, reference: Reference, store: Store, name: Reference, platform: Platform | None,
-    progress: Progress, at_once: int = 0,
+    progress: Progress, at_once: int = 0, *, forks: bool = False,
 ) -> PullResult:  # fmt: skip
     """As `pull`, under another name perhaps."""
     with store.leases.hold():
         top, data = _top(source, store, reference)
         descriptor, manifest_data = choose(source, store, reference, top, data, platform)
-        image, moved = take(source, store, descriptor, manifest_data, progress, at_once)
+        image, moved = take(source, store, descriptor, manifest_data, progress, at_once, forks=forks)
         if descriptor.digest != top.digest:
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
         changed = _name(store, name, descriptor)
@@ -127,8 +130,9 @@ def _stored(store: Store, digest: Digest) -> bytes | None:
 
 
 def take(
-    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress, at_once: int = 0
-) -> tuple[Image, int]:
+    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress, at_once: int = 0,
+    *, forks: bool = False,
+) -> tuple[Image, int]:  # fmt: skip
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
     `data` are the manifest's bytes. The caller holds a lease. Raises as `pull`.
@@ -137,7 +141,7 @@ def take(
     at_once = at_once or MAX_LAYERS_AT_ONCE
     config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
-    moved = config_moved + _layers(source, store, manifest, config, progress, at_once)
+    moved = config_moved + _layers(source, store, manifest, config, progress, at_once, forks)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     _remember_source(store, manifest.config.digest, source.where)
@@ -228,30 +232,36 @@ def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
 
 
 def _layers(
-    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int
-) -> int:
-    """Bring all layers in side by side; the bytes fetched."""
+    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int,
+    forks: bool,
+) -> int:  # fmt: skip
+    """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
     tally = Tally()
-    rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
-    tasks = {digest: task_of(progress, digest, "Pulling fs layer") for digest in rows}
+    pairs = zip(manifest.layers, config.diff_ids, strict=True)
+    rows = sorted({layer.digest: (layer, diff_id) for layer, diff_id in pairs}.values(), key=_largest_first)
+    tasks = {layer.digest: task_of(progress, layer.digest, "Pulling fs layer") for layer in manifest.layers}
 
-    def bring(row: tuple[Descriptor, Digest], stop: Event) -> None:
-        layer, diff_id = row
+    def bring(row: Row, task: Task, stop: Event) -> int:
         try:
-            done = ingest_layer(store, layer, diff_id, source, tasks[layer.digest], stop)
+            done = ingest_layer(store, *row, source, task, stop)
         except ContentError:
-            if not isinstance(source, Careful) or not source.doubt(layer.digest):
+            if not isinstance(source, Careful) or not source.doubt(row[0].digest):
                 raise
-            bring(row, stop)
-            return
-        tally.add("moved", done.moved)
-        _remember_source(store, layer.digest, source.where)
+            return bring(row, task, stop)
+        _remember_source(store, row[0].digest, source.where)
+        return done.moved
 
-    largest_first = sorted(
-        rows.values(), key=lambda row: -row[0].size
-    )  # none is left to run alone at the end
-    side_by_side(bring, largest_first, at_once, processors() + 1)
+    def alone(row: Row, stop: Event) -> None:
+        tally.add("moved", bring(row, tasks[row[0].digest], stop))
+
+    if forks and (parts := share(store, source, rows, at_once)).processes > 1:
+        return bring_together(store, source, rows, [tasks[row[0].digest] for row in rows], bring, parts)
+    side_by_side(alone, rows, at_once, processors() + 1)
     return tally["moved"]
+
+
+def _largest_first(row: Row) -> int:
+    return -row[0].size
 
 
 def _remember_source(store: Store, digest: Digest, where: str) -> None:

@@ -82,14 +82,15 @@ _STEPS = {1: "ALTER TABLE layer ADD COLUMN recipe TEXT NOT NULL DEFAULT '';"}
 class Database:
     """One connection, safe for threads; `with database.transaction():` groups statements.
 
-    After a fork the child opens a connection of its own, because SQLite's must not cross a fork.
+    SQLite's connection must not cross a fork: the child opens one of its own, and who forks to use the
+    database in the child calls `rest` before.
     """
 
     def __init__(self, path: str, *, create: bool = True) -> None:
         """Raises NotFound when absent and not `create`, StoreError for a newer format and the like."""
         self.path = path
         self._lock = RLock()
-        self._depth = 0
+        self._depth, self._rests = 0, False
         self._orphans: list[sqlite3.Connection] = []
         self._connect(create)
 
@@ -100,7 +101,7 @@ class Database:
             _make_file(self.path)
         self._pid = os.getpid()
         with _errors(self.path):
-            self._connection = _open(self.path)
+            self._connection, self._rests = _open(self.path), False
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != VERSION:
                 self._prepare(version)
@@ -133,10 +134,27 @@ class Database:
 
     def _here(self) -> sqlite3.Connection:
         if self._pid != os.getpid():
-            self._orphans.append(self._connection)  # closing it here would drop the parent's locks
+            if not self._rests:
+                self._orphans.append(self._connection)  # closing it here would drop the parent's locks
             self._lock, self._depth = RLock(), 0
             self._connect(create=False)
+        elif self._rests:
+            with self._lock:
+                self._wake()
         return self._connection
+
+    def _wake(self) -> None:
+        if self._rests:
+            self._connect(create=False)
+
+    def rest(self) -> None:
+        """Close the connection, until the next use opens another. No transaction may be under way.
+
+        So that a fork has nothing of it: SQLite counts its locks by file in the memory of the process.
+        """
+        with self._lock:
+            self._connection.close()
+            self._rests = True
 
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; all its rows. Raises StoreError."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Store:
     """One open store. Any number of threads and processes may share its folder.
 
-    Not across a fork: what the child makes with it is not kept by the parent's leases.
+    A fork may go on with it after `rest`, under the leases held then, as long as its parent lives and holds
+    them; it begins and closes nothing.
     """
 
     def __init__(
@@ -72,6 +73,10 @@ class Store:
         if new:
             reserve.take(path)
         return self
+
+    def rest(self) -> None:
+        """Before a fork that is to use the store: keep nothing open that must not cross it."""
+        self.db.rest()
 
     def close(self) -> None:
         """Let go of leases and of the database. Idempotent.

@@ -36,6 +36,11 @@ class Mirrored(Repository):
         self._origin, self._mirrors, self._down, self._notice = origin, list(mirrors), down, notice
         self._gave: dict[str, Repository] = {}
 
+    @property
+    def divisible(self) -> bool:
+        """No: which mirrors have failed is known in one process."""
+        return False
+
     def resolve(
         self, reference: Reference, known: Callable[[Digest], bytes | None] | None = None
     ) -> tuple[Descriptor, bytes]:

@@ -82,6 +82,15 @@ class Repository:
 
     # Source
 
+    @property
+    def divisible(self) -> bool:
+        """As `Divisible`: a limit of speed is kept in one process."""
+        return not self.session.is_slowed
+
+    def forked(self) -> None:
+        """As `Divisible`."""
+        self.session.forked()
+
     def resolve(
         self, reference: Reference, known: Callable[[Digest], bytes | None] | None = None
     ) -> tuple[Descriptor, bytes]:

@@ -36,6 +36,15 @@ class Session:
         self.registry, self.auth, self.policy = registry, auth, policy
         self._hosts, self._transport, self._throttles = hosts, transport, throttles
 
+    @property
+    def is_slowed(self) -> bool:
+        """Is there a limit to how fast bytes may come?"""
+        return bool(self._throttles)
+
+    def forked(self) -> None:
+        """As `Transport.forked`."""
+        self._transport.forked()
+
     def retry(self) -> Retry:
         """The attempts of a new operation."""
         return Retry(self.policy)

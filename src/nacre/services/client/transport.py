@@ -289,6 +289,11 @@ class Transport:
         for manager in self._managers.values():
             manager.clear()
 
+    def forked(self) -> None:
+        """This is a fork, in one thread: its parent's connections are not for it."""
+        self._managers.clear()
+        self._sockets = weakref.WeakSet()
+
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         if isinstance(request.body, Stream):

@@ -11,7 +11,7 @@ from hashlib import sha256
 from queue import Queue
 from threading import Thread
 
-from ...ground.crowd import Crowd
+from ...ground.crowd import LAYERS
 from ...words.digest import Digest
 
 TYPE_CHECKING = False
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 _WAITING = 16
 """Pieces that may wait for the hash: 4 MiB."""
-
-_CROWD = Crowd()
+_SETTLED = 16
 
 
 class _Hash:
@@ -34,7 +33,7 @@ class _Hash:
         self._hash = sha256()
         self._queue: Queue[bytes] = Queue(_WAITING)
         self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
-        self._running = False
+        self._running, self._before = False, _SETTLED
 
     def _run(self) -> None:
         while piece := self._queue.get():
@@ -42,20 +41,25 @@ class _Hash:
 
     def update(self, data: bytes) -> None:
         """The next bytes; waits when too many wait already."""
-        if not self._running and not _CROWD.is_thin:
+        if not self._running and not self._starts():
             self._hash.update(data)
         elif data:
-            self._hand_over(data)
+            self._queue.put(data)
 
-    def _hand_over(self, data: bytes) -> None:
-        if not self._running:
-            self._running = True
-            self._thread.start()
-        self._queue.put(data)
+    def _starts(self) -> bool:
+        """Not at once: what helps more than this begins before."""
+        self._before -= 1
+        if self._before >= 0 or not LAYERS.is_thin:
+            return False
+        self._running = True
+        LAYERS.join()
+        self._thread.start()
+        return True
 
     def _stop(self) -> None:
         if self._running:
             self._running = False
+            LAYERS.leave()
             self._queue.put(b"")
             self._thread.join()
 
@@ -65,11 +69,11 @@ class _Hash:
         return Digest("sha256:" + self._hash.hexdigest())
 
     def __enter__(self) -> Self:
-        _CROWD.join()
+        LAYERS.join()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        _CROWD.leave()
+        LAYERS.leave()
         self._stop()
 
 

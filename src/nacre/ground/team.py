@@ -1,0 +1,210 @@
+"""Forks of this process that share its work, because an interpreter runs one thread at a time.
+
+    numbers of the work, in a pipe ──► whoever is free takes the next
+    helper ──what it tells, a packet each──► parent, which waits for the end of all
+
+A fork has copies of all locks as they are, but not the threads that would let go of them: so it is made only
+while there is one thread. What has a connection, to a database or over a network, must be made anew in the
+fork. A helper dies with its parent.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import os
+import select
+import signal
+import socket
+import threading
+from contextlib import suppress
+from time import monotonic
+
+from ..words.errors import StoreError
+from . import linux
+from .carried import pack, unpack
+from .crowd import share
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    Tell = Callable[..., None]
+    Work = Callable[[Tell], object]
+
+MOST = 1000
+"""Most numbers for a team: they must find room in a pipe."""
+
+_PACKET = 1 << 16
+_SLICE = 250
+"""Milliseconds between two looks at whether to stop."""
+_PATIENCE = 3.0
+_END, _FAILED = "", "!"
+
+
+def is_alone() -> bool:
+    """Has this process one thread only, as far as Python knows?"""
+    return threading.active_count() == 1
+
+
+class Team:
+    """This process and its helpers; an iterator of the numbers from 0 that fall to this process.
+
+    `with` it: helpers that are there still are ended. Safe for threads.
+    """
+
+    def __init__(self, count: int, helpers: int) -> None:
+        """For `count` numbers, at most MOST. `helpers` will be forked. Raises OSError."""
+        self._queue = _queue(count)
+        self._slots = mmap.mmap(-1, 1 + helpers)
+        self._slots[:] = b"\1" * (1 + helpers)
+        self._mine, self._active, self._ended = 0, 0, False
+        self._lock = threading.Lock()
+        self._helpers: list[Helper] = []
+        share(self._at_work)
+
+    def _at_work(self) -> int:
+        return len(self._slots) - self._slots[:].count(0)
+
+    def fork(self, work: Work) -> Helper:
+        """A helper that does `work`, for which it is given what tells its parent. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent, number = os.getpid(), len(self._helpers) + 1
+        with theirs:
+            try:
+                pid = os.fork()
+            except BaseException:
+                ours.close()
+                raise
+            if pid == 0:
+                ours.close()
+                self._mine = number
+                _help(parent, theirs, work)
+        helper = Helper(pid, ours, lambda: self._note(number, 0))
+        self._helpers.append(helper)
+        return helper
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        data = os.read(self._queue, 2)
+        if data:
+            return int.from_bytes(data, "little")
+        with self._lock:
+            self._ended = True
+            self._note(self._mine, self._active)
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        """Nothing but `with`."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        share(None)
+        for helper in self._helpers:
+            helper.end()
+        os.close(self._queue)
+
+    def working(self, change: int) -> None:
+        """One piece of work more (1) or less (-1) is under way in this process."""
+        with self._lock:
+            self._active += change
+            self._note(self._mine, self._active if self._ended else 1)
+
+    def _note(self, number: int, active: int) -> None:
+        self._slots[number] = 1 if active else 0
+
+
+class Helper:
+    """One fork, as its parent sees it."""
+
+    def __init__(self, pid: int, channel: socket.socket, ended: Callable[[], None]) -> None:
+        self._pid, self._channel, self._ended = pid, channel, ended
+        self._lock = threading.Lock()
+
+    def follow(self, stop: threading.Event, heard: Tell) -> None:
+        """Call `heard` with what it tells until it ends, or is ended because of `stop`.
+
+        Raises what its work has raised, StoreError when it died.
+        """
+        try:
+            while not stop.is_set():
+                message = self._hear(_SLICE)
+                if message is not None and self._is_last(message):
+                    return
+                if message:
+                    heard(*message)
+        finally:
+            self.end()
+
+    def _hear(self, timeout: int) -> tuple[Any, ...] | None:
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        if not poll.poll(timeout):
+            return None
+        data = self._channel.recv(_PACKET)
+        if not data:
+            raise StoreError("a process that helped with the layers has been killed", hint=_AGAIN)
+        message: tuple[Any, ...] = marshal.loads(data)
+        return message
+
+    def _is_last(self, message: tuple[Any, ...]) -> bool:
+        if message[0] == _FAILED:
+            raise unpack(message[1])
+        return bool(message[0] == _END)
+
+    def end(self) -> None:
+        """Ask it to end, and see that it does. Idempotent."""
+        with self._lock:
+            if self._pid:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGTERM)
+                self._wait()
+                self._channel.close()
+                self._pid = 0
+                self._ended()
+
+    def _wait(self) -> None:
+        """Until its end of the channel is closed, which is when it has ended, or it took too long."""
+        last = monotonic() + _PATIENCE
+        with suppress(OSError, StoreError):
+            while monotonic() < last:
+                self._hear(_SLICE)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+
+_AGAIN = "run the command again; it goes on from where it was"
+
+
+def _queue(count: int) -> int:
+    """A pipe with the numbers in it, and no end to write."""
+    assert count <= MOST
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    with open(writer, "wb") as file:
+        file.write(b"".join(number.to_bytes(2, "little") for number in range(count)))
+    return reader
+
+
+def _help(parent: int, channel: socket.socket, work: Work) -> None:
+    """Runs in the fork, and ends it."""
+    lock = threading.Lock()
+
+    def tell(*message: Any) -> None:
+        with lock:
+            channel.sendall(marshal.dumps(message))
+
+    try:
+        linux.die_with_parent()
+        if os.getppid() == parent:
+            work(tell)
+            tell(_END)
+    except Exception as error:
+        with suppress(OSError):
+            tell(_FAILED, pack(error))
+    finally:
+        os._exit(0)

@@ -1,0 +1,204 @@
+"""Layers brought in by several processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from imagekit import Fetch, Registry
+
+from nacre.ground.crowd import processors
+from nacre.images import helping
+from nacre.images.transfer import pull
+from nacre.stores.store import Store
+from nacre.words.errors import DigestMismatch, RegistryError, StoreError
+from nacre.words.oci import Descriptor
+from nacre.words.progress import NullProgress
+from nacre.words.reference import Reference
+
+APP = Reference.parse("registry.test/app:1")
+COUNT = 12
+FILES = [{f"f{number}": os.urandom(200_000 - number)} for number in range(COUNT)]
+ME = os.getpid()
+
+
+class Forking(Registry):
+    """Notes in a file who fetches what. This process fetches no layer before a helper does."""
+
+    def __init__(self, notes: Path) -> None:
+        super().__init__()
+        self.notes, self.divisible, self.forks = notes, True, 0
+        self.during = self.note
+        self.here, self.there = os.pipe()
+
+    def note(self, _digest: str, offset: int) -> None:
+        if offset == 0:
+            with self.notes.open("a") as file:
+                file.write(f"{os.getpid()} {self.forks}\n")
+
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Fetch]:
+        if os.getpid() != ME:
+            os.write(self.there, b".")
+        elif "layer" in descriptor.media_type and self.together:
+            assert select.select([self.here], [], [], 60)[0]
+        return super().fetch(descriptor, offset)
+
+    together = True
+
+    def forked(self) -> None:
+        self.forks += 1
+
+    def noted(self) -> list[tuple[int, int]]:
+        return [(int(pid), int(forks)) for pid, forks in map(str.split, self.notes.read_text().splitlines())]
+
+
+class Seen(NullProgress):
+    """What the tasks were told."""
+
+    def __init__(self) -> None:
+        self.bytes, self.statuses, self.lock = 0, list[str](), threading.Lock()
+
+    def task(self, key: str) -> Seen:
+        return self
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        pass
+
+    def advance(self, count: int) -> None:
+        with self.lock:
+            self.bytes += count
+
+    def done(self, status: str) -> None:
+        with self.lock:
+            self.statuses.append(status)
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
+    monkeypatch.setattr(helping, "WORTH", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
+    found = Forking(tmp_path / "notes")
+    found.add_image("1", *FILES)
+    yield found
+    os.close(found.here)
+    os.close(found.there)
+
+
+def test_every_layer_comes_once_from_whichever_process(registry: Forking, store: Store) -> None:
+    seen = Seen()
+    result = pull(registry, APP, store, progress=seen, forks=True)
+    assert all(result.image.read(name) == data for files in FILES for name, data in files.items())
+    manifest = result.image.manifest
+    total = sum(layer.size for layer in manifest.layers)
+    assert (result.moved, seen.bytes) == (total + manifest.config.size, total)
+    assert seen.statuses == ["Pull complete"] * COUNT
+    noted = registry.noted()[1:]  # after the config
+    assert len(noted) == COUNT
+    assert all(forks == (pid != ME) for pid, forks in noted)
+    assert 1 < len({pid for pid, _ in noted} | {ME}) <= 3
+    assert all(store.layers.sources(layer.digest) == [registry.where] for layer in manifest.layers)
+    assert processors() == 3
+
+
+def test_the_store_is_whole_for_others_afterwards(registry: Forking, store: Store) -> None:
+    image = pull(registry, APP, store, forks=True).image
+    with Store.open(store.root) as other:
+        assert not other.trees.missing([layer.diff_id for layer in image.layers])
+        assert all(other.blobs.has(layer.digest) for layer in image.manifest.layers)
+
+
+def test_what_is_here_is_not_fetched(registry: Forking, store: Store) -> None:
+    registry.add_image("2", *FILES[:-2])
+    registry.together = False
+    pull(registry, APP.replace(tag="2"), store)
+    registry.notes.unlink()
+    seen = Seen()
+    pull(registry, APP, store, progress=seen, forks=True)
+    assert len(registry.noted()) == 3  # the config and two layers
+    assert sorted(seen.statuses) == ["Already exists"] * (COUNT - 2) + ["Pull complete"] * 2
+
+
+@pytest.mark.parametrize("why", ["small", "one at once", "not divisible", "threads", "not asked"])
+def test_alone_where_it_does_not_pay_or_cannot_be(
+    registry: Forking, store: Store, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr(helping, "WORTH", 1 << 40 if why == "small" else 1)
+    registry.together = False
+    registry.divisible = why != "not divisible"
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    if why == "threads":
+        thread.start()
+    pull(registry, APP, store, at_once=int(why == "one at once"), forks=why != "not asked")
+    over.set()
+    assert {pid for pid, _ in registry.noted()} == {ME}
+
+
+def test_a_failure_anywhere_ends_all(registry: Forking, store: Store) -> None:
+    """Nothing is named then, and the next pull goes on."""
+    manifest, _ = registry.add_image("1", *FILES)
+    registry.cut = {layer.digest: 100_000 for layer in manifest.layers}
+    with pytest.raises(RegistryError, match="connection lost"):
+        pull(registry, APP, store, forks=True)
+    assert store.refs.list() == []
+    registry.cut, registry.together = {}, False
+    assert pull(registry, APP, store, forks=True).image.read("f0") == FILES[0]["f0"]
+
+
+def test_a_helper_s_failure_is_the_one_that_is_raised(registry: Forking, store: Store) -> None:
+    """Whatever comes to another process than this one is wrong."""
+    lie(registry, lambda pid: pid != ME)
+    with pytest.raises(DigestMismatch, match=r"layer [0-9a-f]{12}"):
+        pull(registry, APP, store, forks=True)
+    assert store.refs.list() == []
+
+
+def test_a_failure_here_ends_the_helpers(registry: Forking, store: Store) -> None:
+    lie(registry, lambda pid: pid == ME)
+    with pytest.raises(DigestMismatch, match=r"layer [0-9a-f]{12}"):
+        pull(registry, APP, store, forks=True)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def lie(registry: Forking, to: object) -> None:
+    """Change the blobs of layers, in the processes that fit: when the first byte of one is asked for."""
+    manifest, _ = registry.add_image("1", *FILES)
+    sizes = {layer.digest: layer.size for layer in manifest.layers}
+
+    def during(digest: str, offset: int) -> None:
+        if digest in sizes and offset == 0 and to(os.getpid()):  # type: ignore[operator]
+            registry.blobs[digest] = os.urandom(sizes[digest])
+
+    registry.during = during
+
+
+def test_a_helper_that_is_killed_is_missed_and_nothing_is_lost(registry: Forking, store: Store) -> None:
+    def during(_digest: str, offset: int) -> None:
+        if os.getpid() != ME and offset > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    registry.during = during
+    with pytest.raises(StoreError, match="killed"):
+        pull(registry, APP, store, forks=True)
+    registry.during, registry.together = registry.note, False
+    assert pull(registry, APP, store).image.read("f3") == FILES[3]["f3"]
+
+
+def test_an_interrupt_ends_all(registry: Forking, store: Store) -> None:
+    def during(_digest: str, offset: int) -> None:
+        if os.getpid() == ME and offset > 0:
+            os.kill(ME, signal.SIGINT)
+
+    registry.during = during
+    with pytest.raises(KeyboardInterrupt):
+        pull(registry, APP, store, forks=True)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert store.refs.list() == []
