@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from nacre.ground.crowd import Crowd, processors
+from nacre.ground.crowd import Crowd
+from nacre.words.processors import processors
 
 
 def test_a_crowd_is_thin_as_long_as_a_processor_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

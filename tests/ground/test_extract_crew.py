@@ -32,9 +32,9 @@ from treemaker import (
 
 from nacre.grammars.entries import Entry
 from nacre.ground import crew, extract, hand
-from nacre.ground.crowd import processors
 from nacre.ground.extract import Form
 from nacre.words.errors import InvalidArchive, NacreError, StoreError
+from nacre.words.processors import processors
 
 HELPED = OVERLAY.replace(helpers=True)
 

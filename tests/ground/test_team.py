@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from nacre.ground.crowd import processors
 from nacre.ground.team import Team
 from nacre.words.errors import DigestMismatch, SandboxError, StoreError
+from nacre.words.processors import processors
 
 
 def never() -> threading.Event:

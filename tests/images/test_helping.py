@@ -1,4 +1,4 @@
-"""Layers brought in by several processes."""
+"""Layers moved by several processes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from imagekit import Fetch, Registry
 
-from nacre.ground.crowd import processors
 from nacre.images import helping
-from nacre.images.transfer import pull
+from nacre.images.image import Image
+from nacre.images.repack import Packing, form
+from nacre.images.source import Content
+from nacre.images.transfer import pull, push
 from nacre.stores.store import Store
+from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, RegistryError, StoreError
-from nacre.words.oci import Descriptor
+from nacre.words.oci import Descriptor, Manifest, parse_document
+from nacre.words.processors import processors
 from nacre.words.progress import NullProgress
 from nacre.words.reference import Reference
 
@@ -202,3 +206,95 @@ def test_an_interrupt_ends_all(registry: Forking, store: Store) -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert store.refs.list() == []
+
+
+class Shelf(Forking):
+    """A sink that several processes see: blobs are files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "notes")
+        self.folder = folder
+
+    def has(self, descriptor: Descriptor) -> bool:
+        return (self.folder / descriptor.digest.hex).exists()
+
+    def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
+        if os.getpid() != ME:
+            os.write(self.there, b".")
+        elif "layer" in descriptor.media_type and self.together:
+            assert select.select([self.here], [], [], 60)[0]
+        super().put(descriptor, opener)  # type: ignore[arg-type]
+        (self.folder / descriptor.digest.hex).write_bytes(self.blobs[descriptor.digest])
+        self.note(descriptor.digest, 0)
+
+    def layers(self) -> list[Descriptor]:
+        """Those of the image, whose blobs are here, whole."""
+        manifest = parse_document(self.blobs[self.tags["1"][0]])
+        assert isinstance(manifest, Manifest)
+        for layer in manifest.layers:
+            data = (self.folder / layer.digest.hex).read_bytes()
+            assert (Digest.of(data), len(data)) == (layer.digest, layer.size)
+        return list(manifest.layers)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    (tmp_path / "shelf").mkdir()
+    return Shelf(tmp_path / "shelf")
+
+
+@pytest.fixture
+def pushed(registry: Forking, store: Store) -> Image:
+    registry.together = False
+    return pull(registry, APP, store).image
+
+
+def test_a_push_is_divided_as_well(pushed: Image, store: Store, shelf: Shelf) -> None:
+    seen = Seen()
+    result = push(store, pushed.descriptor, shelf, "1", progress=seen, forks=True)
+    total = sum(layer.size for layer in pushed.manifest.layers)
+    assert shelf.layers() == list(pushed.manifest.layers)
+    assert (result.moved, result.existing) == (total + pushed.manifest.config.size, 0)
+    assert (seen.bytes, seen.statuses) == (total, ["Pushed"] * COUNT)
+    assert len({pid for pid, _ in shelf.noted()}) > 1
+    assert all(forks == (pid != ME) for pid, forks in shelf.noted())
+    assert all(shelf.where in store.layers.sources(layer.digest) for layer in pushed.manifest.layers)
+
+
+def test_a_push_of_little_is_not_divided(pushed: Image, store: Store, shelf: Shelf) -> None:
+    """What is there already does not count."""
+    shelf.together = False
+    push(store, pushed.descriptor, shelf, "1")
+    lacking = pushed.manifest.layers[0]
+    (shelf.folder / lacking.digest.hex).unlink()
+    shelf.notes.unlink()
+    result = push(store, pushed.descriptor, shelf, "2", forks=True)
+    assert (result.moved, shelf.noted()) == (lacking.size, [(ME, 0)])
+
+
+@pytest.mark.parametrize("codec", ["zstd", "zstd:chunked"])
+def test_layers_are_compressed_anew_in_every_process(
+    pushed: Image, store: Store, shelf: Shelf, codec: str
+) -> None:
+    result = push(store, pushed.descriptor, shelf, "1", packing=Packing(codec), forks=True)
+    layers = shelf.layers()
+    assert [form(layer) for layer in layers] == [codec] * COUNT
+    assert result.moved == sum(layer.size for layer in layers) + pushed.manifest.config.size
+    assert len({pid for pid, _ in shelf.noted()}) > 1
+    for layer, diff_id in zip(layers, pushed.diff_ids, strict=True):
+        if store.trees.can_tar(diff_id):
+            assert not store.blobs.has(layer.digest)
+    alone = push(store, pushed.descriptor, shelf, "2", packing=Packing(codec, force=True))
+    assert alone.digest == result.digest
+
+
+def test_a_failure_of_a_push_anywhere_ends_all(pushed: Image, store: Store, shelf: Shelf) -> None:
+    def refuse(descriptor: Descriptor, opener: object) -> None:
+        if os.getpid() != ME:
+            raise RegistryError("no room", status=507)
+
+    shelf.put = refuse  # type: ignore[method-assign, assignment]
+    with pytest.raises(RegistryError, match="no room") as caught:
+        push(store, pushed.descriptor, shelf, "1", forks=True)
+    assert caught.value.status == 507
+    assert shelf.tags == {}

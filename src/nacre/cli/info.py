@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import __version__
-from ..ground.crowd import processors
+from ..words.processors import processors
 from .options import Command, text
 from .output import human_size, print_fields
 

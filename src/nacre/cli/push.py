@@ -86,7 +86,7 @@ def _push(
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
         result = push(
             context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository,
-            at_once=at_once, packing=packing,
+            at_once=at_once, packing=packing, forks=True,
         )  # fmt: skip
         seconds = monotonic() - began
         progress.result(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from .codecs.compressor import CHUNKED, Compressor
 
 TYPE_CHECKING = False
@@ -29,3 +31,36 @@ def pack(
         compressor.write(data)
     compressor.close()
     return {}
+
+
+class Packed:
+    """The same as something to read, but for zstd:chunked: what is read is compressed when it is wanted.
+
+    Raises UsageError, Unsupported; reading raises what `stream` raises. Does not close it.
+    """
+
+    def __init__(self, stream: Reader, codec: str, level: int | None = None) -> None:
+        self._stream, self._ended = stream, False
+        self._ready: deque[bytes] = deque()
+        self._compressor = Compressor(codec, self._ready.append, level)
+
+    def read(self, size: int, /) -> bytes:
+        """At least one byte and at most `size`; b"" at the end."""
+        while not self._ready and not self._ended:
+            data = self._stream.read(_PIECE)
+            if data:
+                self._compressor.write(data)
+            else:
+                self._ended = True
+                self._compressor.close()
+        return self._cut(size) if self._ready else b""
+
+    def close(self) -> None:
+        """No more is read. Idempotent."""
+        self._compressor.stop()
+
+    def _cut(self, size: int) -> bytes:
+        data = self._ready.popleft()
+        if len(data) > size:
+            self._ready.appendleft(data[size:])
+        return data[:size]

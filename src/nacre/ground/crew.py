@@ -28,9 +28,9 @@ from threading import Lock
 from ..grammars.entries import Entry, Reader
 from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, StoreError
+from ..words.processors import processors
 from . import hand
 from .beneath import Folder, Key
-from .crowd import processors
 
 MAX_FILE = 1 << 18
 """Larger files are not handed on: writing them takes one system call for many bytes, and no lock."""

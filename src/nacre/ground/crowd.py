@@ -1,29 +1,14 @@
-"""How much work of a kind is under way in this process, beside the processors there are for it."""
+"""How many threads work on something in this process, beside the processors there are for them."""
 
 from __future__ import annotations
 
-import os
 from threading import Lock
+
+from ..words.processors import processors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Self
-
-
-_team: Callable[[], int] | None = None
-
-
-def processors() -> int:
-    """How many this process may use: its share while it is one of a team, rounded up."""
-    count = len(os.sched_getaffinity(0))
-    return count if _team is None else -(-count // max(1, _team()))
-
-
-def share(at_work: Callable[[], int] | None) -> None:
-    """From now on this process is one of so many that are at work (None: it is alone)."""
-    global _team
-    _team = at_work
 
 
 class Crowd:

@@ -21,9 +21,9 @@ from contextlib import suppress
 from time import monotonic
 
 from ..words.errors import StoreError
+from ..words.processors import share
 from . import linux
 from .carried import pack, unpack
-from .crowd import share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

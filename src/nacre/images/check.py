@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 from threading import Lock
 
-from ..ground.crowd import processors
 from ..ground.files import os_errors
 from ..stores.database import boot_id
 from ..words.digest import Digest, Verifier
 from ..words.errors import NacreError
 from ..words.oci import Descriptor, ImageConfig, Index, Manifest, parse_document
+from ..words.processors import processors
 from ..words.progress import NullProgress
 from ..words.value import Value
 from .pipes import CHUNK, side_by_side

@@ -9,6 +9,8 @@ What is made or fetched is verified on its way, so that what is sent has the dig
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
+
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NacreError, NotFound, Unsupported
 from .pipes import CHUNK, Pipe, Stage
@@ -187,7 +189,7 @@ class _Verified:
 
 
 class Remade(_Verified):
-    """A layer compressed again, in a thread of its own."""
+    """A layer compressed again, as it is read; zstd:chunked in a thread of its own."""
 
     def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO]) -> None:
         """Raises Unsupported for a recipe that is not known here."""
@@ -196,14 +198,24 @@ class Remade(_Verified):
         super().__init__(layer)
         self._recipe, self._tar = recipe, tar
         self._codec, self._level = ingredients(recipe)
-        self._pipe = Pipe()
-        self._stage: Stage | None = None
+        self._end = ExitStack()
 
     def _start(self, offset: int) -> tuple[Reader, int]:
-        pipe = self._pipe = Pipe()
-        self._stage = Stage(lambda: self._compress(pipe), feeds=pipe)
-        self._stage.start()
-        return _Told(pipe, self._stage), 0
+        from ..grammars.codecs.compressor import CHUNKED
+        from ..grammars.packing import Packed
+
+        if self._codec == CHUNKED:
+            return self._staged(), 0
+        file = self._end.enter_context(self._tar())
+        return self._end.enter_context(closing(Packed(file, self._codec, self._level))), 0
+
+    def _staged(self) -> Reader:
+        pipe = Pipe()
+        stage = Stage(lambda: self._compress(pipe), feeds=pipe)
+        self._end.callback(stage.join)
+        self._end.callback(pipe.fail)
+        stage.start()
+        return _Told(pipe, stage)
 
     def _compress(self, pipe: Pipe) -> None:
         from ..grammars.packing import pack
@@ -212,10 +224,7 @@ class Remade(_Verified):
             pack(file, pipe.write, self._codec, self._level)
 
     def _stop(self) -> None:
-        if self._stage is not None:
-            self._pipe.fail()
-            self._stage.join()
-            self._stage = None
+        self._end.close()
 
     def _wrong(self, error: ContentError) -> NacreError:
         from ..grammars.recipe import is_current, recipe

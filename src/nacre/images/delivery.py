@@ -73,6 +73,10 @@ class Delivery:
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
         """Make sure that the sink has `blob`, by the cheapest way."""
+        self.tally.add(self.sent(blob, task, stop), blob.size)
+
+    def sent(self, blob: Descriptor, task: Task, stop: Event | None = None) -> str:
+        """The same, and what is to be added to the tally."""
         if stop is not None and stop.is_set():
             raise Stopped("the transfer was stopped")
         if self.sink.has(blob):
@@ -82,9 +86,9 @@ class Delivery:
         else:
             self.upload(blob, task, stop)
             kind, status = "moved", self.words[1]
-        self.tally.add(kind, blob.size)
         self.learn(blob.digest)
         task.done(status)
+        return kind
 
     def leave(self, manifest: Manifest, tasks: Mapping[Digest, Task]) -> None:
         """The sink has this very manifest under this name, so it has all its parts."""

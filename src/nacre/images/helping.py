@@ -1,12 +1,13 @@
-"""Layers that come in by several processes, where this one may fork."""
+"""Layers that are moved by several processes, where this one may fork."""
 
 from __future__ import annotations
 
+import pickle
 from itertools import chain
 from time import monotonic
 
-from ..ground.crowd import processors
 from ..ground.team import MOST, Helper, Team, is_alone
+from ..words.processors import processors
 from ..words.value import Value
 from .pipes import side_by_side
 from .source import Divisible
@@ -15,16 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from threading import Event
+    from typing import TypeVar
 
     from ..ground.team import Tell
     from ..stores.store import Store
-    from ..words.digest import Digest
-    from ..words.oci import Descriptor
     from ..words.progress import Task
-    from .source import Source
 
-    Row = tuple[Descriptor, Digest]
-    Bring = Callable[[Row, Task, Event], int]
+    T = TypeVar("T")
 
 WORTH = 16 << 20
 """Compressed bytes beside the largest layer from which on a second process pays."""
@@ -40,57 +38,64 @@ class Share(Value):
     at_once: int
 
 
-def share(store: Store, source: Source, rows: Sequence[Row], at_once: int) -> Share:
-    """How to divide the layers, the largest first; `processes` is 1 where that cannot be or does not pay."""
-    missing = set(store.trees.missing([diff_id for _, diff_id in rows]))
-    sizes = [layer.size for layer, diff_id in rows if diff_id in missing]
-    may = isinstance(source, Divisible) and source.divisible and len(rows) <= MOST and is_alone()
+ALONE = Share(1, 1)
+
+
+def share(far: object, sizes: Sequence[int], at_once: int) -> Share:
+    """How to divide layers of these compressed sizes, the largest first, that move from or to `far`.
+
+    `processes` is 1 where that cannot be or does not pay.
+    """
+    may = isinstance(far, Divisible) and far.divisible and len(sizes) <= MOST and is_alone()
     count = min(processors(), len(sizes), at_once, _MOST) if may and sum(sizes[1:]) >= WORTH else 1
     return Share(max(1, count), max(1, at_once // max(1, count)))
 
 
-def bring_together(
-    store: Store, source: Source, rows: Sequence[Row], tasks: Sequence[Task], bring: Bring, parts: Share
-) -> int:
-    """Call `bring` for every row in one of `parts.processes`; the sum of what it gives.
+def divided(
+    store: Store, far: Divisible, tasks: Sequence[Task], work: Callable[[int, Task, Event], T], parts: Share,
+    tidy: Callable[[], object] = bool,
+) -> list[T]:  # fmt: skip
+    """What `work(number, task, stop)` gives for the number of each of `tasks`, done in any of the processes.
 
-    `bring` reports to the task that it is given. Raises what it raises, wherever; then all have ended.
+    `work` reports to the task that it is given; what it gives goes through pickle. In each fork `tidy` is
+    called at the end. Raises what they raise, wherever; then all have ended. What `work` has changed in
+    memory is seen in its own process only.
     """
-    moved: list[int] = []
+    found: dict[int, T] = {}
 
-    with Team(len(rows), parts.processes - 1) as team:
+    with Team(len(tasks), parts.processes - 1) as team:
 
         def here(item: int | Helper, stop: Event) -> None:
             if isinstance(item, Helper):
                 item.follow(stop, heard)
             else:
-                row, task = rows[item], tasks[item]
-                moved.append(_work(team, lambda: bring(row, task, stop)))
+                found[item] = _counted(team, lambda: work(item, tasks[item], stop))
 
         def heard(number: int, what: str, *values: object) -> None:
-            if what == "moved":
-                moved.append(*values)  # type: ignore[arg-type]
+            if what == "found":
+                found[number] = pickle.loads(*values)  # type: ignore[arg-type]  # of our own child
             else:
                 getattr(tasks[number], what)(*values)
 
         def there(tell: Tell) -> None:
-            assert isinstance(source, Divisible)
-            source.forked()
+            def one(number: int, stop: Event) -> None:
+                result = _counted(team, lambda: work(number, _Afar(number, tell), stop))
+                tell(number, "found", pickle.dumps(result))
 
-            def work(number: int, stop: Event) -> None:
-                count = _work(team, lambda: bring(rows[number], _Afar(number, tell), stop))
-                tell(number, "moved", count)
-
-            side_by_side(work, team, parts.at_once, 1)
+            far.forked()
+            try:
+                side_by_side(one, team, parts.at_once, 1)
+            finally:
+                tidy()
 
         store.rest()
         helpers = [team.fork(there) for _ in range(parts.processes - 1)]
         items: Iterable[int | Helper] = chain(helpers, team)
         side_by_side(here, items, parts.at_once + len(helpers), 1 + len(helpers))
-    return sum(moved)
+    return [found[number] for number in range(len(tasks))]
 
 
-def _work(team: Team, work: Callable[[], int]) -> int:
+def _counted(team: Team, work: Callable[[], T]) -> T:
     team.working(1)
     try:
         return work()

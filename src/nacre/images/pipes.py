@@ -14,8 +14,8 @@ from threading import Condition, Event, Lock, Thread
 from time import monotonic, process_time
 from typing import TYPE_CHECKING
 
-from ..ground.crowd import processors
 from ..words.errors import NacreError
+from ..words.processors import processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -94,15 +94,15 @@ class Careful(Ranged, Protocol):
 
 
 @runtime_checkable
-class Divisible(Source, Protocol):
-    """A source that forks of this process may fetch from at the same time."""
+class Divisible(Protocol):
+    """A source or sink that forks of this process may use at the same time."""
 
     @property
     def divisible(self) -> bool:
         """Whether they may; False where it keeps account of something that they would not share."""
 
     def forked(self) -> None:
-        """This is a fork, in its only thread, and uses the source from now on."""
+        """This is a fork, in its only thread, and uses it from now on."""
 
 
 @runtime_checkable

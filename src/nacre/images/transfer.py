@@ -6,7 +6,6 @@ sends layers, then the config, then the manifest: a registry never sees a manife
 
 from __future__ import annotations
 
-from ..ground.crowd import processors
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, InvalidDocument, NotFound, TooLarge, Unsupported
 from ..words.oci import (
@@ -17,29 +16,31 @@ from ..words.oci import (
     Platform,
     parse_document,
 )
+from ..words.processors import processors
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .compressed import Forms
 from .delivery import SILENT, Delivery, Tally, distinct, task_of
-from .helping import bring_together, share
+from .helping import ALONE, divided, share
 from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
 from .pipes import side_by_side
 from .platforms import select
-from .source import Careful, Knowing
+from .source import Careful, Divisible, Knowing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from threading import Event
 
     from ..stores.store import Store
     from ..words.progress import Task
     from ..words.reference import Reference
     from .compressed import Sources
-    from .helping import Row
-    from .repack import Packing
+    from .repack import Packing, Repacker
     from .source import Content, Sink, Source
+
+    Row = tuple[Descriptor, Digest]
 
 MAX_LAYERS_AT_ONCE = 8
 _MAX_INDEX_DEPTH = 4
@@ -238,7 +239,7 @@ def _layers(
     """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
     tally = Tally()
     pairs = zip(manifest.layers, config.diff_ids, strict=True)
-    rows = sorted({layer.digest: (layer, diff_id) for layer, diff_id in pairs}.values(), key=_largest_first)
+    rows = sorted({p[0].digest: p for p in pairs}.values(), key=lambda row: _size_down(row[0]))
     tasks = {layer.digest: task_of(progress, layer.digest, "Pulling fs layer") for layer in manifest.layers}
 
     def bring(row: Row, task: Task, stop: Event) -> int:
@@ -251,17 +252,26 @@ def _layers(
         _remember_source(store, row[0].digest, source.where)
         return done.moved
 
+    parts = share(source, _missing(store, rows), at_once) if forks else ALONE
+    if isinstance(source, Divisible) and parts.processes > 1:
+        lines = [tasks[layer.digest] for layer, _ in rows]
+        return sum(divided(store, source, lines, lambda n, task, stop: bring(rows[n], task, stop), parts))
+
     def alone(row: Row, stop: Event) -> None:
         tally.add("moved", bring(row, tasks[row[0].digest], stop))
 
-    if forks and (parts := share(store, source, rows, at_once)).processes > 1:
-        return bring_together(store, source, rows, [tasks[row[0].digest] for row in rows], bring, parts)
     side_by_side(alone, rows, at_once, processors() + 1)
     return tally["moved"]
 
 
-def _largest_first(row: Row) -> int:
-    return -row[0].size
+def _missing(store: Store, rows: Sequence[Row]) -> list[int]:
+    """Compressed sizes of the layers that are not here, in order."""
+    missing = set(store.trees.missing([diff_id for _, diff_id in rows]))
+    return [layer.size for layer, diff_id in rows if diff_id in missing]
+
+
+def _size_down(layer: Descriptor) -> int:
+    return -layer.size
 
 
 def _remember_source(store: Store, digest: Digest, where: str) -> None:
@@ -272,7 +282,7 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None, at_once: int = 0, packing: Packing | None = None,
+    sources: Sources | None = None, at_once: int = 0, packing: Packing | None = None, forks: bool = False,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
@@ -280,8 +290,8 @@ def push(
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
     as stored, last; unless `packing` asks for layers compressed in another way: then it is another one, with
-    another digest. Raises RegistryError, NotFound for a layer that is nowhere to be had in its form, and
-    Unsupported for one that would get another digest.
+    another digest. `forks` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
+    had in its form, and Unsupported for one that would get another digest.
     """
     progress = progress or NullProgress()
     with store.leases.hold():
@@ -289,13 +299,11 @@ def push(
         manifest = _image_manifest(data, descriptor)
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
-        layers = list({layer.digest: layer for layer in manifest.layers}.values())
         at_once = at_once or MAX_LAYERS_AT_ONCE
         there = packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor)
-        if packing is None:
-            side_by_side(lambda layer, stop: delivery.send(layer, tasks[layer.digest], stop), layers, at_once)
-        else:
-            manifest, data = _repacked(store, manifest, data, packing, delivery, tasks, at_once)
+        sending = _Sending(delivery, manifest, packing)
+        sending.all(tasks, at_once, forks and not there)
+        manifest, data = sending.after(data)
         delivery.send(manifest.config, SILENT)
         if not there or delivery.gave:
             sink.put_manifest(target, data, manifest.media_type)
@@ -304,30 +312,81 @@ def push(
     return PushResult(digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
 
 
-def _repacked(
-    store: Store, manifest: Manifest, data: bytes, packing: Packing, delivery: _Delivery,
-    tasks: Mapping[Digest, Task], at_once: int,
-) -> tuple[Manifest, bytes]:  # fmt: skip
-    """Compress and send the layers side by side; the manifest that results, with its bytes."""
-    from .repack import Repacker, manifest_of
+class _Sending:
+    """The layers of one push, each compressed in another way before if `packing` says so."""
 
-    config = ImageConfig.parse(store.blobs.read(manifest.config.digest))
-    rows = {layer.digest: (layer, diff) for layer, diff in zip(manifest.layers, config.diff_ids, strict=True)}
-    repacker = Repacker(store, packing, delivery.sink, delivery.forms, manifest)
-    made: dict[Digest, Descriptor] = {}
+    def __init__(self, delivery: _Delivery, manifest: Manifest, packing: Packing | None) -> None:
+        self._delivery, self._store = delivery, delivery.store
+        self._manifest, self._packing = manifest, packing
+        self._layers = sorted({layer.digest: layer for layer in manifest.layers}.values(), key=_size_down)
+        self._made: dict[Digest, Descriptor] = {}
+        self._repacker: Repacker | None = None
+        if packing is not None:
+            self._prepare(packing)
 
-    def send(row: tuple[Descriptor, Digest], stop: Event) -> None:
-        layer, diff_id = row
-        packed = repacker.layer(layer, diff_id, tasks[layer.digest], stop)
-        delivery.send(packed, tasks[layer.digest], stop)
-        made[layer.digest] = packed
+    def _prepare(self, packing: Packing) -> None:
+        from .repack import Repacker
 
-    try:
-        side_by_side(send, rows.values(), at_once)
-    finally:
-        repacker.tidy()
-    after = manifest_of(manifest, packing, made)
-    return after, data if after == manifest else after.encode()
+        config = ImageConfig.parse(self._store.blobs.read(self._manifest.config.digest))
+        pairs = zip(self._manifest.layers, config.diff_ids, strict=True)
+        self._diff_ids = {layer.digest: diff_id for layer, diff_id in pairs}
+        delivery = self._delivery
+        self._repacker = Repacker(self._store, packing, delivery.sink, delivery.forms, self._manifest)
+
+    def all(self, tasks: Mapping[Digest, Task], at_once: int, forks: bool) -> None:
+        """Send them side by side."""
+        layers, sink, parts = self._layers, self._delivery.sink, ALONE
+        if forks and share(sink, [layer.size for layer in layers], at_once).processes > 1:
+            lacking = self._lacking(at_once)
+            parts = share(sink, [layer.size for layer in lacking], at_once)
+        lines = [tasks[layer.digest] for layer in layers]
+        try:
+            if isinstance(sink, Divisible) and parts.processes > 1:
+                sent = divided(self._store, sink, lines, self._one, parts, self._tidy)
+                for found in sent:
+                    self._note(*found)
+            else:
+                numbers = range(len(layers))
+                side_by_side(lambda n, stop: self._note(*self._one(n, lines[n], stop)), numbers, at_once)
+        finally:
+            self._tidy()
+
+    def _lacking(self, at_once: int) -> list[Descriptor]:
+        """Those that must be compressed or sent, as far as that can be said now."""
+        if self._packing is not None:
+            return self._layers
+        lacking: list[Descriptor] = []
+
+        def ask(layer: Descriptor, _stop: Event) -> None:
+            if not self._delivery.sink.has(layer):
+                lacking.append(layer)
+
+        side_by_side(ask, self._layers, at_once)
+        return sorted(lacking, key=_size_down)
+
+    def _one(self, number: int, task: Task, stop: Event) -> tuple[Digest, Descriptor, str]:
+        """The layer, the form it was sent in, and what became of it."""
+        layer = packed = self._layers[number]
+        if self._repacker is not None:
+            packed = self._repacker.layer(layer, self._diff_ids[layer.digest], task, stop)
+        return layer.digest, packed, self._delivery.sent(packed, task, stop)
+
+    def _note(self, layer: Digest, packed: Descriptor, kind: str) -> None:
+        self._made[layer] = packed
+        self._delivery.tally.add(kind, packed.size)
+
+    def _tidy(self) -> None:
+        if self._repacker is not None:
+            self._repacker.tidy()
+
+    def after(self, data: bytes) -> tuple[Manifest, bytes]:
+        """The manifest of what was sent, with its bytes; `data` are those of the old one."""
+        if self._packing is None:
+            return self._manifest, data
+        from .repack import manifest_of
+
+        after = manifest_of(self._manifest, self._packing, self._made)
+        return after, data if after == self._manifest else after.encode()
 
 
 class _Delivery(Delivery):

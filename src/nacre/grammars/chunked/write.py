@@ -49,7 +49,13 @@ def write_chunked(
     alone. Raises UsageError for a level that zstd has not. Holds about 1 KiB a member in memory.
     """
     writer = _Writer(write, check_level(CHUNKED, level) or 0)
-    source = _Recorder(stream)
+    try:
+        return _written(writer, _Recorder(stream))
+    finally:
+        writer.stop()
+
+
+def _written(writer: _Writer, source: _Recorder) -> dict[str, str]:
     try:
         for entry, payload in read_tar(source):
             writer.member(source.upto(entry.offset), entry)
@@ -130,6 +136,10 @@ class _Packer:
         if self._size >= _CHUNK:
             self._send()
         return frame
+
+    def stop(self) -> None:
+        """What is under way is not wanted any more. Idempotent."""
+        self._order.stop()
 
     def finish(self) -> None:
         """Write all frames there are; their places are known then."""
@@ -232,6 +242,10 @@ class _Writer:
         self._raw, self._raw_size = [], 0
         for at in range(0, len(data), PIECE):
             self._packer.frame(data[at : at + PIECE])
+
+    def stop(self) -> None:
+        """Nothing more is wanted; threads end. Idempotent."""
+        self._packer.stop()
 
     def give_up(self) -> None:
         """There will be no table."""

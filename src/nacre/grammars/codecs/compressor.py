@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...words.errors import Unsupported, UsageError
-from .ordered import processors
+from ...words.processors import processors
+from .ordered import MOST_WORKERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
         def finish(self) -> None:
             """Write the rest."""
+
+        def stop(self) -> None:
+            """Nothing is wanted any more. Idempotent."""
 
 
 CHUNKED = "zstd:chunked"
@@ -78,6 +82,10 @@ class Compressor:
         self._encode(1)
         self._encoder.finish()
 
+    def stop(self) -> None:
+        """Write nothing more; threads end. Idempotent."""
+        self._encoder.stop()
+
     def _encode(self, least: int) -> None:
         # The encoders cut their blocks where their input is cut: always feed them the same sizes.
         data, block, at = b"".join(self._waiting), self._encoder.block, 0
@@ -100,6 +108,9 @@ class _Plain:
     def finish(self) -> None:
         pass
 
+    def stop(self) -> None:
+        pass
+
 
 class _Zstd:
     block = _PIECE
@@ -117,6 +128,9 @@ class _Zstd:
     def finish(self) -> None:
         self._put(self._encoder.flush())
 
+    def stop(self) -> None:
+        pass
+
     def _put(self, data: bytes) -> None:
         if data:
             self._write(data)
@@ -129,4 +143,4 @@ def _encoder(codec: str, level: int | None, write: Callable[[bytes], object], al
         from .gzip import GzipEncoder
 
         return GzipEncoder(level, write)
-    return _Zstd(level, write, 0 if alone else processors())
+    return _Zstd(level, write, 0 if alone else min(MOST_WORKERS, processors()))

@@ -67,6 +67,10 @@ class GzipEncoder:
         size = self._size & 0xFFFFFFFF
         self._write(_LAST + self._crc.to_bytes(4, "little") + size.to_bytes(4, "little"))
 
+    def stop(self) -> None:
+        """What is under way is not wanted any more."""
+        self._order.stop()
+
     def _take(self, block: Block) -> None:
         data, crc, size = block
         self._write(data)

@@ -1,0 +1,23 @@
+"""How many processors there are for this process: what all that works side by side goes by."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_team: Callable[[], int] | None = None
+
+
+def processors() -> int:
+    """How many this process may use: its share while it is one of a team, rounded up."""
+    count = len(os.sched_getaffinity(0))
+    return count if _team is None else -(-count // max(1, _team()))
+
+
+def share(at_work: Callable[[], int] | None) -> None:
+    """From now on this process is one of so many that are at work (None: it is alone)."""
+    global _team
+    _team = at_work
