@@ -101,8 +101,11 @@ class Context:
     def client(self) -> Client:
         """The registry client, with the user's settings and credentials; made at the first use."""
         if self._client is None:
+            from ..ground.linux import keep_freed_memory
             from ..services.client import Client
             from .config import client_config
+
+            keep_freed_memory()
 
             self._client = Client(client_config(self))
         return self._client
