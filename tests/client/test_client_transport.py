@@ -13,7 +13,8 @@ from contract import put
 from fakeregistry import FakeRegistry
 from urllib3 import exceptions
 
-from nacre.grammars.config import Section, Settings
+from nacre.grammars.config import Mirror, Section, Settings
+from nacre.images.source import Divisible
 from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after
@@ -241,6 +242,29 @@ def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:
     found = put(repository, bytes(200_000))
     with repository.fetch(found) as reader:
         assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == bytes(200_000)
+
+
+def test_what_is_divided_between_processes(fake: FakeRegistry, connect: Connect) -> None:
+    """Not what one of them keeps account of."""
+    app = Reference.parse(f"{fake.host}/app")
+    mirrored = Settings((Section(fake.host, mirrors=(Mirror("mirror.example"),)),))
+    for settings, divisible in ((Settings(), True), (Settings(rate=10_000_000), False), (mirrored, False)):
+        repository = connect(limits=Limits(), settings=settings).repository(app)
+        assert isinstance(repository, Divisible)
+        assert repository.divisible is divisible
+
+
+def test_a_fork_has_connections_of_its_own(fake: FakeRegistry, connect: Connect) -> None:
+    ports: list[int] = []
+    fake.on("GET", "/blobs/", lambda exchange: ports.append(exchange.client_address[1]) or False, 3)
+    repository = connect(limits=Limits()).repository(Reference.parse(f"{fake.host}/app"))
+    found = put(repository, bytes(200_000))
+    for forks in (False, False, True):
+        if forks:
+            repository.forked()
+        with repository.fetch(found) as reader:
+            assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == bytes(200_000)
+    assert ports[0] == ports[1] != ports[2]
 
 
 def test_missing_certificates(tmp_path: Path) -> None:

@@ -6,9 +6,17 @@ from .errors import DigestMismatch, InvalidName, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Any, Protocol, Self
+
+    class State(Protocol):
+        """A hash of `hashlib`."""
+
+        def update(self, data: bytes | memoryview, /) -> None:
+            """Take the next bytes."""
+
 
 _SMALL = 1 << 16
+_LARGE = 1 << 14
 _LENGTHS = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")
 
@@ -49,6 +57,21 @@ class Digest(str):
         return self.hex[:12]
 
 
+def take(state: State, data: bytes | memoryview) -> None:
+    """`state.update(data)`, at the full speed of the processor.
+
+    Code that has used the wide vector registers and did not clear them, as ISA-L's inflate and CRC, leaves
+    the thread in a state in which the SHA instructions, which have an older encoding, take a third longer:
+    1.34 instead of 1.81 GB/s. OpenSSL's SHA-512 clears them at its end (VZEROUPPER); of nothing it takes half
+    a microsecond. Source: Intel 64 and IA-32 Optimization Reference Manual, "Mixing AVX Code with SSE Code".
+    """
+    if len(data) >= _LARGE:
+        from hashlib import sha512
+
+        sha512().digest()
+    state.update(data)
+
+
 class Verifier:
     """Counts and hashes bytes that pass, and says at the end whether they were the right ones.
 
@@ -71,7 +94,7 @@ class Verifier:
         self.count += len(data)
         if self.size is not None and self.count > self.size:
             raise TooLarge(f"{self.what} is longer than the {self.size} bytes announced")
-        self._hash.update(data)
+        take(self._hash, data)
 
     def verify(self) -> Digest:
         """The digest of what passed; raises DigestMismatch when it is not the expected one."""

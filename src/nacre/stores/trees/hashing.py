@@ -12,7 +12,7 @@ from queue import Queue
 from threading import Thread
 
 from ...ground.crowd import LAYERS
-from ...words.digest import Digest
+from ...words.digest import Digest, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class _Hash:
 
     def _run(self) -> None:
         while piece := self._queue.get():
-            self._hash.update(piece)
+            take(self._hash, piece)
 
     def update(self, data: bytes) -> None:
         """The next bytes; waits when too many wait already."""
         if not self._running and not self._starts():
-            self._hash.update(data)
+            take(self._hash, data)
         elif data:
             self._queue.put(data)
 
