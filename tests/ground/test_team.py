@@ -95,16 +95,28 @@ def test_a_helper_dies_with_its_parent() -> None:
 def test_each_has_its_share_of_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(6)))
     with Team(2, 2) as team:
-        assert processors() == 2
-
-        def work(tell: Callable[..., None]) -> None:
-            tell(processors())
-
-        assert heard(team, work) == [(2,)]
+        assert processors() == 6
+        helper = team.fork(lambda _tell: signal.pause())
         assert processors() == 3
-        assert heard(team, work) == [(3,)]
+        assert heard(team, lambda tell: tell(processors())) == [(2,)]
+        assert processors() == 3
+        helper.end()
         assert processors() == 6
     assert processors() == 6
+
+
+def test_a_fork_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = processors()
+
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with Team(3, 2) as team:
+        with pytest.raises(BlockingIOError):
+            team.fork(lambda _tell: None)
+        assert processors() == before
+        assert list(team) == [0, 1, 2]
 
 
 def test_who_has_no_more_to_do_leaves_its_share_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from imagekit import Fetch, Registry
 
+from nacre.ground.team import is_alone
 from nacre.images import helping
 from nacre.images.image import Image
 from nacre.images.repack import Packing, form
@@ -86,6 +87,7 @@ class Seen(NullProgress):
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
     monkeypatch.setattr(helping, "WORTH", 1)
+    monkeypatch.setattr(helping, "is_alone", lambda: True)  # threads that other tests have left only wait
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
     found = Forking(tmp_path / "notes")
     found.add_image("1", *FILES)
@@ -138,9 +140,22 @@ def test_alone_where_it_does_not_pay_or_cannot_be(
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     if why == "threads":
+        monkeypatch.setattr(helping, "is_alone", is_alone)
         thread.start()
     pull(registry, APP, store, at_once=int(why == "one at once"), forks=why != "not asked")
     over.set()
+    assert {pid for pid, _ in registry.noted()} == {ME}
+
+
+def test_alone_where_nothing_may_be_forked(
+    registry: Forking, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    registry.together = False
+    assert pull(registry, APP, store, forks=True).image.read("f0") == FILES[0]["f0"]
     assert {pid for pid, _ in registry.noted()} == {ME}
 
 

@@ -55,10 +55,10 @@ class Team:
     """
 
     def __init__(self, count: int, helpers: int) -> None:
-        """For `count` numbers, at most MOST. `helpers` will be forked. Raises OSError."""
+        """For `count` numbers, at most MOST; at most `helpers` will be forked. Raises OSError."""
         self._queue = _queue(count)
         self._slots = mmap.mmap(-1, 1 + helpers)
-        self._slots[:] = b"\1" * (1 + helpers)
+        self._slots[0] = 1
         self._mine, self._active, self._ended = 0, 0, False
         self._lock = threading.Lock()
         self._helpers: list[Helper] = []
@@ -73,14 +73,19 @@ class Team:
         parent, number = os.getpid(), len(self._helpers) + 1
         with theirs:
             try:
+                self._note(number, 1)
                 pid = os.fork()
             except BaseException:
+                self._note(number, 0)
                 ours.close()
                 raise
             if pid == 0:
-                ours.close()
-                self._mine = number
-                _help(parent, theirs, work)
+                try:
+                    ours.close()
+                    self._mine = number
+                    _help(parent, theirs, work)
+                finally:  # also when a signal breaks in: the fork must not go on with what is its parent's
+                    os._exit(1)
         helper = Helper(pid, ours, lambda: self._note(number, 0))
         self._helpers.append(helper)
         return helper
@@ -122,7 +127,7 @@ class Helper:
 
     def __init__(self, pid: int, channel: socket.socket, ended: Callable[[], None]) -> None:
         self._pid, self._channel, self._ended = pid, channel, ended
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), False
 
     def follow(self, stop: threading.Event, heard: Tell) -> None:
         """Call `heard` with what it tells until it ends, or is ended because of `stop`.
@@ -153,14 +158,16 @@ class Helper:
     def _is_last(self, message: tuple[Any, ...]) -> bool:
         if message[0] == _FAILED:
             raise unpack(message[1])
-        return bool(message[0] == _END)
+        self._over = message[0] == _END
+        return self._over
 
     def end(self) -> None:
         """Ask it to end, and see that it does. Idempotent."""
         with self._lock:
             if self._pid:
-                with suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGTERM)
+                if not self._over:
+                    with suppress(ProcessLookupError):
+                        os.kill(self._pid, signal.SIGTERM)
                 self._wait()
                 self._channel.close()
                 self._pid = 0
@@ -191,7 +198,7 @@ def _queue(count: int) -> int:
 
 
 def _help(parent: int, channel: socket.socket, work: Work) -> None:
-    """Runs in the fork, and ends it."""
+    """Runs in the fork."""
     lock = threading.Lock()
 
     def tell(*message: Any) -> None:
@@ -206,5 +213,3 @@ def _help(parent: int, channel: socket.socket, work: Work) -> None:
     except Exception as error:
         with suppress(OSError):
             tell(_FAILED, pack(error))
-    finally:
-        os._exit(0)

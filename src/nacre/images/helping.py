@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from itertools import chain
 from time import monotonic
 
@@ -89,7 +90,10 @@ def divided(
                 tidy()
 
         store.rest()
-        helpers = [team.fork(there) for _ in range(parts.processes - 1)]
+        helpers: list[Helper] = []
+        with suppress(OSError):  # no more processes are allowed: those that are there do it all
+            for _ in range(parts.processes - 1):
+                helpers.append(team.fork(there))
         items: Iterable[int | Helper] = chain(helpers, team)
         side_by_side(here, items, parts.at_once + len(helpers), 1 + len(helpers))
     return [found[number] for number in range(len(tasks))]

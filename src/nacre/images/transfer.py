@@ -240,7 +240,8 @@ def _layers(
     tally = Tally()
     pairs = zip(manifest.layers, config.diff_ids, strict=True)
     rows = sorted({p[0].digest: p for p in pairs}.values(), key=lambda row: _size_down(row[0]))
-    tasks = {layer.digest: task_of(progress, layer.digest, "Pulling fs layer") for layer in manifest.layers}
+    digests = dict.fromkeys(layer.digest for layer in manifest.layers)
+    tasks = {digest: task_of(progress, digest, "Pulling fs layer") for digest in digests}
 
     def bring(row: Row, task: Task, stop: Event) -> int:
         try:
