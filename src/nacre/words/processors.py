@@ -13,8 +13,12 @@ _team: Callable[[], int] | None = None
 
 def processors() -> int:
     """How many this process may use: its share while it is one of a team, rounded up."""
-    count = len(os.sched_getaffinity(0))
-    return count if _team is None else -(-count // max(1, _team()))
+    return every() if _team is None else -(-every() // max(1, _team()))
+
+
+def every() -> int:
+    """All that there are for this process and its team, for threads that need no interpreter."""
+    return len(os.sched_getaffinity(0))
 
 
 def share(at_work: Callable[[], int] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...words.errors import Unsupported, UsageError
-from ...words.processors import processors
+from ...words.processors import every
 from .ordered import MOST_WORKERS
 
 TYPE_CHECKING = False
@@ -143,4 +143,4 @@ def _encoder(codec: str, level: int | None, write: Callable[[bytes], object], al
         from .gzip import GzipEncoder
 
         return GzipEncoder(level, write)
-    return _Zstd(level, write, 0 if alone else min(MOST_WORKERS, processors()))
+    return _Zstd(level, write, 0 if alone else min(MOST_WORKERS, every()))
