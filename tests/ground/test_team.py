@@ -66,9 +66,10 @@ def test_a_helper_is_ended_when_all_is_stopped() -> None:
 
     with Team(1, 1) as team:
         helper = team.fork(work)
+        pid = helper._pid
         helper.follow(stop, lambda *_message: stop.set())
         with pytest.raises(ChildProcessError):
-            os.waitpid(helper._pid or -1, os.WNOHANG)
+            os.waitpid(pid, os.WNOHANG)
 
 
 def test_a_helper_that_nobody_follows_is_ended_with_the_team() -> None:
