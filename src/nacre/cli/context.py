@@ -106,7 +106,6 @@ class Context:
             from .config import client_config
 
             keep_freed_memory()
-
             self._client = Client(client_config(self))
         return self._client
 

@@ -21,7 +21,7 @@ from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
 from .compressed import is_here
 from .partial import try_partial
-from .pipes import CHUNK, Ahead, Pipe, Stage, Stopped, copy, joined
+from .pipes import CHUNK, Ahead, Pipe, Stage, Stopped, Told, copy, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -251,19 +251,7 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
     if store.trees.has(diff_id):
         return
     with store.blobs.open(descriptor.digest) as file:
-        _lay(store, _Told(file, task) if task else file, diff_id)
-
-
-class _Told:
-    """A reader that tells how far it is."""
-
-    def __init__(self, reader: Reader, task: Task) -> None:
-        self._reader, self._task = reader, task
-
-    def read(self, size: int, /) -> bytes:
-        data = self._reader.read(size)
-        self._task.advance(len(data))
-        return data
+        _lay(store, Told(file, task) if task else file, diff_id)
 
 
 def commit_layer(

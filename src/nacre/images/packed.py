@@ -16,7 +16,7 @@ from ..words.oci import Descriptor, Manifest, parse_document
 from .delivery import task_of
 from .members import Section
 from .passing import Passing
-from .pipes import Stopped, side_by_side
+from .pipes import Told, side_by_side
 from .repack import form
 
 TYPE_CHECKING = False
@@ -85,7 +85,7 @@ class Packed:
 
         try:
             with Passing(self._source, layer).open() as content:
-                pack(_Told(content, task, stop), write, "gzip")
+                pack(Told(content, task, stop), write, "gzip")
             file.flush()
         except BaseException:
             file.close()
@@ -110,17 +110,3 @@ class Packed:
         """Idempotent."""
         while self._files:
             self._files.popitem()[1].close()
-
-
-class _Told:
-    """A reader that reports how far it is and ends when told to stop."""
-
-    def __init__(self, content: Reader, task: Task, stop: Event) -> None:
-        self._content, self._task, self._stop = content, task, stop
-
-    def read(self, size: int, /) -> bytes:
-        if self._stop.is_set():
-            raise Stopped("the copy was stopped")
-        data = self._content.read(size)
-        self._task.advance(len(data))
-        return data

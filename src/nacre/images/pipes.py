@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from ..ground.crowd import Crowd
+    from ..words.progress import Task
     from .source import Reader
 
     T = TypeVar("T")
@@ -153,6 +154,21 @@ class Stage(Thread):
         while not self._finished.wait(_SLICE):
             continue
         return True
+
+
+class Told:
+    """A reader that reports to `task` how far it is, and ends with Stopped once `stop` is set."""
+
+    def __init__(self, reader: Reader, task: Task, stop: Event | None = None) -> None:
+        self._reader, self._task, self._stop = reader, task, stop
+
+    def read(self, size: int, /) -> bytes:
+        """As the reader's."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped("the transfer was stopped")
+        data = self._reader.read(size)
+        self._task.advance(len(data))
+        return data
 
 
 class Ahead:

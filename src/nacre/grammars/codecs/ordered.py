@@ -21,19 +21,18 @@ class InOrder:
     What comes out does not depend on the number of threads or on time. At most two more calls than
     there are threads wait, so memory is bounded. The first call is made at once, without a thread: what
     is small never pays for one; nor are there threads before there is a second processor. Not for several
-    threads at once. An exception of a call is raised by
-    a later `call` or by `finish`.
+    threads at once. An exception of a call is raised by a later `call` or by `finish`.
     """
 
-    def __init__(self, take: Callable[[Any], object], workers: int | None = None) -> None:
-        self._take, self._workers = take, workers or 0
+    def __init__(self, take: Callable[[Any], object]) -> None:
+        self._take = take
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[Any]] = deque()
         self._begun = False
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` soon."""
-        workers = self._workers or min(MOST_WORKERS, processors())
+        workers = min(MOST_WORKERS, processors())
         if not self._begun or (workers == 1 and self._pool is None):
             self._begun = True
             self._take(function(*args))
