@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from boxes import Box, make_box, remove
 
 from nacre.ground import userns
-from nacre.ground.sandbox import plan
+from nacre.ground.sandbox import Stdio, plan, process, run
 from nacre.images.runtime import Temporary, Volume
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
+from nacre.words.mount import Overlay
 
 
 @pytest.fixture
@@ -312,3 +316,45 @@ def test_operations_say_what_they_do(box: Box) -> None:
         assert wanted in lines
     # while the host is mounted on the root, ".." leads to it
     assert lines.index("unmount the host") < lines.index("tmpfs at /t") < lines.index("working directory /")
+
+
+def test_a_child_that_fails_early_writes_to_nobody_elses_file(box: Box) -> None:
+    """Whatever lies on descriptor 3 before the child's own descriptors are in place."""
+    victim = box.folder / "victim"
+    victim.write_text("untouched")
+    for spare in range(20):
+        told = userns.call(_starved, box.config("true"), box.mount, str(victim), spare)
+        assert told == "" or "Too many open files" in told, told
+        assert victim.read_text() == "untouched", spare
+    assert told == ""
+
+
+def _starved(config: dict[str, Any], mount: Overlay, victim: str, spare: int) -> str:
+    """The error, if any, of a run with `victim` open as 3 and `spare` descriptors left."""
+    answer = fcntl.fcntl(3, fcntl.F_DUPFD, 50) if _is_open(3) else -1
+    fd = os.open(victim, os.O_RDWR)
+    os.dup2(fd, 3)
+    try:
+        while os.open("/dev/null", os.O_RDONLY) < 60:
+            continue
+        resource.setrlimit(resource.RLIMIT_NOFILE, (61 + spare, 61 + spare))
+        run(config, mount, stdio=Stdio(-1, -1, -1), signals=False)
+    except SandboxError as error:
+        return error.message
+    except OSError as error:
+        return error.strerror
+    finally:
+        if answer >= 0:
+            os.dup2(answer, 3)
+    return ""
+
+
+def _is_open(fd: int) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+def test_a_child_that_says_nothing_has_died() -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    with pytest.raises(SandboxError, match="has died"):
+        process.listen(reader, [])

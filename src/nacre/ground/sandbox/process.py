@@ -28,7 +28,6 @@ else:
     import _signal as signal
 
 _ERRORS = (SandboxError, CommandNotFound, CommandNotExecutable)
-_FIRST_FREE = 64
 _REPORT, _PTS = 3, 4
 
 
@@ -106,11 +105,11 @@ def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Strea
 
 def listen(report: int, made: list[str]) -> None:
     """Wait until the program runs; adds to `made` the paths made to mount on. Raises what the child met."""
-    error: NacreError | None = None
+    error: NacreError | None = SandboxError("the process that was to run the program has died")
     with open(report, "rb") as stream:
         while head := stream.read(4):
             kind, paths, *values = marshal.loads(stream.read(int.from_bytes(head, "big")))
-            made[:] = paths
+            made[:], error = paths, None
             if kind == "error":
                 error = _ERRORS[values[0]](values[1], hint=values[2])
     if error:
@@ -143,6 +142,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 def child(operations: list[Operation], streams: Streams, report: int, wait_for: int) -> None:
     """Never returns. Whatever goes wrong is told to the parent, which raises it."""
     room = Room()
+    room.report = report
     try:
         if wait_for >= 0:
             os.read(wait_for, 1)
@@ -153,11 +153,11 @@ def child(operations: list[Operation], streams: Streams, report: int, wait_for: 
         operations[-1].apply(room)
     except NacreError as error:
         kind = _ERRORS.index(type(error)) if type(error) in _ERRORS else 0
-        _tell("error", room.made, kind, error.message, error.hint)
+        _tell(room, "error", kind, error.message, error.hint)
     except OSError as error:
-        _tell("error", room.made, 0, f"cannot set up the container: {error}", "")
+        _tell(room, "error", 0, f"cannot set up the container: {error}", "")
     except BaseException as error:
-        _tell("error", room.made, 0, f"cannot set up the container: {type(error).__name__}: {error}", "")
+        _tell(room, "error", 0, f"cannot set up the container: {type(error).__name__}: {error}", "")
     finally:
         os._exit(125)
 
@@ -170,9 +170,11 @@ def _arrange(room: Room, streams: Streams, report: int) -> None:
     """
     sys.meta_path.clear()
     fds = [*streams.child, report, *([streams.pts] if streams.pts >= 0 else [])]
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE) for fd in fds]
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
+    room.report = high[_REPORT]  # 3 may be anything until it is ours: a database, say
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=number < _REPORT)
+    room.report = _REPORT
     linux.close_range(len(fds))
     os.umask(0)
     if streams.terminal >= 0:
@@ -193,9 +195,9 @@ def _ready(room: Room) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     linux.die_with_parent()
-    _tell("ready", room.made)
+    _tell(room, "ready")
 
 
-def _tell(*record: Any) -> None:
-    data = marshal.dumps(record)
-    os.write(_REPORT, len(data).to_bytes(4, "big") + data)
+def _tell(room: Room, kind: str, *values: Any) -> None:
+    data = marshal.dumps((kind, room.made, *values))
+    os.write(room.report, len(data).to_bytes(4, "big") + data)
