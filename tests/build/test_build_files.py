@@ -95,6 +95,12 @@ class TestSelect:
         (one,) = select(opened, "**/*.py", parents=True)
         assert names([one]) == [["sub", "sub/deep", "sub/deep/d.py"]]
 
+    def test_parents_with_a_pattern_before_the_pivot(self, opened: Context) -> None:
+        assert names(select(opened, "[sl]*/./deep/*.py", parents=True)) == [["deep", "deep/d.py"]] * 2
+        assert names(select(opened, "[no]ode/*/./?", parents=True)) == [["z"], ["y"]]
+        assert select(opened, "a*/./x", parents=True) == []
+        assert select(opened, "*.txt/./*", parents=True) == []
+
     def test_loops_are_refused(self, opened: Context, tree: Path) -> None:
         (tree / "loop").symlink_to("loop")
         with pytest.raises(UsageError, match="too many levels"):

@@ -1,7 +1,7 @@
 """What a COPY takes: its source words and the tree they are looked up in give a list of files. No writing.
 
     source = path / pattern          from the root of the tree, "..": never above it; cleaned
-    --parents: [ folder "/./" ] path the folders of `path` are kept
+    --parents: [ pattern "/./" ] path the folders of `path` are kept
 
 A source that is a link is followed, links inside a folder are copied as links. A pattern may fit
 nothing, a path may not. Source: Dockerfile reference, "COPY"; BuildKit's fsutil.
@@ -131,21 +131,26 @@ class _Adder:
 
 
 def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
-    """--parents: everything below the pivot that the pattern (with `**`) matches, with its folders."""
+    """--parents: everything below the pivot that the pattern (with `**`) matches, with its folders.
+
+    What stands before the pivot may have wildcards as well: then each folder that it matches is one.
+    """
     before, pivot, pattern = word.partition("/./")
     if not pivot:
         before, pattern = "/", word
-    pattern = posixpath.normpath("/" + pattern).lstrip("/") or "**"
-    top = resolve(source.lookup, raw(before))[1]
-    if top is None or top.kind != "dir":
-        return []
-    wanted = Ignore([pattern])
+    wanted = Ignore([posixpath.normpath("/" + pattern).lstrip("/") or "**"])
+    tops = (item for _, item in _matches(source, posixpath.normpath("/" + before).lstrip("/")))
+    found = [_below(source, top, wanted, exclude) for top in tops if top.kind == "dir"]
+    return [Chosen(b"", tuple(files.items()), kept=True) for files in found if files]
+
+
+def _below(source: Source, top: Item, wanted: Ignore, exclude: Ignore) -> dict[bytes, Item]:
     files: dict[bytes, Item] = {}
     for path, item in _files(source, top, exclude):
         if path and wanted.ignores(text(path)):
             _add_parents(files, source, top, path)
             files[path] = item
-    return [Chosen(b"", tuple(files.items()), kept=True)] if files else []
+    return files
 
 
 def _add_parents(files: dict[bytes, Item], source: Source, top: Item, path: bytes) -> None:
