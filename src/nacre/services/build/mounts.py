@@ -19,7 +19,7 @@ from .place import Target, Terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
@@ -87,14 +87,22 @@ class _Empty:
 class Share:
     """A shared flock on the file that a `Lock` would hold alone: whoever gets the `Lock` is alone."""
 
-    def __init__(self, path: str) -> None:
-        """Waits while somebody holds it alone. Raises OSError."""
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def attempt(cls, path: str) -> Share | None:
+        """The lock, or None while somebody holds it alone. Raises OSError."""
         while True:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-            if os.fstat(self._fd).st_nlink:
-                return
-            self.release()  # its holder removed the file, so it locks nothing
+            lock = cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                fcntl.flock(lock._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if os.fstat(lock._fd).st_nlink:
+                    return lock
+            except BlockingIOError:
+                lock.release()
+                return None
+            lock.release()  # its holder removed the file, so it locks nothing
 
     def release(self) -> None:
         """Let go. Idempotent."""
@@ -108,31 +116,47 @@ def cache_folder(
 ) -> str:
     """The folder of a cache beneath `folder`, made if absent; the lock that it takes is added to `locks`.
 
-    While a build uses the folder PATH it holds PATH.lock, shared unless `alone` or `sharing` says otherwise.
+    While a build uses the folder PATH it holds PATH.lock. `locked` waits until it is alone, as every cache
+    does if `alone`; `private` and `shared` take the first of PATH, PATH-1… that they can have at once.
+    Source: BuildKit, "getRefCacheDir".
     """
-    path = f"{folder}/{hashlib.sha256((mount.id or target).encode()).hexdigest()[:32]}"
+    path = f"{folder}/{_cache_name(mount, target)}"
     private_dir(folder)
     if mount.sharing == "locked" or (alone and mount.sharing != "private"):
         locks.append(Lock(f"{path}.lock"))
-    elif mount.sharing == "private":
-        path = _free(path, locks)
     else:
-        locks.append(Share(f"{path}.lock"))
-    with os_errors(f"make the folder {path}"):
-        if not os.path.isdir(path):
-            os.mkdir(path)
-            os.chmod(path, 0o755 if mount.mode < 0 else mount.mode)
-            if mount.uid > 0 or mount.gid > 0:
-                os.chown(path, max(mount.uid, 0), max(mount.gid, 0))
+        path = _free(path, locks, Lock.attempt if mount.sharing == "private" else Share.attempt)
+    if not os.path.isdir(path):
+        _make_cache(mount, path)
     return path
 
 
-def _free(path: str, locks: list[Lock | Share]) -> str:
-    """The first of `path`, `path-1`… that nobody else uses."""
+def _cache_name(mount: RunMount, target: str) -> str:
+    """Caches of one id are one folder only if they begin alike, with the same owner and mode."""
+    name = (mount.id or target).encode()
+    if (mount.uid, mount.gid, mount.mode) != (-1, -1, -1):
+        name += b"\0%d:%d:%o" % (max(mount.uid, 0), max(mount.gid, 0), _cache_mode(mount))
+    return hashlib.sha256(name).hexdigest()[:32]
+
+
+def _cache_mode(mount: RunMount) -> int:
+    return 0o755 if mount.mode < 0 else mount.mode
+
+
+def _make_cache(mount: RunMount, path: str) -> None:
+    with os_errors(f"make the folder {path}"):
+        os.mkdir(path)
+        os.chmod(path, _cache_mode(mount))
+        if (mount.uid > 0 or mount.gid > 0) and not userns.current().single:
+            os.chown(path, max(mount.uid, 0), max(mount.gid, 0))
+
+
+def _free(path: str, locks: list[Lock | Share], attempt: Callable[[str], Lock | Share | None]) -> str:
+    """The first of `path`, `path-1`… whose lock can be had."""
     number = 0
     while True:
         name = f"{path}-{number}" if number else path
-        lock = Lock.attempt(f"{name}.lock")
+        lock = attempt(f"{name}.lock")
         if lock is not None:
             locks.append(lock)
             return name
