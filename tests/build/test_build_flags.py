@@ -13,10 +13,13 @@ BASE = "FROM busybox:test\n"
 
 def test_harmless_flags_are_taken(project: Any) -> None:
     said = project.build(
-        BASE, "--rm", "--force-rm", "--compress", "--load", "--provenance=false", "--sbom", "-m", "512m",
-        "--cpu-quota=1", "--ulimit", "nofile=1", "--cache-from", "type=gha", "--cache-to=type=inline",
-        "--output", "type=docker", "--builder", "default",
+        BASE, "--rm", "--force-rm", "--compress", "--load", "--provenance=false", "--sbom", "false",
+        "-m", "512m", "--cpu-quota=1", "--ulimit", "nofile=1", "--cache-from", "type=gha",
+        "--cache-to=type=inline",
+        "--output", "type=docker", "--builder", "default", "--attest", "type=sbom,disabled=true",
+        "--isolation=default",
     ).err  # fmt: skip
+    assert "WARNING: --builder default ignored: there is one builder" in said
     assert "WARNING: --cache-from discarded" in said
     assert "WARNING: --memory discarded" in said
     for flag in ("--ssh=default", "--push", "--output=type=oci,dest=x", "--output=type=image,push=true"):
@@ -129,3 +132,108 @@ def test_another_platform_is_reported(project: Any) -> None:
     said = project.build("FROM host:python3\nLABEL a=b\n", "--platform", "linux/s390x").err
     assert "WARNING: base image host:python3 has the platform" in said
     assert 'expected "linux/s390x" for this build' in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--sbom=true"], ["--sbom", "true"], ["--provenance", "mode=max"], ["--provenance=1"],
+        ["--attest", "type=provenance,mode=min"], ["--attest=type=sbom,disabled=false"],
+    ],
+)  # fmt: skip
+def test_attestations_are_refused(project: Any, words: list[str]) -> None:
+    said = project.fails(BASE, *words).err
+    assert "attestations are not made in this version\nhint: say --provenance=false --sbom=false" in said
+    assert not project.leftovers()
+
+
+def test_what_would_change_the_result_is_refused(project: Any) -> None:
+    said = project.fails(BASE, "--disable-content-trust=false").err
+    assert "signatures are not verified" in said
+    assert project.build(BASE, "--isolation=hyperv", check=False).code == 125
+
+
+def test_one_platform_however_it_is_written(project: Any) -> None:
+    own, other = "linux/amd64", "linux/arm64"
+    project.build("FROM scratch\nCOPY Dockerfile /\n", "--platform", own, "--platform", f"{own},{own}")
+    for words in (("--platform", own, "--platform", other), ("--platform", f"{own},{other}")):
+        said = project.fails(BASE, *words).err
+        assert "cannot build for linux/amd64 and linux/arm64: this version builds for one platform" in said
+
+
+PRINT = BASE + "RUN env | grep -i _proxy= | sort > /seen; true\n"
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "ftp_proxy", "No_Proxy", "ALL_PROXY"])
+def test_a_proxy_has_both_spellings(project: Any, name: str) -> None:
+    both = "".join(f"{spelling}=x:1\n" for spelling in (name.upper(), name.lower()))
+    project.build(PRINT, "--build-arg", f"{name}=x:1", "--no-cache")
+    assert project.sh("cat /seen") == both
+    if name.lower() in ("http_proxy", "ftp_proxy"):
+        project.build(PRINT, "--no-cache", **{name: "x:1"})
+        assert project.sh("cat /seen") == both
+
+
+def test_which_proxy_wins(project: Any, tmp_path: Path) -> None:
+    config = '{"proxies": {"default": {"httpProxy": "config:1", "noProxy": "here", "allProxy": 3}}}'
+    (tmp_path / "config.json").write_text(config)
+    given = {"DOCKER_CONFIG": str(tmp_path), "http_proxy": "host:1", "https_proxy": "host:2"}
+    words = ("--no-cache", "--build-arg", "NO_PROXY=flag", "--build-arg", "https_proxy=")
+    project.build(PRINT, *words, **given)
+    assert project.sh("cat /seen") == (
+        "HTTP_PROXY=config:1\nNO_PROXY=flag\nhttp_proxy=config:1\nno_proxy=flag\n"
+    )
+    project.build(PRINT, "--no-cache", "--build-arg", "HTTP_PROXY=a", "--build-arg", "http_proxy=b")
+    assert project.sh("cat /seen") == "HTTP_PROXY=a\nhttp_proxy=b\n"
+    assert "nothing was run" in project.build(PRINT, "--build-arg", "http_proxy=other").err
+    (tmp_path / "config.json").write_text("{")
+    said = project.build(PRINT, **given).err
+    assert f"WARNING: no proxies are taken from it: {tmp_path}/config.json is not valid JSON" in said
+
+
+def test_a_variable_of_the_file_wins_over_a_proxy(project: Any) -> None:
+    project.build(BASE + "ENV http_proxy=mine\nRUN echo $http_proxy $HTTP_PROXY > /seen\n", http_proxy="host")
+    assert project.sh("cat /seen") == "mine host\n"
+
+
+def test_caches_of_one_id_with_other_owners(project: Any, needs_ids: None) -> None:
+    mount = "RUN --mount=type=cache,target=/var/cache/app"
+    show = "stat -c '%a %u %g' /var/cache/app >> /seen; ls /var/cache/app | wc -l >> /seen"
+    lines = [f"{mount}{more} {show}; touch /var/cache/app/{name}" for name, more in [
+        ("a", ""), ("b", ",uid=1000,gid=1001"), ("c", ",uid=2000"), ("d", ",mode=0700"),
+        ("e", ",uid=0,gid=0,mode=0755"), ("f", ",uid=1000,gid=1001,sharing=locked"),
+        ("g", ",sharing=private"),
+    ]]  # fmt: skip
+    project.build(BASE + "\n".join(lines) + "\n")
+    assert project.sh("cat /seen").split("\n") == [
+        "755 0 0", "0", "755 1000 1001", "0", "755 2000 0", "0", "700 0 0", "0",
+        "755 0 0", "0", "755 1000 1001", "1", "755 0 0", "1", "",
+    ]  # fmt: skip
+    project.build(BASE + lines[3] + "\n", "--no-cache", tag="again")
+    assert project.sh("cat /seen", tag="again") == "700 0 0\n1\n"
+
+
+CHECKED = "FROM scratch\nCOPY \\\n\n Dockerfile /\n"
+
+
+def test_check_directive(project: Any) -> None:
+    warning = "WARNING: Dockerfile:4: empty line inside a continued instruction"
+    said = project.fails("# check=error=true\n" + CHECKED).err
+    assert warning in said
+    assert "Dockerfile: lint violation found for rules: NoEmptyContinuation" in said
+    said = project.build("# check=skip=NoEmptyContinuation;error=true\n" + CHECKED).err
+    assert warning not in said
+    assert "only NoEmptyContinuation and JSONArgsRecommended are checked in this version" in said
+    assert warning in project.build("#\n" + CHECKED).err
+    argument = "BUILDKIT_DOCKERFILE_CHECK="
+    assert "lint violation" in project.fails("#\n" + CHECKED, "--build-arg", argument + "error=true").err
+    assert "not consumed" not in project.build("#\n" + CHECKED, "--build-arg", argument + "skip=all").err
+    assert "neither true nor false" in project.fails("# check=error=x\n" + CHECKED).err
+
+
+def test_frontend_arguments(project: Any) -> None:
+    said = project.build(
+        BASE, "--build-arg", "BUILDKIT_SYNTAX=a/b", "--build-arg", "BUILDKIT_INLINE_CACHE=1"
+    ).err
+    assert "BUILDKIT_SYNTAX=a/b asks for another frontend, which is not used" in said
+    assert "build-arg BUILDKIT_INLINE_CACHE was not consumed" in said

@@ -22,6 +22,7 @@ def run(context: Context, args: Args) -> int:
     """Build, set the names, and print the id of the image with --quiet."""
     from time import monotonic
 
+    from ..images.proxies import proxy_variables
     from ..services.build import Builder, load
 
     started = monotonic()
@@ -34,7 +35,8 @@ def run(context: Context, args: Args) -> int:
         load(store, args.positionals[0], args.file, stdin=stdin) as inputs,
         context.progress(quiet=args.quiet, form=args.progress) as progress,
     ):
-        builder = Builder(store, _resolver(context, args), progress, proxies=context.proxies())
+        proxies = proxy_variables(context.environment, context.docker_proxies())
+        builder = Builder(store, _resolver(context, args), progress, proxies=proxies)
         try:
             result = builder.build(inputs, options)
         except DockerfileError as error:
@@ -52,24 +54,35 @@ def run(context: Context, args: Args) -> int:
 
 def _options(context: Context, args: Args) -> BuildOptions:
     from ..services.build import BuildOptions
-    from ..words.oci import Platform
     from ..words.reference import Reference
 
     for tag in args.tag:
         Reference.parse(tag)
-    if "," in args.platform:
-        raise UsageError("this version builds for one platform at a time", hint="give --platform once")
     return BuildOptions(
         target=args.target,
         arguments=tuple(_arguments(context, args.build_arg)),
         tags=tuple(args.tag),
         labels=tuple(_pair(label) for label in args.label),
         no_cache=args.no_cache,
-        platform=Platform.parse(args.platform) if args.platform else None,
+        platform=_platform(args.platform),
         network="host" if args.network == "default" else args.network,
         hosts=tuple(_hosts(args.add_host)),
         secrets=tuple(_secret(context, item) for item in args.secret),
     )
+
+
+def _platform(written: list[str]) -> Platform | None:
+    """The one platform that all uses of --platform name, None where none does."""
+    from ..words.oci import Platform
+
+    names = [name for words in written for name in words.split(",")]
+    wanted = {str(platform): platform for platform in map(Platform.parse, names)}
+    if len(wanted) > 1:
+        raise UsageError(
+            f"cannot build for {' and '.join(wanted)}: this version builds for one platform at a time",
+            hint="build one by one, then join the images with nacre manifest create",
+        )
+    return next(iter(wanted.values()), None)
 
 
 def _hosts(written: list[str]) -> list[str]:
@@ -144,10 +157,32 @@ def _discarded(context: Context, args: Args) -> None:
         raise Unsupported("--ssh is not in this version", hint="give a key with --secret")
     if args.push:
         raise Unsupported("--push is not in this version", hint="run nacre push after the build")
+    if args.disable_content_trust is False:
+        raise Unsupported("--disable-content-trust=false: signatures are not verified in this version")
+    if args.builder:
+        context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
+    _refuse_attestations(args)
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
             context.warn(f"WARNING: --{name} discarded: the cache of this machine's store is used")
     discard(context, args, _LIMITS)
+
+
+def _refuse_attestations(args: Args) -> None:
+    """docker's --sbom, --provenance and --attest: refused, unless they say that none is to be made."""
+    wanted = [f"--{name}={value}" for name in ("sbom", "provenance") if (value := getattr(args, name))]
+    refused = [word for word in wanted if word.partition("=")[2].lower() not in _NO]
+    refused += [f"--attest {text}" for text in args.attest if not _disabled(text)]
+    if refused:
+        raise Unsupported(
+            f"{refused[0]}: attestations are not made in this version",
+            hint="say --provenance=false --sbom=false",
+        )
+
+
+def _disabled(attestation: str) -> bool:
+    fields = dict(field.strip().partition("=")[::2] for field in attestation.split(","))
+    return "disabled" in fields and fields["disabled"].lower() not in _NO
 
 
 def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
@@ -210,16 +245,15 @@ def _write(path: str, data: str) -> None:
         raise UsageError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
+_NO = ("false", "0", "f")
 _MAX_SECRET = 500 << 10  # as BuildKit
 _IGNORED = (
     flag("--rm", "Accepted: nothing is left anyway", default=True, hidden=True),
     flag("--force-rm", "Accepted: nothing is left anyway", hidden=True),
     flag("--compress", "Accepted: the context is not sent anywhere", hidden=True),
     flag("--load", "Accepted: the image is in the store anyway", hidden=True),
-    text("--builder", "Accepted: there is one builder", hidden=True),
-    text("--provenance", "Accepted: none is made", implied="true", hidden=True),
-    text("--sbom", "Accepted: none is made", implied="true", hidden=True),
-    text("--isolation", "Accepted: that of Linux is the only one", hidden=True),
+    text("--builder", "Ignored with a warning: there is one builder", hidden=True),
+    text("--isolation", "Accepted: that of Linux is the only one", choices=("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: it is not used", default=True, hidden=True),
 )
 _LIMITS = limits("--shm-size", "--ulimit")
@@ -239,7 +273,7 @@ COMMAND = Command(
             "--network", "Network of RUN instructions", default="default", choices=("default", "host", "none")
         ),
         flag("--no-cache", "Do not use cache when building the image"),
-        text("--platform", "Set target platform for build"),
+        many("--platform", "Set target platform for build", type="stringArray"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         many("-o, --output", "Write the files of the result: type=local,dest=FOLDER or type=tar,dest=FILE"),
         flag("--pull", "Always attempt to pull all referenced images"),
@@ -250,6 +284,9 @@ COMMAND = Command(
         *_IGNORED,
         *_LIMITS,
         many("--ssh", "Refused", hidden=True),
+        text("--provenance", "Refused unless it is false", hidden=True),
+        text("--sbom", "Refused unless it is false", hidden=True),
+        many("--attest", "Refused unless it says disabled=true", hidden=True),
         flag("--push", "Refused", hidden=True),
     ),
     details="PATH is a folder with the files to build from; - reads a tar of one, or a Dockerfile alone.",

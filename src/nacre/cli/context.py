@@ -128,6 +128,20 @@ class Context:
         found = {name: get(name) or get(name.upper()) for name in names}
         return {name: value for name, value in found.items() if value}
 
+    def docker_proxies(self) -> dict[str, str]:
+        """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
+        if not os.path.lexists(self.docker_config):
+            return {}
+        from ..images.proxies import docker_proxies
+        from ..services.client.credentials import DockerConfig
+        from ..words.errors import StoreError
+
+        try:
+            return docker_proxies(DockerConfig(self.docker_config).fields())
+        except StoreError as error:
+            self.warn(f"WARNING: no proxies are taken from it: {error.message}")
+            return {}
+
     def epoch(self) -> str:
         """SOURCE_DATE_EPOCH of the environment, seconds since 1970; "" if unset. Raises UsageError."""
         written = self.environment.get("SOURCE_DATE_EPOCH", "")

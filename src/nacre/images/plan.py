@@ -15,6 +15,7 @@ from ..grammars.dockerfile.tokens import did_you_mean
 from ..words.errors import InvalidName, NotFound, UsageError
 from ..words.oci import Platform
 from ..words.value import Value
+from .proxies import PROXIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from ..grammars.dockerfile.instructions import Dockerfile, Instruction, Stage
 
 SCRATCH = "scratch"
-PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-"""Arguments every RUN gets when they are given, without a declaration and without part in the cache key."""
-
-_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SYNTAX")
+_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK")
 
 
 class Base(Value):

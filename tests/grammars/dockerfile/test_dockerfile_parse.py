@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacre.grammars.dockerfile import instructions as kind
+from nacre.grammars.dockerfile.checks import Checks, LintWarning, parse_checks
 from nacre.grammars.dockerfile.parse import parse, parse_trigger
 from nacre.grammars.dockerfile.tokens import nearest
-from nacre.words.errors import DockerfileError
+from nacre.words.errors import DockerfileError, UsageError
 
 
 def one(text: str) -> kind.Instruction:
@@ -110,14 +111,14 @@ def test_run_forms() -> None:
 
 def test_text_that_looks_like_json_is_reported() -> None:
     (warning,) = parse("FROM a\nCMD ['x']\n").warnings
-    assert warning.startswith("Dockerfile:2: CMD begins with '['")
+    assert warning.text.startswith("Dockerfile:2: CMD begins with '['")
 
 
 def test_foreign_frontends_are_reported() -> None:
     assert parse("# syntax=docker/dockerfile:1.7-labs\nFROM a\n").warnings == ()
     assert parse("# syntax=docker.io/docker/dockerfile@sha256:0\nFROM a\n").warnings == ()
     (warning,) = parse("# syntax=someone/else\nFROM a\n").warnings
-    assert "another frontend" in warning
+    assert "another frontend" in warning.text
 
 
 def test_heredocs() -> None:
@@ -188,9 +189,23 @@ def test_env_forms() -> None:
 
 
 def test_warns_of_empty_continuation() -> None:
-    assert parse("FROM a\nRUN x \\\n\n y\n").warnings == (
-        "Dockerfile:3: empty line inside a continued instruction",
-    )
+    (warning,) = parse("FROM a\nRUN x \\\n\n y\n").warnings
+    assert warning.text == "Dockerfile:3: empty line inside a continued instruction"
+    assert warning.rule == "NoEmptyContinuation"
+
+
+def test_check_directive() -> None:
+    assert parse_checks("", "d") == Checks()
+    assert parse_checks("skip=A,b ; error=TRUE", "d") == Checks(("a", "b"), True)
+    assert parse_checks("A", "d") == Checks(("a",))
+    assert parse_checks("error=true;experimental=all", "d").error
+    rule, unnamed = LintWarning("one", "SomeRule"), LintWarning("two")
+    assert Checks(("somerule",)).left([rule, unnamed]) == [unnamed]
+    assert Checks(("all",)).left([rule, unnamed]) == [unnamed]
+    assert Checks(("other",)).left([rule]) == [rule]
+    for wrong, why in ("error=maybe", "neither true nor false"), ("eror=true", "unknown key 'eror'"):
+        with pytest.raises(UsageError, match=why):
+            parse_checks(wrong, "Dockerfile: check")
 
 
 def test_escape_directive_and_bom() -> None:

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .checks import LintWarning
+
     Pairs = tuple[tuple[Token, Token], ...]
 
 
@@ -205,4 +207,4 @@ class Dockerfile(Value):
     stages: tuple[Stage, ...]
     escape: str = "\\"
     directives: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[LintWarning, ...] = ()

@@ -15,6 +15,7 @@ instruction is skipped with a warning, as BuildKit does.
 from __future__ import annotations
 
 from ...words.errors import DockerfileError
+from .checks import EMPTY_CONTINUATION, LintWarning
 from .tokens import Line
 
 DIRECTIVES = ("syntax", "escape", "check")
@@ -27,7 +28,7 @@ class Reader:
         self.file = file
         self.escape = "\\"
         self.directives: dict[str, str] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[LintWarning] = []
         self._lines = _physical(text.removeprefix("\ufeff"))
         self._next = 0
         self._read_directives()
@@ -78,7 +79,10 @@ class Reader:
             if raw.lstrip().startswith("#"):
                 continue
             if not raw.strip():
-                self.warnings.append(f"{self.file}:{self._next}: empty line inside a continued instruction")
+                place = f"{self.file}:{self._next}"
+                self.warnings.append(
+                    LintWarning(f"{place}: empty line inside a continued instruction", EMPTY_CONTINUATION)
+                )
                 continue
             text, more = self._continued(raw)
             pieces.append((len(body), self._next, 1))

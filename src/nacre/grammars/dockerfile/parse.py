@@ -16,6 +16,7 @@ Source: Dockerfile reference. Names of instructions and of stages do not care fo
 
 from __future__ import annotations
 
+from .checks import JSON_ARGUMENTS, LintWarning
 from .flags import BOOL, LIST, TEXT, read_flags
 from .instructions import (
     Arg,
@@ -70,7 +71,11 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
     stages = _stages(instructions)
     return Dockerfile(
         file, _global_args(instructions[:first]), stages, syntax.escape, syntax.directives,
-        (*syntax.warnings, *_frontend(file, dict(syntax.directives)), *_suspicions(syntax.nodes)),
+        (
+            *syntax.warnings,
+            *other_frontend(dict(syntax.directives).get("syntax", ""), f"{file}:1: syntax"),
+            *_suspicions(syntax.nodes),
+        ),
     )  # fmt: skip
 
 
@@ -82,19 +87,22 @@ def parse_trigger(text: str, file: str) -> Instruction:
     return _instruction(nodes[0])
 
 
-def _frontend(file: str, directives: dict[str, str]) -> list[str]:
-    """A syntax directive that asks for something else than Docker's own Dockerfile."""
-    name = directives.get("syntax", "docker/dockerfile").removeprefix("docker.io/")
-    if name.partition(":")[0].partition("@")[0] in ("docker/dockerfile", "docker/dockerfile-upstream"):
+def other_frontend(name: str, where: str) -> list[LintWarning]:
+    """A warning if `name`, given at `where`, asks for something else than Docker's own Dockerfile."""
+    image = name.removeprefix("docker.io/")
+    if image.partition(":")[0].partition("@")[0] in ("", "docker/dockerfile", "docker/dockerfile-upstream"):
         return []
-    return [f"{file}:1: syntax={name} asks for another frontend, which is not used"]
+    return [LintWarning(f"{where}={image} asks for another frontend, which is not used")]
 
 
-def _suspicions(nodes: tuple[Node, ...]) -> list[str]:
+def _suspicions(nodes: tuple[Node, ...]) -> list[LintWarning]:
     """Text that was meant to be JSON, as far as one can tell."""
     return [
-        f"{node.line.file}:{node.line.line}: {node.name.upper()} begins with '[' but is no JSON array of "
-        "strings (they need double quotes), so the shell gets it as it is"
+        LintWarning(
+            f"{node.line.file}:{node.line.line}: {node.name.upper()} begins with '[' but is no JSON array of "
+            "strings (they need double quotes), so the shell gets it as it is",
+            "" if node.name.upper() == "RUN" else JSON_ARGUMENTS,
+        )
         for node in nodes
         if node.args and not node.json and node.args[0].startswith("[") and node.args[-1].endswith("]")
         and node.name.upper() in ("RUN", "CMD", "ENTRYPOINT")

@@ -29,6 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .checks import LintWarning
+
 _HEREDOC_IN = ("ADD", "COPY", "RUN")
 
 
@@ -68,7 +70,7 @@ class Syntax(Value):
     nodes: tuple[Node, ...]
     directives: tuple[tuple[str, str], ...]
     escape: str
-    warnings: tuple[str, ...]
+    warnings: tuple[LintWarning, ...]
 
 
 def read(text: str, file: str = "Dockerfile") -> Syntax:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ...grammars.dockerfile.parse import parse
+from ...grammars.dockerfile.checks import ARGUMENT, RULES, parse_checks
+from ...grammars.dockerfile.parse import other_frontend, parse
 from ...ground.files import surely
 from ...images.edit import make_manifest, write_image
 from ...images.fold import Fold
 from ...images.image import Image
-from ...images.plan import PROXIES, plan, source_date_epoch
-from ...words.errors import InvalidName, NacreError
+from ...images.plan import plan, source_date_epoch
+from ...images.proxies import proxy_variables
+from ...words.errors import BuildFailed, InvalidName, NacreError
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
@@ -33,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ...grammars.dockerfile.instructions import Instruction
+    from ...grammars.dockerfile.instructions import Dockerfile, Instruction
     from ...images.plan import Plan
     from ...stores.store import Store
     from ...words.oci import Platform
@@ -76,7 +78,8 @@ class Builder:
     """Builds images into one store.
 
     `resolve(name, platform)` gives the image that a FROM or a --from names; the builder itself knows no
-    registry. `proxies` are variables that every RUN gets and that are no part of a cache key.
+    registry. `proxies` are variables that every RUN gets, in both spellings, and that are no part of a cache
+    key; arguments of the same names win over them.
     """
 
     def __init__(
@@ -188,12 +191,24 @@ class Session:
         arguments = dict(options.arguments)
         self.plan = plan(file, arguments, target=options.target, platform=options.platform)
         self.fold, self.clamp = Fold(self.plan), source_date_epoch(self.plan)
-        given = {name: value for name, value in arguments.items() if name.lower() in PROXIES}
-        self.proxies = tuple({**proxies, **given}.items())
-        for warning in file.warnings:
-            step.line(f"WARNING: {warning}")
+        self.proxies = tuple(proxy_variables(proxies, arguments).items())
+        self._check(file, step)
         for name in self.plan.unused():
             step.line(f"WARNING: build-arg {name} was not consumed: no ARG of {file.file} declares it")
+
+    def _check(self, file: Dockerfile, step: StepReport) -> None:
+        """Tell the warnings of the file, or fail for them where the file wants that."""
+        arguments, directives = self.plan.arguments, dict(file.directives)
+        where = ARGUMENT if ARGUMENT in arguments else f"{file.file}: check"
+        checks = parse_checks(arguments.get(ARGUMENT, directives.get("check", "")), where)
+        asked = other_frontend(arguments.get("BUILDKIT_SYNTAX", ""), "BUILDKIT_SYNTAX")
+        warnings = checks.left((*file.warnings, *asked))
+        for warning in warnings:
+            step.line(f"WARNING: {warning.text}")
+        if checks.error:
+            step.line(f"WARNING: error=true: only {' and '.join(RULES)} are checked in this version")
+            if broken := sorted({warning.rule for warning in warnings} & set(RULES)):
+                raise BuildFailed(f"{file.file}: lint violation found for rules: {', '.join(broken)}")
 
     def build(self) -> Standing:
         """The target, built."""

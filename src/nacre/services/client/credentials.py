@@ -134,12 +134,13 @@ class DockerConfig:
     def _load(self) -> dict[str, Any]:
         if self._fields is None:
             try:
-                self._fields = self._read()
+                self._fields = self.fields()
             except StoreError as error:
                 self._fields, self._problem = {}, error.message
         return self._fields
 
-    def _read(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
+        """What the file holds now, {} where there is none. Raises StoreError."""
         try:
             with open(self.path, "rb") as file:
                 data = file.read(_MAX_CONFIG + 1)
@@ -157,7 +158,7 @@ class DockerConfig:
     @contextlib.contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
         """The fields as they are on disk now; written back when the block ends well."""
-        fields = self._read()
+        fields = self.fields()
         yield fields
         self._write(json.dumps(fields, indent="\t").encode() + b"\n")
         self._fields = fields
