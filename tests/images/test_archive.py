@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -25,8 +26,9 @@ from nacre.images.image import Image, find
 from nacre.images.transfer import pull
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
-from nacre.words.errors import ContentError, InvalidArchive, NacreError, NotFound
+from nacre.words.errors import ContentError, InvalidArchive, NacreError, NotFound, Unsupported
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Platform
+from nacre.words.progress import NullProgress
 from nacre.words.reference import Reference
 
 Corpus = Callable[..., Path]
@@ -163,6 +165,58 @@ def test_names_that_only_manifest_json_has(image: Image, store: Store, other_sto
     (loaded,) = load(other_store, Stream(plain_tar(files)))
     assert loaded.names == ("registry.test/app:1",)
     assert loaded.image.digest == image.digest
+
+
+ODD = "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564"
+
+
+class News(NullProgress):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def with_odd_entry(files: dict[str, bytes], *, inner: bool) -> bytes:
+    """The archive with a second entry that no algorithm of ours names: in its index, or in one below."""
+    del files["manifest.json"]
+    index = json.loads(files["index.json"])
+    (good,) = index["manifests"]
+    odd = {"mediaType": OCI_MANIFEST, "size": 1470, "digest": ODD}
+    platform = {"platform": {"os": "linux", "architecture": "s390x"}}
+    rows = [odd | platform, good | {"platform": Platform.host().to_json()}]
+    if inner:
+        below = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}).encode()
+        top = Descriptor.of(below, OCI_INDEX)
+        files[f"blobs/sha256/{top.digest.hex}"] = below
+        rows = [top.to_json() | {"annotations": good["annotations"]}]
+    return plain_tar(files | {"index.json": json.dumps(index | {"manifests": rows}).encode()})
+
+
+@pytest.mark.parametrize("inner", [True, False], ids=["inner", "outer"])
+def test_an_entry_of_an_unregistered_algorithm_is_no_harm_to_its_neighbours(
+    image: Image, store: Store, other_store: Store, inner: bool
+):
+    news = News()
+    data = with_odd_entry(members(saved(store, "registry.test/app:1")), inner=inner)
+    (loaded,) = load(other_store, Stream(data), progress=news)
+    assert (loaded.names, loaded.image.digest) == (("registry.test/app:1",), image.digest)
+    assert any(ODD in line for line in news.lines) == (not inner)
+
+
+def test_the_entry_of_an_unregistered_algorithm_itself_is_refused(
+    image: Image, store: Store, other_store: Store
+):
+    files = members(saved(store, "registry.test/app:1"))
+    with pytest.raises(NacreError, match=re.escape(ODD)):
+        load(other_store, Stream(with_odd_entry(files, inner=True)), platform=Platform.parse("linux/s390x"))
+    index = json.loads(files["index.json"])
+    index["manifests"][0]["digest"] = ODD
+    with pytest.raises(Unsupported, match=re.escape(ODD)):
+        load(other_store, Stream(plain_tar(files | {"index.json": json.dumps(index).encode()})))
 
 
 def test_docker_archives_of_old(store: Store):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacre.words.digest import Digest, Verifier
-from nacre.words.errors import DigestMismatch, InvalidName, TooLarge
+from nacre.words.errors import DigestMismatch, InvalidName, TooLarge, Unsupported
 
 EMPTY = "sha256:" + hashlib.sha256().hexdigest()
 
@@ -81,3 +81,32 @@ def test_verifier_refuses_too_short() -> None:
     verifier.update(b"rig")
     with pytest.raises(DigestMismatch, match="3 of 5 bytes"):
         verifier.verify()
+
+
+@pytest.mark.parametrize(
+    "text", ["sha256+b64u:LCa0a2j_xo_5m0U8", "multihash+base58:QmRZxt2b", "a.b_c-d+e9:=_-", "md5:" + "a" * 32]
+)
+def test_a_well_formed_digest_of_an_unregistered_algorithm_is_a_name_only(text: str) -> None:
+    digest = Digest.named(text)
+    assert digest == text
+    assert not digest.is_known
+    assert isinstance(digest, Digest)
+    with pytest.raises(Unsupported, match="not registered"):
+        Verifier(digest)
+    with pytest.raises(Unsupported, match="not registered"):
+        Digest.of(b"", digest.algorithm)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "a:", ":b", "A:b", "a++b:c", "+a:b", "a+:b", "a:b/c", "a:b c", "a/b:c", "..:..", "a:..",
+     "a:" + "b" * 256, "a" * 256 + ":b", "sha256:" + "a" * 63, "sha512:" + "a" * 64, EMPTY.upper()],
+)  # fmt: skip
+def test_what_no_document_may_name(text: str) -> None:
+    with pytest.raises(InvalidName):
+        Digest.named(text)
+
+
+def test_a_registered_digest_is_itself() -> None:
+    assert type(Digest.named(EMPTY)) is Digest
+    assert Digest.named(EMPTY).is_known

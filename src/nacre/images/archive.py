@@ -15,7 +15,7 @@ Sources: OCI image-spec image-layout.md; moby image/spec v1.0 to v1.2; container
 from __future__ import annotations
 
 from ..words.digest import Digest
-from ..words.errors import InvalidArchive, InvalidName, NotFound
+from ..words.errors import InvalidArchive, InvalidName, NotFound, Unsupported
 from ..words.oci import (
     DOCKER_LAYER,
     OCI_LAYER,
@@ -273,7 +273,7 @@ class _Archive:
         writers name the images only there.
         """
         found: dict[Digest, tuple[Image, list[Reference]]] = {}
-        for entry in self.layout.entries():
+        for entry in self._usable(self.layout.entries()):
             image = self._entry(entry)
             _, names = found.setdefault(image.digest, (image, []))
             named = entry_names(entry) or tags.get(path_of(image.id), [])
@@ -281,6 +281,17 @@ class _Archive:
         if not found:
             raise InvalidArchive("the archive lists no images")
         return list(found.values())
+
+    def _usable(self, entries: list[Descriptor]) -> list[Descriptor]:
+        """Those whose content can be verified; an archive of nothing else raises Unsupported."""
+        known = [entry for entry in entries if entry.digest.is_known]
+        for entry in entries:
+            if not entry.digest.is_known:
+                why = f"the algorithm of its digest {entry.digest[:200]} is not registered"
+                if not known:
+                    raise Unsupported(f"an image of the archive cannot be verified: {why}")
+                self.progress.line(f"Left out an image that cannot be verified: {why}")
+        return known
 
     def _entry(self, entry: Descriptor) -> Image:
         top, data = self.layout.listed(entry)

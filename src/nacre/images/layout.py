@@ -96,6 +96,8 @@ class Layout:
     def _referring(self) -> Iterator[tuple[Digest, Descriptor]]:
         """What has a subject, as a registry would list it; every document is read once."""
         for entry in self.entries():
+            if not entry.digest.is_known:
+                continue
             document = parse_document(self.listed(entry)[1], entry.media_type)
             if document.subject is not None:
                 config = "" if isinstance(document, Index) else document.config.media_type
@@ -131,7 +133,7 @@ class Layout:
 
     def tagged(self, entry: Descriptor) -> list[Reference]:
         """The names that a manifest.json gives to an entry."""
-        if not self._tags:
+        if not self._tags or not entry.digest.is_known:
             return []
         document = parse_document(self.listed(entry)[1], entry.media_type)
         return [] if isinstance(document, Index) else self._tags.get(path_of(document.config.digest), [])

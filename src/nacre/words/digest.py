@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import DigestMismatch, InvalidName, TooLarge
+from .errors import DigestMismatch, InvalidName, TooLarge, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ _SMALL = 1 << 16
 _LARGE = 1 << 14
 _LENGTHS = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")
+_LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ENCODED = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ=_-")
+_SEPARATORS = str.maketrans("+._-", "++++")
 
 
 class Digest(str):
@@ -37,8 +40,24 @@ class Digest(str):
         return super().__new__(cls, text)
 
     @classmethod
+    def named(cls, text: str) -> Digest:
+        """As a document names other content: an algorithm that is not registered passes if it is well formed.
+
+        Such a digest is a name only, `is_known` is False: nothing can be verified against it. It is still
+        safe as a path. Source: descriptor.md, "Digests". Raises InvalidName.
+        """
+        algorithm, _, encoded = text.partition(":")
+        known = algorithm in _LENGTHS or not _is_well_formed(algorithm, encoded)
+        return cls(text) if known else str.__new__(_Unregistered, text)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether content can be verified against it."""
+        return True
+
+    @classmethod
     def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
-        """The digest of `data`."""
+        """The digest of `data`. Raises Unsupported for an algorithm that is not registered."""
         return cls(f"{algorithm}:{_hasher(algorithm, data).hexdigest()}")
 
     @property
@@ -55,6 +74,26 @@ class Digest(str):
     def short(self) -> str:
         """The first 12 hexadecimal digits, as docker shows ids."""
         return self.hex[:12]
+
+
+class _Unregistered(Digest):
+    """A digest of an algorithm that is not registered; `Digest.named` makes these."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        return str.__new__(cls, text)
+
+    @property
+    def is_known(self) -> bool:
+        return False
+
+
+def _is_well_formed(algorithm: str, encoded: str) -> bool:
+    """Words of lower case and digits, with one of `+._-` between two of them; both parts fit into a name."""
+    words = algorithm.translate(_SEPARATORS).split("+")
+    fits = len(algorithm) < 256 and 0 < len(encoded) < 256
+    return fits and _ENCODED.issuperset(encoded) and all(w and _LOWER.issuperset(w) for w in words)
 
 
 def take(state: State, data: bytes | memoryview) -> None:
@@ -77,7 +116,7 @@ class Verifier:
 
     `update` raises TooLarge as soon as more than `size` bytes have passed (size None: no limit);
     `verify` raises DigestMismatch, or TooLarge's counterpart for short content, and returns the
-    actual digest. `expected` None only computes.
+    actual digest. `expected` None only computes; one of an unregistered algorithm raises Unsupported.
     """
 
     def __init__(
@@ -87,7 +126,7 @@ class Verifier:
         self.count = 0
         import hashlib
 
-        self._hash = hashlib.new(expected.algorithm if expected else "sha256")
+        self._hash = hashlib.new(_registered(expected.algorithm if expected else "sha256"))
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
@@ -121,4 +160,12 @@ def _hasher(algorithm: str, data: bytes) -> Any:
         return sha256(data)
     import hashlib
 
-    return hashlib.new(algorithm, data)
+    return hashlib.new(_registered(algorithm), data)
+
+
+def _registered(algorithm: str) -> str:
+    if algorithm not in _LENGTHS:
+        raise Unsupported(
+            f"digests of the algorithm {algorithm[:100]} cannot be verified: it is not registered"
+        )
+    return algorithm

@@ -17,7 +17,7 @@ from .value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Self
 
 MAX_DOCUMENT = 4 * 1024 * 1024
@@ -332,12 +332,13 @@ def _descriptors(fields: dict[str, Any], key: str) -> tuple[Descriptor, ...]:
 
 
 def _digest(fields: dict[str, Any]) -> Digest:
-    return _as_digest(fields.get("digest"))
+    """What a descriptor names, perhaps by an algorithm that only others know."""
+    return _as_digest(fields.get("digest"), Digest.named)
 
 
-def _as_digest(value: Any) -> Digest:
+def _as_digest(value: Any, make: Callable[[str], Digest] = Digest) -> Digest:
     try:
-        return Digest(_typed(value, str, "digest"))
+        return make(_typed(value, str, "digest"))
     except InvalidName as error:
         raise InvalidDocument(error.message) from None
 
