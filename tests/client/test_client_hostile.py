@@ -14,6 +14,7 @@ from fakeregistry import Action, Exchange, FakeRegistry, digest_of
 
 from nacre.services.client import Client, Limits, Repository
 from nacre.services.client import repository as repository_module
+from nacre.services.client import session as session_module
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     ContentError,
@@ -75,7 +76,7 @@ def read(repository: Repository, data: bytes, offset: int = 0) -> bytes:
         (answer(200, b"{}", docker_content_digest="sha256:" + "0" * 64), DigestMismatch),
         (answer(200, b"{}", docker_content_digest="../../etc"), RegistryError),
         (answer(200, b"{}", content_type=OCI_MANIFEST), InvalidDocument),
-        (answer(200, b"<html>login</html>", content_type="text/html"), InvalidDocument),
+        (answer(200, b"<html>login</html>", content_type="text/html"), RegistryError),
         (answer(200, b"[" * 100_000), InvalidDocument),
         (answer(200, b"\xff\xfe"), InvalidDocument),
         (answer(200, b"{}", content_encoding="gzip"), RegistryError),
@@ -419,10 +420,52 @@ def endless(x: Exchange) -> bool:
 def test_bad_lists(
     fake: FakeRegistry, repository: Repository, action: Action, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repository_module, "MAX_PAGES", 20)
+    monkeypatch.setattr(session_module, "MAX_PAGES", 20)
     fake.on("GET", "/tags/list", action, times=1000)
     with pytest.raises((RegistryError, InvalidDocument)):
         list(repository.tags())
+
+
+def circle(x: Exchange) -> bool:
+    """Two pages that name each other."""
+    number = 1 - int(x.query.get("page", "0"))
+    link = f'</v2/app/tags/list?page={number}>; rel="next"'
+    return x.reply(200, json.dumps({"tags": [f"t{number}"]}).encode(), link=link)
+
+
+def the_same(x: Exchange) -> bool:
+    """A page that says that others follow, all of them like it."""
+    number = int(x.query.get("page", "0")) + 1
+    link = f'</v2/app/tags/list?page={number}>; rel="next"'
+    return x.reply(200, b'{"tags":["a","b"]}', link=link)
+
+
+@pytest.mark.parametrize("action", [circle, the_same])
+def test_a_list_in_a_circle_ends_early(fake: FakeRegistry, repository: Repository, action: Action) -> None:
+    fake.on("GET", "/tags/list", action, times=1000)
+    with pytest.raises(RegistryError, match="without end"):
+        list(repository.tags())
+    assert len(fake.sent("GET", "/tags/list")) <= 3
+
+
+def test_a_list_with_too_many_names(
+    fake: FakeRegistry, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository_module, "MAX_NAMES", 9)
+    fake.on("GET", "/tags/list", endless, times=1000)
+    with pytest.raises(RegistryError, match="without end"):
+        list(repository.tags())
+    assert len(fake.sent("GET", "/tags/list")) == 10
+
+
+def test_a_tag_that_two_pages_name_counts_once(fake: FakeRegistry, repository: Repository) -> None:
+    def page(x: Exchange) -> bool:
+        if "page" in x.query:
+            return x.reply(200, b'{"tags":["b","c"]}')
+        return x.reply(200, b'{"tags":["a","b"]}', link='</v2/app/tags/list?page=2>; rel="next"')
+
+    fake.on("GET", "/tags/list", page, times=2)
+    assert list(repository.tags()) == ["a", "b", "c"]
 
 
 def test_no_tags_at_all(fake: FakeRegistry, repository: Repository) -> None:

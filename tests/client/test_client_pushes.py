@@ -270,7 +270,8 @@ def test_what_a_name_means_there(fake: FakeRegistry, repository: Repository) -> 
     assert repository.holds("1", ours)
     assert not repository.holds("1", descriptor(b"other"))
     fake.on("HEAD", "/manifests/", lambda x: x.reply(405))
-    assert not repository.holds("1", ours)
-    fake.on("HEAD", "/manifests/", lambda x: x.reply(403))
+    assert repository.holds("1", ours)
+    for verb in ("HEAD", "GET"):
+        fake.on(verb, "/manifests/", lambda x: x.reply(403))
     with pytest.raises(Unauthorized):
         repository.holds("1", ours)

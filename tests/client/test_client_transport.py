@@ -187,7 +187,7 @@ def test_a_proxy_for_everything(fake: FakeRegistry, connect: Connect) -> None:
         client = connect(limits=Limits(), settings=settings, proxies=proxies)
         with pytest.raises(NotFound):
             client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
-    assert len(fake.sent("GET", "http://far.example/")) == 2
+    assert len(fake.sent("GET", "http://far.example/v2/app/")) == 2
 
 
 class Time:

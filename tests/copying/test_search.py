@@ -66,13 +66,18 @@ def test_a_long_catalog_is_bounded(client: Client, fake: FakeRegistry) -> None:
     assert len(fake.sent("GET", "_catalog")) <= MAX_LOOKED // 5000 + 1
 
 
-@pytest.mark.parametrize(
-    "body", [b"[]", b"{}", b'{"results": 5}', b'{"results": [5]}', b"<html>", b"[" * 100_000]
-)
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"results": 5}', b'{"results": [5]}', b"[" * 100_000])
 def test_an_answer_that_is_none(client: Client, fake: FakeRegistry, body: bytes) -> None:
     fake.on("GET", "/v1/search", lambda x: x.reply(200, body))
     with pytest.raises(ContentError):
         client.search(fake.host, "x", 25)
+
+
+def test_a_page_for_people_is_no_answer(client: Client, fake: FakeRegistry) -> None:
+    """Registries with a user interface show it for every path that they do not know: the catalog decides."""
+    fake.on("GET", "/v1/search", lambda x: x.reply(200, b"<html>", content_type="text/html"))
+    fake.on("GET", "/v2/_catalog", lambda x: x.reply(200, b'{"repositories": ["team/x"]}'))
+    assert [found.name for found in client.search(fake.host, "x", 25).found] == ["team/x"]
 
 
 def test_a_registry_with_neither(client: Client, fake: FakeRegistry) -> None:

@@ -124,7 +124,9 @@ class Client:
         """
         lookup = self.config.credentials if credentials is None else lambda _name: credentials
         session = self._session(registry, registry, lookup)
-        session.open("GET", routes.base(), f"registry {registry}").close()
+        with session.suspecting():
+            response = session.open("GET", routes.base(), f"registry {registry}")
+        session.checked(response, "/v2/").close()
 
     def catalog(self, registry: str) -> Iterator[str]:
         """The repositories of a registry, where it tells."""

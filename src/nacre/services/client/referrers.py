@@ -12,9 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...grammars.wire import routes
-from ...grammars.wire.links import next_page
 from ...words.digest import Digest
-from ...words.errors import InvalidDocument, NotFound, RegistryError
+from ...words.errors import InvalidDocument, NotFound
 from ...words.oci import MAX_DOCUMENT, OCI_INDEX, Descriptor, Index, Manifest, parse_document
 
 if TYPE_CHECKING:
@@ -37,14 +36,11 @@ def listed(repository: Repository, digest: Digest, artifact_type: str = "") -> t
 def _by_api(repository: Repository, digest: Digest) -> Iterator[Descriptor]:
     """Page by page; filtered here, for a registry may pass over the filter."""
     what, session = f"referrers of {digest.short}", repository.session
-    url = routes.referrers(repository.name, digest)
-    for _ in range(MAX_PAGES):
-        response, data = session.document(url, what, scopes=repository.reading, limit=MAX_DOCUMENT)
+    pages = session.pages(routes.referrers(repository.name, digest), what, repository.reading)
+    for number, (data, _) in enumerate(pages):
+        if number == MAX_PAGES:
+            raise session.endless(what)
         yield from _entries(data)
-        url = next_page(response.url, response.headers.get("link", ""))
-        if not url:
-            return
-    raise RegistryError(f"{session.registry} lists {what} without end")
 
 
 def _by_tag(repository: Repository, digest: Digest) -> tuple[Descriptor, ...]:

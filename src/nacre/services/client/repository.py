@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
 from ...grammars.wire import ACCEPT_DOCUMENTS, CONTENT_DIGEST, OCI_SUBJECT, routes
 from ...grammars.wire.auth import repository_scope
-from ...grammars.wire.links import next_page
 from ...words.digest import Digest, Verifier
 from ...words.errors import (
     DigestMismatch,
@@ -26,7 +25,8 @@ from ...words.reference import Reference
 from . import referrers
 from .download import BlobReader, Connect
 from .ranges import RangedReader, Ranges
-from .session import Session
+from .retry import Transient
+from .session import SUCCESS, WAITING, Session
 from .transport import Request, Response
 from .upload import Uploads
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from ...images.source import Content, Reader
     from .kept import Kept
 
-MAX_PAGES = 1000
+MAX_NAMES = 500_000
+"""Names of one list: the longest lists of tags that are known have a fifth of it."""
 MAX_MOUNTS = 16
 _PAGE = 1000
 _ACCEPT = {"Accept": ACCEPT_DOCUMENTS}
@@ -103,21 +104,19 @@ class Repository:
             at_hand = self._at_hand(reference, known)
             if at_hand is not None:
                 return at_hand
-        return self.document(reference.target, self._said(reference))
+        with self.session.suspecting():
+            return self.document(reference.target, self._said(reference))
 
     def head(self, reference: Reference) -> Descriptor | None:
         """What a HEAD says of a manifest: type, digest, size; None if the registry does not say them all.
 
-        Nothing of it is verified. Raises NotFound, RegistryError.
+        Nothing of it is verified. Where HEAD fails, a GET decides. Raises NotFound, RegistryError.
         """
-        path = routes.manifest(self.name, reference.target)
-        with self.session.open(
-            "HEAD", path, self._said(reference), scopes=self._pull, headers=_ACCEPT
-        ) as response:
-            digest = _content_digest(response)
-            if digest is None or response.length is None:
-                return None
-            return Descriptor(_media_type(response), digest, response.length)
+        path, what = routes.manifest(self.name, reference.target), self._said(reference)
+        response = self._asked(path, what, self._pull, _ACCEPT)
+        if response is None:
+            return self.document(reference.target, what)[0]
+        return _described(response)
 
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """The content from `offset` on. The caller verifies the digest; the size is verified here."""
@@ -156,10 +155,8 @@ class Repository:
         document = descriptor.media_type in DOCUMENT_TYPES
         path = (routes.manifest if document else routes.blob)(self.name, descriptor.digest)
         try:
-            with self.session.open(
-                "HEAD", path, f"{descriptor.digest} of {self.name}",
-                scopes=self._push, headers=_ACCEPT if document else None,
-            ) as response:  # fmt: skip
+            what, headers = f"{descriptor.digest} of {self.name}", _ACCEPT if document else None
+            with self.session.look(path, what, self._push, headers) as response:
                 return response.length in (None, descriptor.size)
         except NotFound:
             return False
@@ -170,7 +167,7 @@ class Repository:
         """
         path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
         try:
-            with self.session.open("HEAD", path, what, scopes=self._push, headers=_ACCEPT) as response:
+            with self.session.look(path, what, self._push, _ACCEPT) as response:
                 return _content_digest(response) == descriptor.digest
         except (NotFound, RegistryError) as error:
             if isinstance(error, Unauthorized | Unreachable):
@@ -202,9 +199,10 @@ class Repository:
         """Store exactly `data` under a tag or a digest."""
         path = routes.manifest(self.name, target)
         with self.session.open(
-            "PUT", path, f"manifest {target} of {self.name}", scopes=self._push, ok=(201, 200, 202),
+            "PUT", path, f"manifest {target} of {self.name}", scopes=self._push, ok=SUCCESS,
             headers={"Content-Type": media_type}, body=data,
         ) as response:  # fmt: skip
+            self.session.checked(response, f"manifest {target}")
             said = _content_digest(response)
             sent = Digest.of(data, said.algorithm if said else "sha256")
             if said not in (None, sent):
@@ -224,7 +222,7 @@ class Repository:
         """Remove a manifest by digest, or a tag where the registry can. Raises NotFound, RegistryError."""
         scopes = (repository_scope(self.name, "pull", "push", "delete"),)
         path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
-        self.session.open("DELETE", path, what, scopes=scopes, ok=(202, 200)).close()
+        self.session.open("DELETE", path, what, scopes=scopes, ok=SUCCESS).close()
 
     def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """What says that it refers to the manifest `digest` (signatures, SBOMs): by the API, else by tag."""
@@ -243,6 +241,29 @@ class Repository:
             return self.session.once(Request("GET", path, headers), what, scopes=self._pull, ok=(200, 206))
 
         return connect
+
+    def _asked(
+        self, path: str, what: str, scopes: Sequence[str], headers: Mapping[str, str] | None
+    ) -> Response | None:
+        """The answer to a HEAD, open; None where it fails in a way that says nothing of a GET.
+
+        Some registries and proxies do not know HEAD, or redirect it to a link signed for GET alone.
+        """
+
+        def ask() -> Response | None:
+            try:
+                response = self.session.once(Request("HEAD", path, headers or {}), what, scopes=scopes)
+                return self.session.checked(response, what)
+            except Transient as failure:
+                if isinstance(failure.error, RegistryError) and failure.error.status in WAITING:
+                    raise
+            except Unreachable:
+                raise
+            except (NotFound, RegistryError):
+                pass
+            return None
+
+        return self.session.attempt(ask)
 
     def _said(self, reference: Reference) -> str:
         return f"manifest for {reference.familiar}"
@@ -263,7 +284,10 @@ class Repository:
     def _at_hand(
         self, reference: Reference, known: Callable[[Digest], bytes | None]
     ) -> tuple[Descriptor, bytes] | None:
-        head = self.head(reference)
+        response = self._asked(
+            routes.manifest(self.name, reference.target), self._said(reference), self._pull, _ACCEPT
+        )
+        head = _described(response) if response else None
         data = known(head.digest) if head else None
         if head is None or data is None or Digest.of(data, head.digest.algorithm) != head.digest:
             return None
@@ -286,25 +310,31 @@ class Repository:
         return not location
 
 
+def _described(response: Response) -> Descriptor | None:
+    """What the headers of an answer say of a manifest, if all of it. Closes the answer."""
+    with response:
+        digest = _content_digest(response)
+        if digest is None or response.length is None:
+            return None
+        return Descriptor(_media_type(response), digest, response.length)
+
+
 def _literally(full: str) -> tuple[str, str]:
     host, _, name = full.partition("/")
     return host, name
 
 
 def listing(session: Session, path: str, key: str, what: str, scopes: Sequence[str]) -> Iterator[str]:
-    """The names under `key` of a paged list. Raises RegistryError for a list without an end."""
-    url, last = f"{session.url(path)}?n={_PAGE}", ""
-    for _ in range(MAX_PAGES):
-        response, data = session.document(url, what, scopes=scopes, limit=MAX_DOCUMENT)
-        names = _names(decode_json(data, what), key, what)
-        yield from names
-        url = next_page(response.url, response.headers.get("link", ""))
-        if not url:
-            return
-        if not names or names[-1] == last:
-            break
-        last = names[-1]
-    raise RegistryError(f"{session.registry} lists {what} without end")
+    """The names under `key` of a paged list, each once. Raises RegistryError for a list without an end."""
+    seen: set[str] = set()
+    with session.suspecting():
+        for data, last in session.pages(f"{session.url(path)}?n={_PAGE}", what, scopes):
+            names = _names(decode_json(data, what), key, what)
+            fresh = [name for name in dict.fromkeys(names) if name not in seen]
+            seen.update(fresh)
+            if len(seen) > MAX_NAMES or not (fresh or last):
+                raise session.endless(what)
+            yield from fresh
 
 
 def _names(fields: Any, key: str, what: str) -> list[str]:

@@ -7,12 +7,16 @@ followed by hand (blob storage lives elsewhere): at most ten, never from TLS to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
+from ...grammars.wire import API_VERSION
 from ...grammars.wire import errors as wire_errors
-from ...grammars.wire.links import check_downgrade, join, origin, shown
-from ...words.errors import NacreError, NotFound, RegistryError
+from ...grammars.wire.links import check_downgrade, join, next_page, origin, shown
+from ...grammars.wire.routes import base
+from ...words.errors import NacreError, NotFound, RegistryError, Unreachable
+from ...words.oci import MAX_DOCUMENT
 from .auth import MAX_TOKEN_BODY, Answer, Authenticator, TokenRequest
 from .hosts import Endpoint, Hosts
 from .retry import RETRIED, Policy, Retry, Transient, retry_after
@@ -20,8 +24,14 @@ from .throttle import Slowing
 from .transport import Request, Response, Stream, Transport
 
 MAX_REDIRECTS = 10
+MAX_PAGES = 1000
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _REPEATED = frozenset({307, 308})
+WAITING = (429, 503)
+"""Statuses that a GET would get as well as a HEAD."""
+_UNKNOWN_THERE = (400, 404, 405, 501)
+SUCCESS = range(200, 300)
+"""Any of these means that a write was done: registries differ in which they choose (RFC 9110, 15.3)."""
 
 T = TypeVar("T")
 
@@ -72,7 +82,74 @@ class Session:
             with self.once(Request("GET", target, headers or {}), what, scopes=scopes) as response:
                 return response, response.read_all(limit, what)
 
-        return self.attempt(get)
+        response, data = self.attempt(get)
+        if data.lstrip()[:1] == b"<":
+            raise self._no_registry(f"it sent a web page for {what}")
+        return response, data
+
+    def pages(self, url: str, what: str, scopes: Iterable[str]) -> Iterator[tuple[bytes, bool]]:
+        """The pages of a list from `url` on, each with whether it is the last.
+
+        Raises RegistryError for a list that comes back to a page it had, or that has too many.
+        """
+        scopes, seen = tuple(scopes), {url}
+        while url:
+            response, data = self.document(url, what, scopes=scopes, limit=MAX_DOCUMENT)
+            url = next_page(response.url, response.headers.get("link", ""))
+            yield data, not url
+            if url in seen or len(seen) == MAX_PAGES:
+                raise self.endless(what)
+            seen.add(url)
+
+    def endless(self, what: str) -> RegistryError:
+        """The error for a list that goes on and on."""
+        return RegistryError(f"{self.registry} lists {what} without end")
+
+    def look(
+        self, path: str, what: str, scopes: Iterable[str], headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """An answer, open, that says whether something is there: to a HEAD, else to a GET. As `open`."""
+        scopes = tuple(scopes)
+        try:
+            response = self.open("HEAD", path, what, scopes=scopes, headers=headers)
+        except RegistryError as error:
+            if isinstance(error, Unreachable) or error.status in WAITING:
+                raise
+            return self.open("GET", path, what, scopes=scopes, headers=headers)
+        return self.checked(response, what)
+
+    @contextmanager
+    def suspecting(self) -> Iterator[None]:
+        """What is absent, or refused as no registry would, may be no registry at all: then that is said."""
+        try:
+            yield
+        except (NotFound, RegistryError) as error:
+            if isinstance(error, NotFound) or error.status in _UNKNOWN_THERE:
+                self.check_registry()
+            raise
+
+    def check_registry(self) -> None:
+        """Raises RegistryError when /v2/ says that no registry is there (a plain web server, a portal)."""
+        endpoint = self._hosts.find(self.registry)
+        try:
+            with self._follow(Request("GET", endpoint.url + base()), endpoint) as response:
+                self.checked(response, "/v2/")
+                if response.status in _UNKNOWN_THERE and API_VERSION.lower() not in response.headers:
+                    raise self._no_registry(f"it answered {response.status} for /v2/")
+        except Transient:
+            return
+
+    def checked(self, response: Response, what: str) -> Response:
+        """The answer, but RegistryError for a web page where the protocol has something else."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status not in SUCCESS or kind != "text/html":
+            return response
+        with response:
+            raise self._no_registry(f"it sent a web page for {what}")
+
+    def _no_registry(self, why: str) -> RegistryError:
+        hint = "another server may be there: check the host and the port"
+        return RegistryError(f"{self.registry} does not answer as a registry: {why}", hint=hint)
 
     def attempt(self, action: Callable[[], T], retry: Retry | None = None) -> T:
         """Do `action` until it raises nothing, or something other than Transient."""
@@ -141,21 +218,21 @@ class Session:
         """What a status means: an error to raise, or a Transient."""
         problems = wire_errors.decode(_error_body(response))
         if origin(response.url) != origin(request.url):
-            return self._elsewhere(response, what)
+            return self._elsewhere(response, request.method, what)
         error = self._explain(response.status, problems, what)
-        again = response.status in RETRIED and (response.status != 500 or request.method in ("GET", "HEAD"))
+        again = response.status in RETRIED and (response.status != 500 or request.method == "GET")
         if not again:
             return error
         after = retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
         return Transient(error, after)
 
-    def _elsewhere(self, response: Response, what: str) -> Exception:
+    def _elsewhere(self, response: Response, method: str, what: str) -> Exception:
         """A refusal by the host that a redirect led to. A signature may have expired: asking the registry
-        again gives a fresh one.
+        again gives a fresh one. A HEAD is refused for good: most signatures are for GET alone.
         """
         text = f"{shown(response.url)}, where {self.registry} keeps {what}, answered {response.status}"
         error = RegistryError(text, status=response.status)
-        again = response.status in RETRIED or response.status in (400, 401, 403)
+        again = response.status in RETRIED or (method != "HEAD" and response.status in (400, 401, 403))
         return Transient(error, retry_after(response.headers.get("retry-after", ""))) if again else error
 
     def _explain(self, status: int, problems: tuple[wire_errors.Problem, ...], what: str) -> NacreError:

@@ -18,15 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ...grammars.wire import OCI_CHUNK_MIN_LENGTH, OCTETS, routes
 from ...grammars.wire.links import check_downgrade, upload_location, with_query
 from ...grammars.wire.ranges import Span, format_chunk, parse_received
 from ...ground.files import trace
-from ...words.errors import NacreError, NotFound, RegistryError
+from ...words.errors import NacreError, NotFound, RegistryError, Unauthorized
 from .kept import Forgetful
 from .retry import Retry, Transient
-from .session import Session
+from .session import SUCCESS, Session
 from .transport import Request, Response, Stream
 
 if TYPE_CHECKING:
@@ -109,13 +110,13 @@ class Uploads:
         headers = {"Content-Type": OCTETS}
         try:
             with self._session.open(
-                "POST", path, self._what("an upload"), scopes=self._scopes, ok=(201, 202), headers=headers,
+                "POST", path, self._what("an upload"), scopes=self._scopes, ok=SUCCESS, headers=headers,
                 body=Stream(opener, d.size),
             ) as response:  # fmt: skip
-                if response.status == 201:
+                if _is_done(response):
                     return True, ""
                 self._whole = False
-                return False, _location(response)
+                return False, _location(response) if "location" in response.headers else ""
         except RegistryError as error:
             if error.status in _TELLING or not error.status:
                 raise
@@ -124,10 +125,12 @@ class Uploads:
 
     def begin(self, retry: Retry | None = None) -> str:
         """Open an upload and return its location."""
-        with self._session.open(
-            "POST", routes.uploads(self._repository), self._what("an upload"), scopes=self._scopes, ok=(202,),
-            headers={"Content-Length": "0"}, retry=retry,
+        path, what = routes.uploads(self._repository), self._what("an upload")
+        with self._session.suspecting(), self._session.open(
+            "POST", path, what, scopes=self._scopes, ok=SUCCESS, headers={"Content-Length": "0"}, retry=retry
         ) as response:  # fmt: skip
+            if "location" not in response.headers:
+                self._session.checked(response, what)
             least = response.headers.get(OCI_CHUNK_MIN_LENGTH.lower(), "")
             self._least = int(least) if least.isdecimal() and len(least) < 12 else 0
             return _location(response)
@@ -138,15 +141,15 @@ class Uploads:
         """
         path = routes.uploads(self._repository, mount=digest, source=source)
         with self._session.open(
-            "POST", path, self._what("a mount"), scopes=(*self._scopes, *scopes), ok=(201, 202),
+            "POST", path, self._what("a mount"), scopes=(*self._scopes, *scopes), ok=SUCCESS,
             headers={"Content-Length": "0"},
         ) as response:  # fmt: skip
-            return "" if response.status == 201 else _location(response)
+            return "" if _is_done(response) else _location(response)
 
     def cancel(self, location: str) -> None:
         """Close an upload that is not needed; whether that works does not matter."""
         with suppress(NacreError, Transient):
-            self._once(Request("DELETE", location), "an upload", (204, 202, 200)).close()
+            self._once(Request("DELETE", location), "an upload").close()
 
     def _send(
         self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: Entry,
@@ -195,7 +198,7 @@ class Uploads:
             headers["Content-Range"] = format_chunk(Span(body.start, body.start + body.length - 1))
         request = Request("PATCH", location, headers, body)
         try:
-            return self._once(request, "a chunk", (202, 204, 201))
+            return self._once(request, "a chunk")
         except RegistryError as error:
             if error.status == _TOO_LONG and not self._chunk:
                 self._chunk = _CHUNK
@@ -217,7 +220,7 @@ class Uploads:
     def _status(self, location: str, d: Descriptor) -> tuple[str, int]:
         """Where an upload stands. Raises Lost when the registry cannot say, Transient for what may pass."""
         try:
-            with self._once(Request("GET", location), "an upload", (204, 202, 200)) as response:
+            with self._once(Request("GET", location), "an upload") as response:
                 received = parse_received(response.headers.get("range", ""))
                 newer = response.headers.get("location", "")
                 if received > d.size:
@@ -229,18 +232,39 @@ class Uploads:
     def _finish(self, d: Descriptor, location: str, body: Stream | bytes) -> None:
         headers = {"Content-Type": OCTETS} if body else {"Content-Length": "0"}
         request = Request("PUT", with_query(location, digest=d.digest), headers, body or None)
-        self._once(request, f"blob {d.digest.short}", (201, 204)).close()
+        with self._once(request, f"blob {d.digest.short}") as response:
+            usual = response.status == 201
+        if not usual:
+            self._confirm(d)
 
-    def _once(self, request: Request, thing: str, ok: tuple[int, ...]) -> Response:
+    def _confirm(self, d: Descriptor) -> None:
+        """What answers any request with success may be no registry: ask whether the blob is there."""
+        what = self._what(f"blob {d.digest.short}")
+        try:
+            self._session.look(routes.blob(self._repository, d.digest), what, self._scopes).close()
+        except NotFound:
+            registry = self._session.registry
+            raise RegistryError(f"{registry} took {what} and does not have it") from None
+        except Unauthorized:
+            pass  # whoever may push need not be allowed to pull
+
+    def _once(self, request: Request, thing: str) -> Response:
         """One attempt; an upload that the registry has forgotten means to begin again."""
         try:
-            return self._session.once(request, self._what(thing), scopes=self._scopes, ok=ok)
+            return self._session.once(request, self._what(thing), scopes=self._scopes, ok=SUCCESS)
         except NotFound as error:
             lost = RegistryError(f"{self._session.registry} lost the upload: {error.message}", status=404)
             raise Lost(lost) from None
 
     def _what(self, thing: str) -> str:
         return f"{thing} of {self._repository}"
+
+
+def _is_done(response: Response) -> bool:
+    """Did a POST that could end the upload end it? 201 says so, 202 denies it; else the Location tells."""
+    path = urlsplit(response.headers.get("location", "")).path
+    ended = "/blobs/" in path and "/uploads/" not in path
+    return response.status == 201 or (response.status != 202 and ended)
 
 
 def _location(response: Response) -> str:
