@@ -8,9 +8,10 @@ Source: linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/u
 
 from __future__ import annotations
 
-import ctypes
 import os
 from struct import Struct
+
+from . import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
-    "statx": 332,
+    "statx": 332, "syncfs": 306,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277, "statx": 291,
+    "syncfs": 267,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -107,16 +109,15 @@ _NR = _COMMON | (_X86_64 if MACHINE == "x86_64" else _GENERIC)
 _MALLOPT = ((-1, 64 << 20), (-2, 4 << 20), (-3, 32 << 20))
 """M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD (malloc.h)."""
 
-_long = ctypes.c_long
-_libc_syscall = ctypes.CDLL(None, use_errno=True).syscall
-_libc_syscall.restype = _long
+_long = libc.c_long
+_libc_syscall = libc.function("syscall")
 
 
 def _syscall(name: str, *args: int | bytes | Any | None) -> int:
     """Call `name`; integers pass as longs, bytes and None as pointers. Raises OSError."""
     result: int = _libc_syscall(_long(_NR[name]), *[_long(a) if type(a) is int else a for a in args])
     if result == -1:
-        code = ctypes.get_errno()
+        code = libc.get_errno()
         raise OSError(code, f"{os.strerror(code)} ({name})")
     return result
 
@@ -143,7 +144,7 @@ def openat2(dir_fd: int, path: bytes | str, flags: int, mode: int = 0, resolve: 
         fd: int = _libc_syscall(number, _long(dir_fd), name, how, size)
         if fd >= 0:
             return fd
-        code = ctypes.get_errno()
+        code = libc.get_errno()
         if code != _EAGAIN:
             break
     raise OSError(code, os.strerror(code), path)
@@ -158,7 +159,7 @@ def born(dir_fd: int, name: bytes) -> int:
 
     With the inode number it tells a file from another that came after it. Source: statx(2). Raises OSError.
     """
-    buffer = ctypes.create_string_buffer(_STATX.size)
+    buffer = libc.create_string_buffer(_STATX.size)
     _syscall("statx", dir_fd, name, AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer)
     mask, seconds, nanoseconds = _STATX.unpack(buffer.raw)
     return seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0
@@ -230,13 +231,17 @@ def keep_freed_memory() -> None:
     Else each buffer of a megabyte goes back to the kernel, and comes again as pages to be zeroed: 3 % of a
     pull. For the whole process, so for one that is ours. Does nothing where the library has no mallopt.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", _no_mallopt)
+    try:
+        mallopt = libc.function("mallopt")
+    except OSError:
+        return
     for option, size in _MALLOPT:
         mallopt(option, size)
 
 
-def _no_mallopt(_option: int, _size: int) -> int:
-    return 0
+def syncfs(fd: int) -> None:
+    """Write all of the file system of `fd` to its disk: syncfs(2)."""
+    _syscall("syncfs", fd)
 
 
 def die_with_parent(signal: int = 9) -> None:
@@ -256,7 +261,7 @@ _CAP_VERSION_3 = 0x20080522
 
 def capabilities(pid: int = 0) -> tuple[int, int, int]:
     """Effective, permitted and inheritable capabilities as bit sets."""
-    data = ctypes.create_string_buffer(_CAP_DATA.size)
+    data = libc.create_string_buffer(_CAP_DATA.size)
     _syscall("capget", _CAP_HEADER.pack(_CAP_VERSION_3, pid), data)
     low_e, low_p, low_i, high_e, high_p, high_i = _CAP_DATA.unpack(data.raw)
     return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
@@ -276,8 +281,8 @@ def setgroups_raw(groups: tuple[int, ...]) -> None:
 
 def seccomp_filter(program: bytes, flags: int = 0) -> None:
     """Install a classic BPF program of 8-byte instructions. seccomp(2), SECCOMP_SET_MODE_FILTER."""
-    code = ctypes.create_string_buffer(program, len(program))
-    fprog = Struct("@HP").pack(len(program) // 8, ctypes.addressof(code))
+    code = libc.create_string_buffer(program)
+    fprog = Struct("@HP").pack(len(program) // 8, libc.addressof(code))
     _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
 
 

@@ -12,16 +12,11 @@ from _thread import RLock
 
 from ..ground.files import Lock, os_errors, sync_path, trace
 from ..words.errors import NotFound, StoreError
+from .sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import Any, Self
-else:
-    try:  # the C half alone: the package around it pulls in datetime, 4 of 8 ms
-        import _sqlite3 as sqlite3
-    except ImportError:
-        import sqlite3
 
 VERSION = 2
 """Format of the store that this version writes (`PRAGMA user_version`); older ones are brought up to it."""

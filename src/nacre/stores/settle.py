@@ -8,11 +8,11 @@ so one syncfs(2) costs little by then, and those rows need no second look after 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 
 from ..ground.files import sync_path
+from ..ground.linux import syncfs
 from .database import Database, boot_id
 
 _AGE = 60.0
@@ -25,7 +25,11 @@ def settle(root: str, database: Database, age: float = _AGE) -> int:
     where = "WHERE synced = 0 AND boot = ? AND written < ?"
     sql = f"SELECT EXISTS (SELECT 1 FROM blob {where}) OR EXISTS (SELECT 1 FROM tree {where})"
     row = database.one(sql, values * 2)
-    if not row or not row[0] or not _syncfs(root):
+    if not row or not row[0]:
+        return 0
+    try:
+        _syncfs(root)
+    except OSError:
         return 0
     with database.transaction():
         return sum(
@@ -50,9 +54,9 @@ def secure(folders: list[str]) -> None:
         sync_path(path)
 
 
-def _syncfs(path: str) -> bool:
+def _syncfs(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return bool(ctypes.CDLL(None).syncfs(fd) == 0)
+        syncfs(fd)
     finally:
         os.close(fd)
