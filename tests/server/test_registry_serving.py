@@ -161,8 +161,17 @@ def test_a_registry_of_a_newer_nacre(tmp_path):
     database = sqlite3.connect(tmp_path / "r/registry.db")
     database.execute("PRAGMA user_version = 99")
     database.close()
+    held = open_files(tmp_path / "r")
     with pytest.raises(StoreError, match="newer nacre"):
         Serving(str(tmp_path / "r"))
+    assert open_files(tmp_path / "r") == held == []
+
+
+def open_files(folder):
+    """What this process has open there."""
+    links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+    found = [os.readlink(link) for link in links if os.path.lexists(link)]
+    return [path for path in found if path.startswith(str(folder))]
 
 
 def test_what_is_stored_is_private(tmp_path):

@@ -18,7 +18,7 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...grammars.wire.errors import Code, refusal
@@ -104,10 +104,12 @@ class Catalog:
         self._write_lock, self._read_lock, self._list_lock = (threading.Lock() for _ in range(3))
         with os_errors(f"open {path}"):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with _sqlite_errors():
-            self._writer = _connect(path)
+        with _sqlite_errors(), ExitStack() as opened:
+            self._writer = opened.enter_context(closing(_connect(path)))
             _prepare(self._writer)
-            self._reader, self._lister = _connect(path), _connect(path)
+            self._reader = opened.enter_context(closing(_connect(path)))
+            self._lister = opened.enter_context(closing(_connect(path)))
+            opened.pop_all()
 
     def close(self) -> None:
         """Close the database. Nothing may be called afterwards."""
@@ -314,9 +316,12 @@ class Catalog:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 
 from ...ground.files import Lock, os_errors
 from ...stores.blobs import BlobStore
@@ -35,14 +36,15 @@ class Shelf:
 
     def __init__(self, root: str, limits: Limits) -> None:
         self.root, self.limits = os.path.abspath(root), limits
-        self.blobs = _open(self.root)
-        try:
+        with ExitStack() as opened:
+            self.blobs = opened.enter_context(closing(_open(self.root)))
             self._lock = _own(self.root)
-            self.catalog = Catalog(f"{self.root}/{DATABASE}", self.blobs.delete)
+            opened.callback(self._lock.release)
+            self.catalog = opened.enter_context(
+                closing(Catalog(f"{self.root}/{DATABASE}", self.blobs.delete))
+            )
             tidy(self.blobs, self.catalog)
-        except BaseException:
-            self.blobs.close()
-            raise
+            opened.pop_all()
         self.work = Work()
         self.sessions = Sessions(
             self.blobs, self.catalog, self.work, most=limits.uploads, age=limits.upload_age
