@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import __version__
+from ..words.lines import lines
 from ..words.processors import processors
 from .options import Command, text
 from .output import human_size, print_fields
@@ -68,11 +69,11 @@ def _distribution() -> str:
     """PRETTY_NAME of os-release(5)."""
     try:
         with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
-            lines = file.read(1 << 16).splitlines()
+            content = file.read(1 << 16)
     except OSError:
         return "Linux"
-    named = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME=")]
-    return named[0] if named else "Linux"
+    named = (line.partition("=") for line in lines(content))
+    return next((value.strip("\"'") for name, _, value in named if name == "PRETTY_NAME"), "Linux")
 
 
 COMMAND = Command(

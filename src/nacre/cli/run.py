@@ -40,6 +40,7 @@ _LIMITS = limits(
     "--cpus", "--memory-reservation", "--memory-swappiness", "--pids-limit", "--blkio-weight",
     "--oom-score-adj",
 )  # fmt: skip
+_MOST = 16 << 20
 CREATE_OPTIONS: tuple[Option, ...] = (
     many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
     many("--cap-add", "Add Linux capabilities"),
@@ -188,7 +189,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def environment(context: Context, args: Args) -> Iterator[str]:
     """`NAME=value` as given; `NAME` alone takes its value from our environment, if it has one there."""
-    written = [line for path in args.env_file for line in _env_file(path)] + args.env
+    written = [item for path in args.env_file for item in _env_file(context, path)] + args.env
     for item in written:
         name, equals, _ = item.partition("=")
         if not name:
@@ -201,16 +202,26 @@ def environment(context: Context, args: Args) -> Iterator[str]:
             yield name
 
 
-def _env_file(path: str) -> Iterator[str]:
-    """docker's format: a variable a line, nothing is quoted, `#` begins a comment line."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = stream.read().splitlines()
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
-    for line in lines:
-        if line.strip() and not line.startswith("#"):
-            yield line.lstrip()
+def _env_file(context: Context, path: str) -> Iterator[str]:
+    """A name alone that our environment lacks is left out, other than on the line."""
+    from ..grammars.envfile import read_variables
+
+    for item in read_variables(read_small(path), path):
+        if "=" in item:
+            yield item
+        elif item in context.environment:
+            yield f"{item}={context.environment[item]}"
+
+
+def read_small(path: str) -> bytes:
+    """A file of options, at most 16 MiB. Raises UsageError, StoreError."""
+    from ..ground.files import os_errors
+
+    with os_errors(f"read {path}"), open(path, "rb") as stream:
+        data = stream.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise UsageError(f"{path} is larger than 16 MiB")
+    return data
 
 
 def _volumes(context: Context, args: Args) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:

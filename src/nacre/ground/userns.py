@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import SandboxError, Unsupported
+from ..words.lines import lines
 from ..words.value import Value
 from . import linux
 
@@ -351,7 +352,7 @@ def _ranges(uid: int) -> tuple[list[Range], list[Range]] | None:
 def _subordinate(path: str, uid: int, name: str) -> list[Range]:
     """Extents `name:first:count` of subuid(5) for a user given by name or number."""
     inside, extents = 1, []
-    for line in _read(path).splitlines():
+    for line in lines(_read(path)):
         owner, _, rest = line.partition(":")
         first, _, count = rest.partition(":")
         if owner in (name, str(uid)) and owner and first.isdigit() and count.strip().isdigit():

@@ -14,6 +14,7 @@ from threading import Lock
 from ..ground.files import private_dir, write_atomic
 from ..words.digest import Digest
 from ..words.errors import NacreError
+from ..words.lines import lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Seen:
 
 def _parsed(data: bytes) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for line in data.decode("ascii", "replace").splitlines():
+    for line in lines(data.decode("ascii", "replace")):
         digest, _, name = line.partition(" ")
         if name:
             found.setdefault(digest, []).append(name)

@@ -15,6 +15,7 @@ import re
 import tomllib
 
 from ...words.errors import UsageError
+from ...words.lines import lines
 from .schema import HOST_KEYS, SECTION, TOP, Wrong, field, section_name
 from .settings import Section, Settings
 
@@ -64,7 +65,7 @@ class Source:
     """A TOML text and the name of its file. Raises UsageError when it is none."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.file, self._lines = file, text.splitlines()
+        self.file, self._lines = file, lines(text)
         try:
             self.table: dict[str, Any] = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:

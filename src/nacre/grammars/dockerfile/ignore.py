@@ -13,6 +13,7 @@ from __future__ import annotations
 import posixpath
 
 from ...words.errors import DockerfileError, UsageError
+from ...words.lines import lines
 from .glob import check, compile_glob, has_wildcard, matcher, unescape
 
 TYPE_CHECKING = False
@@ -75,7 +76,7 @@ class Ignore:
 def read_ignore(text: str, file: str = ".dockerignore") -> Ignore:
     """Read a .dockerignore file. Raises DockerfileError with the line of a malformed pattern."""
     patterns = []
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, raw in enumerate(lines(text.removeprefix("\ufeff")), 1):
         pattern = _line(raw)
         if pattern:
             patterns.append(pattern)

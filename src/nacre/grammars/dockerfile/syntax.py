@@ -48,7 +48,7 @@ class Heredoc(Value):
         """The text as it is used: without leading tabs after `<<-`."""
         if not self.strip_tabs:
             return self.text
-        return "".join(line.lstrip("\t") for line in self.text.splitlines(keepends=True))
+        return "\n".join(line.lstrip("\t") for line in self.text.split("\n"))
 
 
 class Node(Value):

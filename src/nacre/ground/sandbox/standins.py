@@ -14,6 +14,7 @@ import os
 import stat
 
 from ...words.errors import SandboxError
+from ...words.lines import lines
 from ...words.quickjson import dumps, loads
 from .. import linux
 from ..beneath import remove
@@ -43,12 +44,12 @@ def covered(aside: str) -> set[bytes]:
 
 def _read(aside: str) -> list[tuple[str, str, str, bool]]:
     try:
-        with open(f"{aside}/{_LIST}", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        with open(f"{aside}/{_LIST}", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            records = lines(file.read())
     except FileNotFoundError:
         return []
     found = []
-    for line in lines:
+    for line in records:
         try:
             found.append(tuple(loads(line)))
         except ValueError:  # the last one, cut off by a kill before anything was done

@@ -11,6 +11,7 @@ import os
 import stat
 
 from ...words.errors import SandboxError
+from ...words.lines import lines
 from ...words.value import Value
 from .. import linux
 
@@ -65,8 +66,8 @@ def find(text: str, passwd: str, group: str) -> User:
 def _account(user: str, passwd: str) -> tuple[str, int, int, str]:
     """Name, ids and home. A number is first looked for as a name, then as an id."""
     wanted = _number(user) if user else 0
-    for line in passwd.splitlines():
-        fields = line.split(":")
+    for line in lines(passwd):
+        fields = line.strip().split(":")
         if len(fields) < 6 or _number(fields[2]) is None:
             continue
         uid = _number(fields[2]) or 0
@@ -88,8 +89,8 @@ def _group(wanted: str, group: str) -> int:
 
 
 def _groups(group: str) -> Iterator[tuple[str, int, list[str]]]:
-    for line in group.splitlines():
-        fields = line.split(":")
+    for line in lines(group):
+        fields = line.strip().split(":")
         number = _number(fields[2]) if len(fields) >= 4 else None
         if number is not None:
             yield fields[0], number, [member.strip() for member in fields[3].split(",")]

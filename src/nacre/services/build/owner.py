@@ -7,6 +7,7 @@ reference, "COPY --chown".
 from __future__ import annotations
 
 from ...words.errors import UsageError
+from ...words.lines import lines
 from .place import Owner
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ def _group(name: str, read: Callable[[bytes, int], bytes]) -> int:
 
 
 def _rows(data: bytes, least: int) -> list[list[str]]:
-    rows = [line.split(":") for line in data.decode("utf-8", "replace").splitlines()]
+    rows = [line.strip().split(":") for line in lines(data.decode("utf-8", "replace"))]
     return [row for row in rows if len(row) >= least]
 
 

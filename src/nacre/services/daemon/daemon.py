@@ -82,7 +82,7 @@ class Daemon:
         """Raises RegistryError for what the daemon did not load."""
         if response.status != 200:
             raise self._refusal(response, "an archive")
-        for line in response.read(_MAX_ANSWER).splitlines():
+        for line in response.read(_MAX_ANSWER).split(b"\n"):
             said = _field(line, "error")
             if said:
                 raise RegistryError(f"the docker daemon could not load the image: {said}")
