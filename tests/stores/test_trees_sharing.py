@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import random
 import signal
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,11 +22,11 @@ from nacre.ground import linux, mounts, userns
 from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
-from nacre.stores.trees import Trees, borrowing
+from nacre.stores.trees import Trees, borrowing, lending
 from nacre.stores.trees.indexread import IndexReader
 from nacre.stores.trees.lending import foreseen, give_back
 from nacre.words.digest import Digest
-from nacre.words.errors import StoreError
+from nacre.words.errors import DigestMismatch, InvalidArchive, StoreError
 
 IS_ROOT = os.geteuid() == 0
 MIB = 1 << 20
@@ -506,3 +508,115 @@ def test_punching_keeps_the_length(tmp_path: Path) -> None:
         except OSError as error:
             pytest.skip(f"this file system punches no holes: {error.strerror}")
     assert path.read_bytes() == b"x" * 4096 + bytes(MIB // 2) + b"x" * (MIB // 2 - 4096)
+
+
+# ---- a sweep beside a publication
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody keeps the sweep from this file."""
+    with open(path, "rb") as opened:
+        try:
+            fcntl.flock(opened.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _watched(donor: str, work: Callable[[], object]) -> dict[str, bool]:
+    """Whether the donor was locked at each trace point of `work`, at the last passing."""
+    seen: dict[str, bool] = {}
+    install_trace(lambda name: seen.__setitem__(name, _is_locked(donor)))
+    try:
+        work()
+    finally:
+        install_trace(None)
+    return seen
+
+
+MOVING = ("tree:lent", "tree:cuts", "tree:extracted", "tree:renamed", "tree:published")
+
+
+def test_a_donor_is_held_until_the_layer_is_published(trees: Trees) -> None:
+    donor = f"{trees.folder(ingest(trees, file('big', BIG)))}/layer.tar"
+    seen = _watched(donor, lambda: ingest(trees, file("b", BIG), file("o", OTHER)))
+    assert {name: seen[name] for name in MOVING} == dict.fromkeys(MOVING, True)
+    assert not _is_locked(donor)
+
+
+def test_a_donor_is_held_until_a_committed_layer_is_published(trees: Trees) -> None:
+    if not userns.mapped():
+        pytest.skip("only root writes over layers that are kept as indexes")
+    base = ingest(trees, file("big", BIG))
+    active = trees.prepare("k", [base])
+    Path(f"{active.upper}/copy").write_bytes(BIG)
+    seen = _watched(f"{trees.folder(base)}/layer.tar", lambda: trees.commit(active, io.BytesIO().write))
+    points = ("tree:lent", "tree:packed", "tree:adopted", "tree:renamed", "tree:published")
+    assert {name: seen[name] for name in points} == dict.fromkeys(points, True)
+    assert not _is_locked(f"{trees.folder(base)}/layer.tar")
+
+
+def test_a_layer_that_fails_lets_go_of_its_donors(trees: Trees) -> None:
+    donor = f"{trees.folder(ingest(trees, file('big', BIG)))}/layer.tar"
+    with pytest.raises(DigestMismatch):
+        trees.ingest(io.BytesIO(layer(file("b", BIG))), Digest.of(b"other"))
+    with pytest.raises(InvalidArchive):
+        trees.ingest(io.BytesIO(layer(file("b", BIG))[: 2 * MIB]))
+    assert not _is_locked(donor)
+
+
+def test_a_donor_is_known_by_the_name_of_its_link(trees: Trees) -> None:
+    """Links move to another folder one by one; the list of cuts counts all of them."""
+    ingest(trees, file("big", BIG))
+    ingest(trees, file("other", OTHER))
+    third = ingest(trees, file("b", BIG), file("o", OTHER))
+    names = ["lent-00", "lent-01"]
+    whole = [lending._needed([(trees.folder(third), name)]) for name in names]
+    for name, ranges in zip(names, whole, strict=True):
+        for other in names:
+            os.rename(f"{trees.folder(third)}/{other}", f"{trees._root}/{other}")
+        os.rename(f"{trees._root}/{name}", f"{trees.folder(third)}/{name}")
+        inode = os.stat(f"{trees.folder(third)}/{name}").st_ino
+        links = lending._orphans([trees.folder(third)])[inode]
+        assert links == [(trees.folder(third), name)]
+        assert lending._needed(links) == ranges
+        for other in names:
+            if other != name:
+                os.rename(f"{trees._root}/{other}", f"{trees.folder(third)}/{other}")
+    assert whole[0] != whole[1]
+
+
+def test_folders_are_found_while_they_move(trees: Trees) -> None:
+    """A folder is listed where it is, or where it has moved to meanwhile."""
+    root, name = trees._root, "a" * 64
+    os.mkdir(f"{root}/ingest/tree-{name}")
+    found = []
+    for folder_ in lending._folders(root):
+        found.append(folder_)
+        if folder_.endswith(f"/tree-{name}"):
+            os.rename(folder_, f"{root}/trees/{name}")
+    assert f"{root}/trees/{name}" in found
+
+
+def test_what_was_swept_before_it_was_locked_is_not_read(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its reader would see zeros for what was punched out."""
+    ingest(trees, file("big", BIG))
+    diff_id = ingest(trees, file("b", BIG), file("o", OTHER))
+    real, gone = fcntl.flock, f"{trees._root}/trash/gone"
+
+    def moving(fd: int, operation: int) -> None:
+        if os.path.exists(trees.folder(diff_id)):
+            os.rename(trees.folder(diff_id), gone)
+        real(fd, operation)
+
+    monkeypatch.setattr("nacre.stores.trees.borrowing.fcntl.flock", moving)
+    with pytest.raises(StoreError, match="no such file"):
+        trees.tar(diff_id)
+    os.rename(gone, trees.folder(diff_id))
+    with trees.open([diff_id]) as view:
+        seen = view.lookup(b"b")
+        assert seen is not None
+        with pytest.raises(FileNotFoundError):
+            seen.open()

@@ -16,7 +16,7 @@ from ...words.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import BinaryIO, Protocol
+    from typing import BinaryIO, Protocol, Self
 
     from ...grammars.entries import Entry
     from ...grammars.entries import Reader as TarReader
@@ -83,6 +83,32 @@ class Made(Value):
     root: str = ""
 
 
+class Held:
+    """Descriptors whose locks keep from the sweep what a new layer borrows. `with` it.
+
+    Held until the layer is published or given up: before, its list of what it borrows is on its way through
+    folders, where the sweep cannot be sure to find it.
+    """
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+
+    def keep(self, fd: int) -> None:
+        """Own a descriptor until the end."""
+        self._fds.append(fd)
+
+    def close(self) -> None:
+        """Let go. Idempotent."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
 class Node:
     """One path of one layer, not merged with others. `kind` as in a tar entry, or 'whiteout'.
 
@@ -137,10 +163,11 @@ class TreeDriver(Protocol):
     def probe(self, scratch: str) -> str:
         """Try it in the empty folder `scratch`; one sentence why it works. Raises Unsupported."""
 
-    def ingest(self, stream: Reader, folder: str) -> Made:
+    def ingest(self, stream: Reader, folder: str, held: Held) -> Made:
         """Fill the empty `folder` from an uncompressed layer; need not read past the end marker.
 
-        Raises InvalidArchive; the facade then drops the folder.
+        What the tree shares with others must be whole until `held` is closed, which comes after the folder
+        was published. Raises InvalidArchive; the facade then drops the folder.
         """
 
     def view(self, trees: Sequence[Placed], empty: str) -> Mount:
@@ -155,8 +182,13 @@ class TreeDriver(Protocol):
     def active(self, trees: Sequence[Placed], empty: str, folder: str) -> tuple[Mount, str]:
         """The same for an active prepared earlier."""
 
-    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
-        """Write the difference of an active as one deterministic tar; its files get the times written."""
+    def pack(
+        self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str, held: Held
+    ) -> Made:
+        """Write the difference of an active as one deterministic tar; its files get the times written.
+
+        `held` as in `ingest`.
+        """
 
     def entries(
         self, trees: Sequence[Placed], folder: str, merged: int

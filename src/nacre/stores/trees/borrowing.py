@@ -1,8 +1,8 @@
 """Borrowing: a layer that is being written points to contents that other tars of the store hold already.
 
 The borrower hard-links the donor's tar into its own folder, `lent-00` and so on, so it depends on the file
-and on nobody's folder. While its list of cuts is not written yet, a shared flock(2) on the donor keeps the
-sweep from giving back what it is about to point to (see lending.py).
+and on nobody's folder. Until it is published with its list of cuts, a shared flock(2) on the donor keeps the
+sweep from giving back what it points to (see lending.py).
 
 Trust: a donor is found only in trees that are on disk or of this boot. A tree that borrows from an unsynced
 one is itself unsynced, and becomes synced by a syncfs(2) that comes after both; so whatever a power cut
@@ -15,6 +15,8 @@ import fcntl
 import os
 import time
 from _thread import allocate_lock
+from contextlib import suppress
+from errno import ENOENT
 
 from ...grammars.erofs import BLOCK
 from ...ground.files import trace
@@ -27,6 +29,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .base import Held
+
 MOST = 16
 """Donors of one layer: each is one more file to open at every mount."""
 _MOST_TRIED = 4 * MOST
@@ -35,12 +39,22 @@ _TOLD = 1 << 13
 """Contents that are kept in memory before the table hears of them."""
 
 
-def lock_shared(fd: int) -> None:
-    """While `fd` is open, nothing is punched out of its file. Waits while that happens; ENOLCK is borne."""
+def open_locked(path: str) -> int:
+    """Open a tar for reading; while it is open, nothing that a tree needs is punched out of it.
+
+    Looks again once it has the lock: a tree that was swept meanwhile may have lost what it borrowed. Where
+    there are no locks nothing is punched either. Raises OSError, FileNotFoundError for what has moved.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH)
-    except OSError:
-        return
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        if not os.path.samestat(os.stat(path), os.fstat(fd)):
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 class Donor:
@@ -143,10 +157,9 @@ class Borrowing:
         if path is None:
             return None
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = open_locked(path)
         except OSError:
             return None
-        lock_shared(fd)
         if os.fstat(fd).st_ino != inode:
             os.close(fd)
             return None
@@ -178,8 +191,15 @@ class Borrowing:
             self._hints = self._lenders.hints()
         self._told = {}
 
+    def leave(self, held: Held) -> None:
+        """Leave the locks on those that lend to `held`."""
+        for inode, donor in list(self._donors.items()):
+            if donor is not None and donor.number > 0:
+                held.keep(donor.fd)
+                del self._donors[inode]
+
     def close(self) -> None:
-        """Let go of the donors, when the list of cuts is there or never will be. Idempotent."""
+        """Let go of all donors. Idempotent."""
         for donor in self._donors.values():
             if donor is not None:
                 os.close(donor.fd)

@@ -19,7 +19,7 @@ from ...ground.files import os_errors, trace
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Overlay
 from . import implied, merging, names
-from .base import Made
+from .base import Held, Made
 from .overlay import OverlayDriver, hide_lower
 
 TYPE_CHECKING = False
@@ -61,17 +61,18 @@ class ErofsDriver(OverlayDriver):
         for name in ("tree", "upper", "work"):
             os.mkdir(f"{scratch}/{name}", 0o700)
         try:
-            self.ingest(_Sample(), f"{scratch}/tree")
+            with Held() as held:
+                self.ingest(_Sample(), f"{scratch}/tree", held)
             _try_mount(scratch)
         except (OSError, SandboxError) as error:
             raise Unsupported(_why_not(error)) from None
         return "EROFS over a file of this store can be mounted"
 
-    def ingest(self, stream: Reader, folder: str) -> Made:
+    def ingest(self, stream: Reader, folder: str, held: Held) -> Made:
         """Write the stream and its index. Raises InvalidArchive, StoreError."""
         from .indexing import index_stream
 
-        tree = index_stream(stream, folder, self.lenders)
+        tree = index_stream(stream, folder, self.lenders, held)
         implied.save(folder, tree.implied())
         if tree.is_opaque():
             hide_lower(folder)
@@ -95,12 +96,14 @@ class ErofsDriver(OverlayDriver):
         with os_errors("merge the layers of an image"):
             return merging.lowest(own, self.lower)
 
-    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
+    def pack(
+        self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str, held: Held
+    ) -> Made:
         """Scan the upper folder into a tar, which is kept beside it with its index, ready to be adopted."""
         from .indexing import IndexingWriter
 
         self._drop_packed(folder)
-        writer = IndexingWriter(folder, write, self.lenders)
+        writer = IndexingWriter(folder, write, self.lenders, held)
         try:
             return self._pack(trees, folder, writer, clamp, root)
         finally:

@@ -19,7 +19,7 @@ from ...words.mount import Mount, Overlay
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..leases import LeaseStore
-from .base import Made, Mode, Placed
+from .base import Held, Made, Mode, Placed
 from .erofs import ErofsDriver
 from .overlay import OverlayDriver
 from .plain import PlainDriver
@@ -272,14 +272,15 @@ class Trees:
     def _ingest(self, stream: Reader, expected: Digest | None, making: _Making) -> Digest:
         from .hashing import HashingReader
 
-        with HashingReader(stream) as hashing, os_errors("write a tree"):
-            made = self._driver.ingest(hashing, making.folder)
-            hashing.drain()
-            actual = hashing.digest()
-        if expected is not None and actual != expected:
-            raise DigestMismatch(expected, actual, what="layer")
-        trace("tree:extracted")
-        self._publish(making.folder, actual, made, self._driver)
+        with Held() as held:
+            with HashingReader(stream) as hashing, os_errors("write a tree"):
+                made = self._driver.ingest(hashing, making.folder, held)
+                hashing.drain()
+                actual = hashing.digest()
+            if expected is not None and actual != expected:
+                raise DigestMismatch(expected, actual, what="layer")
+            trace("tree:extracted")
+            self._publish(making.folder, actual, made, self._driver)
         return actual
 
     def _publish(self, folder: str, diff_id: Digest, made: Made, driver: TreeDriver, key: str = "") -> None:
@@ -303,9 +304,9 @@ class Trees:
         from .hashing import HashingReader
 
         self._leases.current()
-        with _Making(self._root, f"tree-{diff_id.hex}") as making:
+        with _Making(self._root, f"tree-{diff_id.hex}") as making, Held() as held:
             with HashingReader(stream) as hashing, os_errors("write a tree"):
-                made = self._driver.ingest(hashing, making.folder)
+                made = self._driver.ingest(hashing, making.folder, held)
                 hashing.drain()
                 actual = hashing.digest()
             if actual != diff_id:
@@ -334,9 +335,9 @@ class Trees:
         Kept by the container of that id, else by the lease of this store. Raises NotFound, StoreError.
         """
         folder = self._active_folder(key)
-        stack = self._stack(layers)
         self._insert_active(key, layers)
         try:
+            stack = self._stack(layers)
             trace("active:inserted")
             root = self._root_of(layers)
             if not self._take_root(layers, stack, folder, root):
@@ -427,15 +428,17 @@ class Trees:
 
         Raises StoreError, and whatever `write` raises.
         """
-        return self._pack(active, write, clamp)[0]
+        with Held() as held:
+            return self._pack(active, write, clamp, held)[0]
 
-    def _pack(self, active: Active, write: Write, clamp: int | None) -> tuple[Digest, Made]:
+    def _pack(self, active: Active, write: Write, clamp: int | None, held: Held) -> tuple[Digest, Made]:
         from .hashing import HashingWriter
 
         folder = self._active_folder(active.key)
         with HashingWriter(write) as hashing, os_errors("write a layer"):
+            layers = active.layers
             made = self._driver_of(active).pack(
-                self._stack(active.layers), folder, hashing.write, clamp, self._root_of(active.layers)
+                self._stack(layers), folder, hashing.write, clamp, self._root_of(layers), held
             )
             return hashing.digest(), made
 
@@ -482,14 +485,14 @@ class Trees:
         active stays. Raises StoreError, and whatever `write` raises.
         """
         self._leases.current()
-        driver = self._driver_of(active)
-        diff_id, made = self._pack(active, write, clamp)
-        trace("tree:packed")
-        folder = self._active_folder(active.key)
-        with _Making(self._root, f"tree-{diff_id.hex}") as making:
-            if not self.has(diff_id):
-                driver.adopt(folder, making.folder)
-            self._publish(making.folder, diff_id, made, driver, active.key)
+        driver, folder = self._driver_of(active), self._active_folder(active.key)
+        with Held() as held:
+            diff_id, made = self._pack(active, write, clamp, held)
+            trace("tree:packed")
+            with _Making(self._root, f"tree-{diff_id.hex}") as making:
+                if not self.has(diff_id):
+                    driver.adopt(folder, making.folder)
+                self._publish(making.folder, diff_id, made, driver, active.key)
         if not self._keep_root(driver, active, diff_id):
             remove_tree(folder)
         return diff_id

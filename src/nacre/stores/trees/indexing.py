@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...grammars.entries import Entry
-    from .base import Reader, Write
+    from .base import Held, Reader, Write
     from .borrowing import Lenders
 
 _CHUNK = 1 << 18
@@ -40,9 +40,14 @@ _MAX_SPARSE = (1 << 32) - 2
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-def index_stream(stream: Reader, folder: str, lenders: Lenders | None = None) -> LayerTree:
-    """Fill `folder` from an uncompressed layer, read to its end. Raises InvalidArchive, OSError."""
-    with _Indexing(folder, lenders) as indexing:
+def index_stream(
+    stream: Reader, folder: str, lenders: Lenders | None = None, held: Held | None = None
+) -> LayerTree:
+    """Fill `folder` from an uncompressed layer, read to its end. Raises InvalidArchive, OSError.
+
+    `held`, which must come with `lenders`, is given the locks of what the layer borrows.
+    """
+    with _Indexing(folder, lenders, held) as indexing:
         passing = _Passing(stream, indexing)
         for entry, payload in read_tar(passing):
             indexing.take(entry, payload)
@@ -57,8 +62,10 @@ class IndexingWriter:
     `close` makes it complete; without `discard` after a failure the files stay open.
     """
 
-    def __init__(self, folder: str, write: Write, lenders: Lenders | None = None) -> None:
-        self._indexing, self._write = _Indexing(folder, lenders), write
+    def __init__(
+        self, folder: str, write: Write, lenders: Lenders | None = None, held: Held | None = None
+    ) -> None:
+        self._indexing, self._write = _Indexing(folder, lenders, held), write
         self._pieces: list[bytes] = []
         self._held = 0
         self._tar = TarWriter(self._put)
@@ -134,13 +141,13 @@ class _Passing:
 class _Indexing:
     """The files of one layer while they are written. They can be read by nobody else."""
 
-    def __init__(self, folder: str, lenders: Lenders | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: str, lenders: Lenders | None, held: Held | None) -> None:
+        self._folder, self._held = folder, held
         self._tree = LayerTree()
         self._blocks = 0
         self._sparse = -1
         self._tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
-        self._borrowing = Borrowing(lenders, folder, self._tar)
+        self._borrowing = Borrowing(lenders if held else None, folder, self._tar)
         self._cutter = Cutter(self._tar, self._tree, self._borrowing)
         self.feed, self.settle, self.note = self._cutter.feed, self._cutter.settle, self._cutter.note
 
@@ -187,6 +194,8 @@ class _Indexing:
         with _File(f"{self._folder}/{INDEX}") as index:
             write_index(self._tree.inodes, [length, sparse, *donors], index.put)
         self._borrowing.publish()
+        if self._held:
+            self._borrowing.leave(self._held)
         return self._tree
 
     def _move_last(self, length: int) -> None:

@@ -11,7 +11,7 @@ from ...grammars.erofs import Node as Inode
 from ...grammars.erofsread import Index
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
-from .borrowing import lock_shared
+from .borrowing import open_locked
 from .names import CUTS, INDEX, device_paths
 from .seeking import Seeking
 
@@ -85,9 +85,7 @@ class IndexReader:
         return io.BufferedReader(_Beheaded(head, rest, inode.size))
 
     def _piece(self, device: int, block: int, size: int) -> _Piece:
-        fd = os.open(self._device(device), os.O_RDONLY | os.O_CLOEXEC)
-        lock_shared(fd)
-        return _Piece(fd, block * BLOCK, size)
+        return _Piece(open_locked(self._device(device)), block * BLOCK, size)
 
     def _device(self, number: int) -> str:
         if not self._devices:

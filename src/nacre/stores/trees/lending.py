@@ -4,9 +4,10 @@ A tar that lends is linked into the folder of every borrower (borrowing.py). Whe
 goes, the file stays for the borrowers, whole. What none of them points to is then punched out of it, in
 whole blocks of the file system, so that the room does come back.
 
-A borrower that is just being made holds a shared flock(2) on the tar until its list of cuts is written, and
-so does whoever reads a tar; then the tar is left alone until the next sweep. Folders are looked at in the
-order in which files move through them (active, ingest, trees), so no list is missed on its way.
+A borrower that is just being made holds a shared flock(2) on the tar until it is published, and so does
+whoever reads a tar; then the tar is left alone until the next sweep. So whoever has the lock alone finds the
+list of every borrower at its place. Each folder is listed only when those that files come from have been
+looked at (active, ingest, trees), and a link is known by its name: nothing is missed or mistaken on its way.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ...grammars.erofs import BLOCK
 from ...ground.files import os_errors, trace
 from ...ground.linux import punch_hole
 from ...words.errors import StoreError
-from .names import LENT, TAR, lenders
+from .names import TAR, lender
 from .restoring import load_cuts
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     Ranges = list[tuple[int, int]]
-    Links = dict[int, list[tuple[str, int]]]
+    Links = dict[int, list[tuple[str, str]]]
 
 _PLACES = ("active", "ingest", "trees")
 
@@ -38,7 +39,7 @@ def give_back(root: str) -> int:
     the file system cannot punch holes nothing is freed. Raises StoreError.
     """
     with os_errors(f"free what the layers in {root} no longer share"):
-        return sum(_shrink(root, inode, links) for inode, links in _orphans(list(_folders(root))).items())
+        return sum(_shrink(root, inode, links) for inode, links in _orphans(_folders(root)).items())
 
 
 def foreseen(root: str, paths: Iterable[str]) -> int:
@@ -50,11 +51,12 @@ def foreseen(root: str, paths: Iterable[str]) -> int:
     """
     gone = set(paths)
     with os_errors(f"look at the layers in {root}"):
-        left = _orphans([folder for folder in _folders(root) if folder not in gone])
+        left = _orphans(folder for folder in _folders(root) if folder not in gone)
         return sum(_punchable(links) for links in left.values())
 
 
 def _folders(root: str) -> Iterator[str]:
+    """Never all at once: see above."""
     for place in _PLACES:
         try:
             names = os.listdir(f"{root}/{place}")
@@ -64,7 +66,7 @@ def _folders(root: str) -> Iterator[str]:
 
 
 def _orphans(folders: Iterable[str]) -> Links:
-    """Inodes of tars that are only lent: the folders that have a link, and which of their links it is."""
+    """Inodes of tars that are only lent: the folders that have a link, and the names of these."""
     owned: set[int] = set()
     links: Links = {}
     for folder in folders:
@@ -74,26 +76,26 @@ def _orphans(folders: Iterable[str]) -> Links:
         except (NotADirectoryError, FileNotFoundError):
             continue
         owned.update(inode for name, inode in inodes.items() if name == TAR)
-        for number, name in enumerate(lenders(list(inodes)), 1):
-            links.setdefault(inodes[name], []).append((folder, number))
+        for name in filter(lender, inodes):
+            links.setdefault(inodes[name], []).append((folder, name))
     return {inode: places for inode, places in links.items() if inode not in owned}
 
 
 def _is_tar(name: str) -> bool:
-    return name == TAR or name.startswith(LENT)
+    return name == TAR or lender(name) > 0
 
 
-def _needed(links: Iterable[tuple[str, int]]) -> Ranges | None:
+def _needed(links: Iterable[tuple[str, str]]) -> Ranges | None:
     """The ranges that borrowers point to, in bytes; None when one of them cannot say."""
     ranges: Ranges = []
-    for folder, number in links:
+    for folder, name in links:
         try:
             cuts = load_cuts(folder)
         except (OSError, StoreError):
             return None
         if cuts is None:  # it is being made, or moved
             return None
-        ranges += [(b * BLOCK, (b + n) * BLOCK) for _, n, donor, b in cuts if donor == number]
+        ranges += [(b * BLOCK, (b + n) * BLOCK) for _, n, donor, b in cuts if donor == lender(name)]
     return ranges
 
 
@@ -110,7 +112,7 @@ def _holes(ranges: Ranges, size: int, block: int) -> Ranges:
     return holes
 
 
-def _punchable(links: list[tuple[str, int]]) -> int:
+def _punchable(links: list[tuple[str, str]]) -> int:
     """Bytes that `_shrink` would free of a tar with these links."""
     ranges, fd = _needed(links), _open(links[0], os.O_RDONLY)
     if fd < 0:
@@ -126,7 +128,7 @@ def _punchable(links: list[tuple[str, int]]) -> int:
     return max(0, found.st_blocks * 512 - needed)
 
 
-def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
+def _shrink(root: str, inode: int, links: list[tuple[str, str]]) -> int:
     """Punch one tar, unless somebody holds it. Bytes freed."""
     fd = _open(links[0], os.O_RDWR)
     if fd < 0:
@@ -135,8 +137,8 @@ def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
         if os.fstat(fd).st_ino != inode:
             return 0
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # looked at again: whoever let go of the lock before has written its list by now
-        links = _orphans(list(_folders(root))).get(inode, [])
+        # looked at again: whoever let go of the lock before has its list in place by now
+        links = _orphans(_folders(root)).get(inode, [])
         needed = _needed(links) if links else None
         return 0 if needed is None else _punch(fd, needed)
     except OSError:  # somebody holds it, or the file system cannot
@@ -145,13 +147,11 @@ def _shrink(root: str, inode: int, links: list[tuple[str, int]]) -> int:
         os.close(fd)
 
 
-def _open(link: tuple[str, int], access: int) -> int:
+def _open(link: tuple[str, str], access: int) -> int:
     """The tar behind one of its links; -1 when that is gone."""
-    folder, number = link
     try:
-        names = lenders(os.listdir(folder))
-        return os.open(f"{folder}/{names[number - 1]}", access | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (OSError, IndexError):
+        return os.open("/".join(link), access | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
         return -1
 
 

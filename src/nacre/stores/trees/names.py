@@ -12,6 +12,15 @@ def lent(number: int) -> str:
     return f"{LENT}{number:02}"
 
 
+def lender(name: str) -> int:
+    """The number by which cuts call the donor behind such a link, counted from 1; 0 if it is none.
+
+    Taken from the name, never from its place among others: links move to another folder one by one.
+    """
+    digits = name.removeprefix(LENT)
+    return int(digits) + 1 if digits != name and digits.isdigit() else 0
+
+
 def is_ours(name: str) -> bool:
     """Is this one of them?"""
     return name in (TAR, INDEX, SPARSE, CUTS) or name.startswith(LENT)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...grammars.entries import Entry
     from ...grammars.entries import Reader as TarReader
     from ...ground.extract import Form, Stats
-    from .base import LayerReader, Reader, TreeDriver, Write, Writer
+    from .base import Held, LayerReader, Reader, TreeDriver, Write, Writer
     from .lookup import TreeView
     from .sameness import Comparison
     from .skeleton import Ingesting
@@ -85,7 +85,7 @@ class OverlayDriver:
             owned=owned,
         )  # fmt: skip
 
-    def ingest(self, stream: Reader, folder: str) -> Made:
+    def ingest(self, stream: Reader, folder: str, _held: Held) -> Made:
         """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
         from .skeleton import Ingesting
 
@@ -184,7 +184,9 @@ class OverlayDriver:
         upper = f"{folder}/upper"
         return Overlay(lowers, upper, f"{folder}/work", self.mode.userxattr), upper
 
-    def pack(self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str) -> Made:
+    def pack(
+        self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str, _held: Held
+    ) -> Made:
         """Scan the upper folder into a tar. Times become whole seconds, none after `clamp`."""
         from .skeleton import Packing
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...words.digest import Digest
     from ...words.mount import Erofs, Mount
     from . import record
-    from .base import LayerReader, Made, Placed, Reader, Writer
+    from .base import Held, LayerReader, Made, Placed, Reader, Writer
     from .lookup import TreeView
 
     Opener = Callable[[], TarReader]
@@ -63,13 +63,13 @@ class PlainDriver(ErofsDriver):
         except OSError:
             return False
 
-    def ingest(self, stream: Reader, folder: str) -> Made:
+    def ingest(self, stream: Reader, folder: str, held: Held) -> Made:
         """As overlay's or as erofs's. Raises InvalidArchive, StoreError."""
         if not self._shares(folder):
-            return super().ingest(stream, folder)
+            return super().ingest(stream, folder, held)
         if self.mode.userxattr:
             write_atomic(f"{folder}/{_MARKS}", b"user")
-        return OverlayDriver.ingest(self, stream, folder)
+        return OverlayDriver.ingest(self, stream, folder, held)
 
     def tar(self, tree: Placed) -> BinaryIO:
         """Raises Unsupported for a folder."""

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from ...grammars.cuts import Cuts
 from ...grammars.erofs import BLOCK
 from ...words.errors import InvalidArchive, StoreError
-from .borrowing import lock_shared
+from .borrowing import open_locked
 from .names import CUTS, TAR, lenders
 from .seeking import Seeking
 
@@ -24,9 +24,7 @@ def open_tar(folder: str) -> BinaryIO:
     """The tar of the layer in `folder`; can seek; the caller closes it. Raises OSError, StoreError."""
     cuts = load_cuts(folder)
     if cuts is None:
-        file = open(f"{folder}/{TAR}", "rb", buffering=0)
-        lock_shared(file.fileno())
-        return file
+        return open(open_locked(f"{folder}/{TAR}"), "rb", buffering=0)
     paths = [f"{folder}/{name}" for name in (TAR, *lenders(os.listdir(folder)))]
     return io.BufferedReader(_Restored(cuts, paths), _BUFFER)
 
@@ -56,8 +54,7 @@ class _Restored(Seeking):
         self._fds: list[int] = []
         try:
             for path in paths:
-                self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                lock_shared(self._fds[-1])
+                self._fds.append(open_locked(path))
             lengths = [os.fstat(fd).st_size for fd in self._fds]
             if lengths[0] != cuts.left:
                 raise InvalidArchive("the list of what a layer shares is damaged: it is of another tar")
