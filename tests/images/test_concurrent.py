@@ -6,13 +6,17 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
+import pytest
 from imagekit import Registry
 
 from nacre.images.archive import save
 from nacre.images.image import find
+from nacre.images.layers import ensure_tree
 from nacre.images.transfer import pull
 from nacre.stores.store import Store
+from nacre.words.digest import Digest
 from nacre.words.reference import Reference
 
 ROUNDS = 8
@@ -63,3 +67,28 @@ def test_nothing_is_lost_and_nobody_fails(registry: Registry, store: Store, tmp_
                 found = find(shared, f"{name}:{number}")
                 assert found.digest == image.digest
                 assert found.read("shared/file") == b"one" * 100_000
+
+
+def test_a_blob_that_another_process_drops_once_it_has_unpacked_it(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """Two pull one image; the one that comes second finds the tree where it has just seen the blob."""
+    registry.add_image("1", {"file": b"one" * 1000})
+    image = pull(registry, Reference.parse("common:1"), store).image
+    (layer,), (diff_id,) = image.manifest.layers, image.diff_ids
+    assert store.blobs.has(layer.digest)
+    with store.trees.tar(diff_id) as opened:
+        tree = opened.read()
+    store.trees.delete(diff_id)
+    real = store.blobs.open
+
+    def meanwhile(digest: Digest) -> BinaryIO:
+        monkeypatch.setattr(store.blobs, "open", real)
+        store.trees.ingest(io.BytesIO(tree), diff_id)
+        store.blobs.delete(digest)
+        return real(digest)
+
+    monkeypatch.setattr(store.blobs, "open", meanwhile)
+    ensure_tree(store, layer, diff_id)
+    assert store.trees.has(diff_id)
+    assert not store.blobs.has(layer.digest)

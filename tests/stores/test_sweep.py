@@ -14,7 +14,8 @@ from nacre.stores.containers import ContainerRow
 from nacre.stores.steps import StepRecord
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
-from nacre.words.oci import OCI_INDEX, OCI_LAYER, Descriptor, Index
+from nacre.words.errors import StoreError
+from nacre.words.oci import OCI_INDEX, OCI_LAYER, Descriptor, Index, Manifest, parse_document
 
 ONE, TWO, THREE = (layer(file(name, name.encode() * 9000)) for name in ("one", "two", "three"))
 ID = "c" * 64
@@ -255,3 +256,42 @@ def test_settling(store: Store, monkeypatch: pytest.MonkeyPatch, spared: bool) -
         patch.setattr(store.blobs, "_verify", lambda d: verified.append(d) or True)
         assert store.blobs.has(digest)
         assert bool(verified) is spared
+
+
+def _replaced_by_a_folder(path: str) -> None:
+    """A file that is there and cannot be read, for root as for anybody."""
+    os.unlink(path)
+    os.mkdir(path)
+
+
+@pytest.mark.parametrize("which", ["manifest", "config"])
+def test_what_cannot_be_read_now_frees_nothing(store: Store, which: str) -> None:
+    """No descriptors, an error of the disk: what an image needs is not known, so all of it may be needed."""
+    image = make_image(store, ONE, TWO, name="a")
+    store.leases.release_all()
+    kept = store.blobs.read(image.digest)
+    document = parse_document(kept)
+    assert isinstance(document, Manifest)
+    path = store.blobs.path(image.digest if which == "manifest" else document.config.digest)
+    data = Path(path).read_bytes()
+    _replaced_by_a_folder(path)
+    with pytest.raises(StoreError, match="cannot read blob"):
+        sweep(store, images="dangling")
+    os.rmdir(path)
+    Path(path).write_bytes(data)
+    assert kinds(store) == []
+    assert is_whole(store, image)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_an_image_that_has_lost_its_config_keeps_its_layers(store: Store, how: str) -> None:
+    image = make_image(store, ONE, TWO, name="a")
+    store.leases.release_all()
+    document = parse_document(store.blobs.read(image.digest))
+    assert isinstance(document, Manifest)
+    path = Path(store.blobs.path(document.config.digest))
+    path.unlink()
+    if how == "damaged":
+        path.write_bytes(b"{}")
+    assert "tree" not in kinds(store)
+    assert store.trees.missing([Digest.of(ONE), Digest.of(TWO)]) == []

@@ -87,7 +87,8 @@ def _mount(context: Context, name: str) -> str:
         return mounted.place(root, key)
     row = _row(context, name)
     if row is None:
-        return mounted.show(root, key, find(context.store, name).view())
+        with context.store.leases.hold():  # until the sweep sees it mounted
+            return mounted.show(root, key, find(context.store, name).view())
     if row.state != "running":
         return _stopped(context, row)
     from ..services.containers.copying import borrowed

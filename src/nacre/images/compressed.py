@@ -9,7 +9,7 @@ What is made or fetched is verified on its way, so that what is sent has the dig
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 from ..words.digest import Digest, Verifier
 from ..words.errors import ContentError, NacreError, NotFound, Unsupported
@@ -64,7 +64,7 @@ class Forms:
 
         Raises NotFound when they are nowhere to be had, Unsupported when they can only be made otherwise.
         """
-        if self._store.blobs.has(layer.digest):
+        with suppress(NotFound):
             return self._store.blobs.open(layer.digest)
         if is_here(self._store, layer):
             return self._again(layer)

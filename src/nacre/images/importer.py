@@ -43,7 +43,7 @@ def import_tar(
         descriptor = write_image(store, config, [layer])
         if reference is not None:
             store.refs.set(str(reference), descriptor)
-    return Image.load(store, descriptor)
+        return Image.load(store, descriptor)
 
 
 class _Nonempty:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from ..ground.crowd import LAYERS
 from ..ground.files import trace
 from ..words.digest import Digest, Verifier
-from ..words.errors import ContentError, DigestMismatch
+from ..words.errors import ContentError, DigestMismatch, NotFound
 from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
 from .compressed import is_here
@@ -250,7 +250,13 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
     """
     if store.trees.has(diff_id):
         return
-    with store.blobs.open(descriptor.digest) as file:
+    try:
+        file = store.blobs.open(descriptor.digest)
+    except NotFound:  # another process has unpacked it meanwhile, and does not keep the blob
+        if store.trees.has(diff_id):
+            return
+        raise
+    with file:
         _lay(store, Told(file, task) if task else file, diff_id)
 
 

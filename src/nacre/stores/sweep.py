@@ -19,7 +19,7 @@ import time
 from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ..words import quickjson
 from ..words.digest import Digest
-from ..words.errors import NacreError
+from ..words.errors import NacreError, StoreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
@@ -237,7 +237,7 @@ class _Sweep:
         try:
             with open(self.store.blobs.path(Digest(digest)), "rb", buffering=0) as file:
                 return file.read(1) == b"{"
-        except OSError:
+        except FileNotFoundError:
             return False
 
     def _mark_rows(self) -> None:
@@ -271,24 +271,39 @@ class _Sweep:
     def _document(self, digest: str) -> tuple[list[str], list[str]]:
         """(blobs, trees) that a manifest or index names; a blob that is neither names nothing.
 
-        Only answers that cannot change are remembered: what is not here now may be here soon.
+        Only answers that cannot change are remembered: what is not here now may be here soon. What cannot be
+        read for another reason may name anything: then nothing is swept. Raises StoreError.
         """
         if digest not in self._documents:
             try:
                 document = parse_document(self.store.blobs.read(Digest(digest), drop=False))
-                self._documents[digest] = self._named_by(document)
+            except StoreError:
+                raise
             except NacreError:
                 return [], []
+            return self._named_by(digest, document)
         return self._documents[digest]
 
-    def _named_by(self, document: Manifest | Index) -> tuple[list[str], list[str]]:
+    def _named_by(self, digest: str, document: Manifest | Index) -> tuple[list[str], list[str]]:
         if isinstance(document, Index):
-            return [entry.digest for entry in document.manifests], []
-        blobs = [document.config.digest, *(layer.digest for layer in document.layers)]
+            found = self._documents[digest] = [entry.digest for entry in document.manifests], []
+            return found
+        layers = [layer.digest for layer in document.layers]
+        blobs: list[str] = [document.config.digest, *layers]
         for blob in blobs:
             self._documents.setdefault(blob, ([], []))
-        config = self.store.blobs.read(document.config.digest, drop=False)
-        return list(blobs), _diff_ids(config)
+        try:
+            config = self.store.blobs.read(document.config.digest, drop=False)
+        except StoreError:
+            raise
+        except NacreError:  # an image that can be mended as long as its layers are there
+            return blobs, self._unpacked(layers)
+        self._documents[digest] = blobs, _diff_ids(config)
+        return self._documents[digest]
+
+    def _unpacked(self, layers: Iterable[Digest]) -> list[str]:
+        """The trees that are known to be these layers."""
+        return [str(found) for found in map(self.store.layers.diff_id, layers) if found]
 
     def collect(self) -> None:
         """Inside the transaction: mark again, then move what is not reached out of sight."""
