@@ -22,19 +22,18 @@ _COLUMNS = (
 
 
 def _df(context: Context, args: Args) -> int:
-    from ..images.usage import disk_usage
+    from ..images.usage import disk_summary, disk_usage
 
-    usage = disk_usage(context.store)
-    if args.verbose and args.format == "json":
+    if args.verbose:
+        usage = disk_usage(context.store)
+        if args.format != "json":
+            return _verbose(context, usage)
         inspect_one(context, _document(usage, _rows(context)), "json")
         return 0
-    if args.verbose:
-        return _verbose(context, usage)
-    listing(context, args, [_line(kind) for kind in usage.kinds], _COLUMNS)
+    kinds, prunable = disk_summary(context.store)
+    listing(context, args, [_line(kind) for kind in kinds], _COLUMNS)
     if args.format in ("", "table"):
-        context.print(
-            f"\n{human_size(usage.prunable, 4)} would come back by: nacre system prune -a --volumes"
-        )
+        context.print(f"\n{human_size(prunable, 4)} would come back by: nacre system prune -a --volumes")
     return 0
 
 

@@ -11,14 +11,46 @@ if TYPE_CHECKING:
 
     Inodes = dict[tuple[int, int], int]
     """Bytes of disk by device and inode."""
+    Found = list[tuple[tuple[int, int], int, int]]
+    """(device and inode, names that it has, bytes of disk) of each."""
+
+
+class Usage:
+    """What lies below paths of a store, each looked at once: for questions about one moment."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Found] = {}
+
+    def inodes(self, path: str) -> Inodes:
+        """Everything at `path` and below, links not followed; {} when it is absent."""
+        return {key: size for key, _, size in self._below(path)}
+
+    def freed(self, paths: Iterable[str]) -> int:
+        """Bytes that come back when these go: an inode that has a name elsewhere stays."""
+        names: dict[tuple[int, int], int] = {}
+        left: dict[tuple[int, int], tuple[int, int]] = {}
+        for path in dict.fromkeys(paths):
+            for key, links, size in self._below(path):
+                names[key] = names.get(key, 0) + 1
+                left[key] = links, size
+        return sum(size for key, (links, size) in left.items() if names[key] >= links)
+
+    def _below(self, path: str) -> Found:
+        if path not in self._found:
+            self._found[path] = [
+                (
+                    (status.st_dev, status.st_ino),
+                    1 if S_ISDIR(status.st_mode) else status.st_nlink,
+                    status.st_blocks * 512,
+                )
+                for status in _below(path)
+            ]
+        return self._found[path]
 
 
 def inodes(path: str) -> Inodes:
-    """Everything at `path` and below, links not followed; {} when it is absent."""
-    found: Inodes = {}
-    for status in _below(path):
-        found[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return found
+    """`Usage.inodes`, asked once."""
+    return Usage().inodes(path)
 
 
 def union(paths: Iterable[str]) -> Inodes:
@@ -30,15 +62,8 @@ def union(paths: Iterable[str]) -> Inodes:
 
 
 def freed(paths: Iterable[str]) -> int:
-    """Bytes that come back when these go: an inode that has a name elsewhere stays."""
-    names: dict[tuple[int, int], int] = {}
-    left: dict[tuple[int, int], tuple[int, int]] = {}
-    for path in dict.fromkeys(paths):
-        for status in _below(path):
-            key = status.st_dev, status.st_ino
-            names[key] = names.get(key, 0) + 1
-            left[key] = (1 if S_ISDIR(status.st_mode) else status.st_nlink), status.st_blocks * 512
-    return sum(size for key, (links, size) in left.items() if names[key] >= links)
+    """`Usage.freed`, asked once."""
+    return Usage().freed(paths)
 
 
 def _below(path: str) -> Iterable[os.stat_result]:

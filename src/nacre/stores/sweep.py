@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .containers import ContainerRow
     from .store import Store
 
+    Documents = dict[str, tuple[list[str], list[str]]]
+    """What a blob names, by its digest: (blobs, trees)."""
+
 _NO_LEASE = 1 << 62
 _STRAY_AGE = 3600.0
 _RANDOM = 16
@@ -109,15 +112,19 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
     return Freed(len(work.items), freed + sum(item[2] for item in work.items), tuple(work.items))
 
 
-def foresee(store: Store, wishes: Wishes | None = None, **wished: object) -> tuple[int, int]:
+def foresee(
+    store: Store, wishes: Wishes | None = None, *, known: Known | None = None, **wished: object
+) -> tuple[int, int]:
     """How many things a sweep with these wishes would free now, and how many bytes of disk.
 
-    Nothing is changed. Lets go of a lease as `sweep` does. Raises StoreError.
+    Nothing is changed. Lets go of a lease as `sweep` does. `known` goes from one question to the next.
+    Raises StoreError.
     """
+    known = known or Known()
     wishes = (wishes or Wishes()).replace(**wished)
     store.leases.release()
     changed = store.refs.changed
-    work = _Foresight(store, wishes)
+    work = _Foresight(store, wishes, known.documents)
     with os_errors(f"look through {store.root}"):
         work.ingests()
         try:
@@ -127,19 +134,28 @@ def foresee(store: Store, wishes: Wishes | None = None, **wished: object) -> tup
                 raise _TakenBack
         except _TakenBack:
             store.refs.changed = changed
-        work.strays()
+        work.paths += work.known_strays(known)
         if wishes.build_cache:
             work.paths += caches.idle(store.root)
         work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
-        size = blocks.freed(work.paths) + lending.foreseen(store.root, work.paths)
+        size = known.usage.freed(work.paths) + lending.foreseen(store.root, work.paths)
         return len(work.items) + len(work.paths), size
 
 
-def reached(store: Store, manifests: Iterable[str]) -> tuple[set[str], set[str]]:
+def reached(store: Store, manifests: Iterable[str], known: Known | None = None) -> tuple[set[str], set[str]]:
     """Blobs and trees (diff ids) that these manifests or indexes need, as far as they can be read here."""
-    work = _Sweep(store, Wishes())
+    work = _Sweep(store, Wishes(), known.documents if known else None)
     work._mark_images(list(manifests))
     return work.blobs, work.trees
+
+
+class Known:
+    """What several questions about one moment of a store need: what manifests name, what lies where."""
+
+    def __init__(self) -> None:
+        self.documents: Documents = {}
+        self.usage = blocks.Usage()
+        self.strays: list[str] | None = None
 
 
 class _TakenBack(Exception):
@@ -156,11 +172,11 @@ def empty_trash(root: str) -> int:
 class _Sweep:
     """One run."""
 
-    def __init__(self, store: Store, wishes: Wishes) -> None:
+    def __init__(self, store: Store, wishes: Wishes, documents: Documents | None = None) -> None:
         self.store, self.db, self.wishes = store, store.db, wishes
         self.items: list[tuple[str, str, int]] = []
         self._trashed: list[tuple[str, str, str]] = []
-        self._documents: dict[str, tuple[list[str], list[str]]] = {}
+        self._documents: Documents = {} if documents is None else documents
         self._clear()
 
     def _clear(self) -> None:
@@ -434,9 +450,18 @@ class _Sweep:
 class _Foresight(_Sweep):
     """A run that moves nothing and notes the paths that would go."""
 
-    def __init__(self, store: Store, wishes: Wishes) -> None:
-        super().__init__(store, wishes)
+    def __init__(self, store: Store, wishes: Wishes, documents: Documents | None) -> None:
+        super().__init__(store, wishes, documents)
         self.paths: list[str] = []
+
+    def known_strays(self, known: Known) -> list[str]:
+        """What `strays` removes: the same whatever is wished."""
+        if known.strays is None:
+            before = len(self.paths)
+            self.strays()
+            known.strays = self.paths[before:]
+            del self.paths[before:]
+        return known.strays
 
     def _trash(self, kind: str, name: str, path: str) -> None:
         self.paths.append(f"{self.store.root}/{path}")
