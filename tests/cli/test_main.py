@@ -99,7 +99,10 @@ def test_unknown_commands(words: list[str], message: str, hint: str) -> None:
         (
             ["version", "-f", "{{.Nope}}"],
             1,
-            "nacre: template column 3: there is no field .Nope\nhint: fields",
+            (
+                'nacre: template parsing error: template: :1:2: executing "" at <.Nope>: '
+                'map has no entry for key "Nope"\nhint: fields'
+            ),
         ),
     ],
 )
@@ -125,7 +128,10 @@ def test_driver_of_the_environment_is_checked(nacre: Any) -> None:
 def test_debug_shows_where(nacre: Any) -> None:
     result = nacre("--debug", "version", "-f", "{{.X}}", check=False)
     assert result.err.startswith("Traceback (most recent call last):\n")
-    assert "\nnacre: template column 3: there is no field .X\n" in result.err
+    assert (
+        '\nnacre: template parsing error: template: :1:2: executing "" at <.X>: map has no entry'
+        in result.err
+    )
 
 
 def test_a_reader_that_goes_away_is_no_news(nacre: Any) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from ..grammars.gotemplate import Template
     from .context import Context
     from .options import Args
 
@@ -61,31 +62,35 @@ def listing(
 def _templated(
     context: Context, form: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]]
 ) -> None:
-    from .format import Template
+    from ..grammars.gotemplate import Struct, Template
+    from ..grammars.gotemplate.functions import HEADER_FUNCTIONS
+    from .headings import Headings
 
     tabular = form.startswith("table ")
-    template = Template(form.removeprefix("table ").lstrip() if tabular else form)
-    lines = [template.render(row) for row in rows]
+    source = _unescaped(form.removeprefix("table ").strip() if tabular else form)
+    template = Template(source)
+    lines = [template.render(row if isinstance(row, Struct) else Struct(row, "row")) for row in rows]
     if not tabular:
         for line in lines:
             context.print(line)
         return
     named = {field: heading for heading, field in columns}
-    head = template.render(_Headings(named)).split("\t")
+    head = Template(source, HEADER_FUNCTIONS).render(Headings(named)).split("\t")
     table(context, head, [line.split("\t") for line in lines])
 
 
-class _Headings(dict[str, str]):
-    def __missing__(self, field: str) -> str:
-        return _spaced(field).upper()
+def _unescaped(form: str) -> str:
+    r"""In the text of a listing's template, `\t` and `\n` stand for tab and newline."""
+    text, *actions = form.split("{{")
+    pieces = [_tabbed(text)]
+    for action in actions:
+        inside, mark, text = action.partition("}}")
+        pieces.append(inside + mark + _tabbed(text))
+    return "{{".join(pieces)
 
 
-def _spaced(field: str) -> str:
-    pieces = [
-        " " + char if char.isupper() and index and not field[index - 1].isupper() else char
-        for index, char in enumerate(field)
-    ]
-    return "".join(pieces)
+def _tabbed(text: str) -> str:
+    return text.replace("\\t", "\t").replace("\\n", "\n")
 
 
 def inspect(context: Context, documents: Sequence[Any], form: str = "") -> None:
@@ -93,17 +98,43 @@ def inspect(context: Context, documents: Sequence[Any], form: str = "") -> None:
     if form in ("", "json"):
         context.print(_json(list(documents), 4 if not form else None))
         return
-    from .format import Template
-
-    template = Template(form)
+    template = _parsed(form)
     for document in documents:
-        context.print(template.render(document))
+        context.print(_filled(template, document))
+
+
+def _parsed(form: str) -> Template:
+    """Raises UsageError, with docker's exit code."""
+    from ..grammars.gotemplate import Template
+
+    try:
+        return Template(form)
+    except UsageError as error:
+        error.exit_code = 64
+        raise
+
+
+def _filled(template: Template, document: Any) -> str:
+    """As docker: what fails over Go's types is tried over the JSON, where nothing may be missing."""
+    from ..grammars.gotemplate import plain
+
+    try:
+        return template.render(document)
+    except UsageError as error:
+        hint = error.hint
+    try:
+        return template.render(plain(document), strict=True)
+    except UsageError as error:
+        raise UsageError(f"template parsing error: {error.message}", hint=hint) from None
 
 
 def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, title: str = "") -> None:
     """One record: a `Name: value` line for each field (under `title`), `json`, or a template."""
     if form:
-        return inspect_one(context, fields, form)
+        from ..grammars.gotemplate import Struct
+
+        known = fields if isinstance(fields, Struct) else Struct(fields, "record")
+        return inspect_one(context, known, form)
     if title:
         context.print(f"{title}:")
     width = max(map(len, fields)) + 2
@@ -115,9 +146,7 @@ def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, titl
 
 def inspect_one(context: Context, document: Any, form: str) -> None:
     """One document as compact JSON (`json`) or through a template."""
-    from .format import Template
-
-    context.print(_json(document) if form == "json" else Template(form).render(document))
+    context.print(_json(document) if form == "json" else _filled(_parsed(form), document))
 
 
 def table(context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -136,6 +165,10 @@ def _shown(value: Any) -> str:
 def _json(value: Any, indent: int | None = None) -> str:
     import json
 
+    if isinstance(value, dict | list):
+        from ..grammars.gotemplate import plain
+
+        value = plain(value)
     separators = (",", ": " if indent else ":")
     return json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, default=str)
 
