@@ -180,6 +180,57 @@ def test_a_realm_that_gets_no_password(realm: str) -> None:
         talk(authenticator(ME).flow(GET, PULL), Answer(401, challenge), Answer(200))
 
 
+BACKSLASH = "http://evil.example\\\\@reg.example/token"
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("http://reg.example", "http://auth.example/token"),
+        ("http://reg.example", "http://127.0.0.1/token"),
+        ("http://reg.example", "http://reg.example@evil.example/token"),
+        ("http://reg.example", BACKSLASH),
+        ("http://127.0.0.1:5000", "http://auth.example/token"),
+        ("https://reg.example", "http://reg.example/token"),
+        ("https://reg.example", "http://localhost/token"),
+    ],
+)
+@pytest.mark.parametrize("credentials", [ME, Credentials(identity_token="refresh")])
+def test_a_realm_in_the_clear_that_gets_no_password(
+    registry: str, realm: str, credentials: Credentials
+) -> None:
+    """A registry without TLS may be anybody, and must not choose who gets the password."""
+    challenge = {"www-authenticate": f'Bearer realm="{realm}"'}
+    get = Request("GET", f"{registry}/v2/app/manifests/latest")
+    with pytest.raises(RegistryError):
+        talk(authenticator(credentials).flow(get, PULL), Answer(401, challenge), Answer(200))
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("http://reg.example", "http://reg.example:5001/token"),
+        ("http://reg.example:5000", "https://auth.example/token"),
+        ("http://127.0.0.1:5000", "http://localhost:5001/token"),
+        ("https://127.0.0.1:5000", "http://localhost:5001/token"),
+        ("https://reg.example", "https://auth.example/token"),
+        ("http://reg.example", "/token"),
+    ],
+)
+def test_a_realm_that_gets_the_password(registry: str, realm: str) -> None:
+    challenge = {"www-authenticate": f'Bearer realm="{realm}"'}
+    get = Request("GET", f"{registry}/v2/app/manifests/latest")
+    _, asked, _ = talk(authenticator(ME).flow(get, PULL), Answer(401, challenge), token("t"), Answer(200))
+    assert auth_of(asked) == ME.basic()
+
+
+def test_anybody_may_name_a_token_server_for_strangers() -> None:
+    challenge = {"www-authenticate": 'Bearer realm="http://auth.example/token"'}
+    get = Request("GET", "http://reg.example/v2/app/manifests/latest")
+    _, asked, _ = talk(authenticator().flow(get, PULL), Answer(401, challenge), token("t"), Answer(200))
+    assert auth_of(asked) == ""
+
+
 @pytest.mark.parametrize("answer", [Answer(500), Answer(200, body=b"{}"), Answer(302)])
 def test_a_token_server_that_is_broken(answer: Answer) -> None:
     with pytest.raises(RegistryError):

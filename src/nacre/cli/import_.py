@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from ..words.errors import NotFound, Unreachable, UsageError
+from ..words.errors import NotFound, RegistryError, UsageError
 from ..words.reference import Reference
 from .options import Command, many, text
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..images.source import Reader
     from .context import Context
     from .options import Args
-
-_SECONDS = 60.0
 
 
 def run(context: Context, args: Args) -> int:
@@ -66,20 +64,29 @@ def _opened(context: Context, origin: str) -> Iterator[Reader]:
 
 @contextmanager
 def _download(context: Context, url: str) -> Iterator[Reader]:
-    import urllib3
+    with _explained(url):
+        download = context.client.download(url)
+    with download as reader:
+        yield _Explained(reader, url)
 
-    proxy = context.proxies().get(url.partition(":")[0] + "_proxy")
-    pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """What the client says of a URL, with what was to be done; its hints are about registries."""
     try:
-        answer = pool.request("GET", url, preload_content=False, timeout=_SECONDS, decode_content=False)
-        if answer.status != 200:
-            raise NotFound(f"cannot download {url}: HTTP status {answer.status}")
-        yield answer
-        answer.release_conn()
-    except urllib3.exceptions.HTTPError as error:
-        raise Unreachable(f"cannot download {url}: {error}") from None
-    finally:
-        pool.clear()
+        yield
+    except (NotFound, RegistryError) as error:
+        why = "HTTP status 404" if isinstance(error, NotFound) else error.message
+        raise type(error)(f"cannot download {url}: {why}") from None
+
+
+class _Explained:
+    def __init__(self, reader: Reader, url: str) -> None:
+        self._reader, self._url = reader, url
+
+    def read(self, size: int, /) -> bytes:
+        with _explained(self._url):
+            return self._reader.read(size)
 
 
 COMMAND = Command(

@@ -100,8 +100,13 @@ def check_downgrade(base: str, url: str) -> str:
 
 
 def origin(url: str) -> Origin:
-    """Scheme, host and port. Raises ValueError for anything but http and https with a host."""
+    """Scheme, host and port. Raises ValueError for anything but http and https with a host.
+
+    Also for a backslash: of `http://a\\@b/` some readers take `a` for the host, some `b`.
+    """
     parts = urlsplit(url)
+    if "\\" in url:
+        raise ValueError(f"a backslash in {url[:200]!r}")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"no http URL: {url[:200]!r}")
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]

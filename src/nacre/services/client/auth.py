@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ...grammars.wire import auth as wire
 from ...grammars.wire.auth import ANONYMOUS, Challenge, Credentials
-from ...grammars.wire.links import is_loopback, join, shown
+from ...grammars.wire.links import is_loopback, join, origin, shown
 from ...words.errors import RegistryError, Unauthorized
 from .transport import Request
 
@@ -174,7 +174,18 @@ def _realm(challenge: Challenge, url: str) -> str:
 
 
 def _check_secrecy(realm: str, url: str, registry: str) -> None:
-    """Credentials leave in the clear only where the registry itself is spoken to in the clear."""
-    host = urlsplit(realm).hostname or ""
-    if realm.startswith("http:") and url.startswith("https:") and not is_loopback(host):
+    """Credentials go to a token server over TLS, or to the registry's own host as it is reached itself.
+
+    A registry in the clear may be anybody on the way, and would else choose who gets the password.
+    """
+    if realm.startswith("https:"):
+        return
+    host, own = origin(realm)[1], origin(url)[1]
+    same = host == own or (is_loopback(host) and is_loopback(own))
+    if url.startswith("https:") and not (is_loopback(host) and is_loopback(own)):
         raise RegistryError(f"{registry} wants its password sent unencrypted to {shown(realm)}; refused")
+    if not same:
+        raise RegistryError(
+            f"{registry} wants its password sent unencrypted to another host, {shown(realm)}; refused",
+            hint=f"without a password: nacre logout {registry}",
+        )

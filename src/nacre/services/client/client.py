@@ -151,8 +151,9 @@ class Client:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         hosts.know(host, Endpoint(f"{scheme}://{place}"))
         session = Session(
-            host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place)
-        )
+            host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place),
+            download=True,
+        )  # fmt: skip
         return closing(Once(session.open("GET", url, shown(url))))
 
     def close(self) -> None:

@@ -93,7 +93,8 @@ class Hosts:
 
     def _status(self, place: Endpoint) -> int | NacreError:
         try:
-            with self._transport.send(Request("GET", place.url + base()), verify=place.verify) as response:
+            request = Request("GET", place.url + base())
+            with self._transport.send(request, verify=place.verify, nearby=True) as response:
                 return response.status
         except Transient as failure:
             return failure.error

@@ -2,7 +2,7 @@
 
 Every request goes endpoint → authorization → redirects → verdict on the status. Redirects are
 followed by hand (blob storage lives elsewhere): at most ten, never from TLS to plain HTTP, never with
-`Authorization` or a body's secret to another origin.
+`Authorization` or a body's secret to another origin, never to an address of the link (`nearby`).
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ class Session:
 
     def __init__(
         self, registry: str, hosts: Hosts, transport: Transport, auth: Authenticator, policy: Policy,
-        throttles: Slowing = (),
+        throttles: Slowing = (), *, download: bool = False,
     ) -> None:  # fmt: skip
+        """`download`: this is no registry that the user named, so it may have no address of the link either;
+        and what comes counts as it comes, also when it says that it was compressed on its way.
+        """
         self.registry, self.auth, self.policy = registry, auth, policy
         self._hosts, self._transport, self._throttles = hosts, transport, throttles
+        self._download = download
 
     @property
     def is_slowed(self) -> bool:
@@ -169,7 +173,8 @@ class Session:
             request = Request(request.method, endpoint.url + request.url, request.headers, request.body)
         response = self._converse(request, endpoint, tuple(scopes))
         if response.status in ok:
-            _check_encoding(response, what)
+            if not self._download:
+                _check_encoding(response, what)
             return response
         with response:
             raise self._refusal(response, request, what)
@@ -202,17 +207,17 @@ class Session:
     def _follow(self, request: Request, endpoint: Endpoint) -> Response:
         """Send, and go where redirects lead."""
         for _ in range(MAX_REDIRECTS + 1):
-            verify = self._verify(request.url, endpoint)
-            response = self._transport.send(request, verify=verify, throttles=self._throttles)
+            own = origin(request.url) == origin(endpoint.url)
+            response = self._transport.send(
+                request, verify=endpoint.verify or not own, throttles=self._throttles,
+                nearby=own and not self._download,
+            )  # fmt: skip
             location = response.headers.get("location", "")
             if not location or not _may_follow(request, response.status):
                 return response
             with response:
                 request = redirected(request, location)
         raise RegistryError(f"{self.registry} redirects in circles ({shown(request.url)})")
-
-    def _verify(self, url: str, endpoint: Endpoint) -> bool:
-        return endpoint.verify or origin(url) != origin(endpoint.url)
 
     def _refusal(self, response: Response, request: Request, what: str) -> Exception:
         """What a status means: an error to raise, or a Transient."""

@@ -25,6 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ...grammars.wire.links import is_loopback, origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
+from .nearby import is_nearby
 from .retry import Transient
 from .throttle import Grain, Slowing, pay, piece
 
@@ -185,6 +186,10 @@ class _Plain(HTTPConnection):
 
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
     stall: ClassVar[float]
+    nearby: ClassVar[bool]
+
+    def _new_conn(self) -> socket.socket:
+        return _distant(super()._new_conn(), self.host, self.nearby)
 
     def connect(self) -> None:
         super().connect()
@@ -202,6 +207,10 @@ class _Secure(HTTPSConnection):
 
     sockets: ClassVar[weakref.WeakSet[socket.socket]]
     stall: ClassVar[float]
+    nearby: ClassVar[bool]
+
+    def _new_conn(self) -> socket.socket:
+        return _distant(super()._new_conn(), self.host, self.nearby)
 
     def connect(self) -> None:
         super().connect()
@@ -222,9 +231,32 @@ class _Unverified(_Secure):
         self.is_verified = True
 
 
-def _pools(sockets: weakref.WeakSet[socket.socket], verify: bool, stall: float) -> dict[str, Any]:
+def _distant(connected: socket.socket, host: str, nearby: bool) -> socket.socket:
+    """The socket, unless its other end is where `nearby` addresses are and those are not wanted.
+
+    The address that was connected to counts, and nothing has been sent yet: no name can mean another one
+    by then.
+    """
+    address = str(connected.getpeername()[0])
+    if nearby or not is_nearby(address):
+        return connected
+    connected.close()
+    raise _refused(host, address)
+
+
+def _refused(host: str, address: str) -> RegistryError:
+    where = host if host == address else f"{host} ({address})"
+    return RegistryError(
+        f"a request to {where} is refused: addresses of the link are for this machine alone",
+        hint="clouds give out the credentials of a machine there",
+    )
+
+
+def _pools(
+    sockets: weakref.WeakSet[socket.socket], verify: bool, stall: float, nearby: bool
+) -> dict[str, Any]:
     """Pool classes for a manager whose connections are kept in `sockets`."""
-    fields = {"sockets": sockets, "stall": stall}
+    fields = {"sockets": sockets, "stall": stall, "nearby": nearby}
     plain = type("Plain", (_Plain,), fields)
     secure = type("Secure", (_Secure if verify else _Unverified,), fields)
     return {
@@ -250,18 +282,25 @@ class Transport:
         self._special = special or (lambda _host: Special())
         self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
         self.clock = clock
-        self._managers: dict[tuple[str, bool, bool, Special], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, bool, bool, Special, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._answered: set[str] = set()
         self._closed = False
 
-    def send(self, request: Request, *, verify: bool = True, throttles: Slowing = ()) -> Response:
-        """One exchange; the response is open. Raises Transient, Unreachable, RegistryError."""
+    def send(
+        self, request: Request, *, verify: bool = True, throttles: Slowing = (), nearby: bool = False
+    ) -> Response:
+        """One exchange; the response is open. Raises Transient, Unreachable, RegistryError.
+
+        `nearby`: the user named the host, so it may have an address that others may not lead to.
+        """
         if self._closed:
             raise Unreachable("the connection was closed")
-        host = urlsplit(request.url).netloc
-        manager, body = self._manager(request.url, verify), _Body(request.body, throttles)
+        host, name = urlsplit(request.url).netloc, origin(request.url)[1]
+        if not nearby and is_nearby(name):  # also where a proxy would connect
+            raise _refused(name, name)
+        manager, body = self._manager(request.url, verify, nearby), _Body(request.body, throttles)
         with translated(request.url, known=host in self._answered), closing(body):
             raw = manager.request(
                 request.method, request.url, headers=self._headers(request), body=body.content,
@@ -300,22 +339,25 @@ class Transport:
             headers["Content-Length"] = str(request.body.length)
         return headers
 
-    def _manager(self, url: str, verify: bool) -> urllib3.PoolManager:
+    def _manager(self, url: str, verify: bool, nearby: bool) -> urllib3.PoolManager:
         special = self._special(urlsplit(url).netloc)
-        key = (self._proxy(url, special.proxy), url.startswith("https:"), verify, special)
+        proxy = self._proxy(url, special.proxy)
+        key = (proxy, url.startswith("https:"), verify, special, nearby or bool(proxy))
         with self._lock:
             if key not in self._managers:
                 self._managers[key] = self._make(*key)
             return self._managers[key]
 
-    def _make(self, proxy: str, tls: bool, verify: bool, special: Special) -> urllib3.PoolManager:
+    def _make(
+        self, proxy: str, tls: bool, verify: bool, special: Special, nearby: bool
+    ) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": self.limits.connections, "num_pools": 32, "blocksize": BLOCK}
         if tls:
             options["ssl_context"] = tls_context(
                 self._ca_file, *special.authorities, verify=verify, pairs=special.pairs
             )
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall)
+        manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall, nearby)
         return manager
 
     def _proxy(self, url: str, special: str = "") -> str:
