@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..words.errors import DamagedStore
 from .options import Command, flag, text
 from .output import human_size, inspect_one
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..images.check import Finding, Report
+    from ..stores.rebuild import Rebuilt
     from .context import Context
     from .options import Args
 
@@ -18,17 +20,43 @@ def run(context: Context, args: Args) -> int:
     """A line for each finding, then one for the whole; 1 when something is wrong still."""
     from time import monotonic
 
-    from ..images.check import check
-
     began = monotonic()
-    with context.progress(quiet=bool(args.format)) as progress:
-        report = check(context.store, repair=args.repair, progress=progress, sources=context.repository)
+    report = _checked(context, args)
     seconds = monotonic() - began
     if args.format:
         inspect_one(context, _document(report, seconds), args.format)
     else:
         _tell(context, report, seconds, args.repair)
     return 1 if report.wrong else 0
+
+
+def _checked(context: Context, args: Args) -> Report:
+    """With a new database first, where that is damaged and `--repair` was given."""
+    try:
+        return _check(context, args)
+    except DamagedStore:
+        if not args.repair:
+            raise
+    first = _rebuilt(context.rebuild())
+    report = _check(context, args)
+    return report.replace(findings=(*first, *report.findings))
+
+
+def _check(context: Context, args: Args) -> Report:
+    from ..images.check import check
+
+    with context.progress(quiet=bool(args.format)) as progress:
+        return check(context.store, repair=args.repair, progress=progress, sources=context.repository)
+
+
+def _rebuilt(made: Rebuilt) -> tuple[Finding, ...]:
+    from ..images.check import Finding
+
+    if not made.problem:
+        return ()
+    counts = f"{made.names} names, {made.images} images, {made.trees} trees, {made.containers} containers"
+    left = f"; what was left of it is in {made.kept}" if made.kept else ""
+    return (Finding("database", "nacre.db", made.problem, remedy=f"rebuilt with {counts}{left}"),)
 
 
 def _tell(context: Context, report: Report, seconds: float, repair: bool) -> None:
@@ -70,5 +98,6 @@ COMMAND = Command(
         text("-f, --format", "Format output: 'json' or a Go template"),
         flag("--repair", "Make damaged content again, or fetch it from the registry it came from"),
     ),
-    details="Ends with 1 when something is wrong. Without --repair nothing is changed.",
+    details="Ends with 1 when something is wrong. Without --repair nothing is changed. With it, a database "
+    "that is gone or damaged is rebuilt first, from what is left of it, index.json and the content.",
 )

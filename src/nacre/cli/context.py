@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..images.transfer import PullResult
     from ..services.client import Client
     from ..services.client.repository import Repository
+    from ..stores.rebuild import Rebuilt
     from ..stores.store import Store
     from ..words.oci import Platform
     from ..words.progress import Progress
@@ -96,6 +97,16 @@ class Context:
                 self.root, driver=self.driver, single=single, layer_blobs=self.layer_blobs
             )
         return self._store
+
+    def rebuild(self) -> Rebuilt:
+        """Make the database of the store again, as far as it is damaged; `store` is opened anew then."""
+        from ..stores.rebuild import rebuild
+
+        store, self._store = self._store, None
+        if store is not None:
+            store.db.close()
+        self.enter()
+        return rebuild(os.path.abspath(self.root), single=self.mapping.single if self.mapping else None)
 
     @property
     def client(self) -> Client:

@@ -79,8 +79,11 @@ def check(
     """Read all of a store, two things at a time. `repair`: mend what can be mended (`mend`).
 
     Damaged content is made again from what is here, or fetched from a repository that `sources` gives.
-    Safe beside running work. Without `repair` nothing is changed. Raises StoreError.
+    Safe beside running work. Without `repair` nothing is changed. Raises StoreError, and DamagedStore where
+    the database must be made again first (`stores.rebuild`).
     """
+    if repair:
+        store.db.check()
     with store.leases.hold():
         checking = Checking(store, progress or NullProgress())
         checking.content()
@@ -92,7 +95,9 @@ def check(
         if repair:
             from .mend import Mending
 
-            Mending(checking, sources).reach()
+            mending = Mending(checking, sources)
+            mending.reach()
+            mending.forms()
         checking.records()
     return checking.report()
 

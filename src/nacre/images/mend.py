@@ -51,6 +51,13 @@ class Mending:
         """Documents and layers that images miss."""
         self._each("image", self._image)
 
+    def forms(self) -> None:
+        """What a rebuilt database does not know: how layers were compressed that were made here."""
+        from .recipes import find_recipe, unknown
+
+        for layer, diff_id in unknown(self._store):
+            find_recipe(self._store, layer, diff_id)
+
     def _apply(self, finding: Finding, remedy: Callable[[Finding], str]) -> None:
         try:
             done = remedy(finding)

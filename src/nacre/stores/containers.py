@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-from ..ground.files import Lock, os_errors, private_dir
-from ..words.errors import Conflict, NotFound
+from ..ground.files import Lock, os_errors, private_dir, write_all
+from ..words import quickjson
+from ..words.digest import Digest
+from ..words.errors import Conflict, NacreError, NotFound
 from ..words.value import Value
-from .database import Database
+from .database import Database, boot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class ContainerRow(Value):
     boot: str = ""
 
 
-_STARTING = "starting"
+_STARTING, _RECORD = "starting", "record"
+_LOST = 137
 _FIELDS = ContainerRow._fields
 _COLUMNS = ", ".join(_FIELDS)
 
@@ -81,6 +84,52 @@ class ContainerStore:
             private_dir(os.path.dirname(folder))
             private_dir(folder)
             return Lock(f"{folder}/{_STARTING}")
+
+    def describe(self, row: ContainerRow) -> None:
+        """Leave beside the container what is needed to make its rows again. Raises StoreError."""
+        sql = "SELECT driver, layers, created FROM active WHERE key = ?"
+        document = [dict(zip(_FIELDS, row._astuple(), strict=True)), self._database.one(sql, (row.id,))]
+        with os_errors(f"describe container {row.name}"):
+            fd = os.open(f"{self.folder(row.id)}/{_RECORD}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                write_all(fd, quickjson.dumps(document).encode())
+            finally:
+                os.close(fd)
+
+    def described(self, id: str) -> tuple[ContainerRow, tuple[Any, ...]] | None:
+        """The row of a container, and that of its active without the key, as its files tell them.
+
+        None for one that was never whole, or is gone as soon as it has ended and has.
+        """
+        try:
+            with open(f"{self.folder(id)}/{_RECORD}", "rb") as file:
+                fields, active = quickjson.loads(file.read())
+            row = ContainerRow(**fields).replace(**self._state(id))
+            driver, layers, created = active
+            for digest in (row.image, *layers.split()):
+                Digest(digest)
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, NacreError):
+            return None
+        if row.id != id or (row.auto_remove and row.state != "running"):
+            return None
+        return row, (driver, layers, created)
+
+    def _state(self, id: str) -> dict[str, Any]:
+        """From the lock that a keeper holds, in which it leaves the exit code, and the log that it begins."""
+        path = f"{self.folder(id)}/lock"
+        if not os.path.exists(path):
+            return {"state": "created"}
+        lock = Lock.attempt(path)
+        if lock is None:
+            return {"state": "running", "boot": boot_id()}
+        try:
+            code = os.pread(lock.fd, 32, 0)
+        finally:
+            lock.release()
+        if not code and not os.path.exists(f"{self.folder(id)}/log"):
+            return {"state": "created"}  # `cp` locks it as well
+        ended = os.stat(path).st_mtime
+        return {"state": "exited", "exit_code": int(code) if code.isdigit() else _LOST, "finished": ended}
 
     def is_starting(self, id: str) -> bool:
         """Whether the one who began it still holds on to it."""

@@ -11,11 +11,12 @@ import os
 from _thread import RLock
 
 from ..ground.files import Lock, os_errors, sync_path, trace
-from ..words.errors import NotFound, StoreError
+from ..words.errors import DamagedStore, NotFound, StoreError
 from .sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Self
 
 VERSION = 2
@@ -28,6 +29,12 @@ _PAGE, _INDEX = 4096, 32768
 """Bytes that SQLite takes for a page of memory, and bytes of a log's index until it has 4,062 pages."""
 
 _EOPNOTSUPP = 95
+
+_DAMAGE = (
+    "not a database", "malformed", "no such table", "no such column", "has no column", "columns but",
+    "unsupported file format", "Could not decode", "constraint failed",
+)  # fmt: skip
+"""What SQLite says of a file that somebody else has written to. Source: sqlite3.c, its messages."""
 
 _SCHEMA = """
 CREATE TABLE clock (now INTEGER NOT NULL);
@@ -81,33 +88,68 @@ class Database:
     database in the child calls `rest` before.
     """
 
-    def __init__(self, path: str, *, create: bool = True) -> None:
-        """Raises NotFound when absent and not `create`, StoreError for a newer format and the like."""
-        self.path = path
+    def __init__(
+        self, path: str, *, create: bool = True, belongs: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Raises NotFound when absent and not `create`, StoreError for a newer format and the like.
+
+        `belongs` says whether there is content that the database must have been about: then an empty one is
+        not made or taken for new, but DamagedStore is raised.
+        """
+        self.path, self._belongs = path, belongs
         self._lock = RLock()
         self._depth, self._rests = 0, False
         self._orphans: list[sqlite3.Connection] = []
         self._connect(create)
 
     def _connect(self, create: bool) -> None:
-        if not os.path.exists(self.path):
-            if not create:
-                raise NotFound(f"there is no store at {os.path.dirname(self.path)}")
-            _make_file(self.path)
+        if _is_blank(self.path):
+            self._begin(create)
         self._pid = os.getpid()
         with _errors(self.path):
             self._connection, self._rests = _open(self.path), False
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != VERSION:
-                self._prepare(version)
-            _reserve(self.path)
-            self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+            try:
+                self._settle()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _settle(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            self._prepare(version)
+        _reserve(self.path)
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+
+    def _begin(self, create: bool) -> None:
+        """Make the tables of a new database; one process does, others wait.
+
+        Nothing is opened before it is sure that there is nothing to lose: SQLite removes the log that lies
+        beside an empty file.
+        """
+        if not create and not self._belongs():
+            raise NotFound(f"there is no store at {os.path.dirname(self.path)}")
+        with Lock(self.path + ".lock"):
+            if not _is_blank(self.path):
+                return
+            self._check_new(os.path.exists(self.path))
+            _make_file(self.path)
+            with _errors(self.path):
+                connection = _open(self.path)
+                try:
+                    make_tables(connection)
+                finally:
+                    connection.close()
+
+    def _check_new(self, exists: bool) -> None:
+        if self._belongs():
+            how = "is empty" if exists else "is gone"
+            raise DamagedStore(f"the store {os.path.dirname(self.path)} has content, but its database {how}")
 
     def _prepare(self, version: int) -> None:
         """Make the tables of an empty file, or bring old ones up to date; one process does, others wait."""
         if version > VERSION:
-            self._connection.close()
             folder = os.path.dirname(self.path)
             raise StoreError(
                 f"the store {folder} has format {version}, this version of nacre knows {VERSION}",
@@ -116,8 +158,10 @@ class Database:
         with Lock(self.path + ".lock"):
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                self._connection.execute("PRAGMA journal_mode=WAL").fetchone()
-                self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+                self._check_new(exists=True)
+                make_tables(self._connection)
+            elif version < 0:
+                raise DamagedStore(f"{self.path} is damaged: it has format {version}")
             else:
                 self._update(version)
 
@@ -171,6 +215,14 @@ class Database:
     def transaction(self, *, durable: bool = False) -> Transaction:
         """A write transaction: all or nothing. `durable`: on disk when the block ends."""
         return Transaction(self, durable)
+
+    def check(self) -> None:
+        """Raises DamagedStore when the file is not whole."""
+        self._here()
+        with self._lock, _errors(self.path):
+            found = _fault(self._connection)
+        if found:
+            raise DamagedStore(f"{self.path} is not whole: {found}")
 
     def close(self) -> None:
         """Idempotent. The last one to close a database folds its log into it."""
@@ -243,10 +295,8 @@ def _store_error(path: str, error: sqlite3.Error) -> StoreError:
         )
     if "locked" in text or "busy" in text:
         return StoreError(f"cannot write {path}: another process has kept it locked for too long")
-    if "not a database" in text or "malformed" in text:
-        return StoreError(
-            f"{path} is damaged: {text}", hint="move the store away; images can be pulled again"
-        )
+    if any(words in text for words in _DAMAGE):
+        return DamagedStore(f"{path} is damaged: {text}")
     return StoreError(f"cannot use {path}: {text}")
 
 
@@ -257,6 +307,19 @@ def _is_full(path: str) -> bool:
     except OSError:
         return False
     return found.f_bavail * found.f_frsize < _SHARED_MEMORY
+
+
+def _is_blank(path: str) -> bool:
+    try:
+        return os.stat(path).st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """In an empty database. Raises sqlite3.Error."""
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
 
 
 def _make_file(path: str) -> None:
@@ -297,6 +360,31 @@ def _allocate(fd: int) -> None:
     except OSError as error:
         if error.errno != _EOPNOTSUPP:
             raise
+
+
+def fault(path: str) -> str:
+    """What is wrong with the file of a database, one phrase; "" for nothing."""
+    if _is_blank(path):
+        return "it is empty" if os.path.exists(path) else "it is gone"
+    try:
+        connection = _open(path)
+        try:
+            return _fault(connection)
+        finally:
+            connection.close()
+    except (sqlite3.Error, UnicodeError) as error:
+        return f"it is damaged: {error}"
+
+
+def _fault(connection: sqlite3.Connection) -> str:
+    found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    lost = sorted(
+        {line.split()[2] for line in _SCHEMA.split("\n") if line.startswith("CREATE TABLE")} - found
+    )
+    if lost:
+        return f"it has no table {lost[0]}" if found else "it holds nothing"
+    (text,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return "" if text == "ok" else f"it is damaged: {text}"
 
 
 _boot = ""

@@ -17,7 +17,8 @@ import os
 
 from ..ground.files import Lock, os_errors, private_dir, unlink, write_atomic
 from ..words import quickjson
-from ..words.errors import NotFound, StoreError
+from ..words.errors import NacreError, NotFound, StoreError
+from ..words.oci import OCI_INDEX, Descriptor
 from .database import Database
 
 FOLDERS = (
@@ -49,11 +50,53 @@ def open_root(root: str, *, create: bool) -> Database:
         private_dir(root)
     with os_errors(f"open the store {root}"):
         _check(root, os.stat(root), new=not os.path.exists(path))
-    if not os.path.exists(path):
-        if not create:
-            raise NotFound(f"there is no store at {root}")
+    if create and not os.path.exists(path):
         _make(root)
-    return Database(path, create=create)
+    return Database(path, create=create, belongs=lambda: has_content(root))
+
+
+def has_content(root: str) -> bool:
+    """Whether there is something that only a database can have been about. Raises StoreError."""
+    with os_errors(f"look through {root}"):
+        blobs = (names(f"{root}/blobs/{algorithm}") for algorithm in names(f"{root}/blobs"))
+        return (
+            any(blobs)
+            or any(name[0] != "." for name in names(f"{root}/trees"))
+            or any(names(f"{root}/{folder}") for folder in ("active", "containers"))
+            or bool(listed(root))
+        )
+
+
+def listed(root: str) -> dict[str, Descriptor]:
+    """What `index.json` says of names, as far as it can be read."""
+    try:
+        with open(f"{root}/index.json", "rb", buffering=0) as file:
+            document = quickjson.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    entries = document.get("manifests") if isinstance(document, dict) else None
+    found = (_unnamed(entry) for entry in (entries if isinstance(entries, list) else ()))
+    return dict(pair for pair in found if pair is not None)
+
+
+def _unnamed(entry: object) -> tuple[str, Descriptor] | None:
+    """The name of an entry, and the descriptor that the name means."""
+    try:
+        descriptor = Descriptor.from_json(entry)
+    except NacreError:
+        return None
+    notes = dict(descriptor.annotations)
+    name = notes.pop(_FULL_NAME, "") or notes.get(_REF_NAME, "")
+    notes.pop(_REF_NAME, None)
+    return (name, descriptor.replace(annotations=tuple(notes.items()))) if name else None
+
+
+def names(folder: str) -> list[str]:
+    """What is in a folder, sorted; nothing if it is none."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _check(root: str, found: os.stat_result, new: bool) -> None:
@@ -64,6 +107,8 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
         )
     if new and _foreign(root):
         raise StoreError(f"{root} is neither empty nor a store", hint="give an empty folder as --root")
+    if new and not os.path.exists(f"{root}/trees") and has_content(root):
+        raise StoreError(f"{root} is an OCI image layout, not a store", hint="give an empty folder as --root")
     if found.st_mode & 0o077:
         os.chmod(root, 0o700)
 
@@ -77,25 +122,33 @@ def _foreign(root: str) -> bool:
 def _make(root: str) -> None:
     """`oci-layout` first: it marks the folder as ours should this be interrupted."""
     write_atomic(f"{root}/oci-layout", _LAYOUT)
+    make_folders(root)
+    with os_errors(f"write {root}/index.json"), Lock(f"{root}/index.lock"):
+        if not os.path.exists(f"{root}/index.json"):
+            _write_index(root, [])
+
+
+def make_folders(root: str) -> None:
+    """Those that are missing. Raises StoreError."""
     for name in FOLDERS:
         private_dir(f"{root}/{name}")
-    publish_index(root, None)
 
 
-def publish_index(root: str, database: Database | None) -> None:
+def publish_index(root: str, database: Database) -> None:
     """Write `index.json` anew from the names in the database.
 
-    It is a view for other tools (`skopeo copy oci:ROOT:NAME …`), never read by nacre. A store that
-    changed names writes it when it is closed, under a lock and from the database's newest state, so
-    that the last writer is right; after a kill it is behind until the next change.
+    It is a view for other tools (`skopeo copy oci:ROOT:NAME …`); nacre reads it only to rebuild a lost
+    database. A store that changed names writes it when it is closed, under a lock and from the newest
+    state of the database, so the last writer is right; after a kill it is behind until the next change.
     """
     with os_errors(f"write {root}/index.json"), Lock(f"{root}/index.lock"):
         sql = "SELECT name, descriptor FROM ref ORDER BY name"
-        rows = database.execute(sql) if database else []
-        manifests = [_named(name, quickjson.loads(text)) for name, text in rows]
-        media_type = "application/vnd.oci.image.index.v1+json"
-        document = {"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}
-        write_atomic(f"{root}/index.json", quickjson.dumps(document).encode())
+        _write_index(root, [_named(name, quickjson.loads(text)) for name, text in database.execute(sql)])
+
+
+def _write_index(root: str, manifests: list[dict[str, object]]) -> None:
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+    write_atomic(f"{root}/index.json", quickjson.dumps(document).encode())
 
 
 def tidy_index(root: str) -> None:

@@ -13,6 +13,7 @@
     ├── DockerfileError         carries file, line, column and the offending text
     ├── BuildFailed             a RUN step that exited with a code
     ├── StoreError              the store itself: disk full, wrong version, no permission
+    │   └── DamagedStore        its database is gone or unusable; `system check --repair` rebuilds it
     ├── RegistryError           an answer of a registry; carries status and code
     │   ├── Unreachable         no answer at all
     │   └── Unauthorized
@@ -104,6 +105,14 @@ class BuildFailed(NacreError):
 
 class StoreError(NacreError):
     """The store cannot do what it must: disk full, no permission, a newer version."""
+
+
+class DamagedStore(StoreError):
+    """The database of a store is gone or unusable while what the store holds is there."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        again = "`nacre system check --repair` rebuilds the database from what is in the store"
+        super().__init__(message, hint=hint or again)
 
 
 class RegistryError(NacreError):

@@ -130,6 +130,7 @@ class Containers:
         shared = options.network == "host"
         etc.write(folder, options.hostname, shared=shared, dns=request.dns, hosts=request.hosts)
         self.store.trees.prepare(row.id, request.image.diff_ids)
+        self.store.containers.describe(row)
 
     def _design(self, request: Request) -> ContainerRow:
         if request.name and not names.is_name(request.name):

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 from ...ground.files import Lock, os_errors
 from ...stores.blobs import BlobStore
-from ...words.errors import Conflict
+from ...words.errors import Conflict, DamagedStore
 from ...words.value import Value
 from .catalog import Catalog
 from .sessions import Sessions
@@ -63,7 +63,11 @@ def _open(root: str) -> BlobStore:
     """Everything that the blob store is given in ways used here is on disk before it is answered for."""
     if os.path.exists(f"{root}/nacre.db") and not os.path.exists(f"{root}/{DATABASE}"):
         raise Conflict(f"{root} holds the images of a nacre store, not a registry")
-    return BlobStore.at(root)
+    try:
+        return BlobStore.at(root)
+    except DamagedStore as error:
+        error.hint = f"`nacre --root {root} system check --repair` rebuilds the database from what is there"
+        raise
 
 
 def _own(root: str) -> Lock:

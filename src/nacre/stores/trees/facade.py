@@ -315,6 +315,21 @@ class Trees:
                 self._clear(diff_id)
                 self._publish(making.folder, diff_id, made, self._driver)
 
+    def take_in(self, diff_id: Digest) -> bool:
+        """Give a folder that no row speaks of its row; it is believed only after it was proven.
+
+        False if there is no tree in it.
+        """
+        from .found import described, driver_of
+
+        folder = self.folder(diff_id)
+        if not (driver := driver_of(folder)):
+            return False
+        made = described(self._drivers[driver], Placed(diff_id, folder, driver))
+        values = (diff_id, driver, made.size, made.root, os.stat(folder).st_mtime)
+        sql = "INSERT OR IGNORE INTO tree VALUES (?, ?, ?, ?, '', 0, ?, (SELECT now FROM clock))"
+        return self._database.change(sql, values) > 0
+
     def _clear(self, diff_id: Digest) -> None:
         """Make way: what a kill or a power cut left under this name moves to the trash."""
         self._database.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
