@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.grammars.wire.auth import Credentials
+from nacre.grammars.wire.auth import Challenge, Credentials, token_query
 from nacre.services.client.credentials import HUB_KEY, DockerConfig
 from nacre.words.errors import StoreError
 
@@ -54,8 +54,11 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["reg.example", "https://reg.example", "https://reg.example/v1/", "http://reg.example/v2/"]
-)
+    "key",
+    ["reg.example", "https://reg.example", "https://reg.example/v1/", "http://reg.example/v2/",
+     "reg.example/", "HTTPS://reg.example/v2", "reg.example/v2/", "reg.example/v1/", "reg.example/v2",
+     "https://reg.example/any"],
+)  # fmt: skip
 def test_auths(tmp_path: Path, key: str) -> None:
     found = config(tmp_path, {"auths": {"other": pair("x", "y"), key: pair("me", "a:b")}})
     assert found.lookup("reg.example/team/app") == Credentials("me", "a:b")
@@ -90,11 +93,57 @@ def test_tokens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"auths": []}, {"auths": {"r.example": 5}}, {"auths": {"r.example": {"auth": "%%%"}}},
-               {"auths": {"r.example": {}}}, {"auths": {"r.example": {"auth": "/w=="}}}, {"credHelpers": 7}]
+    "fields",
+    [{}, {"auths": []}, {"auths": {"r.example": 5}}, {"auths": {"r.example": {}}}, {"credHelpers": 7}],
 )  # fmt: skip
 def test_odd_files_know_nobody(tmp_path: Path, fields: object) -> None:
     assert config(tmp_path, fields).lookup("r.example") is None
+
+
+@pytest.mark.parametrize(
+    "auth",
+    ["dXNl\ncjpwdw==", "dXNl\r\n cjpwdw==\n", "dXNlcjpwdw", "dXNlcjpwdw=", " dXNlcjpwdw==\t", "dXNlcjpwdwAA"],
+)
+def test_base64_as_tools_write_it(tmp_path: Path, auth: str) -> None:
+    """Wrapped at 76 characters, without its padding, with zeros at the end."""
+    found = config(tmp_path, {"auths": {"r.example": {"auth": auth}}})
+    assert found.lookup("r.example/app") == Credentials("user", "pw")
+
+
+def test_a_password_in_another_encoding(tmp_path: Path) -> None:
+    """It goes to the registry as the bytes that it is."""
+    auth = base64.b64encode(b"me:p\xe4ss").decode()
+    found = config(tmp_path, {"auths": {"r.example": {"auth": auth}}}).lookup("r.example")
+    assert found is not None
+    assert found.basic() == f"Basic {auth}"
+    assert token_query(Challenge("bearer"), (), found.replace(username="m\udce4")) == "account=m%E4"
+
+
+@pytest.mark.parametrize(
+    ("auth", "what"), [("%%%", "no base64"), ("/w==", "without a colon"), ("dXNlcg==", "without a colon")]
+)
+def test_an_entry_that_cannot_be_read_is_said(tmp_path: Path, auth: str, what: str) -> None:
+    """It is the reason when the registry then refuses; a good entry beside it still counts."""
+    keys = {"https://r.example/v1/": {"auth": auth}}
+    found = config(tmp_path, {"auths": keys}).lookup("r.example/app")
+    assert found is not None
+    assert not found
+    assert what in found.problem
+    assert "r.example" in found.problem
+    both = config(tmp_path, {"auths": {"r.example/team": {"auth": auth}, "r.example": pair("me", "pw")}})
+    assert both.lookup("r.example/team/app") == Credentials("me", "pw")
+
+
+def test_the_exact_key_wins(tmp_path: Path) -> None:
+    keys = {"https://r.example/v1/": pair("old", "1"), "r.example": pair("new", "2")}
+    found = config(tmp_path, {"auths": keys}).lookup("r.example/app")
+    assert found is not None
+    assert found.username == "new"
+    spaces = {"r.example/v2": pair("space", "1"), "r.example": pair("all", "2")}
+    users = [
+        config(tmp_path, {"auths": spaces}).lookup(name) for name in ("r.example/v2/app", "r.example/v3/x")
+    ]
+    assert [user and user.username for user in users] == ["space", "all"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"auths": "x"'])

@@ -108,7 +108,8 @@ class Credentials(Value):
         """The `Authorization` field for `Basic` (RFC 7617), "" without a name."""
         if not self.username:
             return ""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        pair = f"{self.username}:{self.password}".encode("utf-8", "surrogateescape")
+        return "Basic " + base64.b64encode(pair).decode()
 
 
 ANONYMOUS = Credentials()
@@ -152,7 +153,7 @@ def token_query(challenge: Challenge, scopes: Iterable[str], credentials: Creden
     values += [("scope", scope) for scope in sorted(scopes)]
     if credentials.username:
         values.append(("account", credentials.username))
-    return urlencode(values, safe=":/,")
+    return urlencode(values, safe=":/,", errors="surrogateescape")
 
 
 def token_form(challenge: Challenge, scopes: Iterable[str], credentials: Credentials, client: str) -> bytes:

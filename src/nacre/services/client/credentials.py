@@ -15,7 +15,6 @@ paths in its keys.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 import os
@@ -23,7 +22,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ...grammars.wire.auth import Credentials
 from ...words.errors import NacreError, StoreError
@@ -51,11 +49,15 @@ class DockerConfig:
 
     def lookup(self, name: str) -> Credentials | None:
         """What is known for `registry[/repository]`: the longest matching key wins. Never raises."""
+        problem = None
         for key in _candidates(name):
             found = self._of(key)
-            if found is not None:
+            if found:
                 return found
-        return Credentials(problem=self._problem) if self._problem else None
+            problem = found if problem is None else problem
+        if problem is None and self._problem:
+            return Credentials(problem=self._problem)
+        return problem
 
     def store(self, registry: str, credentials: Credentials) -> str:
         """Keep credentials; the name of the helper that took them, "" if they went into the file.
@@ -89,9 +91,21 @@ class DockerConfig:
         found = self._ask(helper, key) if helper else None
         if found:
             return found
-        entries = (entry for name, entry in self._section("auths").items() if _same(name, key))
-        kept = next((_from_entry(entry) for entry in entries if isinstance(entry, dict)), None)
-        return kept if kept else found
+        for name, entry in self._named(key):
+            try:
+                kept = _from_entry(entry)
+            except ValueError as error:
+                found = Credentials(problem=f"the entry for {name[:100]!r} in {self.path} {error}")
+                continue
+            if kept:
+                return kept
+        return found
+
+    def _named(self, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """The entries that mean a key, the one of exactly this name first."""
+        entries = self._section("auths").items()
+        found = [(name, entry) for name, entry in entries if isinstance(entry, dict) and _same(name, key)]
+        return sorted(found, key=lambda pair: pair[0] != key)
 
     def _helper(self, key: str) -> str:
         """The helper for a key, "" if none; `credsStore` is asked for whole registries only."""
@@ -201,11 +215,21 @@ def _key(registry: str) -> str:
 
 def _same(key: str, wanted: str) -> bool:
     """Does a key of the file mean `wanted`? Old versions wrote URLs with a path of the API."""
-    return key == wanted or _plain(key) == _plain(wanted)
+    known = wanted if "/" in wanted and wanted != HUB_KEY else _plain(wanted)
+    return key == wanted or _plain(key) == known
 
 
 def _plain(key: str) -> str:
-    text = urlsplit(key).netloc if key.startswith(("http://", "https://")) else key
+    """The registry that a key means, or the key with the path of a repository.
+
+    Of a URL the host counts alone; `host/v1/` and `host/v2/` are such URLs without their scheme.
+    """
+    scheme, slashes, rest = key.partition("://")
+    if slashes and scheme.lower() in ("http", "https"):
+        text = rest.partition("/")[0]
+    else:
+        text = key.rstrip("/")
+        text = text.removesuffix("/v1").removesuffix("/v2")
     return DEFAULT_REGISTRY if text in _HUB_HOSTS else text
 
 
@@ -220,17 +244,30 @@ def _section(fields: dict[str, Any], name: str, *, create: bool = False) -> dict
 
 
 def _from_entry(entry: Mapping[str, Any]) -> Credentials | None:
+    """Raises ValueError for an `auth` that cannot be read."""
     identity, registry = _text(entry, "identitytoken"), _text(entry, "registrytoken")
     username, password = _text(entry, "username"), _text(entry, "password")
     if _text(entry, "auth"):
-        try:
-            decoded = base64.b64decode(_text(entry, "auth"), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        username, _, password = decoded.partition(":")
+        username, password = _decoded(_text(entry, "auth"))
     if not (username or identity or registry):
         return None
     return Credentials(username, password.rstrip("\0"), identity, registry)
+
+
+def _decoded(auth: str) -> tuple[str, str]:
+    """User and password; line breaks and blanks count for nothing, padding may be absent, as tools write it.
+
+    Raises ValueError, with what is wrong.
+    """
+    packed = "".join(auth.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        pair = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except ValueError:
+        raise ValueError("has an auth that is no base64") from None
+    username, colon, password = pair.decode("utf-8", "surrogateescape").partition(":")
+    if not colon:
+        raise ValueError("has an auth without a colon between user and password")
+    return username, password
 
 
 def _from_helper(answer: bytes) -> Credentials | None:
@@ -249,7 +286,7 @@ def _from_helper(answer: bytes) -> Credentials | None:
 
 
 def _to_entry(credentials: Credentials) -> dict[str, str]:
-    pair = f"{credentials.username}:{credentials.password}".encode()
+    pair = f"{credentials.username}:{credentials.password}".encode("utf-8", "surrogateescape")
     entry = {"auth": base64.b64encode(pair).decode()}
     return entry | ({"identitytoken": credentials.identity_token} if credentials.identity_token else {})
 
