@@ -253,6 +253,36 @@ def test_a_config_that_is_too_large_is_not_fetched(registry: Registry, store: St
     assert registry.fetched == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["application/octet-stream", "application/json", "text/html", "text/plain; charset=utf-8", ""]
+)
+def test_a_config_whose_type_says_nothing(registry: Registry, store: Store, kind: str):
+    """As registries of 2015 and 2016 stored it: the layers are those of an image, and the config is one."""
+    manifest, _ = registry.add_image("1", {"a": b"one"})
+    old = manifest.replace(media_type=DOCKER_MANIFEST, config=manifest.config.replace(media_type=kind))
+    registry.tag("1", old.encode(), DOCKER_MANIFEST)
+    image = pull(registry, APP, store).image
+    assert image.read("/a") == b"one"
+    assert find(store, str(APP)) == image
+    other = Registry("registry.test/other")
+    push(store, image.descriptor, other, "1")
+    assert other.tags["1"] == registry.tags["1"]
+
+
+@pytest.mark.parametrize(
+    ("config", "layer"),
+    [("application/json", "text/plain"), ("application/x", OCI_LAYER_GZIP), ("text/html", "")],
+)
+def test_a_config_of_something_else(registry: Registry, store: Store, config: str, layer: str):
+    manifest, _ = registry.add_image("1", {"a": b"one"})
+    (one,) = manifest.layers
+    layers = (one.replace(media_type=layer),) if layer else ()
+    other = manifest.replace(config=manifest.config.replace(media_type=config), layers=layers)
+    registry.tag("1", other.encode(), other.media_type)
+    with pytest.raises(Unsupported, match="no container image"):
+        pull(registry, APP, store)
+
+
 def test_an_artifact_is_no_image(registry: Registry, store: Store):
     manifest, _ = registry.add_image("1", {"a": b"x"})
     config = manifest.config.replace(media_type="application/vnd.cncf.helm.config.v1+json")

@@ -165,6 +165,43 @@ def test_an_empty_config_has_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        ({"config": {"Labels": {"a": None, "b": "1"}}}, {"config": {"Labels": {"a": "", "b": "1"}}}),
+        ({"config": {"Env": ["A=1", None]}}, {"config": {"Env": ["A=1", ""]}}),
+        ({"config": {"Cmd": [None], "Entrypoint": [None, "x"]}},
+         {"config": {"Cmd": [""], "Entrypoint": ["", "x"]}}),
+        ({"config": {"Shell": [None], "OnBuild": [None]}}, {"config": {"Shell": [""], "OnBuild": [""]}}),
+        ({"config": {"Cmd": "sh", "Entrypoint": "/in"}}, {"config": {"Cmd": ["sh"], "Entrypoint": ["/in"]}}),
+        ({"config": {"Volumes": {"/v": None}, "ExposedPorts": None}},
+         {"config": {"Volumes": {"/v": None}, "ExposedPorts": None}}),
+        ({"config": {"Healthcheck": {"Test": ["CMD", "x"], "Interval": None}}},
+         {"config": {"Healthcheck": {"Test": ["CMD", "x"]}}}),
+        ({"config": {"User": None, "WorkingDir": None, "StopSignal": None, "Env": None}}, None),
+        ({"history": [{"created_by": "x"}, None, {"comment": None, "empty_layer": None}]},
+         {"history": [{"created_by": "x"}, {}, {}]}),
+        ({"history": None, "created": None, "author": None, "os.features": [None]}, None),
+    ],
+)  # fmt: skip
+def test_null_counts_as_go_reads_it(changes: dict[str, Any], seen: dict[str, Any] | None) -> None:
+    """What docker, containerd and podman take for an empty value must not make an image unreadable."""
+    config = ImageConfig.from_json(CONFIG_JSON | changes)
+    assert config.raw == CONFIG_JSON | (changes if seen is None else seen)
+    assert ImageConfig.from_json(config.raw) == config
+    assert all(isinstance(text, str) for text in [*config.env, *config.cmd, *config.labels.values()])
+
+
+def test_null_among_annotations() -> None:
+    fields = json.loads(Manifest(oci.OCI_MANIFEST, CONFIG, (LAYER,)).encode())
+    fields["annotations"] = {"a": None, "b": "1"}
+    fields["layers"][0]["annotations"] = {"k": None}
+    manifest = parse_document(json.dumps(fields).encode())
+    assert manifest.annotations == (("a", ""), ("b", "1"))
+    assert isinstance(manifest, Manifest)
+    assert manifest.layers[0].annotations == (("k", ""),)
+
+
+@pytest.mark.parametrize(
     "changes",
     [{"config": ["x"]}, {"config": {"Env": "A=1"}}, {"config": {"Env": [1]}}, {"config": {"Cmd": {"a": 1}}},
      {"config": {"User": 0}}, {"config": {"Labels": ["x"]}}, {"config": {"Labels": {"a": 1}}},

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from ..words.mount import Mount
     from ..words.oci import Descriptor
 
-CONFIG_TYPES = (OCI_CONFIG, DOCKER_CONFIG)
+_CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+_NO_TYPES = ("", "application/octet-stream", "application/json", "text/html", "text/plain")
+"""What registries and clients of 2015 and 2016 called a config that had been sent without a type. Source:
+moby, distribution/registry.go, imageTypes.
+"""
+_LAYERS = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/octet-stream",
+)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -142,11 +151,20 @@ def _walk(view: TreeView, top: Found) -> Iterator[Found]:
 def check_image(manifest: Manifest) -> None:
     """Raises Unsupported when a manifest is that of another kind of artifact."""
     kind = manifest.artifact_type or manifest.config.media_type
-    if manifest.config.media_type not in CONFIG_TYPES:
+    if not _is_image(manifest):
         raise Unsupported(f"this is no container image but an artifact of type {kind}")
     for layer in manifest.layers:
         if layer.media_type.endswith("+encrypted"):
             raise Unsupported(f"layer {layer.digest.short} is encrypted, which nacre cannot read")
+
+
+def _is_image(manifest: Manifest) -> bool:
+    """By the type of the config; where that says nothing the layers tell, and reading the config will."""
+    config = manifest.config.media_type.partition(";")[0].strip().lower()
+    if config in _CONFIGS:
+        return True
+    layers = [layer.media_type for layer in manifest.layers]
+    return config in _NO_TYPES and bool(layers) and all(kind.startswith(_LAYERS) for kind in layers)
 
 
 def check_layers(manifest: Manifest, config: ImageConfig) -> None:

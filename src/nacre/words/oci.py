@@ -85,7 +85,7 @@ class Platform(Value):
         architecture = _string(fields, "architecture")
         variant = _variant(architecture, _string(fields, "variant"))
         features = _typed(fields.get("os.features") or [], list, "os.features")
-        named = tuple(_typed(feature, str, "os.features") for feature in features)
+        named = tuple(_typed(feature, str, "os.features") for feature in features if feature is not None)
         return cls(_string(fields, "os"), architecture, variant, _string(fields, "os.version"), named)
 
     def to_json(self) -> dict[str, Any]:
@@ -201,7 +201,8 @@ def _encode(document: Manifest | Index, content: dict[str, Any]) -> bytes:
 class ImageConfig(Value):
     """The config document of an image: a read-only view of its JSON. Source: config.md.
 
-    `raw` is the whole document; `diff_ids` are those of its layers, lowest first.
+    `raw` is the whole document, with values where null stands for them; `diff_ids` are those of its layers,
+    lowest first.
     """
 
     raw: Mapping[str, Any]
@@ -211,7 +212,7 @@ class ImageConfig(Value):
     @classmethod
     def from_json(cls, value: Any) -> Self:
         """Raises InvalidDocument."""
-        fields = _typed(value, dict, "image config")
+        fields = _with_values(_typed(value, dict, "image config"))
         rootfs = _typed(fields.get("rootfs") or {}, dict, "rootfs")
         diff_ids = tuple(_as_digest(text) for text in _typed(rootfs.get("diff_ids") or [], list, "diff_ids"))
         _check_run_config(_typed(fields.get("config") or {}, dict, "config"))
@@ -343,6 +344,39 @@ def _as_digest(value: Any, make: Callable[[str], Digest] = Digest) -> Digest:
         raise InvalidDocument(error.message) from None
 
 
+def _with_values(fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields` with what Go's programs read where null stands: "" as a word or a label, {} as a step."""
+    changes: dict[str, Any] = {}
+    run = fields.get("config")
+    if isinstance(run, dict):
+        filled = {key: _value(key, value) for key, value in run.items()}
+        changes["config"] = run if all(filled[key] is run[key] for key in run) else filled
+    steps = fields.get("history")
+    if isinstance(steps, list) and any(step is None or None in step.values() for step in _maps(steps)):
+        changes["history"] = [_value("step", {} if step is None else step) for step in steps]
+    return {**fields, **changes} if changes else fields
+
+
+def _maps(steps: list[Any]) -> list[dict[str, Any] | None]:
+    return [step for step in steps if step is None or isinstance(step, dict)]
+
+
+def _value(key: str, value: Any) -> Any:
+    """The value of a key of `config`, the same object where nothing is to be changed.
+
+    A word may stand for a list of one where docker reads its `StrSlice`.
+    """
+    if isinstance(value, str) and value and key in ("Entrypoint", "Cmd", "Shell"):
+        return [value]
+    if isinstance(value, list) and None in value:
+        return ["" if item is None else item for item in value]
+    if key == "Labels" and isinstance(value, dict) and None in value.values():
+        return {name: "" if text is None else text for name, text in value.items()}
+    if key in ("Healthcheck", "step") and isinstance(value, dict) and None in value.values():
+        return {name: item for name, item in value.items() if item is not None}
+    return value
+
+
 def _check_run_config(run: dict[str, Any]) -> None:
     for key in ("Env", "Entrypoint", "Cmd", "Shell", "OnBuild"):
         for item in _typed(run.get(key) or [], list, key):
@@ -366,7 +400,6 @@ def _string(fields: Mapping[str, Any], key: str) -> str:
 
 
 def _strings(value: Any, what: str) -> dict[str, str]:
+    """A map of texts, in which null is the empty one, as Go reads it."""
     mapping = _typed(value or {}, dict, what)
-    for text in mapping.values():
-        _typed(text, str, what)
-    return dict(mapping)
+    return {key: "" if text is None else str(_typed(text, str, what)) for key, text in mapping.items()}
