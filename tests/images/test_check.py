@@ -212,6 +212,19 @@ def test_leftovers_are_no_damage_and_are_swept(store: Store, image: Image) -> No
     assert check(store).findings == ()
 
 
+def test_a_folder_that_nobody_needs_may_be_gone(store: Store, image: Image) -> None:
+    """As after a prune that was killed half-way."""
+    store.refs.forget(image.digest)
+    for diff_id in image.diff_ids:
+        os.rename(store.trees.folder(diff_id), f"{store.root}/trash/{diff_id.hex}")
+    report = check(store)
+    assert report.wrong == ()
+    assert {finding.problem for finding in report.findings} >= {"its folder is gone"}
+    store.leases.release_all()
+    sweep(store)
+    assert check(store).findings == ()
+
+
 def test_content_of_an_earlier_boot_is_proven(
     store: Store, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -295,3 +295,45 @@ def test_an_image_that_has_lost_its_config_keeps_its_layers(store: Store, how: s
         path.write_bytes(b"{}")
     assert "tree" not in kinds(store)
     assert store.trees.missing([Digest.of(ONE), Digest.of(TWO)]) == []
+
+
+def test_a_sweep_that_was_killed_after_it_moved_files(root: str, store: Store) -> None:
+    """Its rows are there still and their files are not: the next one deletes the rows as well."""
+    kept = make_image(store, ONE, name="kept")
+    make_image(store, TWO, THREE)
+    store.leases.release_all()
+
+    def killed() -> None:
+        from nacre.ground.files import install_trace
+
+        moved = []
+
+        def hook(name: str) -> None:
+            if name == "sweep:marked":
+                moved.append(name)
+            if moved and name == "database:ending":
+                os._exit(9)
+
+        install_trace(hook)
+        with Store.open(root) as other:
+            sweep(other)
+
+    assert Process(killed).wait() == 9
+    lost = [
+        d for (d,) in store.db.execute("SELECT digest FROM blob") if not os.path.exists(store.blobs.path(d))
+    ]
+    assert len(lost) == 4
+    assert "tree" not in kinds(store)  # its folder went with the first
+    assert {row[0] for row in store.db.execute("SELECT diff_id FROM tree")} == {Digest.of(ONE)}
+    assert all(os.path.exists(store.blobs.path(d)) for (d,) in store.db.execute("SELECT digest FROM blob"))
+    assert is_whole(store, kept)
+    assert leftovers(root) == []
+
+
+def test_a_row_of_what_is_needed_stays_without_its_file(store: Store) -> None:
+    """A check tells of it, and a repair knows its size."""
+    image = make_image(store, ONE, name="a")
+    os.unlink(store.blobs.path(image.digest))
+    store.leases.release_all()
+    sweep(store)
+    assert store.db.one("SELECT 1 FROM blob WHERE digest = ?", (image.digest,))

@@ -198,7 +198,7 @@ class Checking:
         _, kind, name = item
         problem = self.blob_fault(Digest(name)) if kind == "blob" else self.tree_fault(Digest(name))
         if problem and self._is_recorded(kind, name):
-            absent = problem == _NO_FILE and not self._is_needed(kind, name)
+            absent = problem in (_NO_FILE, _NO_FOLDER) and not self._is_needed(kind, name)
             self.find(kind, name, problem, wrong=not absent)
 
     def _is_recorded(self, kind: str, name: str) -> bool:
@@ -351,7 +351,7 @@ class Checking:
         return Report(tuple(found), len(self.blobs), len(self.trees), len(self.images()), self._read)
 
 
-_NO_FILE = "its file is gone"
+_NO_FILE, _NO_FOLDER = "its file is gone", "its folder is gone"
 
 
 def _plain(file: Reader) -> Reader:

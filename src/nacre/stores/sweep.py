@@ -334,12 +334,21 @@ class _Sweep:
 
     def _collect_blobs(self) -> None:
         kept = {row[0] for row in self.db.execute("SELECT digest FROM blob WHERE used >= ?", (self.since,))}
+        there = set()
         for algorithm in _names(f"{self.store.root}/blobs"):
             for name in _names(f"{self.store.root}/blobs/{algorithm}"):
                 digest = f"{algorithm}:{name}"
+                there.add(digest)
                 if digest not in self.blobs and digest not in kept:
                     self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
                     self._trash("blob", digest, f"blobs/{algorithm}/{name}")
+        self._collect_rows("blob", "digest", there | self.blobs)
+
+    def _collect_rows(self, table: str, key: str, kept: set[str]) -> None:
+        """Rows whose files a killed sweep has moved away. `check` tells of one that is needed, so it stays."""
+        for (name,) in self.db.execute(f"SELECT {key} FROM {table}"):
+            if name not in kept:
+                self.db.change(f"DELETE FROM {table} WHERE {key} = ?", (name,))
 
     def _shed(self) -> None:
         """Blobs of layers that are kept as trees, as far as they can be had again."""
@@ -360,11 +369,13 @@ class _Sweep:
     def _collect_trees(self) -> None:
         rows = dict(self.db.execute("SELECT diff_id, used FROM tree"))
         kept = {Digest(d).hex for d, used in rows.items() if used >= self.since or d in self.trees}
-        for name in _names(f"{self.store.root}/trees"):
+        there = list(_names(f"{self.store.root}/trees"))
+        for name in there:
             if name not in kept and not name.startswith("."):
                 diff_id = f"sha256:{name}"
                 self.db.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
                 self._trash("tree", diff_id, f"trees/{name}")
+        self._collect_rows("tree", "diff_id", {f"sha256:{name}" for name in there} | self.trees)
 
     def _collect_folders(self, folder: str, kept: set[str], kind: str) -> None:
         for name in _names(f"{self.store.root}/{folder}"):
