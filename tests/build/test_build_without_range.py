@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,46 @@ def _layers(folder: Path) -> list[Owners]:
         with tarfile.open(fileobj=io.BytesIO(read(layer["digest"]))) as tar:
             found.append({member.name: (member.uid, member.gid) for member in tar})
     return found
+
+
+def _tar(**owners: int | None) -> bytes:
+    """Empty files of these owners; None is a whiteout."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, owner in owners.items():
+            info = tarfile.TarInfo(name if owner is not None else f".wh.{name}")
+            info.uid = info.gid = owner or 0
+            tar.addfile(info)
+    return out.getvalue()
+
+
+def test_the_owner_of_the_layer_that_shows_a_file_counts(
+    single: Any, busybox_tar: bytes, tmp_path: Path
+) -> None:
+    """A layer over another gives files back to root, which needs no line beside it, or hides them."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "threats"))
+    from evil import Image
+
+    lower = _tar(back=33, again=33, gone=33, still=33)
+    image = Image(busybox_tar, lower, _tar(back=0, again=0, gone=None), _tar(again=5), _tar(late=7))
+    (tmp_path / "image.tar").write_bytes(image.archive("base:1"))
+    single("load", "-q", "-i", "image.tar")
+    context = tmp_path / "context"
+    context.mkdir()
+    touched = "for f in back again gone still late; do echo >> /$f; done"
+    (context / "Dockerfile").write_text(f'FROM base:1\nRUN ["/bin/sh", "-c", "{touched}"]\n')
+    single("build", "-q", "-t", "app:1", str(context))
+    single("create", "--name", "box", "app:1", "/bin/true")
+    (tmp_path / "export.tar").write_bytes(single("export", "box").raw)
+    single("run", "--name", "other", "base:1", "/bin/sh", "-c", touched)
+    single("commit", "other", "committed:1")
+    wanted = {"back": (0, 0), "again": (5, 5), "gone": (0, 0), "still": (33, 33), "late": (7, 7)}
+    for name in ("app:1", "committed:1"):
+        single("copy", "-q", f"nacre:{name}", f"oci:{tmp_path / name[:3]}:1")
+        top = _layers(tmp_path / name[:3])[-1]
+        assert {path: top[path] for path in wanted} == wanted, name
+    with tarfile.open(tmp_path / "export.tar") as tar:
+        assert {path: (tar.getmember(path).uid, tar.getmember(path).gid) for path in wanted} == wanted
 
 
 def test_pull_build_push_keeps_owners(

@@ -345,7 +345,7 @@ class _Sweep:
         self._collect_rows("blob", "digest", there | self.blobs)
 
     def _collect_rows(self, table: str, key: str, kept: set[str]) -> None:
-        """Rows whose files a killed sweep has moved away. `check` tells of one that is needed, so it stays."""
+        """Rows whose files a killed sweep moved away. That of what is needed stays: `check` tells of it."""
         for (name,) in self.db.execute(f"SELECT {key} FROM {table}"):
             if name not in kept:
                 self.db.change(f"DELETE FROM {table} WHERE {key} = ?", (name,))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ...grammars.entries import Reader as TarReader
     from ...ground.extract import Form, Stats
     from .base import Held, LayerReader, Reader, TreeDriver, Write, Writer
+    from .inherited import Known
     from .lookup import TreeView
     from .sameness import Comparison
     from .skeleton import Ingesting
@@ -237,12 +238,11 @@ class OverlayDriver:
         comparison.run(f"{folder}/upper")
         return comparison
 
-    def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
+    def _inherited(self, trees: Sequence[Placed], folder: str) -> Known:
         """Owners beside the lower layers and the active, which a copy into upper has lost."""
-        known: dict[bytes, Owner] = {}
-        for place in (*(tree.folder for tree in trees), folder):
-            known |= owners.load(place)
-        return known
+        from .inherited import Inherited
+
+        return Inherited(trees, folder, self._read)
 
     def adopt(self, folder: str, into: str) -> None:
         """Rename: nothing is extracted. Files that another tree has are shared with it."""
@@ -343,7 +343,7 @@ class Packing:
         writer: Writer,
         clamp: int | None,
         root: str,
-        known: dict[bytes, Owner],
+        known: Known,
         set_times: bool = True,
     ) -> None:
         self.fd, self.writer, self.root, self.known, self.set_times = fd, writer, root, known, set_times
@@ -388,7 +388,7 @@ class Packing:
         return True
 
 
-def restored(entry: Entry, known: Mapping[bytes, Owner]) -> Entry:
+def restored(entry: Entry, known: Known) -> Entry:
     """With the owner that was kept beside it."""
     owner = None if _is_mark(entry.path) else known.get(entry.path)
     return _with_owner(entry, owner) if owner else entry

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ...words.mount import Erofs, Mount
     from . import record
     from .base import Held, LayerReader, Made, Placed, Reader, Writer
+    from .inherited import Known
     from .lookup import TreeView
 
     Opener = Callable[[], TarReader]
@@ -233,7 +234,7 @@ class PlainDriver(ErofsDriver):
         with super().tar(tree) as tar:
             extract(following.watch(read_tar(tar)), fd, form)
 
-    def _inherited(self, trees: Sequence[Placed], folder: str) -> dict[bytes, Owner]:
+    def _inherited(self, trees: Sequence[Placed], folder: str) -> Known:
         return owners.load(folder)
 
     def own(self, folder: str, path: bytes, uid: int, gid: int) -> None:
