@@ -14,6 +14,7 @@ import pytest
 from boxes import Box, make_box, remove
 
 from nacre.ground import userns
+from nacre.ground.fork import fork
 from nacre.ground.sandbox import Stdio, plan, process, run
 from nacre.images.runtime import Temporary, Volume
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
@@ -354,7 +355,8 @@ def _is_open(fd: int) -> bool:
 
 
 def test_a_child_that_says_nothing_has_died() -> None:
-    reader, writer = os.pipe()
-    os.close(writer)
-    with pytest.raises(SandboxError, match="has died"):
-        process.listen(reader, [])
+    with (
+        fork(lambda _report: None, what="the child") as child,
+        pytest.raises(SandboxError, match="without a word"),
+    ):
+        process.listen(child, [])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from ..words.errors import NotFound
 from .options import Command, flag, many, text
 from .run import check_terminal, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..services.containers import Containers, Extra
     from .context import Context
     from .options import Args
 
@@ -37,22 +34,9 @@ def run(context: Context, args: Args) -> int:
         containers = Containers(store)
         context.stdout.flush()
         if args.detach:
-            return _detached(containers, name, extra)
+            containers.execute_detached(name, extra)
+            return 0
         return containers.execute(name, extra, Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty))
-
-
-def _detached(containers: Containers, name: str, extra: Extra) -> int:
-    """A child of nobody sees the program through; whether it can start is not told, as in docker."""
-    from ..ground.sandbox import Stdio
-
-    containers.get(name)
-    if os.fork() == 0:
-        try:
-            os.setsid()
-            containers.execute(name, extra, Stdio(-1, -1, -1, tty=extra.tty))
-        finally:
-            os._exit(0)
-    return 0
 
 
 COMMAND = Command(

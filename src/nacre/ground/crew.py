@@ -21,7 +21,6 @@ import sys
 from array import array
 from collections.abc import Callable, Set
 from contextlib import suppress
-from fcntl import F_DUPFD_CLOEXEC, fcntl
 from io import BytesIO
 from threading import Lock
 
@@ -31,6 +30,7 @@ from ..words.errors import InvalidArchive, StoreError
 from ..words.processors import processors
 from . import hand
 from .beneath import Folder, Key
+from .fork import program
 
 MAX_FILE = 1 << 18
 """Larger files are not handed on: writing them takes one system call for many bytes, and no lock."""
@@ -292,27 +292,15 @@ class Crew(Alone):
 
 
 def _start(memory_fd: int) -> _Helper:
-    """Start one helper. Raises OSError.
-
-    posix_spawn is the only way that is safe beside threads: what a fork copies of their locks stays locked.
-    """
+    """Start one helper. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    high: list[int] = []
     try:
         with theirs:
-            high = [fcntl(fd, F_DUPFD_CLOEXEC, 10) for fd in (theirs.fileno(), memory_fd)]
-            actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
-                (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high)
-            ]
-            actions.append((os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0))
             words = [sys.executable, "-I", "-S", hand.__file__]
-            return _Helper(ours, os.posix_spawn(sys.executable, words, os.environ, file_actions=actions))
+            return _Helper(ours, program(words, (theirs.fileno(), memory_fd, -1)))
     except BaseException:
         ours.close()
         raise
-    finally:
-        for fd in high:
-            os.close(fd)
 
 
 def _end(helper: _Helper) -> None:

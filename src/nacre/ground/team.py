@@ -24,6 +24,7 @@ from ..words.errors import StoreError
 from ..words.processors import share
 from . import linux
 from .carried import pack, unpack
+from .fork import RAISING, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,21 +72,20 @@ class Team:
         """A helper that does `work`, for which it is given what tells its parent. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent, number = os.getpid(), len(self._helpers) + 1
+
+        def help_() -> None:
+            ours.close()
+            self._mine = number
+            _help(parent, theirs, work)
+
         with theirs:
             try:
                 self._note(number, 1)
-                pid = os.fork()
+                pid = start(help_, signals=RAISING)
             except BaseException:
                 self._note(number, 0)
                 ours.close()
                 raise
-            if pid == 0:
-                try:
-                    ours.close()
-                    self._mine = number
-                    _help(parent, theirs, work)
-                finally:  # also when a signal breaks in: the fork must not go on with what is its parent's
-                    os._exit(1)
         helper = Helper(pid, ours, lambda: self._note(number, 0))
         self._helpers.append(helper)
         return helper

@@ -14,12 +14,15 @@ from ..words.errors import SandboxError, Unsupported
 from ..words.lines import lines
 from ..words.value import Value
 from . import linux
+from .fork import DEFAULT, RAISING, fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
+
+    from .fork import Child, Report, Work
 
 _CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 1 << 0, 1 << 6, 1 << 7, 1 << 21
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -133,23 +136,30 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     """
     import pickle
 
-    from .carried import unpack
+    def work(report: Report) -> None:
+        linux.die_with_parent()
+        attempt()
+        try:
+            report.tell(pickle.dumps(function(*args)))
+        except OSError as error:
+            raise SandboxError(f"{type(error).__name__}: {error}") from None
 
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        _child(function, args, writer)
-    os.close(writer)
-    with open(reader, "rb") as stream:
-        answer = stream.read()
-    os.waitpid(pid, 0)
-    if not answer:
-        raise SandboxError("the process working in the user namespace died")
-    kind, value = pickle.loads(answer)  # from our own child
-    if kind == "value":
-        return value
-    raise unpack(value)
+    with _forked(work, "the process working in the user namespace", keep=None, signals=RAISING) as child:
+        try:
+            (answer,) = child.answer()
+        except BaseException:  # ctrl-C, or whatever else the caller's handlers raise: tidied up all the same
+            child.ask_to_end()
+            raise
+        child.wait()
+        return pickle.loads(answer)  # from our own child
+
+
+def _forked(work: Work, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT) -> Child:
+    """Raises SandboxError."""
+    try:
+        return fork(work, what=what, keep=keep, signals=signals)
+    except OSError as error:
+        raise SandboxError(f"cannot start another process: {error.strerror}") from None
 
 
 def opened(function: Callable[[], int]) -> int:
@@ -176,24 +186,6 @@ def _hand_over(channel: socket.socket, function: Callable[[], int]) -> int:
     except OSError as error:
         return error.errno or 5
     return 0
-
-
-def _child(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> None:
-    import pickle
-
-    from .carried import pack
-
-    try:
-        linux.die_with_parent()
-        attempt()
-        answer = pickle.dumps(("value", function(*args)))
-    except BaseException as error:
-        answer = pickle.dumps(("error", pack(error)))
-    try:
-        with open(writer, "wb") as stream:
-            stream.write(answer)
-    finally:
-        os._exit(0)
 
 
 def _unshare() -> None:
@@ -224,21 +216,11 @@ def _map_self(uid: int, gid: int) -> None:
 def _enter_with_ranges(uid: int, gid: int, uids: list[Range], gids: list[Range]) -> bool:
     """Map the ranges by the set-id helpers. False when they failed; then only we are mapped.
 
-    The helpers must run in the parent namespace, so they are forked before the unshare and wait for
-    it; one each for users and groups, side by side.
+    One each for users and groups, side by side.
     """
-    ready, go = os.pipe()
-    helpers = [
-        _fork_helper(ready, go, "newuidmap", [(0, uid, 1), *uids]),
-        _fork_helper(ready, go, "newgidmap", [(0, gid, 1), *gids]),
-    ]
-    try:
-        _unshare()
-        os.write(go, b"gg")
-    finally:
-        os.close(go)
-        os.close(ready)
-        statuses = [os.waitpid(pid, 0)[1] for pid in helpers]
+    statuses = _unshare_beside(
+        _program("newuidmap", [(0, uid, 1), *uids]), _program("newgidmap", [(0, gid, 1), *gids])
+    )
     if not any(statuses):
         return True
     if statuses[0] and statuses[1]:
@@ -258,21 +240,20 @@ def _check_restriction() -> None:
     """
     if os.geteuid() and _read(_RESTRICTED).strip() != "1":
         return
-    pid = os.fork()
-    if pid == 0:
+    with _forked(_try_to_mount, "the process that tries a user namespace") as child:
         try:
-            _try_to_mount(os.geteuid(), os.getegid())
-        finally:
-            os._exit(1)
-    if os.waitpid(pid, 0)[1]:
-        raise _refused("nothing can be mounted in it")
+            child.answer()
+        except (OSError, Unsupported):
+            raise _refused("nothing can be mounted in it") from None
+        child.wait()
 
 
-def _try_to_mount(uid: int, gid: int) -> None:
+def _try_to_mount(report: Report) -> None:
+    uid, gid = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
     _map_self(uid, gid)
     linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
-    os._exit(0)
+    report.tell(True)
 
 
 def _can_map_all() -> bool:
@@ -291,46 +272,50 @@ def _enter_with_all() -> Mapping:
             text = "".join(f"{first} {outside} {count}\n" for first, outside, count in extents)
             _write(f"/proc/{parent}/{kind}_map", text)
 
-    ready, go = os.pipe()
-    helper = _fork_after(ready, go, write)
-    try:
-        _unshare()
-        os.write(go, b"g")
-    finally:
-        os.close(go)
-        os.close(ready)
-        failed = os.waitpid(helper, 0)[1]
-    if failed:
+    if any(_unshare_beside(write)):
         raise _refused("its ids cannot be mapped")
     return Mapping(here.single, tuple(maps[0]), tuple(maps[1]))
 
 
-def _fork_after(ready: int, go: int, work: Callable[[], object]) -> int:
-    """A child that works once a byte arrives; exit code 0 if that went well."""
-    pid = os.fork()
-    if pid:
-        return pid
+def _unshare_beside(*works: Callable[[], object]) -> list[int | None]:
+    """Make the namespace, then let each work be done in a child that stayed outside; statuses, 0 for success.
+
+    The children are forked before, and wait for a byte.
+    """
+    ready, go = os.pipe2(os.O_CLOEXEC)
+
+    def waiting(work: Callable[[], object]) -> Work:
+        def begin(_report: Report) -> None:
+            if os.read(ready, 1):
+                work()
+
+        return begin
+
+    children: list[Child] = []
     try:
-        os.close(go)
-        if os.read(ready, 1):
-            work()
-            os._exit(0)
+        for work in works:
+            children.append(_forked(waiting(work), "a process that maps ids", keep=(ready,)))
+        _unshare()
+        os.write(go, b"." * len(works))
     finally:
-        os._exit(1)
+        os.close(go)
+        os.close(ready)
+        for child in children:
+            child.wait()
+            child.close()
+    return [child.status for child in children]
 
 
-def _fork_helper(ready: int, go: int, program: str, ranges: list[Range]) -> int:
-    """A child that maps its parent once a byte arrives; it exits with the helper's code."""
+def _program(program: str, ranges: list[Range]) -> Callable[[], None]:
+    """Becomes a set-id helper that maps our parent."""
     parent = os.getpid()
 
     def work() -> None:
         numbers = [str(number) for extent in ranges for number in extent]
-        null = os.open("/dev/null", os.O_RDWR)
-        os.dup2(null, 2)
         _exec(program, [program, str(parent), *numbers])
-        os._exit(1)
+        raise FileNotFoundError(2, "not installed", program)
 
-    return _fork_after(ready, go, work)
+    return work
 
 
 def _exec(program: str, argv: list[str]) -> None:

@@ -16,14 +16,13 @@ from ...words.mount import Bind
 from .. import linux
 from . import permitted
 from .capabilities import ALL, bits
-from .fork import fork
 from .identity import Confine, Execute, Session, WorkingFolder
 from .operations import NAMESPACES, Loopback, Operation
 from .plan import account, confine, execute
-from .process import child, is_root, kill, listen, stay
+from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
-from .stdio import Stdio, Streams
+from .stdio import Stdio
 from .watcher import END, Watch
 
 TYPE_CHECKING = False
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...words.mount import Folder
+    from ..fork import Child, Work
     from .room import Room
+    from .stdio import Streams
 
 _WAYS_OUT = ("CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_KILL")
 _NODES = (
@@ -114,39 +115,36 @@ def _run(
     config: Mapping[str, Any], root: Folder, stdio: Stdio, on_start: Callable[[int], object] | None,
     on_running: Callable[[], object] | None, signals: bool, control: int,
 ) -> int:  # fmt: skip
-    streams = Streams(stdio, relayed=not is_root(config))
+    streams = opened(stdio, relayed=not is_root(config))
     try:
-        pid, report, deadly = _fork(config, root, streams)
-        try:
-            streams.given()
-            if on_start:
-                on_start(pid)
-            listen(report, [])
-            return stay(pid, streams, signals, control, on_running, deadly)
-        except BaseException:
-            kill(pid, deadly)
-            raise
+        started, deadly = _fork(config, root, streams)
+        with started:
+            try:
+                streams.given()
+                if on_start:
+                    on_start(started.pid)
+                listen(started, [])
+                return stay(started, streams, signals, control, on_running, deadly)
+            except BaseException:
+                started.end(deadly)
+                raise
     finally:
         streams.close()
 
 
-def _fork(config: Mapping[str, Any], root: Folder, streams: Streams) -> tuple[int, int, int]:
-    """The child, the end of the pipe on which it reports, and the signal that ends it and all it started."""
-    report, write_report = os.pipe2(os.O_CLOEXEC)
+def _fork(config: Mapping[str, Any], root: Folder, streams: Streams) -> tuple[Child, int]:
+    """The child, and the signal that ends it and all it started."""
+
+    def work(watched: bool) -> Work:
+        return child(operations(config, root, streams.owned, watched=watched), streams)
+
     try:
         try:
-            pid, wait_for = fork()
-            watched = False
+            return begin(work(False), streams, alone=True), 9
         except OSError:  # no pid namespace
-            pid, wait_for, watched = os.fork(), -1, True
-        if pid == 0:
-            child(operations(config, root, streams.owned, watched=watched), streams, write_report, wait_for)
+            return begin(work(True), streams, alone=False), END
     except OSError as error:
-        os.close(report)
-        raise SandboxError(f"cannot start a container: {error.strerror}") from None
-    finally:
-        os.close(write_report)
-    return pid, report, END if watched else 9
+        raise cannot_start(error) from None
 
 
 def operations(
@@ -181,10 +179,13 @@ def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
     return execute({**process, "init": False} if watched else process)
 
 
-def join(config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: bool = True) -> int:
+def join(
+    config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: bool = True,
+    on_running: Callable[[], object] | None = None,
+) -> int:  # fmt: skip
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
     permitted.check()
-    return _run(config, root, stdio or Stdio(), None, None, signals, -1)
+    return _run(config, root, stdio or Stdio(), None, on_running, signals, -1)
 
 
 def _refuse(config: Mapping[str, Any]) -> None:

@@ -6,23 +6,31 @@ visible outside and nothing has to be unmounted. Source: OCI runtime-spec bundle
 
 from __future__ import annotations
 
+import fcntl
 import os
 
-from ...words.errors import NacreError, SandboxError, Unsupported
+from ...words.errors import SandboxError, Unsupported
 from .. import linux, mounts, userns
+from ..fork import fork
 from .capabilities import bits
+from .process import cannot_start, opened
 from .profile import document
 from .relay import Relay
-from .stdio import Stdio, Streams
 from .users import User, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from ...words.mount import Mount
+    from ..fork import Child, Report
+    from .stdio import Stdio
+else:
+    import _signal as signal
 
+_STREAMS = 3
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _ENVIRONMENT = {"PATH": ":".join(_FOLDERS), "XDG_RUNTIME_DIR": ""}
 
@@ -55,46 +63,71 @@ def run(
     path = find(program)
     os.makedirs(f"{bundle}/rootfs", exist_ok=True)
     os.makedirs(f"{bundle}/state", exist_ok=True)
-    streams = None if stdio.tty else Streams(stdio)
-    child = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
+    streams = None if stdio.tty else opened(stdio, relayed=False)
+    fds = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
     try:
-        pid = os.fork()
-        if pid == 0:
-            _child(config, root, path, bundle, name, child)
-        if streams:
-            streams.given()
-        if on_start:
-            on_start(pid)
-        relay = Relay(pid, streams.outputs if streams else [], streams.inputs if streams else [], control)
-        relay.on_ready = on_running
-        return relay.run(signals=True)
+        with _fork(config, root, path, bundle, name, fds) as started:
+            if streams:
+                streams.given()
+            if on_start:
+                on_start(started.pid)
+            _listen(started, path)
+            outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
+            relay = Relay(started, outputs, inputs, control)
+            relay.on_ready = on_running
+            return relay.run(signals=True)
     finally:
         if streams:
             streams.close()
 
 
-def _child(
+def _fork(
     config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int]
-) -> None:
-    """Never returns."""
+) -> Child:
+    def work(report: Report) -> None:
+        _become(config, root, path, bundle, name, fds, report)
+
     try:
-        for number, fd in enumerate([os.dup(fd) for fd in fds]):
-            os.dup2(fd, number)
-        linux.die_with_parent()
-        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
-        linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
-        mounts.attach(root, f"{bundle}/rootfs")
-        _simplify_cgroups()
-        _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
-        linux.close_range(3)
-        options = ["--root", f"{bundle}/state"]
-        if not userns.is_first() and path.endswith("crun"):
-            options.append("--cgroup-manager=disabled")
-        os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
-    except (NacreError, OSError) as error:
-        os.write(2, f"nacre: cannot start {path}: {error}\n".encode(errors="replace"))
-    finally:
-        os._exit(SandboxError.exit_code)
+        return fork(work, what=f"the process that starts {path}", keep=fds)
+    except OSError as error:
+        raise cannot_start(error) from None
+
+
+def _listen(started: Child, path: str) -> None:
+    """Until it is the runtime. Raises what the child met."""
+    runs = False
+    try:
+        while told := started.hear():
+            (runs,) = told
+    except OSError as error:
+        raise SandboxError(f"cannot start {path}: {error}") from None
+    if not runs:
+        raise started.died()
+
+
+def _become(
+    config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int],
+    report: Report,
+) -> None:  # fmt: skip
+    """In the child."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    high = [fcntl.fcntl(fd if fd >= 0 else null, fcntl.F_DUPFD_CLOEXEC, _STREAMS) for fd in fds]
+    report.fd = fcntl.fcntl(report.fd, fcntl.F_DUPFD_CLOEXEC, _STREAMS)
+    for number, fd in enumerate(high):
+        os.dup2(fd, number)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    linux.die_with_parent()
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
+    linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+    mounts.attach(root, f"{bundle}/rootfs")
+    _simplify_cgroups()
+    _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
+    options = ["--root", f"{bundle}/state"]
+    if not userns.is_first() and path.endswith("crun"):
+        options.append("--cgroup-manager=disabled")
+    report.tell(True)
+    os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
 
 
 def _simplify_cgroups() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from .. import linux
+from ..fork import leave_behind
 from .identity import Execute
 from .room import Room
 
@@ -32,11 +33,13 @@ class ExecuteUnderInit(Execute):
     def apply(self, room: Room) -> None:  # noqa: D102
         signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON) | {signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        pid = os.fork()
-        if pid:
+
+        def watch(pid: int) -> int:
             linux.prctl(linux.PR_SET_DUMPABLE, 0)
             linux.close_range(_FIRST_FREE)
-            os._exit(_watch(pid, signals))
+            return _watch(pid, signals)
+
+        leave_behind(watch)
         os.setpgid(0, 0)
         if room.terminal >= 0:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)

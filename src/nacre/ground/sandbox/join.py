@@ -6,18 +6,21 @@ import os
 
 from ...words.errors import Conflict, SandboxError
 from .. import linux
-from .fork import fork_after
+from ..fork import BLOCKED, fork_through
+from .fork import WHAT
 from .identity import Session, WorkingFolder
 from .operations import Operation
 from .plan import account, confine, execute
-from .process import child, is_root, kill, listen, stay
+from .process import child, is_root, listen, opened, stay
 from .room import Room
-from .stdio import Stdio, Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    from ..fork import Child, Work
+    from .stdio import Stdio, Streams
 
 _KINDS = {
     "user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID,
@@ -37,38 +40,34 @@ class Look(Operation):
 
 
 def join(
-    config: Mapping[str, Any], pidfd: int, pid: int, *, stdio: Stdio | None = None, signals: bool = True
-) -> int:
+    config: Mapping[str, Any], pidfd: int, pid: int, *, stdio: Stdio | None = None, signals: bool = True,
+    on_running: Callable[[], object] | None = None,
+) -> int:  # fmt: skip
     """Run `config["process"]` in the namespaces of the process `pid`; the exit code as `run`.
 
     `pidfd` is a descriptor of that process and makes sure that it is still the one meant. A caller
-    that is not `userns.mapped()` must own the container's user namespace. Raises as `run`, Conflict
-    when the container has ended.
+    that is not `userns.mapped()` must own the container's user namespace. `on_running()` is called once
+    the program runs. Raises as `run`, Conflict when the container has ended.
     """
-    streams = Streams(stdio or Stdio(), relayed=not is_root(config))
-    operations = _operations(config, streams)  # here: over there nothing can be imported
-    report, write_report = os.pipe2(os.O_CLOEXEC)
+    streams = opened(stdio, relayed=not is_root(config))
     try:
-        process_id, wait_for = fork_after(lambda: _enter(pidfd, pid))
-        if process_id == 0:
-            child(operations, streams, write_report, wait_for)
-    except ProcessLookupError:
-        os.close(report)
-        raise Conflict("the container is not running") from None
-    except OSError as error:
-        os.close(report)
-        raise SandboxError(f"cannot enter the container: {error.strerror}") from None
-    finally:
-        os.close(write_report)
-    try:
-        streams.given()
-        listen(report, [])
-        return stay(process_id, streams, signals, -1, None)
-    except BaseException:
-        kill(process_id)
-        raise
+        work = child(_operations(config, streams), streams)  # here: over there nothing can be imported
+        with _fork(work, streams, pidfd, pid) as started:
+            streams.given()
+            listen(started, [])
+            return stay(started, streams, signals, -1, on_running)
     finally:
         streams.close()
+
+
+def _fork(work: Work, streams: Streams, pidfd: int, pid: int) -> Child:
+    keep = (*streams.child, streams.pts)
+    try:
+        return fork_through(lambda: _enter(pidfd, pid), work, what=WHAT, keep=keep, signals=BLOCKED)
+    except ProcessLookupError:
+        raise Conflict("the container is not running") from None
+    except OSError as error:
+        raise SandboxError(f"cannot enter the container: {error.strerror}") from None
 
 
 def _enter(pidfd: int, pid: int) -> None:

@@ -11,6 +11,7 @@ import os
 
 from ...words.errors import SandboxError
 from .. import linux
+from ..fork import fork
 
 _known: dict[tuple[int, int], str] = {}
 
@@ -24,22 +25,17 @@ def way() -> str:
 
 
 def _try() -> str:
-    """In a child, which it does not matter to move."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writer, _answer())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as stream:
-        answer = stream.read().decode()
-    os.waitpid(pid, 0)
-    return answer
+    """In a child, which it does not matter to move. Raises SandboxError."""
+    try:
+        with fork(lambda report: report.tell(_answer()), what="the process that tries a mount") as child:
+            answer: str = child.answer()[0]
+            child.wait()
+            return answer
+    except OSError as error:
+        raise SandboxError(f"cannot find out what is permitted here: {error.strerror}") from None
 
 
-def _answer() -> bytes:
+def _answer() -> str:
     try:
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
@@ -47,12 +43,12 @@ def _answer() -> bytes:
     except OSError:
         pass
     else:
-        return b"mounts"
+        return "mounts"
     try:
         os.chroot("/")
     except OSError:
-        return b""
-    return b"chroot"
+        return ""
+    return "chroot"
 
 
 def check() -> str:

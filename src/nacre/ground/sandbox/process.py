@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import marshal
 import os
 import sys
 
-from ...words.errors import CommandNotExecutable, CommandNotFound, NacreError, SandboxError
+from ...words.errors import NacreError, SandboxError
 from .. import linux
-from .fork import fork
+from ..fork import BLOCKED, fork
+from .fork import WHAT, first
 from .plan import plan
-from .relay import Relay
+from .relay import FORWARDED, Relay
 from .room import Room
 from .stdio import Stdio, Streams
 from .tidy import tidy
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...words.mount import Mount
+    from ..fork import Child, Report, Work
     from .operations import Operation
 else:
     import _signal as signal
 
-_ERRORS = (SandboxError, CommandNotFound, CommandNotExecutable)
 _REPORT, _PTS = 3, 4
+_DEFAULT = (
+    *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+)  # fmt: skip
+"""Signals that may be ignored or handled here, and are not in a container."""
 
 
 def run(
@@ -53,24 +57,33 @@ def run(
     The container ends when the calling thread does. Raises SandboxError, CommandNotFound,
     CommandNotExecutable; then nothing is left running.
     """
-    streams = Streams(stdio or Stdio(), _devpts_options(config), relayed=not is_root(config))
     made: list[str] = []
+    streams = opened(stdio, _devpts_options(config), relayed=not is_root(config))
     try:
         operations = plan(config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned)
-        pid, report = _fork(config, operations, streams)
-        try:
+        with _fork(config, operations, streams) as started:
             streams.given()
             if on_start:
-                on_start(pid)
-            listen(report, made)
-            return stay(pid, streams, signals, control, on_running)
-        except BaseException:
-            kill(pid)
-            raise
+                on_start(started.pid)
+            listen(started, made)
+            return stay(started, streams, signals, control, on_running)
     finally:
         streams.close()
         if not volatile:
             tidy(root, made)
+
+
+def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> Streams:
+    """Raises SandboxError."""
+    try:
+        return Streams(stdio or Stdio(), devpts_options, relayed=relayed)
+    except OSError as error:
+        raise cannot_start(error) from None
+
+
+def cannot_start(error: OSError) -> SandboxError:
+    """Something that a container needs of this system is not to be had."""
+    return SandboxError(f"cannot start a container: {error.strerror}")
 
 
 def is_root(config: Mapping[str, Any]) -> bool:
@@ -87,41 +100,38 @@ def _devpts_options(config: Mapping[str, Any]) -> str:
     return "newinstance,ptmxmode=0666,mode=0620"
 
 
-def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Streams) -> tuple[int, int]:
-    """The child, and the end of the pipe on which it reports."""
-    report, write_report = os.pipe2(os.O_CLOEXEC)
+def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Streams) -> Child:
     kinds = [namespace["type"] for namespace in config["linux"]["namespaces"]]
     try:
-        pid, wait_for = fork() if "pid" in kinds else (os.fork(), -1)
-        if pid == 0:
-            child(operations, streams, write_report, wait_for)
+        return begin(child(operations, streams), streams, alone="pid" in kinds)
     except OSError as error:
-        os.close(report)
-        raise SandboxError(f"cannot start a container: {error.strerror}") from None
-    finally:
-        os.close(write_report)
-    return pid, report
+        raise cannot_start(error) from None
 
 
-def listen(report: int, made: list[str]) -> None:
+def begin(work: Work, streams: Streams, *, alone: bool) -> Child:
+    """A child that has the descriptors of a container only; `alone`: in a pid namespace. Raises OSError."""
+    keep = (*streams.child, streams.pts)
+    return first(work, keep) if alone else fork(work, what=WHAT, keep=keep, signals=BLOCKED)
+
+
+def listen(started: Child, made: list[str]) -> None:
     """Wait until the program runs; adds to `made` the paths made to mount on. Raises what the child met."""
-    error: NacreError | None = SandboxError("the process that was to run the program has died")
-    with open(report, "rb") as stream:
-        while head := stream.read(4):
-            kind, paths, *values = marshal.loads(stream.read(int.from_bytes(head, "big")))
-            made[:], error = paths, None
-            if kind == "error":
-                error = _ERRORS[values[0]](values[1], hint=values[2])
-    if error:
-        raise error
+    runs = False
+    try:
+        while told := started.hear():
+            runs, made[:] = told
+    except OSError as error:
+        raise SandboxError(f"cannot set up the container: {error}") from None
+    if not runs:
+        raise started.died()
 
 
 def stay(
-    pid: int, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
+    started: Child, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
     deadly: int = signal.SIGKILL,
 ) -> int:  # fmt: skip
     """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
-    relay = Relay(pid, streams.outputs, streams.inputs, control)
+    relay = Relay(started, streams.outputs, streams.inputs, control)
     relay.deadly = deadly
     relay.on_ready = on_running
     if streams.terminal >= 0:
@@ -130,51 +140,44 @@ def stay(
     return relay.run(signals=signals)
 
 
-def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """End a child that may have ended already and may have been waited for."""
-    try:
-        os.kill(pid, number)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        return
+def child(operations: list[Operation], streams: Streams) -> Work:
+    """What the child does. Whatever goes wrong is told to the parent, which raises it."""
+
+    def work(report: Report) -> None:
+        room = Room()
+        try:
+            _arrange(room, streams, report)
+            for operation in operations[:-1]:
+                operation.apply(room)
+            _ready(room, report)
+            operations[-1].apply(room)
+        except BaseException as error:
+            report.tell(False, room.made)
+            raise _sandbox_error(error) from None
+
+    return work
 
 
-def child(operations: list[Operation], streams: Streams, report: int, wait_for: int) -> None:
-    """Never returns. Whatever goes wrong is told to the parent, which raises it."""
-    room = Room()
-    room.report = report
-    try:
-        if wait_for >= 0:
-            os.read(wait_for, 1)
-        _arrange(room, streams, report)
-        for operation in operations[:-1]:
-            operation.apply(room)
-        _ready(room)
-        operations[-1].apply(room)
-    except NacreError as error:
-        kind = _ERRORS.index(type(error)) if type(error) in _ERRORS else 0
-        _tell(room, "error", kind, error.message, error.hint)
-    except OSError as error:
-        _tell(room, "error", 0, f"cannot set up the container: {error}", "")
-    except BaseException as error:
-        _tell(room, "error", 0, f"cannot set up the container: {type(error).__name__}: {error}", "")
-    finally:
-        os._exit(125)
+def _sandbox_error(error: BaseException) -> BaseException:
+    if isinstance(error, NacreError):
+        return error if isinstance(error, SandboxError) else SandboxError(error.message, hint=error.hint)
+    text = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return SandboxError(f"cannot set up the container: {text}")
 
 
-def _arrange(room: Room, streams: Streams, report: int) -> None:
+def _arrange(room: Room, streams: Streams, report: Report) -> None:
     """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts) and close all others.
 
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
     sys.meta_path.clear()
-    fds = [*streams.child, report, *([streams.pts] if streams.pts >= 0 else [])]
+    fds = [*streams.child, report.fd, *([streams.pts] if streams.pts >= 0 else [])]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
-    room.report = high[_REPORT]  # 3 may be anything until it is ours: a database, say
+    report.fd = high[_REPORT]  # 3 may be anything until it is ours
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=number < _REPORT)
-    room.report = _REPORT
+    report.fd = _REPORT
     linux.close_range(len(fds))
     os.umask(0)
     if streams.terminal >= 0:
@@ -184,20 +187,16 @@ def _arrange(room: Room, streams: Streams, report: int) -> None:
     linux.keyctl_join_session()
 
 
-def _ready(room: Room) -> None:
+def _ready(room: Room, report: Report) -> None:
     """The last moments: default signals, and no life without the parent.
 
-    The death signal is forgotten at a change of user, so it comes last; a parent that had died
-    before is noticed by the pipe it no longer reads.
+    Signals that came until now were not meant for the program. The death signal is forgotten at a change of
+    user, so it comes last; a parent that had died before is noticed by the pipe it no longer reads.
     """
     os.umask(0o022)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    for number in _DEFAULT:
+        signal.signal(number, signal.SIG_IGN)  # forgets what is pending
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     linux.die_with_parent()
-    _tell(room, "ready")
-
-
-def _tell(room: Room, kind: str, *values: Any) -> None:
-    data = marshal.dumps((kind, room.made, *values))
-    os.write(room.report, len(data).to_bytes(4, "big") + data)
+    report.tell(True, room.made)

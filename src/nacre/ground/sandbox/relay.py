@@ -10,11 +10,15 @@ from __future__ import annotations
 import os
 import select
 
+from ...words.errors import SandboxError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
     from typing import Any
+
+    from ..fork import Child
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
@@ -67,8 +71,8 @@ class Relay:
     `deadly` is sent instead of SIGKILL.
     """
 
-    def __init__(self, pid: int, outputs: list[Flow], inputs: list[Flow], control: int = -1) -> None:
-        self.pid, self.control = pid, control
+    def __init__(self, child: Child, outputs: list[Flow], inputs: list[Flow], control: int = -1) -> None:
+        self.child, self.control = child, control
         self.outputs, self.inputs = outputs, inputs
         self.on_resize: Callable[[], None] | None = None
         self.on_ready: Callable[[], object] | None = None
@@ -78,14 +82,14 @@ class Relay:
 
     def run(self, *, signals: bool) -> int:
         """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
-        pidfd = self._pidfd = os.pidfd_open(self.pid)
+        pidfd = self._pidfd = os.pidfd_open(self.child.pid)
         before = self._take_signals() if signals else {}
         try:
             if self.on_ready:
                 self.on_ready()
             while not self._turn(pidfd):
                 pass
-            return _exit_code(os.waitpid(self.pid, 0)[1])
+            return _exit_code(self.child.wait())
         finally:
             self._drain()
             for number, handler in before.items():
@@ -197,6 +201,8 @@ def _readable(fd: int) -> bool:
     return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
-def _exit_code(status: int) -> int:
+def _exit_code(status: int | None) -> int:
+    if status is None:
+        raise SandboxError("the exit code of the program is lost: another part of this process took it")
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -25,13 +25,13 @@ _PROC_INO = 1
 class Room:
     """`host` is the host's root until `close_host`; `root` the container's. Descriptors, or -1.
 
-    `report` is where the parent listens. `sources` are detached mounts by their target. `made` lists the
-    resolved paths that were created to mount on. `devices`: mknod is allowed here; found out by trying.
+    `sources` are detached mounts by their target. `made` lists the resolved paths that were created to
+    mount on. `devices`: mknod is allowed here; found out by trying.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
         self.host = self.root = -1
-        self.terminal, self.pts, self.report = terminal, pts, -1
+        self.terminal, self.pts = terminal, pts
         self.devices = True
         self.sources: dict[str, int] = {}
         self.made: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from .. import linux
+from ..fork import leave_behind
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -31,20 +32,21 @@ _NOT_PASSED_ON = (
 
 
 class Watch(Operation):
-    """Fork: the parent watches and never returns, the child goes on."""
+    """Fork: the parent watches and never returns, the child goes on. All signals are blocked."""
 
     def apply(self, room: Room) -> None:  # noqa: D102
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON)
-        before = signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        pid = os.fork()
-        if pid:
+
+        def watch(pid: int) -> int:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
             linux.prctl(linux.PR_SET_DUMPABLE, 0)
             linux.die_with_parent(END)
             linux.close_range(0)
-            os._exit(_watch(pid, signals))
+            return _watch(pid, signals)
+
+        leave_behind(watch)
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __str__(self) -> str:
         return "watched by its parent"

@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...ground.files import Lock
+    from ...ground.fork import Report
     from ...images.image import Image
     from ...stores.store import Store
     from .log import Line
+
+    Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
 
 _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
@@ -435,24 +438,37 @@ class Containers:
         The process must not have entered a user namespace of its own unless it is the container's.
         Raises NotFound, Conflict when it does not run, and as `start`.
         """
-        from ...ground.sandbox.join import join
+        return self._execution(text, extra)(stdio, None)
 
+    def execute_detached(self, text: str, extra: Extra) -> None:
+        """As `execute`, seen through by a process in the background; returns once the program runs."""
+        from .supervisor import begin
+
+        execution = self._execution(text, extra)
+
+        def work(report: Report) -> None:
+            def running() -> None:
+                report.tell(True)
+                report.close()
+
+            os.chdir("/")
+            execution(Stdio(-1, -1, -1, tty=extra.tty), running)
+
+        begin(work, "the process that keeps the program")
+
+    def _execution(self, text: str, extra: Extra) -> Execution:
+        """What `execute` does once the store is not needed any more."""
         row = self.get(text)
         if row.state != "running":
             raise Conflict(f"container {row.id} is not running")
         record = loads(row.config_json)
         if record["runtime"] != "builtin":
             raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
-        active = self.store.trees.active(row.id)
+        active, config = self.store.trees.active(row.id), extra.config(record["config"])
         if active is not None and isinstance(active.mount, Folder):
-            return _execute_in_folder(extra.config(record["config"]), active.mount, row, stdio)
-        pidfd = os.pidfd_open(row.pid)
-        try:
-            if start_time(row.pid) != row.pid_start:
-                raise Conflict(f"container {row.id} is not running")
-            return join(extra.config(record["config"]), pidfd, row.pid, stdio=stdio)
-        finally:
-            os.close(pidfd)
+            folder = active.mount
+            return lambda stdio, running: _execute_in_folder(config, folder, row, stdio, running)
+        return lambda stdio, running: _execute(config, row, stdio, running)
 
     def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
         """What a container wrote; `follow` until it ends. Raises NotFound."""
@@ -463,20 +479,35 @@ class Containers:
         return read_log(f"{folder}/log", follow=(lambda: keeper.is_kept(folder)) if follow else None)
 
 
-def _execute_in_folder(config: dict[str, Any], root: Folder, row: ContainerRow, stdio: Stdio | None) -> int:
+def _execute(
+    config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None
+) -> int:
+    from ...ground.sandbox.join import join
+
+    try:
+        pidfd = os.pidfd_open(row.pid)
+    except ProcessLookupError:
+        raise Conflict(f"container {row.id} is not running") from None
+    try:
+        if start_time(row.pid) != row.pid_start:
+            raise Conflict(f"container {row.id} is not running")
+        return join(config, pidfd, row.pid, stdio=stdio, on_running=on_running)
+    finally:
+        os.close(pidfd)
+
+
+def _execute_in_folder(
+    config: dict[str, Any], root: Folder, row: ContainerRow, stdio: Stdio | None,
+    on_running: Callable[[], object] | None,
+) -> int:  # fmt: skip
     """Where the container has its namespaces they are joined, else its root is entered once more."""
     from ...ground import userns
     from ...ground.sandbox import chrooted, permitted
-    from ...ground.sandbox.join import join
 
     userns.attempt()
     if permitted.way() != "mounts":
-        return chrooted.join(config, root, stdio=stdio)
-    pidfd = os.pidfd_open(row.pid)
-    try:
-        return join(config, pidfd, row.pid, stdio=stdio)
-    finally:
-        os.close(pidfd)
+        return chrooted.join(config, root, stdio=stdio, on_running=on_running)
+    return _execute(config, row, stdio, on_running)
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:
