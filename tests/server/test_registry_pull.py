@@ -121,6 +121,21 @@ def test_what_the_client_has_is_not_sent(api):
     assert api("GET", f"app/blobs/{digest}", If_None_Match=f'"{digest}"').status == 304
 
 
+@pytest.mark.parametrize("verb", ["GET", "HEAD"])
+@pytest.mark.parametrize("form", ['"{}"', "{}", 'W/"{}"', '"x", "{}"', '"x",W/"y" , "{}"', "*"])
+def test_what_the_client_has_is_not_sent_in_whatever_form_it_says_so(api, verb, form):
+    image, digest = api.push_image("app", "1"), api.push_blob("app", b"data")
+    for path, named in (
+        ("app/manifests/1", image.digest), (f"app/manifests/{image.digest}", image.digest),
+        (f"app/blobs/{digest}", digest),
+    ):  # fmt: skip
+        answer = api(verb, path, If_None_Match=form.format(named))
+        assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", f'"{named}"')
+        assert answer.headers["Docker-Content-Digest"] == named
+    assert api(verb, "app/manifests/none", If_None_Match="*").status == 404
+    assert api(verb, "app/manifests/1", If_None_Match=form.replace("*", "x").format(digest)).status == 200
+
+
 def test_a_blob_is_visible_only_where_it_was_pushed(api):
     digest = api.push_blob("secret/app", b"data")
     api.push_image("app", "1")

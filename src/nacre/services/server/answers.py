@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON
+from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON, conditions
 from ...grammars.wire.errors import Code, encode
 from ...grammars.wire.ranges import format_content_range
 from ...words.errors import (
@@ -24,9 +24,11 @@ from ...words.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
     from ...grammars.wire.ranges import Span
+    from ...words.digest import Digest
     from .work import Work
 
 PIECE = 1 << 19
@@ -40,6 +42,11 @@ def answer(
     response = Response(body, status, headers, media_type or None)
     response.headers[API_VERSION] = API_VERSION_VALUE
     return response
+
+
+def has_already(request: Request, digest: Digest) -> bool:
+    """Does the client say that it has this content (If-None-Match)?"""
+    return conditions.has_already(", ".join(request.headers.getlist("if-none-match")), digest)
 
 
 def failure(error: Exception) -> Response:

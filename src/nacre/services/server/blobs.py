@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import QueryParams
 
 from ...grammars.wire import CONTENT_DIGEST, OCTETS, UPLOAD_UUID, routes
+from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.ranges import format_content_range, format_received, parse_chunk, parse_range
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
 from ...words.errors import NotFound, RegistryError, StoreError
-from .answers import FileResponse, answer, failure
+from .answers import FileResponse, answer, failure, has_already
 from .bodies import Body
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class Blobs:
         """GET and HEAD, whole (200) or one range (206)."""
         digest = route.digest
         path, size = await self._locate(route.name, digest)
-        headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": f'"{digest}"'}
+        headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": etag(digest)}
         headers["Accept-Ranges"] = "bytes"
-        if request.headers.get("if-none-match", "").strip() == headers["ETag"]:
+        if has_already(request, digest):
             return answer(304, headers)
         wanted = request.headers.get("range", "")
         if request.headers.get("if-range", headers["ETag"]).strip() != headers["ETag"]:

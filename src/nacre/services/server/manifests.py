@@ -14,11 +14,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, routes
+from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
-from .answers import answer
+from .answers import answer, has_already
 from .bodies import Body
 from .documents import read
 
@@ -45,8 +46,8 @@ class Manifests:
     async def get(self, request: Request, route: Route) -> Response:
         """GET and HEAD."""
         stored = self._find(route)
-        headers = {CONTENT_DIGEST: str(stored.digest), "ETag": f'"{stored.digest}"'}
-        if request.headers.get("if-none-match", "").strip() == headers["ETag"]:
+        headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
+        if has_already(request, stored.digest):
             return answer(304, headers)
         data = await self._data(stored.digest)
         headers["Content-Length"] = str(stored.size)
