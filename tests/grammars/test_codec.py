@@ -82,7 +82,7 @@ def test_never_gives_wrong_content_for_a_flipped_bit(codec: str) -> None:
             continue
 
 
-@every_codec
+@pytest.mark.parametrize("codec", ["xz", "zstd"])
 def test_refuses_rubbish_after_the_last_member(codec: str) -> None:
     with pytest.raises(InvalidArchive, match="damaged"):
         whole(decompress(io.BytesIO(CODECS[codec](CONTENT) + b"rubbish and more of it")))

@@ -31,8 +31,16 @@ class _Decoder(Protocol):
 _Making = tuple[Callable[[], _Decoder], tuple[type[Exception], ...]]
 
 
+_MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
+"""How another member begins, where anything else behind one counts for nothing: gzip(1) and bzip2(1) ignore
+it, with a warning. xz(1) does not.
+"""
+
+
 class Members:
-    """Concatenated members of gzip, xz or bzip2; zeros after the last are padding, all else is damage."""
+    """Concatenated members of gzip, xz or bzip2; zeros after the last are padding, and what is no member is
+    passed over as the programs of these names do.
+    """
 
     def __init__(
         self,
@@ -79,13 +87,24 @@ class Members:
         return piece
 
     def _next_member(self, unused: bytes) -> None:
-        self._pending = unused + self._pending
-        while not self._pending or not self._pending[0]:
-            self._pending = self._pending.lstrip(b"\0") or self._stream.read(_CHUNK)
-            if not self._pending:
-                self._decoder = None
-                return
-        self._decoder, self._slice = self._make(), _FIRST
+        self._pending = (unused + self._pending).lstrip(b"\0")
+        while not self._pending and (more := self._stream.read(_CHUNK)):
+            self._pending = more.lstrip(b"\0")
+        if self._is_member():
+            self._decoder, self._slice = self._make(), _FIRST
+            return
+        self._decoder, self._pending = None, b""
+        while self._stream.read(_CHUNK):  # whoever counts or hashes what is read gets all of it
+            pass
+
+    def _is_member(self) -> bool:
+        """Does another member come next?"""
+        magic = _MAGIC.get(self._codec)
+        if magic is None:
+            return bool(self._pending)
+        while len(self._pending) < len(magic) and (more := self._stream.read(_CHUNK)):
+            self._pending += more
+        return self._pending.startswith(magic)
 
 
 def _gzip() -> _Making:
