@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -20,7 +21,7 @@ from nacre.services.build.owner import find_owner
 from nacre.services.build.place import Owner, Target, Terms
 from nacre.services.build.select import Chosen, select
 from nacre.services.build.unpack import Archive
-from nacre.words.errors import Conflict, NotFound, UsageError
+from nacre.words.errors import Conflict, InvalidArchive, NotFound, UsageError
 
 
 @pytest.fixture
@@ -377,6 +378,16 @@ class TestUnpack:
         assert entries[b"x/a"].kind == "file"
         assert (entries[b"x/b"].kind, entries[b"x/b"].link) == ("hardlink", b"x/a")
         assert target.contents[b"x/a"] == b"text"  # type: ignore[attr-defined]
+
+    def test_what_is_behind_a_compressed_archive_does_not_count(self, opened: Context, tree: Path) -> None:
+        data = gzip.compress(archive(("f", tarfile.REGTYPE, "one"))) + b"x"
+        assert unpacked(opened, tree, data).contents[b"x/f"] == b"one"  # type: ignore[attr-defined]
+
+    def test_damage_is_told_with_the_name_of_the_archive(self, opened: Context, tree: Path) -> None:
+        noise = "".join(f"{number * 7919 % 100_003}" for number in range(300_000))
+        data = gzip.compress(archive(("f", tarfile.REGTYPE, noise)))
+        with pytest.raises(InvalidArchive, match="^a.tgz: gzip stream is truncated$"):
+            unpacked(opened, tree, data[: len(data) // 2])
 
     def test_the_last_of_equal_names_wins(self, opened: Context, tree: Path) -> None:
         data = archive(("f", tarfile.REGTYPE, "one"), ("f", tarfile.REGTYPE, "two"))

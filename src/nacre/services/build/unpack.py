@@ -8,15 +8,18 @@ members can be read in any order. Source: Dockerfile reference, "Adding local ta
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from ...grammars.codec import decompress
 from ...grammars.tarread import read_tar
 from ...ground.files import os_errors, random_name, write_all
-from ...words.errors import ContentError, UsageError
+from ...words.errors import ContentError, InvalidArchive, UsageError
 from .items import Item, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...grammars.tarentry import Entry, Reader
     from .items import Source
     from .place import Opener, Target
@@ -27,8 +30,8 @@ _CHUNK = 1 << 20
 class Archive:
     """An uncompressed archive in a file of our own. `close` it after the layer is written."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd, self._name = fd, name
 
     @classmethod
     def of(cls, source: Source, item: Item, folder: str) -> Archive | None:
@@ -39,23 +42,28 @@ class Archive:
         if item.kind != "file" or not _is_archive(source, item):
             return None
         with os_errors("make room for an archive"):
-            fd = _nameless(folder)
+            archive = cls(_nameless(folder), show(item.path).lstrip("/"))
         try:
-            reader = decompress(source.open(item))
+            archive._fill(source.open(item))
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+    def _fill(self, stream: Reader) -> None:
+        with _naming(self._name):
+            reader = decompress(stream)
             while data := reader.read(_CHUNK):
                 with os_errors("unpack an archive"):
-                    write_all(fd, data)
-        except BaseException:
-            os.close(fd)
-            raise
-        return cls(fd)
+                    write_all(self._fd, data)
 
     def put(self, target: Target, destination: bytes) -> None:
         """Put all members below `destination`. Raises UsageError, InvalidArchive."""
         top = target.folder(destination)
-        for entry, _ in read_tar(_Range(self._fd, 0, os.fstat(self._fd).st_size)):
-            if entry.path:
-                self._put_entry(target, top, entry)
+        with _naming(self._name):
+            for entry, _ in read_tar(_Range(self._fd, 0, os.fstat(self._fd).st_size)):
+                if entry.path:
+                    self._put_entry(target, top, entry)
 
     def _put_entry(self, target: Target, top: bytes, entry: Entry) -> None:
         folder, _, name = entry.path.rpartition(b"/")
@@ -91,6 +99,15 @@ class Archive:
     def close(self) -> None:
         """Give the room back."""
         os.close(self._fd)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Damage is told with the name of the archive."""
+    try:
+        yield
+    except InvalidArchive as error:
+        raise InvalidArchive(f"{name}: {error.message}", hint=error.hint) from None
 
 
 def _is_archive(source: Source, item: Item) -> bool:
