@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import tarfile
@@ -380,13 +379,13 @@ class TestUnpack:
         assert target.contents[b"x/a"] == b"text"  # type: ignore[attr-defined]
 
     def test_what_is_behind_a_compressed_archive_does_not_count(self, opened: Context, tree: Path) -> None:
-        data = gzip.compress(archive(("f", tarfile.REGTYPE, "one"))) + b"x"
+        data = archive(("f", tarfile.REGTYPE, "one")) + b"x"
         assert unpacked(opened, tree, data).contents[b"x/f"] == b"one"  # type: ignore[attr-defined]
 
     def test_damage_is_told_with_the_name_of_the_archive(self, opened: Context, tree: Path) -> None:
         noise = "".join(f"{number * 7919 % 100_003}" for number in range(300_000))
-        data = gzip.compress(archive(("f", tarfile.REGTYPE, noise)))
-        with pytest.raises(InvalidArchive, match="^a.tgz: gzip stream is truncated$"):
+        data = archive(("f", tarfile.REGTYPE, noise))
+        with pytest.raises(InvalidArchive, match=r"^a\.tgz: gzip stream is truncated$"):
             unpacked(opened, tree, data[: len(data) // 2])
 
     def test_the_last_of_equal_names_wins(self, opened: Context, tree: Path) -> None:
