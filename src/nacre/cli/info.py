@@ -8,7 +8,7 @@ from .. import __version__
 from ..words.lines import lines
 from ..words.processors import processors
 from .options import Command, text
-from .output import human_size, print_fields
+from .output import human_size, inspect_one, print_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 def run(context: Context, args: Args) -> int:
     """Print what there is."""
     fields = {**_store(context), **_machine(), **_user(context)}
-    if not args.format:
-        fields["MemTotal"] = human_size(fields["MemTotal"], 4)
-    print_fields(context, args.format, fields)
+    if args.format:
+        from .documents.system import info_document
+
+        inspect_one(context, info_document(fields, context.proxies(), context.debug), args.format)
+        return 0
+    fields["MemTotal"] = human_size(fields["MemTotal"], 4)
+    print_fields(context, "", fields)
     return 0
 
 

@@ -131,10 +131,7 @@ def _filled(template: Template, document: Any) -> str:
 def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, title: str = "") -> None:
     """One record: a `Name: value` line for each field (under `title`), `json`, or a template."""
     if form:
-        from ..grammars.gotemplate import Struct
-
-        known = fields if isinstance(fields, Struct) else Struct(fields, "record")
-        return inspect_one(context, known, form)
+        return inspect_one(context, fields, form)
     if title:
         context.print(f"{title}:")
     width = max(map(len, fields)) + 2
@@ -145,8 +142,15 @@ def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, titl
 
 
 def inspect_one(context: Context, document: Any, form: str) -> None:
-    """One document as compact JSON (`json`) or through a template."""
-    context.print(_json(document) if form == "json" else _filled(_parsed(form), document))
+    """One document as compact JSON (`json`) or through a template; without types nothing may be missing."""
+    from ..grammars.gotemplate import Struct
+
+    if form == "json":
+        context.print(_json(document))
+    elif isinstance(document, Struct) or not isinstance(document, dict):
+        context.print(_filled(_parsed(form), document))
+    else:
+        context.print(_parsed(form).render(Struct(document, "record"), strict=True))
 
 
 def table(context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -246,6 +250,15 @@ def moment(created: float | str) -> str:
 
     seconds = timestamp(created) if isinstance(created, str) else created
     return time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(seconds)) if seconds else "N/A"
+
+
+def rfc3339(seconds: float) -> str:
+    """A moment as docker's documents have it: in UTC, to the nanosecond; year 1 for never (0)."""
+    from time import gmtime, strftime
+
+    if not seconds:
+        return "0001-01-01T00:00:00Z"
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds)) + f"{seconds % 1:.9f}"[1:] + "Z"
 
 
 def short_id(digest: str, full: bool = False) -> str:

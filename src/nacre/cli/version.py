@@ -7,7 +7,7 @@ import platform
 
 from .. import __version__
 from .options import Command, text
-from .output import print_fields
+from .output import inspect_one, print_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ def run(context: Context, args: Args) -> int:
         "Arch": system.machine,
         "KernelVersion": system.release,
     }
-    print_fields(context, args.format, fields, title="nacre")
+    if args.format:
+        from .documents.system import version_document
+
+        inspect_one(context, version_document(fields), args.format)
+    else:
+        print_fields(context, "", fields, title="nacre")
     return 0
 
 

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..grammars.gotemplate import Struct
     from ..stores.volumes import Volume
     from .context import Context
     from .options import Args
@@ -66,18 +67,19 @@ def _inspect(context: Context, args: Args) -> int:
     )
 
 
-def _document(volume: Volume) -> dict[str, Any]:
+def _document(volume: Volume) -> Struct:
     from time import gmtime, strftime
 
-    return {
+    from .documents.shapes import SHAPES
+
+    known = {
         "CreatedAt": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(volume.created)),
         "Driver": "local",
-        "Labels": None,
         "Mountpoint": volume.path,
         "Name": volume.name,
-        "Options": None,
         "Scope": "local",
     }
+    return SHAPES.fill("Volume", known)
 
 
 def _remove(context: Context, args: Args) -> int:

@@ -49,20 +49,21 @@ class Shapes:
         if strange:
             raise KeyError(f"{shape.type} has no {sorted(strange)}")
         values = {field: self.value(type, known.get(field)) for field, type in shape.fields.items()}
-        return Struct(
-            values, shape.type, omitted=shape.omitted, aliases=shape.aliases, methods=self._methods.get(name)
-        )
+        pointed = {field for field in known if shape.fields[field][0] == "*" and known[field] is not None}
+        omitted = shape.omitted - pointed  # a pointer is empty when it is nil, whatever it points to
+        methods = self._methods.get(name)
+        return Struct(values, shape.type, omitted=omitted, aliases=shape.aliases, methods=methods)
 
     def value(self, type: str, known: Any) -> Any:
         """`known` as a value of a type; None is its zero."""
-        if type.startswith("[]"):
-            items = [self.value(type[2:], item) for item in known or ()]
-            return GoList(items, self.go_type(type), nil=known is None)
-        if type.startswith("map[string]"):
-            return self._map(type, known)
         if type.startswith("*"):
             return Nil(self.go_type(type[1:])) if known is None else self.value(type[1:], known)
-        if type in self._shapes:
+        if type.startswith("[]") and isinstance(known, list | tuple | None):
+            items = [self.value(type[2:], item) for item in known or ()]
+            return GoList(items, self.go_type(type), nil=known is None)
+        if type.startswith("map[") and isinstance(known, Mapping | None):
+            return self._map(type, known)
+        if type in self._shapes and isinstance(known, Mapping | None):
             return known if isinstance(known, Struct) else self.fill(type, known or {})
         return self._scalar(type, known)
 
@@ -71,24 +72,21 @@ class Shapes:
         return dict(self._shapes[name].fields)
 
     def _map(self, type: str, known: Any) -> GoMap:
-        item = type.removeprefix("map[string]")
-        values = {self._key(name): self.value(item, value) for name, value in (known or {}).items()}
+        key, _, item = type.removeprefix("map[").partition("]")
+        values = {self._scalar(key, name): self.value(item, value) for name, value in (known or {}).items()}
         zero = None if item == "any" else self.value(item, None)
         return GoMap(values, self.go_type(type), zero=zero, nil=known is None)
 
-    def _key(self, name: str) -> str:
-        methods = self._methods.get("Port")
-        return _named(name, methods) if methods and "/" in name else name
-
     def _scalar(self, type: str, known: Any) -> Any:
+        """What is of another type than it should be stays as it is."""
         methods = self._methods.get(type)
-        if methods is not None:
+        if methods is not None and isinstance(known, str | None):
             return _named(known or "", methods)
-        return _SCALARS[type] if known is None else known
+        return _SCALARS.get(type) if known is None else known
 
     def go_type(self, type: str) -> str:
         """The type as messages have it."""
-        for begin in ("[]", "map[string]", "*"):
+        for begin in ("[]", "map[string]", "map[Port]", "*"):
             if type.startswith(begin):
                 return begin + self.go_type(type.removeprefix(begin))
         if type in self._shapes:

@@ -24,6 +24,7 @@ from ...words.mount import Folder, Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
+from .asked import asked
 from .shield import Shield
 
 TYPE_CHECKING = False
@@ -524,6 +525,7 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
         "image_id": str(request.image.id),
         "labels": image.labels | dict(request.labels),
         "stop_signal": _signal_number(request.stop_signal or image.run.get("StopSignal") or ""),
+        "asked": asked(request, options),
         "runtime": request.runtime,
         "tty": options.tty,
         "interactive": options.interactive,

@@ -1,0 +1,1 @@
+"""What `inspect`, `version` and `info` print: docker's documents, with every field that docker prints."""

@@ -1,0 +1,169 @@
+"""A container as `docker container inspect` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...grammars.gotemplate import Struct
+from ...stores.containers import ContainerRow
+from ..context import Context
+from ..output import rfc3339
+from .image import config_of
+from .shapes import SHAPES
+
+_FILES = {"ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log"}
+_SHM = 64 << 20
+
+
+def container_document(context: Context, row: ContainerRow, size: bool = False) -> Struct:
+    """All that is known of it, and docker's zero for the rest; with `size` what its files take."""
+    from json import loads
+
+    kept = loads(row.config_json)
+    process = kept.get("config", {}).get("process", {})
+    args = process.get("args") or [""]
+    folder = context.store.containers.folder(row.id)
+    mounts = mounts_of(kept, context.store.root)
+    known = {
+        "Id": row.id,
+        "Created": rfc3339(row.created),
+        "Path": args[0],
+        "Args": args[1:],
+        "State": _state(row),
+        "Image": kept.get("image_id") or row.image,
+        **{field: f"{folder}/{name}" for field, name in _FILES.items()},
+        "Name": f"/{row.name}",
+        "Driver": context.store.trees.name,
+        "Platform": "linux",
+        "HostConfig": _host_config(row, kept, mounts),
+        "GraphDriver": {"Name": context.store.trees.name},
+        "Mounts": mounts,
+        "Config": _config(row, kept, process),
+        "NetworkSettings": {"Ports": {}, "Networks": {kept.get("network") or "none": {}}},
+    }
+    return SHAPES.fill("Container", known | (_sizes(context, row) if size else {}))
+
+
+def _sizes(context: Context, row: ContainerRow) -> dict[str, int]:
+    from ...ground.files import content_size
+
+    active = context.store.trees.active(row.id)
+    written = content_size(active.upper) if active else 0
+    return {"SizeRw": written, "SizeRootFs": written + image_size(context, row)}
+
+
+def image_size(context: Context, row: ContainerRow) -> int:
+    """Bytes of content of the image of a container; 0 when it cannot be read."""
+    from ...images.image import Image
+    from ...words.errors import NacreError
+    from ..images import size_of
+
+    for descriptor in context.store.refs.images():
+        if descriptor.digest == row.image:
+            try:
+                return size_of(Image.load(context.store, descriptor))
+            except NacreError:
+                break
+    return 0
+
+
+def mounts_of(kept: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
+    """What the user mounted: folders and files of the host, volumes of the store, by target."""
+    volumes, sources = f"{root}/volumes/", set(kept.get("volumes") or ())
+    there = [mount for mount in kept.get("config", {}).get("mounts", ()) if mount.get("source") in sources]
+    return [_mount(mount, volumes) for mount in sorted(there, key=lambda one: str(one["destination"]))]
+
+
+def _mount(mount: Mapping[str, Any], volumes: str) -> dict[str, Any]:
+    source, read_only = mount["source"], "ro" in mount.get("options", ())
+    found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
+    name = source.removeprefix(volumes) if source.startswith(volumes) else ""
+    if name and "/" not in name:
+        return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": "ro" if read_only else "z"}
+    return found | {"Type": "bind", "Mode": "ro" if read_only else "", "Propagation": "rprivate"}
+
+
+def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, Any]) -> dict[str, Any]:
+    asked = kept.get("asked")
+    image = {} if asked is None else {name: asked.get(name) for name in _OF_IMAGE}
+    user = process.get("user", {})
+    return config_of(image) | {
+        "Hostname": kept.get("config", {}).get("hostname", ""),
+        "User": user.get("username") or "",
+        "Tty": bool(kept.get("tty")),
+        "OpenStdin": bool(kept.get("interactive")),
+        "Env": process.get("env") or [],
+        "Cmd": asked.get("Cmd") if asked is not None else process.get("args"),
+        "Image": row.image_ref,
+        "WorkingDir": process.get("cwd") or "/",
+        "Labels": kept.get("labels") or {},
+        "ExposedPorts": {port: {} for port in kept.get("ports") or ()},
+    }
+
+
+_OF_IMAGE = ("Entrypoint", "StopSignal", "Volumes", "Healthcheck", "OnBuild", "Shell")
+
+
+def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    config, asked = kept.get("config", {}), kept.get("asked") or {}
+    linux = config.get("linux", {})
+    empty = {"BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
+             "BlkioDeviceWriteIOps", "DnsOptions", "DnsSearch", "Ulimits"}  # fmt: skip
+    given = {
+        name: asked.get(name) for name in ("CapAdd", "CapDrop", "ExtraHosts", "SecurityOpt", "Tmpfs", "Init")
+    }
+    return {
+        **{name: [] for name in empty},
+        **given,
+        "Binds": [_bind(mount) for mount in mounts if not is_anonymous(mount)] or None,
+        "LogConfig": {"Type": "local", "Config": {}},
+        "NetworkMode": kept.get("network") or "none",
+        "PortBindings": {},
+        "RestartPolicy": {"Name": "no"},
+        "AutoRemove": row.auto_remove,
+        "ConsoleSize": [0, 0],
+        "CgroupnsMode": "host" if not _has(linux, "cgroup") else "private",
+        "Dns": asked.get("Dns") or [],
+        "IpcMode": "private" if _has(linux, "ipc") else "host",
+        "PidMode": "" if _has(linux, "pid") else "host",
+        "UTSMode": "" if _has(linux, "uts") else "host",
+        "Privileged": bool(asked.get("Privileged")),
+        "ReadonlyRootfs": bool(config.get("root", {}).get("readonly")),
+        "ShmSize": asked.get("ShmSize", _SHM),
+        "Runtime": kept.get("runtime") or "builtin",
+        "Devices": [_device(path) for path in asked.get("Devices", ())],
+        "MaskedPaths": linux.get("maskedPaths"),
+        "ReadonlyPaths": linux.get("readonlyPaths"),
+    }  # fmt: skip
+
+
+def _has(linux: Mapping[str, Any], namespace: str) -> bool:
+    return any(one.get("type") == namespace for one in linux.get("namespaces") or ())
+
+
+def _bind(mount: Mapping[str, Any]) -> str:
+    source = mount.get("Name") or mount["Source"]
+    return f"{source}:{mount['Destination']}" + ("" if mount["RW"] else ":ro")
+
+
+def is_anonymous(mount: Mapping[str, Any]) -> bool:
+    """Whether it is a volume whose name nobody chose."""
+    name = str(mount.get("Name", ""))
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")
+
+
+def _device(path: str) -> dict[str, str]:
+    return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
+
+
+def _state(row: ContainerRow) -> dict[str, Any]:
+    return {
+        "Status": row.state,
+        "Running": row.state == "running",
+        "Dead": row.state == "dead",
+        "Pid": row.pid if row.state == "running" else 0,
+        "ExitCode": row.exit_code,
+        "StartedAt": rfc3339(row.started),
+        "FinishedAt": rfc3339(row.finished),
+    }
