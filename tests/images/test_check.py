@@ -20,12 +20,14 @@ from nacre.stores.containers import ContainerRow
 from nacre.stores.store import Store
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
+from nacre.words.errors import Unreachable
 from nacre.words.oci import Platform
 from nacre.words.reference import Reference
 
 APP = Reference.parse("registry.test/app:1")
 NOISE = os.urandom(300_000)
 ID = "c" * 64
+FETCHED = "fetched again from registry.test/app"
 
 
 @pytest.fixture(params=["overlay-keep", "erofs-keep", "erofs-drop"])
@@ -96,7 +98,7 @@ def test_a_damaged_tree_is_made_again(store: Store, image: Image, registry: Regi
     report = repaired(store, registry)
     assert not report.wrong
     kept = store.blobs.has(image.manifest.layers[0].digest)
-    assert one(report).remedy == ("unpacked again" if kept else "fetched again")
+    assert one(report).remedy == ("unpacked again" if kept else FETCHED)
     assert check(store).findings == ()
     assert find(store, str(APP)).read("a/one") == NOISE
 
@@ -131,7 +133,7 @@ def test_a_damaged_blob(store: Store, image: Image, registry: Registry) -> None:
     damage(store.blobs.path(layer.digest), 100)
     finding = one(check(store))
     assert (finding.kind, finding.name) == ("blob", layer.digest)
-    assert one(repaired(store, registry)).remedy == "fetched again"
+    assert one(repaired(store, registry)).remedy == FETCHED
     assert store.blobs.read(layer.digest, 1 << 30) == registry.blobs[layer.digest]
     assert check(store).findings == ()
 
@@ -170,11 +172,134 @@ def test_missing_parts(store: Store, image: Image, registry: Registry) -> None:
     store.blobs.delete(image.manifest.layers[1].digest)
     finding = one(check(store))
     assert finding.problem == f"layer {image.diff_ids[1]} is missing"
-    assert one(repaired(store, registry)).remedy == "fetched again"
+    assert one(repaired(store, registry)).remedy == FETCHED
     store.blobs.delete(image.digest)
     assert "manifest" in one(check(store)).problem
     assert not repaired(store, registry).wrong
     assert check(store).findings == ()
+
+
+def lose(store: Store, digest: Digest, how: str) -> None:
+    if how == "row and file":
+        store.blobs.delete(digest)
+    elif how == "file":
+        os.unlink(store.blobs.path(digest))
+    else:
+        damage(store.blobs.path(digest), 10, b"{{")
+
+
+@pytest.mark.parametrize("how", ["row and file", "file", "bytes"])
+@pytest.mark.parametrize("which", ["manifest", "config", "both"])
+def test_a_document_that_is_lost(
+    store: Store, image: Image, registry: Registry, which: str, how: str
+) -> None:
+    for digest in {"manifest": [image.digest], "config": [image.id]}.get(which, [image.digest, image.id]):
+        lose(store, digest, how)
+    assert check(store).wrong
+    assert not repaired(store, registry).wrong
+    assert check(store).findings == ()
+    assert find(store, str(APP)) == image
+
+
+def test_everything_that_a_name_means(store: Store, image: Image, registry: Registry) -> None:
+    """A manifest that came tells of a config, and that of layers."""
+    lose(store, image.digest, "row and file")
+    lose(store, image.id, "row and file")
+    for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=True):
+        store.trees.delete(diff_id)
+        store.blobs.delete(layer.digest)
+    store.db.change("DELETE FROM layer")
+    store.db.change("DELETE FROM source")
+    assert not repaired(store, registry).wrong
+    assert check(store).findings == ()
+    assert find(store, str(APP)).read("a/one") == NOISE
+
+
+class Several:
+    """Repositories by name; who is asked."""
+
+    def __init__(self, **repositories: Registry) -> None:
+        self.repositories = {registry.where: registry for registry in repositories.values()}
+        self.asked: list[str] = []
+
+    def __call__(self, where: str) -> Registry:
+        self.asked.append(where)
+        if where.startswith("silent.test"):
+            raise Unreachable("no answer")
+        return self.repositories.get(where) or Registry(where)
+
+
+@pytest.mark.parametrize("part", ["layer", "config", "manifest"])
+def test_another_repository_has_it_still(store: Store, image: Image, registry: Registry, part: str) -> None:
+    """The one it came from has lost it; that of another name, or of another image, has not."""
+    other = Registry("other.test/copy")
+    other.blobs, other.tags = dict(registry.blobs), dict(registry.tags)
+    registry.blobs.clear()
+    registry.tags.clear()
+    for name in ("silent.test/a:1", "silent.test/b:1", "other.test/copy:1"):
+        store.refs.set(name, built(store).descriptor)
+    if part == "layer":
+        store.trees.delete(image.diff_ids[1])
+        store.blobs.delete(image.manifest.layers[1].digest)
+    else:
+        lose(store, image.id if part == "config" else image.digest, "row and file")
+    sources = Several(one=registry, other=other)
+    report = check(store, repair=True, sources=sources)
+    assert one(report).remedy == "fetched again from other.test/copy"
+    assert sum(where.startswith("silent.test") for where in sources.asked) <= 1
+    assert sources.asked[0] == registry.where
+    assert check(store).findings == ()
+    store.refs.delete("other.test/copy:1")
+    if part == "layer":
+        assert "other.test/copy" in store.layers.sources(image.manifest.layers[1].digest)
+
+
+def test_another_image_has_the_layer_in_another_form(store: Store, image: Image, registry: Registry) -> None:
+    """The same tar, compressed otherwise under a digest of its own."""
+    from nacre.images.edit import make_manifest
+    from nacre.words.oci import OCI_LAYER, Descriptor
+
+    tar = make_tar({"c": NOISE[::-1]})
+    assert Digest.of(tar) == image.diff_ids[1]
+    plain = Descriptor.of(tar, OCI_LAYER)
+    manifest, config = make_manifest(image.config, [image.manifest.layers[0], plain])
+    registry.add(tar)
+    registry.add(config)
+    tagged = registry.tag("2", manifest.encode(), manifest.media_type)
+    pull(registry, Reference.parse("registry.test/app:2"), store)
+    del registry.blobs[image.manifest.layers[1].digest]
+    store.blobs.delete(image.manifest.layers[1].digest)
+    store.trees.delete(image.diff_ids[1])
+    store.db.change("DELETE FROM layer WHERE digest = ?", (plain.digest,))
+    assert tagged.digest in {
+        digest for digest, _ in [(row.descriptor.digest, 0) for row in store.refs.list()]
+    }
+    assert not repaired(store, registry).wrong
+    assert find(store, str(APP)).read("c") == NOISE[::-1]
+
+
+def test_what_nobody_has_is_named_and_kept(store: Store, image: Image) -> None:
+    """Also when no registry answers."""
+    damage(store.blobs.path(image.id), 10, b"{{")
+
+    def silent(where: str) -> Registry:
+        raise Unreachable(where)
+
+    report = check(store, repair=True, sources=silent)
+    assert [finding.name for finding in report.wrong] == [image.id]
+    assert os.path.exists(store.blobs.path(image.id))
+
+
+def test_how_a_layer_was_compressed_is_found_out(store: Store) -> None:
+    image = built(store)
+    (layer,) = image.manifest.layers
+    if store.blobs.has(layer.digest):
+        pytest.skip("its blob is kept")
+    store.db.change("UPDATE layer SET recipe = ''")
+    repaired(store, None)
+    made = store.layers.recipe(layer.digest)
+    assert made is not None
+    assert made[1].startswith("gzip/")
 
 
 def test_what_a_container_needs(store: Store, image: Image) -> None:

@@ -90,14 +90,9 @@ def check(
         if repair:
             from .mend import Mending
 
-            Mending(checking, sources).content()
-        checking.reach()
-        if repair:
-            from .mend import Mending
-
-            mending = Mending(checking, sources)
-            mending.reach()
-            mending.forms()
+            Mending(checking, sources).all()
+        else:
+            checking.reach()
         checking.records()
     return checking.report()
 
@@ -111,16 +106,20 @@ class Checking:
         self._mutex, self._read = Lock(), 0
         self.blobs = {row[0]: row[1] for row in store.db.execute("SELECT digest, size FROM blob")}
         self.trees = {row[0]: row[1] for row in store.db.execute("SELECT diff_id, size FROM tree")}
-        self.users = self._users()
         self.unproven: list[Digest] = []
+        self.users: dict[str, list[str]] = {}
+        self.sizes: dict[str, int] = {}
+        self.layers: dict[str, dict[Digest, Descriptor]] = {}
+        self.look_up()
 
-    def _users(self) -> dict[str, list[str]]:
-        """The images that need a blob or a tree, by its digest."""
-        users: dict[str, list[str]] = {}
+    def look_up(self) -> None:
+        """What documents say that can be read: `users`, the names of the images that need a blob or a tree,
+        and `sizes` of blobs, by digest; `layers`, the compressed forms of a tree, by diff id.
+        """
+        self.users.clear()
         for digest, name in self.images():
             for part in self._parts(digest):
-                users.setdefault(part, []).append(name)
-        return users
+                self.users.setdefault(part, []).append(name)
 
     def images(self) -> list[tuple[Digest, str]]:
         """Every manifest that is kept, with its name; a digest where it has none."""
@@ -135,22 +134,29 @@ class Checking:
         while waiting:
             try:
                 document = parse_document(self.store.blobs.read(waiting.pop(), drop=False))
+                parts = document.manifests if isinstance(document, Index) else _blobs_of(document)
+                self.sizes |= {one.digest: one.size for one in parts}
+                found += [one.digest for one in parts]
                 if isinstance(document, Index):
-                    waiting += [one.digest for one in document.manifests]
-                    found += [one.digest for one in document.manifests]
-                    continue
-                found += [document.config.digest, *(layer.digest for layer in document.layers)]
-                config = self.store.blobs.read(document.config.digest, drop=False)
-                found += ImageConfig.parse(config).diff_ids
+                    waiting += [one.digest for one in parts]
+                else:
+                    found += self._layers_of(document)
             except NacreError:
                 continue
         return found
+
+    def _layers_of(self, document: Manifest) -> tuple[Digest, ...]:
+        config = ImageConfig.parse(self.store.blobs.read(document.config.digest, drop=False))
+        for layer, diff_id in zip(document.layers, config.diff_ids, strict=False):
+            self.layers.setdefault(diff_id, {})[layer.digest] = layer
+        return config.diff_ids
 
     def find(self, kind: str, name: str, problem: str, *, wrong: bool = True) -> None:
         """Note a finding."""
         finding = Finding(kind, name, problem, tuple(dict.fromkeys(self.users.get(name, ()))), wrong)
         with self._mutex:
-            self.findings.append(finding)
+            if finding not in self.findings:
+                self.findings.append(finding)
 
     @property
     def wrong(self) -> list[Finding]:
@@ -349,6 +355,10 @@ class Checking:
         """What was found, damage first."""
         found = sorted(self.findings, key=lambda one: not one.wrong)
         return Report(tuple(found), len(self.blobs), len(self.trees), len(self.images()), self._read)
+
+
+def _blobs_of(manifest: Manifest) -> tuple[Descriptor, ...]:
+    return (manifest.config, *manifest.layers)
 
 
 _NO_FILE, _NO_FOLDER = "its file is gone", "its folder is gone"
