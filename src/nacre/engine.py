@@ -7,7 +7,9 @@
         print(engine.run("app:1", ["python3", "-V"]).stdout)
 
 An ordinary user's process is left as it is: work that needs a user namespace is done in a forked child
-that enters one, and its result comes back as a value. Errors are those of `nacre.words.errors`.
+that enters one, and its result comes back as a value. So it is where SIGCHLD is ignored or handled.
+Signals go to the handlers of the program that calls; what those raise ends a container that runs. Errors
+are those of `nacre.words.errors`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 
 from .ground import userns
+from .ground.fork import learns_of_children
 from .images.image import Image, find
 from .words.errors import UsageError
 from .words.reference import Reference
@@ -439,8 +442,10 @@ class Engine:
 
     def _inside(self, work: Callable[[Store], T]) -> T:
         """Do `work` where files may get any owner and mounts are possible; its result must be picklable."""
-        if userns.mapped():
+        if userns.mapped() and learns_of_children():
             return work(self.store)
+        if self._store is not None:
+            self._store.rest()
 
         def entered() -> T:
             with self._open() as store:
@@ -513,7 +518,7 @@ def _captured(containers: Containers, request: Request, input: bytes) -> tuple[i
         stdin.write(input)
         stdin.seek(0)
         stdio = Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno())
-        code = containers.run(request, stdio)
+        code = containers.run(request, stdio, forward=False)
         return code, _content(stdout), _content(stderr)
 
 

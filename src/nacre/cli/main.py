@@ -11,6 +11,7 @@ from _signal import (  # type: ignore[import-not-found]
     ITIMER_REAL,
     SIG_DFL,
     SIGALRM,
+    SIGCHLD,
     SIGHUP,
     SIGINT,
     SIGTERM,
@@ -113,6 +114,7 @@ def _handled(argv: Sequence[str], outcome: _Outcome) -> int:
     for number in (SIGTERM, SIGHUP):
         signal(number, _stop)
     signal(SIGINT, default_int_handler)
+    signal(SIGCHLD, SIG_DFL)  # ignored, as some parents have it, it takes the exit codes of children
     return _run(argv, outcome)
 
 

@@ -176,6 +176,11 @@ class Child:
         self.close()
 
 
+def learns_of_children() -> bool:
+    """Whether statuses of children come to who waits for them: nothing here ignores SIGCHLD or handles it."""
+    return bool(signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL)
+
+
 def fate(status: int | None) -> str:
     """How a process ended, as the end of a sentence."""
     if status is None:

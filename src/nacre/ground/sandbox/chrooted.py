@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ...words.mount import Folder
     from ..fork import Child, Work
+    from .relay import Signals
     from .room import Room
     from .stdio import Streams
 
@@ -90,7 +91,7 @@ def run(
     stdio: Stdio | None = None,
     on_start: Callable[[int], object] | None = None,
     on_running: Callable[[], object] | None = None,
-    signals: bool = True,
+    signals: Signals = True,
     control: int = -1,
     volatile: bool = False,
 ) -> int:
@@ -113,7 +114,7 @@ def run(
 
 def _run(
     config: Mapping[str, Any], root: Folder, stdio: Stdio, on_start: Callable[[int], object] | None,
-    on_running: Callable[[], object] | None, signals: bool, control: int,
+    on_running: Callable[[], object] | None, signals: Signals, control: int,
 ) -> int:  # fmt: skip
     streams = opened(stdio, relayed=not is_root(config))
     try:
@@ -180,7 +181,7 @@ def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
 
 
 def join(
-    config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: bool = True,
+    config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: Signals = True,
     on_running: Callable[[], object] | None = None,
 ) -> int:  # fmt: skip
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ...words.mount import Mount
     from ..fork import Child, Report
+    from .relay import Signals
     from .stdio import Stdio
 else:
     import _signal as signal
@@ -52,6 +53,7 @@ def run(
     bundle: str,
     name: str,
     stdio: Stdio,
+    signals: Signals = True,
     control: int = -1,
     on_start: Callable[[int], object] | None = None,
     on_running: Callable[[], object] | None = None,
@@ -75,7 +77,7 @@ def run(
             outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
             relay = Relay(started, outputs, inputs, control)
             relay.on_ready = on_running
-            return relay.run(signals=True)
+            return relay.run(signals=signals)
     finally:
         if streams:
             streams.close()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ...words.mount import Mount
     from ..fork import Child, Report, Work
     from .operations import Operation
+    from .relay import Signals
 else:
     import _signal as signal
 
@@ -42,7 +43,7 @@ def run(
     stdio: Stdio | None = None,
     on_start: Callable[[int], object] | None = None,
     on_running: Callable[[], object] | None = None,
-    signals: bool = True,
+    signals: Signals = True,
     control: int = -1,
     volatile: bool = False,
 ) -> int:
@@ -50,9 +51,10 @@ def run(
 
     The caller must be `userns.mapped()`. `on_start(pid)` is called once the process exists, before
     its program runs, `on_running()` once that runs and signals are forwarded. `signals`: forward SIGTERM
-    and others while waiting (main thread only). `control`: a FIFO open for reading and writing, whose
-    lines are signal numbers to send; the way for other processes, which may not be allowed to signal
-    into this user namespace. `volatile`: what is written to the root is of no use afterwards.
+    and others while waiting (main thread only), or the handlers that they have meanwhile. `control`: a
+    FIFO open for reading and writing, whose lines are signal numbers to send; the way for other processes,
+    which may not be allowed to signal into this user namespace. `volatile`: what is written to the root is
+    of no use afterwards.
 
     The container ends when the calling thread does. Raises SandboxError, CommandNotFound,
     CommandNotExecutable; then nothing is left running.
@@ -127,7 +129,7 @@ def listen(started: Child, made: list[str]) -> None:
 
 
 def stay(
-    started: Child, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
+    started: Child, streams: Streams, signals: Signals, control: int, on_running: Callable[[], object] | None,
     deadly: int = signal.SIGKILL,
 ) -> int:  # fmt: skip
     """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""

@@ -15,10 +15,12 @@ from ...words.errors import SandboxError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from ..fork import Child
+
+    Signals = bool | Mapping[int, Any]
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
@@ -80,10 +82,10 @@ class Relay:
         self._demands = 0
         self._pidfd = -1
 
-    def run(self, *, signals: bool) -> int:
+    def run(self, *, signals: Signals) -> int:
         """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
         pidfd = self._pidfd = os.pidfd_open(self.child.pid)
-        before = self._take_signals() if signals else {}
+        before = {} if signals is False else self._take_signals(None if signals is True else signals)
         try:
             if self.on_ready:
                 self.on_ready()
@@ -111,7 +113,7 @@ class Relay:
             poll.register(fd, events)
         ready = dict(poll.poll())
         if self._wakeup and self._wakeup[0] in ready:
-            os.read(self._wakeup[0], _CHUNK)
+            self._woken(os.read(self._wakeup[0], _CHUNK))
         if self.control in ready:
             self._obey(os.read(self.control, _CHUNK))
         for flow, fd, events in flows:
@@ -158,31 +160,45 @@ class Relay:
                 pass
 
     _wakeup: tuple[int, int] | None = None
+    _others_wakeup = -1
 
-    def _take_signals(self) -> dict[int, Any]:
-        """Forward from now on. The wake-up pipe ends a `poll` that a signal came just before."""
+    def _take_signals(self, handlers: Mapping[int, Any] | None) -> dict[int, Any]:
+        """From now on forward, or let `handlers` deal with them; what was before.
+
+        The wake-up pipe ends a `poll` that a signal came just before.
+        """
         before: dict[int, Any] = {}
         wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            signal.set_wakeup_fd(wakeup[1], warn_on_full_buffer=False)
+            self._others_wakeup = signal.set_wakeup_fd(wakeup[1], warn_on_full_buffer=False)
         except ValueError:  # not the main thread: signals do not come here
             for fd in wakeup:
                 os.close(fd)
             return before
         self._wakeup = wakeup
-        for number in FORWARDED:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, self._forward)
+        if handlers is None:
+            kept = {number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN}
+            handlers = {number: self._forward for number in FORWARDED if number not in kept}
+        for number, handler in handlers.items():
+            before[number] = signal.signal(number, handler)
         if self.on_resize:
             before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
         return before
 
     def _sleepers_end(self) -> None:
         if self._wakeup:
-            signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(self._others_wakeup)
             for fd in self._wakeup:
                 os.close(fd)
             self._wakeup = None
+
+    def _woken(self, numbers: bytes) -> None:
+        """Signals came. An event loop of the caller's, which was woken until now, learns of them."""
+        if self._others_wakeup >= 0:
+            try:
+                os.write(self._others_wakeup, numbers)
+            except OSError:
+                return
 
     def _resize(self) -> None:
         if self.on_resize:

@@ -167,18 +167,20 @@ class Containers:
         return self.store.containers.folder(number)
 
     def run(
-        self, request: Request, stdio: Stdio | None = None, *, on_start: Callable[[str], object] | None = None
-    ) -> int:
+        self, request: Request, stdio: Stdio | None = None, *,
+        on_start: Callable[[str], object] | None = None, forward: bool = True,
+    ) -> int:  # fmt: skip
         """Create, start, wait; the exit code. With `auto_remove` nothing is left, whatever happens.
 
-        `on_start(id)` is called once the container exists. Raises as `create` and `start`.
+        `on_start(id)` is called once the container exists. `forward`: signals go to the program; otherwise to
+        the handlers that they have here, and what those raise ends it. Raises as `create` and `start`.
         """
         self.permit()
         row, lock = self._begin(request)
         try:
             if on_start:
                 on_start(row.id)
-            return self._keep_logged(row, stdio or Stdio())
+            return self._keep_logged(row, stdio or Stdio(), forward)
         except BaseException:  # a signal may come before `keep` sees to it
             if row.auto_remove:
                 surely(self._discard, row)
@@ -228,14 +230,14 @@ class Containers:
 
             launch(type(self), self.store, row)
 
-    def _keep_logged(self, row: ContainerRow, stdio: Stdio) -> int:
+    def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
         if row.auto_remove:
-            return self.keep(row, stdio)
+            return self.keep(row, stdio, forward=forward)
         from .log import LogWriter
 
         log = LogWriter(f"{self.folder(row.id)}/log")
-        return self.keep(row, stdio.replace(log=log.write), on_end=log.close)
+        return self.keep(row, stdio.replace(log=log.write), on_end=log.close, forward=forward)
 
     def keep(
         self,
@@ -243,17 +245,20 @@ class Containers:
         stdio: Stdio,
         on_running: Callable[[], object] | None = None,
         on_end: Callable[[], object] | None = None,
+        *,
+        forward: bool = True,
     ) -> int:
         """Hold the container's lock, run it, record how it ended; the exit code. Raises as `start`.
 
-        `on_end` is called after the end and before anybody who waits for it learns of it.
+        `on_end` is called after the end and before anybody who waits for it learns of it. `forward` as
+        in `run`.
         """
         kept = keeper.Keeper(self.folder(row.id))
         code = SandboxError.exit_code
-        shield = Shield(kept)
+        shield = Shield(kept, forward=forward)
         trace("container:kept")
         try:
-            code = self._run(row, stdio, kept, shield.before(on_running))
+            code = self._run(row, stdio, kept, shield, shield.before(on_running))
             self._ended(row, code)
             return code
         except NacreError as error:
@@ -273,8 +278,9 @@ class Containers:
             shield.close()
 
     def _run(
-        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, on_running: Callable[[], object] | None
-    ) -> int:
+        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, shield: Shield,
+        on_running: Callable[[], object],
+    ) -> int:  # fmt: skip
         record = loads(row.config_json)
         active = self.store.trees.active(row.id)
         if active is None:
@@ -286,14 +292,14 @@ class Containers:
                 volatile = row.auto_remove and isinstance(root, Overlay)
                 return sandbox.run(
                     record["config"], root, stdio=stdio, on_start=self._started(row), on_running=on_running,
-                    control=kept.control, volatile=volatile,
+                    signals=shield.meanwhile, control=kept.control, volatile=volatile,
                 )  # fmt: skip
             from ...ground.sandbox import external
 
             return external.run(
                 record["config"], root, program=record["runtime"], bundle=f"{self.folder(row.id)}/bundle",
-                name=row.id, stdio=stdio, control=kept.control, on_start=self._started(row),
-                on_running=on_running,
+                name=row.id, stdio=stdio, signals=shield.meanwhile, control=kept.control,
+                on_start=self._started(row), on_running=on_running,
             )  # fmt: skip
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:

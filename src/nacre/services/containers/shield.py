@@ -1,21 +1,25 @@
 """No signal interrupts the beginning or the end of a container.
 
-Between the two the sandbox forwards signals to the program. One that comes before is kept for the
-program; one that comes after has nobody left to go to, and must not stop the removal half way.
+Between the two the sandbox forwards signals to the program. Where it runs for a program that calls us, that
+program's own handlers are in force instead, and what they raise ends the container. A signal that comes
+before is kept until then. One that comes after must not stop the removal half way: it has nobody left to go
+to, or is the caller's afterwards.
 """
 
 from __future__ import annotations
 
 import os
 
+from ...ground.fork import Ended
 from ...ground.sandbox.relay import FORWARDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
+    from ...ground.sandbox.relay import Signals
     from .keeper import Keeper
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
@@ -24,13 +28,13 @@ else:
 class Shield:
     """From now on until `close` signals to be passed on are noted and do nothing. Main thread only."""
 
-    def __init__(self, kept: Keeper) -> None:
-        self._kept = kept
+    def __init__(self, kept: Keeper, *, forward: bool = True) -> None:
+        self._kept, self._forward = kept, forward
         self._noted: list[int] = []
         self._before: dict[int, Any] = {}
         try:
             for number in FORWARDED:
-                if signal.getsignal(number) != signal.SIG_IGN:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
         except ValueError:  # another thread: signals do not come here
             return
@@ -38,20 +42,41 @@ class Shield:
     def _note(self, number: int, _frame: object) -> None:
         self._noted.append(number)
 
+    @property
+    def meanwhile(self) -> Signals:
+        """For the time in which the program runs."""
+        if self._forward:
+            return True
+        return {
+            number: self._end if before == signal.SIG_DFL else before
+            for number, before in self._before.items()
+        }
+
+    def _end(self, number: int, frame: object) -> NoReturn:
+        """The caller would die of it, and does once the container is gone."""
+        self._note(number, frame)
+        raise Ended(number)
+
     def before(self, then: Callable[[], object] | None) -> Callable[[], None]:
         """To be called once the program runs: sends it what came meanwhile, then calls `then`."""
 
         def running() -> None:
-            for number in self._noted:
-                os.write(self._kept.control, f"{number}\n".encode())
-            self._noted.clear()
+            noted, self._noted = self._noted, []
+            for number in noted:
+                if self._forward:
+                    os.write(self._kept.control, f"{number}\n".encode())
+                else:
+                    signal.raise_signal(number)
             if then:
                 then()
 
         return running
 
     def close(self) -> None:
-        """Handlers as they were."""
+        """Handlers as they were; the caller's get what is left for them."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        noted, self._noted = self._noted, []
+        for number in noted if not self._forward else ():
+            signal.raise_signal(number)
