@@ -1,10 +1,11 @@
 """Run a command as an ordinary pod would: no mounts, no namespaces, docker's capabilities or a user's none.
 
-    python confined.py [--mount-only] [--no-chroot] COMMAND…
+    python confined.py [--mount-only] [--no-chroot] [--no-bpf] COMMAND…
 
 The filter answers as docker's default profile does to whoever lacks CAP_SYS_ADMIN: unshare, setns, clone with
 a namespace, and everything that mounts give EPERM, clone3 gives ENOSYS. `--mount-only` lets namespaces pass,
-as AppArmor's profile of docker does. Source: moby profiles/seccomp, profiles/apparmor.
+as AppArmor's profile of docker does. `--no-bpf` refuses bpf(2) and nothing else. Source: moby
+profiles/seccomp, profiles/apparmor.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
 
 
-def program(*, mount_only: bool) -> bytes:
-    """The filter: load the number, compare it with each, at last the flags of clone."""
+def program(names: tuple[str, ...]) -> bytes:
+    """The filter: load the number, compare it with each, at last the flags of clone if unshare is refused."""
     code = [(_LOAD, 0, 0, 0)]
-    for name in (*_MOUNTS, *(() if mount_only else ("unshare", "setns"))):
+    for name in names:
         code += [(_EQUAL, 0, 1, linux._NR[name]), (_RETURN, 0, 0, _EPERM)]
-    if not mount_only:
+    if "unshare" in names:
         code += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
         flags = [(_LOAD, 0, 0, 16), (_ANY_BIT, 0, 1, _NAMESPACES), (_RETURN, 0, 0, _EPERM)]
         code += [(_EQUAL, 0, 3, _CLONE), *flags]
@@ -51,10 +52,13 @@ def drop(kept: int) -> None:
 
 def confine(options: set[str]) -> None:
     """Do it to this process."""
+    if "--no-bpf" in options:
+        linux.seccomp_filter(program(("bpf",)))
+        return
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:
         drop(bits(DEFAULT) & ~(bits(["CAP_SYS_CHROOT"]) if "--no-chroot" in options else 0))
-    linux.seccomp_filter(program(mount_only="--mount-only" in options))
+    linux.seccomp_filter(program(_MOUNTS if "--mount-only" in options else (*_MOUNTS, "unshare", "setns")))
 
 
 def main(words: list[str]) -> None:

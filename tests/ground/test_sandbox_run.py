@@ -310,8 +310,10 @@ def test_code_of_the_image_is_not_imported(box: Box) -> None:
 
 def test_operations_say_what_they_do(box: Box) -> None:
     config = box.config("sh", "-c", "true", network="none", read_only=True, temporary=(Temporary("/t"),))
-    lines = [str(operation) for operation in plan.plan(config, box.mount, machine="x86_64")]
-    assert lines[0] == "new namespaces: mount pid ipc uts cgroup network"
+    lines = [str(operation) for operation in plan.plan(config, box.mount, machine="x86_64", cgroup="g")]
+    assert lines[:2] == [
+        "devices are limited by the control group g", "new namespaces: mount pid ipc uts cgroup network",
+    ]  # fmt: skip
     assert lines[-1] == "run sh -c true"
     for wanted in ("mount proc at /proc", "tmpfs at /t", "bring up lo", "read-only root", "unmount the host"):
         assert wanted in lines

@@ -93,14 +93,14 @@ _COMMON = {
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
-    "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119,
+    "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119, "bpf": 321,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
-    "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277, "statx": 291,
+    "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280, "statx": 291,
     "syncfs": 267,
 }  # fmt: skip
 
@@ -284,6 +284,32 @@ def seccomp_filter(program: bytes, flags: int = 0) -> None:
     code = libc.create_string_buffer(program)
     fprog = Struct("@HP").pack(len(program) // 8, libc.addressof(code))
     _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+_BPF_LOAD = Struct("@IIPPIIPII16sII")
+_BPF_ATTACH = Struct("@IIII")
+_BPF_PROG_LOAD, _BPF_PROG_ATTACH = 5, 8
+_BPF_PROG_TYPE_CGROUP_DEVICE, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI = 15, 6, 2
+
+
+def attach_to_cgroup(group: int, program: bytes) -> None:
+    """Have an eBPF program decide on devices in a control group of version 2, with all those above it.
+
+    It goes when the group goes. Source: bpf(2). Raises OSError.
+    """
+    code, words = libc.create_string_buffer(program), libc.create_string_buffer(b"GPL\0")
+    fd = _bpf(_BPF_PROG_LOAD, _BPF_LOAD.pack(
+        _BPF_PROG_TYPE_CGROUP_DEVICE, len(program) // 8, libc.addressof(code), libc.addressof(words),
+        0, 0, 0, 0, 0, b"nacre_devices", 0, _BPF_CGROUP_DEVICE,
+    ))  # fmt: skip
+    try:
+        _bpf(_BPF_PROG_ATTACH, _BPF_ATTACH.pack(group, fd, _BPF_CGROUP_DEVICE, _BPF_F_ALLOW_MULTI))
+    finally:
+        os.close(fd)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    return _syscall("bpf", command, attributes, len(attributes))
 
 
 def socket(family: int, kind: int) -> int:

@@ -27,6 +27,12 @@ _MASKED = (
 )  # fmt: skip
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _SAFE = ("nosuid", "noexec", "nodev")
+_UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
+_DEVICES = (
+    ("c", -1, -1, "m"), ("b", -1, -1, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
+    ("c", 1, 8, "rwm"), ("c", 1, 9, "rwm"), ("c", 5, 0, "rwm"), ("c", 5, 2, "rwm"), ("c", 136, -1, "rwm"),
+)  # fmt: skip
+"""What docker and runc allow of all containers: making any node, using the memory devices and terminals."""
 
 
 class Volume(Value):
@@ -50,13 +56,14 @@ class Temporary(Value):
 
 
 class Device(Value):
-    """A device node: `kind` c or b."""
+    """A device node: `kind` c or b, `access` of "rwm"."""
 
     path: str
     kind: str
     major: int
     minor: int
     mode: int = 0o666
+    access: str = "rwm"
 
 
 class RunOptions(Value):
@@ -178,11 +185,24 @@ def _linux(options: RunOptions) -> dict[str, Any]:
             {"path": d.path, "type": d.kind, "major": d.major, "minor": d.minor, "fileMode": d.mode}
             for d in options.devices
         ]
+    section["resources"] = {"devices": _permitted(options)}
     if not options.privileged:
         section |= {"maskedPaths": list(_MASKED), "readonlyPaths": list(_READ_ONLY)}
         if options.seccomp:
             section["seccomp"] = "default"
     return section
+
+
+def _permitted(options: RunOptions) -> list[dict[str, Any]]:
+    """The rules of the device control group. Source: runc's AllowedDevices."""
+    if options.privileged:
+        return [{"allow": True, "access": "rwm"}]
+    wanted = ((each.kind, each.major, each.minor, each.access) for each in options.devices)
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    for kind, major, minor, access in (*_DEVICES, *wanted):
+        numbers = {name: n for name, n in (("major", major), ("minor", minor)) if n >= 0}
+        rules.append({"allow": True, "type": kind, **numbers, "access": access})
+    return rules
 
 
 def _mounts(options: RunOptions) -> list[dict[str, Any]]:
@@ -201,7 +221,9 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
     ]
     wanted = [_bind(volume) for volume in options.files + options.volumes]
     for temporary in options.temporary:
-        wanted.append(_mount("tmpfs", temporary.target, *_SAFE, *(temporary.options or ("mode=1777",))))
+        undone = {_UNDONE.get(option) for option in temporary.options}
+        safe = [option for option in _SAFE if option not in undone]
+        wanted.append(_mount("tmpfs", temporary.target, *safe, *(temporary.options or ("mode=1777",))))
     return mounts + sorted(wanted, key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 

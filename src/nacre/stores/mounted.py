@@ -40,7 +40,7 @@ def is_mounted(root: str, key: str) -> bool:
 
 
 def show(root: str, key: str, mount: Mount | int) -> str:
-    """Mount a tree, or move the detached mount of a descriptor, to its place; gives the path.
+    """Mount a tree, or move the detached mount of a descriptor, to its place, nodev; gives the path.
 
     Raises SandboxError, StoreError.
     """
@@ -52,6 +52,7 @@ def show(root: str, key: str, mount: Mount | int) -> str:
     trace("mounted:begun")
     fd = mount if isinstance(mount, int) else detached(root, mount)
     try:
+        linux.mount_setattr(fd, add=linux.MOUNT_ATTR_NODEV)
         linux.move_mount(fd, linux.AT_FDCWD, path)
     except OSError as error:
         raise SandboxError(f"cannot mount at {path}: {error.strerror}") from None

@@ -13,9 +13,10 @@ import stat
 
 from ...words.errors import SandboxError
 from ...words.mount import Bind
-from .. import linux
+from .. import linux, userns
 from . import permitted
-from .capabilities import ALL, bits
+from .capabilities import bits
+from .devices import limits, refuse_nodes
 from .identity import Confine, Execute, Session, WorkingFolder
 from .operations import NAMESPACES, Loopback, Operation
 from .plan import account, confine, execute
@@ -105,6 +106,7 @@ def run(
                 on_running=on_running, signals=signals, control=control, volatile=volatile,
             )  # fmt: skip
     _refuse(config)
+    _keep_devices_out(config, root)
     with Standins(root) as places:
         for entry in config.get("mounts") or ():
             _stand_in(places, entry)
@@ -170,7 +172,7 @@ def _confine(process: Mapping[str, Any], system: Mapping[str, Any]) -> Confine:
     """--privileged keeps what it asks for."""
     known = confine(process, system, linux.MACHINE)
     kept = known.capabilities
-    if kept != bits(ALL):
+    if limits({"linux": system}) is not None:
         kept &= ~bits(_WAYS_OUT)
     return Confine(kept, known.filter, True, True)
 
@@ -199,6 +201,19 @@ def _refuse(config: Mapping[str, Any]) -> None:
                 f"cannot mount {entry['source']} at {entry['destination']}: no mount is permitted here",
                 hint="copy it in, by COPY or `nacre cp`",
             )
+
+
+def _keep_devices_out(config: Mapping[str, Any], root: Folder) -> None:
+    """Nothing keeps root in a chroot from using a node that is there. Raises SandboxError.
+
+    None is laid out here; one may have been made where mounts are permitted.
+    """
+    if limits(config) is None or not userns.is_first():
+        return
+    refuse_nodes(root.path, "/")
+    for entry in config.get("mounts") or ():
+        if entry.get("standin") == "lend":
+            refuse_nodes(entry["source"], entry["destination"])
 
 
 def _stand_in(places: Standins, entry: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...words.errors import Conflict, SandboxError
-from .. import linux
+from .. import cgroups, linux
 from ..fork import BLOCKED, fork_through
 from .fork import WHAT
 from .identity import Session, WorkingFolder
@@ -73,6 +73,7 @@ def _fork(work: Work, streams: Streams, pidfd: int, pid: int) -> Child:
 def _enter(pidfd: int, pid: int) -> None:
     """In the helper. From here on processes of the container must not look into us (runc CVE-2016-9962)."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    cgroups.follow(pid)
     kinds = 0
     for name, kind in _KINDS.items():
         # joining the one we are in may be forbidden: the host's network belongs to another user namespace

@@ -19,6 +19,7 @@ from .room import Room
 
 _EPERM, _EACCES, _ENOENT, _EINVAL, _ENODEV, _EBUSY = 1, 13, 2, 22, 19, 16
 _ABSENT = (_ENOENT, 20)
+_HIDING = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 _IFREQ = Struct("16sH14x")
 
@@ -68,6 +69,8 @@ class Root(Operation):
 
     def apply(self, room: Room) -> None:  # noqa: D102
         room.root = mounts.detached(self.mount, volatile=self.volatile)
+        if room.nodev:
+            linux.mount_setattr(room.root, add=room.nodev)
         room.host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         linux.move_mount(room.root, linux.AT_FDCWD, "/")
         os.fchdir(room.root)
@@ -111,7 +114,8 @@ class FileSystem(Operation):
                 os.mkdir(self.target, 0o755)
             elif not self.optional:
                 room.plain_folder(self.target)
-            linux.mount(self.kind, self.target, self.kind, self.flags, self.data)
+            nodev = linux.MS_NODEV if room.nodev else 0
+            linux.mount(self.kind, self.target, self.kind, self.flags | nodev, self.data)
         except OSError as error:
             if self.otherwise and error.errno in (_EPERM, _EBUSY):
                 substitute = BindMount(self.otherwise, self.target, readonly=True)
@@ -141,8 +145,9 @@ class BindMount(Operation):
         """Get hold of the source, opened from the host's root."""
         try:
             fd = mounts.bind(Bind(self.source.lstrip("/") or ".", self.readonly, self.recursive), room.host)
-            if self.attributes:
-                linux.mount_setattr(fd, add=self.attributes, flags=linux.AT_RECURSIVE)
+            attributes = self.attributes | (0 if room.may_use(fd) else room.nodev)
+            if attributes:
+                linux.mount_setattr(fd, add=attributes, flags=linux.AT_RECURSIVE)
         except OSError as error:
             raise SandboxError(f"cannot mount {self.source}: {error.strerror}") from None
         room.sources[self.target] = fd
@@ -181,7 +186,8 @@ class TemporaryFolder(Operation):
     def apply(self, room: Room) -> None:  # noqa: D102
         target = room.target(self.target, folder=True)
         try:
-            linux.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", self.flags, self.data)
+            nodev = linux.MS_NODEV if room.nodev else 0
+            linux.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", self.flags | nodev, self.data)
         except OSError as error:
             raise SandboxError(f"cannot mount tmpfs at {self.target}: {error.strerror}") from None
         finally:
@@ -189,38 +195,6 @@ class TemporaryFolder(Operation):
 
     def __str__(self) -> str:
         return f"tmpfs at {self.target}"
-
-
-class Devices(Operation):
-    """Devices in our own /dev: made, or bound from the host where mknod is not allowed.
-
-    A node is (path, mode with its type, major, minor).
-    """
-
-    nodes: tuple[tuple[str, int, int, int], ...]
-
-    def apply(self, room: Room) -> None:  # noqa: D102
-        for path, mode, major, minor in self.nodes:
-            device = os.makedev(major, minor)
-            if room.devices:
-                try:
-                    os.mknod(path, mode, device)
-                    continue
-                except PermissionError:
-                    room.devices = False
-            self._bind(room, path, mode, device)
-
-    def _bind(self, room: Room, path: str, mode: int, device: int) -> None:
-        fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
-        info = os.fstat(fd)
-        if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != device:
-            raise SandboxError(f"{path} of the host is not the device it should be")
-        os.mknod(path, 0o666 | stat.S_IFREG)
-        linux.move_mount(fd, linux.AT_FDCWD, path)
-        os.close(fd)
-
-    def __str__(self) -> str:
-        return f"devices: {' '.join(node[0] for node in self.nodes)}"
 
 
 class Terminals(Operation):
@@ -310,7 +284,7 @@ class Mask(Operation):
         for path in self.paths:
             try:
                 if stat.S_ISDIR(os.lstat(path).st_mode):
-                    linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+                    linux.mount("tmpfs", path, "tmpfs", _HIDING, "nr_blocks=1,nr_inodes=1")
                 else:
                     linux.mount(source, path, "", linux.MS_BIND)
             except OSError as error:

@@ -12,10 +12,10 @@ from ...words.errors import SandboxError
 from ...words.mount import Mount
 from .. import linux
 from .capabilities import bits
+from .devices import Devices, group
 from .identity import Account, Confine, Execute, Session, WorkingFolder
 from .operations import (
     BindMount,
-    Devices,
     FileSystem,
     HostName,
     LeaveHost,
@@ -65,13 +65,16 @@ def plan(
     machine: str,
     volatile: bool = False,
     owned: tuple[int, ...] = (),
+    cgroup: str = "",
 ) -> list[Operation]:
     """What the child does, in order, the last being the program itself. Raises SandboxError.
 
-    `owned`: descriptors among 0, 1, 2 that belong to the container alone.
+    `owned`: descriptors among 0, 1, 2 that belong to the container alone. `cgroup`: the name of its group.
     """
     process, system = config["process"], config.get("linux") or {}
-    operations: list[Operation] = [Namespaces(tuple(n["type"] for n in system["namespaces"]))]
+    confined = confine(process, system, machine)
+    operations = group(config, cgroup, confined.capabilities)
+    operations.append(Namespaces(tuple(n["type"] for n in system["namespaces"])))
     operations.append(Root(root, volatile))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += own
@@ -84,7 +87,7 @@ def plan(
     operations += [account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [Session(owned), confine(process, system, machine)]
+    operations += [Session(owned), confined]
     operations.append(execute(process))
     return operations
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from ...words.errors import NacreError, SandboxError
-from .. import linux
+from .. import cgroups, linux
 from ..fork import BLOCKED, fork
 from .fork import WHAT, first
 from .plan import plan
@@ -62,7 +62,10 @@ def run(
     made: list[str] = []
     streams = opened(stdio, _devpts_options(config), relayed=not is_root(config))
     try:
-        operations = plan(config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned)
+        operations = plan(
+            config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned,
+            cgroup=cgroups.new_name(),
+        )  # fmt: skip
         with _fork(config, operations, streams) as started:
             streams.given()
             if on_start:
@@ -71,6 +74,7 @@ def run(
             return stay(started, streams, signals, control, on_running)
     finally:
         streams.close()
+        cgroups.tidy()
         if not volatile:
             tidy(root, made)
 

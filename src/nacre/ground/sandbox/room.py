@@ -11,10 +11,13 @@ import os
 import stat
 
 from ...words.errors import SandboxError
-from .. import linux
+from .. import cgroups, linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from .users import User
 
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
@@ -26,13 +29,16 @@ class Room:
     """`host` is the host's root until `close_host`; `root` the container's. Descriptors, or -1.
 
     `sources` are detached mounts by their target. `made` lists the resolved paths that were created to
-    mount on. `devices`: mknod is allowed here; found out by trying.
+    mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the attributes of
+    every mount where no control group keeps devices away; `rules` then say which are allowed.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
         self.host = self.root = -1
         self.terminal, self.pts = terminal, pts
         self.devices = True
+        self.nodev = 0
+        self.rules: tuple[Mapping[str, Any], ...] = ()
         self.sources: dict[str, int] = {}
         self.made: list[str] = []
         self.user: User | None = None
@@ -41,6 +47,14 @@ class Room:
     def open(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
         """Open beneath the container's root. Raises OSError."""
         return linux.openat2(self.root, path, flags, 0, _IN_ROOT | resolve)
+
+    def may_use(self, fd: int) -> bool:
+        """Whether `fd` is a device that is allowed by itself, wherever it is mounted."""
+        info = os.fstat(fd)
+        kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(info.st_mode))
+        return kind is not None and cgroups.allows(
+            self.rules, kind, os.major(info.st_rdev), os.minor(info.st_rdev)
+        )
 
     def target(self, path: str, *, folder: bool) -> int:
         """An O_PATH descriptor of a place to mount on, made if it does not exist.

@@ -8,6 +8,7 @@ import stat
 from ...images.runtime import Device
 from ...words.errors import UsageError
 
+_ACCESS = frozenset("rwm")
 _OWN = frozenset(
     "null zero full random urandom tty console ptmx core fd stdin stdout stderr".split()  # noqa: SIM905
 )
@@ -16,22 +17,25 @@ _OWN = frozenset(
 def parse_device(text: str) -> Device:
     """`HOST[:CONTAINER[:PERMISSIONS]]`, beneath /dev. Raises UsageError."""
     source, _, rest = text.partition(":")
-    target = rest.partition(":")[0] or source
-    device = _device(source, target)
-    if device is None or not os.path.normpath(target).startswith("/dev/"):
+    target, _, access = rest.partition(":")
+    if not access and target and set(target) <= _ACCESS:
+        target, access = source, target
+    if not set(access) <= _ACCESS or len(access) > len(set(access)):
+        raise UsageError(f"invalid device mode: {access}", hint="expected letters of rwm")
+    device = _device(source, target or source, access or "rwm")
+    if device is None or not device.path.startswith("/dev/"):
         raise UsageError(f"{source!r} is not a device node", hint="expected /dev/NAME[:/dev/NAME]")
     return device
 
 
 def all_devices() -> tuple[Device, ...]:
     """Those directly in /dev, for --privileged."""
-    found = [
-        _device(f"/dev/{name}", f"/dev/{name}") for name in sorted(os.listdir("/dev")) if name not in _OWN
-    ]
+    names = sorted(name for name in os.listdir("/dev") if name not in _OWN)
+    found = [_device(f"/dev/{name}", f"/dev/{name}", "rwm") for name in names]
     return tuple(device for device in found if device)
 
 
-def _device(source: str, target: str) -> Device | None:
+def _device(source: str, target: str, access: str) -> Device | None:
     try:
         info = os.stat(source)
     except OSError:
@@ -40,4 +44,4 @@ def _device(source: str, target: str) -> Device | None:
     if kind is None:
         return None
     major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
-    return Device(os.path.normpath(target), kind, major, minor, stat.S_IMODE(info.st_mode))
+    return Device(os.path.normpath(target), kind, major, minor, stat.S_IMODE(info.st_mode), access)

@@ -42,10 +42,14 @@ else:
 
 
 _CAP_CHOWN, _CAP_SYS_ADMIN, _CAP_MKNOD = 1 << 0, 1 << 21, 1 << 27
+_NODES = _CAP_SYS_ADMIN | _CAP_MKNOD
 
 
 class Mode(Value):
-    """What this process may do to files. `single`: chown is impossible, owners are kept beside."""
+    """What this process may do to files. `single`: chown is impossible, owners are kept beside.
+
+    `devices`: nodes are made. Who may not mount cannot keep a program from using them, so then they are not.
+    """
 
     userxattr: bool = False
     single: bool = False
@@ -64,7 +68,7 @@ class Mode(Value):
         first, rights = os.geteuid() == 0 and userns.is_first(), linux.capabilities()[0]
         if single is None:
             single = os.geteuid() != 0 or sum(counts) == 1 or not rights & _CAP_CHOWN
-        devices = first and bool(rights & _CAP_MKNOD)
+        devices = first and rights & _NODES == _NODES
         return cls(userxattr=not (first and bool(rights & _CAP_SYS_ADMIN)), single=single, devices=devices)
 
 

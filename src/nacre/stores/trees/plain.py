@@ -116,7 +116,7 @@ class PlainDriver(ErofsDriver):
     def _lay(self, trees: Sequence[Placed], fd: int, folder: str, root: str) -> None:
         from .laying import Laying
 
-        laying = Laying(fd, self.mode)
+        laying = Laying(fd, self.mode.replace(devices=self._devices()))
         with self._view(trees) as view:
             laying.lay(view)
         self._dress_root(fd, root)
@@ -124,6 +124,12 @@ class PlainDriver(ErofsDriver):
         if laying.modes:
             pairs = [[path.decode("latin-1"), mode] for path, mode in laying.modes.items()]
             write_atomic(f"{folder}/{_MODES}", dumps(pairs).encode())
+
+    def _devices(self) -> bool:
+        """Where nothing can be mounted, root in a chroot could use the nodes that an image brings."""
+        from ...ground.sandbox import permitted
+
+        return self.mode.devices and permitted.way() == "mounts"
 
     def _dress_root(self, fd: int, root: str) -> None:
         mode, uid, gid = (root or "755 0 0").split()
@@ -230,7 +236,7 @@ class PlainDriver(ErofsDriver):
 
         following = Following(fd, known)
         owned, single = following.owned, self.mode.single
-        form = Form(whiteouts="delete", owners=not single, devices=self.mode.devices, owned=owned)
+        form = Form(whiteouts="delete", owners=not single, devices=self._devices(), owned=owned)
         with super().tar(tree) as tar:
             extract(following.watch(read_tar(tar)), fd, form)
 

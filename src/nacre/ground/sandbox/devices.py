@@ -1,0 +1,157 @@
+"""What devices a container has, and what it may use of those that it finds or makes.
+
+Root of a container may make device nodes, and images, volumes and bind mounts hold some. Its control group
+lets it open those that docker allows. Where there is no such group, every mount that the container sees is
+`nodev` and the nodes in its /dev are mounts themselves. In a user namespace the kernel lets nobody use a node
+that the user could not use outside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...words.errors import SandboxError
+from ...words.mount import Bind
+from .. import cgroups, linux, mounts, userns
+from .operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .room import Room
+
+    Rules = tuple[Mapping[str, Any], ...]
+
+_CAP_SYS_ADMIN = 1 << 21
+_SHELF = "/dev"
+
+
+class DeviceGroup(Operation):
+    """A control group of one's own, `name`, that allows what `rules` say; else no devices but our own.
+
+    `powerful`: the program could mount, and so undo `nodev`.
+    """
+
+    name: str
+    rules: Rules
+    powerful: bool = False
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        if not userns.is_first():
+            return
+        try:
+            if not self.name:
+                raise FileNotFoundError
+            cgroups.confine(self.name, self.rules)
+        except OSError as error:
+            if self.powerful:
+                raise _too_powerful(error) from None
+            room.nodev, room.rules = linux.MOUNT_ATTR_NODEV, self.rules
+
+    def __str__(self) -> str:
+        return f"devices are limited by the control group {self.name}"
+
+
+def _too_powerful(error: OSError) -> SandboxError:
+    return SandboxError(
+        f"there is no device control group here ({error.strerror}), without which CAP_SYS_ADMIN opens every "
+        "device of this machine",
+        hint="if it may do that, give it --privileged",
+    )
+
+
+def limits(config: Mapping[str, Any]) -> Rules | None:
+    """The rules of an OCI runtime config; None if it may use everything."""
+    system = config.get("linux") or {}
+    rules = tuple((system.get("resources") or {}).get("devices") or ())
+    return None if any(rule["allow"] and rule.get("type", "a") == "a" for rule in rules) else rules
+
+
+def group(config: Mapping[str, Any], name: str, capabilities: int) -> list[Operation]:
+    """The first thing to do in a child, unless it may use everything."""
+    rules = limits(config)
+    return [] if rules is None else [DeviceGroup(name, rules, bool(capabilities & _CAP_SYS_ADMIN))]
+
+
+def refuse_nodes(folder: str, shown: str) -> None:
+    """Raises SandboxError if there is a device node in `folder`, which a container sees as `shown`."""
+    waiting = [folder] if os.path.isdir(folder) else []
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and _is_device(entry):
+                    path = os.path.join(shown, os.path.relpath(entry.path, folder))
+                    raise SandboxError(
+                        f"{path} is a device, which a program could use here, where no mount is permitted",
+                        hint="remove it, or give the program --privileged",
+                    )
+
+
+def _is_device(entry: os.DirEntry[str]) -> bool:
+    info = entry.stat(follow_symlinks=False)
+    return stat.S_ISBLK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev != 0)
+
+
+class Devices(Operation):
+    """Devices in our own /dev: made, or bound from the host where mknod is not allowed.
+
+    A node is (path, mode with its type, major, minor).
+    """
+
+    nodes: tuple[tuple[str, int, int, int], ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        if room.nodev:
+            self._shelve()
+        else:
+            self._make(room)
+
+    def _make(self, room: Room) -> None:
+        for path, mode, major, minor in self.nodes:
+            device = os.makedev(major, minor)
+            if room.devices:
+                try:
+                    os.mknod(path, mode, device)
+                    continue
+                except PermissionError:
+                    room.devices = False
+            _place(_of_host(room, path, mode, device), path)
+
+    def _shelve(self) -> None:
+        """Nodes on a tmpfs of which nothing stays but these files: each is a mount, and none is the host's.
+
+        The tmpfs covers our /dev for a moment, since only what is attached can be cloned (before Linux 6.15).
+        """
+        linux.mount("tmpfs", _SHELF, "tmpfs", linux.MS_NOSUID | linux.MS_NOEXEC, "mode=700,size=64k")
+        made = []
+        try:
+            for number, (path, mode, major, minor) in enumerate(self.nodes):
+                os.mknod(f"{_SHELF}/{number}", mode, os.makedev(major, minor))
+                fd = mounts.bind(Bind(f"{_SHELF}/{number}", recursive=False))
+                made.append((fd, path))
+        finally:
+            linux.umount(_SHELF)
+        for fd, path in made:
+            _place(fd, path)
+
+    def __str__(self) -> str:
+        return f"devices: {' '.join(node[0] for node in self.nodes)}"
+
+
+def _of_host(room: Room, path: str, mode: int, device: int) -> int:
+    fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
+    info = os.fstat(fd)
+    if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != device:
+        raise SandboxError(f"{path} of the host is not the device it should be")
+    return fd
+
+
+def _place(fd: int, path: str) -> None:
+    os.mknod(path, 0o666 | stat.S_IFREG)
+    linux.move_mount(fd, linux.AT_FDCWD, path)
+    os.close(fd)
