@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,27 @@ def test_registries_are_trusted_one_by_one() -> None:
     _trust(context, (ends[0], False), (ends[1], True))
     _trust(context, (ends[2], False))
     assert context.insecure == {"one.example"}
+
+
+def test_a_number_chooses_in_any_archive(nacre: Any, tmp_path: Path, busybox_image: str) -> None:
+    """As in skopeo: in the order of manifest.json, also where the archive is an OCI layout as well."""
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/Dockerfile").write_text(f"FROM {busybox_image}\nLABEL a=b\n")
+    nacre("build", "-q", "-t", "two:1", str(tmp_path / "c"))
+    nacre("save", "-o", "both.tar", busybox_image, "two:1")
+    with tarfile.open(tmp_path / "both.tar") as tar:
+        rows = json.load(tar.extractfile("manifest.json"))  # type: ignore[arg-type]
+    for number, row in enumerate(rows):
+        nacre("copy", f"docker-archive:both.tar:@{number}", f"oci:lay{number}:1")
+        nacre("copy", f"docker-archive:both.tar:{row['RepoTags'][0]}", f"oci:named{number}:1")
+        indexes = [(tmp_path / f"{name}{number}/index.json").read_text() for name in ("lay", "named")]
+        assert indexes[0] == indexes[1]
+    for place in ("docker-archive:both.tar:@2", "oci-archive:both.tar:@7", "oci:lay0:@1"):
+        failed = nacre("copy", place, "oci:no:1", check=False)
+        assert failed.code == 1
+        assert "no image" in failed.err
+    nacre("copy", "oci:lay0:@0", "oci-archive:first.tar:1")
+    for place in ("docker-archive:new.tar:@0", "oci:new:@0", "oci-archive:new.tar:@0"):
+        refused = nacre("copy", "oci:lay0:1", place, check=False)
+        assert "put under a name" in refused.err
+    assert not list(tmp_path.glob("new*"))

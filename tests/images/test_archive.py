@@ -22,12 +22,15 @@ from imagekit import Registry, make_tar
 
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.images.archive import load, load_folder, save
+from nacre.images.dockerarchive import open_archive, verify
 from nacre.images.image import Image, find
+from nacre.images.members import TarMembers
+from nacre.images.places import ANY
 from nacre.images.transfer import pull
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
-from nacre.words.errors import ContentError, InvalidArchive, NacreError, NotFound, Unsupported
-from nacre.words.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Platform
+from nacre.words.errors import ContentError, DigestMismatch, InvalidArchive, NacreError, NotFound, Unsupported
+from nacre.words.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Manifest, Platform, parse_document
 from nacre.words.progress import NullProgress
 from nacre.words.reference import Reference
 
@@ -229,6 +232,50 @@ def test_docker_archives_of_old(store: Store):
     assert loaded.image.read("b") == b"1"
     (again,) = load(store, Stream(plain_tar(files)))
     assert again.image == loaded.image
+
+
+def read_through(archive: TarMembers) -> None:
+    """As a copy does; a plain layer is verified by whoever reads it."""
+    source = open_archive(archive)
+    top, encoded = source.resolve(ANY)
+    document = parse_document(encoded, top.media_type)
+    assert isinstance(document, Manifest)
+    for layer in document.layers:
+        with source.fetch(layer) as content:
+            verify(content, layer.digest)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("order", [(0, 0), (1, 1), (1, 0)])
+def test_a_layer_that_is_not_what_the_config_says(
+    store: Store, tmp_path: Path, pack: Callable[[bytes], bytes], known: bool, order: tuple[int, int]
+):
+    """Also where the store, or a layer before, has what the config says: nobody would miss the file then."""
+    layers = [make_tar({"a": b"1"}), make_tar({"b": b"2"})]
+    files = docker_archive([pack(layer) for layer in layers], ["app:1"])
+    if known:
+        load(store, Stream(plain_tar(files)))
+    config = json.loads(files["config.json"])
+    config["rootfs"]["diff_ids"] = [str(Digest.of(layers[number])) for number in order]
+    data = plain_tar(files | {"config.json": json.dumps(config).encode()})
+    with pytest.raises(DigestMismatch, match=r"layer l[01]/layer\.tar has digest"):
+        load(store, Stream(data))
+    (tmp_path / "lie.tar").write_bytes(data)
+    with open(tmp_path / "lie.tar", "rb") as file, pytest.raises(DigestMismatch):
+        read_through(TarMembers(file))
+
+
+def test_one_file_for_two_layers_is_read_once(store: Store):
+    """And the layers of an archive that is loaded again are still what the config says."""
+    layer = make_tar({"a": b"1"})
+    files = docker_archive([layer, layer]) | {}
+    item = json.loads(files["manifest.json"])
+    item[0]["Layers"] = ["l0/layer.tar"] * 2
+    data = plain_tar(files | {"manifest.json": json.dumps(item).encode()})
+    for _ in range(2):
+        (loaded,) = load(store, Stream(data))
+        assert loaded.image.read("a") == b"1"
 
 
 def test_layers_that_are_links(store: Store):

@@ -15,7 +15,7 @@ Sources: OCI image-spec image-layout.md; moby image/spec v1.0 to v1.2; container
 from __future__ import annotations
 
 from ..words.digest import Digest
-from ..words.errors import InvalidArchive, InvalidName, NotFound, Unsupported
+from ..words.errors import DigestMismatch, InvalidArchive, InvalidName, NotFound, Unsupported
 from ..words.oci import (
     DOCKER_LAYER,
     OCI_LAYER,
@@ -30,10 +30,10 @@ from ..words.reference import Reference
 from ..words.value import Value
 from .archivesink import ArchiveSink, Held
 from .compressed import Forms, is_here
-from .dockerarchive import config_of, json_of, listed, reference_of, tags_of, texts
+from .dockerarchive import config_of, json_of, listed, reference_of, tags_of, texts, verify
 from .edit import append_layer, new_config, with_fields, write_image
 from .image import Image, find
-from .layers import add_layer
+from .layers import add_layer, known_layer
 from .layout import Layout, entry_names, path_of
 from .members import FolderMembers, Members, TarMembers, spool
 from .pipes import CHUNK
@@ -235,6 +235,7 @@ class _Archive:
     def __init__(self, store: Store, members: Members, platform: Platform | None, progress: Progress) -> None:
         self.store, self.members, self.platform = store, members, platform
         self.progress, self.layout = _Loading(progress), Layout(members, "", "archive")
+        self._verified: set[tuple[str, Digest]] = set()
 
     def read(self) -> list[tuple[Image, list[Reference]]]:
         """The images in whatever form they are here."""
@@ -313,14 +314,28 @@ class _Archive:
 
     def _layer(self, path: str, diff_id: Digest | None) -> tuple[Descriptor, Digest]:
         """Take in a layer file, plain or compressed; its blob is ours, so equal layers give equal blobs."""
-        from ..grammars.codec import decompress
-
         task = self.progress.task(diff_id.short if diff_id else path[:12])
         task.phase("Loading layer", self.members.size(path))
-        with self.members.open(path) as content:
-            layer = add_layer(self.store, decompress(content), expected=diff_id)
+        try:
+            layer = self._read(path, diff_id)
+        except DigestMismatch as error:
+            raise DigestMismatch(error.expected, error.actual, what=f"layer {path[:200]}") from None
         task.done("Loaded")
         return layer
+
+    def _read(self, path: str, diff_id: Digest | None) -> tuple[Descriptor, Digest]:
+        """A layer that the store has is read as well, once: the file may be another than the config says."""
+        from ..grammars.codec import decompress
+
+        known = known_layer(self.store, diff_id) if diff_id else None
+        if known is None or diff_id is None:
+            with self.members.open(path) as content:
+                return add_layer(self.store, decompress(content), expected=diff_id)
+        if (path, diff_id) not in self._verified:
+            with self.members.open(path) as content:
+                verify(decompress(content), diff_id)
+            self._verified.add((path, diff_id))
+        return known, diff_id
 
     # docker-archive before 1.10.
 

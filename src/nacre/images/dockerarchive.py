@@ -11,7 +11,7 @@ import io
 from threading import Lock
 
 from ..words.digest import Digest, Verifier
-from ..words.errors import InvalidArchive, InvalidDocument, InvalidName, NotFound
+from ..words.errors import DigestMismatch, InvalidArchive, InvalidDocument, InvalidName, NotFound
 from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor, ImageConfig, decode_json
 from ..words.reference import Reference
 from .edit import make_manifest
@@ -35,7 +35,8 @@ def open_archive(members: Members, name: str = "") -> Layout | DockerArchive:
     rows = rows if isinstance(rows, list) else []
     index = json_of(members, "index.json")
     if isinstance(index, dict) and index.get("manifests"):
-        return Layout(members, name, "archive", tags=tags_of(rows))
+        layout = Layout(members, name, "archive", tags=tags_of(rows))
+        return _numbered(layout, rows) if rows and name[1:].isdecimal() else layout
     if not rows:
         raise InvalidArchive(
             "this is no image archive: it has neither manifest.json nor index.json",
@@ -43,6 +44,16 @@ def open_archive(members: Members, name: str = "") -> Layout | DockerArchive:
             "with `nacre load`",
         )
     return DockerArchive(members, listed(rows, "manifest.json"), name)
+
+
+def _numbered(layout: Layout, rows: list[Any]) -> Layout | DockerArchive:
+    """The image that `@` and a number mean: numbers are those of manifest.json, whatever else there is."""
+    row = _chosen(rows, layout.name)
+    config = row.get("Config") if isinstance(row, dict) else None
+    entry = layout.of_config(str(config))
+    if entry is None:
+        return DockerArchive(layout.members, rows, layout.name)
+    return Layout(layout.members, f"@{entry.digest}", layout.where)
 
 
 def json_of(members: Members, path: str) -> Any:
@@ -134,15 +145,29 @@ class DockerArchive:
         if (codec or "") not in _TYPES:
             raise InvalidArchive(f"layer {path[:200]} is compressed with {codec}, which no registry knows")
         digest = self._hashed(path) if codec else diff_id
+        self._check(path, diff_id, plain=not codec)
         self._paths[digest] = path
         return Descriptor(_TYPES[codec or ""], digest, size)
 
+    def _check(self, path: str, diff_id: Digest, *, plain: bool) -> None:
+        """Is a file what the config says? A plain one is hashed when it is read, unless two are to be it."""
+        other = self._paths.get(diff_id, path)
+        wanted = ([] if other == path else [other, path]) if plain else [path]
+        for each in wanted:
+            self._verify(each, diff_id)
+
+    def _verify(self, path: str, diff_id: Digest) -> None:
+        from ..grammars.codec import decompress
+
+        try:
+            with self.members.open(path) as content:
+                verify(decompress(content), diff_id)
+        except DigestMismatch as error:
+            raise DigestMismatch(error.expected, error.actual, what=f"layer {path[:200]}") from None
+
     def _hashed(self, path: str) -> Digest:
-        verifier = Verifier()
         with self.members.open(path) as content:
-            while data := content.read(CHUNK):
-                verifier.update(data)
-        return verifier.verify()
+            return verify(content)
 
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """The config or a layer. Raises NotFound."""
@@ -154,6 +179,14 @@ class DockerArchive:
         content = self.members.open(path)
         content.seek(offset)
         return content
+
+
+def verify(content: Reader, expected: Digest | None = None) -> Digest:
+    """Read everything; its digest. Raises DigestMismatch for another than expected, InvalidArchive."""
+    verifier = Verifier(expected)
+    while data := content.read(CHUNK):
+        verifier.update(data)
+    return verifier.verify()
 
 
 def _chosen(rows: list[Any], name: str) -> Any:

@@ -288,7 +288,7 @@ def add_layer(
     where known; when the tree is here and a compressed form is to be had, nothing is read. Raises
     InvalidArchive, DigestMismatch, StoreError; nothing half-made is visible then.
     """
-    known = _known(store, expected) if expected else None
+    known = known_layer(store, expected) if expected else None
     if known and expected:
         return known, expected
     with store.blobs.ingest() as ingest:
@@ -305,7 +305,8 @@ def add_layer(
         return _finish(store, ingest, codec, diff_id), diff_id
 
 
-def _known(store: Store, diff_id: Digest) -> Descriptor | None:
+def known_layer(store: Store, diff_id: Digest) -> Descriptor | None:
+    """A compressed form that is to be had of a tree that is here."""
     if not store.trees.has(diff_id):
         return None
     return next((blob for blob in store.layers.blobs_of(diff_id) if is_here(store, blob)), None)

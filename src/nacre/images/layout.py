@@ -43,11 +43,13 @@ NAME_KEY = "io.containerd.image.name"
 REF_KEY = "org.opencontainers.image.ref.name"
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 MAX_IMAGES = 1000
+_DEPTH = 4
 _NO_NAMES: Mapping[str, list[Reference]] = {}
 
 
 class Layout:
-    """A layout as a `Source`. `name` chooses one of several images: a tag, a full name, `@` and a digest.
+    """A layout as a `Source`. `name` chooses one of several images: a tag, a full name, `@` and a digest or
+    a number in the index.
 
     `tags` are names that a manifest.json beside the index gives, by the path of the config.
     """
@@ -68,7 +70,7 @@ class Layout:
         """A manifest by digest, or the one that `name` chooses. Raises NotFound, ContentError."""
         if reference.digest is not None:
             return self.manifest(reference.digest)
-        if self.name.startswith("@"):
+        if self.name.startswith("@") and not self.name[1:].isdecimal():
             return self.manifest(Digest(self.name[1:]))
         return self.listed(self.find(self.name))
 
@@ -114,7 +116,10 @@ class Layout:
 
     def find(self, name: str) -> Descriptor:
         """The entry of a name; of "" the only one. Raises NotFound with a list of what there is."""
-        fitting = [entry for entry in self.entries() if not name or self._is_named(entry, name)]
+        entries = self.entries()
+        fitting = [entry for entry in entries if not name or self._is_named(entry, name)]
+        if name.startswith("@") and name[1:].isdecimal():
+            fitting = entries[int(name[1:]) :][:1]
         if len({entry.digest for entry in fitting}) == 1:
             return fitting[0]
         what = f"no image {name!r}" if name else f"{len(fitting)} images"
@@ -130,6 +135,21 @@ class Layout:
         except InvalidName:
             return False
         return wanted in (entry_names(entry) or self.tagged(entry))
+
+    def of_config(self, path: str) -> Descriptor | None:
+        """The manifest, of the index or of one below it, whose config lies at `path`."""
+        below = self.entries()
+        for _ in range(_DEPTH):
+            level, below = below, []
+            for entry in level:
+                document = parse_document(self.manifest(entry.digest, entry.media_type)[1], entry.media_type)
+                if isinstance(document, Index):
+                    below += [
+                        e for e in document.manifests if self.members.size(path_of(e.digest)) is not None
+                    ]
+                elif path_of(document.config.digest) == path:
+                    return entry
+        return None
 
     def tagged(self, entry: Descriptor) -> list[Reference]:
         """The names that a manifest.json gives to an entry."""

@@ -8,7 +8,7 @@
            | "docker-daemon:" ref                 images of a docker daemon
            | "host:" name                         made from this machine; to copy from only
 
-A name that begins with "@" chooses by digest (`oci:`) or by number (`docker-archive:`). Of folders and files
+A name that begins with "@" chooses by digest (`oci:`) or by number, from 0 on. Of folders and files
 the first ":" ends the path. Source: containers-transports(5).
 """
 
@@ -183,6 +183,8 @@ class Places:
 
         Raises UsageError for what cannot be written, Conflict for a docker-archive that exists.
         """
+        if place.transport in _PATHS and place.name.startswith("@"):
+            raise UsageError(f"{place}: an image is put under a name", hint=f"{place.name} only chooses one")
         if place.transport == DOCKER:
             yield self._repository(Reference.parse(place.name))
         elif place.transport == STORE:
