@@ -19,6 +19,7 @@ import os
 from .ground import userns
 from .ground.fork import learns_of_children
 from .images.image import Image, find
+from .stores.crossing import resting
 from .words.errors import UsageError
 from .words.reference import Reference
 from .words.value import Value
@@ -451,7 +452,8 @@ class Engine:
             with self._open() as store:
                 return work(store)
 
-        result: T = userns.call(entered)
+        with resting():
+            result: T = userns.call(entered)
         return result
 
     def _image(self, work: Callable[[Store], Descriptor]) -> Image:

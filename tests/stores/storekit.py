@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.stores import Store
+from nacre.stores.crossing import resting
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, encode_json
 
@@ -86,7 +87,8 @@ class Process:
 
     def __init__(self, function: Callable[..., object], *args: object) -> None:
         sys.stdout.flush()
-        self.pid = os.fork()
+        with resting():
+            self.pid = os.fork()
         if self.pid == 0:
             code = 1
             try:

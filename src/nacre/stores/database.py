@@ -3,15 +3,19 @@
 Any number of processes share the file. Readers never wait; writers wait for each other, at most 30 s.
 Commits survive a kill at once; a power cut only when the transaction was `durable`, which what exists
 nowhere else asks for (SQLite "PRAGMA synchronous": NORMAL may lose, but never breaks, the last commits).
+
+No connection crosses a fork: `crossing`.
 """
 
 from __future__ import annotations
 
 import os
 from _thread import RLock
+from _weakref import ref
 
 from ..ground.files import Lock, os_errors, sync_path, trace
 from ..words.errors import DamagedStore, NotFound, StoreError
+from . import crossing
 from .sqlite import sqlite3
 
 TYPE_CHECKING = False
@@ -84,8 +88,7 @@ _STEPS = {1: "ALTER TABLE layer ADD COLUMN recipe TEXT NOT NULL DEFAULT '';"}
 class Database:
     """One connection, safe for threads; `with database.transaction():` groups statements.
 
-    SQLite's connection must not cross a fork: the child opens one of its own, and who forks to use the
-    database in the child calls `rest` before.
+    A process that was forked from the one that opened it may use it if it was at rest then; see `resting`.
     """
 
     def __init__(
@@ -97,30 +100,38 @@ class Database:
         not made or taken for new, but DamagedStore is raised.
         """
         self.path, self._belongs = path, belongs
-        self._lock = RLock()
-        self._depth, self._rests = 0, False
-        self._orphans: list[sqlite3.Connection] = []
+        self.lock = RLock()
+        self.pid, self.depth = os.getpid(), 0
+        self.file = (0, 0)
+        self.connection: sqlite3.Connection | None = None
+        self._rests = False
+        crossing.KNOWN[id(self)] = ref(self)
         self._connect(create)
 
-    def _connect(self, create: bool) -> None:
-        if _is_blank(self.path):
-            self._begin(create)
-        self._pid = os.getpid()
-        with _errors(self.path):
-            self._connection, self._rests = _open(self.path), False
-            try:
-                self._settle()
-            except BaseException:
-                self._connection.close()
-                raise
+    def _connect(self, create: bool) -> sqlite3.Connection:
+        with crossing.gate():
+            if _is_blank(self.path):
+                self._begin(create)
+            with _errors(self.path):
+                found = os.stat(self.path)
+                self.file, self.pid = (found.st_dev, found.st_ino), os.getpid()
+                crossing.check(self)
+                self.connection = connection = _open(self.path)
+                self._rests = False
+                try:
+                    self._settle(connection)
+                except BaseException:
+                    self._close()
+                    raise
+        return connection
 
-    def _settle(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
-            self._prepare(version)
+            self._prepare(connection, version)
         _reserve(self.path)
-        self._connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA synchronous=NORMAL")
 
     def _begin(self, create: bool) -> None:
         """Make the tables of a new database; one process does, others wait.
@@ -147,7 +158,7 @@ class Database:
             how = "is empty" if exists else "is gone"
             raise DamagedStore(f"the store {os.path.dirname(self.path)} has content, but its database {how}")
 
-    def _prepare(self, version: int) -> None:
+    def _prepare(self, connection: sqlite3.Connection, version: int) -> None:
         """Make the tables of an empty file, or bring old ones up to date; one process does, others wait."""
         if version > VERSION:
             folder = os.path.dirname(self.path)
@@ -156,50 +167,42 @@ class Database:
                 hint="use the newer nacre that made it, or another --root",
             )
         with Lock(self.path + ".lock"):
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._check_new(exists=True)
-                make_tables(self._connection)
+                make_tables(connection)
             elif version < 0:
                 raise DamagedStore(f"{self.path} is damaged: it has format {version}")
             else:
-                self._update(version)
+                _update(connection, version)
 
-    def _update(self, version: int) -> None:
-        """Each step is one transaction: after a kill in between the next process goes on from there."""
-        for before in range(version, VERSION):
-            step = f"{_STEPS[before]}PRAGMA user_version={before + 1};"
-            self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
-
-    def _here(self) -> sqlite3.Connection:
-        if self._pid != os.getpid():
-            if not self._rests:
-                self._orphans.append(self._connection)  # closing it here would drop the parent's locks
-            self._lock, self._depth = RLock(), 0
-            self._connect(create=False)
-        elif self._rests:
-            with self._lock:
-                self._wake()
-        return self._connection
-
-    def _wake(self) -> None:
+    def here(self) -> sqlite3.Connection:
+        """The connection; only with `lock`. Raises StoreError when it is another process's, or closed."""
         if self._rests:
-            self._connect(create=False)
+            return self._connect(create=False)
+        if self.pid != os.getpid():
+            raise crossing.refusal(self.path)
+        if self.connection is None:
+            raise StoreError(f"{self.path} has been closed")
+        return self.connection
 
     def rest(self) -> None:
-        """Close the connection, until the next use opens another. No transaction may be under way.
+        """Close the connection, until the next use opens another. No transaction may be under way."""
+        with self.lock:
+            if self.connection is not None and self.pid == os.getpid():
+                assert not self.depth, "no fork within a transaction"
+                self._close()
+                self._rests = True
 
-        So that a fork has nothing of it: SQLite counts its locks by file in the memory of the process.
-        """
-        with self._lock:
-            self._connection.close()
-            self._rests = True
+    def _close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; all its rows. Raises StoreError."""
-        connection = self._here()
-        with self._lock, _errors(self.path):
-            return connection.execute(sql, values).fetchall()
+        with self.lock, _errors(self.path):
+            return self.here().execute(sql, values).fetchall()
 
     def one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row."""
@@ -208,9 +211,8 @@ class Database:
 
     def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """Run one changing statement; how many rows it changed. Raises StoreError."""
-        connection = self._here()
-        with self._lock, _errors(self.path):
-            return connection.execute(sql, values).rowcount
+        with self.lock, _errors(self.path):
+            return self.here().execute(sql, values).rowcount
 
     def transaction(self, *, durable: bool = False) -> Transaction:
         """A write transaction: all or nothing. `durable`: on disk when the block ends."""
@@ -218,16 +220,27 @@ class Database:
 
     def check(self) -> None:
         """Raises DamagedStore when the file is not whole."""
-        self._here()
-        with self._lock, _errors(self.path):
-            found = _fault(self._connection)
+        with self.lock, _errors(self.path):
+            found = _fault(self.here())
         if found:
             raise DamagedStore(f"{self.path} is not whole: {found}")
 
     def close(self) -> None:
         """Idempotent. The last one to close a database folds its log into it."""
-        if self._pid == os.getpid():
-            self._connection.close()
+        with self.lock:
+            if self.pid == os.getpid():
+                self._close()
+                self._rests = False
+
+    def __del__(self) -> None:
+        crossing.forget(self)
+
+
+def _update(connection: sqlite3.Connection, version: int) -> None:
+    """Each step is one transaction: after a kill in between the next process goes on from there."""
+    for before in range(version, VERSION):
+        step = f"{_STEPS[before]}PRAGMA user_version={before + 1};"
+        connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
 
 
 class Transaction:
@@ -237,29 +250,29 @@ class Transaction:
         self._database, self._durable = database, durable
 
     def __enter__(self) -> Self:
-        connection = self._database._here()
-        self._database._lock.acquire()
+        self._database.lock.acquire()
         try:
-            if self._database._depth == 0:
+            connection = self._database.here()
+            if self._database.depth == 0:
                 with _errors(self._database.path):
                     connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
                     connection.execute("BEGIN IMMEDIATE")
         except BaseException:
-            self._database._lock.release()
+            self._database.lock.release()
             raise
-        self._database._depth += 1
+        self._database.depth += 1
         return self
 
     def __exit__(self, kind: object, *_rest: object) -> None:
-        self._database._depth -= 1
+        self._database.depth -= 1
         try:
-            if self._database._depth == 0:
+            if self._database.depth == 0:
                 self._finish("COMMIT" if kind is None else "ROLLBACK")
         finally:
-            self._database._lock.release()
+            self._database.lock.release()
 
     def _finish(self, verb: str) -> None:
-        connection = self._database._connection
+        connection = self._database.here()
         with _errors(self._database.path):
             try:
                 if connection.in_transaction:

@@ -75,7 +75,10 @@ class Store:
         return self
 
     def rest(self) -> None:
-        """Before a fork that is to use the store: keep nothing open that must not cross it."""
+        """Before a fork that is to use the store: keep nothing open that must not cross it.
+
+        Where there are other threads or stores, `crossing.resting` is for that.
+        """
         self.db.rest()
 
     def close(self) -> None:

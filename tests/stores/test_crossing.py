@@ -1,0 +1,186 @@
+"""No connection crosses a fork; a child opens its own, and the end of its parent takes nothing from it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from storekit import file, layer, make_image, until
+
+from nacre.stores import Store, crossing
+from nacre.stores.crossing import resting
+from nacre.stores.database import Database
+from nacre.words.errors import StoreError
+
+NAME = "SELECT value FROM meta WHERE key = 'name'"
+SET = "INSERT OR REPLACE INTO meta VALUES ('name', ?)"
+
+
+def forked(work: object) -> int:
+    """The exit code of a plain fork: nothing is put to rest for it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = int(work() or 0)  # type: ignore[operator]
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def is_refused(work: object) -> int:
+    with pytest.raises(StoreError, match="was open in the process that this one was forked from"):
+        work()  # type: ignore[operator]
+    return 0
+
+
+def test_a_carried_connection_is_refused(store: Store) -> None:
+    assert forked(lambda: is_refused(store.refs.list)) == 0
+    assert forked(lambda: is_refused(lambda: store.db.transaction().__enter__())) == 0
+    assert store.refs.list() == []
+
+
+def test_another_beside_a_carried_one_is_refused(root: str, store: Store) -> None:
+    """SQLite would take the locks of the parent's for its own."""
+    assert forked(lambda: is_refused(lambda: Store.open(root))) == 0
+    link = Path(root).with_name("link")
+    link.symlink_to(root)
+    assert forked(lambda: is_refused(lambda: Database(f"{link}/nacre.db"))) == 0
+
+
+def test_another_file_is_none_of_it(root: str, store: Store, tmp_path: Path) -> None:
+    def work() -> int:
+        with Store.open(str(tmp_path / "other")) as other:
+            return len(other.refs.list())
+
+    assert forked(work) == 0
+
+
+def test_what_was_carried_is_not_closed_when_it_is_collected(root: str) -> None:
+    database = Database(f"{root}.db")
+
+    def work() -> int:
+        nonlocal database
+        del database
+        gc.collect()
+        return 0 if len(crossing._CARRIED) == 1 else 1
+
+    assert forked(work) == 0
+    database.close()
+
+
+def test_one_at_rest_goes_on_on_both_sides(store: Store) -> None:
+    store.rest()
+    assert forked(lambda: store.db.change(SET, ("child",)) - 1) == 0
+    assert store.db.one(NAME) == ("child",)
+    store.db.change(SET, ("parent",))
+    assert store.db.one(NAME) == ("parent",)
+
+
+def test_the_end_of_the_parent_takes_no_log_from_the_child(root: str) -> None:
+    """As a supervisor outlives the command that forked it."""
+    first, second = Store.open(root), Store.open(root)
+    go, gone = os.pipe()
+    with resting():
+        pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with Store.open(root) as child:
+                child.db.change(SET, ("before",))
+                os.close(gone)
+                os.read(go, 1)
+                child.db.change(SET, ("after",))
+                code = 0
+        finally:
+            os._exit(code)
+    os.close(go)
+    until(lambda: first.db.one(NAME) == ("before",))
+    first.close()
+    second.close()
+    os.close(gone)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with Store.open(root, create=False) as store:
+        assert store.db.one(NAME) == ("after",)
+        assert store.db.one("PRAGMA integrity_check") == ("ok",)
+
+
+def test_other_threads_wait_for_the_fork_and_no_longer(root: str, store: Store) -> None:
+    """Neither one that was open nor a new one is opened in between."""
+    entered, seen = threading.Event(), []
+
+    def meanwhile() -> None:
+        entered.wait(20)
+        seen.append(store.refs.list())
+        with Store.open(root) as other:
+            seen.append(other.refs.list())
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    with resting():
+        entered.set()
+        thread.join(0.05)
+        assert seen == []
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(crossing._awake()))
+        thread.join(20)
+        assert seen == [[], []]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_no_fork_within_a_transaction(store: Store) -> None:
+    with store.db.transaction(), pytest.raises(AssertionError, match="no fork within"), resting():
+        pass
+    make_image(store, layer(file("f", b"x")), name="a")
+    assert len(store.refs.list()) == 1
+
+
+def test_a_transaction_of_another_thread_is_waited_for(store: Store) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with store.db.transaction():
+            store.db.change(SET, ("whole",))
+            begun.set()
+            go.wait(20)
+
+    def see() -> None:
+        until(lambda: crossing._FORKING)
+        go.set()
+
+    threads = [threading.Thread(target=work) for work in (change, see)]
+    for thread in threads:
+        thread.start()
+    begun.wait(20)
+    with resting():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if store.db.one(NAME) == ("whole",) else 1)
+    for thread in threads:
+        thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_closed_one_stays_closed(root: str) -> None:
+    store = Store.open(root)
+    store.close()
+    store.close()
+    with resting():
+        pass
+    with pytest.raises(StoreError, match="has been closed"):
+        store.refs.list()
+
+
+def test_a_newer_store_leaves_no_connection(root: str) -> None:
+    Store.open(root).close()
+    with sqlite3.connect(f"{root}/nacre.db") as direct:
+        direct.execute("PRAGMA user_version = 99")
+    direct.close()
+    with pytest.raises(StoreError, match="has format 99"):
+        Store.open(root)
+    assert crossing._awake() == []
