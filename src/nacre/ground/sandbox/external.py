@@ -154,7 +154,7 @@ def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
         if not any(item.startswith("HOME=") for item in process["env"]):
             process["env"] = [*process["env"], f"HOME={user.home}"]
     if system.get("seccomp") == "default":
-        system["seccomp"] = document(bits(process["capabilities"]["bounding"]))
+        system["seccomp"] = document(linux.MACHINE, bits(process["capabilities"]["bounding"]))
     host = "network" not in [n["type"] for n in system["namespaces"]]
     entries = [_translate_mount(mount, host) for mount in config["mounts"]]
     return {**config, "process": process, "linux": system, "mounts": entries}

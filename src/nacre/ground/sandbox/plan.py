@@ -11,7 +11,7 @@ from __future__ import annotations
 from ...words.errors import SandboxError
 from ...words.mount import Mount
 from .. import linux
-from .capabilities import bits
+from .capabilities import DEFAULT_BITS, bits
 from .devices import Devices, group
 from .identity import Account, Confine, Execute, Session, WorkingFolder
 from .operations import (
@@ -183,9 +183,18 @@ def confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str)
     wanted = system.get("seccomp")
     if wanted not in (None, "default"):
         raise SandboxError("the built-in sandbox knows only the default system call list")
-    code = b""
-    if wanted:
-        from .seccomp import program
-
-        code = program(machine, capabilities)
+    code = _filter(machine, capabilities) if wanted else b""
     return Confine(capabilities, code, bool(process.get("noNewPrivileges")))
+
+
+def _filter(machine: str, capabilities: int) -> bytes:
+    if capabilities == DEFAULT_BITS:
+        from binascii import a2b_base64
+
+        from .filters import FILTERS
+
+        if machine in FILTERS:
+            return a2b_base64(FILTERS[machine])
+    from .seccomp import program
+
+    return program(machine, capabilities)

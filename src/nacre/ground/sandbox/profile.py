@@ -1,129 +1,91 @@
-"""docker's default list of system calls, by name, and what each capability adds to it.
+"""The default list of system calls as rules: which of them hold for a machine and a set of capabilities.
 
-The source of the ranges in `seccomp.DEFAULT`; imported only when the capabilities are not the
-default ones, or when a bundle is written for another runtime. Source: moby
-profiles/seccomp/default.json as of docker 25 and later (io_uring withdrawn, AF_VSOCK refused).
+The rules are facts of docker's profile (`facts`, made by tools/seccomp.py). Imported only when the
+capabilities are not the default ones, or when a bundle is written for another runtime.
 """
 
 from __future__ import annotations
 
-from .capabilities import DEFAULT, bits
+from ...words.errors import Unsupported
+from .capabilities import DEFAULT_BITS, bits
+from .facts import RULES
 from .syscalls import numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-ALWAYS = """
-_llseek _newselect accept accept4 access adjtimex alarm arch_prctl bind brk cachestat capget capset chdir
-chmod chown chown32 clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime
-clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range creat dup
-dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait
-epoll_wait_old eventfd eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64
-fallocate fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync
-fgetxattr file_getattr flistxattr flock fork fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs
-fstatfs64 fsync ftruncate ftruncate64 futex futex_requeue futex_time64 futex_wait futex_waitv futex_wake
-futimesat get_robust_list get_thread_area getcpu getcwd getdents getdents64 getegid getegid32 geteuid
-geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid getpgrp getpid getppid
-getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit getrusage getsid getsockname
-getsockopt gettid gettimeofday getuid getuid32 getxattr getxattrat inotify_add_watch inotify_init
-inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup
-io_submit ioctl ioprio_get ioprio_set ipc kill landlock_add_rule landlock_create_ruleset
-landlock_restrict_self lchown lchown32 lgetxattr link linkat listen listxattr listxattrat llistxattr
-lremovexattr lseek lsetxattr lsm_get_self_attr lsm_list_modules lstat lstat64 madvise map_shadow_stack
-membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2
-modify_ldt mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend
-mq_timedsend_time64 mq_unlink mremap mseal msgctl msgget msgrcv msgsnd msync munlock munlockall munmap
-name_to_handle_at nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2
-pkey_alloc pkey_free pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64
-process_mrelease process_vm_readv process_vm_writev pselect6 pselect6_time64 ptrace pwrite64 pwritev
-pwritev2 read readahead readlink readlinkat readv recv recvfrom recvmmsg recvmmsg_time64 recvmsg
-remap_file_pages removexattr removexattrat rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction
-rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait
-rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity
-sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_rr_get_interval_time64
-sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield seccomp select semctl semget
-semop semtimedop semtimedop_time64 send sendfile sendfile64 sendmmsg sendmsg sendto set_robust_list
-set_thread_area set_tid_address setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups
-setgroups32 setitimer setpgid setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32
-setreuid setreuid32 setrlimit setsid setsockopt setuid setuid32 setxattr setxattrat shmat shmctl shmdt
-shmget shutdown sigaltstack signalfd signalfd4 sigprocmask sigreturn socketcall socketpair splice stat
-stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time
-timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64
-timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate
-truncate64 ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork
-vmsplice wait4 waitid waitpid write writev
-"""
+    Condition = tuple[int, str, int, int]
+    Outcome = tuple[int, tuple[tuple[Condition, ...], ...]]
+    Applying = tuple[int, tuple[str, ...], tuple[Condition, ...]]
 
-BY_CAPABILITY = {
-    "CAP_DAC_READ_SEARCH": "open_by_handle_at",
-    "CAP_SYS_ADMIN": "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick listmount lookup_dcookie "
-    "mount mount_setattr move_mount open_tree open_tree_attr perf_event_open pivot_root quotactl quotactl_fd "
-    "setdomainname sethostname setns statmount syslog umount umount2 unshare",
-    "CAP_SYS_BOOT": "reboot",
-    "CAP_SYS_CHROOT": "chroot",
-    "CAP_SYS_MODULE": "delete_module finit_module init_module",
-    "CAP_SYS_PACCT": "acct",
-    "CAP_SYS_PTRACE": "kcmp pidfd_getfd process_madvise",
-    "CAP_SYS_RAWIO": "ioperm iopl",
-    "CAP_SYS_TIME": "clock_settime clock_settime64 settimeofday stime",
-    "CAP_SYS_TTY_CONFIG": "vhangup",
-    "CAP_SYS_NICE": "get_mempolicy mbind migrate_pages set_mempolicy set_mempolicy_home_node",
-    "CAP_SYSLOG": "syslog",
-    "CAP_BPF": "bpf",
-    "CAP_PERFMON": "perf_event_open",
-}
-
-NEWEST = 469
-"""The newest number known here; above it the answer is ENOSYS, so that programs fall back."""
-
-PERSONALITIES = (0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-CLONE_NAMESPACES = 0x7E020000
-AF_VSOCK = 40
+_ARCHITECTURES = {
+    "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "aarch64": ["SCMP_ARCH_AARCH64"],
+    "riscv64": ["SCMP_ARCH_RISCV64"], "loongarch64": ["SCMP_ARCH_LOONGARCH64"],
+}  # fmt: skip
+_OPERATORS = {
+    "<": "SCMP_CMP_LT", "<=": "SCMP_CMP_LE", "==": "SCMP_CMP_EQ", "!=": "SCMP_CMP_NE", ">=": "SCMP_CMP_GE",
+    ">": "SCMP_CMP_GT", "&": "SCMP_CMP_MASKED_EQ",
+}  # fmt: skip
 
 
-def allowed(capabilities: int = bits(DEFAULT)) -> set[str]:
-    """Names allowed without looking at arguments, for a set of capabilities."""
-    names = set(ALWAYS.split())
-    for name, more in BY_CAPABILITY.items():
-        if capabilities & bits((name,)):
-            names.update(more.split())
-    return names
+def unknown(machine: str) -> Unsupported:
+    """What to raise for a processor whose system calls are not known here."""
+    return Unsupported(
+        f"there is no system call list for {machine}", hint="--security-opt seccomp=unconfined"
+    )
 
 
-def segments(machine: str, capabilities: int = bits(DEFAULT)) -> tuple[int, ...]:
-    """Flat pairs (first number, leaf) for `seccomp.build`; leaves are those of `seccomp`."""
-    table, names = numbers(machine), allowed(capabilities)
-    leaves = {table[name]: 1 for name in names if name in table}
-    for leaf, name in ((2, "clone"), (3, "clone3"), (4, "personality"), (5, "socket")):
-        if name in table and name not in names:
-            leaves[table[name]] = leaf
-    pairs: list[int] = []
-    for number in range(NEWEST + 1):
-        leaf = leaves.get(number, 0)
-        if not pairs or pairs[-1] != leaf:
-            pairs += [number, leaf]
-    return (*pairs, NEWEST + 1, 6)
+def rules(machine: str, capabilities: int = DEFAULT_BITS) -> Iterator[Applying]:
+    """Error number (0: allowed), names, conditions on arguments."""
+    for error, names, conditions, wanted, unwanted, machines in RULES:
+        if machines and machine not in machines:
+            continue
+        if (wanted and not capabilities & bits((wanted,))) or (unwanted and capabilities & bits((unwanted,))):
+            continue
+        yield error, names, conditions
 
 
-def document(capabilities: int = bits(DEFAULT)) -> dict[str, Any]:
-    """The same list as `linux.seccomp` of an OCI runtime config."""
-    names = allowed(capabilities)
-    rules: list[dict[str, Any]] = [{"names": sorted(names), "action": "SCMP_ACT_ALLOW"}]
-    rules += [_rule("personality", 0, value) for value in PERSONALITIES]
-    rules.append(_rule("socket", 0, AF_VSOCK, "SCMP_CMP_NE"))
-    if "clone" not in names:
-        rules.append(_rule("clone", 0, CLONE_NAMESPACES, "SCMP_CMP_MASKED_EQ"))
-        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38})
+def outcomes(machine: str, half: str, capabilities: int = DEFAULT_BITS) -> dict[int, Outcome]:
+    """By number: what is refused anyway is left out. `half`: i386 for 32-bit programs on x86_64."""
+    table = numbers(half)
+    found: dict[int, Outcome] = {}
+    for error, names, conditions in rules(machine, capabilities):
+        for number in (table[name] for name in names if name in table):
+            found[number] = _joined(found.get(number, (1, ())), error, conditions)
+    return found
+
+
+def _joined(known: Outcome, error: int, conditions: tuple[Condition, ...]) -> Outcome:
+    """What is allowed by one rule is allowed; an error of its own stands for the general one."""
+    if known[0] == 0 or (error == 0 and not conditions):
+        return 0, ()
+    return (error, known[1]) if error else (known[0], (*known[1], conditions))
+
+
+def newest(half: str) -> int:
+    """The highest number that the list knows; above it the answer is ENOSYS, so that programs fall back."""
+    table = numbers(half)
+    return max(table[name] for rule in RULES for name in rule[1] if name in table)
+
+
+def document(machine: str, capabilities: int = DEFAULT_BITS) -> dict[str, Any]:
+    """The same list as `linux.seccomp` of an OCI runtime config. Raises Unsupported."""
+    if machine not in _ARCHITECTURES:
+        raise unknown(machine)
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,
-        # runc 1.1 refuses the whole list for RISCV64
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"],
-        "syscalls": rules,
+        "architectures": _ARCHITECTURES[machine],
+        "syscalls": [_described(*rule) for rule in rules(machine, capabilities)],
     }
 
 
-def _rule(name: str, index: int, value: int, op: str = "SCMP_CMP_EQ") -> dict[str, Any]:
-    argument = {"index": index, "value": value, "op": op}
-    return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]}
+def _described(error: int, names: tuple[str, ...], conditions: tuple[Condition, ...]) -> dict[str, Any]:
+    action = {"action": "SCMP_ACT_ERRNO", "errnoRet": error} if error else {"action": "SCMP_ACT_ALLOW"}
+    args = [
+        {"index": index, "value": value, "valueTwo": second, "op": _OPERATORS[operator]}
+        for index, operator, value, second in conditions
+    ]
+    return {"names": list(names), **action, **({"args": args} if args else {})}

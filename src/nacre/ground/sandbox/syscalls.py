@@ -1,7 +1,7 @@
-"""Numbers of system calls: one for all architectures, or x86_64/i386/generic, empty where absent.
+"""Numbers of system calls: one for all architectures, or x86_64/i386/generic/riscv64, empty where absent.
 
-Generic is aarch64, riscv64 and loongarch64. Source: linux include/uapi/asm-generic/unistd.h and
-arch/x86/entry/syscalls/. Imported only off the hot path; see `profile`.
+Generic is aarch64, riscv64 and loongarch64; riscv64 has two of its own. Source: linux
+include/uapi/asm-generic/unistd.h and arch/x86/entry/syscalls/. Imported only off the hot path; see `profile`.
 """
 
 from __future__ import annotations
@@ -66,42 +66,42 @@ process_vm_writev 311/348/271, prof /44/, profil /98/, pselect6 270/308/72, psel
 89/85/, readlinkat 267/305/78, readv 19/145/65, reboot 169/88/142, recvfrom 45/371/207, recvmmsg
 299/337/243, recvmmsg_time64 /417/, recvmsg 47/372/212, remap_file_pages 216/257/234, removexattr
 197/235/14, removexattrat 466, rename 82/38/, renameat 264/302/38, renameat2 316/353/276, request_key
-249/287/218, restart_syscall 219/0/128, rmdir 84/40/, rseq 334/386/293, rt_sigaction 13/174/134,
-rt_sigpending 127/176/136, rt_sigprocmask 14/175/135, rt_sigqueueinfo 129/178/138, rt_sigreturn 15/173/139,
-rt_sigsuspend 130/179/133, rt_sigtimedwait 128/177/137, rt_sigtimedwait_time64 /421/, rt_tgsigqueueinfo
-297/335/240, sched_get_priority_max 146/159/125, sched_get_priority_min 147/160/126, sched_getaffinity
-204/242/123, sched_getattr 315/352/275, sched_getparam 143/155/121, sched_getscheduler 145/157/120,
-sched_rr_get_interval 148/161/127, sched_rr_get_interval_time64 /423/, sched_setaffinity 203/241/122,
-sched_setattr 314/351/274, sched_setparam 142/154/118, sched_setscheduler 144/156/119, sched_yield
-24/158/124, seccomp 317/354/277, security 185//, select 23/82/, semctl 66/394/191, semget 64/393/190, semop
-65//193, semtimedop 220//192, semtimedop_time64 /420/, sendfile 40/187/71, sendfile64 /239/, sendmmsg
-307/345/269, sendmsg 46/370/211, sendto 44/369/206, set_mempolicy 238/276/237, set_mempolicy_home_node 450,
-set_robust_list 273/311/99, set_thread_area 205/243/, set_tid_address 218/258/96, setdomainname 171/121/162,
-setfsgid 123/139/152, setfsgid32 /216/, setfsuid 122/138/151, setfsuid32 /215/, setgid 106/46/144, setgid32
-/214/, setgroups 116/81/159, setgroups32 /206/, sethostname 170/74/161, setitimer 38/104/103, setns
-308/346/268, setpgid 109/57/154, setpriority 141/97/140, setregid 114/71/143, setregid32 /204/, setresgid
-119/170/149, setresgid32 /210/, setresuid 117/164/147, setresuid32 /208/, setreuid 113/70/145, setreuid32
-/203/, setrlimit 160/75/164, setsid 112/66/157, setsockopt 54/366/208, settimeofday 164/79/170, setuid
-105/23/146, setuid32 /213/, setxattr 188/226/5, setxattrat 463, sgetmask /68/, shmat 30/397/196, shmctl
-31/396/195, shmdt 67/398/197, shmget 29/395/194, shutdown 48/373/210, sigaction /67/, sigaltstack
-131/186/132, signal /48/, signalfd 282/321/, signalfd4 289/327/74, sigpending /73/, sigprocmask /126/,
-sigreturn /119/, sigsuspend /72/, socket 41/359/198, socketcall /102/, socketpair 53/360/199, splice
-275/313/76, ssetmask /69/, stat 4/106/, stat64 /195/, statfs 137/99/43, statfs64 /268/, statmount 457, statx
-332/383/291, stime /25/, stty /31/, swapoff 168/115/225, swapon 167/87/224, symlink 88/83/, symlinkat
-266/304/36, sync 162/36/81, sync_file_range 277/314/84, syncfs 306/344/267, sysfs
-139/135/, sysinfo 99/116/179, syslog 103/103/116, tee 276/315/77, tgkill 234/270/131, time 201/13/,
-timer_create 222/259/107, timer_delete 226/263/111, timer_getoverrun 225/262/109, timer_gettime 224/261/108,
-timer_gettime64 /408/, timer_settime 223/260/110, timer_settime64 /409/, timerfd_create 283/322/85,
-timerfd_gettime 287/326/87, timerfd_gettime64 /410/, timerfd_settime 286/325/86, timerfd_settime64 /411/,
-times 100/43/153, tkill 200/238/130, truncate 76/92/45, truncate64 /193/, tuxcall 184//, ugetrlimit /191/,
-ulimit /58/, umask 95/60/166, umount /22/, umount2 166/52/39, uname 63/122/160, unlink 87/10/, unlinkat
-263/301/35, unshare 272/310/97, uprobe 336//, uretprobe 335//, uselib 134/86/, userfaultfd 323/374/282,
-ustat 136/62/, utime 132/30/, utimensat 280/320/88, utimensat_time64 /412/, utimes 235/271/, vfork 58/190/,
-vhangup 153/111/58, vm86 /166/, vm86old /113/, vmsplice 278/316/75, vserver 236/273/, wait4 61/114/260,
-waitid 247/284/95, waitpid /7/, write 1/4/64, writev 20/146/66
+249/287/218, restart_syscall 219/0/128, riscv_flush_icache ///259, riscv_hwprobe ///258, rmdir 84/40/, rseq
+334/386/293, rt_sigaction 13/174/134, rt_sigpending 127/176/136, rt_sigprocmask 14/175/135, rt_sigqueueinfo
+129/178/138, rt_sigreturn 15/173/139, rt_sigsuspend 130/179/133, rt_sigtimedwait 128/177/137,
+rt_sigtimedwait_time64 /421/, rt_tgsigqueueinfo 297/335/240, sched_get_priority_max 146/159/125,
+sched_get_priority_min 147/160/126, sched_getaffinity 204/242/123, sched_getattr 315/352/275, sched_getparam
+143/155/121, sched_getscheduler 145/157/120, sched_rr_get_interval 148/161/127, sched_rr_get_interval_time64
+/423/, sched_setaffinity 203/241/122, sched_setattr 314/351/274, sched_setparam 142/154/118,
+sched_setscheduler 144/156/119, sched_yield 24/158/124, seccomp 317/354/277, security 185//, select 23/82/,
+semctl 66/394/191, semget 64/393/190, semop 65//193, semtimedop 220//192, semtimedop_time64 /420/, sendfile
+40/187/71, sendfile64 /239/, sendmmsg 307/345/269, sendmsg 46/370/211, sendto 44/369/206, set_mempolicy
+238/276/237, set_mempolicy_home_node 450, set_robust_list 273/311/99, set_thread_area 205/243/,
+set_tid_address 218/258/96, setdomainname 171/121/162, setfsgid 123/139/152, setfsgid32 /216/, setfsuid
+122/138/151, setfsuid32 /215/, setgid 106/46/144, setgid32 /214/, setgroups 116/81/159, setgroups32 /206/,
+sethostname 170/74/161, setitimer 38/104/103, setns 308/346/268, setpgid 109/57/154, setpriority 141/97/140,
+setregid 114/71/143, setregid32 /204/, setresgid 119/170/149, setresgid32 /210/, setresuid 117/164/147,
+setresuid32 /208/, setreuid 113/70/145, setreuid32 /203/, setrlimit 160/75/164, setsid 112/66/157,
+setsockopt 54/366/208, settimeofday 164/79/170, setuid 105/23/146, setuid32 /213/, setxattr 188/226/5,
+setxattrat 463, sgetmask /68/, shmat 30/397/196, shmctl 31/396/195, shmdt 67/398/197, shmget 29/395/194,
+shutdown 48/373/210, sigaction /67/, sigaltstack 131/186/132, signal /48/, signalfd 282/321/, signalfd4
+289/327/74, sigpending /73/, sigprocmask /126/, sigreturn /119/, sigsuspend /72/, socket 41/359/198,
+socketcall /102/, socketpair 53/360/199, splice 275/313/76, ssetmask /69/, stat 4/106/, stat64 /195/, statfs
+137/99/43, statfs64 /268/, statmount 457, statx 332/383/291, stime /25/, stty /31/, swapoff 168/115/225,
+swapon 167/87/224, symlink 88/83/, symlinkat 266/304/36, sync 162/36/81, sync_file_range 277/314/84, syncfs
+306/344/267, sysfs 139/135/, sysinfo 99/116/179, syslog 103/103/116, tee 276/315/77, tgkill 234/270/131,
+time 201/13/, timer_create 222/259/107, timer_delete 226/263/111, timer_getoverrun 225/262/109,
+timer_gettime 224/261/108, timer_gettime64 /408/, timer_settime 223/260/110, timer_settime64 /409/,
+timerfd_create 283/322/85, timerfd_gettime 287/326/87, timerfd_gettime64 /410/, timerfd_settime 286/325/86,
+timerfd_settime64 /411/, times 100/43/153, tkill 200/238/130, truncate 76/92/45, truncate64 /193/, tuxcall
+184//, ugetrlimit /191/, ulimit /58/, umask 95/60/166, umount /22/, umount2 166/52/39, uname 63/122/160,
+unlink 87/10/, unlinkat 263/301/35, unshare 272/310/97, uprobe 336//, uretprobe 335//, uselib 134/86/,
+userfaultfd 323/374/282, ustat 136/62/, utime 132/30/, utimensat 280/320/88, utimensat_time64 /412/, utimes
+235/271/, vfork 58/190/, vhangup 153/111/58, vm86 /166/, vm86old /113/, vmsplice 278/316/75, vserver
+236/273/, wait4 61/114/260, waitid 247/284/95, waitpid /7/, write 1/4/64, writev 20/146/66
 """
 
-_COLUMNS = {"x86_64": 0, "i386": 1}
+_COLUMNS = {"x86_64": 0, "i386": 1, "riscv64": 3}
 
 
 def numbers(machine: str) -> dict[str, int]:
@@ -109,7 +109,7 @@ def numbers(machine: str) -> dict[str, int]:
     column, out = _COLUMNS.get(machine, 2), {}
     for item in TABLE.replace("\n", " ").strip().split(", "):
         name, _, value = item.partition(" ")
-        text = value.split("/")[column] if "/" in value else value
-        if text:
+        columns = value.split("/") if "/" in value else [value] * 3
+        if text := columns[min(column, len(columns) - 1)]:
             out[name] = int(text)
     return out
