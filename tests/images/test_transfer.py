@@ -14,10 +14,11 @@ from imagekit import Registry, make_tar
 
 from nacre.ground.crowd import LAYERS
 from nacre.images.compressed import Forms, is_here
-from nacre.images.image import Image, find
+from nacre.images.image import Image, find, repo_digests
 from nacre.images.layers import add_layer, commit_layer, ensure_tree, ingest_layer
 from nacre.images.transfer import pull, push, select
 from nacre.stores.store import Store
+from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     ContentError,
@@ -516,3 +517,47 @@ def test_find_by_name_id_and_digest(registry: Registry, store: Store):
         with pytest.raises(NotFound, match="No such image"):
             find(store, text)
     assert isinstance(one.manifest, Manifest)
+
+
+def put_index(registry: Registry, tag: str, *platforms: Platform) -> tuple[Digest, list[Digest]]:
+    """The digest of an index and those of its manifests."""
+    rows = []
+    for platform in platforms:
+        manifest, _ = registry.add_image("x", {str(platform).replace("/", "-"): b"x"}, platform=platform)
+        data = manifest.encode()
+        rows.append(Descriptor(manifest.media_type, Digest.of(data), len(data), platform))
+    top = registry.tag(tag, Index(OCI_INDEX, tuple(rows)).encode(), OCI_INDEX)
+    return top.digest, [row.digest for row in rows]
+
+
+def test_the_digests_of_an_image_are_those_that_pull_and_push_printed(registry: Registry, store: Store):
+    """Of an index its own: pinned by it, the image is the right one on another machine, too."""
+    index, (_, manifest) = put_index(registry, "1", Platform("linux", "s390x"), Platform.host())
+    image = pull(registry, APP, store).image
+    assert image.digest == manifest
+    assert repo_digests(image) == [f"registry.test/app@{index}"]
+    assert find(store, f"registry.test/app@{index}") == image
+    store.refs.set("registry.test/mine:1", image.descriptor)
+    assert repo_digests(image) == [f"registry.test/app@{index}"]
+    push(store, image.descriptor, Registry("registry.test/mine"), "1")
+    assert repo_digests(image) == [f"registry.test/app@{index}", f"registry.test/mine@{manifest}"]
+    pinned = APP.replace(tag="", digest=manifest)
+    pull(registry, pinned, store)
+    assert repo_digests(image)[:2] == sorted(f"registry.test/app@{digest}" for digest in (index, manifest))
+
+
+def test_what_a_digest_named_is_forgotten_with_the_image(registry: Registry, store: Store):
+    far = Platform("linux", "s390x")
+    index, (here, there) = put_index(registry, "1", Platform.host(), far)
+    pull(registry, APP, store)
+    assert store.refs.digests("registry.test/app", here) == [index]
+    assert store.refs.digests("registry.test/app", there) == []
+    assert store.refs.digests("registry.test/ap", here) == []
+    pull(registry, APP, store, platform=far)
+    assert find(store, f"registry.test/app@{index}").digest == there
+    assert store.refs.digests("registry.test/app", here) == [index]
+    store.refs.forget(there)
+    sweep(store, images="dangling")
+    assert store.refs.digests("registry.test/app", there) == []
+    with pytest.raises(NotFound):  # no name of that repository is left
+        find(store, f"registry.test/app@{index}")

@@ -81,7 +81,7 @@ def _row(image: Image, repository: str, tag: str, args: Args) -> dict[str, Any]:
         "Containers": "N/A",
         "CreatedAt": moment(image.config.created),
         "CreatedSince": ago(image.config.created),
-        "Digest": str(image.digest) if repository != NONE else NONE,
+        "Digest": _digest(image, repository) if args.digests or args.format else "",
         "ID": short_id(image.id, args.no_trunc),
         "Repository": repository,
         "SharedSize": "N/A",
@@ -90,6 +90,16 @@ def _row(image: Image, repository: str, tag: str, args: Args) -> dict[str, Any]:
         "UniqueSize": "N/A",
         "VirtualSize": human_size(size_of(image)),
     }
+
+
+def _digest(image: Image, repository: str) -> str:
+    """By what the repository names the image, as far as it is known to have it."""
+    from ..images.image import repo_digests
+
+    if repository == NONE:
+        return NONE
+    known = [text for text in repo_digests(image) if text.startswith(repository + "@")]
+    return known[0].rpartition("@")[2] if known else str(image.digest)
 
 
 def size_of(image: Image) -> int:

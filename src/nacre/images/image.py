@@ -211,7 +211,25 @@ def by_name(store: Store, reference: Reference) -> Descriptor | None:
     for ref in store.refs.list():
         if ref.descriptor.digest == reference.digest and ref.name.startswith(prefix):
             return ref.descriptor
-    return None
+    found = store.refs.of_digest(reference.name, reference.digest)
+    kept = any(name.startswith(prefix) for name in store.refs.names_of(found.digest)) if found else False
+    return found if kept else None
+
+
+def repo_digests(image: Image) -> list[str]:
+    """`name@digest` for each repository that is known to have the image: what a pull or a push printed.
+
+    Of an index that is its digest, by which other machines get their platform, as docker has it.
+    """
+    store, found = image.store, set()
+    known = set(store.layers.sources(image.id))
+    for name in map(Reference.parse, image.names):
+        digests = store.refs.digests(name.name, image.digest)
+        if not digests and name.name in known:
+            digests = [image.digest]
+        digests += [name.digest] if name.digest else []
+        found |= {f"{name.familiar_name}@{digest}" for digest in digests}
+    return sorted(found)
 
 
 def _is_prefix(text: str) -> bool:

@@ -106,6 +106,8 @@ def bring(
         if descriptor.digest != top.digest:
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
         changed = _name(store, name, descriptor)
+        if "/" in source.where:
+            store.refs.add_digest(source.where, top.digest, descriptor.digest)
     manifest = image.manifest
     total = sum(size for _, size in distinct((manifest.config, *manifest.layers)))
     return PullResult(image, top.digest, moved, max(0, total - moved), changed)
@@ -308,8 +310,10 @@ def push(
         delivery.send(manifest.config, SILENT)
         if not there or delivery.gave:
             sink.put_manifest(target, data, manifest.media_type)
+        digest = descriptor.digest if packing is None else Digest.of(data)
+        if "/" in sink.where:
+            store.refs.add_digest(sink.where, digest, descriptor.digest)
     tally = delivery.tally
-    digest = descriptor.digest if packing is None else Digest.of(data)
     return PushResult(digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
 
 

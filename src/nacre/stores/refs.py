@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from builtins import list as List
 
 
+_DIGESTS = "digest:"
+_MOST_IMAGES = 64
+"""Images kept under one digest: the platforms of an index that were asked for."""
+
+
 class Ref(Value):
     """A mutable name; `updated` in seconds since 1970."""
 
@@ -107,6 +112,35 @@ class RefStore:
         low = f"sha256:{prefix}"
         sql = "SELECT descriptor FROM image WHERE digest >= ? AND digest < ? ORDER BY digest"
         return [_decode(row[0]) for row in self._database.execute(sql, (low, low + "g"))]
+
+    def add_digest(self, repository: str, digest: Digest, image: Digest) -> None:
+        """In `repository` (`host/path`) `digest` names the manifest `image`, itself or by an index."""
+        key = f"{_DIGESTS}{repository}@{digest}"
+        if self._behind(key)[:1] == [image]:
+            return
+        with self._database.transaction():
+            known = [other for other in self._behind(key) if other != image]
+            value = dumps([image, *known[: _MOST_IMAGES - 1]])
+            self._database.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def digests(self, repository: str, image: Digest) -> List[Digest]:
+        """What is known to name the manifest `image` in a repository: what pulls and pushes printed."""
+        low = f"{_DIGESTS}{repository}@"
+        sql = "SELECT key, value FROM meta WHERE key >= ? AND key < ? ORDER BY key"
+        rows = self._database.execute(sql, (low, low[:-1] + chr(ord("@") + 1)))
+        return [Digest(key[len(low) :]) for key, value in rows if image in loads(value)]
+
+    def of_digest(self, repository: str, digest: Digest) -> Descriptor | None:
+        """The image that was last known under a digest of a repository, if it is still kept."""
+        for image in self._behind(f"{_DIGESTS}{repository}@{digest}"):
+            row = self._database.one("SELECT descriptor FROM image WHERE digest = ?", (image,))
+            if row:
+                return _decode(row[0])
+        return None
+
+    def _behind(self, key: str) -> List[str]:
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
+        return list(loads(row[0])) if row else []
 
 
 def _encode(descriptor: Descriptor) -> str:

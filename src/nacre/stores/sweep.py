@@ -331,6 +331,7 @@ class _Sweep:
         self._collect_folders("active", self.actives, "active")
         self._collect_folders("containers", self.folders, "folder")
         self._collect_layers()
+        self._collect_digests()
 
     def _collect_blobs(self) -> None:
         kept = {row[0] for row in self.db.execute("SELECT digest FROM blob WHERE used >= ?", (self.since,))}
@@ -391,6 +392,13 @@ class _Sweep:
         where = "digest NOT IN (SELECT digest FROM blob)"
         self.db.change(f"DELETE FROM layer WHERE {where} AND diff_id NOT IN (SELECT diff_id FROM tree)")
         self.db.change(f"DELETE FROM source WHERE {where} AND digest NOT IN (SELECT digest FROM layer)")
+
+    def _collect_digests(self) -> None:
+        """What names images of which none is kept (`RefStore.add_digest`)."""
+        self.db.change(
+            "DELETE FROM meta WHERE key >= 'digest:' AND key < 'digest;' AND NOT EXISTS "
+            "(SELECT 1 FROM json_each(meta.value) JOIN image ON image.digest = json_each.value)"
+        )
 
     def _trash(self, kind: str, name: str, path: str) -> None:
         """Move it out of sight."""

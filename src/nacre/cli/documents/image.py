@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...grammars.gotemplate import Struct
-from ...images.image import Image
+from ...images.image import Image, repo_digests
 from ...words.reference import Reference
 from ..output import rfc3339
 from .shapes import SHAPES
@@ -20,7 +20,7 @@ def image_document(image: Image) -> Struct:
     known = {
         "Id": str(image.id),
         "RepoTags": [name.familiar for name in names if name.tag],
-        "RepoDigests": repo_digests(image, names),
+        "RepoDigests": repo_digests(image),
         "Comment": config.raw.get("comment") or _last_comment(image),
         "Created": config.created,
         "DockerVersion": config.raw.get("docker_version"),
@@ -54,13 +54,6 @@ def known_fields(shape: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(known.get("platform"), Mapping):
         known["platform"] = known_fields("Platform", known["platform"])
     return known
-
-
-def repo_digests(image: Image, names: list[Reference]) -> list[str]:
-    """`name@digest` for each repository that is known to have the image, by a pull or a push."""
-    known = set(image.store.layers.sources(image.id))
-    there = {n.familiar_name for n in names if n.digest is not None or n.name in known}
-    return sorted(f"{name}@{image.digest}" for name in there)
 
 
 def _last_comment(image: Image) -> str:
