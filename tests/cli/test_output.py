@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from nacre.cli import output
 from nacre.cli.context import Context
 from nacre.cli.options import Args, Command, parse
-from nacre.cli.output import Filters, ago, ellipsis, human_duration, human_size, moment, short_id, timestamp
+from nacre.cli.output import ago, ellipsis, human_duration, human_size, moment, short_id, timestamp
 from nacre.words.errors import UsageError
 
 ROWS = [
@@ -130,8 +132,30 @@ def test_timestamp(text: str, seconds: float) -> None:
     assert timestamp(text) == seconds
 
 
-def test_moment() -> None:
-    assert moment("2024-05-01T12:30:00.5Z") == "2024-05-01 12:30:00 +0000 UTC"
+@pytest.mark.parametrize(
+    ("zone", "expected", "stamp"),
+    [
+        ("UTC", "2024-05-01 12:30:00 +0000 UTC", "2024-05-01T12:30:00Z"),
+        ("Asia/Tokyo", "2024-05-01 21:30:00 +0900 JST", "2024-05-01T21:30:00+09:00"),
+        ("America/Sao_Paulo", "2024-05-01 09:30:00 -0300 -03", "2024-05-01T09:30:00-03:00"),
+    ],
+)
+def test_moments_are_in_local_time(
+    monkeypatch: pytest.MonkeyPatch, zone: str, expected: str, stamp: str
+) -> None:
+    if zone != "UTC" and not os.path.exists(f"/usr/share/zoneinfo/{zone}"):
+        pytest.skip(f"no zone {zone} here")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert moment("2024-05-01T12:30:00.5Z") == expected
+        assert output.local_rfc3339(1714566600.5) == stamp
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_no_moment() -> None:
     assert moment(0.0) == "N/A"
 
 
@@ -141,31 +165,6 @@ def test_short() -> None:
     assert short_id("cd" * 32) == "cdcdcdcdcdcd"
     assert ellipsis("abcdef", 4) == "abc…"
     assert ellipsis("abcd", 4) == "abcd"
-
-
-def test_filters() -> None:
-    filters = Filters(["label=a", "label=b=2", "dangling=true", "status=exited", "status=created"],
-                      ("label", "dangling", "status", "before"))  # fmt: skip
-    assert filters.get("label") == ["a", "b=2"]
-    assert filters.flag("dangling") is True
-    assert filters.flag("before") is None
-    assert filters.allows("status", "created")
-    assert not filters.allows("status", "running")
-    assert filters.allows("before", "anything")
-    assert filters.labels({"a": "x", "b": "2"})
-    assert not filters.labels({"a": "x", "b": "3"})
-    assert not filters.labels({"b": "2"})
-
-
-@pytest.mark.parametrize("written", ["label", "nope=1", "=x"])
-def test_bad_filters(written: str) -> None:
-    with pytest.raises(UsageError):
-        Filters([written], ("label",))
-
-
-def test_bad_boolean_filter() -> None:
-    with pytest.raises(UsageError, match="expected true or false"):
-        Filters(["dangling=maybe"], ("dangling",)).flag("dangling")
 
 
 @given(st.text())

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from .options import Command, flag
-from .output import FORMAT, NO_TRUNC, QUIET, ago, ellipsis, human_size, listing, short_id
+from .output import (
+    FORMAT,
+    NO_TRUNC,
+    QUIET,
+    ago,
+    ellipsis,
+    human_size,
+    listing,
+    local_rfc3339,
+    short_id,
+    timestamp,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,15 +57,20 @@ def steps(image: Image) -> list[tuple[dict[str, Any], int]]:
 
 
 def _row(step: dict[str, Any], size: int, args: Args) -> dict[str, Any]:
-    created, command = _text(step, "created"), _text(step, "created_by").replace("\t", " ")
+    created, command = _created(step), _text(step, "created_by").replace("\t", " ")
     return {
         "Comment": _text(step, "comment"),
         "CreatedAt": created or "N/A",
         "CreatedBy": command if args.no_trunc else ellipsis(command, _WIDTH),
-        "CreatedSince": ago(created) if args.human else created or "N/A",
+        "CreatedSince": ago(_text(step, "created")) if args.human else created or "N/A",
         "ID": MISSING,
         "Size": human_size(size) if args.human else str(size),
     }
+
+
+def _created(step: dict[str, Any]) -> str:
+    seconds = timestamp(_text(step, "created"))
+    return local_rfc3339(seconds) if seconds else ""
 
 
 def _text(step: dict[str, Any], key: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..words.errors import ContentError, NotFound, Unsupported
 from ..words.reference import Reference
+from .filters import Filters
 from .options import Command, flag
-from .output import LISTING, Filters, ago, human_size, listing, moment, short_id, timestamp
+from .output import LISTING, ago, human_size, listing, moment, short_id, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from ..images.image import Image
@@ -22,15 +23,15 @@ _COLUMNS = (
     ("REPOSITORY", "Repository"), ("TAG", "Tag"), ("IMAGE ID", "ID"), ("CREATED", "CreatedSince"),
     ("SIZE", "Size"),
 )  # fmt: skip
-_FILTERS = ("before", "dangling", "label", "reference", "since")
+_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 
 
 def run(context: Context, args: Args) -> int:
     """List images, the newest first; one row for each name."""
     filters = Filters(args.filter, _FILTERS)
-    filters.flag("dangling")
     patterns = [*args.positionals, *filters.get("reference")]
-    images = [image for image in all_images(context) if _wanted(context.store, image, filters)]
+    wanted = _wanted(context.store, filters)
+    images = [image for image in all_images(context) if wanted(image)]
     images.sort(key=lambda image: timestamp(image.config.created), reverse=True)
     rows = [row for image in images for row in _rows(image, patterns, args)]
     columns = list(_COLUMNS)
@@ -51,18 +52,24 @@ def all_images(context: Context) -> Iterator[Image]:
             context.warn(f"cannot read image {descriptor.digest}: {error.message}")
 
 
-def _wanted(store: Store, image: Image, filters: Filters) -> bool:
+def _wanted(store: Store, filters: Filters) -> Callable[[Image], bool]:
+    """A test for images. Raises UsageError, and NotFound for an image that is not there."""
     from ..images.image import find
 
+    def made(text: str) -> float:
+        return timestamp(find(store, text).config.created)
+
     dangling = filters.flag("dangling")
-    if dangling is not None and dangling == bool(image.names):
-        return False
-    created = timestamp(image.config.created)
-    if any(created >= timestamp(find(store, x).config.created) for x in filters.get("before")):
-        return False
-    if any(created <= timestamp(find(store, x).config.created) for x in filters.get("since")):
-        return False
-    return filters.labels(image.config.labels)
+    before = min([filters.until(), *map(made, filters.get("before"))])
+    since = max(map(made, filters.get("since")), default=float("-inf"))
+
+    def wanted(image: Image) -> bool:
+        tagged = any("@" not in name for name in image.names)
+        if (dangling and tagged) or (dangling is False and not image.names):
+            return False
+        return since < timestamp(image.config.created) < before and filters.labels(image.config.labels)
+
+    return wanted
 
 
 def _rows(image: Image, patterns: list[str], args: Args) -> Iterator[dict[str, Any]]:
@@ -109,18 +116,18 @@ def size_of(image: Image) -> int:
 
 
 def matches(pattern: str, name: Reference) -> bool:
-    """Whether a pattern fits the familiar name, with or without the tag; `*` stops at slashes.
+    """Whether a pattern fits the name, familiar or whole, with or without the tag; `*` stops at slashes.
 
-    Source: distribution/reference, FamiliarMatch; Go's path.Match.
+    Raises UsageError. Source: moby daemon/images/image_list.go; Go's path.Match.
     """
-    return any(_fits(pattern, text) for text in (name.familiar, name.familiar_name))
+    return any(_fits(pattern, text) for text in (name.familiar, name.familiar_name, str(name), name.name))
 
 
 def _fits(pattern: str, text: str) -> bool:
-    from fnmatch import fnmatchcase
+    from ..grammars.dockerfile.glob import matcher
 
-    wanted, there = pattern.split("/"), text.split("/")
-    return len(wanted) == len(there) and all(map(fnmatchcase, there, wanted))
+    tests, there = [matcher(part) for part in pattern.split("/")], text.split("/")
+    return len(tests) == len(there) and all(test(part) for test, part in zip(tests, there, strict=True))
 
 
 def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,5 +143,6 @@ COMMAND = Command(
         flag("--digests", "Show digests"),
         *LISTING,
     ),
-    details="Filters: before=IMAGE since=IMAGE dangling=true|false label=NAME[=VALUE] reference=PATTERN",
+    details="Filters: before=IMAGE since=IMAGE dangling=true|false label=NAME[=VALUE] reference=PATTERN "
+    "until=TIME",
 )

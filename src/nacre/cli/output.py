@@ -1,4 +1,4 @@
-"""What commands print: docker's tables, JSON lines, templates, sizes, ages and filters.
+"""What commands print: docker's tables, JSON lines, templates, sizes and ages.
 
 A listing is a sequence of rows; a row maps docker's own template fields (`Repository`, `CreatedSince`,
 `Size`) to what is shown. Values that are not strings are shown as JSON shows them.
@@ -245,11 +245,18 @@ def _age(text: str) -> float:
 
 
 def moment(created: float | str) -> str:
-    """A moment as docker's CreatedAt: `2024-05-01 12:30:00 +0000 UTC`; `N/A` when unknown."""
+    """A moment as docker's CreatedAt, in local time: `2024-05-01 12:30:00 +0900 JST`; `N/A` when unknown."""
     import time
 
     seconds = timestamp(created) if isinstance(created, str) else created
-    return time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(seconds)) if seconds else "N/A"
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds)) if seconds else "N/A"
+
+
+def local_rfc3339(seconds: float) -> str:
+    """A moment to the second, in local time: `2024-05-01T12:30:00+09:00`, `…Z` where that is UTC."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(int(seconds)).astimezone().isoformat().replace("+00:00", "Z")
 
 
 def rfc3339(seconds: float) -> str:
@@ -269,52 +276,3 @@ def short_id(digest: str, full: bool = False) -> str:
 def ellipsis(text: str, width: int) -> str:
     """`text` in at most `width` characters, the last one `…` when something was cut."""
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _bad_filter(condition: str) -> UsageError:
-    error = UsageError(f"invalid filter {condition!r}: expected key=value")
-    error.exit_code = 125  # docker's parser of options refuses it
-    return error
-
-
-class Filters:
-    """`--filter key=value`, repeated. Values of one key are alternatives; all keys must hold.
-
-    Raises UsageError for a filter without "=" and for a key outside `allowed`.
-    """
-
-    def __init__(self, written: Sequence[str], allowed: Sequence[str]) -> None:
-        self.values: dict[str, list[str]] = {}
-        for condition in written:
-            key, equals, value = condition.partition("=")
-            if not equals:
-                raise _bad_filter(condition)
-            if key not in allowed:
-                raise UsageError(f"invalid filter {key!r}", hint=f"filters are {', '.join(sorted(allowed))}")
-            self.values.setdefault(key, []).append(value)
-
-    def get(self, key: str) -> list[str]:
-        """All values given for `key`, [] if none."""
-        return self.values.get(key, [])
-
-    def flag(self, key: str) -> bool | None:
-        """The boolean given for `key`, None if none. Raises UsageError."""
-        values = self.get(key)
-        if not values:
-            return None
-        if values[-1] not in ("true", "1", "false", "0"):
-            raise UsageError(f"invalid filter '{key}={values[-1]}': expected true or false")
-        return values[-1] in ("true", "1")
-
-    def allows(self, key: str, *values: str) -> bool:
-        """Whether `key` was not given, or any of `values` is among what was given for it."""
-        wanted = self.get(key)
-        return not wanted or any(value in wanted for value in values)
-
-    def labels(self, labels: Mapping[str, str], key: str = "label") -> bool:
-        """Whether every `label=NAME` and `label=NAME=VALUE` holds for `labels`."""
-        for wanted in self.get(key):
-            name, equals, value = wanted.partition("=")
-            if name not in labels or (equals and labels[name] != value):
-                return False
-        return True

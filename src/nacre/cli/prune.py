@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..words.errors import NacreError, UsageError
+from .filters import Filters
 from .options import Command, flag, many
-from .output import Filters, human_size, instant, timestamp
+from .output import human_size, timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +27,33 @@ _HEADINGS = {
 }
 
 
-def _prune(warning: Callable[[Args], Sequence[str]], wishes: Callable[[Args], dict[str, Any]]) -> Any:
+_USUAL = ("label", "label!", "until")
+
+
+def _prune(
+    warning: Callable[[Args], Sequence[str]],
+    wishes: Callable[[Args], dict[str, Any]],
+    allowed: Sequence[str] = _USUAL,
+) -> Any:
     """The body of a prune command: ask unless --force, sweep, tell."""
 
     def run(context: Context, args: Args) -> int:
-        filters = Filters(args.filter, ("label", "label!", "until"))
+        filters = Filters(args.filter, allowed)
+        filters.until()
+        _check_dangling(filters, args)
         if args.force or agreed(context, [*warning(args), *_conditions(args)]):
             _tell(context, _sweep(context, wishes(args), filters))
         return 0
 
     return run
+
+
+def _check_dangling(filters: Filters, args: Args) -> None:
+    """As docker: what --all says is one more `dangling`, and two that differ are refused."""
+    if filters.get("dangling"):
+        filters.values["dangling"].append("false" if args.all else "true")
+        filters.flag("dangling")
+        del filters.values["dangling"]
 
 
 def agreed(context: Context, losses: Sequence[str]) -> bool:
@@ -68,16 +86,16 @@ def _sweep(context: Context, wished: dict[str, Any], filters: Filters) -> Freed:
 
 def _picked(store: Store, wishes: Wishes, filters: Filters) -> Wishes:
     """Only what is older than `until` and has the labels."""
-    before = min((instant(text) for text in filters.get("until")), default=float("inf"))
+    before = filters.until()
 
     def image(digest: Digest) -> bool:
         created, labels = _image_facts(store, digest)
-        return created < before and _labelled(filters, labels)
+        return created < before and filters.labels(labels)
 
     def container(row: ContainerRow) -> bool:
         from ..words.quickjson import loads
 
-        return row.created < before and _labelled(filters, loads(row.config_json).get("labels") or {})
+        return row.created < before and filters.labels(loads(row.config_json).get("labels") or {})
 
     cache = wishes.build_cache and not (filters.get("label") or filters.get("label!"))
     return wishes.replace(
@@ -97,12 +115,6 @@ def _image_facts(store: Store, digest: Digest) -> tuple[float, dict[str, str]]:
     return (timestamp(config.created), dict(config.run.get("Labels") or {})) if config else (0.0, {})
 
 
-def _labelled(filters: Filters, labels: dict[str, str]) -> bool:
-    """Docker's rule: all of `label`, none of `label!`."""
-    unwanted = (Filters([f"label={text}"], ("label",)) for text in filters.get("label!"))
-    return filters.labels(labels) and not any(one.labels(labels) for one in unwanted)
-
-
 def _conditions(args: Args) -> list[str]:
     return [f"only what fits: {', '.join(args.filter)}"] if args.filter else []
 
@@ -120,7 +132,8 @@ def _system_losses(args: Args) -> list[str]:
 
 def _prune_system(context: Context, args: Args) -> int:
     """As docker: containers first, so that their volumes are unused; volumes with a name stay."""
-    filters = Filters(args.filter, ("label", "label!", "until"))
+    filters = Filters(args.filter, _USUAL)
+    filters.until()
     if args.volumes and filters.get("until"):
         raise UsageError('the "until" filter is not supported with "--volumes"')
     if not args.force and not agreed(context, _system_losses(args)):
@@ -167,9 +180,11 @@ SYSTEM = Command(
 )
 IMAGE = Command(
     arguments="",
-    run=_prune(lambda args: [_image_losses(args)], lambda args: {"images": _kept(args)}),
+    run=_prune(
+        lambda args: [_image_losses(args)], lambda args: {"images": _kept(args)}, ("dangling", *_USUAL)
+    ),
     options=(_ALL, _FILTER, _FORCE),
-    details=_DETAILS,
+    details="A filter `dangling` may only say what is done anyway. " + _DETAILS,
 )
 CONTAINER = Command(
     arguments="",
@@ -179,10 +194,12 @@ CONTAINER = Command(
 )
 BUILDER = Command(
     arguments="",
-    run=_prune(lambda _args: ["all build cache"], lambda _args: {"build_cache": True}),
+    run=_prune(
+        lambda _args: ["all build cache"], lambda _args: {"build_cache": True}, ("unused-for", "until")
+    ),
     options=(
         flag("-a, --all", "Accepted for docker's sake: all unused build cache goes anyway"),
-        _FILTER,
+        many("--filter", "Only what fits: until=TIME", type="filter"),
         _FORCE,
     ),
     details=_DETAILS,

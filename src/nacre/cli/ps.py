@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .options import Command, flag, number
-from .output import LISTING, Filters, ago, ellipsis, human_duration, human_size, listing, moment
+from .output import LISTING, ago, ellipsis, human_duration, human_size, listing, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..grammars.gotemplate import Struct
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -17,19 +18,19 @@ _COLUMNS = (
     ("CONTAINER ID", "ID"), ("IMAGE", "Image"), ("COMMAND", "Command"), ("CREATED", "RunningFor"),
     ("STATUS", "Status"), ("PORTS", "Ports"), ("NAMES", "Names"),
 )  # fmt: skip
-_FILTERS = ("ancestor", "exited", "id", "label", "name", "status")
 _WIDTH = 20
 
 
 def run(context: Context, args: Args) -> int:
     """List containers, the newest first: those that run, or all."""
     from ..services.containers import Containers
+    from .psfilters import Chosen
 
-    filters = Filters(args.filter, _FILTERS)
+    chosen = Chosen(context, args.filter)
     newest = 1 if args.latest else args.last
-    everything = args.all or newest is not None or filters.get("status") or filters.get("exited")
+    everything = args.all or newest is not None or chosen.wants_all
     rows = Containers(context.store).list(all=bool(everything))
-    shown = [row for row in rows if _wanted(context, row, filters)]
+    shown = [row for row in rows if chosen.allows(row, _record(row))]
     if newest is not None and newest >= 0:
         shown = shown[:newest]
     columns = [*_COLUMNS, ("SIZE", "Size")] if args.size else _COLUMNS
@@ -44,51 +45,34 @@ def _record(row: ContainerRow) -> dict[str, Any]:
     return record
 
 
-def _wanted(context: Context, row: ContainerRow, filters: Filters) -> bool:
-    names, ids = filters.get("name"), filters.get("id")
-    ancestors = filters.get("ancestor")
-    return (
-        filters.allows("status", row.state)
-        and (not filters.get("exited") or row.state == "exited")
-        and filters.allows("exited", str(row.exit_code))
-        and (not names or any(name.lstrip("/") in row.name for name in names))
-        and (not ids or any(row.id.startswith(text) for text in ids))
-        and (not ancestors or any(_is_ancestor(context, row, text) for text in ancestors))
-        and (not filters.get("label") or filters.labels(_record(row).get("labels", {})))
-    )
+def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
+    from ..grammars.gotemplate import Struct
+    from .documents.container import mounts_of
 
-
-def _is_ancestor(context: Context, row: ContainerRow, text: str) -> bool:
-    from ..images.image import find
-    from ..words.errors import NacreError
-
-    try:
-        return text == row.image_ref or str(find(context.store, text).digest) == row.image
-    except NacreError:
-        return False
-
-
-def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
     record = _record(row)
-    labels = ",".join(f"{name}={value}" for name, value in sorted(record.get("labels", {}).items()))
+    labels = record.get("labels") or {}
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
-    mounts = [source if args.no_trunc else ellipsis(source, 15) for source in record.get("volumes", ())]
-    return {
+    mounts = mounts_of(record, context.store.root)
+    names = [mount.get("Name") or mount["Source"] for mount in mounts]
+    known = {
         "Command": f'"{command}"',
-        "CreatedAt": moment(row.created),
+        "CreatedAt": moment(int(row.created)),
+        "HealthStatus": "",
         "ID": row.id if args.no_trunc else row.id[:12],
         "Image": row.image_ref or row.image,
-        "Labels": labels,
-        "LocalVolumes": "0",
-        "Mounts": ",".join(mounts),
+        "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
+        "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in mounts)),
+        "Mounts": ",".join(name if args.no_trunc else ellipsis(name, 15) for name in names),
         "Names": row.name,
         "Networks": record.get("network", "host"),
+        "Platform": None,
         "Ports": "",
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
         "State": row.state,
         "Status": status(row),
     }
+    return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
 
 def status(row: ContainerRow) -> str:
@@ -104,9 +88,12 @@ def status(row: ContainerRow) -> str:
 
 def _size(context: Context, row: ContainerRow) -> str:
     from ..ground.files import content_size
+    from .documents.container import image_size
 
     active = context.store.trees.active(row.id)
-    return human_size(content_size(active.upper)) if active else "0B"
+    written = content_size(active.upper) if active else 0
+    image = image_size(context, row)
+    return human_size(written) + (f" (virtual {human_size(written + image)})" if image else "")
 
 
 COMMAND = Command(
@@ -119,4 +106,7 @@ COMMAND = Command(
         flag("-l, --latest", "Show the latest created container (includes all states)"),
         flag("-s, --size", "Display total file sizes"),
     ),
+    details="Filters: ancestor=IMAGE before=CONTAINER exited=CODE expose=PORT health=none id=ID "
+    "is-task=true|false label=NAME[=VALUE] name=REGEXP network=NAME publish=PORT since=CONTAINER "
+    "status=STATE volume=NAME|PATH",
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from .filters import Filters
 from .options import Command, number, text
-from .output import FILTER, NO_TRUNC, Filters, ellipsis, listing
+from .output import FILTER, NO_TRUNC, ellipsis, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..words.errors import NotFound, Unsupported, UsageError
 from .each import each, inspect_each
+from .filters import Filters
 from .options import Command, flag, many, text
-from .output import FILTER, FORMAT, QUIET, Filters, human_size, listing
+from .output import FILTER, FORMAT, QUIET, human_size, listing, local_rfc3339
 from .prune import agreed, prune_volumes
 
 TYPE_CHECKING = False
@@ -36,14 +37,15 @@ def _create(context: Context, args: Args) -> int:
 def _list(context: Context, args: Args) -> int:
     from ..stores import volumes
 
-    filters = Filters(args.filter, ("dangling", "driver", "name"))
+    filters = Filters(args.filter, ("dangling", "driver", "label", "name"))
     dangling = filters.flag("dangling")
     found = [
         volume
         for volume in volumes.every(context.store)
         if dangling in (None, not volume.users)
         and filters.allows("driver", "local")
-        and (not filters.get("name") or any(part in volume.name for part in filters.get("name")))
+        and filters.matches("name", volume.name)
+        and filters.labels({})
     ]
     columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")]
     listing(context, args, [_row(volume) for volume in found], columns, key="Name")
@@ -68,12 +70,10 @@ def _inspect(context: Context, args: Args) -> int:
 
 
 def _document(volume: Volume) -> Struct:
-    from time import gmtime, strftime
-
     from .documents.shapes import SHAPES
 
     known = {
-        "CreatedAt": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(volume.created)),
+        "CreatedAt": local_rfc3339(volume.created),
         "Driver": "local",
         "Mountpoint": volume.path,
         "Name": volume.name,
@@ -96,10 +96,12 @@ def _remove(context: Context, args: Args) -> int:
 
 
 def _prune(context: Context, args: Args) -> int:
-    which = "all volumes" if args.all else "anonymous volumes"
+    filters = Filters(args.filter, ("all", "label", "label!"))
+    everything = args.all or bool(filters.flag("all"))
+    which = "all volumes" if everything else "anonymous volumes"
     if not args.force and not agreed(context, [f"{which} not used by at least one container"]):
         return 0
-    names, freed = prune_volumes(context, everything=args.all)
+    names, freed = prune_volumes(context, everything=everything) if filters.labels({}) else ([], 0)
     if names:
         context.print("\n".join(["Deleted Volumes:", *names, ""]))
     context.print(f"Total reclaimed space: {human_size(freed, 4)}")
@@ -126,6 +128,7 @@ PRUNE = Command(
     _prune,
     options=(
         flag("-a, --all", "Remove all unused volumes, not just anonymous ones"),
+        many("--filter", "Only what fits: all=true, label=KEY[=VALUE], label!=KEY[=VALUE]", type="filter"),
         flag("-f, --force", "Do not prompt for confirmation"),
     ),
 )
