@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import time
 
 from nacre.ground.files import remove_tree
 from nacre.stores import Store
@@ -12,6 +13,9 @@ from nacre.stores import settle as settling
 from nacre.words.digest import Digest
 from nacre.words.errors import NacreError, Unsupported
 from nacre.words.oci import Descriptor, ImageConfig, Index, parse_document
+
+PATIENCE = 20.0
+"""Seconds."""
 
 
 def copy(source: str, target: str) -> None:
@@ -39,7 +43,32 @@ def complaints(root: str, names: list[str], others: bool) -> list[str]:
             found += _tree(store, Digest(diff_id))
         for row in store.containers.list():
             found += _container(store, row.id)
+            if row.state == "running":
+                found += _standing(row.id, row.pid)
     return found
+
+
+def _standing(number: str, pid: int) -> list[str]:
+    """Whether a process of a container has been left stopped; a keeper needs a moment to let it go on."""
+    end = time.monotonic() + PATIENCE
+    while "T" in _states(pid):
+        if time.monotonic() > end:
+            return [f"processes of container {number} stand still"]
+    return []
+
+
+def _states(pid: int) -> set[str]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            pids = [str(pid), *file.read().split()]
+        return {_state(name) for name in pids}
+    except OSError:
+        return set()
+
+
+def _state(pid: str) -> str:
+    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
+        return file.read().rpartition(")")[2].split()[0]
 
 
 def _image(store: Store, descriptor: Descriptor) -> list[str]:

@@ -107,6 +107,7 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             ("commit", "kept", "committed:1"), "committed:1",
             proof=("run", "--rm", "committed:1", "cat", "/copied"),
         ),
+        **_running(context),
         "tag": Scenario(("tag", "keep:1", "tagged:1"), "tagged:1"),
         "rmi": Scenario(("rmi", "spare:1"), again="No such image"),
         "rm": Scenario(("rm", "other"), again="No such container", containers=1),
@@ -123,3 +124,18 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
         "mount": Scenario(("mount", "keep:1"), proof=("unmount", "keep:1")),
         "unmount": Scenario(("unmount", "kept"), again="is not mounted", first=("mount", "kept")),
     }  # fmt: skip
+
+
+def _running(context: str) -> dict[str, Scenario]:
+    """Commands on a container that runs meanwhile."""
+    start = ("run", "-d", "--network", "none", "--name", "up", "busybox:1", "sh", "-c", "sleep 1000 & wait")
+    commands = {
+        "commit-up": ("commit", "up", "committed:2"),
+        "cp-up": ("cp", context, "up:/to"),
+        "exec-up": ("exec", "up", "true"),
+        "exec-up-detached": ("exec", "-d", "up", "sleep", "1000"),
+        "stop-up": ("stop", "-t", "0", "up"),
+        "mount-up": ("mount", "up"),
+    }
+    end = ("rm", "-f", "up")
+    return {name: Scenario(words, first=start, proof=end) for name, words in commands.items()}

@@ -44,8 +44,8 @@ class Room:
         found = prepare(self.box, busybox, fake)
         self.scenarios = {name: scenario for name, scenario in found.items() if not only or name in only}
         if not userns.mapped():  # such a mount would be seen by nobody
-            self.scenarios.pop("mount", None)
-            self.scenarios.pop("unmount", None)
+            for name in ("mount", "mount-up", "unmount"):
+                self.scenarios.pop(name, None)
         self.passed = {name: self._count(name, scenario) for name, scenario in self.scenarios.items()}
 
     def _count(self, name: str, scenario: Scenario) -> list[str]:
@@ -75,6 +75,8 @@ class Room:
         except AssertionError as error:
             return [str(error)]
         finally:
+            if "up" in scenario.first:
+                box.command("rm", "-f", "up")
             box.remove()
         return []
 

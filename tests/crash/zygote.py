@@ -176,11 +176,14 @@ def _install(note: str, die: str, blow: Callable[[], None]) -> None:
 
     name, _, nth = die.partition("#")
     fd = os.open(note or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    place = os.fstat(fd).st_ino
     before = os.eventfd(int(nth or 1) - 1, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     done = False
 
     def hook(passed: str) -> None:
         nonlocal done
+        if not _is_open(fd, place):  # a fork that keeps nothing of the command
+            return
         os.write(fd, f"{passed}\n".encode())
         if passed == name and not done:
             try:
@@ -190,6 +193,13 @@ def _install(note: str, die: str, blow: Callable[[], None]) -> None:
                 blow()
 
     install_trace(hook)
+
+
+def _is_open(fd: int, inode: int) -> bool:
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
 
 
 def fill(path: str) -> None:

@@ -2,70 +2,36 @@
 
 from __future__ import annotations
 
-from ..words.errors import NotFound, UsageError
+from ..words.errors import UsageError
 from ..words.reference import Reference
 from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from ..services.containers.commit import Wishes
-    from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
 
 
 def run(context: Context, args: Args) -> int:
-    """Print the id of the new image. The container stands still meanwhile, unless --pause=false.
+    """Print the id of the new image. The container stands still meanwhile, unless --pause=false."""
+    from contextlib import nullcontext
 
-    An ordinary user can stop it only from outside of the user namespace, where this begins.
-    """
-    from ..ground import userns
+    from ..services.containers import Containers
+    from ..services.containers.commit import Wishes, commit
+    from ..services.containers.keeper import Paused
+    from .import_ import created
 
     name, *names = args.positionals
     reference = Reference.parse(names[0]) if names else None
     if reference is not None and reference.digest is not None:
         raise UsageError(f"cannot commit to digest reference: {names[0]}")
-    with _paused(_row(context, name), args.pause):
-        number = str(userns.call(_commit, context, name, reference, _wishes(context, args)))
-    context.print(number)
+    wishes = Wishes(args.author, args.message, tuple(args.change), created(context))
+    containers = Containers(context.store)
+    row = containers.get(name)
+    pause = args.pause and row.state == "running"
+    with Paused(containers.folder(row.id)) if pause else nullcontext():
+        context.print(str(commit(context.store, row, reference, wishes, context.warn).id))
     return 0
-
-
-def _row(context: Context, name: str) -> ContainerRow:
-    from ..services.containers import Containers
-    from ..stores.store import Store
-
-    try:
-        with Store.open(context.root, driver=context.driver, create=False) as store:
-            return Containers(store).get(name)
-    except NotFound:
-        raise NotFound(f"No such container: {name}") from None
-
-
-def _paused(row: ContainerRow, wanted: bool) -> AbstractContextManager[object]:
-    from contextlib import nullcontext
-
-    from ..services.containers.commit import Paused
-
-    return Paused(row.pid) if wanted and row.state == "running" else nullcontext()
-
-
-def _wishes(context: Context, args: Args) -> Wishes:
-    from ..services.containers.commit import Wishes
-    from .import_ import created
-
-    return Wishes(args.author, args.message, tuple(args.change), created(context))
-
-
-def _commit(context: Context, name: str, reference: Reference | None, wishes: Wishes) -> str:
-    from ..services.containers import Containers
-    from ..services.containers.commit import commit
-
-    with context:
-        row = Containers(context.store).get(name)
-        return str(commit(context.store, row, reference, wishes, context.warn).id)
 
 
 COMMAND = Command(
@@ -77,5 +43,4 @@ COMMAND = Command(
         text("-m, --message", "Commit message"),
         flag("-p, --pause", "Pause container during commit", default=True),
     ),
-    store=False,
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..fork import Child
+    from .pause import Pauses
 
     Signals = bool | Mapping[int, Any]
 else:
@@ -29,6 +30,8 @@ FORWARDED = tuple(
     getattr(signal, f"SIG{name}") for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "ALRM")
 )
 """Signals that are passed on to the program."""
+PAUSE = b"pause:"
+"""A line of the control that is no number: see `pause`."""
 _DEMANDS = 3
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -80,6 +83,7 @@ class Relay:
         self.on_ready: Callable[[], object] | None = None
         self.deadly: int = signal.SIGKILL
         self._demands = 0
+        self._pauses: Pauses | None = None
         self._pidfd = -1
 
     def run(self, *, signals: Signals) -> int:
@@ -96,6 +100,8 @@ class Relay:
             self._drain()
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if self._pauses:
+                self._pauses.close()
             self._sleepers_end()
             os.close(pidfd)
 
@@ -106,6 +112,8 @@ class Relay:
         for fd in (self._wakeup[0] if self._wakeup else -1, self.control):
             if fd >= 0:
                 interest[fd] = select.POLLIN
+        for fd in self._pauses.holders if self._pauses else ():
+            interest[fd] = 0  # POLLHUP
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         poll = select.poll()
@@ -114,6 +122,8 @@ class Relay:
         ready = dict(poll.poll())
         if self._wakeup and self._wakeup[0] in ready:
             self._woken(os.read(self._wakeup[0], _CHUNK))
+        for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
+            self._pauses.end(fd)  # type: ignore[union-attr]
         if self.control in ready:
             self._obey(os.read(self.control, _CHUNK))
         for flow, fd, events in flows:
@@ -125,6 +135,15 @@ class Relay:
         for line in lines.split():
             if line.isdigit() and 0 < int(line) < signal.NSIG:
                 self._send(int(line))
+            elif line.startswith(PAUSE):
+                self._pause(os.fsdecode(line[len(PAUSE) :]))
+
+    def _pause(self, name: str) -> None:
+        if self._pauses is None:
+            from .pause import Pauses
+
+            self._pauses = Pauses(self.child.pid)
+        self._pauses.begin(self.control, name)
 
     def _send(self, number: int) -> None:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ...images.copied import cost_of
 from ...images.edit import (
     append_history,
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from ...words.oci import ImageConfig
     from ...words.reference import Reference
 
-_SIGSTOP, _SIGCONT = 19, 18
 _BUFFER = 1 << 18
 
 
@@ -148,54 +145,3 @@ def _settings(config: ImageConfig, process: dict[str, Any], labels: dict[str, st
     user = process["user"].get("username") or None
     cwd = process["cwd"] if process["cwd"] not in ("", "/") else config.run.get("WorkingDir")
     return with_run(config, User=user, WorkingDir=cwd or None, Labels=labels or None)
-
-
-class Paused:
-    """`with Paused(pid):` every process of that pid namespace stands still; those that stood before stay so.
-
-    Where the container shares ours, none does.
-
-    The caller must be root, or own the user namespace and be outside of it.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._stopped: list[int] = []
-
-    def __enter__(self) -> Paused:
-        seen: set[int] = set()
-        while new := [pid for pid in self._members() if pid not in seen]:
-            seen.update(new)
-            self._stopped += [pid for pid in new if _signal(pid, _SIGSTOP)]
-        return self
-
-    def _members(self) -> list[int]:
-        try:
-            wanted = os.readlink(f"/proc/{self._pid}/ns/pid")
-            if wanted == os.readlink("/proc/self/ns/pid"):  # no namespace of its own: that would be everybody
-                return []
-        except OSError:
-            return []
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _in(name, wanted)]
-
-    def __exit__(self, *_exc: object) -> None:
-        for pid in self._stopped:
-            _signal(pid, _SIGCONT)
-
-
-def _in(name: str, wanted: str) -> bool:
-    try:
-        if os.readlink(f"/proc/{name}/ns/pid") != wanted:
-            return False
-        with open(f"/proc/{name}/stat", "rb") as file:
-            return file.read(4096).rpartition(b")")[2].split()[:1] not in ([b"T"], [b"Z"])
-    except OSError:
-        return False
-
-
-def _signal(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except OSError:
-        return False
-    return True

@@ -2,7 +2,8 @@
 
     containers/<id>/lock      held (flock) from before the start until the end is recorded; then holds
                               the exit code as text
-    containers/<id>/control   a FIFO; each line is the number of a signal to send
+    containers/<id>/control   a FIFO; each line is the number of a signal to send, or `pause:NAME`
+    containers/<id>/pause.*   FIFOs of those for whom the container stands still (`ground.sandbox.pause`)
 
 The kernel lets go of the lock when its holder dies, whatever the reason, so a container that is
 recorded as running and whose lock is free has ended. Waiting for the end is waiting for the lock.
@@ -12,12 +13,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 
-from ...ground.files import os_errors
-from ...words.errors import Conflict
+from ...ground.files import os_errors, trace, unlink
+from ...ground.sandbox.pause import PREFIX
+from ...ground.sandbox.relay import PAUSE
+from ...words.errors import Conflict, SandboxError
 
 LOST = 137
 """Exit code of a container whose keeper was killed; the container was killed with it."""
+
+_SLICE, _PATIENCE = 100, 100
+"""Milliseconds between two looks at whether the container is kept, and how many."""
 
 
 class Keeper:
@@ -98,12 +105,62 @@ def wait(folder: str) -> int | None:
 
 def send(folder: str, number: int) -> bool:
     """Have the keeper send a signal; False when nobody keeps the container."""
+    return _tell(folder, f"{number}\n".encode())
+
+
+def _tell(folder: str, line: bytes) -> bool:
     try:
         fd = os.open(f"{folder}/control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        os.write(fd, f"{number}\n".encode())
+        os.write(fd, line)
     finally:
         os.close(fd)
     return True
+
+
+class Paused:
+    """`with Paused(folder):` the processes of a container stand still, as long as this process lives.
+
+    Nothing happens when nobody keeps the container. Raises SandboxError when its keeper does not answer.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._fd = folder, -1
+
+    def __enter__(self) -> None:
+        name = f"{PREFIX}{os.urandom(8).hex()}"
+        path = f"{self._folder}/{name}"
+        with os_errors(f"make {path}"):
+            os.mkfifo(path, 0o600)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            trace("container:pausing")
+            if _tell(self._folder, PAUSE + name.encode() + b"\n"):
+                self._wait()
+            trace("container:paused")
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            unlink(path)
+
+    def _wait(self) -> None:
+        """Until the keeper has stopped them, or there is none any more."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        for _ in range(_PATIENCE):
+            if poll.poll(_SLICE) or not is_kept(self._folder):
+                return
+        raise SandboxError(
+            "the process that keeps the container does not answer", hint="--pause=false does not stop it"
+        )
+
+    def __exit__(self, *_exc: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
