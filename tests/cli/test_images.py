@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tarkit import tar_of
 
+from nacre.cli import rmi
+
 Nacre = Any
 TIMES = {1: "1700000000", 2: "1710000000", 3: "1720000000"}
 
@@ -141,6 +143,36 @@ def test_rmi_by_id_of_an_image_with_names_in_two_repositories(nacre: Nacre, thre
     assert result.code == 1
     assert "(must be forced) - image is referenced in multiple repositories" in result.err
     assert set(nacre("rmi", "-f", short(three[0])).lines) >= {"Untagged: app:1", "Untagged: copy:1"}
+
+
+def test_rmi_by_id_of_an_image_with_two_tags(nacre: Nacre, three: list[str]):
+    nacre("tag", "app:1", "app:2")
+    for number in (short(three[0]), three[0], three[0][7:11]):
+        result = nacre("rmi", number, check=False)
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            f"nacre: conflict: unable to delete {short(three[0])} (must be forced) - "
+            "image is referenced in multiple repositories\n"
+        )
+    assert nacre("rmi", "app:2").lines == ["Untagged: app:2"]
+    assert nacre("rmi", three[0][7:11]).lines[:2] == ["Untagged: app:1", f"Deleted: {three[0]}"]
+
+
+@pytest.mark.parametrize(
+    ("names", "single"),
+    [
+        ([], False),
+        (["h.io/a:1"], True),
+        (["h.io/a@sha256:0"], True),
+        (["h.io/a:1", "h.io/a@sha256:0"], True),
+        (["h.io/a@sha256:0", "h.io/a@sha256:1"], True),
+        (["h.io/a:1", "h.io/a:2"], False),
+        (["h.io/a:1", "h.io/b@sha256:0"], False),
+        (["h.io/a@sha256:0", "h.io/b@sha256:0"], False),
+    ],
+)
+def test_what_counts_as_one_name(names: list[str], single: bool):
+    assert rmi._is_single(names) is single
 
 
 def test_rmi_goes_on_after_what_is_not_there(nacre: Nacre, three: list[str]):

@@ -405,6 +405,27 @@ def test_ps(nacre: Nacre, busybox_image: str) -> None:
     assert nacre("ps", "--filter", "nonsense=1", check=False).code != 0
 
 
+def test_rmi_of_an_image_that_runs(nacre: Nacre, busybox_image: str) -> None:
+    nacre("tag", busybox_image, "mine:1")
+    nacre("tag", busybox_image, "mine:2")
+    nacre("rmi", busybox_image)
+    number = nacre("images", "-q", "mine").lines[0]
+    box = nacre("run", "-d", "--name", "box", "mine:1", "sleep", "1000").out[:12]
+    refused = nacre("rmi", "-f", number, check=False)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == (
+        f"nacre: conflict: unable to delete {number} (cannot be forced) - "
+        f"image is being used by running container {box}\n"
+    )
+    assert nacre("rmi", "mine:2").out == "Untagged: mine:2\n"
+    assert "(must force)" in nacre("rmi", "mine:1", check=False).err
+    assert nacre("rmi", "-f", "mine:1").out == "Untagged: mine:1\n"
+    assert nacre("exec", "box", "echo", "on").out == "on\n"
+    nacre("rm", "-f", "box")
+    nacre("image", "prune", "-f")
+    assert nacre("images", "-q").out == ""
+
+
 def test_unknown_containers(nacre: Nacre, busybox_image: str) -> None:
     for words in (["rm"], ["stop"], ["kill"], ["start"], ["logs"], ["wait"]):
         done = nacre(*words, "ghost", check=False)

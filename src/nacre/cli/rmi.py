@@ -8,6 +8,8 @@ from .options import Command, flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..images.image import Image
     from ..stores.containers import ContainerRow
     from .context import Context
@@ -33,16 +35,14 @@ def _remove(context: Context, text: str, args: Args) -> None:
     image = find(context.store, text)
     name = _named(image, text)
     if name is not None:
+        _check_name(context, image, name, args.force)
         doomed = [name, *_digests_of(image, name)]
-        if set(image.names) - set(doomed):
-            _untag(context, [name])
-            return
-        _check_reference(context, image, name, args.force)
     else:
+        _check_id(context, image, args.force)
         doomed = list(image.names)
-        _check_id(context, image, text, args.force)
     _untag(context, doomed)
-    _delete(context, image, keep=args.no_prune)
+    if not set(image.names) - set(doomed):
+        _delete(context, image, keep=args.no_prune)
 
 
 def _named(image: Image, text: str) -> str | None:
@@ -67,30 +67,42 @@ def _digests_of(image: Image, name: str) -> list[str]:
     return [other for other in others if other.startswith(repository + "@")]
 
 
-def _check_reference(context: Context, image: Image, name: str, force: bool) -> None:
-    using = _using(context, image)
-    if using and not force:
+def _is_single(names: Sequence[str]) -> bool:
+    """Whether there is one name, or one tag at most with digests of one repository, its own.
+
+    Source: moby daemon/images/image_delete.go, isSingleReference.
+    """
+    repositories = {name.partition("@")[0] for name in names if "@" in name}
+    tags = [Reference.parse(name).name for name in names if "@" not in name]
+    if len(names) <= 1:
+        return len(names) == 1
+    return len(tags) <= 1 and len(repositories) == 1 and set(tags) <= repositories
+
+
+def _check_name(context: Context, image: Image, name: str, force: bool) -> None:
+    """The last name of an image that a container has goes by force only."""
+    using = _using(context, image) if not force and _is_single(image.names) else []
+    if using:
         shown = Reference.parse(name).familiar
         raise Conflict(
             f'conflict: unable to remove repository reference "{shown}" (must force) - '
             f"container {using[0].id[:12]} is using its referenced image {image.id.short}"
         )
-    _check_running(using, image.id.short)
 
 
-def _check_id(context: Context, image: Image, text: str, force: bool) -> None:
+def _check_id(context: Context, image: Image, force: bool) -> None:
     using = _using(context, image)
-    _check_running(using, text)
+    _check_running(using, image.id.short)
     if force:
         return
-    if len({Reference.parse(name).name for name in image.names}) > 1:
+    if image.names and not _is_single(image.names):
         raise Conflict(
-            f"conflict: unable to delete {text} (must be forced) - "
+            f"conflict: unable to delete {image.id.short} (must be forced) - "
             "image is referenced in multiple repositories"
         )
     if using:
         raise Conflict(
-            f"conflict: unable to delete {text} (must be forced) - "
+            f"conflict: unable to delete {image.id.short} (must be forced) - "
             f"image is being used by stopped container {using[0].id[:12]}"
         )
 
