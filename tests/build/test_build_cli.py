@@ -481,3 +481,26 @@ def test_copies_for_a_mode_are_told(project: Any) -> None:
     assert found[0].startswith("#3 WARNING: ")
     assert found[0].endswith("MB copied only to change owner or mode (1 file, most in /bin)")
     assert "COPY --chown" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        (
+            "COPY --from=biulder /x /",
+            "--from=biulder: 'biulder' is no stage before this one, and no image",
+            True,
+        ),
+        ("RUN --mount=from=biulder,target=/m true", "'biulder' is no stage before this one", True),
+        ("FROM biulder", "FROM: 'biulder' is no stage before this one, and no image", True),
+        ("COPY --from=nothing.at/all:1 /x /", "", False),
+        ("COPY --from=whatever /x /", "'whatever' is no stage before this one", False),
+    ],
+)
+def test_a_name_that_is_neither_a_stage_nor_an_image(project: Any, line: str, said: str, hint: bool) -> None:
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:1")
+    text = f"FROM busybox:test AS builder\nRUN true\nFROM busybox:test AS last\n{line}\n"
+    done = project.fails(text, **nowhere)
+    assert (said in done.err) if said else ("is no stage" not in done.err)
+    assert ("hint: did you mean the stage builder?" in done.err) == hint
+    assert project.leftovers() == []

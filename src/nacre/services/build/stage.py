@@ -6,9 +6,10 @@ import os
 
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import Copy
+from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.fold import CopyAction, RunAction, WorkdirAction, continued, start
 from ...images.resolve import fits
-from ...words.errors import Conflict, NacreError, UsageError
+from ...words.errors import Conflict, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import Context
 from .items import raw
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     MountedFiles = tuple[RunMount, Source | None, Chosen | None]
 
 _NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
+_MARKS = frozenset("/:@")
+"""What the name of an image may have and that of a stage may not."""
 _SECOND = 1_000_000_000
 
 
@@ -82,6 +85,8 @@ class StageBuild:
             image = session.image(base.name, platform, self._planned.stage.base)
         except NacreError as error:
             report.failed(error.message)
+            if isinstance(error, NotFound | RegistryError) and self._planned.index:
+                raise self._neither(self._planned.stage.base, "FROM", base.name, error) from None
             raise
         wanted = platform or session.plan.platform
         if not fits(image, wanted):
@@ -187,7 +192,21 @@ class StageBuild:
         if base.stage is not None:
             return session.stage(base.stage).diff_ids, f"stage {text}"
         platform = standing.platform if standing else session.options.platform
-        return session.image(base.name, platform, item).diff_ids, f"image {base.name}"
+        try:
+            return session.image(base.name, platform, item).diff_ids, f"image {base.name}"
+        except (NotFound, RegistryError) as error:
+            raise self._neither(item, f"--from={text}", text, error) from None
+
+    def _neither(self, item: Instruction, said: str, name: str, error: NacreError) -> NacreError:
+        """A name that is no stage means an image, as in docker; a mistyped stage must not read as that."""
+        if not _MARKS.isdisjoint(name):
+            return error
+        before = [planned.stage.name for planned in self._session.plan.stages[: self._planned.index]]
+        hint = did_you_mean(name, [stage for stage in before if stage], prefix="the stage ")
+        message = (
+            f"{said}: {name!r} is no stage before this one, and no image that can be had: {error.message}"
+        )
+        return item.error(message, hint=hint or error.hint)
 
     def _source(self, item: Instruction, text: str, standing: Standing | None) -> Source:
         if not text:
