@@ -52,6 +52,14 @@ def rank(have: Platform, wanted: Platform) -> tuple[int, int] | None:
     return (lacking, _LAST) if loose else None
 
 
+def misfit_hint(platform: Platform) -> str:
+    """Why this machine may not execute a program of an image for `platform`."""
+    host = Platform.host()
+    if rank(platform, host) is None:
+        return f"the image is for {platform}, this machine is {host}"
+    return f"it is neither a program for {host} nor a script that begins with #!"
+
+
 def _version_fits(have: str, wanted: str) -> bool:
     """10.0.17763 is met by 10.0.17763.1 and 10.0.17763.2, not by 10.0.1776."""
     return not wanted or have == wanted or have.startswith(wanted + ".")

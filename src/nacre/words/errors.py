@@ -20,6 +20,7 @@
     ├── SandboxError            the container could not be set up
     │   ├── CommandNotFound     exit code 127, as docker
     │   └── CommandNotExecutable  exit code 126, as docker
+    │       └── ExecFormatError   a program for another machine, or no program
     └── Unsupported             something this machine or this version cannot do
 
 Each carries one sentence that names the thing, and where one helps a `hint`. `exit_code` is what a
@@ -147,6 +148,10 @@ class CommandNotExecutable(SandboxError):
     """The program exists and cannot be executed."""
 
     exit_code = 126
+
+
+class ExecFormatError(CommandNotExecutable):
+    """The program is for another machine, or no program at all."""
 
 
 class Unsupported(NacreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ...words.errors import CommandNotExecutable, CommandNotFound, SandboxError
+from ...words.errors import CommandNotExecutable, CommandNotFound, ExecFormatError, SandboxError
 from .. import linux
 from .operations import Operation
 from .room import Room
@@ -206,7 +206,8 @@ class Execute(Operation):
             if error.errno in (_ENOENT, _ENOTDIR):
                 raise _missing(path, name) from None
             reason = "is a directory" if os.path.isdir(path) else (error.strerror or "").lower()
-            raise CommandNotExecutable(f'exec: "{name}": {reason}') from None
+            kind = ExecFormatError if error.errno == _ENOEXEC else CommandNotExecutable
+            raise kind(f'exec: "{name}": {reason}') from None
 
     def __str__(self) -> str:
         return f"run {' '.join(self.arguments)}"

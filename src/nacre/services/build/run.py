@@ -10,9 +10,10 @@ from ...ground.sandbox import Stdio, run
 from ...images.copied import cost_of
 from ...images.edit import new_config
 from ...images.layers import EMPTY_DIFF_ID, commit_layer
+from ...images.platforms import misfit_hint
 from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
 from ...stores.shared import Shared
-from ...words.errors import BuildFailed, SandboxError
+from ...words.errors import BuildFailed, ExecFormatError, SandboxError
 from ...words.mount import Folder
 from ...words.value import Value
 from . import mounts as mounting
@@ -88,7 +89,8 @@ def run_job(
             with Shared(store.root, active.mount) as root:
                 code = run(config, root, stdio=stdio, signals=False)
         except SandboxError as error:
-            raise _failure(job, error.exit_code, error.message) from None
+            hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
+            raise _failure(job, error.exit_code, error.message, hint) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
         if cost := cost_of(store.trees.settle(active, clamp=job.clamp)):

@@ -19,7 +19,15 @@ from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
 from ...stores.shared import Shared
-from ...words.errors import Conflict, InvalidName, NacreError, NotFound, SandboxError, Unsupported
+from ...words.errors import (
+    Conflict,
+    ExecFormatError,
+    InvalidName,
+    NacreError,
+    NotFound,
+    SandboxError,
+    Unsupported,
+)
 from ...words.mount import Folder, Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
@@ -262,6 +270,8 @@ class Containers:
             self._ended(row, code)
             return code
         except NacreError as error:
+            if isinstance(error, ExecFormatError):
+                error.hint = self._misfit(row)
             code = error.exit_code
             self._failed(row, error)
             raise
@@ -314,6 +324,19 @@ class Containers:
     def _ended(self, row: ContainerRow, code: int) -> None:
         if not row.auto_remove:
             self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
+
+    def _misfit(self, row: ContainerRow) -> str:
+        """For which machine the image is."""
+        from ...images.platforms import misfit_hint
+        from ...words.digest import Digest
+        from ...words.oci import ImageConfig, Manifest, parse_document
+
+        try:
+            manifest = parse_document(self.store.blobs.read(Digest(row.image)))
+            assert isinstance(manifest, Manifest)
+            return misfit_hint(ImageConfig.parse(self.store.blobs.read(manifest.config.digest)).platform)
+        except NacreError:
+            return ""
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
