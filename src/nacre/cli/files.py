@@ -41,7 +41,7 @@ def write_out(context: Context, path: str, fill: Callable[[Write], object], what
         fill(output.write)
         output.flush()
     elif os.path.exists(path) and not os.path.isfile(path):
-        with _open(path) as file:  # a pipe or a device: nothing to replace
+        with _open(path, path) as file:  # a pipe or a device: nothing to replace
             fill(file.write)
     else:
         _replace(path, fill)
@@ -50,7 +50,7 @@ def write_out(context: Context, path: str, fill: Callable[[Write], object], what
 def _replace(path: str, fill: Callable[[Write], object]) -> None:
     temporary = f"{path}.{os.getpid()}.part"
     try:
-        with _open(temporary) as file:
+        with _open(temporary, path) as file:
             fill(file.write)
         os.replace(temporary, path)
     except OSError as error:
@@ -60,8 +60,8 @@ def _replace(path: str, fill: Callable[[Write], object]) -> None:
             os.unlink(temporary)
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str, shown: str) -> BinaryIO:
     try:
         return open(path, "wb", buffering=1 << 20)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
+        raise StoreError(f"cannot write {shown}: {(error.strerror or '').lower()}") from None

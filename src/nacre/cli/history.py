@@ -30,6 +30,8 @@ _COLUMNS = (
     ("COMMENT", "Comment"),
 )  # fmt: skip
 _WIDTH = 45
+_EPOCH = 946684800.0
+"""2000-01-01, the time before which docker's `history` shows none."""
 
 
 def run(context: Context, args: Args) -> int:
@@ -62,7 +64,7 @@ def _row(step: dict[str, Any], size: int, args: Args) -> dict[str, Any]:
         "Comment": _text(step, "comment"),
         "CreatedAt": created or "N/A",
         "CreatedBy": command if args.no_trunc else ellipsis(command, _WIDTH),
-        "CreatedSince": ago(_text(step, "created")) if args.human else created or "N/A",
+        "CreatedSince": _since(_text(step, "created")) if args.human else created or "N/A",
         "ID": MISSING,
         "Size": human_size(size) if args.human else str(size),
     }
@@ -71,6 +73,11 @@ def _row(step: dict[str, Any], size: int, args: Args) -> dict[str, Any]:
 def _created(step: dict[str, Any]) -> str:
     seconds = timestamp(_text(step, "created"))
     return local_rfc3339(seconds) if seconds else ""
+
+
+def _since(created: str) -> str:
+    """docker shows no age of a step that is older than containers are: its time was set, not taken."""
+    return ago(created) if timestamp(created) > _EPOCH else "N/A"
 
 
 def _text(step: dict[str, Any], key: str) -> str:

@@ -191,12 +191,19 @@ def human_duration(seconds: float) -> str:
     return next((words for holds, words in steps if holds), f"{int(whole / 3600) // 24 // 365} years")
 
 
+GO_ZERO = -62135596800.0
+"""0001-01-01T00:00:00Z. Source: Go's package time, `Time.IsZero`."""
+
+
 def ago(created: float | str, now: float | None = None) -> str:
-    """The age of a moment (seconds since 1970, or an RFC 3339 text): `3 days ago`; `N/A` when unknown."""
+    """The age of a moment (seconds since 1970, or an RFC 3339 text): `3 days ago`; `N/A` when unknown.
+
+    The first second of the year 1 is what Go writes for a time that is not set.
+    """
     import time
 
     moment = timestamp(created) if isinstance(created, str) else created
-    if not moment:
+    if not moment or moment <= GO_ZERO:
         return "N/A"
     return f"{human_duration((time.time() if now is None else now) - moment)} ago"
 

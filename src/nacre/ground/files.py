@@ -160,7 +160,10 @@ def private_dir(path: str) -> None:
             if not os.path.isdir(path):
                 raise
         except FileNotFoundError:
-            private_dir(os.path.dirname(os.path.abspath(path)))
+            above = os.path.dirname(os.path.abspath(path))
+            if os.path.isdir(above):  # as in /proc, where nothing can be made
+                raise
+            private_dir(above)
             private_dir(path)
 
 
