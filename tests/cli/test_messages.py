@@ -41,6 +41,23 @@ def test_times_that_were_not_taken(nacre: Any, created: str, images: str, histor
     assert nacre("history", "--format", "{{.CreatedSince}}", "old:1").lines[0].endswith(history)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_the_ends_of_time(monkeypatch: pytest.MonkeyPatch, zone: str, text: str) -> None:
+    """Local time may leave the years that there are."""
+    import time
+
+    from nacre.cli.output import local_rfc3339, timestamp
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert timestamp(local_rfc3339(timestamp(text))) == timestamp(text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def docker_archive(layer: bytes, extra: str) -> bytes:
     from hashlib import sha256
 

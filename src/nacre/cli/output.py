@@ -260,10 +260,18 @@ def moment(created: float | str) -> str:
 
 
 def local_rfc3339(seconds: float) -> str:
-    """A moment to the second, in local time: `2024-05-01T12:30:00+09:00`, `…Z` where that is UTC."""
-    from datetime import datetime
+    """A moment to the second, in local time: `2024-05-01T12:30:00+09:00`, `…Z` where that is UTC.
 
-    return datetime.fromtimestamp(int(seconds)).astimezone().isoformat().replace("+00:00", "Z")
+    In UTC also where local time would leave the years 1 to 9999.
+    """
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(int(seconds), UTC)
+    try:
+        moment = moment.astimezone()
+    except (ValueError, OverflowError):
+        pass
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def rfc3339(seconds: float) -> str:
