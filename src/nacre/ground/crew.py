@@ -28,7 +28,7 @@ from ..grammars.entries import Entry, Reader
 from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, StoreError
 from ..words.processors import processors
-from . import hand
+from . import hand, ids
 from .beneath import Folder, Key
 from .fork import program
 
@@ -260,7 +260,9 @@ class Crew(Alone):
         batch = self._sent.pop(slot)
         for number, code in failures:
             if code != errno.EEXIST:
-                raise self._fail(batch.files[number][1].path, OSError(code, os.strerror(code)))
+                entry = batch.files[number][1]
+                error = ids.explained(OSError(code, os.strerror(code)), entry.uid, entry.gid)
+                raise self._fail(entry.path, error)
         again = {number for number, _code in failures}
         self._again += [(batch, number) for number in sorted(again)]
         self.pending -= {place for number, (place, _entry) in enumerate(batch.files) if number not in again}

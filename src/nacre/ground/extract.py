@@ -26,6 +26,7 @@ from ..grammars.entries import Entry, Reader, read_tar, whiteout
 from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, NacreError, StoreError
 from ..words.value import Value
+from . import ids
 from . import twins as twinning
 from .beneath import Folder, Folders, Key, key_of, look, make_searchable, names_in, open_child, remove
 from .crew import Alone, Crew, hire
@@ -319,7 +320,7 @@ class _Tree:
         try:
             _write(fd, entry, payload)
             if self._form.owners:
-                os.fchown(fd, entry.uid, entry.gid)
+                ids.chown(fd, entry.uid, entry.gid)
             lost = bool(entry.xattrs) and _put_xattrs(fd, entry)
             os.fchmod(fd, entry.mode)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
@@ -385,7 +386,7 @@ class _Tree:
     def _dress_name(self, parent: Folder, name: bytes, entry: Entry) -> None:
         """The looks of what cannot be opened for writing: a link, a device, a pipe."""
         if self._form.owners:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent.fd, follow_symlinks=False)
+            ids.chown(name, entry.uid, entry.gid, dir_fd=parent.fd, follow_symlinks=False)
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
         try:
             lost = bool(entry.xattrs) and _put_xattrs(b"/proc/self/fd/%d/%s" % (parent.fd, name), entry)
@@ -421,7 +422,7 @@ class _Tree:
         if entry is not None:
             mode, mtime_ns = entry.mode, entry.mtime_ns
             if self._form.owners:
-                os.fchown(fd, entry.uid, entry.gid)
+                ids.chown(fd, entry.uid, entry.gid)
             if looks.existed:
                 _drop_xattrs(fd, entry)
             self._note(entry, _put_xattrs(fd, entry))
@@ -582,6 +583,8 @@ _SENTENCES = {
 
 def _explained(path: bytes, error: OSError) -> NacreError:
     """The archive's fault or the machine's, as a sentence."""
+    if isinstance(error, ids.NoSuchId):
+        return StoreError(f"cannot extract {show(path)}: {error.strerror}", hint=error.hint)
     sentence = _SENTENCES.get(error.errno or 0)
     if sentence:
         return InvalidArchive(f"archive entry {show(path)} {sentence}")

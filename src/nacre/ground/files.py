@@ -70,7 +70,8 @@ class os_errors:
 def store_error(what: str, error: OSError) -> StoreError:
     """The StoreError that says `cannot {what}: {why}`."""
     why = error.strerror or str(error)
-    hint = "free some room, for example with `nacre system prune`" if error.errno in _FULL else ""
+    room = "free some room, for example with `nacre system prune`" if error.errno in _FULL else ""
+    hint = getattr(error, "hint", room)
     return StoreError(f"cannot {what}: {why[:1].lower()}{why[1:]}", hint=hint)
 
 

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 
-from ...ground import userns
+from ...ground import ids, userns
 from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
 from ...images.fold import unsupported
@@ -55,7 +55,7 @@ def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[Vol
         file.write(secrets[key])
         os.fchmod(file.fileno(), 0o400 if mount.mode < 0 else mount.mode)
         if not userns.current().single:
-            os.fchown(file.fileno(), max(mount.uid, 0), max(mount.gid, 0))
+            ids.chown(file.fileno(), max(mount.uid, 0), max(mount.gid, 0))
     return [Volume(path, mount.target or f"/run/secrets/{key}", True, "lend")]
 
 
@@ -148,7 +148,7 @@ def _make_cache(mount: RunMount, path: str) -> None:
         os.mkdir(path)
         os.chmod(path, _cache_mode(mount))
         if (mount.uid > 0 or mount.gid > 0) and not userns.current().single:
-            os.chown(path, max(mount.uid, 0), max(mount.gid, 0))
+            ids.chown(path, max(mount.uid, 0), max(mount.gid, 0))
 
 
 def _free(path: str, locks: list[Lock | Share], attempt: Callable[[str], Lock | Share | None]) -> str:

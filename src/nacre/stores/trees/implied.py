@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from ...ground import ids
 from ...ground.files import os_errors, private_dir, random_name, remove_tree, write_atomic
 
 TYPE_CHECKING = False
@@ -116,7 +117,7 @@ class _Brow:
 
     def _dress(self, path: bytes, found: Found) -> None:
         if self.owners:
-            os.chown(path, found.uid, found.gid)
+            ids.chown(path, found.uid, found.gid)
         for name, value in found.xattrs:
             os.setxattr(path, name, value)
         os.chmod(path, found.mode)

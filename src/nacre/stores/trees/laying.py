@@ -11,6 +11,7 @@ import os
 import stat
 
 from ...grammars.entries import whiteout
+from ...ground import ids
 from ...ground.beneath import Folder, Folders, look
 from ...ground.clone import clone
 from ...ground.files import write_all
@@ -126,7 +127,7 @@ class Laying:
     def _dress(self, fd: int, found: Found) -> None:
         """Owner, attributes, mode, times: chown(2) clears set-id bits and security.capability."""
         if not self._mode.single:
-            os.fchown(fd, found.uid, found.gid)
+            ids.chown(fd, found.uid, found.gid)
         self._attributes(fd, found)
         os.fchmod(fd, self._shown(found))
         os.utime(fd, ns=(found.mtime_ns, found.mtime_ns))
@@ -143,7 +144,7 @@ class Laying:
     def _dress_name(self, found: Found, parent: Folder, name: bytes) -> None:
         """The looks of what is not opened."""
         if not self._mode.single:
-            os.chown(name, found.uid, found.gid, dir_fd=parent.fd, follow_symlinks=False)
+            ids.chown(name, found.uid, found.gid, dir_fd=parent.fd, follow_symlinks=False)
         self._attributes(b"/proc/self/fd/%d/%s" % (parent.fd, name), found)
         if found.kind != "symlink":
             os.chmod(name, found.mode, dir_fd=parent.fd)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from ...ground import ids
 from ...ground.files import os_errors, private_dir, trace, write_atomic
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Mount, Overlay
@@ -175,7 +176,7 @@ class OverlayDriver:
             os.mkdir(upper, 0o700)
             mode, uid, gid = (root or "755 0 0").split()
             if root and not self.mode.single:
-                os.chown(upper, int(uid), int(gid))
+                ids.chown(upper, int(uid), int(gid))
             os.chmod(upper, int(mode, 8))
         return mount, upper
 
@@ -291,7 +292,7 @@ class OverlayDriver:
             with Root(root) as upper:
                 parent, name = upper.parent(path)
                 try:
-                    os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+                    ids.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
                 finally:
                     os.close(parent)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from ...ground import ids
 from ...ground.clone import can_share
 from ...ground.files import os_errors, private_dir, unlink, write_atomic
 from ...words.errors import StoreError, Unsupported
@@ -134,7 +135,7 @@ class PlainDriver(ErofsDriver):
     def _dress_root(self, fd: int, root: str) -> None:
         mode, uid, gid = (root or "755 0 0").split()
         if root and not self.mode.single:
-            os.fchown(fd, int(uid), int(gid))
+            ids.chown(fd, int(uid), int(gid))
         os.fchmod(fd, int(mode, 8) | (0o700 if os.geteuid() else 0))
 
     def _view(self, trees: Sequence[Placed]) -> TreeView:
