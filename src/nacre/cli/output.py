@@ -268,10 +268,10 @@ def local_rfc3339(seconds: float) -> str:
 
     moment = datetime.fromtimestamp(int(seconds), UTC)
     try:
-        moment = moment.astimezone()
+        local = moment.astimezone()
     except (ValueError, OverflowError):
-        pass
-    return moment.isoformat().replace("+00:00", "Z")
+        local = moment
+    return local.isoformat().replace("+00:00", "Z")
 
 
 def rfc3339(seconds: float) -> str:
