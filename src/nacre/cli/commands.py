@@ -99,6 +99,7 @@ COMMANDS = {
     "tag": _TAG,
     "tree": _TREE,
     "unmount": _UNMOUNT,
+    "unshare": Entry("unshare", "Run a command in the user namespace of the store"),
     "wait": _WAIT,
 }
 
@@ -182,6 +183,7 @@ GROUPS = {
             "df": Entry("df", "Show disk usage"),
             "info": _INFO,
             "prune": Entry("prune", "Remove unused data", "SYSTEM"),
+            "reset": Entry("reset", "Remove the store with all containers, images and volumes"),
         },
         {},
     ),

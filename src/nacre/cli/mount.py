@@ -41,8 +41,7 @@ def _refused(name: str) -> Unsupported | None:
         return Unsupported("no mount is permitted here", hint="`nacre export` and `cp` need none")
     return Unsupported(
         f'cannot run command "nacre {name}" in rootless mode',
-        hint="a mount of an ordinary user is seen inside of his user namespace only: run it within "
-        "`unshare --map-root-user --mount`, with --root",
+        hint="an ordinary user's mounts are seen inside a user namespace only: run it within `nacre unshare`",
     )
 
 

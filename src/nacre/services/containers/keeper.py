@@ -20,6 +20,7 @@ from ...ground.sandbox.pause import PREFIX
 from ...ground.sandbox.relay import PAUSE
 from ...words.errors import Conflict, SandboxError
 
+_SIGKILL = 9
 LOST = 137
 """Exit code of a container whose keeper was killed; the container was killed with it."""
 
@@ -101,6 +102,12 @@ def wait(folder: str) -> int | None:
         return int(text) if text.isdigit() else None
     finally:
         os.close(fd)
+
+
+def end(folder: str) -> None:
+    """Kill the container, if somebody keeps it, and wait until it has ended."""
+    if is_kept(folder) and send(folder, _SIGKILL):
+        wait(folder)
 
 
 def send(folder: str, number: int) -> bool:

@@ -1,0 +1,45 @@
+"""`nacre system reset`: remove the store and all that is in it."""
+
+from __future__ import annotations
+
+import os
+
+from .options import Command, flag
+from .output import human_size
+from .prune import agreed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Check first, ask unless --force, remove, tell."""
+    from ..services.containers.keeper import end
+    from ..stores.reset import check, reset
+
+    check(context.root)
+    if args.force or agreed(context, _losses(context.root)):
+        freed, left = reset(context.root, end)
+        for name in left:
+            context.warn(f"WARNING: {context.root}/{name} was not made by nacre and stays")
+        context.print(f"Total reclaimed space: {human_size(freed, 4)}")
+    return 0
+
+
+def _losses(root: str) -> list[str]:
+    """What there is in any store, and what there is in this one."""
+    losses = ["all containers, also those that run", "all images", "all build cache", "all volumes"]
+    if os.path.isdir(f"{root}/registry"):
+        losses.append(f"the registry in {root}/registry")
+    return [*losses, f"the store {root}"]
+
+
+COMMAND = Command(
+    arguments="",
+    run=run,
+    options=(flag("-f, --force", "Do not prompt for confirmation"),),
+    details="Removes the store that --root names, whatever state it is in. Images in registries, archives "
+    "and other stores are not touched, nor are files in the folder that nacre did not make.",
+)
