@@ -464,6 +464,36 @@ def test_a_runtime_that_is_not_there(nacre: Nacre, busybox_image: str) -> None:
     assert left(nacre) == []
 
 
+@pytest.mark.parametrize(
+    ("folder", "why"), [("/not/there", "no such file or directory"), ("/etc/passwd", "not a directory")]
+)
+def test_exec_makes_no_folder(nacre: Nacre, busybox_image: str, folder: str, why: str) -> None:
+    nacre("run", "-d", "--name", "box", "-u", "user", busybox_image, "sleep", "1000")
+    done = nacre("exec", "-w", folder, "box", "pwd", check=False)
+    assert (done.code, done.out) == (127, "")
+    assert done.err == (
+        "nacre: OCI runtime exec failed: exec failed: unable to start container process: "
+        f'chdir to cwd ("{folder}") failed: {why}\n'
+    )
+    assert nacre("exec", "box", "ls", "/not", check=False).code == 1
+    assert nacre("diff", "box").out == ""
+    nacre("rm", "-f", "box")
+
+
+def test_standard_input_stays_open_in_the_background(nacre: Nacre, busybox_image: str) -> None:
+    """`cat` ends at the end of its input, which must not come; without -i it comes at once."""
+    nacre("run", "-d", "-i", "--name", "open", busybox_image, "sh", "-c", "cat; echo ended")
+    nacre("run", "-d", "--name", "closed", busybox_image, "sh", "-c", "cat; echo ended")
+    assert nacre("wait", "closed").out == "0\n"
+    assert states(nacre) == {"open": "running", "closed": "exited"}
+    assert nacre("exec", "open", "readlink", "/proc/1/fd/0").out.startswith("pipe:")
+    nacre("stop", "-t", "0", "open")
+    nacre("start", "open")
+    assert states(nacre)["open"] == "running"
+    assert nacre("logs", "open").out == ""
+    nacre("rm", "-f", "open", "closed")
+
+
 def test_exec(nacre: Nacre, busybox_image: str) -> None:
     nacre("run", "-d", "--name", "ex", "-e", "A=1", "-w", "/srv", busybox_image, "sleep", "1000")
     done = nacre(

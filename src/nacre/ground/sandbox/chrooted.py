@@ -17,9 +17,9 @@ from .. import linux, userns
 from . import permitted
 from .capabilities import bits
 from .devices import limits, refuse_nodes
-from .identity import Confine, Execute, Session, WorkingFolder
+from .identity import Confine, Execute, Session
 from .operations import NAMESPACES, Loopback, Operation
-from .plan import account, confine, execute
+from .plan import account, confine, execute, working_folder
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
@@ -161,7 +161,7 @@ def operations(
         Permitted(kinds, config.get("hostname") or ""),
         Chroot(root.path),
         account(process["user"]),
-        WorkingFolder(process.get("cwd") or "/"),
+        working_folder(process),
         Session(owned),
         _confine(process, system),
         _execute(process, watched),

@@ -8,9 +8,9 @@ from ...words.errors import Conflict, SandboxError
 from .. import cgroups, linux
 from ..fork import BLOCKED, fork_through
 from .fork import WHAT
-from .identity import Session, WorkingFolder
+from .identity import Session
 from .operations import Operation
-from .plan import account, confine, execute
+from .plan import account, confine, execute, working_folder
 from .process import child, is_root, listen, opened, stay
 from .room import Room
 
@@ -87,7 +87,7 @@ def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
     return [
         Look(),
         account(process["user"]),
-        WorkingFolder(process.get("cwd") or "/"),
+        working_folder(process),
         Session(streams.owned),
         confine(process, system, linux.MACHINE),
         execute(process),

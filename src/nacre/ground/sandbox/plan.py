@@ -84,7 +84,7 @@ def plan(
     operations.append(Take(tuple(each for each in wanted if isinstance(each, BindMount))))
     operations.append(LeaveHost())
     operations += [*wanted, *_names(config, system)]
-    operations += [account(process["user"]), WorkingFolder(process.get("cwd") or "/")]
+    operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
     operations += [Session(owned), confined]
@@ -167,6 +167,11 @@ def execute(process: Mapping[str, Any]) -> Execute:
     from .init import ExecuteUnderInit
 
     return ExecuteUnderInit(*program)
+
+
+def working_folder(process: Mapping[str, Any]) -> WorkingFolder:
+    """Where it starts. `existing` in a process is our own word: one more program makes no folder."""
+    return WorkingFolder(process.get("cwd") or "/", bool(process.get("existing")))
 
 
 def account(user: Mapping[str, Any]) -> Account:

@@ -50,6 +50,13 @@ def _supervise(service: type[Containers], store: Store, row: ContainerRow, repor
     with type(store).open(store.root, create=False) as fresh:
         containers = service(fresh)
         log = LogWriter(f"{containers.folder(row.id)}/log")
-        tty = bool(loads(row.config_json).get("tty"))
-        stdio = Stdio(-1, -1, -1, tty=tty, log=log.write)
+        record = loads(row.config_json)
+        stdin = _open_pipe() if record.get("interactive") and not record.get("tty") else -1
+        stdio = Stdio(stdin, -1, -1, tty=bool(record.get("tty")), log=log.write)
         containers.keep(row, stdio, running, log.close)
+
+
+def _open_pipe() -> int:
+    """A standard input that never ends: with `-i` it stays open though nobody is attached."""
+    reader, _kept = os.pipe2(os.O_CLOEXEC)
+    return reader
