@@ -10,7 +10,8 @@ import pytest
 from nacre.images.runtime import RunOptions, Temporary, Volume, arguments, environment, runtime_config
 from nacre.services.containers import etc, keeper, names, signals, volumes
 from nacre.services.containers.log import MAX_LINE, LogWriter, read_log
-from nacre.words.errors import Conflict, UsageError
+from nacre.services.containers.mountoption import parse_mount
+from nacre.words.errors import Conflict, Unsupported, UsageError
 from nacre.words.oci import ImageConfig
 
 
@@ -100,32 +101,113 @@ def test_signals_that_are_none(text: str) -> None:
 
 
 def test_volumes(tmp_path: Path) -> None:
-    root = str(tmp_path / "store")
-    (tmp_path / "store").mkdir()
-    here = str(tmp_path)
-    assert volumes.parse_volume("/etc:/e", here, root) == Volume("/etc", "/e")
-    assert volumes.parse_volume("./new:/e:ro,z", here, root) == Volume(f"{here}/new", "/e", True)
-    assert (tmp_path / "new").is_dir()
-    assert volumes.parse_volume("data:/e", here, root).source == f"{root}/volumes/data"
-    assert (tmp_path / "store/volumes/data").is_dir()
-    for bad in ("/etc", "/etc:rel", ":/x", "/a:/b:wx", "a/b:/c", "..:x", "a b:/c"):
-        with pytest.raises(UsageError):
-            volumes.parse_volume(bad, here, root)
+    root, here = str(tmp_path / "store"), str(tmp_path)
+    assert volumes.parse_volume("/etc:/e", here, root) == Volume("/etc", "/e", make=True)
+    assert volumes.parse_volume("./new:/e:ro,z", here, root) == Volume(f"{here}/new", "/e", True, make=True)
+    assert volumes.parse_volume("/x/../y/:/a/./b//c/..", here, root) == Volume("/y", "/a/b", make=True)
+    named = volumes.parse_volume("data:/e:nocopy", here, root)
+    assert named == Volume(f"{root}/volumes/data", "/e", name="data", copy=False)
+    alone = volumes.parse_volume("/e/", here, root)
+    assert (alone.target, len(alone.name), alone.anonymous) == ("/e", 64, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "e", "/etc:rel", ":/x", "/a:/b:wx", "a/b:/c", "..:x", "a b:/c", "/a:/b:ro:z", "/a:/", "/a:/b/..", "/",
+        "/a:/b:ro,rw", "/a:/b:z,Z", "/a:/b:ro,ro", "/a:/b:cached,delegated", "/a:/b:nocopy", "/a:/b:,", "",
+    ],
+)  # fmt: skip
+def test_volumes_that_make_no_sense(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(UsageError):
+        volumes.parse_volume(bad, str(tmp_path), str(tmp_path / "store"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_mounts(tmp_path: Path) -> None:
     here = str(tmp_path)
-    assert volumes.parse_tmpfs("/t") == Temporary("/t")
+    assert volumes.parse_tmpfs("/t/../u") == Temporary("/u")
     assert volumes.parse_tmpfs("/t:size=64k,noexec").options == ("size=64k", "noexec", "mode=1777")
-    with pytest.raises(UsageError):
-        volumes.parse_tmpfs("/t:size=1,uid=0;evil")
-    assert volumes.parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == Volume(
-        "/etc", "/e", True
-    )
-    assert isinstance(volumes.parse_mount("type=tmpfs,dst=/t", here, here), Temporary)
-    for bad in ("type=bind,target=/x", "type=nfs,source=/a,target=/b", "type=bind,source=/no/such,target=/b"):
+    for bad in ("/t:size=1,uid=0;evil", "t", ""):
         with pytest.raises(UsageError):
-            volumes.parse_mount(bad, here, here)
+            volumes.parse_tmpfs(bad)
+    assert parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == Volume("/etc", "/e", True)
+    assert parse_mount("type=bind,src=/etc,dst=/x/../e,ro=0,bind-propagation=rslave", here, here) == Volume(
+        "/etc", "/e"
+    )
+    assert parse_mount("source=data,target=/e,volume-nocopy", here, here) == Volume(
+        f"{here}/volumes/data", "/e", name="data", copy=False
+    )
+    assert parse_mount("target=/e", here, here).anonymous  # type: ignore[union-attr]
+    assert parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", here, here) == Temporary(
+        "/t", ("mode=1777", "size=1m")
+    )
+    (tmp_path / "a,b").mkdir()
+    assert parse_mount(f'type=bind,"source={here}/a,b",dst=/e', here, here) == Volume(f"{here}/a,b", "/e")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("type=bind,target=/x", "type bind needs a source"),
+        ("type=nfs,source=/a,target=/b", "type 'nfs' is none of bind, volume, tmpfs"),
+        ("type=bind,source=/no/such,target=/b", "bind source path does not exist: /no/such"),
+        ("type=bind,source=/etc,target=b", "target must be an absolute path"),
+        ("type=bind,source=/etc,target=/x/..", "target must be an absolute path other than '/'"),
+        ("type=bind,source=/etc,target=/b,colour=red", "unexpected key 'colour'"),
+        ("type=bind,source=/etc,target=/b,type", "invalid field 'type'"),
+        ("type=bind,source=/etc,target=/b,readonly=maybe", "invalid value for readonly: maybe"),
+        ("type=bind,source=/etc,target=/b,tmpfs-size=1", "cannot mix 'tmpfs-*' options with type 'bind'"),
+        ("type=bind,source=/etc,target=/b,bind-propagation=x", "invalid propagation mode 'x'"),
+        ("type=tmpfs,source=x,target=/b", "type tmpfs has no source"),
+        ("source=a/b,target=/b", "includes invalid characters for a volume name"),
+        ('type=bind,"source=/etc', "invalid mount"),
+    ],
+)
+def test_mounts_that_make_no_sense(tmp_path: Path, bad: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_mount(bad, str(tmp_path), str(tmp_path))
+    assert said in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "bad", ["type=bind,source=/etc,target=/b,bind-propagation=shared", "dst=/b,volume-opt=a=b"]
+)
+def test_mounts_of_docker_that_are_absent(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(Unsupported, match="is not in this version"):
+        parse_mount(bad, str(tmp_path), str(tmp_path))
+
+
+def test_one_mount_at_a_place() -> None:
+    def targets(*mounts: Volume, image: tuple[str, ...] = (), tmpfs: tuple[str, ...] = ()) -> list[str]:
+        options = RunOptions(volumes=mounts, temporary=tuple(map(Temporary, tmpfs)))
+        done = volumes.complete(options, {path: {} for path in image}, "/store")
+        return [volume.source.rpartition("/")[2][:4] + volume.target for volume in done.volumes]
+
+    one, two, new = Volume("/1", "/a"), Volume("/2", "/a"), volumes.parse_volume("/a", "/", "/store")
+    assert targets(one, one) == ["1/a"]
+    assert targets(new, one) == targets(one, new) == targets(one, image=("/a", "a/", "/b/../a")) == ["1/a"]
+    assert targets(new, image=("/a",)) == [f"{new.name[:4]}/a"]
+    assert len(targets(image=("/a", "/b", "c"))) == 3
+    assert targets(image=("/a",), tmpfs=("/a",)) == targets(new, tmpfs=("/a", "/a")) == []
+    for mounts, tmpfs in (((one, two), ()), ((one,), ("/a",))):
+        with pytest.raises(UsageError, match="Duplicate mount point: /a"):
+            targets(*mounts, tmpfs=tmpfs)
+
+
+def test_targets_and_folders_are_cleaned() -> None:
+    options = RunOptions(
+        command=("x",),
+        volumes=(Volume("/h", "/a/../b"),),
+        temporary=(Temporary("//c/./d/"),),
+        working_dir="/w/..",
+    )
+    config = runtime_config(image(), options)
+    assert [m["destination"] for m in config["mounts"]][-2:] == ["/b", "/c/d"]
+    assert config["process"]["cwd"] == "/"
+    assert runtime_config(image(WorkingDir="app/"), RunOptions(command=("x",)))["process"]["cwd"] == "/app"
 
 
 def test_files_in_etc(tmp_path: Path) -> None:

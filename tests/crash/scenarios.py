@@ -85,6 +85,7 @@ def prepare(box: Box, busybox: bytes, fake: FakeRegistry) -> dict[str, Scenario]
 
 def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
     context, shell = str(folder / "context"), ("sh", "-c", "echo > /x; echo > /v/y")
+    same = "test $(ls /bin | wc -l) = $(ls /f | wc -l)"
     return {
         "pull": Scenario(("pull", "-q", pulled), pulled),
         "push": Scenario(("push", "-q", f"{pushed}:1"), f"{pushed}:1"),
@@ -116,6 +117,10 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             proof=("start", "-a", "made"),
         ),
         "run": Scenario(("run", "--rm", "-v", "used:/v", "busybox:1", *shell)),
+        "fill": Scenario(
+            ("run", "--rm", "-v", "filled:/bin", "-v", "/etc", "busybox:1", "true"),
+            proof=("run", "--rm", "-v", "filled:/f", "busybox:1", "sh", "-c", same),
+        ),
         "cp": Scenario(("cp", context, "kept:/to"), proof=("cp", "kept:/to/f", str(folder / "back"))),
         "prune": Scenario(("system", "prune", "-f", "--volumes"), containers=0),
         "builder-prune": Scenario(("builder", "prune", "-a", "-f")),

@@ -20,7 +20,7 @@ def run(context: Context, args: Args) -> int:
 
     def remove(text: str) -> None:
         try:
-            containers.remove(text, force=args.force)
+            containers.remove(text, force=args.force, volumes=args.volumes)
         except NotFound as error:
             if not args.force:
                 raise

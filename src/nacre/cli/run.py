@@ -230,10 +230,12 @@ def _volumes(context: Context, args: Args) -> tuple[tuple[Volume, ...], tuple[Te
     from ..services.containers import volumes
 
     here, root = os.getcwd(), context.store.root
-    binds = [volumes.parse_volume(text, here, root) for text in args.volume]
+    binds = [volumes.parse_volume(text, here, root) for text in dict.fromkeys(args.volume)]
     temporary = [volumes.parse_tmpfs(text) for text in args.tmpfs]
     for written in args.mount:
-        mount = volumes.parse_mount(written, here, root)
+        from ..services.containers.mountoption import parse_mount
+
+        mount = parse_mount(written, here, root)
         (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
     return tuple(binds), tuple(temporary)
 

@@ -7,6 +7,8 @@ user as `user.username`: see `ground.sandbox.plan`.
 
 from __future__ import annotations
 
+import os
+
 from ..ground.sandbox.capabilities import DEFAULT, choose
 from ..words.errors import UsageError
 from ..words.value import Value
@@ -39,13 +41,19 @@ class Volume(Value):
     """Something of the host in the container: `source` an absolute path, `target` a path inside.
 
     `standin` says what may be done where nothing can be mounted: `copy` a file, or `lend` what nobody else
-    uses: it is moved there and back.
+    uses: it is moved there and back. `make`: a folder is made where `source` is absent. `name`: it is a
+    volume of the store; when that is empty it gets what the image has at `target`, unless `copy` is False.
+    `anonymous`: nobody chose its name.
     """
 
     source: str
     target: str
     readonly: bool = False
     standin: str = ""
+    make: bool = False
+    name: str = ""
+    copy: bool = True
+    anonymous: bool = False
 
 
 class Temporary(Value):
@@ -95,6 +103,11 @@ class RunOptions(Value):
     no_new_privileges: bool = False
     shm_size: int = 64 << 20
     init: bool = False
+
+
+def clean(path: str) -> str:
+    """An absolute path in the container without `.`, `..` and doubled slashes, as docker cleans it."""
+    return os.path.normpath("/" + path.lstrip("/"))
 
 
 def host_line(item: str) -> str:
@@ -147,7 +160,7 @@ def _check(options: RunOptions) -> None:
     for path in (options.working_dir, *(v.target for v in options.volumes + options.temporary)):
         if path and not path.startswith("/"):
             raise UsageError(f"invalid path {path!r}: it must be absolute")
-    if any(volume.target.rstrip("/") == "" for volume in options.volumes):
+    if any(clean(mount.target) == "/" for mount in options.volumes + options.temporary):
         raise UsageError("invalid volume: its destination cannot be '/'")
     if options.network not in ("host", "none"):
         raise UsageError(
@@ -165,7 +178,7 @@ def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         "user": {"username": options.user or image.user},
         "args": arguments(image, options),
         "env": environment(image, options),
-        "cwd": options.working_dir or image.working_dir,
+        "cwd": clean(options.working_dir or image.working_dir),
         "capabilities": {"bounding": names, "effective": names, "permitted": names},
     }
     if options.no_new_privileges:
@@ -224,11 +237,11 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
         undone = {_UNDONE.get(option) for option in temporary.options}
         safe = [option for option in _SAFE if option not in undone]
         wanted.append(_mount("tmpfs", temporary.target, *safe, *(temporary.options or ("mode=1777",))))
-    return mounts + sorted(wanted, key=lambda mount: mount["destination"].rstrip("/").count("/"))
+    return mounts + sorted(wanted, key=lambda mount: str(mount["destination"]).count("/"))
 
 
 def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str, Any]:
-    return {"destination": target, "type": kind, "source": source or kind, "options": list(options)}
+    return {"destination": clean(target), "type": kind, "source": source or kind, "options": list(options)}
 
 
 def _bind(volume: Volume) -> dict[str, Any]:

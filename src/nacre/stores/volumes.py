@@ -33,9 +33,14 @@ class Volume(Value):
         return len(self.name) == _ANONYMOUS and set(self.name) <= set("0123456789abcdef")
 
 
+def place(root: str, name: str) -> str:
+    """Where the folder of a volume is, made or not."""
+    return f"{root}/volumes/{name}"
+
+
 def make(root: str, name: str) -> str:
     """The folder of a volume, made if absent; open to all users of a container. Raises StoreError."""
-    path = f"{root}/volumes/{name}"
+    path = place(root, name)
     if not os.path.isdir(path):
         private_dir(f"{root}/volumes")
         with os_errors(f"create {path}"):
@@ -49,8 +54,19 @@ def every(store: Store) -> list[Volume]:
     folder = f"{store.root}/volumes"
     users = _users(store)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    paths = [(name, f"{folder}/{name}") for name in names]
-    return [Volume(name, path, os.stat(path).st_mtime, tuple(users.get(path, ()))) for name, path in paths]
+    return [
+        Volume(name, path, made, tuple(users.get(path, ())))
+        for name, path in ((name, place(store.root, name)) for name in names)
+        if (made := _made(path)) is not None
+    ]
+
+
+def _made(path: str) -> float | None:
+    """When; None if it is gone meanwhile."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def find(store: Store, name: str) -> Volume:

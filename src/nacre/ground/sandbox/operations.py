@@ -150,10 +150,10 @@ class BindMount(Operation):
                 linux.mount_setattr(fd, add=attributes, flags=linux.AT_RECURSIVE)
         except OSError as error:
             raise SandboxError(f"cannot mount {self.source}: {error.strerror}") from None
-        room.sources[self.target] = fd
+        room.sources[id(self)] = fd
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        fd = room.sources.pop(self.target)
+        fd = room.sources.pop(id(self))
         target = room.target(self.target, folder=stat.S_ISDIR(os.fstat(fd).st_mode))
         linux.move_mount(fd, target)
         os.close(target)

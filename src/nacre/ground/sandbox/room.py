@@ -28,9 +28,9 @@ _PROC_INO = 1
 class Room:
     """`host` is the host's root until `close_host`; `root` the container's. Descriptors, or -1.
 
-    `sources` are detached mounts by their target. `made` lists the resolved paths that were created to
-    mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the attributes of
-    every mount where no control group keeps devices away; `rules` then say which are allowed.
+    `sources` are detached mounts, each by the `id` of its operation. `made` lists the resolved paths that
+    were created to mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the
+    attributes of every mount where no control group keeps devices away; `rules` then say which are allowed.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
@@ -39,7 +39,7 @@ class Room:
         self.devices = True
         self.nodev = 0
         self.rules: tuple[Mapping[str, Any], ...] = ()
-        self.sources: dict[str, int] = {}
+        self.sources: dict[int, int] = {}
         self.made: list[str] = []
         self.user: User | None = None
         self.environment: dict[str, str] = {}

@@ -149,6 +149,11 @@ def borrowed(row: ContainerRow) -> int:
         os.close(pidfd)
 
 
+def image_root(store: Store, row: ContainerRow) -> Inside:
+    """The root of a container that was never started. Raises SandboxError."""
+    return Inside(_mounted(store, row, False))
+
+
 def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
     from ...stores.mounted import is_mounted, place
     from ...stores.shared import opened

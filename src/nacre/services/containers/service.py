@@ -93,6 +93,7 @@ class Extra(Value):
             "cwd": self.working_dir or first["cwd"],
             "user": {"username": self.user} if self.user else first["user"],
             "init": False,
+            "existing": True,
         }
         if not self.privileged:
             return base | {"process": process}
@@ -117,6 +118,7 @@ class Containers:
 
     def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
+        request = self._with_volumes(request)
         row = self._design(request)
         self._make_way(row.name)
         lock = self.store.containers.begin(row)
@@ -128,6 +130,14 @@ class Containers:
             self._discard(row)
             raise
         return row, lock
+
+    def _with_volumes(self, request: Request) -> Request:
+        options, named = request.options, request.image.config.run.get("Volumes") or {}
+        if not (options.volumes or options.temporary or named):
+            return request
+        from .volumes import complete
+
+        return request.replace(options=complete(options, named, self.store.root))
 
     def _make_way(self, name: str) -> None:
         """What was never whole does not keep its name."""
@@ -142,6 +152,11 @@ class Containers:
         shared = options.network == "host"
         etc.write(folder, options.hostname, shared=shared, dns=request.dns, hosts=request.hosts)
         self.store.trees.prepare(row.id, request.image.diff_ids)
+        named = tuple(volume for volume in options.volumes if volume.name)
+        if named:
+            from . import filling
+
+            filling.prepare(self.store, row, named)
         self.store.containers.describe(row)
 
     def _design(self, request: Request) -> ContainerRow:
@@ -297,6 +312,8 @@ class Containers:
             raise SandboxError(f"the file system of container {row.name} is gone")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
             _check_not_mounted(self.store.root, row)
+        for folder in record.get("make", ()):
+            _make_folder(folder)
         with Shared(self.store.root, active.mount) as root:
             if record["runtime"] == "builtin":
                 volatile = row.auto_remove and isinstance(root, Overlay)
@@ -398,8 +415,8 @@ class Containers:
         self._discard(before)
         return True
 
-    def remove(self, text: str, *, force: bool = False) -> ContainerRow:
-        """Remove a container and all that is its own.
+    def remove(self, text: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
+        """Remove a container and all that is its own, with `volumes` its anonymous volumes too.
 
         Raises NotFound; Conflict when it runs and not `force`.
         """
@@ -411,10 +428,11 @@ class Containers:
                     hint="stop the container before removing it, or force the removal with -f",
                 )
             self._end(row, _SIGKILL, None)
-        self._discard(row)
+        self._discard(row, volumes=volumes)
         return row
 
-    def _discard(self, row: ContainerRow) -> None:
+    def _discard(self, row: ContainerRow, *, volumes: bool = False) -> None:
+        """Its anonymous volumes go with it when it was `--rm` or never whole, as docker has it."""
         if os.path.isdir(place(self.store.root, row.id)):
             release(self.store.root, row.id, force=True)
         self.store.trees.discard(row.id)
@@ -425,6 +443,11 @@ class Containers:
         if os.path.isdir(folder):
             with os_errors(f"remove {folder}"):
                 remove_tree(folder)
+        anonymous = loads(row.config_json).get("anonymous")
+        if anonymous and (volumes or row.auto_remove or row.state == BEGUN):
+            from . import filling
+
+            filling.discard(self.store, tuple(anonymous))
 
     def kill(self, text: str, number: int = _SIGKILL) -> ContainerRow:
         """Send a signal. Raises NotFound; Conflict when it does not run."""
@@ -560,8 +583,17 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
         "interactive": options.interactive,
         "network": options.network,
         "volumes": [v.source for v in options.volumes],
+        "anonymous": [v.name for v in options.volumes if v.anonymous],
+        "make": [v.source for v in options.volumes if v.make],
         "ports": sorted(image.run.get("ExposedPorts") or ()),
     }
+
+
+def _make_folder(path: str) -> None:
+    """A folder of the host that is to be mounted and is absent, as docker makes it. Raises StoreError."""
+    if not os.path.lexists(path):
+        with os_errors(f"create {path}"):
+            os.makedirs(path)
 
 
 def _signal_number(name: str) -> int:

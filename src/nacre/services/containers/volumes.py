@@ -1,22 +1,31 @@
-"""What the user mounts: `-v`, `--mount`-like texts and `--tmpfs`, and volumes by name.
+"""What the user mounts: `-v`, `--mount` and `--tmpfs` as text, and what comes of them for one container.
 
-A named volume is the folder volumes/<name> under the store's root, made at its first use. Source:
-docker's documentation of `--volume` and `--tmpfs`.
+A volume by name is the folder volumes/<name> under the store's root. Nothing is made here: that is `filling`,
+when everything has been checked. Source: docker's documentation of `--volume`, `--mount` and `--tmpfs`;
+moby volume/mounts/linux_parser.go.
 """
 
 from __future__ import annotations
 
 import os
 
-from ...ground.files import os_errors
-from ...images.runtime import Temporary, Volume
-from ...stores.volumes import make
-from ...words.errors import UsageError
-from .names import is_name
+from ...images.runtime import Temporary, Volume, clean
+from ...stores.volumes import place
+from ...words.errors import Unsupported, UsageError
+from .names import is_name, new_id
 
-_IGNORED = frozenset(
-    "rw z Z nocopy consistent cached delegated rprivate private rslave slave rshared shared".split()  # noqa: SIM905
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...images.runtime import RunOptions
+
+_MODES = (
+    ("ro", "rw"), ("z", "Z"), ("nocopy",), ("consistent", "cached", "delegated", "default"),
+    ("rprivate", "private", "rslave", "slave", "rshared", "shared"),
+)  # fmt: skip
+"""Words after the target; of each row one at most."""
+_SHARED = ("rshared", "shared")
 _TMPFS = frozenset(
     "ro rw noexec exec nosuid suid nodev dev noatime relatime strictatime".split()  # noqa: SIM905
 )
@@ -24,45 +33,81 @@ _TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
 
 
 def parse_volume(text: str, cwd: str, store_root: str) -> Volume:
-    """`HOST:CONTAINER[:OPTIONS]` or `NAME:CONTAINER[:OPTIONS]`; the folder is made if absent.
+    """`HOST:CONTAINER[:MODE]`, `NAME:CONTAINER[:MODE]`, or `CONTAINER` alone for a new anonymous volume.
 
-    Raises UsageError, StoreError.
+    Raises UsageError.
     """
-    source, colon, rest = text.partition(":")
-    target, _, options = rest.partition(":")
-    if not colon or not source or not target.startswith("/"):
+    parts = text.split(":")
+    source, target, mode = ("", *parts, "")[:3] if len(parts) == 1 else (*parts, "")[:3]
+    if len(parts) > 3 or (len(parts) > 1 and not source) or not target.startswith("/"):
         raise UsageError(
             f"invalid volume specification: {text!r}", hint="expected SOURCE:/PATH/IN/CONTAINER[:ro]"
         )
-    return Volume(_source(source, cwd, store_root), target, _readonly(options, text))
+    _check_target(target, text)
+    words = _words(mode, text)
+    volume = _source(source, cwd, store_root)
+    if "nocopy" in words and not volume.name:
+        raise UsageError(f"invalid mode 'nocopy' in volume specification {text!r}: it is for volumes by name")
+    return volume.replace(target=clean(target), readonly="ro" in words, copy="nocopy" not in words)
 
 
-def _readonly(options: str, text: str) -> bool:
-    words = [word for word in options.split(",") if word]
-    unknown = [word for word in words if word != "ro" and word not in _IGNORED]
-    if unknown:
-        raise UsageError(f"invalid mode {unknown[0]!r} in volume specification {text!r}")
-    return "ro" in words
+def _check_target(target: str, text: str) -> None:
+    if clean(target) == "/":
+        raise UsageError(f"invalid volume specification: {text!r}: destination can't be '/'")
 
 
-def _source(source: str, cwd: str, store_root: str) -> str:
+def _words(mode: str, text: str) -> list[str]:
+    words = mode.split(",") if mode else []
+    known = [word for row in _MODES for word in row]
+    wrong = [word for word in words if word not in known]
+    wrong += [word for row in _MODES for word in words if word in row and sum(w in row for w in words) > 1]
+    if wrong:
+        raise UsageError(f"invalid mode {wrong[0]!r} in volume specification {text!r}")
+    for word in words:
+        check_propagation(word if word in _MODES[-1] else "", text)
+    return words
+
+
+def check_propagation(word: str, text: str) -> None:
+    """Raises UsageError for a way that is none, and Unsupported for one that shares with the host."""
+    if word and word not in _MODES[-1]:
+        raise UsageError(f"invalid propagation mode {word!r} in {text!r}")
+    if word in _SHARED:
+        raise Unsupported(
+            f"bind propagation {word!r} is not in this version",
+            hint="what the container mounts is never seen outside of it",
+        )
+
+
+def _source(source: str, cwd: str, store_root: str) -> Volume:
     if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
-        path = os.path.normpath(os.path.join(cwd, source))
-        if not os.path.lexists(path):
-            with os_errors(f"create {path}"):
-                os.makedirs(path)
-        return path
+        return Volume(os.path.normpath(os.path.join(cwd, source)), "", make=True)
+    return named(source, store_root)
+
+
+def named(source: str, store_root: str) -> Volume:
+    """A volume of the store, "" for a new anonymous one; without a target yet. Raises UsageError."""
+    if not source:
+        return _anonymous(store_root)
     if not is_name(source):
         raise UsageError(
             f"{source!r} includes invalid characters for a volume name",
             hint="a host path is absolute or begins with ./",
         )
-    return make(store_root, source)
+    return Volume(place(store_root, source), "", name=source)
+
+
+def _anonymous(store_root: str, target: str = "") -> Volume:
+    """Nobody else has it, so it can be lent where nothing can be mounted."""
+    name = new_id()
+    return Volume(place(store_root, name), target, standin="lend", name=name, anonymous=True)
 
 
 def parse_tmpfs(text: str) -> Temporary:
     """`/PATH[:OPTIONS]`, options from a list. Raises UsageError."""
     target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise UsageError(f"invalid tmpfs path {target!r}: it must be absolute")
     words = tuple(word for word in options.split(",") if word)
     for word in words:
         key, equals, value = word.partition("=")
@@ -71,24 +116,42 @@ def parse_tmpfs(text: str) -> Temporary:
             raise UsageError(f"invalid tmpfs option {word!r}")
     if words and not any(word.startswith("mode=") for word in words):
         words += ("mode=1777",)
-    return Temporary(target, words)
+    return Temporary(clean(target), words)
 
 
-def parse_mount(text: str, cwd: str, store_root: str) -> Volume | Temporary:
-    """docker's `--mount type=bind|volume|tmpfs,source=…,target=…,readonly`. Raises UsageError."""
-    fields = dict(item.partition("=")[::2] for item in text.split(","))
-    kind = fields.get("type", "volume")
-    target = fields.get("target") or fields.get("destination") or fields.get("dst") or ""
-    source = fields.get("source") or fields.get("src") or ""
-    if kind not in ("bind", "volume", "tmpfs") or not target or (kind != "tmpfs" and not source):
-        raise UsageError(f"invalid mount {text!r}", hint="expected type=bind,source=/PATH,target=/PATH")
-    readonly = any(fields.get(key, "no") in ("", "true", "1") for key in ("readonly", "ro"))
-    if kind == "tmpfs":
-        size = f",size={fields['tmpfs-size']}" if "tmpfs-size" in fields else ""
-        return parse_tmpfs(f"{target}:mode={fields.get('tmpfs-mode', '1777')}{size}")
-    if kind == "volume":
-        return Volume(_source(source, cwd, store_root), target, readonly)
-    path = os.path.normpath(os.path.join(cwd, source))
-    if not os.path.exists(path):
-        raise UsageError(f"bind source path does not exist: {path}")
-    return Volume(path, target, readonly)
+def complete(options: RunOptions, image_volumes: Mapping[str, object], store_root: str) -> RunOptions:
+    """With an anonymous volume for each folder that the image names as one and nothing is mounted at.
+
+    The same mount twice is one. Raises UsageError when two are wanted at one place.
+    """
+    temporary = {mount.target: mount for mount in options.temporary}
+    taken: dict[str, Volume] = {}
+    for volume in dict.fromkeys(options.volumes):
+        _take(taken, volume)
+    both = [target for target, volume in taken.items() if target in temporary and not volume.anonymous]
+    if both:
+        raise _duplicate(both[0])
+    for path in image_volumes:
+        _take(taken, _anonymous(store_root, _folder_of(path)))
+    volumes = tuple(volume for target, volume in taken.items() if target not in temporary)
+    return options.replace(volumes=volumes, temporary=tuple(temporary.values()))
+
+
+def _take(taken: dict[str, Volume], volume: Volume) -> None:
+    """An anonymous volume gives way to any other."""
+    before = taken.get(volume.target)
+    if before is None or before.anonymous:
+        taken[volume.target] = volume if before is None or not volume.anonymous else before
+    elif not volume.anonymous:
+        raise _duplicate(volume.target)
+
+
+def _duplicate(target: str) -> UsageError:
+    return UsageError(f"Duplicate mount point: {target}")
+
+
+def _folder_of(path: str) -> str:
+    target = clean(path)
+    if target == "/":
+        raise UsageError("invalid volume of the image: destination can't be '/'")
+    return target
