@@ -1,18 +1,8 @@
-"""Options of `run` that are discarded or refused, and images of other platforms."""
+"""Restart policies are refused, and images of other platforms."""
 
 from __future__ import annotations
 
 from typing import Any
-
-
-def test_limits_are_discarded_with_a_warning(nacre: Any, busybox_image: str) -> None:
-    done = nacre(
-        "run", "--rm", "-m", "64m", "--cpus=1.5", "--pids-limit", "9", "--restart=no", busybox_image, "true"
-    )
-    assert done.err.splitlines() == [
-        f"WARNING: --{name} discarded: there are no limits in this version"
-        for name in ("memory", "cpus", "pids-limit")
-    ]
 
 
 def test_restart_policies_are_refused(nacre: Any, busybox_image: str) -> None:

@@ -211,7 +211,13 @@ def test_targets_and_folders_are_cleaned() -> None:
 
 
 def test_files_in_etc(tmp_path: Path) -> None:
-    etc.write(str(tmp_path), "box", shared=False, dns=("9.9.9.9",), hosts=("db:10.0.0.1", "v6=::2"))
+    etc.write(
+        str(tmp_path),
+        "box",
+        shared=False,
+        resolver=etc.Resolver(("9.9.9.9",)),
+        hosts=("db:10.0.0.1", "v6=::2"),
+    )
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 9.9.9.9\n"
     assert (tmp_path / "hostname").read_text() == "box\n"
     lines = (tmp_path / "hosts").read_text().splitlines()

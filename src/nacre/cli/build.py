@@ -7,7 +7,8 @@ import os
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import write_out
 from .options import Command, flag, many, text
-from .run import discard, limits
+from .run import ignore
+from .runoptions import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _discarded(context: Context, args: Args) -> None:
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
             context.warn(f"WARNING: --{name} discarded: the cache of this machine's store is used")
-    discard(context, args, _LIMITS)
+    ignore(context, args, _LIMITS)
 
 
 def _refuse_attestations(args: Args) -> None:
@@ -256,7 +257,14 @@ _IGNORED = (
     text("--isolation", "Accepted: that of Linux is the only one", choices=("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: it is not used", default=True, hidden=True),
 )
-_LIMITS = limits("--shm-size", "--ulimit")
+_LIMITS = (
+    *limits(
+        "memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems",
+        "cgroup-parent",
+    ),
+    text("--shm-size", "Ignored with a warning", kind="bytes", hidden=True),
+    many("--ulimit", "Ignored with a warning", kind="ulimit", hidden=True),
+)  # fmt: skip
 
 COMMAND = Command(
     arguments="PATH | -",

@@ -160,7 +160,9 @@ class Context:
             raise UsageError(f"invalid SOURCE_DATE_EPOCH {written!r}: expected seconds since 1970")
         return written
 
-    def resolve(self, text: str, platform: Platform | None = None, *, pull: str = "missing") -> Image:
+    def resolve(
+        self, text: str, platform: Platform | None = None, *, pull: str = "missing", quiet: bool = False
+    ) -> Image:
         """The image that `text` names: from the store, from this machine (`host:NAME`), else pulled.
 
         `pull` is docker's: missing, always or never. An image of another platform than the one wanted
@@ -169,9 +171,9 @@ class Context:
         from ..images.resolve import resolve
 
         def fetch(reference: Reference, platform: Platform | None) -> Image:
-            if pull == "missing":
+            if pull == "missing" and not quiet:
                 self.warn(f"Unable to find image {text!r} locally")
-            return self.pull(reference, platform).image
+            return self.pull(reference, platform, quiet=quiet).image
 
         return resolve(self.store, text, fetch, platform, pull=pull)
 

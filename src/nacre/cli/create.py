@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..words.errors import InvalidName, UsageError
 from .options import Command
-from .run import CREATE_OPTIONS, request_of
+from .run import request_of
+from .runoptions import CREATE_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ def run(context: Context, args: Args) -> int:
     The store is opened without entering a user namespace of our own: the container's is entered.
     """
     check_terminal(args)
+    if args.detach_keys:
+        context.warn("WARNING: --detach-keys ignored: nothing could be attached to later")
     from ..ground.sandbox import Stdio
     from ..services.containers import Containers, Extra
     from ..stores.store import Store
@@ -44,6 +46,7 @@ COMMAND = Command(
     run,
     options=(
         flag("-d, --detach", "Detached mode: run command in the background"),
+        text("--detach-keys", "Ignored with a warning", kind="detach-keys", hidden=True),
         many("-e, --env", "Set environment variables"),
         many("--env-file", "Read in a file of environment variables"),
         flag("-i, --interactive", "Keep STDIN open even if not attached"),

@@ -65,17 +65,22 @@ def flag(spelling: str, help: str, *, default: bool = False, hidden: bool = Fals
 
 def text(
     spelling: str, help: str, *, default: str = "", type: str = "string", choices: tuple[str, ...] = (),
-    implied: str = "", hidden: bool = False,
+    implied: str = "", hidden: bool = False, kind: str = "text",
 ) -> Option:  # fmt: skip
-    """A string, "" when absent: `text("-w, --workdir", "…")` gives `args.workdir: str`."""
+    """A string, "" when absent: `text("-w, --workdir", "…")` gives `args.workdir: str`.
+
+    `kind` names a reader of `values` that checks it, and may make it something else.
+    """
     short, name = _names(spelling)
-    return Option(name, short, help, "text", type, default, choices, implied, False, hidden)
+    return Option(name, short, help, kind, type, default, choices, implied, False, hidden)
 
 
-def number(spelling: str, help: str, *, default: int | None = None, type: str = "int") -> Option:
+def number(
+    spelling: str, help: str, *, default: int | None = None, type: str = "int", hidden: bool = False
+) -> Option:
     """A whole number; gives `int`, or `default` when absent."""
     short, name = _names(spelling)
-    return Option(name, short, help, "int", type, default)
+    return Option(name, short, help, "int", type, default, (), "", False, hidden)
 
 
 def decimal(spelling: str, help: str, *, default: float = 0.0, type: str = "decimal") -> Option:
@@ -90,10 +95,10 @@ def size(spelling: str, help: str, *, default: int = 0, type: str = "bytes") -> 
     return Option(name, short, help, "bytes", type, default)
 
 
-def many(spelling: str, help: str, *, type: str = "list", hidden: bool = False) -> Option:
-    """An option that may be repeated; gives `list[str]`, each value exactly as written."""
+def many(spelling: str, help: str, *, type: str = "list", hidden: bool = False, kind: str = "text") -> Option:
+    """An option that may be repeated; gives a list: values as written, or as `kind` reads them."""
     short, name = _names(spelling)
-    return Option(name, short, help, "text", type, (), (), "", True, hidden)
+    return Option(name, short, help, kind, type, (), (), "", True, hidden)
 
 
 def _names(spelling: str) -> tuple[str, str]:
@@ -218,7 +223,7 @@ class _Parser:
 
     def store(self, option: Option, written: str) -> None:
         try:
-            value = _READERS[option.kind](written)
+            value = (_READERS.get(option.kind) or _reader(option.kind))(written)
             if option.choices and value not in option.choices:
                 raise ValueError(f"expected one of {', '.join(option.choices)}")
         except ValueError as error:
@@ -273,6 +278,12 @@ def arity(arguments: str) -> tuple[int, int | None]:
         least += word[0] != "["
         most += 1
     return least, None if endless else most
+
+
+def _reader(kind: str) -> Callable[[str], Any]:
+    from .values import READERS
+
+    return READERS[kind]
 
 
 def _read_text(written: str) -> str:

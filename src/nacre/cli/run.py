@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from ..words.errors import NotFound, Unsupported, UsageError
-from .options import Command, flag, many, size, text
+from .options import Command, flag, text
+from .runoptions import ABSENT, CREATE_OPTIONS, HEALTH, LIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from ..ground.sandbox import Stdio
     from ..images.image import Image
     from ..images.runtime import Device, RunOptions, Temporary, Volume
     from ..services.containers import Containers, Request
@@ -19,70 +21,22 @@ if TYPE_CHECKING:
     from .options import Args, Option
 
 
-def limits(*more: str) -> tuple[Option, ...]:
-    """Options that need control groups, which nacre does not make yet: hidden, and see `discard`."""
-    known = (
-        "-m, --memory", "--memory-swap", "-c, --cpu-shares", "--cpu-period", "--cpu-quota", "--cpuset-cpus",
-        "--cpuset-mems", "--cgroup-parent", *more,
-    )  # fmt: skip
-    why = "Discarded with a warning: there are no limits in this version"
-    return tuple(text(spelling, why, hidden=True) for spelling in known)
+_NO_LIMITS = "resource limits are not supported yet"
+_MOST = 16 << 20
 
 
-def discard(context: Context, args: Args, options: Sequence[Option]) -> None:
-    """Warn about limits that stood on the line, as rootless docker does without control groups."""
+def ignore(context: Context, args: Args, options: Iterable[Option], why: str = _NO_LIMITS) -> None:
+    """One line for each that stood on the line and has no effect."""
     for option in options:
         if option.key in args.given:
-            context.warn(f"WARNING: --{option.name} discarded: there are no limits in this version")
-
-
-_LIMITS = limits(
-    "--cpus", "--memory-reservation", "--memory-swappiness", "--pids-limit", "--blkio-weight",
-    "--oom-score-adj",
-)  # fmt: skip
-_MOST = 16 << 20
-CREATE_OPTIONS: tuple[Option, ...] = (
-    many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
-    many("--cap-add", "Add Linux capabilities"),
-    many("--cap-drop", "Drop Linux capabilities"),
-    text("--cidfile", "Write the container ID to the file"),
-    many("--device", "Add a host device to the container"),
-    many("--dns", "Set custom DNS servers"),
-    text("--entrypoint", "Overwrite the default ENTRYPOINT of the image (also drops its CMD)"),
-    many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
-    many("--env-file", "Read in a file of environment variables"),
-    text("-h, --hostname", "Container host name"),
-    flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
-    flag("-i, --interactive", "Keep STDIN open even if not attached"),
-    many("-l, --label", "Set meta data on a container"),
-    many("--mount", "Attach a filesystem mount to the container", type="mount"),
-    text("--name", "Assign a name to the container"),
-    text("--network", "Network of the container: host (that of this machine) or none", default="host"),
-    text("--platform", "Set platform if the image has several"),
-    flag("--privileged", "Give extended privileges to this container"),
-    many("-p, --publish", "Publish ports; without effect, as the container has the network of the host"),
-    text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
-    *_LIMITS,
-    flag("--read-only", "Mount the container's root filesystem as read only"),
-    text("--restart", "Only 'no' is in this version: nothing runs that could restart it", default="no"),
-    flag("--rm", "Automatically remove the container when it exits"),
-    text("--runtime", "Runtime to use for this container: builtin, crun, runc or a path", default="builtin"),
-    many("--security-opt", "Security options: seccomp=unconfined, no-new-privileges"),
-    size("--shm-size", "Size of /dev/shm", default=64 << 20),
-    text("--stop-signal", "Signal to stop the container"),
-    many("--tmpfs", "Mount a tmpfs directory"),
-    flag("-t, --tty", "Allocate a pseudo-TTY"),
-    text("-u, --user", "Username or UID (format: <name|uid>[:<group|gid>])"),
-    many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro])"),
-    text("-w, --workdir", "Working directory inside the container"),
-)  # fmt: skip
-"""What `create` and `run` share."""
+            context.warn(f"WARNING: --{option.name} ignored: {why}")
 
 
 def run(context: Context, args: Args) -> int:
     """The exit code of the program, or docker's for what went wrong before it ran."""
     check_terminal(args)
-    from ..ground.sandbox import Stdio
+    if args.detach and args.attach:
+        raise UsageError("conflicting options: cannot specify both --attach and --detach")
     from ..services.containers import Containers
 
     request = request_of(context, args)
@@ -92,8 +46,24 @@ def run(context: Context, args: Args) -> int:
         context.print(containers.run_detached(request, on_start=lambda number: _cidfile(args, number)))
         return 0
     context.stdout.flush()
-    stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
-    return containers.run(request, stdio, on_start=lambda number: _cidfile(args, number))
+    return containers.run(request, _stdio(args), on_start=lambda number: _begun(context, args, number))
+
+
+def _stdio(args: Args) -> Stdio:
+    """Ours, as far as `--attach` names them."""
+    from ..ground.sandbox import Stdio
+
+    shown = args.attach or ("stdout", "stderr")
+    out, error = 1 if "stdout" in shown else -1, 2 if "stderr" in shown else -1
+    return Stdio(0 if args.interactive else -1, out, error, tty=args.tty)
+
+
+def _begun(context: Context, args: Args, number: str) -> None:
+    """Where no output is attached the id is shown, as docker does."""
+    _cidfile(args, number)
+    if args.attach and not {"stdout", "stderr"} & set(args.attach):
+        context.print(number)
+        context.stdout.flush()
 
 
 def warn(context: Context, containers: Containers) -> None:
@@ -116,7 +86,7 @@ def request_of(context: Context, args: Args) -> Request:
     from ..services.containers import Request
 
     _check_unsupported(context, args)
-    if args.publish:
+    if args.publish or args.publish_all:
         context.warn("WARNING: Published ports are discarded when using host network mode")
     reference = args.positionals[0]
     platform = None
@@ -130,13 +100,26 @@ def request_of(context: Context, args: Args) -> Request:
         )
     name = args.name
     options = options_of(context, args)
-    image = context.resolve(reference, platform, pull=args.pull)
+    image = context.resolve(reference, platform, pull=args.pull, quiet=args.quiet)
     _check_platform(context, image, reference, platform)
     return Request(
-        image, options, reference=reference, name=name, labels=tuple(map(_pair, args.label)),
+        image, options, reference=reference, name=name, labels=tuple(map(_pair, _labels(args))),
         auto_remove=args.rm, runtime=args.runtime, dns=tuple(args.dns), hosts=tuple(args.add_host),
-        stop_signal=args.stop_signal,
+        dns_search=tuple(args.dns_search), dns_options=(*args.dns_opt, *args.dns_option),
+        stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
+        log_driver=args.log_driver,
     )  # fmt: skip
+
+
+def _labels(args: Args) -> list[str]:
+    if not args.label_file:
+        return list(args.label)
+    from ..grammars.envfile import read_variables
+
+    return [
+        *(item for path in args.label_file for item in read_variables(read_small(path), path)),
+        *args.label,
+    ]
 
 
 def _check_unsupported(context: Context, args: Args) -> None:
@@ -145,7 +128,43 @@ def _check_unsupported(context: Context, args: Args) -> None:
             f"--restart {args.restart} is not in this version",
             hint="nothing of nacre runs on that could restart it; let systemd run 'nacre run'",
         )
-    discard(context, args, _LIMITS)
+    for option, why in ABSENT.items():
+        if option.key in args.given:
+            raise Unsupported(f"--{option.name} is not in this version: {why}")
+    _check_conflicts(args)
+    if args.log_driver not in ("", "json-file", "local", "none"):
+        raise Unsupported(
+            f"no log driver named {args.log_driver!r}", hint="known are json-file, local and none"
+        )
+    if args.volume_driver not in ("", "local"):
+        raise Unsupported(f"volumes have one driver, local, not {args.volume_driver!r}")
+    _say_ignored(context, args)
+
+
+def _check_conflicts(args: Args) -> None:
+    for name, known in (("pid", ("",)), ("ipc", ("", "host", "none", "private", "shareable"))):
+        if getattr(args, name) not in known:
+            raise Unsupported(f"--{name} {getattr(args, name)} is not in this version")
+    if not args.disable_content_trust:
+        raise Unsupported("content trust is not in this version")
+    if args.no_healthcheck and any(option.key in args.given for option in HEALTH):
+        raise UsageError("--no-healthcheck conflicts with --health-* options")
+    if args.uts == "host" and (args.hostname or args.domainname):
+        raise UsageError(
+            f"conflicting options: {'hostname' if args.hostname else 'domainname'} and the UTS mode"
+        )
+
+
+def _say_ignored(context: Context, args: Args) -> None:
+    ignore(context, args, LIMITS)
+    ignore(context, args, HEALTH, "nothing of nacre's runs on that could check")
+    for name, why in (
+        ("log_opt", "the log is one file without a limit"),
+        ("device_cgroup_rule", "device nodes are those of --device"),
+        ("detach_keys", "nothing could be attached to later"),
+    ):
+        if name in args.given:
+            context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
 
 
 def _check_platform(context: Context, image: Image, name: str, platform: Platform | None) -> None:
@@ -176,9 +195,13 @@ def options_of(context: Context, args: Args) -> RunOptions:
         environment=tuple(environment(context, args)),
         working_dir=args.workdir, user=args.user, hostname=args.hostname, tty=args.tty,
         interactive=args.interactive, volumes=volumes, temporary=temporary, devices=_devices(args),
-        read_only=args.read_only, network=args.network, cap_add=tuple(args.cap_add),
+        read_only=args.read_only, network=args.net or args.network, cap_add=tuple(args.cap_add),
         cap_drop=tuple(args.cap_drop), privileged=args.privileged, seccomp=seccomp,
         no_new_privileges=no_new_privileges, shm_size=args.shm_size, init=args.init,
+        groups=tuple(args.group_add), ulimits=tuple(args.ulimit), sysctls=tuple(args.sysctl),
+        oom_score=args.oom_score_adj if "oom_score_adj" in args.given else None,
+        domainname=args.domainname, pid=args.pid, ipc=args.ipc, uts=args.uts, cgroupns=args.cgroupns,
+        annotations=tuple(args.annotation),
     )  # fmt: skip
 
 
@@ -225,12 +248,13 @@ def read_small(path: str) -> bytes:
 
 
 def _volumes(context: Context, args: Args) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
-    if not (args.volume or args.tmpfs or args.mount):
+    if not (args.volume or args.tmpfs or args.mount or args.volumes_from):
         return (), ()
     from ..services.containers import volumes
 
     here, root = os.getcwd(), context.store.root
-    binds = [volumes.parse_volume(text, here, root) for text in dict.fromkeys(args.volume)]
+    binds = [volume for text in args.volumes_from for volume in volumes.of_container(context.store, text)]
+    binds += [volumes.parse_volume(text, here, root) for text in dict.fromkeys(args.volume)]
     temporary = [volumes.parse_tmpfs(text) for text in args.tmpfs]
     for written in args.mount:
         from ..services.containers.mountoption import parse_mount
@@ -273,7 +297,12 @@ def _cidfile(args: Args, number: str) -> None:
 COMMAND = Command(
     "IMAGE [COMMAND] [ARG...]",
     run,
-    options=(flag("-d, --detach", "Run container in background and print container ID"), *CREATE_OPTIONS),
+    options=(
+        flag("-d, --detach", "Run container in background and print container ID"),
+        text("--detach-keys", "Ignored with a warning", kind="detach-keys", hidden=True),
+        flag("--sig-proxy", "Proxy received signals to the process", default=True),
+        *CREATE_OPTIONS,
+    ),
     interspersed=False,
     failure=125,
 )

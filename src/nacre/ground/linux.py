@@ -93,14 +93,15 @@ _COMMON = {
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
-    "sethostname": 170, "setgroups": 116, "setresuid": 117, "setresgid": 119, "bpf": 321,
+    "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119, "bpf": 321,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
-    "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280, "statx": 291,
+    "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
+    "bpf": 280, "statx": 291,
     "syncfs": 267,
 }  # fmt: skip
 
@@ -218,6 +219,12 @@ def sethostname(name: str) -> None:
     """Host name of this UTS namespace."""
     data = name.encode()
     _syscall("sethostname", data, len(data))
+
+
+def setdomainname(name: str) -> None:
+    """NIS domain name of this UTS namespace."""
+    data = name.encode()
+    _syscall("setdomainname", data, len(data))
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0, arg4: int = 0, arg5: int = 0) -> int:

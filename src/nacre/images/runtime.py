@@ -28,6 +28,10 @@ _MASKED = (
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_IPC_SYSCTLS = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
+)  # fmt: skip
 _SAFE = ("nosuid", "noexec", "nodev")
 _UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
 _DEVICES = (
@@ -43,7 +47,7 @@ class Volume(Value):
     `standin` says what may be done where nothing can be mounted: `copy` a file, or `lend` what nobody else
     uses: it is moved there and back. `make`: a folder is made where `source` is absent. `name`: it is a
     volume of the store; when that is empty it gets what the image has at `target`, unless `copy` is False.
-    `anonymous`: nobody chose its name.
+    `anonymous`: nobody chose its name. `inherited`: another container has it. Both give way to any other.
     """
 
     source: str
@@ -54,6 +58,7 @@ class Volume(Value):
     name: str = ""
     copy: bool = True
     anonymous: bool = False
+    inherited: bool = False
 
 
 class Temporary(Value):
@@ -79,7 +84,9 @@ class RunOptions(Value):
 
     `entrypoint` None keeps the image's; a tuple replaces it and resets the image's command, as docker
     does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
-    hosts, hostname. `stop_signal` as in an image config.
+    hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
+    None leaves it. `pid` is "" or host; `ipc` "", host, none, private or shareable; `uts` "" or
+    host; `cgroupns` "", host or private.
     """
 
     command: tuple[str, ...] = ()
@@ -103,6 +110,16 @@ class RunOptions(Value):
     no_new_privileges: bool = False
     shm_size: int = 64 << 20
     init: bool = False
+    groups: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    oom_score: int | None = None
+    domainname: str = ""
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 def clean(path: str) -> str:
@@ -146,7 +163,7 @@ def environment(image: ImageConfig, options: RunOptions) -> list[str]:
 def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
     """The whole config. Raises UsageError for wishes that make no sense."""
     _check(options)
-    return {
+    config: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": _process(image, options),
         "root": {"path": "rootfs", "readonly": options.read_only},
@@ -154,6 +171,7 @@ def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         "mounts": _mounts(options),
         "linux": _linux(options),
     }
+    return config | {"annotations": dict(options.annotations)} if options.annotations else config
 
 
 def _check(options: RunOptions) -> None:
@@ -168,6 +186,18 @@ def _check(options: RunOptions) -> None:
         )
     if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
         raise UsageError(f"invalid hostname {options.hostname!r}")
+    for name, _ in options.sysctls:
+        _check_sysctl(name, options)
+
+
+def _check_sysctl(name: str, options: RunOptions) -> None:
+    """Only what a namespace of the container's own holds. Source: runc libcontainer/configs/validate."""
+    of_ipc = name in _IPC_SYSCTLS or name.startswith("fs.mqueue.")
+    if name.startswith("net.") and options.network == "host":
+        raise UsageError(f"sysctl {name!r} is not allowed in the network of the host", hint="--network none")
+    own = name.startswith("net.") or (of_ipc and options.ipc != "host")
+    if not own or "/" in name:
+        raise UsageError(f"sysctl {name!r} is not in a separate kernel namespace")
 
 
 def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
@@ -181,6 +211,15 @@ def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         "cwd": clean(options.working_dir or image.working_dir),
         "capabilities": {"bounding": names, "effective": names, "permitted": names},
     }
+    if options.groups:
+        process["user"]["groups"] = list(options.groups)
+    if options.ulimits:
+        process["rlimits"] = [
+            {"type": f"RLIMIT_{name.upper()}", "soft": _unlimited(soft), "hard": _unlimited(hard)}
+            for name, soft, hard in options.ulimits
+        ]
+    if options.oom_score is not None:
+        process["oomScoreAdj"] = options.oom_score
     if options.no_new_privileges:
         process["noNewPrivileges"] = True
     if options.init:
@@ -188,11 +227,23 @@ def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
     return process
 
 
+def _unlimited(value: int) -> int:
+    return (1 << 64) - 1 if value < 0 else value
+
+
+def _namespaces(options: RunOptions) -> list[dict[str, str]]:
+    modes = {"pid": options.pid, "ipc": options.ipc, "uts": options.uts, "cgroup": options.cgroupns}
+    found = [{"type": kind} for kind in ("mount", *(kind for kind, mode in modes.items() if mode != "host"))]
+    return found + ([{"type": "network"}] if options.network == "none" else [])
+
+
 def _linux(options: RunOptions) -> dict[str, Any]:
-    kinds = ["mount", "pid", "ipc", "uts", "cgroup"]
-    if options.network == "none":
-        kinds.append("network")
-    section: dict[str, Any] = {"namespaces": [{"type": kind} for kind in kinds]}
+    section: dict[str, Any] = {"namespaces": _namespaces(options)}
+    sysctls = dict(options.sysctls) | (
+        {"kernel.domainname": options.domainname} if options.domainname else {}
+    )
+    if sysctls:
+        section["sysctl"] = sysctls
     if options.devices:
         section["devices"] = [
             {"path": d.path, "type": d.kind, "major": d.major, "minor": d.minor, "fileMode": d.mode}
@@ -230,7 +281,7 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
         _mount("sysfs", "/sys", *_SAFE, access),
         _mount("cgroup", "/sys/fs/cgroup", *_SAFE, access),
         _mount("mqueue", "/dev/mqueue", *_SAFE),
-        _mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size}", source="shm"),
+        *_shared_memory(options),
     ]
     wanted = [_bind(volume) for volume in options.files + options.volumes]
     for temporary in options.temporary:
@@ -238,6 +289,14 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
         safe = [option for option in _SAFE if option not in undone]
         wanted.append(_mount("tmpfs", temporary.target, *safe, *(temporary.options or ("mode=1777",))))
     return mounts + sorted(wanted, key=lambda mount: str(mount["destination"]).count("/"))
+
+
+def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
+    if options.ipc == "host":
+        return [_bind(Volume("/dev/shm", "/dev/shm"))]
+    if options.ipc == "none":
+        return []
+    return [_mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size}", source="shm")]
 
 
 def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .capabilities import bits
 from .devices import limits, refuse_nodes
 from .identity import Confine, Execute, Session
 from .operations import NAMESPACES, Loopback, Operation
-from .plan import account, confine, execute, working_folder
+from .plan import account, confine, execute, oom_score, resource_limits, working_folder
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
@@ -158,11 +158,13 @@ def operations(
     kinds = tuple(n["type"] for n in system["namespaces"] if n["type"] not in ("mount", "pid"))
     return [
         *([Watch()] if watched else []),
+        *oom_score(process),
         Permitted(kinds, config.get("hostname") or ""),
         Chroot(root.path),
         account(process["user"]),
         working_folder(process),
         Session(owned),
+        *resource_limits(process),
         _confine(process, system),
         _execute(process, watched),
     ]
@@ -195,6 +197,8 @@ def _refuse(config: Mapping[str, Any]) -> None:
     """Wishes that would be broken silently. Raises SandboxError."""
     if (config.get("root") or {}).get("readonly"):
         raise SandboxError("--read-only needs a mount, and none is permitted here")
+    if config["linux"].get("sysctl"):
+        raise SandboxError("--sysctl and --domainname need /proc, which cannot be mounted here")
     for entry in config.get("mounts") or ():
         if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
             raise SandboxError(

@@ -148,7 +148,7 @@ def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
     process.pop("init", None)
     if "username" in process["user"]:
         root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        user: User = resolve(root_fd, process["user"]["username"])
+        user: User = resolve(root_fd, process["user"]["username"], process["user"].get("groups", ()))
         os.close(root_fd)
         process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
         if not any(item.startswith("HOME=") for item in process["env"]):

@@ -21,14 +21,16 @@ _CAP_SETPCAP = 8
 class Account(Operation):
     """Find out who the program is to be, in the container's own files.
 
-    `text` is `user[:group]`; `known` is used instead when the ids are given as numbers already.
+    `text` is `user[:group]`, `groups` are more of them; `known` is used instead when the ids are given as
+    numbers already.
     """
 
     text: str = ""
     known: User | None = None
+    groups: tuple[str, ...] = ()
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        room.user = self.known or resolve(room.root, self.text)
+        room.user = self.known or resolve(room.root, self.text, self.groups)
 
     def __str__(self) -> str:
         return f"user {self.known or self.text or 'root'}"
@@ -172,6 +174,10 @@ def _become(user: User) -> None:
     except OSError as error:
         if error.errno != _EPERM:  # setgroups is denied where one id is mapped
             raise _unmapped(user) from None
+        if user.strict:
+            raise SandboxError(
+                "cannot add groups: only one id is mapped here", hint="add a range to /etc/subgid"
+            ) from None
     try:
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)

@@ -10,7 +10,7 @@ from ..fork import BLOCKED, fork_through
 from .fork import WHAT
 from .identity import Session
 from .operations import Operation
-from .plan import account, confine, execute, working_folder
+from .plan import account, confine, execute, oom_score, resource_limits, working_folder
 from .process import child, is_root, listen, opened, stay
 from .room import Room
 
@@ -85,10 +85,12 @@ def _enter(pidfd: int, pid: int) -> None:
 def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
     process, system = config["process"], config.get("linux") or {}
     return [
+        *oom_score(process),
         Look(),
         account(process["user"]),
         working_folder(process),
         Session(streams.owned),
+        *resource_limits(process),
         confine(process, system, linux.MACHINE),
         execute(process),
     ]

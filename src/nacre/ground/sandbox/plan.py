@@ -73,13 +73,17 @@ def plan(
     """
     process, system = config["process"], config.get("linux") or {}
     confined = confine(process, system, machine)
-    operations = group(config, cgroup, confined.capabilities)
+    operations = group(config, cgroup, confined.capabilities) + oom_score(process)
     operations.append(Namespaces(tuple(n["type"] for n in system["namespaces"])))
     operations.append(Root(root, volatile))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))
+    if system.get("sysctl"):
+        from .tuning import Sysctls
+
+        operations.append(Sysctls(tuple(system["sysctl"].items())))
     operations += _protection(system)
     operations.append(Take(tuple(each for each in wanted if isinstance(each, BindMount))))
     operations.append(LeaveHost())
@@ -87,7 +91,7 @@ def plan(
     operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [Session(owned), confined]
+    operations += [Session(owned), *resource_limits(process), confined]
     operations.append(execute(process))
     return operations
 
@@ -118,7 +122,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
         return [FileSystem("cgroup2", target, flags, optional=True)]
-    otherwise = "/sys" if kind == "sysfs" else ""
+    otherwise = f"/{kind.removesuffix('fs')}" if kind in ("sysfs", "proc") else ""
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
 
 
@@ -177,9 +181,28 @@ def working_folder(process: Mapping[str, Any]) -> WorkingFolder:
 def account(user: Mapping[str, Any]) -> Account:
     """Whom it runs as."""
     if "username" in user:
-        return Account(user["username"])
+        return Account(user["username"], groups=tuple(user.get("groups") or ()))
     groups = tuple(user.get("additionalGids") or ())
     return Account(known=User(user.get("uid", 0), user.get("gid", 0), groups or (user.get("gid", 0),)))
+
+
+def oom_score(process: Mapping[str, Any]) -> list[Operation]:
+    """To be done first, if at all."""
+    if process.get("oomScoreAdj") is None:
+        return []
+    from .tuning import OomScore
+
+    return [OomScore(process["oomScoreAdj"])]
+
+
+def resource_limits(process: Mapping[str, Any]) -> list[Operation]:
+    """To be set before privileges go."""
+    if not process.get("rlimits"):
+        return []
+    from .tuning import ResourceLimits
+
+    limits = process["rlimits"]
+    return [ResourceLimits(tuple((each["type"], each["soft"], each["hard"]) for each in limits))]
 
 
 def confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str) -> Confine:

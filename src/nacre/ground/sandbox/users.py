@@ -17,24 +17,28 @@ from .. import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_FILE = 1 << 20
 MAX_ID = (1 << 31) - 1
 
 
 class User(Value):
-    """Numeric ids, all supplementary groups, and the home folder."""
+    """Numeric ids, all supplementary groups, and the home folder. `strict`: the groups must be had."""
 
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
     home: str = "/"
+    strict: bool = False
 
 
-def resolve(root_fd: int, text: str) -> User:
-    """Read the two files beneath `root_fd` and find `text`. Raises SandboxError."""
-    return find(text, read(root_fd, "etc/passwd"), read(root_fd, "etc/group"))
+def resolve(root_fd: int, text: str, groups: Iterable[str] = ()) -> User:
+    """Read the two files beneath `root_fd` and find `text`, in more `groups`. Raises SandboxError."""
+    group = read(root_fd, "etc/group")
+    user = find(text, read(root_fd, "etc/passwd"), group)
+    more = [_group(name, group) for name in groups]
+    return user.replace(groups=tuple(dict.fromkeys((*user.groups, *more))), strict=bool(more))
 
 
 def read(root_fd: int, path: str) -> str:

@@ -6,6 +6,8 @@ import os
 
 from ...ground.files import os_errors, write_all
 from ...images.runtime import Volume, host_line
+from ...words.lines import lines
+from ...words.value import Value
 
 _MAX = 1 << 20
 _LOCAL = """127.0.0.1\tlocalhost
@@ -25,8 +27,19 @@ def volumes(folder: str) -> tuple[Volume, ...]:
     return tuple(Volume(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
 
 
+class Resolver(Value):
+    """What `/etc/resolv.conf` shall say instead of what the host's says; () leaves that."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+_HOST = Resolver()
+
+
 def write(
-    folder: str, hostname: str, *, shared: bool, dns: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+    folder: str, hostname: str, *, shared: bool, resolver: Resolver = _HOST, hosts: tuple[str, ...] = ()
 ) -> None:
     """Write the files into `folder`. `shared`: the network is the host's.
 
@@ -36,12 +49,25 @@ def write(
     known += "".join(map(host_line, hosts))
     if not shared and hostname:
         known += f"127.0.0.1\t{hostname}\n"
-    for name, text in zip(_NAMES, (_resolv(dns), known, f"{hostname}\n"), strict=True):
+    for name, text in zip(_NAMES, (_resolv(resolver), known, f"{hostname}\n"), strict=True):
         _write(f"{folder}/{name}", text)
 
 
-def _resolv(dns: tuple[str, ...]) -> str:
-    return "".join(f"nameserver {server}\n" for server in dns) or _read("/etc/resolv.conf")
+def _resolv(wanted: Resolver) -> str:
+    """Docker's: what is given replaces the lines of its kind; `search .` is no search at all."""
+    if wanted == _HOST:
+        return _read("/etc/resolv.conf")
+    servers = [f"nameserver {server}" for server in wanted.servers] or _named("nameserver")
+    search = [f"search {' '.join(wanted.search)}"] if wanted.search else _named("search", "domain")
+    options = [f"options {' '.join(wanted.options)}"] if wanted.options else _named("options")
+    search = [] if wanted.search == (".",) else search
+    return "".join(f"{line}\n" for line in (*search, *servers, *options))
+
+
+def _named(*names: str) -> list[str]:
+    """Lines of the host's file."""
+    found = lines(_read("/etc/resolv.conf"))
+    return [line for line in found if line.split()[:1] and line.split()[0] in names]
 
 
 def _with_newline(text: str) -> str:

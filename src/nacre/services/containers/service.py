@@ -56,6 +56,8 @@ class Request(Value):
     """A container to be made. `reference`: the image as the user named it. `runtime`: builtin, crun or runc.
 
     `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
+    `stop_timeout` in seconds, None for docker's 10, negative for ever. `ports` are exposed (`80/tcp`), which
+    is told and nothing else. `log_driver` none keeps no log.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
 
@@ -69,6 +71,11 @@ class Request(Value):
     dns: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     stop_signal: str = ""
+    stop_timeout: int | None = None
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    log_driver: str = ""
 
 
 class Extra(Value):
@@ -150,7 +157,8 @@ class Containers:
         folder = self.folder(row.id)
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
-        etc.write(folder, options.hostname, shared=shared, dns=request.dns, hosts=request.hosts)
+        resolver = etc.Resolver(request.dns, request.dns_search, request.dns_options)
+        etc.write(folder, options.hostname, shared=shared, resolver=resolver, hosts=request.hosts)
         self.store.trees.prepare(row.id, request.image.diff_ids)
         named = tuple(volume for volume in options.volumes if volume.name)
         if named:
@@ -255,7 +263,7 @@ class Containers:
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
-        if row.auto_remove:
+        if row.auto_remove or loads(row.config_json).get("log_driver") == "none":
             return self.keep(row, stdio, forward=forward)
         from .log import LogWriter
 
@@ -457,14 +465,16 @@ class Containers:
         return row
 
     def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
-        """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds (10).
+        """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
 
         A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound.
         """
         row = self.get(text)
         if row.state == "running":
             wanted = number or loads(row.config_json).get("stop_signal") or _SIGTERM
-            self._end(row, wanted, 10.0 if timeout is None else timeout)
+            own = loads(row.config_json).get("stop_timeout")
+            usual = 10.0 if own is None else float(own)
+            self._end(row, wanted, usual if timeout is None else timeout)
         return row
 
     def _end(self, row: ContainerRow, number: int, timeout: float | None) -> None:
@@ -528,6 +538,8 @@ class Containers:
         from .log import read_log
 
         row = self.get(text)
+        if loads(row.config_json).get("log_driver") == "none":
+            raise Conflict("configured logging driver does not support reading", hint="it is none")
         folder = self.folder(row.id)
         return read_log(f"{folder}/log", follow=(lambda: keeper.is_kept(folder)) if follow else None)
 
@@ -566,7 +578,8 @@ def _execute_in_folder(
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:
     if options.hostname:
         return options
-    return options.replace(hostname=os.uname().nodename if options.network == "host" else number[:12])
+    shared = "host" in (options.network, options.uts)
+    return options.replace(hostname=os.uname().nodename if shared else number[:12])
 
 
 def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
@@ -585,7 +598,9 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
         "volumes": [v.source for v in options.volumes],
         "anonymous": [v.name for v in options.volumes if v.anonymous],
         "make": [v.source for v in options.volumes if v.make],
-        "ports": sorted(image.run.get("ExposedPorts") or ()),
+        "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
+        "stop_timeout": request.stop_timeout,
+        "log_driver": request.log_driver,
     }
 
 

@@ -49,11 +49,13 @@ def _supervise(service: type[Containers], store: Store, row: ContainerRow, repor
 
     with type(store).open(store.root, create=False) as fresh:
         containers = service(fresh)
-        log = LogWriter(f"{containers.folder(row.id)}/log")
+        log = None
         record = loads(row.config_json)
         stdin = _open_pipe() if record.get("interactive") and not record.get("tty") else -1
-        stdio = Stdio(stdin, -1, -1, tty=bool(record.get("tty")), log=log.write)
-        containers.keep(row, stdio, running, log.close)
+        if record.get("log_driver") != "none":
+            log = LogWriter(f"{containers.folder(row.id)}/log")
+        stdio = Stdio(stdin, -1, -1, tty=bool(record.get("tty")), log=log.write if log else None)
+        containers.keep(row, stdio, running, log.close if log else None)
 
 
 def _open_pipe() -> int:

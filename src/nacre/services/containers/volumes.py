@@ -12,6 +12,7 @@ import os
 from ...images.runtime import Temporary, Volume, clean
 from ...stores.volumes import place
 from ...words.errors import Unsupported, UsageError
+from ...words.quickjson import loads
 from .names import is_name, new_id
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...images.runtime import RunOptions
+    from ...stores.store import Store
 
 _MODES = (
     ("ro", "rw"), ("z", "Z"), ("nocopy",), ("consistent", "cached", "delegated", "default"),
@@ -103,6 +105,22 @@ def _anonymous(store_root: str, target: str = "") -> Volume:
     return Volume(place(store_root, name), target, standin="lend", name=name, anonymous=True)
 
 
+def of_container(store: Store, text: str) -> list[Volume]:
+    """`NAME[:ro|rw]` of --volumes-from: what another container has. Raises NotFound, UsageError."""
+    name, _, mode = text.partition(":")
+    if mode not in ("", "ro", "rw"):
+        raise UsageError(f"invalid mode {mode!r} in volumes-from specification {text!r}")
+    record = loads(store.containers.get(name).config_json)
+    own = set(record.get("volumes", ()))
+    return [
+        Volume(
+            mount["source"], mount["destination"], mode == "ro" or "ro" in mount["options"], inherited=True
+        )
+        for mount in record["config"]["mounts"]
+        if mount.get("source") in own
+    ]
+
+
 def parse_tmpfs(text: str) -> Temporary:
     """`/PATH[:OPTIONS]`, options from a list. Raises UsageError."""
     target, _, options = text.partition(":")
@@ -128,7 +146,7 @@ def complete(options: RunOptions, image_volumes: Mapping[str, object], store_roo
     taken: dict[str, Volume] = {}
     for volume in dict.fromkeys(options.volumes):
         _take(taken, volume)
-    both = [target for target, volume in taken.items() if target in temporary and not volume.anonymous]
+    both = [target for target, volume in taken.items() if target in temporary and not _yields(volume)]
     if both:
         raise _duplicate(both[0])
     for path in image_volumes:
@@ -138,12 +156,16 @@ def complete(options: RunOptions, image_volumes: Mapping[str, object], store_roo
 
 
 def _take(taken: dict[str, Volume], volume: Volume) -> None:
-    """An anonymous volume gives way to any other."""
+    """One that nobody asked for at this place gives way to one that somebody did."""
     before = taken.get(volume.target)
-    if before is None or before.anonymous:
-        taken[volume.target] = volume if before is None or not volume.anonymous else before
-    elif not volume.anonymous:
+    if before is None or (_yields(before) and not _yields(volume)):
+        taken[volume.target] = volume
+    elif not _yields(volume):
         raise _duplicate(volume.target)
+
+
+def _yields(volume: Volume) -> bool:
+    return volume.anonymous or volume.inherited
 
 
 def _duplicate(target: str) -> UsageError:

@@ -1,0 +1,241 @@
+"""Readers of option values that have a grammar of their own; each raises ValueError with docker's words.
+
+Imported when such an option stands on the line. Source: docker/cli opts and cli/command/container/opts.go;
+docker/go-units; docker/go-connections nat.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+    "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+_STREAMS = ("stdin", "stdout", "stderr")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_MAX_PORT = 65535
+_MAX_KEYS = 16
+_PAIR = 2
+
+
+def whole(text: str, what: str = "a whole number") -> int:
+    """Digits, with a sign. Raises ValueError."""
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise ValueError(f"{text!r} is not {what}")
+    return int(text)
+
+
+def ulimit(text: str) -> tuple[str, int, int]:
+    """`nofile=1024[:2048]`: name, soft and hard limit, -1 for none."""
+    name, equals, limits = text.partition("=")
+    soft, colon, hard = limits.partition(":")
+    if not equals or not limits or (colon and not hard) or ":" in hard:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in ULIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    low, high = whole(soft), whole(hard or soft)
+    if high != -1 and (low == -1 or low > high):
+        raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
+    return name, low, high
+
+
+def attach(text: str) -> str:
+    """stdin, stdout or stderr, in any case."""
+    if text.lower() not in _STREAMS:
+        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
+    return text.lower()
+
+
+def expose(text: str) -> str:
+    """`80`, `80/udp` or `8000-8010/tcp`, told as `first[-last]/protocol`."""
+    ports, _, protocol = text.partition("/")
+    if protocol.lower() not in ("", *_PROTOCOLS):
+        raise ValueError(f"invalid proto: {protocol}")
+    try:
+        first, last = _port_range(ports)
+    except ValueError as error:
+        raise ValueError(f"invalid range format for --expose: {text}, error: {error}") from None
+    return f"{first}{f'-{last}' if last != first else ''}/{protocol.lower() or 'tcp'}"
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    if not text:
+        raise ValueError("empty string specified for ports")
+    first, _, last = text.partition("-")
+    numbers = whole(first, "a port"), whole(last or first, "a port")
+    if not 0 <= numbers[0] <= numbers[1] <= _MAX_PORT:
+        raise ValueError(f"invalid range specified for port: {text}")
+    return numbers
+
+
+def publish(text: str) -> str:
+    """`[[ADDRESS:][HOST PORT]:]PORT[/PROTOCOL]`, where a port may be a range."""
+    if "=" in text:
+        return text  # the long form, `target=80,published=8080`
+    rest, _, inside = text.rpartition(":")
+    port, _, protocol = inside.partition("/")
+    if protocol.lower() not in ("", *_PROTOCOLS):
+        raise ValueError(f"invalid proto: {protocol}")
+    _named(port, "containerPort")
+    address, _, outside = rest.rpartition(":")
+    if outside:
+        _named(outside, "hostPort")
+    if address and not _is_address(address.strip("[]")):
+        raise ValueError(f"invalid IP address: {address}")
+    return text
+
+
+def _named(port: str, name: str) -> None:
+    try:
+        _port_range(port)
+    except ValueError:
+        raise ValueError(f"invalid {name}: {port}" if port else "no port specified") from None
+
+
+def _is_address(text: str) -> bool:
+    from socket import AF_INET, AF_INET6, inet_pton
+
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def address(text: str) -> str:
+    """An IP address."""
+    if not _is_address(text.strip()):
+        raise ValueError(f"IP address is not correctly formatted: {text}")
+    return text.strip()
+
+
+def search_domain(text: str) -> str:
+    """A domain to search; "." for none."""
+    name = text.strip()
+    letters = name.replace("-", "").replace(".", "").replace("_", "")
+    if name != "." and not (letters.isascii() and letters.isalnum() and len(name) < 256):
+        raise ValueError(f"{text} is not a valid domain")
+    return name
+
+
+def duration(text: str) -> int:
+    """Go's: `1m30s`, `1.5h`, `0`; nanoseconds."""
+    total, rest = 0, text
+    while rest and rest != "0":
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(number) :]
+        unit = rest[: len(rest) - len(rest.lstrip("hmsnuµ"))]
+        unit = next((name for name in ("ns", "us", "µs", "ms", "s", "m", "h") if unit.startswith(name)), "")
+        if not unit or number.count(".") > 1 or not number.strip("."):
+            raise ValueError(f"invalid duration {text!r}")
+        total += round(float(number) * _DURATIONS[unit])
+        rest = rest[len(unit) :]
+    if not text:
+        raise ValueError("invalid duration ''")
+    return total
+
+
+def health_time(text: str) -> int:
+    """A duration of a health check."""
+    found = duration(text)
+    if 0 < found < 10**6:
+        raise ValueError("cannot be less than 1ms")
+    return found
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError("it must be KEY=VALUE")
+    return key, value
+
+
+def device_rule(text: str) -> str:
+    """`c 1:3 rwm`. Source: moby daemon, the pattern of --device-cgroup-rule."""
+    kind, numbers, access = (*text.split(" "), "", "", "")[:3]
+    major, _, minor = numbers.partition(":")
+    good = kind in ("a", "b", "c") and all(part == "*" or part.isdigit() for part in (major, minor))
+    if text.count(" ") != _PAIR or not good or not access or not set(access) <= set("rwm") or len(access) > 3:
+        raise ValueError(f"invalid device cgroup format: {text!r}")
+    return text
+
+
+def processor_set(text: str) -> str:
+    """`0-3,7`."""
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise ValueError(f"{text} is not a list of processors")
+    return text
+
+
+def device_value(text: str) -> tuple[str, str]:
+    """`/dev/sda:VALUE`."""
+    path, colon, value = text.partition(":")
+    if not path.startswith("/dev/") or not colon or not value:
+        raise ValueError(f"bad format: {text}")
+    return path, value
+
+
+def detach_keys(text: str) -> str:
+    """`ctrl-p,ctrl-q`: letters, or ctrl- and one of a-z @ ^ [ , _ ."""
+    for key in text.split(","):
+        name = key.removeprefix("ctrl-")
+        if len(name) != 1 or (key != name and not (name.isalpha() or name in "@^[]\\_")):
+            raise ValueError(f"Unknown character: {key!r}")
+    return text
+
+
+def restart(text: str) -> str:
+    """`no`, `always`, `unless-stopped` or `on-failure[:COUNT]`."""
+    name, colon, count = text.partition(":")
+    if name not in ("", "no", "always", "unless-stopped", "on-failure"):
+        raise ValueError(f"invalid restart policy: unknown policy {name!r}")
+    if colon and (name != "on-failure" or not count.isdigit()):
+        raise ValueError("invalid restart policy: only on-failure takes a count, a whole number")
+    return text
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        found = whole(text)
+        if not low <= found <= high:
+            raise ValueError(f"{found} is not in the range {low} to {high}")
+        return found
+
+    return read
+
+
+def _of(*known: str, container: bool = False) -> Callable[[str], str]:
+    """One of the words, or with `container` also `container:NAME`."""
+
+    def read(text: str) -> str:
+        named = container and text.startswith("container:") and len(text) > len("container:")
+        if text not in known and not named:
+            more = ", container:NAME" if container else ""
+            raise ValueError(f"expected one of {', '.join(filter(None, known))}{more}")
+        return text
+
+    return read
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "ulimit": ulimit, "attach": attach, "expose": expose, "publish": publish, "address": address,
+    "search": search_domain, "duration": health_time, "pair": pair, "device-rule": device_rule,
+    "processors": processor_set, "device-value": device_value, "detach-keys": detach_keys,
+    "oom-score": _within(-1000, 1000), "swappiness": _within(-1, 100), "weight": _within(0, 1000),
+    "pid": _of("", "host", container=True),
+    "ipc": _of("", "host", "private", "shareable", "none", container=True),
+    "uts": _of("", "host"), "cgroupns": _of("", "host", "private"), "userns": _of("", "host"),
+    "isolation": _of("", "default"), "restart": restart,
+}  # fmt: skip
+"""By the kind of an option."""

@@ -1,0 +1,136 @@
+"""Values of options that have a grammar of their own, and the flags that docker has."""
+
+from __future__ import annotations
+
+import pytest
+
+from nacre.cli import create, exec, run, values
+from nacre.cli.options import parse
+from nacre.words.errors import UsageError
+
+RUN_FLAGS = """
+add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile
+cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach detach-keys
+device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops
+disable-content-trust dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus
+group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout
+hostname init interactive ip ip6 ipc isolation kernel-memory label label-file link link-local-ip log-driver
+log-opt mac-address memory memory-reservation memory-swap memory-swappiness mount name net net-alias network
+network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit platform privileged publish
+publish-all pull quiet read-only restart rm runtime security-opt shm-size sig-proxy stop-signal stop-timeout
+storage-opt sysctl tmpfs tty ulimit use-api-socket user userns uts volume volume-driver volumes-from workdir
+"""
+OF_RUN_ALONE = {"detach", "detach-keys", "sig-proxy"}
+
+
+def test_every_flag_of_docker_is_known() -> None:
+    wanted = set(RUN_FLAGS.split())
+    assert wanted <= {option.name for option in run.COMMAND.options}
+    assert wanted - OF_RUN_ALONE <= {option.name for option in create.COMMAND.options}
+    assert {
+        "detach",
+        "detach-keys",
+        "env",
+        "env-file",
+        "interactive",
+        "privileged",
+        "tty",
+        "user",
+        "workdir",
+    } <= {option.name for option in exec.COMMAND.options}
+
+
+def test_every_reader_is_used() -> None:
+    kinds = {option.kind for option in run.COMMAND.options}
+    assert set(values.READERS) <= kinds
+    for option in run.COMMAND.options:
+        assert option.hidden or "Ignored" not in option.help
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("ulimit", "nofile=1024", ("nofile", 1024, 1024)),
+        ("ulimit", "core=0:-1", ("core", 0, -1)),
+        ("ulimit", "nice=-1", ("nice", -1, -1)),
+        ("attach", "STDOUT", "stdout"),
+        ("expose", "80", "80/tcp"),
+        ("expose", "8000-8010/UDP", "8000-8010/udp"),
+        ("publish", "8080:80/tcp", "8080:80/tcp"),
+        ("publish", "127.0.0.1::80", "127.0.0.1::80"),
+        ("publish", "[::1]:1-2:3-4", "[::1]:1-2:3-4"),
+        ("publish", "80", "80"),
+        ("address", " 10.0.0.1 ", "10.0.0.1"),
+        ("address", "::1", "::1"),
+        ("search", "a.example", "a.example"),
+        ("search", ".", "."),
+        ("duration", "1m30s", 90 * 10**9),
+        ("duration", "1.5h", 5400 * 10**9),
+        ("duration", "0", 0),
+        ("duration", "20ms", 20 * 10**6),
+        ("pair", "a=b=c", ("a", "b=c")),
+        ("device-rule", "c 1:* rwm", "c 1:* rwm"),
+        ("processors", "0-3,7", "0-3,7"),
+        ("device-value", "/dev/sda:1mb", ("/dev/sda", "1mb")),
+        ("detach-keys", "ctrl-p,ctrl-q", "ctrl-p,ctrl-q"),
+        ("oom-score", "-1000", -1000),
+        ("weight", "500", 500),
+        ("pid", "host", "host"),
+        ("pid", "container:web", "container:web"),
+        ("ipc", "shareable", "shareable"),
+        ("userns", "host", "host"),
+        ("isolation", "default", "default"),
+        ("restart", "on-failure:3", "on-failure:3"),
+    ],
+)
+def test_values(kind: str, text: str, value: object) -> None:
+    assert values.READERS[kind](text) == value
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--ulimit", "nofile", "invalid ulimit argument: nofile"),
+        ("--ulimit", "x=1", "invalid ulimit type: x"),
+        ("--ulimit", "nofile=2:1", "must be less than or equal to hard limit: 2 > 1"),
+        ("--ulimit", "nofile=1:2:3", "invalid ulimit argument"),
+        ("--ulimit", "nofile=a", "not a whole number"),
+        ("-a", "foo", "valid streams are STDIN, STDOUT and STDERR"),
+        ("--expose", "abc", "invalid range format for --expose: abc"),
+        ("--expose", "9-8", "invalid range"),
+        ("--expose", "80/x", "invalid proto: x"),
+        ("-p", "abc:def", "invalid containerPort: def"),
+        ("-p", "x:80", "invalid hostPort: x"),
+        ("-p", "1.2.3:80:80", "invalid IP address: 1.2.3"),
+        ("-p", "80:99999", "invalid containerPort: 99999"),
+        ("-p", ":", "no port specified"),
+        ("-m", "lots", "invalid size: 'lots'"),
+        ("--cpus", "some", "not a number"),
+        ("--dns", "x", "IP address is not correctly formatted: x"),
+        ("--dns-search", "a b", "not a valid domain"),
+        ("--health-interval", "1x", "invalid duration '1x'"),
+        ("--health-timeout", "1us", "less than 1ms"),
+        ("--health-timeout", "", "invalid duration ''"),
+        ("--annotation", "a", "it must be KEY=VALUE"),
+        ("--device-cgroup-rule", "c 1:3", "invalid device cgroup format"),
+        ("--device-cgroup-rule", "c 1:3 rx", "invalid device cgroup format"),
+        ("--cpuset-cpus", "3-1", "not a list of processors"),
+        ("--device-read-bps", "sda:1", "bad format: sda:1"),
+        ("--detach-keys", "ctrl-pp", "Unknown character"),
+        ("--oom-score-adj", "1001", "not in the range"),
+        ("--memory-swappiness", "101", "not in the range"),
+        ("--pid", "foo", "expected one of host, container:NAME"),
+        ("--ipc", "container:", "expected one of"),
+        ("--uts", "private", "expected one of host"),
+        ("--userns", "keep-id", "expected one of host"),
+        ("--restart", "sometimes", "unknown policy 'sometimes'"),
+        ("--restart", "always:3", "only on-failure takes a count"),
+        ("--stop-timeout", "1.5", "not a whole number"),
+    ],
+)
+def test_values_that_make_no_sense(flag: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(run.COMMAND, [flag, text, "image"], "run")
+    assert caught.value.message.startswith(f'invalid argument "{text}" for "')
+    assert said in caught.value.message
+    assert caught.value.exit_code == 125

@@ -1,0 +1,175 @@
+"""Flags of `run` and `create` that docker has, and what they do to a container."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nacre.ground import userns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Nacre
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "said"),
+    [
+        (["-m", "64m", "--cpus=1.5", "--pids-limit", "9"], "x\n", ["cpus", "memory", "pids-limit"]),
+        (["--health-cmd", "true", "--health-interval", "5s"], "x\n", ["health-cmd", "health-interval"]),
+        (["--log-opt", "max-size=1m", "--detach-keys", "ctrl-x"], "x\n", ["detach-keys", "log-opt"]),
+        (["--no-healthcheck", "--restart=no", "--userns", "host", "--isolation", "default"], "x\n", []),
+    ],
+)
+def test_what_has_no_effect_is_told(
+    nacre: Nacre, busybox_image: str, words: list[str], shown: str, said: list[str]
+) -> None:
+    done = nacre("run", "--rm", *words, busybox_image, "echo", "x")
+    assert done.out == shown
+    assert [line.split(": ")[1].split(" ")[0] for line in sorted(done.err.splitlines())] == [
+        f"--{name}" for name in said
+    ]
+    assert all(" ignored: " in line for line in done.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ip", "10.0.0.1"], "--ip is not in this version: "),
+        (["--gpus", "all"], "--gpus is not in this version: "),
+        (["--log-driver", "syslog"], "no log driver named 'syslog'\n"),
+        (["--volume-driver", "nfs"], "volumes have one driver, local"),
+        (["--no-healthcheck", "--health-cmd", "x"], "--no-healthcheck conflicts with --health-* options\n"),
+        (["--uts", "host", "-h", "box"], "conflicting options: hostname and the UTS mode\n"),
+        (["-d", "-a", "stdout"], "conflicting options: cannot specify both --attach and --detach\n"),
+        (["--sysctl", "net.ipv4.ip_forward=1"], "sysctl 'net.ipv4.ip_forward' is not allowed in the network"),
+        (["--sysctl", "kernel.panic=1"], "sysctl 'kernel.panic' is not in a separate kernel namespace\n"),
+        (["--ipc", "host", "--sysctl", "kernel.shmmax=1"], "sysctl 'kernel.shmmax' is not in a separate"),
+        (["--ulimit", "nofile=99999999999"], "cannot set the limit nofile to 99999999999: at most "),
+        (["--group-add", "nobody-knows"], "unable to find group nobody-knows: no matching entries"),
+        (["--volumes-from", "nobody"], "No such container: nobody\n"),
+        (["--disable-content-trust=false"], "content trust is not in this version\n"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    nacre: Nacre, busybox_image: str, words: list[str], said: str
+) -> None:
+    done = nacre("run", "--rm", *words, busybox_image, "true", check=False)
+    assert (done.code, done.out) == (125, "")
+    assert done.err.startswith(f"nacre: {said}")
+    assert nacre("ps", "-aq").out == ""
+
+
+def test_streams(nacre: Nacre, busybox_image: str) -> None:
+    code = ["sh", "-c", "cat; echo out; echo err >&2"]
+
+    def both(*words: str) -> tuple[str, str]:
+        done = nacre("run", "--rm", *words, busybox_image, *code, input="in\n")
+        return done.out, done.err
+
+    assert both("-a", "stdout", "-a", "STDERR", "--sig-proxy=false") == ("out\n", "err\n")
+    assert both("-a", "stdout") == ("out\n", "")
+    assert both("-i", "-a", "stderr") == ("", "err\n")
+    done = nacre("run", "--name", "box", "-i", "-a", "stdin", busybox_image, *code, input="in\n")
+    (number,) = nacre("ps", "-aq", "--no-trunc").lines
+    assert (done.out, done.err) == (f"{number}\n", "")
+    assert sorted(nacre("logs", "box").lines) == ["in", "out"]
+
+
+@pytest.mark.skipif(not userns.mapped(), reason="groups need root")
+def test_groups(nacre: Nacre, busybox_image: str) -> None:
+    done = nacre(
+        "run", "--rm", "-u", "user", "--group-add", "extra", "--group-add", "77", busybox_image, "id", "-G"
+    )
+    assert done.out == "1000 77 2000\n"
+    nacre(
+        "run", "-d", "--name", "box", "--group-add", "77", "--ulimit", "core=5", busybox_image, "sleep", "99"
+    )
+    assert nacre("exec", "box", "sh", "-c", "id -G; ulimit -c").lines == ["0 77", "5"]
+    nacre("rm", "-f", "box")
+
+
+def test_kernel_settings(nacre: Nacre, busybox_image: str) -> None:
+    shown = "ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj /proc/sys/kernel/domainname; sysctl"
+    code = shown.replace("sysctl", "cat /proc/sys/net/ipv4/ip_default_ttl")
+    words = ["--ulimit", "nofile=100:200", "--oom-score-adj", "500", "--domainname", "a.example"]
+    net = ["--network", "none", "--sysctl", "net.ipv4.ip_default_ttl=33"]
+    done = nacre("run", "--rm", *words, *net, busybox_image, "sh", "-c", code)
+    assert done.lines == ["100", "200", "500", "a.example", "33"]
+
+
+@pytest.mark.parametrize(("flag", "kind"), [("--uts", "uts"), ("--ipc", "ipc"), ("--cgroupns", "cgroup")])
+def test_namespaces_of_the_host(nacre: Nacre, busybox_image: str, flag: str, kind: str) -> None:
+    def namespace(*words: str) -> str:
+        return nacre("run", "--rm", *words, busybox_image, "readlink", f"/proc/self/ns/{kind}").out.strip()
+
+    ours = os.readlink(f"/proc/self/ns/{kind}")
+    assert namespace(flag, "host") == ours
+    assert namespace() != ours
+
+
+def test_shared_memory(nacre: Nacre, busybox_image: str) -> None:
+    def shown(mode: str) -> int:
+        return nacre("run", "--rm", "--ipc", mode, busybox_image, "ls", "/dev/shm", check=False).code
+
+    assert [shown(mode) for mode in ("none", "host", "private", "shareable", "")] == [1, 0, 0, 0, 0]
+
+
+def test_names_and_labels(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("# no\nfile=1\nboth=1\nalone\n")
+    words = ["--label-file", "labels", "-l", "both=2", "--expose", "80", "--expose", "90-91/udp"]
+    nacre("create", "--name", "box", *words, busybox_image, "true")
+    (document,) = nacre("inspect", "box").json
+    assert document["Config"]["Labels"] == {"file": "1", "both": "2", "alone": ""}
+    assert set(document["Config"]["ExposedPorts"]) == {"80/tcp", "90-91/udp"}
+    words = ["--dns", "9.9.9.9", "--dns-search", "a.example", "--dns-option", "ndots:2", "--dns-opt", "debug"]
+    done = nacre("run", "--rm", *words, busybox_image, "cat", "/etc/resolv.conf")
+    assert done.lines == ["search a.example", "nameserver 9.9.9.9", "options debug ndots:2"]
+
+
+def test_volumes_from(nacre: Nacre, busybox_image: str) -> None:
+    nacre(
+        "run",
+        "--name",
+        "one",
+        "-v",
+        "vol:/data",
+        "-v",
+        "/own",
+        busybox_image,
+        "sh",
+        "-c",
+        "echo x > /data/f; touch /own/o",
+    )
+    assert nacre("run", "--rm", "--volumes-from", "one", busybox_image, "ls", "/data", "/own").lines == [
+        "/data:", "f", "", "/own:", "o",
+    ]  # fmt: skip
+    done = nacre("run", "--rm", "--volumes-from", "one:ro", busybox_image, "touch", "/own/x", check=False)
+    assert done.code == 1
+    assert (
+        nacre("run", "--rm", "--volumes-from", "one", "-v", "new:/data", busybox_image, "ls", "/data").out
+        == ""
+    )
+    nacre("rm", "-v", "one")
+    assert nacre("volume", "ls", "-q").lines == ["new", "vol"]
+
+
+def test_no_log(nacre: Nacre, busybox_image: str) -> None:
+    assert nacre("run", "--name", "box", "--log-driver", "none", busybox_image, "echo", "x").out == "x\n"
+    nacre("run", "-d", "--name", "two", "--log-driver", "none", busybox_image, "echo", "x")
+    nacre("wait", "two")
+    for name in ("box", "two"):
+        done = nacre("logs", name, check=False)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith("nacre: configured logging driver does not support reading")
+    assert nacre("run", "--rm", "--log-driver", "local", busybox_image, "echo", "x").out == "x\n"
+
+
+def test_the_container_says_how_long_to_wait(nacre: Nacre, busybox_image: str) -> None:
+    """`sleep` as process 1 ignores TERM; only the time-out ends it, and that of the container is none."""
+    nacre("run", "-d", "--name", "box", "--stop-timeout", "0", busybox_image, "sleep", "1000")
+    nacre("stop", "box", timeout=8)
+    assert nacre("wait", "box").out == "137\n"
