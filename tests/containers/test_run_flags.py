@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from nacre.ground import userns
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from conftest import Nacre
 
@@ -109,6 +112,82 @@ def test_namespaces_of_the_host(nacre: Nacre, busybox_image: str, flag: str, kin
     ours = os.readlink(f"/proc/self/ns/{kind}")
     assert namespace(flag, "host") == ours
     assert namespace() != ours
+
+
+def marked(marker: str) -> list[int]:
+    """Processes of this machine that have the word among their arguments, ours excepted."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:2] == [b"sleep", marker.encode()]:
+            found.append(int(name))
+    return found
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_processes_of_the_host(nacre: Nacre, busybox_image: str) -> None:
+    """Nothing outlives the container, though no pid namespace ends it."""
+    shown = nacre("run", "--rm", "--pid", "host", busybox_image, "readlink", "/proc/self/ns/pid").out.strip()
+    assert shown == os.readlink("/proc/self/ns/pid")
+    nacre("run", "--rm", "--pid", "host", busybox_image, "sh", "-c", "(sleep 71071 &); sleep 0")
+    assert marked("71071") == []
+    code = ["sh", "-c", "(sleep 71072 &); sleep 71073"]
+    nacre("run", "-d", "--name", "box", "--pid", "host", busybox_image, *code)
+    until(lambda: marked("71072") and marked("71073"))
+    inside = nacre("exec", "box", "readlink", "/proc/self/ns/mnt").out.strip()
+    assert inside != os.readlink("/proc/self/ns/mnt")
+    nacre("stop", "-t", "0", "box")
+    assert marked("71072") + marked("71073") == []
+    assert (
+        nacre("run", "--rm", "--pid", "host", busybox_image, "sh", "-c", "kill -9 $$", check=False).code
+        == 137
+    )
+    nacre("start", "box")
+    until(lambda: marked("71072") and marked("71073"))
+    (document,) = nacre("inspect", "box").json
+    os.kill(parent(document["State"]["Pid"]), signal.SIGKILL)
+    until(lambda: not marked("71072") + marked("71073"))
+    nacre("rm", "-f", "box")
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_processes_of_another_container(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "web", busybox_image, "sleep", "71074")
+    words = [
+        "run",
+        "--rm",
+        "--pid",
+        "container:web",
+        busybox_image,
+        "sh",
+        "-c",
+        "(sleep 71075 &); cat /proc/1/cmdline",
+    ]
+    done = nacre(*words, check=False)
+    if userns.mapped():
+        assert (done.code, done.out) == (0, "sleep\x0071074\0")
+    else:
+        assert (done.code, "it is in another user namespace" in done.err) == (125, True)
+    assert marked("71075") == []
+    nacre("create", "--name", "later", "--pid", "container:web", busybox_image, "true")
+    nacre("rm", "-f", "web")
+    done = nacre("start", "-a", "later", check=False)
+    assert done.code != 0
+    assert "No such container" in done.err
+    done = nacre("run", "--rm", "--pid", "container:nobody", busybox_image, "true", check=False)
+    assert (done.code, done.err) == (125, "nacre: No such container: nobody\n")
 
 
 def test_shared_memory(nacre: Nacre, busybox_image: str) -> None:

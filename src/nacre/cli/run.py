@@ -142,9 +142,8 @@ def _check_unsupported(context: Context, args: Args) -> None:
 
 
 def _check_conflicts(args: Args) -> None:
-    for name, known in (("pid", ("",)), ("ipc", ("", "host", "none", "private", "shareable"))):
-        if getattr(args, name) not in known:
-            raise Unsupported(f"--{name} {getattr(args, name)} is not in this version")
+    if args.ipc.startswith("container:"):
+        raise Unsupported(f"--ipc {args.ipc} is not in this version")
     if not args.disable_content_trust:
         raise Unsupported("content trust is not in this version")
     if args.no_healthcheck and any(option.key in args.given for option in HEALTH):

@@ -76,7 +76,8 @@ def plan(
     operations = group(config, cgroup, confined.capabilities) + oom_score(process)
     operations.append(Namespaces(tuple(n["type"] for n in system["namespaces"])))
     operations.append(Root(root, volatile))
-    own, wanted = _mounts(config.get("mounts") or ())
+    shared = shares_processes(config)
+    own, wanted = _mounts(config.get("mounts") or (), shared)
     operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))
@@ -92,22 +93,22 @@ def plan(
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
     operations += [Session(owned), *resource_limits(process), confined]
-    operations.append(execute(process))
+    operations.append(execute(process, watched=shared))
     return operations
 
 
-def _mounts(entries: Any) -> tuple[list[Operation], list[Operation]]:
+def _mounts(entries: Any, shared: bool) -> tuple[list[Operation], list[Operation]]:
     """Those of the kernel's file systems, and those that the user wants at places of their choice."""
     own: list[Operation] = []
     wanted: list[Operation] = []
     for entry in entries:
-        operations = _mount(entry)
+        operations = _mount(entry, shared)
         is_wanted = isinstance(operations[0], BindMount | TemporaryFolder)
         (wanted if is_wanted else own).extend(operations)
     return own, wanted
 
 
-def _mount(entry: Mapping[str, Any]) -> list[Operation]:
+def _mount(entry: Mapping[str, Any], shared: bool) -> list[Operation]:
     kind, target = entry.get("type") or "bind", entry["destination"]
     source = entry.get("source") or kind
     flags, attributes, data = _options(entry.get("options") or ())
@@ -122,7 +123,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
         return [FileSystem("cgroup2", target, flags, optional=True)]
-    otherwise = f"/{kind.removesuffix('fs')}" if kind in ("sysfs", "proc") else ""
+    otherwise = "/sys" if kind == "sysfs" else "/proc" if kind == "proc" and shared else ""
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
 
 
@@ -163,9 +164,19 @@ def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operati
     return operations
 
 
-def execute(process: Mapping[str, Any]) -> Execute:
+def shares_processes(config: Mapping[str, Any]) -> bool:
+    """Whether no pid namespace of its own ends what a program leaves behind."""
+    kinds = [each for each in config["linux"]["namespaces"] if each["type"] == "pid"]
+    return not kinds or bool(kinds[0].get("path"))
+
+
+def execute(process: Mapping[str, Any], *, watched: bool = False) -> Execute:
     """The program itself. `init` in a process is our own word."""
     program = tuple(process["args"]), tuple(process.get("env") or ())
+    if watched:
+        from .watcher import ExecuteWatched
+
+        return ExecuteWatched(*program)
     if not process.get("init"):
         return Execute(*program)
     from .init import ExecuteUnderInit

@@ -8,9 +8,9 @@ import sys
 
 from ...words.errors import NacreError, SandboxError
 from .. import cgroups, linux
-from ..fork import BLOCKED, fork
+from ..fork import BLOCKED, fork, fork_through
 from .fork import WHAT, first
-from .plan import plan
+from .plan import plan, shares_processes
 from .relay import FORWARDED, Relay
 from .room import Room
 from .stdio import Stdio, Streams
@@ -71,7 +71,7 @@ def run(
             if on_start:
                 on_start(started.pid)
             listen(started, made)
-            return stay(started, streams, signals, control, on_running)
+            return _stay(started, streams, signals, control, on_running, shares_processes(config))
     finally:
         streams.close()
         cgroups.tidy()
@@ -106,12 +106,48 @@ def _devpts_options(config: Mapping[str, Any]) -> str:
     return "newinstance,ptmxmode=0666,mode=0620"
 
 
-def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Streams) -> Child:
-    kinds = [namespace["type"] for namespace in config["linux"]["namespaces"]]
+def _stay(
+    started: Child, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
+    shared: bool,
+) -> int:  # fmt: skip
+    """`shared`: a watcher ends what the program has started, and must not be killed before it has."""
+    if not shared:
+        return stay(started, streams, signals, control, on_running)
+    from .watcher import END
+
     try:
-        return begin(child(operations, streams), streams, alone="pid" in kinds)
+        return stay(started, streams, signals, control, on_running, END)
+    except BaseException:
+        started.end(END)
+        raise
+
+
+def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Streams) -> Child:
+    pids = [namespace for namespace in config["linux"]["namespaces"] if namespace["type"] == "pid"]
+    work = child(operations, streams)
+    try:
+        if pids and pids[0].get("path"):
+            return _into(pids[0]["path"], work, streams)
+        return begin(work, streams, alone=bool(pids))
     except OSError as error:
         raise cannot_start(error) from None
+
+
+def _into(path: str, work: Work, streams: Streams) -> Child:
+    """A child in the pid namespace at `path`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        keep = (*streams.child, streams.pts)
+        return fork_through(
+            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=keep, signals=BLOCKED
+        )
+    except PermissionError:
+        raise SandboxError(
+            "cannot join the pid namespace of another container: it is in another user namespace",
+            hint="containers that root makes can",
+        ) from None
+    finally:
+        os.close(fd)
 
 
 def begin(work: Work, streams: Streams, *, alone: bool) -> Child:

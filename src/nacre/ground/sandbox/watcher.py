@@ -11,6 +11,7 @@ import os
 
 from .. import linux
 from ..fork import leave_behind
+from .identity import Execute
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ END = 64
 """SIGRTMAX: a watcher cannot catch SIGKILL, so this stands for it."""
 
 _KILLED = 137
+_FIRST_FREE = 3
 _NOT_PASSED_ON = (
     signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE, signal.SIGSEGV,
     signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP,
@@ -50,6 +52,39 @@ class Watch(Operation):
 
     def __str__(self) -> str:
         return "watched by its parent"
+
+
+class ExecuteWatched(Execute):
+    """As `Execute`, in a child that is watched from within the container, where it shares a pid namespace."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+
+        def watch(pid: int) -> int:
+            linux.prctl(linux.PR_SET_DUMPABLE, 0)
+            linux.die_with_parent(END)
+            linux.close_range(_FIRST_FREE)
+            return _watch(pid, signals)
+
+        leave_behind(watch)
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+        if room.terminal >= 0:
+            _take_terminal()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        super().apply(room)
+
+    def __str__(self) -> str:
+        return f"watched, {super().__str__()}"
+
+
+def _take_terminal() -> None:
+    """A process group of one's own, in the foreground."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
 
 def _watch(pid: int, signals: set[int]) -> int:

@@ -125,7 +125,7 @@ class Containers:
 
     def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
-        request = self._with_volumes(request)
+        request = self._with_volumes(self._with_processes(request))
         row = self._design(request)
         self._make_way(row.name)
         lock = self.store.containers.begin(row)
@@ -137,6 +137,13 @@ class Containers:
             self._discard(row)
             raise
         return row, lock
+
+    def _with_processes(self, request: Request) -> Request:
+        """`container:` and the id of another container, whose pid namespace is joined."""
+        kind, _, name = request.options.pid.partition(":")
+        if kind != "container":
+            return request
+        return request.replace(options=request.options.replace(pid=f"{kind}:{self.get(name).id}"))
 
     def _with_volumes(self, request: Request) -> Request:
         options, named = request.options, request.image.config.run.get("Volumes") or {}
@@ -315,6 +322,8 @@ class Containers:
         on_running: Callable[[], object],
     ) -> int:  # fmt: skip
         record = loads(row.config_json)
+        if record.get("pid_of"):
+            self._join_processes(record["config"], record["pid_of"])
         active = self.store.trees.active(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is gone")
@@ -336,6 +345,14 @@ class Containers:
                 name=row.id, stdio=stdio, signals=shield.meanwhile, control=kept.control,
                 on_start=self._started(row), on_running=on_running,
             )  # fmt: skip
+
+    def _join_processes(self, config: dict[str, Any], text: str) -> None:
+        other = self.get(text)
+        if other.state != "running":
+            raise Conflict(f"cannot join PID of a non running container: {other.id}")
+        for namespace in config["linux"]["namespaces"]:
+            if namespace["type"] == "pid":
+                namespace["path"] = f"/proc/{other.pid}/ns/pid"
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:
@@ -601,6 +618,7 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
         "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
         "stop_timeout": request.stop_timeout,
         "log_driver": request.log_driver,
+        "pid_of": options.pid.partition(":")[2],
     }
 
 
