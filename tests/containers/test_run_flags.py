@@ -45,7 +45,10 @@ def test_what_has_no_effect_is_told(
         (["--gpus", "all"], "--gpus is not in this version: "),
         (["--log-driver", "syslog"], "no log driver named 'syslog'\n"),
         (["--volume-driver", "nfs"], "volumes have one driver, local"),
-        (["--no-healthcheck", "--health-cmd", "x"], "--no-healthcheck conflicts with --health-* options\n"),
+        (
+            ["--no-healthcheck", "--health-cmd", "x"],
+            "--no-healthcheck conflicts with the options of a health check\n",
+        ),
         (["--uts", "host", "-h", "box"], "conflicting options: hostname and the UTS mode\n"),
         (["-d", "-a", "stdout"], "conflicting options: cannot specify both --attach and --detach\n"),
         (["--sysctl", "net.ipv4.ip_forward=1"], "sysctl 'net.ipv4.ip_forward' is not allowed in the network"),
@@ -82,6 +85,37 @@ def test_streams(nacre: Nacre, busybox_image: str) -> None:
     assert sorted(nacre("logs", "box").lines) == ["in", "out"]
 
 
+def test_signals_that_are_not_proxied(nacre: Nacre, busybox_image: str) -> None:
+    """The command goes away at once, the container goes on, logged; else its code is the command's."""
+    done = nacre(
+        "run",
+        "--rm",
+        "-i",
+        "--sig-proxy=false",
+        busybox_image,
+        "sh",
+        "-c",
+        "cat; exit 3",
+        input="in",
+        check=False,
+    )
+    assert (done.code, done.out) == (3, "in")
+    code = ["sh", "-c", "echo up; cat; echo done"]
+    read, write = os.pipe()
+    words = ["run", "--name", "box", "-i", "--sig-proxy=false", busybox_image, *code]
+    with nacre.start(*words, stdin=read) as process:
+        os.close(read)
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert nacre("ps", "--format", "{{.Names}}").lines == ["box"]
+    os.close(write)
+    assert nacre("wait", "box").out == "0\n"
+    assert nacre("logs", "box").lines == ["up", "done"]
+    done = nacre("run", "--rm", "--sig-proxy=false", busybox_image, "nosuch", check=False)
+    assert (done.code, done.out) == (127, "")
+
+
 @pytest.mark.skipif(not userns.mapped(), reason="groups need root")
 def test_groups(nacre: Nacre, busybox_image: str) -> None:
     done = nacre(
@@ -89,9 +123,19 @@ def test_groups(nacre: Nacre, busybox_image: str) -> None:
     )
     assert done.out == "1000 77 2000\n"
     nacre(
-        "run", "-d", "--name", "box", "--group-add", "77", "--ulimit", "core=5", busybox_image, "sleep", "99"
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--group-add",
+        "77",
+        "--ulimit",
+        "nofile=77",
+        busybox_image,
+        "sleep",
+        "99",
     )
-    assert nacre("exec", "box", "sh", "-c", "id -G; ulimit -c").lines == ["0 77", "5"]
+    assert nacre("exec", "box", "sh", "-c", "id -G; ulimit -n").lines == ["0 77", "77"]
     nacre("rm", "-f", "box")
 
 

@@ -46,7 +46,10 @@ def run(context: Context, args: Args) -> int:
         context.print(containers.run_detached(request, on_start=lambda number: _cidfile(args, number)))
         return 0
     context.stdout.flush()
-    return containers.run(request, _stdio(args), on_start=lambda number: _begun(context, args, number))
+    stdio = _stdio(args)
+    apart = not args.sig_proxy and not args.tty and not (args.interactive and os.isatty(0))
+    begin = containers.run_apart if apart else containers.run
+    return begin(request, stdio, on_start=lambda number: _begun(context, args, number))
 
 
 def _stdio(args: Args) -> Stdio:
@@ -147,7 +150,7 @@ def _check_conflicts(args: Args) -> None:
     if not args.disable_content_trust:
         raise Unsupported("content trust is not in this version")
     if args.no_healthcheck and any(option.key in args.given for option in HEALTH):
-        raise UsageError("--no-healthcheck conflicts with --health-* options")
+        raise UsageError("--no-healthcheck conflicts with the options of a health check")
     if args.uts == "host" and (args.hostname or args.domainname):
         raise UsageError(
             f"conflicting options: {'hostname' if args.hostname else 'domainname'} and the UTS mode"

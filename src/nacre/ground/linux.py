@@ -93,9 +93,9 @@ _COMMON = {
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
-    "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119, "bpf": 321,
+    "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
-    "statx": 332, "syncfs": 306,
+    "statx": 332, "syncfs": 306, "bpf": 321,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,

@@ -107,7 +107,7 @@ def _devpts_options(config: Mapping[str, Any]) -> str:
 
 
 def _stay(
-    started: Child, streams: Streams, signals: bool, control: int, on_running: Callable[[], object] | None,
+    started: Child, streams: Streams, signals: Signals, control: int, on_running: Callable[[], object] | None,
     shared: bool,
 ) -> int:  # fmt: skip
     """`shared`: a watcher ends what the program has started, and must not be killed before it has."""

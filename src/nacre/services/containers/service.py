@@ -226,6 +226,21 @@ class Containers:
         finally:
             lock.release()
 
+    def run_apart(
+        self, request: Request, stdio: Stdio, *, on_start: Callable[[str], object] | None = None
+    ) -> int:
+        """As `run`, under a supervisor: a signal ends only this, and the container goes on. No terminal."""
+        from .supervisor import attend
+
+        self.permit()
+        row, lock = self._begin(request)
+        try:
+            if on_start:
+                on_start(row.id)
+            return attend(type(self), self.store, row, stdio)
+        finally:
+            lock.release()
+
     def run_detached(self, request: Request, *, on_start: Callable[[str], object] | None = None) -> str:
         """Create, start under a supervisor; the id, once the program runs. Raises as `create` and `start`."""
         self.permit()

@@ -12,6 +12,8 @@ from .log import LogWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ...ground.fork import Report, Work
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
@@ -32,6 +34,28 @@ def launch(service: type[Containers], store: Store, row: ContainerRow) -> None:
     begin(work, "the supervisor of the container")
 
 
+def attend(service: type[Containers], store: Store, row: ContainerRow, stdio: Stdio) -> int:
+    """As `launch`, with streams of ours that are no terminal, and wait; the exit code.
+
+    A signal ends only the waiting.
+    """
+
+    def work(report: Report) -> None:
+        os.chdir("/")
+        _supervise(service, store, row, report, stdio)
+
+    store.rest()
+    keep = [fd for fd in (stdio.stdin, stdio.stdout, stdio.stderr) if fd >= 0]
+    try:
+        with fork_detached(work, what="the supervisor of the container", keep=keep) as child:
+            child.answer()
+            child.wait()
+            (code,) = child.answer()
+    except OSError as error:
+        raise SandboxError(f"cannot start the supervisor of the container: {error.strerror}") from None
+    return int(code)
+
+
 def begin(work: Work, what: str) -> None:
     """Have `work` go on in the background once it has told that its program runs. Raises what it met."""
     try:
@@ -42,23 +66,30 @@ def begin(work: Work, what: str) -> None:
         raise SandboxError(f"cannot start {what}: {error.strerror}") from None
 
 
-def _supervise(service: type[Containers], store: Store, row: ContainerRow, report: Report) -> None:
+def _supervise(
+    service: type[Containers], store: Store, row: ContainerRow, report: Report, attached: Stdio | None = None
+) -> None:
     def running() -> None:
         report.tell(True)
-        report.close()
+        if not attached:
+            report.close()
 
     with type(store).open(store.root, create=False) as fresh:
-        containers = service(fresh)
-        log = None
-        record = loads(row.config_json)
-        stdin = _open_pipe() if record.get("interactive") and not record.get("tty") else -1
-        if record.get("log_driver") != "none":
-            log = LogWriter(f"{containers.folder(row.id)}/log")
-        stdio = Stdio(stdin, -1, -1, tty=bool(record.get("tty")), log=log.write if log else None)
-        containers.keep(row, stdio, running, log.close if log else None)
+        containers, record = service(fresh), loads(row.config_json)
+        log = None if record.get("log_driver") == "none" else LogWriter(f"{containers.folder(row.id)}/log")
+        stdio = (attached or _nobody(record)).replace(log=log.write if log else None)
+        code = containers.keep(row, stdio, running, log.close if log else None)
+    if attached:
+        report.tell(code)
+
+
+def _nobody(record: dict[str, Any]) -> Stdio:
+    """Streams where nobody is attached; with `-i` standard input stays open all the same."""
+    tty = bool(record.get("tty"))
+    return Stdio(_open_pipe() if record.get("interactive") and not tty else -1, -1, -1, tty=tty)
 
 
 def _open_pipe() -> int:
-    """A standard input that never ends: with `-i` it stays open though nobody is attached."""
+    """A standard input that never ends."""
     reader, _kept = os.pipe2(os.O_CLOEXEC)
     return reader
