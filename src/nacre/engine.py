@@ -66,19 +66,35 @@ class Completed(Value):
 
 
 def open_store(
-    root: str = "", *, driver: str = "auto", docker_config: str = "", layer_blobs: str = "auto"
+    root: str = "",
+    *,
+    driver: str = "auto",
+    docker_config: str = "",
+    layer_blobs: str = "auto",
+    repair: bool = False,
 ) -> Engine:
     """Open the store in the folder `root`, made if absent; the caller closes it, `with` works.
 
     `root` "" is where the command line keeps it: /var/lib/nacre for root, else ~/.local/share/nacre.
     `docker_config` is the path of a config.json with credentials for registries ("": ~/.docker's).
-    `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form too. Raises
-    StoreError.
+    `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form too. `repair`:
+    rebuild the database first if it is gone or damaged; `check(repair=True)` then says what is lost. Raises
+    StoreError, DamagedStore for such a database without `repair`.
     """
     home = os.path.expanduser("~")
     usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
     config = docker_config or f"{home}/.docker/config.json"
+    if repair:
+        _rebuild(os.path.abspath(root or usual))
     return Engine(root or usual, driver, config, layer_blobs)
+
+
+def _rebuild(root: str) -> None:
+    from .stores.layout import has_content
+    from .stores.rebuild import rebuild
+
+    if has_content(root):
+        rebuild(root) if userns.mapped() else userns.call(rebuild, root)
 
 
 class Engine:

@@ -90,3 +90,30 @@ def test_a_container_that_runs_meanwhile(nacre: Any, busybox_tar: bytes) -> None
     finally:
         nacre("rm", "-f", "busy")
     assert nacre("ps", "-aq").out == ""
+
+
+def test_check_tells_of_a_database_that_is_behind(full: Any) -> None:
+    before = [(path, path.read_bytes()) for path in full.root.glob("nacre.db*")]
+    full("import", "-", "late:1", input=tar_of(late=os.urandom(5_000)))
+    lose(full.root)
+    for path, data in before:
+        path.write_bytes(data)
+    said = full("system", "check", check=False)
+    assert said.code == 1
+    assert "database nacre.db: it is behind: it does not know docker.io/library/late:1" in said.out
+    assert full("system", "check", "--repair").out.endswith("All is well\n")
+    full("system", "prune", "-f")
+    assert sorted(full("images", "--format", "{{.Repository}}").lines) == ["app", "late"]
+
+
+def test_the_python_api(full: Any) -> None:
+    import nacre
+    from nacre.words.errors import DamagedStore
+
+    lose(full.root)
+    with pytest.raises(DamagedStore):
+        nacre.open_store(str(full.root))
+    with nacre.open_store(str(full.root), repair=True) as engine:
+        assert engine.check(repair=True).wrong == ()
+        assert [image.names for image in engine.images()] == [(NAME,)]
+    nacre.open_store(str(full.root / "new"), repair=True).close()

@@ -395,3 +395,48 @@ def test_without_create_nothing_is_made(root: str) -> None:
         Store.open(root, create=False)
     assert os.listdir(root) == []
     assert issubclass(DamagedStore, NacreError)
+
+
+@pytest.fixture
+def behind(full: str) -> str:
+    """A store whose database has lost the latest changes with its log."""
+    folded(full)
+    before = Path(full, "nacre.db").read_bytes()
+    with Store.open(full, layer_blobs="keep") as store:
+        make_image(store, layer(file("late", b"late" * 1000)), name="docker.io/library/late:1", salt="late")
+        store.layers.add_source(Digest.of(LAYERS[0]), "localhost:5000/known")
+    removed(full)
+    Path(full, "nacre.db").write_bytes(before)
+    return full
+
+
+def test_a_database_that_is_behind_keeps_the_names_that_it_lost(behind: str) -> None:
+    with Store.open(behind) as store:
+        store.refs.set("docker.io/library/new:1", store.refs.list()[0].descriptor)
+        store.refs.delete(NAMES[0])
+        with pytest.raises(DamagedStore, match="does not know docker.io/library/late:1"):
+            sweep(store)
+    assert set(listed(behind)) == {*NAMES[1:], "docker.io/library/new:1", "docker.io/library/late:1"}
+    made = rebuild(behind)
+    assert made.problem == "it is behind: it does not know docker.io/library/late:1, which index.json has"
+    with Store.open(behind) as store:
+        late = store.refs.get("docker.io/library/late:1")
+        assert late is not None
+        assert is_whole(store, late)
+        assert store.refs.get(NAMES[0]) is None
+    assert rebuild(behind) == Rebuilt("")
+
+
+def test_a_name_that_was_removed_stays_away(full: str) -> None:
+    """Also when its removal was killed before the index was written."""
+    with Store.open(full) as store:
+        store.refs.delete(NAMES[2])
+        store.refs.changed = False
+    assert NAMES[2] in listed(full)
+    assert rebuild(full) == Rebuilt("")
+    with Store.open(full) as store:
+        sweep(store, images="dangling")
+    assert rebuild(full) == Rebuilt("")
+    with Store.open(full) as store:
+        store.refs.delete(NAMES[1])
+    assert set(listed(full)) == {NAMES[0]}

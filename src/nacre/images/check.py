@@ -15,8 +15,10 @@ from threading import Lock
 
 from ..ground.files import os_errors
 from ..stores.database import boot_id
+from ..stores.layout import unknown
+from ..stores.rebuild import lost_names
 from ..words.digest import Digest, Verifier
-from ..words.errors import NacreError
+from ..words.errors import DamagedStore, NacreError
 from ..words.oci import Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.processors import processors
 from ..words.progress import NullProgress
@@ -84,6 +86,8 @@ def check(
     """
     if repair:
         store.db.check()
+        if problem := lost_names(unknown(store.root, store.db)):
+            raise DamagedStore(f"the database of {store.root} is not whole: {problem}")
     with store.leases.hold():
         checking = Checking(store, progress or NullProgress())
         checking.content()
@@ -311,6 +315,8 @@ class Checking:
         for (text,) in self.store.db.execute("PRAGMA quick_check(5)"):
             if text != "ok":
                 self.find("database", "nacre.db", str(text))
+        if problem := lost_names(unknown(self.store.root, self.store.db)):
+            self.find("database", "nacre.db", problem)
         with os_errors(f"look through {self.store.root}"), self.store.db.transaction():
             self._strays()
         self._lost_steps()

@@ -17,6 +17,7 @@ import os
 
 from ..ground.files import Lock, os_errors, private_dir, unlink, write_atomic
 from ..words import quickjson
+from ..words.digest import Digest
 from ..words.errors import NacreError, NotFound, StoreError
 from ..words.oci import OCI_INDEX, Descriptor
 from .database import Database
@@ -140,10 +141,36 @@ def publish_index(root: str, database: Database) -> None:
     It is a view for other tools (`skopeo copy oci:ROOT:NAME …`); nacre reads it only to rebuild a lost
     database. A store that changed names writes it when it is closed, under a lock and from the newest
     state of the database, so the last writer is right; after a kill it is behind until the next change.
+    Names that the database should know and does not (`unknown`) stay, until a repair takes them in.
     """
     with os_errors(f"write {root}/index.json"), Lock(f"{root}/index.lock"):
         sql = "SELECT name, descriptor FROM ref ORDER BY name"
-        _write_index(root, [_named(name, quickjson.loads(text)) for name, text in database.execute(sql)])
+        rows = [(name, quickjson.loads(text)) for name, text in database.execute(sql)]
+        rows += [(name, descriptor.to_json()) for name, descriptor in unknown(root, database).items()]
+        _write_index(root, [_named(name, document) for name, document in sorted(rows, key=_name_of)])
+
+
+def _name_of(row: tuple[str, object]) -> str:
+    return row[0]
+
+
+def unknown(root: str, database: Database) -> dict[str, Descriptor]:
+    """Names that `index.json` has and the database has not, though their manifest is here without a row.
+
+    That is so when the database has lost its log. A name that was removed leaves no such manifest: its row
+    goes with its file.
+    """
+    known = {row[0] for row in database.execute("SELECT name FROM ref")}
+    return {
+        name: descriptor for name, descriptor in listed(root).items()
+        if name not in known and _is_lost(root, database, descriptor.digest)
+    }  # fmt: skip
+
+
+def _is_lost(root: str, database: Database, digest: Digest) -> bool:
+    return os.path.exists(f"{root}/blobs/{digest.algorithm}/{digest.hex}") and not database.one(
+        "SELECT 1 FROM blob WHERE digest = ?", (digest,)
+    )
 
 
 def _write_index(root: str, manifests: list[dict[str, object]]) -> None:

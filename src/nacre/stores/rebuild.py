@@ -24,13 +24,13 @@ from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, 
 from ..words.value import Value
 from . import salvage
 from .database import Database, fault
-from .layout import listed, make_folders, names, publish_index
+from .layout import listed, make_folders, names, publish_index, unknown
 from .store import Store
 from .trees import Mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _BESIDE = ("-wal", "-shm", ".lock")
 
@@ -51,14 +51,14 @@ class Rebuilt(Value):
 
 
 def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
-    """Rebuild the database of the store `root` if it is damaged. Raises StoreError.
+    """Rebuild the database of the store `root` if it is damaged, or has lost its log. Raises StoreError.
 
     After a kill the old one is as it was, or the new one is in its place. `single` as in `Store.open`.
     """
     path = f"{root}/nacre.db"
     make_folders(root)
     with os_errors(f"rebuild {path}"), Lock(f"{path}.lock"):
-        if not (problem := fault(path)):
+        if not (problem := fault(path) or _lost_names(root)):
             return Rebuilt("")
         kept = _keep(path)
         trace("rebuild:kept")
@@ -74,6 +74,20 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
             database.close()
         _replace(new, path)
     return counts.replace(problem=problem, kept=os.path.basename(kept))
+
+
+def _lost_names(root: str) -> str:
+    database = Database(f"{root}/nacre.db", create=False)
+    try:
+        return lost_names(unknown(root, database))
+    finally:
+        database.close()
+
+
+def lost_names(lost: Iterable[str]) -> str:
+    """What is wrong with a database that lacks these names, one phrase; "" for none."""
+    name = min(lost, default="")
+    return f"it is behind: it does not know {name}, which index.json has" if name else ""
 
 
 def _keep(path: str) -> str:

@@ -19,12 +19,12 @@ import time
 from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace
 from ..words import quickjson
 from ..words.digest import Digest
-from ..words.errors import NacreError, StoreError
+from ..words.errors import DamagedStore, NacreError, StoreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
-from .layout import tidy_index
+from .layout import tidy_index, unknown
 from .settle import settle
 from .trees import lending
 
@@ -81,11 +81,14 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
     """Find everything unreachable and free it. Safe beside running work of other processes.
 
     `wished` are fields of `Wishes`. Works on a full disk too, where it gives up the reserve first. Lets go
-    of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError.
+    of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError, and
+    DamagedStore where content would go only because the database has lost its log.
     """
     wishes = (wishes or Wishes()).replace(**wished)
     root = store.root
     reserve.release(root)
+    if lost := unknown(root, store.db):
+        raise DamagedStore(f"the database of {root} is behind: it does not know {min(lost)}")
     store.leases.release()
     with os_errors(f"sweep {root}"), Lock(f"{root}/sweep.lock"):
         freed = empty_trash(root)
