@@ -237,17 +237,21 @@ class Engine:
         return PullResult(Image.load(self.store, descriptor), digest, moved, reused, changed)
 
     def push(
-        self, name: str, *, compression: str = "", level: int | None = None, progress: Progress | None = None
-    ) -> PushResult:
+        self, name: str, *, compression: str = "", level: int | None = None, format: str = "",
+        progress: Progress | None = None,
+    ) -> PushResult:  # fmt: skip
         """Send the image that has this name to the registry the name says.
 
         `compression` (gzip, zstd, zstd:chunked, none; "": as they are) and `level` compress the layers
-        anew: the manifest, and its digest, are then others. Raises NotFound, RegistryError, UsageError,
-        Unsupported.
+        anew, `format` (docker or oci; "": as it is, and the other where a registry refuses it) chooses the
+        kind of manifest: the manifest, and its digest, are then others. Raises NotFound, RegistryError,
+        UsageError, Unsupported.
         """
         from .images.repack import Packing
+        from .images.schema import form_of
         from .images.transfer import push
 
+        form = form_of(format)
         packing = Packing(compression, level, level is not None) if compression else None
 
         reference = Reference.parse(name)
@@ -255,25 +259,27 @@ class Engine:
         with self._client() as client:
             sink = client.repository(reference)
             return push(
-                self.store, descriptor, sink, reference.target, progress=progress, packing=packing,
+                self.store, descriptor, sink, reference.target, progress=progress, packing=packing, form=form,
                 sources=lambda name: client.repository(Reference.parse(name)),
             )  # fmt: skip
 
     def copy(
         self, source: str, target: str, *, all: bool = False, platform: Platform | None = None,
-        preserve_digests: bool = False, referrers: bool = False, docker_host: str = "",
+        preserve_digests: bool = False, referrers: bool = False, docker_host: str = "", format: str = "",
         progress: Progress | None = None,
     ) -> Copied:  # fmt: skip
         """Copy an image between two places (`nacre copy --help` lists them), not through the store.
 
         `all` platforms, or the one that `platform` says (None: this machine's). `docker_host` is where
-        `docker-daemon:` is. Raises NotFound, RegistryError, ContentError, Unsupported, UsageError.
+        `docker-daemon:` is, `format` as for `push`. Raises NotFound, RegistryError, ContentError,
+        Unsupported, UsageError.
         """
         from .images.copying import Choice, copy_between
         from .images.places import Place
+        from .images.schema import form_of
         from .images.seen import Seen
 
-        choice = Choice(platform, all, referrers, seen=Seen(f"{self.root}/seen"))
+        choice = Choice(platform, all, referrers, form=form_of(format), seen=Seen(f"{self.root}/seen"))
         ends = Place.parse(source), Place.parse(target)
 
         def work(store: Store | None) -> Copied:

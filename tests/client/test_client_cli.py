@@ -171,3 +171,38 @@ def test_login_is_used(nacre: Nacre, fake: FakeRegistry, busybox_image: str) -> 
 
 def test_names_of_this_machine(nacre: Nacre, peer: Callable[..., None]) -> None:
     assert nacre("pull", "-q", "host:python3").out == "host:python3\n"
+
+
+def test_another_kind_of_manifest(nacre: Nacre, empty: Any, busybox_image: str, registry: str) -> None:
+    """Docker's form of an image: another digest, the same image, taken by every registry."""
+    name = f"{registry}/form:1"
+    nacre("tag", busybox_image, name)
+    first = nacre("push", "--format", "v2s2", name).out.split()[2]
+    assert nacre("push", "--format", "docker", name).out.split()[2] == first
+    assert nacre("inspect", "-f", "{{index .RepoDigests 0}}", name).out == f"{registry}/form@{first}\n"
+    empty("pull", name)
+    kinds = "{{.Descriptor.mediaType}} {{.Id}}"
+    shown = empty("inspect", "-f", kinds, name).out.split()
+    assert shown[0] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert nacre("inspect", "-f", kinds, name).out.split() == [
+        "application/vnd.oci.image.manifest.v1+json", shown[1]
+    ]  # fmt: skip
+    assert nacre("push", "--format", "oci", name).out.split()[2] != first
+    for words, said in (
+        (["--format", "v2s1"], "withdrawn"), (["--format", "x"], "expected docker"),
+        (["--format", "docker", "--compression", "zstd"], "no zstd"),
+    ):  # fmt: skip
+        assert said in nacre("push", *words, name, check=False).err
+
+
+def test_a_build_of_docker_s_kind(nacre: Nacre, busybox_image: str) -> None:
+    (nacre.folder / "c").mkdir()
+    (nacre.folder / "c/Dockerfile").write_text(f"FROM {busybox_image}\nLABEL a=b\n")
+    ids = {}
+    for form in ("oci", "docker"):
+        nacre("build", "-q", "--format", form, "-t", form, "c")
+        shown = nacre("inspect", "-f", "{{.Descriptor.mediaType}} {{.Id}}", form).out.split()
+        assert form in shown[0]
+        ids[form] = shown[1]
+    assert ids["oci"] == ids["docker"]
+    assert "expected docker" in nacre("build", "--format", "v1", "c", check=False).err

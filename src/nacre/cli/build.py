@@ -54,6 +54,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _options(context: Context, args: Args) -> BuildOptions:
+    from ..images.schema import OCI, form_of
     from ..services.build import BuildOptions
     from ..words.reference import Reference
 
@@ -69,6 +70,7 @@ def _options(context: Context, args: Args) -> BuildOptions:
         network="host" if args.network == "default" else args.network,
         hosts=tuple(_hosts(args.add_host)),
         secrets=tuple(_secret(context, item) for item in args.secret),
+        form=form_of(args.format or OCI),
     )
 
 
@@ -275,6 +277,7 @@ COMMAND = Command(
         many("--cache-from", "Discarded with a warning: the cache of the store is used"),
         many("--cache-to", "Discarded with a warning: the cache of the store is used"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
+        text("--format", "Kind of manifest: oci, or docker for registries that know no other", default="oci"),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image"),
         text(

@@ -20,7 +20,7 @@ CODECS = ("gzip", "zstd", "zstd:chunked", "none")
 def run(context: Context, args: Args) -> int:
     """Send what NAME means and say what moved."""
     (name,) = args.positionals
-    reference = Reference.parse(name)
+    reference, form = Reference.parse(name), _form(args)
     if reference.digest is not None:
         raise UsageError("cannot push a digest reference", hint="name a tag")
     packing = _packing(args)
@@ -33,7 +33,7 @@ def run(context: Context, args: Args) -> int:
     if not args.quiet:
         context.warn(f"The push refers to repository [{reference.name}]")
     for each, descriptor in found:
-        _push(context, each, descriptor, args, packing)
+        _push(context, each, descriptor, args, packing, form)
     if args.quiet:
         context.print(reference.name if args.all_tags else str(reference))
     return 0
@@ -51,6 +51,18 @@ def _packing(args: Args) -> Packing | None:
     return Packing(
         codec, args.compression_level, args.force_compression or args.compression_level is not None
     )
+
+
+def _form(args: Args) -> str:
+    """The kind of manifest that is wanted, "" for that of the image. Raises UsageError."""
+    if not args.format:
+        return ""
+    from ..images.schema import DOCKER, form_of
+
+    form = form_of(args.format)
+    if form == DOCKER and (args.compression or args.compression_format).startswith("zstd"):
+        raise UsageError("Docker's manifests know no zstd", hint="choose --compression gzip, or --format oci")
+    return form
 
 
 def _one(context: Context, reference: Reference) -> Descriptor:
@@ -75,8 +87,9 @@ def _all(context: Context, reference: Reference, name: str) -> list[tuple[Refere
 
 
 def _push(
-    context: Context, reference: Reference, descriptor: Descriptor, args: Args, packing: Packing | None
-) -> None:
+    context: Context, reference: Reference, descriptor: Descriptor, args: Args, packing: Packing | None,
+    form: str,
+) -> None:  # fmt: skip
     from time import monotonic
 
     from ..images.transfer import push
@@ -86,7 +99,7 @@ def _push(
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
         result = push(
             context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository,
-            at_once=at_once, packing=packing, forks=True,
+            at_once=at_once, packing=packing, forks=True, form=form,
         )  # fmt: skip
         seconds = monotonic() - began
         progress.result(
@@ -125,6 +138,7 @@ COMMAND = Command(
             "Level of the compression: gzip 0 to 9 (usually 2), zstd 1 to 22 (usually 3)",
         ),
         flag("--force-compression", "Compress anew also the layers that are in this form already"),
+        text("--format", "Kind of manifest: docker (v2s2) or oci (default: that of the image)"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Suppress verbose output"),
     ),

@@ -14,8 +14,17 @@ from __future__ import annotations
 from threading import Lock
 
 from ..words.digest import Digest
-from ..words.errors import ContentError, NotFound, TooLarge
-from ..words.oci import DOCUMENT_TYPES, Descriptor, Index, Manifest, Platform, parse_document
+from ..words.errors import ContentError, NotFound, RegistryError, TooLarge, Unsupported, UsageError
+from ..words.oci import (
+    DOCUMENT_TYPES,
+    INDEX_TYPES,
+    OCI_INDEX,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    parse_document,
+)
 from ..words.progress import NullProgress, Progress
 from ..words.value import Value
 from .delivery import Delivery, task_of
@@ -23,6 +32,7 @@ from .layout import Layout
 from .local import StoreSink, StoreSource, one_platform
 from .passing import Passing
 from .pipes import side_by_side
+from .schema import DOCKER, OCI, converted, converted_index, is_refusal, other_form, told
 from .source import Careful, Knowing, Referring
 from .transfer import MAX_LAYERS_AT_ONCE, bring, choose
 
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from ..words.reference import Reference
     from .places import Place, Places
+    from .schema import Document
     from .seen import Seen
     from .source import Content, Sink, Source
 
@@ -57,12 +68,19 @@ class Claims:
 
 
 class Choice(Value):
-    """What is to be copied: one platform (None: this machine's), or all; what refers to it, too."""
+    """What is to be copied: one platform (None: this machine's), or all; what refers to it, too.
+
+    `form` asks for a kind of manifest (`schema.OCI`, `DOCKER`); with `exact` every digest must stay; `more`
+    are other names for the same at the target.
+    """
 
     platform: Platform | None = None
     all: bool = False
     referrers: bool = False
     at_once: int = 0
+    form: str = ""
+    exact: bool = False
+    more: tuple[str, ...] = ()
     claims: Claims | None = None
     seen: Seen | None = None
 
@@ -100,7 +118,18 @@ def copy(
     if not choice.all:
         descriptor, data = choose(source, None, reference, descriptor, data, choice.platform)
     copier = Copier(source, reference, sink, choice, progress)
-    changed = copier.put(descriptor, data, target)
+    descriptor, data = copier.formed((descriptor, data))
+    try:
+        changed = copier.put(descriptor, data, target)
+    except RegistryError as error:
+        other = copier.instead((descriptor, data), target, error)
+        if other is None:
+            raise
+        descriptor, data = other
+        changed = copier.put(descriptor, data, target)
+        progress.line(told(sink.where, descriptor))
+    for name in choice.more:
+        sink.put_manifest(name, data, descriptor.media_type)
     if choice.referrers:
         copier.follow(descriptor, data)
     return copier.result(descriptor, changed)
@@ -108,10 +137,14 @@ def copy(
 
 def copy_between(
     places: Places, source: Place, target: Place, choice: Choice | None = None, *, exact: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | None = None, to: Places | None = None,
 ) -> Copied:  # fmt: skip
-    """As `copy`, of what two places mean; `exact` leaves plain layers plain. What is a file is whole now."""
-    with places.source(source, target, exact=exact) as origin, places.sink(target) as sink:
+    """As `copy`, of what two places mean; `exact` leaves plain layers plain. What is a file is whole now.
+
+    `to` opens the target where that is done in another way (other credentials, say).
+    """
+    with places.source(source, target, exact=exact) as origin, (to or places).sink(target) as sink:
+        choice = (choice or Choice()).replace(exact=exact)
         return copy(origin, places.reference(source), sink, places.target(target), choice, progress)
 
 
@@ -121,6 +154,10 @@ def _into_store(
     """A pull: layers become trees while they come."""
     if choice.all:
         raise one_platform()
+    if choice.form:
+        raise UsageError(
+            "the store keeps a manifest as it comes", hint="the form counts when it is pushed or copied out"
+        )
     assert sink.name is not None
     done = bring(source, reference, sink.store, sink.name, choice.platform, progress, choice.at_once)
     size, digest = done.image.descriptor.size, done.image.digest
@@ -144,6 +181,8 @@ class Copier:
             reference,
             _Delivery(source, sink, choice.claims or Claims(), choice.seen),
         )
+        self._choice = choice
+        self._made: dict[Digest, bytes] = {}
         one_by_one = getattr(sink, "one_by_one", False)
         self._at_once = 1 if one_by_one else choice.at_once or MAX_LAYERS_AT_ONCE
         self._tasks: dict[Digest, Task] = {}
@@ -157,6 +196,43 @@ class Copier:
             descriptor.digest, descriptor.size, tally["moved"], tally["mounted"], tally["existing"],
             self._manifests, self._referrers, changed,
         )  # fmt: skip
+
+    def formed(self, document: Document, form: str = "") -> Document:
+        """A document, and all that an index names, in the form that was asked for. Raises UsageError."""
+        form = form or self._choice.form
+        if not form:
+            return document
+        made = self._converted(document, form)
+        if made[0].digest != document[0].digest and (self._choice.exact or self._choice.referrers):
+            what = "--preserve-digests" if self._choice.exact else "--referrers"
+            raise UsageError(f"the form {form!r} gives the image another digest, which {what} excludes")
+        return made
+
+    def _converted(self, document: Document, form: str) -> Document:
+        if document[0].media_type not in INDEX_TYPES:
+            return converted(document, form)
+        made, children = converted_index(document, form, self._child)
+        self._made |= {child.digest: data for child, data in children}
+        return made
+
+    def _child(self, entry: Descriptor) -> Document:
+        found, data = self.source.resolve(self._reference.replace(tag="", digest=entry.digest))
+        self._check(entry, data)
+        return found.replace(platform=entry.platform, annotations=entry.annotations), data
+
+    def instead(self, document: Document, target: str, error: RegistryError) -> Document | None:
+        """What to put where a registry has refused this kind of manifest; None if there is nothing else."""
+        choice = self._choice
+        if choice.form or choice.exact or choice.referrers or ":" in target or "/" not in self.sink.where:
+            return None
+        if document[0].media_type in INDEX_TYPES:
+            form = DOCKER if document[0].media_type == OCI_INDEX else OCI
+            try:
+                return self._converted(document, form) if is_refusal(error) else None
+            except Unsupported as reason:
+                error.hint = error.hint or reason.message
+                return None
+        return other_form(document, error)
 
     def put(self, descriptor: Descriptor, data: bytes, target: str) -> bool:
         """Everything below a document, then itself; False if the target means it already."""
@@ -193,8 +269,9 @@ class Copier:
 
         def work(entry: Descriptor, _stop: Event) -> None:
             if not self.sink.has(entry):
-                _, data = self.source.resolve(self._reference.replace(tag="", digest=entry.digest))
-                self._check(entry, data)
+                data = self._made.get(entry.digest)
+                if data is None:
+                    data = self._child(entry)[1]
                 found[entry.digest] = _Document(entry, data)
 
         side_by_side(work, entries, self._at_once)

@@ -334,7 +334,9 @@ def mirror_all(
     """
     for entry in entries:
         seen = Seen(f"{os.path.dirname(folder)}/seen")
-        choice = Choice(entry.platform, entry.platform is None, entry.referrers, at_once, seen=seen)
+        choice = Choice(
+            entry.platform, entry.platform is None, entry.referrers, at_once, exact=True, seen=seen
+        )
         table = Table(folder, entry.target)
         try:
             with _opened(entry.target, repository, rules) as target:

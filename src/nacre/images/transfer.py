@@ -26,6 +26,7 @@ from .image import Image, by_name, check_image, check_layers
 from .layers import ingest_layer
 from .pipes import side_by_side
 from .platforms import select
+from .schema import converted, put_in_form
 from .source import Careful, Divisible, Knowing
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .compressed import Sources
     from .repack import Packing, Repacker
+    from .schema import Document
     from .source import Content, Sink, Source
 
     Row = tuple[Descriptor, Digest]
@@ -286,13 +288,15 @@ def _remember_source(store: Store, digest: Digest, where: str) -> None:
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
     sources: Sources | None = None, at_once: int = 0, packing: Packing | None = None, forks: bool = False,
+    form: str = "",
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
-    as stored, last; unless `packing` asks for layers compressed in another way: then it is another one, with
+    as stored, last; unless `packing` asks for layers compressed in another way, `form` (`schema.OCI` or
+    `DOCKER`) for the other kind of manifest, or the registry refuses this kind: then it is another one, with
     another digest. `forks` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
     had in its form, and Unsupported for one that would get another digest.
     """
@@ -303,18 +307,25 @@ def push(
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         at_once = at_once or MAX_LAYERS_AT_ONCE
-        there = packing is None and isinstance(sink, Knowing) and sink.holds(target, descriptor)
+        wanted = _formed(manifest, data, form if packing is None else "")[0]
+        there = packing is None and isinstance(sink, Knowing) and sink.holds(target, wanted)
         sending = _Sending(delivery, manifest, packing)
         sending.all(tasks, at_once, forks and not there)
         manifest, data = sending.after(data)
         delivery.send(manifest.config, SILENT)
+        sent = _formed(manifest, data, form)
         if not there or delivery.gave:
-            sink.put_manifest(target, data, manifest.media_type)
-        digest = descriptor.digest if packing is None else Digest.of(data)
+            sent = put_in_form(sink, target, sent, form, progress)
+        digest = sent[0].digest
         if "/" in sink.where:
             store.refs.add_digest(sink.where, digest, descriptor.digest)
     tally = delivery.tally
-    return PushResult(digest, len(data), tally["moved"], tally["mounted"], tally["existing"])
+    return PushResult(digest, sent[0].size, tally["moved"], tally["mounted"], tally["existing"])
+
+
+def _formed(manifest: Manifest, data: bytes, form: str) -> Document:
+    document = Descriptor.of(data, manifest.media_type), data
+    return converted(document, form) if form else document
 
 
 class _Sending:

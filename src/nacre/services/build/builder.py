@@ -20,7 +20,9 @@ from ...images.fold import Fold
 from ...images.image import Image
 from ...images.plan import plan, source_date_epoch
 from ...images.proxies import proxy_variables
+from ...images.schema import OCI, converted
 from ...words.errors import BuildFailed, InvalidName, NacreError
+from ...words.oci import Descriptor
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
@@ -52,7 +54,8 @@ class BuildOptions(Value):
     """Wishes for one build. `tags` are references as typed; `network` is host or none.
 
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
-    --mount=type=secret shows them, no layer and no cache key has them.
+    --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
+    (`images.schema`).
     """
 
     target: str = ""
@@ -64,6 +67,7 @@ class BuildOptions(Value):
     network: str = "host"
     hosts: tuple[str, ...] = ()
     secrets: tuple[tuple[str, bytes], ...] = ()
+    form: str = OCI
 
 
 class BuildResult(Value):
@@ -126,7 +130,8 @@ def _finish(
     layers = [descriptor for descriptor, _ in standing.layers]
     step = report.step("exporting to image")
     manifest, _ = make_manifest(config, layers)
-    descriptor = write_image(store, config, layers)
+    made = converted((Descriptor.of(manifest.encode(), manifest.media_type), manifest.encode()), options.form)
+    descriptor = write_image(store, config, layers, media_type=made[0].media_type)
     step.line(f"writing image {manifest.config.digest}")
     for tag in tags:
         if store.refs.get(tag) != descriptor:
