@@ -162,19 +162,6 @@ def test_preserved_digests_are_not_compressed(nacre: Any, registry: str, tmp_pat
     assert packed.json["Moved"] < plain.json["Moved"] / 10
 
 
-def test_registries_are_trusted_one_by_one() -> None:
-    """Neither the other end nor anything else becomes insecure; asked of the command without a network."""
-    from nacre.cli.context import Context
-    from nacre.cli.copy import _trust
-    from nacre.images.places import Place
-
-    ends = [Place.parse(text) for text in ("docker://one.example/a", "two.example/b", "oci:x")]
-    context = Context({})
-    _trust(context, (ends[0], False), (ends[1], True))
-    _trust(context, (ends[2], False))
-    assert context.insecure == {"one.example"}
-
-
 def test_a_number_chooses_in_any_archive(nacre: Any, tmp_path: Path, busybox_image: str) -> None:
     """As in skopeo: in the order of manifest.json, also where the archive is an OCI layout as well."""
     (tmp_path / "c").mkdir()

@@ -102,6 +102,7 @@ def options() -> Iterator[Option]:
 
 def test_options() -> None:
     known = {f"--{option.name}" for option in options()} | {"--help"}
+    known |= {re.sub("^--(src|dest)-", f"--{VALUE}-", name) for name in known} | {f"--{VALUE}-{VALUE}"}
     wrong = []
     for place, text in every_text():
         if not any(part in place for part in OTHERS):

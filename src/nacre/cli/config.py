@@ -146,7 +146,7 @@ class Certificates:
     def of(self, host: str) -> Special:
         """What there is for `host[:port]`: the first folder that has anything."""
         if host not in self._known:
-            found = (_certificates(f"{folder}/{host}") for folder in self._folders if "/" not in host)
+            found = (certificates_in(f"{folder}/{host}") for folder in self._folders if "/" not in host)
             self._known[host] = next((special for special in found if special is not None), _none())
         return self._known[host]
 
@@ -157,7 +157,8 @@ def _none() -> Special:
     return Special()
 
 
-def _certificates(folder: str) -> Special | None:
+def certificates_in(folder: str) -> Special | None:
+    """What a folder of certificates has; None if it has nothing."""
     from ..services.client.transport import Special
 
     names = _names(folder)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from ..words.oci import Platform
-from .options import Command, flag, text
+from ..words.reference import Reference
+from .ends import COMMON, KNOWN, Ends, of_end, platform, refuse
+from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.copying import Copied
+    from ..images.copying import Choice, Copied
     from ..images.places import Place, Places
     from ..words.progress import Progress
     from .context import Context
@@ -29,32 +30,74 @@ def run(context: Context, args: Args) -> int:
     """Copy what SOURCE names and say what moved."""
     from time import monotonic
 
-    from ..images.copying import Choice, copy_between
+    from ..images.copying import copy_between
     from ..images.places import Place
 
     source, target = map(Place.parse, args.positionals)
-    _trust(context, (source, args.src_tls_verify), (target, args.dest_tls_verify))
-    choice = Choice(
-        _platform(args), args.all, args.referrers, context.client.config.settings.concurrency or 0
-    )
-    _check(source, target, args)
+    form, shown = _formats(args)
+    choice = _choice(context, args, form, target)
+    _check(target, args)
+    ends = Ends(context, args)
     began = monotonic()
-    with context.progress(quiet=args.quiet or bool(args.format), form=args.progress) as progress:
-        places = make_places(context, progress)
-        result = copy_between(places, source, target, choice, exact=args.preserve_digests, progress=progress)
-        seconds = monotonic() - began
-        fields = _fields(source, target, result, seconds)
-        progress.result(**fields)
-    _tell(context, args, result, fields)
+    try:
+        with context.progress(quiet=args.quiet or bool(shown), form=args.progress) as progress:
+            origin, to = (_places(context, ends, side, end, progress) for side, end in _sides(source, target))
+            result = copy_between(
+                origin, source, target, choice, exact=args.preserve_digests, progress=progress, to=to
+            )
+            seconds = monotonic() - began
+            fields = _fields(source, target, result, seconds)
+            progress.result(**fields)
+    finally:
+        ends.close()
+    _keep_digest(context, args.digestfile, result)
+    _tell(context, args, shown, result, fields)
     return 0
 
 
-def _trust(context: Context, *ends: tuple[Place, bool]) -> None:
-    """Registries that need not prove who they are; must be said before the client is made."""
-    from ..words.reference import Reference
+def _sides(source: Place, target: Place) -> tuple[tuple[str, Place], ...]:
+    return ("src", source), ("dest", target)
 
-    named = [place.name for place, verify in ends if place.transport == "docker" and not verify]
-    context.insecure |= {Reference.parse(name).registry for name in named}
+
+def _formats(args: Args) -> tuple[str, str]:
+    """--format is skopeo's kind of manifest, or says how the result is printed. Raises UsageError."""
+    if args.format in ("", "json") or "{{" in args.format:
+        return "", args.format
+    from ..images.schema import form_of
+
+    try:
+        return form_of(args.format), ""
+    except UsageError as error:
+        error.hint = "or json, or a Go template, for the result"
+        raise
+
+
+def _choice(context: Context, args: Args, form: str, target: Place) -> Choice:
+    from ..images.copying import Choice
+
+    refuse(args)
+    all = args.all or args.multi_arch == "all"
+    wanted = platform(args)
+    if all and wanted:
+        raise UsageError("--all and --platform are mutually exclusive")
+    if args.image_parallel_copies is not None and args.image_parallel_copies < 1:
+        raise UsageError("--image-parallel-copies must be at least 1")
+    at_once = args.image_parallel_copies or context.client.config.settings.concurrency or 0
+    more = tuple(str(Reference.parse(name)) for words in args.additional_tag for name in words.split(","))
+    if more and target.transport != "docker-archive":
+        raise UsageError("--additional-tag is for a docker-archive", hint="copy again for another name")
+    return Choice(wanted, all, args.referrers, at_once, form=form, more=more)
+
+
+def _places(context: Context, ends: Ends, side: str, place: Place, progress: Progress) -> Places:
+    from ..images.places import Places
+    from ..services.daemon import Daemon
+
+    client, host = ends.client(side, place), ends.daemon_host(side, place)
+    return Places(
+        lambda: context.store, client.repository, lambda: Daemon(host),
+        context.environment.get("TMPDIR") or "/var/tmp", progress,
+    )  # fmt: skip
 
 
 def make_places(context: Context, progress: Progress) -> Places:
@@ -69,15 +112,17 @@ def make_places(context: Context, progress: Progress) -> Places:
     )  # fmt: skip
 
 
-def _platform(args: Args) -> Platform | None:
-    if args.all and args.platform:
-        raise UsageError("--all and --platform are mutually exclusive")
-    return Platform.parse(args.platform) if args.platform else None
-
-
-def _check(source: Place, target: Place, args: Args) -> None:
+def _check(target: Place, args: Args) -> None:
     if args.preserve_digests and target.transport == "docker-daemon":
         raise UsageError("a docker daemon does not preserve digests")
+
+
+def _keep_digest(context: Context, path: str, result: Copied) -> None:
+    """skopeo's --digestfile: the digest and nothing else."""
+    if path:
+        from .files import write_out
+
+        write_out(context, path, lambda write: write(result.digest.encode()), "write a digest")
 
 
 def _fields(source: Place, target: Place, result: Copied, seconds: float) -> dict[str, object]:
@@ -89,11 +134,11 @@ def _fields(source: Place, target: Place, result: Copied, seconds: float) -> dic
     }  # fmt: skip
 
 
-def _tell(context: Context, args: Args, result: Copied, fields: dict[str, object]) -> None:
+def _tell(context: Context, args: Args, shown: str, result: Copied, fields: dict[str, object]) -> None:
     from .output import print_fields
 
-    if args.format:
-        print_fields(context, args.format, fields)
+    if shown:
+        print_fields(context, shown, fields)
     elif args.quiet:
         context.print(result.digest)
     elif args.progress != "json":
@@ -117,19 +162,21 @@ COMMAND = Command(
     "SOURCE TARGET",
     run=run,
     options=(
+        many("--additional-tag", "Another name in a docker-archive", type="strings"),
         flag("-a, --all", "Copy all platforms of an index, not only one"),
-        flag(
-            "--dest-tls-verify", "Require TLS and a valid certificate of the target's registry", default=True
+        *of_end("dest", "target"),
+        text("--digestfile", "Write the digest of what was copied to a file", type="file"),
+        text(
+            "-f, --format", "Kind of manifest: oci or v2s2 (docker); or print the result: json, Go template"
         ),
-        text("--format", "Print the result as 'json' or by a Go template"),
         text("--platform", "Copy this platform of an index (default: that of this machine)", type="os/arch"),
         flag("--preserve-digests", "Change no digest: nothing is compressed on its way"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Only print the digest"),
-        flag(
-            "--src-tls-verify", "Require TLS and a valid certificate of the source's registry", default=True
-        ),
+        *of_end("src", "source"),
         flag("--referrers", "Copy signatures, SBOMs and whatever else refers to the image too"),
+        *COMMON,
+        *KNOWN,
     ),
     store=False,
     details=DETAILS,

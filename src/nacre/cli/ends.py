@@ -1,0 +1,261 @@
+"""skopeo's options of `copy`: what is particular to one end, and what nacre does not do.
+
+Each end has its own credentials, certificates and daemon: `--src-…` for what is read, `--dest-…` for what is
+written. All options of skopeo-copy(1) are known: each works, or is refused by a sentence.
+"""
+
+from __future__ import annotations
+
+from ..words.errors import Unsupported, UsageError
+from ..words.oci import Platform
+from ..words.reference import Reference
+from .options import Option, flag, number, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..grammars.wire.auth import Credentials
+    from ..images.places import Place
+    from ..services.client import Client, ClientConfig, Policy
+    from ..services.client.transport import Special
+    from .context import Context
+    from .options import Args
+
+_REGISTRY = (
+    "creds",
+    "username",
+    "password",
+    "no-creds",
+    "registry-token",
+    "authfile",
+    "cert-dir",
+    "tls-verify",
+)
+
+
+def of_end(side: str, end: str) -> tuple[Option, ...]:
+    """The options of one end."""
+    return (
+        text(f"--{side}-creds", f"User of the {end}'s registry", type="USER[:PASSWORD]"),
+        text(f"--{side}-username", f"User of the {end}'s registry", hidden=True),
+        text(f"--{side}-password", f"Password of this user at the {end}'s registry", hidden=True),
+        text(f"--{side}-registry-token", f"Bearer token for the {end}'s registry", hidden=True),
+        flag(f"--{side}-no-creds", f"Access the {end}'s registry anonymously"),
+        text(f"--{side}-authfile", f"File with credentials for the {end}'s registry", type="file"),
+        text(f"--{side}-cert-dir", f"Folder of certificates (crt, cert, key) for the {end}", type="path"),
+        text(f"--{side}-daemon-host", f"Daemon that docker-daemon: is at the {end}", type="host"),
+        flag(f"--{side}-tls-verify", f"Require TLS and a certificate of the {end}'s registry", default=True),
+    )  # fmt: skip
+
+
+_PLATFORMS = ("", "system", "all", "index-only")
+COMMON = (
+    text("--authfile", "File with credentials for both ends", type="file"),
+    number("--image-parallel-copies", "Blobs that move at once"),
+    text("--multi-arch", "Platforms of an index to copy: system or all", choices=_PLATFORMS),
+    text("--override-arch", "Copy the platform with this architecture", hidden=True),
+    text("--override-os", "Copy the platform of this operating system", hidden=True),
+    text("--override-variant", "Copy the platform with this variant", hidden=True),
+    number("--retry-times", "How often to try again what may pass"),
+    text("--retry-delay", "Time between two tries (default: longer each time)", type="duration"),
+)  # fmt: skip
+
+_WHOLE = "a blob moves as it is"
+_PUSH = "pull the image and use nacre push --compression"
+_UNSIGNED = "nacre does not sign"
+_REFUSED: dict[str, tuple[str, str]] = {
+    "decryption-key": ("nacre does not decrypt layers", ""),
+    "encryption-key": ("nacre does not encrypt layers", ""),
+    "encrypt-layer": ("nacre does not encrypt layers", ""),
+    "dest-compress-format": (_WHOLE, _PUSH),
+    "dest-compress-level": (_WHOLE, _PUSH),
+    "dest-shared-blob-dir": ("an OCI layout of nacre's has its own blobs", ""),
+    "src-shared-blob-dir": ("an OCI layout of nacre's has its own blobs", ""),
+    "sign-by": (_UNSIGNED, ""),
+    "sign-by-sigstore": (_UNSIGNED, ""),
+    "sign-by-sigstore-private-key": (_UNSIGNED, ""),
+    "sign-identity": (_UNSIGNED, ""),
+    "sign-passphrase-file": (_UNSIGNED, ""),
+    "policy": ("nacre has no policy of signatures", ""),
+    "command-timeout": ("a copy has no time limit", "use timeout(1)"),
+    "tmpdir": ("the folder for temporary files is no option", "set TMPDIR"),
+}
+_REFUSED_FLAGS: dict[str, tuple[str, str]] = {
+    "dest-compress": (_WHOLE, _PUSH),
+    "dest-decompress": (_WHOLE, "pull the image and use nacre push --compression none"),
+    "dest-force-compress-format": (_WHOLE, _PUSH),
+    "dest-oci-accept-uncompressed-layers": (
+        "plain layers stay plain by another option",
+        "use --preserve-digests",
+    ),
+}
+KNOWN = (
+    *(text(f"--{name}", "Refused", hidden=True) for name in _REFUSED),
+    *(flag(f"--{name}", "Refused", hidden=True) for name in _REFUSED_FLAGS),
+    flag("--remove-signatures", "Accepted: they are copied with --referrers only", hidden=True),
+    flag("--dest-precompute-digests", "Accepted: what is there is never sent", hidden=True),
+    flag("--insecure-policy", "Accepted: there is no policy", hidden=True),
+)
+
+
+def refuse(args: Args) -> None:
+    """Raises Unsupported for what nacre does not do, UsageError for what excludes each other."""
+    for name, (why, hint) in (_REFUSED | _REFUSED_FLAGS).items():
+        if getattr(args, name.replace("-", "_")):
+            raise Unsupported(f"--{name}: {why}", hint=hint)
+    if args.multi_arch == "index-only":
+        raise Unsupported(
+            "--multi-arch index-only: an index is not copied without its images", hint="use all"
+        )
+    if args.remove_signatures and args.referrers:
+        raise UsageError("--remove-signatures and --referrers are mutually exclusive")
+    if args.all and args.multi_arch == "system":
+        raise UsageError("--all and --multi-arch system are mutually exclusive")
+
+
+def platform(args: Args) -> Platform | None:
+    """The platform that was asked for, None for that of this machine. Raises UsageError, InvalidName."""
+    given = [name for name in ("override-os", "override-arch", "override-variant") if name in _given(args)]
+    if not given:
+        return Platform.parse(args.platform) if args.platform else None
+    if args.platform:
+        raise UsageError(f"--platform and --{given[0]} are mutually exclusive")
+    usual = Platform.host()
+    architecture = args.override_arch or usual.architecture
+    variant = args.override_variant or ("" if args.override_arch else usual.variant)
+    return Platform.parse("/".join(filter(None, (args.override_os or usual.os, architecture, variant))))
+
+
+def _given(args: Args) -> set[str]:
+    return {key.replace("_", "-") for key in args.given}
+
+
+class Ends:
+    """The clients of both ends. `close` them."""
+
+    def __init__(self, context: Context, args: Args) -> None:
+        self._context, self._args = context, args
+        self._made: list[Client] = []
+
+    def client(self, side: str, place: Place) -> Client:
+        """That of one end: the usual one where nothing is particular to it. Raises UsageError."""
+        args = self._args
+        given = [name for name in _REGISTRY if f"{side}-{name}" in _given(args)]
+        if getattr(args, f"{side}_tls_verify") and "tls-verify" in given:
+            given.remove("tls-verify")
+        self._check(side, place, given)
+        if not (given or args.authfile or "retry-times" in _given(args) or args.retry_delay):
+            return self._context.client
+        from ..services.client import Client
+
+        self._made.append(Client(self._config(side, place)))
+        return self._made[-1]
+
+    def daemon_host(self, side: str, place: Place) -> str:
+        """Where `docker-daemon:` is. Raises UsageError when the end is something else."""
+        host = str(getattr(self._args, f"{side}_daemon_host"))
+        if host and place.transport != "docker-daemon":
+            raise UsageError(f"--{side}-daemon-host is for docker-daemon:, and this is {place}")
+        return host or self._context.environment.get("DOCKER_HOST", "")
+
+    def close(self) -> None:
+        """Idempotent."""
+        while self._made:
+            self._made.pop().close()
+
+    def _check(self, side: str, place: Place, given: list[str]) -> None:
+        if given and place.transport != "docker":
+            raise UsageError(f"--{side}-{given[0]} is for a registry, and this is {place}")
+        who = [name for name in given if name in ("creds", "username", "no-creds", "registry-token")]
+        if len(who) > 1:
+            raise UsageError(f"--{side}-{who[0]} and --{side}-{who[1]} are mutually exclusive")
+        if ("password" in given) != ("username" in given):
+            raise UsageError(f"--{side}-username and --{side}-password go together")
+
+    def _config(self, side: str, place: Place) -> ClientConfig:
+        from dataclasses import replace
+
+        from .config import client_config
+
+        config, args = client_config(self._context), self._args
+        config = replace(config, policy=_policy(args, config))
+        if place.transport != "docker":
+            return config
+        registry = Reference.parse(place.name).registry
+        if not getattr(args, f"{side}_tls_verify"):
+            config = replace(config, insecure={*config.insecure, registry})
+        folder = getattr(args, f"{side}_cert_dir")
+        if folder:
+            config = replace(config, certificates=_certificates(folder, registry, config))
+        return replace(config, credentials=_lookup(args, side, registry, config))
+
+
+def _policy(args: Args, config: ClientConfig) -> Policy:
+    from ..services.client import Policy
+
+    usual = Policy(attempts=config.settings.retries or Policy().attempts)
+    attempts = usual.attempts if args.retry_times is None else args.retry_times + 1
+    if attempts < 1:
+        raise UsageError("--retry-times must not be negative")
+    if not args.retry_delay:
+        return Policy(attempts=attempts)
+    from ..grammars.config.schema import Wrong, seconds
+
+    try:
+        delay = seconds(args.retry_delay)
+    except Wrong as error:
+        raise UsageError(f"invalid --retry-delay {args.retry_delay!r}: expected {error}") from None
+    return Policy(attempts=attempts, base=delay, cap=delay, chance=lambda: 0.0)
+
+
+def _lookup(
+    args: Args, side: str, registry: str, config: ClientConfig
+) -> Callable[[str], Credentials | None]:
+    """Who the user is: what is said of this end counts for its registry alone."""
+    from ..services.client.credentials import DockerConfig
+
+    usual, path = config.credentials, getattr(args, f"{side}_authfile") or args.authfile
+    if path:
+        _check_file(path)
+        usual = DockerConfig(path).lookup
+    said = _credentials(args, side)
+    if said is None:
+        return usual
+    return lambda name: said if name.partition("/")[0] == registry else usual(name)
+
+
+def _credentials(args: Args, side: str) -> Credentials | None:
+    """What the line says of the user, None if nothing."""
+    from ..grammars.wire.auth import ANONYMOUS, Credentials
+
+    creds, user, token = (getattr(args, f"{side}_{name}") for name in ("creds", "username", "registry_token"))
+    if getattr(args, f"{side}_no_creds"):
+        return ANONYMOUS
+    if token:
+        return Credentials(registry_token=token)
+    if user:
+        return Credentials(user, getattr(args, f"{side}_password"))
+    name, _, password = creds.partition(":")
+    if creds and not name:
+        raise UsageError(f"--{side}-creds has no user", hint="expected USER[:PASSWORD]")
+    return Credentials(name, password) if creds else None
+
+
+def _check_file(path: str) -> None:
+    import os
+
+    if not os.path.isfile(path):
+        raise UsageError(f"there is no file {path} with credentials")
+
+
+def _certificates(folder: str, registry: str, config: ClientConfig) -> Callable[[str], Special]:
+    from ..words.reference import DEFAULT_REGISTRY
+    from .config import certificates_in
+
+    found = certificates_in(folder)
+    if found is None:
+        raise UsageError(f"there are no certificates in {folder}")
+    usual = config.certificates
+    hosts = (registry, "registry-1.docker.io") if registry == DEFAULT_REGISTRY else (registry,)
+    return lambda host: found if host in hosts else usual(host)
