@@ -20,6 +20,7 @@ from .ground import userns
 from .ground.fork import learns_of_children
 from .images.image import Image, find
 from .stores.crossing import resting
+from .words.arguments import checked
 from .words.errors import UsageError
 from .words.reference import Reference
 from .words.value import Value
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .words.progress import Progress
 
     T = TypeVar("T")
+    AnyPath = str | os.PathLike[str]
 
 
 class Built(Value):
@@ -65,11 +67,12 @@ class Completed(Value):
     stderr: bytes
 
 
+@checked
 def open_store(
-    root: str = "",
+    root: AnyPath = "",
     *,
     driver: str = "auto",
-    docker_config: str = "",
+    docker_config: AnyPath = "",
     layer_blobs: str = "auto",
     repair: bool = False,
 ) -> Engine:
@@ -105,11 +108,12 @@ class Engine:
 
     _settings: Settings | None = None
 
+    @checked
     def __init__(
-        self, root: str, driver: str = "auto", docker_config: str = "", layer_blobs: str = "auto"
+        self, root: AnyPath, driver: str = "auto", docker_config: AnyPath = "", layer_blobs: str = "auto"
     ) -> None:
         self.root, self.driver = os.path.abspath(root), driver
-        self._docker_config, self._layer_blobs = docker_config, layer_blobs
+        self._docker_config, self._layer_blobs = os.fspath(docker_config), layer_blobs
         self._store: Store | None = None
         self._inside(lambda store: None)
 
@@ -120,7 +124,8 @@ class Engine:
             self._store = self._open()
         return self._store
 
-    def configure(self, path: str) -> None:
+    @checked
+    def configure(self, path: AnyPath) -> None:
         """Take settings for registries (mirrors, certificates, rates, …) from a config.toml.
 
         File names in it must be absolute. Raises UsageError with `file:line`, TooLarge, StoreError.
@@ -129,9 +134,10 @@ class Engine:
         from .grammars.config.schema import MAX_CONFIG, text_of
         from .ground.files import os_errors
 
-        with os_errors(f"read {path}"), open(path, "rb") as file:
+        name = os.fspath(path)
+        with os_errors(f"read {name}"), open(name, "rb") as file:
             data = file.read(MAX_CONFIG + 1)
-        self._settings = parse_config(text_of(data, path), path)
+        self._settings = parse_config(text_of(data, name), name)
 
     def close(self) -> None:
         """Idempotent."""
@@ -147,6 +153,7 @@ class Engine:
 
     # reading
 
+    @checked
     def images(self) -> list[Image]:
         """Every image, named or not, the newest first."""
         from .words.oci import INDEX_TYPES
@@ -154,10 +161,12 @@ class Engine:
         kept = (d for d in self.store.refs.images() if d.media_type not in INDEX_TYPES)
         return [Image.load(self.store, descriptor) for descriptor in kept]
 
+    @checked
     def image(self, name: str) -> Image:
         """The image in the store that a reference, an id or the beginning of one names. Raises NotFound."""
         return find(self.store, name)
 
+    @checked
     def explore(self, name: str) -> Exploration:
         """Where the bytes of an image are, what later layers hide, what others share. Raises NotFound."""
         from .images.explore import explore
@@ -166,6 +175,7 @@ class Engine:
 
     # names
 
+    @checked
     def tag(self, source: str, target: str) -> None:
         """Let `target` name the image `source`. Raises NotFound, InvalidName."""
         reference = Reference.parse(target)
@@ -173,24 +183,28 @@ class Engine:
             raise UsageError(f"refusing to create a tag with a digest reference: {target}")
         self.store.refs.set(str(reference), self.image(source).descriptor)
 
+    @checked
     def untag(self, name: str) -> bool:
         """Drop a name; the image stays until a `prune`. False if there was no such name."""
         return self.store.refs.delete(str(Reference.parse(name)))
 
     # the store
 
+    @checked
     def prune(self, *, all: bool = False) -> int:
         """Free what nothing needs: images without a name (`all`: those no container uses). Gives bytes."""
         from .stores.sweep import sweep
 
         return self._inside(lambda store: sweep(store, images="all" if all else "dangling").bytes)
 
+    @checked
     def disk_usage(self) -> DiskUsage:
         """What takes space, in bytes of disk, each file once; and what each prune would free."""
         from .images.usage import disk_usage
 
         return self._inside(disk_usage)
 
+    @checked
     def check(self, *, repair: bool = False, progress: Progress | None = None) -> Report:
         """Verify all content and that images have what they need; `repair` mends what can be mended.
 
@@ -210,6 +224,7 @@ class Engine:
 
     # moving
 
+    @checked
     def resolve(
         self, name: str, platform: Platform | None = None, *, pull: str = "missing",
         progress: Progress | None = None,
@@ -220,6 +235,7 @@ class Engine:
         """
         return self._image(lambda store: self._resolve(store, name, platform, pull, progress).descriptor)
 
+    @checked
     def pull(
         self, name: str, *, platform: Platform | None = None, progress: Progress | None = None
     ) -> PullResult:
@@ -236,6 +252,7 @@ class Engine:
         descriptor, digest, moved, reused, changed = self._inside(work)
         return PullResult(Image.load(self.store, descriptor), digest, moved, reused, changed)
 
+    @checked
     def push(
         self, name: str, *, compression: str = "", level: int | None = None, format: str = "",
         progress: Progress | None = None,
@@ -263,6 +280,7 @@ class Engine:
                 sources=lambda name: client.repository(Reference.parse(name)),
             )  # fmt: skip
 
+    @checked
     def copy(
         self, source: str, target: str, *, all: bool = False, platform: Platform | None = None,
         preserve_digests: bool = False, referrers: bool = False, docker_host: str = "", format: str = "",
@@ -291,8 +309,9 @@ class Engine:
             return self._inside(work)
         return work(None)
 
+    @checked
     def mirror(
-        self, path: str, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
+        self, path: AnyPath, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
         progress: Progress | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Keep repositories the same elsewhere by a list, a TOML file; what became of each tag.
@@ -304,8 +323,9 @@ class Engine:
         from .ground.files import os_errors
         from .images.mirroring import Rules, mirror_all
 
-        with os_errors(f"read {path}"), open(path, encoding="utf-8") as file:
-            entries = parse_mirrors(file.read(), path)
+        name = os.fspath(path)
+        with os_errors(f"read {name}"), open(name, encoding="utf-8", errors="replace") as file:
+            entries = parse_mirrors(file.read(), name)
         told: list[Outcome] = []
         with self._client() as client:
             mirror_all(
@@ -314,6 +334,7 @@ class Engine:
             )  # fmt: skip
         return sorted(told, key=lambda outcome: (outcome.target, outcome.tag))
 
+    @checked
     def search(self, term: str, *, limit: int = 25) -> list[Found]:
         """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term.
 
@@ -327,6 +348,7 @@ class Engine:
 
     # multi-platform lists
 
+    @checked
     def manifest_create(self, name: str, images: Sequence[str], *, amend: bool = False) -> None:
         """Begin a list of images (of the store, else of their registries), or `amend` it.
 
@@ -334,6 +356,7 @@ class Engine:
         """
         self._lists(lambda lists: lists.create(name, list(images), amend=amend))
 
+    @checked
     def manifest_annotate(
         self, name: str, image: str, *, os: str = "", architecture: str = "", variant: str = "",
         os_version: str = "", os_features: Sequence[str] = (),
@@ -347,10 +370,12 @@ class Engine:
             )
         )  # fmt: skip
 
+    @checked
     def manifest_inspect(self, name: str) -> tuple[Entry, ...]:
         """The images of a list that is being put together. Raises NotFound."""
         return self._lists(lambda lists: lists.get(name))
 
+    @checked
     def manifest_push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
         """Put the images of a list, then the list, where its name says; `purge` forgets it then.
 
@@ -358,31 +383,37 @@ class Engine:
         """
         return self._lists(lambda lists: lists.push(name, purge=purge, progress=progress))
 
+    @checked
     def manifest_remove(self, name: str) -> None:
         """Forget a list that is being put together. Raises NotFound."""
         self._lists(lambda lists: lists.remove(name))
 
-    def save(self, names: Sequence[str], path: str) -> None:
+    @checked
+    def save(self, names: Sequence[str], path: AnyPath) -> None:
         """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
         from .images.archive import save
 
-        with self._client() as client, open(path, "wb") as file:
+        for name in names:
+            self.image(name)
+        with self._client() as client, _opened(path, "wb") as file:
             save(
                 self.store, list(names), file.write,
                 sources=lambda name: client.repository(Reference.parse(name)),
             )  # fmt: skip
 
-    def load(self, path: str) -> list[Image]:
+    @checked
+    def load(self, path: AnyPath) -> list[Image]:
         """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""
         from .images.archive import load
 
         def work(store: Store) -> list[Descriptor]:
-            with open(path, "rb") as file:
+            with _opened(path, "rb") as file:
                 return [loaded.image.descriptor for loaded in load(store, file)]
 
         return [Image.load(self.store, descriptor) for descriptor in self._inside(work)]
 
-    def import_tar(self, path: str, name: str = "", *, changes: Sequence[str] = ()) -> Image:
+    @checked
+    def import_tar(self, path: AnyPath, name: str = "", *, changes: Sequence[str] = ()) -> Image:
         """Make an image of one layer from a root file system as a tar, compressed or not.
 
         `changes` are Dockerfile instructions: `CMD ["sh"]`. Raises InvalidArchive, UsageError.
@@ -392,15 +423,16 @@ class Engine:
         reference = Reference.parse(name) if name else None
 
         def work(store: Store) -> Descriptor:
-            with open(path, "rb") as file:
-                return import_tar(store, file, reference, changes=changes, origin=path).descriptor
+            with _opened(path, "rb") as file:
+                return import_tar(store, file, reference, changes=changes, origin=os.fspath(path)).descriptor
 
         return self._image(work)
 
     # making
 
+    @checked
     def build(
-        self, context: str, *, tags: Sequence[str] = (), dockerfile: str = "", target: str = "",
+        self, context: AnyPath, *, tags: Sequence[str] = (), dockerfile: AnyPath = "", target: str = "",
         arguments: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
         platform: Platform | None = None, no_cache: bool = False, progress: Progress | None = None,
     ) -> Built:  # fmt: skip
@@ -420,13 +452,14 @@ class Engine:
             def base(name: str, wanted: Platform | None) -> Image:
                 return self._resolve(store, name, wanted, "missing", progress)
 
-            with load(store, context, dockerfile) as inputs:
+            with load(store, os.fspath(context), os.fspath(dockerfile)) as inputs:
                 result = Builder(store, base, progress).build(inputs, options)
             return result.image.descriptor, result.ran, result.cached
 
         descriptor, ran, cached = self._inside(work)
         return Built(Image.load(self.store, descriptor), ran, cached)
 
+    @checked
     def run(
         self, name: str, command: Sequence[str] = (), *, input: bytes = b"",
         environment: Mapping[str, str] | None = None, working_dir: str = "", user: str = "",
@@ -544,6 +577,16 @@ def _captured(containers: Containers, request: Request, input: bytes) -> tuple[i
         stdio = Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno())
         code = containers.run(request, stdio, forward=False)
         return code, _content(stdout), _content(stderr)
+
+
+def _opened(path: AnyPath, mode: str) -> BinaryIO:
+    """A file that the caller named. Raises StoreError."""
+    from typing import cast
+
+    from .ground.files import os_errors
+
+    with os_errors(f"open {os.fspath(path)}"):
+        return cast("BinaryIO", open(path, mode))
 
 
 def _memory(name: str) -> BinaryIO:

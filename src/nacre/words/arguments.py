@@ -1,0 +1,136 @@
+"""Arguments of the Python API, looked at before anything is done with them.
+
+`checked` reads the annotations of a function, so that what its signature says is what it takes: a str is no
+Sequence[str], None is no str, and a path may be an os.PathLike. Raises UsageError, which names the argument.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, whose arguments have the types of its annotations (see READERS)."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    readers = {name: READERS[function.__annotations__[name]] for name in names if name != "self"}
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        given = [_read(readers, name, value) for name, value in zip(names, args, strict=False)]
+        rest = args[len(given) :]
+        named = {name: _read(readers, name, value) for name, value in kwargs.items()}
+        return function(*given, *rest, **named)  # type: ignore[arg-type]
+
+    for name in ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__"):
+        setattr(call, name, getattr(function, name))
+    call.__wrapped__ = function  # type: ignore[attr-defined]
+    return call
+
+
+def _read(readers: dict[str, Callable[[str, Any], Any]], name: str, value: Any) -> Any:
+    return readers[name](name, value) if name in readers else value
+
+
+def _wrong(name: str, wanted: str, value: object) -> UsageError:
+    return UsageError(f"{name} must be {wanted}, not {type(value).__name__}")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong(name, "a str", value)
+    if "\0" in value:
+        raise UsageError(f"{name} has a NUL character: {value[:100]!r}")
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} is no text: {value[:100]!r}") from None
+    return value
+
+
+def _path(name: str, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fsdecode(value)
+    if not isinstance(value, str):
+        raise _wrong(name, "a str or a path", value)
+    return _text(name, value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "True or False", value)
+    return value
+
+
+def _number(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(name, "an int", value)
+    return value
+
+
+def _data(name: str, value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise _wrong(name, "bytes", value)
+    return bytes(value)
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    from collections.abc import Sequence
+
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray | memoryview):
+        raise _wrong(name, "a sequence of str", value)
+    return tuple(_text(f"each of {name}", item) for item in value)
+
+
+def _pairs(name: str, value: Any) -> dict[str, str]:
+    from collections.abc import Mapping
+
+    if not isinstance(value, Mapping):
+        raise _wrong(name, "a mapping of str", value)
+    return {
+        _text(f"each name in {name}", key): _text(f"{name}[{key!r}]", item) for key, item in value.items()
+    }
+
+
+def _platform(name: str, value: Any) -> Any:
+    from .oci import Platform
+
+    if isinstance(value, str):
+        return Platform.parse(value)
+    if not isinstance(value, Platform):
+        raise _wrong(name, "a Platform", value)
+    return value
+
+
+def _progress(name: str, value: Any) -> Any:
+    if not callable(getattr(value, "task", None)):
+        raise _wrong(name, "a Progress", value)
+    return value
+
+
+def _optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else read(name, value)
+
+
+READERS: dict[str, Callable[[str, Any], Any]] = {
+    "str": _text,
+    "AnyPath": _path,
+    "bool": _flag,
+    "int": _number,
+    "int | None": _optional(_number),
+    "bytes": _data,
+    "Sequence[str]": _texts,
+    "Mapping[str, str] | None": _optional(_pairs),
+    "Platform | None": _optional(_platform),
+    "Progress | None": _optional(_progress),
+}
+"""How an argument is read, by its annotation."""
