@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from _codecs import register_error
 
 # `signal` imports `enum`, which costs more than everything else here; this is the C module beneath it.
 from _signal import (  # type: ignore[import-not-found]
@@ -248,4 +249,16 @@ def _open_streams() -> None:
         if getattr(sys, stream) is None:
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, stream, os.fdopen(number, "w" if number else "r"))
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    register_error("nacre", _bytes)
+    sys.stdout.reconfigure(errors="nacre")  # type: ignore[union-attr]
+
+
+def _bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """Bytes that were no UTF-8 as they were; U+FFFD for any other surrogate, which a document may hold."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    chars = error.object[error.start : error.end]
+    pieces = [
+        bytes([ord(char) - 0xDC00]) if "\udc80" <= char <= "\udcff" else b"\xef\xbf\xbd" for char in chars
+    ]
+    return b"".join(pieces), error.end

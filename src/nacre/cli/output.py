@@ -7,6 +7,7 @@ A listing is a sequence of rows; a row maps docker's own template fields (`Repos
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from ..words.quickjson import escaped
 from ..words.sizes import human_size as human_size
 from .options import Option, flag, many, text
 
@@ -174,7 +175,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
         value = plain(value)
     separators = (",", ": " if indent else ":")
-    return json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, default=str)
+    return escaped(json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, default=str))
 
 
 def human_duration(seconds: float) -> str:

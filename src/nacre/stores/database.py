@@ -202,7 +202,7 @@ class Database:
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; all its rows. Raises StoreError."""
         with self.lock, _errors(self.path):
-            return self.here().execute(sql, values).fetchall()
+            return self._run(sql, values).fetchall()
 
     def one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row."""
@@ -212,7 +212,14 @@ class Database:
     def change(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """Run one changing statement; how many rows it changed. Raises StoreError."""
         with self.lock, _errors(self.path):
-            return self.here().execute(sql, values).rowcount
+            return self._run(sql, values).rowcount
+
+    def _run(self, sql: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        """Bytes that are no UTF-8, which SQLite cannot take, become U+FFFD."""
+        try:
+            return self.here().execute(sql, values)
+        except UnicodeEncodeError:
+            return self.here().execute(sql, tuple(map(_as_text, values)))
 
     def transaction(self, *, durable: bool = False) -> Transaction:
         """A write transaction: all or nothing. `durable`: on disk when the block ends."""
@@ -234,6 +241,12 @@ class Database:
 
     def __del__(self) -> None:
         crossing.forget(self)
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
 
 
 def _update(connection: sqlite3.Connection, version: int) -> None:

@@ -280,9 +280,21 @@ def decode_json(data: bytes, what: str) -> Any:
     if len(data) > MAX_DOCUMENT:
         raise TooLarge(f"{what} has {len(data)} bytes, more than the {MAX_DOCUMENT} allowed")
     try:
-        return loads(data)
+        value = loads(data)
+        return _whole(value) if b"\\ud" in data or b"\\uD" in data else value
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{what} is not valid JSON: {str(error)[:200]}") from None
+
+
+def _whole(value: Any) -> Any:
+    """Half a pair of surrogates is U+FFFD, as for encoding/json, unless it stands for a byte (quickjson)."""
+    if isinstance(value, str):
+        return "".join(
+            "\ufffd" if "\ud800" <= char < "\udc80" or "\udcff" < char < "\ue000" else char for char in value
+        )
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def encode_json(value: Any) -> bytes:

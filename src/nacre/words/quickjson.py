@@ -47,17 +47,29 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """As `json.dumps` with `separators=(",", ":")` and `ensure_ascii=False`."""
+    """As `json.dumps` with `separators=(",", ":")` and `ensure_ascii=False`.
+
+    But that bytes which are no UTF-8, lone surrogates in a str, are escaped: `loads` gives them back.
+    """
     if _make_encoder is not None:
         try:
             pieces = _encoder()(value, 0)
         except (TypeError, ValueError):
             pieces = None
         if pieces is not None:
-            return "".join(pieces)
+            return escaped("".join(pieces))
     import json
 
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return escaped(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+
+
+def escaped(text: str) -> str:
+    r"""JSON with its lone surrogates as `\udcff`, which any encoding can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text)
+    return text
 
 
 def _scanner() -> Callable[[str, int], tuple[Any, int]]:

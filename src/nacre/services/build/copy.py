@@ -150,6 +150,6 @@ def _needs_folder(target: Target, destination: bytes) -> None:
 
 
 def _put_text(target: Target, destination: bytes, name: str, text: str, time_ns: int) -> None:
-    data = text.encode()
+    data = raw(text)
     item = Item(raw(name), "file", 0o644, time_ns, size=len(data))
     target.put(Chosen(raw(name), ((b"", item),)), destination, lambda _: BytesIO(data))

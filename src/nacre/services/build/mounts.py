@@ -133,7 +133,7 @@ def cache_folder(
 
 def _cache_name(mount: RunMount, target: str) -> str:
     """Caches of one id are one folder only if they begin alike, with the same owner and mode."""
-    name = (mount.id or target).encode()
+    name = (mount.id or target).encode("utf-8", "surrogateescape")
     if (mount.uid, mount.gid, mount.mode) != (-1, -1, -1):
         name += b"\0%d:%d:%o" % (max(mount.uid, 0), max(mount.gid, 0), _cache_mode(mount))
     return hashlib.sha256(name).hexdigest()[:32]

@@ -146,7 +146,7 @@ def _scripts(scripts: Sequence[tuple[str, str]], scratch: str) -> str:
     private_dir(folder)
     os.chmod(folder, 0o755)
     for name, content in scripts:
-        _write(f"{folder}/{os.path.basename(name)}", content.encode(), 0o755)
+        _write(f"{folder}/{os.path.basename(name)}", content.encode("utf-8", "surrogateescape"), 0o755)
     return folder
 
 
@@ -166,7 +166,7 @@ def _etc_files(scratch: str, added: Sequence[str]) -> tuple[Volume, ...]:
             resolv = file.read(1 << 16)
     except OSError:
         resolv = b""
-    _write(f"{scratch}/hosts", hosts.encode(), 0o644)
+    _write(f"{scratch}/hosts", hosts.encode("utf-8", "surrogateescape"), 0o644)
     _write(f"{scratch}/resolv.conf", resolv, 0o644)
     pairs = ((f"{scratch}/resolv.conf", _RESOLV), (f"{scratch}/hosts", "/etc/hosts"))
     return tuple(Volume(source, target, standin="copy") for source, target in pairs)

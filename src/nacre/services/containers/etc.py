@@ -91,6 +91,6 @@ def _write(path: str, text: str) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)
-            write_all(fd, text.encode())
+            write_all(fd, text.encode("utf-8", "surrogateescape"))
         finally:
             os.close(fd)
