@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nacre.cli import create, exec, run, values
+from nacre.cli import build, create, exec, run, values
 from nacre.cli.options import parse
 from nacre.words.errors import UsageError
 
@@ -41,7 +41,7 @@ def test_every_flag_of_docker_is_known() -> None:
 
 
 def test_every_reader_is_used() -> None:
-    kinds = {option.kind for option in run.COMMAND.options}
+    kinds = {option.kind for command in (run, build) for option in command.COMMAND.options}
     assert set(values.READERS) <= kinds
     for option in run.COMMAND.options:
         assert option.hidden or "Ignored" not in option.help
@@ -69,6 +69,10 @@ def test_every_reader_is_used() -> None:
         ("duration", "0", 0),
         ("duration", "20ms", 20 * 10**6),
         ("pair", "a=b=c", ("a", "b=c")),
+        ("label", "a", "a"),
+        ("label", "a=b c", "a=b c"),
+        ("cache", "registry.test/cache:1", "registry.test/cache:1"),
+        ("cache", "type=gha,scope=x", "type=gha,scope=x"),
         ("device-rule", "c 1:* rwm", "c 1:* rwm"),
         ("processors", "0-3,7", "0-3,7"),
         ("device-value", "/dev/sda:1mb", ("/dev/sda", "1mb")),
@@ -126,6 +130,8 @@ def test_values(kind: str, text: str, value: object) -> None:
         ("--restart", "sometimes", "unknown policy 'sometimes'"),
         ("--restart", "always:3", "only on-failure takes a count"),
         ("--stop-timeout", "1.5", "not a whole number"),
+        ("--label", "=x", "invalid label '=x': empty name"),
+        ("--label", "a b=x", "label 'a b' contains whitespaces"),
     ],
 )
 def test_values_that_make_no_sense(flag: str, text: str, said: str) -> None:
@@ -134,3 +140,19 @@ def test_values_that_make_no_sense(flag: str, text: str, said: str) -> None:
     assert caught.value.message.startswith(f'invalid argument "{text}" for "')
     assert said in caught.value.message
     assert caught.value.exit_code == 125
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--label", "=x", "empty name"),
+        ("--cache-from", "type=", "type required form"),
+        ("--cache-to", "dest=x", "type required form"),
+        ("--cache-to", "type=local,x", "invalid value x"),
+        ("--memory", "lots", "invalid size"),
+        ("--ulimit", "lots", "invalid ulimit argument"),
+    ],
+)
+def test_values_of_a_build_that_make_no_sense(flag: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse(build.COMMAND, [flag, text, "."], "build")

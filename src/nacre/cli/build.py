@@ -274,12 +274,12 @@ COMMAND = Command(
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
-        many("--cache-from", "Discarded with a warning: the cache of the store is used"),
-        many("--cache-to", "Discarded with a warning: the cache of the store is used"),
+        many("--cache-from", "Discarded with a warning: the cache of the store is used", kind="cache"),
+        many("--cache-to", "Discarded with a warning: the cache of the store is used", kind="cache"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
         text("--format", "Kind of manifest: oci, or docker for registries that know no other", default="oci"),
         text("--iidfile", "Write the image ID to a file", type="file"),
-        many("--label", "Set metadata for an image"),
+        many("--label", "Set metadata for an image", kind="label"),
         text(
             "--network", "Network of RUN instructions", default="default", choices=("default", "host", "none")
         ),

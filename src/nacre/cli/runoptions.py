@@ -95,7 +95,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     flag("-i, --interactive", "Keep STDIN open even if not attached"),
     text("--ipc", "IPC mode to use: host, none, private or shareable", kind="ipc"),
     text("--isolation", "Container isolation technology: default", kind="isolation", hidden=True),
-    many("-l, --label", "Set meta data on a container"),
+    many("-l, --label", "Set meta data on a container", kind="label"),
     many("--label-file", "Read in a line delimited file of labels"),
     text("--log-driver", "Logging driver for the container: json-file, local or none"),
     many("--log-opt", "Log driver options; ignored with a warning", kind="pair"),

@@ -159,6 +159,29 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def label(text: str) -> str:
+    """`KEY[=VALUE]`; the key has no blanks."""
+    key = text.partition("=")[0].lstrip()
+    if not key:
+        raise ValueError(f"invalid label '{text}': empty name")
+    if len(key.split()) > 1 or key != key.strip():
+        raise ValueError(f"label '{key}' contains whitespaces")
+    return text
+
+
+def cache(text: str) -> str:
+    """Where a cache of builds is: a reference, or `type=TYPE[,KEY=VALUE...]`."""
+    fields = [field.partition("=") for field in text.split(",")]
+    if len(fields) == 1 and not fields[0][1] and text:
+        return text
+    for key, equals, _ in fields:
+        if not equals:
+            raise ValueError(f"invalid value {key}")
+    if not dict((key.strip().lower(), value) for key, _, value in fields).get("type"):
+        raise ValueError(f'type required form> "{text}"')
+    return text
+
+
 def device_rule(text: str) -> str:
     """`c 1:3 rwm`. Source: moby daemon, the pattern of --device-cgroup-rule."""
     kind, numbers, access = (*text.split(" "), "", "", "")[:3]
@@ -236,6 +259,6 @@ READERS: dict[str, Callable[[str], Any]] = {
     "pid": _of("", "host", container=True),
     "ipc": _of("", "host", "private", "shareable", "none", container=True),
     "uts": _of("", "host"), "cgroupns": _of("", "host", "private"), "userns": _of("", "host"),
-    "isolation": _of("", "default"), "restart": restart,
+    "label": label, "cache": cache, "isolation": _of("", "default"), "restart": restart,
 }  # fmt: skip
 """By the kind of an option."""
