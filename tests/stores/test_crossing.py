@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from storekit import file, layer, make_image, until
+from storekit import Process, file, layer, make_image, until
 
 from nacre.stores import Store, crossing
 from nacre.stores.crossing import resting
@@ -184,3 +184,55 @@ def test_a_newer_store_leaves_no_connection(root: str) -> None:
     with pytest.raises(StoreError, match="has format 99"):
         Store.open(root)
     assert crossing._awake() == []
+
+
+# ---- the end of a connection
+
+
+def test_the_log_stays_for_the_next(root: str) -> None:
+    """To fold it in at the end of each command costs four fdatasync(2)."""
+    with Store.open(root) as store:
+        store.db.change(SET, ("kept",))
+    assert os.path.getsize(f"{root}/nacre.db-wal") > 0
+    with Store.open(root, create=False) as store:
+        assert store.db.one(NAME) == ("kept",)
+        assert store.db.one("PRAGMA integrity_check") == ("ok",)
+
+
+def _locks(path: str) -> list[str]:
+    """The locks that this process has on a file."""
+    found = os.stat(path)
+    inode = f":{found.st_ino}"
+    with open("/proc/locks", encoding="ascii") as locks:
+        rows = [line.split() for line in locks]
+    return [row[3] for row in rows if row[5].endswith(inode) and row[4] == str(os.getpid())]
+
+
+def test_the_end_of_one_takes_no_lock_from_another(root: str) -> None:
+    first, second = Store.open(root), Store.open(root)
+    first.db.change(SET, ("x",))
+    before = _locks(f"{root}/nacre.db")
+    assert before
+    first.close()
+    assert _locks(f"{root}/nacre.db") == before
+    assert second.db.one(NAME) == ("x",)
+    second.close()
+    assert _locks(f"{root}/nacre.db") == []
+
+
+def test_many_that_come_and_go_lose_nothing(root: str) -> None:
+    """Each believes at its end that somebody else reads."""
+    with Store.open(root) as store:
+        store.db.change("INSERT INTO meta VALUES ('count', '0')")
+    count = "UPDATE meta SET value = value + 1 WHERE key = 'count'"
+
+    def work() -> None:
+        for _ in range(60):
+            with Store.open(root, create=False) as store:
+                store.db.change(count)
+
+    processes = [Process(work) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    with Store.open(root, create=False) as store:
+        assert store.db.one("SELECT value FROM meta WHERE key = 'count'") == ("240",)
+    assert os.path.getsize(f"{root}/nacre.db-wal") < 4 << 20

@@ -41,6 +41,11 @@ def check(database: Database) -> None:
         raise refusal(database.path)
 
 
+def has_other(database: Database) -> bool:
+    """Whether this process has another connection to the same file; only with the gate."""
+    return any(other.file == database.file for other in _awake() if other is not database)
+
+
 def refusal(path: str) -> StoreError:
     """What to say of a connection that was carried across a fork."""
     return StoreError(

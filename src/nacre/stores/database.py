@@ -9,9 +9,11 @@ No connection crosses a fork: `crossing`.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from _thread import RLock
 from _weakref import ref
+from struct import Struct
 
 from ..ground.files import Lock, os_errors, sync_path, trace
 from ..words.errors import DamagedStore, NotFound, StoreError
@@ -33,6 +35,9 @@ _PAGE, _INDEX = 4096, 32768
 """Bytes that SQLite takes for a page of memory, and bytes of a log's index until it has 4,062 pages."""
 
 _EOPNOTSUPP = 95
+
+_SHARED = Struct("hhqqi4x").pack(fcntl.F_RDLCK, os.SEEK_SET, 0x40000002, 510, 0)
+"""A lock, as fcntl(2) has it, on the bytes that every reader locks. Source: os.h of SQLite, SHARED_FIRST."""
 
 _DAMAGE = (
     "not a database", "malformed", "no such table", "no such column", "has no column", "columns but",
@@ -195,9 +200,14 @@ class Database:
                 self._rests = True
 
     def _close(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
+        with crossing.gate():
+            connection, self.connection = self.connection, None
+            if connection is None:
+                return
+            if hasattr(connection, "setconfig") or crossing.has_other(self):
+                connection.close()
+            else:
+                _close_alone(connection, self.path)
 
     def execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; all its rows. Raises StoreError."""
@@ -233,7 +243,7 @@ class Database:
             raise DamagedStore(f"{self.path} is not whole: {found}")
 
     def close(self) -> None:
-        """Idempotent. The last one to close a database folds its log into it."""
+        """Idempotent. The log stays, for the next one to open it."""
         with self.lock:
             if self.pid == os.getpid():
                 self._close()
@@ -360,6 +370,25 @@ def _open(path: str) -> sqlite3.Connection:
     if hasattr(connection, "setconfig"):  # Python 3.12: no fsync of the whole log at every exit
         connection.setconfig(1006, True)  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
     return connection
+
+
+def _close_alone(connection: sqlite3.Connection, path: str) -> None:
+    """The same before Python 3.12: SQLite takes us for one of several as long as somebody else reads.
+
+    Whoever finds itself the last to close folds the log into the database and removes it: four fdatasync(2)
+    and two new files for each command. Only where no other connection of this process has the file open:
+    to close our descriptor drops the locks of all (fcntl(2)). Where there are no such locks, we are the last.
+    """
+    fd = -1
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _SHARED)
+    except OSError:
+        pass
+    finally:
+        connection.close()
+        if fd >= 0:
+            os.close(fd)
 
 
 def _reserve(path: str) -> None:
