@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tarkit import tar_of
 
 from nacre.cli import rmi
+from nacre.cli.context import Context
+from nacre.images import image as images
+from nacre.images.importer import import_tar
+from nacre.stores.store import Store
+from nacre.words.errors import NotFound
 
 Nacre = Any
 TIMES = {1: "1700000000", 2: "1710000000", 3: "1720000000"}
@@ -253,3 +261,28 @@ def test_history_shows_the_newest_step_first(nacre: Nacre, three: list[str]):
     assert nacre("history", "-q", "--no-trunc", "app:1").lines == [three[0]]
     row = nacre("history", "-H=false", "--format", "{{.CreatedAt}} {{.Size}}", "app:1").lines[0]
     assert row == "2023-11-14T22:13:20Z 1000"
+
+
+@pytest.mark.parametrize("meanwhile", ["gone", "given to another image"])
+def test_rmi_takes_no_name_but_its_own(store: Store, monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
+    """Another process removes the name, or gives it to another image, once it has been looked up."""
+    first, second = (import_tar(store, io.BytesIO(tar_of(file=one))).descriptor for one in (b"1", b"2"))
+    name, kept = "docker.io/library/a:1", "docker.io/library/b:1"
+    for each in (name, kept):
+        store.refs.set(each, first)
+    real = images.find
+
+    def find(there: Store, text: str) -> images.Image:
+        found = real(there, text)
+        store.refs.delete(name)
+        if meanwhile != "gone":
+            store.refs.set(name, second)
+        return found
+
+    monkeypatch.setattr(images, "find", find)
+    with Context(root=store.root) as context:
+        with suppress(NotFound):
+            rmi._remove(context, "a:1", SimpleNamespace(force=False, no_prune=False))  # type: ignore[arg-type]
+    assert store.refs.names_of(first.digest) == [kept]
+    assert store.refs.names_of(second.digest) == ([] if meanwhile == "gone" else [name])
+    assert store.trees.missing(images.Image.load(store, first).diff_ids) == []

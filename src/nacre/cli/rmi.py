@@ -33,20 +33,29 @@ def _remove(context: Context, text: str, args: Args) -> None:
     from ..images.image import find
 
     image = find(context.store, text)
-    name = _named(image, text)
+    names = image.names  # once: another process may take one of them, or give another, at any time
+    name = _named(names, text)
     if name is not None:
-        _check_name(context, image, name, args.force)
-        doomed = [name, *_digests_of(image, name)]
+        _check_name(context, image, names, name, args.force)
+        doomed = [name, *_digests_of(names, name)]
+    elif _is_id(image, text):
+        _check_id(context, image, names, args.force)
+        doomed = list(names)
     else:
-        _check_id(context, image, args.force)
-        doomed = list(image.names)
-    _untag(context, doomed)
-    if not set(image.names) - set(doomed):
+        raise NotFound(f"No such image: {Reference.parse(text).familiar}")
+    _untag(context, image, doomed)
+    if not set(names) - set(doomed):
         _delete(context, image, keep=args.no_prune)
 
 
-def _named(image: Image, text: str) -> str | None:
-    """The name of `image` that `text` is; None when it is an id."""
+def _is_id(image: Image, text: str) -> bool:
+    """Whether `text` is the beginning of its id, or of its digest."""
+    bare = text.removeprefix("sha256:")
+    return image.id.hex.startswith(bare) or image.digest.hex.startswith(bare)
+
+
+def _named(names: Sequence[str], text: str) -> str | None:
+    """The one of the names of an image that `text` is; None when it is an id, or not its name any more."""
     try:
         reference = Reference.parse(text)
     except InvalidName:
@@ -54,14 +63,14 @@ def _named(image: Image, text: str) -> str | None:
     wanted = [str(reference)]
     if reference.digest is not None:
         wanted = [f"{reference.name}@{reference.digest}"]
-        wanted += [name for name in image.names if name.startswith(reference.name + ":")]
-    return next((name for name in wanted if name in image.names), None)
+        wanted += [name for name in names if name.startswith(reference.name + ":")]
+    return next((name for name in wanted if name in names), None)
 
 
-def _digests_of(image: Image, name: str) -> list[str]:
+def _digests_of(names: Sequence[str], name: str) -> list[str]:
     """Names by digest in the repository of `name`; they go with its last tag."""
     repository = Reference.parse(name).name
-    others = [other for other in image.names if other != name]
+    others = [other for other in names if other != name]
     if any(other.startswith(repository + ":") for other in others):
         return []
     return [other for other in others if other.startswith(repository + "@")]
@@ -79,9 +88,9 @@ def _is_single(names: Sequence[str]) -> bool:
     return len(tags) <= 1 and len(repositories) == 1 and set(tags) <= repositories
 
 
-def _check_name(context: Context, image: Image, name: str, force: bool) -> None:
+def _check_name(context: Context, image: Image, names: Sequence[str], name: str, force: bool) -> None:
     """The last name of an image that a container has goes by force only."""
-    using = _using(context, image) if not force and _is_single(image.names) else []
+    using = _using(context, image) if not force and _is_single(names) else []
     if using:
         shown = Reference.parse(name).familiar
         raise Conflict(
@@ -90,12 +99,12 @@ def _check_name(context: Context, image: Image, name: str, force: bool) -> None:
         )
 
 
-def _check_id(context: Context, image: Image, force: bool) -> None:
+def _check_id(context: Context, image: Image, names: Sequence[str], force: bool) -> None:
     using = _using(context, image)
     _check_running(using, image.id.short)
     if force:
         return
-    if image.names and not _is_single(image.names):
+    if names and not _is_single(names):
         raise Conflict(
             f"conflict: unable to delete {image.id.short} (must be forced) - "
             "image is referenced in multiple repositories"
@@ -126,9 +135,9 @@ def _check_running(using: list[ContainerRow], shown: str) -> None:
             )
 
 
-def _untag(context: Context, names: list[str]) -> None:
+def _untag(context: Context, image: Image, names: list[str]) -> None:
     for name in names:
-        if context.store.refs.delete(name):
+        if context.store.refs.delete(name, image.digest):
             context.print(f"Untagged: {Reference.parse(name).familiar}")
 
 

@@ -66,10 +66,14 @@ class RefStore:
         row = self._database.one("SELECT descriptor FROM ref WHERE name = ?", (name,))
         return _decode(row[0]) if row else None
 
-    def delete(self, name: str) -> bool:
-        """Drop the name (the image stays remembered); False if there was none."""
+    def delete(self, name: str, digest: Digest | None = None) -> bool:
+        """Drop the name (the image stays remembered); False if there was none.
+
+        With `digest` only while it means that manifest: another process may have given it to another.
+        """
         with self._database.transaction(durable=True):
-            gone = self._database.change("DELETE FROM ref WHERE name = ?", (name,)) > 0
+            sql = "DELETE FROM ref WHERE name = ? AND digest = coalesce(?, digest)"
+            gone = self._database.change(sql, (name, digest)) > 0
         self.changed |= gone
         return gone
 
