@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -27,11 +28,22 @@ SECOND = 1_000_000_000
     [
         (b"a", b"a"), (b"./a/b", b"a/b"), (b"/a/b", b"a/b"), (b"a//b/./c", b"a/b/c"), (b"a/../b", b"b"),
         (b".a/.b", b".a/.b"), (b"..a", b"..a"), (b"a/..b", b"a/..b"), (b"././/a", b"a"),
+        (b"a//", b"a"), (b"./a//", b"a"), (b"a/b///", b"a/b"), (b"a/.//", b"a"), (b"//a//b//", b"a/b"),
         (b"\xff\xfe", b"\xff\xfe"), (b"a\nb", b"a\nb"), (b"n" * 100, b"n" * 100),
     ],
 )  # fmt: skip
 def test_paths_are_normal(name: bytes, path: bytes) -> None:
     assert [entry.path for entry in entries(header(name) + END)] == [path]
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b".", b"", b"..", b".d", b"e."]), max_size=6).map(b"/".join))
+def test_a_name_in_any_form_is_its_shortest(name: bytes) -> None:
+    """Of an entry, of the target of a hard link, and in an extended header."""
+    name = b"a/" + name
+    for tar in (header(name, b"5"), header(b"h", b"1", link=name), pax((b"path", name)) + header(flag=b"5")):
+        with suppress(InvalidArchive):  # it climbs above the root, or is the root
+            (entry,) = entries(tar + END)
+            assert (entry.link or entry.path or b".") == os.path.normpath(name)
 
 
 @pytest.mark.parametrize("name", [b"./", b"/", b"././", b"a/.."])

@@ -392,7 +392,7 @@ def _normal(name: bytes) -> bytes:
     """A path as entries have it. Raises InvalidArchive when it climbs above the root or is too long."""
     path = name[2:] if name.startswith(b"./") else name
     if path.endswith(b"/"):
-        path = path[:-1]
+        path = path.rstrip(b"/")
     if path and path[0] not in b"./" and b"/." not in path and b"//" not in path and len(path) < 4096:
         return path
     if len(name) > MAX_PATH:
