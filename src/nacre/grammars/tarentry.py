@@ -56,21 +56,18 @@ def show(path: bytes) -> str:
 
 
 def whiteout(path: bytes) -> tuple[str, bytes] | None:
-    """What a path says about lower layers.
+    """What a path says about lower layers. Only its last part can: `.wh.etc/some` is an ordinary path.
 
     ("remove", what vanishes), ("opaque", folder whose lower content vanishes), ("ignore", b"") for the
-    other names that AUFS kept for itself (`.wh..wh.plnk` and what lies in it), or None for an ordinary
-    path. Raises InvalidArchive for a whiteout of a folder by itself (`.wh.`, `.wh..`, `.wh...`) and for a
-    whiteout that is used as a folder.
+    other names that AUFS kept for itself (`.wh..wh.aufs`, and what lies in `.wh..wh.plnk` of the root), or
+    None for an ordinary path. Raises InvalidArchive for a whiteout of a folder by itself (`.wh.`, `.wh..`,
+    `.wh...`). Source: moby go-archive, UnpackLayer.
     """
     if WHITEOUT not in path:
         return None
     folder, slash, name = path.rpartition(b"/")
-    above = [part for part in folder.split(b"/") if part.startswith(WHITEOUT)]
-    if above:
-        return _inside(path, above)
     if not name.startswith(WHITEOUT):
-        return None
+        return ("ignore", b"") if path.startswith(_RESERVED) and not path.startswith(OPAQUE) else None
     if name == OPAQUE:
         return "opaque", folder
     if name.startswith(_RESERVED):
@@ -78,9 +75,3 @@ def whiteout(path: bytes) -> tuple[str, bytes] | None:
     if name[4:] in (b"", b".", b".."):
         raise InvalidArchive(f"archive entry {show(path)} is a whiteout of no name")
     return "remove", folder + slash + name[4:]
-
-
-def _inside(path: bytes, above: list[bytes]) -> tuple[str, bytes]:
-    if all(part.startswith(_RESERVED) and part != OPAQUE for part in above):
-        return "ignore", b""
-    raise InvalidArchive(f"archive entry {show(path)} lies in a whiteout, which is no folder")
