@@ -33,6 +33,7 @@ from treemaker import (
 )
 
 from nacre.grammars.entries import Entry
+from nacre.stores.trees.owners import Notes, Owner
 from nacre.words.errors import InvalidArchive, StoreError
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
@@ -235,19 +236,24 @@ def test_attributes_of_links_are_set_on_the_link(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
-    told: list[Entry] = []
-    form = OVERLAY.replace(owners=False, devices=False, owned=told.append)
+    notes = Notes({b"old": Owner(9, 9), b"gone/x": Owner(9, 9), b"stays": Owner(9, 9)})
+    form = DELETE.replace(owners=False, devices=False, notes=notes)
     tree: list[Item] = [
         file(b"mine"), file(b"theirs", uid=5), directory(b"dir", gid=6),
         (Entry(b"null", "char", 0o666, major=1, minor=3), b""),
         (Entry(b"link", "symlink", 0o777, link=b"x", xattrs=((b"user.no", b""),)), b""),
-        file(b"again", uid=5), file(b"again"),
+        file(b"again", uid=5), file(b"again"), hardlink(b"other", b"theirs"), hardlink(b"plain", b"mine"),
+        symlink(b"way", b"/there"), file(b"way/x", gid=7), file(b"old"), white(b".wh.gone"),
     ]  # fmt: skip
     with folder(tmp_path) as (path, fd):
+        (path / "gone").mkdir()
+        (path / "gone/x").touch()
         stats = unpack(tree, fd, form)
-        assert [entry.path for entry in told] == [b"theirs", b"null", b"link", b"again", b"again", b"dir"]
-        assert told[4].uid == 0
-        assert stats.unkept == 5
+        assert {path: (owner.uid, owner.gid, owner.kind) for path, owner in notes.known.items()} == {
+            b"theirs": (5, 0, ""), b"other": (5, 0, ""), b"dir": (0, 6, ""), b"null": (0, 0, "char"),
+            b"link": (0, 0, ""), b"there/x": (0, 7, ""), b"stays": (9, 9, ""),
+        }  # fmt: skip
+        assert stats.unkept == 6
         info = (path / "null").stat()
         assert (stat.S_ISREG(info.st_mode), stat.S_IMODE(info.st_mode), info.st_size) == (True, 0o666, 0)
 
@@ -329,11 +335,11 @@ LOWER = [
 UPPER = [
     white(b".wh.gone"), white(b".wh.both"), file(b"both", b"new"), white(b".wh.d"),
     file(b"d/sub/new", b"new"), white(b"o/.wh..wh..opq"), file(b"o/sub/new", b"new"), white(b".wh.link"),
-    white(b".wh.nothing"), white(b"no/.wh.x"), white(b"keep/.wh.x"),
+    white(b".wh.nothing"), white(b"no/.wh.x"), white(b"keep/.wh.x"), white(b"none/.wh..wh..opq"),
 ]  # fmt: skip
 MERGED = {
-    "keep": "low", "both": "new", "d": "dir", "d/sub": "dir", "d/sub/new": "new", "o": "dir", "o/sub": "dir",
-    "o/sub/new": "new",
+    "keep": "dir", "both": "new", "d": "dir", "d/sub": "dir", "d/sub/new": "new", "o": "dir", "o/sub": "dir",
+    "o/sub/new": "new", "no": "dir", "none": "dir",
 }  # fmt: skip
 
 
@@ -347,11 +353,32 @@ def test_whiteouts_delete_what_is_lower_and_nothing_else(
         assert contents(path) == MERGED
 
 
+@pytest.mark.parametrize("mark", [b".wh.x", b".wh..wh..opq", b"y", b"e/y", b"l/y"])
+def test_times_of_folders_that_are_not_named_stay(mark: bytes, tmp_path: Path) -> None:
+    """Of access as of change: neither looking into a folder nor writing there may show."""
+    with folder(tmp_path) as (path, fd):
+        unpack([file(b"d/x"), file(b"d/e/z"), symlink(b"d/l", b"e")], fd)
+        for name in ("d/e", "d", "."):
+            os.utime(path / name, ns=(789 * SECOND + 111, 123 * SECOND + 456))
+        unpack([file(b"d/" + mark)], fd, DELETE)
+        for name in (".", "d", "d/e"):
+            if (path / name).exists():
+                info = (path / name).stat()
+                assert (info.st_atime_ns, info.st_mtime_ns) == (789 * SECOND + 111, 123 * SECOND + 456)
+
+
 def test_an_opaque_root_leaves_only_the_layer(tmp_path: Path) -> None:
     with folder(tmp_path) as (path, fd):
         unpack(LOWER, fd)
         unpack([file(b"d/new", b"new"), white(b".wh..wh..opq")], fd, DELETE)
         assert contents(path) == {"d": "dir", "d/new": "new"}
+
+
+def test_a_mark_through_a_link_of_lower_layers_makes_nothing(tmp_path: Path) -> None:
+    with folder(tmp_path) as (path, fd):
+        unpack([symlink(b"l", b"nowhere"), symlink(b"m", b"d"), file(b"d/x"), file(b"d/y")], fd)
+        unpack([white(b"l/.wh.a"), white(b"l/.wh..wh..opq"), white(b"m/.wh.x"), directory(b"l")], fd, DELETE)
+        assert contents(path) == {"l": "dir", "m": "link", "d": "dir", "d/y": "data"}
 
 
 def test_a_whiteout_removes_a_link_and_never_its_target(tmp_path: Path) -> None:
@@ -402,12 +429,11 @@ def test_overlayfs_shows_what_deletion_leaves(tmp_path: Path) -> None:
         folder(tmp_path) as (one, one_fd),
     ):
         unpack(LOWER, low_fd)
-        unpack(UPPER[:-1], up_fd)  # the last whiteout lies in a file, which overlayfs cannot hold
+        unpack(UPPER, up_fd)
         unpack(LOWER, one_fd, DELETE)
         unpack(UPPER, one_fd, DELETE)
         with joined(up, low) as mount:
             shown = contents(mount)
-        assert shown.pop("no") == "dir"  # a whiteout in a folder that nobody has
         assert shown == contents(one) == MERGED
 
 

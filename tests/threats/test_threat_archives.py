@@ -83,6 +83,14 @@ def climbing_link_then_file(out: Outside) -> Layer:
     return Layer().folder("d").link("d/escape", out.from_root()).file("d/escape/secret")
 
 
+def links_to_nowhere(out: Outside) -> Layer:
+    """What a link leads to is made, but never there: the root is where `..` and `/` end."""
+    layer = Layer().link("escape", f"{out}/new").file("escape/planted").link("up", f"{out.from_root()}/new")
+    layer.file("up/deep/planted").hard("up/hard", "up/deep/planted").file("up/.wh.secret", b"")
+    layer.link("odd", f"no/../../{out.from_root()}").file("odd/secret")
+    return layer.file("odd/.wh.folder", b"").file("odd/.wh..wh..opq", b"")
+
+
 def chained_links(out: Outside) -> Layer:
     return Layer().link("a", ".").link("a/b", "..").link("c", f"a/b/{out.from_root()}").file("c/planted")
 
@@ -122,8 +130,9 @@ def chmod_through_link(out: Outside) -> Layer:
 
 
 ATTACKS: list[Callable[[Outside], Layer]] = [
-    link_then_file, climbing_link_then_file, chained_links, hard_link_to_host, hard_link_climbing,
-    hard_link_through_link, dots, dots_in_the_middle, absolute, whiteout, chmod_through_link,
+    link_then_file, climbing_link_then_file, links_to_nowhere, chained_links, hard_link_to_host,
+    hard_link_climbing, hard_link_through_link, dots, dots_in_the_middle, absolute, whiteout,
+    chmod_through_link,
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from .erofs import BLOCK, MAX_LINK, MAX_NAME, NOWHERE, device_number
 from .inodes import IMPLIED, ROOT, Inodes
 from .inodes import OPAQUE as MARK_OPAQUE
 from .inodes import ORIGIN as MARK_ORIGIN
+from .pathwalk import LONG, NAMELESS, NoFolder, Refused, walk
 from .tarentry import Entry, show, whiteout
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from .erofs import Node, Xattrs
 
 MAX_PATH = 4095
-MAX_LINKS = 40
-"""Links on the way to one path, as for the kernel (path_resolution(7))."""
 
 _FORMAT = 0o170000
 _FORMATS = {
@@ -42,8 +41,8 @@ class LayerTree:
     """The files of one layer, entry by entry.
 
     The last entry of a name wins, folders merge, missing parents are 0755 of owner 0 and time 0 and
-    `implied`, links are followed within the layer, a whiteout speaks of lower layers only and is a
-    character device 0/0. Contents lie in device 1 where the entry says, unless `place` says otherwise.
+    `implied`, links are followed within the layer (`pathwalk`), a whiteout speaks of lower layers only and
+    is a character device 0/0. Contents lie in device 1 where the entry says, unless `place` says otherwise.
     """
 
     def __init__(self) -> None:
@@ -65,6 +64,12 @@ class LayerTree:
 
         Raises InvalidArchive for an entry that cannot be made.
         """
+        try:
+            return self._add(entry)
+        except Refused as why:
+            raise InvalidArchive(f"archive entry {show(entry.path)} {why}") from None
+
+    def _add(self, entry: Entry) -> int:
         path = entry.path
         if b".wh." in path and self._whiteout(entry):
             return 0
@@ -162,13 +167,19 @@ class LayerTree:
         if there and self.inodes.is_folder(there):
             self._forget(there)
             self.inodes.inode[place] = 0
-        above, _, last = entry.link.rpartition(b"/")
-        inode = self.inodes.find(self._walk(above, make=False), last)
+        inode = self._find(entry.link)
         if not inode or self._is_whiteout(inode):
-            raise _refused(entry.path, f"is a hard link to {show(entry.link)}, which is not here")
+            raise Refused(f"is a hard link to {show(entry.link)}, which does not exist in this layer")
         if self.inodes.is_folder(inode):
-            raise _refused(entry.path, "is a hard link to a folder")
+            raise Refused("is a hard link to a folder")
         self._put(place, inode)
+
+    def _find(self, path: bytes) -> int:
+        """What is at a path, links followed but for the last; 0 for nothing."""
+        above, _, name = path.rpartition(b"/")
+        way = walk(above, ROOT, self._step)
+        folder = way[-1][1] if way else ROOT
+        return self.inodes.find(folder, name) if folder else 0
 
     def _special(self, entry: Entry) -> None:
         if entry.kind == "char" and entry.major == entry.minor == 0:
@@ -178,7 +189,7 @@ class LayerTree:
         mode, size, block = _FORMATS[entry.kind] | entry.mode, 0, 0
         if entry.kind == "symlink":
             if not 0 < len(entry.link) <= MAX_LINK:
-                raise _refused(entry.path, f"is a link with a target of {len(entry.link)} bytes")
+                raise Refused(f"is a link with a target of {len(entry.link)} bytes")
             mode, size, block = stat.S_IFLNK | 0o777, len(entry.link), self.inodes.keep(entry.link)
         elif entry.kind != "fifo":
             block = device_number(entry.major, entry.minor)
@@ -193,50 +204,36 @@ class LayerTree:
         """The number of a path's name in its folder, which is made if missing."""
         above, _, name = path.rpartition(b"/")
         if not name or len(name) > MAX_NAME or len(path) > MAX_PATH:
-            raise _refused(path, "has a name longer than the file system allows" if name else "has no name")
-        folder = self._folders.get(above)
+            raise Refused(LONG if name else NAMELESS)
+        return self.inodes.entry(self._enter(above), name)
+
+    def _enter(self, path: bytes) -> int:
+        """The folder at `path`, made where it is missing."""
+        folder = self._folders.get(path)
         if folder is None:
-            folder = self._walk(above, make=True)
+            folder = ROOT
+            for name, found in walk(path, ROOT, self._step):
+                folder = found or self._implied_in(folder, name)
             if len(self._folders) >= _REMEMBERED:
                 self._folders = {b"": ROOT}
-            self._folders[above] = folder
-        return self.inodes.entry(folder, name)
+            self._folders[path] = folder
+        return folder
 
-    def _walk(self, path: bytes, *, make: bool) -> int:
-        """The folder at `path`, links followed within the layer; what only a link names is never made."""
-        stack, links = [ROOT], 0
-        own = path.count(b"/") + 1 if path else 0
-        waiting = [(name, make) for name in reversed(path.split(b"/"))] if own else []
-        while waiting:
-            name, make = waiting.pop()
-            if name in (b"", b"."):
-                continue
-            if name == b"..":
-                stack = stack[:-1] or stack
-                continue
-            child = self._step(path, stack[-1], name, make=make)
-            kind = self.inodes.mode[child] & _FORMAT
-            if kind == stat.S_IFLNK:
-                links += 1
-                if links > MAX_LINKS:
-                    raise _refused(path, "leads through a loop of symbolic links")
-                target = self.inodes.link(child)
-                stack = stack[:1] if target.startswith(b"/") else stack
-                waiting += [(part, False) for part in reversed(target.split(b"/"))]
-            elif kind != stat.S_IFDIR:
-                raise _refused(path, "leads through something that is no folder")
-            else:
-                stack.append(child)
-        return stack[-1]
-
-    def _step(self, path: bytes, folder: int, name: bytes, *, make: bool) -> int:
+    def _step(self, folder: int, name: bytes) -> int | bytes | None:
+        """For `walk`."""
         child = self.inodes.find(folder, name)
-        if child and not self._is_whiteout(child):
-            return child
-        if not make:
-            raise _refused(path, "leads through or to something that does not exist")
+        if not child or self._is_whiteout(child):
+            return None
+        kind = self.inodes.mode[child] & _FORMAT
+        if kind == stat.S_IFLNK:
+            return self.inodes.link(child)
+        if kind != stat.S_IFDIR:
+            raise NoFolder
+        return child
+
+    def _implied_in(self, folder: int, name: bytes) -> int:
         if len(name) > MAX_NAME:
-            raise _refused(path, "has a name longer than the file system allows")
+            raise Refused(LONG)
         return self._put_folder(self.inodes.entry(folder, name), IMPLIED)
 
     def _put(self, place: int, inode: int) -> None:
@@ -246,7 +243,7 @@ class LayerTree:
         self.inodes.inode[place] = inode
 
     def _put_folder(self, place: int, marks: int) -> int:
-        folder = self._folder(marks | (MARK_OPAQUE if self.inodes.gone[place] else 0), place)
+        folder = self._folder(MARK_OPAQUE if self.inodes.gone[place] else marks, place)
         self._put(place, folder)
         return folder
 
@@ -266,14 +263,17 @@ class LayerTree:
         if found is None:
             return False
         verb, target = found
-        if verb == "opaque":
-            self.inodes.device[self._walk(target, make=True)] |= MARK_OPAQUE
-        elif verb == "remove":
-            self._hide(target)
+        try:
+            if verb == "opaque":
+                self.inodes.device[self._enter(target)] |= MARK_OPAQUE
+            elif verb == "remove":
+                self._hide(target)
+        except NoFolder:
+            pass  # lower layers have nothing beneath a file of this one
         return True
 
     def _hide(self, path: bytes) -> None:
-        """What this layer has under the name stays and hides what is lower."""
+        """What this layer has under the name stays and hides what is lower, with the looks it had there."""
         place = self._place(path)
         inodes = self.inodes
         inodes.gone[place] = 1
@@ -282,7 +282,7 @@ class LayerTree:
             inodes.inode[place] = inodes.add(stat.S_IFCHR)
             inodes.device[inodes.parent[place]] |= MARK_ORIGIN
         elif inodes.is_folder(there):
-            inodes.device[there] |= MARK_OPAQUE
+            inodes.device[there] = inodes.device[there] & ~IMPLIED | MARK_OPAQUE
 
 
 def _kept(entry: Entry) -> Xattrs:
@@ -339,7 +339,3 @@ def _is_caps(value: bytes) -> bool:
     """Revision 2 with two pairs of 32-bit sets, or 3 with a root id as well (linux/capability.h)."""
     revision = value[3] if len(value) > 3 else 0
     return (len(value), revision) in ((20, 2), (24, 3))
-
-
-def _refused(path: bytes, why: str) -> InvalidArchive:
-    return InvalidArchive(f"archive entry {show(path)} {why}")

@@ -19,17 +19,16 @@ _FORMAT = 0o170000
 def merge(lower: Node, upper: Node) -> None:
     """Lay the layer `upper` over `lower`, which becomes the union: whiteouts take effect, marks vanish.
 
-    `lower` is the result of `settle` or of `merge`. Folders that `upper` only implies, and does not make
-    opaque, keep their looks.
+    `lower` is the result of `settle` or of `merge`. Folders that `upper` only implies keep their looks: an
+    opaque mark hides what is in them, and says nothing about them.
     """
     waiting = [(lower, upper)]
     while waiting:
         below, above = waiting.pop()
         mine = _children(below)
-        opaque = OPAQUE in above.xattrs
-        if opaque:
+        if OPAQUE in above.xattrs:
             mine.clear()
-        if opaque or not above.implied:
+        if not above.implied:
             _take_looks(below, above)
         for name, node in _children(above).items():
             there = mine.get(name)

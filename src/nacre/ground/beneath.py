@@ -60,7 +60,7 @@ class Folders:
         if not path:
             return self.resolve(path), path
         try:
-            return linux.openat2(self.root_fd, path, _FOLDER, resolve=_STRAIGHT), path
+            return self.straight(path), path
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
@@ -69,13 +69,22 @@ class Folders:
         real = os.readlink(b"/proc/self/fd/%d" % fd)
         return fd, real[len(root) :] if real.startswith(root) else path
 
+    def straight(self, path: bytes) -> int:
+        """A new O_PATH descriptor for the folder at `path`, if no link is on the way. Raises OSError."""
+        return linux.openat2(self.root_fd, path or b".", _FOLDER, resolve=_STRAIGHT)
+
     def keep(self, path: bytes, fd: int) -> tuple[Folder, os.stat_result]:
         """Take over `fd` as the folder at `path`."""
         info = os.fstat(fd)
+        folder = Folder(fd, key_of(info))
+        self.also(path, folder)
+        return folder, info
+
+    def also(self, path: bytes, folder: Folder) -> None:
+        """A path leads to an open folder."""
         if len(self._open) >= MAX_OPEN:
             self._open.clear()
-        folder = self._open[path] = Folder(fd, key_of(info))
-        return folder, info
+        self._open[path] = folder
 
     def forget(self) -> None:
         """Close all that is not in use, because paths may mean something else now; more can be opened."""

@@ -2,7 +2,7 @@
 
 How an entry finds its place:
 
-    parent    the folder of its path, made if missing, links followed within the root (RESOLVE_IN_ROOT)
+    parent    the folder of its path, made if missing, links followed within the root (grammars.pathwalk)
     name      never followed; what is there already gives way, but folders merge; the last entry wins
     content   written through a descriptor opened with O_EXCL
     looks     owner, then xattrs, then mode, then times: chown(2) clears set-id bits and security.capability
@@ -21,8 +21,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Protocol
 
 from ..grammars.entries import Entry, Reader, read_tar, whiteout
+from ..grammars.pathwalk import ABSENT, LONG, LOOP, NO_FOLDER, NoFolder, Refused, walk
 from ..grammars.tarentry import show
 from ..words.errors import InvalidArchive, NacreError, StoreError
 from ..words.value import Value
@@ -51,10 +53,10 @@ class Form(Value):
     `whiteouts` "overlay" keeps them as overlayfs does (char device 0/0 and `opaque_xattr`), for a root that
     holds one layer; "delete" removes what lies beneath, for a root that holds the lower layers already;
     "none" takes their names for ordinary ones. `keep_kinds` refuses to let a folder replace something else
-    or something else replace a folder.
+    or something else replace a folder. `links` False: a folder takes the place of a link that lower layers
+    left on the way, as overlayfs shows it; links of the layer itself are always followed.
     `owners` False: never chown (a namespace with one id). `devices` False: device nodes are made as empty
-    files (a user namespace), whiteouts excepted. `owned` is called with each entry whose owner, device or
-    xattrs could not be made as they are, so that somebody can keep them; for one path the last call counts.
+    files (a user namespace), whiteouts excepted. `notes` is told what could not be made as it is.
     `helpers`: other processes may be started that make files (crew.py); never for a root that is not nacre's
     own, or in namespaces of a container. `twins` are files of other trees, to share (twins.py). `placed` is
     called with each file and its path without links, before its payload is read.
@@ -64,11 +66,28 @@ class Form(Value):
     opaque_xattr: bytes = b"trusted.overlay.opaque"
     owners: bool = True
     devices: bool = True
-    owned: Callable[[Entry], None] | None = None
+    notes: Notes | None = None
     keep_kinds: bool = False
+    links: bool = True
     helpers: bool = False
     twins: Twins | None = None
     placed: Callable[[Entry, bytes], None] | None = None
+
+
+class Notes(Protocol):
+    """Keeps what a file system cannot: owners, devices and xattrs. Paths are without links."""
+
+    def lost(self, entry: Entry) -> None:
+        """Something of it could not be made."""
+
+    def made(self, path: bytes) -> None:
+        """All of it could be made, whatever was there before."""
+
+    def linked(self, path: bytes, first: bytes) -> None:
+        """A further name of the file `first`."""
+
+    def removed(self, path: bytes, folder: bool) -> None:
+        """It is gone, with all that was in it if it was a folder."""
 
 
 class Stats(Value):
@@ -115,15 +134,17 @@ def apply(stream: Reader, root_fd: int, form: Form | None = None) -> Stats:
 class _Looks:
     """What a folder shall look like when all is done: as its entry says, else as it was.
 
-    `path` has no links in it, so that it leads to the same folder at the end.
+    `path` has no links in it, so that it leads to the same folder at the end. `gone` are names in it that
+    were whiteouts.
     """
 
-    __slots__ = ("entry", "existed", "implied", "key", "mode", "mtime_ns", "opaque", "path", "whiteouts")
+    __slots__ = ("entry", "existed", "gone", "implied", "key", "mode", "opaque", "path", "times", "whiteouts")
 
-    def __init__(self, path: bytes, key: Key, mode: int, mtime_ns: int, existed: bool) -> None:
-        self.path, self.key, self.mode, self.mtime_ns, self.existed = path, key, mode, mtime_ns, existed
+    def __init__(self, path: bytes, key: Key, mode: int, times: tuple[int, int], existed: bool) -> None:
+        self.path, self.key, self.mode, self.times, self.existed = path, key, mode, times, existed
         self.entry: Entry | None = None
         self.implied = self.opaque = self.whiteouts = False
+        self.gone: set[bytes] = set()
 
 
 class _Tree:
@@ -134,9 +155,8 @@ class _Tree:
         self._overlay, self._literal = form.whiteouts == "overlay", form.whiteouts == "none"
         self._folders = Folders(root_fd)
         self._looks: dict[Key, _Looks] = {}
-        self._made: set[tuple[Key, bytes]] = set()
-        self._gone: set[tuple[Key, bytes]] = set()
-        self._noted: set[bytes] = set()
+        self._made: set[bytes] = set()
+        self._strayed = False
         self.unkept = self.replaced = self._shared = self._files = 0
         self.implied: list[bytes] = []
         self._crew: Alone | Crew = Alone()
@@ -151,6 +171,8 @@ class _Tree:
         try:
             if self._literal or b".wh." not in entry.path or not self._whiteout(entry.path):
                 self._makers[entry.kind](entry, payload)
+        except Refused as why:
+            raise InvalidArchive(f"archive entry {show(entry.path)} {why}") from None
         except OSError as error:
             raise _explained(entry.path, error) from error
 
@@ -182,10 +204,15 @@ class _Tree:
             raise OSError(errno.ENAMETOOLONG if name else errno.ENOTDIR, "")
         folder = self._folders.get(above) or self._enter(above)
         if not self._overlay:
-            self._made.add((folder.key, name))
+            self._made.add(self._real(folder, name))
         if (folder.key, name) in self._crew.pending:
             self._crew.settle()
         return folder, name
+
+    def _real(self, folder: Folder, name: bytes) -> bytes:
+        """The path of a name, without links."""
+        above = self._looks[folder.key].path
+        return above + b"/" + name if above else name
 
     def _look(self, folder: Folder, name: bytes) -> os.stat_result | None:
         """What has the name, or is about to have it."""
@@ -193,41 +220,62 @@ class _Tree:
             self._crew.settle()
         return look(folder.fd, name)
 
-    def _enter(self, path: bytes) -> Folder:
-        """Open the folder at `path`, with those above it made where they are missing."""
-        if self._overlay:
-            try:
-                return self._existing(path)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):
-                pass  # not there as a whole: part by part below, making what is missing
-        at, folder = 0, self._folders.root
-        while at <= len(path):
-            end = path.find(b"/", at)
-            end = len(path) if end < 0 else end
-            folder = self._step(folder, path[at:end], path[:end])
-            at = end + 1
+    def _enter(self, path: bytes, *, mark: bool = False) -> Folder:
+        """Open the folder at `path`, with those above it made where they are missing.
+
+        For a `mark` nothing is made where a link of lower layers leads: NoFolder.
+        """
+        try:
+            return self._existing(path) if self._overlay else self._straight(path)
+        except OSError:
+            pass  # not there as a whole: part by part below, making what is missing
+        folder, self._strayed = self._folders.root, False
+        way = walk(path, folder, self._step)
+        if mark and self._strayed and None in (found for _, found in way):
+            raise NoFolder
+        for name, found in way:
+            if not self._overlay:
+                self._made.add(self._real(folder, name))
+            folder = found or self._implied_in(folder, name)
+        self._folders.also(path, folder)
         return folder
 
-    def _step(self, parent: Folder, name: bytes, path: bytes) -> Folder:
-        place = (parent.key, name)
-        ours = place in self._made
-        if not self._overlay:
-            self._made.add(place)
-        found = self._folders.get(path)
-        if found is not None:
-            return found
-        there = self._look(parent, name)
-        if there is None or self._gives_way(there, ours):
-            folder = self._new_folder(parent, Entry(path, "dir", 0o755), name, there)
-            self._looks[folder.key].implied = True
-            return folder
-        return self._existing(path)
+    def _straight(self, path: bytes) -> Folder:
+        """A folder that exists, with no link on the way; all of it is this layer's now. Raises OSError."""
+        fd = self._folders.straight(path)
+        at = len(path)
+        while at > 0 and path[:at] not in self._made:
+            self._made.add(path[:at])
+            at = path.rfind(b"/", 0, at)
+        return self._keep(path, path, fd)
 
-    def _gives_way(self, there: os.stat_result, ours: bool) -> bool:
-        """Whether something may be replaced by a folder that is only implied: a whiteout, a lower file."""
-        if self._overlay:
-            return _is_whiteout(there)
-        return not ours and not stat.S_ISDIR(there.st_mode) and not stat.S_ISLNK(there.st_mode)
+    def _step(self, folder: Folder, name: bytes) -> Folder | bytes | None:
+        """For `walk`: what gives way to a folder that is only implied is nothing."""
+        there = self._look(folder, name)
+        if there is None:
+            return None
+        if stat.S_ISDIR(there.st_mode):
+            return self._child(folder, name)
+        ours = self._overlay or self._real(folder, name) in self._made
+        if stat.S_ISLNK(there.st_mode) and (ours or self._form.links):
+            self._strayed = self._strayed or not ours
+            return os.readlink(name, dir_fd=folder.fd)
+        if not ours or (self._overlay and _is_whiteout(there)):
+            return None
+        raise NoFolder
+
+    def _child(self, folder: Folder, name: bytes) -> Folder:
+        """A folder that is in another."""
+        real = self._real(folder, name)
+        return self._folders.get(real) or self._keep(real, real, open_child(folder.fd, name))
+
+    def _implied_in(self, parent: Folder, name: bytes) -> Folder:
+        """A folder that no entry has described so far."""
+        entry = Entry(self._real(parent, name), "dir", 0o755)
+        folder = self._new_folder(parent, entry, name, self._look(parent, name))
+        looks = self._looks[folder.key]
+        looks.implied = not looks.opaque  # what has been removed says nothing about its looks
+        return folder
 
     def _existing(self, path: bytes) -> Folder:
         """A folder that exists, links followed within the root. Raises OSError."""
@@ -235,16 +283,19 @@ class _Tree:
         if found is not None:
             return found
         fd, real = self._folders.open(path)
+        return self._keep(path, real, fd)
+
+    def _keep(self, path: bytes, real: bytes, fd: int) -> Folder:
+        """Take over a descriptor, and remember how the folder looks, for it may be written into."""
         folder, info = self._folders.keep(path, fd)
         self._see(folder, real, info)
         return folder
 
     def _see(self, folder: Folder, path: bytes, info: os.stat_result) -> None:
-        """Remember how a folder looks that may be written into."""
         if folder.key not in self._looks:
-            mode = stat.S_IMODE(info.st_mode)
+            mode, times = stat.S_IMODE(info.st_mode), (info.st_atime_ns, info.st_mtime_ns)
             existed = bool(path) or not self._overlay  # the root of one layer is new
-            self._looks[folder.key] = _Looks(path, folder.key, mode, info.st_mtime_ns, existed)
+            self._looks[folder.key] = _Looks(path, folder.key, mode, times, existed)
             make_searchable(folder.fd, mode)
 
     def _new_folder(self, parent: Folder, entry: Entry, name: bytes, there: os.stat_result | None) -> Folder:
@@ -254,11 +305,10 @@ class _Tree:
             self._clear(parent, name, there)
         os.mkdir(name, 0o700, dir_fd=parent.fd)
         folder, _info = self._folders.keep(entry.path, open_child(parent.fd, name))
-        above = self._looks[parent.key].path
-        real = above + b"/" + name if above else name
-        looks = self._looks[folder.key] = _Looks(real, folder.key, 0, 0, existed=False)
+        real = self._real(parent, name)
+        looks = self._looks[folder.key] = _Looks(real, folder.key, 0, (0, 0), existed=False)
         looks.entry = entry
-        looks.opaque = (parent.key, name) in self._gone
+        looks.opaque = name in self._looks[parent.key].gone
         return folder
 
     def _clear(self, parent: Folder, name: bytes, there: os.stat_result) -> None:
@@ -270,6 +320,8 @@ class _Tree:
             self._folders.forget()  # paths through it mean something else now
         self.replaced += stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)
         remove(parent.fd, name)
+        if self._form.notes is not None:
+            self._form.notes.removed(self._real(parent, name), stat.S_ISDIR(there.st_mode))
 
     def _make_way(self, parent: Folder, name: bytes) -> None:
         there = self._look(parent, name)
@@ -284,13 +336,12 @@ class _Tree:
             self._crew = hire(self._here, _explained)
         parent, name = self._place(entry.path)
         if self._form.placed is not None:
-            above = self._looks[parent.key].path
-            self._form.placed(entry, above + b"/" + name if above else name)
+            self._form.placed(entry, self._real(parent, name))
         if self._crew.takes(name, entry):
             self._make_way(parent, name)  # now: nothing may go through a folder that is to be replaced
             twin = self._twin(parent, name, entry)
             self._crew.give(parent, name, entry, payload, self._form.owners, twin)
-            self._note(entry, lost=False)
+            self._note(entry, parent, name, lost=False)
         else:
             self._here(entry, payload)
 
@@ -308,7 +359,8 @@ class _Tree:
             self._make_way(parent, name)
             rest = twinning.share(twin, parent, name, payload)
             self._shared += 0 if rest else entry.size
-        self._note(entry, lost=rest is not None and self._write(parent, name, entry, rest))
+        lost = rest is not None and self._write(parent, name, entry, rest)
+        self._note(entry, parent, name, lost)
 
     def _write(self, parent: Folder, name: bytes, entry: Entry, payload: Reader) -> bool:
         """Write a file; whether some attributes were refused."""
@@ -338,7 +390,7 @@ class _Tree:
         there = self._look(parent, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             return self._new_folder(parent, entry, name, there)
-        return self._existing(entry.path)
+        return self._child(parent, name)
 
     def _symlink(self, entry: Entry, _payload: Reader) -> None:
         parent, name = self._place(entry.path)
@@ -352,18 +404,28 @@ class _Tree:
     def _hardlink(self, entry: Entry, _payload: Reader) -> None:
         above, _slash, source_name = entry.link.rpartition(b"/")
         parent, name = self._place(entry.path)
-        source = self._existing(above)
-        there = self._look(source, source_name)
-        if there is None or (self._overlay and _is_whiteout(there)):
-            raise FileNotFoundError(errno.ENOENT, "")
+        source = self._find(above)
+        there = self._look(source, source_name) if source else None
+        if source is None or there is None or (self._overlay and _is_whiteout(there)):
+            raise Refused(f"is a hard link to {show(entry.link)}, which does not exist")
         if stat.S_ISDIR(there.st_mode):
-            raise InvalidArchive(f"archive entry {show(entry.path)} is a hard link to a folder")
+            raise Refused("is a hard link to a folder")
         old = self._look(parent, name)
         if old is not None and key_of(old) == key_of(there):
             return
         if old is not None:
             self._clear(parent, name, old)
         os.link(source_name, name, src_dir_fd=source.fd, dst_dir_fd=parent.fd, follow_symlinks=False)
+        if self._form.notes is not None:
+            self._form.notes.linked(self._real(parent, name), self._real(source, source_name))
+
+    def _find(self, path: bytes) -> Folder | None:
+        """The folder at `path`; None if it does not exist."""
+        found = self._folders.get(path)
+        if found is not None:
+            return found
+        way = walk(path, self._folders.root, self._step)
+        return way[-1][1] if way else self._folders.root
 
     def _node(self, entry: Entry, payload: Reader) -> None:
         device = entry.kind != "fifo"
@@ -373,7 +435,7 @@ class _Tree:
         if device and not self._form.devices:
             plain = entry._replace(kind="file", xattrs=())
             self._file(plain, payload)
-            self._note(entry, lost=True)
+            self._note(entry, *self._place(entry.path), lost=True)
             return
         parent, name = self._place(entry.path)
         self._make_way(parent, name)
@@ -396,7 +458,7 @@ class _Tree:
             os.close(fd)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent.fd, follow_symlinks=False)
-        self._note(entry, lost)
+        self._note(entry, parent, name, lost)
 
     def _finish_folder(self, looks: _Looks) -> None:
         try:
@@ -414,34 +476,42 @@ class _Tree:
             os.close(fd)
 
     def _dress_folder(self, fd: int, looks: _Looks) -> None:
-        entry, mode, mtime_ns = looks.entry, looks.mode, looks.mtime_ns
+        entry, mode, times = looks.entry, looks.mode, looks.times
         if self._literal and entry is None and looks.existed:
             if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
                 os.fchmod(fd, mode)
             return
         if entry is not None:
-            mode, mtime_ns = entry.mode, entry.mtime_ns
+            mode, times = entry.mode, (entry.mtime_ns, entry.mtime_ns)
             if self._form.owners:
                 ids.chown(fd, entry.uid, entry.gid)
             if looks.existed:
                 _drop_xattrs(fd, entry)
-            self._note(entry, _put_xattrs(fd, entry))
+            self._tell(entry, looks.path, _put_xattrs(fd, entry))
         if looks.opaque:
             os.setxattr(fd, self._form.opaque_xattr, b"y")
         if looks.whiteouts:
             # without it overlayfs would list the whiteouts of a folder that no lower layer has
             os.setxattr(fd, self._form.opaque_xattr.removesuffix(b"opaque") + b"origin", b"")
         os.fchmod(fd, mode)
-        os.utime(fd, ns=(mtime_ns, mtime_ns))
+        os.utime(fd, ns=times)
 
-    def _note(self, entry: Entry, lost: bool) -> None:
+    def _note(self, entry: Entry, parent: Folder, name: bytes, lost: bool) -> None:
+        if self._form.owners and self._form.notes is None:
+            self.unkept += lost
+        else:
+            self._tell(entry, self._real(parent, name), lost)
+
+    def _tell(self, entry: Entry, path: bytes, lost: bool) -> None:
         """Tell whoever keeps what this file system cannot."""
         if not self._form.owners and (entry.uid or entry.gid):
             lost = True
         self.unkept += lost
-        if (lost or entry.path in self._noted) and self._form.owned is not None:
-            self._noted.add(entry.path)
-            self._form.owned(entry)
+        if self._form.notes is not None:
+            if lost:
+                self._form.notes.lost(entry._replace(path=path))
+            else:
+                self._form.notes.made(path)
 
     # --- whiteouts
 
@@ -451,57 +521,66 @@ class _Tree:
         if found is None:
             return False
         verb, target = found
-        if verb == "remove":
-            (self._hide if self._overlay else self._delete)(target)
-        elif verb == "opaque" and self._overlay:
-            self._looks[(self._folders.get(target) or self._enter(target)).key].opaque = True
-        elif verb == "opaque":
-            self._prune(target)
+        try:
+            if verb == "remove":
+                (self._hide if self._overlay else self._delete)(target)
+            elif verb == "opaque":
+                self._opaque(self._folders.get(target) or self._enter(target, mark=True))
+        except NoFolder:
+            pass  # lower layers have nothing there
         return True
+
+    def _opaque(self, folder: Folder) -> None:
+        looks = self._looks[folder.key]
+        if self._overlay:
+            looks.opaque = True
+        else:
+            self._prune(looks.path)
 
     def _hide(self, path: bytes) -> None:
         """Overlay's whiteout; what this layer has under the name stays and hides what is lower."""
         parent, name = self._place(path)
-        self._gone.add((parent.key, name))
+        self._looks[parent.key].gone.add(name)
         there = self._look(parent, name)
         if there is None:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent.fd)
             self._looks[parent.key].whiteouts = True
         elif stat.S_ISDIR(there.st_mode):
-            self._looks[self._existing(path).key].opaque = True
+            looks = self._looks[self._child(parent, name).key]
+            looks.opaque, looks.implied = True, False
 
     def _delete(self, path: bytes) -> None:
-        """Remove what lower layers left under the name."""
+        """Remove what lower layers left under the name, and the looks that they gave it."""
         above, _slash, name = path.rpartition(b"/")
-        parent = self._lower(above)
-        there = None if parent is None else self._look(parent, name)
-        if parent is None or there is None:
+        parent = self._folders.get(above) or self._enter(above, mark=True)
+        there = self._look(parent, name)
+        if there is None:
             return
-        if (parent.key, name) not in self._made:
+        if self._real(parent, name) not in self._made:
             self._clear(parent, name, there)
         elif stat.S_ISDIR(there.st_mode):
-            self._prune(path)
-
-    def _lower(self, path: bytes) -> Folder | None:
-        try:
-            return self._existing(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            self._renew(self._child(parent, name))
+            self._prune(self._real(parent, name))
 
     def _prune(self, path: bytes) -> None:
-        """Remove everything in a folder that this layer did not make."""
+        """Remove everything in a folder that this layer did not make; `path` has no links."""
         todo = [path]
         while todo:
-            path = todo.pop()
-            folder = self._lower(path)
-            for name in map(os.fsencode, names_in(folder.fd)) if folder else ():
-                there = look(folder.fd, name) if folder else None
-                if folder is None or there is None:
+            folder = self._existing(todo.pop())
+            for name in map(os.fsencode, names_in(folder.fd)):
+                there = look(folder.fd, name)
+                if there is None:
                     continue
-                if (folder.key, name) not in self._made:
+                if self._real(folder, name) not in self._made:
                     self._clear(folder, name, there)
                 elif stat.S_ISDIR(there.st_mode):
-                    todo.append(path + b"/" + name if path else name)
+                    self._renew(self._child(folder, name))
+                    todo.append(self._real(folder, name))
+
+    def _renew(self, folder: Folder) -> None:
+        """What no entry has described yet looks as if it were new."""
+        looks = self._looks[folder.key]
+        looks.entry = looks.entry or Entry(looks.path, "dir", 0o755)
 
 
 def _depth(looks: _Looks) -> int:
@@ -568,11 +647,11 @@ def _xattr_error(entry: Entry, name: bytes, value: bytes, error: OSError) -> Nac
 
 
 _SENTENCES = {
-    errno.ENOENT: "leads through or to something that does not exist",
-    errno.ENOTDIR: "leads through something that is no folder",
+    errno.ENOENT: ABSENT,
+    errno.ENOTDIR: NO_FOLDER,
     errno.EISDIR: "would replace a folder in use",
-    errno.ELOOP: "leads through a loop of symbolic links",
-    errno.ENAMETOOLONG: "has a name longer than the file system allows",
+    errno.ELOOP: LOOP,
+    errno.ENAMETOOLONG: LONG,
     errno.EXDEV: "leads out of the root",
     errno.EFBIG: "is larger than the file system allows",
     errno.EMLINK: "has more links than the file system allows",

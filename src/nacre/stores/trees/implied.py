@@ -101,11 +101,11 @@ class _Brow:
         self.own.close()
 
     def _inherits(self, path: bytes) -> bool:
-        """Whether a lower layer has a folder there that this layer does not hide."""
+        """Whether a lower layer has a folder there that this layer does not hide with one above it."""
         found = self.lower.lookup(path, follow=False)
         if found is None or found.kind != "dir" or found.path != path:
             return False
-        nodes = (self.own.node(prefix) for prefix in _prefixes(path))
+        nodes = (self.own.node(prefix) for prefix in _prefixes(path)[:-1])
         return not any(node is not None and node.opaque for node in nodes)
 
     def _add(self, path: bytes) -> None:

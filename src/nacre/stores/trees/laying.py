@@ -10,19 +10,16 @@ import io
 import os
 import stat
 
-from ...grammars.entries import whiteout
 from ...ground import ids
-from ...ground.beneath import Folder, Folders, look
+from ...ground.beneath import Folder, Folders
 from ...ground.clone import clone
 from ...ground.files import write_all
 from .owners import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from ...grammars.entries import Entry, Reader
     from ...words.digest import Digest
     from .base import Mode
     from .lookup import Found, TreeView
@@ -161,56 +158,6 @@ class Laying:
                 lost.append(pair)
         if lost or (self._mode.single and (found.uid or found.gid)):
             self.owners[found.path] = Owner(found.uid, found.gid, xattrs=tuple(lost))
-
-
-class Following:
-    """Follows a layer that is applied to a laid-out root, and sees to what `extract` knows nothing of.
-
-    `known` are the owners kept beside it. A path that leads through a link of a lower layer means a folder
-    that hides the link, as with overlayfs: the link is removed. Links of the layer itself are followed.
-    """
-
-    def __init__(self, root_fd: int, known: dict[bytes, Owner]) -> None:
-        self._root, self._known = root_fd, known
-        self._links: set[bytes] = set()
-        self._straight: set[bytes] = {b""}
-
-    def watch(self, members: Iterable[tuple[Entry, Reader]]) -> Iterator[tuple[Entry, Reader]]:
-        """The members, as they come; owners of what each replaces or removes are forgotten."""
-        for entry, payload in members:
-            self._straighten(entry.path.rpartition(b"/")[0])
-            if entry.kind == "symlink":
-                self._links.add(entry.path)
-            if self._known:
-                verb, path = whiteout(entry.path) or ("", entry.path)
-                self._known.pop(path, None)
-                if verb or entry.kind != "dir":
-                    self._forget_inside(path)
-            yield entry, payload
-
-    def _straighten(self, path: bytes) -> None:
-        if path in self._straight:
-            return
-        self._straighten(path.rpartition(b"/")[0])
-        if not any(path == link or path.startswith(link + b"/") for link in self._links):
-            self._straight.add(path)
-            there = look(self._root, path) if self._is_folder(path.rpartition(b"/")[0]) else None
-            if there is not None and stat.S_ISLNK(there.st_mode):
-                os.unlink(path, dir_fd=self._root)
-
-    def _is_folder(self, path: bytes) -> bool:
-        there = look(self._root, path) if path else None
-        return not path or (there is not None and stat.S_ISDIR(there.st_mode))
-
-    def _forget_inside(self, path: bytes) -> None:
-        prefix = path + b"/" if path else b""
-        for known in [known for known in self._known if known.startswith(prefix)]:
-            del self._known[known]
-
-    def owned(self, entry: Entry) -> None:
-        """One whose owner, device or attributes could not be made."""
-        kind = entry.kind if entry.kind in ("char", "block") else ""
-        self._known[entry.path] = Owner(entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs)
 
 
 def _fill(fd: int, content: BinaryIO, size: int) -> None:

@@ -63,7 +63,21 @@ class Found:
         return f"Found({self.path!r}, {self.kind!r}, size={self.size})"
 
 
-Stack = list[tuple[int, Node]]
+class Stack(list[tuple[int, Node]]):
+    """What the layers have at one path as far as it is seen, topmost first.
+
+    `described` is the topmost that its layer describes. A folder that is only implied looks as what is below,
+    even if its mark hides what that has in it.
+    """
+
+    described: tuple[int, Node] | None = None
+
+    @property
+    def looks(self) -> tuple[int, Node]:
+        """Of what is not empty."""
+        return self.described or self[0]
+
+
 Place = tuple[bytes, Stack]
 
 
@@ -86,7 +100,7 @@ class TreeView:
 
     def found(self, place: Place) -> Found:
         """What is at a place, of `top` or `step`."""
-        index, node = _described(place[1])
+        index, node = place[1].looks
         digest, reader = self._layers[index]
         return Found(place[0], node, digest, reader)
 
@@ -122,7 +136,7 @@ class TreeView:
         while waiting:
             place = waiting.pop()
             if place[1]:
-                index, node = _described(place[1])
+                index, node = place[1].looks
                 yield Found(place[0], node, *self._layers[index])
                 if place[1][0][1].kind == "dir":
                     waiting += reversed(self._children(place))
@@ -195,21 +209,20 @@ class TreeView:
 
 def _merged(nodes: Iterable[tuple[int, Node | None]]) -> Stack:
     """What of the layers, topmost first, is seen: up to a whiteout, an opaque folder or no folder."""
-    stack: Stack = []
+    stack, hidden = Stack(), False
     for index, node in nodes:
         if node is None:
             continue
         if node.kind == "whiteout" or (stack and node.kind != "dir"):
             break
-        stack.append((index, node))
-        if node.kind != "dir" or node.opaque:
+        if not hidden:
+            stack.append((index, node))
+        hidden = hidden or node.opaque
+        if not node.implied:
+            stack.described = stack.described or (index, node)
+        if node.kind != "dir" or (hidden and stack.described):
             break
     return stack
-
-
-def _described(stack: Stack) -> tuple[int, Node]:
-    """The topmost that the layer itself describes: a folder that is only implied looks as what is below."""
-    return next((found for found in stack if not found[1].implied), stack[0])
 
 
 def _parts(path: bytes) -> list[bytes]:

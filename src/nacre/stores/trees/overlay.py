@@ -21,7 +21,7 @@ from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Mount, Overlay
 from . import implied, owners
 from .base import Made, Mode, Placed
-from .owners import Owner
+from .owners import Notes, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ class OverlayDriver:
             raise Unsupported(f"overlayfs cannot be mounted on this store: {error}") from None
         return "overlayfs can be mounted" + (" in this user namespace" if self.mode.userxattr else "")
 
-    def form(self, owned: Callable[[Entry], None] | None = None) -> Form:
+    def form(self, notes: Notes | None = None) -> Form:
         """How files look on this disk, for extract and scan."""
         from ...ground.extract import Form
 
         marks = b"user" if self.mode.userxattr else b"trusted"
         return Form(
             opaque_xattr=marks + b".overlay.opaque", owners=not self.mode.single, devices=self.mode.devices,
-            owned=owned,
+            notes=notes,
         )  # fmt: skip
 
     def ingest(self, stream: Reader, folder: str, _held: Held) -> Made:
@@ -99,7 +99,7 @@ class OverlayDriver:
             skeleton.done(replaced=stats.replaced)
         if opaque:
             hide_lower(folder)
-        owners.save(folder, kept.owners)
+        owners.save(folder, kept.notes.known)
         implied.save(folder, stats.implied)
         return Made(stats.size, kept.root)
 
@@ -112,7 +112,7 @@ class OverlayDriver:
         twins = Twins(self._peers, owners=not self.mode.single)
         fd = os.open(f"{folder}/fs", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            form = self.form(kept.owned).replace(helpers=True, twins=twins, placed=skeleton.file)
+            form = self.form(kept.notes).replace(helpers=True, twins=twins, placed=skeleton.file)
             stats = extract(kept.watch(read_tar(skeleton.stream)), fd, form)
             return stats, os.fsdecode(form.opaque_xattr) in os.listxattr(fd)
         finally:
@@ -319,20 +319,14 @@ class _Kept:
     """Follows an extraction: owners that could not be made, and what the layer says of its root."""
 
     def __init__(self) -> None:
-        self.owners: dict[bytes, Owner] = {}
+        self.notes = Notes({})
         self.root = ""
 
     def watch(self, members: Iterable[tuple[Entry, TarReader]]) -> Iterator[tuple[Entry, TarReader]]:
         for entry, payload in members:
-            self.owners.pop(entry.path, None)  # a later member of the same name replaces the earlier
-            if entry.kind == "hardlink" and entry.link in self.owners:
-                self.owners[entry.path] = self.owners[entry.link]
             if entry.path == b"":
                 self.root = f"{entry.mode:o} {entry.uid} {entry.gid}"
             yield entry, payload
-
-    def owned(self, entry: Entry) -> None:
-        self.owners[entry.path] = _owner(entry)
 
 
 class Packing:
@@ -404,11 +398,6 @@ def _with_owner(entry: Entry, owner: Owner) -> Entry:
 
 def _is_mark(path: bytes) -> bool:
     return path.rpartition(b"/")[2].startswith(b".wh.")
-
-
-def _owner(entry: Entry) -> Owner:
-    kind = entry.kind if entry.kind in ("char", "block") else ""
-    return Owner(entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs)
 
 
 def _union(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from ...grammars.entries import Entry
+
 FILE = "owners"
 
 
@@ -29,6 +31,36 @@ class Owner(Value):
     major: int = 0
     minor: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Notes:
+    """What of a layer that is extracted could not be made, by path: `ground.extract.Notes`."""
+
+    def __init__(self, known: dict[bytes, Owner]) -> None:
+        """`known` is what lower layers have left, and is changed."""
+        self.known = known
+
+    def lost(self, entry: Entry) -> None:
+        """Keep its owner, device numbers and attributes."""
+        kind = entry.kind if entry.kind in ("char", "block") else ""
+        self.known[entry.path] = Owner(entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs)
+
+    def made(self, path: bytes) -> None:
+        """Nothing is to be kept."""
+        self.known.pop(path, None)
+
+    def linked(self, path: bytes, first: bytes) -> None:
+        """What is kept of a file is kept of all its names."""
+        self.made(path)
+        if first in self.known:
+            self.known[path] = self.known[first]
+
+    def removed(self, path: bytes, folder: bool) -> None:
+        """Forget it."""
+        self.made(path)
+        inside = path + b"/"
+        for other in [other for other in self.known if other.startswith(inside)] if folder else ():
+            del self.known[other]
 
 
 def load(folder: str) -> dict[bytes, Owner]:

@@ -233,13 +233,13 @@ class PlainDriver(ErofsDriver):
     def _apply(self, tree: Placed, fd: int, known: dict[bytes, Owner]) -> None:
         from ...grammars.entries import read_tar
         from ...ground.extract import Form, extract
-        from .laying import Following
 
-        following = Following(fd, known)
-        owned, single = following.owned, self.mode.single
-        form = Form(whiteouts="delete", owners=not single, devices=self._devices(), owned=owned)
+        form = Form(
+            whiteouts="delete", owners=not self.mode.single, devices=self._devices(), links=False,
+            notes=owners.Notes(known),
+        )  # fmt: skip
         with super().tar(tree) as tar:
-            extract(following.watch(read_tar(tar)), fd, form)
+            extract(read_tar(tar), fd, form)
 
     def _inherited(self, trees: Sequence[Placed], folder: str) -> Known:
         return owners.load(folder)
