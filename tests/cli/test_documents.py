@@ -215,6 +215,24 @@ def test_what_is_known_of_a_container(nacre: Nacre, busybox_image: str) -> None:
     assert nacre("inspect", "-f", forms, "box").out == "|".join(said for _, said in KNOWN) + "\n"
 
 
+def test_what_was_asked_is_told(nacre: Nacre, busybox_image: str) -> None:
+    nacre(
+        "create", "--name", "box", "--group-add", "10", "--ulimit", "nofile=64:128", "--stop-timeout", "0",
+        "--dns-search", "x.org", "--expose", "81", "--log-driver", "none", "--pid", "host", "--uts", "host",
+        "--security-opt", "no-new-privileges", "--init", "--privileged", busybox_image, "true",
+    )  # fmt: skip
+    document = one(nacre, "inspect", "box")
+    host, config = document["HostConfig"], document["Config"]
+    assert (config["StopTimeout"], config["ExposedPorts"]) == (0, {"81/tcp": {}})
+    assert host["Ulimits"] == [{"Name": "nofile", "Hard": 128, "Soft": 64}]
+    assert (host["GroupAdd"], host["DnsSearch"], host["LogConfig"]["Type"]) == (["10"], ["x.org"], "none")
+    assert (host["PidMode"], host["UTSMode"], host["IpcMode"]) == ("host", "host", "private")
+    assert (host["SecurityOpt"], host["Init"], host["Privileged"]) == (["no-new-privileges"], True, True)
+    nacre("create", "--name", "box2", busybox_image, "true")
+    host = one(nacre, "inspect", "box2")["HostConfig"]
+    assert (host["PidMode"], host["UTSMode"], host["CgroupnsMode"]) == ("", "", "private")
+
+
 def test_mounts_are_told_as_what_they_are(nacre: Nacre, busybox_image: str, tmp_path: Any) -> None:
     nacre("volume", "create", "vol")
     nacre("create", "--name", "box", "-v", f"{tmp_path}:/b:ro", "-v", "vol:/a", busybox_image, "true")

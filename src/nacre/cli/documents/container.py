@@ -97,6 +97,8 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Cmd": asked.get("Cmd") if asked is not None else process.get("args"),
         "Image": row.image_ref,
         "WorkingDir": process.get("cwd") or "/",
+        "Domainname": (asked or {}).get("Domainname"),
+        "StopTimeout": (asked or {}).get("StopTimeout"),
         "Labels": kept.get("labels") or {},
         "ExposedPorts": {port: {} for port in kept.get("ports") or ()},
     }
@@ -105,30 +107,34 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
 _OF_IMAGE = ("Entrypoint", "StopSignal", "Volumes", "Healthcheck", "OnBuild", "Shell")
 
 
+_ASKED = (
+    "CapAdd", "CapDrop", "ExtraHosts", "SecurityOpt", "Tmpfs", "Init", "Dns", "DnsSearch", "DnsOptions",
+    "GroupAdd", "Ulimits", "Sysctls", "OomScoreAdj", "Annotations", "Privileged",
+)  # fmt: skip
+_EMPTY = (
+    "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps", "Dns", "DnsOptions", "DnsSearch", "Ulimits",
+)  # fmt: skip
+"""What docker shows as empty lists where it has nothing to show."""
+
+
 def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
     config, asked = kept.get("config", {}), kept.get("asked") or {}
     linux = config.get("linux", {})
-    empty = {"BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
-             "BlkioDeviceWriteIOps", "DnsOptions", "DnsSearch", "Ulimits"}  # fmt: skip
-    given = {
-        name: asked.get(name) for name in ("CapAdd", "CapDrop", "ExtraHosts", "SecurityOpt", "Tmpfs", "Init")
-    }
     return {
-        **{name: [] for name in empty},
-        **given,
+        **{name: [] for name in _EMPTY},
+        **{name: asked[name] for name in _ASKED if name in asked},
         "Binds": [_bind(mount) for mount in mounts if not is_anonymous(mount)] or None,
-        "LogConfig": {"Type": "local", "Config": {}},
+        "LogConfig": {"Type": "none" if asked.get("LogDriver") == "none" else "local", "Config": {}},
         "NetworkMode": kept.get("network") or "none",
         "PortBindings": {},
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": row.auto_remove,
         "ConsoleSize": [0, 0],
-        "CgroupnsMode": "host" if not _has(linux, "cgroup") else "private",
-        "Dns": asked.get("Dns") or [],
-        "IpcMode": "private" if _has(linux, "ipc") else "host",
-        "PidMode": "" if _has(linux, "pid") else "host",
-        "UTSMode": "" if _has(linux, "uts") else "host",
-        "Privileged": bool(asked.get("Privileged")),
+        "CgroupnsMode": asked.get("CgroupnsMode") or ("private" if _has(linux, "cgroup") else "host"),
+        "IpcMode": asked.get("IpcMode") or ("private" if _has(linux, "ipc") else "host"),
+        "PidMode": asked.get("PidMode") or ("" if _has(linux, "pid") else "host"),
+        "UTSMode": asked.get("UTSMode") or ("" if _has(linux, "uts") else "host"),
         "ReadonlyRootfs": bool(config.get("root", {}).get("readonly")),
         "ShmSize": asked.get("ShmSize", _SHM),
         "Runtime": kept.get("runtime") or "builtin",

@@ -14,7 +14,7 @@ def asked(request: Request, options: RunOptions) -> dict[str, Any]:
     """docker's names for it; what is not there was left to the image, or to nacre."""
     image = request.image.config
     own = options.entrypoint is not None
-    found = {
+    found: dict[str, Any] = {
         "Entrypoint": list(options.entrypoint or ()) if own else image.entrypoint,
         "Cmd": list(options.command) if own or options.command else image.cmd,
         "User": options.user or image.user,
@@ -33,8 +33,29 @@ def asked(request: Request, options: RunOptions) -> dict[str, Any]:
         "Privileged": options.privileged,
         "Init": options.init or None,
         "ShmSize": options.shm_size,
+        **_more(request, options),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if value or value == 0}
+
+
+def _more(request: Request, options: RunOptions) -> dict[str, Any]:
+    ulimits = [{"Name": name, "Hard": hard, "Soft": soft} for name, soft, hard in options.ulimits]
+    return {
+        "DnsSearch": list(request.dns_search),
+        "DnsOptions": list(request.dns_options),
+        "StopTimeout": request.stop_timeout,
+        "LogDriver": request.log_driver,
+        "GroupAdd": list(options.groups),
+        "Ulimits": ulimits,
+        "Sysctls": dict(options.sysctls),
+        "OomScoreAdj": options.oom_score,
+        "Domainname": options.domainname,
+        "Annotations": dict(options.annotations),
+        "PidMode": options.pid,
+        "IpcMode": options.ipc,
+        "UTSMode": options.uts,
+        "CgroupnsMode": options.cgroupns,
+    }
 
 
 def _security(options: RunOptions) -> list[str]:
