@@ -130,7 +130,11 @@ def test_a_container_has_every_field(nacre: Nacre, busybox_image: str) -> None:
 
 def test_a_volume_has_every_field(nacre: Nacre) -> None:
     nacre("volume", "create", "vol")
-    check(one(nacre, "volume", "inspect", "vol"), VOLUME)
+    document = one(nacre, "volume", "inspect", "vol")
+    check(document, VOLUME)
+    assert one(nacre, "inspect", "vol") == one(nacre, "inspect", "--type", "volume", "vol") == document
+    for words in (("--type", "image", "vol"), ("--type", "volume", "nope"), ("nope",)):
+        assert nacre("inspect", *words, check=False).code == 1
 
 
 def test_versions_have_every_field(nacre: Nacre) -> None:

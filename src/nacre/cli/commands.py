@@ -84,7 +84,7 @@ COMMANDS = {
     "export": _EXPORT,
     "history": _HISTORY,
     "import": _IMPORT,
-    "inspect": Entry("inspect", "Return low-level information on images and containers"),
+    "inspect": Entry("inspect", "Return low-level information on containers, images and volumes"),
     "kill": _KILL,
     "load": _LOAD,
     "logs": _LOGS,

@@ -1,4 +1,4 @@
-"""`nacre inspect`: everything known of images and containers, in docker's JSON."""
+"""`nacre inspect`: everything known of containers, images and volumes, in docker's JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """Print what is found; name what is not, and end with 1 then. A container wins over an image."""
+    """Print what is found; name what is not, and end with 1 then."""
     kind = args.type or {"image inspect": "image", "container inspect": "container"}.get(args.command, "")
     return inspect_each(
         context, args.positionals, args.format, lambda name: _document(context, name, kind, args.size)
@@ -23,23 +23,40 @@ def run(context: Context, args: Args) -> int:
 
 
 def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, Any]:
-    from ..images.image import find
-    from ..services.containers import Containers
-    from .documents.container import container_document
-    from .documents.image import image_document
-
-    if kind != "image":
+    """The first of container, image and volume that has this name, or the `kind` that was asked for."""
+    for one, look in (("container", _container), ("image", _image), ("volume", _volume)):
+        if kind not in ("", one):
+            continue
         try:
-            return container_document(context, Containers(context.store).get(name), size)
+            return look(context, name, size)
         except NotFound:
             if kind:
-                raise NotFound(f"No such container: {name}") from None
+                raise
+    raise NotFound(f"No such object: {name}")
+
+
+def _container(context: Context, name: str, size: bool) -> dict[str, Any]:
+    from ..services.containers import Containers
+    from .documents.container import container_document
+
     try:
-        return image_document(find(context.store, name))
+        return container_document(context, Containers(context.store).get(name), size)
     except NotFound:
-        if kind:
-            raise
-        raise NotFound(f"No such object: {name}") from None
+        raise NotFound(f"No such container: {name}") from None
+
+
+def _image(context: Context, name: str, _size: bool) -> dict[str, Any]:
+    from ..images.image import find
+    from .documents.image import image_document
+
+    return image_document(find(context.store, name))
+
+
+def _volume(context: Context, name: str, _size: bool) -> dict[str, Any]:
+    from ..stores.volumes import find
+    from .documents.volume import volume_document
+
+    return volume_document(find(context.store, name))
 
 
 COMMAND = Command(
@@ -48,6 +65,8 @@ COMMAND = Command(
     options=(
         text("-f, --format", "Format output: 'json' or a Go template"),
         flag("-s, --size", "Display total file sizes if the type is container"),
-        text("--type", "Only inspect objects of the given type", choices=("", "container", "image")),
+        text(
+            "--type", "Only inspect objects of the given type", choices=("", "container", "image", "volume")
+        ),
     ),
 )

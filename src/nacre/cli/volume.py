@@ -6,14 +6,13 @@ from ..words.errors import NotFound, Unsupported, UsageError
 from .each import each, inspect_each
 from .filters import Filters
 from .options import Command, flag, many, text
-from .output import FILTER, FORMAT, QUIET, human_size, listing, local_rfc3339
+from .output import FILTER, FORMAT, QUIET, human_size, listing
 from .prune import agreed, prune_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..grammars.gotemplate import Struct
     from ..stores.volumes import Volume
     from .context import Context
     from .options import Args
@@ -62,24 +61,12 @@ def _row(volume: Volume) -> dict[str, Any]:
 
 def _inspect(context: Context, args: Args) -> int:
     from ..stores import volumes
+    from .documents.volume import volume_document
 
     store = context.store
     return inspect_each(
-        context, args.positionals, args.format, lambda name: _document(volumes.find(store, name))
+        context, args.positionals, args.format, lambda name: volume_document(volumes.find(store, name))
     )
-
-
-def _document(volume: Volume) -> Struct:
-    from .documents.shapes import SHAPES
-
-    known = {
-        "CreatedAt": local_rfc3339(volume.created),
-        "Driver": "local",
-        "Mountpoint": volume.path,
-        "Name": volume.name,
-        "Scope": "local",
-    }
-    return SHAPES.fill("Volume", known)
 
 
 def _remove(context: Context, args: Args) -> int:
