@@ -280,9 +280,8 @@ def test_rmi_takes_no_name_but_its_own(store: Store, monkeypatch: pytest.MonkeyP
         return found
 
     monkeypatch.setattr(images, "find", find)
-    with Context(root=store.root) as context:
-        with suppress(NotFound):
-            rmi._remove(context, "a:1", SimpleNamespace(force=False, no_prune=False))  # type: ignore[arg-type]
+    with Context(root=store.root) as context, suppress(NotFound):
+        rmi._remove(context, "a:1", SimpleNamespace(force=False, no_prune=False))  # type: ignore[arg-type]
     assert store.refs.names_of(first.digest) == [kept]
     assert store.refs.names_of(second.digest) == ([] if meanwhile == "gone" else [name])
     assert store.trees.missing(images.Image.load(store, first).diff_ids) == []

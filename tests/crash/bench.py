@@ -29,11 +29,11 @@ class Said(NamedTuple):
 
 
 class Zygote:
-    """The other end of `zygote.py`; close it."""
+    """The other end of `zygote.py`, or of a `script` around it; close it."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], script: str = "zygote.py") -> None:
         self.folder = folder
-        command = [sys.executable, "-P", str(Path(__file__).with_name("zygote.py"))]
+        command = [sys.executable, "-P", str(Path(__file__).parent / script)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True,
             env=env | {"PYTHONPATH": str(Path(__file__).parent), "DOCKER_CONFIG": str(folder / "docker")},

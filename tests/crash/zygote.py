@@ -4,10 +4,15 @@
                                      run `nacre words…` in a fork; with `note` write down every trace
                                      point passed, with `die` kill -9 the command at that one, after
                                      copying the file `cut[0]` to `cut[1]` if that is given;
-                                     with `fill` it is not killed, but the file of that name fills its disk
+                                     with `fill` it is not killed, but the file of that name fills its disk;
+                                     the name `*` is every point; with `alarm` it is killed after so many
+                                     seconds, wherever it is; with `pauses`, a seed, it stands still for some
+                                     milliseconds now and then, so that others come in between any two calls;
+                                     with `later` it begins after so many seconds
     {"call": [module, function, …args]}    call a function of this folder in a fork, mapped as a command is
 
-    {"many": [[request, …], …]}      every list in a fork of its own, all at once; the value has the answers
+    {"many": [[request, …], …]}      every list in a fork of its own, all at once; the value has the answers;
+                                     with `stop` the rest of a list is left out after a command that failed
 
 With `boot` the fork believes that the machine was started again since, if it was another word before. The
 answer is {"code": n, "err": text, "value": …} on one line. What a fork does not have to do again is
@@ -20,13 +25,18 @@ import importlib
 import json
 import os
 import pkgutil
+import random
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 SECONDS = 120
+_BETWEEN, _PAUSE = 6000, 0.02
+"""Most calls, of Python's and C's functions, between two pauses, and the seconds of a pause at most."""
 
 
 def main() -> None:
@@ -83,7 +93,7 @@ def _child(request: dict[str, Any], err: int, value: int) -> None:
         os.dup2(err, 2)
         _believe(request.get("boot", ""))
         if "many" in request:
-            code = _many(request["many"], value)
+            code = _many(request["many"], value, request.get("stop", False))
         elif "call" in request:
             code = _call(request["call"], value)
         else:
@@ -97,9 +107,9 @@ def _child(request: dict[str, Any], err: int, value: int) -> None:
         os._exit(code)
 
 
-def _many(lists: list[list[dict[str, Any]]], value: int) -> int:
+def _many(lists: list[list[dict[str, Any]]], value: int, stop: bool) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        pids = [_worker(f"{folder}/{number}", requests) for number, requests in enumerate(lists)]
+        pids = [_worker(f"{folder}/{number}", requests, stop) for number, requests in enumerate(lists)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         answers = []
         for number in range(len(lists)):
@@ -109,17 +119,24 @@ def _many(lists: list[list[dict[str, Any]]], value: int) -> int:
     return max(codes)
 
 
-def _worker(path: str, requests: list[dict[str, Any]]) -> int:
+def _worker(path: str, requests: list[dict[str, Any]], stop: bool) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             with open(path, "w", encoding="utf-8") as file:
-                json.dump([answer(request) for request in requests], file)
+                json.dump(list(_answers(requests, stop)), file)
             code = 0
         finally:
             os._exit(code)
     return pid
+
+
+def _answers(requests: list[dict[str, Any]], stop: bool) -> Iterator[dict[str, Any]]:
+    for request in requests:
+        yield (one := answer(request))
+        if stop and one["code"]:
+            return
 
 
 def _call(words: list[Any], value: int) -> int:
@@ -138,10 +155,31 @@ def _command(request: dict[str, Any]) -> None:
     os.environ.update(request.get("env", {}))
     if request.get("note") or request.get("die"):
         _install(request.get("note", ""), request.get("die", ""), _blow(request))
+    time.sleep(request.get("later", 0))
+    if request.get("pauses"):
+        _pause_at_times(request["pauses"])
+    if request.get("alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, request["alarm"])
     sys.argv = ["nacre", *request["words"]]
     from nacre.cli.main import entry
 
     entry()
+
+
+def _pause_at_times(seed: int) -> None:
+    chance = random.Random(seed)
+    left = chance.randrange(_BETWEEN)
+
+    def hook(*_event: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            left = chance.randrange(_BETWEEN)
+            time.sleep(chance.random() * _PAUSE)
+
+    sys.setprofile(hook)
+    threading.setprofile(hook)
 
 
 def _redirect(path: str, flags: int, number: int) -> None:
@@ -185,7 +223,7 @@ def _install(note: str, die: str, blow: Callable[[], None]) -> None:
         if not _is_open(fd, place):  # a fork that keeps nothing of the command
             return
         os.write(fd, f"{passed}\n".encode())
-        if passed == name and not done:
+        if name in (passed, "*") and not done:
             try:
                 os.eventfd_read(before)
             except BlockingIOError:

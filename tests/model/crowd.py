@@ -1,0 +1,16 @@
+"""Stopped containers, so that a store is not an empty one. For `zygote`: plain values."""
+
+from __future__ import annotations
+
+from nacre.images.image import find
+from nacre.images.runtime import RunOptions
+from nacre.services.containers import Containers, Request
+from nacre.stores import Store
+
+
+def make(root: str, driver: str, name: str, count: int) -> list[str]:
+    """So many of one image; their ids."""
+    with Store.open(root, driver=driver) as store:
+        containers, image = Containers(store), find(store, name)
+        request = Request(image, RunOptions(command=("/x",)), reference=name)
+        return [containers.create(request.replace(name=f"crowd-{number}")).id for number in range(count)]
