@@ -1,11 +1,12 @@
 """Run a command as an ordinary pod would: no mounts, no namespaces, docker's capabilities or a user's none.
 
-    python confined.py [--mount-only] [--no-chroot] [--no-bpf] COMMAND…
+    python confined.py [--mount-only] [--no-chroot] COMMAND…
+    python confined.py [--no=CALL…] [--capabilities] COMMAND…
 
 The filter answers as docker's default profile does to whoever lacks CAP_SYS_ADMIN: unshare, setns, clone with
 a namespace, and everything that mounts give EPERM, clone3 gives ENOSYS. `--mount-only` lets namespaces pass,
-as AppArmor's profile of docker does. `--no-bpf` refuses bpf(2) and nothing else. Source: moby
-profiles/seccomp, profiles/apparmor.
+as AppArmor's profile of docker does. In the second form only what is named is refused, and root has docker's
+capabilities or all. Source: moby profiles/seccomp, profiles/apparmor.
 """
 
 from __future__ import annotations
@@ -52,8 +53,13 @@ def drop(kept: int) -> None:
 
 def confine(options: set[str]) -> None:
     """Do it to this process."""
-    if "--no-bpf" in options:
-        linux.seccomp_filter(program(("bpf",)))
+    refused = tuple(option.removeprefix("--no=") for option in options if option.startswith("--no="))
+    if refused or "--capabilities" in options:
+        if os.geteuid() or "--capabilities" in options:
+            linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        if os.geteuid() == 0 and "--capabilities" in options:
+            drop(bits(DEFAULT))
+        linux.seccomp_filter(program(refused))
         return
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:

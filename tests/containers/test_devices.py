@@ -71,7 +71,7 @@ def victim(tmp_path: Path) -> Iterator[Victim]:
 @pytest.fixture(params=["group", "nodev"])
 def engine(request: pytest.FixtureRequest, nacre: Nacre, victim: Victim) -> Nacre | Confined:
     """With a control group for devices, and where there can be none."""
-    return nacre if request.param == "group" else Confined(nacre, "--no-bpf")
+    return nacre if request.param == "group" else Confined(nacre, "--no=bpf")
 
 
 @pytest.fixture(params=["erofs", "overlay", "plain"])

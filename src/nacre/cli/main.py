@@ -227,6 +227,8 @@ class _Outcome:
 def _sentence(error: OSError) -> str:
     what = error.strerror or str(error)
     name = error.filename
+    if isinstance(error, FileNotFoundError) and str(name).startswith("/proc/self/"):
+        return "/proc is not mounted here, and nacre needs it"
     return f"{os.fsdecode(name)}: {what}" if isinstance(name, str | bytes) else what
 
 

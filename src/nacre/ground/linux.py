@@ -152,7 +152,8 @@ def openat2(dir_fd: int, path: bytes | str, flags: int, mode: int = 0, resolve: 
 
 
 _STATX = Struct("=I76xqI164x")
-_STATX_BTIME = 0x800
+_STATX_BTIME, _STATX_MNT_ID = 0x800, 0x1000
+_MNT_ID, _MNT_ID_OFFSET = Struct("=Q"), 144
 
 
 def born(dir_fd: int, name: bytes) -> int:
@@ -164,6 +165,14 @@ def born(dir_fd: int, name: bytes) -> int:
     _syscall("statx", dir_fd, name, AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer)
     mask, seconds, nanoseconds = _STATX.unpack(buffer.raw)
     return seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0
+
+
+def mount_id(fd: int) -> int:
+    """The number of the mount that a descriptor is on; 0 before Linux 5.8. Raises OSError."""
+    buffer = libc.create_string_buffer(_STATX.size)
+    _syscall("statx", fd, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer)
+    number: int = _MNT_ID.unpack_from(buffer.raw, _MNT_ID_OFFSET)[0]
+    return number
 
 
 def fallocate(fd: int, length: int) -> None:

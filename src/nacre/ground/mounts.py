@@ -21,6 +21,52 @@ _LONGEST_OPTION = 255
 _EBADF, _EINVAL, _ENOSYS = 9, 22, 38
 
 
+def leave(kinds: int = 0, propagation: int = linux.MS_SLAVE) -> bool:
+    """A mount namespace of one's own, with others of `kinds`; the old one sees nothing of it.
+
+    True in a chroot. All mounts are reached from the top of the namespace alone, and only there may a root be
+    replaced: in a container made anywhere else, setns(2) and ".." would lead out. For a process, or a thread
+    that shares its working folder with nobody. Raises OSError.
+    """
+    linux.unshare(linux.CLONE_NEWNS | kinds)
+    here = _root()
+    try:
+        chrooted = _climb(here)
+        linux.mount(None, "/", "", linux.MS_REC | propagation)
+        if chrooted:
+            os.fchdir(here)
+            os.chroot(".")
+        return chrooted
+    finally:
+        os.close(here)
+
+
+def _climb(here: int) -> bool:
+    """To the top; whether that is elsewhere. Without CAP_SYS_CHROOT there is no way, nor for a container."""
+    try:
+        to_the_top()
+    except PermissionError:
+        return False
+    top = _root()
+    try:
+        return (os.fstat(top).st_ino, linux.mount_id(top)) != (os.fstat(here).st_ino, linux.mount_id(here))
+    finally:
+        os.close(top)
+
+
+def _root() -> int:
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def to_the_top() -> None:
+    """Make the root of the mount namespace our own: out of a chroot. Source: setns(2). Raises OSError."""
+    own = os.pidfd_open(os.getpid())
+    try:
+        linux.setns(own, linux.CLONE_NEWNS)
+    finally:
+        os.close(own)
+
+
 def attach(mount: Mount, target: str | int) -> None:
     """Mount at an existing folder (a path or a descriptor of it). Raises SandboxError."""
     fd = detached(mount)
@@ -179,8 +225,7 @@ def _apart(make: Callable[[], int]) -> int:
 
     def work() -> None:
         try:
-            linux.unshare(linux.CLONE_NEWNS)
-            linux.mount(None, "/", "", linux.MS_REC | linux.MS_PRIVATE)
+            leave(propagation=linux.MS_PRIVATE)
             made.append(make())
         except BaseException as error:
             made.append(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from ..ground.sandbox.capabilities import DEFAULT, choose
+from ..ground.sandbox.operations import HOST_NAME_WISHED
 from ..words.errors import UsageError
 from ..words.value import Value
 
@@ -86,7 +87,8 @@ class RunOptions(Value):
     does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
     hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
     None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` "" or
-    host; `cgroupns` "", host or private.
+    host; `cgroupns` "", host or private. `hostname_wished`: it is an error if it is
+    refused.
     """
 
     command: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ class RunOptions(Value):
     working_dir: str = ""
     user: str = ""
     hostname: str = ""
+    hostname_wished: bool = False
     tty: bool = False
     interactive: bool = False
     volumes: tuple[Volume, ...] = ()
@@ -171,7 +174,8 @@ def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         "mounts": _mounts(options),
         "linux": _linux(options),
     }
-    return config | {"annotations": dict(options.annotations)} if options.annotations else config
+    annotations = dict(options.annotations) | ({HOST_NAME_WISHED: "true"} if options.hostname_wished else {})
+    return config | {"annotations": annotations} if annotations else config
 
 
 def _check(options: RunOptions) -> None:

@@ -32,6 +32,9 @@ DEFAULT_BITS = 0xA80425FB
 """`bits(DEFAULT)`, known beforehand."""
 
 
+CAP_SYS_ADMIN = 1 << 21
+
+
 def bits(names: Iterable[str]) -> int:
     """The set as a number; names this version does not know are left out."""
     known = {name: number for number, name in enumerate(ALL)}

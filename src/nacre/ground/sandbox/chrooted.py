@@ -18,8 +18,8 @@ from . import permitted
 from .capabilities import bits
 from .devices import limits, refuse_nodes
 from .identity import Confine, Execute, Session
-from .operations import NAMESPACES, Loopback, Operation
-from .plan import account, confine, execute, oom_score, resource_limits, working_folder
+from .operations import NAMESPACES, HostName, Loopback, Operation
+from .plan import account, confine, execute, host_name, oom_score, resource_limits, working_folder
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
@@ -64,22 +64,25 @@ class Permitted(Operation):
     """New namespaces of the kinds that are permitted; a network of one's own must be, if it is wanted."""
 
     kinds: tuple[str, ...]
-    hostname: str = ""
+    host_name: HostName
 
     def apply(self, room: Room) -> None:  # noqa: D102
         for kind in self.kinds:
             try:
                 linux.unshare(NAMESPACES[kind])
             except OSError:
-                if kind == "network":
-                    raise SandboxError(
-                        "--network none needs a network namespace, which is not permitted here"
-                    ) from None
+                self._do_without(kind)
                 continue
-            if kind == "uts" and self.hostname:
-                linux.sethostname(self.hostname)
+            if kind == "uts" and self.host_name.name:
+                self.host_name.apply(room)
             elif kind == "network":
                 Loopback().apply(room)
+
+    def _do_without(self, kind: str) -> None:
+        if kind == "network":
+            raise SandboxError("--network none needs a network namespace, which is not permitted here")
+        if kind == "uts":
+            self.host_name.absent()
 
     def __str__(self) -> str:
         return f"namespaces, where permitted: {' '.join(self.kinds)}"
@@ -159,7 +162,7 @@ def operations(
     return [
         *([Watch()] if watched else []),
         *oom_score(process),
-        Permitted(kinds, config.get("hostname") or ""),
+        Permitted(kinds, host_name(config)),
         Chroot(root.path),
         account(process["user"]),
         working_folder(process),

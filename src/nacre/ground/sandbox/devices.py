@@ -14,6 +14,7 @@ import stat
 from ...words.errors import SandboxError
 from ...words.mount import Bind
 from .. import cgroups, linux, mounts, userns
+from .capabilities import CAP_SYS_ADMIN
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Rules = tuple[Mapping[str, Any], ...]
 
-_CAP_SYS_ADMIN = 1 << 21
 _SHELF = "/dev"
 
 
@@ -73,7 +73,7 @@ def limits(config: Mapping[str, Any]) -> Rules | None:
 def group(config: Mapping[str, Any], name: str, capabilities: int) -> list[Operation]:
     """The first thing to do in a child, unless it may use everything."""
     rules = limits(config)
-    return [] if rules is None else [DeviceGroup(name, rules, bool(capabilities & _CAP_SYS_ADMIN))]
+    return [] if rules is None else [DeviceGroup(name, rules, bool(capabilities & CAP_SYS_ADMIN))]
 
 
 def refuse_nodes(folder: str, shown: str) -> None:

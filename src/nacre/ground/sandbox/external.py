@@ -120,8 +120,8 @@ def _become(
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     linux.die_with_parent()
-    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
-    linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+    if mounts.leave(linux.CLONE_NEWCGROUP):
+        raise SandboxError("another runtime cannot be used in a chroot", hint="leave out --runtime")
     mounts.attach(root, f"{bundle}/rootfs")
     _simplify_cgroups()
     _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))

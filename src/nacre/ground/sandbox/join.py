@@ -11,7 +11,7 @@ from .fork import WHAT
 from .identity import Session
 from .operations import Operation
 from .plan import account, confine, execute, oom_score, resource_limits, working_folder
-from .process import child, is_root, listen, opened, stay
+from .process import child, hide, is_root, listen, opened, stay
 from .room import Room
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ def join(
     streams = opened(stdio, relayed=not is_root(config))
     try:
         work = child(_operations(config, streams), streams)  # here: over there nothing can be imported
+        hide(config)
         with _fork(work, streams, pidfd, pid) as started:
             streams.given()
             listen(started, [])

@@ -19,6 +19,9 @@ from .room import Room
 
 _EPERM, _EACCES, _ENOENT, _EINVAL, _ENODEV, _EBUSY = 1, 13, 2, 22, 19, 16
 _ABSENT = (_ENOENT, 20)
+HOST_NAME_WISHED = "org.nacre.hostname.wished"
+"""Our annotation in an OCI config: the host name is what somebody asked for."""
+
 _HIDING = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 _IFREQ = Struct("16sH14x")
@@ -47,8 +50,7 @@ class Namespaces(Operation):
         flags = 0
         for kind in self.kinds:
             flags |= NAMESPACES[kind]
-        linux.unshare(flags & ~linux.CLONE_NEWPID)
-        linux.mount(None, "/", "", linux.MS_REC | linux.MS_SLAVE)
+        room.chrooted = mounts.leave(flags & ~linux.CLONE_NEWPID)
 
     def __str__(self) -> str:
         return f"new namespaces: {' '.join(self.kinds)}"
@@ -62,20 +64,38 @@ class Root(Operation):
     long as another complete one is mounted (mount_too_revealing). Until then ".." at the root leads to
     the host, even with RESOLVE_IN_ROOT (the walk follows what is mounted on the root), so no path of
     the image or of the user may be resolved before.
+
+    Docker's list of system calls has no pivot_root, even with CAP_SYS_ADMIN. There the old root stays beneath
+    the new one, where nobody comes to who cannot unmount: `powerful` programs, that could, are refused.
     """
 
     mount: Mount
     volatile: bool = False
+    powerful: bool = False
 
     def apply(self, room: Room) -> None:  # noqa: D102
         room.root = mounts.detached(self.mount, volatile=self.volatile)
         if room.nodev:
             linux.mount_setattr(room.root, add=room.nodev)
-        room.host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        room.host = room.top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if room.chrooted:
+            mounts.to_the_top()
+            room.top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         linux.move_mount(room.root, linux.AT_FDCWD, "/")
         os.fchdir(room.root)
-        linux.pivot_root(".", ".")
+        try:
+            linux.pivot_root(".", ".")
+        except PermissionError:
+            self._cover(room)
         os.chdir("/")
+
+    def _cover(self, room: Room) -> None:
+        if self.powerful:
+            raise SandboxError(
+                "pivot_root is not permitted here, and without it CAP_SYS_ADMIN leads out of a container"
+            )
+        os.chroot(".")
+        room.covers = True
 
     def __str__(self) -> str:
         return f"root: {self.mount!r}"
@@ -85,9 +105,10 @@ class LeaveHost(Operation):
     """Unmount the host's root."""
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        os.fchdir(room.host)
-        linux.umount(".")
-        os.chdir("/")
+        if not room.covers:
+            os.fchdir(room.top)
+            linux.umount(".")
+            os.chdir("/")
         room.close_host()
 
     def __str__(self) -> str:
@@ -98,7 +119,8 @@ class FileSystem(Operation):
     """A file system of the kernel's, on a folder of our own or of the image.
 
     `optional`: left out where the kernel refuses. `otherwise`: a path of the host that is
-    bind-mounted read-only instead (sysfs needs a network namespace of one's own).
+    bind-mounted instead: sysfs needs a network namespace of one's own, and a container around us that hides
+    parts of /proc may have no new one.
     """
 
     kind: str
@@ -118,7 +140,7 @@ class FileSystem(Operation):
             linux.mount(self.kind, self.target, self.kind, self.flags | nodev, self.data)
         except OSError as error:
             if self.otherwise and error.errno in (_EPERM, _EBUSY):
-                substitute = BindMount(self.otherwise, self.target, readonly=True)
+                substitute = BindMount(self.otherwise, self.target, readonly=self.kind != "proc")
                 substitute.take(room)
                 substitute.apply(room)
             elif not self.optional:
@@ -307,12 +329,23 @@ class ReadOnlyRoot(Operation):
 
 
 class HostName(Operation):
-    """Name of this machine as the container sees it."""
+    """Name of this machine as the container sees it. Where it is refused it stays, unless it is `wished`."""
 
     name: str
+    wished: bool = False
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        linux.sethostname(self.name)
+        try:
+            linux.sethostname(self.name)
+        except PermissionError:
+            self.absent()
+
+    def absent(self) -> None:
+        """It cannot be had. Raises SandboxError if it is wished."""
+        if self.wished and os.uname().nodename != self.name:
+            raise SandboxError(
+                f"the host name cannot be set to {self.name}: it is not permitted here", hint="leave out -h"
+            )
 
     def __str__(self) -> str:
         return f"host name {self.name}"
@@ -323,8 +356,12 @@ class Loopback(Operation):
 
     def apply(self, room: Room) -> None:  # noqa: D102
         fd = linux.socket(linux.AF_INET, linux.SOCK_DGRAM)
-        fcntl.ioctl(fd, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", _IFF_UP | _IFF_RUNNING))
-        os.close(fd)
+        try:
+            fcntl.ioctl(fd, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", _IFF_UP | _IFF_RUNNING))
+        except PermissionError:
+            raise SandboxError("--network none needs CAP_NET_ADMIN for its loopback") from None
+        finally:
+            os.close(fd)
 
     def __str__(self) -> str:
         return "bring up lo"

@@ -11,10 +11,11 @@ from __future__ import annotations
 from ...words.errors import SandboxError
 from ...words.mount import Mount
 from .. import linux
-from .capabilities import DEFAULT_BITS, bits
+from .capabilities import CAP_SYS_ADMIN, DEFAULT_BITS, bits
 from .devices import Devices, group
 from .identity import Account, Confine, Execute, Session, WorkingFolder
 from .operations import (
+    HOST_NAME_WISHED,
     BindMount,
     FileSystem,
     HostName,
@@ -75,9 +76,8 @@ def plan(
     confined = confine(process, system, machine)
     operations = group(config, cgroup, confined.capabilities) + oom_score(process)
     operations.append(Namespaces(tuple(n["type"] for n in system["namespaces"])))
-    operations.append(Root(root, volatile))
-    shared = shares_processes(config)
-    own, wanted = _mounts(config.get("mounts") or (), shared)
+    operations.append(Root(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
+    own, wanted = _mounts(config.get("mounts") or ())
     operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))
@@ -93,22 +93,22 @@ def plan(
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
     operations += [Session(owned), *resource_limits(process), confined]
-    operations.append(execute(process, watched=shared))
+    operations.append(execute(process, watched=shares_processes(config)))
     return operations
 
 
-def _mounts(entries: Any, shared: bool) -> tuple[list[Operation], list[Operation]]:
+def _mounts(entries: Any) -> tuple[list[Operation], list[Operation]]:
     """Those of the kernel's file systems, and those that the user wants at places of their choice."""
     own: list[Operation] = []
     wanted: list[Operation] = []
     for entry in entries:
-        operations = _mount(entry, shared)
+        operations = _mount(entry)
         is_wanted = isinstance(operations[0], BindMount | TemporaryFolder)
         (wanted if is_wanted else own).extend(operations)
     return own, wanted
 
 
-def _mount(entry: Mapping[str, Any], shared: bool) -> list[Operation]:
+def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     kind, target = entry.get("type") or "bind", entry["destination"]
     source = entry.get("source") or kind
     flags, attributes, data = _options(entry.get("options") or ())
@@ -123,7 +123,7 @@ def _mount(entry: Mapping[str, Any], shared: bool) -> list[Operation]:
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
         return [FileSystem("cgroup2", target, flags, optional=True)]
-    otherwise = "/sys" if kind == "sysfs" else "/proc" if kind == "proc" and shared else ""
+    otherwise = {"sysfs": "/sys", "proc": "/proc"}.get(kind, "")
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
 
 
@@ -158,7 +158,7 @@ def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operati
     operations: list[Operation] = []
     kinds = [namespace["type"] for namespace in system["namespaces"]]
     if config.get("hostname") and "uts" in kinds:
-        operations.append(HostName(config["hostname"]))
+        operations.append(host_name(config))
     if "network" in kinds:
         operations.append(Loopback())
     return operations
@@ -168,6 +168,12 @@ def shares_processes(config: Mapping[str, Any]) -> bool:
     """Whether no pid namespace of its own ends what a program leaves behind."""
     kinds = [each for each in config["linux"]["namespaces"] if each["type"] == "pid"]
     return not kinds or bool(kinds[0].get("path"))
+
+
+def host_name(config: Mapping[str, Any]) -> HostName:
+    """An annotation of our own says whether the user has asked for it."""
+    wished = HOST_NAME_WISHED in (config.get("annotations") or {})
+    return HostName(config.get("hostname") or "", wished)
 
 
 def execute(process: Mapping[str, Any], *, watched: bool = False) -> Execute:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from ...words.errors import NacreError, SandboxError
-from .. import cgroups, linux
+from .. import cgroups, linux, userns
 from ..fork import BLOCKED, fork, fork_through
 from .fork import WHAT, first
 from .plan import plan, shares_processes
@@ -66,6 +66,7 @@ def run(
             config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned,
             cgroup=cgroups.new_name(),
         )  # fmt: skip
+        hide(config)
         with _fork(config, operations, streams) as started:
             streams.given()
             if on_start:
@@ -90,6 +91,15 @@ def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> S
 def cannot_start(error: OSError) -> SandboxError:
     """Something that a container needs of this system is not to be had."""
     return SandboxError(f"cannot start a container: {error.strerror}")
+
+
+def hide(config: Mapping[str, Any]) -> None:
+    """From a program that may trace others: where it is shown the /proc around us, we are in there.
+
+    In a user namespace it has its rights over us too, but not over what cannot be dumped: ptrace(2).
+    """
+    if "CAP_SYS_PTRACE" in config["process"]["capabilities"]["bounding"] and not userns.is_first():
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
 def is_root(config: Mapping[str, Any]) -> bool:

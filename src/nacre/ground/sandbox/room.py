@@ -28,13 +28,17 @@ _PROC_INO = 1
 class Room:
     """`host` is the host's root until `close_host`; `root` the container's. Descriptors, or -1.
 
+    `top` is the root of the mount namespace: `host`, unless we are `chrooted` ourselves. `root` usually takes
+    its place, else it `covers` it.
+
     `sources` are detached mounts, each by the `id` of its operation. `made` lists the resolved paths that
     were created to mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the
     attributes of every mount where no control group keeps devices away; `rules` then say which are allowed.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
-        self.host = self.root = -1
+        self.host = self.top = self.root = -1
+        self.chrooted = self.covers = False
         self.terminal, self.pts = terminal, pts
         self.devices = True
         self.nodev = 0
@@ -134,5 +138,6 @@ class Room:
 
     def close_host(self) -> None:
         """Forget the host's root."""
-        os.close(self.host)
-        self.host = -1
+        for fd in {self.host, self.top}:
+            os.close(fd)
+        self.host = self.top = -1

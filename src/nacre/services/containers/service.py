@@ -609,7 +609,7 @@ def _execute_in_folder(
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:
     if options.hostname:
-        return options
+        return options.replace(hostname_wished=True)
     shared = "host" in (options.network, options.uts)
     return options.replace(hostname=os.uname().nodename if shared else number[:12])
 
