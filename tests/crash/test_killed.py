@@ -24,8 +24,8 @@ MAKING = ("build", "pull")
 """Commands that make trees in the two ways, tried on every driver."""
 OF_ROOT = ("mounted:", "shared:", "tree:indexing", "tree:cuts", "tree:lent", "lending:")
 """Points that only root passes: mounts that stay, and the driver erofs."""
-ELSEWHERE = "rebuild:"
-"""Points that only a store without its database passes: tests/stores/test_rebuild.py kills at them."""
+ELSEWHERE = ("rebuild:", "reset:")
+"""Points that only the repair and the end of a store pass: test_rebuild.py and test_reset.py kill there."""
 
 
 class Case(NamedTuple):

@@ -414,7 +414,7 @@ def test_a_database_that_is_behind_keeps_the_names_that_it_lost(behind: str) -> 
     with Store.open(behind) as store:
         store.refs.set("docker.io/library/new:1", store.refs.list()[0].descriptor)
         store.refs.delete(NAMES[0])
-        with pytest.raises(DamagedStore, match="does not know docker.io/library/late:1"):
+        with pytest.raises(DamagedStore, match=r"does not know docker\.io/library/late:1"):
             sweep(store)
     assert set(listed(behind)) == {*NAMES[1:], "docker.io/library/new:1", "docker.io/library/late:1"}
     made = rebuild(behind)

@@ -177,7 +177,7 @@ def cache(text: str) -> str:
     for key, equals, _ in fields:
         if not equals:
             raise ValueError(f"invalid value {key}")
-    if not dict((key.strip().lower(), value) for key, _, value in fields).get("type"):
+    if not {key.strip().lower(): value for key, _, value in fields}.get("type"):
         raise ValueError(f'type required form> "{text}"')
     return text
 

@@ -10,12 +10,15 @@ asks for features of the system comes after one that does not. Source: container
 
 from __future__ import annotations
 
-from ..words.errors import NotFound
-from ..words.oci import Descriptor, Index, Platform
+from ..words.digest import Digest
+from ..words.errors import NacreError, NotFound
+from ..words.oci import Descriptor, ImageConfig, Index, Manifest, Platform, parse_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..stores.store import Store
 
 _USUAL = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 _LAST = 1000
@@ -58,6 +61,17 @@ def misfit_hint(platform: Platform) -> str:
     if rank(platform, host) is None:
         return f"the image is for {platform}, this machine is {host}"
     return f"it is neither a program for {host} nor a script that begins with #!"
+
+
+def why_not_executed(store: Store, digest: str) -> str:
+    """`misfit_hint` of the image with this manifest; "" where it cannot be read."""
+    try:
+        manifest = parse_document(store.blobs.read(Digest(digest)))
+        if not isinstance(manifest, Manifest):
+            return ""
+        return misfit_hint(ImageConfig.parse(store.blobs.read(manifest.config.digest)).platform)
+    except NacreError:
+        return ""
 
 
 def _version_fits(have: str, wanted: str) -> bool:

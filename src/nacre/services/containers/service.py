@@ -14,6 +14,7 @@ from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
+from ...images.platforms import why_not_executed
 from ...images.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
@@ -316,7 +317,7 @@ class Containers:
             return code
         except NacreError as error:
             if isinstance(error, ExecFormatError):
-                error.hint = self._misfit(row)
+                error.hint = why_not_executed(self.store, row.image)
             code = error.exit_code
             self._failed(row, error)
             raise
@@ -381,19 +382,6 @@ class Containers:
     def _ended(self, row: ContainerRow, code: int) -> None:
         if not row.auto_remove:
             self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
-
-    def _misfit(self, row: ContainerRow) -> str:
-        """For which machine the image is."""
-        from ...images.platforms import misfit_hint
-        from ...words.digest import Digest
-        from ...words.oci import ImageConfig, Manifest, parse_document
-
-        try:
-            manifest = parse_document(self.store.blobs.read(Digest(row.image)))
-            assert isinstance(manifest, Manifest)
-            return misfit_hint(ImageConfig.parse(self.store.blobs.read(manifest.config.digest)).platform)
-        except NacreError:
-            return ""
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
