@@ -251,6 +251,14 @@ def test_mounts_are_told_as_what_they_are(nacre: Nacre, busybox_image: str, tmp_
     ]  # fmt: skip
 
 
+def test_volumes_without_a_name(nacre: Nacre, busybox_image: str) -> None:
+    nacre("create", "--name", "box", "-v", "/data", busybox_image, "true")
+    document = one(nacre, "inspect", "box")
+    assert (document["Config"]["Volumes"], document["HostConfig"]["Binds"]) == ({"/data": {}}, None)
+    assert [(mount["Type"], len(mount["Name"])) for mount in document["Mounts"]] == [("volume", 64)]
+    assert nacre("ps", "-a", "--format", "{{.LocalVolumes}}").out == "1\n"
+
+
 def test_ports_have_docker_s_methods(nacre: Nacre, tmp_path: Any) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\nEXPOSE 80 53/udp\n")
     nacre("build", "-q", "-t", "ports:1", str(tmp_path))

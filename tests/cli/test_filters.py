@@ -169,6 +169,7 @@ def test_volumes(nacre: Nacre) -> None:
     assert nacre(*listed, "name=^data$").lines == ["data"]
     assert nacre(*listed, "driver=local").lines == ["data", "data2"]
     assert nacre(*listed, "label=x").lines == []
+    assert nacre("volume", "ls", "--format", '{{.Name}}{{.Label "x"}}').lines == ["data", "data2"]
     for condition in ("scope=local", "dangling=1s", "name=["):
         assert nacre(*listed, condition, check=False).code == 1
     assert nacre("volume", "prune", "-f", "--filter", "until=1h", check=False).code == 1

@@ -11,8 +11,8 @@ from .prune import agreed, prune_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
 
+    from ..grammars.gotemplate import Struct
     from ..stores.volumes import Volume
     from .context import Context
     from .options import Args
@@ -51,12 +51,15 @@ def _list(context: Context, args: Args) -> int:
     return 0
 
 
-def _row(volume: Volume) -> dict[str, Any]:
-    return {
+def _row(volume: Volume) -> Struct:
+    from ..grammars.gotemplate import Struct
+
+    known = {
         "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": "", "Mountpoint": volume.path,
         "Links": str(len(volume.users)), "Name": volume.name, "Scope": "local", "Size": "N/A",
         "Status": "N/A",
     }  # fmt: skip
+    return Struct(known, "row", methods={"Label": lambda _row, _name: ""})
 
 
 def _inspect(context: Context, args: Args) -> int:

@@ -39,7 +39,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "HostConfig": _host_config(row, kept, mounts),
         "GraphDriver": {"Name": context.store.trees.name},
         "Mounts": mounts,
-        "Config": _config(row, kept, process),
+        "Config": _config(row, kept, process) | _anonymous(kept, mounts),
         "NetworkSettings": {"Ports": {}, "Networks": {kept.get("network") or "none": {}}},
     }
     return SHAPES.fill("Container", known | (_sizes(context, row) if size else {}))
@@ -102,6 +102,12 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Labels": kept.get("labels") or {},
         "ExposedPorts": {port: {} for port in kept.get("ports") or ()},
     }
+
+
+def _anonymous(kept: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The folders that are volumes of no name: those of the image, and of `-v /FOLDER`."""
+    named = (kept.get("asked") or {}).get("Volumes") or {}
+    return {"Volumes": {**named, **{m["Destination"]: {} for m in mounts if is_anonymous(m)}} or None}
 
 
 _OF_IMAGE = ("Entrypoint", "StopSignal", "Volumes", "Healthcheck", "OnBuild", "Shell")
