@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import gzip
-import io
 import json
 import lzma
 import os
@@ -60,14 +59,15 @@ class Doors:
         return self.nacre("build", "-t", "evil:1", str(self.folder), check=False)
 
     def _context(self, tar: bytes) -> Any:
-        """The hostile tar itself as the context, with a Dockerfile at its end."""
-        out = io.BytesIO(tar)
-        with tarfile.open(fileobj=out, mode="a", format=tarfile.PAX_FORMAT) as more:
-            text = b"FROM scratch\nCOPY . /\n"
-            info = tarfile.TarInfo("Dockerfile")
-            info.size = len(text)
-            more.addfile(info, io.BytesIO(text))
-        return self.nacre("build", "-t", "evil:1", "-", input=out.getvalue(), check=False)
+        """The hostile tar as the context, a Dockerfile appended by hand: newer `tarfile`s refuse some."""
+        end = len(tar)
+        while tar[end - 512 : end] == bytes(512) and end > len(tar) - tarfile.RECORDSIZE:
+            end -= 512
+        text = b"FROM scratch\nCOPY . /\n"
+        info = tarfile.TarInfo("Dockerfile")
+        info.size = len(text)
+        member = info.tobuf(tarfile.PAX_FORMAT) + text.ljust(512, b"\0")
+        return self.nacre("build", "-t", "evil:1", "-", input=tar[:end] + member + bytes(1024), check=False)
 
 
 @pytest.fixture
