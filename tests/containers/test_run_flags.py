@@ -139,6 +139,21 @@ def test_groups(nacre: Nacre, busybox_image: str) -> None:
     nacre("rm", "-f", "box")
 
 
+@pytest.mark.skipif(not userns.is_first(), reason="devices need root of the machine")
+def test_devices_by_rule(nacre: Nacre, busybox_image: str) -> None:
+    """Whether this machine has such a device or not: it is the rule that refuses it, or does not."""
+    code = "mknod /x c 10 200 && head -c 0 /x 2>&1"
+
+    def said(*words: str) -> str:
+        return nacre("run", "--rm", *words, busybox_image, "sh", "-c", code, check=False).out
+
+    assert "Operation not permitted" in said()
+    assert "Operation not permitted" in said("--device-cgroup-rule", "c 10:201 rwm")
+    assert "Operation not permitted" in said("--device-cgroup-rule", "c 10:200 w")
+    for rule in ("c 10:200 r", "c 10:* rwm", "c *:* rm", "a *:* rwm"):
+        assert "Operation not permitted" not in said("--device-cgroup-rule", rule)
+
+
 def test_kernel_settings(nacre: Nacre, busybox_image: str) -> None:
     shown = "ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj /proc/sys/kernel/domainname; sysctl"
     code = shown.replace("sysctl", "cat /proc/sys/net/ipv4/ip_default_ttl")

@@ -162,7 +162,6 @@ def _say_ignored(context: Context, args: Args) -> None:
     ignore(context, args, HEALTH, "nothing of nacre's runs on that could check")
     for name, why in (
         ("log_opt", "the log is one file without a limit"),
-        ("device_cgroup_rule", "device nodes are those of --device"),
         ("detach_keys", "nothing could be attached to later"),
     ):
         if name in args.given:
@@ -203,7 +202,7 @@ def options_of(context: Context, args: Args) -> RunOptions:
         groups=tuple(args.group_add), ulimits=tuple(args.ulimit), sysctls=tuple(args.sysctl),
         oom_score=args.oom_score_adj if "oom_score_adj" in args.given else None,
         domainname=args.domainname, pid=args.pid, ipc=args.ipc, uts=args.uts, cgroupns=args.cgroupns,
-        annotations=tuple(args.annotation),
+        annotations=tuple(args.annotation), device_rules=tuple(args.device_cgroup_rule),
     )  # fmt: skip
 
 

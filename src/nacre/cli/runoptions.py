@@ -77,7 +77,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--cgroupns", "Cgroup namespace to use: host or private", kind="cgroupns"),
     text("--cidfile", "Write the container ID to the file"),
     many("--device", "Add a host device to the container"),
-    many("--device-cgroup-rule", "Ignored with a warning", kind="device-rule", hidden=True),
+    many("--device-cgroup-rule", "Add a rule to the cgroup allowed devices list", kind="device-rule"),
     flag("--disable-content-trust", "Skip image verification; always so", default=True, hidden=True),
     many("--dns", "Set custom DNS servers", kind="address"),
     many("--dns-opt", "Set DNS options", hidden=True),

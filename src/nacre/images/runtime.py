@@ -87,8 +87,8 @@ class RunOptions(Value):
     does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
     hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
     None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` "" or
-    host; `cgroupns` "", host or private. `hostname_wished`: it is an error if it is
-    refused.
+    host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `hostname_wished`: it is an
+    error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -123,6 +123,7 @@ class RunOptions(Value):
     uts: str = ""
     cgroupns: str = ""
     annotations: tuple[tuple[str, str], ...] = ()
+    device_rules: tuple[str, ...] = ()
 
 
 def clean(path: str) -> str:
@@ -270,7 +271,17 @@ def _permitted(options: RunOptions) -> list[dict[str, Any]]:
     for kind, major, minor, access in (*_DEVICES, *wanted):
         numbers = {name: n for name, n in (("major", major), ("minor", minor)) if n >= 0}
         rules.append({"allow": True, "type": kind, **numbers, "access": access})
-    return rules
+    return rules + [_device_rule(text) for text in options.device_rules]
+
+
+def _device_rule(text: str) -> dict[str, Any]:
+    """`c 1:* rwm` as --device-cgroup-rule has it."""
+    kind, numbers, access = text.split(" ")
+    given = zip(("major", "minor"), numbers.split(":"), strict=True)
+    return {
+        "allow": True, "type": kind, "access": access,
+        **{name: int(number) for name, number in given if number != "*"},
+    }  # fmt: skip
 
 
 def _mounts(options: RunOptions) -> list[dict[str, Any]]:
