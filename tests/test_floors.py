@@ -193,3 +193,13 @@ def test_running_a_container_is_light(nacre: object, busybox_image: str) -> None
     )
     anyway = {line.rpartition("|")[2].strip() for line in bare.stderr.splitlines()}
     assert not heavy(names - anyway)
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """pytest imports them by their names alone, and refuses the whole suite for two of one name."""
+    found = [
+        path.name
+        for path in Path(__file__).parent.rglob("*.py")
+        if path.name != "conftest.py" and not (path.parent / "__init__.py").exists()
+    ]
+    assert sorted(found) == sorted(set(found))
