@@ -93,9 +93,8 @@ class Report:
 
     def close(self) -> None:
         """Nothing more will be told. Idempotent."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        _close(fd)
 
 
 class Child:
@@ -116,6 +115,12 @@ class Child:
             raise unpack(value)
         record: tuple[Any, ...] = value
         return record
+
+    def has_told(self) -> bool:
+        """Whether a record is there now."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def answer(self) -> tuple[Any, ...]:
         """The first record. Raises as `hear`, SandboxError when there is none: then the child has died."""
@@ -163,9 +168,8 @@ class Child:
 
     def close(self) -> None:
         """Listen no more. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # forgotten first: a signal in between must not have it closed twice
+        _close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -234,6 +238,8 @@ def fork_through(
             helper.wait()
             writer = _close(writer)
             child.status = helper.status
+            if not child.has_told():  # nor will it: its child waits for us
+                raise child.died()
             (child.pid,) = child.answer()
             os.write(go, b".")
         return child

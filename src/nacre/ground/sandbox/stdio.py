@@ -142,9 +142,7 @@ class Streams:
 
     def given(self) -> None:
         """In the parent after the fork: close what the child has."""
-        for fd in self._given:
-            os.close(fd)
-        self._given.clear()
+        _close_all(self._given)
 
     def begin(self) -> None:
         """The program runs: from now on the user's terminal passes every byte."""
@@ -171,11 +169,15 @@ class Streams:
             terminal.restore(self.stdio.stdin, self._saved)
             self._saved = None
         self.given()
-        targets = [flow.target for flow in self.inputs if flow.target != self.terminal]
-        for fd in self._kept + targets:
-            os.close(fd)
-        self._kept.clear()
+        self._kept += [flow.target for flow in self.inputs if flow.target != self.terminal]
         self.inputs.clear()
+        _close_all(self._kept)
+
+
+def _close_all(fds: list[int]) -> None:
+    """Each forgotten before it is closed: a signal in between must not have it closed twice."""
+    while fds:
+        os.close(fds.pop())
 
 
 def _write_all(fd: int, data: bytes) -> None:
