@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,3 +219,16 @@ def test_warnings_go_above_a_live_display() -> None:
             task.done("ok")
         one.warn("after")
     assert screen.shown() == ["careful", "aaaa: ok", "after", ""]
+
+
+def test_containers_get_the_proxies_of_dockers_config(nacre: Any, busybox_image: str, tmp_path: Path) -> None:
+    """As docker does: in both spellings, unless the variable is given; none of the host's environment."""
+    config = '{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "here"}}}'
+    (tmp_path / "config.json").write_text(config)
+    show = "env | grep -i proxy | sort"
+    given = {"DOCKER_CONFIG": str(tmp_path), "https_proxy": "http://host:1"}
+    out = nacre("run", "--rm", "-e", "no_proxy=mine", busybox_image, "sh", "-c", show, **given).out
+    assert out == "HTTP_PROXY=http://p:1\nNO_PROXY=here\nhttp_proxy=http://p:1\nno_proxy=mine\n"
+    (tmp_path / "config.json").write_text("[]")
+    result = nacre("run", "--rm", busybox_image, "true", **given)
+    assert f"no proxies are taken from it: {tmp_path}/config.json is not valid JSON" in result.err

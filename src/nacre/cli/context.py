@@ -143,12 +143,12 @@ class Context:
         """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
         if not os.path.lexists(self.docker_config):
             return {}
+        from ..ground.jsonfile import read_object
         from ..images.proxies import docker_proxies
-        from ..services.client.credentials import DockerConfig
         from ..words.errors import StoreError
 
         try:
-            return docker_proxies(DockerConfig(self.docker_config).fields())
+            return docker_proxies(read_object(self.docker_config))
         except StoreError as error:
             self.warn(f"WARNING: no proxies are taken from it: {error.message}")
             return {}

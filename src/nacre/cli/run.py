@@ -193,7 +193,7 @@ def options_of(context: Context, args: Args) -> RunOptions:
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
     return RunOptions(
         command=tuple(args.positionals[1:]), entrypoint=entrypoint,
-        environment=tuple(environment(context, args)),
+        environment=_with_proxies(context, tuple(environment(context, args))),
         working_dir=args.workdir, user=args.user, hostname=args.hostname, tty=args.tty,
         interactive=args.interactive, volumes=volumes, temporary=temporary, devices=_devices(args),
         read_only=args.read_only, network=args.net or args.network, cap_add=tuple(args.cap_add),
@@ -224,6 +224,18 @@ def environment(context: Context, args: Args) -> Iterator[str]:
             yield f"{name}={context.environment[name]}"
         else:
             yield name
+
+
+def _with_proxies(context: Context, written: tuple[str, ...]) -> tuple[str, ...]:
+    """And the proxies of docker's config.json, in both spellings, unless a variable is written already."""
+    proxies = context.docker_proxies()
+    if not proxies:
+        return written
+    from ..images.proxies import proxy_variables
+
+    names = {item.partition("=")[0] for item in written}
+    found = proxy_variables(proxies).items()
+    return (*written, *(f"{name}={value}" for name, value in found if name not in names))
 
 
 def _env_file(context: Context, path: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ from .prune import agreed, prune_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from ..grammars.gotemplate import Struct
     from ..stores.volumes import Volume
     from .context import Context

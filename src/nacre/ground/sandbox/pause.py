@@ -39,7 +39,8 @@ class Pauses:
         path = f"{os.path.dirname(os.readlink(f'/proc/self/fd/{control}'))}/{name}"
         holder = _open(path, os.O_RDONLY)
         if holder < 0 or not _is_held(holder):
-            return _close(holder)
+            _close(holder)
+            return
         self.holders.append(holder)
         self._stop()
         answer = _open(path, os.O_WRONLY)

@@ -24,12 +24,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...grammars.wire.auth import Credentials
+from ...ground.jsonfile import read_object
 from ...words.errors import NacreError, StoreError
 from ...words.reference import DEFAULT_REGISTRY
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "docker.io")
-_MAX_CONFIG = 4 * 1024 * 1024
 _MAX_ANSWER = 1024 * 1024
 _HELPER_SECONDS = 30.0
 TOKEN_USER = "<token>"
@@ -148,31 +148,15 @@ class DockerConfig:
     def _load(self) -> dict[str, Any]:
         if self._fields is None:
             try:
-                self._fields = self.fields()
+                self._fields = read_object(self.path)
             except StoreError as error:
                 self._fields, self._problem = {}, error.message
         return self._fields
 
-    def fields(self) -> dict[str, Any]:
-        """What the file holds now, {} where there is none. Raises StoreError."""
-        try:
-            with open(self.path, "rb") as file:
-                data = file.read(_MAX_CONFIG + 1)
-            fields = json.loads(data) if len(data) <= _MAX_CONFIG else None
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except OSError as error:
-            raise StoreError(f"cannot read {self.path}: {error.strerror}") from None
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
-            raise StoreError(f"{self.path} is not valid JSON", hint="mend or remove the file")
-        return fields
-
     @contextlib.contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
         """The fields as they are on disk now; written back when the block ends well."""
-        fields = self.fields()
+        fields = read_object(self.path)
         yield fields
         self._write(json.dumps(fields, indent="\t").encode() + b"\n")
         self._fields = fields
