@@ -86,9 +86,9 @@ class RunOptions(Value):
     `entrypoint` None keeps the image's; a tuple replaces it and resets the image's command, as docker
     does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
     hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
-    None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` "" or
-    host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `hostname_wished`: it is an
-    error if it is refused.
+    None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` ""
+    or host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `hostname_wished`: it
+    is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
