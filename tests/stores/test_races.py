@@ -259,3 +259,28 @@ def _ingest(store: Store, data: bytes) -> None:
     with store.blobs.ingest(Digest.of(data)) as ingest:
         ingest.write(data)
         ingest.commit()
+
+
+def test_a_sweep_beside_somebody_who_makes_the_same_store(root: str) -> None:
+    """Two first commands in one empty folder: the faster one sweeps while the other writes `oci-layout`."""
+    swept: list[Process] = []
+
+    def hook(name: str) -> None:
+        if name == "write_atomic:written" and not swept:
+            swept.append(Process(_sweep_new, root))
+            until(lambda: _waits_for_a_lock(swept[0].pid))
+
+    files.install_trace(hook)
+    try:
+        with Store.open(root) as store:
+            assert store.refs.list() == []
+    finally:
+        files.install_trace(None)
+    assert swept[0].wait() == 0
+    assert leftovers(root) == []
+
+
+def _sweep_new(root: str) -> None:
+    files.install_trace(None)
+    with Store.open(root) as store:
+        sweep(store)

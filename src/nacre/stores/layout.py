@@ -117,12 +117,16 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
 def _foreign(root: str) -> bool:
     """Whether it holds what is not ours. Listed first: another process may be making the store."""
     names = [name for name in os.listdir(root) if not name.startswith(".oci-layout.")]
-    return not set(names) <= set(_BESIDE) and not os.path.exists(f"{root}/oci-layout")
+    return not {*names} <= {*_BESIDE, "index.lock"} and not os.path.exists(f"{root}/oci-layout")
 
 
 def _make(root: str) -> None:
-    """`oci-layout` first: it marks the folder as ours should this be interrupted."""
-    write_atomic(f"{root}/oci-layout", _LAYOUT)
+    """`oci-layout` first: it marks the folder as ours should this be interrupted.
+
+    Under the lock of those who tidy up: a sweep of somebody who was faster takes no half-written one away.
+    """
+    with os_errors(f"write {root}/oci-layout"), Lock(f"{root}/index.lock"):
+        write_atomic(f"{root}/oci-layout", _LAYOUT)
     make_folders(root)
     with os_errors(f"write {root}/index.json"), Lock(f"{root}/index.lock"):
         if not os.path.exists(f"{root}/index.json"):
