@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .operations import WEIGHTS
 from .place import working, zygote
 from .runner import Runner
 
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=_STEPS, help="steps of each store")
     parser.add_argument("--driver", default="", help="only this one")
     parser.add_argument("--crowd", type=int, default=20, help="stopped containers of each store")
+    parser.add_argument("--only", default="", help=f"only these operations, of {','.join(WEIGHTS)}")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell of every operation")
     wanted = parser.parse_args()
     end, seed = time.monotonic() + wanted.minutes * 60, wanted.seed
@@ -35,6 +37,7 @@ def main() -> int:
                 begun = time.monotonic()
                 runner = Runner(
                     made, Path(folder) / f"{seed}-{driver}", driver, seed, others=drivers, crowd=wanted.crowd,
+                    only=[kind for kind in wanted.only.split(",") if kind],
                     tell=print if wanted.verbose else lambda _line: None,
                 )  # fmt: skip
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .trees import Maker, Node, Tree, archive, without, write
@@ -15,7 +15,7 @@ FORMS = ("", "", "gzip", "zstd", "zstd:chunked", "none")
 PRUNES = ("image prune -f", "image prune -f", "builder prune -f", "builder prune -a -f", "volume prune -f")
 """Not that of the system: it removes the containers that stand by."""
 
-_WEIGHTS = {
+WEIGHTS = {
     "import": 11, "archive": 5, "build": 6, "commit": 5, "tag": 3, "remove": 12, "pull": 6, "push": 5,
     "save": 3, "load": 3, "prune": 5, "prune_all": 1, "check": 2, "repair": 1,
 }  # fmt: skip
@@ -28,7 +28,11 @@ def _name(text: str) -> Place:
 class Chooser:
     """Makes operations for one store. Their files lie in `folder`."""
 
-    def __init__(self, world: World, chance: random.Random, folder: Path, registry: str) -> None:
+    def __init__(
+        self, world: World, chance: random.Random, folder: Path, registry: str, only: Sequence[str] = ()
+    ) -> None:
+        """`only` these kinds of operations; () is all."""
+        self._weights = {kind: weight for kind, weight in WEIGHTS.items() if not only or kind in only}
         self.world, self.chance, self.folder, self.registry = world, chance, folder, registry
         self.maker = Maker(chance)
         self._count = 0
@@ -38,7 +42,7 @@ class Chooser:
 
     def round(self, count: int) -> list[Operation]:
         """So many, to run side by side; what is made beside a removal prefers the contents that go."""
-        kinds = self.chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=count)
+        kinds = self.chance.choices(list(self._weights), list(self._weights.values()), k=count)
         self.maker.liked = []
         made = [self._one(kind) for kind in sorted(kinds, key=lambda kind: kind not in ("remove", "prune"))]
         self.chance.shuffle(made)

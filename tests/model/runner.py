@@ -45,8 +45,12 @@ class Runner:
     def __init__(
         self, zygote: Zygote, folder: Path, driver: str, seed: int, *, others: Sequence[str] = (),
         tell: Callable[[str], object] = lambda _line: None, crowd: int = 20,
+        only: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`others` are the drivers of stores that images are pulled into. `tell` hears of each step."""
+        """`others` are the drivers of stores that images are pulled into. `tell` hears of each step.
+
+        `crowd` containers stand by; `only` these kinds of operations are done.
+        """
         self.chance, self.seed, self.driver, self.tell = random.Random(seed), seed, driver, tell
         self.folder, self.zygote = folder, zygote
         folder.mkdir()
@@ -54,7 +58,7 @@ class Runner:
         self.box = Box(zygote, folder / "store", driver)
         self.others = others or (driver,)
         self.world = World()
-        self.chooser = Chooser(self.world, self.chance, folder, self.registry.host)
+        self.chooser = Chooser(self.world, self.chance, folder, self.registry.host, only)
         self.steps = self.operations = self.killed = self.compared = self.pulled = 0
         self.history: list[str] = []
         self._littered = False

@@ -13,6 +13,7 @@ FOLDERS = ("d0", "d1", "d0/e")
 FILES = ("f0", "f1", "d0/f2", "d0/f3", "d0/e/f4", "d1/f5", "d1/f6", "d1/f7")
 LINKS = ("l0", "d0/l1")
 _SIZES = (0, 200, 1500, 4096, 9000, 30_000, 130_000, 300_000)
+_RECENT = 20
 _IDS = (0, 0, 0, 7, 1000)
 _MODES = (0o644, 0o644, 0o600, 0o755, 0o4755, 0o400)
 _TIME = 1_600_000_000
@@ -46,24 +47,28 @@ class Maker:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.liked: list[bytes] = []
-        self._contents = [chance.randbytes(size) for size in _SIZES * 2]
+        self._recent = [chance.randbytes(size) for size in _SIZES]
 
     def like(self, trees: list[Tree]) -> None:
         """From now on take contents of these rather than others."""
         self.liked += [node.data for tree in trees for node in tree.values() if node.kind == "file"]
 
     def content(self) -> bytes:
-        """One that was used before, mostly; with another head, now and then; else a new one."""
-        chance = self.chance
-        data = chance.choice(self.liked if self.liked and chance.random() < 0.6 else self._contents)
-        what = chance.random()
-        if what < 0.1:
-            return chance.randbytes(min(16, len(data))) + data[16:]
-        if what < 0.4:
-            self._contents[chance.randrange(len(self._contents))] = data = chance.randbytes(
-                chance.choice(_SIZES)
-            )
+        """One that goes, or was used of late, mostly; with another head, now and then; or a new one."""
+        data = self._chosen()
+        self._recent = [*self._recent[-_RECENT:], data]
         return data
+
+    def _chosen(self) -> bytes:
+        chance, what = self.chance, self.chance.random()
+        if self.liked and what < 0.55:
+            return chance.choice(self.liked)
+        if what < 0.7:
+            return chance.choice(self._recent)
+        if what < 0.8:
+            data = chance.choice(self._recent)
+            return chance.randbytes(min(16, len(data))) + data[16:]
+        return chance.randbytes(chance.choice(_SIZES))
 
     def file(self) -> Node:
         """A file with its owner and mode."""
