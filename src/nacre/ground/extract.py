@@ -407,7 +407,8 @@ class _Tree:
         source = self._find(above)
         there = self._look(source, source_name) if source else None
         if source is None or there is None or (self._overlay and _is_whiteout(there)):
-            raise Refused(f"is a hard link to {show(entry.link)}, which does not exist")
+            where = " in this layer" if self._overlay else ""
+            raise Refused(f"is a hard link to {show(entry.link)}, which does not exist{where}")
         if stat.S_ISDIR(there.st_mode):
             raise Refused("is a hard link to a folder")
         old = self._look(parent, name)
