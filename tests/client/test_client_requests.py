@@ -15,6 +15,7 @@ from fakeregistry import Exchange, FakeRegistry, digest_of
 
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.grammars.wire.auth import Credentials
+from nacre.images import layers
 from nacre.images.edit import append_layer, make_manifest, new_config
 from nacre.images.transfer import pull, push
 from nacre.services.client import Client, Limits
@@ -92,9 +93,10 @@ def test_pull_by_digest(fake: FakeRegistry, client: Client, store: Store) -> Non
 
 
 def test_a_pull_in_parts_that_fails_is_gone_on_with(
-    fake: FakeRegistry, connect: Connect, store: Store
+    fake: FakeRegistry, connect: Connect, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What several connections brought is a plain beginning; another pull asks for the rest alone."""
+    monkeypatch.setattr(layers, "_LONG", 0.0)  # slow enough for a partial blob, however fast it is
     tar = layer(0, size=9_000_000)
     digest = fake.add_blob("app", tar)
     config = append_layer(new_config(Platform.host()), Digest.of(tar), "step")

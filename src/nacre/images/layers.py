@@ -6,17 +6,19 @@ A layer that comes in is read through these, in one thread, or three where there
 
 Blob and tree become visible only when their digests are right. What fails midway leaves at most a
 partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
-(`stores.keeping`) its file goes once the tree is whole; `compressed` gives its bytes from then on.
+(`stores.keeping`) its file is written only for a transfer that takes long (`Partial`), and goes once the tree
+is whole; `compressed` gives its bytes from then on.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from time import monotonic
 
 from ..ground.crowd import LAYERS
 from ..ground.files import trace
 from ..words.digest import Digest, Verifier
-from ..words.errors import ContentError, DigestMismatch, NotFound
+from ..words.errors import ContentError, DigestMismatch, NacreError, NotFound
 from ..words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ..words.value import Value
 from .compressed import is_here
@@ -41,6 +43,10 @@ _SOON, _LATER = 4, 16
 """Pieces after which a thread of its own may begin: first that which takes half of the work off another."""
 _RECEIVED = 1 << 20
 """Most bytes that are taken from a connection at once: each time the interpreter lock is let go of twice."""
+_HELD, _LOOK = 4 << 20, 1.0
+"""Bytes that are held, and seconds, after which it is decided whether a partial blob is written."""
+_LONG = 5.0
+"""Seconds: a transfer that will take longer is worth going on with."""
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -155,29 +161,92 @@ def _stream(
     """Fetch a blob from its beginning and unpack it on the way."""
     keep = _keeps(store, descriptor, diff_id, source)
     with source.fetch(descriptor) as reader:
-        received = _Received(reader, ingest, task, stop)
-        _lay(store, received, diff_id, ingest.commit if keep else ingest.verify)
+        partial = None if keep else Partial(ingest, descriptor.size)
+        received = _Received(reader, partial.write if partial else _writing(ingest), task, stop)
+        try:
+            _lay(store, received, diff_id, ingest.commit if keep else ingest.verify)
+        except BaseException:
+            if partial is not None:
+                partial.keep()
+            raise
     if not keep:
         trace("layer:unpacked")
         if store.trees.can_tar(diff_id):
             ingest.abort()
         else:
-            ingest.commit()
+            received.count += _complete(ingest, descriptor, source, task, stop)
     return received.count
 
 
-class _Received:
-    """What comes from a source; it is in the partial blob when it is given."""
+def _complete(ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None) -> int:
+    """The blob has to stay after all: fetch it once more if it was not written down. The bytes fetched."""
+    moved = 0
+    if not ingest.is_written:
+        ingest.restart()
+        with source.fetch(descriptor) as reader:
+            moved = copy(_Received(reader, _writing(ingest), task, stop), _ignore)
+    ingest.commit()
+    return moved
 
-    def __init__(self, reader: Reader, ingest: Ingest, task: Task, stop: Event | None) -> None:
-        self._reader, self._ingest, self._task, self._stop = reader, ingest, task, stop
+
+def _writing(ingest: Ingest) -> Callable[[bytes, float], object]:
+    return lambda data, _waited: ingest.write(data)
+
+
+class Partial:
+    """What is here of a blob that is not kept: of use only if the transfer breaks off.
+
+    The first bytes are held in memory. If waiting for the rest will take long, they are written and all that
+    follows, so that another pull can go on from there. What comes fast is never written: to fetch it again
+    takes less than `_LONG` seconds, and each pull would pay for that with as many bytes on the disk.
+    """
+
+    def __init__(self, ingest: Ingest, size: int) -> None:
+        self._ingest, self._size = ingest, size
+        self._take: Callable[[bytes], object] | None = None
+        self._held: list[bytes] = []
+        self._waited = 0.0
+
+    def write(self, data: bytes, waited: float) -> None:
+        """The next bytes, and for how many seconds they were waited for. Raises TooLarge, StoreError."""
+        if self._take is not None:
+            self._take(data)
+            return
+        self._ingest.pass_by(data)
+        self._held.append(data)
+        self._waited += waited
+        if self._ingest.offset >= _HELD or self._waited >= _LOOK:
+            self._decide()
+
+    def _decide(self) -> None:
+        here, self._take = self._ingest.offset, self._ingest.pass_by
+        if self._waited * (self._size - here) > _LONG * here:
+            self._ingest.catch_up(self._held)
+            self._take = self._ingest.write
+        self._held = []
+
+    def keep(self) -> None:
+        """The transfer has failed: what is held is written, as far as that can be."""
+        held, self._held = self._held, []
+        with suppress(NacreError):
+            self._ingest.catch_up(held)
+
+
+class _Received:
+    """What comes from a source; it is in the partial blob, as far as there is to be one, when it is given."""
+
+    def __init__(
+        self, reader: Reader, write: Callable[[bytes, float], object], task: Task, stop: Event | None
+    ) -> None:
+        self._reader, self._write, self._task, self._stop = reader, write, task, stop
         self.count = 0
 
     def read(self, size: int, /) -> bytes:
         """Raises also Stopped, and TooLarge at the first byte too many."""
         _check(self._stop)
+        began = monotonic()
         data = self._reader.read(size)
-        self._ingest.write(data)
+        self._write(data, monotonic() - began)
         self.count += len(data)
         self._task.advance(len(data))
         return data

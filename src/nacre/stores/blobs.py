@@ -34,6 +34,7 @@ from .leases import LeaseStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import BinaryIO, Self
 
 _CHUNK = 1 << 20
@@ -232,7 +233,7 @@ class Ingest:
         self._folder = f"{store.root}/ingest/{name}"
         self._keeps = not name.startswith("new-")
         self._fd = -1
-        self.resumed = False
+        self.resumed, self._passed = False, 0
         self.exists = expected is not None and store.has(expected)
         if self.exists:
             self.abort()
@@ -260,6 +261,7 @@ class Ingest:
     def _restart(self) -> None:
         what = f"blob {self.expected}" if self.expected else "content"
         self._verifier = Verifier(self.expected, self._size, what=what)
+        self._passed = 0
 
     def restart(self) -> None:
         """Drop what was written and begin again at 0. Raises StoreError."""
@@ -283,6 +285,27 @@ class Ingest:
             raise
         return len(data)
 
+    def pass_by(self, data: bytes | memoryview) -> None:
+        """Take the next bytes without writing them: until `catch_up` they are verified only. As `write`."""
+        try:
+            self._verifier.update(data)
+        except NacreError:
+            self.abort()
+            raise
+        self._passed += len(data)
+
+    def catch_up(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write all that passed by, from the first byte on. Raises StoreError."""
+        with os_errors(f"write {self._verifier.what}"):
+            for piece in pieces:
+                self._passed -= len(piece)
+                write_all(self._fd, piece)
+
+    @property
+    def is_written(self) -> bool:
+        """Can it be committed: is all of it in the file?"""
+        return not self._passed
+
     def commit(self, expected: Digest | None = None) -> Digest:
         """Verify digest and size, make the content visible. On a mismatch the data is dropped.
 
@@ -302,6 +325,7 @@ class Ingest:
         return digest
 
     def _checked(self, expected: Digest | None) -> Digest:
+        assert self.is_written
         if expected is not None and expected.algorithm != self._verifier.verify().algorithm:
             self._rehash(expected)
         digest = self._verifier.verify()
@@ -350,8 +374,8 @@ class Ingest:
             self._lock.release(remove=True)
 
     def close(self) -> None:
-        """Let go; data of a known digest or key stays for resumption. Idempotent."""
-        if not self._keeps or (self._fd >= 0 and not self._verifier.count):
+        """Let go; data of a known digest or key stays for resumption, if it was written. Idempotent."""
+        if not self._keeps or (self._fd >= 0 and (self._passed or not self._verifier.count)):
             self.abort()
         self._close_data()
         self._lock.release()
