@@ -6,7 +6,7 @@ import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import write_out
-from .options import Command, flag, many, text
+from .options import Command, flag, many, size, text
 from .run import ignore
 from .runoptions import limits
 
@@ -69,6 +69,7 @@ def _options(context: Context, args: Args) -> BuildOptions:
         platform=_platform(args.platform),
         network="host" if args.network == "default" else args.network,
         hosts=tuple(_hosts(args.add_host)),
+        shm_size=args.shm_size,
         secrets=tuple(_secret(context, item) for item in args.secret),
         form=form_of(args.format or OCI),
     )
@@ -264,7 +265,6 @@ _LIMITS = (
         "memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems",
         "cgroup-parent",
     ),
-    text("--shm-size", "Ignored with a warning", kind="bytes", hidden=True),
     many("--ulimit", "Ignored with a warning", kind="ulimit", hidden=True),
 )  # fmt: skip
 
@@ -290,6 +290,7 @@ COMMAND = Command(
         flag("--pull", "Always attempt to pull all referenced images"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
+        size("--shm-size", "Size of /dev/shm of RUN instructions"),
         many("-t, --tag", 'Name and optionally a tag (format: "name:tag")', type="stringArray"),
         text("--target", "Set the target build stage to build"),
         *_IGNORED,

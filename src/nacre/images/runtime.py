@@ -33,7 +33,11 @@ _IPC_SYSCTLS = (
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
     "kernel.shmmni", "kernel.shm_rmid_forced",
 )  # fmt: skip
+SHM_SIZE = 64 << 20
 _SAFE = ("nosuid", "noexec", "nodev")
+_REPLACED = frozenset(("/dev/shm", "/dev/mqueue"))
+"""Ours, unless the user has something mounted there."""
+
 _UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
 _DEVICES = (
     ("c", -1, -1, "m"), ("b", -1, -1, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
@@ -87,8 +91,8 @@ class RunOptions(Value):
     does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
     hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
     None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` ""
-    or host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `hostname_wished`: it
-    is an error if it is refused.
+    or host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `shm_size` 0 is
+    the default. `hostname_wished`: it is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -111,7 +115,7 @@ class RunOptions(Value):
     privileged: bool = False
     seccomp: bool = True
     no_new_privileges: bool = False
-    shm_size: int = 64 << 20
+    shm_size: int = SHM_SIZE
     init: bool = False
     groups: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int], ...] = ()
@@ -303,6 +307,8 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
         undone = {_UNDONE.get(option) for option in temporary.options}
         safe = [option for option in _SAFE if option not in undone]
         wanted.append(_mount("tmpfs", temporary.target, *safe, *(temporary.options or ("mode=1777",))))
+    taken = _REPLACED.intersection(mount["destination"] for mount in wanted)
+    mounts = [mount for mount in mounts if mount["destination"] not in taken]
     return mounts + sorted(wanted, key=lambda mount: str(mount["destination"]).count("/"))
 
 
@@ -311,7 +317,9 @@ def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
         return [_bind(Volume("/dev/shm", "/dev/shm"))]
     if options.ipc == "none":
         return []
-    return [_mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size}", source="shm")]
+    return [
+        _mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size or SHM_SIZE}", source="shm")
+    ]
 
 
 def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str, Any]:

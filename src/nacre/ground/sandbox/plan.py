@@ -119,7 +119,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [FileSystem(kind, target, flags, data), Devices(_NODES), Links(_LINKS)]
     if kind == "devpts":
         return [Terminals(data)]
-    if kind == "tmpfs" and target != "/dev/shm":
+    if kind == "tmpfs" and source != "shm":
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
         return [FileSystem("cgroup2", target, flags, optional=True)]

@@ -55,7 +55,7 @@ class BuildOptions(Value):
 
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
-    (`images.schema`).
+    (`images.schema`). `shm_size` 0 is the default.
     """
 
     target: str = ""
@@ -66,6 +66,7 @@ class BuildOptions(Value):
     platform: Platform | None = None
     network: str = "host"
     hosts: tuple[str, ...] = ()
+    shm_size: int = 0
     secrets: tuple[tuple[str, bytes], ...] = ()
     form: str = OCI
 

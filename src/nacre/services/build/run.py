@@ -50,6 +50,7 @@ class Job(Value):
     clamp: int | None = None
     hosts: tuple[str, ...] = ()
     secrets: tuple[tuple[str, bytes], ...] = ()
+    shm_size: int = 0
 
 
 def permit(store: Store, item: Instruction) -> str:
@@ -116,6 +117,7 @@ def _options(
         environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
         working_dir=action.workdir, user=action.user, hostname=HOSTNAME, volumes=volumes,
         temporary=temporary, files=_etc_files(scratch, job.hosts), network=job.network,
+        shm_size=job.shm_size,
     )  # fmt: skip
 
 

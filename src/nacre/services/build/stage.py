@@ -148,6 +148,7 @@ class StageBuild:
         network = action.network or session.options.network
         contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
         labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
+        labels += (f"/dev/shm {session.options.shm_size}",) if session.options.shm_size else ()
         key = RunKey(
             *self._common(standing), action.argv, action.env, action.user, action.workdir, network, labels,
             action.scripts, session.options.hosts,
@@ -163,6 +164,7 @@ class StageBuild:
         job = Job(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
+            session.options.shm_size,
         )  # fmt: skip
         scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
         layer = run_job(session.store, job, scratch, session.caches, report)
