@@ -208,8 +208,9 @@ class Engine:
     def check(self, *, repair: bool = False, progress: Progress | None = None) -> Report:
         """Verify all content and that images have what they need; `repair` mends what can be mended.
 
-        Damaged content is made again, or fetched from the registry it came from. Never raises for damage:
-        `wrong` of the result lists what is there still.
+        Damaged content is made again, or fetched from a registry that has it. Never raises for damage of
+        content: `wrong` of the result lists what is there still. Raises DamagedStore for a damaged database,
+        which `open_store(repair=True)` rebuilds.
         """
         from .images.check import check
 
