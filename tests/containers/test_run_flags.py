@@ -139,7 +139,7 @@ def test_groups(nacre: Nacre, busybox_image: str) -> None:
     nacre("rm", "-f", "box")
 
 
-@pytest.mark.skipif(not userns.is_first(), reason="devices need root of the machine")
+@pytest.mark.skipif(os.geteuid() != 0 or not userns.is_first(), reason="devices need root of the machine")
 def test_devices_by_rule(nacre: Nacre, busybox_image: str) -> None:
     """Whether this machine has such a device or not: it is the rule that refuses it, or does not."""
     code = "mknod /x c 10 200 && head -c 0 /x 2>&1"
@@ -173,6 +173,10 @@ def test_namespaces_of_the_host(nacre: Nacre, busybox_image: str, flag: str, kin
     assert namespace() != ours
 
 
+MARK = 70_000_000 + os.getpid() * 10
+"""Begins the seconds that our containers sleep, so that nobody else's are taken for them."""
+
+
 def marked(marker: str) -> list[int]:
     """Processes of this machine that have the word among their arguments, ours excepted."""
     found = []
@@ -197,24 +201,34 @@ def test_processes_of_the_host(nacre: Nacre, busybox_image: str) -> None:
     """Nothing outlives the container, though no pid namespace ends it."""
     shown = nacre("run", "--rm", "--pid", "host", busybox_image, "readlink", "/proc/self/ns/pid").out.strip()
     assert shown == os.readlink("/proc/self/ns/pid")
-    nacre("run", "--rm", "--pid", "host", busybox_image, "sh", "-c", "(sleep 71071 &); sleep 0")
-    assert marked("71071") == []
-    code = ["sh", "-c", "(sleep 71072 &); sleep 71073"]
+    nacre("run", "--rm", "--pid", "host", busybox_image, "sh", "-c", f"(sleep {MARK}1 &); sleep 0")
+    assert marked(f"{MARK}1") == []
+    code = ["sh", "-c", f"(sleep {MARK}2 &); sleep {MARK}3"]
     nacre("run", "-d", "--name", "box", "--pid", "host", busybox_image, *code)
-    until(lambda: marked("71072") and marked("71073"))
+    until(lambda: marked(f"{MARK}2") and marked(f"{MARK}3"))
     inside = nacre("exec", "box", "readlink", "/proc/self/ns/mnt").out.strip()
     assert inside != os.readlink("/proc/self/ns/mnt")
     nacre("stop", "-t", "0", "box")
-    assert marked("71072") + marked("71073") == []
+    assert marked(f"{MARK}2") + marked(f"{MARK}3") == []
     assert (
         nacre("run", "--rm", "--pid", "host", busybox_image, "sh", "-c", "kill -9 $$", check=False).code
         == 137
     )
     nacre("start", "box")
-    until(lambda: marked("71072") and marked("71073"))
+    until(lambda: marked(f"{MARK}2") and marked(f"{MARK}3"))
     (document,) = nacre("inspect", "box").json
     os.kill(parent(document["State"]["Pid"]), signal.SIGKILL)
-    until(lambda: not marked("71072") + marked("71073"))
+    until(lambda: not marked(f"{MARK}2") + marked(f"{MARK}3"))
+    nacre("rm", "-f", "box")
+
+
+def test_a_container_with_an_init_is_entered(nacre: Nacre, busybox_image: str) -> None:
+    """Its init lets nobody look into it; the program that it watches has the same namespaces."""
+    nacre("run", "-d", "--name", "box", "--init", busybox_image, "sh", "-c", f"echo x > /made; sleep {MARK}6")
+    until(lambda: marked(f"{MARK}6"))
+    assert nacre("exec", "box", "cat", "/made").out == "x\n"
+    nacre("cp", "box:/made", "here")
+    assert (nacre.folder / "here").read_text() == "x\n"
     nacre("rm", "-f", "box")
 
 
@@ -223,7 +237,7 @@ def parent(pid: int) -> int:
 
 
 def test_processes_of_another_container(nacre: Nacre, busybox_image: str) -> None:
-    nacre("run", "-d", "--name", "web", busybox_image, "sleep", "71074")
+    nacre("run", "-d", "--name", "web", busybox_image, "sleep", f"{MARK}4")
     words = [
         "run",
         "--rm",
@@ -232,14 +246,14 @@ def test_processes_of_another_container(nacre: Nacre, busybox_image: str) -> Non
         busybox_image,
         "sh",
         "-c",
-        "(sleep 71075 &); cat /proc/1/cmdline",
+        f"(sleep {MARK}5 &); cat /proc/1/cmdline",
     ]
     done = nacre(*words, check=False)
     if userns.mapped():
-        assert (done.code, done.out) == (0, "sleep\x0071074\0")
+        assert (done.code, done.out) == (0, f"sleep\0{MARK}4\0")
     else:
         assert (done.code, "it is in another user namespace" in done.err) == (125, True)
-    assert marked("71075") == []
+    assert marked(f"{MARK}5") == []
     nacre("create", "--name", "later", "--pid", "container:web", busybox_image, "true")
     nacre("rm", "-f", "web")
     done = nacre("start", "-a", "later", check=False)

@@ -145,8 +145,9 @@ def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Strea
 
 def _into(path: str, work: Work, streams: Streams) -> Child:
     """A child in the pid namespace at `path`."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = -1
     try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         keep = (*streams.child, streams.pts)
         return fork_through(
             lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=keep, signals=BLOCKED
@@ -157,7 +158,8 @@ def _into(path: str, work: Work, streams: Streams) -> Child:
             hint="containers that root makes can",
         ) from None
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def begin(work: Work, streams: Streams, *, alone: bool) -> Child:

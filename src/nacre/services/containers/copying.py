@@ -136,15 +136,17 @@ def opened(
 def borrowed(row: ContainerRow) -> int:
     """A descriptor of the root of a running container, see `borrow`. Raises Conflict, SandboxError."""
     from ...ground.sandbox.borrow import borrow
+    from .program import entered
 
+    pid = entered(row)
     try:
-        pidfd = os.pidfd_open(row.pid)
+        pidfd = os.pidfd_open(pid)
     except OSError:
         raise Conflict(f"container {row.id} is not running") from None
     try:
         if start_time(row.pid) != row.pid_start:
             raise Conflict(f"container {row.id} is not running")
-        return borrow(pidfd, row.pid)
+        return borrow(pidfd, pid)
     finally:
         os.close(pidfd)
 

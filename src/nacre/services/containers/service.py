@@ -568,15 +568,17 @@ def _execute(
     config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None
 ) -> int:
     from ...ground.sandbox.join import join
+    from .program import entered
 
+    pid = entered(row)
     try:
-        pidfd = os.pidfd_open(row.pid)
+        pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         raise Conflict(f"container {row.id} is not running") from None
     try:
         if start_time(row.pid) != row.pid_start:
             raise Conflict(f"container {row.id} is not running")
-        return join(config, pidfd, row.pid, stdio=stdio, on_running=on_running)
+        return join(config, pidfd, pid, stdio=stdio, on_running=on_running)
     finally:
         os.close(pidfd)
 
