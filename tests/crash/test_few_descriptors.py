@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ sys.path += [str(Path(__file__).parents[1] / room) for room in ("client", "threa
 from bench import ALL
 from evil import Image, Layer
 from fakeregistry import FakeRegistry
+
+from nacre.ground import userns
 
 LIMITS = range(8, 129) if ALL else (8, 13, 18, 26, 40, 64)
 COMMANDS = """
@@ -62,6 +65,14 @@ system prune -f
 """
 FEW = ("build", "run", "exec", "start", "commit", "pull", "load", "cp", "system")
 """Commands that fork, tried at every limit; the others at every third."""
+FORKING = """
+run --rm IMAGE true
+run -d IMAGE true
+exec up true
+exec -d up true
+commit up
+build context
+"""
 
 
 @pytest.fixture
@@ -116,3 +127,27 @@ def test_few_descriptors_lose_nothing(nacre: Any, ready: dict[str, str]) -> None
     nacre("system", "check")
     nacre("system", "prune", "-f")
     assert not list((nacre.root / "ingest").glob("*"))
+
+
+def test_no_more_processes(nacre: Any, busybox_image: str) -> None:
+    """Where nothing can be forked every command says so."""
+    if userns.mapped():
+        pytest.skip("needs an ordinary user: root has no such limit")
+    (nacre.folder / "context").mkdir()
+    (nacre.folder / "context" / "Dockerfile").write_text(f"FROM {busybox_image}\nRUN true\n")
+    nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
+    try:
+        for line in FORKING.split("\n")[1:-1]:
+            words = line.replace("IMAGE", busybox_image).split()
+            done = subprocess.run(
+                nacre.command(*words), capture_output=True, env=nacre.env, check=False, cwd=nacre.folder,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
+            )  # fmt: skip
+            said = done.stderr.decode()
+            assert done.returncode in (1, 125), (line, said)
+            assert said.startswith("nacre: cannot ")
+            assert said.endswith(": Resource temporarily unavailable\n")
+            assert said.count("\n") == 1
+        nacre("system", "check")
+    finally:
+        nacre("rm", "-f", "up")
