@@ -143,7 +143,7 @@ def test_a_full_disk_is_called_full(nacre: Any, small_disk: Path) -> None:
     fill(small_disk)
     reserve.release(str(nacre.root))
     fill(small_disk)
-    refused = nacre("images", check=False)
+    refused = nacre("import", "-", "x", input=tar_of(file=b"x" * 100_000), check=False)
     assert (refused.code, "no space left on device" in refused.err) == (1, True)
     assert "nacre system prune" in refused.err
 
