@@ -116,7 +116,7 @@ class Chooser:
 
     def _build(self) -> Operation | None:
         source, target = self._some("name"), self._target()
-        if source is None:
+        if source is None or source[1] in self._pulled:  # what is gone would be pulled again
             return None
         upper = self.maker.changes(self.world.trees_at(source))
         context = self._new(".context")

@@ -76,7 +76,8 @@ class Operation(NamedTuple):
     wide: bool = False
 
     def __str__(self) -> str:
-        return " && ".join(" ".join(step.words) for step in self.steps)
+        words = " && ".join(" ".join(step.words) for step in self.steps)
+        return f"{words}   (of {', '.join(name for _, name in sorted(self.reads))})" if self.reads else words
 
 
 class Ended(NamedTuple):
