@@ -168,13 +168,14 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
 def test_a_pull_that_is_stopped_goes_on_where_it_was(
     nacre: Any, busybox_image: str, fake: FakeRegistry, number: int
 ) -> None:
-    """In the middle of a layer: what came is kept, and only the rest is fetched."""
+    """In the middle of a layer whose blob is kept: what came stays, and only the rest is fetched."""
     data = os.urandom(4 << 20)
-    layer = Layer().file("f", data).bytes()
+    tar = Layer().file("f", data).bytes()
+    layer = gzip.compress(tar, 1)
     image = Image()
-    image.manifest["layers"] = [image.blob(layer, f"{OCI}.layer.v1.tar")]
+    image.manifest["layers"] = [image.blob(layer, f"{OCI}.layer.v1.tar+gzip")]
     raw = image.blobs[image.manifest["config"]["digest"]]
-    raw = raw.replace(b'"diff_ids": []', b'"diff_ids": ["%s"]' % digest_of(layer).encode())
+    raw = raw.replace(b'"diff_ids": []', b'"diff_ids": ["%s"]' % digest_of(tar).encode())
     image.manifest["config"] = image.blob(raw, f"{OCI}.config.v1+json")
     reference = image.publish(fake)
     half, gone = threading.Event(), threading.Event()
