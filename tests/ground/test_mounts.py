@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,30 @@ def test_failures_name_what_failed(tmp_path: Path, target: str) -> None:
 
 def test_detaching_nothing_is_fine(target: str) -> None:
     userns.call(mounts.detach, target)
+
+
+def test_a_thread_leaves_alone(tmp_path: Path) -> None:
+    """A thread that leaves its mount namespace changes nothing in that of the others."""
+
+    def work() -> tuple[list[str], str, str]:
+        mounts.leave()
+        with open("/proc/self/mountinfo") as file:
+            before = file.read()
+        found: list[str] = []
+
+        def run() -> None:
+            mounts.leave(propagation=linux.MS_PRIVATE)
+            mounts.attach(Tmpfs(), str(tmp_path))
+            found.append(os.readlink("/proc/thread-self/ns/mnt"))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        with open("/proc/self/mountinfo") as file:
+            after = file.read()
+        assert before == after
+        return found, os.readlink("/proc/self/ns/mnt"), after
+
+    found, own, _ = userns.call(work)
+    assert len(found) == 1
+    assert found != [own]

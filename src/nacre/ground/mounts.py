@@ -8,6 +8,7 @@ nothing can be swapped in between. Paths longer than the 255 bytes of an option 
 from __future__ import annotations
 
 import os
+from _thread import get_native_id
 
 from ..words.errors import SandboxError
 from ..words.mount import Bind, Erofs, Folder, Mount, Overlay, Tmpfs
@@ -60,11 +61,18 @@ def _root() -> int:
 
 def to_the_top() -> None:
     """Make the root of the mount namespace our own: out of a chroot. Source: setns(2). Raises OSError."""
-    own = os.pidfd_open(os.getpid())
+    own = _namespace()
     try:
         linux.setns(own, linux.CLONE_NEWNS)
     finally:
         os.close(own)
+
+
+def _namespace() -> int:
+    """The mount namespace of this thread. A pidfd is that of the first one, and needs no /proc."""
+    if get_native_id() == os.getpid():
+        return os.pidfd_open(os.getpid())
+    return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def attach(mount: Mount, target: str | int) -> None:
