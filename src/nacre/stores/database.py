@@ -273,18 +273,26 @@ class Transaction:
         self._database, self._durable = database, durable
 
     def __enter__(self) -> Self:
-        self._database.lock.acquire()
+        database = self._database
+        database.lock.acquire()
+        depth = database.depth
         try:
-            connection = self._database.here()
-            if self._database.depth == 0:
-                with _errors(self._database.path):
-                    connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-                    connection.execute("BEGIN IMMEDIATE")
+            connection = database.here()
+            if depth == 0:
+                with _errors(database.path):
+                    self._begin(connection)
+            database.depth = depth + 1
+            return self
         except BaseException:
-            self._database.lock.release()
+            database.depth = depth
+            database.lock.release()
             raise
-        self._database.depth += 1
-        return self
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:  # a signal came between its beginning and the block, or at its end
+            connection.execute("ROLLBACK")
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_rest: object) -> None:
         self._database.depth -= 1
