@@ -25,6 +25,8 @@ from nacre.stores.keeping import Keeping
 # The checkout may belong to somebody else, and a busy machine is no failure.
 settings.register_profile("nacre", database=None, deadline=None)
 settings.load_profile("nacre")
+# A shell without job control starts what is put in its background with SIGINT ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "corpus"
