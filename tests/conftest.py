@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from machine import needs_root, needs_userns, remove
 
 from nacre.ground import userns
 from nacre.stores.keeping import Keeping
@@ -85,32 +86,6 @@ def free_port() -> Callable[[], int]:
             return port
 
     return find
-
-
-def needs_userns() -> None:
-    """Skip where an ordinary user may not make a user namespace."""
-    try:
-        userns.call(userns.enter)
-    except Exception as error:
-        pytest.skip(f"no user namespace here: {error}")
-
-
-def needs_root() -> None:
-    """Skip unless this process may mount and change owners."""
-    if not userns.mapped():
-        pytest.skip("needs root")
-
-
-def remove(path: Path) -> None:
-    """Remove a tree, also when files in it belong to ids of our user namespace."""
-    from nacre.ground.files import remove_tree
-
-    if not path.exists():
-        return
-    if userns.mapped():
-        remove_tree(str(path))
-    else:
-        userns.call(remove_tree, str(path))
 
 
 class Result:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import needs_userns, remove
+from machine import needs_userns, remove
 from test_confined import Confined
 
 import nacre as package

@@ -37,6 +37,9 @@ from typing import Any
 SECONDS = 120
 _BETWEEN, _PAUSE = 6000, 0.02
 """Most calls, of Python's and C's functions, between two pauses, and the seconds of a pause at most."""
+_MOVING = {"flock", "link", "listdir", "rename", "rmdir", "scandir", "unlink"}
+_WEIGHT = 300
+"""Calls that look at names or move them count as so many: what others do just then is what matters."""
 
 
 def main() -> None:
@@ -171,9 +174,10 @@ def _pause_at_times(seed: int) -> None:
     chance = random.Random(seed)
     left = chance.randrange(_BETWEEN)
 
-    def hook(*_event: object) -> None:
+    def hook(_frame: object, event: str, function: object) -> None:
         nonlocal left
-        left -= 1
+        moves = event == "c_call" and getattr(function, "__name__", "") in _MOVING
+        left -= _WEIGHT if moves else 1
         if left < 0:
             left = chance.randrange(_BETWEEN)
             time.sleep(chance.random() * _PAUSE)
