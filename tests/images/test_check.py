@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from nacre.stores.containers import ContainerRow
 from nacre.stores.store import Store
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
-from nacre.words.errors import Unreachable
+from nacre.words.errors import StoreError, Unreachable
 from nacre.words.oci import Platform
 from nacre.words.reference import Reference
 
@@ -88,6 +89,27 @@ def test_a_whole_store(store: Store, image: Image) -> None:
     assert report.bytes > 600_000
     store.leases.release_all()
     assert check(store, repair=True).findings == ()
+
+
+def test_too_few_descriptors_are_no_damage(store: Store, image: Image) -> None:
+    """It could not look: that is an error, and nothing is called wrong, let alone mended."""
+    folder = store.root
+    store.close()
+    outcomes = {userns.call(_checked_with, folder, limit) for limit in range(4, 100, 2)}
+    assert outcomes == {"well", "too many open files"}
+
+
+def _checked_with(folder: str, limit: int) -> str:
+    try:
+        with Store.open(folder) as store:
+            check(store)  # everything is imported
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return "; ".join(finding.line for finding in check(store).wrong) or "well"
+    except StoreError as error:
+        return "too many open files" if "oo many open files" in error.message else error.message
+    except OSError as error:
+        return str(error)
 
 
 def test_a_damaged_tree_is_made_again(store: Store, image: Image, registry: Registry) -> None:

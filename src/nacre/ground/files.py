@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DEEPEST = 48
 
 _hook: Callable[[str], object] | None = None
@@ -73,6 +74,15 @@ def store_error(what: str, error: OSError) -> StoreError:
     room = "free some room, for example with `nacre system prune`" if error.errno in _FULL else ""
     hint = getattr(error, "hint", room)
     return StoreError(f"cannot {what}: {why[:1].lower()}{why[1:]}", hint=hint)
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says what this process cannot have, and nothing of a file."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _SHORT:
+            return True
+        error = error.__context__
+    return False
 
 
 class Root:

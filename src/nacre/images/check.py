@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 from threading import Lock
 
-from ..ground.files import os_errors
+from ..ground.files import is_shortage, os_errors
 from ..stores.database import boot_id
 from ..stores.layout import unknown
 from ..stores.rebuild import lost_names
 from ..words.digest import Digest, Verifier
-from ..words.errors import DamagedStore, NacreError
+from ..words.errors import DamagedStore, NacreError, StoreError
 from ..words.oci import Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.processors import processors
 from ..words.progress import NullProgress
@@ -145,6 +145,8 @@ class Checking:
                     waiting += [one.digest for one in parts]
                 else:
                     found += self._layers_of(document)
+            except StoreError:
+                raise
             except NacreError:
                 continue
         return found
@@ -238,6 +240,8 @@ class Checking:
         except NacreError as error:
             return error.message
         except OSError as error:
+            if is_shortage(error):
+                raise StoreError(f"cannot check the store: {error}") from None
             return f"it cannot be read: {error.strerror or error}"
         return ""
 
@@ -250,6 +254,8 @@ class Checking:
             with open(self.store.blobs.path(blob.digest), "rb", buffering=0) as file:
                 return self.store.trees.prove(diff_id, self.passed, lambda: _plain(file)) or ""
         except (NacreError, OSError) as error:
+            if is_shortage(error):
+                raise StoreError(f"cannot check the store: {error}") from None
             return str(error)
 
     # reach
@@ -275,6 +281,8 @@ class Checking:
             return  # its images are kept one by one, as far as they are here
         try:
             config = ImageConfig.parse(self.store.blobs.read(document.config.digest, drop=False))
+        except StoreError:
+            raise
         except NacreError as error:
             if document.config.digest not in bad:
                 yield f"its config cannot be read: {error.message}"
@@ -286,6 +294,8 @@ class Checking:
     def _document(self, digest: Digest) -> Manifest | Index | str:
         try:
             return parse_document(self.store.blobs.read(digest, drop=False))
+        except StoreError:
+            raise
         except NacreError as error:
             return f"cannot be read: {error.message}"
 

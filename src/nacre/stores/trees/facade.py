@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely, trace
+from ...ground.files import Lock, is_shortage, os_errors, private_dir, random_name, remove_tree, surely, trace
 from ...ground.userns import rights
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
@@ -217,6 +217,8 @@ class Trees:
         except Unsupported:
             return self._compared(tree, blob(), None, passed) if blob else None
         except StoreError as error:
+            if is_shortage(error):
+                raise
             return error.message
         with stream:
             if not stream.seekable():
@@ -231,6 +233,8 @@ class Trees:
         try:
             reader = self._drivers[tree.driver].reader(tree)
         except (OSError, StoreError) as error:
+            if is_shortage(error):
+                raise
             return str(error)
         try:
             inside = beside if tree.driver in _INDEXED else None

@@ -15,6 +15,7 @@ from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
 from ...grammars.layertree import LayerTree
 from ...grammars.nodes import walk
 from ...grammars.tarentry import show
+from ...ground.files import is_shortage
 from ...words.errors import NacreError
 from .hashing import HashingReader
 
@@ -62,9 +63,11 @@ def fault(
         proof.compare()
     except _Fault as error:
         return str(error)
-    except NacreError as error:
-        return error.message
-    except OSError as error:
+    except (NacreError, OSError) as error:
+        if is_shortage(error):
+            raise
+        if isinstance(error, NacreError):
+            return error.message
         return f"it cannot be read: {error.strerror or error}"
     return ""
 
@@ -97,6 +100,8 @@ class _Proof:
                 if inode := self._tree.add(entry):
                     self._tree.place(inode, 1, number)
         except NacreError as error:
+            if is_shortage(error):
+                raise
             return error.message
         return ""
 
