@@ -38,8 +38,10 @@ SECONDS = 120
 _BETWEEN, _PAUSE = 6000, 0.02
 """Most calls, of Python's and C's functions, between two pauses, and the seconds of a pause at most."""
 _MOVING = {"flock", "link", "listdir", "rename", "rmdir", "scandir", "unlink"}
-_WEIGHT = 300
+_WEIGHTS = (1, 300, 3000)
 """Calls that look at names or move them count as so many: what others do just then is what matters."""
+_STILL = 0.5
+"""Seconds that a command stands still in all."""
 
 
 def main() -> None:
@@ -172,15 +174,16 @@ def _command(request: dict[str, Any]) -> None:
 
 def _pause_at_times(seed: int) -> None:
     chance = random.Random(seed)
-    left = chance.randrange(_BETWEEN)
+    left, weight, still = chance.randrange(_BETWEEN), chance.choice(_WEIGHTS), _STILL
 
     def hook(_frame: object, event: str, function: object) -> None:
-        nonlocal left
+        nonlocal left, still
         moves = event == "c_call" and getattr(function, "__name__", "") in _MOVING
-        left -= _WEIGHT if moves else 1
-        if left < 0:
-            left = chance.randrange(_BETWEEN)
-            time.sleep(chance.random() * _PAUSE)
+        left -= weight if moves else 1
+        if left < 0 < still:
+            left, seconds = chance.randrange(_BETWEEN), chance.random() * _PAUSE
+            still -= seconds
+            time.sleep(seconds)
 
     sys.setprofile(hook)
     threading.setprofile(hook)
