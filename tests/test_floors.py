@@ -104,6 +104,22 @@ def test_imports_fall(name: str) -> None:
         assert not faces, f"{name} imports a face: {sorted(faces)}"
 
 
+IMAGES = ("model", "layers", "places", "arrows", "audit")
+
+
+def part(name: str) -> str:
+    parts = name.split(".")
+    return parts[2] if len(parts) > 3 and parts[1] == "images" else ""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name)])
+def test_parts_of_images_fall(name: str) -> None:
+    """`dockerfile` stands apart: it takes from the model alone, and only builds and faces take from it."""
+    mine, others = part(name), {found for found in imports(name) if part(found) not in ("", part(name))}
+    below = IMAGES[: IMAGES.index(mine)] if mine in IMAGES else ("model",)
+    assert {part(found) for found in others} <= set(below), f"{name} imports {sorted(others)}"
+
+
 def service(name: str) -> str:
     parts = name.split(".")
     return parts[2] if len(parts) > 2 and parts[1] == "services" else ""

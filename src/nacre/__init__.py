@@ -5,14 +5,15 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Completed, Engine, open_store
-    from .images.check import Finding, Report
-    from .images.copying import Copied
-    from .images.explore import Exploration
-    from .images.image import Image, Layer
-    from .images.manifestlist import Pushed
-    from .images.mirroring import Outcome
-    from .images.transfer import PullResult, PushResult
-    from .images.usage import DiskUsage
+    from .images.arrows.copying import Copied
+    from .images.arrows.manifestlist import Pushed
+    from .images.arrows.mirroring import Outcome
+    from .images.arrows.pull import PullResult
+    from .images.arrows.push import PushResult
+    from .images.audit.check import Finding, Report
+    from .images.audit.explore import Exploration
+    from .images.audit.usage import DiskUsage
+    from .images.model.image import Image, Layer
     from .services.client.search import Found
     from .words.digest import Digest
     from .words.errors import NacreError
@@ -24,10 +25,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
-    "Finding": "images.check", "Report": "images.check", "DiskUsage": "images.usage",
-    "Exploration": "images.explore", "Image": "images.image", "Layer": "images.image",
-    "Found": "services.client.search", "Outcome": "images.mirroring", "Pushed": "images.manifestlist",
-    "Copied": "images.copying", "PullResult": "images.transfer", "PushResult": "images.transfer",
+    "Finding": "images.audit.check", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
+    "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
+    "Found": "services.client.search", "Outcome": "images.arrows.mirroring",
+    "Pushed": "images.arrows.manifestlist", "Copied": "images.arrows.copying",
+    "PullResult": "images.arrows.pull", "PushResult": "images.arrows.push",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
 }  # fmt: skip

@@ -18,7 +18,7 @@ import os
 
 from .ground import userns
 from .ground.fork import learns_of_children
-from .images.image import Image, find
+from .images.model.image import Image, find
 from .stores.crossing import resting
 from .words.arguments import checked
 from .words.errors import UsageError
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self, TypeVar
 
     from .grammars.config import Settings
-    from .images.check import Report
-    from .images.copying import Copied
-    from .images.explore import Exploration
-    from .images.manifestlist import Entry, ManifestLists, Pushed
-    from .images.mirroring import Outcome
-    from .images.places import Places
-    from .images.transfer import PullResult, PushResult
-    from .images.usage import DiskUsage
+    from .images.arrows.copying import Copied
+    from .images.arrows.manifestlist import Entry, ManifestLists, Pushed
+    from .images.arrows.mirroring import Outcome
+    from .images.arrows.pull import PullResult
+    from .images.arrows.push import PushResult
+    from .images.audit.check import Report
+    from .images.audit.explore import Exploration
+    from .images.audit.usage import DiskUsage
+    from .images.places.place import Places
     from .services.client import Client
     from .services.client.search import Found
     from .services.containers import Containers, Request
@@ -169,7 +170,7 @@ class Engine:
     @checked
     def explore(self, name: str) -> Exploration:
         """Where the bytes of an image are, what later layers hide, what others share. Raises NotFound."""
-        from .images.explore import explore
+        from .images.audit.explore import explore
 
         return self._inside(lambda store: explore(find(store, name)))
 
@@ -200,7 +201,7 @@ class Engine:
     @checked
     def disk_usage(self) -> DiskUsage:
         """What takes space, in bytes of disk, each file once; and what each prune would free."""
-        from .images.usage import disk_usage
+        from .images.audit.usage import disk_usage
 
         return self._inside(disk_usage)
 
@@ -212,7 +213,7 @@ class Engine:
         content: `wrong` of the result lists what is there still. Raises DamagedStore for a damaged database,
         which `open_store(repair=True)` rebuilds.
         """
-        from .images.check import check
+        from .images.audit.check import check
 
         def work(store: Store) -> Report:
             with self._client() as client:
@@ -244,7 +245,7 @@ class Engine:
 
         Raises NotFound, RegistryError, ContentError, Unsupported.
         """
-        from .images.transfer import PullResult
+        from .images.arrows.pull import PullResult
 
         def work(store: Store) -> tuple[Descriptor, Digest, int, int, bool]:
             done = self._pull(store, name, platform, progress)
@@ -265,9 +266,9 @@ class Engine:
         kind of manifest: the manifest, and its digest, are then others. Raises NotFound, RegistryError,
         UsageError, Unsupported.
         """
-        from .images.repack import Packing
-        from .images.schema import form_of
-        from .images.transfer import push
+        from .images.arrows.push import push
+        from .images.layers.repack import Packing
+        from .images.model.schema import form_of
 
         form = form_of(format)
         packing = Packing(compression, level, level is not None) if compression else None
@@ -293,10 +294,10 @@ class Engine:
         `docker-daemon:` is, `format` as for `push`. Raises NotFound, RegistryError, ContentError,
         Unsupported, UsageError.
         """
-        from .images.copying import Choice, copy_between
-        from .images.places import Place
-        from .images.schema import form_of
-        from .images.seen import Seen
+        from .images.arrows.copying import Choice, copy_between
+        from .images.model.schema import form_of
+        from .images.model.seen import Seen
+        from .images.places.place import Place
 
         choice = Choice(platform, all, referrers, form=form_of(format), seen=Seen(f"{self.root}/seen"))
         ends = Place.parse(source), Place.parse(target)
@@ -322,7 +323,7 @@ class Engine:
         """
         from .grammars.config.mirrors import parse_mirrors
         from .ground.files import os_errors
-        from .images.mirroring import Rules, mirror_all
+        from .images.arrows.mirroring import Rules, mirror_all
 
         name = os.fspath(path)
         with os_errors(f"read {name}"), open(name, encoding="utf-8", errors="replace") as file:
@@ -392,7 +393,7 @@ class Engine:
     @checked
     def save(self, names: Sequence[str], path: AnyPath) -> None:
         """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
-        from .images.archive import save
+        from .images.arrows.archive import save
 
         for name in names:
             self.image(name)
@@ -405,7 +406,7 @@ class Engine:
     @checked
     def load(self, path: AnyPath) -> list[Image]:
         """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""
-        from .images.archive import load
+        from .images.arrows.archive import load
 
         def work(store: Store) -> list[Descriptor]:
             with _opened(path, "rb") as file:
@@ -419,7 +420,7 @@ class Engine:
 
         `changes` are Dockerfile instructions: `CMD ["sh"]`. Raises InvalidArchive, UsageError.
         """
-        from .images.importer import import_tar
+        from .images.arrows.importer import import_tar
 
         reference = Reference.parse(name) if name else None
 
@@ -473,7 +474,7 @@ class Engine:
         memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound,
         CommandNotExecutable.
         """
-        from .images.runtime import RunOptions
+        from .images.model.runtime import RunOptions
         from .services.containers import Containers, Request
         from .services.containers.volumes import parse_volume
 
@@ -518,7 +519,7 @@ class Engine:
     def _resolve(
         self, store: Store, name: str, platform: Platform | None, pull: str, progress: Progress | None
     ) -> Image:
-        from .images.resolve import resolve
+        from .images.arrows.resolve import resolve
 
         def fetch(reference: Reference, wanted: Platform | None) -> Image:
             return self._pull(store, str(reference), wanted, progress).image
@@ -528,7 +529,7 @@ class Engine:
     def _pull(
         self, store: Store, name: str, platform: Platform | None, progress: Progress | None
     ) -> PullResult:
-        from .images.transfer import pull
+        from .images.arrows.pull import pull
 
         reference = Reference.parse(name)
         with self._client() as client:
@@ -538,7 +539,7 @@ class Engine:
     def _places(
         self, store: Store | None, client: Client, docker_host: str, progress: Progress | None
     ) -> Places:
-        from .images.places import Places
+        from .images.places.place import Places
         from .services.daemon import Daemon
 
         return Places(
@@ -546,7 +547,7 @@ class Engine:
         )
 
     def _lists(self, work: Callable[[ManifestLists], T]) -> T:
-        from .images.manifestlist import ManifestLists
+        from .images.arrows.manifestlist import ManifestLists
 
         def inside(store: Store) -> T:
             with self._client() as client:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nacre.grammars.dockerfile.parse import parse
-from nacre.images.fold import CopyAction, Fold, RunAction, State, Step, WorkdirAction, start
-from nacre.images.plan import Plan, plan, source_date_epoch
+from nacre.images.dockerfile.fold import CopyAction, Fold, RunAction, State, Step, WorkdirAction, start
+from nacre.images.dockerfile.plan import Plan, plan, source_date_epoch
 from nacre.words.errors import DockerfileError, NotFound, UsageError
 from nacre.words.oci import ImageConfig, Platform
 

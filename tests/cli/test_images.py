@@ -15,8 +15,8 @@ from tarkit import tar_of
 
 from nacre.cli import rmi
 from nacre.cli.context import Context
-from nacre.images import image as images
-from nacre.images.importer import import_tar
+from nacre.images.arrows.importer import import_tar
+from nacre.images.model import image as images
 from nacre.stores.store import Store
 from nacre.words.errors import NotFound
 

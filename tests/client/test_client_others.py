@@ -11,7 +11,7 @@ from contract import descriptor, image, put
 from fakeregistry import Exchange, FakeRegistry, digest_of
 from test_client_requests import add_image, of
 
-from nacre.images.transfer import pull
+from nacre.images.arrows.pull import pull
 from nacre.services.client import Client, Limits, Repository
 from nacre.stores.store import Store
 from nacre.words.errors import NacreError, NotFound, RegistryError, Unauthorized

@@ -15,9 +15,10 @@ from fakeregistry import Exchange, FakeRegistry, digest_of
 
 from nacre.grammars.entries import Entry, TarWriter
 from nacre.grammars.wire.auth import Credentials
-from nacre.images import layers
-from nacre.images.edit import append_layer, make_manifest, new_config
-from nacre.images.transfer import pull, push
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.layers import ingest as layers
+from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.services.client import Client, Limits
 from nacre.services.client.ranges import Ranges
 from nacre.stores.store import Store

@@ -14,7 +14,7 @@ from fakeregistry import FakeRegistry
 from urllib3 import exceptions
 
 from nacre.grammars.config import Mirror, Section, Settings
-from nacre.images.source import Divisible
+from nacre.images.model.source import Divisible
 from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.retry import Retry, Transient, retry_after

@@ -15,7 +15,7 @@ import pytest
 from test_confined import Confined
 
 from nacre.ground import cgroups, userns
-from nacre.images.runtime import RunOptions, runtime_config
+from nacre.images.model.runtime import RunOptions, runtime_config
 from nacre.words.oci import ImageConfig
 
 if TYPE_CHECKING:

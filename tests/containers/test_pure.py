@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.images.runtime import RunOptions, Temporary, Volume, arguments, environment, runtime_config
+from nacre.images.model.runtime import RunOptions, Temporary, Volume, arguments, environment, runtime_config
 from nacre.services.containers import etc, keeper, names, signals, volumes
 from nacre.services.containers.log import MAX_LINE, LogWriter, read_log
 from nacre.services.containers.mountoption import parse_mount

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nacre.images.runtime import RunOptions, Temporary, runtime_config
+from nacre.images.model.runtime import RunOptions, Temporary, runtime_config
 from nacre.words.oci import ImageConfig
 
 if TYPE_CHECKING:

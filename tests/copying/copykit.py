@@ -8,7 +8,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from nacre.images.source import Sink
+from nacre.images.model.source import Sink
 from nacre.words.digest import Digest
 from nacre.words.oci import (
     OCI_CONFIG,

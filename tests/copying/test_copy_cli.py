@@ -14,7 +14,7 @@ import pytest
 from copykit import Image, docker_archive, put_index
 
 from nacre import open_store
-from nacre.images.layout import LayoutFolder
+from nacre.images.places.layout import LayoutFolder
 from nacre.words.errors import NacreError
 
 

@@ -13,9 +13,9 @@ from copykit import Image, docker_archive
 from fakeregistry import FakeRegistry
 
 from nacre.ground import userns
-from nacre.images.host import HostSource
-from nacre.images.places import ANY, Place, Places
-from nacre.images.source import Sink, Source
+from nacre.images.model.source import Sink, Source
+from nacre.images.places.host import HostSource
+from nacre.images.places.place import ANY, Place, Places
 from nacre.services.client import Client
 from nacre.stores.store import Store
 from nacre.words.digest import Digest

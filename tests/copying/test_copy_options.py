@@ -19,8 +19,8 @@ from nacre.cli.context import Context
 from nacre.cli.copy import COMMAND
 from nacre.cli.ends import Ends
 from nacre.cli.options import Args
-from nacre.images.layout import LayoutFolder
-from nacre.images.places import Place
+from nacre.images.places.layout import LayoutFolder
+from nacre.images.places.place import Place
 from nacre.words.digest import Digest
 from nacre.words.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_MANIFEST
 

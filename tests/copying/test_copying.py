@@ -10,10 +10,10 @@ import pytest
 from copykit import Image, artifact, docker_archive, index_of, put_artifact, put_index
 from fakeregistry import FakeRegistry
 
-from nacre.images.copying import Choice, Copied, copy
-from nacre.images.layout import LayoutFolder
-from nacre.images.places import ANY, Place, Places
-from nacre.images.seen import MOST, Seen
+from nacre.images.arrows.copying import Choice, Copied, copy
+from nacre.images.model.seen import MOST, Seen
+from nacre.images.places.layout import LayoutFolder
+from nacre.images.places.place import ANY, Place, Places
 from nacre.services.client import Client, ClientConfig, Limits, Policy
 from nacre.services.client.kept import UploadFolder
 from nacre.words.digest import Digest

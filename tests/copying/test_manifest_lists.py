@@ -14,7 +14,7 @@ import pytest
 from copykit import Image, put_index
 
 from nacre import Engine, open_store
-from nacre.images.layout import LayoutFolder
+from nacre.images.places.layout import LayoutFolder
 from nacre.services.client import Client
 from nacre.words.errors import Conflict, NacreError, NotFound, Unsupported, UsageError
 from nacre.words.reference import Reference

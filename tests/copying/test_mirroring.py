@@ -12,8 +12,8 @@ from copykit import Image, artifact, index_of, put_artifact, put_index
 from fakeregistry import FakeRegistry
 
 from nacre.grammars.config.mirrors import MirrorEntry, parse_mirrors
-from nacre.images.layout import LayoutFolder
-from nacre.images.mirroring import WEEK, Outcome, Rules, mirror_all
+from nacre.images.arrows.mirroring import WEEK, Outcome, Rules, mirror_all
+from nacre.images.places.layout import LayoutFolder
 from nacre.services.client import Client
 from nacre.words.errors import UsageError
 from nacre.words.oci import Platform

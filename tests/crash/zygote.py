@@ -60,9 +60,9 @@ def _load() -> None:
     import nacre.stores
 
     for package in (nacre.cli, nacre.images, nacre.stores, nacre.services.build, nacre.services.containers):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
-    from nacre.images import helping
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    from nacre.images.layers import helping
     from nacre.services.client import upload
 
     upload.SMALL = 1 << 12  # so that layers of some kilobytes go in the two ways

@@ -20,8 +20,8 @@ QUOTED = re.compile(r"([`'])nacre ([^`'\n]+)\1")
 BARE = re.compile(r"(?<![`'\w./-])nacre ([a-z][\w-]*(?: [a-z][\w-]*)?)")
 OPTION = re.compile(r"(?<![\w/=`'\"-])--[a-z][a-z-]+[a-z]|(?<=[`'(])--[a-z][a-z-]+[a-z]")
 OTHERS = (
-    "grammars/dockerfile/", "services/build/", "images/fold.py", "images/plan.py", "ground/", "demo.py",
-    "images/edit.py",
+    "grammars/dockerfile/", "services/build/", "images/dockerfile/", "ground/", "demo.py",
+    "images/model/edit.py",
 )  # fmt: skip
 """Modules that also name options of Dockerfile instructions and of other programs."""
 VALUE = "x"

@@ -12,7 +12,7 @@ import pytest
 from nacre.ground import userns
 from nacre.ground.files import remove_tree
 from nacre.ground.sandbox import Stdio, run
-from nacre.images.runtime import RunOptions, runtime_config
+from nacre.images.model.runtime import RunOptions, runtime_config
 from nacre.words.mount import Overlay
 from nacre.words.oci import ImageConfig
 

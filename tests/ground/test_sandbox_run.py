@@ -16,7 +16,7 @@ from boxes import Box, make_box, remove
 from nacre.ground import userns
 from nacre.ground.fork import fork
 from nacre.ground.sandbox import Stdio, plan, process, run
-from nacre.images.runtime import Temporary, Volume
+from nacre.images.model.runtime import Temporary, Volume
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
 from nacre.words.mount import Overlay
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from nacre.grammars.entries import Entry, TarWriter
-from nacre.images.edit import append_layer, make_manifest, new_config
+from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.words.digest import Digest
 from nacre.words.errors import NotFound, RegistryError
 from nacre.words.oci import OCI_LAYER, OCI_LAYER_GZIP, Descriptor, ImageConfig, Manifest, Platform

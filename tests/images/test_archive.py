@@ -21,12 +21,12 @@ import zstandard
 from imagekit import Registry, make_tar
 
 from nacre.grammars.entries import Entry, TarWriter
-from nacre.images.archive import load, load_folder, save
-from nacre.images.dockerarchive import open_archive, verify
-from nacre.images.image import Image, find
-from nacre.images.members import TarMembers
-from nacre.images.places import ANY
-from nacre.images.transfer import pull
+from nacre.images.arrows.archive import load, load_folder, save
+from nacre.images.arrows.pull import pull
+from nacre.images.model.image import Image, find
+from nacre.images.places.dockerarchive import open_archive, verify
+from nacre.images.places.members import TarMembers
+from nacre.images.places.place import ANY
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import ContentError, DigestMismatch, InvalidArchive, NacreError, NotFound, Unsupported

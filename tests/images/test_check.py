@@ -12,11 +12,11 @@ import pytest
 from imagekit import Registry, make_tar
 
 from nacre.ground import userns
-from nacre.images.check import Finding, Report, check
-from nacre.images.edit import append_layer, new_config, write_image
-from nacre.images.image import Image, find
-from nacre.images.layers import add_layer
-from nacre.images.transfer import pull
+from nacre.images.arrows.pull import pull
+from nacre.images.audit.check import Finding, Report, check
+from nacre.images.layers.ingest import add_layer
+from nacre.images.model.edit import append_layer, new_config, write_image
+from nacre.images.model.image import Image, find
 from nacre.stores.containers import ContainerRow
 from nacre.stores.store import Store
 from nacre.stores.sweep import sweep
@@ -166,7 +166,7 @@ def test_a_damaged_blob_that_need_not_be(store: Store) -> None:
     if not store.trees.can_tar(image.diff_ids[0]):
         pytest.skip("it must be")
     with store.blobs.ingest(layer.digest) as ingest:
-        from nacre.images.compressed import Forms
+        from nacre.images.layers.compressed import Forms
 
         with Forms(store).open(layer) as file:
             while data := file.read(1 << 16):
@@ -278,7 +278,7 @@ def test_another_repository_has_it_still(store: Store, image: Image, registry: R
 
 def test_another_image_has_the_layer_in_another_form(store: Store, image: Image, registry: Registry) -> None:
     """The same tar, compressed otherwise under a digest of its own."""
-    from nacre.images.edit import make_manifest
+    from nacre.images.model.edit import make_manifest
     from nacre.words.oci import OCI_LAYER, Descriptor
 
     tar = make_tar({"c": NOISE[::-1]})
@@ -375,7 +375,7 @@ def test_a_folder_that_nobody_needs_may_be_gone(store: Store, image: Image) -> N
 def test_content_of_an_earlier_boot_is_proven(
     store: Store, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("stores.trees.facade", "stores.blobs", "images.check", "stores.settle"):
+    for module in ("stores.trees.facade", "stores.blobs", "images.audit.check", "stores.settle"):
         monkeypatch.setattr(f"nacre.{module}.boot_id", lambda: "another boot")
     assert check(store).wrong == ()
     assert store.db.execute("SELECT 1 FROM tree WHERE synced = 0") == []

@@ -18,13 +18,14 @@ from imagekit import Registry, make_tar
 
 from nacre.ground import userns
 from nacre.ground.files import install_trace
-from nacre.images import compressed
-from nacre.images.archive import load, save
-from nacre.images.compressed import Forms, Remade, is_here
-from nacre.images.edit import append_layer, new_config, write_image
-from nacre.images.image import Image
-from nacre.images.layers import add_layer, commit_layer
-from nacre.images.transfer import pull, push
+from nacre.images.arrows.archive import load, save
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.layers import compressed
+from nacre.images.layers.compressed import Forms, Remade, is_here
+from nacre.images.layers.ingest import add_layer, commit_layer
+from nacre.images.model.edit import append_layer, new_config, write_image
+from nacre.images.model.image import Image
 from nacre.services.build.cache import Cache
 from nacre.stores.steps import StepRecord
 from nacre.stores.store import Store

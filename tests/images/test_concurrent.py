@@ -11,10 +11,10 @@ from typing import BinaryIO
 import pytest
 from imagekit import Registry
 
-from nacre.images.archive import save
-from nacre.images.image import find
-from nacre.images.layers import ensure_tree
-from nacre.images.transfer import pull
+from nacre.images.arrows.archive import save
+from nacre.images.arrows.pull import pull
+from nacre.images.layers.ingest import ensure_tree
+from nacre.images.model.image import find
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.reference import Reference
@@ -22,8 +22,8 @@ from nacre.words.reference import Reference
 ROUNDS = 8
 WORKER = """
 import io, sys
-from nacre.images.archive import load, save
-from nacre.images.image import find
+from nacre.images.arrows.archive import load, save
+from nacre.images.model.image import find
 from nacre.stores.store import Store
 from nacre.stores.sweep import sweep
 root, archive, me, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nacre.images.edit import (
+from nacre.images.model.edit import (
     append_history,
     append_layer,
     apply_change,

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.images.explore import Item, survey
+from nacre.images.audit.explore import Item, survey
 
 Nacre = Any
 

@@ -14,11 +14,12 @@ import pytest
 from imagekit import Fetch, Registry
 
 from nacre.ground.team import is_alone
-from nacre.images import helping
-from nacre.images.image import Image
-from nacre.images.repack import Packing, form
-from nacre.images.source import Content
-from nacre.images.transfer import pull, push
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.layers import helping
+from nacre.images.layers.repack import Packing, form
+from nacre.images.model.image import Image
+from nacre.images.model.source import Content
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, RegistryError, StoreError

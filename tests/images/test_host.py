@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from nacre.grammars.elf import parse_cache, parse_elf
 from nacre.grammars.entries import read_tar
-from nacre.images.host import Layout, Python
-from nacre.images.hostlibs import Libraries, read_elf
-from nacre.images.pipes import Pipe, Stage, copy, joined
-from nacre.images.resolve import is_host
+from nacre.images.arrows.resolve import is_host
+from nacre.images.layers.pipes import Pipe, Stage, copy, joined
+from nacre.images.places.host import Layout, Python
+from nacre.images.places.hostlibs import Libraries, read_elf
 from nacre.words.errors import InvalidArchive
 
 PROGRAM = os.path.realpath(sys.executable)
@@ -130,7 +130,7 @@ def test_nothing_says_whose_machine_it_is(layout: Layout):
 
 def test_inside_a_virtual_environment_it_is_the_base(tmp_path: Path, layout: Layout):
     venv.create(tmp_path / "v", with_pip=False, symlinks=True)
-    code = "from nacre.images.host import Python; print(Python.running().program)"
+    code = "from nacre.images.places.host import Python; print(Python.running().program)"
     import nacre
 
     source = str(Path(nacre.__file__).parent.parent)

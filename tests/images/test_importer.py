@@ -11,11 +11,12 @@ import pytest
 import zstandard
 from imagekit import Registry, make_tar
 
-from nacre.images import host
-from nacre.images.host import HostSource, host_image
-from nacre.images.image import find
-from nacre.images.importer import import_tar
-from nacre.images.transfer import pull, push
+from nacre.images.arrows.importer import import_tar
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.model.image import find
+from nacre.images.places import host
+from nacre.images.places.host import HostSource, host_image
 from nacre.stores.store import Store
 from nacre.words.errors import InvalidArchive, NotFound, UsageError
 from nacre.words.oci import Platform

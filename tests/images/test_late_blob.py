@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from imagekit import Registry
 
-from nacre.images import layers
-from nacre.images.layers import Partial
-from nacre.images.transfer import pull
+from nacre.images.arrows.pull import pull
+from nacre.images.layers import ingest as layers
+from nacre.images.layers.ingest import Partial
 from nacre.stores.store import Store
 from nacre.stores.trees import Trees
 from nacre.words.digest import Digest

@@ -16,10 +16,10 @@ from stargz import stargz
 from nacre.grammars.chunked.estargz import DIGEST
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION
 from nacre.grammars.packing import pack
-from nacre.images.edit import append_layer, make_manifest, new_config
-from nacre.images.partial import MOST_REQUESTS, coalesced, cut
-from nacre.images.pipes import Stopped
-from nacre.images.transfer import PullResult, pull
+from nacre.images.arrows.pull import PullResult, pull
+from nacre.images.layers.partial import MOST_REQUESTS, coalesced, cut
+from nacre.images.layers.pipes import Stopped
+from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import RegistryError
@@ -291,7 +291,7 @@ def test_two_at_once_fetch_it_once(store: Store, ranged: Ranged) -> None:
 
 
 def test_a_stop_ends_it(store: Store, ranged: Ranged, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nacre.images import partial
+    from nacre.images.layers import partial
 
     files = version()
     ranged.chunked("1", files)

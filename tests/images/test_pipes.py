@@ -9,7 +9,7 @@ from itertools import repeat
 
 import pytest
 
-from nacre.images.pipes import CHUNK, Pipe, Stage, Stopped, copy, joined, side_by_side
+from nacre.images.layers.pipes import CHUNK, Pipe, Stage, Stopped, copy, joined, side_by_side
 from nacre.words.errors import InvalidArchive, StoreError
 
 

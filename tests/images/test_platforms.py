@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nacre.images.platforms import rank, select
+from nacre.images.model.platforms import rank, select
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidName, NotFound
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Platform

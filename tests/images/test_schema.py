@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from imagekit import Registry
 
-from nacre.images.copying import Choice, copy
-from nacre.images.image import repo_digests
-from nacre.images.repack import Packing
-from nacre.images.schema import DOCKER, OCI, Document, converted, converted_index, form_of
-from nacre.images.transfer import pull, push
+from nacre.images.arrows.copying import Choice, copy
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.layers.repack import Packing
+from nacre.images.model.image import repo_digests
+from nacre.images.model.schema import DOCKER, OCI, Document, converted, converted_index, form_of
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import RegistryError, Unsupported, UsageError

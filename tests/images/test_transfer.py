@@ -13,10 +13,12 @@ import pytest
 from imagekit import Registry, make_tar
 
 from nacre.ground.crowd import LAYERS
-from nacre.images.compressed import Forms, is_here
-from nacre.images.image import Image, find, repo_digests
-from nacre.images.layers import add_layer, commit_layer, ensure_tree, ingest_layer
-from nacre.images.transfer import pull, push, select
+from nacre.images.arrows.pull import pull
+from nacre.images.arrows.push import push
+from nacre.images.layers.compressed import Forms, is_here
+from nacre.images.layers.ingest import add_layer, commit_layer, ensure_tree, ingest_layer
+from nacre.images.model.image import Image, find, repo_digests
+from nacre.images.model.platforms import select
 from nacre.stores.store import Store
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest

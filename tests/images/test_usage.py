@@ -11,10 +11,10 @@ import pytest
 from imagekit import Registry, make_tar
 
 from nacre.ground import userns
-from nacre.images.edit import append_layer, new_config, write_image
-from nacre.images.layers import add_layer
-from nacre.images.transfer import pull
-from nacre.images.usage import DiskUsage, disk_usage
+from nacre.images.arrows.pull import pull
+from nacre.images.audit.usage import DiskUsage, disk_usage
+from nacre.images.layers.ingest import add_layer
+from nacre.images.model.edit import append_layer, new_config, write_image
 from nacre.stores import blocks, volumes
 from nacre.stores.containers import ContainerRow
 from nacre.stores.steps import StepRecord

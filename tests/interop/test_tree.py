@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nacre.images.archive import load
+from nacre.images.arrows.archive import load
 from nacre.stores import Store
 from nacre.words.mount import Overlay
 

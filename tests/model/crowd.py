@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nacre.images.image import find
-from nacre.images.runtime import RunOptions
+from nacre.images.model.image import find
+from nacre.images.model.runtime import RunOptions
 from nacre.services.containers import Containers, Request
 from nacre.stores import Store
 

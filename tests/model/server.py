@@ -7,7 +7,7 @@ from pathlib import Path
 
 import zygote
 
-from nacre.images import partial
+from nacre.images.layers import partial
 
 partial.LEAST = 1 << 12
 sys.path.append(str(Path(__file__).parent))

@@ -11,7 +11,7 @@ import pytest
 
 import nacre
 from nacre.ground import userns
-from nacre.images.image import Image, find
+from nacre.images.model.image import Image, find
 
 
 def rootfs(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nacre.images.layout import read_index
+from nacre.images.places.layout import read_index
 from nacre.words.errors import NacreError
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST, Descriptor, ImageConfig, decode_json, parse_document
 

@@ -12,7 +12,7 @@ from .runoptions import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.image import Image
+    from ..images.model.image import Image
     from ..services.build import BuildOptions, BuildResult, Inputs
     from ..words.oci import Platform
     from .context import Context
@@ -23,7 +23,7 @@ def run(context: Context, args: Args) -> int:
     """Build, set the names, and print the id of the image with --quiet."""
     from time import monotonic
 
-    from ..images.proxies import proxy_variables
+    from ..images.model.proxies import proxy_variables
     from ..services.build import Builder, load
 
     started = monotonic()
@@ -54,7 +54,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _options(context: Context, args: Args) -> BuildOptions:
-    from ..images.schema import OCI, form_of
+    from ..images.model.schema import OCI, form_of
     from ..services.build import BuildOptions
     from ..words.reference import Reference
 
@@ -90,7 +90,7 @@ def _platform(written: list[str]) -> Platform | None:
 
 
 def _hosts(written: list[str]) -> list[str]:
-    from ..images.runtime import host_line
+    from ..images.model.runtime import host_line
 
     for item in written:
         host_line(item)
@@ -146,7 +146,7 @@ def _output(written: list[str]) -> tuple[str, str] | None:
 
 
 def _export(context: Context, image: Image, kind: str, target: str) -> None:
-    from ..images.export import write_folder, write_tar
+    from ..images.layers.export import write_folder, write_tar
 
     if kind == "local":
         write_folder(image, target)

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..images.check import Finding, Report
+    from ..images.audit.check import Finding, Report
     from ..stores.rebuild import Rebuilt
     from .context import Context
     from .options import Args
@@ -43,14 +43,14 @@ def _checked(context: Context, args: Args) -> Report:
 
 
 def _check(context: Context, args: Args) -> Report:
-    from ..images.check import check
+    from ..images.audit.check import check
 
     with context.progress(quiet=bool(args.format)) as progress:
         return check(context.store, repair=args.repair, progress=progress, sources=context.repository)
 
 
 def _rebuilt(made: Rebuilt) -> tuple[Finding, ...]:
-    from ..images.check import Finding
+    from ..images.audit.check import Finding
 
     if not made.problem:
         return ()

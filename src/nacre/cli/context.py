@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import IO, Self, TextIO
 
     from ..ground.userns import Mapping as IdMapping
-    from ..images.image import Image
-    from ..images.transfer import PullResult
+    from ..images.arrows.pull import PullResult
+    from ..images.model.image import Image
     from ..services.client import Client
     from ..services.client.repository import Repository
     from ..stores.rebuild import Rebuilt
@@ -144,7 +144,7 @@ class Context:
         if not os.path.lexists(self.docker_config):
             return {}
         from ..ground.jsonfile import read_object
-        from ..images.proxies import docker_proxies
+        from ..images.model.proxies import docker_proxies
         from ..words.errors import StoreError
 
         try:
@@ -168,7 +168,7 @@ class Context:
         `pull` is docker's: missing, always or never. An image of another platform than the one wanted
         counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
         """
-        from ..images.resolve import resolve
+        from ..images.arrows.resolve import resolve
 
         def fetch(reference: Reference, platform: Platform | None) -> Image:
             if pull == "missing" and not quiet:
@@ -188,7 +188,7 @@ class Context:
         self, progress: Progress, reference: Reference, platform: Platform | None = None
     ) -> PullResult:
         """The same with a progress of the caller's."""
-        from ..images.transfer import pull
+        from ..images.arrows.pull import pull
 
         source, at_once = self.client.repository(reference), self.client.config.settings.concurrency or 0
         return pull(

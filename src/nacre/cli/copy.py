@@ -9,8 +9,8 @@ from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.copying import Choice, Copied
-    from ..images.places import Place, Places
+    from ..images.arrows.copying import Choice, Copied
+    from ..images.places.place import Place, Places
     from ..words.progress import Progress
     from .context import Context
     from .options import Args
@@ -30,8 +30,8 @@ def run(context: Context, args: Args) -> int:
     """Copy what SOURCE names and say what moved."""
     from time import monotonic
 
-    from ..images.copying import copy_between
-    from ..images.places import Place
+    from ..images.arrows.copying import copy_between
+    from ..images.places.place import Place
 
     source, target = map(Place.parse, args.positionals)
     form, shown = _formats(args)
@@ -63,7 +63,7 @@ def _formats(args: Args) -> tuple[str, str]:
     """--format is skopeo's kind of manifest, or says how the result is printed. Raises UsageError."""
     if args.format in ("", "json") or "{{" in args.format:
         return "", args.format
-    from ..images.schema import form_of
+    from ..images.model.schema import form_of
 
     try:
         return form_of(args.format), ""
@@ -73,7 +73,7 @@ def _formats(args: Args) -> tuple[str, str]:
 
 
 def _choice(context: Context, args: Args, form: str, target: Place) -> Choice:
-    from ..images.copying import Choice
+    from ..images.arrows.copying import Choice
 
     refuse(args)
     all = args.all or args.multi_arch == "all"
@@ -90,7 +90,7 @@ def _choice(context: Context, args: Args, form: str, target: Place) -> Choice:
 
 
 def _places(context: Context, ends: Ends, side: str, place: Place, progress: Progress) -> Places:
-    from ..images.places import Places
+    from ..images.places.place import Places
     from ..services.daemon import Daemon
 
     client, host = ends.client(side, place), ends.daemon_host(side, place)
@@ -102,7 +102,7 @@ def _places(context: Context, ends: Ends, side: str, place: Place, progress: Pro
 
 def make_places(context: Context, progress: Progress) -> Places:
     """Places of this machine, with the user's settings."""
-    from ..images.places import Places
+    from ..images.places.place import Places
     from ..services.daemon import Daemon
 
     get = context.environment.get

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..images.usage import DiskUsage, ImageUsage, Item, Kind, LayerUsage
+    from ..images.audit.usage import DiskUsage, ImageUsage, Item, Kind, LayerUsage
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def _df(context: Context, args: Args) -> int:
-    from ..images.usage import disk_summary, disk_usage
+    from ..images.audit.usage import disk_summary, disk_usage
 
     if args.verbose:
         usage = disk_usage(context.store)

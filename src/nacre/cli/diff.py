@@ -23,8 +23,8 @@ def run(context: Context, args: Args) -> int:
 
 
 def _images(context: Context, args: Args) -> int:
-    from ..images.compare import differences
-    from ..images.image import find
+    from ..images.audit.compare import differences
+    from ..images.model.image import find
 
     one, other = (find(context.store, name) for name in args.positionals)
     for found in differences(one, other):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..grammars.wire.auth import Credentials
-    from ..images.places import Place
+    from ..images.places.place import Place
     from ..services.client import Client, ClientConfig, Policy
     from ..services.client.transport import Special
     from .context import Context

@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..images.explore import Exploration
-    from ..images.image import Image
+    from ..images.audit.explore import Exploration
+    from ..images.model.image import Image
     from .context import Context
     from .options import Args
 
@@ -21,8 +21,8 @@ _FORMAT = text("--format", "Format output: 'json' or a Go template")
 
 def explore(context: Context, args: Args) -> int:
     """By layer and by folder, what is wasted, and what other images share."""
-    from ..images.explore import explore as survey
-    from ..images.image import find
+    from ..images.audit.explore import explore as survey
+    from ..images.model.image import find
 
     if args.depth < 1 or args.top < 0:
         raise UsageError("--depth must be at least 1 and --top at least 0")
@@ -130,8 +130,8 @@ def _all_folders(found: Exploration) -> list[tuple[bytes, int, int]]:
 
 def tree(context: Context, args: Args) -> int:
     """The layers from the base up, and which images end at each."""
-    from ..images.explore import others, title
-    from ..images.image import find
+    from ..images.audit.explore import others, title
+    from ..images.model.image import find
 
     image = find(context.store, args.positionals[0])
     tops: dict[tuple[object, ...], list[str]] = {}

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..images.image import Image
+    from ..images.model.image import Image
     from .context import Context
     from .options import Args
 
@@ -36,7 +36,7 @@ _EPOCH = 946684800.0
 
 def run(context: Context, args: Args) -> int:
     """List the steps, the newest first."""
-    from ..images.image import find
+    from ..images.model.image import find
 
     image = find(context.store, args.positionals[0])
     rows = [_row(step, size, args) for step, size in steps(image)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from ..images.image import Image
+    from ..images.model.image import Image
     from ..stores.store import Store
     from .context import Context
     from .options import Args
@@ -43,7 +43,7 @@ def run(context: Context, args: Args) -> int:
 
 def all_images(context: Context) -> Iterator[Image]:
     """Every image in the store; what cannot be read is named on standard error and left out."""
-    from ..images.image import Image
+    from ..images.model.image import Image
 
     for descriptor in context.store.refs.images():
         try:
@@ -54,7 +54,7 @@ def all_images(context: Context) -> Iterator[Image]:
 
 def _wanted(store: Store, filters: Filters) -> Callable[[Image], bool]:
     """A test for images. Raises UsageError, and NotFound for an image that is not there."""
-    from ..images.image import find
+    from ..images.model.image import find
 
     def made(text: str) -> float:
         return timestamp(find(store, text).config.created)
@@ -101,7 +101,7 @@ def _row(image: Image, repository: str, tag: str, args: Args) -> dict[str, Any]:
 
 def _digest(image: Image, repository: str) -> str:
     """By what the repository names the image, as far as it is known to have it."""
-    from ..images.image import repo_digests
+    from ..images.model.image import repo_digests
 
     if repository == NONE:
         return NONE

@@ -12,14 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..images.source import Reader
+    from ..images.model.source import Reader
     from .context import Context
     from .options import Args
 
 
 def run(context: Context, args: Args) -> int:
     """Import and print the id of the new image."""
-    from ..images.importer import import_tar
+    from ..images.arrows.importer import import_tar
     from ..words.oci import Platform
 
     origin, *names = args.positionals

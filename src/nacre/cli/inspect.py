@@ -46,7 +46,7 @@ def _container(context: Context, name: str, size: bool) -> dict[str, Any]:
 
 
 def _image(context: Context, name: str, _size: bool) -> dict[str, Any]:
-    from ..images.image import find
+    from ..images.model.image import find
     from .documents.image import image_document
 
     return image_document(find(context.store, name))

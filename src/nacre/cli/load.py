@@ -9,7 +9,7 @@ from .options import Command, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.archive import Loaded
+    from ..images.arrows.archive import Loaded
     from ..words.oci import Platform
     from .context import Context
     from .options import Args
@@ -31,7 +31,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _load(context: Context, args: Args, platform: Platform | None) -> list[Loaded]:
-    from ..images.archive import load, load_folder
+    from ..images.arrows.archive import load, load_folder
 
     with context.progress(quiet=args.quiet) as progress:
         if not args.input or args.input == "-":

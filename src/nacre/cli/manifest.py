@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..images.manifestlist import ManifestLists
+    from ..images.arrows.manifestlist import ManifestLists
     from ..words.oci import Descriptor
     from ..words.progress import Progress
     from .context import Context
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def lists(context: Context, args: Args, progress: Progress | None = None) -> ManifestLists:
     """The lists of this store; with --insecure the registries named may speak plain HTTP."""
-    from ..images.manifestlist import ManifestLists
-    from ..images.places import Place
+    from ..images.arrows.manifestlist import ManifestLists
+    from ..images.places.place import Place
     from ..words.progress import NullProgress
     from .copy import make_places
 
@@ -87,7 +87,7 @@ def _inspect(context: Context, args: Args) -> int:
         _elsewhere(context, found, name, args.verbose)
         return 0
     if args.verbose:
-        from ..images.places import Place
+        from ..images.places.place import Place
 
         rows = [
             _verbose(e.ref, e.descriptor, found.manifest(Place.parse(e.place), e.descriptor.digest)[1])
@@ -95,7 +95,7 @@ def _inspect(context: Context, args: Args) -> int:
         ]
         _print(context, rows, "\t")
     else:
-        from ..images.manifestlist import encoded
+        from ..images.arrows.manifestlist import encoded
 
         context.print(encoded([entry.descriptor for entry in entries])[0].decode())
     return 0
@@ -103,7 +103,7 @@ def _inspect(context: Context, args: Args) -> int:
 
 def _entry(context: Context, found: ManifestLists, name: str, image: str, verbose: bool) -> None:
     """One image of a list that is here."""
-    from ..images.places import Place
+    from ..images.places.place import Place
 
     ref = Place.parse(image).name
     entry = next((each for each in found.get(name) if each.ref in (ref, image)), None)
@@ -115,7 +115,7 @@ def _entry(context: Context, found: ManifestLists, name: str, image: str, verbos
 
 def _elsewhere(context: Context, found: ManifestLists, name: str, verbose: bool) -> None:
     """An image or an index of the store or of a registry."""
-    from ..images.manifestlist import exact_entries
+    from ..images.arrows.manifestlist import exact_entries
     from ..words.oci import Index, parse_document
 
     place = found.place(name)
@@ -149,7 +149,7 @@ def _verbose(ref: str, descriptor: Descriptor, data: bytes) -> dict[str, Any]:
     """As docker's ImageManifest."""
     from base64 import b64encode
 
-    from ..images.manifestlist import platform_fields
+    from ..images.arrows.manifestlist import platform_fields
     from ..words.oci import DOCKER_MANIFEST, decode_json
 
     fields: dict[str, Any] = {

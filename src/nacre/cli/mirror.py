@@ -10,7 +10,7 @@ from .options import Command, flag, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..grammars.config.mirrors import MirrorEntry
-    from ..images.mirroring import Outcome
+    from ..images.arrows.mirroring import Outcome
     from .context import Context
     from .options import Args
 
@@ -21,7 +21,7 @@ def run(context: Context, args: Args) -> int:
     """Mirror everything in the list; 1 when something failed."""
     from time import monotonic
 
-    from ..images.mirroring import Rules, mirror_all
+    from ..images.arrows.mirroring import Rules, mirror_all
 
     entries, began = _entries(context, args.positionals[0]), monotonic()
     rules = Rules(args.dry_run, args.prune, args.verify)

@@ -56,7 +56,7 @@ def _row(context: Context, name: str) -> ContainerRow | None:
 
 def _key(context: Context, name: str) -> str:
     """Of a container, else of an image. Raises NotFound."""
-    from ..images.image import find
+    from ..images.model.image import find
     from ..stores.mounted import image_key
 
     row = _row(context, name)
@@ -78,7 +78,7 @@ def _folder(context: Context, name: str) -> str:
 
 
 def _mount(context: Context, name: str) -> str:
-    from ..images.image import find
+    from ..images.model.image import find
     from ..stores import mounted
 
     root, key = context.root, _key(context, name)

@@ -105,7 +105,7 @@ def _picked(store: Store, wishes: Wishes, filters: Filters) -> Wishes:
 
 def _image_facts(store: Store, digest: Digest) -> tuple[float, dict[str, str]]:
     """When an image was made and its labels; of what cannot be read, and of an index, nothing."""
-    from ..images.image import Image
+    from ..images.model.image import Image
 
     descriptor = next((one for one in store.refs.images() if one.digest == digest), None)
     try:

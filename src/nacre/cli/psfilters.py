@@ -100,7 +100,7 @@ class Chosen:
 
 def _layers(context: Context, text: str, digest: str = "") -> tuple[str, str, tuple[Digest, ...]]:
     """An image as named, its manifest's digest and its layers; without them when it is not there."""
-    from ..images.image import Image, find
+    from ..images.model.image import Image, find
 
     try:
         if digest:

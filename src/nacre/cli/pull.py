@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Event
 
-    from ..images.image import Image
-    from ..images.transfer import PullResult
+    from ..images.arrows.pull import PullResult
+    from ..images.model.image import Image
     from .context import Context
     from .options import Args
     from .terminal import Display
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Fetch what NAME means and say what moved; `host:NAME` is made from this machine instead."""
-    from ..images.resolve import is_host
+    from ..images.arrows.resolve import is_host
 
     (name,) = args.positionals
     platform = Platform.parse(args.platform) if args.platform else None
     if is_host(name):
-        from ..images.host import host_image
+        from ..images.places.host import host_image
 
         image = host_image(context.store, name)
         _warn(context, image, name, platform)
@@ -50,7 +50,7 @@ def _repository(reference: Reference, name: str) -> Reference:
 
 def _all(context: Context, repository: Reference, platform: Platform | None, args: Args) -> int:
     """Some tags at a time, told of in their order; those that came are told of also when another fails."""
-    from ..images.pipes import side_by_side
+    from ..images.layers.pipes import side_by_side
 
     references = [repository.replace(tag=tag) for tag in context.client.repository(repository).tags()]
     done: dict[str, tuple[PullResult, float]] = {}
@@ -74,7 +74,7 @@ def _all(context: Context, repository: Reference, platform: Platform | None, arg
 
 def _warn(context: Context, image: Image, name: str, platform: Platform | None) -> None:
     """An image by itself is taken whatever its platform, as with docker; it is only told."""
-    from ..images.resolve import fits, misfit
+    from ..images.arrows.resolve import fits, misfit
 
     if platform and not fits(image, platform):
         context.warn(f"WARNING: {misfit(image, name, platform)}")

@@ -8,8 +8,8 @@ from .options import Command, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.repack import Packing
-    from ..images.transfer import PushResult
+    from ..images.arrows.push import PushResult
+    from ..images.layers.repack import Packing
     from ..words.oci import Descriptor
     from .context import Context
     from .options import Args
@@ -46,7 +46,7 @@ def _packing(args: Args) -> Packing | None:
         if args.compression_level is not None or args.force_compression:
             raise UsageError("--compression-level and --force-compression need --compression")
         return None
-    from ..images.repack import Packing
+    from ..images.layers.repack import Packing
 
     return Packing(
         codec, args.compression_level, args.force_compression or args.compression_level is not None
@@ -57,7 +57,7 @@ def _form(args: Args) -> str:
     """The kind of manifest that is wanted, "" for that of the image. Raises UsageError."""
     if not args.format:
         return ""
-    from ..images.schema import DOCKER, form_of
+    from ..images.model.schema import DOCKER, form_of
 
     form = form_of(args.format)
     if form == DOCKER and (args.compression or args.compression_format).startswith("zstd"):
@@ -92,7 +92,7 @@ def _push(
 ) -> None:  # fmt: skip
     from time import monotonic
 
-    from ..images.transfer import push
+    from ..images.arrows.push import push
 
     sink, began = context.client.repository(reference), monotonic()
     at_once = context.client.config.settings.concurrency or 0

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..images.image import Image
+    from ..images.model.image import Image
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -30,7 +30,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _remove(context: Context, text: str, args: Args) -> None:
-    from ..images.image import find
+    from ..images.model.image import find
 
     image = find(context.store, text)
     names = image.names  # once: another process may take one of them, or give another, at any time

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..ground.sandbox import Stdio
-    from ..images.image import Image
-    from ..images.runtime import Device, RunOptions, Temporary, Volume
+    from ..images.model.image import Image
+    from ..images.model.runtime import Device, RunOptions, Temporary, Volume
     from ..services.containers import Containers, Request
     from ..words.oci import Platform
     from .context import Context
@@ -170,7 +170,7 @@ def _say_ignored(context: Context, args: Args) -> None:
 
 def _check_platform(context: Context, image: Image, name: str, platform: Platform | None) -> None:
     """docker refuses an image of another platform than asked for; where nobody asked it warns."""
-    from ..images.resolve import fits, misfit
+    from ..images.arrows.resolve import fits, misfit
     from ..words.oci import Platform
 
     host = platform or Platform.host()
@@ -186,7 +186,7 @@ def _check_platform(context: Context, image: Image, name: str, platform: Platfor
 
 def options_of(context: Context, args: Args) -> RunOptions:
     """The options of the container. Raises UsageError."""
-    from ..images.runtime import RunOptions
+    from ..images.model.runtime import RunOptions
 
     volumes, temporary = _volumes(context, args)
     seccomp, no_new_privileges = _security(args.security_opt)
@@ -231,7 +231,7 @@ def _with_proxies(context: Context, written: tuple[str, ...]) -> tuple[str, ...]
     proxies = context.docker_proxies()
     if not proxies:
         return written
-    from ..images.proxies import proxy_variables
+    from ..images.model.proxies import proxy_variables
 
     names = {item.partition("=")[0] for item in written}
     found = proxy_variables(proxies).items()

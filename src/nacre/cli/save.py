@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Write to a file, which appears only when it is whole, or to standard output."""
-    from ..images.archive import save
+    from ..images.arrows.archive import save
 
     def write(out: Callable[[bytes], object]) -> None:
         with context.progress() as progress:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Give the image SOURCE the name TARGET, which an image that had it loses."""
-    from ..images.image import find
+    from ..images.model.image import find
 
     source, target = args.positionals
     reference = Reference.parse(target)

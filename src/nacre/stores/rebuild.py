@@ -6,7 +6,8 @@
     trees/         trees
     containers/    a record beside each container, see `containers.describe`
 
-Nothing found this way is trusted before it is verified, as after a crash of the machine (`images.check`).
+Nothing found this way is trusted before it is verified, as after a crash of the machine
+(`images.audit.check`).
 The new database replaces the old one in one step, complete; what was left of the old one is kept beside it.
 Lost without the old database: the build cache, and which registries content came from.
 """

@@ -55,7 +55,7 @@ def _sizes(context: Context, row: ContainerRow) -> dict[str, int]:
 
 def image_size(context: Context, row: ContainerRow) -> int:
     """Bytes of content of the image of a container; 0 when it cannot be read."""
-    from ...images.image import Image
+    from ...images.model.image import Image
     from ...words.errors import NacreError
     from ..images import size_of
 

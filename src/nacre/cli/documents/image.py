@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...grammars.gotemplate import Struct
-from ...images.image import Image, repo_digests
+from ...images.model.image import Image, repo_digests
 from ...words.reference import Reference
 from ..output import rfc3339
 from .shapes import SHAPES

@@ -15,12 +15,12 @@ from functools import cached_property
 from ...grammars.dockerfile.checks import ARGUMENT, RULES, parse_checks
 from ...grammars.dockerfile.parse import other_frontend, parse
 from ...ground.files import surely
-from ...images.edit import make_manifest, write_image
-from ...images.fold import Fold
-from ...images.image import Image
-from ...images.plan import plan, source_date_epoch
-from ...images.proxies import proxy_variables
-from ...images.schema import OCI, converted
+from ...images.dockerfile.fold import Fold
+from ...images.dockerfile.plan import plan, source_date_epoch
+from ...images.model.edit import make_manifest, write_image
+from ...images.model.image import Image
+from ...images.model.proxies import proxy_variables
+from ...images.model.schema import OCI, converted
 from ...words.errors import BuildFailed, InvalidName, NacreError
 from ...words.oci import Descriptor
 from ...words.progress import NullProgress
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...grammars.dockerfile.instructions import Dockerfile, Instruction
-    from ...images.plan import Plan
+    from ...images.dockerfile.plan import Plan
     from ...stores.store import Store
     from ...words.oci import Platform
     from ...words.progress import Progress
@@ -55,7 +55,7 @@ class BuildOptions(Value):
 
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
-    (`images.schema`). `shm_size` 0 is the default.
+    (`images.model.schema`). `shm_size` 0 is the default.
     """
 
     target: str = ""
@@ -244,6 +244,6 @@ class Session:
         missing = set(self.store.trees.missing(image.diff_ids))
         for layer in image.layers if missing else ():
             if layer.diff_id in missing:
-                from ...images.layers import ensure_tree
+                from ...images.layers.ingest import ensure_tree
 
                 ensure_tree(self.store, layer.descriptor, layer.diff_id)

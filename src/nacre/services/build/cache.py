@@ -66,8 +66,8 @@ class Cache:
         One that another version of nacre has compressed, and that cannot be made again as it was, is
         compressed anew: what the step did need not be done again for that.
         """
-        from ...images.compressed import is_here
-        from ...images.layers import add_layer, ensure_tree
+        from ...images.layers.compressed import is_here
+        from ...images.layers.ingest import add_layer, ensure_tree
 
         store = self._store
         if not store.trees.has(diff_id):

@@ -6,8 +6,8 @@ from hashlib import sha256
 from io import BytesIO
 
 from ...grammars.tarwrite import TarWriter
-from ...images.layers import EMPTY_DIFF_ID, add_layer
-from ...images.pipes import Pipe, Stage, joined
+from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
+from ...images.layers.pipes import Pipe, Stage, joined
 from ...words.digest import Digest
 from ...words.errors import UsageError
 from .items import Item, raw
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...images.fold import CopyAction, WorkdirAction
+    from ...images.dockerfile.fold import CopyAction, WorkdirAction
     from ...stores.store import Store
     from ...words.oci import Descriptor
     from .items import Source

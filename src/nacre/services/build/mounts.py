@@ -13,8 +13,8 @@ import os
 from ...ground import ids, userns
 from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
-from ...images.fold import unsupported
-from ...images.runtime import Volume
+from ...images.dockerfile.fold import unsupported
+from ...images.model.runtime import Volume
 from .place import Target, Terms
 
 TYPE_CHECKING = False

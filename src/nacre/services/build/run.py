@@ -7,11 +7,11 @@ import os
 from ...ground import userns
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Stdio, run
-from ...images.copied import cost_of
-from ...images.edit import new_config
-from ...images.layers import EMPTY_DIFF_ID, commit_layer
-from ...images.platforms import misfit_hint
-from ...images.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
+from ...images.layers.copied import cost_of
+from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
+from ...images.model.edit import new_config
+from ...images.model.platforms import misfit_hint
+from ...images.model.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
 from ...stores.shared import Shared
 from ...words.errors import BuildFailed, ExecFormatError, SandboxError
 from ...words.mount import Folder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
-    from ...images.fold import RunAction
+    from ...images.dockerfile.fold import RunAction
     from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.oci import Descriptor, Platform

@@ -7,8 +7,8 @@ import os
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import Copy
 from ...grammars.dockerfile.tokens import did_you_mean
-from ...images.fold import CopyAction, RunAction, WorkdirAction, continued, start
-from ...images.resolve import fits
+from ...images.arrows.resolve import fits
+from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, start
 from ...words.errors import Conflict, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import Context
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
-    from ...images.fold import Step
-    from ...images.plan import StagePlan
+    from ...images.dockerfile.fold import Step
+    from ...images.dockerfile.plan import StagePlan
     from ...words.digest import Digest
     from .builder import Session
     from .copy import Copier

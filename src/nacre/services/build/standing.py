@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...images.edit import new_config, with_fields
-from ...images.fold import State
+from ...images.dockerfile.fold import State
+from ...images.model.edit import new_config, with_fields
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from ...images.fold import Step
-    from ...images.image import Image
+    from ...images.dockerfile.fold import Step
+    from ...images.model.image import Image
     from ...words.digest import Digest
     from ...words.oci import Descriptor, ImageConfig, Platform
 

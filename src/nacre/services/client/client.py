@@ -28,7 +28,7 @@ from .throttle import Throttles
 from .transport import DIRECT, Limits, Special, Transport
 
 if TYPE_CHECKING:
-    from ...images.source import Reader
+    from ...images.model.source import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

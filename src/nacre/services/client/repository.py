@@ -1,4 +1,4 @@
-"""A repository of a registry: a `Source` and a `Sink` of `images.source`."""
+"""A repository of a registry: a `Source` and a `Sink` of `images.model.source`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .transport import Request, Response
 from .upload import Uploads
 
 if TYPE_CHECKING:
-    from ...images.source import Content, Reader
+    from ...images.model.source import Content, Reader
     from .kept import Kept
 
 MAX_NAMES = 500_000

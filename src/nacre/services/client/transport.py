@@ -30,7 +30,7 @@ from .retry import Transient
 from .throttle import Grain, Slowing, pay, piece
 
 if TYPE_CHECKING:
-    from ...images.source import Content
+    from ...images.model.source import Content
 
 BLOCK = 1024 * 1024
 SEND_BLOCK = 128 * 1024

@@ -31,7 +31,7 @@ from .session import SUCCESS, Session
 from .transport import Request, Response, Stream
 
 if TYPE_CHECKING:
-    from ...images.source import Content
+    from ...images.model.source import Content
     from ...words.oci import Descriptor
     from .kept import Entry, Kept
 

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...images.runtime import RunOptions
+    from ...images.model.runtime import RunOptions
     from .service import Request
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ...images.copied import cost_of
-from ...images.edit import (
+from ...images.layers.copied import cost_of
+from ...images.layers.ingest import add_layer
+from ...images.layers.pipes import Pipe, Stage, joined
+from ...images.model.edit import (
     append_history,
     append_layer,
     apply_change,
@@ -12,9 +14,7 @@ from ...images.edit import (
     with_run,
     write_image,
 )
-from ...images.image import Image
-from ...images.layers import add_layer
-from ...images.pipes import Pipe, Stage, joined
+from ...images.model.image import Image
 from ...words.digest import Digest
 from ...words.errors import NotFound
 from ...words.oci import Descriptor, parse_document
@@ -65,7 +65,7 @@ def commit(
 
 
 def _write(store: Store, row: ContainerRow, wishes: Wishes, tell: Callable[[str], object]) -> Descriptor:
-    from ...images.importer import now
+    from ...images.arrows.importer import now
 
     image, record = of_container(store, row), loads(row.config_json)
     process = record["config"]["process"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ...images.runtime import Device
+from ...images.model.runtime import Device
 from ...words.errors import UsageError
 
 _ACCESS = frozenset("rwm")

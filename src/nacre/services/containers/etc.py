@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...ground.files import os_errors, write_all
-from ...images.runtime import Volume, host_line
+from ...images.model.runtime import Volume, host_line
 from ...words.lines import lines
 from ...words.value import Value
 

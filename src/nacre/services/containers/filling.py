@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...images.runtime import Volume
+    from ...images.model.runtime import Volume
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...images.runtime import Temporary, Volume, clean
+from ...images.model.runtime import Temporary, Volume, clean
 from ...words.errors import Unsupported, UsageError
 from . import volumes
 

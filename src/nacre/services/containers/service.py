@@ -14,8 +14,8 @@ from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
-from ...images.platforms import why_not_executed
-from ...images.runtime import RunOptions, runtime_config
+from ...images.model.platforms import why_not_executed
+from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from ...ground.files import Lock
     from ...ground.fork import Report
-    from ...images.image import Image
+    from ...images.model.image import Image
     from ...stores.store import Store
     from .log import Line
 

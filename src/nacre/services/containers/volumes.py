@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...images.runtime import Temporary, Volume, clean
+from ...images.model.runtime import Temporary, Volume, clean
 from ...stores.volumes import place
 from ...words.errors import Unsupported, UsageError
 from ...words.quickjson import loads
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...images.runtime import RunOptions
+    from ...images.model.runtime import RunOptions
     from ...stores.store import Store
 
 _MODES = (

@@ -1,0 +1,1 @@
+"""From a place to a place: pull, push, copy, mirror, save, load, import."""

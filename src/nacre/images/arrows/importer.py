@@ -1,0 +1,67 @@
+"""`import`: a root file system as one tar becomes an image of one layer."""
+
+from __future__ import annotations
+
+from ...words.errors import InvalidArchive
+from ...words.oci import Platform
+from ..layers.ingest import add_layer
+from ..model.edit import append_layer, apply_change, new_config, with_fields, write_image
+from ..model.image import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...stores.store import Store
+    from ...words.reference import Reference
+    from ..model.source import Reader
+
+
+def import_tar(
+    store: Store, stream: Reader, reference: Reference | None = None, *,
+    changes: Sequence[str] = (), message: str = "", platform: Platform | None = None, created: str = "",
+    origin: str = "-",
+) -> Image:  # fmt: skip
+    """Make an image of the tar in `stream` (plain, gzip, zstd, xz or bzip2), which is read once.
+
+    `changes` are instructions of a Dockerfile (`edit.apply_change`), checked before anything is read.
+    `created` is an RFC 3339 time, "" for now; `origin` says in the history where the tar came from. The
+    name is set last. Raises UsageError, InvalidArchive, StoreError; then nothing is named.
+    """
+    from ...grammars.codec import decompress
+
+    created = created or now()
+    config = new_config(platform or Platform.host(), created=created)
+    for change in changes:
+        config = apply_change(config, change)
+    with store.leases.hold():
+        layer, diff_id = add_layer(store, _Nonempty(decompress(stream)))
+        comment = message or f"Imported from {origin}"
+        config = append_layer(config, diff_id, "", created=created, comment=comment)
+        if message:
+            config = with_fields(config, comment=message)
+        descriptor = write_image(store, config, [layer])
+        if reference is not None:
+            store.refs.set(str(reference), descriptor)
+        return Image.load(store, descriptor)
+
+
+class _Nonempty:
+    """A reader that refuses to end before it has begun: the program that should have written has failed."""
+
+    def __init__(self, stream: Reader) -> None:
+        self._stream, self._begun = stream, False
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size if size >= 0 else 1 << 20)
+        if not data and not self._begun:
+            raise InvalidArchive("there is nothing to import: the input is empty")
+        self._begun = True
+        return data
+
+
+def now() -> str:
+    """This second as an RFC 3339 time in UTC."""
+    from time import gmtime, strftime
+
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())

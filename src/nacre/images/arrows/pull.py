@@ -1,0 +1,137 @@
+"""Pull: source → store.
+
+The name is set last, so whoever asks for it finds the old image or the whole new one.
+"""
+
+from __future__ import annotations
+
+from ...words.digest import Digest
+from ...words.errors import ContentError, InvalidDocument, NotFound
+from ...words.oci import Descriptor, Manifest, Platform, parse_document
+from ...words.progress import NullProgress, Progress
+from ...words.value import Value
+from ..layers.delivery import distinct
+from ..layers.take import take
+from ..model.image import Image, by_name
+from ..model.platforms import select
+from ..model.source import Careful
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...stores.store import Store
+    from ...words.reference import Reference
+    from ..model.source import Source
+
+_MAX_INDEX_DEPTH = 4
+
+
+class PullResult(Value):
+    """What a pull did.
+
+    `digest` is that of what the name resolved to (an index, if it is one). `moved` and `reused` are
+    bytes of config and layers, compressed: fetched, and not fetched since the store had them.
+    `changed` is False when the name meant this image before.
+    """
+
+    image: Image
+    digest: Digest
+    moved: int
+    reused: int
+    changed: bool
+
+    @property
+    def status(self) -> str:
+        """Docker's words: `Downloaded newer image` or `Image is up to date`."""
+        return "Downloaded newer image" if self.changed else "Image is up to date"
+
+
+def pull(
+    source: Source, reference: Reference, store: Store, *,
+    platform: Platform | None = None, progress: Progress | None = None, at_once: int = 0, forks: bool = False,
+) -> PullResult:  # fmt: skip
+    """Bring the image that `reference` names at `source` into the store and give it that name.
+
+    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side,
+    `at_once` of them (0: the usual number), with `forks` in several processes where that pays and this one
+    has no other thread; what the store has is not fetched. Interrupted or failed, the
+    name is as before and partial blobs wait for the next try. Raises NotFound, RegistryError, ContentError,
+    Unsupported, StoreError.
+    """
+    progress = progress or NullProgress()
+    progress.line(f"{reference.target}: Pulling from {reference.repository}")
+    return bring(source, reference, store, reference, platform, progress, at_once, forks=forks)
+
+
+def bring(
+    source: Source, reference: Reference, store: Store, name: Reference, platform: Platform | None,
+    progress: Progress, at_once: int = 0, *, forks: bool = False,
+) -> PullResult:  # fmt: skip
+    """As `pull`, under another name perhaps."""
+    with store.leases.hold():
+        top, data = _top(source, store, reference)
+        descriptor, manifest_data = choose(source, store, reference, top, data, platform)
+        image, moved = take(source, store, descriptor, manifest_data, progress, at_once, forks=forks)
+        if descriptor.digest != top.digest:
+            store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
+        changed = _name(store, name, descriptor)
+        if "/" in source.where:
+            store.refs.add_digest(source.where, top.digest, descriptor.digest)
+    manifest = image.manifest
+    total = sum(size for _, size in distinct((manifest.config, *manifest.layers)))
+    return PullResult(image, top.digest, moved, max(0, total - moved), changed)
+
+
+def _top(source: Source, store: Store, reference: Reference) -> tuple[Descriptor, bytes]:
+    """What the name means there; for a name that the store knows, a source may ask without moving it."""
+    if not isinstance(source, Careful) or by_name(store, reference) is None:
+        return source.resolve(reference)
+
+    data = _stored(store, reference.digest) if reference.digest else None
+    if reference.digest and data is not None:  # a digest means the same everywhere and for ever
+        return Descriptor(parse_document(data).media_type, reference.digest, len(data)), data
+    return source.resolve(reference, lambda digest: _stored(store, digest))
+
+
+def _stored(store: Store, digest: Digest) -> bytes | None:
+    """A document that the store has, whole."""
+    try:
+        return store.blobs.read(digest)
+    except (NotFound, ContentError):
+        return None
+
+
+def _name(store: Store, reference: Reference, descriptor: Descriptor) -> bool:
+    """Set the name; False if it meant this before. With a digest the tag counts for nothing, as docker."""
+    before = by_name(store, reference)
+    if reference.digest is not None:
+        reference = reference.replace(tag="", digest=reference.digest)
+    store.refs.set(str(reference), descriptor)
+    return before is None or before.digest != descriptor.digest
+
+
+def choose(
+    source: Source, store: Store | None, reference: Reference, top: Descriptor, data: bytes,
+    platform: Platform | None,
+) -> tuple[Descriptor, bytes]:  # fmt: skip
+    """From what a name resolved to, down to the manifest of one platform: its descriptor and bytes.
+
+    Entries of an index come from `store` where it has them.
+    """
+    descriptor = top
+    for _ in range(_MAX_INDEX_DEPTH):
+        document = parse_document(data, descriptor.media_type)
+        if isinstance(document, Manifest):
+            break
+        descriptor = select(document, platform, reference.familiar)
+        data = _document(source, store, reference, descriptor)
+    return Descriptor(document.media_type, descriptor.digest, len(data)), data
+
+
+def _document(source: Source, store: Store | None, reference: Reference, descriptor: Descriptor) -> bytes:
+    """An entry of an index: from the store if it is there, else by digest from the source."""
+    data = _stored(store, descriptor.digest) if store else None
+    if data is None:
+        _, data = source.resolve(reference.replace(tag="", digest=descriptor.digest))
+    if len(data) != descriptor.size:
+        raise InvalidDocument(f"manifest {descriptor.digest} has {len(data)} bytes, not {descriptor.size}")
+    return data

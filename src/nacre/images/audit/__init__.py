@@ -1,0 +1,1 @@
+"""What a store holds: checked, repaired, measured, explored, compared."""

@@ -1,0 +1,221 @@
+"""Which stages of a Dockerfile a build needs, and from what each begins. Pure: no image is looked at.
+
+    Dockerfile + arguments + target ──plan──▶ Plan ──(fold.py, stage by stage)──▶ steps
+
+Sources: Dockerfile reference, "ARG" (scope, predefined arguments), "FROM", "COPY --from"; BuildKit's
+dockerfile2llb for the order of expansion. ARGs before the first FROM are seen by FROM lines, and inside
+a stage only once it declares them again.
+"""
+
+from __future__ import annotations
+
+from ...grammars.dockerfile.expand import expand
+from ...grammars.dockerfile.instructions import Arg, Copy, From, Run
+from ...grammars.dockerfile.tokens import did_you_mean
+from ...words.errors import InvalidName, NotFound, UsageError
+from ...words.oci import Platform
+from ...words.value import Value
+from ..model.proxies import PROXIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ...grammars.dockerfile.instructions import Dockerfile, Instruction, Stage
+
+SCRATCH = "scratch"
+_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK")
+
+
+class Base(Value):
+    """What a stage begins from: another stage by index, or the image `name` (`scratch`: nothing)."""
+
+    name: str
+    stage: int | None = None
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it is empty."""
+        return self.stage is None and self.name == SCRATCH
+
+
+class StagePlan(Value):
+    """One stage of the build. `platform` is None where FROM does not say."""
+
+    stage: Stage
+    base: Base
+    platform: Platform | None = None
+    needs: tuple[int, ...] = ()
+
+    @property
+    def index(self) -> int:
+        """Its number in the file, from 0."""
+        return self.stage.index
+
+    @property
+    def title(self) -> str:
+        """Its name, or `stage-2`."""
+        return self.stage.name or f"stage-{self.index}"
+
+    @property
+    def length(self) -> int:
+        """How many steps it shows: the base image, and instructions that may change files."""
+        base = self.base.stage is None and not self.base.is_scratch
+        names = ("RUN", "COPY", "ADD", "WORKDIR")
+        return base + sum(instruction.name in names for instruction in self.stage.instructions)
+
+
+class Plan(Value):
+    """All stages of a file, those that `target` needs in file order, and the arguments.
+
+    `arguments` are those given by the caller, `globals` what FROM lines and redeclaring ARGs see.
+    """
+
+    file: Dockerfile
+    stages: tuple[StagePlan, ...]
+    needed: tuple[int, ...]
+    target: int
+    platform: Platform
+    arguments: Mapping[str, str]
+    globals: Mapping[str, str]
+
+    def unused(self) -> list[str]:
+        """Arguments given that no ARG of the file declares, sorted."""
+        declared = {str(name) for arg in self._args() for name, _ in arg.declared}
+        known = {*declared, *_ALWAYS_USED, *_predefined(self.platform, self.platform, "")}
+        return sorted(name for name in self.arguments if name not in known and name.lower() not in PROXIES)
+
+    def _args(self) -> Iterator[Arg]:
+        yield from self.file.global_args
+        for planned in self.stages:
+            yield from (item for item in planned.stage.instructions if isinstance(item, Arg))
+
+    def source(self, item: Instruction, text: str, stage: int) -> Base:
+        """What `--from=text` of an instruction in stage number `stage` means. Raises DockerfileError."""
+        return _source(item, text, self.stages[:stage], self.file)
+
+
+def plan(
+    file: Dockerfile, arguments: Mapping[str, str], *,
+    target: str = "", platform: Platform | None = None, build_platform: Platform | None = None,
+) -> Plan:  # fmt: skip
+    """Decide what to build: by default the last stage, for this machine's platform.
+
+    Raises DockerfileError, NotFound for a target that the file does not have.
+    """
+    build_platform = build_platform or Platform.host()
+    platform = platform or build_platform
+    end = _target(file, target)
+    scope = _predefined(build_platform, platform, file.stages[end].name or "default")
+    scope |= {name: arguments[name] for name in scope if name in arguments}
+    scope = _globals(file, arguments, scope)
+    stages: list[StagePlan] = []
+    for stage in file.stages:
+        stages.append(_stage(file, stage, scope, stages))
+    return Plan(file, tuple(stages), _needed(stages, end), end, platform, dict(arguments), scope)
+
+
+def _predefined(build: Platform, target: Platform, stage: str) -> dict[str, str]:
+    return {
+        "BUILDPLATFORM": str(build), "BUILDOS": build.os, "BUILDOSVERSION": build.os_version,
+        "BUILDARCH": build.architecture, "BUILDVARIANT": build.variant,
+        "TARGETPLATFORM": str(target), "TARGETOS": target.os, "TARGETOSVERSION": target.os_version,
+        "TARGETARCH": target.architecture, "TARGETVARIANT": target.variant, "TARGETSTAGE": stage,
+    }  # fmt: skip
+
+
+def _globals(file: Dockerfile, arguments: Mapping[str, str], scope: dict[str, str]) -> dict[str, str]:
+    for arg in file.global_args:
+        for name, default in arg.declared:
+            if name in arguments:
+                scope[str(name)] = arguments[name]
+            elif default is not None:
+                scope[str(name)] = expand(default, scope, escape=file.escape, file=file.file)
+    return scope
+
+
+def _target(file: Dockerfile, target: str) -> int:
+    if not target:
+        return len(file.stages) - 1
+    wanted = target.lower()
+    names = [stage.name for stage in file.stages]
+    if wanted in names:
+        return len(names) - 1 - names[::-1].index(wanted)
+    if target.isascii() and target.isdigit() and int(target) < len(names):
+        return int(target)
+    hint = did_you_mean(target, [name for name in names if name])
+    raise NotFound(f"target stage {target!r} could not be found in {file.file}", hint=hint)
+
+
+def _stage(file: Dockerfile, stage: Stage, scope: Mapping[str, str], before: list[StagePlan]) -> StagePlan:
+    base = stage.base
+    name = expand(base.base, scope, escape=file.escape, file=file.file)
+    if not name:
+        raise base.error(
+            f"base name ({base.base}) should not be blank", base.base,
+            hint="an ARG used in FROM must stand before the first FROM and have a value",
+        )  # fmt: skip
+    earlier = next((other.index for other in reversed(before) if other.stage.name == name), None)
+    planned = StagePlan(stage, Base(name, earlier), _platform(file, base, scope))
+    needs = [index for item in stage.instructions for index in _needs(item, before, file)]
+    needs += [earlier] if earlier is not None else []
+    return planned.replace(needs=tuple(sorted(set(needs))))
+
+
+def _platform(file: Dockerfile, base: From, scope: Mapping[str, str]) -> Platform | None:
+    if not base.platform:
+        return None
+    text = expand(base.platform, scope, escape=file.escape, file=file.file)
+    try:
+        return Platform.parse(text)
+    except InvalidName as error:
+        raise base.error(error.message, base.platform) from None
+
+
+def _needs(item: Instruction, before: list[StagePlan], file: Dockerfile) -> list[int]:
+    if isinstance(item, Copy) and item.source_stage:
+        source = _source(item, item.source_stage, before, file)
+        return [source.stage] if source.stage is not None else []
+    if isinstance(item, Run):
+        wanted = {field[5:] for mount in item.mounts for field in mount.split(",") if field[:5] == "from="}
+        return [planned.index for planned in before if planned.stage.name in wanted and planned.stage.name]
+    return []
+
+
+def _source(
+    item: Instruction, text: str, before: list[StagePlan] | tuple[StagePlan, ...], file: Dockerfile
+) -> Base:
+    if "$" in text:
+        raise item.error(
+            "--from does not take variables", text,
+            hint="define a stage for it: FROM $IMAGE AS name, then --from=name",
+        )  # fmt: skip
+    if text.isascii() and text.isdigit():
+        if int(text) >= len(before):
+            raise item.error(f"--from={text}: there is no earlier stage {text}", text)
+        return Base(text, int(text))
+    name = text.lower()
+    earlier = next((other.index for other in reversed(before) if other.stage.name == name), None)
+    if earlier is None and any(stage.name == name for stage in file.stages):
+        raise item.error(f"cannot copy from stage {text!r}: it must be defined before this one", text)
+    return Base(text, earlier)
+
+
+def _needed(stages: list[StagePlan], target: int) -> tuple[int, ...]:
+    found, waiting = set(), [target]
+    while waiting:
+        index = waiting.pop()
+        if index not in found:
+            found.add(index)
+            waiting += stages[index].needs
+    return tuple(sorted(found))
+
+
+def source_date_epoch(planned: Plan) -> int | None:
+    """SOURCE_DATE_EPOCH in seconds since 1970, from the arguments or a global ARG. Raises UsageError."""
+    text = planned.arguments.get("SOURCE_DATE_EPOCH", planned.globals.get("SOURCE_DATE_EPOCH", ""))
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise UsageError(f"invalid SOURCE_DATE_EPOCH {text!r}: expected seconds since 1970")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Layers on their way: taken, compressed, packed again, delivered."""

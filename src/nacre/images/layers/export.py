@@ -1,0 +1,69 @@
+"""The file system of an image as a folder or one tar, all layers merged."""
+
+from __future__ import annotations
+
+import os
+
+from ...grammars.entries import Entry, TarWriter
+from ...ground.extract import Form, extract
+from ...ground.files import os_errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from ...stores.trees import Found
+    from ..model.image import Image
+    from ..model.source import Reader
+
+
+def write_tar(image: Image, write: Callable[[bytes], object]) -> None:
+    """Everything, parents first. Hard links become files of their own. Raises NotFound, StoreError."""
+    tar = TarWriter(write)
+    for entry, payload in _entries(image):
+        tar.add(entry, payload)
+    tar.close()
+
+
+def write_folder(image: Image, folder: str) -> None:
+    """Into a folder, made if absent, over what is there; all files belong to the caller.
+
+    As docker's local exporter. Device nodes become empty files. Not atomic. Raises StoreError.
+    """
+    form = Form(whiteouts="delete", owners=False, devices=False)
+    with os_errors(f"write to {folder}"):
+        os.makedirs(folder, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            extract(((entry, payload) for entry, payload in _entries(image) if entry.path), fd, form)
+        finally:
+            os.close(fd)
+
+
+def _entries(image: Image) -> Iterator[tuple[Entry, Reader]]:
+    for found in image.walk():
+        entry = Entry(
+            found.path, found.kind, found.mode, found.uid, found.gid, found.mtime_ns, found.size,
+            found.link, found.major, found.minor, found.xattrs,
+        )  # fmt: skip
+        yield entry, _Content(found)
+
+
+class _Content:
+    """The content of a file, opened at the first read and closed at the last."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._file: BinaryIO | None = None
+        self._ended = found.kind != "file"
+
+    def read(self, count: int, /) -> bytes:
+        if self._ended:
+            return b""
+        self._file = self._file or self._found.open()
+        data = self._file.read(count)
+        if not data:
+            self._file.close()
+            self._ended = True
+        return data

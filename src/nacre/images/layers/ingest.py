@@ -1,0 +1,434 @@
+"""Layers on their way into the store and out of a writable tree.
+
+A layer that comes in is read through these, in one thread, or three where there are processors to spare:
+
+    source → hash → blob file ──ahead──→ decompress ──ahead──→ hash (diff id) → tree
+
+Blob and tree become visible only when their digests are right. What fails midway leaves at most a
+partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
+(`stores.keeping`) its file is written only for a transfer that takes long (`Partial`), and goes once the tree
+is whole; `compressed` gives its bytes from then on.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from ...ground.crowd import LAYERS
+from ...ground.files import trace
+from ...words.digest import Digest, Verifier
+from ...words.errors import ContentError, DigestMismatch, NacreError, NotFound
+from ...words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
+from ...words.value import Value
+from .compressed import is_here
+from .partial import try_partial
+from .pipes import CHUNK, Ahead, Pipe, Stage, Stopped, Told, copy, joined
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+    from ...stores.blobs import Ingest
+    from ...stores.store import Store
+    from ...stores.trees import Active
+    from ...words.progress import Task
+    from ..model.source import Reader, Source
+
+EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+"""The diff id of the empty tar: two blocks of zeros."""
+
+_SOON, _LATER = 4, 16
+"""Pieces after which a thread of its own may begin: first that which takes half of the work off another."""
+_RECEIVED = 1 << 20
+"""Most bytes that are taken from a connection at once: each time the interpreter lock is let go of twice."""
+_HELD, _LOOK = 4 << 20, 1.0
+"""Bytes that are held, and seconds, after which it is decided whether a partial blob is written."""
+_LONG = 5.0
+"""Seconds: a transfer that will take longer is worth going on with."""
+_MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
+
+
+class Ingested(Value):
+    """What became of one layer: its tree, how many bytes were fetched, docker's word for it."""
+
+    diff_id: Digest
+    moved: int
+    status: str
+
+
+def ingest_layer(
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None = None,
+) -> Ingested:  # fmt: skip
+    """Bring one layer into the store; afterwards its tree is there and, if it is to be kept, its blob.
+
+    A tree that is there is never fetched again, also when it came from another blob (other compression);
+    a blob that is there without its tree is unpacked. Waits for another thread or process that fetches
+    the same blob. `stop`, once set, ends the transfer with Stopped. Raises DigestMismatch, TooLarge,
+    InvalidArchive, RegistryError, StoreError; nothing half-made is visible then.
+    """
+    with _named(descriptor):
+        moved, status = _bring(store, descriptor, diff_id, source, task, stop)
+    store.layers.record(descriptor.digest, diff_id, descriptor.media_type, descriptor.size)
+    task.done(status)
+    return Ingested(diff_id, moved, status)
+
+
+def _bring(
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
+) -> tuple[int, str]:
+    if store.trees.has(diff_id):
+        return 0, _present(store, descriptor, diff_id)
+    if store.blobs.has(descriptor.digest):
+        task.phase("Extracting", descriptor.size)
+        _unpack(store, descriptor, diff_id, source, task)
+        return 0, "Pull complete"
+    return _fetch(store, descriptor, diff_id, source, task, stop)
+
+
+@contextmanager
+def _named(descriptor: Descriptor) -> Iterator[None]:
+    """Let errors about content say which layer it was."""
+    try:
+        yield
+    except ContentError as error:
+        error.message = f"layer {descriptor.digest.short}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def _present(store: Store, descriptor: Descriptor, diff_id: Digest) -> str:
+    """The status of a layer whose tree is here, perhaps out of a blob of another compression."""
+    if not store.blobs.has(descriptor.digest) and store.layers.diff_id(descriptor.digest) != diff_id:
+        for other in store.layers.blobs_of(diff_id):
+            if other.digest != descriptor.digest:
+                return f"Already exists as {other.digest.short}"
+    return "Already exists"
+
+
+def _fetch(
+    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
+) -> tuple[int, str]:
+    moved, whole = 0, True
+    with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
+        if not ingest.exists and not store.trees.has(diff_id):
+            if not ingest.offset:
+                return _begin(store, ingest, descriptor, diff_id, source, task, stop)
+            task.phase("Downloading", descriptor.size)
+            moved, whole = _resume(ingest, descriptor, source, task, stop)
+    if not whole:
+        again, status = _fetch(store, descriptor, diff_id, source, task, stop)
+        return moved + again, status
+    task.phase("Extracting", descriptor.size)
+    _unpack(store, descriptor, diff_id, source, task)
+    return moved, "Pull complete"
+
+
+def _begin(
+    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None,
+) -> tuple[int, str]:  # fmt: skip
+    """Fetch a layer of which nothing is here: in part where its table of contents allows, else whole."""
+    tried = try_partial(store, descriptor, diff_id, source, task, stop)
+    moved = tried.moved
+    if not tried.done:
+        task.phase("Downloading", descriptor.size)
+        moved += _stream(store, ingest, descriptor, diff_id, source, task, stop)
+    return moved, tried.status(descriptor)
+
+
+def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source) -> bool:
+    """Whether the blob is to stay: by the policy, or because nobody else is known to have it.
+
+    A plain layer is its tree's tar, which is there anyway.
+    """
+    return descriptor.digest != diff_id and ("/" not in source.where or store.keeping.keeps)
+
+
+def _unpack(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task) -> None:
+    """Make the tree of a blob that is here; the blob goes if it is not to be kept."""
+    ensure_tree(store, descriptor, diff_id, task)
+    if not _keeps(store, descriptor, diff_id, source) and store.trees.can_tar(diff_id):
+        store.blobs.delete(descriptor.digest)
+
+
+def _stream(
+    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
+    stop: Event | None,
+) -> int:  # fmt: skip
+    """Fetch a blob from its beginning and unpack it on the way."""
+    keep = _keeps(store, descriptor, diff_id, source)
+    with source.fetch(descriptor) as reader:
+        partial = None if keep else Partial(ingest, descriptor.size)
+        received = _Received(reader, partial.write if partial else _writing(ingest), task, stop)
+        try:
+            _lay(store, received, diff_id, ingest.commit if keep else ingest.verify)
+        except BaseException:
+            if partial is not None:
+                partial.keep()
+            raise
+    if not keep:
+        trace("layer:unpacked")
+        if store.trees.can_tar(diff_id):
+            ingest.abort()
+        else:
+            received.count += _complete(ingest, descriptor, source, task, stop)
+    return received.count
+
+
+def _complete(ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None) -> int:
+    """The blob has to stay after all: fetch it once more if it was not written down. The bytes fetched."""
+    moved = 0
+    if not ingest.is_written:
+        ingest.restart()
+        with source.fetch(descriptor) as reader:
+            moved = copy(_Received(reader, _writing(ingest), task, stop), _ignore)
+    ingest.commit()
+    return moved
+
+
+def _writing(ingest: Ingest) -> Callable[[bytes, float], object]:
+    return lambda data, _waited: ingest.write(data)
+
+
+class Partial:
+    """What is here of a blob that is not kept: of use only if the transfer breaks off.
+
+    The first bytes are held in memory. If waiting for the rest will take long, they are written and all that
+    follows, so that another pull can go on from there. What comes fast is never written: to fetch it again
+    takes less than `_LONG` seconds, and each pull would pay for that with as many bytes on the disk.
+    """
+
+    def __init__(self, ingest: Ingest, size: int) -> None:
+        self._ingest, self._size = ingest, size
+        self._take: Callable[[bytes], object] | None = None
+        self._held: list[bytes] = []
+        self._waited = 0.0
+
+    def write(self, data: bytes, waited: float) -> None:
+        """The next bytes, and for how many seconds they were waited for. Raises TooLarge, StoreError."""
+        if self._take is not None:
+            self._take(data)
+            return
+        self._ingest.pass_by(data)
+        self._held.append(data)
+        self._waited += waited
+        if self._ingest.offset >= _HELD or self._waited >= _LOOK:
+            self._decide()
+
+    def _decide(self) -> None:
+        here, self._take = self._ingest.offset, self._ingest.pass_by
+        if self._waited * (self._size - here) > _LONG * here:
+            self._ingest.catch_up(self._held)
+            self._take = self._ingest.write
+        self._held = []
+
+    def keep(self) -> None:
+        """The transfer has failed: what is held is written, as far as that can be."""
+        held, self._held = self._held, []
+        with suppress(NacreError):
+            self._ingest.catch_up(held)
+
+
+class _Received:
+    """What comes from a source; it is in the partial blob, as far as there is to be one, when it is given."""
+
+    def __init__(
+        self, reader: Reader, write: Callable[[bytes, float], object], task: Task, stop: Event | None
+    ) -> None:
+        self._reader, self._write, self._task, self._stop = reader, write, task, stop
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Raises also Stopped, and TooLarge at the first byte too many."""
+        _check(self._stop)
+        began = monotonic()
+        data = self._reader.read(size)
+        self._write(data, monotonic() - began)
+        self.count += len(data)
+        self._task.advance(len(data))
+        return data
+
+
+def _resume(
+    ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None
+) -> tuple[int, bool]:
+    """Fetch what is missing of a blob, to be unpacked from its file; False if its beginning was bad."""
+
+    def receive(data: bytes) -> None:
+        _check(stop)
+        ingest.write(data)
+        task.advance(len(data))
+
+    moved = 0
+    task.advance(ingest.offset)
+    if ingest.offset < descriptor.size:
+        with source.fetch(descriptor, ingest.offset) as reader:
+            moved = copy(reader, receive)
+    try:
+        ingest.commit()
+    except DigestMismatch:
+        if not ingest.resumed:
+            raise
+        return moved, False
+    return moved, True
+
+
+def _check(stop: Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Stopped("the transfer was stopped")
+
+
+def _lay(store: Store, packed: Reader, diff_id: Digest, whole: Callable[[], object] | None = None) -> None:
+    """Make a tree of compressed bytes, in as many threads as there are processors to spare.
+
+    `whole` is called after the last byte, also when the content cannot be unpacked: by raising it tells
+    that the far side is to blame.
+    """
+    with Ahead(packed, _RECEIVED, LAYERS, _LATER) as received:
+        failure = None
+        try:
+            with Ahead(_plain(received), CHUNK, LAYERS, _SOON) as plain:
+                store.trees.ingest(plain, diff_id)
+        except ContentError as error:
+            failure = error
+        if whole is not None:
+            copy(received, _ignore)
+            whole()
+        if failure is not None:
+            raise failure
+
+
+def _ignore(_data: bytes) -> None:
+    pass
+
+
+def _plain(packed: Reader) -> Reader:
+    """By what the bytes show: media types lie in practice (gzip called plain, and the reverse)."""
+    from ...grammars.codec import decompress
+
+    return decompress(packed)
+
+
+def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Task | None = None) -> None:
+    """Make the tree of a layer whose blob is in the store, unless it is there. Atomic, idempotent.
+
+    Raises NotFound when the blob is not there, InvalidArchive, DigestMismatch, StoreError.
+    """
+    if store.trees.has(diff_id):
+        return
+    try:
+        file = store.blobs.open(descriptor.digest)
+    except NotFound:  # another process has unpacked it meanwhile, and does not keep the blob
+        if store.trees.has(diff_id):
+            return
+        raise
+    with file:
+        _lay(store, Told(file, task) if task else file, diff_id)
+
+
+def commit_layer(
+    store: Store, active: Active, codec: str = "gzip", *, clamp: int | None = None
+) -> tuple[Descriptor, Digest, int]:
+    """Turn the difference of a writable tree into a layer: its descriptor, diff id, bytes of its tar.
+
+    The bytes are 0 when nothing was changed (the layer is then the canonical empty one). The tar is
+    written once and compressed in a second thread on its way. `clamp` as `Trees.commit`. When this
+    raises, no name or record knows of the layer; the active is as before if the tar failed.
+    """
+    with store.blobs.ingest() as ingest:
+        meter, pipe = _Meter(), Pipe()
+        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with joined([stage], [pipe]):
+            diff_id = store.trees.commit(active, meter.through(pipe.write), clamp=clamp)
+            pipe.end()
+        descriptor = _finish(store, ingest, codec, diff_id)
+    return descriptor, diff_id, 0 if diff_id == EMPTY_DIFF_ID else meter.count
+
+
+def add_layer(
+    store: Store, stream: Reader, codec: str = "gzip", expected: Digest | None = None
+) -> tuple[Descriptor, Digest]:
+    """Store an uncompressed tar, read once, as a layer: the tree, and side by side its compressed form.
+
+    The latter is kept as a blob only where the tree cannot give the tar again. `expected` is the diff id
+    where known; when the tree is here and a compressed form is to be had, nothing is read. Raises
+    InvalidArchive, DigestMismatch, StoreError; nothing half-made is visible then.
+    """
+    known = known_layer(store, expected) if expected else None
+    if known and expected:
+        return known, expected
+    with store.blobs.ingest() as ingest:
+        pipe = Pipe()
+        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with joined([stage], [pipe]):
+            tee = _Tee(stream, pipe.write)
+            diff_id = store.trees.ingest(tee, expected)
+            if not tee.begun:  # the tree was there already; the blob still wants the bytes, verified
+                verifier = Verifier(diff_id, what="layer")
+                copy(tee, verifier.update)
+                verifier.verify()
+            pipe.end()
+        return _finish(store, ingest, codec, diff_id), diff_id
+
+
+def known_layer(store: Store, diff_id: Digest) -> Descriptor | None:
+    """A compressed form that is to be had of a tree that is here."""
+    if not store.trees.has(diff_id):
+        return None
+    return next((blob for blob in store.layers.blobs_of(diff_id) if is_here(store, blob)), None)
+
+
+def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
+    from ...grammars.codec import Compressor
+
+    compressor = Compressor(codec, ingest.write)
+    copy(pipe, compressor.write)
+    compressor.close()
+
+
+def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descriptor:
+    """One copy at rest: the tree that gives its tar, or the blob, which can make the tree again.
+
+    The tree is synced when an image that needs it is written (`edit.write_image`).
+    """
+    from ...grammars.recipe import recipe
+
+    if store.trees.can_tar(diff_id):
+        digest, size = ingest.drop()
+    else:
+        digest = ingest.commit()
+        size = store.blobs.size(digest)
+    descriptor = Descriptor(_MEDIA_TYPES[codec], digest, size)
+    store.layers.record(digest, diff_id, descriptor.media_type, size, recipe(codec))
+    return descriptor
+
+
+class _Meter:
+    """Counts the bytes that pass."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def through(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        def counted(data: bytes) -> object:
+            self.count += len(data)
+            return write(data)
+
+        return counted
+
+
+class _Tee:
+    """A reader that hands every byte it gives to a second taker."""
+
+    def __init__(self, stream: Reader, write: Callable[[bytes], object]) -> None:
+        self._stream, self._write = stream, write
+        self.begun = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.begun = True
+        data = self._stream.read(size if size >= 0 else CHUNK)
+        self._write(data)
+        return data

@@ -1,0 +1,57 @@
+"""How a layer was compressed whose compressed form is kept nowhere, found out by trying.
+
+A recipe is written down when a layer is made here. It is lost with the database, and without it an image
+that was built here could no longer be pushed with its digest.
+"""
+
+from __future__ import annotations
+
+from ...words.digest import Digest, Verifier
+from ...words.errors import NacreError
+from ...words.oci import Descriptor
+from .pipes import CHUNK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...stores.store import Store
+
+_UNKNOWN = """SELECT digest, media_type, layer.size, diff_id FROM layer JOIN tree USING (diff_id)
+    WHERE recipe = '' AND digest <> diff_id AND digest NOT IN (SELECT digest FROM blob)
+    AND digest NOT IN (SELECT digest FROM source) ORDER BY digest"""
+
+
+def unknown(store: Store) -> list[tuple[Descriptor, Digest]]:
+    """Layers of which there is only the tree, and of which nobody knows how they were compressed or where
+    they came from.
+    """
+    rows = store.db.execute(_UNKNOWN)
+    return [(Descriptor(kind, Digest(digest), size), Digest(diff_id)) for digest, kind, size, diff_id in rows]
+
+
+def find_recipe(store: Store, layer: Descriptor, diff_id: Digest) -> bool:
+    """Whether the usual recipe gives just this layer; then it is written down."""
+    from ...grammars.recipe import recipe
+
+    codec = "zstd" if "zstd" in layer.media_type else "gzip"
+    try:
+        _compress(store, layer, diff_id, codec)
+    except NacreError:
+        return False
+    store.layers.record(layer.digest, diff_id, layer.media_type, layer.size, recipe(codec))
+    return True
+
+
+def _compress(store: Store, layer: Descriptor, diff_id: Digest, codec: str) -> None:
+    """Raises ContentError when something else comes out."""
+    from ...grammars.codec import Compressor
+
+    verifier = Verifier(layer.digest, layer.size)
+    with store.trees.tar(diff_id) as tar:
+        compressor = Compressor(codec, verifier.update)
+        try:
+            while data := tar.read(CHUNK):
+                compressor.write(data)
+            compressor.close()
+        finally:
+            compressor.stop()
+    verifier.verify()

@@ -1,0 +1,144 @@
+"""Taking an image from a source: its config, its layers side by side, then its manifest, without a name."""
+
+from __future__ import annotations
+
+from ...words.digest import Digest, Verifier
+from ...words.errors import ContentError, NotFound, TooLarge, Unsupported
+from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
+from ...words.processors import processors
+from ...words.progress import Progress
+from ..model.image import Image, check_image, check_layers
+from ..model.source import Careful, Divisible
+from .delivery import Tally, task_of
+from .helping import ALONE, divided, share
+from .ingest import ingest_layer
+from .pipes import side_by_side
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from threading import Event
+
+    from ...stores.store import Store
+    from ...words.progress import Task
+    from ..model.source import Source
+
+    Row = tuple[Descriptor, Digest]
+
+MAX_LAYERS_AT_ONCE = 8
+
+
+def take(
+    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress, at_once: int = 0,
+    *, forks: bool = False,
+) -> tuple[Image, int]:  # fmt: skip
+    """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
+
+    `data` are the manifest's bytes. The caller holds a lease. Raises as `pull`.
+    """
+    manifest = image_manifest(data, descriptor)
+    at_once = at_once or MAX_LAYERS_AT_ONCE
+    config_moved, config = _config(source, store, manifest)
+    check_layers(manifest, config)
+    moved = config_moved + _layers(source, store, manifest, config, progress, at_once, forks)
+    store.blobs.add(data, descriptor.digest)
+    store.refs.remember(descriptor)
+    remember_source(store, manifest.config.digest, source.where)
+    return Image(store, descriptor, manifest, config), moved
+
+
+def image_manifest(data: bytes, descriptor: Descriptor) -> Manifest:
+    """The manifest in these bytes. Raises InvalidDocument; Unsupported for what is no image."""
+    document = parse_document(data, descriptor.media_type)
+    if not isinstance(document, Manifest):
+        raise Unsupported(f"{descriptor.digest} is an index of indexes deeper than is allowed")
+    check_image(document)
+    return document
+
+
+def _config(source: Source, store: Store, manifest: Manifest) -> tuple[int, ImageConfig]:
+    """The config, fetched if need be, with the bytes fetched. It names the diff ids, so it comes first."""
+    descriptor = manifest.config
+    if descriptor.size > MAX_DOCUMENT:
+        raise TooLarge(f"image config has {descriptor.size} bytes, more than the {MAX_DOCUMENT} allowed")
+    moved = 0
+    try:
+        data = store.blobs.read(descriptor.digest)
+    except (NotFound, ContentError):
+        moved, data = _once(source, store, descriptor, "image config")
+    config = ImageConfig.parse(data)
+    store.blobs.add(data, descriptor.digest)
+    return moved, config
+
+
+def _once(source: Source, store: Store, descriptor: Descriptor, what: str) -> tuple[int, bytes]:
+    """A small blob that others may want at the same time: one of them fetches it. Also the bytes fetched."""
+    with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
+        if ingest.exists:
+            return 0, store.blobs.read(descriptor.digest)
+        data = fetch_small(source, descriptor, what)
+        ingest.restart()
+        ingest.write(data)
+        ingest.commit()
+    return len(data), data
+
+
+def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
+    """A small blob, verified. Raises DigestMismatch, TooLarge, RegistryError."""
+    verifier, parts = Verifier(descriptor.digest, descriptor.size, what), []
+    with source.fetch(descriptor) as reader:
+        while data := reader.read(1 << 16):
+            verifier.update(data)
+            parts.append(data)
+    verifier.verify()
+    return b"".join(parts)
+
+
+def _layers(
+    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int,
+    forks: bool,
+) -> int:  # fmt: skip
+    """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
+    tally = Tally()
+    pairs = zip(manifest.layers, config.diff_ids, strict=True)
+    rows = sorted({p[0].digest: p for p in pairs}.values(), key=lambda row: size_down(row[0]))
+    digests = dict.fromkeys(layer.digest for layer in manifest.layers)
+    tasks = {digest: task_of(progress, digest, "Pulling fs layer") for digest in digests}
+
+    def bring(row: Row, task: Task, stop: Event) -> int:
+        try:
+            done = ingest_layer(store, *row, source, task, stop)
+        except ContentError:
+            if not isinstance(source, Careful) or not source.doubt(row[0].digest):
+                raise
+            return bring(row, task, stop)
+        remember_source(store, row[0].digest, source.where)
+        return done.moved
+
+    parts = share(source, _missing(store, rows), at_once) if forks else ALONE
+    if isinstance(source, Divisible) and parts.processes > 1:
+        lines = [tasks[layer.digest] for layer, _ in rows]
+        return sum(divided(store, source, lines, lambda n, task, stop: bring(rows[n], task, stop), parts))
+
+    def alone(row: Row, stop: Event) -> None:
+        tally.add("moved", bring(row, tasks[row[0].digest], stop))
+
+    side_by_side(alone, rows, at_once, processors() + 1)
+    return tally["moved"]
+
+
+def _missing(store: Store, rows: Sequence[Row]) -> list[int]:
+    """Compressed sizes of the layers that are not here, in order."""
+    missing = set(store.trees.missing([diff_id for _, diff_id in rows]))
+    return [layer.size for layer, diff_id in rows if diff_id in missing]
+
+
+def size_down(layer: Descriptor) -> int:
+    """For sorting: the largest first."""
+    return -layer.size
+
+
+def remember_source(store: Store, digest: Digest, where: str) -> None:
+    """Note the repository for cross-repository mounts; a `where` without a registry is none."""
+    if "/" in where:
+        store.layers.add_source(digest, where)

@@ -1,0 +1,332 @@
+"""From an image config and the wishes of the user to an OCI runtime config, with docker's rules. Pure.
+
+Source: OCI runtime-spec config.md and config-linux.md; OCI image-spec conversion.md; docker's default
+spec (moby oci/defaults.go). The default list of system calls is written as the word "default" and the
+user as `user.username`: see `ground.sandbox.plan`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.sandbox.capabilities import DEFAULT, choose
+from ...ground.sandbox.operations import HOST_NAME_WISHED
+from ...words.errors import UsageError
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...words.oci import ImageConfig
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LONGEST_HOST_NAME = 64
+
+_MASKED = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_IPC_SYSCTLS = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
+)  # fmt: skip
+SHM_SIZE = 64 << 20
+_SAFE = ("nosuid", "noexec", "nodev")
+_REPLACED = frozenset(("/dev/shm", "/dev/mqueue"))
+"""Ours, unless the user has something mounted there."""
+
+_UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
+_DEVICES = (
+    ("c", -1, -1, "m"), ("b", -1, -1, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
+    ("c", 1, 8, "rwm"), ("c", 1, 9, "rwm"), ("c", 5, 0, "rwm"), ("c", 5, 2, "rwm"), ("c", 136, -1, "rwm"),
+)  # fmt: skip
+"""What docker and runc allow of all containers: making any node, using the memory devices and terminals."""
+
+
+class Volume(Value):
+    """Something of the host in the container: `source` an absolute path, `target` a path inside.
+
+    `standin` says what may be done where nothing can be mounted: `copy` a file, or `lend` what nobody else
+    uses: it is moved there and back. `make`: a folder is made where `source` is absent. `name`: it is a
+    volume of the store; when that is empty it gets what the image has at `target`, unless `copy` is False.
+    `anonymous`: nobody chose its name. `inherited`: another container has it. Both give way to any other.
+    """
+
+    source: str
+    target: str
+    readonly: bool = False
+    standin: str = ""
+    make: bool = False
+    name: str = ""
+    copy: bool = True
+    anonymous: bool = False
+    inherited: bool = False
+
+
+class Temporary(Value):
+    """A tmpfs at `target`; `options` as mount(8) writes them, without those of docker's default."""
+
+    target: str
+    options: tuple[str, ...] = ()
+
+
+class Device(Value):
+    """A device node: `kind` c or b, `access` of "rwm"."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    mode: int = 0o666
+    access: str = "rwm"
+
+
+class RunOptions(Value):
+    """What a user may say about one container. "" and () mean: as the image says.
+
+    `entrypoint` None keeps the image's; a tuple replaces it and resets the image's command, as docker
+    does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
+    hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
+    None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` ""
+    or host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `shm_size` 0 is
+    the default. `hostname_wished`: it is an error if it is refused.
+    """
+
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    hostname_wished: bool = False
+    tty: bool = False
+    interactive: bool = False
+    volumes: tuple[Volume, ...] = ()
+    temporary: tuple[Temporary, ...] = ()
+    files: tuple[Volume, ...] = ()
+    devices: tuple[Device, ...] = ()
+    read_only: bool = False
+    network: str = "host"
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    seccomp: bool = True
+    no_new_privileges: bool = False
+    shm_size: int = SHM_SIZE
+    init: bool = False
+    groups: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    oom_score: int | None = None
+    domainname: str = ""
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
+    device_rules: tuple[str, ...] = ()
+
+
+def clean(path: str) -> str:
+    """An absolute path in the container without `.`, `..` and doubled slashes, as docker cleans it."""
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def host_line(item: str) -> str:
+    """A line of /etc/hosts from `NAME:ADDRESS` or `NAME=ADDRESS` as --add-host has it. Raises UsageError."""
+    name, separator, address = item.partition("=" if "=" in item else ":")
+    if not separator or not name or not address:
+        raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
+    return f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
+
+
+def arguments(image: ImageConfig, options: RunOptions) -> list[str]:
+    """The program and its arguments. Raises UsageError when neither image nor user names one."""
+    if options.entrypoint is not None:
+        args = [*options.entrypoint, *options.command]
+    else:
+        args = [*image.entrypoint, *(options.command or image.cmd)]
+    if not args or not args[0]:
+        raise UsageError("no command specified", hint="the image has no CMD; name a command after the image")
+    return args
+
+
+def environment(image: ImageConfig, options: RunOptions) -> list[str]:
+    """docker's defaults, then the image's variables, then the user's; a later one replaces in place."""
+    merged: dict[str, str] = {}
+    base = [PATH, f"HOSTNAME={options.hostname}" if options.hostname else ""]
+    base.append("TERM=xterm" if options.tty else "")
+    for item in (*base, *image.env, *options.environment):
+        name, equals, value = item.partition("=")
+        if name and equals:
+            merged[name] = value
+        else:
+            merged.pop(name, None)
+    return [f"{name}={value}" for name, value in merged.items()]
+
+
+def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
+    """The whole config. Raises UsageError for wishes that make no sense."""
+    _check(options)
+    config: dict[str, Any] = {
+        "ociVersion": "1.0.2",
+        "process": _process(image, options),
+        "root": {"path": "rootfs", "readonly": options.read_only},
+        "hostname": options.hostname,
+        "mounts": _mounts(options),
+        "linux": _linux(options),
+    }
+    annotations = dict(options.annotations) | ({HOST_NAME_WISHED: "true"} if options.hostname_wished else {})
+    return config | {"annotations": annotations} if annotations else config
+
+
+def _check(options: RunOptions) -> None:
+    for path in (options.working_dir, *(v.target for v in options.volumes + options.temporary)):
+        if path and not path.startswith("/"):
+            raise UsageError(f"invalid path {path!r}: it must be absolute")
+    if any(clean(mount.target) == "/" for mount in options.volumes + options.temporary):
+        raise UsageError("invalid volume: its destination cannot be '/'")
+    if options.network not in ("host", "none"):
+        raise UsageError(
+            f"network {options.network} not found", hint="this version knows the networks host and none"
+        )
+    if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
+        raise UsageError(f"invalid hostname {options.hostname!r}")
+    for name, _ in options.sysctls:
+        _check_sysctl(name, options)
+
+
+def _check_sysctl(name: str, options: RunOptions) -> None:
+    """Only what a namespace of the container's own holds. Source: runc libcontainer/configs/validate."""
+    of_ipc = name in _IPC_SYSCTLS or name.startswith("fs.mqueue.")
+    if name.startswith("net.") and options.network == "host":
+        raise UsageError(f"sysctl {name!r} is not allowed in the network of the host", hint="--network none")
+    own = name.startswith("net.") or (of_ipc and options.ipc != "host")
+    if not own or "/" in name:
+        raise UsageError(f"sysctl {name!r} is not in a separate kernel namespace")
+
+
+def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
+    wanted = options.privileged or options.cap_add or options.cap_drop
+    names = choose(options.cap_add, options.cap_drop, privileged=options.privileged) if wanted else DEFAULT
+    process: dict[str, Any] = {
+        "terminal": options.tty,
+        "user": {"username": options.user or image.user},
+        "args": arguments(image, options),
+        "env": environment(image, options),
+        "cwd": clean(options.working_dir or image.working_dir),
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
+    }
+    if options.groups:
+        process["user"]["groups"] = list(options.groups)
+    if options.ulimits:
+        process["rlimits"] = [
+            {"type": f"RLIMIT_{name.upper()}", "soft": _unlimited(soft), "hard": _unlimited(hard)}
+            for name, soft, hard in options.ulimits
+        ]
+    if options.oom_score is not None:
+        process["oomScoreAdj"] = options.oom_score
+    if options.no_new_privileges:
+        process["noNewPrivileges"] = True
+    if options.init:
+        process["init"] = True
+    return process
+
+
+def _unlimited(value: int) -> int:
+    return (1 << 64) - 1 if value < 0 else value
+
+
+def _namespaces(options: RunOptions) -> list[dict[str, str]]:
+    modes = {"pid": options.pid, "ipc": options.ipc, "uts": options.uts, "cgroup": options.cgroupns}
+    found = [{"type": kind} for kind in ("mount", *(kind for kind, mode in modes.items() if mode != "host"))]
+    return found + ([{"type": "network"}] if options.network == "none" else [])
+
+
+def _linux(options: RunOptions) -> dict[str, Any]:
+    section: dict[str, Any] = {"namespaces": _namespaces(options)}
+    sysctls = dict(options.sysctls) | (
+        {"kernel.domainname": options.domainname} if options.domainname else {}
+    )
+    if sysctls:
+        section["sysctl"] = sysctls
+    if options.devices:
+        section["devices"] = [
+            {"path": d.path, "type": d.kind, "major": d.major, "minor": d.minor, "fileMode": d.mode}
+            for d in options.devices
+        ]
+    section["resources"] = {"devices": _permitted(options)}
+    if not options.privileged:
+        section |= {"maskedPaths": list(_MASKED), "readonlyPaths": list(_READ_ONLY)}
+        if options.seccomp:
+            section["seccomp"] = "default"
+    return section
+
+
+def _permitted(options: RunOptions) -> list[dict[str, Any]]:
+    """The rules of the device control group. Source: runc's AllowedDevices."""
+    if options.privileged:
+        return [{"allow": True, "access": "rwm"}]
+    wanted = ((each.kind, each.major, each.minor, each.access) for each in options.devices)
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    for kind, major, minor, access in (*_DEVICES, *wanted):
+        numbers = {name: n for name, n in (("major", major), ("minor", minor)) if n >= 0}
+        rules.append({"allow": True, "type": kind, **numbers, "access": access})
+    return rules + [_device_rule(text) for text in options.device_rules]
+
+
+def _device_rule(text: str) -> dict[str, Any]:
+    """`c 1:* rwm` as --device-cgroup-rule has it."""
+    kind, numbers, access = text.split(" ")
+    given = zip(("major", "minor"), numbers.split(":"), strict=True)
+    return {
+        "allow": True, "type": kind, "access": access,
+        **{name: int(number) for name, number in given if number != "*"},
+    }  # fmt: skip
+
+
+def _mounts(options: RunOptions) -> list[dict[str, Any]]:
+    """File systems of the kernel's first, then the user's from the top down, so that none hides another."""
+    access = "rw" if options.privileged else "ro"
+    mounts = [
+        _mount("proc", "/proc", *_SAFE),
+        _mount("tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k"),
+        _mount(
+            "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
+        _mount("sysfs", "/sys", *_SAFE, access),
+        _mount("cgroup", "/sys/fs/cgroup", *_SAFE, access),
+        _mount("mqueue", "/dev/mqueue", *_SAFE),
+        *_shared_memory(options),
+    ]
+    wanted = [_bind(volume) for volume in options.files + options.volumes]
+    for temporary in options.temporary:
+        undone = {_UNDONE.get(option) for option in temporary.options}
+        safe = [option for option in _SAFE if option not in undone]
+        wanted.append(_mount("tmpfs", temporary.target, *safe, *(temporary.options or ("mode=1777",))))
+    taken = _REPLACED.intersection(mount["destination"] for mount in wanted)
+    mounts = [mount for mount in mounts if mount["destination"] not in taken]
+    return mounts + sorted(wanted, key=lambda mount: str(mount["destination"]).count("/"))
+
+
+def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
+    if options.ipc == "host":
+        return [_bind(Volume("/dev/shm", "/dev/shm"))]
+    if options.ipc == "none":
+        return []
+    return [
+        _mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size or SHM_SIZE}", source="shm")
+    ]
+
+
+def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": clean(target), "type": kind, "source": source or kind, "options": list(options)}
+
+
+def _bind(volume: Volume) -> dict[str, Any]:
+    access = "ro" if volume.readonly else "rw"
+    mount = _mount("bind", volume.target, "rbind", access, source=volume.source)
+    return mount | {"standin": volume.standin} if volume.standin else mount

@@ -1,0 +1,1 @@
+"""Where images are: registries, layouts, archives, daemons, the store, this machine."""
