@@ -96,7 +96,8 @@ def test_too_few_descriptors_are_no_damage(store: Store, image: Image) -> None:
     folder = store.root
     store.close()
     outcomes = {userns.call(_checked_with, folder, limit) for limit in range(4, 100, 2)}
-    assert outcomes == {"well", "too many open files"}
+    assert "too many open files" in outcomes
+    assert outcomes <= {"well", "too many open files"}
 
 
 def _checked_with(folder: str, limit: int) -> str:
