@@ -246,7 +246,7 @@ def test_there_is_no_way_out(nacre: Nacre, tar: Path, tmp_path: Path, place: str
     words = nacre.command("run", "--rm", *shown(), "bb:1", sys.executable, "-I", "-c", OUT)
     done = subprocess.run([*around, *words], capture_output=True, text=True, env=nacre.env, check=False)
     assert {"bin", "e", "srv", "tmp"} <= set(done.stdout.split()), done
-    assert not {"home", "var"} & set(done.stdout.split())
+    assert not {"boot", "var"} & set(done.stdout.split())
 
 
 def test_without_proc(nacre: Nacre, tmp_path: Path) -> None:
