@@ -48,7 +48,7 @@ def test_refused_then_repaired(full: Any, how: Any) -> None:
         assert "`nacre system check --repair`" in said.err, words
     assert NAME in (full.root / "index.json").read_text()
     said = full("system", "check", "--repair")
-    assert said.out.startswith("database nacre.db: it is ")
+    assert said.out.startswith("database nacre.db: it ")
     assert "repaired: rebuilt with 1 names, 1 images, 1 trees, 0 containers" in said.out
     assert said.out.endswith("All is well\n")
     assert full("system", "check").out.endswith("All is well\n")
