@@ -602,3 +602,11 @@ def test_probe_is_asked_once_per_boot(store: Store, monkeypatch: pytest.MonkeyPa
 def test_unknown_driver(root: str) -> None:
     with pytest.raises(UsageError, match="unknown storage driver 'zfs'"):
         Store.open(root, driver="zfs")
+    assert not [name for name in _open_files() if name.startswith(root)]
+
+
+def _open_files() -> list[str]:
+    names = os.listdir("/proc/self/fd")
+    return [
+        os.readlink(f"/proc/self/fd/{name}") for name in names if os.path.lexists(f"/proc/self/fd/{name}")
+    ]

@@ -69,9 +69,14 @@ class Store:
         """
         path = os.path.abspath(root)
         new = not os.path.exists(f"{path}/nacre.db")
-        self = cls(path, open_root(path, create=create), driver, Mode.detect(single), layer_blobs)
-        if new:
-            reserve.take(path)
+        database = open_root(path, create=create)
+        try:
+            self = cls(path, database, driver, Mode.detect(single), layer_blobs)
+            if new:
+                reserve.take(path)
+        except BaseException:
+            database.close()
+            raise
         return self
 
     def rest(self) -> None:
