@@ -335,12 +335,13 @@ def test_a_child_that_fails_early_writes_to_nobody_elses_file(box: Box) -> None:
 def _starved(config: dict[str, Any], mount: Overlay, victim: str, spare: int) -> str:
     """The error, if any, of a run with `victim` open as 3 and `spare` descriptors left."""
     answer = fcntl.fcntl(3, fcntl.F_DUPFD, 50) if _is_open(3) else -1
+    taken = max(60, *map(int, os.listdir("/proc/self/fd")))
     fd = os.open(victim, os.O_RDWR)
     os.dup2(fd, 3)
     try:
-        while os.open("/dev/null", os.O_RDONLY) < 60:
+        while os.open("/dev/null", os.O_RDONLY) < taken:
             continue
-        resource.setrlimit(resource.RLIMIT_NOFILE, (61 + spare, 61 + spare))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1 + spare, taken + 1 + spare))
         run(config, mount, stdio=Stdio(-1, -1, -1), signals=False)
     except SandboxError as error:
         return error.message

@@ -34,6 +34,15 @@ FILES = [{f"f{number}": os.urandom(200_000 - number)} for number in range(COUNT)
 ME = os.getpid()
 
 
+@pytest.fixture(autouse=True)
+def alone() -> None:
+    """Nothing is forked while a thread of an earlier test is still there."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(30)
+    assert is_alone(), threading.enumerate()
+
+
 class Forking(Registry):
     """Notes in a file who fetches what. This process fetches no layer before a helper does."""
 
@@ -63,10 +72,18 @@ class Forking(Registry):
     def helpers_are_gone(self) -> bool:
         """They have been waited for, all that fetched something."""
         pids = {pid for pid, _ in self.noted()} - {ME}
-        return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+        return not any(_parent(pid) == ME for pid in pids)
 
     def noted(self) -> list[tuple[int, int]]:
         return [(int(pid), int(forks)) for pid, forks in map(str.split, self.notes.read_text().splitlines())]
+
+
+def _parent(pid: int) -> int:
+    """0 if it is gone. Its number may be another's by now."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
 
 
 class Seen(NullProgress):
