@@ -34,15 +34,6 @@ FILES = [{f"f{number}": os.urandom(200_000 - number)} for number in range(COUNT)
 ME = os.getpid()
 
 
-@pytest.fixture(autouse=True)
-def alone() -> None:
-    """Nothing is forked while a thread of an earlier test is still there."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join(30)
-    assert is_alone(), threading.enumerate()
-
-
 class Forking(Registry):
     """Notes in a file who fetches what. This process fetches no layer before a helper does."""
 
