@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from contract import descriptor
 from fakeregistry import Exchange, FakeRegistry
 
 from nacre.ground import linux, userns
-from nacre.services.client import Client, ClientConfig, Limits, Policy
+from nacre.services.client import Client, ClientConfig, Limits, Policy, transport
 from nacre.services.client.nearby import is_nearby
 from nacre.words.errors import NacreError, RegistryError, Unreachable
 from nacre.words.reference import Reference
@@ -95,11 +95,14 @@ def _service() -> Iterator[list[bytes]]:
                 connection, _ = server.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(TimeoutError):
                 head = connection.recv(1 << 16)
                 if head:
                     asked.append(head)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+                    connection.settimeout(0.5)
+                    while connection.recv(1 << 16):  # to close with bytes unread would cut off the answer
+                        continue
 
     with socket.create_server((METADATA, 8080)) as server:
         thread = threading.Thread(target=serve)
@@ -181,3 +184,17 @@ def test_the_error_is_no_reason_to_try_again(connect: Connect) -> None:
         connect().download(f"http://{METADATA}/")
     assert not isinstance(caught.value, Unreachable)
     assert "credentials" in caught.value.hint
+
+
+def test_a_connection_that_is_cut_at_once() -> None:
+    """Its other end has no address any more: it is an error of the request, and the socket is closed."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as near,
+    ):
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        assert transport._distant(near, "host", False) is near

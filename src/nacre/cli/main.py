@@ -200,7 +200,9 @@ class _Outcome:
         except OSError as error:
             return self._tell(_sentence(error), "", self.failure)
         except Exception as error:
-            hint = "this is a mistake in nacre; run it again with --debug and report what it prints"
+            if isinstance(error, ImportError) and "Too many open files" in str(error):
+                return self._tell("cannot load a module of Python: too many open files", "", self.failure)
+            hint = "this is a bug in nacre; run it again with --debug and report what it prints"
             return self._tell(f"internal error: {type(error).__name__}: {error}", hint, self.failure)
 
     def _code(self, error: NacreError) -> int:

@@ -237,7 +237,10 @@ def _distant(connected: socket.socket, host: str, nearby: bool) -> socket.socket
     The address that was connected to counts, and nothing has been sent yet: no name can mean another one
     by then.
     """
-    address = str(connected.getpeername()[0])
+    try:
+        address = str(connected.getpeername()[0])
+    except OSError:  # cut already: whoever sends will see
+        return connected
     if nearby or not is_nearby(address):
         return connected
     connected.close()
