@@ -95,7 +95,7 @@ def _service() -> Iterator[list[bytes]]:
                 connection, _ = server.accept()
             except OSError:
                 return
-            with connection, suppress(TimeoutError):
+            with connection, suppress(OSError):
                 head = connection.recv(1 << 16)
                 if head:
                     asked.append(head)
