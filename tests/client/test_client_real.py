@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import registry_process
 from contract import descriptor, image, put
+from registries import registry_process
 
 from nacre.grammars.wire.auth import Credentials
 from nacre.services.client import Client, Limits, Policy
