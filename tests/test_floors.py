@@ -219,3 +219,14 @@ def test_files_of_tests_have_names_of_their_own() -> None:
         if path.name != "conftest.py" and not (path.parent / "__init__.py").exists()
     ]
     assert sorted(found) == sorted(set(found))
+
+
+def test_nothing_is_taken_from_a_conftest() -> None:
+    """Several have that name, and which one an import means depends on the order of the folders."""
+    found = [
+        path.name
+        for path in Path(__file__).parent.rglob("*.py")
+        for node in walk(ast.parse(path.read_text(encoding="utf-8")), False)
+        if isinstance(node, ast.ImportFrom) and (node.module, node.level) == ("conftest", 0)
+    ]
+    assert not found
