@@ -1,9 +1,9 @@
 """The C half of `sqlite3`, loaded without the Python modules that it does not need.
 
 The package around it pulls in `datetime`, and it asks `functools` for one function, which pulls in
-`collections` and seven more: together 6 of 8 ms, in every command. That function is C itself, so for the
-moment of the import a module that has nothing else stands in for `functools`; not where another thread could
-meet it.
+`collections` and seven more: 1.8 of the 2.7 ms that the C half takes, in every command. That function
+is C itself, so for the moment of the import a module that has nothing else stands in for `functools`; not
+where another thread could meet it.
 """
 
 from __future__ import annotations
