@@ -1,10 +1,10 @@
 """A control group of version 2 for each container, which says what devices its processes may use.
 
-It lies beneath the group of whoever starts the container, so it ends and is counted with that one. The
-hierarchy is mounted for a moment, attached nowhere, so it does not matter whether and where the machine
-shows it. A group is threaded where it can be: one thread may enter such a group without a lock that every
-fork of the machine has to wait for (12 ms if nobody has taken it lately). Source: Linux
-Documentation/admin-guide/cgroup-v2.rst, uapi/linux/bpf.h (struct bpf_cgroup_dev_ctx).
+It lies beneath the group of whoever starts the container, so it ends and is counted with that one. Where the
+machine does not show the hierarchy, it is mounted for a moment, attached nowhere. A group is threaded where
+it can be: one thread may enter such a group without a lock that every fork of the machine has to wait for
+(12 ms if nobody has taken it lately). Source: Linux Documentation/admin-guide/cgroup-v2.rst, uapi/linux/bpf.h
+(struct bpf_cgroup_dev_ctx).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def path(pid: int | str = "self") -> str:
 def follow(pid: int) -> None:
     """Enter the group that `confine` made for the process `pid`; none is fine. Raises OSError."""
     theirs = path(pid)
-    if theirs == path() or not is_confined(pid):
+    if theirs == path() or not _is_ours(theirs):
         return
     group = _open(theirs)
     try:
@@ -115,7 +115,11 @@ def follow(pid: int) -> None:
 
 def is_confined(pid: int) -> bool:
     """Whether a process is in a group that `confine` made."""
-    return os.path.basename(path(pid)).startswith(_PREFIX)
+    return _is_ours(path(pid))
+
+
+def _is_ours(group: str) -> bool:
+    return os.path.basename(group).startswith(_PREFIX)
 
 
 def tidy() -> None:
@@ -162,19 +166,27 @@ def _mounted() -> int:
         for line in lines:
             number, _, _, root, place, options = line.split(b" ", 6)[:6]
             if b" - cgroup2 " in line and root == b"/" and options.startswith(b"rw"):
-                fd = _folder(place)
-                if fd >= 0 and linux.mount_id(fd) == int(number):
-                    return fd
+                fd = _folder_on(place, int(number))
                 if fd >= 0:
-                    os.close(fd)
+                    return fd
     return -1
 
 
-def _folder(path: bytes) -> int:
+def _folder_on(place: bytes, number: int) -> int:
+    """The folder that a mount shows at its place; -1 where another lies over it, or it cannot be opened."""
     try:
-        return os.open(path, _FOLDER)
+        fd = os.open(place, _FOLDER)
     except OSError:
         return -1
+    try:
+        seen = linux.mount_id(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    if seen == number:
+        return fd
+    os.close(fd)
+    return -1
 
 
 def program(rules: Iterable[Mapping[str, Any]]) -> bytes:

@@ -391,7 +391,7 @@ def _close_alone(connection: sqlite3.Connection, path: str) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _SHARED)
-    except OSError:
+    except OSError:  # then we are the last, and pay for it
         pass
     finally:
         connection.close()

@@ -11,6 +11,7 @@ metadata services of clouds answer whoever asks, with the credentials of the mac
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _NETWORKS = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
@@ -31,10 +32,8 @@ def is_nearby(host: str) -> bool:
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     """As the resolver reads it: `2852039166` and `0xa9fea9fe` are addresses, too."""
     bare = host.partition("%")[0]
-    try:
+    with suppress(ValueError):
         return ip_address(bare)
-    except ValueError:
-        pass
     try:
         return IPv4Address(socket.inet_aton(bare))
     except (OSError, ValueError):

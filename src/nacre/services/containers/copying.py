@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from ...grammars.entries import Entry
 from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
-from ...ground.linux import start_time
 from ...ground.scan import scan
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
 from ...words.mount import Folder
@@ -136,19 +135,10 @@ def opened(
 def borrowed(row: ContainerRow) -> int:
     """A descriptor of the root of a running container, see `borrow`. Raises Conflict, SandboxError."""
     from ...ground.sandbox.borrow import borrow
-    from .program import entered
+    from .program import Program
 
-    pid = entered(row)
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        raise Conflict(f"container {row.id} is not running") from None
-    try:
-        if start_time(row.pid) != row.pid_start:
-            raise Conflict(f"container {row.id} is not running")
+    with Program(row) as (pid, pidfd):
         return borrow(pidfd, pid)
-    finally:
-        os.close(pidfd)
 
 
 def image_root(store: Store, row: ContainerRow) -> Inside:

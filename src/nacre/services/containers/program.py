@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import os
+
+from ...ground.files import os_errors
+from ...ground.linux import start_time
 from ...ground.sandbox.plan import shares_processes
+from ...words.errors import Conflict
 from ...words.quickjson import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
+
+
+class Program:
+    """`with Program(row) as (pid, pidfd):` a process of a running container to enter, surely of this one.
+
+    Raises Conflict when the container does not run, StoreError.
+    """
+
+    def __init__(self, row: ContainerRow) -> None:
+        self._row, self._pidfd = row, -1
+
+    def __enter__(self) -> tuple[int, int]:
+        row, pid = self._row, entered(self._row)
+        with os_errors(f"look at the program of container {row.id}"):
+            try:
+                self._pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                raise Conflict(f"container {row.id} is not running") from None
+        try:
+            if start_time(row.pid) != row.pid_start:  # asked now: the descriptor holds on to what it is
+                raise Conflict(f"container {row.id} is not running")
+            return pid, self._pidfd
+        except BaseException:
+            os.close(self._pidfd)
+            raise
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._pidfd)
 
 
 def entered(row: ContainerRow) -> int:

@@ -568,19 +568,10 @@ def _execute(
     config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None
 ) -> int:
     from ...ground.sandbox.join import join
-    from .program import entered
+    from .program import Program
 
-    pid = entered(row)
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        raise Conflict(f"container {row.id} is not running") from None
-    try:
-        if start_time(row.pid) != row.pid_start:
-            raise Conflict(f"container {row.id} is not running")
+    with Program(row) as (pid, pidfd):
         return join(config, pidfd, pid, stdio=stdio, on_running=on_running)
-    finally:
-        os.close(pidfd)
 
 
 def _execute_in_folder(
