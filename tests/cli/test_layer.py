@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacre.grammars.entries import TarWriter
+from nacre.grammars.tar.write import TarWriter
 from nacre.ground.compare import compare, open_folder
 from nacre.ground.extract import Form, apply
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from fakeregistry import Exchange, FakeRegistry, digest_of
 
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.grammars.wire.auth import Credentials
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push

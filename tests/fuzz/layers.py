@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from nacre.grammars.entries import read_tar
-from nacre.grammars.erofsread import Index
-from nacre.grammars.erofswrite import to_nodes, write_index
-from nacre.grammars.nodes import Node, walk
+from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.write import to_nodes, write_index
+from nacre.grammars.layer.nodes import Node, walk
+from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form, apply
 from nacre.ground.files import remove_tree
 from nacre.stores.trees.indexing import INDEX, SPARSE, TAR, index_stream

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nacre.grammars.codec import decompress
-from nacre.grammars.erofs import SUPER, crc32c
-from nacre.grammars.erofsread import Index
-from nacre.grammars.nodes import walk
+from nacre.grammars.codecs.stream import decompress
+from nacre.grammars.erofs.format import SUPER, crc32c
+from nacre.grammars.erofs.read import Index
+from nacre.grammars.layer.nodes import walk
 from nacre.stores.trees.indexing import INDEX, index_stream
 from nacre.words.errors import InvalidArchive, NacreError
 

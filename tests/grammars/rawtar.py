@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from nacre.grammars.entries import Entry, Reader, TarWriter, read_tar
+from nacre.grammars.tar.entry import Entry, Reader
+from nacre.grammars.tar.read import read_tar
+from nacre.grammars.tar.write import TarWriter
 
 END = bytes(1024)
 

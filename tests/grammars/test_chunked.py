@@ -21,10 +21,10 @@ from nacre.grammars.chunked.forms import open_layout
 from nacre.grammars.chunked.layout import Chunk, Layout
 from nacre.grammars.chunked.tarsplit import read_tarsplit
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION, TARSPLIT, ChunkedLayout, Where
-from nacre.grammars.codec import decompress
 from nacre.grammars.codecs import ordered
-from nacre.grammars.entries import Entry
-from nacre.grammars.packing import pack
+from nacre.grammars.codecs.pack import pack
+from nacre.grammars.codecs.stream import decompress
+from nacre.grammars.tar.entry import Entry
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, InvalidDocument, UsageError
 from nacre.words.oci import OCI_LAYER_ZSTD, Descriptor

@@ -17,10 +17,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacre.grammars.codec import Compressor, decompress, media_codec, sniff
 from nacre.grammars.codecs.gzip import BLOCK
-from nacre.grammars.entries import Reader
-from nacre.grammars.recipe import ingredients, is_current, recipe
+from nacre.grammars.codecs.recipe import ingredients, is_current, recipe
+from nacre.grammars.codecs.stream import Compressor, decompress, media_codec, sniff
+from nacre.grammars.tar.entry import Reader
 from nacre.words.errors import InvalidArchive, Unsupported, UsageError
 
 CONTENT = b"".join(b"line %d of a file that repeats itself\n" % n for n in range(20_000))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.grammars.cuts import RECORD, Cuts
+from nacre.grammars.erofs.cuts import RECORD, Cuts
 from nacre.words.errors import InvalidArchive
 
 DATA = Cuts(100 * 512 + 7, RECORD.pack(1, 3, 0, 0) + RECORD.pack(4, 5, 2, 9)).encode()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rawtar import content
 
-from nacre.grammars.codec import decompress
-from nacre.grammars.entries import Entry, read_tar
+from nacre.grammars.codecs.stream import decompress
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.read import read_tar
 from nacre.words.errors import InvalidArchive
 
 Corpus = Callable[..., Path]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nacre.grammars import erofs
-from nacre.grammars.erofs import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number
-from nacre.grammars.erofsread import Index
-from nacre.grammars.erofswrite import encode
-from nacre.grammars.nodes import walk
+from nacre.grammars.erofs import format as erofs
+from nacre.grammars.erofs.format import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number
+from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.write import encode
+from nacre.grammars.layer.nodes import walk
 from nacre.words.errors import InvalidArchive
 
 SIZES = [10 * BLOCK, (3 << 40) + 1]

@@ -7,11 +7,11 @@ import tracemalloc
 
 import pytest
 
-from nacre.grammars.entries import Entry
-from nacre.grammars.erofsread import Index
-from nacre.grammars.erofswrite import write_index
-from nacre.grammars.inodes import ROOT, Inodes
-from nacre.grammars.layertree import LayerTree
+from nacre.grammars.erofs.inodes import ROOT, Inodes
+from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.tree import LayerTree
+from nacre.grammars.erofs.write import write_index
+from nacre.grammars.tar.entry import Entry
 
 
 def index(tree: LayerTree) -> bytes:
@@ -47,7 +47,7 @@ def test_a_large_folder_is_sorted_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     random.Random(1).shuffle(names)
     made = []
     for run in (1 << 16, 37):
-        monkeypatch.setattr("nacre.grammars.inodes._RUN", run)
+        monkeypatch.setattr("nacre.grammars.erofs.inodes._RUN", run)
         tree = LayerTree()
         for name in names:
             tree.add(Entry(b"d/" + name))

@@ -8,12 +8,12 @@ from copy import deepcopy
 
 import pytest
 
-from nacre.grammars.entries import Entry
-from nacre.grammars.erofs import OPAQUE, ORIGIN, Node
-from nacre.grammars.erofsread import Index
-from nacre.grammars.erofswrite import encode
-from nacre.grammars.layertree import LayerTree
-from nacre.grammars.nodes import merge, settle, walk
+from nacre.grammars.erofs.format import OPAQUE, ORIGIN, Node
+from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.tree import LayerTree
+from nacre.grammars.erofs.write import encode
+from nacre.grammars.layer.nodes import merge, settle, walk
+from nacre.grammars.tar.entry import Entry
 from nacre.words.errors import InvalidArchive
 
 

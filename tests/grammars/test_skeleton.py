@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.grammars.codec import Compressor
-from nacre.grammars.entries import Entry, Reader, TarWriter, read_tar
-from nacre.grammars.skeleton import MAGIC, Content, Recording, SkeletonWriter, read_skeleton
+from nacre.grammars.codecs.stream import Compressor
+from nacre.grammars.tar.entry import Entry, Reader
+from nacre.grammars.tar.read import read_tar
+from nacre.grammars.tar.skeleton import MAGIC, Content, Recording, SkeletonWriter, read_skeleton
+from nacre.grammars.tar.write import TarWriter
 from nacre.words.errors import InvalidArchive
 
 

@@ -32,7 +32,7 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.stores.trees.owners import Notes, Owner
 from nacre.words.errors import InvalidArchive, StoreError
 

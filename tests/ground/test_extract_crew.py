@@ -30,7 +30,7 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground import crew, extract, hand
 from nacre.ground.extract import Form
 from nacre.words.errors import InvalidArchive, NacreError, StoreError

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from treemaker import DELETE, OVERLAY, Item, directory, file, folder, hardlink, pack, symlink, unpack, white
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground.extract import Form, apply
 from nacre.words.errors import InvalidArchive, StoreError
 

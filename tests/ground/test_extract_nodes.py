@@ -1,4 +1,4 @@
-"""`grammars.nodes` and `extract` follow the same rules: whatever a layer says, both make the same tree."""
+"""The index and `extract` follow the same rules: whatever a layer says, both make the same tree."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.entries import Entry, read_tar
-from nacre.grammars.erofs import Node
-from nacre.grammars.layertree import LayerTree
-from nacre.grammars.nodes import merge, settle, walk
+from nacre.grammars.erofs.format import Node
+from nacre.grammars.erofs.tree import LayerTree
+from nacre.grammars.layer.nodes import merge, settle, walk
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form
 from nacre.words.errors import InvalidArchive
 

@@ -29,7 +29,7 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 
 TIME = 1_700_000_000 * SECOND
 

@@ -32,7 +32,7 @@ from treemaker import (
     unpack,
 )
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground.extract import apply
 from nacre.ground.scan import scan
 from nacre.words.errors import StoreError, Unsupported

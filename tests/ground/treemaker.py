@@ -12,7 +12,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from nacre.grammars.entries import Entry, Reader, TarWriter, read_tar
+from nacre.grammars.tar.entry import Entry, Reader
+from nacre.grammars.tar.read import read_tar
+from nacre.grammars.tar.write import TarWriter
 from nacre.ground.beneath import remove
 from nacre.ground.extract import Form, Stats, extract
 from nacre.ground.scan import scan

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.words.digest import Digest
 from nacre.words.errors import NotFound, RegistryError

@@ -20,7 +20,8 @@ import pytest
 import zstandard
 from imagekit import Registry, make_tar
 
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.images.arrows.archive import load, load_folder, save
 from nacre.images.arrows.pull import pull
 from nacre.images.model.image import Image, find

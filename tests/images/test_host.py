@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacre.grammars.elf import parse_cache, parse_elf
-from nacre.grammars.entries import read_tar
+from nacre.grammars.tar.read import read_tar
 from nacre.images.arrows.resolve import is_host
 from nacre.images.layers.pipes import Pipe, Stage, copy, joined
 from nacre.images.places.host import Layout, Python

@@ -15,7 +15,7 @@ from stargz import stargz
 
 from nacre.grammars.chunked.estargz import DIGEST
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION
-from nacre.grammars.packing import pack
+from nacre.grammars.codecs.pack import pack
 from nacre.images.arrows.pull import PullResult, pull
 from nacre.images.layers.partial import MOST_REQUESTS, coalesced, cut
 from nacre.images.layers.pipes import Stopped

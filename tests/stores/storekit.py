@@ -10,7 +10,8 @@ import time
 import traceback
 from collections.abc import Callable
 
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.stores import Store
 from nacre.stores.crossing import resting
 from nacre.words.digest import Digest

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from storekit import file, folder, layer, link
 
-from nacre.grammars.entries import Entry, read_tar
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.read import read_tar
 from nacre.ground import clone as cloning
 from nacre.ground import userns
 from nacre.stores import Store
@@ -160,7 +161,7 @@ def test_holes_stay(trees: Trees) -> None:
     size = 64 << 20
     sparse = Entry(b"s", size=size, sparse=((size - 4096, 4096),))
     out = io.BytesIO()
-    from nacre.grammars.entries import TarWriter
+    from nacre.grammars.tar.write import TarWriter
 
     writer = TarWriter(out.write)
     writer.add(sparse, io.BytesIO(b"e" * 4096))

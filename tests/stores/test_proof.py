@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from storekit import file, folder, layer, link
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground import userns
 from nacre.stores import Store
 from nacre.words.digest import Digest

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from storekit import file, folder, layer, link
 
-from nacre.grammars.entries import read_tar
+from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
 from nacre.stores import Store
 from nacre.stores.trees import Active, Mode, Trees

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 from storekit import file, folder, layer, leftovers, link
 
-from nacre.grammars.entries import Entry, read_tar
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
 from nacre.stores import Store
 from nacre.stores.trees import Active, Mode, Trees

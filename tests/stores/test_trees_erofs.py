@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from storekit import Process, file, folder, layer, leftovers, link
 
-from nacre.grammars.codec import decompress
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.codecs.stream import decompress
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.ground import linux, mounts, userns
 from nacre.ground.files import install_trace
 from nacre.stores import Store

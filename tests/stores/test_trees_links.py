@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from storekit import file, folder, layer, link
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground import mounts
 from nacre.ground.extract import Form, apply
 from nacre.stores import Store

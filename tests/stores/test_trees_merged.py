@@ -12,7 +12,7 @@ import pytest
 from storekit import file, folder, layer, link
 from test_trees_erofs import Mounted, same, sparse, sparse_layer, trees, unpacked
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground import userns
 from nacre.stores import Store
 from nacre.stores.trees import Trees

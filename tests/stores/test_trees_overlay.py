@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from storekit import file, folder, layer, link
 
-from nacre.grammars.entries import Entry
+from nacre.grammars.tar.entry import Entry
 from nacre.ground import extract
 from nacre.ground.files import disk_usage
 from nacre.stores import Store

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from storekit import Process, file, folder, layer, leftovers
 
-from nacre.grammars.entries import Entry, TarWriter
+from nacre.grammars.tar.entry import Entry
+from nacre.grammars.tar.write import TarWriter
 from nacre.ground import linux, mounts, userns
 from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks

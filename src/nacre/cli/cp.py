@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from ..grammars.entries import Reader
+    from ..grammars.tar.entry import Reader
     from ..ground.extract import Form
     from ..services.containers.copying import Member, Place
     from ..stores.containers import ContainerRow
@@ -122,8 +122,8 @@ def _stream(context: Context, found: Iterable[Member]) -> int:
 def _unpack(context: Context, place: Place) -> int:
     from functools import partial
 
-    from ..grammars.codec import decompress
-    from ..grammars.entries import read_tar
+    from ..grammars.codecs.stream import decompress
+    from ..grammars.tar.read import read_tar
     from ..services.containers import copying
 
     end = copying.target(place, folder=True, content=True, name=b"")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-    from ..grammars.entries import Entry
+    from ..grammars.tar.entry import Entry
     from ..ground.extract import Form
     from .context import Context
     from .options import Args
@@ -25,7 +25,7 @@ _LETTERS = {
 
 def apply(context: Context, args: Args) -> int:
     """Make a layer from standard input beneath a folder, with what the folder has as the layers below."""
-    from ..grammars.codec import decompress
+    from ..grammars.codecs.stream import decompress
     from ..ground.extract import apply as extract
 
     folder = _folder(args.positionals[0])
@@ -61,8 +61,8 @@ def _folder(path: str) -> int:
 
 def ls(context: Context, args: Args) -> int:
     """A line for every entry, in the order of the tar, as it is read."""
-    from ..grammars.codec import decompress
-    from ..grammars.entries import read_tar
+    from ..grammars.codecs.stream import decompress
+    from ..grammars.tar.read import read_tar
 
     origin = args.positionals[0] if args.positionals else "-"
     with _opened(context, origin) as stream:
@@ -117,7 +117,7 @@ def _text(path: bytes) -> str:
 
 
 def _fields(entry: Entry) -> dict[str, object]:
-    from ..grammars.entries import whiteout
+    from ..grammars.tar.entry import whiteout
 
     mark = whiteout(entry.path)
     return {

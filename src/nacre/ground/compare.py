@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..grammars.entries import WHITEOUT, Entry, Reader
+from ..grammars.tar.entry import WHITEOUT, Entry, Reader
 from .extract import Form
 from .scan import Opener, scan
 

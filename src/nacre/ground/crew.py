@@ -24,8 +24,7 @@ from contextlib import suppress
 from io import BytesIO
 from threading import Lock
 
-from ..grammars.entries import Entry, Reader
-from ..grammars.tarentry import show
+from ..grammars.tar.entry import Entry, Reader, show
 from ..words.errors import InvalidArchive, StoreError
 from ..words.processors import processors
 from . import hand, ids

@@ -2,7 +2,7 @@
 
 How an entry finds its place:
 
-    parent    the folder of its path, made if missing, links followed within the root (grammars.pathwalk)
+    parent    the folder of its path, made if missing, links followed within the root (grammars.layer.paths)
     name      never followed; what is there already gives way, but folders merge; the last entry wins
     content   written through a descriptor opened with O_EXCL
     looks     owner, then xattrs, then mode, then times: chown(2) clears set-id bits and security.capability
@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from ..grammars.entries import Entry, Reader, read_tar, whiteout
-from ..grammars.pathwalk import ABSENT, LONG, LOOP, NO_FOLDER, NoFolder, Refused, walk
-from ..grammars.tarentry import show
+from ..grammars.layer.paths import ABSENT, LONG, LOOP, NO_FOLDER, NoFolder, Refused, walk
+from ..grammars.tar.entry import Entry, Reader, show, whiteout
+from ..grammars.tar.read import read_tar
 from ..words.errors import InvalidArchive, NacreError, StoreError
 from ..words.value import Value
 from . import ids

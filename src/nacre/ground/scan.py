@@ -12,8 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..grammars.entries import OPAQUE, WHITEOUT, Entry, Reader
-from ..grammars.tarentry import show
+from ..grammars.tar.entry import OPAQUE, WHITEOUT, Entry, Reader, show
 from ..words.errors import StoreError, Unsupported
 from .beneath import LISTING, Folder, Folders, key_of, open_listing
 from .extract import Form

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from ..grammars.entries import Entry, Reader
+from ..grammars.tar.entry import Entry, Reader
 from . import hand, linux
 from .beneath import LISTING, Folder, Key, key_of, look
 

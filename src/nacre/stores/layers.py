@@ -20,7 +20,7 @@ class LayerStore:
     def record(self, digest: Digest, diff_id: Digest, media_type: str, size: int, recipe: str = "") -> None:
         """The blob `digest` decompresses to the tar `diff_id`. Idempotent.
 
-        `recipe` says how it was made here (`grammars.recipe`); once known it stays known.
+        `recipe` says how it was made here (`grammars.codecs.recipe`); once known it stays known.
         """
         self._database.change(
             "INSERT INTO layer VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET diff_id = "
@@ -30,7 +30,7 @@ class LayerStore:
         )
 
     def remember_packed(self, diff_id: Digest, recipe: str, made: Descriptor) -> None:
-        """Compressed by this recipe (`grammars.recipe`), the tar `diff_id` is `made`. Idempotent."""
+        """Compressed by this recipe (`grammars.codecs.recipe`), the tar `diff_id` is `made`. Idempotent."""
         self._database.change(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_packed(diff_id, recipe), dumps(made.to_json()))
         )

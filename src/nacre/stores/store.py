@@ -49,7 +49,7 @@ class Store:
         """Make a tree again that a power cut may have torn, of a blob of its layer that is here."""
         for blob in self.layers.blobs_of(diff_id):
             if self.blobs.has(blob.digest):
-                from ..grammars.codec import decompress
+                from ..grammars.codecs.stream import decompress
 
                 with self.blobs.open(blob.digest) as file:
                     self.trees.ingest(decompress(file), diff_id)

@@ -356,7 +356,7 @@ class _Sweep:
 
     def _shed(self) -> None:
         """Blobs of layers that are kept as trees, as far as they can be had again."""
-        from ..grammars.recipe import is_current
+        from ..grammars.codecs.recipe import is_current
 
         sql = (
             "SELECT layer.digest, diff_id, recipe, EXISTS (SELECT 1 FROM source WHERE source.digest = "

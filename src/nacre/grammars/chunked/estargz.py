@@ -17,8 +17,8 @@ from itertools import pairwise
 from ...words.digest import Digest
 from ...words.errors import InvalidArchive, InvalidDocument, InvalidName
 from ...words.quickjson import loads
-from ..codec import decompress
-from ..tarread import read_tar
+from ..codecs.stream import decompress
+from ..tar.read import read_tar
 from .goheader import STYLES, Names, header
 from .layout import MAX_COMPRESSED, MAX_TABLE, Chunk, File, checked, hex_digest, literal_path, natural
 from .toc import entry_list

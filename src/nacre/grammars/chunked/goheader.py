@@ -12,7 +12,7 @@ import calendar
 import time
 from base64 import b64decode
 
-from ..tarwrite import pax_record
+from ..tar.write import pax_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from base64 import b64encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..tarentry import Entry
+    from ..tar.entry import Entry
 
     Fields = dict[str, object]
 

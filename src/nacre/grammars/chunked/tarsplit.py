@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..tarentry import Reader
+    from ..tar.entry import Reader
 
 MAX_LINE = 4 << 20
 """Most bytes of one line: a header with a megabyte of extended records fits."""

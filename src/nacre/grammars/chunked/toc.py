@@ -16,7 +16,7 @@ from ...words.digest import Digest
 from ...words.errors import InvalidArchive, InvalidDocument, InvalidName
 from ...words.quickjson import loads
 from ...words.value import Value
-from ..codec import decompress
+from ..codecs.stream import decompress
 from .layout import (
     MAX_CHUNKS,
     MAX_COMPRESSED,

@@ -18,7 +18,7 @@ from ...words.errors import InvalidArchive
 from ...words.quickjson import dumps
 from ..codecs.compressor import CHUNKED, check_level
 from ..codecs.ordered import InOrder
-from ..tarread import read_tar
+from ..tar.read import read_tar
 from .crc64 import Crc64
 from .header import describe
 from .layout import MAX_COMPRESSED, MAX_TABLE
@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..tarentry import Entry, Reader
+    from ..tar.entry import Entry, Reader
     from .header import Fields
 
 PIECE = 1 << 20

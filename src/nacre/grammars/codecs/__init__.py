@@ -1,1 +1,1 @@
-"""What `grammars.codec` opens the door to: members and frames to read, blocks to write."""
+"""Compression of layers: read any form (`stream`), write those that registries take (`pack`)."""

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import IO, cast
 
 from ...words.errors import InvalidArchive
-from ..tarentry import Reader
+from ..tar.entry import Reader
 
 MAX_WINDOW = 1 << 27
 """Most bytes of history a zstd frame may ask for (the limit of zstd itself, `--long=27`)."""

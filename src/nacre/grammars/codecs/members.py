@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ...words.errors import InvalidArchive
-from ..tarentry import Reader
+from ..tar.entry import Reader
 
 MAX_XZ_MEMORY = 1 << 27
 """Most memory for xz; its highest level takes 65 MiB."""

@@ -326,7 +326,7 @@ class _Archive:
 
     def _read(self, path: str, diff_id: Digest | None) -> tuple[Descriptor, Digest]:
         """A layer that the store has is read as well, once: the file may be another than the config says."""
-        from ...grammars.codec import decompress
+        from ...grammars.codecs.stream import decompress
 
         known = known_layer(self.store, diff_id) if diff_id else None
         if known is None or diff_id is None:

@@ -28,7 +28,7 @@ def import_tar(
     `created` is an RFC 3339 time, "" for now; `origin` says in the history where the tar came from. The
     name is set last. Raises UsageError, InvalidArchive, StoreError; then nothing is named.
     """
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
 
     created = created or now()
     config = new_config(platform or Platform.host(), created=created)

@@ -381,7 +381,7 @@ _NO_FILE, _NO_FOLDER = "its file is gone", "its folder is gone"
 
 
 def _plain(file: Reader) -> Reader:
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
 
     return decompress(file)
 

@@ -189,6 +189,6 @@ def _given(content: Content) -> Content:
 
 
 def _plain(content: Content) -> Content:
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
 
     return decompress(content)  # type: ignore[return-value]

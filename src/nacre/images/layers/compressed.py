@@ -38,7 +38,7 @@ def is_here(store: Store, layer: Descriptor) -> bool:
 
 def is_remade(store: Store, layer: Descriptor) -> bool:
     """Whether it can be made again of its tree, as this version of nacre compresses."""
-    from ...grammars.recipe import is_current
+    from ...grammars.codecs.recipe import is_current
 
     diff_id, recipe = _made_of(store, layer.digest)
     return is_current(recipe) and store.trees.can_tar(diff_id)
@@ -193,7 +193,7 @@ class Remade(_Verified):
 
     def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO]) -> None:
         """Raises Unsupported for a recipe that is not known here."""
-        from ...grammars.recipe import ingredients
+        from ...grammars.codecs.recipe import ingredients
 
         super().__init__(layer)
         self._recipe, self._tar = recipe, tar
@@ -202,7 +202,7 @@ class Remade(_Verified):
 
     def _start(self, offset: int) -> tuple[Reader, int]:
         from ...grammars.codecs.compressor import CHUNKED
-        from ...grammars.packing import Packed
+        from ...grammars.codecs.pack import Packed
 
         if self._codec == CHUNKED:
             return self._staged(), 0
@@ -218,7 +218,7 @@ class Remade(_Verified):
         return _Told(pipe, stage)
 
     def _compress(self, pipe: Pipe) -> None:
-        from ...grammars.packing import pack
+        from ...grammars.codecs.pack import pack
 
         with self._tar() as file:
             pack(file, pipe.write, self._codec, self._level)
@@ -227,7 +227,7 @@ class Remade(_Verified):
         self._end.close()
 
     def _wrong(self, error: ContentError) -> NacreError:
-        from ...grammars.recipe import is_current, recipe
+        from ...grammars.codecs.recipe import is_current, recipe
 
         if is_current(self._recipe):
             what, hint = "on another processor, or its tree is damaged", "`nacre system check` tells which; "

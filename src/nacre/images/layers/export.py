@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ...grammars.entries import Entry, TarWriter
+from ...grammars.tar.entry import Entry
+from ...grammars.tar.write import TarWriter
 from ...ground.extract import Form, extract
 from ...ground.files import os_errors
 

@@ -307,7 +307,7 @@ def _ignore(_data: bytes) -> None:
 
 def _plain(packed: Reader) -> Reader:
     """By what the bytes show: media types lie in practice (gzip called plain, and the reverse)."""
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
 
     return decompress(packed)
 
@@ -382,7 +382,7 @@ def known_layer(store: Store, diff_id: Digest) -> Descriptor | None:
 
 
 def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
-    from ...grammars.codec import Compressor
+    from ...grammars.codecs.stream import Compressor
 
     compressor = Compressor(codec, ingest.write)
     copy(pipe, compressor.write)
@@ -394,7 +394,7 @@ def _finish(store: Store, ingest: Ingest, codec: str, diff_id: Digest) -> Descri
 
     The tree is synced when an image that needs it is written (`edit.write_image`).
     """
-    from ...grammars.recipe import recipe
+    from ...grammars.codecs.recipe import recipe
 
     if store.trees.can_tar(diff_id):
         digest, size = ingest.drop()

@@ -285,7 +285,7 @@ class Rebuilt:
             yield from _local(origin, chunks[0].offset, sum(chunk.size for chunk in chunks))
 
     def _unpacked(self, chunk: Chunk) -> Iterator[bytes]:
-        from ...grammars.codec import decompress
+        from ...grammars.codecs.stream import decompress
 
         packed = _Packed(self._scratch, chunk.start, chunk.end)
         plain, left, hashed = decompress(packed, self._layout.codec), chunk.size, sha256()

@@ -30,7 +30,7 @@ def unknown(store: Store) -> list[tuple[Descriptor, Digest]]:
 
 def find_recipe(store: Store, layer: Descriptor, diff_id: Digest) -> bool:
     """Whether the usual recipe gives just this layer; then it is written down."""
-    from ...grammars.recipe import recipe
+    from ...grammars.codecs.recipe import recipe
 
     codec = "zstd" if "zstd" in layer.media_type else "gzip"
     try:
@@ -43,7 +43,7 @@ def find_recipe(store: Store, layer: Descriptor, diff_id: Digest) -> bool:
 
 def _compress(store: Store, layer: Descriptor, diff_id: Digest, codec: str) -> None:
     """Raises ContentError when something else comes out."""
-    from ...grammars.codec import Compressor
+    from ...grammars.codecs.stream import Compressor
 
     verifier = Verifier(layer.digest, layer.size)
     with store.trees.tar(diff_id) as tar:

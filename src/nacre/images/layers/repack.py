@@ -6,9 +6,9 @@ and recipe, so a second push finds everything there and moves nothing.
 
 from __future__ import annotations
 
-from ...grammars.codec import check_level, decompress, media_codec
-from ...grammars.packing import pack
-from ...grammars.recipe import recipe
+from ...grammars.codecs.pack import pack
+from ...grammars.codecs.recipe import recipe
+from ...grammars.codecs.stream import check_level, decompress, media_codec
 from ...words.digest import Digest, Verifier
 from ...words.oci import (
     DOCKER_CONFIG,

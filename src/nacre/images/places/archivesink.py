@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from threading import Lock
 
-from ...grammars.entries import Entry, TarWriter
+from ...grammars.tar.entry import Entry
+from ...grammars.tar.write import TarWriter
 from ...words.digest import Digest, Verifier
 from ...words.errors import DigestMismatch, Unsupported
 from ...words.oci import OCI_INDEX, Descriptor, Index, Manifest, encode_json, parse_document

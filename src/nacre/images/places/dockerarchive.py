@@ -135,7 +135,7 @@ class DockerArchive:
         return Descriptor.of(encoded, manifest.media_type), encoded
 
     def _layer(self, path: str, diff_id: Digest) -> Descriptor:
-        from ...grammars.codec import sniff
+        from ...grammars.codecs.stream import sniff
 
         size = self.members.size(path)
         if size is None:
@@ -157,7 +157,7 @@ class DockerArchive:
             self._verify(each, diff_id)
 
     def _verify(self, path: str, diff_id: Digest) -> None:
-        from ...grammars.codec import decompress
+        from ...grammars.codecs.stream import decompress
 
         try:
             with self.members.open(path) as content:

@@ -303,7 +303,7 @@ class Layout:
 
     def write(self, pipe: Pipe) -> None:
         """The layer as a tar. Raises StoreError when a file of the host cannot be read."""
-        from ...grammars.entries import TarWriter
+        from ...grammars.tar.write import TarWriter
 
         buffer = _Buffer(pipe)
         tar = TarWriter(buffer.write)
@@ -313,7 +313,8 @@ class Layout:
         buffer.flush()
 
     def _write_item(self, tar: object, path: str, item: Item) -> None:
-        from ...grammars.entries import Entry, TarWriter
+        from ...grammars.tar.entry import Entry
+        from ...grammars.tar.write import TarWriter
 
         assert isinstance(tar, TarWriter)
         link = os.fsencode(item.link.lstrip("/") if item.kind == "hardlink" else item.link)

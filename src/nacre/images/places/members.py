@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from ...grammars.entries import Entry
+    from ...grammars.tar.entry import Entry
     from ..model.source import Content, Reader
 
 MAX_MEMBERS = 200_000
@@ -84,7 +84,7 @@ class TarMembers:
     """The members of a tar in a file that can seek; the last one of a name counts, as for tar itself."""
 
     def __init__(self, file: BinaryIO) -> None:
-        from ...grammars.entries import read_tar
+        from ...grammars.tar.read import read_tar
 
         self._fd = file.fileno()
         self._base = file.tell()
@@ -191,7 +191,7 @@ def spool(stream: Reader, folder: str) -> Iterator[BinaryIO]:
     """
     from tempfile import TemporaryFile
 
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
 
     plain = _plain_file(stream)
     if plain is not None:
@@ -207,7 +207,7 @@ def spool(stream: Reader, folder: str) -> Iterator[BinaryIO]:
 
 def _plain_file(stream: Reader) -> BinaryIO | None:
     """`stream` itself if it is a file on disk that begins like no compressed one."""
-    from ...grammars.codec import sniff
+    from ...grammars.codecs.stream import sniff
 
     file: BinaryIO = stream  # type: ignore[assignment]
     try:

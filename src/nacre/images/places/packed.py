@@ -10,7 +10,7 @@ from __future__ import annotations
 from tempfile import TemporaryFile
 from threading import Lock
 
-from ...grammars.packing import pack
+from ...grammars.codecs.pack import pack
 from ...words.digest import Digest, Verifier
 from ...words.oci import Descriptor, Manifest, parse_document
 from ..layers.delivery import task_of

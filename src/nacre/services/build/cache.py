@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 
-from ...grammars.codec import media_codec
+from ...grammars.codecs.stream import media_codec
 from ...stores.steps import StepRecord
 from .keys import apart
 from .standing import Made

@@ -17,7 +17,7 @@ from .items import Item, show, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...grammars.dockerfile.ignore import Ignore
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
     from .filehash import FileHashes
 
     State = tuple[bool, ...] | None

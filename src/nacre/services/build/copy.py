@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from io import BytesIO
 
-from ...grammars.tarwrite import TarWriter
+from ...grammars.tar.write import TarWriter
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
 from ...images.layers.pipes import Pipe, Stage, joined
 from ...words.digest import Digest

@@ -18,7 +18,7 @@ from ...words.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
     from .items import Item
 
 _VERSION = 1

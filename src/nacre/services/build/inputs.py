@@ -19,7 +19,7 @@ from .scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
 
 MAX_DOCKERFILE = 4 << 20
@@ -156,13 +156,13 @@ def _from_stdin(store: Store, stdin: Reader, file: str) -> Inputs:
 
 
 def _is_tar(head: bytes) -> bool:
-    from ...grammars.codec import sniff
+    from ...grammars.codecs.stream import sniff
 
     return bool(sniff(head)) or head[257:262] == b"ustar"
 
 
 def _unpack(stream: Reader, folder: str) -> None:
-    from ...grammars.codec import decompress
+    from ...grammars.codecs.stream import decompress
     from ...ground.extract import Form, apply
 
     with os_errors(f"unpack the context into {folder}"), Root(folder) as root:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
 
 MAX_LINKS = 40
 

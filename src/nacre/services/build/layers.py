@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...stores.trees import Found
     from ...words.digest import Digest

@@ -12,7 +12,7 @@ entry. Source: Dockerfile reference, "Destination"; BuildKit's fsutil/copy.
 from __future__ import annotations
 
 from ...grammars.dockerfile.chmod import apply, octal
-from ...grammars.tarentry import WHITEOUT, Entry
+from ...grammars.tar.entry import WHITEOUT, Entry
 from ...words.errors import UsageError
 from ...words.value import Value
 from .items import Item, resolve, show
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ...grammars.tarentry import Reader
+    from ...grammars.tar.entry import Reader
     from .select import Chosen
 
     Opener = Callable[[Item], Reader]

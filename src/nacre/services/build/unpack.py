@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
-from ...grammars.codec import decompress
-from ...grammars.tarread import read_tar
+from ...grammars.codecs.stream import decompress
+from ...grammars.tar.read import read_tar
 from ...ground.files import os_errors, random_name, write_all
 from ...words.errors import ContentError, InvalidArchive, UsageError
 from .items import Item, show
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...grammars.tarentry import Entry, Reader
+    from ...grammars.tar.entry import Entry, Reader
     from .items import Source
     from .place import Opener, Target
 

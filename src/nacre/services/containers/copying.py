@@ -17,7 +17,7 @@ import os
 import stat
 from contextlib import contextmanager
 
-from ...grammars.entries import Entry
+from ...grammars.tar.entry import Entry
 from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
 from ...ground.scan import scan
@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ...grammars.entries import Reader
+    from ...grammars.tar.entry import Reader
     from ...ground.extract import Stats
     from ...stores.containers import ContainerRow
     from ...stores.store import Store

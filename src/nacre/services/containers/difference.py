@@ -6,7 +6,8 @@ on (an empty /etc/resolv.conf, /proc) is no change.
 
 from __future__ import annotations
 
-from ...grammars.entries import OPAQUE, Entry, TarWriter, whiteout
+from ...grammars.tar.entry import OPAQUE, Entry, whiteout
+from ...grammars.tar.write import TarWriter
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from ...grammars.entries import Reader
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...stores.trees import Active, Found, TreeView
 

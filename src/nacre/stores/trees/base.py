@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO, Protocol, Self
 
-    from ...grammars.entries import Entry
-    from ...grammars.entries import Reader as TarReader
+    from ...grammars.tar.entry import Entry
+    from ...grammars.tar.entry import Reader as TarReader
 
     class Reader(Protocol):
         """Anything that gives bytes."""

@@ -18,7 +18,7 @@ from _thread import allocate_lock
 from contextlib import suppress
 from errno import ENOENT
 
-from ...grammars.erofs import BLOCK
+from ...grammars.erofs.format import BLOCK
 from ...ground.files import trace
 from ...words.errors import StoreError
 from .hints import FILE as HINTS

@@ -14,16 +14,16 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from ...grammars.codec import checksummer
-from ...grammars.cuts import RECORD
-from ...grammars.erofs import BLOCK, HEAD
+from ...grammars.codecs.stream import checksummer
+from ...grammars.erofs.cuts import RECORD
+from ...grammars.erofs.format import BLOCK, HEAD
 from ...ground.files import write_all
 from .hints import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...grammars.entries import Entry
-    from ...grammars.layertree import LayerTree
+    from ...grammars.erofs.tree import LayerTree
+    from ...grammars.tar.entry import Entry
     from .borrowing import Borrowing, Donor
 
 SMALLEST = 1024
@@ -61,7 +61,7 @@ class Cutter:
         self.cut = 0
         """Bytes left out."""
         self.records = bytearray()
-        """The cuts, as `grammars.cuts` has them."""
+        """The cuts, as `grammars.erofs.cuts` has them."""
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the tar; nothing is decided yet."""

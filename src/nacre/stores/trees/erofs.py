@@ -161,7 +161,8 @@ class _Sample:
     NAME, DATA = "file", b"content\n"
 
     def __init__(self) -> None:
-        from ...grammars.entries import Entry, TarWriter
+        from ...grammars.tar.entry import Entry
+        from ...grammars.tar.write import TarWriter
 
         self._pieces: list[bytes] = []
         writer = TarWriter(self._pieces.append)

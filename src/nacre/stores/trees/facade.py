@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
-    from ...grammars.entries import Entry
+    from ...grammars.tar.entry import Entry
     from ...ground.scan import Opener
     from .base import LayerReader, Reader, TreeDriver, Write
     from .lookup import Found, TreeView

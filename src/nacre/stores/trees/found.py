@@ -37,7 +37,7 @@ def described(driver: TreeDriver, tree: Placed) -> Made:
 
 
 def _of_tar(tar: Reader) -> Made:
-    from ...grammars.entries import read_tar
+    from ...grammars.tar.read import read_tar
 
     size, root = 0, ""
     for entry, _payload in read_tar(tar):

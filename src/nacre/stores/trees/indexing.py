@@ -1,9 +1,9 @@
 """Writing a layer as its tar and an index of it: bytes pass through once and are written as they come.
 
 layer.tar      the uncompressed layer, all of the stream, as it was, but for the contents that were cut
-cuts           only where there are any: what was left out of it and where it lies (grammars.cuts)
+cuts           only where there are any: what was left out of it and where it lies (grammars.erofs.cuts)
 lent-00 …      links to the tars of other layers that have those contents (borrowing.py)
-index.erofs    metadata that points into them, made from the headers on the way (grammars.erofs)
+index.erofs    metadata that points into them, made from the headers on the way (grammars.erofs.format)
 sparse         only where the tar has sparse files: their contents with the holes, one after the other,
                and the content of a file with whose last byte the tar ends, without padding
 
@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import os
 
-from ...grammars.cuts import Cuts
-from ...grammars.entries import TarWriter, read_tar
-from ...grammars.erofs import BLOCK
-from ...grammars.erofswrite import write_index
-from ...grammars.layertree import LayerTree
+from ...grammars.erofs.cuts import Cuts
+from ...grammars.erofs.format import BLOCK
+from ...grammars.erofs.tree import LayerTree
+from ...grammars.erofs.write import write_index
+from ...grammars.tar.read import read_tar
+from ...grammars.tar.write import TarWriter
 from ...ground.files import trace, write_all
 from ...words.errors import InvalidArchive
 from .borrowing import Borrowing
@@ -30,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...grammars.entries import Entry
+    from ...grammars.tar.entry import Entry
     from .base import Held, Reader, Write
     from .borrowing import Lenders
 

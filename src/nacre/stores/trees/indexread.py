@@ -6,9 +6,9 @@ import io
 import os
 import stat
 
-from ...grammars.erofs import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
-from ...grammars.erofs import Node as Inode
-from ...grammars.erofsread import Index
+from ...grammars.erofs.format import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
+from ...grammars.erofs.format import Node as Inode
+from ...grammars.erofs.read import Index
 from ...words.errors import InvalidArchive, NotFound, StoreError
 from .base import Node
 from .borrowing import open_locked

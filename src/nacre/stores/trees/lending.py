@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ...grammars.erofs import BLOCK
+from ...grammars.erofs.format import BLOCK
 from ...ground.files import os_errors, trace
 from ...ground.linux import punch_hole
 from ...words.errors import StoreError

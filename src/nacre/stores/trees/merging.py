@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...grammars.erofs import Node
+    from ...grammars.erofs.format import Node
     from .base import Placed
 
     Lower = Callable[[Placed], Erofs]
@@ -86,8 +86,8 @@ class _Stack:
 
 
 def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
-    from ...grammars.erofswrite import encode
-    from ...grammars.nodes import merge, settle
+    from ...grammars.erofs.write import encode
+    from ...grammars.layer.nodes import merge, settle
 
     bottom: Node | None = None
     for tree, slots in zip(trees, stack.slots, strict=True):

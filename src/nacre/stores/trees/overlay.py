@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from ...grammars.entries import Entry
-    from ...grammars.entries import Reader as TarReader
+    from ...grammars.tar.entry import Entry
+    from ...grammars.tar.entry import Reader as TarReader
     from ...ground.extract import Form, Stats
     from .base import Held, LayerReader, Reader, TreeDriver, Write, Writer
     from .inherited import Known
@@ -105,7 +105,7 @@ class OverlayDriver:
 
     def _extract(self, skeleton: Ingesting, kept: _Kept, folder: str) -> tuple[Stats, bool]:
         """What was made, and whether the root hides everything beneath it."""
-        from ...grammars.entries import read_tar
+        from ...grammars.tar.read import read_tar
         from ...ground.extract import extract
         from ...ground.twins import Twins
 

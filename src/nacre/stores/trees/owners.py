@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ...grammars.entries import Entry
+    from ...grammars.tar.entry import Entry
 
 FILE = "owners"
 

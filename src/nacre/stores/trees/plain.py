@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from ...grammars.entries import Entry
-    from ...grammars.entries import Reader as TarReader
+    from ...grammars.tar.entry import Entry
+    from ...grammars.tar.entry import Reader as TarReader
     from ...words.digest import Digest
     from ...words.mount import Erofs, Mount
     from . import record
@@ -231,7 +231,7 @@ class PlainDriver(ErofsDriver):
         return True
 
     def _apply(self, tree: Placed, fd: int, known: dict[bytes, Owner]) -> None:
-        from ...grammars.entries import read_tar
+        from ...grammars.tar.read import read_tar
         from ...ground.extract import Form, extract
 
         form = Form(

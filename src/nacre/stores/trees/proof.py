@@ -10,11 +10,11 @@ from __future__ import annotations
 import stat
 from hashlib import sha256
 
-from ...grammars.entries import read_tar
-from ...grammars.erofs import BLOCK, OPAQUE, ORIGIN, device_parts
-from ...grammars.layertree import LayerTree
-from ...grammars.nodes import walk
-from ...grammars.tarentry import show
+from ...grammars.erofs.format import BLOCK, OPAQUE, ORIGIN, device_parts
+from ...grammars.erofs.tree import LayerTree
+from ...grammars.layer.nodes import walk
+from ...grammars.tar.entry import show
+from ...grammars.tar.read import read_tar
 from ...ground.files import is_shortage
 from ...words.errors import NacreError
 from .hashing import HashingReader
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from ...grammars.erofs import Node as Inode
-    from ...grammars.tarentry import Entry
+    from ...grammars.erofs.format import Node as Inode
+    from ...grammars.tar.entry import Entry
     from ...words.digest import Digest
     from .base import LayerReader, Node, Reader
 

@@ -6,8 +6,8 @@ import io
 import os
 from bisect import bisect_right
 
-from ...grammars.cuts import Cuts
-from ...grammars.erofs import BLOCK
+from ...grammars.erofs.cuts import Cuts
+from ...grammars.erofs.format import BLOCK
 from ...words.errors import InvalidArchive, StoreError
 from .borrowing import open_locked
 from .names import CUTS, TAR, lenders

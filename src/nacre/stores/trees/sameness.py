@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ...grammars.entries import Entry
+from ...grammars.tar.entry import Entry
 from ...ground.extract import Form
 from ...ground.files import os_errors
 from ...ground.scan import KINDS, MIN_HOLE, attributes

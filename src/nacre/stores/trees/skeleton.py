@@ -1,6 +1,6 @@
 """The tar of an unpacked layer, to the bit: a skeleton beside the folder, and a reader that follows it.
 
-    trees/<hex>/skeleton    see grammars.skeleton; absent where entries of the layer replaced files
+    trees/<hex>/skeleton    see grammars.tar.skeleton; absent where entries of the layer replaced files
 
 Source of the idea: tar-split, which docker keeps for the same end.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import os
 
-from ...grammars.entries import TarWriter
-from ...grammars.skeleton import Content, Recording, SkeletonWriter, read_skeleton
+from ...grammars.tar.skeleton import Content, Recording, SkeletonWriter, read_skeleton
+from ...grammars.tar.write import TarWriter
 from ...ground.files import os_errors, unlink, write_all
 from ...words.errors import InvalidArchive, StoreError, Unsupported
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ...grammars.entries import Entry
+    from ...grammars.tar.entry import Entry
     from .base import LayerReader, Placed, Reader, Write
 
 FILE = "skeleton"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from ..words.errors import InvalidArchive
+from ...words.errors import InvalidArchive
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"

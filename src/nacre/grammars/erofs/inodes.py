@@ -11,13 +11,13 @@ import stat
 from array import array
 from heapq import merge
 
-from ..words.errors import InvalidArchive
+from ...words.errors import InvalidArchive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .erofs import Xattrs
+    from .format import Xattrs
 
 IMPLIED, OPAQUE, ORIGIN = 1, 2, 4
 """Marks of a folder, in its column `device`."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..words.errors import InvalidArchive
-from .tarentry import show
-from .tarpax import Records
+from ...words.errors import InvalidArchive
+from .entry import show
+from .pax import Records
 
 MAX_MAP = 1 << 20
 """Most bytes that a sparse map may take in an archive (Go's limit too)."""

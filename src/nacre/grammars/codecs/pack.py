@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from .codecs.compressor import CHUNKED, Compressor
+from .compressor import CHUNKED, Compressor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .tarentry import Reader
+    from ..tar.entry import Reader
 
 _PIECE = 1 << 20
 
@@ -23,7 +23,7 @@ def pack(
     The bytes are those that `recipe` names. Raises UsageError, Unsupported, and what the two ends raise.
     """
     if codec == CHUNKED:
-        from .chunked.write import write_chunked
+        from ..chunked.write import write_chunked
 
         return write_chunked(stream, write, level)
     compressor = Compressor(codec, write, level)

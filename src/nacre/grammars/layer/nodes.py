@@ -1,13 +1,13 @@
 """Layers as trees of nodes, laid over one another.
 
-Nothing here touches a file. What one layer is made of stands in `layertree`.
+Nothing here touches a file. `erofs.tree` makes the tree of one layer.
 """
 
 from __future__ import annotations
 
 import stat
 
-from .erofs import OPAQUE, ORIGIN, Node
+from ..erofs.format import OPAQUE, ORIGIN, Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

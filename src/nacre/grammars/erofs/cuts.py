@@ -12,8 +12,8 @@ from __future__ import annotations
 from struct import Struct
 from zlib import crc32
 
-from ..words.errors import InvalidArchive
-from .erofs import BLOCK
+from ...words.errors import InvalidArchive
+from .format import BLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

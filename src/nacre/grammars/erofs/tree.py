@@ -10,17 +10,17 @@ from __future__ import annotations
 import stat
 from struct import Struct
 
-from ..words.errors import InvalidArchive
-from .erofs import BLOCK, MAX_LINK, MAX_NAME, NOWHERE, device_number
+from ...words.errors import InvalidArchive
+from ..layer.paths import LONG, NAMELESS, NoFolder, Refused, walk
+from ..tar.entry import Entry, show, whiteout
+from .format import BLOCK, MAX_LINK, MAX_NAME, NOWHERE, device_number
 from .inodes import IMPLIED, ROOT, Inodes
 from .inodes import OPAQUE as MARK_OPAQUE
 from .inodes import ORIGIN as MARK_ORIGIN
-from .pathwalk import LONG, NAMELESS, NoFolder, Refused, walk
-from .tarentry import Entry, show, whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .erofs import Node, Xattrs
+    from .format import Node, Xattrs
 
 MAX_PATH = 4095
 
@@ -41,7 +41,7 @@ class LayerTree:
     """The files of one layer, entry by entry.
 
     The last entry of a name wins, folders merge, missing parents are 0755 of owner 0 and time 0 and
-    `implied`, links are followed within the layer (`pathwalk`), a whiteout speaks of lower layers only and
+    `implied`, links are followed within the layer (`layer.paths`), a whiteout speaks of lower layers only and
     is a character device 0/0. Contents lie in device 1 where the entry says, unless `place` says otherwise.
     """
 
@@ -106,7 +106,7 @@ class LayerTree:
     @property
     def root(self) -> Node:
         """All of it as nodes, a copy; only before the index of it is written."""
-        from .erofswrite import to_nodes
+        from .write import to_nodes
 
         return to_nodes(self.inodes)
 

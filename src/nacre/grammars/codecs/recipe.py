@@ -9,8 +9,8 @@ the processor can do. So whoever makes a layer again verifies its digest.
 
 from __future__ import annotations
 
-from ..words.errors import Unsupported, UsageError
-from .codecs.compressor import LEVELS, block_size, check_level
+from ...words.errors import Unsupported, UsageError
+from .compressor import LEVELS, block_size, check_level
 
 PLAIN = "none"
 """The recipe of a layer that is its tar."""
@@ -29,7 +29,7 @@ def recipe(codec: str, level: int | None = None) -> str:
 
 def _library(codec: str, level: int) -> str:
     if codec == "gzip":
-        from .codecs.gzip import library
+        from .gzip import library
 
         return library(level)
     from zstandard import ZSTD_VERSION

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from zlib import adler32
 
-from ..words.errors import InvalidArchive
-from .tarentry import Entry, Reader, show
-from .tarpax import Records, parse_records, seconds
-from .tarsparse import pax_map, read_gnu, read_pax_1_0
+from ...words.errors import InvalidArchive
+from .entry import Entry, Reader, show
+from .pax import Records, parse_records, seconds
+from .sparse import pax_map, read_gnu, read_pax_1_0
 
 MAX_ENTRIES = 10_000_000
 """Most members of one archive, unless the caller says otherwise."""

@@ -12,7 +12,7 @@ only size at which the payload of every tar member begins on a block.
              plain     nothing: empty files, devices, and what has all its data in blocks of its own
     …      those blocks
 
-This is what writing (`erofswrite`) and reading (`erofsread`) have in common. Little endian.
+This is what writing (`write`) and reading (`read`) have in common. Little endian.
 Source: Linux, fs/erofs/erofs_fs.h, Documentation/filesystems/erofs.rst; what is not written there was
 measured: `.` and `..` are sorted among the names, an inline tail must not cross a block.
 """

@@ -1,4 +1,4 @@
-"""Reading an index that `erofs.encode` wrote: paths looked up in place, or the whole tree of nodes.
+"""Reading an index that `write` wrote: paths looked up in place, or the whole tree of nodes.
 
 An index lies in a store, where disks fail: every number in it is checked before it is used, so that
 damage raises InvalidArchive and nothing else.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import stat
 
-from ..words.errors import InvalidArchive
-from . import erofs
-from .erofs import BLOCK, CHUNKED, INLINE, PLAIN, SUPER, Node
+from ...words.errors import InvalidArchive
+from . import format as erofs
+from .format import BLOCK, CHUNKED, INLINE, PLAIN, SUPER, Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from mmap import mmap
 
-    from .erofs import Xattrs
+    from .format import Xattrs
 
 _FORMAT = 0o170000
 _SPACES = {index: prefix for prefix, index in (erofs.PREFIXES | erofs.WHOLE_NAMES).items()}

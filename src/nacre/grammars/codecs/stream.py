@@ -2,14 +2,14 @@
 
 Everything is decoded in this process by libraries that release the interpreter lock; no program is started
 on foreign bytes. All members or frames of a stream count, as with `gzip -dc` and `zstd -dc`. The codecs
-themselves are in `codecs`.
+themselves are in the modules beside this one.
 """
 
 from __future__ import annotations
 
-from ..words.errors import InvalidArchive, Unsupported
-from .codecs.compressor import Compressor, check_level
-from .tarentry import Reader
+from ...words.errors import InvalidArchive, Unsupported
+from ..tar.entry import Reader
+from .compressor import Compressor, check_level
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def decompress(stream: Reader, codec: str | None = None) -> Reader:
     if codec in ("", "none"):
         return stream
     if codec == "zstd":
-        from .codecs.frames import read_zstd
+        from .frames import read_zstd
 
         return read_zstd(stream)
-    from .codecs.members import MEMBERS, Members
+    from .members import MEMBERS, Members
 
     if codec not in MEMBERS:
         raise Unsupported(f"unknown compression {codec!r}: expected gzip, zstd, xz, bzip2 or none")

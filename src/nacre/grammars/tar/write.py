@@ -13,8 +13,8 @@ from io import BytesIO
 from urllib.parse import quote_from_bytes
 from zlib import adler32
 
-from ..words.errors import InvalidArchive
-from .tarentry import Entry, Reader, show
+from ...words.errors import InvalidArchive
+from .entry import Entry, Reader, show
 
 _CHUNK = 1 << 18
 _FLAGS = {

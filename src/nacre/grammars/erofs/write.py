@@ -10,9 +10,10 @@ import stat
 from array import array
 from struct import Struct, pack
 
-from ..words.errors import InvalidArchive
+from ...words.errors import InvalidArchive
+from ..tar.entry import show
 from . import inodes as columns
-from .erofs import (
+from .format import (
     BITS,
     BLOCK,
     CHECKSUM,
@@ -49,13 +50,12 @@ from .erofs import (
     crc32c,
 )  # fmt: skip
 from .inodes import ROOT, Inodes
-from .tarentry import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from .erofs import Xattrs
+    from .format import Xattrs
 
     Put = Callable[[bytearray, int], object]
 

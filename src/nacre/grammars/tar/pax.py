@@ -9,8 +9,8 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from urllib.parse import unquote_to_bytes
 
-from ..words.errors import InvalidArchive
-from .tarentry import show
+from ...words.errors import InvalidArchive
+from .entry import show
 
 MAX_SECONDS = (1 << 63) - 1
 MAX_XATTR_NAME = 255

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from ..words.errors import InvalidArchive
-from .codec import Compressor, decompress
-from .tarentry import Entry, Reader
+from ...words.errors import InvalidArchive
+from ..codecs.stream import Compressor, decompress
+from .entry import Entry, Reader
 
 MAGIC = b"nacre skeleton 1\n"
 MAX_LITERAL = 1 << 20

@@ -1,0 +1,1 @@
+"""The index of a layer: EROFS metadata that points into its tar."""

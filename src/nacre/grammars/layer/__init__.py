@@ -1,0 +1,1 @@
+"""What the entries of a layer mean: where each belongs, and what it hides."""
