@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .services.client import Client
     from .services.client.search import Found
     from .services.containers import Containers, Request
+    from .stores.paths import Paths
     from .stores.store import Store
     from .words.digest import Digest
     from .words.oci import Descriptor, Platform
@@ -299,7 +300,7 @@ class Engine:
         from .images.model.seen import Seen
         from .images.places.place import Place
 
-        choice = Choice(platform, all, referrers, form=form_of(format), seen=Seen(f"{self.root}/seen"))
+        choice = Choice(platform, all, referrers, form=form_of(format), seen=Seen(self._paths.seen))
         ends = Place.parse(source), Place.parse(target)
 
         def work(store: Store | None) -> Copied:
@@ -331,7 +332,7 @@ class Engine:
         told: list[Outcome] = []
         with self._client() as client:
             mirror_all(
-                entries, client.repository, f"{self.root}/mirrors", Rules(dry_run, prune, verify),
+                entries, client.repository, self._paths.mirrors, Rules(dry_run, prune, verify),
                 told.append, progress=progress,
             )  # fmt: skip
         return sorted(told, key=lambda outcome: (outcome.target, outcome.tag))
@@ -552,9 +553,15 @@ class Engine:
         def inside(store: Store) -> T:
             with self._client() as client:
                 places = self._places(store, client, "", None)
-                return work(ManifestLists(f"{self.root}/manifests", places, lambda: store))
+                return work(ManifestLists(self._paths.manifests, places, lambda: store))
 
         return self._inside(inside)
+
+    @property
+    def _paths(self) -> Paths:
+        from .stores.paths import Paths
+
+        return Paths(self.root)
 
     def _client(self) -> Client:
         from dataclasses import replace
@@ -564,7 +571,7 @@ class Engine:
         from .services.client.kept import UploadFolder
 
         config = ClientConfig(
-            credentials=DockerConfig(self._docker_config).lookup, uploads=UploadFolder(f"{self.root}/uploads")
+            credentials=DockerConfig(self._docker_config).lookup, uploads=UploadFolder(self._paths.uploads)
         )
         return Client(replace(config, settings=self._settings) if self._settings else config)
 

@@ -37,12 +37,13 @@ def client_config(context: Context) -> ClientConfig:
     from .. import __version__
     from ..services.client import ClientConfig
     from ..services.client.kept import UploadFolder
+    from ..stores.paths import Paths
 
     settings = load(context)
     return ClientConfig(
         credentials=logins(context).lookup, proxies=context.proxies(), settings=settings,
         insecure=context.insecure,
-        certificates=Certificates(context).of, uploads=UploadFolder(f"{context.root}/uploads"),
+        certificates=Certificates(context).of, uploads=UploadFolder(Paths(context.root).uploads),
         notice=lambda line: context.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ def lists(context: Context, args: Args, progress: Progress | None = None) -> Man
     """The lists of this store; with --insecure the registries named may speak plain HTTP."""
     from ..images.arrows.manifestlist import ManifestLists
     from ..images.places.place import Place
+    from ..stores.paths import Paths
     from ..words.progress import NullProgress
     from .copy import make_places
 
@@ -29,7 +30,7 @@ def lists(context: Context, args: Args, progress: Progress | None = None) -> Man
         named = [each.name for each in places_named if each.transport == "docker"]
         context.insecure |= {Reference.parse(name).registry for name in named}
     places = make_places(context, progress or NullProgress())
-    return ManifestLists(f"{context.root}/manifests", places, lambda: context.store)
+    return ManifestLists(Paths(context.root).manifests, places, lambda: context.store)
 
 
 def _create(context: Context, args: Args) -> int:

@@ -22,6 +22,7 @@ def run(context: Context, args: Args) -> int:
     from time import monotonic
 
     from ..images.arrows.mirroring import Rules, mirror_all
+    from ..stores.paths import Paths
 
     entries, began = _entries(context, args.positionals[0]), monotonic()
     rules = Rules(args.dry_run, args.prune, args.verify)
@@ -31,8 +32,8 @@ def run(context: Context, args: Args) -> int:
     ) as progress:
         told = _Told(context, args)
         mirror_all(
-            entries, context.client.repository, f"{context.root}/mirrors", rules, told.tell, at_once=at_once,
-            progress=progress,
+            entries, context.client.repository, Paths(context.root).mirrors, rules, told.tell,
+            at_once=at_once, progress=progress,
         )  # fmt: skip
         progress.result(**told.fields(monotonic() - began))
     told.end(monotonic() - began)

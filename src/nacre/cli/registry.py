@@ -25,10 +25,11 @@ def _address(spelling: str) -> tuple[str, int]:
 
 def _serve(context: Context, args: Args) -> int:
     host, port = _address(args.addr)
-    root = os.path.abspath(args.root or os.path.join(context.root, "registry"))
     from ..grammars.wire.links import is_loopback
     from ..services.server import serve
+    from ..stores.paths import Paths
 
+    root = os.path.abspath(args.root or Paths(context.root).registry)
     if not is_loopback(host):
         context.warn(
             f"warning: {host} is reachable from other machines, and this registry has neither passwords"

@@ -22,17 +22,20 @@ def run(context: Context, args: Args) -> int:
     check(context.root)
     if args.force or agreed(context, _losses(context.root)):
         freed, left = reset(context.root, end)
-        for name in left:
-            context.warn(f"WARNING: {context.root}/{name} was not made by nacre and stays")
+        for path in left:
+            context.warn(f"WARNING: {path} was not made by nacre and stays")
         context.print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
 def _losses(root: str) -> list[str]:
     """What there is in any store, and what there is in this one."""
+    from ..stores.paths import Paths
+
     losses = ["all containers, also those that run", "all images", "all build cache", "all volumes"]
-    if os.path.isdir(f"{root}/registry"):
-        losses.append(f"the registry in {root}/registry")
+    registry = Paths(root).registry
+    if os.path.isdir(registry):
+        losses.append(f"the registry in {registry}")
     return [*losses, f"the store {root}"]
 
 

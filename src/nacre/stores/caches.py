@@ -19,6 +19,16 @@ _TABLES = "build/contexts"
 _ALWAYS = float("inf")
 
 
+def mounts(root: str) -> str:
+    """The folder of all cache mounts, made or not."""
+    return f"{root}/{_MOUNTS}"
+
+
+def tables(root: str) -> str:
+    """The folder of all tables of files that were hashed, made or not."""
+    return f"{root}/{_TABLES}"
+
+
 def sizes(root: str) -> list[tuple[str, int]]:
     """(name, bytes of disk) of each."""
     names = [f"{folder}/{name}" for folder in (_MOUNTS, _TABLES) for name in _names(f"{root}/{folder}")]

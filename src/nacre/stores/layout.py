@@ -34,9 +34,6 @@ FOLDERS = (
     "trash",
 )
 
-_BESIDE = ("uploads", "mirrors", "manifests", "seen")
-"""Folders of commands that need no store; they may be there before it."""
-
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
@@ -116,8 +113,10 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
 
 def _foreign(root: str) -> bool:
     """Whether it holds what is not ours. Listed first: another process may be making the store."""
+    from .paths import BESIDE
+
     names = [name for name in os.listdir(root) if not name.startswith(".oci-layout.")]
-    return not {*names} <= {*_BESIDE, "index.lock"} and not os.path.exists(f"{root}/oci-layout")
+    return not {*names} <= {*BESIDE, "index.lock"} and not os.path.exists(f"{root}/oci-layout")
 
 
 def _make(root: str) -> None:

@@ -11,14 +11,15 @@ import os
 from ..ground.files import Lock, os_errors, remove_tree, trace
 from ..words.errors import Conflict, NotFound, StoreError
 from . import mounted
+from .paths import BESIDE, REGISTRY, Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FOLDERS = (
-    "containers", "active", "mounted", "shared", "trees", "blobs", "ingest", "volumes", "build", "registry",
-    "uploads", "mirrors", "manifests", "seen", "trash",
+    "containers", "active", "mounted", "shared", "trees", "blobs", "ingest", "volumes", "build", REGISTRY,
+    *BESIDE, "trash",
 )  # fmt: skip
 _FILES = ("reserve", "hints", "index.json", "index.lock", "index.json.damaged", "sweep.lock")
 _LAST = ("nacre.db", "leases", "oci-layout")
@@ -27,7 +28,7 @@ _LEFT = ("nacre.db", ".index.json.", ".oci-layout.", ".removing.")
 
 
 def reset(root: str, end: Callable[[str], object]) -> tuple[int, list[str]]:
-    """Remove the store `root`; bytes of disk that came back, and names that are not nacre's and stay.
+    """Remove the store `root`; bytes of disk that came back, and paths that are not nacre's and stay.
 
     `end` ends the container that has a folder, if it runs. Raises NotFound, StoreError for a folder that is
     no store, Conflict while another process works in it.
@@ -45,7 +46,7 @@ def reset(root: str, end: Callable[[str], object]) -> tuple[int, list[str]]:
         left = _names(root)
         if not left:
             _remove_folder(root)
-    return freed, left
+    return freed, [f"{root}/{name}" for name in left]
 
 
 def check(root: str) -> None:
@@ -75,8 +76,9 @@ def _check_idle(root: str) -> None:
             f"the store {root} is in use by {busy} other command{'s' if busy > 1 else ''}",
             hint="wait until pulls, builds and the like have ended, or end them",
         )
-    if _is_locked(f"{root}/registry/registry.lock"):
-        raise Conflict(f"the registry in {root}/registry is served by another process")
+    registry = Paths(root).registry
+    if _is_locked(f"{registry}/registry.lock"):
+        raise Conflict(f"the registry in {registry} is served by another process")
 
 
 def _is_locked(path: str) -> bool:

@@ -38,6 +38,12 @@ def place(root: str, name: str) -> str:
     return f"{root}/volumes/{name}"
 
 
+def named_by(root: str, path: str) -> str:
+    """The name of the volume whose folder is `path`; "" for any other path."""
+    folder, _, name = path.rpartition("/")
+    return name if folder == f"{root}/volumes" else ""
+
+
 def make(root: str, name: str) -> str:
     """The folder of a volume, made if absent; open to all users of a container. Raises StoreError."""
     path = place(root, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...grammars.gotemplate import Struct
 from ...stores.containers import ContainerRow
+from ...stores.volumes import named_by
 from ..context import Context
 from ..output import rfc3339
 from .image import config_of
@@ -70,16 +71,15 @@ def image_size(context: Context, row: ContainerRow) -> int:
 
 def mounts_of(kept: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
     """What the user mounted: folders and files of the host, volumes of the store, by target."""
-    volumes, sources = f"{root}/volumes/", set(kept.get("volumes") or ())
+    sources = set(kept.get("volumes") or ())
     there = [mount for mount in kept.get("config", {}).get("mounts", ()) if mount.get("source") in sources]
-    return [_mount(mount, volumes) for mount in sorted(there, key=lambda one: str(one["destination"]))]
+    return [_mount(mount, root) for mount in sorted(there, key=lambda one: str(one["destination"]))]
 
 
-def _mount(mount: Mapping[str, Any], volumes: str) -> dict[str, Any]:
+def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
     source, read_only = mount["source"], "ro" in mount.get("options", ())
     found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
-    name = source.removeprefix(volumes) if source.startswith(volumes) else ""
-    if name and "/" not in name:
+    if name := named_by(root, source):
         return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": "ro" if read_only else "z"}
     return found | {"Type": "bind", "Mode": "ro" if read_only else "", "Propagation": "rprivate"}
 

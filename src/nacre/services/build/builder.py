@@ -21,6 +21,7 @@ from ...images.model.edit import make_manifest, write_image
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...images.model.schema import OCI, converted
+from ...stores import caches
 from ...words.errors import BuildFailed, InvalidName, NacreError
 from ...words.oci import Descriptor
 from ...words.progress import NullProgress
@@ -104,7 +105,7 @@ class Builder:
         options = options or BuildOptions()
         tags = [str(_tag(text)) for text in options.tags]
         report = Report(self._progress)
-        hashes = FileHashes(f"{self._store.root}/build/contexts", inputs.folder)
+        hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         with self._store.leases.hold(), Context(inputs.folder, inputs.ignore, hashes) as context:
             session = Session(self._store, self._resolve, report, context, options)
             session.read(inputs, self._proxies)
@@ -155,7 +156,7 @@ class Session:
         self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions
     ) -> None:
         self.store, self.report, self.context, self.options = store, report, context, options
-        self.caches = f"{store.root}/build/cache"
+        self.caches = caches.mounts(store.root)
         self.cache = Cache(store, options.no_cache)
         self._resolve = resolve
         self._stages: dict[int, Standing] = {}

@@ -19,7 +19,7 @@ class Scratch:
     def __init__(self, store: Store) -> None:
         key = f"build-{random_name()}"
         self._lease = store.leases.hold()
-        self.path = f"{store.root}/containers/{key}"
+        self.path = store.containers.folder(key)
         try:
             self._lease.add("container", key)
             private_dir(self.path)
