@@ -17,7 +17,8 @@ from .relay import Flow
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from .terminal import Raw
 
 
 class Stdio(Value):
@@ -51,7 +52,7 @@ class Streams:
         self.owned: tuple[int, ...] = ()
         self._given: list[int] = []
         self._kept: list[int] = []
-        self._saved: Any = None
+        self._raw: Raw | None = None
         if stdio.tty:
             self._open_terminal(devpts_options)
         else:
@@ -149,7 +150,7 @@ class Streams:
         if self.stdio.tty and self.stdio.stdin >= 0 and os.isatty(self.stdio.stdin):
             from . import terminal
 
-            self._saved = terminal.make_raw(self.stdio.stdin)
+            self._raw = terminal.Raw(self.stdio.stdin)
             self.resize()
 
     def resize(self) -> None:
@@ -163,11 +164,9 @@ class Streams:
 
     def close(self) -> None:
         """Restore the user's terminal and close everything. Idempotent."""
-        if self._saved is not None:
-            from . import terminal
-
-            terminal.restore(self.stdio.stdin, self._saved)
-            self._saved = None
+        if self._raw is not None:
+            self._raw.restore()
+            self._raw = None
         self.given()
         self._kept += [flow.target for flow in self.inputs if flow.target != self.terminal]
         self.inputs.clear()

@@ -7,10 +7,13 @@ import os
 import termios
 
 from .. import linux, mounts
+from ..fork import BLOCKED, fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..fork import Report
 
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
@@ -50,24 +53,65 @@ def copy_size(source: int, target: int) -> None:
         return
 
 
-def make_raw(fd: int) -> Any:
-    """Pass every byte through as it is (cfmakeraw(3)); the state to give to `restore`."""
-    before = termios.tcgetattr(fd)
-    mode = [*before[:6], list(before[6])]
-    mode[0] &= ~(
+class Raw:
+    """A terminal that passes every byte through as it is (cfmakeraw(3)), until `restore`.
+
+    A child restores it when this process is killed. It has a session of its own, so that SIGKILL for the
+    whole process group, a shell's `kill -9 %1`, does not end it too. A shell that saw this process end may
+    have set the terminal already: then the child leaves it alone. Raises OSError, termios.error.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._before = fd, termios.tcgetattr(fd)
+        raw = _raw(self._before)
+        watched, self._alive = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._guard = fork(
+                lambda report: _guard(report, watched, fd, (self._before, raw)),
+                what="the guard of the terminal", keep=(watched, fd), signals=BLOCKED,
+            )  # fmt: skip
+            self._guard.answer()  # it has left the process group
+        except BaseException:
+            os.close(self._alive)
+            raise
+        finally:
+            os.close(watched)
+        termios.tcsetattr(fd, termios.TCSANOW, raw)
+
+    def restore(self) -> None:
+        """The terminal as it was; one that is gone does not matter. Idempotent."""
+        alive, self._alive = self._alive, -1
+        if alive >= 0:
+            _set(self._fd, termios.TCSADRAIN, self._before)
+            os.close(alive)
+            self._guard.wait()
+            self._guard.close()
+
+
+def _guard(report: Report, watched: int, fd: int, modes: tuple[list[Any], list[Any]]) -> None:
+    """In the child: when the parent has ended, restore the terminal if it is raw still."""
+    before, raw = modes
+    os.setsid()
+    report.tell()
+    os.read(watched, 1)
+    if termios.tcgetattr(fd)[:4] == raw[:4]:
+        _set(fd, termios.TCSANOW, before)
+
+
+def _raw(mode: list[Any]) -> list[Any]:
+    raw = [*mode[:6], list(mode[6])]
+    raw[0] &= ~(
         termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP
         | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
     )  # fmt: skip
-    mode[1] &= ~termios.OPOST
-    mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-    mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-    termios.tcsetattr(fd, termios.TCSANOW, mode)
-    return before
+    raw[1] &= ~termios.OPOST
+    raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    return raw
 
 
-def restore(fd: int, before: Any) -> None:
-    """The terminal as it was; a terminal that is gone does not matter."""
+def _set(fd: int, when: int, mode: list[Any]) -> None:
     try:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        termios.tcsetattr(fd, when, mode)
     except (OSError, termios.error):
         return
