@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from treemaker import OVERLAY, Item, directory, file, folder, hardlink, symlink, unpack
 
-from nacre.ground import crew, extract, hand
+from nacre.ground import extract
 from nacre.ground.extract import Form
 from nacre.ground.twins import Twins, relink
+from nacre.ground.work import file_worker, files
 
 ME = os.geteuid(), os.getegid()
 LOOKS = {"mtime_ns": 5_000_000_000, "uid": ME[0], "gid": ME[1]}
@@ -23,17 +24,17 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> For
     if request.param == "alone":
         return OVERLAY
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "hire", _hire)
+    monkeypatch.setattr(extract, "start_workers", _started)
     return OVERLAY.replace(helpers=True)
 
 
-def _hire(redo: crew.Redo, fail: crew.Fail) -> crew.Crew:
+def _started(redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
     """One helper, waited for."""
-    crew._budget.take(1)
-    hired = crew.Crew(1, redo, fail)
-    while not hired._here:
-        hired._hear(-1)
-    return hired
+    files._budget.take(1)
+    started = files.FileWorkers(1, redo, fail)
+    while not started._ready:
+        started._receive(-1)
+    return started
 
 
 class Made:
@@ -62,20 +63,20 @@ def base(tmp_path: Path, form: Form) -> Made:
 def _several() -> Iterator[Item]:
     for name in (b"a", b"b", b"c"):
         yield file(b"d/" + name, name * 3000, **LOOKS)
-    yield file(b"d/large", b"x" * (3 * crew.MAX_FILE), **LOOKS)
+    yield file(b"d/large", b"x" * (3 * files.MAX_FILE), **LOOKS)
 
 
 def test_equal_files_are_one(tmp_path: Path, form: Form, base: Made) -> None:
     new = Made(tmp_path / "new", [directory(b"d"), *_several()], form, base)
     for name in ("d/a", "d/b", "d/c", "d/large"):
         assert new.inode(name) == base.inode(name)
-    assert new.stats.shared == new.stats.size == 9000 + 3 * crew.MAX_FILE
+    assert new.stats.shared == new.stats.size == 9000 + 3 * files.MAX_FILE
 
 
 @pytest.mark.parametrize("at", [0, 2999, -1])
 def test_other_bytes(tmp_path: Path, form: Form, base: Made, at: int) -> None:
     """Also when only the last of many pieces differs: what was read until then is not lost."""
-    size = 3 * crew.MAX_FILE if at < 0 else 3000
+    size = 3 * files.MAX_FILE if at < 0 else 3000
     data = bytearray(b"x" * size if at < 0 else b"a" * size)
     data[at] = 0
     name = "d/large" if at < 0 else "d/a"
@@ -163,7 +164,7 @@ def test_where_no_link_can_be_made_a_copy_is(
     monkeypatch.setattr(os, "link", refuse)
     with folder(tmp_path) as (path, fd):
         view, above = memoryview(b"a" * 3000), os.open(base.path / "d", os.O_RDONLY)
-        hand._one((0, b"a", 3000, -1, -1, 0o644, 5_000_000_000, 0, 1), [fd, above], view)  # type: ignore[arg-type]
+        file_worker._one((0, b"a", 3000, -1, -1, 0o644, 5_000_000_000, 0, 1), [fd, above], view)  # type: ignore[arg-type]
         os.close(above)
         assert Path(path, "a").read_bytes() == b"a" * 3000
         assert Path(path, "a").stat().st_nlink == 1
@@ -187,7 +188,7 @@ def test_a_finished_tree(tmp_path: Path, base: Made) -> None:
     before = Path(new.path, "d").stat()
     twins = Twins(lambda: [str(base.path)], owners=OVERLAY.owners)
     fd = os.open(new.path, os.O_RDONLY)
-    assert relink(fd, twins) == 6000 + 3 * crew.MAX_FILE
+    assert relink(fd, twins) == 6000 + 3 * files.MAX_FILE
     os.close(fd)
     twins.close()
     assert new.inode("d/a") == base.inode("d/a")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from imagekit import Fetch, Registry
 
-from nacre.ground.team import is_alone
+from nacre.ground.work.forks import is_single_threaded
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers import helping
@@ -101,7 +101,9 @@ class Seen(NullProgress):
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
     monkeypatch.setattr(helping, "WORTH", 1)
-    monkeypatch.setattr(helping, "is_alone", lambda: True)  # threads that other tests have left only wait
+    monkeypatch.setattr(
+        helping, "is_single_threaded", lambda: True
+    )  # threads that other tests have left only wait
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
     found = Forking(tmp_path / "notes")
     found.add_image("1", *FILES)
@@ -154,7 +156,7 @@ def test_alone_where_it_does_not_pay_or_cannot_be(
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     if why == "threads":
-        monkeypatch.setattr(helping, "is_alone", is_alone)
+        monkeypatch.setattr(helping, "is_single_threaded", is_single_threaded)
         thread.start()
     pull(registry, APP, store, at_once=int(why == "one at once"), forks=why != "not asked")
     over.set()

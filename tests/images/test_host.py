@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from nacre.grammars.elf import parse_cache, parse_elf
 from nacre.grammars.tar.read import read_tar
+from nacre.ground.work.pipe import Pipe, copy
+from nacre.ground.work.threads import Worker, running
 from nacre.images.arrows.resolve import is_host
-from nacre.images.layers.pipes import Pipe, Stage, copy, joined
 from nacre.images.places.host import Layout, Python
 from nacre.images.places.hostlibs import Libraries, read_elf
 from nacre.words.errors import InvalidArchive
@@ -28,7 +29,7 @@ PROGRAM = os.path.realpath(sys.executable)
 
 def written(layout: Layout) -> bytes:
     pipe, out = Pipe(), io.BytesIO()
-    with joined([Stage(lambda: layout.write(pipe), feeds=pipe)], [pipe]):
+    with running([Worker(lambda: layout.write(pipe), feeds=pipe)], [pipe]):
         copy(pipe, out.write)
     return out.getvalue()
 

@@ -16,9 +16,9 @@ from stargz import stargz
 from nacre.grammars.chunked.estargz import DIGEST
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION
 from nacre.grammars.codecs.pack import pack
+from nacre.ground.work.pipe import Stopped
 from nacre.images.arrows.pull import PullResult, pull
 from nacre.images.layers.partial import MOST_REQUESTS, coalesced, cut
-from nacre.images.layers.pipes import Stopped
 from nacre.images.model.edit import append_layer, make_manifest, new_config
 from nacre.stores.store import Store
 from nacre.words.digest import Digest

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 from imagekit import Registry, make_tar
 
-from nacre.ground.crowd import LAYERS
+from nacre.ground.work.budget import LAYERS
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers.compressed import Forms, is_here

@@ -50,7 +50,7 @@ def _repository(reference: Reference, name: str) -> Reference:
 
 def _all(context: Context, repository: Reference, platform: Platform | None, args: Args) -> int:
     """Some tags at a time, told of in their order; those that came are told of also when another fails."""
-    from ..images.layers.pipes import side_by_side
+    from ..ground.work.threads import in_parallel
 
     references = [repository.replace(tag=tag) for tag in context.client.repository(repository).tags()]
     done: dict[str, tuple[PullResult, float]] = {}
@@ -61,7 +61,7 @@ def _all(context: Context, repository: Reference, platform: Platform | None, arg
 
         try:
             with context.store.leases.hold():
-                side_by_side(fetch, references, TAGS_AT_ONCE)
+                in_parallel(fetch, references, TAGS_AT_ONCE)
         finally:
             progress.close()
             for reference in references:

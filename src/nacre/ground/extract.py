@@ -31,8 +31,8 @@ from ..words.value import Value
 from . import ids
 from . import twins as twinning
 from .beneath import Folder, Folders, Key, key_of, look, make_searchable, names_in, open_child, remove
-from .crew import Alone, Crew, hire
 from .twins import Twins
+from .work.files import FileWorkers, NoWorkers, start_workers
 
 MAX_PATH = 4095
 """Longest path that the kernel takes in one piece; what is deeper could never be opened by name."""
@@ -57,9 +57,9 @@ class Form(Value):
     left on the way, as overlayfs shows it; links of the layer itself are always followed.
     `owners` False: never chown (a namespace with one id). `devices` False: device nodes are made as empty
     files (a user namespace), whiteouts excepted. `notes` is told what could not be made as it is.
-    `helpers`: other processes may be started that make files (crew.py); never for a root that is not nacre's
-    own, or in namespaces of a container. `twins` are files of other trees, to share (twins.py). `placed` is
-    called with each file and its path without links, before its payload is read.
+    `helpers`: other processes may be started that make files (work/files.py); never for a root that is not
+    nacre's own, or in namespaces of a container. `twins` are files of other trees, to share (twins.py).
+    `placed` is called with each file and its path without links, before its payload is read.
     """
 
     whiteouts: str = "overlay"
@@ -159,7 +159,7 @@ class _Tree:
         self._strayed = False
         self.unkept = self.replaced = self._shared = self._files = 0
         self.implied: list[bytes] = []
-        self._crew: Alone | Crew = Alone()
+        self._workers: NoWorkers | FileWorkers = NoWorkers()
         self._makers: dict[str, Callable[[Entry, Reader], None]] = {
             "file": self._file, "dir": self._dir, "symlink": self._symlink, "hardlink": self._hardlink,
             "char": self._node, "block": self._node, "fifo": self._node,
@@ -178,7 +178,7 @@ class _Tree:
 
     def finish(self) -> None:
         """Give the folders their looks, the deepest first: a parent may then forbid its owner to enter."""
-        self._crew.settle()
+        self._workers.flush()
         for looks in sorted(self._looks.values(), key=_depth, reverse=True):
             try:
                 self._finish_folder(looks)
@@ -188,11 +188,11 @@ class _Tree:
     @property
     def shared(self) -> int:
         """Bytes shared with other trees."""
-        return self._shared + self._crew.shared
+        return self._shared + self._workers.shared
 
     def close(self) -> None:
         """Close what is open; nothing is made any more when this returns."""
-        self._crew.close()
+        self._workers.close()
         self._folders.forget()
 
     # --- places
@@ -205,8 +205,8 @@ class _Tree:
         folder = self._folders.get(above) or self._enter(above)
         if not self._overlay:
             self._made.add(self._real(folder, name))
-        if (folder.key, name) in self._crew.pending:
-            self._crew.settle()
+        if (folder.key, name) in self._workers.pending:
+            self._workers.flush()
         return folder, name
 
     def _real(self, folder: Folder, name: bytes) -> bytes:
@@ -216,8 +216,8 @@ class _Tree:
 
     def _look(self, folder: Folder, name: bytes) -> os.stat_result | None:
         """What has the name, or is about to have it."""
-        if (folder.key, name) in self._crew.pending:
-            self._crew.settle()
+        if (folder.key, name) in self._workers.pending:
+            self._workers.flush()
         return look(folder.fd, name)
 
     def _enter(self, path: bytes, *, mark: bool = False) -> Folder:
@@ -315,7 +315,7 @@ class _Tree:
         """Remove what has the name, for something else to take its place."""
         if self._form.keep_kinds and stat.S_ISDIR(there.st_mode):
             raise IsADirectoryError(errno.EISDIR, "")
-        self._crew.settle()
+        self._workers.flush()
         if stat.S_ISLNK(there.st_mode) or stat.S_ISDIR(there.st_mode):
             self._folders.forget()  # paths through it mean something else now
         self.replaced += stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)
@@ -333,14 +333,14 @@ class _Tree:
     def _file(self, entry: Entry, payload: Reader) -> None:
         self._files += 1
         if self._files == _MANY and self._form.helpers:
-            self._crew = hire(self._here, _explained)
+            self._workers = start_workers(self._here, _explained)
         parent, name = self._place(entry.path)
         if self._form.placed is not None:
             self._form.placed(entry, self._real(parent, name))
-        if self._crew.takes(name, entry):
+        if self._workers.accepts(name, entry):
             self._make_way(parent, name)  # now: nothing may go through a folder that is to be replaced
             twin = self._twin(parent, name, entry)
-            self._crew.give(parent, name, entry, payload, self._form.owners, twin)
+            self._workers.submit(parent, name, entry, payload, self._form.owners, twin)
             self._note(entry, parent, name, lost=False)
         else:
             self._here(entry, payload)

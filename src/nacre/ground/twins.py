@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from ..grammars.tar.entry import Entry, Reader
-from . import hand, linux
+from . import linux
 from .beneath import LISTING, Folder, Key, key_of, look
+from .work import file_worker
 
 MAX_TREES = 32
 """Most trees that are tried."""
@@ -130,11 +131,11 @@ def share(twin: Folder, into: Folder, name: bytes, payload: Reader) -> Reader | 
     Raises FileExistsError when the place is taken, and what `payload` raises.
     """
     try:
-        fd = os.open(name, hand.OLD, dir_fd=twin.fd)
+        fd = os.open(name, file_worker.OLD, dir_fd=twin.fd)
     except OSError:
         return payload
     comparing = _Comparing(fd, payload)
-    if comparing.equal() and hand.share(twin.fd, into.fd, name):
+    if comparing.equal() and file_worker.share(twin.fd, into.fd, name):
         return None
     return comparing
 
@@ -149,7 +150,7 @@ class _Comparing:
 
     def equal(self) -> bool:
         """Read the payload until it differs from the file. One whose attributes are not bare differs."""
-        while hand.bare(self._fd) if not self._equal else True:
+        while file_worker.bare(self._fd) if not self._equal else True:
             data = self._payload.read(_CHUNK)
             if data != _exactly(self._fd, len(data) or 1, self._equal):
                 self._rest = data
@@ -199,7 +200,7 @@ def relink(root_fd: int, twins: Twins) -> int:
 
 
 def _walk(root_fd: int) -> Iterator[tuple[bytes, int]]:
-    """All folders, each open while it is at hand."""
+    """All folders, each open while it is at file_worker."""
     todo = [b""]
     while todo:
         path = todo.pop()
@@ -229,10 +230,10 @@ def _relinked(fd: int, path: bytes, name: bytes, twins: Twins) -> int:
 
 
 def _replaced(fd: int, name: bytes, twin: Folder) -> bool:
-    own = os.open(name, hand.OLD, dir_fd=fd)
+    own = os.open(name, file_worker.OLD, dir_fd=fd)
     try:
-        comparing = _Comparing(os.open(name, hand.OLD, dir_fd=twin.fd), _File(own))
-        if not hand.bare(own) or not comparing.equal():
+        comparing = _Comparing(os.open(name, file_worker.OLD, dir_fd=twin.fd), _File(own))
+        if not file_worker.bare(own) or not comparing.equal():
             return False
     finally:
         os.close(own)

@@ -14,6 +14,7 @@ Sources: OCI image-spec image-layout.md; moby image/spec v1.0 to v1.2; container
 
 from __future__ import annotations
 
+from ...ground.work.pipe import CHUNK
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, InvalidArchive, InvalidName, NotFound, Unsupported
 from ...words.oci import (
@@ -30,7 +31,6 @@ from ...words.reference import Reference
 from ...words.value import Value
 from ..layers.compressed import Forms, is_here
 from ..layers.ingest import add_layer, known_layer
-from ..layers.pipes import CHUNK
 from ..layers.take import take
 from ..model.edit import append_layer, new_config, with_fields, write_image
 from ..model.image import Image, find

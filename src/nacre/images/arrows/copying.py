@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.errors import ContentError, NotFound, RegistryError, TooLarge, Unsupported, UsageError
 from ...words.oci import (
@@ -29,7 +30,6 @@ from ...words.progress import NullProgress, Progress
 from ...words.value import Value
 from ..layers.delivery import Delivery, task_of
 from ..layers.passing import Passing
-from ..layers.pipes import side_by_side
 from ..layers.take import MAX_LAYERS_AT_ONCE
 from ..model.schema import DOCKER, OCI, converted, converted_index, is_refusal, other_form, told
 from ..model.source import Careful, Knowing, Referring
@@ -275,7 +275,7 @@ class Copier:
                     data = self._child(entry)[1]
                 found[entry.digest] = _Document(entry, data)
 
-        side_by_side(work, entries, self._at_once)
+        in_parallel(work, entries, self._at_once)
         self._seen |= {entry.digest for entry in entries}
         return [found[entry.digest] for entry in entries if entry.digest in found]
 
@@ -295,7 +295,7 @@ class Copier:
         wanted = [blob for blob in blobs.values() if blob.digest not in self._tasks]
         for blob in wanted:
             self._tasks[blob.digest] = task_of(self.progress, blob.digest, "Waiting")
-        side_by_side(
+        in_parallel(
             lambda blob, stop: self._delivery.send(blob, self._tasks[blob.digest], stop),
             wanted, self._at_once,
         )  # fmt: skip
@@ -304,7 +304,7 @@ class Copier:
         def work(each: _Document, _stop: Event) -> None:
             self.sink.put_manifest(each.descriptor.digest, each.data, each.descriptor.media_type)
 
-        side_by_side(work, level, self._at_once)
+        in_parallel(work, level, self._at_once)
         self._manifests += len(level)
 
     def follow(self, descriptor: Descriptor, data: bytes, depth: int = 0) -> None:

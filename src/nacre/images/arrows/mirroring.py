@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 from ...ground.files import private_dir, read_bounded, write_atomic
+from ...ground.work.pipe import Stopped
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.errors import (
     InvalidName,
@@ -34,7 +36,6 @@ from ...words.progress import NullProgress, Progress
 from ...words.quickjson import loads
 from ...words.reference import Reference
 from ...words.value import Value
-from ..layers.pipes import Stopped, side_by_side
 from ..model.seen import Seen
 from ..places.layout import LayoutFolder
 from .copying import Choice, Claims, copy, cosign_tags
@@ -186,7 +187,7 @@ class Mirror:
             tell(self._outcome("", FAILED, error=error.message))
             return
         try:
-            side_by_side(lambda tag, stop: tell(self._tag(tag, tag in there, stop)), wanted, _AT_ONCE)
+            in_parallel(lambda tag, stop: tell(self._tag(tag, tag in there, stop)), wanted, _AT_ONCE)
             if self._rules.prune:
                 self._prune(wanted, there, tell)
         finally:

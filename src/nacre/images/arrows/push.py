@@ -5,6 +5,7 @@ Layers go first, then the config, then the manifest: a registry never sees a man
 
 from __future__ import annotations
 
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.oci import Descriptor, ImageConfig, Manifest
 from ...words.progress import NullProgress, Progress
@@ -12,7 +13,6 @@ from ...words.value import Value
 from ..layers.compressed import Forms
 from ..layers.delivery import SILENT, Delivery, task_of
 from ..layers.helping import ALONE, divided, share
-from ..layers.pipes import side_by_side
 from ..layers.take import MAX_LAYERS_AT_ONCE, image_manifest, remember_source, size_down
 from ..model.schema import converted, put_in_form
 from ..model.source import Divisible, Knowing
@@ -120,7 +120,7 @@ class _Sending:
                     self._note(*found)
             else:
                 numbers = range(len(layers))
-                side_by_side(lambda n, stop: self._note(*self._one(n, lines[n], stop)), numbers, at_once)
+                in_parallel(lambda n, stop: self._note(*self._one(n, lines[n], stop)), numbers, at_once)
         finally:
             self._tidy()
 
@@ -134,7 +134,7 @@ class _Sending:
             if not self._delivery.sink.has(layer):
                 lacking.append(layer)
 
-        side_by_side(ask, self._layers, at_once)
+        in_parallel(ask, self._layers, at_once)
         return sorted(lacking, key=size_down)
 
     def _one(self, number: int, task: Task, stop: Event) -> tuple[Digest, Descriptor, str]:

@@ -14,6 +14,8 @@ import os
 from threading import Lock
 
 from ...ground.files import is_shortage, os_errors
+from ...ground.work.pipe import CHUNK
+from ...ground.work.threads import in_parallel
 from ...stores.database import boot_id
 from ...stores.layout import unknown
 from ...stores.rebuild import lost_names
@@ -23,7 +25,6 @@ from ...words.oci import Descriptor, ImageConfig, Index, Manifest, parse_documen
 from ...words.processors import processors
 from ...words.progress import NullProgress
 from ...words.value import Value
-from ..layers.pipes import CHUNK, side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Checking:
         work = [(size, "blob", name) for name, size in self.blobs.items()]
         work += [(size, "tree", name) for name, size in self.trees.items()]
         self._task.phase("Checking", sum(size for size, _, _ in work))
-        side_by_side(self._look, sorted(work, reverse=True), processors())
+        in_parallel(self._look, sorted(work, reverse=True), processors())
         self._excuse()
         self._task.done("Checked")
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from ...ground.work.pipe import copy
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NacreError
 from ...words.oci import Descriptor, Manifest, parse_document
 from ..layers.compressed import is_remade
-from ..layers.pipes import copy
 from ..layers.recipes import find_recipe, unknown
 from .elsewhere import Elsewhere
 

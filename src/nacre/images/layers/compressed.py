@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing, suppress
 
+from ...ground.work.pipe import CHUNK, Pipe
+from ...ground.work.threads import Worker
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, NacreError, NotFound, Unsupported
-from .pipes import CHUNK, Pipe, Stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Remade(_Verified):
 
     def _staged(self) -> Reader:
         pipe = Pipe()
-        stage = Stage(lambda: self._compress(pipe), feeds=pipe)
+        stage = Worker(lambda: self._compress(pipe), feeds=pipe)
         self._end.callback(stage.join)
         self._end.callback(pipe.fail)
         stage.start()
@@ -243,7 +244,7 @@ class Remade(_Verified):
 class _Told:
     """The end of a pipe that raises what the stage before it failed of."""
 
-    def __init__(self, pipe: Pipe, stage: Stage) -> None:
+    def __init__(self, pipe: Pipe, stage: Worker) -> None:
         self._pipe, self._stage = pipe, stage
 
     def read(self, size: int, /) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from threading import Lock
 
+from ...ground.work.pipe import Stopped
 from ...words.progress import NullProgress
-from .pipes import Stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from itertools import chain
 from time import monotonic
 
-from ...ground.team import MOST, Helper, Team, is_alone
+from ...ground.work.forks import MAX_ITEMS, Fork, ForkPool, is_single_threaded
+from ...ground.work.threads import in_parallel
 from ...words.processors import processors
 from ...words.value import Value
 from ..model.source import Divisible
-from .pipes import side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import TypeVar
 
-    from ...ground.team import Tell
+    from ...ground.work.forks import Send
     from ...stores.store import Store
     from ...words.progress import Task
 
@@ -47,7 +47,7 @@ def share(far: object, sizes: Sequence[int], at_once: int) -> Share:
 
     `processes` is 1 where that cannot be or does not pay.
     """
-    may = isinstance(far, Divisible) and far.divisible and len(sizes) <= MOST and is_alone()
+    may = isinstance(far, Divisible) and far.divisible and len(sizes) <= MAX_ITEMS and is_single_threaded()
     count = min(processors(), len(sizes), at_once, _MOST) if may and sum(sizes[1:]) >= WORTH else 1
     return Share(max(1, count), max(1, at_once // max(1, count)))
 
@@ -64,10 +64,10 @@ def divided(
     """
     found: dict[int, T] = {}
 
-    with Team(len(tasks), parts.processes - 1) as team:
+    with ForkPool(len(tasks), parts.processes - 1) as team:
 
-        def here(item: int | Helper, stop: Event) -> None:
-            if isinstance(item, Helper):
+        def here(item: int | Fork, stop: Event) -> None:
+            if isinstance(item, Fork):
                 item.follow(stop, heard)
             else:
                 found[item] = _counted(team, lambda: work(item, tasks[item], stop))
@@ -78,28 +78,28 @@ def divided(
             else:
                 getattr(tasks[number], what)(*values)
 
-        def there(tell: Tell) -> None:
+        def there(tell: Send) -> None:
             def one(number: int, stop: Event) -> None:
                 result = _counted(team, lambda: work(number, _Afar(number, tell), stop))
                 tell(number, "found", pickle.dumps(result))
 
             far.forked()
             try:
-                side_by_side(one, team, parts.at_once, 1)
+                in_parallel(one, team, parts.at_once, 1)
             finally:
                 tidy()
 
         store.rest()
-        helpers: list[Helper] = []
+        helpers: list[Fork] = []
         with suppress(OSError):  # no more processes are allowed: those that are there do it all
             for _ in range(parts.processes - 1):
                 helpers.append(team.fork(there))
-        items: Iterable[int | Helper] = chain(helpers, team)
-        side_by_side(here, items, parts.at_once + len(helpers), 1 + len(helpers))
+        items: Iterable[int | Fork] = chain(helpers, team)
+        in_parallel(here, items, parts.at_once + len(helpers), 1 + len(helpers))
     return [found[number] for number in range(len(tasks))]
 
 
-def _counted(team: Team, work: Callable[[], T]) -> T:
+def _counted(team: ForkPool, work: Callable[[], T]) -> T:
     team.working(1)
     try:
         return work()
@@ -110,7 +110,7 @@ def _counted(team: Team, work: Callable[[], T]) -> T:
 class _Afar:
     """A task of the parent's."""
 
-    def __init__(self, number: int, tell: Tell) -> None:
+    def __init__(self, number: int, tell: Send) -> None:
         self._number, self._tell = number, tell
         self._count, self._told = 0, 0.0
 

@@ -15,15 +15,17 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from ...ground.crowd import LAYERS
 from ...ground.files import trace
+from ...ground.work.budget import LAYERS
+from ...ground.work.pipe import CHUNK, Pipe, ProgressReader, Stopped, copy
+from ...ground.work.readahead import ReadAhead
+from ...ground.work.threads import Worker, running
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, DigestMismatch, NacreError, NotFound
 from ...words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor
 from ...words.value import Value
 from .compressed import is_here
 from .partial import try_partial
-from .pipes import CHUNK, Ahead, Pipe, Stage, Stopped, Told, copy, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -287,10 +289,10 @@ def _lay(store: Store, packed: Reader, diff_id: Digest, whole: Callable[[], obje
     `whole` is called after the last byte, also when the content cannot be unpacked: by raising it tells
     that the far side is to blame.
     """
-    with Ahead(packed, _RECEIVED, LAYERS, _LATER) as received:
+    with ReadAhead(packed, _RECEIVED, LAYERS, _LATER) as received:
         failure = None
         try:
-            with Ahead(_plain(received), CHUNK, LAYERS, _SOON) as plain:
+            with ReadAhead(_plain(received), CHUNK, LAYERS, _SOON) as plain:
                 store.trees.ingest(plain, diff_id)
         except ContentError as error:
             failure = error
@@ -326,7 +328,7 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
             return
         raise
     with file:
-        _lay(store, Told(file, task) if task else file, diff_id)
+        _lay(store, ProgressReader(file, task) if task else file, diff_id)
 
 
 def commit_layer(
@@ -340,8 +342,8 @@ def commit_layer(
     """
     with store.blobs.ingest() as ingest:
         meter, pipe = _Meter(), Pipe()
-        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
-        with joined([stage], [pipe]):
+        stage = Worker(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with running([stage], [pipe]):
             diff_id = store.trees.commit(active, meter.through(pipe.write), clamp=clamp)
             pipe.end()
         descriptor = _finish(store, ingest, codec, diff_id)
@@ -362,8 +364,8 @@ def add_layer(
         return known, expected
     with store.blobs.ingest() as ingest:
         pipe = Pipe()
-        stage = Stage(lambda: _compress(pipe, codec, ingest), drains=pipe)
-        with joined([stage], [pipe]):
+        stage = Worker(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        with running([stage], [pipe]):
             tee = _Tee(stream, pipe.write)
             diff_id = store.trees.ingest(tee, expected)
             if not tee.begun:  # the tree was there already; the blob still wants the bytes, verified

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import cast
 
+from ...ground.work.pipe import Stopped
+from ...ground.work.threads import in_parallel
 from ...words.errors import ContentError, DigestMismatch, InvalidArchive, NotFound, RegistryError, Unsupported
 from ...words.sizes import human_size
 from ...words.value import Value
 from .findings import Findings, read_exactly
-from .pipes import Stopped, side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Attempt:
 
             self._receive(span, write)
 
-        side_by_side(bring, list(cut(spans, _LONGEST)), _AT_ONCE)
+        in_parallel(bring, list(cut(spans, _LONGEST)), _AT_ONCE)
 
     def _receive(self, span: Span, take: Callable[[bytes, int], object]) -> None:
         at, end = span

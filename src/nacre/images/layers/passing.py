@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
+from ...ground.work.pipe import CHUNK
 from ...words.digest import Verifier
-from .pipes import CHUNK
 
 SMALL = 1 << 20
 """Bytes of a blob that is held in memory while it is sent: registries often want it twice."""

@@ -6,10 +6,10 @@ that was built here could no longer be pushed with its digest.
 
 from __future__ import annotations
 
+from ...ground.work.pipe import CHUNK
 from ...words.digest import Digest, Verifier
 from ...words.errors import NacreError
 from ...words.oci import Descriptor
-from .pipes import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ...grammars.codecs.pack import pack
 from ...grammars.codecs.recipe import recipe
 from ...grammars.codecs.stream import check_level, decompress, media_codec
+from ...ground.work.pipe import Stopped
 from ...words.digest import Digest, Verifier
 from ...words.oci import (
     DOCKER_CONFIG,
@@ -25,7 +26,6 @@ from ...words.oci import (
 )
 from ...words.value import Value
 from .compressed import is_here
-from .pipes import Stopped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, NotFound, TooLarge, Unsupported
 from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
@@ -12,7 +13,6 @@ from ..model.source import Careful, Divisible
 from .delivery import Tally, task_of
 from .helping import ALONE, divided, share
 from .ingest import ingest_layer
-from .pipes import side_by_side
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _layers(
     def alone(row: Row, stop: Event) -> None:
         tally.add("moved", bring(row, tasks[row[0].digest], stop))
 
-    side_by_side(alone, rows, at_once, processors() + 1)
+    in_parallel(alone, rows, at_once, processors() + 1)
     return tally["moved"]
 
 

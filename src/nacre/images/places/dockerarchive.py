@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 from threading import Lock
 
+from ...ground.work.pipe import CHUNK
 from ...words.digest import Digest, Verifier
 from ...words.errors import DigestMismatch, InvalidArchive, InvalidDocument, InvalidName, NotFound
 from ...words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor, ImageConfig, decode_json
 from ...words.reference import Reference
-from ..layers.pipes import CHUNK
 from ..model.edit import make_manifest
 from .layout import MAX_IMAGES, Layout
 

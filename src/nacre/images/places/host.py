@@ -14,6 +14,8 @@ import sys
 from hashlib import sha256
 from stat import S_ISREG
 
+from ...ground.work.pipe import Pipe
+from ...ground.work.threads import Worker, running
 from ...words.digest import Digest
 from ...words.errors import NotFound, StoreError, Unsupported
 from ...words.oci import Descriptor, ImageConfig, Platform
@@ -21,7 +23,6 @@ from ...words.reference import Reference
 from ...words.value import Value
 from ..layers.compressed import Forms, is_here
 from ..layers.ingest import add_layer
-from ..layers.pipes import Pipe, Stage, joined
 from ..model.edit import append_layer, new_config, with_run, write_image
 from ..model.image import Image
 from .hostlibs import Libraries, default_folders
@@ -105,7 +106,7 @@ def _build(store: Store, layout: Layout, key: str) -> Descriptor:
     from ...stores.steps import StepRecord
 
     pipe = Pipe()
-    with joined([Stage(lambda: layout.write(pipe), feeds=pipe)], [pipe]):
+    with running([Worker(lambda: layout.write(pipe), feeds=pipe)], [pipe]):
         layer, diff_id = add_layer(store, pipe)
     config = layout.config(diff_id)
     store.steps.put(StepRecord(key, "", layer, diff_id, config.encode().decode()))

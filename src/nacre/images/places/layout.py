@@ -14,6 +14,7 @@ import os
 from contextlib import contextmanager
 
 from ...ground.files import Root, os_errors, random_name, trace, write_all
+from ...ground.work.pipe import CHUNK
 from ...words.digest import Digest, Verifier
 from ...words.errors import DigestMismatch, InvalidArchive, InvalidDocument, InvalidName, NotFound, UsageError
 from ...words.oci import (
@@ -27,7 +28,6 @@ from ...words.oci import (
     parse_document,
 )
 from ...words.reference import Reference
-from ..layers.pipes import CHUNK
 from .members import FolderMembers
 
 TYPE_CHECKING = False

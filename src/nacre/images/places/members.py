@@ -13,9 +13,9 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Protocol
 
 from ...ground.files import Root, os_errors
+from ...ground.work.pipe import CHUNK, copy
 from ...words.errors import InvalidArchive, NotFound, TooLarge
 from ...words.oci import MAX_DOCUMENT
-from ..layers.pipes import CHUNK, copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,12 @@ from tempfile import TemporaryFile
 from threading import Lock
 
 from ...grammars.codecs.pack import pack
+from ...ground.work.pipe import ProgressReader
+from ...ground.work.threads import in_parallel
 from ...words.digest import Digest, Verifier
 from ...words.oci import Descriptor, Manifest, parse_document
 from ..layers.delivery import task_of
 from ..layers.passing import Passing
-from ..layers.pipes import Told, side_by_side
 from ..layers.repack import form
 from .members import Section
 
@@ -72,7 +73,7 @@ class Packed:
         def work(layer: Descriptor, stop: Event) -> None:
             made[layer.digest] = self._pack(layer, tasks[layer.digest], stop)
 
-        side_by_side(work, layers, _AT_ONCE)
+        in_parallel(work, layers, _AT_ONCE)
         return made
 
     def _pack(self, layer: Descriptor, task: Task, stop: Event) -> Descriptor:
@@ -85,7 +86,7 @@ class Packed:
 
         try:
             with Passing(self._source, layer).open() as content:
-                pack(Told(content, task, stop), write, "gzip")
+                pack(ProgressReader(content, task, stop), write, "gzip")
             file.flush()
         except BaseException:
             file.close()

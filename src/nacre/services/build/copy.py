@@ -6,8 +6,9 @@ from hashlib import sha256
 from io import BytesIO
 
 from ...grammars.tar.write import TarWriter
+from ...ground.work.pipe import Pipe
+from ...ground.work.threads import Worker, running
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
-from ...images.layers.pipes import Pipe, Stage, joined
 from ...words.digest import Digest
 from ...words.errors import UsageError
 from .items import Item, raw
@@ -94,8 +95,8 @@ class Copier:
             _write_tar(target, digest.update)
             expected = Digest(f"sha256:{digest.hexdigest()}")
         pipe = Pipe()
-        stage = Stage(lambda: _write_tar(target, pipe.write), feeds=pipe)
-        with joined([stage], [pipe]):
+        stage = Worker(lambda: _write_tar(target, pipe.write), feeds=pipe)
+        with running([stage], [pipe]):
             descriptor, diff_id = add_layer(self._store, pipe, expected=expected)
             pipe.satisfy()
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ...ground.work.pipe import Pipe
+from ...ground.work.threads import Worker, running
 from ...images.layers.copied import cost_of
 from ...images.layers.ingest import add_layer
-from ...images.layers.pipes import Pipe, Stage, joined
 from ...images.model.edit import (
     append_history,
     append_layer,
@@ -110,7 +111,7 @@ def _layer(
 
     if not found:
         return None
-    with joined([Stage(write, feeds=pipe)], [pipe]):
+    with running([Worker(write, feeds=pipe)], [pipe]):
         return add_layer(store, pipe)
 
 

@@ -274,7 +274,7 @@ class Trees:
             return self._ingest(stream, expected, making)
 
     def _ingest(self, stream: Reader, expected: Digest | None, making: _Making) -> Digest:
-        from .hashing import HashingReader
+        from ...ground.work.hashing import HashingReader
 
         with Held() as held:
             with HashingReader(stream) as hashing, os_errors("write a tree"):
@@ -305,7 +305,7 @@ class Trees:
 
         What was there goes to the trash: no running container may have a folder of it. Raises as `ingest`.
         """
-        from .hashing import HashingReader
+        from ...ground.work.hashing import HashingReader
 
         self._leases.current()
         with _Making(self._root, f"tree-{diff_id.hex}") as making, Held() as held:
@@ -451,7 +451,7 @@ class Trees:
             return self._pack(active, write, clamp, held)[0]
 
     def _pack(self, active: Active, write: Write, clamp: int | None, held: Held) -> tuple[Digest, Made]:
-        from .hashing import HashingWriter
+        from ...ground.work.hashing import HashingWriter
 
         folder = self._active_folder(active.key)
         with HashingWriter(write) as hashing, os_errors("write a layer"):

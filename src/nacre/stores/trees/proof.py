@@ -16,8 +16,8 @@ from ...grammars.layer.nodes import walk
 from ...grammars.tar.entry import show
 from ...grammars.tar.read import read_tar
 from ...ground.files import is_shortage
+from ...ground.work.hashing import HashingReader
 from ...words.errors import NacreError
-from .hashing import HashingReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

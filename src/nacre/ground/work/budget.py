@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from threading import Lock
 
-from ..words.processors import processors
+from ...words.processors import processors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
 
-class Crowd:
+class ActiveThreads:
     """`with` it while one more thread is at work. Safe for threads.
 
     Threads of their own for the parts of one work pay only as long as there are processors for them:
@@ -44,5 +44,5 @@ class Crowd:
         self.leave()
 
 
-LAYERS = Crowd()
+LAYERS = ActiveThreads()
 """The threads that read or write layers."""

@@ -11,14 +11,14 @@ from hashlib import sha256
 from queue import Queue
 from threading import Thread
 
-from ...ground.crowd import LAYERS
 from ...words.digest import Digest, take
+from .budget import LAYERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from .base import Reader, Write
+    from ...stores.trees.base import Reader, Write
 
 _CHUNK = 1 << 18
 _WAITING = 16

@@ -20,21 +20,21 @@ import threading
 from contextlib import suppress
 from time import monotonic
 
-from ..words.errors import StoreError
-from ..words.processors import share
-from . import linux
-from .carried import pack, unpack
-from .fork import RAISING, start
+from ...words.errors import StoreError
+from ...words.processors import share
+from .. import linux
+from ..carried import pack, unpack
+from ..fork import RAISING, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
-    Tell = Callable[..., None]
-    Work = Callable[[Tell], object]
+    Send = Callable[..., None]
+    Work = Callable[[Send], object]
 
-MOST = 1000
+MAX_ITEMS = 1000
 """Most numbers for a team: they must find room in a pipe."""
 
 _PACKET = 1 << 16
@@ -44,31 +44,31 @@ _PATIENCE = 3.0
 _END, _FAILED = "", "!"
 
 
-def is_alone() -> bool:
+def is_single_threaded() -> bool:
     """Has this process one thread only, as far as Python knows?"""
     return threading.active_count() == 1
 
 
-class Team:
+class ForkPool:
     """This process and its helpers; an iterator of the numbers from 0 that fall to this process.
 
     `with` it: helpers that are there still are ended. Safe for threads.
     """
 
     def __init__(self, count: int, helpers: int) -> None:
-        """For `count` numbers, at most MOST; at most `helpers` will be forked. Raises OSError."""
+        """For `count` numbers, at most MAX_ITEMS; at most `helpers` will be forked. Raises OSError."""
         self._queue = _queue(count)
         self._slots = mmap.mmap(-1, 1 + helpers)
         self._slots[0] = 1
         self._mine, self._active, self._ended = 0, 0, False
         self._lock = threading.Lock()
-        self._helpers: list[Helper] = []
+        self._helpers: list[Fork] = []
         share(self._at_work)
 
     def _at_work(self) -> int:
         return len(self._slots) - self._slots[:].count(0)
 
-    def fork(self, work: Work) -> Helper:
+    def fork(self, work: Work) -> Fork:
         """A helper that does `work`, for which it is given what tells its parent. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent, number = os.getpid(), len(self._helpers) + 1
@@ -86,7 +86,7 @@ class Team:
                 self._note(number, 0)
                 ours.close()
                 raise
-        helper = Helper(pid, ours, lambda: self._note(number, 0))
+        helper = Fork(pid, ours, lambda: self._note(number, 0))
         self._helpers.append(helper)
         return helper
 
@@ -122,14 +122,14 @@ class Team:
         self._slots[number] = 1 if active else 0
 
 
-class Helper:
+class Fork:
     """One fork, as its parent sees it."""
 
     def __init__(self, pid: int, channel: socket.socket, ended: Callable[[], None]) -> None:
         self._pid, self._channel, self._ended = pid, channel, ended
         self._lock, self._over = threading.Lock(), False
 
-    def follow(self, stop: threading.Event, heard: Tell) -> None:
+    def follow(self, stop: threading.Event, heard: Send) -> None:
         """Call `heard` with what it tells until it ends, or is ended because of `stop`.
 
         Raises what its work has raised, StoreError when it died.
@@ -190,7 +190,7 @@ _AGAIN = "run the command again; it goes on from where it was"
 
 def _queue(count: int) -> int:
     """A pipe with the numbers in it, and no end to write."""
-    assert count <= MOST
+    assert count <= MAX_ITEMS
     reader, writer = os.pipe2(os.O_CLOEXEC)
     with open(writer, "wb") as file:
         file.write(b"".join(number.to_bytes(2, "little") for number in range(count)))

@@ -9,7 +9,8 @@ from itertools import repeat
 
 import pytest
 
-from nacre.images.layers.pipes import CHUNK, Pipe, Stage, Stopped, copy, joined, side_by_side
+from nacre.ground.work.pipe import CHUNK, Pipe, Stopped, copy
+from nacre.ground.work.threads import Worker, in_parallel, running
 from nacre.words.errors import InvalidArchive, StoreError
 
 
@@ -24,9 +25,11 @@ def fill(pipe: Pipe) -> None:
 
 def test_bytes_arrive_in_order_whatever_the_pieces():
     pipe, data = Pipe(), bytes(range(256)) * 40_000
-    stage = Stage(lambda: [pipe.write(data[i : i + 70_001]) for i in range(0, len(data), 70_001)], feeds=pipe)
+    stage = Worker(
+        lambda: [pipe.write(data[i : i + 70_001]) for i in range(0, len(data), 70_001)], feeds=pipe
+    )
     got = bytearray()
-    with joined([stage], [pipe]):
+    with running([stage], [pipe]):
         while piece := pipe.read(1 + len(got) % 9000):
             got += piece
     assert got == data
@@ -35,8 +38,8 @@ def test_bytes_arrive_in_order_whatever_the_pieces():
 def test_a_writer_waits_for_room():
     pipe = Pipe()
     written = []
-    stage = Stage(lambda: [written.append(pipe.write(bytes(CHUNK))) for _ in range(100)], feeds=pipe)
-    with joined([stage], [pipe]):
+    stage = Worker(lambda: [written.append(pipe.write(bytes(CHUNK))) for _ in range(100)], feeds=pipe)
+    with running([stage], [pipe]):
         assert pipe.read(1)
         assert len(written) <= 17
         assert copy(pipe, lambda _: True) == 100 * CHUNK - 1
@@ -44,8 +47,8 @@ def test_a_writer_waits_for_room():
 
 def test_a_satisfied_reader_lets_its_writer_end():
     pipe = Pipe()
-    stage = Stage(lambda: pipe.read(5), drains=pipe)
-    with joined([stage], [pipe]):
+    stage = Worker(lambda: pipe.read(5), drains=pipe)
+    with running([stage], [pipe]):
         while pipe.write(bytes(CHUNK)):
             pass
     assert threads() == 0
@@ -58,16 +61,19 @@ def test_a_failed_reader_stops_its_writer_and_its_error_is_the_one_raised():
         second.read(1)
         raise InvalidArchive("no tar")
 
-    middle = Stage(lambda: copy(first, second.write), drains=first, feeds=second)
-    with pytest.raises(InvalidArchive, match="no tar"), joined([middle, Stage(fail, drains=second)], [first]):
+    middle = Worker(lambda: copy(first, second.write), drains=first, feeds=second)
+    with (
+        pytest.raises(InvalidArchive, match="no tar"),
+        running([middle, Worker(fail, drains=second)], [first]),
+    ):
         deque(map(first.write, repeat(bytes(CHUNK))), 0)
     assert threads() == 0
 
 
 def test_a_failed_writer_stops_its_reader():
     pipe = Pipe()
-    stage = Stage(lambda: copy(pipe, lambda _: True), drains=pipe)
-    with pytest.raises(StoreError, match="disk full"), joined([stage], [pipe]):
+    stage = Worker(lambda: copy(pipe, lambda _: True), drains=pipe)
+    with pytest.raises(StoreError, match="disk full"), running([stage], [pipe]):
         fill(pipe)
     assert isinstance(stage.failure, Stopped)
 
@@ -84,23 +90,23 @@ def test_an_interrupt_while_joining_ends_every_stage():
         reached.wait()
         signal.raise_signal(signal.SIGINT)
 
-    stage = Stage(wait, drains=pipe)
+    stage = Worker(wait, drains=pipe)
     pipe.write(b"x")
-    with pytest.raises(KeyboardInterrupt), joined([stage], [pipe]):
+    with pytest.raises(KeyboardInterrupt), running([stage], [pipe]):
         interrupt()
     assert not stage.is_alive()
 
 
 def test_a_stage_that_could_not_start_is_not_waited_for():
-    class Broken(Stage):
+    class Broken(Worker):
         def start(self) -> None:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), joined([Broken(int)], []):
+    with pytest.raises(KeyboardInterrupt), running([Broken(int)], []):
         pass
 
 
-def test_side_by_side_runs_all_and_at_most_so_many_at_once():
+def test_in_parallel_runs_all_and_at_most_so_many_at_once():
     lock, now, most, seen = threading.Lock(), 0, 0, []
 
     def work(item: int, _stop: threading.Event) -> None:
@@ -112,12 +118,12 @@ def test_side_by_side_runs_all_and_at_most_so_many_at_once():
             now -= 1
             seen.append(item)
 
-    side_by_side(work, range(50), 3)
+    in_parallel(work, range(50), 3)
     assert sorted(seen) == list(range(50))
     assert most <= 3
 
 
-def test_side_by_side_takes_up_the_rest_when_the_processors_are_idle() -> None:
+def test_in_parallel_takes_up_the_rest_when_the_processors_are_idle() -> None:
     """The first one waits for the last."""
     last = threading.Event()
 
@@ -126,10 +132,10 @@ def test_side_by_side_takes_up_the_rest_when_the_processors_are_idle() -> None:
             last.set()
         assert last.wait(30)
 
-    side_by_side(work, range(6), 6, 1)
+    in_parallel(work, range(6), 6, 1)
 
 
-def test_side_by_side_stops_the_others_after_a_failure():
+def test_in_parallel_stops_the_others_after_a_failure():
     begun = []
 
     def work(item: int, stop: threading.Event) -> None:
@@ -140,10 +146,10 @@ def test_side_by_side_stops_the_others_after_a_failure():
         raise Stopped("told to")
 
     with pytest.raises(StoreError, match="first"):
-        side_by_side(work, range(50), 3)
+        in_parallel(work, range(50), 3)
     assert len(begun) <= 4
     assert threads() == 0
 
 
-def test_side_by_side_of_nothing():
-    side_by_side(lambda item, stop: None, [], 3)
+def test_in_parallel_of_nothing():
+    in_parallel(lambda item, stop: None, [], 3)

@@ -1,12 +1,12 @@
 """Processes that make the ordinary files of an extraction, so that they do not share an interpreter lock.
 
 The extraction reads the archive, finds the place of every entry and makes everything but ordinary files
-itself. Of a file it hands on a descriptor of its folder, its name and its looks; the content goes through
-memory that is shared with the helpers (hand.py), in pieces of SLOT bytes that are used again and again.
+itself. Of a file it submits a descriptor of its folder, its name and its attributes; the content goes
+through memory that is shared with the workers (file_worker.py), in pieces of SLOT bytes, which are reused.
 
-What is handed on may be made at any later time, in any order. So the extraction asks `pending` whether a
-place is being filled, and calls `settle` before it looks at, replaces or links such a place. What cannot be
-made because something is there already is given back and made by the extraction itself, after `settle`.
+What is submitted may be made at any later time, in any order. So the extraction asks `pending` whether a
+place is being filled, and calls `flush` before it looks at, replaces or links such a place. What cannot be
+made because something is there already is given back and made by the extraction itself, after `flush`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from contextlib import suppress
 from io import BytesIO
 from threading import Lock
 
-from ..grammars.tar.entry import Entry, Reader, show
-from ..words.errors import InvalidArchive, StoreError
-from ..words.processors import processors
-from . import hand, ids
-from .beneath import Folder, Key
-from .fork import program
+from ...grammars.tar.entry import Entry, Reader, show
+from ...words.errors import InvalidArchive, StoreError
+from ...words.processors import processors
+from .. import ids
+from ..beneath import Folder, Key
+from ..fork import program
+from . import file_worker
 
 MAX_FILE = 1 << 18
 """Larger files are not handed on: writing them takes one system call for many bytes, and no lock."""
@@ -45,31 +46,31 @@ Redo = Callable[[Entry, Reader], None]
 Fail = Callable[[bytes, OSError], Exception]
 
 
-class Alone:
-    """No helpers: nothing is handed on."""
+class NoWorkers:
+    """Accepts no file: all are made by the extraction itself."""
 
     pending: Set[Place] = frozenset()
     shared = 0
 
-    def takes(self, _name: bytes, _entry: Entry) -> bool:
-        """Whether this file should be handed on."""
+    def accepts(self, _name: bytes, _entry: Entry) -> bool:
+        """Whether this file should be submitted."""
         return False
 
-    def give(
+    def submit(
         self, folder: Folder, name: bytes, entry: Entry, payload: Reader, owners: bool, twin: Folder | None
     ) -> None:
-        """Hand on a file."""
+        """Have a file made."""
         raise AssertionError
 
-    def settle(self) -> None:
-        """Wait until all that was handed on is made. Raises InvalidArchive, StoreError."""
+    def flush(self) -> None:
+        """Wait until all that was submitted is made. Raises InvalidArchive, StoreError."""
 
     def close(self) -> None:
-        """End the helpers, at once."""
+        """End the processes, at once."""
 
 
 class _Budget:
-    """How many helpers this process may have in all: as many as processors."""
+    """How many workers this process may have in all: as many as processors."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -89,20 +90,20 @@ class _Budget:
 _budget = _Budget()
 
 
-def hire(redo: Redo, fail: Fail) -> Alone | Crew:
-    """Helpers, as many as there is room for. None can be had where Python cannot start itself again.
+def start_workers(redo: Redo, fail: Fail) -> NoWorkers | FileWorkers:
+    """Workers, as many as there is room for. None can be had where Python cannot start itself again.
 
     `redo` makes a file whose place was taken; `fail` makes an exception of what went wrong with a path.
     """
     count = _budget.take(_MOST)
-    if not count or not os.path.isfile(hand.__file__) or not sys.executable or hasattr(sys, "frozen"):
+    if not count or not os.path.isfile(file_worker.__file__) or not sys.executable or hasattr(sys, "frozen"):
         _budget.give(count)
-        return Alone()
+        return NoWorkers()
     try:
-        return Crew(count, redo, fail)
+        return FileWorkers(count, redo, fail)
     except OSError:  # no shared memory, no descriptor left
         _budget.give(count)
-        return Alone()
+        return NoWorkers()
 
 
 class _Batch:
@@ -110,7 +111,7 @@ class _Batch:
 
     def __init__(self, slot: int) -> None:
         self.slot, self.at = slot, slot * SLOT
-        self.jobs: list[hand.Job] = []
+        self.jobs: list[file_worker.Job] = []
         self.files: list[tuple[Place, Entry]] = []
         self.folders: dict[Key, int] = {}
         self.held: list[Folder] = []
@@ -125,19 +126,19 @@ class _Batch:
     def full(self, entry: Entry) -> bool:
         """Whether another file does not fit: its content, or two more folders."""
         over = self.at + entry.size > (self.slot + 1) * SLOT
-        return over or len(self.jobs) >= _JOBS or len(self.held) + 2 > hand.MAX_FOLDERS
+        return over or len(self.jobs) >= _JOBS or len(self.held) + 2 > file_worker.MAX_FOLDERS
 
 
-class _Helper:
+class _Process:
     """One process."""
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
         self.channel, self.pid = channel, pid
-        self.here, self.busy = False, 0
+        self.ready, self.busy = False, 0
 
 
-class Crew(Alone):
-    """Helpers of one extraction. Not safe for threads; `close` it."""
+class FileWorkers(NoWorkers):
+    """Workers of one extraction. Not safe for threads; `close` it."""
 
     def __init__(self, count: int, redo: Redo, fail: Fail) -> None:
         self._redo, self._fail = redo, fail
@@ -150,31 +151,31 @@ class Crew(Alone):
         self._again: list[tuple[_Batch, int]] = []
         self._batch: _Batch | None = None
         self.pending: set[Place] = set()
-        self._here = 0
+        self._ready = 0
         self._poll = select.poll()
-        self._helpers: dict[int, _Helper] = {}
+        self._processes: dict[int, _Process] = {}
         with suppress(OSError):  # fewer, or none: then all is done here
             for _ in range(count):
                 self._add(_start(self._memory_fd))
 
-    def _add(self, helper: _Helper) -> None:
-        self._helpers[helper.channel.fileno()] = helper
-        self._poll.register(helper.channel, select.POLLIN)
+    def _add(self, process: _Process) -> None:
+        self._processes[process.channel.fileno()] = process
+        self._poll.register(process.channel, select.POLLIN)
 
-    # --- handing on
+    # --- sending
 
-    def takes(self, name: bytes, entry: Entry) -> bool:
-        """Small files without attributes and holes, once a helper is there."""
+    def accepts(self, name: bytes, entry: Entry) -> bool:
+        """Small files without attributes and holes, once a worker is there."""
         if entry.size > MAX_FILE or entry.xattrs or entry.sparse is not None or len(name) > _MAX_NAME:
             return False
-        if not self._here:
-            self._hear(0)
-        return self._here > 0
+        if not self._ready:
+            self._receive(0)
+        return self._ready > 0
 
-    def give(
+    def submit(
         self, folder: Folder, name: bytes, entry: Entry, payload: Reader, owners: bool, twin: Folder | None
     ) -> None:
-        """Hand on a file. Raises InvalidArchive, and what went wrong with files before."""
+        """Have a file made. Raises InvalidArchive, and what went wrong with files before."""
         batch = self._room(entry)
         start = batch.at
         self._fill(batch, entry, payload)
@@ -202,9 +203,9 @@ class Crew(Alone):
             self._send()
         if self._batch is None:
             while not self._free:
-                self._hear(-1)
+                self._receive(-1)
                 if self._again:
-                    self.settle()
+                    self.flush()
             self._batch = _Batch(self._free.pop())
         return self._batch
 
@@ -212,49 +213,51 @@ class Crew(Alone):
         batch, self._batch = self._batch, None
         if batch is None:
             return
-        self._hear(0)
-        helper = min((h for h in self._helpers.values() if h.here), key=lambda h: h.busy)
+        self._receive(0)
+        process = min((h for h in self._processes.values() if h.ready), key=lambda h: h.busy)
         self._sent[batch.slot] = batch
-        helper.busy += 1
+        process.busy += 1
         data = marshal.dumps((batch.slot, batch.jobs))
         folders = array("i", (folder.fd for folder in batch.held))
         rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, folders
         try:
-            helper.channel.sendmsg([data], [rights], socket.MSG_NOSIGNAL)
+            process.channel.sendmsg([data], [rights], socket.MSG_NOSIGNAL)
         except OSError as error:
             if error.errno not in _CROWDED:
-                raise _dead(helper, error) from None
-            self._report(helper, batch.slot, [(number, errno.EEXIST) for number in range(len(batch.jobs))], 0)
+                raise _died(process, error) from None
+            self._report(
+                process, batch.slot, [(number, errno.EEXIST) for number in range(len(batch.jobs))], 0
+            )
         batch.held.clear()
 
-    # --- hearing back
+    # --- reports
 
-    def _hear(self, timeout: int) -> None:
+    def _receive(self, timeout: int) -> None:
         """Take the reports that are there; with a `timeout` of -1 wait for one."""
         for fd, _event in self._poll.poll(timeout):
-            helper = self._helpers[fd]
+            process = self._processes[fd]
             try:
-                data = helper.channel.recv(hand.MAX_PACKET)
+                data = process.channel.recv(file_worker.MAX_PACKET)
             except OSError:
                 data = b""
             if not data:
-                self._lost(helper)
-            elif helper.here:
-                self._report(helper, *marshal.loads(data))
+                self._lost(process)
+            elif process.ready:
+                self._report(process, *marshal.loads(data))
             else:
-                helper.here = True
-                self._here += 1
+                process.ready = True
+                self._ready += 1
 
-    def _lost(self, helper: _Helper) -> None:
-        """A helper that never began is none; one that has worked must not end."""
-        if helper.here:
-            raise _dead(helper, None)
-        del self._helpers[helper.channel.fileno()]
-        self._poll.unregister(helper.channel)
-        _end(helper)
+    def _lost(self, process: _Process) -> None:
+        """A worker that never began is none; one that has worked must not end."""
+        if process.ready:
+            raise _died(process, None)
+        del self._processes[process.channel.fileno()]
+        self._poll.unregister(process.channel)
+        _end(process)
 
-    def _report(self, helper: _Helper, slot: int, failures: list[tuple[int, int]], shared: int) -> None:
-        helper.busy -= 1
+    def _report(self, process: _Process, slot: int, failures: list[tuple[int, int]], shared: int) -> None:
+        process.busy -= 1
         self.shared += shared
         batch = self._sent.pop(slot)
         for number, code in failures:
@@ -268,11 +271,11 @@ class Crew(Alone):
         if not again:
             self._free.append(slot)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait for everything; then make what was given back."""
         self._send()
         while self._sent:
-            self._hear(-1)
+            self._receive(-1)
         again, self._again = self._again, []
         self.pending.clear()
         for batch, number in again:
@@ -282,9 +285,9 @@ class Crew(Alone):
 
     def close(self) -> None:
         """Idempotent. What is under way is not made any more, and nothing is being made when this returns."""
-        for helper in self._helpers.values():
-            _end(helper)
-        self._helpers.clear()
+        for process in self._processes.values():
+            _end(process)
+        self._processes.clear()
         if self._count:
             self._memory.close()
             os.close(self._memory_fd)
@@ -292,26 +295,26 @@ class Crew(Alone):
         self._count = 0
 
 
-def _start(memory_fd: int) -> _Helper:
-    """Start one helper. Raises OSError."""
+def _start(memory_fd: int) -> _Process:
+    """Start one process. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:
-            words = [sys.executable, "-I", "-S", hand.__file__]
-            return _Helper(ours, program(words, (theirs.fileno(), memory_fd, -1)))
+            words = [sys.executable, "-I", "-S", file_worker.__file__]
+            return _Process(ours, program(words, (theirs.fileno(), memory_fd, -1)))
     except BaseException:
         ours.close()
         raise
 
 
-def _end(helper: _Helper) -> None:
+def _end(process: _Process) -> None:
     """Kill and wait: a folder may be removed only when nobody makes files in it any more."""
-    helper.channel.close()
+    process.channel.close()
     with suppress(ProcessLookupError, ChildProcessError):
-        os.kill(helper.pid, 9)
-        os.waitpid(helper.pid, 0)
+        os.kill(process.pid, 9)
+        os.waitpid(process.pid, 0)
 
 
-def _dead(helper: _Helper, error: OSError | None) -> StoreError:
+def _died(process: _Process, error: OSError | None) -> StoreError:
     why = f": {error.strerror}" if error is not None and error.strerror else ""
     return StoreError(f"a process that writes files of the layer has ended early{why}")

@@ -1,4 +1,4 @@
-"""A process that makes files for an extraction at work elsewhere. Run as a script, by crew.py only.
+"""A process that makes files for an extraction at work elsewhere. Run as a script, by files.py only.
 
 It imports nothing of nacre and next to nothing of Python, so that it is there within ten milliseconds, and it
 decides nothing: every folder comes as a descriptor, every name is a single part that is never followed, and

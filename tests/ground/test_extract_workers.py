@@ -31,8 +31,9 @@ from treemaker import (
 )
 
 from nacre.grammars.tar.entry import Entry
-from nacre.ground import crew, extract, hand
+from nacre.ground import extract
 from nacre.ground.extract import Form
+from nacre.ground.work import file_worker, files
 from nacre.words.errors import InvalidArchive, NacreError, StoreError
 from nacre.words.processors import processors
 
@@ -40,22 +41,22 @@ HELPED = OVERLAY.replace(helpers=True)
 
 
 @pytest.fixture
-def hired(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[crew.Crew]]:
-    """Helpers from the first file on, and all that were hired."""
-    made: list[crew.Crew] = []
+def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[files.FileWorkers]]:
+    """Helpers from the first file on, and all that were started."""
+    made: list[files.FileWorkers] = []
 
-    def hire(redo: crew.Redo, fail: crew.Fail) -> crew.Crew:
-        got = crew.Crew(2, redo, fail)
-        while got._here < 2:
-            got._hear(-1)
+    def starting(redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
+        got = files.FileWorkers(2, redo, fail)
+        while got._ready < 2:
+            got._receive(-1)
         made.append(got)
         return got
 
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "hire", hire)
-    monkeypatch.setattr(crew, "_budget", crew._Budget())
+    monkeypatch.setattr(extract, "start_workers", starting)
+    monkeypatch.setattr(files, "_budget", files._Budget())
     yield made
-    assert not any(one._helpers for one in made)
+    assert not any(one._processes for one in made)
 
 
 @pytest.fixture
@@ -64,24 +65,24 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def serve(channel: socket.socket, memory: mmap.mmap) -> None:
         with channel, memory:
-            hand.serve(channel, memory)
+            file_worker.serve(channel, memory)
 
-    def start(memory_fd: int) -> crew._Helper:
+    def starting(memory_fd: int) -> files._Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        helper = crew._Helper(ours, 0)
-        memory = mmap.mmap(memory_fd, crew._SLOTS * crew.SLOT)
+        helper = files._Process(ours, 0)
+        memory = mmap.mmap(memory_fd, files._SLOTS * files.SLOT)
         running[helper] = Thread(target=serve, args=(theirs, memory))
         running[helper].start()
         return helper
 
-    def end(helper: crew._Helper) -> None:
+    def end(helper: files._Process) -> None:
         helper.channel.shutdown(socket.SHUT_RDWR)
         running.pop(helper).join()
         helper.channel.close()
 
-    running: dict[crew._Helper, Thread] = {}
-    monkeypatch.setattr(crew, "_start", start)
-    monkeypatch.setattr(crew, "_end", end)
+    running: dict[files._Process, Thread] = {}
+    monkeypatch.setattr(files, "_start", starting)
+    monkeypatch.setattr(files, "_end", end)
     yield
     assert not running
 
@@ -113,7 +114,7 @@ meetings = st.one_of(
 )
 @given(items=st.lists(meetings, max_size=12), form=st.sampled_from([OVERLAY, DELETE]))
 def test_the_same_with_and_without(
-    items: list[Item], form: Form, tmp_path: Path, hired: list[crew.Crew], threads: None
+    items: list[Item], form: Form, tmp_path: Path, pools: list[files.FileWorkers], threads: None
 ) -> None:
     """Files replaced, linked, shadowed by links and hidden while they are still on their way."""
     alone = outcome(items, tmp_path, form)
@@ -124,20 +125,20 @@ def test_the_same_with_and_without(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, *HealthCheck]
 )
 @given(items=trees())
-def test_all_looks(items: list[Item], tmp_path: Path, hired: list[crew.Crew], threads: None) -> None:
+def test_all_looks(items: list[Item], tmp_path: Path, pools: list[files.FileWorkers], threads: None) -> None:
     assert outcome(items, tmp_path, HELPED) == outcome(items, tmp_path, OVERLAY)
 
 
 def test_nothing_goes_through_a_folder_that_gives_way(
-    tmp_path: Path, hired: list[crew.Crew], threads: None
+    tmp_path: Path, pools: list[files.FileWorkers], threads: None
 ) -> None:
     items = [file(b"a"), white(b"b/.wh.a"), file(b"b"), file(b"b/a")]
     assert outcome(items, tmp_path, HELPED) is InvalidArchive
 
 
-def test_many_files(tmp_path: Path, hired: list[crew.Crew]) -> None:
+def test_many_files(tmp_path: Path, pools: list[files.FileWorkers]) -> None:
     """More than all slots hold, in many folders, of sizes around the limits; and what is there already."""
-    sizes = [0, crew.MAX_FILE, crew.MAX_FILE + 1, 4096] + 396 * [1]
+    sizes = [0, files.MAX_FILE, files.MAX_FILE + 1, 4096] + 396 * [1]
     items = [
         file(b"%d/%d" % (number % 40, number), bytes([number % 251]) * sizes[number % 400])
         for number in range(6000)
@@ -151,16 +152,16 @@ def test_many_files(tmp_path: Path, hired: list[crew.Crew]) -> None:
         assert Path(path, "7/7").read_bytes() == b"new"
         assert Path(path, "7/7").stat().st_mode & 0o777 == 0o600
         assert len(paths(fd, DELETE)) == 6040
-    assert len(hired) == 2
+    assert len(pools) == 2
 
 
-def test_a_helper_that_dies(tmp_path: Path, hired: list[crew.Crew]) -> None:
+def test_a_helper_that_dies(tmp_path: Path, pools: list[files.FileWorkers]) -> None:
     """One clear error; nobody is left behind, and nothing is made any more."""
 
     def items() -> Iterator[tuple[Entry, object]]:
         for number in range(3000):
             if number == 1500:
-                for helper in hired[0]._helpers.values():
+                for helper in pools[0]._processes.values():
                     os.kill(helper.pid, signal.SIGKILL)
             entry, data = file(b"d/%d" % number)
             yield entry, io.BytesIO(data)
@@ -170,20 +171,20 @@ def test_a_helper_that_dies(tmp_path: Path, hired: list[crew.Crew]) -> None:
 
 
 def test_what_a_helper_cannot_make_names_the_file(
-    tmp_path: Path, hired: list[crew.Crew], threads: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pools: list[files.FileWorkers], threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one(job: hand.Job, *_rest: object) -> int:
+    def one(job: file_worker.Job, *_rest: object) -> int:
         if job[1] == b"77":
             raise OSError(28, "No space left on device")
         return 0
 
-    monkeypatch.setattr(hand, "_one", one)
+    monkeypatch.setattr(file_worker, "_one", one)
     items = [file(b"d/%d" % number) for number in range(100)]
     with folder(tmp_path) as (_path, fd), pytest.raises(StoreError, match="extract 'd/77': no space left"):
         unpack(items, fd, HELPED)
 
 
-def test_a_short_payload(tmp_path: Path, hired: list[crew.Crew]) -> None:
+def test_a_short_payload(tmp_path: Path, pools: list[files.FileWorkers]) -> None:
     with folder(tmp_path) as (_path, fd), pytest.raises(InvalidArchive, match="is 3 bytes short"):
         extract.extract([(Entry(b"f", size=7), io.BytesIO(b"1234"))], fd, HELPED)
 
@@ -192,7 +193,7 @@ def test_helpers_that_cannot_be_started_are_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(crew.sys, "executable", "/bin/false")
+    monkeypatch.setattr(files.sys, "executable", "/bin/false")
     items = [file(b"d/%d" % number) for number in range(200)]
     with folder(tmp_path) as (_path, fd):
         assert unpack(items, fd, HELPED).entries == 200
@@ -204,15 +205,15 @@ def test_without_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(crew, "_budget", crew._Budget())
-    monkeypatch.setattr(crew.os, "memfd_create", refuse)
+    monkeypatch.setattr(files, "_budget", files._Budget())
+    monkeypatch.setattr(files.os, "memfd_create", refuse)
     with folder(tmp_path) as (_path, fd):
         assert unpack([file(b"a"), file(b"b")], fd, HELPED).entries == 2
-    assert crew._budget._taken == 0
+    assert files._budget._taken == 0
 
 
 def test_the_number_of_helpers_is_bounded() -> None:
-    budget = crew._Budget()
+    budget = files._Budget()
     most = processors()
     assert budget.take(most + 5) == most
     assert budget.take(1) == 0
@@ -223,7 +224,7 @@ def test_the_number_of_helpers_is_bounded() -> None:
 def test_none_without_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container's namespaces the program named as Python's may be anybody's."""
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "hire", lambda *_args: 1 / 0)
+    monkeypatch.setattr(extract, "start_workers", lambda *_args: 1 / 0)
     with folder(tmp_path) as (_path, fd):
         unpack([file(b"a"), file(b"b")], fd, OVERLAY)
         assert paths(fd) == [b"a", b"b"]
@@ -237,7 +238,7 @@ def test_a_helper_touches_nothing_that_is_there(tmp_path: Path) -> None:
     try:
         for name in (b"link", b"old"):
             with pytest.raises(FileExistsError):
-                hand._one((0, name, 3, -1, -1, 0o644, 0, 0, -1), [fd], view)  # type: ignore[arg-type]
+                file_worker._one((0, name, 3, -1, -1, 0o644, 0, 0, -1), [fd], view)  # type: ignore[arg-type]
     finally:
         os.close(fd)
     assert not Path(tmp_path, "target").exists()
