@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from .conftest import Peer
+from .layouts import Layer, write_layout
 
 _LIMITS = ("--network", "none", "--cgroups", "disabled")
 
@@ -74,6 +76,24 @@ def test_podman_and_docker_run_it(
     seen = docker("run", "--rm", "--network", "none", "--entrypoint", "ls", name, "/etc").split()
     assert "passwd" in seen
     assert "group" not in seen
+
+
+def test_a_link_that_only_a_lower_layer_has(
+    nacre: Any, busybox_tar: bytes, registry: str, tmp_path: Path, podman: Peer, docker: Peer
+) -> None:
+    """An entry beneath it, whose folder its own layer does not list: a folder takes the place of the link."""
+    link = Layer().folder("run").add("run/old").folder("var").add("var/run", tarfile.SYMTYPE, linkname="/run")
+    write_layout(tmp_path / "layout", [busybox_tar, link.bytes(), Layer().add("var/run/new").bytes()])
+    name = f"{registry}/lower/link:1"
+    nacre("copy", f"oci:{tmp_path / 'layout'}:test", f"docker://{name}")
+    nacre("pull", name)
+    podman("pull", "--tls-verify=false", name)
+    docker("pull", name)
+    look = (name, "sh", "-c", "test -L /var/run && echo link; ls /var/run; test -e /run/new && echo through")
+    seen = nacre("run", "--rm", *look, check=False).out
+    assert seen == podman("run", "--rm", *_LIMITS, *look, check=False)
+    assert seen == docker("run", "--rm", "--network", "none", *look, check=False)
+    assert seen == "new\n"
 
 
 def test_pull_takes_what_docker_pushed(
