@@ -27,7 +27,7 @@ from nacre.grammars.layer.nodes import Node, walk
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form, apply
 from nacre.ground.files import remove_tree
-from nacre.stores.trees.indexing import INDEX, SPARSE, TAR, index_stream
+from nacre.stores.trees.forms.indexing import INDEX, SPARSE, TAR, index_stream
 from nacre.words.errors import NacreError
 
 from .seeds import Mutator, made, others, tar_of
@@ -47,7 +47,7 @@ def _indexed(data: bytes, folder: str) -> Node:
         roots.append(to_nodes(inodes))
         write_index(inodes, *rest)
 
-    with mock.patch("nacre.stores.trees.indexing.write_index", write):
+    with mock.patch("nacre.stores.trees.forms.indexing.write_index", write):
         index_stream(tar_of(data), folder)
     return roots[0]
 

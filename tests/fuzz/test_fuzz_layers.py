@@ -12,7 +12,7 @@ from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.erofs.format import SUPER, crc32c
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.layer.nodes import walk
-from nacre.stores.trees.indexing import INDEX, index_stream
+from nacre.stores.trees.forms.indexing import INDEX, index_stream
 from nacre.words.errors import InvalidArchive, NacreError
 
 from .layers import Target, run

@@ -33,7 +33,7 @@ from treemaker import (
 )
 
 from nacre.grammars.tar.entry import Entry
-from nacre.stores.trees.owners import Notes, Owner
+from nacre.stores.trees.forms.owners import Notes, Owner
 from nacre.words.errors import InvalidArchive, StoreError
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")

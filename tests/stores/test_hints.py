@@ -8,7 +8,7 @@ from zlib import crc32
 
 import pytest
 
-from nacre.stores.trees.hints import KEY, Hints
+from nacre.stores.trees.dedup.hints import KEY, Hints
 
 
 def keys(count: int) -> dict[bytes, int]:

@@ -205,7 +205,7 @@ def test_folders_that_go_down_for_ever(trees: Trees) -> None:
 
 
 def test_a_large_hole_is_not_read(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nacre.stores.trees.sameness._same_bytes", lambda *_args: 1 / 0)
+    monkeypatch.setattr("nacre.stores.trees.roots.comparison._same_bytes", lambda *_args: 1 / 0)
     layers = [trees.ingest(io.BytesIO(layer(file("disk", bytes(4 << 20)))))]
     active = trees.prepare("step", layers)
     with open(f"{active.upper}/disk", "wb") as disk:

@@ -162,7 +162,7 @@ def test_full_disk(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nacre.ground.extract.extract", full)
-    monkeypatch.setattr("nacre.stores.trees.indexing.write_all", full)
+    monkeypatch.setattr("nacre.stores.trees.forms.indexing.write_all", full)
     with pytest.raises(StoreError, match="no space left on device"):
         ingest(trees, file("f", b"1"))
     assert tidy(trees)

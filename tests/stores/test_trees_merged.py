@@ -16,7 +16,7 @@ from nacre.grammars.tar.entry import Entry
 from nacre.ground import userns
 from nacre.stores import Store
 from nacre.stores.trees import Trees
-from nacre.stores.trees.merging import MOST
+from nacre.stores.trees.roots.merging import MOST
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, StoreError
 from nacre.words.mount import Erofs, Overlay

@@ -23,9 +23,10 @@ from nacre.ground import linux, mounts, userns
 from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
-from nacre.stores.trees import Trees, borrowing, lending
-from nacre.stores.trees.indexread import IndexReader
-from nacre.stores.trees.lending import foreseen, give_back
+from nacre.stores.trees import Trees
+from nacre.stores.trees.dedup import donors, reclaim
+from nacre.stores.trees.dedup.reclaim import foreseen, give_back
+from nacre.stores.trees.forms.indexread import IndexReader
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, InvalidArchive, StoreError
 
@@ -164,7 +165,7 @@ def test_what_lies_in_the_padding_comes_back(trees: Trees) -> None:
 
 
 def test_a_checksum_proves_nothing(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nacre.stores.trees.cutting.checksummer", lambda: lambda _data, _crc: 7)
+    monkeypatch.setattr("nacre.stores.trees.dedup.cutting.checksummer", lambda: lambda _data, _crc: 7)
     made = {}
     for number in range(6):
         files = {b"s": chance.randbytes(5000), b"l": chance.randbytes(MIB), b"same": SMALL + b"same"}
@@ -191,14 +192,14 @@ def test_a_committed_layer_shares_as_well(trees: Trees) -> None:
 
 
 def test_so_many_donors_and_no_more(trees: Trees) -> None:
-    files = {b"%02d" % number: chance.randbytes(3000) for number in range(borrowing.MOST + 5)}
+    files = {b"%02d" % number: chance.randbytes(3000) for number in range(donors.MOST + 5)}
     for name, data in files.items():
         ingest(trees, (Entry(name), data))
     members = [(Entry(name), data) for name, data in files.items()]
     diff_id = ingest(trees, *members)
-    assert len(lent(trees, diff_id)) == borrowing.MOST
+    assert len(lent(trees, diff_id)) == donors.MOST
     again = ingest(trees, *members, tail=b"again")
-    assert len(lent(trees, again)) <= borrowing.MOST
+    assert len(lent(trees, again)) <= donors.MOST
     assert contents(trees, [diff_id]) == contents(trees, [again]) == files
     assert is_whole(trees, diff_id)
     assert is_whole(trees, again)
@@ -342,7 +343,7 @@ def test_where_holes_cannot_be_punched(root: str, monkeypatch: pytest.MonkeyPatc
     def cannot(*_args: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("nacre.stores.trees.lending.punch_hole", cannot)
+    monkeypatch.setattr("nacre.stores.trees.dedup.reclaim.punch_hole", cannot)
     with Store.open(root, driver="erofs") as store:
         made = chain(store)
         remove(store, made["a"])
@@ -572,15 +573,15 @@ def test_a_donor_is_known_by_the_name_of_its_link(trees: Trees) -> None:
     ingest(trees, file("other", OTHER))
     third = ingest(trees, file("b", BIG), file("o", OTHER))
     names = ["lent-00", "lent-01"]
-    whole = [lending._needed([(trees.folder(third), name)]) for name in names]
+    whole = [reclaim._needed([(trees.folder(third), name)]) for name in names]
     for name, ranges in zip(names, whole, strict=True):
         for other in names:
             os.rename(f"{trees.folder(third)}/{other}", f"{trees._root}/{other}")
         os.rename(f"{trees._root}/{name}", f"{trees.folder(third)}/{name}")
         inode = os.stat(f"{trees.folder(third)}/{name}").st_ino
-        links = lending._orphans([trees.folder(third)])[inode]
+        links = reclaim._orphans([trees.folder(third)])[inode]
         assert links == [(trees.folder(third), name)]
-        assert lending._needed(links) == ranges
+        assert reclaim._needed(links) == ranges
         for other in names:
             if other != name:
                 os.rename(f"{trees._root}/{other}", f"{trees.folder(third)}/{other}")
@@ -592,7 +593,7 @@ def test_folders_are_found_while_they_move(trees: Trees) -> None:
     root, name = trees._root, "a" * 64
     os.mkdir(f"{root}/ingest/tree-{name}")
     found = []
-    for folder_ in lending._folders(root):
+    for folder_ in reclaim._folders(root):
         found.append(folder_)
         if folder_.endswith(f"/tree-{name}"):
             os.rename(folder_, f"{root}/trees/{name}")
@@ -612,7 +613,7 @@ def test_what_was_swept_before_it_was_locked_is_not_read(
             os.rename(trees.folder(diff_id), gone)
         real(fd, operation)
 
-    monkeypatch.setattr("nacre.stores.trees.borrowing.fcntl.flock", moving)
+    monkeypatch.setattr("nacre.stores.trees.dedup.donors.fcntl.flock", moving)
     with pytest.raises(StoreError, match="no such file"):
         trees.tar(diff_id)
     os.rename(gone, trees.folder(diff_id))

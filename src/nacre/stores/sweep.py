@@ -26,7 +26,7 @@ from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
 from .layout import tidy_index, unknown
 from .settle import settle
-from .trees import lending
+from .trees.dedup import reclaim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
         mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         shared.tidy(root)
         work.free()
-        freed += lending.give_back(root)
+        freed += reclaim.give_back(root)
         work.strays()
         if wishes.build_cache:
             work.items += caches.free(root, wishes.cache_before)
@@ -141,7 +141,7 @@ def foresee(
         if wishes.build_cache:
             work.paths += caches.idle(store.root)
         work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
-        size = known.usage.freed(work.paths) + lending.foreseen(store.root, work.paths)
+        size = known.usage.freed(work.paths) + reclaim.foreseen(store.root, work.paths)
         return len(work.items) + len(work.paths), size
 
 

@@ -1,6 +1,6 @@
 """`system check`: is everything in a store what its name says, and is all there that a name needs?
 
-    content     every blob has its digest, every tree is what its tar says (`stores.trees.proof`)
+    content     every blob has its digest, every tree is what its tar says (`stores.trees.forms.proof`)
     reach       every name, image and container has its documents, its layers and its files
     records     rows without files, files without rows, leases of the dead: what a kill leaves
 

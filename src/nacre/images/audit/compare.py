@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...stores.trees import Found, TreeView
+    from ...stores.trees.reading.view import Found, TreeView
     from ...words.digest import Digest
     from ..model.image import Image
 

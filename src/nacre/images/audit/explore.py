@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ...stores.trees import TreeView
+    from ...stores.trees.reading.view import TreeView
     from ...words.digest import Digest
     from ..model.image import Image
 

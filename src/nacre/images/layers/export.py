@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-    from ...stores.trees import Found
+    from ...stores.trees.reading.view import Found
     from ..model.image import Image
     from ..model.source import Reader
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ...stores.store import Store
-    from ...stores.trees import Found, TreeView
+    from ...stores.trees.reading.view import Found, TreeView
     from ...words.mount import Mount
     from ...words.oci import Descriptor
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ...stores.trees import Found
+    from ...stores.trees.reading.view import Found
     from ...words.digest import Digest
 
 

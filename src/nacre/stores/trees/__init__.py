@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from .base import Mode
 from .facade import Active, Trees
-from .lookup import Found, TreeView
 
-__all__ = ["Active", "Found", "Mode", "TreeView", "Trees"]
+__all__ = ["Active", "Mode", "Trees"]

@@ -1,8 +1,8 @@
 """Trees that are never unpacked: a layer is its tar and an EROFS index that points into it.
 
-    trees/<hex>/layer.tar, index.erofs, sparse    see indexing.py
-    trees/<hex>/cuts, lent-00 …                    see borrowing.py, lending.py
-    trees/<hex>/merged-….erofs                     see merging.py
+    trees/<hex>/layer.tar, index.erofs, sparse    see forms/indexing.py
+    trees/<hex>/cuts, lent-00 …                    see dedup/
+    trees/<hex>/merged-….erofs                     see roots/merging.py
     active/<key>/                                  as the overlay driver's
 
 The kernel mounts the index with the tar as its extra device, file-backed, so nothing is extracted,
@@ -18,9 +18,11 @@ import os
 from ...ground.files import os_errors, trace
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Overlay
-from . import implied, merging, names
+from . import files
 from .base import Held, Made
+from .forms import implied
 from .overlay import OverlayDriver, hide_lower
+from .roots import merging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from .base import LayerReader, Placed, Reader, Write
-    from .borrowing import Lenders
+    from .dedup.donors import Lenders
 
 _ENOTBLK = 15
 
@@ -49,7 +51,7 @@ class ErofsDriver(OverlayDriver):
     def lenders(self) -> Lenders | None:
         """What new layers may point into."""
         if self._lenders is None and self._store:
-            from .borrowing import Lenders
+            from .dedup.donors import Lenders
 
             self._lenders = Lenders(*self._store)
         return self._lenders
@@ -70,7 +72,7 @@ class ErofsDriver(OverlayDriver):
 
     def ingest(self, stream: Reader, folder: str, held: Held) -> Made:
         """Write the stream and its index. Raises InvalidArchive, StoreError."""
-        from .indexing import index_stream
+        from .forms.indexing import index_stream
 
         tree = index_stream(stream, folder, self.lenders, held)
         implied.save(folder, tree.implied())
@@ -81,7 +83,7 @@ class ErofsDriver(OverlayDriver):
 
     def tar(self, tree: Placed) -> BinaryIO:
         """The file as it was written, what was cut out of it filled in again."""
-        from .restoring import open_tar
+        from .dedup.restore import open_tar
 
         with os_errors(f"read tree {tree.diff_id}"):
             return open_tar(tree.folder)
@@ -100,7 +102,7 @@ class ErofsDriver(OverlayDriver):
         self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str, held: Held
     ) -> Made:
         """Scan the upper folder into a tar, which is kept beside it with its index, ready to be adopted."""
-        from .indexing import IndexingWriter
+        from .forms.indexing import IndexingWriter
 
         self._drop_packed(folder)
         writer = IndexingWriter(folder, write, self.lenders, held)
@@ -110,26 +112,26 @@ class ErofsDriver(OverlayDriver):
             writer.discard()
 
     def _drop_packed(self, folder: str) -> None:
-        for name in filter(names.is_ours, os.listdir(folder)):
+        for name in filter(files.is_ours, os.listdir(folder)):
             os.unlink(f"{folder}/{name}")
 
     def adopt(self, folder: str, into: str) -> None:
         """Rename tar, index and what belongs to them."""
-        with os_errors(f"move {folder}/{names.TAR}"):
-            for name in filter(names.is_ours, os.listdir(folder)):
+        with os_errors(f"move {folder}/{files.TAR}"):
+            for name in filter(files.is_ours, os.listdir(folder)):
                 os.rename(f"{folder}/{name}", f"{into}/{name}")
         trace("tree:adopted")
 
     def reader(self, tree: Placed) -> LayerReader:
         """Raises StoreError."""
-        from .indexread import IndexReader
+        from .forms.indexread import IndexReader
 
         with os_errors(f"read tree {tree.diff_id}"):
             return IndexReader(tree.folder)
 
 
 def _lower(folder: str) -> Erofs:
-    return Erofs(f"{folder}/{names.INDEX}", names.device_paths(folder))
+    return Erofs(f"{folder}/{files.INDEX}", files.device_paths(folder))
 
 
 def _try_mount(scratch: str) -> None:

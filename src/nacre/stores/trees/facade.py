@@ -23,7 +23,6 @@ from .base import Held, Made, Mode, Placed
 from .erofs import ErofsDriver
 from .overlay import OverlayDriver
 from .plain import PlainDriver
-from .roots import Roots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Entry
     from ...ground.scan import Opener
     from .base import LayerReader, Reader, TreeDriver, Write
-    from .lookup import Found, TreeView
-    from .sameness import Comparison
+    from .reading.view import Found, TreeView
+    from .roots.comparison import Comparison
+    from .roots.kept import Roots
 
     Passed = Callable[[int], object]
     BlobTar = Callable[[], Reader]
@@ -228,7 +228,7 @@ class Trees:
 
     def _compared(self, tree: Placed, tar: Reader, beside: BinaryIO | None, passed: Passed | None) -> str:
         """`beside` counts where contents lie in the tar itself."""
-        from .proof import fault
+        from .forms.proof import fault
 
         try:
             reader = self._drivers[tree.driver].reader(tree)
@@ -324,7 +324,7 @@ class Trees:
 
         False if there is no tree in it.
         """
-        from .found import described, driver_of
+        from .recovery import described, driver_of
 
         folder = self.folder(diff_id)
         if not (driver := driver_of(folder)):
@@ -371,6 +371,8 @@ class Trees:
 
     def keep_roots(self) -> None:
         """From now on until `drop_roots`, what is committed may serve a later `prepare` as it stands."""
+        from .roots.kept import Roots
+
         self._roots = self._roots or Roots()
 
     def drop_roots(self) -> None:
@@ -538,7 +540,7 @@ class Trees:
 
     def open(self, layers: Sequence[Digest]) -> TreeView:
         """Read files through the layers without mounting; close it. Raises NotFound, StoreError."""
-        from .lookup import TreeView
+        from .reading.view import TreeView
 
         readers: list[tuple[Digest, Any]] = []
         try:

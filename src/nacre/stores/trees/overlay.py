@@ -1,9 +1,9 @@
 """Trees as folders, one per layer, joined by overlayfs.
 
     trees/<hex>/fs       the layer, whiteouts as char devices 0/0, opaque folders by an extended attribute
-    trees/<hex>/skeleton   how to make its tar again; see skeleton.py
+    trees/<hex>/skeleton   how to make its tar again; see forms/skeleton.py
     trees/<hex>/opaque   only where the layer hides everything beneath it
-    trees/<hex>/owners   only where the namespace has one id; see owners.py
+    trees/<hex>/owners   only where the namespace has one id; see forms/owners.py
     active/<key>/upper   the difference, becomes `fs` when it is committed
     active/<key>/work    overlayfs's own
 
@@ -19,9 +19,9 @@ from ...ground import ids
 from ...ground.files import os_errors, private_dir, trace, write_atomic
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Erofs, Mount, Overlay
-from . import implied, owners
 from .base import Made, Mode, Placed
-from .owners import Notes, Owner
+from .forms import implied, owners
+from .forms.owners import Notes, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader as TarReader
     from ...ground.extract import Form, Stats
     from .base import Held, LayerReader, Reader, TreeDriver, Write, Writer
-    from .inherited import Known
-    from .lookup import TreeView
-    from .sameness import Comparison
-    from .skeleton import Ingesting
+    from .forms.skeleton import Ingesting
+    from .reading.view import TreeView
+    from .roots.comparison import Comparison
+    from .roots.inherited import Known
 
 _NANO = 1_000_000_000
 _OPAQUE = "opaque"
@@ -89,7 +89,7 @@ class OverlayDriver:
 
     def ingest(self, stream: Reader, folder: str, _held: Held) -> Made:
         """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
-        from .skeleton import Ingesting
+        from .forms.skeleton import Ingesting
 
         private_dir(f"{folder}/fs")
         os.chmod(f"{folder}/fs", 0o755)
@@ -121,7 +121,7 @@ class OverlayDriver:
 
     def tar(self, tree: Placed) -> BinaryIO:
         """Made from its skeleton. Raises Unsupported when it has none, StoreError."""
-        from .skeleton import open_tar
+        from .forms.skeleton import open_tar
 
         return open_tar(tree, self.reader(tree))
 
@@ -190,7 +190,7 @@ class OverlayDriver:
         self, trees: Sequence[Placed], folder: str, write: Write, clamp: int | None, root: str, _held: Held
     ) -> Made:
         """Scan the upper folder into a tar. Times become whole seconds, none after `clamp`."""
-        from .skeleton import Packing
+        from .forms.skeleton import Packing
 
         with Packing(write, folder) as writer:
             return self._pack(trees, folder, writer, clamp, root)
@@ -229,7 +229,7 @@ class OverlayDriver:
         self, view: TreeView, trees: Sequence[Placed], folder: str, clamp: int | None, *, remove: bool
     ) -> Comparison:
         """The difference of an active against the layers beneath: `sameness`. Raises StoreError."""
-        from .sameness import Comparison
+        from .roots.comparison import Comparison
 
         known = self._inherited(trees, folder)
 
@@ -241,7 +241,7 @@ class OverlayDriver:
 
     def _inherited(self, trees: Sequence[Placed], folder: str) -> Known:
         """Owners beside the lower layers and the active, which a copy into upper has lost."""
-        from .inherited import Inherited
+        from .roots.inherited import Inherited
 
         return Inherited(trees, folder, self._read)
 
@@ -298,7 +298,7 @@ class OverlayDriver:
 
     def reader(self, tree: Placed) -> LayerReader:
         """Raises StoreError."""
-        from .folder import FolderReader
+        from .forms.folderread import FolderReader
 
         with os_errors(f"read tree {tree.diff_id}"):
             return FolderReader(f"{tree.folder}/fs", tree.folder)

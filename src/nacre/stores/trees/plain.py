@@ -3,7 +3,7 @@
     trees/<hex>/…            as the erofs driver's (a tar and its index: no owner, device, mark or mode needs
                              a right to be kept), or as the overlay driver's where files can share blocks
     active/<key>/merged/     a whole root, laid out from the layers
-    active/<key>/record      what it held then; see record.py
+    active/<key>/record      what it held then; see roots/record.py
     active/<key>/owners      owners, devices and attributes that could not be made here
     active/<key>/modes       modes that had to be wider for an owner who is not root
     active/<key>/aside/      what is covered while a program runs (ground.sandbox.standins)
@@ -21,10 +21,10 @@ from ...ground.files import os_errors, private_dir, unlink, write_atomic
 from ...words.errors import StoreError, Unsupported
 from ...words.mount import Folder
 from ...words.quickjson import dumps, loads
-from . import owners
 from .erofs import ErofsDriver
+from .forms import owners
+from .forms.owners import Owner
 from .overlay import OverlayDriver
-from .owners import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader as TarReader
     from ...words.digest import Digest
     from ...words.mount import Erofs, Mount
-    from . import record
     from .base import Held, LayerReader, Made, Placed, Reader, Writer
-    from .inherited import Known
-    from .lookup import TreeView
+    from .reading.view import TreeView
+    from .roots import record
+    from .roots.inherited import Known
 
     Opener = Callable[[], TarReader]
 
@@ -101,7 +101,7 @@ class PlainDriver(ErofsDriver):
 
     def prepare(self, trees: Sequence[Placed], empty: str, folder: str, root: str) -> tuple[Mount, str]:
         """Lay out the layers in `folder`/merged and record it. Raises StoreError."""
-        from . import record
+        from .roots import record
 
         merged = f"{folder}/merged"
         private_dir(merged)
@@ -115,7 +115,7 @@ class PlainDriver(ErofsDriver):
         return self.active(trees, empty, folder)
 
     def _lay(self, trees: Sequence[Placed], fd: int, folder: str, root: str) -> None:
-        from .laying import Laying
+        from .roots.laying import Laying
 
         laying = Laying(fd, self.mode.replace(devices=self._devices()))
         with self._view(trees) as view:
@@ -139,7 +139,7 @@ class PlainDriver(ErofsDriver):
         os.fchmod(fd, int(mode, 8) | (0o700 if os.geteuid() else 0))
 
     def _view(self, trees: Sequence[Placed]) -> TreeView:
-        from .lookup import TreeView
+        from .reading.view import TreeView
 
         readers: list[tuple[Digest, LayerReader]] = []
         try:
@@ -194,7 +194,7 @@ class PlainDriver(ErofsDriver):
         self, trees: Sequence[Placed], folder: str, fd: int, known: dict[bytes, Owner]
     ) -> record.Changes:
         from ...ground.sandbox.standins import covered
-        from .record import Changes
+        from .roots.record import Changes
 
         with self._view(trees) as view:
             return Changes(fd, view, folder, known, covered(f"{folder}/aside"))
@@ -213,7 +213,7 @@ class PlainDriver(ErofsDriver):
 
     def extend(self, trees: Sequence[Placed], count: int, empty: str, folder: str, root: str) -> bool:
         """Apply the layers that came since, from their tars."""
-        from . import record
+        from .roots import record
 
         if not all(map(_is_indexed, trees[count:])):
             return False

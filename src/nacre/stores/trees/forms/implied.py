@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import os
 
-from ...ground import ids
-from ...ground.files import os_errors, private_dir, random_name, remove_tree, write_atomic
+from ....ground import ids
+from ....ground.files import os_errors, private_dir, random_name, remove_tree, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .base import LayerReader, Placed
-    from .lookup import Found, TreeView
+    from ..base import LayerReader, Placed
+    from ..reading.view import Found, TreeView
 
     Read = Callable[[Placed], LayerReader]
 
@@ -125,7 +125,7 @@ class _Brow:
 
 
 def _view(trees: Sequence[Placed], read: Read) -> TreeView:
-    from .lookup import TreeView
+    from ..reading.view import TreeView
 
     return TreeView([(tree.diff_id, read(tree)) for tree in trees])
 

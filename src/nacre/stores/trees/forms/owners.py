@@ -7,17 +7,17 @@ latin-1. Whatever is read out of the store, and what is pushed, carries these ow
 
 from __future__ import annotations
 
-from ...ground.files import write_atomic
-from ...words.errors import StoreError
-from ...words.quickjson import dumps, loads
-from ...words.value import Value
+from ....ground.files import write_atomic
+from ....words.errors import StoreError
+from ....words.quickjson import dumps, loads
+from ....words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ...grammars.tar.entry import Entry
+    from ....grammars.tar.entry import Entry
 
 FILE = "owners"
 

@@ -16,17 +16,17 @@ from struct import Struct
 from struct import error as StructError
 from time import time_ns
 
-from ...grammars.tar.entry import OPAQUE, WHITEOUT
-from ...ground import linux
-from ...ground.files import write_atomic
-from ...words.errors import StoreError
+from ....grammars.tar.entry import OPAQUE, WHITEOUT
+from ....ground import linux
+from ....ground.files import write_atomic
+from ....words.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from .lookup import Found, TreeView
-    from .owners import Owner
+    from ..forms.owners import Owner
+    from ..reading.view import Found, TreeView
 
     Row = tuple[int, int, int, int, int, int, int, int, int]
 
@@ -232,7 +232,7 @@ class Changes:
             os.close(fd)
 
     def _attributes(self, fd: int, path: bytes) -> dict[bytes, bytes]:
-        from ...ground.scan import attributes
+        from ....ground.scan import attributes
 
         owner = self._owners.get(path)
         found = attributes(b"/proc/self/fd/%d" % fd, path, follow=True)

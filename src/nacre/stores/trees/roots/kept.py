@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...words.digest import Digest
+    from ....words.digest import Digest
 
 
 class Roots:

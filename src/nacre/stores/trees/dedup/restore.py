@@ -6,12 +6,12 @@ import io
 import os
 from bisect import bisect_right
 
-from ...grammars.erofs.cuts import Cuts
-from ...grammars.erofs.format import BLOCK
-from ...words.errors import InvalidArchive, StoreError
-from .borrowing import open_locked
-from .names import CUTS, TAR, lenders
-from .seeking import Seeking
+from ....grammars.erofs.cuts import Cuts
+from ....grammars.erofs.format import BLOCK
+from ....words.errors import InvalidArchive, StoreError
+from ..files import CUTS, TAR, lenders
+from .donors import open_locked
+from .seekable import Seeking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import os
 
-from ...ground.files import write_atomic
-from ...words.mount import Erofs
+from ....ground.files import write_atomic
+from ....words.mount import Erofs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...grammars.erofs.format import Node
-    from .base import Placed
+    from ....grammars.erofs.format import Node
+    from ..base import Placed
 
     Lower = Callable[[Placed], Erofs]
 
@@ -86,8 +86,8 @@ class _Stack:
 
 
 def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
-    from ...grammars.erofs.write import encode
-    from ...grammars.layer.nodes import merge, settle
+    from ....grammars.erofs.write import encode
+    from ....grammars.layer.nodes import merge, settle
 
     bottom: Node | None = None
     for tree, slots in zip(trees, stack.slots, strict=True):
@@ -101,7 +101,7 @@ def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
 
 
 def _nodes(tree: Placed, slots: Sequence[int]) -> Node:
-    from .indexread import IndexReader
+    from ..forms.indexread import IndexReader
 
     reader = IndexReader(tree.folder)
     try:

@@ -2,7 +2,7 @@
 
 The borrower hard-links the donor's tar into its own folder, `lent-00` and so on, so it depends on the file
 and on nobody's folder. Until it is published with its list of cuts, a shared flock(2) on the donor keeps the
-sweep from giving back what it points to (see lending.py).
+sweep from giving back what it points to (see reclaim.py).
 
 Trust: a donor is found only in trees that are on disk or of this boot. A tree that borrows from an unsynced
 one is itself unsynced, and becomes synced by a syncfs(2) that comes after both; so whatever a power cut
@@ -18,18 +18,18 @@ from _thread import allocate_lock
 from contextlib import suppress
 from errno import ENOENT
 
-from ...grammars.erofs.format import BLOCK
-from ...ground.files import trace
-from ...words.errors import StoreError
+from ....grammars.erofs.format import BLOCK
+from ....ground.files import trace
+from ....words.errors import StoreError
+from ..files import LENT, TAR, lent
 from .hints import FILE as HINTS
 from .hints import Hints
-from .names import LENT, TAR, lent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .base import Held
+    from ..base import Held
 
 MOST = 16
 """Donors of one layer: each is one more file to open at every mount."""

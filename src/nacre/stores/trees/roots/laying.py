@@ -10,19 +10,19 @@ import io
 import os
 import stat
 
-from ...ground import ids
-from ...ground.beneath import Folder, Folders
-from ...ground.clone import clone
-from ...ground.files import write_all
-from .owners import Owner
+from ....ground import ids
+from ....ground.beneath import Folder, Folders
+from ....ground.clone import clone
+from ....ground.files import write_all
+from ..forms.owners import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ...words.digest import Digest
-    from .base import Mode
-    from .lookup import Found, TreeView
+    from ....words.digest import Digest
+    from ..base import Mode
+    from ..reading.view import Found, TreeView
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODES = {"char": stat.S_IFCHR, "block": stat.S_IFBLK, "fifo": stat.S_IFIFO}

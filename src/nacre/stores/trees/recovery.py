@@ -6,7 +6,7 @@ import os
 
 from ...ground.files import content_size
 from ...words.errors import NacreError, Unsupported
-from . import names
+from . import files
 from .base import Made, Placed
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ _USUAL_ROOT = "755 0 0"
 
 def driver_of(folder: str) -> str:
     """The driver that reads it; "" where there is no tree. An index that is lost is made of the tar."""
-    if os.path.exists(f"{folder}/{names.TAR}"):
+    if os.path.exists(f"{folder}/{files.TAR}"):
         return "erofs"
     if not os.path.isdir(f"{folder}/fs"):
         return ""

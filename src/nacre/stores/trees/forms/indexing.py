@@ -2,7 +2,7 @@
 
 layer.tar      the uncompressed layer, all of the stream, as it was, but for the contents that were cut
 cuts           only where there are any: what was left out of it and where it lies (grammars.erofs.cuts)
-lent-00 …      links to the tars of other layers that have those contents (borrowing.py)
+lent-00 …      links to the tars of other layers that have those contents (donors.py)
 index.erofs    metadata that points into them, made from the headers on the way (grammars.erofs.format)
 sparse         only where the tar has sparse files: their contents with the holes, one after the other,
                and the content of a file with whose last byte the tar ends, without padding
@@ -14,26 +14,26 @@ from __future__ import annotations
 
 import os
 
-from ...grammars.erofs.cuts import Cuts
-from ...grammars.erofs.format import BLOCK
-from ...grammars.erofs.tree import LayerTree
-from ...grammars.erofs.write import write_index
-from ...grammars.tar.read import read_tar
-from ...grammars.tar.write import TarWriter
-from ...ground.files import trace, write_all
-from ...words.errors import InvalidArchive
-from .borrowing import Borrowing
-from .cutting import SPARSE as SPARSE_DEVICE
-from .cutting import Cutter
-from .names import CUTS, INDEX, SPARSE, TAR
+from ....grammars.erofs.cuts import Cuts
+from ....grammars.erofs.format import BLOCK
+from ....grammars.erofs.tree import LayerTree
+from ....grammars.erofs.write import write_index
+from ....grammars.tar.read import read_tar
+from ....grammars.tar.write import TarWriter
+from ....ground.files import trace, write_all
+from ....words.errors import InvalidArchive
+from ..dedup.cutting import SPARSE as SPARSE_DEVICE
+from ..dedup.cutting import Cutter
+from ..dedup.donors import Borrowing
+from ..files import CUTS, INDEX, SPARSE, TAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...grammars.tar.entry import Entry
-    from .base import Held, Reader, Write
-    from .borrowing import Lenders
+    from ....grammars.tar.entry import Entry
+    from ..base import Held, Reader, Write
+    from ..dedup.donors import Lenders
 
 _CHUNK = 1 << 18
 _MAX_SPARSE = (1 << 32) - 2

@@ -1,6 +1,6 @@
 """What layers lend each other, looked at from outside: giving back what nobody borrows any more.
 
-A tar that lends is linked into the folder of every borrower (borrowing.py). When the folder it was made in
+A tar that lends is linked into the folder of every borrower (donors.py). When the folder it was made in
 goes, the file stays for the borrowers, whole. What none of them points to is then punched out of it, in
 whole blocks of the file system, so that the room does come back.
 
@@ -15,12 +15,12 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ...grammars.erofs.format import BLOCK
-from ...ground.files import os_errors, trace
-from ...ground.linux import punch_hole
-from ...words.errors import StoreError
-from .names import TAR, lender
-from .restoring import load_cuts
+from ....grammars.erofs.format import BLOCK
+from ....ground.files import os_errors, trace
+from ....ground.linux import punch_hole
+from ....words.errors import StoreError
+from ..files import TAR, lender
+from .restore import load_cuts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

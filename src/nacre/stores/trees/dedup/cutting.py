@@ -14,17 +14,17 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from ...grammars.codecs.stream import checksummer
-from ...grammars.erofs.cuts import RECORD
-from ...grammars.erofs.format import BLOCK, HEAD
-from ...ground.files import write_all
+from ....grammars.codecs.stream import checksummer
+from ....grammars.erofs.cuts import RECORD
+from ....grammars.erofs.format import BLOCK, HEAD
+from ....ground.files import write_all
 from .hints import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...grammars.erofs.tree import LayerTree
-    from ...grammars.tar.entry import Entry
-    from .borrowing import Borrowing, Donor
+    from ....grammars.erofs.tree import LayerTree
+    from ....grammars.tar.entry import Entry
+    from .donors import Borrowing, Donor
 
 SMALLEST = 1024
 """Smaller contents are not worth it: 2 % of the bytes of a layer, but a third of its files."""

@@ -15,16 +15,16 @@ from __future__ import annotations
 import os
 import stat
 
-from ...grammars.tar.entry import Entry
-from ...ground.extract import Form
-from ...ground.files import os_errors
-from ...ground.scan import KINDS, MIN_HOLE, attributes
+from ....grammars.tar.entry import Entry
+from ....ground.extract import Form
+from ....ground.files import os_errors
+from ....ground.scan import KINDS, MIN_HOLE, attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .lookup import Found, Place, TreeView
+    from ..reading.view import Found, Place, TreeView
 
 _NANO = 1_000_000_000
 _CHUNK = 1 << 20

@@ -14,7 +14,7 @@ import os
 from mmap import PROT_READ, mmap
 from struct import Struct
 
-from ...ground.files import write_atomic
+from ....ground.files import write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from ...ground import linux, userns
-from ...ground.files import reopen_file
+from ....ground import linux, userns
+from ....ground.files import reopen_file
+from ..base import Node
 from . import implied, owners
-from .base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

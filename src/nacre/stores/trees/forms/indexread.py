@@ -6,14 +6,14 @@ import io
 import os
 import stat
 
-from ...grammars.erofs.format import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
-from ...grammars.erofs.format import Node as Inode
-from ...grammars.erofs.read import Index
-from ...words.errors import InvalidArchive, NotFound, StoreError
-from .base import Node
-from .borrowing import open_locked
-from .names import CUTS, INDEX, device_paths
-from .seeking import Seeking
+from ....grammars.erofs.format import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
+from ....grammars.erofs.format import Node as Inode
+from ....grammars.erofs.read import Index
+from ....words.errors import InvalidArchive, NotFound, StoreError
+from ..base import Node
+from ..dedup.donors import open_locked
+from ..dedup.seekable import Seeking
+from ..files import CUTS, INDEX, device_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

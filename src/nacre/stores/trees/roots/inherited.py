@@ -6,17 +6,17 @@ what lies above it may belong to 0:0, which needs no line, or hide the path.
 
 from __future__ import annotations
 
-from . import owners
-from .lookup import TreeView
+from ..forms import owners
+from ..reading.view import TreeView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
-    from ...words.digest import Digest
-    from .base import LayerReader, Placed
-    from .owners import Owner
+    from ....words.digest import Digest
+    from ..base import LayerReader, Placed
+    from ..forms.owners import Owner
 
     class Known(Protocol):
         """Owners by path; a dict is one."""

@@ -7,16 +7,16 @@ within the image: `..` stops at its root, absolute targets begin there (as insid
 
 from __future__ import annotations
 
-from ...words.digest import Digest
-from ...words.errors import NotFound
-from .base import Node
+from ....words.digest import Digest
+from ....words.errors import NotFound
+from ..base import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
-    from .base import LayerReader
+    from ..base import LayerReader
 
 _MAX_LINKS = 40  # as the kernel, path_resolution(7)
 

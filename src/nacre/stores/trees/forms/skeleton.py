@@ -10,17 +10,17 @@ from __future__ import annotations
 import io
 import os
 
-from ...grammars.tar.skeleton import Content, Recording, SkeletonWriter, read_skeleton
-from ...grammars.tar.write import TarWriter
-from ...ground.files import os_errors, unlink, write_all
-from ...words.errors import InvalidArchive, StoreError, Unsupported
+from ....grammars.tar.skeleton import Content, Recording, SkeletonWriter, read_skeleton
+from ....grammars.tar.write import TarWriter
+from ....ground.files import os_errors, unlink, write_all
+from ....words.errors import InvalidArchive, StoreError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ...grammars.tar.entry import Entry
-    from .base import LayerReader, Placed, Reader, Write
+    from ....grammars.tar.entry import Entry
+    from ..base import LayerReader, Placed, Reader, Write
 
 FILE = "skeleton"
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 import stat
 from hashlib import sha256
 
-from ...grammars.erofs.format import BLOCK, OPAQUE, ORIGIN, device_parts
-from ...grammars.erofs.tree import LayerTree
-from ...grammars.layer.nodes import walk
-from ...grammars.tar.entry import show
-from ...grammars.tar.read import read_tar
-from ...ground.files import is_shortage
-from ...ground.work.hashing import HashingReader
-from ...words.errors import NacreError
+from ....grammars.erofs.format import BLOCK, OPAQUE, ORIGIN, device_parts
+from ....grammars.erofs.tree import LayerTree
+from ....grammars.layer.nodes import walk
+from ....grammars.tar.entry import show
+from ....grammars.tar.read import read_tar
+from ....ground.files import is_shortage
+from ....ground.work.hashing import HashingReader
+from ....words.errors import NacreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from ...grammars.erofs.format import Node as Inode
-    from ...grammars.tar.entry import Entry
-    from ...words.digest import Digest
-    from .base import LayerReader, Node, Reader
+    from ....grammars.erofs.format import Node as Inode
+    from ....grammars.tar.entry import Entry
+    from ....words.digest import Digest
+    from ..base import LayerReader, Node, Reader
 
 _CHUNK = 1 << 18
 _FORMAT = 0o170000

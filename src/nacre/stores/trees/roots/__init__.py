@@ -1,0 +1,1 @@
+"""How a root is shown: mounted by the kernel, or laid out as files."""
