@@ -99,7 +99,7 @@ def test_table_names_every_argument(name: str, cell: str) -> None:
 
 def test_table_of_values_is_true() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    table = text[text.index("| value | has |") :].split("\n\n")[0]
+    table = text[text.index("| value | attributes |") :].split("\n\n")[0]
     for line in table.splitlines()[2:]:
         kind, *members = re.findall(r"`(\w+)`", line)
         value = getattr(nacre, kind)

@@ -214,7 +214,7 @@ def test_a_registry_without_ranges_gives_all(store: Store, ranged: Ranged) -> No
     ranged.refuse = True
     ranged.chunked("2", files | {"new": b"x"})
     result, status, _sent = get(store, ranged, "2")
-    assert status == "Pull complete, whole: the registry takes no ranges"
+    assert status == "Pull complete (full layer: the registry takes no ranges)"
     assert read(store, result, "new") == b"x"
 
 
@@ -232,7 +232,7 @@ def test_a_lying_table_gains_nothing(store: Store, ranged: Ranged) -> None:
     blob = frames + other.getvalue()[start:]
     ranged.image("2", good, Descriptor(OCI_LAYER_ZSTD, ranged.add(blob), len(blob)), notes)
     result, status, _sent = get(store, ranged, "2")
-    assert status.startswith("Pull complete, whole: ")
+    assert status.startswith("Pull complete (full layer: ")
     assert read(store, result, "new") == b"good"
 
 
@@ -243,7 +243,7 @@ def test_a_wrong_digest_of_the_table_is_said(store: Store, ranged: Ranged) -> No
     ranged.chunked("2", files | {"new": b"x"}, {CHECKSUM: str(Digest.of(b"other"))})
     _result, status, _sent = get(store, ranged, "2")
     assert status == (
-        "Pull complete, whole: the table of contents has another digest than its layer announces"
+        "Pull complete (full layer: the table of contents has another digest than its layer announces)"
     )
 
 

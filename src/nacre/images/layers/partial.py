@@ -61,7 +61,7 @@ class Partial(Value):
         if self.done and self.moved < descriptor.size:
             size = human_size(descriptor.size)
             return f"Pull complete, {human_size(self.moved)} of {size} fetched"
-        return f"Pull complete, whole: {self.reason}" if self.reason else "Pull complete"
+        return f"Pull complete (full layer: {self.reason})" if self.reason else "Pull complete"
 
 
 def try_partial(
