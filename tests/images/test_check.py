@@ -376,8 +376,7 @@ def test_a_folder_that_nobody_needs_may_be_gone(store: Store, image: Image) -> N
 def test_content_of_an_earlier_boot_is_proven(
     store: Store, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("stores.trees.facade", "stores.blobs", "images.audit.check", "stores.settle"):
-        monkeypatch.setattr(f"nacre.{module}.boot_id", lambda: "another boot")
+    monkeypatch.setattr("nacre.stores.database._boot", "another boot")
     assert check(store).wrong == ()
     assert store.db.execute("SELECT 1 FROM tree WHERE synced = 0") == []
 

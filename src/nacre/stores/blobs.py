@@ -30,12 +30,13 @@ from ..words.digest import Digest, Verifier
 from ..words.errors import DigestMismatch, NacreError, NotFound, UsageError
 from ..words.oci import MAX_DOCUMENT
 from .database import Database, boot_id
+from .layout import names
 from .leases import LeaseStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO, Self
+    from typing import IO, BinaryIO, Self
 
 _CHUNK = 1 << 20
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -83,6 +84,43 @@ class BlobStore:
             return False
         return row[2] >= self.leases.began or self._keep(digest)
 
+    def sizes(self) -> dict[Digest, int]:
+        """Every blob that is recorded, with its size in bytes, whether its file is there or not."""
+        return {Digest(row[0]): row[1] for row in self._database.execute("SELECT digest, size FROM blob")}
+
+    def is_recorded(self, digest: Digest) -> bool:
+        """Whether it has a row, once the change under way is over. Raises StoreError."""
+        with self._database.transaction():
+            return self._database.one("SELECT 1 FROM blob WHERE digest = ?", (digest,)) is not None
+
+    def unrecorded(self) -> list[str]:
+        """`algorithm:name` of each file without a row. Raises StoreError.
+
+        Inside a transaction no file appears whose row comes later.
+        """
+        folder, sql = f"{self.root}/blobs", "SELECT 1 FROM blob WHERE digest = ?"
+        with os_errors(f"look through {folder}"), self._database.transaction():
+            found = [f"{kind}:{name}" for kind in names(folder) for name in names(f"{folder}/{kind}")]
+            return [digest for digest in found if not self._database.one(sql, (digest,))]
+
+    def unsynced(self) -> list[Digest]:
+        """Blobs of an earlier boot that were never synced: nobody knows yet whether they are whole."""
+        sql = "SELECT digest FROM blob WHERE synced = 0 AND boot <> ? ORDER BY digest"
+        return [Digest(row[0]) for row in self._database.execute(sql, (boot_id(),))]
+
+    def mark_synced(self, digest: Digest) -> None:
+        """It was read and is whole, so it need not be verified before its next use."""
+        self._database.change("UPDATE blob SET synced = 1 WHERE digest = ?", (digest,))
+
+    def temporary(self) -> IO[bytes]:
+        """An unbuffered file without a name on the file system of the content; closing it removes it.
+
+        Raises OSError.
+        """
+        from tempfile import TemporaryFile
+
+        return TemporaryFile(dir=f"{self.root}/ingest", buffering=0)
+
     def _keep(self, digest: Digest) -> bool:
         """Mark it as used now; False when the sweep was faster."""
         sql = "UPDATE blob SET used = (SELECT now FROM clock) WHERE digest = ?"
@@ -98,7 +136,7 @@ class BlobStore:
         except DigestMismatch:
             self.delete(digest)
             return False
-        self._database.change("UPDATE blob SET synced = 1 WHERE digest = ?", (digest,))
+        self.mark_synced(digest)
         return True
 
     def size(self, digest: Digest) -> int:

@@ -30,9 +30,9 @@ def tables(root: str) -> str:
 
 
 def sizes(root: str) -> list[tuple[str, int]]:
-    """(name, bytes of disk) of each."""
-    names = [f"{folder}/{name}" for folder in (_MOUNTS, _TABLES) for name in _names(f"{root}/{folder}")]
-    return [(name, disk_usage(f"{root}/{name}")) for name in names if not name.endswith(".lock")]
+    """(path, bytes of disk) of each."""
+    paths = [f"{folder}/{name}" for folder in (mounts(root), tables(root)) for name in _names(folder)]
+    return [(path, disk_usage(path)) for path in paths if not path.endswith(".lock")]
 
 
 def free(root: str, before: float = _ALWAYS) -> list[tuple[str, str, int]]:

@@ -169,6 +169,10 @@ class ContainerStore:
             raise Conflict(f"several containers have an id that begins with {text}")
         return rows[0]
 
+    def has(self, id: str) -> bool:
+        """Whether there is one of this full id."""
+        return self._database.one("SELECT 1 FROM container WHERE id = ?", (id,)) is not None
+
     def list(self, *, all: bool = True) -> List[ContainerRow]:
         """The newest first; `all` False: only running ones (by their recorded state)."""
         return self._select(("" if all else "WHERE state = 'running' ") + "ORDER BY created DESC, id")

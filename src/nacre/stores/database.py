@@ -242,6 +242,10 @@ class Database:
         if found:
             raise DamagedStore(f"{self.path} is not whole: {found}")
 
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong in the tables, a phrase each; only the first few. Raises StoreError."""
+        return [row[0] for row in self.execute("PRAGMA quick_check(5)") if row[0] != "ok"]
+
     def close(self) -> None:
         """Idempotent. The log stays, for the next one to open it."""
         with self.lock:

@@ -9,6 +9,10 @@ from ..words.oci import Descriptor
 from ..words.quickjson import dumps, loads
 from .database import Database
 
+_WITHOUT_RECIPE = """SELECT digest, media_type, layer.size, diff_id FROM layer JOIN tree USING (diff_id)
+    WHERE recipe = '' AND digest <> diff_id AND digest NOT IN (SELECT digest FROM blob)
+    AND digest NOT IN (SELECT digest FROM source) ORDER BY digest"""
+
 
 class LayerStore:
     """The relation between compressed layers (digest) and trees (diff id). Each call is one transaction."""
@@ -57,6 +61,20 @@ class LayerStore:
             Descriptor(kind, Digest(d), size) for kind, d, size in self._database.execute(sql, (diff_id,))
         ]
 
+    def digests(self) -> dict[Digest, list[Digest]]:
+        """All compressed forms that are known, by the diff id of their tree."""
+        found: dict[Digest, list[Digest]] = {}
+        for diff_id, digest in self._database.execute("SELECT diff_id, digest FROM layer"):
+            found.setdefault(Digest(diff_id), []).append(Digest(digest))
+        return found
+
+    def without_recipe(self) -> list[tuple[Descriptor, Digest]]:
+        """Layers, with their diff ids, whose compressed form nobody can give: there is only the tree, and it
+        is known neither how they were compressed nor where they came from.
+        """
+        rows = self._database.execute(_WITHOUT_RECIPE)
+        return [(Descriptor(kind, Digest(digest), size), Digest(diff)) for digest, kind, size, diff in rows]
+
     def add_source(self, digest: Digest, repository: str) -> None:
         """`repository` (`host:port/path`) is known to hold the blob. Idempotent."""
         self._database.change(
@@ -66,6 +84,11 @@ class LayerStore:
     def drop_source(self, digest: Digest, repository: str) -> None:
         """It turned out not to hold the blob. Idempotent."""
         self._database.change("DELETE FROM source WHERE digest = ? AND repository = ?", (digest, repository))
+
+    def repositories(self) -> list[str]:
+        """Every repository that anything came from or went to, the one used last first."""
+        sql = "SELECT DISTINCT repository FROM source ORDER BY added DESC"
+        return [row[0] for row in self._database.execute(sql)]
 
     def sources(self, digest: Digest) -> list[str]:
         """Repositories known to hold the blob, the newest first."""

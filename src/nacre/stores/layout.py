@@ -22,6 +22,7 @@ from ..words.errors import NacreError, NotFound, StoreError
 from ..words.oci import OCI_INDEX, Descriptor
 from .database import Database
 
+_CONTENT = ("active", "containers", "ingest", "trash")
 FOLDERS = (
     "blobs",
     "blobs/sha256",
@@ -63,6 +64,13 @@ def has_content(root: str) -> bool:
             or any(names(f"{root}/{folder}") for folder in ("active", "containers"))
             or bool(listed(root))
         )
+
+
+def content(root: str) -> list[str]:
+    """Paths of what a sweep may remove: blobs, trees, actives, folders of containers, ingests, trash."""
+    folders = [f"{root}/{name}" for name in _CONTENT]
+    folders += [f"{root}/blobs/{name}" for name in names(f"{root}/blobs")] + [f"{root}/trees"]
+    return [f"{folder}/{name}" for folder in folders for name in names(folder) if name[:1] != "."]
 
 
 def listed(root: str) -> dict[str, Descriptor]:

@@ -15,6 +15,7 @@ from _thread import RLock
 
 from ..ground.files import Lock, os_errors, private_dir, random_name, trace
 from .database import Database
+from .layout import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,6 +114,16 @@ class LeaseStore:
             for id, began in self._database.execute("SELECT id, began FROM lease ORDER BY began")
             if self._lives(id)
         ]
+
+    def unrecorded(self) -> list[str]:
+        """Files of leases that never came to be. Those of holders that have died go on the way.
+
+        Raises StoreError.
+        """
+        with os_errors(f"look through {self._folder}"):
+            found = names(self._folder)
+        living = {id for id, _ in self.living()}
+        return [id for id in found if id not in living and os.path.exists(self._file(id))]
 
     def tidy(self) -> None:
         """Remove files of leases that never came to be."""

@@ -20,7 +20,7 @@ import shutil
 from ..ground.files import Lock, os_errors, sync_path, trace, unlink
 from ..words import quickjson
 from ..words.digest import Digest
-from ..words.errors import NacreError
+from ..words.errors import DamagedStore, NacreError
 from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
 from ..words.value import Value
 from . import salvage
@@ -83,6 +83,19 @@ def _lost_names(root: str) -> str:
         return lost_names(unknown(root, database))
     finally:
         database.close()
+
+
+def refuse_damaged(store: Store) -> None:
+    """Raises DamagedStore when the database must be rebuilt before anything is changed in the store."""
+    store.db.check()
+    if problem := lost_names(unknown(store.root, store.db)):
+        raise DamagedStore(f"the database of {store.root} is not whole: {problem}")
+
+
+def database_faults(store: Store) -> list[str]:
+    """What is wrong with the database of an open store, the first few phrases. Raises StoreError."""
+    behind = lost_names(unknown(store.root, store.db))
+    return [*store.db.faults(), *([behind] if behind else ())]
 
 
 def lost_names(lost: Iterable[str]) -> str:

@@ -111,6 +111,14 @@ class RefStore:
         rows = self._database.execute("SELECT descriptor FROM image ORDER BY added DESC, digest")
         return [_decode(row[0]) for row in rows]
 
+    def kept(self) -> List[tuple[Digest, str]]:
+        """Every manifest that is named or remembered, once for each name; "" for one without a name."""
+        rows = self._database.execute(
+            "SELECT digest, name FROM ref UNION SELECT digest, '' FROM image WHERE digest NOT IN "
+            "(SELECT digest FROM ref) ORDER BY 2, 1"
+        )
+        return [(Digest(digest), name) for digest, name in rows]
+
     def find(self, prefix: str) -> List[Descriptor]:
         """Images whose manifest digest begins with these hexadecimal digits."""
         low = f"sha256:{prefix}"

@@ -79,6 +79,11 @@ class StepStore:
         sql = f"SELECT {_COLUMNS} FROM step ORDER BY created DESC, key"
         return [_record(row) for row in self._database.execute(sql)]
 
+    def without_tree(self) -> list[str]:
+        """Keys of the steps whose tree is not recorded any more."""
+        sql = "SELECT key FROM step WHERE diff_id <> '' AND diff_id NOT IN (SELECT diff_id FROM tree)"
+        return [row[0] for row in self._database.execute(sql)]
+
     def clear(self) -> int:
         """Forget all; how many."""
         return self._database.change("DELETE FROM step")

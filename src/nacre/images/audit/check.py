@@ -13,14 +13,12 @@ from __future__ import annotations
 import os
 from threading import Lock
 
-from ...ground.files import is_shortage, os_errors
+from ...ground.files import is_shortage
 from ...ground.work.pipe import CHUNK
 from ...ground.work.threads import in_parallel
-from ...stores.database import boot_id
-from ...stores.layout import unknown
-from ...stores.rebuild import lost_names
+from ...stores.rebuild import database_faults, refuse_damaged
 from ...words.digest import Digest, Verifier
-from ...words.errors import DamagedStore, NacreError, StoreError
+from ...words.errors import NacreError, StoreError
 from ...words.oci import Descriptor, ImageConfig, Index, Manifest, parse_document
 from ...words.processors import processors
 from ...words.progress import NullProgress
@@ -86,9 +84,7 @@ def check(
     the database must be made again first (`stores.rebuild`).
     """
     if repair:
-        store.db.check()
-        if problem := lost_names(unknown(store.root, store.db)):
-            raise DamagedStore(f"the database of {store.root} is not whole: {problem}")
+        refuse_damaged(store)
     with store.leases.hold():
         checking = Checking(store, progress or NullProgress())
         checking.content()
@@ -109,8 +105,7 @@ class Checking:
         self.store, self.findings = store, list[Finding]()
         self._task = progress.task("store")
         self._mutex, self._read = Lock(), 0
-        self.blobs = {row[0]: row[1] for row in store.db.execute("SELECT digest, size FROM blob")}
-        self.trees = {row[0]: row[1] for row in store.db.execute("SELECT diff_id, size FROM tree")}
+        self.blobs, self.trees = store.blobs.sizes(), store.trees.rows.sizes()
         self.unproven: list[Digest] = []
         self.users: dict[str, list[str]] = {}
         self.sizes: dict[str, int] = {}
@@ -128,11 +123,7 @@ class Checking:
 
     def images(self) -> list[tuple[Digest, str]]:
         """Every manifest that is kept, with its name; a digest where it has none."""
-        rows = self.store.db.execute(
-            "SELECT digest, name FROM ref UNION SELECT digest, '' FROM image WHERE digest NOT IN "
-            "(SELECT digest FROM ref) ORDER BY 2, 1"
-        )
-        return [(Digest(digest), name or digest) for digest, name in rows]
+        return [(digest, name or digest) for digest, name in self.store.refs.kept()]
 
     def _parts(self, digest: Digest) -> list[str]:
         found, waiting = [str(digest)], [digest]
@@ -210,15 +201,13 @@ class Checking:
     def _look(self, item: tuple[int, str, str], _stop: Event | None = None) -> None:
         _, kind, name = item
         problem = self.blob_fault(Digest(name)) if kind == "blob" else self.tree_fault(Digest(name))
-        if problem and self._is_recorded(kind, name):
+        if problem and self._is_recorded(kind, Digest(name)):
             absent = problem in (_NO_FILE, _NO_FOLDER) and not self._is_needed(kind, name)
             self.find(kind, name, problem, wrong=not absent)
 
-    def _is_recorded(self, kind: str, name: str) -> bool:
+    def _is_recorded(self, kind: str, digest: Digest) -> bool:
         """Whether it is there still, and was not removed or replaced while it was looked at."""
-        key = "digest" if kind == "blob" else "diff_id"
-        with self.store.db.transaction():
-            return self.store.db.one(f"SELECT 1 FROM {kind} WHERE {key} = ?", (name,)) is not None
+        return self.store.blobs.is_recorded(digest) if kind == "blob" else self.store.trees.rows.has(digest)
 
     def _is_needed(self, kind: str, name: str) -> bool:
         """A blob of a layer whose tree is here need not be."""
@@ -263,7 +252,7 @@ class Checking:
 
     def reach(self) -> None:
         """Every image and container has what it needs."""
-        self.trees = {row[0]: row[1] for row in self.store.db.execute("SELECT diff_id, size FROM tree")}
+        self.trees = self.store.trees.rows.sizes()
         bad = {one.name for one in self.wrong}
         for digest, name in self.images():
             for problem in self._image_faults(digest, bad):
@@ -305,68 +294,44 @@ class Checking:
         return diff_id in self.trees or os.path.exists(self.store.blobs.path(layer.digest))
 
     def _container(self, id: str, name: str, image: str) -> None:
-        row = self.store.db.one("SELECT layers FROM active WHERE key = ?", (id,))
-        lost = [diff_id for diff_id in (row[0].split() if row else ()) if diff_id not in self.trees]
-        if not self._is_container(id):
+        layers = self.store.trees.rows.layers_of_active(id)
+        lost = [diff_id for diff_id in layers or () if diff_id not in self.trees]
+        if not self.store.containers.has(id):
             return
         if lost:
             self.find("container", name, f"layer {lost[0]} is missing")
         if not os.path.exists(self.store.blobs.path(Digest(image))):
             self.find("container", name, f"its image {image} is missing")
-        if row and not os.path.isdir(f"{self.store.root}/active/{id}"):
+        if layers is not None and not self.store.trees.rows.has_active_folder(id):
             self.find("container", name, "its files are gone")
-
-    def _is_container(self, id: str) -> bool:
-        return self.store.db.one("SELECT 1 FROM container WHERE id = ?", (id,)) is not None
 
     # records
 
     def records(self) -> None:
         """Rows and files that have lost each other, and the database itself."""
-        for (text,) in self.store.db.execute("PRAGMA quick_check(5)"):
-            if text != "ok":
-                self.find("database", "nacre.db", str(text))
-        if problem := lost_names(unknown(self.store.root, self.store.db)):
+        for problem in database_faults(self.store):
             self.find("database", "nacre.db", problem)
-        with os_errors(f"look through {self.store.root}"), self.store.db.transaction():
-            self._strays()
-        self._lost_steps()
-        self._unsynced()
-
-    def _strays(self) -> None:
-        """Inside a transaction nothing appears that has no row yet."""
-        root, db = self.store.root, self.store.db
-        for algorithm in _names(f"{root}/blobs"):
-            for name in _names(f"{root}/blobs/{algorithm}"):
-                digest = f"{algorithm}:{name}"
-                if not db.one("SELECT 1 FROM blob WHERE digest = ?", (digest,)):
-                    self.find("blob", digest, "a file that no record speaks of", wrong=False)
-        for name in _names(f"{root}/trees"):
-            if name[0] != "." and not db.one("SELECT 1 FROM tree WHERE diff_id = ?", (f"sha256:{name}",)):
-                self.find("tree", f"sha256:{name}", "a folder that no record speaks of", wrong=False)
-        for name in _names(f"{root}/active"):
-            if not db.one("SELECT 1 FROM active WHERE key = ?", (name,)):
-                self.find("container", name, "files of a container or build that is gone", wrong=False)
-
-    def _lost_steps(self) -> None:
-        sql = "SELECT key FROM step WHERE diff_id <> '' AND diff_id NOT IN (SELECT diff_id FROM tree)"
-        for (key,) in self.store.db.execute(sql):
+        for digest in self.store.blobs.unrecorded():
+            self.find("blob", digest, "a file that no record speaks of", wrong=False)
+        for diff_id in self.store.trees.rows.unrecorded():
+            self.find("tree", diff_id, "a folder that no record speaks of", wrong=False)
+        for key in self.store.trees.rows.unrecorded_actives():
+            self.find("container", key, "files of a container or build that is gone", wrong=False)
+        for key in self.store.steps.without_tree():
             self.find(
                 "step", key[:12], "its layer is gone, so it is built again when it is needed", wrong=False
             )
+        for id in self.store.leases.unrecorded():
+            self.find("lease", id, "of a process that never began", wrong=False)
+        self._mark_synced()
 
-    def _unsynced(self) -> None:
-        """Leases of the dead are let go of by looking; content of an earlier boot was proven by now."""
-        living = {id for id, _ in self.store.leases.living()}
-        for name in _names(f"{self.store.root}/leases"):
-            if name not in living and os.path.exists(f"{self.store.root}/leases/{name}"):
-                self.find("lease", name, "of a process that never began", wrong=False)
+    def _mark_synced(self) -> None:
+        """Content of an earlier boot was proven by now."""
         bad = {one.name for one in self.wrong}
-        for kind, key in (("blob", "digest"), ("tree", "diff_id")):
-            sql = f"SELECT {key} FROM {kind} WHERE synced = 0 AND boot <> ?"
-            for (name,) in self.store.db.execute(sql, (boot_id(),)):
-                if name not in bad:
-                    self.store.db.change(f"UPDATE {kind} SET synced = 1 WHERE {key} = ?", (name,))
+        for rows in (self.store.blobs, self.store.trees.rows):
+            for digest in rows.unsynced():
+                if digest not in bad:
+                    rows.mark_synced(digest)
 
     def report(self) -> Report:
         """What was found, damage first."""
@@ -385,7 +350,3 @@ def _plain(file: Reader) -> Reader:
     from ...grammars.codecs.stream import decompress
 
     return decompress(file)
-
-
-def _names(folder: str) -> list[str]:
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []

@@ -40,8 +40,7 @@ class Elsewhere:
     def places(self, digest: Digest) -> list[str]:
         """Repositories in the order in which they are asked."""
         named = [repository for name in self._users.get(digest, ()) if (repository := _repository(name))]
-        known = self._store.db.execute("SELECT DISTINCT repository FROM source ORDER BY added DESC")
-        others = [row[0] for row in known]
+        others = self._store.layers.repositories()
         others += [repository for ref in self._store.refs.list() if (repository := _repository(ref.name))]
         return list(dict.fromkeys([*self._store.layers.sources(digest), *named, *others]))
 

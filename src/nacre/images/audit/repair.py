@@ -16,7 +16,7 @@ from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NacreError
 from ...words.oci import Descriptor, Manifest, parse_document
 from ..layers.compressed import is_remade
-from ..layers.recipes import find_recipe, unknown
+from ..layers.recipes import find_recipe
 from .elsewhere import Elsewhere
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ class Mending:
             self._checking.reach()
             if not self._each("image", self._image):
                 break
-        for layer, diff_id in unknown(self._store):
+        for layer, diff_id in self._store.layers.without_recipe():
             find_recipe(self._store, layer, diff_id)
 
     def _content(self) -> None:
@@ -109,8 +109,7 @@ class Mending:
 
     def _document(self, digest: Digest) -> str:
         """A config or a manifest."""
-        row = self._store.db.one("SELECT size FROM blob WHERE digest = ?", (digest,))
-        size = self._checking.sizes.get(digest, int(row[0]) if row else 0)
+        size = self._checking.sizes.get(digest, self._checking.blobs.get(digest, 0))
         found = self._elsewhere.document(digest, size)
         if found is None:
             return ""
@@ -127,7 +126,7 @@ class Mending:
 
     def _remade_tree(self, diff_id: Digest) -> str:
         """By the first way that gives the right tar."""
-        if self._is_in_use(diff_id):
+        if self._store.trees.rows.is_mounted(diff_id):
             return ""
         for remedy, opened, came in self._tars(diff_id):
             try:
@@ -143,15 +142,6 @@ class Mending:
     def _remember(self, diff_id: Digest, layer: Descriptor, where: str) -> None:
         self._store.layers.record(layer.digest, diff_id, layer.media_type, layer.size)
         self._store.layers.add_source(layer.digest, where)
-
-    def _is_in_use(self, diff_id: Digest) -> bool:
-        """Whether a running container has the folder mounted: its files must not go."""
-        sql = (
-            "SELECT layers FROM active JOIN container ON container.id = active.key "
-            "WHERE state = 'running' AND EXISTS "
-            "(SELECT 1 FROM tree WHERE diff_id = ? AND tree.driver <> 'erofs')"
-        )
-        return any(diff_id in row[0].split() for row in self._store.db.execute(sql, (diff_id,)))
 
     def _tars(self, diff_id: Digest) -> Iterator[tuple[str, Callable[[], Content], Came]]:
         """What is said of a way, how it is gone, and which layer it fetches from where."""

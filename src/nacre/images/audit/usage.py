@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import chain
 
 from ...stores import blocks, caches, volumes
+from ...stores.layout import content
 from ...stores.sweep import Known, Wishes, foresee, reached
 from ...words.digest import Digest
 from ...words.errors import NacreError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ...stores.store import Store
 
 _NOTHING: tuple[list[str], list[str]] = ([], [])
-_FOLDERS = ("active", "containers", "ingest", "trash")
 
 
 class Kind(Value):
@@ -166,7 +166,7 @@ class _Survey:
         return Kind("Containers", len(self.rows), running, stored, freed)
 
     def _folders(self, row: ContainerRow) -> list[str]:
-        return [f"{self.store.root}/active/{row.id}", self.store.containers.folder(row.id)]
+        return [self.store.trees.rows.active_folder(row.id), self.store.containers.folder(row.id)]
 
     def _volumes(self) -> Kind:
         paths = [volume.path for volume in self.volumes]
@@ -175,7 +175,7 @@ class _Survey:
         return Kind("Local Volumes", len(paths), used, self._stored(paths), self._known.usage.freed(unused))
 
     def _cache(self) -> Kind:
-        folders = [f"{self.store.root}/{path}" for path, _ in caches.sizes(self.store.root)]
+        folders = [path for path, _ in caches.sizes(self.store.root)]
         layers = [(step.layer.digest, step.diff_id) for step in self.steps if step.layer and step.diff_id]
         paths = self._paths((digest for digest, _ in layers), (diff_id for _, diff_id in layers))
         freed = self._foresee(build_cache=True)[1] - self.base
@@ -184,12 +184,8 @@ class _Survey:
 
     def _leftovers(self) -> Kind:
         """Whatever else lies among the content: nothing reaches it, or it waits to be resumed."""
-        root = self.store.root
-        folders = [f"{root}/{folder}" for folder in _FOLDERS]
-        folders += [f"{root}/blobs/{name}" for name in _names(f"{root}/blobs")] + [f"{root}/trees"]
-        paths = [f"{folder}/{name}" for folder in folders for name in _names(folder) if name[:1] != "."]
         count, freed = self._foresee(max_age=-1.0)
-        return Kind("Leftovers", count, 0, self._stored(paths), freed)
+        return Kind("Leftovers", count, 0, self._stored(content(self.store.root)), freed)
 
     def prunable(self) -> int:
         """Bytes that `system prune -a --volumes` frees."""
@@ -221,24 +217,17 @@ class _Survey:
         )  # fmt: skip
 
     def _each_layer(self) -> tuple[LayerUsage, ...]:
-        rows = self.store.db.execute("SELECT diff_id, driver, size FROM tree ORDER BY written, diff_id")
-        needs = {diff_id: self.inodes([self._tree(diff_id)]) for diff_id, _, _ in rows}
-        users, blobs = _counts(needs.values()), self._blobs()
+        rows, digests = self.store.trees.rows.all(), self.store.layers.digests()
+        needs = {row.diff_id: self.inodes([self._tree(row.diff_id)]) for row in rows}
+        users = _counts(needs.values())
         layers = []
-        for diff_id, driver, size in rows:
-            found = needs[diff_id]
+        for row in rows:
+            found = needs[row.diff_id]
             shared = sum(bytes for key, bytes in found.items() if users[key] > 1)
-            blob = sum(self.inodes(blobs.get(diff_id, ())).values())
-            images, stored = self._links.get(diff_id, 0), sum(found.values())
-            layers.append(LayerUsage(Digest(diff_id), driver, size, stored, shared, blob, images))
+            blob = sum(self.inodes(self._paths(digests.get(row.diff_id, ()), ())).values())
+            images, stored = self._links.get(row.diff_id, 0), sum(found.values())
+            layers.append(LayerUsage(row.diff_id, row.driver, row.size, stored, shared, blob, images))
         return tuple(layers)
-
-    def _blobs(self) -> dict[str, list[str]]:
-        """The paths of the compressed forms of each layer."""
-        found: dict[str, list[str]] = {}
-        for diff_id, digest in self.store.db.execute("SELECT diff_id, digest FROM layer"):
-            found.setdefault(diff_id, []).append(self.store.blobs.path(Digest(digest)))
-        return found
 
     @cached_property
     def images(self) -> list[Image]:
@@ -246,8 +235,8 @@ class _Survey:
         return list(_images(self.store))
 
     @cached_property
-    def _sizes(self) -> dict[str, int]:
-        return dict(self.store.db.execute("SELECT diff_id, size FROM tree"))
+    def _sizes(self) -> dict[Digest, int]:
+        return self.store.trees.rows.sizes()
 
     @cached_property
     def _links(self) -> Mapping[object, int]:
@@ -271,7 +260,7 @@ class _Survey:
             links = self._links.get(step.diff_id, 0)
             yield Item(step.key, sum(self.inodes(tree).values()), step.created, links)
         for path, stored in caches.sizes(self.store.root):
-            yield Item(path.rpartition("/")[2], stored)
+            yield Item(os.path.basename(path), stored)
 
 
 def _counts(groups: Iterable[Iterable[object]]) -> Mapping[object, int]:
@@ -285,7 +274,3 @@ def _images(store: Store) -> Iterable[Image]:
             yield Image.load(store, descriptor)
         except NacreError:
             continue
-
-
-def _names(folder: str) -> list[str]:
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []

@@ -226,11 +226,9 @@ def cut(spans: Iterable[Span], longest: int) -> Iterator[Span]:
 @contextmanager
 def _scratch(store: Store) -> Iterator[int]:
     """A file without a name, as sparse as what is put into it."""
-    from tempfile import TemporaryFile
-
     from ...ground.files import os_errors
 
-    with os_errors("write a part of a layer"), TemporaryFile(dir=f"{store.root}/ingest", buffering=0) as file:
+    with os_errors("write a part of a layer"), store.blobs.temporary() as file:
         yield file.fileno()
 
 

@@ -7,25 +7,14 @@ that was built here could no longer be pushed with its digest.
 from __future__ import annotations
 
 from ...ground.work.pipe import CHUNK
-from ...words.digest import Digest, Verifier
+from ...words.digest import Verifier
 from ...words.errors import NacreError
-from ...words.oci import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.store import Store
-
-_UNKNOWN = """SELECT digest, media_type, layer.size, diff_id FROM layer JOIN tree USING (diff_id)
-    WHERE recipe = '' AND digest <> diff_id AND digest NOT IN (SELECT digest FROM blob)
-    AND digest NOT IN (SELECT digest FROM source) ORDER BY digest"""
-
-
-def unknown(store: Store) -> list[tuple[Descriptor, Digest]]:
-    """Layers of which there is only the tree, and of which nobody knows how they were compressed or where
-    they came from.
-    """
-    rows = store.db.execute(_UNKNOWN)
-    return [(Descriptor(kind, Digest(digest), size), Digest(diff_id)) for digest, kind, size, diff_id in rows]
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor
 
 
 def find_recipe(store: Store, layer: Descriptor, diff_id: Digest) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .reading.view import Found, TreeView
     from .roots.comparison import Comparison
     from .roots.kept import Roots
+    from .rows import TreeRows
 
     Passed = Callable[[int], object]
     BlobTar = Callable[[], Reader]
@@ -145,6 +146,13 @@ class Trees:
     def folder(self, diff_id: Digest) -> str:
         """Where the tree is (or would be)."""
         return f"{self._root}/trees/{diff_id.hex}"
+
+    @property
+    def rows(self) -> TreeRows:
+        """What is recorded of trees and actives, for those who look through all of them."""
+        from .rows import TreeRows
+
+        return TreeRows(self._root, self._database)
 
     def has(self, diff_id: Digest) -> bool:
         """Is the tree here, whole? A leased store keeps what it was told is here until the lease ends."""

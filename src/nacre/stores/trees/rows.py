@@ -1,0 +1,94 @@
+"""The rows of trees and actives, and the folders beside them, as those see them who look through a store.
+
+A row says what was made; whether its folder is still there, and whole, is what `Trees` finds out.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...ground.files import os_errors
+from ...words.digest import Digest
+from ...words.value import Value
+from ..database import Database, boot_id
+from ..layout import names
+
+
+class TreeRow(Value):
+    """One tree: `driver` that made it, `size` bytes of content in its files."""
+
+    diff_id: Digest
+    driver: str
+    size: int
+
+
+class TreeRows:
+    """The tables `tree` and `active` of one store."""
+
+    def __init__(self, root: str, database: Database) -> None:
+        """`Trees.rows` makes these."""
+        self._root, self._database = root, database
+
+    def all(self) -> list[TreeRow]:
+        """Every tree, in the order in which they were made."""
+        rows = self._database.execute("SELECT diff_id, driver, size FROM tree ORDER BY written, diff_id")
+        return [TreeRow(Digest(diff_id), driver, size) for diff_id, driver, size in rows]
+
+    def sizes(self) -> dict[Digest, int]:
+        """Bytes of content of every tree."""
+        return {Digest(row[0]): row[1] for row in self._database.execute("SELECT diff_id, size FROM tree")}
+
+    def has(self, diff_id: Digest) -> bool:
+        """Whether a tree has a row, once the change under way is over. Raises StoreError."""
+        with self._database.transaction():
+            return self._database.one("SELECT 1 FROM tree WHERE diff_id = ?", (diff_id,)) is not None
+
+    def unrecorded(self) -> list[str]:
+        """`sha256:name` of each folder in ROOT/trees without a row. Raises StoreError.
+
+        Inside a transaction no folder appears whose row comes later.
+        """
+        sql = "SELECT 1 FROM tree WHERE diff_id = ?"
+        with os_errors(f"look through {self._root}/trees"), self._database.transaction():
+            found = [f"sha256:{name}" for name in names(f"{self._root}/trees") if name[0] != "."]
+            return [diff_id for diff_id in found if not self._database.one(sql, (diff_id,))]
+
+    def unsynced(self) -> list[Digest]:
+        """Trees of an earlier boot that were never synced: nobody knows yet whether they are whole."""
+        sql = "SELECT diff_id FROM tree WHERE synced = 0 AND boot <> ? ORDER BY diff_id"
+        return [Digest(row[0]) for row in self._database.execute(sql, (boot_id(),))]
+
+    def mark_synced(self, diff_id: Digest) -> None:
+        """It was proven by its tar, so it need not be before its next use."""
+        self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
+
+    def is_mounted(self, diff_id: Digest) -> bool:
+        """Whether a container that runs has the folder itself among its mounts: its files must not go.
+
+        A layer that is mounted through an index stays readable when its folder is replaced.
+        """
+        sql = (
+            "SELECT layers FROM active JOIN container ON container.id = active.key "
+            "WHERE state = 'running' AND EXISTS "
+            "(SELECT 1 FROM tree WHERE diff_id = ? AND tree.driver <> 'erofs')"
+        )
+        return any(diff_id in row[0].split() for row in self._database.execute(sql, (diff_id,)))
+
+    def layers_of_active(self, key: str) -> tuple[Digest, ...] | None:
+        """The diff ids beneath an active, lowest first; None if there is no such active."""
+        row = self._database.one("SELECT layers FROM active WHERE key = ?", (key,))
+        return tuple(Digest(text) for text in row[0].split()) if row else None
+
+    def active_folder(self, key: str) -> str:
+        """Where an active lies, or would."""
+        return f"{self._root}/active/{key}"
+
+    def has_active_folder(self, key: str) -> bool:
+        """Whether the files of an active are there."""
+        return os.path.isdir(self.active_folder(key))
+
+    def unrecorded_actives(self) -> list[str]:
+        """Names of the folders in ROOT/active without a row. Raises StoreError."""
+        sql = "SELECT 1 FROM active WHERE key = ?"
+        with os_errors(f"look through {self._root}/active"), self._database.transaction():
+            return [name for name in names(f"{self._root}/active") if not self._database.one(sql, (name,))]
