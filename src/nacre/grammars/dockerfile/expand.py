@@ -316,7 +316,19 @@ class Lexer:
         pattern = self._until("/", True).text
         replacement = self._until("}", True).text
         count = 0 if everywhere else 1
-        return compile_pattern(pattern, True).sub(lambda _: replacement, value, count=count)
+        return _replace(compile_pattern(pattern, True), replacement, value, count)
+
+
+def _replace(pattern: re.Pattern[str], replacement: str, value: str, count: int) -> str:
+    """As `pattern.sub`, but like Go's `regexp` it replaces nothing empty right behind a match."""
+    end = -1
+
+    def text(found: re.Match[str]) -> str:
+        nonlocal end
+        behind, end = end, found.end()
+        return replacement if end > behind else ""
+
+    return pattern.sub(text, value, count=count)
 
 
 def _is_name(char: str) -> bool:
