@@ -14,7 +14,7 @@ import posixpath
 
 from ...words.errors import DockerfileError, UsageError
 from ...words.lines import lines
-from .glob import check, compile_glob, has_wildcard, matcher, unescape
+from .glob import check, compile_glob, has_wildcard, matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _test(pattern: str) -> Test:
     """The cheapest test that means the same as the regular expression."""
     if pattern == "**":
         return lambda path: True
-    if pattern.startswith("**") and not has_wildcard(pattern[2:]) and pattern[2] not in "/\\":
-        tail = unescape(pattern[2:])
+    if pattern.startswith("**") and pattern[2] != "/" and not any(char in pattern[2:] for char in "*?[\\"):
+        tail = pattern[2:]
         return lambda path: path.endswith(tail)
     deep = pattern.startswith("**/")
     rest = pattern[3:] if deep else pattern
@@ -140,7 +140,7 @@ def _test(pattern: str) -> Test:
 
 
 def _shallow(pattern: str) -> Test:
-    if "/" in pattern and has_wildcard(pattern):
+    if "[" in pattern or ("/" in pattern and has_wildcard(pattern)):  # as in docker a class may match "/"
         expression = compile_glob(pattern)
         return lambda path: expression.fullmatch(path) is not None
     test = matcher(pattern)
@@ -149,7 +149,7 @@ def _shallow(pattern: str) -> Test:
 
 def _deep(rest: str) -> Test:
     """`**/rest`: the end of the path, from any folder on."""
-    if "/" not in rest:
+    if "/" not in rest and "[" not in rest:
         test = matcher(rest)
         return lambda path: test(path.rpartition("/")[2])
     if not has_wildcard(rest) and "\\" not in rest:
