@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from nacre.services.build import keys
-from nacre.services.server import catalog
-from nacre.stores import database, layout
+from nacre.stores import catalog, database, layout
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 

@@ -51,7 +51,7 @@ def raw_status(api, path):
 
 def stored(serving):
     """Everything on the disk but the registry's own furniture."""
-    root = serving.registry.shelf.root
+    root = serving.registry.shelf.blobs.root
     return [
         name
         for folder in ("blobs", "ingest")
@@ -397,7 +397,7 @@ def test_a_disk_that_fills_while_a_manifest_comes(api, serving, log, monkeypatch
 
 
 def test_a_database_that_fails_half_way_leaves_no_manifest(api, serving, log, make, monkeypatch):
-    from nacre.services.server import catalog
+    from nacre.stores import catalog
 
     image = api.push_image("app", "1")
     changed = image.data + b" "

@@ -1,11 +1,12 @@
-"""The registry: the OCI distribution protocol (v1.1) over a blob store and a SQLite catalog.
+"""The registry: the OCI distribution protocol (v1.1) over the store that it is handed.
 
     listen ─► app ─► manifests, blobs, lists        one handler for each endpoint and method
                         │
                         ▼
-                      shelf: catalog (names), blobs (content), sessions (uploads), work (threads)
-                        ▲
-                       tidy    at the start, what a kill left
+                      shelf: sessions (uploads), work (threads)
+                        │
+                        ▼
+                      stores.registry: catalog (names), blobs (content)
 
 A blob is visible in a repository only when it was pushed or mounted there. Whatever is accepted can be
 pulled: a manifest is refused while a part of it is missing, and a part is not deleted while a manifest

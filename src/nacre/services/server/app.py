@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
 
+    from ...stores.registry import RegistryStore
+
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
 _LINE = 2000
@@ -41,7 +43,8 @@ def _silent(line: str) -> None:
 
 
 class Registry:
-    """A registry whose storage is the folder `root`, as an ASGI application. `await close()` it.
+    """A registry that serves what `store` keeps, as an ASGI application. `await close()` it: that closes the
+    store as well.
 
     `log` takes a line for each failure of the registry itself, `access` one for each request; both
     without newline, on the event loop.
@@ -49,13 +52,13 @@ class Registry:
 
     def __init__(
         self,
-        root: str,
+        store: RegistryStore,
         *,
         limits: Limits | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
     ) -> None:
-        self.shelf = Shelf(root, limits or Limits())
+        self.shelf = Shelf(store, limits or Limits())
         self._log, self._access = log, access
         self._handlers = self._table()
         self._running: set[asyncio.Task[object]] = set()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ...grammars.wire.errors import Code, refusal
+from ...stores.catalog import Document
 from ...words.errors import ContentError
 from ...words.oci import DOCUMENT_TYPES, Index, Manifest, decode_json, parse_document
 
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = (".nondistributable.", ".foreign.")
 """Layer types whose content, by their definition, a registry need not have (image-spec layer.md)."""
-
-
-class Document(NamedTuple):
-    """A manifest or an index: `parts` must be in the repository, `subject` ("" if none) need not be."""
-
-    media_type: str
-    size: int
-    parts: tuple[Descriptor, ...]
-    subject: str
-    artifact_type: str
-    annotations: tuple[tuple[str, str], ...]
 
 
 def read(data: bytes, content_type: str) -> Document:

@@ -22,6 +22,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Embedded
 
+from ...stores.registry import RegistryStore
 from ...words.errors import Conflict, Unsupported, UsageError
 from .app import Registry
 
@@ -109,14 +110,14 @@ async def _run(
 
 
 def serve(host: str, port: int, root: str, ready: Callable[[str], object], **options: Any) -> None:
-    """Serve a registry from the main thread until SIGTERM or SIGINT, then return.
+    """Serve the registry in the folder `root` from the main thread until SIGTERM or SIGINT, then return.
 
     `ready` gets the URL as soon as connections are accepted; `options` are those of Registry. Raises
     Conflict, Unsupported, UsageError, StoreError.
     """
     _allow_files()
     with bind(host, port) as listening:
-        registry = Registry(root, **options)
+        registry = Registry(RegistryStore(root), **options)
 
         def started(stop: Callable[[], None]) -> None:
             loop = asyncio.get_running_loop()
@@ -137,7 +138,7 @@ def _allow_files() -> None:
 
 
 class Serving:
-    """A registry in a thread of this process, for as long as `with` lasts. `url` is where it is.
+    """The registry in the folder `root`, in a thread of this process, as long as `with` lasts, at `url`.
 
     Raises as `serve` does, on entry.
     """
@@ -146,7 +147,7 @@ class Serving:
         self._listening = bind(host, port)
         self.url = url_of(self._listening)
         try:
-            self.registry = Registry(root, **options)
+            self.registry = Registry(RegistryStore(root), **options)
         except BaseException:
             self._listening.close()
             raise

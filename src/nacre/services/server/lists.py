@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ...grammars.wire.routes import Route
-    from .catalog import Catalog, Referrer
+    from ...stores.catalog import Catalog, Referrer
     from .shelf import Shelf
 
 MOST = 10_000

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ...grammars.wire.routes import Route
-    from .catalog import Stored
+    from ...stores.catalog import Stored
     from .shelf import Shelf
 
 _CACHED = 32 << 20

@@ -18,8 +18,8 @@ from ...grammars.wire.uploads import ENDS, Event, State, after
 
 if TYPE_CHECKING:
     from ...stores.blobs import BlobStore, Ingest
+    from ...stores.catalog import Catalog
     from ...words.digest import Digest
-    from .catalog import Catalog
     from .work import Work
 
 _KEPT_OPEN = 64

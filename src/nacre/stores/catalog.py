@@ -21,15 +21,15 @@ import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...grammars.wire.errors import Code, refusal
-from ...ground.files import os_errors
-from ...words.digest import Digest
-from ...words.errors import StoreError
+from ..grammars.wire.errors import Code, refusal
+from ..ground.files import os_errors
+from ..words.digest import Digest
+from ..words.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .documents import Document
+    from ..words.oci import Descriptor
 
 VERSION = 1
 _SCHEMA = """
@@ -79,6 +79,20 @@ class Stored(NamedTuple):
     digest: Digest
     media_type: str
     size: int
+
+
+class Document(NamedTuple):
+    """What is recorded of a pushed manifest or index, `size` in bytes.
+
+    `parts` must be in the repository; `subject` ("" if none) need not be.
+    """
+
+    media_type: str
+    size: int
+    parts: tuple[Descriptor, ...]
+    subject: str
+    artifact_type: str
+    annotations: tuple[tuple[str, str], ...]
 
 
 class Referrer(NamedTuple):
