@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rawtar import END, content, entries, extension, header, padded, pax, read, write
 
-from nacre.grammars.tar.entry import Entry, whiteout
+from nacre.grammars.layer.whiteouts import whiteout
+from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
 from nacre.grammars.tar.write import TarWriter
 from nacre.words.errors import InvalidArchive

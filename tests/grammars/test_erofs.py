@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nacre.grammars.erofs import format as erofs
-from nacre.grammars.erofs.format import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, Node, crc32c, device_number
+from nacre.grammars.erofs.format import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, crc32c, device_number
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.erofs.write import encode
-from nacre.grammars.layer.nodes import walk
+from nacre.grammars.layer.nodes import Node, walk
 from nacre.words.errors import InvalidArchive
 
 SIZES = [10 * BLOCK, (3 << 40) + 1]

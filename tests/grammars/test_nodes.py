@@ -8,11 +8,11 @@ from copy import deepcopy
 
 import pytest
 
-from nacre.grammars.erofs.format import OPAQUE, ORIGIN, Node
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.erofs.tree import LayerTree
 from nacre.grammars.erofs.write import encode
-from nacre.grammars.layer.nodes import merge, settle, walk
+from nacre.grammars.layer.nodes import Node, merge, settle, walk
+from nacre.grammars.layer.overlay import OPAQUE, ORIGIN
 from nacre.grammars.tar.entry import Entry
 from nacre.words.errors import InvalidArchive
 

@@ -31,9 +31,8 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.erofs.format import Node
 from nacre.grammars.erofs.tree import LayerTree
-from nacre.grammars.layer.nodes import merge, settle, walk
+from nacre.grammars.layer.nodes import Node, merge, settle, walk
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form

@@ -117,7 +117,7 @@ def _text(path: bytes) -> str:
 
 
 def _fields(entry: Entry) -> dict[str, object]:
-    from ..grammars.tar.entry import whiteout
+    from ..grammars.layer.whiteouts import whiteout
 
     mark = whiteout(entry.path)
     return {

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 
-from ..grammars.tar.entry import WHITEOUT, Entry, Reader
+from ..grammars.layer.whiteouts import whiteout_of
+from ..grammars.tar.entry import Entry, Reader
 from .extract import Form
 from .scan import Opener, scan
 
@@ -35,8 +36,7 @@ def compare(old_fd: int, new_fd: int, form: Form | None = None) -> Iterator[tupl
         if changes.has(entry):
             yield entry._replace(mtime_ns=entry.mtime_ns // _NANO * _NANO), payload
         for name in changes.gone.get(entry.path, ()) if entry.kind == "dir" else ():
-            path = b"/".join((entry.path, WHITEOUT + name)) if entry.path else WHITEOUT + name
-            yield Entry(path, "file", 0), None
+            yield Entry(whiteout_of(entry.path + b"/" + name if entry.path else name), "file", 0), None
 
 
 class _Changes:

@@ -24,7 +24,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from ..grammars.layer.paths import ABSENT, LONG, LOOP, NO_FOLDER, NoFolder, Refused, walk
-from ..grammars.tar.entry import Entry, Reader, show, whiteout
+from ..grammars.layer.whiteouts import whiteout
+from ..grammars.tar.entry import Entry, Reader, show
 from ..grammars.tar.read import read_tar
 from ..words.errors import InvalidArchive, NacreError, StoreError
 from ..words.value import Value

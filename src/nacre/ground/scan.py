@@ -12,7 +12,9 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..grammars.tar.entry import OPAQUE, WHITEOUT, Entry, Reader, show
+from ..grammars.layer.overlay import KINDS, PREFIXES, is_whiteout
+from ..grammars.layer.whiteouts import OPAQUE, WHITEOUT
+from ..grammars.tar.entry import Entry, Reader, show
 from ..words.errors import StoreError, Unsupported
 from .beneath import LISTING, Folder, Folders, key_of, open_listing
 from .extract import Form
@@ -20,11 +22,7 @@ from .extract import Form
 MIN_HOLE = 1 << 20
 """Smallest hole, in bytes, that makes a file sparse; smaller ones are read as zeros."""
 
-KINDS = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
-}  # fmt: skip
-_OVERLAY = ("trusted.overlay.", "user.overlay.")
+_OVERLAY = tuple(map(os.fsdecode, PREFIXES))
 _OF_THE_HOST = ("security.selinux", "security.ima", "security.evm", "security.apparmor", "security.SMACK64")
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -116,7 +114,7 @@ class _Walk:
             if name.startswith(WHITEOUT) and self._form.whiteouts != "none":
                 where = show(path + b"/" + name)
                 raise Unsupported(f"{where} cannot go into a layer: names with .wh. in front delete there")
-            hidden = self._overlay and stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+            hidden = self._overlay and is_whiteout(info.st_mode, info.st_rdev)
             children.append((WHITEOUT + name, None) if hidden else (name, info))
         if self._overlay and self._is_opaque(folder):
             children.append((OPAQUE, None))

@@ -19,12 +19,7 @@ measured: `.` and `..` are sorted among the names, an inline tail must not cross
 
 from __future__ import annotations
 
-import stat
 from struct import Struct
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Xattrs = tuple[tuple[bytes, bytes], ...]
 
 BLOCK = 512
 BITS = 9
@@ -60,37 +55,6 @@ XATTR = Struct("<BBH")
 XATTR_HEAD = 12
 PREFIXES = {b"user.": 1, b"trusted.": 4, b"security.": 6}
 WHOLE_NAMES = {b"system.posix_acl_access": 2, b"system.posix_acl_default": 3}
-OPAQUE = (b"trusted.overlay.opaque", b"y")
-ORIGIN = (b"trusted.overlay.origin", b"")
-"""Without it overlayfs lists the whiteouts of a folder that no lower layer has."""
-
-_FORMAT = 0o170000
-
-
-class Node:
-    """One inode. `mode` has the type bits; `children` maps names to nodes and is None but for folders.
-
-    A file with several names is one node under several names. `device` is the slot (from 1) of the tar
-    that holds the content and `block` where it begins there, in blocks; but with a `head`, which is another
-    such pair, its first HEAD blocks lie there and only the rest from `block + HEAD` on. `implied`: a folder
-    that is only on the way to something. `rdev` as `device_number` makes it. `encode` sets `nid` and `nlink`.
-    """
-
-    __slots__ = (
-        "block", "children", "device", "gid", "head", "implied", "link", "mode", "mtime_ns", "nid", "nlink",
-        "rdev", "size", "uid", "xattrs",
-    )  # fmt: skip
-
-    def __init__(
-        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0, *, link: bytes = b"",
-        rdev: int = 0, xattrs: Xattrs = (), device: int = 0, block: int = 0, implied: bool = False,
-    ) -> None:  # fmt: skip
-        self.mode, self.uid, self.gid, self.mtime_ns, self.size = mode, uid, gid, mtime_ns, size
-        self.link, self.rdev, self.xattrs, self.device, self.block = link, rdev, xattrs, device, block
-        self.children: dict[bytes, Node] | None = {} if mode & _FORMAT == stat.S_IFDIR else None
-        self.implied = implied
-        self.head: tuple[int, int] | None = None
-        self.nid, self.nlink = -1, 0
 
 
 def device_number(major: int, minor: int) -> int:

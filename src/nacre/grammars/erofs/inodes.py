@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .format import Xattrs
+    from ..tar.entry import Xattrs
 
 IMPLIED, OPAQUE, ORIGIN = 1, 2, 4
 """Marks of a folder, in its column `device`."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import stat
 
 from ...words.errors import InvalidArchive
+from ..layer.nodes import Node
 from . import format as erofs
-from .format import BLOCK, CHUNKED, INLINE, PLAIN, SUPER, Node
+from .format import BLOCK, CHUNKED, INLINE, PLAIN, SUPER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from mmap import mmap
 
-    from .format import Xattrs
+    from ..tar.entry import Xattrs
 
 _FORMAT = 0o170000
 _SPACES = {index: prefix for prefix, index in (erofs.PREFIXES | erofs.WHOLE_NAMES).items()}

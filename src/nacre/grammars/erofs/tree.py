@@ -12,7 +12,8 @@ from struct import Struct
 
 from ...words.errors import InvalidArchive
 from ..layer.paths import LONG, NAMELESS, NoFolder, Refused, walk
-from ..tar.entry import Entry, show, whiteout
+from ..layer.whiteouts import whiteout
+from ..tar.entry import Entry, show
 from .format import BLOCK, MAX_LINK, MAX_NAME, NOWHERE, device_number
 from .inodes import IMPLIED, ROOT, Inodes
 from .inodes import OPAQUE as MARK_OPAQUE
@@ -20,7 +21,8 @@ from .inodes import ORIGIN as MARK_ORIGIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .format import Node, Xattrs
+    from ..layer.nodes import Node
+    from ..tar.entry import Xattrs
 
 MAX_PATH = 4095
 

@@ -11,6 +11,8 @@ from array import array
 from struct import Struct, pack
 
 from ...words.errors import InvalidArchive
+from ..layer.nodes import Node
+from ..layer.overlay import OPAQUE, ORIGIN
 from ..tar.entry import show
 from . import inodes as columns
 from .format import (
@@ -36,8 +38,6 @@ from .format import (
     MAX_XATTRS,
     MTIME,
     NOWHERE,
-    OPAQUE,
-    ORIGIN,
     PLAIN,
     PREFIXES,
     SLOT,
@@ -46,7 +46,6 @@ from .format import (
     WHOLE_NAMES,
     XATTR,
     XATTR_HEAD,
-    Node,
     crc32c,
 )  # fmt: skip
 from .inodes import ROOT, Inodes
@@ -55,7 +54,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from .format import Xattrs
+    from ..tar.entry import Xattrs
 
     Put = Callable[[bytearray, int], object]
 

@@ -7,13 +7,42 @@ from __future__ import annotations
 
 import stat
 
-from ..erofs.format import OPAQUE, ORIGIN, Node
+from .overlay import OPAQUE, ORIGIN, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..tar.entry import Xattrs
+
 _FORMAT = 0o170000
+
+
+class Node:
+    """One inode. `mode` has the type bits; `children` maps names to nodes and is None but for folders.
+
+    A file with several names is one node under several names. `device` is the slot (from 1) of the tar
+    that holds the content and `block` where it begins there, in blocks; but with a `head`, which is another
+    such pair, its first `erofs.format.HEAD` blocks lie there and only the rest from `block + HEAD` on.
+    `implied`: a folder that is only on the way to something. `rdev` is as the kernel stores it. The writer
+    of an index sets `nid` and `nlink`.
+    """
+
+    __slots__ = (
+        "block", "children", "device", "gid", "head", "implied", "link", "mode", "mtime_ns", "nid", "nlink",
+        "rdev", "size", "uid", "xattrs",
+    )  # fmt: skip
+
+    def __init__(
+        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0, *, link: bytes = b"",
+        rdev: int = 0, xattrs: Xattrs = (), device: int = 0, block: int = 0, implied: bool = False,
+    ) -> None:  # fmt: skip
+        self.mode, self.uid, self.gid, self.mtime_ns, self.size = mode, uid, gid, mtime_ns, size
+        self.link, self.rdev, self.xattrs, self.device, self.block = link, rdev, xattrs, device, block
+        self.children: dict[bytes, Node] | None = {} if mode & _FORMAT == stat.S_IFDIR else None
+        self.implied = implied
+        self.head: tuple[int, int] | None = None
+        self.nid, self.nlink = -1, 0
 
 
 def merge(lower: Node, upper: Node) -> None:
@@ -76,7 +105,7 @@ def _unmark(folder: Node) -> None:
 
 
 def _is_whiteout(node: Node) -> bool:
-    return node.mode & _FORMAT == stat.S_IFCHR and node.rdev == 0
+    return is_whiteout(node.mode, node.rdev)
 
 
 def _children(folder: Node) -> dict[bytes, Node]:

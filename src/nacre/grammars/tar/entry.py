@@ -1,14 +1,10 @@
-"""One member of a layer as a value, and what the whiteout names say. Source: OCI image-spec, layer.md."""
+"""One member of a tar as a value."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from ...words.errors import InvalidArchive
-
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
-_RESERVED = b".wh..wh."
+Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
 class Reader(Protocol):
@@ -39,7 +35,7 @@ class Entry(NamedTuple):
     link: bytes = b""
     major: int = 0
     minor: int = 0
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    xattrs: Xattrs = ()
     offset: int = -1
     sparse: tuple[tuple[int, int], ...] | None = None
 
@@ -53,25 +49,3 @@ def show(path: bytes) -> str:
     """A path for a message: quoted, printable, at most 200 characters, `.` for the root."""
     text = path[:200].decode("utf-8", "backslashreplace") or "."
     return repr(text + ("…" if len(path) > 200 else ""))
-
-
-def whiteout(path: bytes) -> tuple[str, bytes] | None:
-    """What a path says about lower layers. Only its last part can: `.wh.etc/some` is an ordinary path.
-
-    ("remove", what vanishes), ("opaque", folder whose lower content vanishes), ("ignore", b"") for the
-    other names that AUFS kept for itself (`.wh..wh.aufs`, and what lies in `.wh..wh.plnk` of the root), or
-    None for an ordinary path. Raises InvalidArchive for a whiteout of a folder by itself (`.wh.`, `.wh..`,
-    `.wh...`). Source: moby go-archive, UnpackLayer.
-    """
-    if WHITEOUT not in path:
-        return None
-    folder, slash, name = path.rpartition(b"/")
-    if not name.startswith(WHITEOUT):
-        return ("ignore", b"") if path.startswith(_RESERVED) and not path.startswith(OPAQUE) else None
-    if name == OPAQUE:
-        return "opaque", folder
-    if name.startswith(_RESERVED):
-        return "ignore", b""
-    if name[4:] in (b"", b".", b".."):
-        raise InvalidArchive(f"archive entry {show(path)} is a whiteout of no name")
-    return "remove", folder + slash + name[4:]

@@ -12,7 +12,8 @@ entry. Source: Dockerfile reference, "Destination"; BuildKit's fsutil/copy.
 from __future__ import annotations
 
 from ...grammars.dockerfile.chmod import apply, octal
-from ...grammars.tar.entry import WHITEOUT, Entry
+from ...grammars.layer.whiteouts import WHITEOUT
+from ...grammars.tar.entry import Entry
 from ...words.errors import UsageError
 from ...words.value import Value
 from .items import Item, resolve, show

@@ -6,7 +6,8 @@ on (an empty /etc/resolv.conf, /proc) is no change.
 
 from __future__ import annotations
 
-from ...grammars.tar.entry import OPAQUE, Entry, whiteout
+from ...grammars.layer.whiteouts import OPAQUE, whiteout
+from ...grammars.tar.entry import Entry
 from ...grammars.tar.write import TarWriter
 from ...words.value import Value
 

@@ -397,7 +397,9 @@ def _with_owner(entry: Entry, owner: Owner) -> Entry:
 
 
 def _is_mark(path: bytes) -> bool:
-    return path.rpartition(b"/")[2].startswith(b".wh.")
+    from ...grammars.layer.whiteouts import is_whiteout  # `nacre run` loads this file and makes no layer
+
+    return is_whiteout(path)
 
 
 def _union(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ....grammars.layer import overlay
 from ....ground import linux, userns
 from ....ground.files import reopen_file
 from ..base import Node
@@ -15,12 +16,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _SAFE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
-_OVERLAY = ("trusted.overlay.", "user.overlay.")
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-_KINDS = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
-}  # fmt: skip
+_PREFIXES = tuple(map(os.fsdecode, overlay.PREFIXES))
+_OPAQUE = tuple(prefix + "opaque" for prefix in _PREFIXES)
 
 
 class FolderReader:
@@ -62,8 +59,8 @@ class FolderReader:
 
     def _node(self, fd: int, path: bytes) -> Node | None:
         found = os.fstat(fd)
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode))
-        if kind is None:
+        kind = overlay.kind_of(found.st_mode, found.st_rdev)
+        if not kind:
             return None
         size = found.st_size if kind == "file" else 0
         mode = stat.S_IMODE(found.st_mode)
@@ -73,8 +70,6 @@ class FolderReader:
             node.link = os.readlink(b"", dir_fd=fd)
         elif kind in ("char", "block"):
             node.major, node.minor = os.major(found.st_rdev), os.minor(found.st_rdev)
-            if kind == "char" and found.st_rdev == 0:
-                node.kind = "whiteout"
         elif kind == "dir":
             node.opaque = any(name in _OPAQUE for name in _listxattr(fd))
             node.implied = path in self._implied
@@ -88,7 +83,7 @@ class FolderReader:
 
     def _restore(self, node: Node, path: bytes) -> None:
         owner = self._owners.get(path)
-        if owner is not None and node.kind != "whiteout":
+        if owner is not None and node.kind != overlay.WHITEOUT:
             node.uid, node.gid = owner.uid, owner.gid
             if owner.kind:
                 node.kind, node.major, node.minor = owner.kind, owner.major, owner.minor
@@ -133,7 +128,7 @@ class FolderReader:
             found = dict(self._owners[path].xattrs) if path in self._owners else {}
             if not stat.S_ISLNK(os.fstat(fd).st_mode):
                 link = f"/proc/self/fd/{fd}"
-                names = [name for name in os.listxattr(link) if not name.startswith(_OVERLAY)]
+                names = [name for name in os.listxattr(link) if not name.startswith(_PREFIXES)]
                 found |= {os.fsencode(name): os.getxattr(link, name) for name in names}
             return tuple(sorted(found.items()))
         finally:

@@ -6,9 +6,10 @@ import io
 import os
 import stat
 
-from ....grammars.erofs.format import BLOCK, HEAD, OPAQUE, ORIGIN, device_parts
-from ....grammars.erofs.format import Node as Inode
+from ....grammars.erofs.format import BLOCK, HEAD, device_parts
 from ....grammars.erofs.read import Index
+from ....grammars.layer.nodes import Node as Inode
+from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
 from ....words.errors import InvalidArchive, NotFound, StoreError
 from ..base import Node
 from ..dedup.donors import open_locked
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-_KINDS = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
-}  # fmt: skip
 _HEAD = HEAD * BLOCK
 _REMEMBERED = 4096
 _FORMAT = 0o170000
@@ -98,7 +95,7 @@ class IndexReader:
         """Extended attributes, sorted, without overlay's own."""
         inode = self._inode(path)
         found = inode.xattrs if inode is not None else ()
-        return tuple(sorted(pair for pair in found if pair not in (OPAQUE, ORIGIN)))
+        return tuple(sorted(without_marks(found)))
 
     def tree(self, slots: Sequence[int]) -> Inode:
         """All of the layer; a content in its nth device gets the nth of `slots`. Raises StoreError."""
@@ -195,7 +192,7 @@ class _damage:
 
 
 def _node(inode: Inode) -> Node:
-    kind = _KINDS.get(inode.mode & _FORMAT, "file")
+    kind = kind_of(inode.mode, inode.rdev) or "file"
     node = Node(kind, inode.mode & 0o7777, inode.uid, inode.gid, inode.mtime_ns, inode.size)
     node.implied = inode.implied
     if kind == "symlink":
@@ -204,6 +201,4 @@ def _node(inode: Inode) -> Node:
         node.opaque = OPAQUE in inode.xattrs
     elif kind in ("char", "block"):
         node.major, node.minor = device_parts(inode.rdev)
-        if kind == "char" and not inode.rdev:
-            node.kind = "whiteout"
     return node

@@ -7,12 +7,12 @@ sparse files, in folders, shared with another layer) is compared.
 
 from __future__ import annotations
 
-import stat
 from hashlib import sha256
 
-from ....grammars.erofs.format import BLOCK, OPAQUE, ORIGIN, device_parts
+from ....grammars.erofs.format import BLOCK, device_parts
 from ....grammars.erofs.tree import LayerTree
 from ....grammars.layer.nodes import walk
+from ....grammars.layer.overlay import OPAQUE, WHITEOUT, kind_of, without_marks
 from ....grammars.tar.entry import show
 from ....grammars.tar.read import read_tar
 from ....ground.files import is_shortage
@@ -24,17 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from ....grammars.erofs.format import Node as Inode
+    from ....grammars.layer.nodes import Node as Inode
     from ....grammars.tar.entry import Entry
     from ....words.digest import Digest
     from ..base import LayerReader, Node, Reader
 
 _CHUNK = 1 << 18
-_FORMAT = 0o170000
-_KINDS = {
-    stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
-}  # fmt: skip
 
 
 class _Fault(Exception):
@@ -127,12 +122,10 @@ class _Proof:
                 self._same_content(path, inode, node)
 
     def _same_looks(self, path: bytes, inode: Inode, node: Node) -> None:
-        kind = _KINDS[inode.mode & _FORMAT]
-        if kind == "char" and not inode.rdev:
-            kind = "whiteout"
+        kind = kind_of(inode.mode, inode.rdev)
         if (node.kind, node.size) != (kind, inode.size):
             raise _Fault(f"{show(path)} is a {node.kind} of {node.size} bytes, not a {kind} of {inode.size}")
-        if kind == "whiteout":
+        if kind == WHITEOUT:
             return
         opaque = OPAQUE in inode.xattrs
         if (node.link, node.opaque) != (inode.link, opaque):
@@ -147,7 +140,7 @@ class _Proof:
         numbers = device_parts(inode.rdev) if node.kind in ("char", "block") else (0, 0)
         if (node.major, node.minor) != numbers:
             raise _Fault(f"{show(path)} is another device")
-        xattrs = tuple(sorted(pair for pair in inode.xattrs if pair not in (OPAQUE, ORIGIN)))
+        xattrs = tuple(sorted(without_marks(inode.xattrs)))
         if self._reader.xattrs(path) != xattrs:
             raise _Fault(f"{show(path)} has other extended attributes")
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 import os
 import stat
 
+from ....grammars.layer.overlay import KINDS
 from ....grammars.tar.entry import Entry
 from ....ground.extract import Form
 from ....ground.files import os_errors
-from ....ground.scan import KINDS, MIN_HOLE, attributes
+from ....ground.scan import MIN_HOLE, attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ....grammars.erofs.format import Node
+    from ....grammars.layer.nodes import Node
     from ..base import Placed
 
     Lower = Callable[[Placed], Erofs]

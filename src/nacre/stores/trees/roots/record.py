@@ -16,7 +16,7 @@ from struct import Struct
 from struct import error as StructError
 from time import time_ns
 
-from ....grammars.tar.entry import OPAQUE, WHITEOUT
+from ....grammars.layer.whiteouts import OPAQUE, WHITEOUT
 from ....ground import linux
 from ....ground.files import write_atomic
 from ....words.errors import StoreError
