@@ -131,6 +131,88 @@ def test_services_are_independent(name: str) -> None:
     assert not others, f"{name} imports another service: {sorted(others)}"
 
 
+ABOVE = [name for name in MODULES if room(name) in ("images", "services", "engine", "cli")]
+SQL = (
+    "SELECT ",
+    "INSERT ",
+    "UPDATE ",
+    "DELETE FROM ",
+    "CREATE TABLE ",
+    "PRAGMA ",
+    "BEGIN ",
+    "COMMIT",
+    "ROLLBACK",
+)
+
+
+def said(node: ast.AST) -> str:
+    """The last word of `a.b.root`, `root`, `store.trees.folder(…)`."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def text_of(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def is_query(node: ast.AST) -> bool:
+    """SQL text, a statement handed to a database, or the import of one."""
+    if isinstance(node, ast.Attribute) and node.attr in ("execute", "one", "change", "transaction"):
+        return said(node.value).lstrip("_") in ("db", "database", "connection", "cursor")
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return any(alias.name in ("sqlite3", "sqlite", "Database") for alias in node.names)
+    return text_of(node).lstrip().startswith(SQL)
+
+
+def joints(node: ast.AST) -> tuple[ast.AST | None, str]:
+    """The expression at which a path begins, and the text that is put behind it."""
+    if isinstance(node, ast.JoinedStr) and len(node.values) > 1:
+        first = node.values[0]
+        return (first.value if isinstance(first, ast.FormattedValue) else None), text_of(node.values[1])
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return node.left, text_of(node.right)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.path.join":
+        return node.args[0], "/"
+    return None, ""
+
+
+def is_joined(node: ast.AST) -> bool:
+    """A name put behind the root of a store, or behind a folder that a store has just named."""
+    first, rest = joints(node)
+    if first is None or not rest.startswith("/"):
+        return False
+    if isinstance(first, ast.Call):
+        return said(first) in ("folder", "active_folder")
+    return said(first).lstrip("_") in ("root", "store_root")
+
+
+def known(text: str) -> list[str]:
+    """What a module says of the tables and the folders of a store."""
+    return [ast.unparse(node) for node in ast.walk(ast.parse(text)) if is_query(node) or is_joined(node)]
+
+
+@pytest.mark.parametrize("name", ABOVE)
+def test_only_stores_know_tables_and_folders(name: str) -> None:
+    assert not known(MODULES[name].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "store.db.one(sql, (1,))", "with self._db.transaction(): pass", 'sql = f"SELECT {x} FROM t"',
+        "from ..stores.database import Database", "import sqlite3", 'f"{store.root}/blobs"',
+        'os.path.join(self._root, "active")', 'root + "/trees"', 'f"{store.trees.folder(d)}/fs"',
+    ],
+)  # fmt: skip
+def test_tables_and_folders_are_found(code: str) -> None:
+    assert known(code)
+
+
+@pytest.mark.parametrize("code", ["containers.execute(name)", 'f"{folder}/{name}"', '"Select a name"'])
+def test_nothing_else_is_found(code: str) -> None:
+    assert not known(code)
+
+
 def test_no_circle() -> None:
     """Not even in functions: a circle put off is still one."""
     graph = {name: {found for found in imports(name) if found != name} for name in MODULES}

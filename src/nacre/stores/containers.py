@@ -90,7 +90,7 @@ class ContainerStore:
         sql = "SELECT driver, layers, created FROM active WHERE key = ?"
         document = [dict(zip(_FIELDS, row._astuple(), strict=True)), self._database.one(sql, (row.id,))]
         with os_errors(f"describe container {row.name}"):
-            fd = os.open(f"{self.folder(row.id)}/{_RECORD}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.file(row.id, _RECORD), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 write_all(fd, quickjson.dumps(document).encode())
             finally:
@@ -102,7 +102,7 @@ class ContainerStore:
         None for one that was never whole, or is gone as soon as it has ended and has.
         """
         try:
-            with open(f"{self.folder(id)}/{_RECORD}", "rb") as file:
+            with open(self.file(id, _RECORD), "rb") as file:
                 fields, active = quickjson.loads(file.read())
             row = ContainerRow(**fields).replace(**self._state(id))
             driver, layers, created = active
@@ -116,7 +116,7 @@ class ContainerStore:
 
     def _state(self, id: str) -> dict[str, Any]:
         """From the lock that a keeper holds, in which it leaves the exit code, and the log that it begins."""
-        path = f"{self.folder(id)}/lock"
+        path = self.file(id, "lock")
         if not os.path.exists(path):
             return {"state": "created"}
         lock = Lock.attempt(path)
@@ -126,14 +126,14 @@ class ContainerStore:
             code = os.pread(lock.fd, 32, 0)
         finally:
             lock.release()
-        if not code and not os.path.exists(f"{self.folder(id)}/log"):
+        if not code and not os.path.exists(self.file(id, "log")):
             return {"state": "created"}  # `cp` locks it as well
         ended = os.stat(path).st_mtime
         return {"state": "exited", "exit_code": int(code) if code.isdigit() else _LOST, "finished": ended}
 
     def is_starting(self, id: str) -> bool:
         """Whether the one who began it still holds on to it."""
-        path = f"{self.folder(id)}/{_STARTING}"
+        path = self.file(id, _STARTING)
         if not os.path.exists(path):
             return False
         with os_errors(f"look at {path}"):
@@ -188,6 +188,10 @@ class ContainerStore:
     def folder(self, id: str) -> str:
         """ROOT/containers/<id>, not made."""
         return f"{self._root}/containers/{id}"
+
+    def file(self, id: str, name: str) -> str:
+        """ROOT/containers/<id>/<name>, not made."""
+        return f"{self._root}/containers/{id}/{name}"
 
     def _select(self, rest: str, values: tuple[Any, ...] = ()) -> List[ContainerRow]:
         rows = self._database.execute(f"SELECT {_COLUMNS} FROM container {rest}", values)

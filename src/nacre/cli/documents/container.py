@@ -24,7 +24,6 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
     kept = loads(row.config_json)
     process = kept.get("config", {}).get("process", {})
     args = process.get("args") or [""]
-    folder = context.store.containers.folder(row.id)
     mounts = mounts_of(kept, context.store.root)
     known = {
         "Id": row.id,
@@ -33,7 +32,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "Args": args[1:],
         "State": _state(row),
         "Image": kept.get("image_id") or row.image,
-        **{field: f"{folder}/{name}" for field, name in _FILES.items()},
+        **{field: context.store.containers.file(row.id, name) for field, name in _FILES.items()},
         "Name": f"/{row.name}",
         "Driver": context.store.trees.name,
         "Platform": "linux",

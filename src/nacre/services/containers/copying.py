@@ -170,7 +170,8 @@ def idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
     if not write:
         yield
         return
-    fd = os.open(f"{store.containers.folder(row.id)}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = store.containers.file(row.id, "lock")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         trace("copy:begun")

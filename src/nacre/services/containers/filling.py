@@ -66,7 +66,7 @@ def _fill(store: Store, row: ContainerRow, volume: Volume, root: copying.Inside)
     if volumes.find(store, volume.name).users != (row.id,):
         _copy(source, volume.source)
         return
-    aside = f"{store.containers.folder(row.id)}/filling"
+    aside = store.containers.file(row.id, "filling")
     with os_errors(f"fill the volume {volume.name}"):
         os.mkdir(aside, 0o755)
         try:

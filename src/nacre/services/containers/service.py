@@ -290,7 +290,7 @@ class Containers:
             return self.keep(row, stdio, forward=forward)
         from .log import LogWriter
 
-        log = LogWriter(f"{self.folder(row.id)}/log")
+        log = LogWriter(self.store.containers.file(row.id, "log"))
         return self.keep(row, stdio.replace(log=log.write), on_end=log.close, forward=forward)
 
     def keep(
@@ -357,9 +357,9 @@ class Containers:
             from ...ground.sandbox import external
 
             return external.run(
-                record["config"], root, program=record["runtime"], bundle=f"{self.folder(row.id)}/bundle",
-                name=row.id, stdio=stdio, signals=shield.meanwhile, control=kept.control,
-                on_start=self._started(row), on_running=on_running,
+                record["config"], root, program=record["runtime"], name=row.id,
+                bundle=self.store.containers.file(row.id, "bundle"), stdio=stdio, signals=shield.meanwhile,
+                control=kept.control, on_start=self._started(row), on_running=on_running,
             )  # fmt: skip
 
     def _join_processes(self, config: dict[str, Any], text: str) -> None:
@@ -560,8 +560,8 @@ class Containers:
         row = self.get(text)
         if loads(row.config_json).get("log_driver") == "none":
             raise Conflict("configured logging driver does not support reading", hint="it is none")
-        folder = self.folder(row.id)
-        return read_log(f"{folder}/log", follow=(lambda: keeper.is_kept(folder)) if follow else None)
+        folder, path = self.folder(row.id), self.store.containers.file(row.id, "log")
+        return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None)
 
 
 def _execute(

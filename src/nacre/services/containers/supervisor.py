@@ -76,7 +76,8 @@ def _supervise(
 
     with type(store).open(store.root, create=False) as fresh:
         containers, record = service(fresh), loads(row.config_json)
-        log = None if record.get("log_driver") == "none" else LogWriter(f"{containers.folder(row.id)}/log")
+        path = fresh.containers.file(row.id, "log")
+        log = None if record.get("log_driver") == "none" else LogWriter(path)
         stdio = (attached or _nobody(record)).replace(log=log.write if log else None)
         code = containers.keep(row, stdio, running, log.close if log else None)
     if attached:
