@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT.parents[1] / "shared" / "corpus"
-sys.path += [str(ROOT / room) for room in ("grammars", "threats")]
+sys.path += [str(ROOT / room) for room in (".", "threats")]
 
 from evil import Layer  # noqa: E402
 from rawtar import END, extension, header, padded, pax  # noqa: E402

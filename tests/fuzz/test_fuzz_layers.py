@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tarmaker import DIALECTS, apart, damaged
 
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.erofs.format import SUPER, crc32c
@@ -31,6 +32,16 @@ def test_mutated_layers() -> None:
     """A fixed seed and number: the same inputs everywhere. `python -m tests.fuzz.layers` tries others."""
     done = run(seconds=30, seed=1, inputs=2000)
     assert done.refused < done.count
+
+
+def test_every_dialect_and_every_damage(tmp_path: Path) -> None:
+    target = Target(str(tmp_path))
+    for dialect in DIALECTS:
+        target.one(apart(dialect))
+    assert not target.refused, target.sentence
+    for data in damaged().values():
+        target.one(data)
+    assert target.refused == len(damaged())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from storekit import Process, file, folder, layer, leftovers, link
+from tarmaker import DIALECTS, apart, damaged
 
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.tar.entry import Entry
@@ -477,21 +478,35 @@ def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
         ErofsDriver(Mode()).probe(scratch)
 
 
+def refusal(trees: Trees, data: bytes) -> str:
+    """The sentence with which an archive is refused, "" if it is not."""
+    try:
+        trees.ingest(io.BytesIO(data))
+    except InvalidArchive as error:
+        return error.message
+    return ""
+
+
 @pytest.mark.parametrize("name", ["tar-go", "tar-cpython", "tar-libarchive"])
 def test_archives_of_other_projects(trees: Trees, unpacked: Trees, corpus: Any, name: str) -> None:
     """Both drivers refuse them with the same sentence or show the same files."""
     for path in sorted(corpus(name).glob("*.tar*")):
         data = _decompressed(path)
-        sentences = []
-        for each in (trees, unpacked):
-            try:
-                each.ingest(io.BytesIO(data))
-                sentences.append("")
-            except InvalidArchive as error:
-                sentences.append(error.message)
+        sentences = [refusal(each, data) for each in (trees, unpacked)]
         assert sentences[0] == sentences[1], path
         if not sentences[0]:
             same(trees, unpacked, data)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_both_show_every_dialect_of_tar_alike(trees: Trees, unpacked: Trees, dialect: str) -> None:
+    assert len(same(trees, unpacked, apart(dialect))) > 10
+
+
+def test_both_refuse_a_damaged_tar_with_one_sentence(trees: Trees, unpacked: Trees) -> None:
+    for name, data in damaged().items():
+        sentences = [refusal(each, data) for each in (trees, unpacked)]
+        assert sentences[0] == sentences[1] != "", name
 
 
 def _decompressed(path: Path) -> bytes:
