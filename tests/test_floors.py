@@ -23,7 +23,7 @@ FLOORS = {
     "engine": 6,
     "cli": 7,
 }
-FACES = ("__init__", "__main__", "engine", "cli")
+FACES = ("__init__", "__main__", "cli")
 
 # What a start of `nacre run` must not load: each costs between one and a hundred milliseconds.
 BANNED = (

@@ -16,6 +16,7 @@ from nacre.cli.context import Context
 from nacre.cli.options import parse
 from nacre.grammars.wire.auth import Credentials
 from nacre.words.errors import NacreError, Unauthorized, Unreachable, UsageError
+from nacre.words.reference import registry_name
 
 ME = Credentials("me", "hunter2")
 Run = Callable[..., tuple[str, str]]
@@ -112,4 +113,4 @@ def test_a_registry_that_is_down(run: Run) -> None:
     ],
 )
 def test_registry_name(text: str, registry: str) -> None:
-    assert login.registry_name(text) == registry
+    assert registry_name(text) == registry

@@ -17,7 +17,9 @@ import nacre
 from nacre.cli import config, login, logout
 from nacre.cli.context import Context
 from nacre.cli.options import parse
+from nacre.engine.network import logins_of
 from nacre.grammars.wire.auth import Credentials
+from nacre.services.client.certificates import Certificates
 from nacre.services.client.logins import variable_name
 from nacre.words.errors import RegistryError, StoreError, TooLarge, UsageError
 
@@ -45,7 +47,7 @@ def context(tmp_path: Path) -> Callable[..., Context]:
 
 
 def who(context: Context, name: str) -> str:
-    found = config.logins(context).lookup(name)
+    found = logins_of(config.network(context)).lookup(name)
     return found.username if found else ""
 
 
@@ -68,7 +70,7 @@ def test_a_missing_helper_does_not_hide_other_files(tmp_path: Path, context: Cal
     path = tmp_path / ".docker/config.json"
     path.parent.mkdir()
     path.write_text('{"credsStore": "nowhere"}')
-    found = config.logins(context()).lookup("a.example/x")
+    found = logins_of(config.network(context())).lookup("a.example/x")
     assert found is not None
     assert not found
     assert "docker-credential-nowhere" in found.problem
@@ -85,14 +87,14 @@ def test_names_of_variables_are_never_mistaken() -> None:
 
 
 def test_variables(context: Callable[..., Context]) -> None:
-    lookup = config.logins(
-        context(NACRE_AUTH_A_EXAMPLE="me:a:b", NACRE_AUTH_B_EXAMPLE="<token>:refresh")
+    lookup = logins_of(
+        config.network(context(NACRE_AUTH_A_EXAMPLE="me:a:b", NACRE_AUTH_B_EXAMPLE="<token>:refresh"))
     ).lookup
     assert lookup("a.example") == Credentials("me", "a:b")
     assert lookup("b.example/x/y") == Credentials(identity_token="refresh")
     for bad in (SECRET, f":{SECRET}", f"{SECRET}:"):
         with pytest.raises(UsageError) as caught:
-            config.logins(context(NACRE_AUTH_A_EXAMPLE=bad)).lookup("a.example")
+            logins_of(config.network(context(NACRE_AUTH_A_EXAMPLE=bad))).lookup("a.example")
         assert SECRET not in f"{caught.value.message}{caught.value.hint}"
 
 
@@ -134,7 +136,7 @@ def test_login_with_an_identity_token(
     args = parse(login.COMMAND, ["-u", "<token>", "--password-stdin", fake.host], "login")
     with context(stdin=SECRET) as opened:
         login.COMMAND.run(opened, args)
-    assert config.logins(context()).lookup(fake.host) == Credentials(identity_token=SECRET)
+    assert logins_of(config.network(context())).lookup(fake.host) == Credentials(identity_token=SECRET)
 
 
 def test_logout_forgets_everywhere(tmp_path: Path, context: Callable[..., Context]) -> None:
@@ -244,11 +246,13 @@ def test_certificates_of_other_tools(tmp_path: Path, context: Callable[..., Cont
     folder.mkdir(parents=True)
     for name in ("ca.crt", "client.cert", "client.key", "notes.txt"):
         (folder / name).write_text("")
-    found = config.Certificates(context()).of("a.example:5000")
+    found = Certificates(config.network(context()).certificate_folders).of("a.example:5000")
     assert found.authorities == (f"{folder}/ca.crt",)
     assert found.pairs == ((f"{folder}/client.cert", f"{folder}/client.key"),)
-    assert config.Certificates(context()).of("b.example").authorities == ()
-    assert config.Certificates(context()).of("../a.example:5000").authorities == ()
+    assert Certificates(config.network(context()).certificate_folders).of("b.example").authorities == ()
+    assert (
+        Certificates(config.network(context()).certificate_folders).of("../a.example:5000").authorities == ()
+    )
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path, context: Callable[..., Context]) -> None:

@@ -19,8 +19,11 @@ from nacre.cli.context import Context
 from nacre.cli.copy import COMMAND
 from nacre.cli.ends import Ends
 from nacre.cli.options import Args
+from nacre.engine import Config
+from nacre.engine.network import Network, client_of
 from nacre.images.places.layout import LayoutFolder
 from nacre.images.places.place import Place
+from nacre.services.client import ClientConfig
 from nacre.words.digest import Digest
 from nacre.words.oci import DOCKER_INDEX, DOCKER_MANIFEST, OCI_MANIFEST
 
@@ -225,12 +228,18 @@ def ends(words: dict[str, object], *, given: set[str]) -> Ends:
     return Ends(Context({}), args)
 
 
+def _client(ends: Ends, side: str, place: str) -> ClientConfig:
+    network = ends.network(side, Place.parse(place))
+    with client_of(Config("/nowhere"), network or Network()) as client:
+        return client.config
+
+
 def test_registries_are_trusted_one_by_one(tmp_path: Path) -> None:
     """Neither the other end nor anything else becomes insecure, and certificates count for one host alone."""
     (tmp_path / "ca.crt").write_text("x")
     given = {"src_tls_verify", "src_cert_dir", "src_creds"}
     found = ends({"src_tls_verify": False, "src_cert_dir": str(tmp_path), "src_creds": "me:pw"}, given=given)
-    one = found._config("src", Place.parse("docker://one.example/a"))
+    one = _client(found, "src", "docker://one.example/a")
     assert set(one.insecure) == {"one.example"}
     assert one.certificates("one.example").authorities == (f"{tmp_path}/ca.crt",)
     assert one.certificates("two.example").authorities == ()
@@ -238,5 +247,5 @@ def test_registries_are_trusted_one_by_one(tmp_path: Path) -> None:
     assert user is not None
     assert (user.username, user.password) == ("me", "pw")
     assert not one.credentials("two.example/a")
-    two = found._config("dest", Place.parse("two.example/b"))
+    two = _client(found, "dest", "two.example/b")
     assert (set(two.insecure), two.credentials("one.example/a")) == (set(), None)

@@ -19,10 +19,10 @@ from nacre.grammars.elf import parse_cache, parse_elf
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.work.pipe import Pipe, copy
 from nacre.ground.work.threads import Worker, running
-from nacre.images.arrows.resolve import is_host
 from nacre.images.places.host import Layout, Python
 from nacre.images.places.hostlibs import Libraries, read_elf
 from nacre.words.errors import InvalidArchive
+from nacre.words.reference import is_host
 
 PROGRAM = os.path.realpath(sys.executable)
 

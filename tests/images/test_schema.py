@@ -13,16 +13,18 @@ from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers.repack import Packing
 from nacre.images.model.image import repo_digests
-from nacre.images.model.schema import DOCKER, OCI, Document, converted, converted_index, form_of
+from nacre.images.model.schema import Document, converted, converted_index
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import RegistryError, Unsupported, UsageError
 from nacre.words.oci import (
+    DOCKER,
     DOCKER_CONFIG,
     DOCKER_INDEX,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
+    OCI,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER,
@@ -33,6 +35,7 @@ from nacre.words.oci import (
     Index,
     Manifest,
     Platform,
+    form_of,
     parse_document,
 )
 from nacre.words.progress import NullProgress

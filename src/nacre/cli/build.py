@@ -36,7 +36,7 @@ def run(context: Context, args: Args) -> int:
         load(store, args.positionals[0], args.file, stdin=stdin) as inputs,
         context.progress(quiet=args.quiet, form=args.progress) as progress,
     ):
-        proxies = proxy_variables(context.environment, context.docker_proxies())
+        proxies = proxy_variables(context.environment, context.engine.container_proxies())
         builder = Builder(store, _resolver(context, args), progress, proxies=proxies)
         try:
             result = builder.build(inputs, options)
@@ -54,8 +54,8 @@ def run(context: Context, args: Args) -> int:
 
 
 def _options(context: Context, args: Args) -> BuildOptions:
-    from ..images.model.schema import OCI, form_of
     from ..services.build import BuildOptions
+    from ..words.oci import OCI, form_of
     from ..words.reference import Reference
 
     for tag in args.tag:

@@ -22,9 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..services.client import ClientConfig
-    from ..services.client.logins import Logins
-    from ..services.client.transport import Special
+    from ..engine.network import Network
     from .context import Context
 
     Parse = Callable[[str, str], Settings]
@@ -32,19 +30,18 @@ if TYPE_CHECKING:
 _MAX_FILES = 100
 
 
-def client_config(context: Context) -> ClientConfig:
-    """Everything that the registry client is told. Raises UsageError with `file:line`."""
-    from .. import __version__
-    from ..services.client import ClientConfig
-    from ..services.client.kept import UploadFolder
-    from ..stores.paths import Paths
+def network(context: Context) -> Network:
+    """Everything that the engine is told about registries. Raises UsageError with `file:line`."""
+    from ..engine.network import Network
 
-    settings = load(context)
-    return ClientConfig(
-        credentials=logins(context).lookup, proxies=context.proxies(), settings=settings,
-        insecure=context.insecure,
-        certificates=Certificates(context).of, uploads=UploadFolder(Paths(context.root).uploads),
-        notice=lambda line: context.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
+    home = _xdg(context)
+    return Network(
+        load(context), insecure=tuple(context.insecure), variables=context.environment,
+        docker_host=context.environment.get("DOCKER_HOST", ""), auth_files=auth_files(context),
+        certificate_folders=(
+            f"{home}/containers/certs.d", f"{home}/docker/certs.d",
+            "/etc/containers/certs.d", "/etc/docker/certs.d",
+        ),
     )  # fmt: skip
 
 
@@ -58,18 +55,14 @@ def load(context: Context) -> Settings:
     return _absolute(from_variables(context.environment).over(settings), context.home)
 
 
-def logins(context: Context) -> Logins:
-    """Who the user is: variables, REGISTRY_AUTH_FILE, else docker's file and those of podman."""
-    from ..services.client.credentials import DockerConfig
-    from ..services.client.logins import Logins
-
+def auth_files(context: Context) -> tuple[str, ...]:
+    """Where credentials are kept: REGISTRY_AUTH_FILE, else docker's file and those of podman."""
     get = context.environment.get
     if get("REGISTRY_AUTH_FILE"):
-        return Logins([DockerConfig(get("REGISTRY_AUTH_FILE", ""))], context.environment)
+        return (get("REGISTRY_AUTH_FILE", ""),)
     run = get("XDG_RUNTIME_DIR") or f"/run/containers/{context.uid}"
     run = f"{run}/containers" if get("XDG_RUNTIME_DIR") else run
-    paths = (context.docker_config, f"{run}/auth.json", f"{_xdg(context)}/containers/auth.json")
-    return Logins([DockerConfig(path) for path in paths], context.environment)
+    return context.docker_config, f"{run}/auth.json", f"{_xdg(context)}/containers/auth.json"
 
 
 def _own(context: Context) -> tuple[str, ...]:
@@ -130,40 +123,3 @@ def _absolute(settings: Settings, home: str) -> Settings:
         for section in settings.sections
     )
     return settings.replace(ca=full(settings.ca), sections=sections)
-
-
-class Certificates:
-    """`certs.d` of docker and containers: `*.crt` are authorities, `*.cert` with `*.key` is this side's."""
-
-    def __init__(self, context: Context) -> None:
-        """Each folder is looked at once for each host."""
-        home = f"{_xdg(context)}"
-        self._folders = (
-            f"{home}/containers/certs.d", f"{home}/docker/certs.d",
-            "/etc/containers/certs.d", "/etc/docker/certs.d",
-        )  # fmt: skip
-        self._known: dict[str, Special] = {}
-
-    def of(self, host: str) -> Special:
-        """What there is for `host[:port]`: the first folder that has anything."""
-        if host not in self._known:
-            found = (certificates_in(f"{folder}/{host}") for folder in self._folders if "/" not in host)
-            self._known[host] = next((special for special in found if special is not None), _none())
-        return self._known[host]
-
-
-def _none() -> Special:
-    from ..services.client.transport import Special
-
-    return Special()
-
-
-def certificates_in(folder: str) -> Special | None:
-    """What a folder of certificates has; None if it has nothing."""
-    from ..services.client.transport import Special
-
-    names = _names(folder)
-    authorities = tuple(f"{folder}/{name}" for name in names if name.endswith(".crt"))
-    certs = [name for name in names if name.endswith(".cert")]
-    pairs = tuple((f"{folder}/{name}", f"{folder}/{name.removesuffix('.cert')}.key") for name in certs)
-    return Special(authorities, pairs) if names else None

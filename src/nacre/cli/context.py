@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO, Self, TextIO
 
-    from ..ground.userns import Mapping as IdMapping
+    from ..engine import Engine
+    from ..engine.network import Network
     from ..images.arrows.pull import PullResult
     from ..images.model.image import Image
     from ..services.client import Client
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..stores.rebuild import Rebuilt
     from ..stores.store import Store
     from ..words.oci import Platform
-    from ..words.progress import Progress
+    from ..words.progress import Progress, Task
     from ..words.reference import Reference
     from .terminal import Display
 
@@ -59,11 +60,9 @@ class Context:
                 f"unknown storage driver {self.driver!r}", hint=f"known are {', '.join(DRIVERS)}"
             )
         self.layer_blobs = layer_blobs or self.environment.get("NACRE_LAYER_BLOBS") or "auto"
-        self.mapping: IdMapping | None = None
         self.insecure: set[str] = set()
-        """Registries that a command was told to trust, `host[:port]`; before the client is made."""
-        self._store: Store | None = None
-        self._client: Client | None = None
+        """Registries that a command was told to trust, `host[:port]`; before anything is fetched."""
+        self._engine: Engine | None = None
         self._displays: list[Display] = []
 
     def _default_root(self) -> str:
@@ -75,50 +74,39 @@ class Context:
         data = environment.get("XDG_DATA_HOME", "")
         return os.path.join(data if os.path.isabs(data) else f"{self.home}/.local/share", "nacre")
 
-    def enter(self) -> None:
-        """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
+    @property
+    def engine(self) -> Engine:
+        """The engine, told what the user says; it opens store and connections when they are needed."""
+        if self._engine is None:
+            from ..engine import Config, Engine
 
-        Must run before any thread starts.
-        """
-        if self.mapping is None:
-            from ..ground import userns
+            self._engine = Engine(
+                Config(
+                    self.root, self.driver, self.layer_blobs, self._network, tuple(self.proxies().items()),
+                    docker_config=self.docker_config,
+                    folder=self.environment.get("TMPDIR") or "/var/tmp", owns_process=True, warn=self.warn,
+                )
+            )  # fmt: skip
+        return self._engine
 
-            self.mapping = userns.attempt()
+    def _network(self) -> Network:
+        from .config import network
+
+        return network(self)
 
     @property
     def store(self) -> Store:
         """The store, opened at the first use. Raises StoreError."""
-        if self._store is None:
-            from ..stores.store import Store
-
-            self.enter()
-            single = self.mapping.single if self.mapping else None
-            self._store = Store.open(
-                self.root, driver=self.driver, single=single, layer_blobs=self.layer_blobs
-            )
-        return self._store
+        return self.engine.store
 
     def rebuild(self) -> Rebuilt:
         """Make the database of the store again, as far as it is damaged; `store` is opened anew then."""
-        from ..stores.rebuild import rebuild
-
-        store, self._store = self._store, None
-        if store is not None:
-            store.db.close()
-        self.enter()
-        return rebuild(os.path.abspath(self.root), single=self.mapping.single if self.mapping else None)
+        return self.engine.rebuild()
 
     @property
     def client(self) -> Client:
         """The registry client, with the user's settings and credentials; made at the first use."""
-        if self._client is None:
-            from ..ground.linux import keep_freed_memory
-            from ..services.client import Client
-            from .config import client_config
-
-            keep_freed_memory()
-            self._client = Client(client_config(self))
-        return self._client
+        return self.engine.client
 
     def repository(self, name: str) -> Repository:
         """The repository of a registry that has this full name, `registry/repository`."""
@@ -139,20 +127,6 @@ class Context:
         found = {name: get(name) or get(name.upper()) for name in names}
         return {name: value for name, value in found.items() if value}
 
-    def docker_proxies(self) -> dict[str, str]:
-        """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
-        if not os.path.lexists(self.docker_config):
-            return {}
-        from ..ground.jsonfile import read_object
-        from ..images.model.proxies import docker_proxies
-        from ..words.errors import StoreError
-
-        try:
-            return docker_proxies(read_object(self.docker_config))
-        except StoreError as error:
-            self.warn(f"WARNING: no proxies are taken from it: {error.message}")
-            return {}
-
     def epoch(self) -> str:
         """SOURCE_DATE_EPOCH of the environment, seconds since 1970; "" if unset. Raises UsageError."""
         written = self.environment.get("SOURCE_DATE_EPOCH", "")
@@ -168,14 +142,11 @@ class Context:
         `pull` is docker's: missing, always or never. An image of another platform than the one wanted
         counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
         """
-        from ..images.arrows.resolve import resolve
-
-        def fetch(reference: Reference, platform: Platform | None) -> Image:
-            if pull == "missing" and not quiet:
-                self.warn(f"Unable to find image {text!r} locally")
-            return self.pull(reference, platform, quiet=quiet).image
-
-        return resolve(self.store, text, fetch, platform, pull=pull)
+        later = _Later(self, quiet)
+        try:
+            return self.engine.resolve(text, platform, pull=pull, progress=later)
+        finally:
+            later.close()
 
     def pull(
         self, reference: Reference, platform: Platform | None = None, *, quiet: bool = False
@@ -188,12 +159,7 @@ class Context:
         self, progress: Progress, reference: Reference, platform: Platform | None = None
     ) -> PullResult:
         """The same with a progress of the caller's."""
-        from ..images.arrows.pull import pull
-
-        source, at_once = self.client.repository(reference), self.client.config.settings.concurrency or 0
-        return pull(
-            source, reference, self.store, platform=platform, progress=progress, at_once=at_once, forks=True
-        )
+        return self.engine.pull(reference, platform=platform, progress=progress)
 
     def progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
         """A `Progress` on standard error, to be used in `with`.
@@ -233,21 +199,41 @@ class Context:
         return self.stdin.buffer
 
     def close(self) -> None:
-        """Restore the terminal, close client and store. Idempotent."""
+        """Restore the terminal, close the engine. Idempotent."""
         while self._displays:
             self._displays.pop().close()
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+class _Later:
+    """A display that appears when there is something to tell."""
+
+    def __init__(self, context: Context, quiet: bool) -> None:
+        self._context, self._quiet = context, quiet
+        self._shown: Display | None = None
+
+    def _display(self) -> Display:
+        if self._shown is None:
+            self._shown = self._context.progress(quiet=self._quiet)
+        return self._shown
+
+    def task(self, key: str) -> Task:
+        return self._display().task(key)
+
+    def line(self, text: str) -> None:
+        self._display().line(text)
+
+    def close(self) -> None:
+        if self._shown is not None:
+            self._shown.close()
 
 
 def _home(uid: int) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from ..words.reference import Reference
 from .ends import COMMON, KNOWN, Ends, of_end, platform, refuse
 from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.arrows.copying import Choice, Copied
-    from ..images.places.place import Place, Places
-    from ..words.progress import Progress
+    from ..images.arrows.copying import Copied
+    from ..images.places.place import Place
     from .context import Context
     from .options import Args
 
@@ -30,89 +28,58 @@ def run(context: Context, args: Args) -> int:
     """Copy what SOURCE names and say what moved."""
     from time import monotonic
 
-    from ..images.arrows.copying import copy_between
     from ..images.places.place import Place
 
     source, target = map(Place.parse, args.positionals)
     form, shown = _formats(args)
-    choice = _choice(context, args, form, target)
     _check(target, args)
     ends = Ends(context, args)
+    networks = ends.network("src", source), ends.network("dest", target)
     began = monotonic()
-    try:
-        with context.progress(quiet=args.quiet or bool(shown), form=args.progress) as progress:
-            origin, to = (_places(context, ends, side, end, progress) for side, end in _sides(source, target))
-            result = copy_between(
-                origin, source, target, choice, exact=args.preserve_digests, progress=progress, to=to
-            )
-            seconds = monotonic() - began
-            fields = _fields(source, target, result, seconds)
-            progress.result(**fields)
-    finally:
-        ends.close()
+    with context.progress(quiet=args.quiet or bool(shown), form=args.progress) as progress:
+        result = context.engine.copy(
+            source, target, all=_all(args), platform=platform(args), preserve_digests=args.preserve_digests,
+            referrers=args.referrers, format=form, names=_names(args),
+            at_once=args.image_parallel_copies or 0, source_network=networks[0],
+            target_network=networks[1], progress=progress,
+        )  # fmt: skip
+        fields = _fields(source, target, result, monotonic() - began)
+        progress.result(**fields)
     _keep_digest(context, args.digestfile, result)
     _tell(context, args, shown, result, fields)
     return 0
-
-
-def _sides(source: Place, target: Place) -> tuple[tuple[str, Place], ...]:
-    return ("src", source), ("dest", target)
 
 
 def _formats(args: Args) -> tuple[str, str]:
     """--format is skopeo's kind of manifest, or says how the result is printed. Raises UsageError."""
     if args.format in ("", "json") or "{{" in args.format:
         return "", args.format
-    from ..images.model.schema import form_of
+    from ..words.oci import form_of
 
     try:
-        return form_of(args.format), ""
+        form_of(args.format)
     except UsageError as error:
         error.hint = "or json, or a Go template, for the result"
         raise
+    return args.format, ""
 
 
-def _choice(context: Context, args: Args, form: str, target: Place) -> Choice:
-    from ..images.arrows.copying import Choice
-
-    refuse(args)
-    all = args.all or args.multi_arch == "all"
-    wanted = platform(args)
-    if all and wanted:
-        raise UsageError("--all and --platform are mutually exclusive")
-    if args.image_parallel_copies is not None and args.image_parallel_copies < 1:
-        raise UsageError("--image-parallel-copies must be at least 1")
-    at_once = args.image_parallel_copies or context.client.config.settings.concurrency or 0
-    more = tuple(str(Reference.parse(name)) for words in args.additional_tag for name in words.split(","))
-    if more and target.transport != "docker-archive":
-        raise UsageError("--additional-tag is for a docker-archive", hint="copy again for another name")
-    return Choice(wanted, all, args.referrers, at_once, form=form, more=more)
+def _all(args: Args) -> bool:
+    return bool(args.all or args.multi_arch == "all")
 
 
-def _places(context: Context, ends: Ends, side: str, place: Place, progress: Progress) -> Places:
-    from ..images.places.place import Places
-    from ..services.daemon import Daemon
-
-    client, host = ends.client(side, place), ends.daemon_host(side, place)
-    return Places(
-        lambda: context.store, client.repository, lambda: Daemon(host),
-        context.environment.get("TMPDIR") or "/var/tmp", progress,
-    )  # fmt: skip
-
-
-def make_places(context: Context, progress: Progress) -> Places:
-    """Places of this machine, with the user's settings."""
-    from ..images.places.place import Places
-    from ..services.daemon import Daemon
-
-    get = context.environment.get
-    return Places(
-        lambda: context.store, context.client.repository, lambda: Daemon(get("DOCKER_HOST", "")),
-        get("TMPDIR") or "/var/tmp", progress,
-    )  # fmt: skip
+def _names(args: Args) -> list[str]:
+    return [name for words in args.additional_tag for name in words.split(",")]
 
 
 def _check(target: Place, args: Args) -> None:
+    refuse(args)
+    if _all(args) and platform(args):
+        raise UsageError("--all and --platform are mutually exclusive")
+    if args.image_parallel_copies is not None and args.image_parallel_copies < 1:
+        raise UsageError("--image-parallel-copies must be at least 1")
+    if args.additional_tag and target.transport != "docker-archive":
+        raise UsageError("--additional-tag is for a docker-archive", hint="copy again for another name")
     if args.preserve_digests and target.transport == "docker-daemon":
         raise UsageError("a docker daemon does not preserve digests")
 

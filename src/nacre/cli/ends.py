@@ -13,12 +13,9 @@ from .options import Option, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ..engine.network import Network
     from ..grammars.wire.auth import Credentials
     from ..images.places.place import Place
-    from ..services.client import Client, ClientConfig, Policy
-    from ..services.client.transport import Special
     from .context import Context
     from .options import Args
 
@@ -132,37 +129,29 @@ def _given(args: Args) -> set[str]:
 
 
 class Ends:
-    """The clients of both ends. `close` them."""
+    """What is particular to each end."""
 
     def __init__(self, context: Context, args: Args) -> None:
         self._context, self._args = context, args
-        self._made: list[Client] = []
 
-    def client(self, side: str, place: Place) -> Client:
-        """That of one end: the usual one where nothing is particular to it. Raises UsageError."""
+    def network(self, side: str, place: Place) -> Network | None:
+        """How one end is reached; None where nothing is particular to it. Raises UsageError."""
         args = self._args
         given = [name for name in _REGISTRY if f"{side}-{name}" in _given(args)]
         if getattr(args, f"{side}_tls_verify") and "tls-verify" in given:
             given.remove("tls-verify")
         self._check(side, place, given)
-        if not (given or args.authfile or "retry-times" in _given(args) or args.retry_delay):
-            return self._context.client
-        from ..services.client import Client
+        host = self._daemon_host(side, place)
+        if not (host or given or args.authfile or "retry-times" in _given(args) or args.retry_delay):
+            return None
+        network = self._of(side, place)
+        return network.replace(docker_host=host) if host else network
 
-        self._made.append(Client(self._config(side, place)))
-        return self._made[-1]
-
-    def daemon_host(self, side: str, place: Place) -> str:
-        """Where `docker-daemon:` is. Raises UsageError when the end is something else."""
+    def _daemon_host(self, side: str, place: Place) -> str:
         host = str(getattr(self._args, f"{side}_daemon_host"))
         if host and place.transport != "docker-daemon":
             raise UsageError(f"--{side}-daemon-host is for docker-daemon:, and this is {place}")
-        return host or self._context.environment.get("DOCKER_HOST", "")
-
-    def close(self) -> None:
-        """Idempotent."""
-        while self._made:
-            self._made.pop().close()
+        return host
 
     def _check(self, side: str, place: Place, given: list[str]) -> None:
         if given and place.transport != "docker":
@@ -173,56 +162,38 @@ class Ends:
         if ("password" in given) != ("username" in given):
             raise UsageError(f"--{side}-username and --{side}-password go together")
 
-    def _config(self, side: str, place: Place) -> ClientConfig:
-        from dataclasses import replace
-
-        from .config import client_config
-
-        config, args = client_config(self._context), self._args
-        config = replace(config, policy=_policy(args, config))
+    def _of(self, side: str, place: Place) -> Network:
+        args = self._args
+        network = _patient(args, self._context.engine.network)
         if place.transport != "docker":
-            return config
+            return network
         registry = Reference.parse(place.name).registry
         if not getattr(args, f"{side}_tls_verify"):
-            config = replace(config, insecure={*config.insecure, registry})
-        folder = getattr(args, f"{side}_cert_dir")
+            network = network.replace(insecure=(*network.insecure, registry))
+        folder, file = getattr(args, f"{side}_cert_dir"), getattr(args, f"{side}_authfile") or args.authfile
         if folder:
-            config = replace(config, certificates=_certificates(folder, registry, config))
-        return replace(config, credentials=_lookup(args, side, registry, config))
+            network = network.replace(certificates=((registry, folder),))
+        if file:
+            _check_file(file)
+            network = network.replace(auth_files=(file,), variables=None)
+        user = _credentials(args, side)
+        return network.replace(users=((registry, user),)) if user is not None else network
 
 
-def _policy(args: Args, config: ClientConfig) -> Policy:
-    from ..services.client import Policy
-
-    usual = Policy(attempts=config.settings.retries or Policy().attempts)
-    attempts = usual.attempts if args.retry_times is None else args.retry_times + 1
-    if attempts < 1:
-        raise UsageError("--retry-times must not be negative")
+def _patient(args: Args, network: Network) -> Network:
+    """With the number of tries and the time between two that the line asks for."""
+    if args.retry_times is not None:
+        if args.retry_times < 0:
+            raise UsageError("--retry-times must not be negative")
+        network = network.replace(attempts=args.retry_times + 1)
     if not args.retry_delay:
-        return Policy(attempts=attempts)
+        return network
     from ..grammars.config.schema import Wrong, seconds
 
     try:
-        delay = seconds(args.retry_delay)
+        return network.replace(delay=seconds(args.retry_delay))
     except Wrong as error:
         raise UsageError(f"invalid --retry-delay {args.retry_delay!r}: expected {error}") from None
-    return Policy(attempts=attempts, base=delay, cap=delay, chance=lambda: 0.0)
-
-
-def _lookup(
-    args: Args, side: str, registry: str, config: ClientConfig
-) -> Callable[[str], Credentials | None]:
-    """Who the user is: what is said of this end counts for its registry alone."""
-    from ..services.client.credentials import DockerConfig
-
-    usual, path = config.credentials, getattr(args, f"{side}_authfile") or args.authfile
-    if path:
-        _check_file(path)
-        usual = DockerConfig(path).lookup
-    said = _credentials(args, side)
-    if said is None:
-        return usual
-    return lambda name: said if name.partition("/")[0] == registry else usual(name)
 
 
 def _credentials(args: Args, side: str) -> Credentials | None:
@@ -247,15 +218,3 @@ def _check_file(path: str) -> None:
 
     if not os.path.isfile(path):
         raise UsageError(f"there is no file {path} with credentials")
-
-
-def _certificates(folder: str, registry: str, config: ClientConfig) -> Callable[[str], Special]:
-    from ..words.reference import DEFAULT_REGISTRY
-    from .config import certificates_in
-
-    found = certificates_in(folder)
-    if found is None:
-        raise UsageError(f"there are no certificates in {folder}")
-    usual = config.certificates
-    hosts = (registry, "registry-1.docker.io") if registry == DEFAULT_REGISTRY else (registry,)
-    return lambda host: found if host in hosts else usual(host)

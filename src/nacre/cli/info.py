@@ -62,7 +62,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _user(context: Context) -> dict[str, Any]:
-    mapping = context.mapping
+    mapping = context.engine.mapping
     rootless = context.uid != 0
     ids = sum(count for _, _, count in mapping.uids) if mapping and rootless else 0
     single = "only your own, so files cannot be given to others; add a range to /etc/subuid and /etc/subgid"

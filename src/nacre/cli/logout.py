@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .login import registry_name
 from .options import Command
 
 TYPE_CHECKING = False
@@ -13,10 +12,10 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Forget them; that there were none is no error, as in docker."""
-    from .config import logins
+    from ..words.reference import registry_name
 
     registry = registry_name(args.positionals[0] if args.positionals else "")
-    if logins(context).erase(registry):
+    if context.engine.logout(registry):
         context.print(f"Removing login credentials for {registry}")
     else:
         context.print(f"Not logged in to {registry}")

@@ -152,7 +152,7 @@ def _command(command: Command, line: Args, args: Args) -> int:
         root=line.root, driver=line.storage_driver, layer_blobs=line.layer_blobs, debug=line.debug
     ) as context:
         if command.store:
-            context.enter()
+            context.engine.enter()
         return command.run(context, args) or 0
 
 

@@ -17,25 +17,21 @@ if TYPE_CHECKING:
     from .options import Args
 
 
-def lists(context: Context, args: Args, progress: Progress | None = None) -> ManifestLists:
+def _lists(context: Context, args: Args, progress: Progress | None = None) -> ManifestLists:
     """The lists of this store; with --insecure the registries named may speak plain HTTP."""
-    from ..images.arrows.manifestlist import ManifestLists
+    from ..engine.transfers import lists
     from ..images.places.place import Place
-    from ..stores.paths import Paths
-    from ..words.progress import NullProgress
-    from .copy import make_places
 
     if "insecure" in args.given:
         places_named = [Place.parse(name) for name in args.positionals]
         named = [each.name for each in places_named if each.transport == "docker"]
         context.insecure |= {Reference.parse(name).registry for name in named}
-    places = make_places(context, progress or NullProgress())
-    return ManifestLists(Paths(context.root).manifests, places, lambda: context.store)
+    return lists(context.engine, progress)
 
 
 def _create(context: Context, args: Args) -> int:
     name, *images = args.positionals
-    made = lists(context, args).create(name, images, amend=args.amend)
+    made = _lists(context, args).create(name, images, amend=args.amend)
     context.print(f"Created manifest list {made}")
     return 0
 
@@ -43,7 +39,7 @@ def _create(context: Context, args: Args) -> int:
 def _annotate(context: Context, args: Args) -> int:
     name, image = args.positionals
     features = tuple(part for value in args.os_features for part in value.split(",") if part)
-    lists(context, args).annotate(
+    _lists(context, args).annotate(
         name, image, os_name=args.os, architecture=args.arch, variant=args.variant,
         os_version=args.os_version, os_features=features,
     )  # fmt: skip
@@ -53,7 +49,7 @@ def _annotate(context: Context, args: Args) -> int:
 def _push(context: Context, args: Args) -> int:
     (name,) = args.positionals
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        done = lists(context, args, progress).push(name, purge=args.purge, progress=progress)
+        done = _lists(context, args, progress).push(name, purge=args.purge, progress=progress)
         progress.result(
             Name=str(Reference.parse(name)), Digest=done.digest, Moved=done.moved, Mounted=done.mounted,
             Existing=done.existing,
@@ -66,7 +62,7 @@ def _push(context: Context, args: Args) -> int:
 
 
 def _rm(context: Context, args: Args) -> int:
-    found, code = lists(context, args), 0
+    found, code = _lists(context, args), 0
     for name in args.positionals:
         try:
             found.remove(name)
@@ -77,7 +73,7 @@ def _rm(context: Context, args: Args) -> int:
 
 
 def _inspect(context: Context, args: Args) -> int:
-    found = lists(context, args)
+    found = _lists(context, args)
     name = args.positionals[0]
     if len(args.positionals) == 2:
         _entry(context, found, name, args.positionals[1], args.verbose)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Fetch what NAME means and say what moved; `host:NAME` is made from this machine instead."""
-    from ..images.arrows.resolve import is_host
+    from ..words.reference import is_host
 
     (name,) = args.positionals
     platform = Platform.parse(args.platform) if args.platform else None
@@ -74,7 +74,7 @@ def _all(context: Context, repository: Reference, platform: Platform | None, arg
 
 def _warn(context: Context, image: Image, name: str, platform: Platform | None) -> None:
     """An image by itself is taken whatever its platform, as with docker; it is only told."""
-    from ..images.arrows.resolve import fits, misfit
+    from ..images.model.platforms import fits, misfit
 
     if platform and not fits(image, platform):
         context.warn(f"WARNING: {misfit(image, name, platform)}")

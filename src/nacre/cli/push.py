@@ -57,7 +57,7 @@ def _form(args: Args) -> str:
     """The kind of manifest that is wanted, "" for that of the image. Raises UsageError."""
     if not args.format:
         return ""
-    from ..images.model.schema import DOCKER, form_of
+    from ..words.oci import DOCKER, form_of
 
     form = form_of(args.format)
     if form == DOCKER and (args.compression or args.compression_format).startswith("zstd"):

@@ -170,10 +170,13 @@ def _say_ignored(context: Context, args: Args) -> None:
 
 def _check_platform(context: Context, image: Image, name: str, platform: Platform | None) -> None:
     """docker refuses an image of another platform than asked for; where nobody asked it warns."""
-    from ..images.arrows.resolve import fits, misfit
     from ..words.oci import Platform
 
     host = platform or Platform.host()
+    if image.config.platform == host:
+        return
+    from ..images.model.platforms import fits, misfit
+
     if fits(image, host):
         return
     if platform:
@@ -228,7 +231,7 @@ def environment(context: Context, args: Args) -> Iterator[str]:
 
 def _with_proxies(context: Context, written: tuple[str, ...]) -> tuple[str, ...]:
     """And the proxies of docker's config.json, in both spellings, unless a variable is written already."""
-    proxies = context.docker_proxies()
+    proxies = context.engine.container_proxies()
     if not proxies:
         return written
     from ..images.model.proxies import proxy_variables

@@ -23,9 +23,13 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     """The same function, whose arguments have the types of its annotations (see READERS)."""
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    readers = {name: READERS[function.__annotations__[name]] for name in names if name != "self"}
+    readers: dict[str, Callable[[str, Any], Any]] = {}
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not readers:  # looked up at the first call: a start has many of these functions and calls few
+            readers.update(
+                {name: READERS[function.__annotations__[name]] for name in names if name != "self"}
+            )
         given = [_read(readers, name, value) for name, value in zip(names, args, strict=False)]
         rest = args[len(given) :]
         named = {name: _read(readers, name, value) for name, value in kwargs.items()}
@@ -101,6 +105,19 @@ def _pairs(name: str, value: Any) -> dict[str, str]:
     }
 
 
+def _value(kind: str, *, text: bool = False) -> Callable[[str, Any], Any]:
+    """A reader of values of a class of another floor, known by its name; a text may stand for one."""
+
+    def read(name: str, value: Any) -> Any:
+        if text and isinstance(value, str):
+            return _text(name, value)
+        if type(value).__name__ != kind:
+            raise _wrong(name, f"a str or a {kind}" if text else f"a {kind}", value)
+        return value
+
+    return read
+
+
 def _platform(name: str, value: Any) -> Any:
     from .oci import Platform
 
@@ -124,6 +141,10 @@ def _optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 READERS: dict[str, Callable[[str, Any], Any]] = {
     "str": _text,
     "AnyPath": _path,
+    "Name": _value("Reference", text=True),
+    "AnyPlace": _value("Place", text=True),
+    "Config": _value("Config"),
+    "Network | None": _optional(_value("Network")),
     "bool": _flag,
     "int": _number,
     "int | None": _optional(_number),

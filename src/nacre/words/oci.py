@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from .digest import Digest
-from .errors import InvalidDocument, InvalidName, TooLarge
+from .errors import InvalidDocument, InvalidName, TooLarge, UsageError
 from .quickjson import dumps, loads
 from .value import Value
 
@@ -42,6 +42,10 @@ DOCKER_SCHEMA1 = (
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 DOCUMENT_TYPES = MANIFEST_TYPES + INDEX_TYPES
+
+OCI, DOCKER = "oci", "docker"
+"""The two kinds of manifest."""
+_FORMS = {"oci": OCI, "docker": DOCKER, "v2s2": DOCKER}
 
 _MACHINES = {
     "x86_64": ("amd64", ""), "aarch64": ("arm64", "v8"), "armv7l": ("arm", "v7"), "armv6l": ("arm", "v6"),
@@ -97,6 +101,15 @@ class Platform(Value):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def form_of(name: str) -> str:
+    """OCI or DOCKER by the names that docker, podman and skopeo give them; "" of "". Raises UsageError."""
+    if name == "v2s1":
+        raise UsageError("v2s1 (Docker schema 1) was withdrawn in 2020 and is not made")
+    if name and name not in _FORMS:
+        raise UsageError(f"invalid format {name!r}: expected docker (or v2s2), or oci")
+    return _FORMS.get(name, "")
 
 
 def _is_word(part: str) -> bool:

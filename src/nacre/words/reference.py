@@ -16,7 +16,7 @@ Written without `re`, which alone would add a third to the start of `nacre run`.
 from __future__ import annotations
 
 from .digest import Digest
-from .errors import InvalidName
+from .errors import InvalidName, UsageError
 from .value import Value
 
 TYPE_CHECKING = False
@@ -60,6 +60,11 @@ class Reference(Value):
             _check_tag(tag, text)
         fixed = Digest(digest) if at else None
         return cls(registry, path, tag if tag is not None else ("" if at else DEFAULT_TAG), fixed)
+
+    @classmethod
+    def of(cls, name: str | Reference) -> Reference:
+        """A reference, read unless it is one already. Raises InvalidName."""
+        return name if isinstance(name, Reference) else cls.parse(name)
 
     @property
     def name(self) -> str:
@@ -106,6 +111,21 @@ def _split_registry(name: str, text: str) -> tuple[str, str]:
         return DEFAULT_REGISTRY, rest
     _check_host(first, text)
     return first, rest
+
+
+def registry_name(text: str) -> str:
+    """`host[:port]` from a name or a URL as docker takes it, "" is Docker Hub. Raises InvalidName."""
+    host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    if not host or host in ("index.docker.io", "registry-1.docker.io", DEFAULT_REGISTRY):
+        return DEFAULT_REGISTRY
+    if "." in host or ":" in host or host == "localhost":
+        return Reference.parse(f"{host}/x").registry
+    raise UsageError(f"{text!r} is no registry", hint="expected host, host:port or localhost")
+
+
+def is_host(name: str) -> bool:
+    """True for `host:NAME`, an image made from this machine, which is no name of a registry."""
+    return name.startswith("host:") and "/" not in name and "@" not in name
 
 
 def split_search(term: str) -> tuple[str, str]:

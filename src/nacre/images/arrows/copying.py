@@ -17,8 +17,10 @@ from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.errors import ContentError, NotFound, RegistryError, TooLarge, Unsupported, UsageError
 from ...words.oci import (
+    DOCKER,
     DOCUMENT_TYPES,
     INDEX_TYPES,
+    OCI,
     OCI_INDEX,
     Descriptor,
     Index,
@@ -31,7 +33,7 @@ from ...words.value import Value
 from ..layers.delivery import Delivery, task_of
 from ..layers.passing import Passing
 from ..layers.take import MAX_LAYERS_AT_ONCE
-from ..model.schema import DOCKER, OCI, converted, converted_index, is_refusal, other_form, told
+from ..model.schema import converted, converted_index, is_refusal, other_form, told
 from ..model.source import Careful, Knowing, Referring
 from ..places.layout import Layout
 from ..places.local import StoreSink, StoreSource, one_platform
@@ -71,8 +73,8 @@ class Claims:
 class Choice(Value):
     """What is to be copied: one platform (None: this machine's), or all; what refers to it, too.
 
-    `form` asks for a kind of manifest (`schema.OCI`, `DOCKER`); with `exact` every digest must stay; `more`
-    are other names for the same at the target.
+    `form` asks for a kind of manifest (`words.oci.OCI`, `DOCKER`); with `exact` every digest must stay;
+    `more` are other names for the same at the target.
     """
 
     platform: Platform | None = None

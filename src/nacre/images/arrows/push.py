@@ -52,7 +52,7 @@ def push(
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
-    as stored, last; unless `packing` asks for layers compressed in another way, `form` (`schema.OCI` or
+    as stored, last; unless `packing` asks for layers compressed in another way, `form` (`words.oci.OCI` or
     `DOCKER`) for the other kind of manifest, or the registry refuses this kind: then it is another one, with
     another digest. `forks` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
     had in its form, and Unsupported for one that would get another digest.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...stores.store import Store
+    from .image import Image
 
 _USUAL = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 _LAST = 1000
@@ -53,6 +54,19 @@ def rank(have: Platform, wanted: Platform) -> tuple[int, int] | None:
             return lacking, place
     loose = have.architecture == wanted.architecture == "arm" and not have.variant
     return (lacking, _LAST) if loose else None
+
+
+def fits(image: Image, platform: Platform) -> bool:
+    """Whether an image runs on a platform, by the same rule as an entry of an index is chosen."""
+    return rank(image.config.platform, platform) is not None
+
+
+def misfit(image: Image, name: str, platform: Platform) -> str:
+    """docker's sentence about an image that is for another platform than the one asked for."""
+    return (
+        f"image with reference {name} was found but its platform ({image.config.platform}) "
+        f"does not match the specified platform ({platform})"
+    )
 
 
 def misfit_hint(platform: Platform) -> str:

@@ -8,13 +8,15 @@ compatibility.md; distribution, manifest-v2-2.md.
 
 from __future__ import annotations
 
-from ...words.errors import RegistryError, Unsupported, UsageError
+from ...words.errors import RegistryError, Unsupported
 from ...words.oci import (
+    DOCKER,
     DOCKER_CONFIG,
     DOCKER_INDEX,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
+    OCI,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from ...words.progress import Progress
     from .source import Sink
 
-OCI, DOCKER = "oci", "docker"
-_NAMES = {"oci": OCI, "docker": DOCKER, "v2s2": DOCKER}
 _FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 _FAR = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _DOCKER_LAYERS = {
@@ -51,15 +51,6 @@ _REFUSALS = ("MANIFEST_INVALID", "TAG_INVALID", "UNSUPPORTED")
 
 Document = tuple[Descriptor, bytes]
 """A document's descriptor and its bytes."""
-
-
-def form_of(name: str) -> str:
-    """OCI or DOCKER by the names that docker, podman and skopeo give them; "" of "". Raises UsageError."""
-    if name == "v2s1":
-        raise UsageError("v2s1 (Docker schema 1) was withdrawn in 2020 and is not made")
-    if name and name not in _NAMES:
-        raise UsageError(f"invalid format {name!r}: expected docker (or v2s2), or oci")
-    return _NAMES.get(name, "")
 
 
 def is_refusal(error: RegistryError) -> bool:

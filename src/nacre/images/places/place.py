@@ -66,6 +66,11 @@ class Place(Value):
     name: str = ""
 
     @classmethod
+    def of(cls, place: str | Place) -> Place:
+        """A place, read unless it is one already. Raises InvalidName, UsageError."""
+        return place if isinstance(place, Place) else cls.parse(place)
+
+    @classmethod
     def parse(cls, text: str) -> Place:
         """Raises InvalidName, UsageError for a transport of other tools."""
         head, colon, rest = text.partition(":")

@@ -20,10 +20,10 @@ from ...images.dockerfile.plan import plan, source_date_epoch
 from ...images.model.edit import make_manifest, write_image
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
-from ...images.model.schema import OCI, converted
+from ...images.model.schema import converted
 from ...stores import caches
 from ...words.errors import BuildFailed, InvalidName, NacreError
-from ...words.oci import Descriptor
+from ...words.oci import OCI, Descriptor
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value

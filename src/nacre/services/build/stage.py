@@ -7,8 +7,8 @@ import os
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import Copy
 from ...grammars.dockerfile.tokens import did_you_mean
-from ...images.arrows.resolve import fits
 from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, start
+from ...images.model.platforms import fits
 from ...words.errors import Conflict, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import Context

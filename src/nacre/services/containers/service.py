@@ -14,7 +14,6 @@ from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
-from ...images.model.platforms import why_not_executed
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
@@ -317,6 +316,8 @@ class Containers:
             return code
         except NacreError as error:
             if isinstance(error, ExecFormatError):
+                from ...images.model.platforms import why_not_executed
+
                 error.hint = why_not_executed(self.store, row.image)
             code = error.exit_code
             self._failed(row, error)

@@ -1,0 +1,519 @@
+"""The engine: the one place where store, client, builder and containers are put together.
+
+    import nacre
+
+    with nacre.open_store() as engine:
+        engine.build("app", tags=["app:1"])
+        print(engine.run("app:1", ["python3", "-V"]).stdout)
+
+`Engine(config)` opens what a call needs when it needs it (`wiring`); each part is imported then.
+Signals go to the handlers of the program that calls; what those raise ends a container that runs. Errors
+are those of `nacre.words.errors`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..words.arguments import checked
+from ..words.errors import NotFound, UsageError
+from ..words.value import Value
+from .wiring import Config, Wiring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..images.arrows.copying import Copied
+    from ..images.arrows.manifestlist import Entry, Pushed
+    from ..images.arrows.mirroring import Outcome
+    from ..images.arrows.pull import PullResult
+    from ..images.arrows.push import PushResult
+    from ..images.audit.check import Report
+    from ..images.audit.explore import Exploration
+    from ..images.audit.usage import DiskUsage
+    from ..images.model.image import Image
+    from ..images.places.place import Place
+    from ..services.client.search import Found
+    from ..stores.rebuild import Rebuilt
+    from ..stores.store import Store
+    from ..words.oci import Platform
+    from ..words.progress import Progress
+    from ..words.reference import Reference
+    from .network import Network
+
+    AnyPath = str | os.PathLike[str]
+    Name = str | Reference
+    AnyPlace = str | Place
+
+__all__ = ["Built", "Completed", "Config", "Engine", "open_store"]
+
+
+class Built(Value):
+    """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`)."""
+
+    image: Image
+    ran: int
+    cached: int
+
+
+class Completed(Value):
+    """A container that has ended: the code of its program (128 + n after signal n) and what it wrote."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@checked
+def open_store(
+    root: AnyPath = "",
+    *,
+    driver: str = "auto",
+    docker_config: AnyPath = "",
+    layer_blobs: str = "auto",
+    repair: bool = False,
+) -> Engine:
+    """Open the store in the folder `root`, made if absent; the caller closes it, `with` works.
+
+    `root` "" is where the command line keeps it: /var/lib/nacre for root, else ~/.local/share/nacre.
+    `docker_config` is the path of a config.json with credentials for registries ("": ~/.docker's).
+    `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form too. `repair`:
+    rebuild the database first if it is gone or damaged; `check(repair=True)` then says what is lost. Raises
+    StoreError, DamagedStore for such a database without `repair`.
+    """
+    from .network import Network
+
+    home = os.path.expanduser("~")
+    usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
+    files = (os.fspath(docker_config) or f"{home}/.docker/config.json",)
+    config = Config(os.fspath(root) or usual, driver, layer_blobs, lambda: Network(auth_files=files))
+    engine = Engine(config)
+    if repair:
+        engine.rebuild()
+    engine.inside(lambda store: None)
+    return engine
+
+
+class Engine(Wiring):
+    """One store and the ways to work with it. Every call is complete when it returns.
+
+    Several processes may share a store. Use an engine from one thread: as an ordinary user its calls fork.
+    """
+
+    @checked
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+
+    # registries
+
+    @checked
+    def configure(self, path: AnyPath) -> None:
+        """Take settings for registries (mirrors, certificates, rates, …) from a config.toml.
+
+        File names in it must be absolute. Raises UsageError with `file:line`, TooLarge, StoreError.
+        """
+        from .network import settings_in
+
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        self._network = self.network.replace(settings=settings_in(os.fspath(path)))
+
+    @checked
+    def login(self, registry: str, username: str = "", password: str = "") -> str:
+        """Ask a registry whether it knows the user, then keep the credentials where docker does.
+
+        `registry` is `host[:port]`, "" for Docker Hub; with `<token>` as `username` the password is an
+        identity token. Without a user those kept already are tried. Gives the file that has them
+        unencrypted, "" where a credential helper keeps them. Raises Unauthorized, NotFound when none are
+        kept, RegistryError, StoreError.
+        """
+        from .network import login
+
+        return login(self, registry, username, password)
+
+    @checked
+    def has_login(self, registry: str) -> bool:
+        """Whether credentials for a registry are kept; it is not asked about them."""
+        from ..words.reference import registry_name
+        from .network import logins_of
+
+        return bool(logins_of(self.network).lookup(registry_name(registry)))
+
+    @checked
+    def logout(self, registry: str) -> bool:
+        """Forget the credentials for a registry; False if there were none. Raises StoreError."""
+        from ..words.reference import registry_name
+        from .network import logins_of
+
+        return logins_of(self.network).erase(registry_name(registry))
+
+    @checked
+    def search(self, term: str, *, limit: int = 25) -> list[Found]:
+        """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term.
+
+        Where a registry has no search, those of its catalog that hold the term. Raises RegistryError.
+        """
+        from ..words.reference import split_search
+
+        return list(self.client.search(*split_search(term), limit).found)
+
+    # images
+
+    @checked
+    def images(self) -> list[Image]:
+        """Every image, named or not, the newest first."""
+        from ..images.model.image import Image
+        from ..words.oci import INDEX_TYPES
+
+        kept = (d for d in self.store.refs.images() if d.media_type not in INDEX_TYPES)
+        return [Image.load(self.store, descriptor) for descriptor in kept]
+
+    @checked
+    def image(self, name: str) -> Image:
+        """The image in the store that a reference, an id or the beginning of one names. Raises NotFound."""
+        from ..images.model.image import find
+
+        return find(self.store, name)
+
+    @checked
+    def explore(self, name: str) -> Exploration:
+        """Where the bytes of an image are, what later layers hide, what others share. Raises NotFound."""
+        from ..images.audit.explore import explore
+        from ..images.model.image import find
+
+        return self.inside(lambda store: explore(find(store, name)))
+
+    @checked
+    def tag(self, source: str, target: Name) -> None:
+        """Let `target` name the image `source`. Raises NotFound, InvalidName."""
+        from ..words.reference import Reference
+
+        reference = Reference.of(target)
+        if reference.digest is not None:
+            raise UsageError(f"refusing to create a tag with a digest reference: {target}")
+        self.store.refs.set(str(reference), self.image(source).descriptor)
+
+    @checked
+    def untag(self, name: Name) -> bool:
+        """Drop a name; the image stays until a `prune`. False if there was no such name."""
+        from ..words.reference import Reference
+
+        return self.store.refs.delete(str(Reference.of(name)))
+
+    @checked
+    def resolve(
+        self, name: str, platform: Platform | None = None, *, pull: str = "missing",
+        progress: Progress | None = None,
+    ) -> Image:  # fmt: skip
+        """An image from the store, from this machine (`host:python3`), or else pulled.
+
+        `pull` is docker's: missing, always or never. An image of another platform than the one wanted counts
+        as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
+        """
+        return self.image_inside(lambda store: self._resolved(store, name, platform, pull, progress))
+
+    def _resolved(
+        self, store: Store, name: str, platform: Platform | None, pull: str, progress: Progress | None
+    ) -> Image:
+        from ..images.model.image import find
+        from ..words.reference import Reference, is_host
+
+        if is_host(name):
+            from ..images.places.host import host_image
+
+            return host_image(store, name)
+        found = None if pull == "always" else _stored(store, name, platform)
+        if found is not None:
+            return found
+        if pull == "never":
+            return find(store, name)
+        if pull == "missing" and progress is not None:
+            progress.line(f"Unable to find image {name!r} locally")
+        from .transfers import pull as fetch
+
+        return fetch(self, Reference.of(name), platform, progress).image
+
+    # moving
+
+    @checked
+    def pull(
+        self, name: Name, *, platform: Platform | None = None, progress: Progress | None = None
+    ) -> PullResult:
+        """Fetch what `name` means in its registry; layers that the store has are not fetched.
+
+        Raises NotFound, RegistryError, ContentError, Unsupported.
+        """
+        from ..words.reference import Reference
+        from .transfers import pull
+
+        reference = Reference.of(name)
+        return self.result_inside(lambda store: pull(self, reference, platform, progress))
+
+    @checked
+    def push(
+        self, name: Name, *, compression: str = "", level: int | None = None, format: str = "",
+        progress: Progress | None = None,
+    ) -> PushResult:  # fmt: skip
+        """Send the image that has this name to the registry the name says.
+
+        `compression` (gzip, zstd, zstd:chunked, none; "": as they are) and `level` compress the layers
+        anew, `format` (docker or oci; "": as it is, and the other where a registry refuses it) chooses the
+        kind of manifest: the manifest, and its digest, are then others. Raises NotFound, RegistryError,
+        UsageError, Unsupported.
+        """
+        from ..images.layers.repack import Packing
+        from ..words.oci import form_of
+        from ..words.reference import Reference
+        from .transfers import push
+
+        reference, form = Reference.of(name), form_of(format)
+        packing = Packing(compression, level, level is not None) if compression else None
+        descriptor = self.store.refs.get(str(reference))
+        if descriptor is None:
+            raise NotFound(
+                f"an image does not exist locally with the tag: {reference.familiar}",
+                hint="give an image that name with: nacre tag IMAGE " + reference.familiar,
+            )
+        return push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+
+    @checked
+    def copy(
+        self, source: AnyPlace, target: AnyPlace, *, all: bool = False, platform: Platform | None = None,
+        preserve_digests: bool = False, referrers: bool = False, docker_host: str = "", format: str = "",
+        names: Sequence[str] = (), at_once: int = 0, source_network: Network | None = None,
+        target_network: Network | None = None, progress: Progress | None = None,
+    ) -> Copied:  # fmt: skip
+        """Copy an image between two places (`nacre copy --help` lists them), not through the store.
+
+        `all` platforms, or the one that `platform` says (None: this machine's). `docker_host` is where
+        `docker-daemon:` is, `format` as for `push`. `names` are further names in a docker-archive; `at_once`
+        blobs move side by side (0: the usual number). One end may be reached in another way than the
+        engine's, by a `nacre.engine.network.Network`. Raises NotFound, RegistryError, ContentError,
+        Unsupported, UsageError.
+        """
+        from ..images.arrows.copying import Choice
+        from ..images.places.place import Place
+        from ..words.oci import form_of
+        from ..words.reference import Reference
+        from .transfers import copy
+
+        ends = Place.of(source), Place.of(target)
+        choice = Choice(
+            platform, all, referrers, at_once, form_of(format), preserve_digests,
+            tuple(str(Reference.parse(name)) for name in names),
+        )  # fmt: skip
+        usual = self.network.replace(docker_host=docker_host or self.network.docker_host)
+        networks = source_network or usual, target_network or usual
+
+        def work(_store: Store | None) -> Copied:
+            return copy(self, ends, networks, choice, progress)
+
+        return self.inside(work) if any(place.needs_store for place in ends) else work(None)
+
+    @checked
+    def mirror(
+        self, path: AnyPath, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Outcome]:  # fmt: skip
+        """Keep repositories the same elsewhere by a list, a TOML file; what became of each tag.
+
+        A failure of one tag (`status` "failed", with its `error`) does not stop the others. Nothing is
+        deleted without `prune`. Raises UsageError with `file:line`, StoreError.
+        """
+        from ..grammars.config.mirrors import parse_mirrors
+        from ..images.arrows.mirroring import Rules
+        from .transfers import mirror, read_list
+
+        name = os.fspath(path)
+        entries = parse_mirrors(read_list(name), name)
+        told: list[Outcome] = []
+        mirror(self, entries, Rules(dry_run, prune, verify), told.append, progress)
+        return sorted(told, key=lambda outcome: (outcome.target, outcome.tag))
+
+    @checked
+    def save(self, names: Sequence[str], path: AnyPath) -> None:
+        """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
+        from .archives import opened, save
+
+        for name in names:
+            self.image(name)
+        with opened(os.fspath(path), "wb") as file:
+            save(self, list(names), file.write)
+
+    @checked
+    def load(self, path: AnyPath) -> list[Image]:
+        """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""
+        from ..images.model.image import Image
+        from .archives import load
+
+        found = self.inside(lambda store: [one.image.descriptor for one in load(self, os.fspath(path))])
+        return [Image.load(self.store, descriptor) for descriptor in found]
+
+    @checked
+    def import_tar(self, path: AnyPath, name: str = "", *, changes: Sequence[str] = ()) -> Image:
+        """Make an image of one layer from a root file system as a tar, compressed or not.
+
+        `changes` are Dockerfile instructions: `CMD ["sh"]`. Raises InvalidArchive, UsageError.
+        """
+        from ..words.reference import Reference
+        from .archives import import_tar
+
+        reference = Reference.of(name) if name else None
+        return self.image_inside(lambda store: import_tar(self, os.fspath(path), reference, changes))
+
+    # multi-platform lists
+
+    @checked
+    def manifest_create(self, name: str, images: Sequence[str], *, amend: bool = False) -> None:
+        """Begin a list of images (of the store, else of their registries), or `amend` it.
+
+        Raises Conflict when it exists, NotFound, Unsupported for an index, RegistryError.
+        """
+        from .transfers import lists
+
+        self.inside(lambda store: lists(self).create(name, list(images), amend=amend))
+
+    @checked
+    def manifest_annotate(
+        self, name: str, image: str, *, os: str = "", architecture: str = "", variant: str = "",
+        os_version: str = "", os_features: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Say for which platform an image of a list is. Raises NotFound, UsageError."""
+        from .transfers import lists
+
+        self.inside(
+            lambda store: lists(self).annotate(
+                name, image, os_name=os, architecture=architecture, variant=variant, os_version=os_version,
+                os_features=tuple(os_features),
+            )
+        )  # fmt: skip
+
+    @checked
+    def manifest_inspect(self, name: str) -> tuple[Entry, ...]:
+        """The images of a list that is being put together. Raises NotFound."""
+        from .transfers import lists
+
+        return self.inside(lambda store: lists(self).get(name))
+
+    @checked
+    def manifest_push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
+        """Put the images of a list, then the list, where its name says; `purge` forgets it then.
+
+        Raises NotFound, RegistryError.
+        """
+        from .transfers import lists
+
+        return self.inside(lambda store: lists(self, progress).push(name, purge=purge, progress=progress))
+
+    @checked
+    def manifest_remove(self, name: str) -> None:
+        """Forget a list that is being put together. Raises NotFound."""
+        from .transfers import lists
+
+        self.inside(lambda store: lists(self).remove(name))
+
+    # making
+
+    @checked
+    def build(
+        self, context: AnyPath, *, tags: Sequence[str] = (), dockerfile: AnyPath = "", target: str = "",
+        arguments: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
+        platform: Platform | None = None, no_cache: bool = False, progress: Progress | None = None,
+    ) -> Built:  # fmt: skip
+        """Build the Dockerfile of the folder `context` (or the file `dockerfile`) and name the image.
+
+        Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing has changed.
+        """
+        from ..services.build import BuildOptions
+        from .building import build
+
+        options = BuildOptions(
+            target=target, tags=tuple(tags), no_cache=no_cache, platform=platform,
+            arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
+        )  # fmt: skip
+        built = self.result_inside(
+            lambda store: build(self, os.fspath(context), os.fspath(dockerfile), options, progress)
+        )
+        return Built(built.image, built.ran, built.cached)
+
+    @checked
+    def run(
+        self, name: str, command: Sequence[str] = (), *, input: bytes = b"",
+        environment: Mapping[str, str] | None = None, working_dir: str = "", user: str = "",
+        volumes: Sequence[str] = (), network: str = "host", read_only: bool = False,
+        progress: Progress | None = None,
+    ) -> Completed:  # fmt: skip
+        """Run a program in a container of its own, of which nothing is left afterwards.
+
+        `command` () is the image's own; `volumes` are docker's `SOURCE:/PATH[:ro]`. The output is kept in
+        memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound,
+        CommandNotExecutable.
+        """
+        from ..images.model.runtime import RunOptions
+        from .containers import run
+
+        pairs = tuple(f"{key}={value}" for key, value in (environment or {}).items())
+        options = RunOptions(
+            command=tuple(command), environment=pairs, working_dir=working_dir, user=user, network=network,
+            read_only=read_only,
+        )  # fmt: skip
+        done = self.inside(lambda store: run(self, name, options, tuple(volumes), input, progress))
+        return Completed(*done)
+
+    # the store
+
+    @checked
+    def prune(self, *, all: bool = False) -> int:
+        """Free what nothing needs: images without a name (`all`: those no container uses). Gives bytes."""
+        from ..stores.sweep import sweep
+
+        return self.inside(lambda store: sweep(store, images="all" if all else "dangling").bytes)
+
+    @checked
+    def disk_usage(self) -> DiskUsage:
+        """What takes space, in bytes of disk, each file once; and what each prune would free."""
+        from ..images.audit.usage import disk_usage
+
+        return self.inside(disk_usage)
+
+    @checked
+    def check(self, *, repair: bool = False, progress: Progress | None = None) -> Report:
+        """Verify all content and that images have what they need; `repair` mends what can be mended.
+
+        Damaged content is made again, or fetched from a registry that has it. Never raises for damage of
+        content: `wrong` of the result lists what is there still. Raises DamagedStore for a damaged database,
+        which `open_store(repair=True)` rebuilds.
+        """
+        from .system import check
+
+        return self.inside(lambda store: check(self, repair, progress))
+
+    @checked
+    def rebuild(self) -> Rebuilt:
+        """Make the database again, as far as it is gone or damaged, of what is left of it and the content."""
+        from .system import rebuild
+
+        store, self._store = self._store, None
+        if store is not None:
+            store.db.close()
+        if self.is_inside:
+            return rebuild(self)
+        from ..ground import userns
+
+        made: Rebuilt = userns.call(rebuild, self)
+        return made
+
+
+def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
+    """The image of the store, unless it is for another platform than the one wanted."""
+    from ..images.model.image import find
+
+    try:
+        image = find(store, name)
+    except NotFound:
+        return None
+    from ..images.model.platforms import fits
+
+    return image if platform is None or fits(image, platform) else None

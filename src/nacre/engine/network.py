@@ -1,0 +1,127 @@
+"""How registries and other servers are reached: a value, and the client that is made of it."""
+
+from __future__ import annotations
+
+import os
+
+from .. import __version__
+from ..grammars.config import Settings, parse_config
+from ..grammars.config.schema import MAX_CONFIG, text_of
+from ..grammars.wire.auth import Credentials
+from ..ground.files import os_errors
+from ..ground.linux import keep_freed_memory
+from ..services.client import Client, ClientConfig, Policy
+from ..services.client.certificates import Certificates, certificates_in
+from ..services.client.credentials import TOKEN_USER, DockerConfig
+from ..services.client.kept import UploadFolder
+from ..services.client.logins import Logins
+from ..stores.paths import Paths
+from ..words.errors import NacreError, NotFound, UsageError
+from ..words.reference import DEFAULT_REGISTRY, registry_name
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..services.client.transport import Special
+    from .wiring import Config, Wiring
+
+_HUB = "registry-1.docker.io"
+
+
+class Network(Value):
+    """How registries and other servers are reached. The defaults suit an anonymous user.
+
+    `settings` are those of config.toml: mirrors, authorities, rates, retries. `insecure` names registries,
+    `host[:port]`, that may lack TLS. Credentials come from `users`, pairs of a registry and its user, else
+    from `NACRE_AUTH_…` among `variables`, else from `auth_files`, of which `login` writes to the first.
+    Certificates come from `certificates`, pairs of a registry and a folder, else from a folder `HOST[:PORT]`
+    in `certificate_folders`.
+    `attempts` (0: as the settings say) and `delay` (seconds, 0: longer each time) are for what may pass.
+    `docker_host` is where the daemon of `docker-daemon:` is.
+    """
+
+    settings: Settings = Settings()
+    insecure: tuple[str, ...] = ()
+    users: tuple[tuple[str, Credentials], ...] = ()
+    variables: Mapping[str, str] | None = None
+    auth_files: tuple[str, ...] = ()
+    certificates: tuple[tuple[str, str], ...] = ()
+    certificate_folders: tuple[str, ...] = ()
+    attempts: int = 0
+    delay: float = 0.0
+    docker_host: str = ""
+
+
+def client_of(config: Config, network: Network) -> Client:
+    """A client, to be closed. The store keeps where uploads were broken off."""
+    keep_freed_memory()
+    told = ClientConfig(
+        credentials=_lookup(network), proxies=dict(config.proxies), settings=network.settings,
+        insecure=network.insecure, policy=_policy(network), certificates=_certificates(network),
+        uploads=UploadFolder(Paths(os.path.abspath(config.root)).uploads),
+        notice=lambda line: config.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
+    )  # fmt: skip
+    return Client(told)
+
+
+def logins_of(network: Network) -> Logins:
+    """Where credentials are kept."""
+    return Logins([DockerConfig(path) for path in network.auth_files], network.variables or {})
+
+
+def _lookup(network: Network) -> Callable[[str], Credentials | None]:
+    """Who the user is: what is said of a registry counts for that registry alone."""
+    given, usual = dict(network.users), logins_of(network).lookup
+    if not given:
+        return usual
+    return lambda name: given[host] if (host := name.partition("/")[0]) in given else usual(name)
+
+
+def _policy(network: Network) -> Policy | None:
+    if not network.attempts and not network.delay:
+        return None
+    attempts = network.attempts or network.settings.retries or Policy().attempts
+    if not network.delay:
+        return Policy(attempts=attempts)
+    return Policy(attempts=attempts, base=network.delay, cap=network.delay, chance=lambda: 0.0)
+
+
+def _certificates(network: Network) -> Callable[[str], Special]:
+    """Raises UsageError for a folder that was named and has no certificates."""
+    usual = Certificates(network.certificate_folders).of
+    given: dict[str, Special] = {}
+    for registry, folder in network.certificates:
+        found = certificates_in(folder)
+        if found is None:
+            raise UsageError(f"there are no certificates in {folder}")
+        hosts = (registry, _HUB) if registry == DEFAULT_REGISTRY else (registry,)
+        given |= dict.fromkeys(hosts, found)
+    return lambda host: given.get(host) or usual(host)
+
+
+def settings_in(path: str) -> Settings:
+    """What a config.toml says. Raises UsageError with `file:line`, TooLarge, StoreError."""
+    with os_errors(f"read {path}"), open(path, "rb") as file:
+        data = file.read(MAX_CONFIG + 1)
+    return parse_config(text_of(data, path), path)
+
+
+def login(engine: Wiring, registry: str, username: str, password: str) -> str:
+    """Check, then keep; gives the file that has the credentials unencrypted, "" if there is none."""
+    name, logins = registry_name(registry), logins_of(engine.network)
+    if not username:
+        kept = logins.lookup(name)
+        if not kept:
+            raise NotFound(f"there are no credentials for {name}")
+        engine.client.check(name, kept)
+        return ""
+    token = username == TOKEN_USER
+    credentials = Credentials(identity_token=password) if token else Credentials(username, password)
+    engine.client.check(name, credentials)
+    try:
+        return "" if logins.store(name, credentials) else logins.path
+    except NacreError as error:
+        error.hint = error.hint or "the credentials are right, but were not kept"
+        raise

@@ -1,0 +1,140 @@
+"""Images that move: pull, push, copy, mirror, and lists of images for several platforms."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from ..ground.files import os_errors
+from ..words.errors import UsageError
+from ..words.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..grammars.config.mirrors import MirrorEntry
+    from ..images.arrows.copying import Choice, Copied
+    from ..images.arrows.manifestlist import ManifestLists
+    from ..images.arrows.mirroring import Outcome, Rules
+    from ..images.arrows.pull import PullResult
+    from ..images.arrows.push import PushResult
+    from ..images.layers.repack import Packing
+    from ..images.places.place import Place, Places
+    from ..services.client import Client
+    from ..services.client.repository import Repository
+    from ..words.oci import Descriptor, Platform
+    from ..words.progress import Progress
+    from .network import Network
+    from .wiring import Wiring
+
+_MAX_LIST = 1 << 20
+
+
+def repository(engine: Wiring, name: str) -> Repository:
+    """The repository of a registry that has this full name, `registry/repository`."""
+    return engine.client.repository(Reference.parse(name))
+
+
+def at_once(engine: Wiring) -> int:
+    """How many layers or blobs move at once; 0 is the usual number."""
+    return engine.network.settings.concurrency or 0
+
+
+def pull(
+    engine: Wiring, reference: Reference, platform: Platform | None = None, progress: Progress | None = None
+) -> PullResult:
+    """From the registry that the reference names into the store."""
+    from ..images.arrows.pull import pull
+
+    return pull(
+        engine.client.repository(reference), reference, engine.store, platform=platform, progress=progress,
+        at_once=at_once(engine), forks=engine.config.owns_process,
+    )  # fmt: skip
+
+
+def push(
+    engine: Wiring, reference: Reference, descriptor: Descriptor, *, packing: Packing | None = None,
+    form: str = "", progress: Progress | None = None,
+) -> PushResult:  # fmt: skip
+    """The image of a manifest to the registry that the reference names."""
+    from ..images.arrows.push import push
+
+    return push(
+        engine.store, descriptor, engine.client.repository(reference), reference.target, progress=progress,
+        sources=lambda name: repository(engine, name), at_once=at_once(engine), packing=packing,
+        forks=engine.config.owns_process, form=form,
+    )  # fmt: skip
+
+
+def copy(
+    engine: Wiring, ends: tuple[Place, Place], networks: tuple[Network, Network], choice: Choice,
+    progress: Progress | None = None,
+) -> Copied:  # fmt: skip
+    """From one place to another, by way of the store only where one of them is in it."""
+    from ..images.arrows.copying import copy_between
+    from ..images.model.seen import Seen
+
+    choice = choice.replace(seen=Seen(engine.paths.seen), at_once=choice.at_once or at_once(engine))
+    source, target = ends
+    with _reached(engine, networks[0], progress) as origin, _reached(engine, networks[1], progress) as to:
+        return copy_between(origin, source, target, choice, exact=choice.exact, progress=progress, to=to)
+
+
+@contextmanager
+def _reached(engine: Wiring, network: Network, progress: Progress | None) -> Iterator[Places]:
+    """The places that are reached in a way of their own."""
+    if network.replace(docker_host="") == engine.network.replace(docker_host=""):
+        yield places(engine, engine.client, progress, network.docker_host)
+        return
+    from .network import client_of
+
+    with client_of(engine.config, network) as client:
+        yield places(engine, client, progress, network.docker_host)
+
+
+def places(engine: Wiring, client: Client, progress: Progress | None, docker_host: str) -> Places:
+    """The places of this machine, and those that a client reaches."""
+    from ..images.places.place import Places
+    from ..services.daemon import Daemon
+
+    return Places(
+        lambda: engine.store, client.repository, lambda: Daemon(docker_host), engine.config.folder, progress
+    )
+
+
+def lists(engine: Wiring, progress: Progress | None = None) -> ManifestLists:
+    """The lists that are being put together here."""
+    from ..images.arrows.manifestlist import ManifestLists
+
+    reached = places(engine, engine.client, progress, engine.network.docker_host)
+    return ManifestLists(engine.paths.manifests, reached, lambda: engine.store)
+
+
+def mirror(
+    engine: Wiring, entries: Sequence[MirrorEntry], rules: Rules, tell: Callable[[Outcome], object],
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
+    """Every entry of a list; `tell` hears from several threads what became of each tag."""
+    from ..images.arrows.mirroring import mirror_all
+
+    mirror_all(
+        entries, engine.client.repository, engine.paths.mirrors, rules, tell, at_once=at_once(engine),
+        progress=progress,
+    )  # fmt: skip
+
+
+def read_list(path: str) -> str:
+    """The text of a list of mirrors, or another small file. Raises StoreError, UsageError."""
+    with os_errors(f"read {path}"), open(path, "rb") as file:
+        data = file.read(_MAX_LIST + 1)
+    if len(data) > _MAX_LIST:
+        raise UsageError(f"{path} has more than the {_MAX_LIST} bytes allowed here")
+    return decoded(data, path)
+
+
+def decoded(data: bytes, path: str) -> str:
+    """Text in UTF-8. Raises UsageError."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None

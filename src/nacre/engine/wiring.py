@@ -1,0 +1,202 @@
+"""What an engine is told, and the one place where store and client are opened for it.
+
+A face that owns its process (`Config.owns_process`: the command line) enters a user namespace once and works
+in it. Any other program is left as it is: work that needs the namespace is done in a forked child that enters
+one, and its result comes back as a value. So it is where SIGCHLD is ignored or handled.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self, TypeVar
+
+    from ..ground.userns import Mapping as IdMapping
+    from ..images.model.image import Image
+    from ..services.client import Client
+    from ..stores.paths import Paths
+    from ..stores.store import Store
+    from .network import Network
+
+    T = TypeVar("T")
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+class Config(Value):
+    """What an engine is told; `root` is the store's folder, `driver` and `layer_blobs` as in `open_store`.
+
+    `network` is asked when something is fetched for the first time, since reading a user's files for it takes
+    longer than the start of a container; None is `Network()`. `proxies` are pairs of a variable
+    (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`) and its value. `docker_config` is the path of
+    docker's config.json, whose proxies containers and builds get; "" for none. `folder` is for what must lie
+    in a file for a while. `owns_process`: no other thread runs, so that the process may enter a user
+    namespace, and fork to work on several processors. `warn` hears what a user should know and no result
+    tells.
+    """
+
+    root: str
+    driver: str = "auto"
+    layer_blobs: str = "auto"
+    network: Callable[[], Network] | None = None
+    proxies: tuple[tuple[str, str], ...] = ()
+    docker_config: str = ""
+    folder: str = "/var/tmp"
+    owns_process: bool = False
+    warn: Callable[[str], object] = _silent
+
+
+class Wiring:
+    """Opens what is needed at its first use, for the verbs of `Engine`; one for each engine."""
+
+    mapping: IdMapping | None = None
+    """Which ids exist in the user namespace that this process has entered."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.root = config, os.path.abspath(config.root)
+        self._store: Store | None = None
+        self._client: Client | None = None
+        self._network: Network | None = None
+
+    # how: for faces, and for the other modules of this package
+
+    @property
+    def store(self) -> Store:
+        """The rooms beneath, for reading: `engine.store.refs.list()`."""
+        if self._store is None:
+            self._store = self._open()
+        return self._store
+
+    @property
+    def paths(self) -> Paths:
+        """Where the store keeps what other rooms remember; it need not be open, nor be there."""
+        from ..stores.paths import Paths
+
+        return Paths(self.root)
+
+    @property
+    def network(self) -> Network:
+        """What the client is told; the user's files are read for it once."""
+        if self._network is None:
+            from .network import Network
+
+            self._network = self.config.network() if self.config.network else Network()
+        return self._network
+
+    @property
+    def client(self) -> Client:
+        """The registry client, made at the first use."""
+        if self._client is None:
+            from .network import client_of
+
+            self._client = client_of(self.config, self.network)
+        return self._client
+
+    def container_proxies(self) -> dict[str, str]:
+        """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
+        path = self.config.docker_config
+        if not path or not os.path.lexists(path):
+            return {}
+        from ..ground.jsonfile import read_object
+        from ..images.model.proxies import docker_proxies
+        from ..words.errors import StoreError
+
+        try:
+            return docker_proxies(read_object(path))
+        except StoreError as error:
+            self.config.warn(f"WARNING: no proxies are taken from it: {error.message}")
+            return {}
+
+    def enter(self) -> None:
+        """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
+
+        For who owns the process. Must run before any thread starts.
+        """
+        if self.mapping is None:
+            from ..ground import userns
+
+            self.mapping = userns.attempt()
+
+    def inside(self, work: Callable[[Store], T]) -> T:
+        """Do `work` where files may get any owner and mounts are possible.
+
+        Unless this process is there, its result must be picklable.
+        """
+        if self.is_inside:
+            return work(self.store)
+        from ..ground import userns
+        from ..stores.crossing import resting
+
+        if self._store is not None:
+            self._store.rest()
+
+        def entered() -> T:
+            self._client = None  # its connections are those of the parent
+            with self._open() as self._store:
+                return work(self._store)
+
+        with resting():
+            result: T = userns.call(entered)
+        return result
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this process itself does what needs the user namespace."""
+        if self.config.owns_process:
+            return True
+        from ..ground import userns
+        from ..ground.fork import learns_of_children
+
+        return userns.mapped() and learns_of_children()
+
+    def image_inside(self, work: Callable[[Store], Image]) -> Image:
+        """As `inside`; only what names the image comes back from a child."""
+        if self.is_inside:
+            return work(self.store)
+        from ..images.model.image import Image
+
+        return Image.load(self.store, self.inside(lambda store: work(store).descriptor))
+
+    def result_inside(self, work: Callable[[Store], T]) -> T:
+        """As `inside`, for results with an `image`, which comes back from a child by its descriptor."""
+        if self.is_inside:
+            return work(self.store)
+        from ..images.model.image import Image
+
+        def carried(store: Store) -> Any:
+            result: Any = work(store)
+            return result.replace(image=result.image.descriptor)
+
+        found: Any = self.inside(carried)
+        result: T = found.replace(image=Image.load(self.store, found.image))
+        return result
+
+    def _open(self) -> Store:
+        from ..stores.store import Store
+
+        if self.config.owns_process:
+            self.enter()
+        single, config = self.mapping.single if self.mapping else None, self.config
+        return Store.open(self.root, driver=config.driver, single=single, layer_blobs=config.layer_blobs)
+
+    def close(self) -> None:
+        """Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
