@@ -183,7 +183,7 @@ def test_a_folder_whose_mode_changed(step: Step) -> None:
 
 def test_a_folder_made_anew_is_whole(step: Step, trees: Trees) -> None:
     step.up("etc/conf")
-    mark = "user" if trees._driver.mode.userxattr else "trusted"  # type: ignore[attr-defined]
+    mark = "user" if trees.mode.userxattr else "trusted"
     os.setxattr(step.upper / "etc", f"{mark}.overlay.opaque", b"y")
     assert step.names() == ["etc/", "etc/.wh..wh..opq", "etc/conf"]
 
@@ -253,7 +253,7 @@ def _scramble(top: str, chance: random.Random) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_nobody_sees_that_it_was_taken_out(trees: Trees, seed: int) -> None:
     """Whatever a step does: mounted again, all is as before, and the same in the layer."""
-    if not userns.mapped() or trees._driver.mode.single:  # type: ignore[attr-defined]
+    if not userns.mapped() or trees.mode.single:
         pytest.skip("needs root that may mount, and chown")
     layers = [trees.ingest(io.BytesIO(IMAGE))]
     active = trees.prepare("step", layers)

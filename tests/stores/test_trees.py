@@ -75,7 +75,7 @@ def tidy(trees: Trees, *allowed: str) -> bool:
 
 def can_view(trees: Trees) -> bool:
     """Where plain is all there is, layers are read without a mount."""
-    return trees.name != "plain" or not trees._drivers["plain"].mode.userxattr  # type: ignore[attr-defined]
+    return trees.name != "plain" or not trees.mode.userxattr
 
 
 def views(trees: Trees, layers: list[Digest]) -> list[Mount]:
@@ -312,7 +312,7 @@ def test_owners_devices_and_attributes_are_kept_in_every_mode(trees: Trees) -> N
         d, f, null = (entry for entry in found if entry is not None)
         assert (d.uid, d.gid, f.uid, f.gid) == (33, 44, 33, 44)
         assert f.xattrs == ((b"user.x", b"\xff"),)
-        if trees.name != "overlay" or trees._drivers["overlay"].mode.devices or (null.kind == "char"):  # type: ignore[attr-defined]
+        if trees.name != "overlay" or trees.mode.devices or (null.kind == "char"):
             assert (null.kind, null.major, null.minor) == ("char", 1, 3)
 
 

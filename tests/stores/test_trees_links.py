@@ -162,7 +162,7 @@ def test_every_driver_shows_the_same(trees: Trees, name: str) -> None:
 def test_the_kernel_shows_the_same(trees: Trees, name: str) -> None:
     layers, expected = CASES[name]
     active = trees.prepare("k", ingest(trees, layers))
-    if trees._driver.mode.single:  # type: ignore[attr-defined]  # owners are kept beside the tree
+    if trees.mode.single:  # owners are kept beside the tree
         expected = {
             path: (looks[0], 0) if isinstance(looks, tuple) else looks for path, looks in expected.items()
         }

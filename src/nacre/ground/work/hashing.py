@@ -16,9 +16,12 @@ from .budget import LAYERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
-    from ...stores.trees.base import Reader, Write
+    from ...grammars.tar.entry import Reader
+
+    Write = Callable[[bytes], object]
 
 _CHUNK = 1 << 18
 _WAITING = 16

@@ -58,7 +58,7 @@ def permit(store: Store, item: Instruction) -> str:
 
     Asked before a tree is laid out for it.
     """
-    if store.trees.name != "plain":
+    if store.trees.mounts_roots:
         return ""
     from ...ground.sandbox import permitted
 

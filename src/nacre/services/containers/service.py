@@ -258,7 +258,7 @@ class Containers:
 
         Raises SandboxError where none can be run at all.
         """
-        if self.store.trees.name != "plain":
+        if self.store.trees.mounts_roots:
             return ""
         from ...ground.sandbox import permitted
 

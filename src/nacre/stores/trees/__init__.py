@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Mode
 from .facade import Active, Trees
+from .model import Mode
 
 __all__ = ["Active", "Mode", "Trees"]

@@ -11,27 +11,27 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground.files import Lock, is_shortage, os_errors, private_dir, random_name, remove_tree, surely, trace
+from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely, trace
 from ...ground.userns import rights
 from ...words.digest import Digest
 from ...words.errors import Conflict, DigestMismatch, NotFound, StoreError, Unsupported, UsageError
-from ...words.mount import Mount, Overlay
+from ...words.mount import Mount
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..leases import LeaseStore
-from .base import Held, Made, Mode, Placed
-from .erofs import ErofsDriver
-from .overlay import OverlayDriver
-from .plain import PlainDriver
+from .drivers import NAMES, Drivers
+from .model import ActiveTree, HeldLocks, Mode, Times, Tree, TreeInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
-    from ...grammars.tar.entry import Entry
+    from ...grammars.tar.entry import Entry, Reader
     from ...ground.scan import Opener
-    from .base import LayerReader, Reader, TreeDriver, Write
+    from .drivers import Driver
+    from .model import Write
+    from .reading.node import LayerReader
     from .reading.view import Found, TreeView
     from .roots.comparison import Comparison
     from .roots.kept import Roots
@@ -40,15 +40,9 @@ if TYPE_CHECKING:
     Passed = Callable[[int], object]
     BlobTar = Callable[[], Reader]
 
-AUTO = ("erofs", "overlay", "plain")
-"""What `auto` tries, in order."""
-
 _ALONE = """SELECT 1 FROM tree WHERE diff_id = ? AND synced = 0 AND NOT EXISTS (
     SELECT 1 FROM layer WHERE layer.diff_id = tree.diff_id AND (layer.digest IN (SELECT digest FROM blob)
         OR layer.digest IN (SELECT digest FROM source)))"""
-
-_INDEXED = ("erofs", "plain")
-"""Drivers that give a tar only where an index points into it."""
 
 _EMPTY = Digest.of(bytes(1024))
 """The empty tar."""
@@ -78,26 +72,28 @@ class Trees:
         """`Store.open` makes these. Raises UsageError for an unknown driver."""
         self._root, self._database, self._leases = root, database, leases
         self._wanted = driver
-        self._drivers = _drivers(mode or Mode.detect(), self._peers)
-        for each in self._drivers.values():
-            if isinstance(each, ErofsDriver):
-                each.borrow_from(root, self._trusted)
-        if driver != "auto" and driver not in self._drivers:
-            known = ", ".join(("auto", *self._drivers))
+        self._drivers = Drivers(root, mode or Mode.detect(), self._peers, self._trusted)
+        if driver not in ("auto", *NAMES):
+            known = ", ".join(("auto", *NAMES))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
-        self._candidates = AUTO if driver == "auto" else (driver,)
-        self._chosen: TreeDriver | None = None
+        self._candidates = NAMES if driver == "auto" else (driver,)
+        self._chosen: Driver | None = None
         self._roots: Roots | None = None
         self.restore: Callable[[Digest], object] = _nothing
         """Asked for a tree that is not here; makes it, if it can. `Store` sets it."""
 
     @property
-    def _driver(self) -> TreeDriver:
+    def _driver(self) -> Driver:
         """The first candidate that works here; the last one without a trial."""
         if self._chosen is None:
-            *others, last = (self._drivers[name] for name in self._candidates)
+            *others, last = map(self._drivers.get, self._candidates)
             self._chosen = next((driver for driver in others if not self._fault(driver)), last)
         return self._chosen
+
+    @property
+    def mode(self) -> Mode:
+        """What this process may do to files."""
+        return self._drivers.mode
 
     @property
     def name(self) -> str:
@@ -105,17 +101,22 @@ class Trees:
         return self._driver.name
 
     @property
+    def mounts_roots(self) -> bool:
+        """Whether a root is mounted. Where it is laid out, a program in it may find no mount permitted."""
+        return self._driver.root.is_mounted
+
+    @property
     def why(self) -> str:
         """One sentence: why this driver, or why it will not work here. Tried once per boot."""
         how = "asked for" if self._wanted != "auto" else "chosen"
         before = self._candidates[: self._candidates.index(self.name)]
-        refused = "".join(f"; {self._fault(self._drivers[name])}" for name in before)
+        refused = "".join(f"; {self._fault(self._drivers.get(name))}" for name in before)
         try:
             return f"{how}; {self._probe(self._driver)}{refused}"
         except Unsupported as error:
             return f"{how}, but {error.message}{refused}"
 
-    def _fault(self, driver: TreeDriver) -> str:
+    def _fault(self, driver: Driver) -> str:
         """Why a driver does not work here; "" if it does."""
         try:
             self._probe(driver)
@@ -123,9 +124,9 @@ class Trees:
             return error.message
         return ""
 
-    def _probe(self, driver: TreeDriver) -> str:
+    def _probe(self, driver: Driver) -> str:
         """The answer of the driver's trial, remembered for this boot and what it depends on."""
-        key = f"probe:{driver.name}:{_circumstances(driver, self._root)}"
+        key = f"probe:{driver.name}:{_circumstances(self._drivers.mode, self._root)}"
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
         boot, _, answer = row[0].partition(" ") if row else ("", "", "")
         if boot != boot_id():
@@ -136,10 +137,10 @@ class Trees:
             raise Unsupported(answer[1:])
         return answer
 
-    def _try(self, driver: TreeDriver) -> str:
+    def _try(self, driver: Driver) -> str:
         with _Making(self._root, f"tree-{random_name()}") as making:
             try:
-                return driver.probe(making.folder)
+                return driver.trial(making.folder)
             except Unsupported as error:
                 return "!" + error.message
 
@@ -182,12 +183,12 @@ class Trees:
         )
         return [f"{self.folder(Digest(row[0]))}/fs" for row in self._database.execute(sql, (boot_id(),))]
 
-    def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Placed]:
+    def _placed(self, layers: Sequence[Digest]) -> dict[Digest, Tree]:
         """Those of the layers that are here, kept by this store's lease if it holds one."""
         found = {}
         for row in self._rows(layers).values():
             diff_id = Digest(row[0])
-            placed = Placed(diff_id, self.folder(diff_id), row[1])
+            placed = self._tree(diff_id, row[1])
             if not os.path.isdir(placed.folder):
                 continue
             whole = row[4] or row[3] == boot_id() or self._survived(placed)
@@ -195,9 +196,14 @@ class Trees:
                 found[diff_id] = placed
         return found
 
-    def _survived(self, tree: Placed) -> bool:
+    def _tree(self, diff_id: Digest, driver: str) -> Tree:
+        return Tree(diff_id, self.folder(diff_id), self._drivers.get(driver).form)
+
+    def _survived(self, tree: Tree) -> bool:
         """Whether a tree that the machine may have gone down on is whole, which only its tar can prove."""
-        if self._fault_of(tree) != "":
+        from .forms.proof import prove
+
+        if prove(tree) != "":
             return False
         self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (tree.diff_id,))
         return True
@@ -210,45 +216,13 @@ class Trees:
         row = self._database.one("SELECT driver FROM tree WHERE diff_id = ?", (diff_id,))
         if row is None:
             raise NotFound(f"the store does not hold the tree of layer {diff_id}")
-        if row[0] not in self._drivers:
+        if row[0] not in NAMES:
             return f"it is of the driver {row[0]}, which this version does not have"
         if not os.path.isdir(self.folder(diff_id)):
             return "its folder is gone"
-        return self._fault_of(Placed(diff_id, self.folder(diff_id), row[0]), passed, blob)
+        from .forms.proof import prove
 
-    def _fault_of(
-        self, tree: Placed, passed: Passed | None = None, blob: BlobTar | None = None
-    ) -> str | None:
-        driver = self._drivers[tree.driver]
-        try:
-            stream = driver.tar(tree)
-        except Unsupported:
-            return self._compared(tree, blob(), None, passed) if blob else None
-        except StoreError as error:
-            if is_shortage(error):
-                raise
-            return error.message
-        with stream:
-            if not stream.seekable():
-                return self._compared(tree, stream, None, passed)
-            with driver.tar(tree) as beside:
-                return self._compared(tree, stream, beside, passed)
-
-    def _compared(self, tree: Placed, tar: Reader, beside: BinaryIO | None, passed: Passed | None) -> str:
-        """`beside` counts where contents lie in the tar itself."""
-        from .forms.proof import fault
-
-        try:
-            reader = self._drivers[tree.driver].reader(tree)
-        except (OSError, StoreError) as error:
-            if is_shortage(error):
-                raise
-            return str(error)
-        try:
-            inside = beside if tree.driver in _INDEXED else None
-            return fault(tree.diff_id, tar, reader, inside, passed or _silent)
-        finally:
-            reader.close()
+        return prove(self._tree(diff_id, row[0]), passed, blob)
 
     def _keeps(self, diff_id: Digest, used: int) -> bool:
         if used >= self._leases.began:
@@ -256,7 +230,7 @@ class Trees:
         sql = "UPDATE tree SET used = (SELECT now FROM clock) WHERE diff_id = ?"
         return self._database.change(sql, (diff_id,)) > 0
 
-    def _stack(self, layers: Sequence[Digest]) -> list[Placed]:
+    def _stack(self, layers: Sequence[Digest]) -> list[Tree]:
         placed = self._placed(layers)
         for diff_id in layers:
             if diff_id not in placed:
@@ -284,9 +258,9 @@ class Trees:
     def _ingest(self, stream: Reader, expected: Digest | None, making: _Making) -> Digest:
         from ...ground.work.hashing import HashingReader
 
-        with Held() as held:
+        with HeldLocks() as locks:
             with HashingReader(stream) as hashing, os_errors("write a tree"):
-                made = self._driver.ingest(hashing, making.folder, held)
+                made = self._driver.form.ingest(hashing, making.folder, locks)
                 hashing.drain()
                 actual = hashing.digest()
             if expected is not None and actual != expected:
@@ -295,7 +269,7 @@ class Trees:
             self._publish(making.folder, actual, made, self._driver)
         return actual
 
-    def _publish(self, folder: str, diff_id: Digest, made: Made, driver: TreeDriver, key: str = "") -> None:
+    def _publish(self, folder: str, diff_id: Digest, made: TreeInfo, driver: Driver, key: str = "") -> None:
         """Rename into place, insert the row, forget the active `key` it was made from: all or nothing."""
         values = (diff_id, driver.name, made.size, made.root, boot_id(), time.time())
         with os_errors(f"publish tree {diff_id}"), self._database.transaction():
@@ -316,9 +290,9 @@ class Trees:
         from ...ground.work.hashing import HashingReader
 
         self._leases.current()
-        with _Making(self._root, f"tree-{diff_id.hex}") as making, Held() as held:
+        with _Making(self._root, f"tree-{diff_id.hex}") as making, HeldLocks() as locks:
             with HashingReader(stream) as hashing, os_errors("write a tree"):
-                made = self._driver.ingest(hashing, making.folder, held)
+                made = self._driver.form.ingest(hashing, making.folder, locks)
                 hashing.drain()
                 actual = hashing.digest()
             if actual != diff_id:
@@ -332,13 +306,11 @@ class Trees:
 
         False if there is no tree in it.
         """
-        from .recovery import described, driver_of
-
         folder = self.folder(diff_id)
-        if not (driver := driver_of(folder)):
+        if not (driver := self._drivers.of_folder(folder)):
             return False
-        made = described(self._drivers[driver], Placed(diff_id, folder, driver))
-        values = (diff_id, driver, made.size, made.root, os.stat(folder).st_mtime)
+        made = driver.form.describe(Tree(diff_id, folder, driver.form))
+        values = (diff_id, driver.name, made.size, made.root, os.stat(folder).st_mtime)
         sql = "INSERT OR IGNORE INTO tree VALUES (?, ?, ?, ?, '', 0, ?, (SELECT now FROM clock))"
         return self._database.change(sql, values) > 0
 
@@ -350,11 +322,7 @@ class Trees:
 
     def view(self, layers: Sequence[Digest]) -> Mount:
         """The layers as one read-only file system. Raises NotFound when one is missing."""
-        return self._driver.view(self._stack(layers), self._empty)
-
-    @property
-    def _empty(self) -> str:
-        return f"{self._root}/trees/.empty"
+        return self._driver.root.view(self._stack(layers))
 
     def prepare(self, key: str, layers: Sequence[Digest]) -> Active:
         """A writable file system over the layers. `key` [a-z0-9]+ is new: Conflict if it exists.
@@ -366,11 +334,11 @@ class Trees:
         try:
             stack = self._stack(layers)
             trace("active:inserted")
-            root = self._root_of(layers)
-            if not self._take_root(layers, stack, folder, root):
+            tree = ActiveTree(tuple(stack), folder, self._root_of(layers))
+            if not self._take_root(layers, tree):
                 private_dir(folder)
-                self._driver.prepare(stack, self._empty, folder, root)
-            mount, upper = self._driver.active(stack, self._empty, folder)
+                self._driver.root.prepare(tree)
+            mount, upper = self._driver.root.mount(tree)
         except BaseException:
             self.discard(key)
             raise
@@ -389,10 +357,10 @@ class Trees:
         for key in roots.take_all() if roots else ():
             self.discard(key)
 
-    def _keep_root(self, driver: TreeDriver, active: Active, diff_id: Digest) -> bool:
+    def _keep_root(self, driver: Driver, active: Active, diff_id: Digest) -> bool:
         """Leave the folder of a committed active to the next `prepare`."""
         folder = self._active_folder(active.key)
-        if self._roots is None or not driver.renew(folder):
+        if self._roots is None or not driver.root.is_reusable():
             return False
         layers = active.layers if diff_id == _EMPTY else (*active.layers, diff_id)
         key = f"root{random_name()}"
@@ -404,16 +372,16 @@ class Trees:
             self.discard(replaced)
         return True
 
-    def _take_root(self, layers: Sequence[Digest], stack: list[Placed], folder: str, root: str) -> bool:
+    def _take_root(self, layers: Sequence[Digest], tree: ActiveTree) -> bool:
         count, key = self._roots.take(layers) if self._roots else (0, "")
         if not key:
             return False
-        with os_errors(f"move {folder}"):
-            os.rename(self._active_folder(key), folder)
+        with os_errors(f"move {tree.folder}"):
+            os.rename(self._active_folder(key), tree.folder)
         self._forget_active(key)
-        if self._driver.extend(stack, count, self._empty, folder, root):
+        if self._driver.root.extend(tree, count):
             return True
-        remove_tree(folder)
+        remove_tree(tree.folder)
         return False
 
     def _insert_active(self, key: str, layers: Sequence[Digest]) -> None:
@@ -444,31 +412,36 @@ class Trees:
         if row is None:
             return None
         layers = tuple(Digest(text) for text in row[1].split())
-        mount, upper = self._drivers[row[0]].active(self._stack(layers), self._empty, folder)
+        tree = ActiveTree(tuple(self._stack(layers)), folder)
+        mount, upper = self._drivers.get(row[0]).root.mount(tree)
         return Active(key, layers, mount, upper)
 
-    def _driver_of(self, active: Active) -> TreeDriver:
+    def _driver_of(self, active: Active) -> Driver:
         """The one that prepared it, perhaps for another user of this store."""
         row = self._database.one("SELECT driver FROM active WHERE key = ?", (active.key,))
-        return self._drivers[row[0]] if row else self._driver
+        return self._drivers.get(row[0]) if row else self._driver
+
+    def _active_tree(self, active: Active) -> ActiveTree:
+        return ActiveTree(tuple(self._stack(active.layers)), self._active_folder(active.key))
 
     def pack(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """Write the difference as one deterministic tar; gives its diff id. The active stays.
 
         Raises StoreError, and whatever `write` raises.
         """
-        with Held() as held:
-            return self._pack(active, write, clamp, held)[0]
+        with HeldLocks() as locks:
+            return self._pack(active, write, clamp, locks)[0]
 
-    def _pack(self, active: Active, write: Write, clamp: int | None, held: Held) -> tuple[Digest, Made]:
+    def _pack(
+        self, active: Active, write: Write, clamp: int | None, locks: HeldLocks
+    ) -> tuple[Digest, TreeInfo]:
         from ...ground.work.hashing import HashingWriter
 
-        folder = self._active_folder(active.key)
+        driver = self._driver_of(active)
         with HashingWriter(write) as hashing, os_errors("write a layer"):
-            layers = active.layers
-            made = self._driver_of(active).pack(
-                self._stack(layers), folder, hashing.write, clamp, self._root_of(layers), held
-            )
+            tree = self._active_tree(active).replace(root=self._root_of(active.layers))
+            with driver.form.writer(tree.folder, hashing.write, locks) as writer:
+                made = driver.root.pack(tree, writer, Times(clamp, driver.form.keeps_files))
             return hashing.digest(), made
 
     def entries(self, active: Active, merged: int = -1) -> Iterator[tuple[Entry, Opener | None]]:
@@ -477,8 +450,8 @@ class Trees:
         With a descriptor of the mounted active, or of a part of it mounted alone, everything in it instead.
         Owners are those that an image has. Raises StoreError, Unsupported.
         """
-        folder = self._active_folder(active.key)
-        return self._driver_of(active).entries(self._stack(active.layers), folder, merged)
+        tree, root = self._active_tree(active), self._driver_of(active).root
+        return root.entries(tree) if merged < 0 else root.all_entries(tree, merged)
 
     def compare(self, active: Active) -> tuple[frozenset[bytes], list[tuple[bytes, int]]]:
         """Paths of the difference that are as in the layers beneath: touched, or only parents of such.
@@ -498,12 +471,8 @@ class Trees:
         return found.copied if found else []
 
     def _compare(self, active: Active, clamp: int | None, *, remove: bool) -> Comparison | None:
-        driver = self._driver_of(active)
-        if not isinstance(active.mount, Overlay) or not isinstance(driver, OverlayDriver):
-            return None  # what was written is not apart from what was there
-        with self.open(active.layers) as view:
-            stack = self._stack(active.layers)
-            return driver.compare(view, stack, self._active_folder(active.key), clamp, remove=remove)
+        root = self._driver_of(active).root
+        return root.compare(self._active_tree(active), clamp, remove=remove)
 
     def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
@@ -515,12 +484,12 @@ class Trees:
         """
         self._leases.current()
         driver, folder = self._driver_of(active), self._active_folder(active.key)
-        with Held() as held:
-            diff_id, made = self._pack(active, write, clamp, held)
+        with HeldLocks() as locks:
+            diff_id, made = self._pack(active, write, clamp, locks)
             trace("tree:packed")
             with _Making(self._root, f"tree-{diff_id.hex}") as making:
                 if not self.has(diff_id):
-                    driver.adopt(folder, making.folder)
+                    driver.form.adopt(folder, active.upper, making.folder)
                 self._publish(making.folder, diff_id, made, driver, active.key)
         if not self._keep_root(driver, active, diff_id):
             remove_tree(folder)
@@ -544,20 +513,13 @@ class Trees:
 
     def own(self, active: Active, path: bytes, uid: int, gid: int) -> None:
         """Give a path of the active an owner; where the system cannot (one id only), record it."""
-        self._driver_of(active).own(self._active_folder(active.key), path, uid, gid)
+        self._driver_of(active).root.chown(self._active_tree(active), path, uid, gid)
 
     def open(self, layers: Sequence[Digest]) -> TreeView:
         """Read files through the layers without mounting; close it. Raises NotFound, StoreError."""
-        from .reading.view import TreeView
+        from .reading.view import open_view
 
-        readers: list[tuple[Digest, Any]] = []
-        try:
-            for tree in self._stack(layers):
-                readers.append((tree.diff_id, self._drivers[tree.driver].reader(tree)))
-        except BaseException:
-            TreeView(readers).close()
-            raise
-        return TreeView(readers)
+        return open_view(self._stack(layers))
 
     def recent(self, most: int) -> list[Digest]:
         """The trees that were made last, the newest first, at most so many."""
@@ -567,7 +529,7 @@ class Trees:
     def reader(self, diff_id: Digest) -> LayerReader:
         """Read one tree by literal paths; close it. Raises NotFound, StoreError, OSError."""
         (tree,) = self._stack((diff_id,))
-        return self._drivers[tree.driver].reader(tree)
+        return tree.read()
 
     def lookup(self, layers: Sequence[Digest], path: bytes, *, follow: bool = True) -> Found | None:
         """One look through `open(layers)`, which for more than one is cheaper. Raises NotFound, StoreError.
@@ -582,7 +544,7 @@ class Trees:
         Raises NotFound, Unsupported when the tree was kept in a form that cannot give it, StoreError.
         """
         (tree,) = self._stack((diff_id,))
-        return self._drivers[tree.driver].tar(tree)
+        return tree.tar()
 
     def can_tar(self, diff_id: Digest) -> bool:
         """Whether the tree is here and gives its tar: then its compressed form need not be kept beside it."""
@@ -624,10 +586,6 @@ class Trees:
         return empty_trash(self._root)
 
 
-def _silent(_count: int) -> None:
-    pass
-
-
 def _nothing(_diff_id: Digest) -> None:
     pass
 
@@ -657,15 +615,6 @@ class _Making:
             self._lock.release(remove=True)
 
 
-def _circumstances(driver: TreeDriver, root: str) -> str:
+def _circumstances(mode: Mode, root: str) -> str:
     """What may change an answer within one boot: the marks in use, who asks with which rights, the disk."""
-    marks = getattr(getattr(driver, "mode", None), "userxattr", "")
-    return f"{marks}:{os.geteuid()}:{rights()}:{os.stat(root).st_dev:x}"
-
-
-def _drivers(mode: Mode, peers: Callable[[], Sequence[str]]) -> dict[str, TreeDriver]:
-    """All drivers by name; each uses the trees of all."""
-    drivers: dict[str, TreeDriver] = {}
-    for kind in (OverlayDriver, ErofsDriver, PlainDriver):
-        drivers[kind.name] = kind(mode, drivers, peers)
-    return drivers
+    return f"{mode.userxattr}:{os.geteuid()}:{rights()}:{os.stat(root).st_dev:x}"

@@ -1,9 +1,24 @@
-"""The files of a tree that is kept as its tar. On the way of `nacre run`: imports nothing."""
+"""The names of the files beside a tree. On the way of `nacre run`: imports nothing of nacre.
+
+fs             the layer unpacked (forms/folder.py), with
+skeleton       how to make its tar again
+owners         only where owners, devices or attributes could not be kept
+marks          only where whiteouts are marked as a user namespace does, by the driver that mounts nothing
+
+layer.tar      the layer as it came (forms/indexed.py), with
+index.erofs    the metadata that points into it
+sparse         contents of sparse files
+cuts, lent-00  what is left out of it because the store has it elsewhere, and links to where (dedup)
+
+opaque         only where the layer hides everything beneath it
+implied        only where the layer needs folders that it does not describe
+"""
 
 from __future__ import annotations
 
 import os
 
+FS, SKELETON, OWNERS, MARKS, OPAQUE, IMPLIED = "fs", "skeleton", "owners", "marks", "opaque", "implied"
 TAR, INDEX, SPARSE, CUTS, LENT = "layer.tar", "index.erofs", "sparse", "cuts", "lent-"
 
 

@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..base import Held
+    from ..model import HeldLocks
 
 MOST = 16
 """Donors of one layer: each is one more file to open at every mount."""
@@ -67,7 +67,7 @@ class Donor:
         self.blocks = os.fstat(fd).st_size // BLOCK
 
 
-class Lenders:
+class Donors:
     """All tars of a store that may be borrowed from. One for a store, safe for threads."""
 
     def __init__(self, root: str, trusted: Callable[[], set[str]]) -> None:
@@ -121,9 +121,9 @@ class Lenders:
 class Borrowing:
     """What one layer borrows while it is written into `folder`, its own tar open as `fd`."""
 
-    def __init__(self, lenders: Lenders | None, folder: str, fd: int) -> None:
-        self._lenders, self._folder = lenders, folder
-        self._hints = lenders.hints() if lenders else None
+    def __init__(self, donors: Donors | None, folder: str, fd: int) -> None:
+        self._store, self._folder = donors, folder
+        self._hints = donors.hints() if donors else None
         self._inode = os.fstat(fd).st_ino
         self._own = Donor(fd, "", 0)
         self._donors: dict[int, Donor | None] = {}
@@ -153,7 +153,7 @@ class Borrowing:
         return None if donor is None or (donor.number < 0 and len(self.used) >= MOST) else donor
 
     def _open(self, inode: int) -> Donor | None:
-        path = self._lenders.path(inode) if self._lenders else None
+        path = self._store.path(inode) if self._store else None
         if path is None:
             return None
         try:
@@ -186,16 +186,16 @@ class Borrowing:
 
     def publish(self) -> None:
         """Let other layers find what this one has written."""
-        if self._hints and self._lenders:
+        if self._hints and self._store:
             self._hints.tell(self._inode, self._told)
-            self._hints = self._lenders.hints()
+            self._hints = self._store.hints()
         self._told = {}
 
-    def leave(self, held: Held) -> None:
-        """Leave the locks on those that lend to `held`."""
+    def leave(self, locks: HeldLocks) -> None:
+        """Leave the locks on those that lend to `locks`."""
         for inode, donor in list(self._donors.items()):
             if donor is not None and donor.number > 0:
-                held.keep(donor.fd)
+                locks.keep(donor.fd)
                 del self._donors[inode]
 
     def close(self) -> None:

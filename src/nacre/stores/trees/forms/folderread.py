@@ -8,7 +8,7 @@ import stat
 from ....grammars.layer import overlay
 from ....ground import linux, userns
 from ....ground.files import reopen_file
-from ..base import Node
+from ..reading.node import Node
 from . import implied, owners
 
 TYPE_CHECKING = False

@@ -31,9 +31,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ....grammars.tar.entry import Entry
-    from ..base import Held, Reader, Write
-    from ..dedup.donors import Lenders
+    from ....grammars.tar.entry import Entry, Reader
+    from ..dedup.donors import Donors
+    from ..model import HeldLocks, Write
 
 _CHUNK = 1 << 18
 _MAX_SPARSE = (1 << 32) - 2
@@ -42,13 +42,13 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def index_stream(
-    stream: Reader, folder: str, lenders: Lenders | None = None, held: Held | None = None
+    stream: Reader, folder: str, donors: Donors | None = None, locks: HeldLocks | None = None
 ) -> LayerTree:
     """Fill `folder` from an uncompressed layer, read to its end. Raises InvalidArchive, OSError.
 
-    `held`, which must come with `lenders`, is given the locks of what the layer borrows.
+    `locks`, which must come with `donors`, is given those of what the layer borrows.
     """
-    with _Indexing(folder, lenders, held) as indexing:
+    with _Indexing(folder, donors, locks) as indexing:
         passing = _Passing(stream, indexing)
         for entry, payload in read_tar(passing):
             indexing.take(entry, payload)
@@ -60,13 +60,13 @@ def index_stream(
 class IndexingWriter:
     """A TarWriter that also fills `folder`. What is written goes on to `write` in large pieces.
 
-    `close` makes it complete; without `discard` after a failure the files stay open.
+    `close` makes it complete; `with` it, so that after a failure no file stays open.
     """
 
     def __init__(
-        self, folder: str, write: Write, lenders: Lenders | None = None, held: Held | None = None
+        self, folder: str, write: Write, donors: Donors | None = None, locks: HeldLocks | None = None
     ) -> None:
-        self._indexing, self._write = _Indexing(folder, lenders, held), write
+        self._indexing, self._write = _Indexing(folder, donors, locks), write
         self._pieces: list[bytes] = []
         self._held = 0
         self._tar = TarWriter(self._put)
@@ -92,6 +92,12 @@ class IndexingWriter:
     def discard(self) -> None:
         """Let go of the files, complete or not. Idempotent."""
         self._indexing.close()
+
+    def __enter__(self) -> IndexingWriter:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.discard()
 
     def _put(self, data: bytes) -> None:
         self._pieces.append(data)
@@ -142,13 +148,13 @@ class _Passing:
 class _Indexing:
     """The files of one layer while they are written. They can be read by nobody else."""
 
-    def __init__(self, folder: str, lenders: Lenders | None, held: Held | None) -> None:
-        self._folder, self._held = folder, held
+    def __init__(self, folder: str, donors: Donors | None, locks: HeldLocks | None) -> None:
+        self._folder, self._locks = folder, locks
         self._tree = LayerTree()
         self._blocks = 0
         self._sparse = -1
         self._tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
-        self._borrowing = Borrowing(lenders if held else None, folder, self._tar)
+        self._borrowing = Borrowing(donors if locks else None, folder, self._tar)
         self._cutter = Cutter(self._tar, self._tree, self._borrowing)
         self.feed, self.settle, self.note = self._cutter.feed, self._cutter.settle, self._cutter.note
 
@@ -195,8 +201,8 @@ class _Indexing:
         with _File(f"{self._folder}/{INDEX}") as index:
             write_index(self._tree.inodes, [length, sparse, *donors], index.put)
         self._borrowing.publish()
-        if self._held:
-            self._borrowing.leave(self._held)
+        if self._locks:
+            self._borrowing.leave(self._locks)
         return self._tree
 
     def _move_last(self, length: int) -> None:

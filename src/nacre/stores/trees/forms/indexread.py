@@ -11,10 +11,10 @@ from ....grammars.erofs.read import Index
 from ....grammars.layer.nodes import Node as Inode
 from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
 from ....words.errors import InvalidArchive, NotFound, StoreError
-from ..base import Node
 from ..dedup.donors import open_locked
 from ..dedup.seekable import Seeking
 from ..files import CUTS, INDEX, device_paths
+from ..reading.node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from ....ground.files import write_atomic
 from ....words.errors import StoreError
 from ....words.quickjson import dumps, loads
 from ....words.value import Value
+from ..files import OWNERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ....grammars.tar.entry import Entry
-
-FILE = "owners"
 
 
 class Owner(Value):
@@ -66,24 +65,24 @@ class Notes:
 def load(folder: str) -> dict[bytes, Owner]:
     """The owners kept in a tree or an active; {} if none. Raises StoreError when the file is damaged."""
     try:
-        with open(f"{folder}/{FILE}", "rb") as file:
+        with open(f"{folder}/{OWNERS}", "rb") as file:
             return dict(_decode(loads(line)) for line in file)
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError) as error:
-        raise StoreError(f"{folder}/{FILE} is damaged: {error}") from None
+        raise StoreError(f"{folder}/{OWNERS} is damaged: {error}") from None
 
 
 def save(folder: str, owners: Mapping[bytes, Owner]) -> None:
     """Keep them; nothing is written for none."""
     if owners:
         lines = [_encode(path, owner) for path, owner in sorted(owners.items())]
-        write_atomic(f"{folder}/{FILE}", b"".join(lines))
+        write_atomic(f"{folder}/{OWNERS}", b"".join(lines))
 
 
 def append(folder: str, path: bytes, owner: Owner) -> None:
     """Add one, which replaces an earlier one of the same path. Raises OSError."""
-    with open(f"{folder}/{FILE}", "ab") as file:
+    with open(f"{folder}/{OWNERS}", "ab") as file:
         file.write(_encode(path, owner))
 
 

@@ -17,7 +17,7 @@ from ....grammars.tar.entry import show
 from ....grammars.tar.read import read_tar
 from ....ground.files import is_shortage
 from ....ground.work.hashing import HashingReader
-from ....words.errors import NacreError
+from ....words.errors import NacreError, StoreError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +25,55 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ....grammars.layer.nodes import Node as Inode
-    from ....grammars.tar.entry import Entry
+    from ....grammars.tar.entry import Entry, Reader
     from ....words.digest import Digest
-    from ..base import LayerReader, Node, Reader
+    from ..model import Tree
+    from ..reading.node import LayerReader, Node
 
 _CHUNK = 1 << 18
 
 
 class _Fault(Exception):
     """What is wrong, in words that follow on the name of a layer."""
+
+
+def prove(
+    tree: Tree, passed: Callable[[int], object] | None = None, blob: Callable[[], Reader] | None = None
+) -> str | None:
+    """What is wrong with a tree, one phrase; "" for nothing, None when there is no way to tell.
+
+    `passed` is told the bytes read; `blob` gives the tar where the tree itself does not. Raises StoreError
+    where the machine lacks something and the tree may be whole.
+    """
+    try:
+        stream = tree.tar()
+    except Unsupported:
+        return _compared(tree, blob(), None, passed) if blob else None
+    except StoreError as error:
+        if is_shortage(error):
+            raise
+        return error.message
+    with stream:
+        if not stream.seekable():
+            return _compared(tree, stream, None, passed)
+        with tree.tar() as beside:
+            return _compared(tree, stream, beside, passed)
+
+
+def _compared(
+    tree: Tree, tar: Reader, beside: BinaryIO | None, passed: Callable[[int], object] | None
+) -> str:
+    """`beside` counts where contents lie in the tar itself."""
+    try:
+        reader = tree.read()
+    except (OSError, StoreError) as error:
+        if is_shortage(error):
+            raise
+        return str(error)
+    try:
+        return fault(tree.diff_id, tar, reader, beside, passed or (lambda _count: None))
+    finally:
+        reader.close()
 
 
 def fault(

@@ -14,24 +14,24 @@ from ....grammars.tar.skeleton import Content, Recording, SkeletonWriter, read_s
 from ....grammars.tar.write import TarWriter
 from ....ground.files import os_errors, unlink, write_all
 from ....words.errors import InvalidArchive, StoreError, Unsupported
+from ..files import SKELETON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from ....grammars.tar.entry import Entry
-    from ..base import LayerReader, Placed, Reader, Write
-
-FILE = "skeleton"
+    from ....grammars.tar.entry import Entry, Reader
+    from ..model import Tree, Write
+    from ..reading.node import LayerReader
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-class _Keeping:
+class _Recorder:
     """A skeleton that is being written into a folder. `with` it; it goes again unless `done` was called."""
 
     def __init__(self, folder: str) -> None:
-        self._path = f"{folder}/{FILE}"
+        self._path = f"{folder}/{SKELETON}"
         self._fd = os.open(self._path, _NEW, 0o600)
         self._whole = False
         self.skeleton = SkeletonWriter(lambda data: write_all(self._fd, data))
@@ -42,7 +42,7 @@ class _Keeping:
             unlink(self._path)
 
 
-class Ingesting(_Keeping):
+class StreamRecorder(_Recorder):
     """The skeleton of a tar that comes in: read `stream`, tell of each `file`."""
 
     def __init__(self, stream: Reader, folder: str) -> None:
@@ -50,7 +50,7 @@ class Ingesting(_Keeping):
         self.stream = Recording(stream, self.skeleton)
         self.file = self.stream.file
 
-    def __enter__(self) -> Ingesting:
+    def __enter__(self) -> StreamRecorder:
         return self
 
     def done(self, *, replaced: int) -> None:
@@ -59,7 +59,7 @@ class Ingesting(_Keeping):
         self._whole = not replaced
 
 
-class Packing(_Keeping):
+class RecordingTarWriter(_Recorder):
     """A Writer of a tar, and its skeleton, for files that stay where they are."""
 
     def __init__(self, write: Write, folder: str) -> None:
@@ -68,7 +68,7 @@ class Packing(_Keeping):
         self._tar = TarWriter(self._put)
         self._content: _Passing | None = None
 
-    def __enter__(self) -> Packing:
+    def __enter__(self) -> RecordingTarWriter:
         return self
 
     def add(self, entry: Entry, payload: Reader | None = None) -> None:
@@ -109,11 +109,11 @@ class _Passing:
         return data
 
 
-def open_tar(tree: Placed, files: LayerReader) -> BinaryIO:
+def open_tar(tree: Tree, files: LayerReader) -> BinaryIO:
     """The tar of a tree whose files `files` reads. Raises Unsupported without a skeleton, StoreError."""
     with os_errors(f"read tree {tree.diff_id}"):
         try:
-            file = open(f"{tree.folder}/{FILE}", "rb", buffering=0)
+            file = open(f"{tree.folder}/{SKELETON}", "rb", buffering=0)
         except FileNotFoundError:
             files.close()
             raise Unsupported(
@@ -125,7 +125,7 @@ def open_tar(tree: Placed, files: LayerReader) -> BinaryIO:
 class _Tar(io.RawIOBase):
     """Follows a skeleton; closes what it was given."""
 
-    def __init__(self, tree: Placed, file: BinaryIO, files: LayerReader) -> None:
+    def __init__(self, tree: Tree, file: BinaryIO, files: LayerReader) -> None:
         self._tree, self._file, self._files = tree, file, files
         self._items = read_skeleton(file)
         self._literal = memoryview(b"")

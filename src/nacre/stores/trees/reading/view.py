@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from ....words.digest import Digest
 from ....words.errors import NotFound
-from ..base import Node
+from .node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
-    from ..base import LayerReader
+    from ..model import Tree
+    from .node import LayerReader
 
 _MAX_LINKS = 40  # as the kernel, path_resolution(7)
 
@@ -205,6 +206,18 @@ class TreeView:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def open_view(trees: Sequence[Tree]) -> TreeView:
+    """The trees as a stack, lowest first; close it. Raises StoreError, OSError."""
+    readers: list[tuple[Digest, LayerReader]] = []
+    try:
+        for tree in trees:
+            readers.append((tree.diff_id, tree.read()))
+    except BaseException:
+        TreeView(readers).close()
+        raise
+    return TreeView(readers)
 
 
 def _merged(nodes: Iterable[tuple[int, Node | None]]) -> Stack:

@@ -7,18 +7,19 @@ what lies above it may belong to 0:0, which needs no line, or hide the path.
 from __future__ import annotations
 
 from ..forms import owners
-from ..reading.view import TreeView
+from ..reading.view import open_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Protocol
 
     from ....words.digest import Digest
-    from ..base import LayerReader, Placed
     from ..forms.owners import Owner
+    from ..model import Tree
+    from ..reading.view import TreeView
 
-    class Known(Protocol):
+    class Owners(Protocol):
         """Owners by path; a dict is one."""
 
         def get(self, path: bytes, /) -> Owner | None:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 class Inherited:
     """Owners in the active `folder` over `trees`, lowest first. Layers are read when they are asked for."""
 
-    def __init__(self, trees: Sequence[Placed], folder: str, read: Callable[[Placed], LayerReader]) -> None:
+    def __init__(self, trees: Sequence[Tree], folder: str) -> None:
         """Raises StoreError."""
-        self._trees, self._read = trees, read
+        self._trees = trees
         self._own = owners.load(folder)
         self._lines: dict[Digest, dict[bytes, Owner]] = {t.diff_id: owners.load(t.folder) for t in trees}
         self._view: TreeView | None = None
@@ -46,7 +47,7 @@ class Inherited:
 
     def _opened(self) -> TreeView:
         if self._view is None:
-            self._view = TreeView([(tree.diff_id, self._read(tree)) for tree in self._trees])
+            self._view = open_view(self._trees)
         return self._view
 
     def close(self) -> None:

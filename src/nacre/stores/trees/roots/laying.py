@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ....words.digest import Digest
-    from ..base import Mode
+    from ..model import Mode
     from ..reading.view import Found, TreeView
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -3,8 +3,8 @@
 Mounting a layer takes 0.15 ms and letting go of it as much, and every look for a name goes through all
 layers of a folder. Over 100 layers that was 18 ms against 1.3 for a merged index, and a cold `find`
 over 61,000 files 8 s against 1.3; over 16 layers 2.3 ms and 2.8 s against 0.7 ms and 1.4 s; over 5 layers
-there was no difference. To merge takes 10 µs a file, so only stacks of more than `MOST` are, and layers
-that come on top of a merged stack wait until they are as many again.
+there was no difference. To merge takes 10 µs a file, so only stacks of more than
+`mounted.MOST_INDEXES` are, and layers that come on top of a merged stack wait until they are as many again.
 
     trees/<hex>/merged-2-<chain>.erofs    in the folder of the topmost of its layers; goes with that one
 
@@ -17,42 +17,37 @@ from __future__ import annotations
 
 import os
 
-from ....ground.files import write_atomic
+from ....ground.files import os_errors, write_atomic
 from ....words.mount import Erofs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ....grammars.layer.nodes import Node
-    from ..base import Placed
-
-    Lower = Callable[[Placed], Erofs]
-
-MOST = 16
-"""Layers that are mounted one by one."""
+    from ..model import Tree
 
 
-def lowest(trees: Sequence[Placed], lower: Lower) -> tuple[int, Erofs | None]:
-    """How many of the trees, from the lowest, one index stands for, and that; (0, None) for a low stack.
+def lowest(trees: Sequence[Tree], lowers: Sequence[Erofs], most: int) -> tuple[int, Erofs]:
+    """How many of the trees, from the lowest, one index stands for, and that index.
 
-    Made when it is first needed, atomically, and on disk when this returns. Raises StoreError.
+    Made when it is first needed, atomically, and on disk when this returns. `most` layers may stay beside
+    it. Raises StoreError.
     """
-    if len(trees) <= MOST:
-        return 0, None
-    stack = _Stack([lower(tree) for tree in trees])
-    paths = stack.paths(trees)
-    count = next((n for n in range(len(trees), 1, -1) if os.path.exists(paths[n - 1])), 0)
-    if len(trees) - count > MOST:
-        count = len(trees)
-        write_atomic(paths[-1], _merge(trees, stack), 0o400, sync=True)
-    return count, Erofs(paths[count - 1], stack.devices(count))
+    with os_errors("merge the layers of an image"):
+        stack = _Stack(lowers)
+        paths = stack.paths(trees)
+        count = next((n for n in range(len(trees), 1, -1) if os.path.exists(paths[n - 1])), 0)
+        if len(trees) - count > most:
+            count = len(trees)
+            write_atomic(paths[-1], _merge(trees, stack), 0o400, sync=True)
+        return count, Erofs(paths[count - 1], stack.devices(count))
 
 
 class _Stack:
     """Layers and the files they point into: every file once, by inode, in the order of the layers."""
 
-    def __init__(self, lowers: list[Erofs]) -> None:
+    def __init__(self, lowers: Sequence[Erofs]) -> None:
         self._files: dict[tuple[int, int], int] = {}
         self._paths: list[str] = []
         self.sizes: list[int] = []
@@ -72,7 +67,7 @@ class _Stack:
         """The files of the first `count` layers."""
         return tuple(self._paths[: max(slot for slots in self.slots[:count] for slot in slots)])
 
-    def paths(self, trees: Sequence[Placed]) -> list[str]:
+    def paths(self, trees: Sequence[Tree]) -> list[str]:
         """Where the index of each prefix of the stack is, or would be."""
         from hashlib import sha256
 
@@ -85,7 +80,7 @@ class _Stack:
         return paths
 
 
-def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
+def _merge(trees: Sequence[Tree], stack: _Stack) -> bytes:
     from ....grammars.erofs.write import encode
     from ....grammars.layer.nodes import merge, settle
 
@@ -100,7 +95,7 @@ def _merge(trees: Sequence[Placed], stack: _Stack) -> bytes:
     return bytes(encode(bottom, stack.sizes))
 
 
-def _nodes(tree: Placed, slots: Sequence[int]) -> Node:
+def _nodes(tree: Tree, slots: Sequence[int]) -> Node:
     from ..forms.indexread import IndexReader
 
     reader = IndexReader(tree.folder)

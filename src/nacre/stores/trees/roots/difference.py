@@ -1,0 +1,106 @@
+"""The difference of an active: entries on their way into a layer, with the owners kept beside it."""
+
+from __future__ import annotations
+
+import os
+
+from ....grammars.layer.whiteouts import is_whiteout
+from ....ground import ids
+from ....ground.files import os_errors
+from ..forms import owners
+from ..forms.owners import Owner
+from ..model import TreeInfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ....grammars.tar.entry import Entry
+    from ....ground.scan import Opener
+    from ..model import ActiveTree, Mode, Times, Writer
+    from .inherited import Owners
+
+_NANO = 1_000_000_000
+
+
+class Packing:
+    """One difference on its way into a tar."""
+
+    def __init__(self, fd: int, active: ActiveTree, writer: Writer, times: Times, known: Owners) -> None:
+        """The files are at `fd`."""
+        self.fd, self.root, self.writer, self.known = fd, active.root, writer, known
+        self.clamp = None if times.clamp is None else times.clamp * _NANO
+        self.set_times = times.on_files
+        self.kept: dict[bytes, Owner] = {}
+        self.made_root = ""
+        self.size = 0
+
+    def run(self, found: Iterable[tuple[Entry, Opener | None]]) -> TreeInfo:
+        """Write them all, and the end."""
+        for entry, payload in found:
+            entry = self._settled(self._restored(entry))
+            if entry.path or self._root_differs(entry):
+                self.size += entry.size
+                self.writer.add(entry, payload() if payload else None)
+        self.writer.close()
+        return TreeInfo(self.size, self.made_root)
+
+    def _restored(self, entry: Entry) -> Entry:
+        owner = self.known.get(entry.path)
+        if owner is None or is_whiteout(entry.path):
+            return entry
+        self.kept[entry.path] = owner
+        return _with_owner(entry, owner)
+
+    def _settled(self, entry: Entry) -> Entry:
+        """The time that goes into the tar, and onto a file of the tree, so that it equals its tar."""
+        if is_whiteout(entry.path):
+            return entry._replace(mtime_ns=0)
+        time = entry.mtime_ns // _NANO * _NANO
+        time = time if self.clamp is None else min(time, self.clamp)
+        if self.set_times and time != entry.mtime_ns and entry.kind != "hardlink":
+            os.utime(entry.path or b".", ns=(time, time), dir_fd=self.fd, follow_symlinks=False)
+        return entry._replace(mtime_ns=time)
+
+    def _root_differs(self, entry: Entry) -> bool:
+        """A root of the same mode and owner as beneath is no change; its time always moves."""
+        mine = f"{entry.mode:o} {entry.uid} {entry.gid}"
+        if mine == (self.root or "755 0 0") and not entry.xattrs:
+            return False
+        self.made_root = mine
+        return True
+
+
+def restored(entry: Entry, known: Owners) -> Entry:
+    """With the owner that was kept beside it."""
+    owner = None if is_whiteout(entry.path) else known.get(entry.path)
+    return _with_owner(entry, owner) if owner else entry
+
+
+def _with_owner(entry: Entry, owner: Owner) -> Entry:
+    if not owner.kind or (entry.kind == "file" and entry.size == 0):
+        kind = owner.kind or entry.kind
+        entry = entry._replace(kind=kind, major=owner.major or entry.major, minor=owner.minor or entry.minor)
+    return entry._replace(uid=owner.uid, gid=owner.gid, xattrs=_union(entry.xattrs, owner.xattrs))
+
+
+def _union(
+    first: tuple[tuple[bytes, bytes], ...], second: tuple[tuple[bytes, bytes], ...]
+) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(sorted((dict(second) | dict(first)).items()))
+
+
+def chown(mode: Mode, folder: str, root: str, path: bytes, owner: tuple[int, int]) -> None:
+    """Give a path beneath `root` an owner, or a line in the `owners` in `folder`. Raises StoreError."""
+    from ....ground.files import Root
+
+    with os_errors("change an owner"):
+        if mode.single:
+            owners.append(folder, path, Owner(*owner))
+            return
+        with Root(root) as opened:
+            parent, name = opened.parent(path)
+            try:
+                ids.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(parent)
