@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from .images.arrows.mirroring import Outcome
     from .images.arrows.pull import PullResult
     from .images.arrows.push import PushResult
-    from .images.audit.check import Finding, Report
+    from .images.audit.check import Report
     from .images.audit.explore import Exploration
+    from .images.audit.finding import Finding
     from .images.audit.usage import DiskUsage
     from .images.model.image import Image, Layer
     from .services.client.search import Found
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
-    "Finding": "images.audit.check", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
+    "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
     "Found": "services.client.search", "Outcome": "images.arrows.mirroring",
     "Pushed": "images.arrows.manifestlist", "Copied": "images.arrows.copying",

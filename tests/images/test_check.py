@@ -13,7 +13,9 @@ from imagekit import Registry, make_tar
 
 from nacre.ground import userns
 from nacre.images.arrows.pull import pull
-from nacre.images.audit.check import Finding, Report, check
+from nacre.images.audit.check import Report, check
+from nacre.images.audit.finding import Fault, Finding, Mended, Remedy
+from nacre.images.audit.repair import REPAIRS, NoRepair
 from nacre.images.layers.ingest import add_layer
 from nacre.images.model.edit import append_layer, new_config, write_image
 from nacre.images.model.image import Image, find
@@ -382,6 +384,56 @@ def test_content_of_an_earlier_boot_is_proven(
 
 
 def test_a_line_says_all() -> None:
-    finding = Finding("tree", "sha256:1", "it is torn", ("a", "b"), True, "")
+    finding = Finding(Fault.TREE_DAMAGED, "sha256:1", detail="it is torn", images=("a", "b"))
     assert finding.line == "tree sha256:1 (of a, b): it is torn"
-    assert finding.replace(remedy="fetched again").line.endswith("; repaired: fetched again")
+    mended = Mended(Remedy.FETCHED, "registry.test/app")
+    assert finding.replace(mended=mended).line.endswith(f"; repaired: {FETCHED}")
+    assert finding.replace(wrong=False).line.endswith("; the next prune frees it")
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_fault_has_a_repair_or_a_reason_why_not(fault: Fault) -> None:
+    repair = REPAIRS[fault]
+    assert repair.why if isinstance(repair, NoRepair) else callable(repair)
+    line = Finding(fault, "x", Digest.of(b""), "as it says").line
+    assert line.startswith(f"{fault.kind} x: ")
+    assert "{" not in line
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "layer"])
+def test_a_container_whose_image_was_removed(
+    store: Store, image: Image, registry: Registry, part: str
+) -> None:
+    """It keeps all of it, and all of it is fetched again."""
+    store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="exited"))
+    store.trees.prepare(ID, image.diff_ids)
+    store.refs.forget(image.digest)
+    store.leases.release_all()
+    assert check(store).findings == ()
+    if part == "layer":
+        store.trees.delete(image.diff_ids[1])
+        store.blobs.delete(image.manifest.layers[1].digest)
+    else:
+        lose(store, image.digest if part == "manifest" else image.id, "row and file")
+    assert check(store).wrong
+    report = repaired(store, registry)
+    assert {finding.remedy for finding in report.findings} == {FETCHED}
+    assert check(store).findings == ()
+    assert Image.load(store, image.descriptor) == image
+
+
+def test_a_large_part_of_an_artifact(store: Store, registry: Registry) -> None:
+    """It is no layer with a tree, and more than a document may have."""
+    from nacre.words.oci import MAX_DOCUMENT, OCI_MANIFEST, Descriptor, Manifest
+
+    large, empty = os.urandom(MAX_DOCUMENT + 1), b"{}"
+    parts = [Descriptor.of(empty, "application/vnd.oci.empty.v1+json"), Descriptor.of(large, "x/model")]
+    manifest = Manifest(OCI_MANIFEST, parts[0], (parts[1],)).encode()
+    described = Descriptor.of(manifest, OCI_MANIFEST)
+    for data in (large, empty, manifest):
+        store.blobs.add(data, registry.add(data))
+    store.refs.set(str(APP), described)
+    damage(store.blobs.path(parts[1].digest))
+    report = repaired(store, registry)
+    assert one(report).remedy == FETCHED
+    assert store.blobs.read(parts[1].digest, 1 << 30) == large

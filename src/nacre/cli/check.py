@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..images.audit.check import Finding, Report
+    from ..images.audit.check import Report
+    from ..images.audit.finding import Finding
     from ..stores.rebuild import Rebuilt
     from .context import Context
     from .options import Args
@@ -50,13 +51,14 @@ def _check(context: Context, args: Args) -> Report:
 
 
 def _rebuilt(made: Rebuilt) -> tuple[Finding, ...]:
-    from ..images.audit.check import Finding
+    from ..images.audit.finding import Fault, Finding, Mended, Remedy
 
     if not made.problem:
         return ()
     counts = f"{made.names} names, {made.images} images, {made.trees} trees, {made.containers} containers"
     left = f"; what was left of it is in {made.kept}" if made.kept else ""
-    return (Finding("database", "nacre.db", made.problem, remedy=f"rebuilt with {counts}{left}"),)
+    mended = Mended(Remedy.REBUILT, counts + left)
+    return (Finding(Fault.DATABASE_DAMAGED, "nacre.db", detail=made.problem, mended=mended),)
 
 
 def _tell(context: Context, report: Report, seconds: float, repair: bool) -> None:

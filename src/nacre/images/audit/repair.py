@@ -3,8 +3,9 @@
     tree    from its own tar (then only the index was damaged), a blob, a repository
     blob    of a layer: dropped when its tree gives it; else fetched. Of a document: fetched
 
-The new content is complete and verified before it takes the place of the damaged; what cannot be had again
-stays as it is, for there may be something good in it.
+`REPAIRS` says for every fault which of these mends it, or why nothing does. The new content is complete and
+verified before it takes the place of the damaged; what cannot be had again stays as it is, for there may be
+something good in it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ from __future__ import annotations
 from functools import partial
 
 from ...ground.work.pipe import copy
-from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NacreError
-from ...words.oci import Descriptor, Manifest, parse_document
+from ...words.oci import MAX_DOCUMENT, Descriptor
+from ...words.value import Value
 from ..layers.compressed import is_remade
 from ..layers.recipes import find_recipe
 from .elsewhere import Elsewhere
+from .finding import Fault, Mended, Remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from ...words.digest import Digest
     from ..layers.compressed import Sources
     from ..model.source import Content
-    from .check import Checking, Finding
+    from .check import Checking
+    from .finding import Finding
 
     Came = tuple[()] | tuple[Descriptor, str]
+    Repair = Callable[["Mending", Digest], Mended | None]
 
 
 _DEPTH = 4
@@ -38,65 +43,69 @@ class Mending:
     """Works on the findings of a check, and notes there what it did."""
 
     def __init__(self, checking: Checking, sources: Sources | None) -> None:
-        self._checking, self._store = checking, checking.store
-        self._elsewhere = Elsewhere(checking.store, sources, checking.users)
+        self._checking, self._store, self._needs = checking, checking.store, checking.needs
+        self._elsewhere = Elsewhere(checking.store, sources, checking.needs.users)
+        self._done: dict[tuple[Repair, Digest], Mended] = {}
 
     def all(self) -> None:
-        """Mend content, then what images miss: a document that came tells of more that may be missing."""
-        self._content()
+        """Mend content, then what images and containers miss: a document that came tells of more.
+
+        Documents come before layers: they say what layers there should be.
+        """
+        self._each("blob")
+        self._checking.prove_again()
+        self._each("tree")
         for _ in range(_DEPTH):
-            self._checking.look_up()
+            self._needs.look_up()
             self._checking.reach()
-            if not self._each("image", self._image):
+            if not self._each("image", "container"):
                 break
         for layer, diff_id in self._store.layers.without_recipe():
             find_recipe(self._store, layer, diff_id)
 
-    def _content(self) -> None:
-        """Documents first: they say what layers there should be."""
-        self._each("blob", self._blob)
-        self._checking.prove_again()
-        self._each("tree", self._tree)
-
-    def _each(self, kind: str, remedy: Callable[[Finding], str]) -> int:
+    def _each(self, *kinds: str) -> int:
         """How many it mended."""
-        found = [one for one in self._checking.wrong if one.kind == kind]
-        return sum(self._apply(finding, remedy) for finding in found)
+        return sum(self._apply(one) for one in self._checking.wrong if one.kind in kinds)
 
-    def _apply(self, finding: Finding, remedy: Callable[[Finding], str]) -> bool:
+    def _apply(self, finding: Finding) -> bool:
+        """A finding may be about content that another one was already mended for."""
+        repair, digest = REPAIRS[finding.fault], finding.digest
+        if isinstance(repair, NoRepair) or digest is None:
+            return False
         try:
-            done = remedy(finding)
+            mended = self._done.get((repair, digest)) or repair(self, digest)
         except NacreError:
             return False
-        if done:
-            self._checking.remedied(finding, done)
-        return bool(done)
+        if mended:
+            self._done[repair, digest] = mended
+            self._checking.note_mended(finding, mended)
+        return bool(mended)
 
     # blobs
 
-    def _blob(self, finding: Finding) -> str:
-        digest = Digest(finding.name)
+    def blob(self, digest: Digest) -> Mended | None:
+        """Drop the blob of a layer if its tree gives it, else fetch it; None if nobody has it."""
         diff_id = self._store.layers.diff_id(digest)
         if diff_id is None:
-            return self._document(digest)
+            return self.document(digest)
         layer = next(one for one in self._store.layers.blobs_of(diff_id) if one.digest == digest)
         if not self._store.trees.prove(diff_id) and self._is_remade(layer, diff_id):
             self._store.blobs.delete(digest)
-            return "dropped, since it can be made again of its tree"
+            return Mended(Remedy.DROPPED)
         return self._fetched(layer)
 
     def _is_remade(self, layer: Descriptor, diff_id: Digest) -> bool:
         return is_remade(self._store, layer) or find_recipe(self._store, layer, diff_id)
 
-    def _fetched(self, layer: Descriptor) -> str:
+    def _fetched(self, layer: Descriptor) -> Mended | None:
         for where, content in self._elsewhere.layer(layer):
             try:
                 self._replace(layer, content)
             except NacreError:
                 continue
             self._store.layers.add_source(layer.digest, where)
-            return f"fetched again from {where}"
-        return ""
+            return Mended(Remedy.FETCHED, where)
+        return None
 
     def _replace(self, layer: Descriptor, content: Content) -> None:
         with content, self._store.blobs.ingest(key=f"repair-{layer.digest.hex}") as ingest:
@@ -107,28 +116,27 @@ class Mending:
             self._store.blobs.delete(layer.digest)
             ingest.commit(layer.digest)
 
-    def _document(self, digest: Digest) -> str:
-        """A config or a manifest."""
-        size = self._checking.sizes.get(digest, self._checking.blobs.get(digest, 0))
+    def document(self, digest: Digest) -> Mended | None:
+        """Fetch a manifest, a config, or what an artifact has in their place; None if nobody has it."""
+        size = self._needs.sizes.get(digest, self._checking.blobs.get(digest, 0))
+        if size > MAX_DOCUMENT:
+            return self._fetched(Descriptor("", digest, size))
         found = self._elsewhere.document(digest, size)
         if found is None:
-            return ""
+            return None
         where, data = found
         self._store.blobs.delete(digest)
         self._store.blobs.add(data, digest)
         self._store.layers.add_source(digest, where)
-        return f"fetched again from {where}"
+        return Mended(Remedy.FETCHED, where)
 
     # trees
 
-    def _tree(self, finding: Finding) -> str:
-        return self._remade_tree(Digest(finding.name))
-
-    def _remade_tree(self, diff_id: Digest) -> str:
-        """By the first way that gives the right tar."""
+    def tree(self, diff_id: Digest) -> Mended | None:
+        """Make a tree by the first way that gives the right tar; None if there is none, or it is in use."""
         if self._store.trees.rows.is_mounted(diff_id):
-            return ""
-        for remedy, opened, came in self._tars(diff_id):
+            return None
+        for mended, opened, came in self._tars(diff_id):
             try:
                 with opened() as content:
                     self._store.trees.replace(diff_id, _plain(content))
@@ -136,41 +144,59 @@ class Mending:
                 continue
             if came:
                 self._remember(diff_id, *came)
-            return remedy
-        return ""
+            return mended
+        return None
 
     def _remember(self, diff_id: Digest, layer: Descriptor, where: str) -> None:
         self._store.layers.record(layer.digest, diff_id, layer.media_type, layer.size)
         self._store.layers.add_source(layer.digest, where)
 
-    def _tars(self, diff_id: Digest) -> Iterator[tuple[str, Callable[[], Content], Came]]:
+    def _tars(self, diff_id: Digest) -> Iterator[tuple[Mended, Callable[[], Content], Came]]:
         """What is said of a way, how it is gone, and which layer it fetches from where."""
         store, forms = self._store, self._compressed(diff_id)
         if store.trees.can_tar(diff_id):
-            yield "indexed again", partial(store.trees.tar, diff_id), ()
+            yield Mended(Remedy.INDEXED), partial(store.trees.tar, diff_id), ()
         for layer in forms:
             if store.blobs.has(layer.digest):
-                yield "unpacked again", partial(store.blobs.open, layer.digest), ()
+                yield Mended(Remedy.UNPACKED), partial(store.blobs.open, layer.digest), ()
         for layer in forms:
             for where, content in self._elsewhere.layer(layer):
-                yield f"fetched again from {where}", partial(_given, content), (layer, where)
+                yield Mended(Remedy.FETCHED, where), partial(_given, content), (layer, where)
 
     def _compressed(self, diff_id: Digest) -> list[Descriptor]:
         """All forms that are known, and those that any image names."""
         known = {layer.digest: layer for layer in self._store.layers.blobs_of(diff_id)}
-        return list((known | self._checking.layers.get(diff_id, {})).values())
+        return list((known | self._needs.layers.get(diff_id, {})).values())
 
-    # images
 
-    def _image(self, finding: Finding) -> str:
-        words = finding.problem.split()
-        if words[0] == "layer":
-            return self._remade_tree(Digest(words[1]))
-        digest = next(digest for digest, name in self._checking.images() if name == finding.name)
-        if words[1] == "manifest":
-            return self._document(digest)
-        document = parse_document(self._store.blobs.read(digest, drop=False))
-        return self._document(document.config.digest) if isinstance(document, Manifest) else ""
+class NoRepair(Value):
+    """A fault that no repair mends, and why."""
+
+    why: str
+
+
+_SWEPT = NoRepair("nothing refers to it, so the next sweep frees it")
+
+REPAIRS: Mapping[Fault, Repair | NoRepair] = {
+    Fault.BLOB_LOST: Mending.blob,
+    Fault.BLOB_DAMAGED: Mending.blob,
+    Fault.BLOB_UNREADABLE: Mending.blob,
+    Fault.BLOB_UNRECORDED: _SWEPT,
+    Fault.TREE_LOST: Mending.tree,
+    Fault.TREE_DAMAGED: Mending.tree,
+    Fault.TREE_UNRECORDED: _SWEPT,
+    Fault.IMAGE_MANIFEST_LOST: Mending.document,
+    Fault.IMAGE_CONFIG_LOST: Mending.document,
+    Fault.IMAGE_LAYER_LOST: Mending.tree,
+    Fault.CONTAINER_IMAGE_LOST: Mending.document,
+    Fault.CONTAINER_LAYER_LOST: Mending.tree,
+    Fault.CONTAINER_FILES_LOST: NoRepair("what a container has written is nowhere else"),
+    Fault.CONTAINER_UNRECORDED: _SWEPT,
+    Fault.STEP_LAYER_LOST: NoRepair("a build makes the layer again when it needs it"),
+    Fault.LEASE_UNRECORDED: _SWEPT,
+    Fault.DATABASE_DAMAGED: NoRepair("the database is rebuilt before its store is checked"),
+}
+"""Which repair mends a fault; it is given the digest of the content. None from it: nobody has the content."""
 
 
 def _given(content: Content) -> Content:
