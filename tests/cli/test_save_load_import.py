@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import pty
+import ssl
+import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -109,7 +112,16 @@ def test_equal_imports_give_equal_images(nacre: Nacre, app: str):
 
 
 class Files(BaseHTTPRequestHandler):
+    failures = 0
+
     def do_GET(self) -> None:
+        if Files.failures:
+            Files.failures -= 1
+            self.send_response(503)
+            self.send_header("retry-after", "0")
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
         found = self.path == "/root.tar.gz"
         body = gzip.compress(TAR) if found else b"no"
         self.send_response(200 if found else 404)
@@ -122,20 +134,73 @@ class Files(BaseHTTPRequestHandler):
         pass
 
 
-def test_import_from_a_url(nacre: Nacre):
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+@pytest.fixture
+def files() -> Iterator[ThreadingHTTPServer]:
+    """A server on every address of loopback."""
+    with ThreadingHTTPServer(("0.0.0.0", 0), Files) as server:
         thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        nacre("import", f"{url}/root.tar.gz", "app:1")
-        missing = nacre("import", f"{url}/nope", check=False)
+        yield server
         server.shutdown()
         thread.join()
+
+
+def test_import_from_a_url(nacre: Nacre, files: ThreadingHTTPServer):
+    url = f"http://127.0.0.1:{files.server_port}"
+    nacre("import", f"{url}/root.tar.gz", "app:1")
+    missing = nacre("import", f"{url}/nope", check=False)
     assert "HTTP status 404" in missing.err
     assert nacre("history", "--format", "{{.Comment}}", "app:1").lines == [f"Imported from {url}/root.tar.gz"]
-    gone = nacre("import", f"{url}/root.tar.gz", check=False)
+
+
+def test_import_from_a_server_that_is_not_there(nacre: Nacre, free_port: Callable[[], int]):
+    gone = nacre("import", f"http://127.0.0.1:{free_port()}/root.tar.gz", check=False)
     assert gone.code == 1
     assert "cannot download" in gone.err
+
+
+def test_import_obeys_the_proxies(nacre: Nacre, files: ThreadingHTTPServer, free_port: Callable[[], int]):
+    """0.0.0.0 is this machine too, but no name of it that is always asked directly."""
+    url = f"http://0.0.0.0:{files.server_port}/root.tar.gz"
+    proxy = {"http_proxy": f"http://127.0.0.1:{free_port()}"}
+    assert "through the proxy" in nacre("import", url, check=False, **proxy).err
+    for direct in ("0.0.0.0", "0.0.0.0/8", f"0.0.0.0:{files.server_port}"):
+        nacre("import", url, no_proxy=direct, **proxy)
+    nacre("import", f"http://127.0.0.1:{files.server_port}/root.tar.gz", **proxy)
+    through = {"http_proxy": f"http://127.0.0.1:{files.server_port}"}
+    assert "HTTP status 404" in nacre("import", "http://far.example/a.tar", check=False, **through).err
+    refused = nacre("import", url, check=False, http_proxy="socks5://127.0.0.1:1")
+    assert refused.err == "nacre: invalid proxy 'socks5://127.0.0.1:1'\nhint: expected http://HOST:PORT\n"
+
+
+def test_import_tries_again_as_often_as_the_settings_say(nacre: Nacre, files: ThreadingHTTPServer):
+    url = f"http://127.0.0.1:{files.server_port}/root.tar.gz"
+    settings = Path(nacre.folder, "config.toml")
+    for retries, fails in ((1, True), (3, False)):
+        settings.write_text(f"retries = {retries}\n")
+        Files.failures = 2
+        done = nacre("import", url, check=False, NACRE_CONFIG=str(settings))
+        assert ("answered 503" in done.err) == fails
+        assert (done.code != 0) == fails
+        Files.failures = 0
+
+
+def test_import_trusts_the_authorities_of_the_settings(nacre: Nacre, files: ThreadingHTTPServer, peer):
+    peer("openssl")
+    folder = Path(nacre.folder)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
+         "-days", "3650", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    files.socket = tls.wrap_socket(files.socket, server_side=True, do_handshake_on_connect=False)
+    url = f"https://127.0.0.1:{files.server_port}/root.tar.gz"
+    assert "is not trusted" in nacre("import", url, check=False).err
+    settings = folder / "config.toml"
+    settings.write_text(f'ca = "{folder}/cert.pem"\n')
+    nacre("import", url, NACRE_CONFIG=str(settings))
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,27 @@ from pathlib import Path
 
 import pytest
 from contract import put
-from fakeregistry import FakeRegistry
+from fakeregistry import Exchange, FakeRegistry
 from urllib3 import exceptions
 
 from nacre.grammars.config import Mirror, Section, Settings
 from nacre.images.model.source import Divisible
 from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
+from nacre.services.client.proxies import is_direct, proxy_for
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
 from nacre.services.client.throttle import Grain, Throttle, Throttles, piece
 from nacre.services.client.transport import Request, Special, Transport, tls_context, translated
-from nacre.words.errors import InvalidName, NacreError, NotFound, RegistryError, StoreError, Unreachable
+from nacre.words.errors import (
+    InvalidName,
+    NacreError,
+    NotFound,
+    RegistryError,
+    StoreError,
+    Unreachable,
+    UsageError,
+)
 from nacre.words.reference import Reference
 
 Connect = Callable[..., Client]
@@ -291,9 +300,46 @@ def test_plain_http_where_tls_is_spoken(fake: FakeRegistry) -> None:
     ],
 )
 def test_proxy(url: str, proxy: str) -> None:
-    transport = Transport(proxies={"https_proxy": "p:1", "no_proxy": "x, .corp.example"})
-    assert transport._proxy(url) == proxy
-    assert Transport(proxies={"all_proxy": "http://p:1", "no_proxy": "*"})._proxy(url) == ""
+    assert proxy_for(url, {"https_proxy": "p:1", "no_proxy": "x, .corp.example"}) == proxy
+    assert proxy_for(url, {"all_proxy": "http://p:1", "no_proxy": "*"}) == ""
+    assert proxy_for(url, {"all_proxy": "http://p:1", "no_proxy": "*"}, "http://own:2") == "http://own:2"
+    assert proxy_for(url, {"all_proxy": "http://p:1"}, "direct") == ""
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "direct"),
+    [
+        ("reg.example:5000", "reg.example", True),
+        ("reg.example:443", "reg.example", False),
+        ("192.0.2.0/24", "192.0.2.7", True),
+        ("192.0.2.0/24", "192.0.3.7", False),
+        ("192.0.2.0/24", "reg.example", False),
+        ("192.0.2.7:5000", "192.0.2.7", True),
+        ("[2001:db8::1]:5000", "2001:db8::1", True),
+        ("[2001:db8::1]:443", "2001:db8::1", False),
+        ("2001:db8::1", "2001:db8::1", True),
+        ("2001:db8::/32", "2001:db8::1", True),
+        ("a/b, ,REG.example", "reg.example", True),
+        ("", "reg.example", False),
+    ],
+)
+def test_hosts_that_are_asked_directly(no_proxy: str, host: str, direct: bool) -> None:
+    """As docker reads no_proxy: with ports, and networks of addresses."""
+    assert is_direct(host, 5000, no_proxy) == direct
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://p:1", "http://a:b:c", "http://", "bad:bad:bad", "http://p:99999"]
+)
+def test_a_proxy_that_cannot_be_used_is_named(proxy: str) -> None:
+    with pytest.raises(UsageError, match="invalid proxy"):
+        Transport(proxies={"all_proxy": proxy}).send(Request("GET", "http://reg.example/v2/"))
+
+
+def test_the_password_of_a_proxy_is_not_shown() -> None:
+    with pytest.raises(UsageError) as caught:
+        proxy_for("http://reg.example/", {"http_proxy": "socks5://me:hunter2@p:1"})
+    assert "hunter2" not in caught.value.message
 
 
 def test_a_proxy_is_asked(fake: FakeRegistry) -> None:
@@ -437,6 +483,33 @@ def test_download(fake: FakeRegistry, connect: Connect) -> None:
 
 def test_a_download_that_breaks_off(fake: FakeRegistry, connect: Connect) -> None:
     fake.on("GET", "/a", lambda x: x.reply(200, b"abc", content_length="10") and x.cut())
+    with (
+        pytest.raises(Unreachable, match="cut"),
+        connect().download(f"http://{fake.host}/a") as reader,
+    ):
+        reader.read(-1)
+
+
+def _cut_after(count: int, **headers: str) -> Callable[[Exchange], object]:
+    def answer(x: Exchange) -> object:
+        return x.reply(200, b"content"[:count], content_length="7", **headers) and x.cut()
+
+    return answer
+
+
+def test_a_download_resumes_where_it_stopped(fake: FakeRegistry, connect: Connect) -> None:
+    fake.on("GET", "/a", _cut_after(3, etag='"1"'))
+    fake.on("GET", "/a", lambda x: x.reply(206, b"tent", content_range="bytes 3-6/7", content_length="4"))
+    with connect().download(f"http://{fake.host}/a") as reader:
+        assert reader.read(-1) == b"content"
+    headers = fake.requests[-1][2]
+    assert (headers["Range"], headers["If-Range"]) == ("bytes=3-", '"1"')
+
+
+@pytest.mark.parametrize("tag", ['"1"', 'W/"1"', ""])
+def test_a_download_of_another_version_is_not_resumed(fake: FakeRegistry, connect: Connect, tag: str) -> None:
+    fake.on("GET", "/a", _cut_after(3, etag=tag))
+    fake.on("GET", "/a", lambda x: x.reply(200, b"another", content_length="7"))
     with (
         pytest.raises(Unreachable, match="cut"),
         connect().download(f"http://{fake.host}/a") as reader,

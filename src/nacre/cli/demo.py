@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from subprocess import Popen
 
+    from ..services.client import Client
     from .context import Context
     from .options import Args
 
@@ -68,12 +69,12 @@ class Tour:
         self.context.print(f"$ {command} &")
         process = self._start(command, alone=True)
         self.background.append(process)
-        _await(url, process)
+        _await(self.context.engine.client, url, process)
 
     def fetch(self, port: int) -> None:
         """Ask the web app for its page."""
         url = f"http://127.0.0.1:{port}"
-        _await(url, None)
+        _await(self.context.engine.client, url, None)
         self.do(f"python3 -c \"from urllib.request import urlopen; print(urlopen('{url}').read().decode())\"")
 
     def write(self, name: str, content: str) -> None:
@@ -188,18 +189,17 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _await(url: str, process: Popen[bytes] | None) -> None:
+def _await(client: Client, url: str, process: Popen[bytes] | None) -> None:
     import time
-    from urllib.request import urlopen
 
     from ..words.errors import NacreError
 
     deadline = time.monotonic() + 30
     while True:
         try:
-            with urlopen(url, timeout=5):
+            with client.download(url):
                 return
-        except OSError:
+        except NacreError:
             if time.monotonic() > deadline or (process is not None and process.poll() is not None):
                 raise NacreError(f"the tour stopped: nothing answers at {url}") from None
             time.sleep(0.02)

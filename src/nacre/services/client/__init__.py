@@ -7,7 +7,7 @@ download     a blob over connections that break           ranges     over severa
 upload       a blob out, resumed                          kept       also by another process
 session      endpoint, authorization, redirects, retries, what a status means
 hosts        where a registry is, TLS or not          auth     challenges and tokens, without I/O
-transport    one HTTP exchange; the only place that knows urllib3
+transport    one HTTP exchange; the only place that knows urllib3          proxies     which one, and for whom
 retry        when to try again                            throttle   bytes a second
 credentials  docker's config.json and helpers             logins     all places where a user may be known
 """

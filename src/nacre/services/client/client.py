@@ -15,17 +15,18 @@ from ...grammars.wire.links import origin, shown
 from ...words.errors import InvalidName, RegistryError
 from ...words.reference import DEFAULT_REGISTRY, Reference
 from .auth import Authenticator, Lookup, anonymous
-from .download import Once
+from .download import Download
 from .hosts import HUB_HOST, Endpoint, Hosts
 from .kept import Forgetful, Kept
 from .mirrors import Mirrored
+from .proxies import DIRECT
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
 from .search import INDEX_HOST, USUAL_LIMIT, Findings, search
 from .session import Session
 from .throttle import Throttles
-from .transport import DIRECT, Limits, Special, Transport
+from .transport import Limits, Response, Special, Transport
 
 if TYPE_CHECKING:
     from ...images.model.source import Reader
@@ -139,7 +140,7 @@ class Client:
         return search(self._session(host, registry), term, limit, lambda: self.catalog(registry))
 
     def download(self, url: str) -> AbstractContextManager[Reader]:
-        """Any http or https URL, without credentials, redirects followed; for `import` and `ADD`.
+        """Any http or https URL, without credentials, redirects followed; for `import`.
 
         The caller bounds and verifies what it reads. Raises InvalidName, NotFound, RegistryError.
         """
@@ -154,7 +155,11 @@ class Client:
             host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place),
             download=True,
         )  # fmt: skip
-        return closing(Once(session.open("GET", url, shown(url))))
+
+        def connect(headers: dict[str, str]) -> Response:
+            return session.open("GET", url, shown(url), ok=(200, 206), headers=headers)
+
+        return closing(Download(connect, session.retry()))
 
     def close(self) -> None:
         """Idempotent."""

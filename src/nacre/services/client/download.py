@@ -15,27 +15,56 @@ from .retry import Retry, Transient
 from .transport import BLOCK, Response
 
 Connect = Callable[[dict[str, str]], Response]
-"""Sends the GET with these headers, one attempt; the response has status 200 or 206."""
+"""Sends the GET with these headers; the response has status 200 or 206. For a blob it is one attempt."""
 
 
-class Once:
-    """A body of unknown length, read once: when it breaks off it has failed. Close it."""
+class Download:
+    """A body of unknown length, from `connect({})` on. Close it.
 
-    def __init__(self, response: Response) -> None:
-        self._response = response
+    When it breaks off it resumes where it stopped, as often as `retry` allows, if the server has named this
+    version of it (RFC 9110, 13.1.5) and still has the same; else it has failed.
+    """
+
+    def __init__(self, connect: Connect, retry: Retry) -> None:
+        self._connect, self._retry, self._at = connect, retry, 0
+        self._response = connect({})
+        self._version = _version(self._response)
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, b"" at the end. Raises Unreachable."""
+        """At most `size` bytes, b"" at the end. Raises Unreachable, RegistryError."""
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK), b""))
-        try:
-            return self._response.read(size)
-        except Transient as failure:
+        while True:
+            try:
+                data = self._response.read(size)
+            except Transient as failure:
+                self._resume(failure)
+                continue
+            self._at += len(data)
+            self._retry.progress(len(data))
+            return data
+
+    def _resume(self, failure: Transient) -> None:
+        if not self._version:
+            raise failure.error from None
+        self._retry.again(failure)
+        self._response.close()
+        self._response = self._connect({"Range": format_range(self._at, None), "If-Range": self._version})
+        if self._response.status != 206:
+            raise failure.error from None
+        span, _total = parse_content_range(self._response.headers.get("content-range", ""))
+        if span is None or span.start != self._at:
             raise failure.error from None
 
     def close(self) -> None:
         """Idempotent."""
         self._response.close()
+
+
+def _version(response: Response) -> str:
+    """What names the bytes that are coming, "" if nothing does: a weak tag names more than these."""
+    tag = response.headers.get("etag", "")
+    return response.headers.get("last-modified", "") if tag.startswith("W/") or not tag else tag
 
 
 class BlobReader:

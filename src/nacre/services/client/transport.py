@@ -23,9 +23,10 @@ import urllib3
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from ...grammars.wire.links import is_loopback, origin, shown
+from ...grammars.wire.links import origin, shown
 from ...words.errors import ContentError, NacreError, RegistryError, StoreError, TooLarge, Unreachable
 from .nearby import is_nearby
+from .proxies import proxy_for
 from .retry import Transient
 from .throttle import Grain, Slowing, pay, piece
 
@@ -164,13 +165,10 @@ class Limits:
     connections: int = 48
 
 
-DIRECT = "direct"
-
-
 @dataclass(frozen=True, slots=True)
 class Special:
     """What counts for one host: files of authorities, of client certificates with keys, and its proxy
-    ("" the usual one, DIRECT none). Redirects to other hosts take nothing of it along.
+    ("" the usual one, `proxies.DIRECT` none). Redirects to other hosts take nothing of it along.
     """
 
     authorities: tuple[str, ...] = ()
@@ -344,7 +342,7 @@ class Transport:
 
     def _manager(self, url: str, verify: bool, nearby: bool) -> urllib3.PoolManager:
         special = self._special(urlsplit(url).netloc)
-        proxy = self._proxy(url, special.proxy)
+        proxy = proxy_for(url, self._proxies, special.proxy)
         key = (proxy, url.startswith("https:"), verify, special, nearby or bool(proxy))
         with self._lock:
             if key not in self._managers:
@@ -363,18 +361,6 @@ class Transport:
         manager.pool_classes_by_scheme = _pools(self._sockets, verify, self.limits.stall, nearby)
         return manager
 
-    def _proxy(self, url: str, special: str = "") -> str:
-        scheme, host, _ = origin(url)
-        if special:
-            return "" if special == DIRECT else _as_url(special)
-        proxy = self._proxies.get(f"{scheme}_proxy") or self._proxies.get("all_proxy", "")
-        if not proxy or is_loopback(host):
-            return ""
-        direct = [name.strip().lstrip(".") for name in self._proxies.get("no_proxy", "").split(",")]
-        if any(name == "*" or (name and (host == name or host.endswith("." + name))) for name in direct):
-            return ""
-        return _as_url(proxy)
-
 
 def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
     """urllib3 does not read the user and the password in the URL of a proxy."""
@@ -384,10 +370,6 @@ def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=pair)
     return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-
-
-def _as_url(proxy: str) -> str:
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def tls_context(*authorities: str, verify: bool, pairs: Iterable[tuple[str, str]] = ()) -> ssl.SSLContext:
