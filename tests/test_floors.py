@@ -156,9 +156,9 @@ def text_of(node: ast.AST) -> str:
 
 
 def is_query(node: ast.AST) -> bool:
-    """SQL text, a statement handed to a database, or the import of one."""
-    if isinstance(node, ast.Attribute) and node.attr in ("execute", "one", "change", "transaction"):
-        return said(node.value).lstrip("_") in ("db", "database", "connection", "cursor")
+    """SQL text, the database of a store, or the import of one."""
+    if isinstance(node, ast.Attribute):
+        return node.attr.lstrip("_") in ("db", "database", "cursor")
     if isinstance(node, ast.Import | ast.ImportFrom):
         return any(alias.name in ("sqlite3", "sqlite", "Database") for alias in node.names)
     return text_of(node).lstrip().startswith(SQL)

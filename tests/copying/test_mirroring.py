@@ -15,6 +15,7 @@ from nacre.grammars.config.mirrors import MirrorEntry, parse_mirrors
 from nacre.images.arrows.mirroring import WEEK, Outcome, Rules, mirror_all
 from nacre.images.places.layout import LayoutFolder
 from nacre.services.client import Client
+from nacre.stores.paths import Paths
 from nacre.words.errors import UsageError
 from nacre.words.oci import Platform
 from nacre.words.reference import Reference
@@ -39,7 +40,7 @@ class Mirrors:
             Reference.parse(f"{self.fake.host}/app"), target or f"{self.other.host}/copy/app", **entry
         )
         mirror_all(
-            [wanted], self.client.repository, str(self.folder / "mirrors"),
+            [wanted], self.client.repository, Paths(str(self.folder)),
             Rules(clock=lambda: self.now, **(rules or {})), told.append,
         )  # fmt: skip
         assert len({each.tag for each in told}) == len(told)

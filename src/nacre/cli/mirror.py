@@ -32,7 +32,7 @@ def run(context: Context, args: Args) -> int:
     ) as progress:
         told = _Told(context, args)
         mirror_all(
-            entries, context.client.repository, Paths(context.root).mirrors, rules, told.tell,
+            entries, context.client.repository, Paths(context.root), rules, told.tell,
             at_once=at_once, progress=progress,
         )  # fmt: skip
         progress.result(**told.fields(monotonic() - began))

@@ -497,7 +497,7 @@ class Engine(Wiring):
 
         store, self._store = self._store, None
         if store is not None:
-            store.db.close()
+            store.abandon()
         if self.is_inside:
             return rebuild(self)
         from ..ground import userns

@@ -118,7 +118,7 @@ def mirror(
     from ..images.arrows.mirroring import mirror_all
 
     mirror_all(
-        entries, engine.client.repository, engine.paths.mirrors, rules, tell, at_once=at_once(engine),
+        entries, engine.client.repository, engine.paths, rules, tell, at_once=at_once(engine),
         progress=progress,
     )  # fmt: skip
 

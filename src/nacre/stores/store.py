@@ -100,6 +100,10 @@ class Store:
         finally:
             self.db.close()
 
+    def abandon(self) -> None:
+        """Close the database alone, where it is damaged: what it says of names is not written down."""
+        self.db.close()
+
     def __enter__(self) -> Self:
         return self
 

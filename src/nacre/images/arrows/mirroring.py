@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from ...grammars.config.mirrors import MirrorEntry
+    from ...stores.paths import Paths
     from ..model.source import Knowing, Referring
 
     class Origin(Referring, Protocol):
@@ -325,20 +326,20 @@ def is_referrers_tag(tag: str) -> bool:
 
 
 def mirror_all(
-    entries: Sequence[MirrorEntry], repository: Callable[[Reference], Any], folder: str, rules: Rules,
+    entries: Sequence[MirrorEntry], repository: Callable[[Reference], Any], paths: Paths, rules: Rules,
     tell: Callable[[Outcome], object], *, at_once: int = 0, progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Every entry of a list, one after the other.
 
-    `folder` has the tables. A failure is told, and the next tag goes on. `tell` is called from several
-    threads. Raises StoreError when the table cannot be kept.
+    A failure is told, and the next tag goes on. `tell` is called from several threads. Raises StoreError
+    when the table cannot be kept.
     """
     for entry in entries:
-        seen = Seen(f"{os.path.dirname(folder)}/seen")
+        seen = Seen(paths.seen)
         choice = Choice(
             entry.platform, entry.platform is None, entry.referrers, at_once, exact=True, seen=seen
         )
-        table = Table(folder, entry.target)
+        table = Table(paths.mirrors, entry.target)
         try:
             with _opened(entry.target, repository, rules) as target:
                 source = repository(entry.source)

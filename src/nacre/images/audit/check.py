@@ -201,8 +201,8 @@ class Checking:
         return diff_id in self.trees or os.path.exists(self.store.blobs.path(layer.digest))
 
     def _container(self, row: ContainerRow) -> None:
-        rows, image = self.store.trees.rows, Digest(row.image)
-        layers = rows.layers_of_active(row.id)
+        trees, image = self.store.trees, Digest(row.image)
+        layers = trees.rows.layers_of_active(row.id)
         if not self.store.containers.has(row.id):
             return
         for diff_id in layers or ():
@@ -210,7 +210,7 @@ class Checking:
                 self.find(Fault.CONTAINER_LAYER_LOST, row.name, diff_id)
         if not os.path.exists(self.store.blobs.path(image)):
             self.find(Fault.CONTAINER_IMAGE_LOST, row.name, image)
-        if layers is not None and not rows.has_active_folder(row.id):
+        if layers is not None and not os.path.isdir(trees.active_folder(row.id)):
             self.find(Fault.CONTAINER_FILES_LOST, row.name)
 
     # records

@@ -166,7 +166,7 @@ class _Survey:
         return Kind("Containers", len(self.rows), running, stored, freed)
 
     def _folders(self, row: ContainerRow) -> list[str]:
-        return [self.store.trees.rows.active_folder(row.id), self.store.containers.folder(row.id)]
+        return [self.store.trees.active_folder(row.id), self.store.containers.folder(row.id)]
 
     def _volumes(self) -> Kind:
         paths = [volume.path for volume in self.volumes]

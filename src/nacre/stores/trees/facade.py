@@ -329,7 +329,7 @@ class Trees:
 
         Kept by the container of that id, else by the lease of this store. Raises NotFound, StoreError.
         """
-        folder = self._active_folder(key)
+        folder = self.active_folder(key)
         self._insert_active(key, layers)
         try:
             stack = self._stack(layers)
@@ -359,14 +359,14 @@ class Trees:
 
     def _keep_root(self, driver: Driver, active: Active, diff_id: Digest) -> bool:
         """Leave the folder of a committed active to the next `prepare`."""
-        folder = self._active_folder(active.key)
+        folder = self.active_folder(active.key)
         if self._roots is None or not driver.root.is_reusable():
             return False
         layers = active.layers if diff_id == _EMPTY else (*active.layers, diff_id)
         key = f"root{random_name()}"
         self._insert_active(key, layers)
         with os_errors(f"move {folder}"):
-            os.rename(folder, self._active_folder(key))
+            os.rename(folder, self.active_folder(key))
         replaced = self._roots.put(layers, key)
         if replaced:
             self.discard(replaced)
@@ -377,7 +377,7 @@ class Trees:
         if not key:
             return False
         with os_errors(f"move {tree.folder}"):
-            os.rename(self._active_folder(key), tree.folder)
+            os.rename(self.active_folder(key), tree.folder)
         self._forget_active(key)
         if self._driver.root.extend(tree, count):
             return True
@@ -400,14 +400,15 @@ class Trees:
         rows = self._rows(layers)
         return next((rows[d][2] for d in reversed(layers) if d in rows and rows[d][2]), "")
 
-    def _active_folder(self, key: str) -> str:
+    def active_folder(self, key: str) -> str:
+        """Where an active is (or would be). Raises UsageError for an invalid key."""
         if not key or len(key) > 128 or not _KEY.issuperset(key):
             raise UsageError(f"invalid key of an active tree: {key[:200]!r}")
         return f"{self._root}/active/{key}"
 
     def active(self, key: str) -> Active | None:
         """An active that was prepared earlier, perhaps elsewhere. Raises NotFound for a lost layer."""
-        folder = self._active_folder(key)
+        folder = self.active_folder(key)
         row = self._database.one("SELECT driver, layers FROM active WHERE key = ?", (key,))
         if row is None:
             return None
@@ -422,7 +423,7 @@ class Trees:
         return self._drivers.get(row[0]) if row else self._driver
 
     def _active_tree(self, active: Active) -> ActiveTree:
-        return ActiveTree(tuple(self._stack(active.layers)), self._active_folder(active.key))
+        return ActiveTree(tuple(self._stack(active.layers)), self.active_folder(active.key))
 
     def pack(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
         """Write the difference as one deterministic tar; gives its diff id. The active stays.
@@ -483,7 +484,7 @@ class Trees:
         active stays. Raises StoreError, and whatever `write` raises.
         """
         self._leases.current()
-        driver, folder = self._driver_of(active), self._active_folder(active.key)
+        driver, folder = self._driver_of(active), self.active_folder(active.key)
         with HeldLocks() as locks:
             diff_id, made = self._pack(active, write, clamp, locks)
             trace("tree:packed")
@@ -497,7 +498,7 @@ class Trees:
 
     def discard(self, key: str) -> None:
         """Drop an active. Idempotent. Raises StoreError."""
-        folder = self._active_folder(key)
+        folder = self.active_folder(key)
         try:
             self._forget_active(key)
         except StoreError:  # the disk may be full, and of nothing but what is in this folder

@@ -5,8 +5,6 @@ A row says what was made; whether its folder is still there, and whole, is what 
 
 from __future__ import annotations
 
-import os
-
 from ...ground.files import os_errors
 from ...words.digest import Digest
 from ...words.value import Value
@@ -78,14 +76,6 @@ class TreeRows:
         """The diff ids beneath an active, lowest first; None if there is no such active."""
         row = self._database.one("SELECT layers FROM active WHERE key = ?", (key,))
         return tuple(Digest(text) for text in row[0].split()) if row else None
-
-    def active_folder(self, key: str) -> str:
-        """Where an active lies, or would."""
-        return f"{self._root}/active/{key}"
-
-    def has_active_folder(self, key: str) -> bool:
-        """Whether the files of an active are there."""
-        return os.path.isdir(self.active_folder(key))
 
     def unrecorded_actives(self) -> list[str]:
         """Names of the folders in ROOT/active without a row. Raises StoreError."""
