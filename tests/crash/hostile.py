@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path += [str(Path(__file__).parents[1] / room) for room in ("grammars", "threats")]
+sys.path += [str(Path(__file__).parents[1] / room) for room in (".", "threats")]
 
 from evil import Layer
 from rawtar import END, extension, header, padded, pax
