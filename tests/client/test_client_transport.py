@@ -14,7 +14,7 @@ from fakeregistry import Exchange, FakeRegistry
 from urllib3 import exceptions
 
 from nacre.grammars.config import Mirror, Section, Settings
-from nacre.images.model.source import Divisible
+from nacre.images.model.source import ForkSafe
 from nacre.services.client import Client, Limits, Policy
 from nacre.services.client.hosts import Endpoint, candidates
 from nacre.services.client.proxies import is_direct, proxy_for
@@ -257,10 +257,10 @@ def test_what_is_divided_between_processes(fake: FakeRegistry, connect: Connect)
     """Not what one of them keeps account of."""
     app = Reference.parse(f"{fake.host}/app")
     mirrored = Settings((Section(fake.host, mirrors=(Mirror("mirror.example"),)),))
-    for settings, divisible in ((Settings(), True), (Settings(rate=10_000_000), False), (mirrored, False)):
+    for settings, fork_safe in ((Settings(), True), (Settings(rate=10_000_000), False), (mirrored, False)):
         repository = connect(limits=Limits(), settings=settings).repository(app)
-        assert isinstance(repository, Divisible)
-        assert repository.divisible is divisible
+        assert isinstance(repository, ForkSafe)
+        assert repository.fork_safe is fork_safe
 
 
 def test_a_fork_has_connections_of_its_own(fake: FakeRegistry, connect: Connect) -> None:

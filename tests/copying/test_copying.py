@@ -10,6 +10,7 @@ import pytest
 from copykit import Image, artifact, docker_archive, index_of, put_artifact, put_index
 from fakeregistry import FakeRegistry
 
+from nacre.ground.work.budget import Budget
 from nacre.images.arrows.copying import Choice, Copied, copy
 from nacre.images.model.seen import MOST, Seen
 from nacre.images.places.layout import LayoutFolder
@@ -316,7 +317,7 @@ def test_several_blobs_travel_at_once(two: Two) -> None:
         return False
 
     two.fake.on("GET", "/blobs/", wait, times=3)
-    two.copy(Choice(at_once=3))
+    two.copy(Choice(budget=Budget(2, transfers=3)))
     assert two.arrived() == image.data
     assert not meeting.broken
 

@@ -62,11 +62,11 @@ def _load() -> None:
     for package in (nacre.cli, nacre.images, nacre.stores, nacre.services.build, nacre.services.containers):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    from nacre.images.layers import helping
+    from nacre.images.layers import division
     from nacre.services.client import upload
 
     upload.SMALL = 1 << 12  # so that layers of some kilobytes go in the two ways
-    helping.WORTH = 1  # and come by two processes
+    division.WORTH = 1  # and come by two processes
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def _rows(heading: str) -> dict[str, str]:
 
 
 FOR_FACES = {
-    "client", "config", "container_proxies", "enter", "image_inside", "inside", "is_inside", "mapping",
-    "network", "paths", "result_inside", "root",
+    "budget", "client", "config", "container_proxies", "enter", "image_inside", "inside", "is_inside",
+    "mapping", "network", "paths", "result_inside", "root",
 }  # fmt: skip
 """What an engine has besides, for the faces that are built on it."""
 

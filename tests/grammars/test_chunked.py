@@ -21,10 +21,10 @@ from nacre.grammars.chunked.forms import open_layout
 from nacre.grammars.chunked.layout import Chunk, Layout
 from nacre.grammars.chunked.tarsplit import read_tarsplit
 from nacre.grammars.chunked.toc import CHECKSUM, POSITION, TARSPLIT, ChunkedLayout, Where
-from nacre.grammars.codecs import ordered
 from nacre.grammars.codecs.pack import pack
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.tar.entry import Entry
+from nacre.ground.work.budget import Budget
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, InvalidDocument, UsageError
 from nacre.words.oci import OCI_LAYER_ZSTD, Descriptor
@@ -32,9 +32,11 @@ from nacre.words.oci import OCI_LAYER_ZSTD, Descriptor
 CHUNKED = "zstd:chunked"
 
 
-def chunked(tar: bytes, level: int | None = None) -> tuple[bytes, dict[str, str]]:
+def chunked(
+    tar: bytes, level: int | None = None, threads: Budget | None = None
+) -> tuple[bytes, dict[str, str]]:
     out = io.BytesIO()
-    notes = pack(io.BytesIO(tar), out.write, CHUNKED, level)
+    notes = pack(io.BytesIO(tar), out.write, CHUNKED, threads, level)
     return out.getvalue(), notes
 
 
@@ -124,12 +126,11 @@ def test_large_files_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {len(chunk.digest) for chunk in file.chunks} == {64}
 
 
-def test_threads_do_not_change_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_do_not_change_the_bytes() -> None:
     tar = write([(Entry(b"f%d" % n, size=5000), os.urandom(5000)) for n in range(200)])
     results = set()
     for count in (1, 2, 7):
-        monkeypatch.setattr(ordered, "processors", lambda count=count: count)
-        blob, notes = chunked(tar)
+        blob, notes = chunked(tar, threads=Budget(count))
         results.add((blob, tuple(sorted(notes.items()))))
     assert len(results) == 1
 

@@ -105,7 +105,7 @@ def test_a_skeleton_is_small() -> None:
 def broken(records: bytes, magic: bytes = MAGIC) -> bytes:
     out = io.BytesIO()
     out.write(magic)
-    compressor = Compressor("zstd", out.write, alone=True)
+    compressor = Compressor("zstd", out.write, None)
     compressor.write(records)
     compressor.close()
     return out.getvalue()

@@ -34,10 +34,10 @@ from nacre.grammars.tar.entry import Entry
 from nacre.ground import extract
 from nacre.ground.extract import Form
 from nacre.ground.work import file_worker, files
+from nacre.ground.work.budget import Budget
 from nacre.words.errors import InvalidArchive, NacreError, StoreError
-from nacre.words.processors import processors
 
-HELPED = OVERLAY.replace(helpers=True)
+HELPED = OVERLAY.replace(budget=Budget(2))
 
 
 @pytest.fixture
@@ -45,18 +45,16 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[files.FileWorkers]]:
     """Helpers from the first file on, and all that were started."""
     made: list[files.FileWorkers] = []
 
-    def starting(redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
-        got = files.FileWorkers(2, redo, fail)
-        while got._ready < 2:
-            got._receive(-1)
+    def starting(budget: Budget, redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
+        got = files.FileWorkers(budget.take_file_workers(2), budget, redo, fail)
+        got.wait()
         made.append(got)
         return got
 
     monkeypatch.setattr(extract, "_MANY", 1)
     monkeypatch.setattr(extract, "start_workers", starting)
-    monkeypatch.setattr(files, "_budget", files._Budget())
     yield made
-    assert not any(one._processes for one in made)
+    assert not any(one.pids for one in made)
 
 
 @pytest.fixture
@@ -67,22 +65,22 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         with channel, memory:
             file_worker.serve(channel, memory)
 
-    def starting(memory_fd: int) -> files._Process:
+    def starting(memory_fd: int) -> files.Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        helper = files._Process(ours, 0)
-        memory = mmap.mmap(memory_fd, files._SLOTS * files.SLOT)
+        helper = files.Process(ours, 0)
+        memory = mmap.mmap(memory_fd, files.SLOTS * files.SLOT)
         running[helper] = Thread(target=serve, args=(theirs, memory))
         running[helper].start()
         return helper
 
-    def end(helper: files._Process) -> None:
+    def end(helper: files.Process) -> None:
         helper.channel.shutdown(socket.SHUT_RDWR)
         running.pop(helper).join()
         helper.channel.close()
 
-    running: dict[files._Process, Thread] = {}
-    monkeypatch.setattr(files, "_start", starting)
-    monkeypatch.setattr(files, "_end", end)
+    running: dict[files.Process, Thread] = {}
+    monkeypatch.setattr(files, "launch", starting)
+    monkeypatch.setattr(files, "terminate", end)
     yield
     assert not running
 
@@ -118,7 +116,7 @@ def test_the_same_with_and_without(
 ) -> None:
     """Files replaced, linked, shadowed by links and hidden while they are still on their way."""
     alone = outcome(items, tmp_path, form)
-    assert outcome(items, tmp_path, form.replace(helpers=True)) == alone
+    assert outcome(items, tmp_path, form.replace(budget=Budget(2))) == alone
 
 
 @settings(
@@ -144,11 +142,11 @@ def test_many_files(tmp_path: Path, pools: list[files.FileWorkers]) -> None:
         for number in range(6000)
     ]
     with folder(tmp_path) as (path, fd):
-        assert unpack(items, fd, DELETE.replace(helpers=True)).entries == 6000
+        assert unpack(items, fd, DELETE.replace(budget=Budget(2))).entries == 6000
         for entry, data in items[::97]:
             assert Path(path, os.fsdecode(entry.path)).read_bytes() == data
         again = [file(entry.path, b"new", mode=0o600) for entry, _data in items[:300]]
-        unpack(again, fd, DELETE.replace(helpers=True))
+        unpack(again, fd, DELETE.replace(budget=Budget(2)))
         assert Path(path, "7/7").read_bytes() == b"new"
         assert Path(path, "7/7").stat().st_mode & 0o777 == 0o600
         assert len(paths(fd, DELETE)) == 6040
@@ -161,8 +159,8 @@ def test_a_helper_that_dies(tmp_path: Path, pools: list[files.FileWorkers]) -> N
     def items() -> Iterator[tuple[Entry, object]]:
         for number in range(3000):
             if number == 1500:
-                for helper in pools[0]._processes.values():
-                    os.kill(helper.pid, signal.SIGKILL)
+                for pid in pools[0].pids:
+                    os.kill(pid, signal.SIGKILL)
             entry, data = file(b"d/%d" % number)
             yield entry, io.BytesIO(data)
 
@@ -205,20 +203,11 @@ def test_without_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(files, "_budget", files._Budget())
     monkeypatch.setattr(files.os, "memfd_create", refuse)
+    budget = Budget(2)
     with folder(tmp_path) as (_path, fd):
-        assert unpack([file(b"a"), file(b"b")], fd, HELPED).entries == 2
-    assert files._budget._taken == 0
-
-
-def test_the_number_of_helpers_is_bounded() -> None:
-    budget = files._Budget()
-    most = processors()
-    assert budget.take(most + 5) == most
-    assert budget.take(1) == 0
-    budget.give(most)
-    assert budget.take(1) == 1
+        assert unpack([file(b"a"), file(b"b")], fd, OVERLAY.replace(budget=budget)).entries == 2
+    assert budget.take_file_workers(5) == 2
 
 
 def test_none_without_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

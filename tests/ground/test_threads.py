@@ -9,13 +9,14 @@ from itertools import repeat
 
 import pytest
 
+from nacre.ground.work.budget import Budget
 from nacre.ground.work.pipe import CHUNK, Pipe, Stopped, copy
-from nacre.ground.work.threads import Worker, in_parallel, running
+from nacre.ground.work.threads import Worker, in_parallel, paced, running
 from nacre.words.errors import InvalidArchive, StoreError
 
 
 def threads() -> int:
-    return sum(t.name == "nacre-stage" and t.is_alive() for t in threading.enumerate())
+    return sum(t.name == "nacre-worker" and t.is_alive() for t in threading.enumerate())
 
 
 def fill(pipe: Pipe) -> None:
@@ -123,7 +124,7 @@ def test_in_parallel_runs_all_and_at_most_so_many_at_once():
     assert most <= 3
 
 
-def test_in_parallel_takes_up_the_rest_when_the_processors_are_idle() -> None:
+def test_paced_takes_up_the_rest_when_the_processors_are_idle() -> None:
     """The first one waits for the last."""
     last = threading.Event()
 
@@ -132,7 +133,7 @@ def test_in_parallel_takes_up_the_rest_when_the_processors_are_idle() -> None:
             last.set()
         assert last.wait(30)
 
-    in_parallel(work, range(6), 6, 1)
+    paced(work, range(6), Budget(2, transfers=6), waiting=0)
 
 
 def test_in_parallel_stops_the_others_after_a_failure():

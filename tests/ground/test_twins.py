@@ -13,6 +13,7 @@ from nacre.ground import extract
 from nacre.ground.extract import Form
 from nacre.ground.twins import Twins, relink
 from nacre.ground.work import file_worker, files
+from nacre.ground.work.budget import Budget
 
 ME = os.geteuid(), os.getegid()
 LOOKS = {"mtime_ns": 5_000_000_000, "uid": ME[0], "gid": ME[1]}
@@ -25,15 +26,13 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> For
         return OVERLAY
     monkeypatch.setattr(extract, "_MANY", 1)
     monkeypatch.setattr(extract, "start_workers", _started)
-    return OVERLAY.replace(helpers=True)
+    return OVERLAY.replace(budget=Budget(1))
 
 
-def _started(redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
+def _started(budget: Budget, redo: files.Redo, fail: files.Fail) -> files.FileWorkers:
     """One helper, waited for."""
-    files._budget.take(1)
-    started = files.FileWorkers(1, redo, fail)
-    while not started._ready:
-        started._receive(-1)
+    started = files.FileWorkers(budget.take_file_workers(1), budget, redo, fail)
+    started.wait()
     return started
 
 

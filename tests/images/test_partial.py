@@ -59,7 +59,7 @@ class Ranged(Registry):
         """An image of one layer in zstd:chunked, under `tag`."""
         tar = tar or make_tar(files)
         out = io.BytesIO()
-        found = pack(io.BytesIO(tar), out.write, "zstd:chunked") | (notes or {})
+        found = pack(io.BytesIO(tar), out.write, "zstd:chunked", None) | (notes or {})
         blob = out.getvalue()
         return self.image(tag, tar, Descriptor(OCI_LAYER_ZSTD, self.add(blob), len(blob)), found)
 
@@ -225,8 +225,8 @@ def test_a_lying_table_gains_nothing(store: Store, ranged: Ranged) -> None:
     get(store, ranged, "1")
     good, evil = make_tar(files | {"new": b"good"}), make_tar(files | {"new": b"evil"})
     out, other = io.BytesIO(), io.BytesIO()
-    pack(io.BytesIO(good), out.write, "zstd:chunked")
-    notes = pack(io.BytesIO(evil), other.write, "zstd:chunked")
+    pack(io.BytesIO(good), out.write, "zstd:chunked", None)
+    notes = pack(io.BytesIO(evil), other.write, "zstd:chunked", None)
     start = int(notes[POSITION].split(":")[0]) - 8
     frames = out.getvalue()[: int(notes[POSITION].split(":")[0]) - 8]
     blob = frames + other.getvalue()[start:]

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 import pytest
 from imagekit import Registry, make_tar
 
-from nacre.ground.work.budget import LAYERS
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers.compressed import Forms, is_here
@@ -51,7 +50,7 @@ NOISE = os.urandom(3_000_000)
 
 
 def stages() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "nacre-stage" and t.is_alive()]
+    return [t for t in threading.enumerate() if t.name == "nacre-worker" and t.is_alive()]
 
 
 def nothing_is_visible(store: Store) -> bool:
@@ -87,13 +86,14 @@ def test_a_layer_comes_whole_and_is_checked_beside_any_number_of_others(
     registry.blobs[bad.layers[0].digest] = registry.blobs[manifest.layers[0].digest]
     with ExitStack() as stack:
         for _ in range(others):
-            stack.enter_context(LAYERS)
+            store.budget.begin_thread()
+            stack.callback(store.budget.end_thread)
         assert pull(registry, APP, store).image.read("/a") == NOISE
         with pytest.raises(ContentError):
             pull(registry, APP.replace(tag="2"), store)
     assert store.trees.has(config.diff_ids[0])
     assert stages() == []
-    assert LAYERS._count == 0
+    assert store.budget.load.threads.used == 0
 
 
 def test_a_second_tag_moves_nothing(registry: Registry, store: Store):

@@ -6,7 +6,6 @@ import os
 
 from .. import __version__
 from ..words.lines import lines
-from ..words.processors import processors
 from .options import Command, text
 from .output import human_size, inspect_one, print_fields
 
@@ -56,7 +55,7 @@ def _machine() -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": system.machine,
         "KernelVersion": system.release,
-        "NCPU": processors(),
+        "NCPU": len(os.sched_getaffinity(0)),
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 

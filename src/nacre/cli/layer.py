@@ -32,7 +32,7 @@ def apply(context: Context, args: Args) -> int:
     try:
         if context.stdin.isatty():
             raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
-        done = extract(decompress(context.input), folder, _form())
+        done = extract(decompress(context.input), folder, _form(context))
     finally:
         os.close(folder)
     if done.unkept:
@@ -42,12 +42,14 @@ def apply(context: Context, args: Args) -> int:
     return 0
 
 
-def _form() -> Form:
+def _form(context: Context) -> Form:
     from ..ground.extract import Form
     from ..stores.trees import Mode
 
     mode = Mode.detect()
-    return Form(whiteouts="delete", owners=not mode.single, devices=mode.devices, helpers=True)
+    return Form(
+        whiteouts="delete", owners=not mode.single, devices=mode.devices, budget=context.engine.budget
+    )
 
 
 def _folder(path: str) -> int:
@@ -144,7 +146,7 @@ def diff(context: Context, args: Args) -> int:
     from .files import write_out
 
     old, new = (_folder(path) for path in args.positionals)
-    found = compare(old, new, _form())
+    found = compare(old, new, _form(context))
     try:
         write_out(context, args.output, lambda write: write_tar(found, write), "write a tar")
     finally:

@@ -21,19 +21,18 @@ def run(context: Context, args: Args) -> int:
     """Mirror everything in the list; 1 when something failed."""
     from time import monotonic
 
+    from ..engine.transfers import budget
     from ..images.arrows.mirroring import Rules, mirror_all
     from ..stores.paths import Paths
 
     entries, began = _entries(context, args.positionals[0]), monotonic()
-    rules = Rules(args.dry_run, args.prune, args.verify)
-    at_once = context.client.config.settings.concurrency or 0
+    rules = Rules(args.dry_run, args.prune, args.verify, budget(context.engine))
     with context.progress(
         quiet=True if args.progress != "json" else args.quiet, form=args.progress
     ) as progress:
         told = _Told(context, args)
         mirror_all(
-            entries, context.client.repository, Paths(context.root), rules, told.tell,
-            at_once=at_once, progress=progress,
+            entries, context.client.repository, Paths(context.root), rules, told.tell, progress=progress,
         )  # fmt: skip
         progress.result(**told.fields(monotonic() - began))
     told.end(monotonic() - began)

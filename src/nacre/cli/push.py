@@ -92,14 +92,14 @@ def _push(
 ) -> None:  # fmt: skip
     from time import monotonic
 
+    from ..engine.transfers import budget
     from ..images.arrows.push import push
 
     sink, began = context.client.repository(reference), monotonic()
-    at_once = context.client.config.settings.concurrency or 0
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
         result = push(
             context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository,
-            at_once=at_once, packing=packing, forks=True, form=form,
+            packing=packing, form=form, budget=budget(context.engine),
         )  # fmt: skip
         seconds = monotonic() - began
         progress.result(

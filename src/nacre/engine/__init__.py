@@ -297,11 +297,11 @@ class Engine(Wiring):
         from ..images.places.place import Place
         from ..words.oci import form_of
         from ..words.reference import Reference
-        from .transfers import copy
+        from .transfers import budget, copy
 
         ends = Place.of(source), Place.of(target)
         choice = Choice(
-            platform, all, referrers, at_once, form_of(format), preserve_digests,
+            platform, all, referrers, budget(self, at_once), form_of(format), preserve_digests,
             tuple(str(Reference.parse(name)) for name in names),
         )  # fmt: skip
         usual = self.network.replace(docker_host=docker_host or self.network.docker_host)

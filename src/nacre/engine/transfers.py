@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..grammars.config.mirrors import MirrorEntry
+    from ..ground.work.budget import Budget
     from ..images.arrows.copying import Choice, Copied
     from ..images.arrows.manifestlist import ManifestLists
     from ..images.arrows.mirroring import Outcome, Rules
@@ -35,9 +36,9 @@ def repository(engine: Wiring, name: str) -> Repository:
     return engine.client.repository(Reference.parse(name))
 
 
-def at_once(engine: Wiring) -> int:
-    """How many layers or blobs move at once; 0 is the usual number."""
-    return engine.network.settings.concurrency or 0
+def budget(engine: Wiring, transfers: int = 0) -> Budget:
+    """For a transfer: so many layers or blobs at once, 0 for as many as the settings say."""
+    return engine.budget.limited(transfers=transfers or engine.network.settings.concurrency or 0)
 
 
 def pull(
@@ -48,7 +49,7 @@ def pull(
 
     return pull(
         engine.client.repository(reference), reference, engine.store, platform=platform, progress=progress,
-        at_once=at_once(engine), forks=engine.config.owns_process,
+        budget=budget(engine),
     )  # fmt: skip
 
 
@@ -61,8 +62,7 @@ def push(
 
     return push(
         engine.store, descriptor, engine.client.repository(reference), reference.target, progress=progress,
-        sources=lambda name: repository(engine, name), at_once=at_once(engine), packing=packing,
-        forks=engine.config.owns_process, form=form,
+        sources=lambda name: repository(engine, name), packing=packing, form=form, budget=budget(engine),
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def copy(
     from ..images.arrows.copying import copy_between
     from ..images.model.seen import Seen
 
-    choice = choice.replace(seen=Seen(engine.paths.seen), at_once=choice.at_once or at_once(engine))
+    choice = choice.replace(seen=Seen(engine.paths.seen))
     source, target = ends
     with _reached(engine, networks[0], progress) as origin, _reached(engine, networks[1], progress) as to:
         return copy_between(origin, source, target, choice, exact=choice.exact, progress=progress, to=to)
@@ -98,8 +98,9 @@ def places(engine: Wiring, client: Client, progress: Progress | None, docker_hos
     from ..services.daemon import Daemon
 
     return Places(
-        lambda: engine.store, client.repository, lambda: Daemon(docker_host), engine.config.folder, progress
-    )
+        lambda: engine.store, client.repository, lambda: Daemon(docker_host), engine.config.folder, progress,
+        engine.budget,
+    )  # fmt: skip
 
 
 def lists(engine: Wiring, progress: Progress | None = None) -> ManifestLists:
@@ -118,7 +119,7 @@ def mirror(
     from ..images.arrows.mirroring import mirror_all
 
     mirror_all(
-        entries, engine.client.repository, engine.paths, rules, tell, at_once=at_once(engine),
+        entries, engine.client.repository, engine.paths, rules.replace(budget=budget(engine)), tell,
         progress=progress,
     )  # fmt: skip
 

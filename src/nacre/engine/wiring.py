@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from ..ground.userns import Mapping as IdMapping
+    from ..ground.work.budget import Budget
     from ..images.model.image import Image
     from ..services.client import Client
     from ..stores.paths import Paths
@@ -64,6 +65,7 @@ class Wiring:
         self._store: Store | None = None
         self._client: Client | None = None
         self._network: Network | None = None
+        self._budget: Budget | None = None
 
     # how: for faces, and for the other modules of this package
 
@@ -98,6 +100,15 @@ class Wiring:
 
             self._client = client_of(self.config, self.network)
         return self._client
+
+    @property
+    def budget(self) -> Budget:
+        """What work side by side may use of this machine; only who owns the process may fork it."""
+        if self._budget is None:
+            from ..ground.work.budget import Budget
+
+            self._budget = Budget.of_machine(forks=self.config.owns_process)
+        return self._budget
 
     def container_proxies(self) -> dict[str, str]:
         """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
@@ -184,7 +195,10 @@ class Wiring:
         if self.config.owns_process:
             self.enter()
         single, config = self.mapping.single if self.mapping else None, self.config
-        return Store.open(self.root, driver=config.driver, single=single, layer_blobs=config.layer_blobs)
+        return Store.open(
+            self.root, driver=config.driver, single=single, layer_blobs=config.layer_blobs,
+            budget=lambda: self.budget,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Idempotent."""

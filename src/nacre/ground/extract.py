@@ -33,6 +33,7 @@ from . import ids
 from . import twins as twinning
 from .beneath import Folder, Folders, Key, key_of, look, make_searchable, names_in, open_child, remove
 from .twins import Twins
+from .work.budget import Budget
 from .work.files import FileWorkers, NoWorkers, start_workers
 
 MAX_PATH = 4095
@@ -58,9 +59,9 @@ class Form(Value):
     left on the way, as overlayfs shows it; links of the layer itself are always followed.
     `owners` False: never chown (a namespace with one id). `devices` False: device nodes are made as empty
     files (a user namespace), whiteouts excepted. `notes` is told what could not be made as it is.
-    `helpers`: other processes may be started that make files (work/files.py); never for a root that is not
-    nacre's own, or in namespaces of a container. `twins` are files of other trees, to share (twins.py).
-    `placed` is called with each file and its path without links, before its payload is read.
+    `budget`: with one, other processes may be started that make files (work/files.py); never for a root that
+    is not nacre's own, or in namespaces of a container. `twins` are files of other trees, to share
+    (twins.py). `placed` is called with each file and its path without links, before its payload is read.
     """
 
     whiteouts: str = "overlay"
@@ -70,7 +71,7 @@ class Form(Value):
     notes: Notes | None = None
     keep_kinds: bool = False
     links: bool = True
-    helpers: bool = False
+    budget: Budget | None = None
     twins: Twins | None = None
     placed: Callable[[Entry, bytes], None] | None = None
 
@@ -333,8 +334,8 @@ class _Tree:
 
     def _file(self, entry: Entry, payload: Reader) -> None:
         self._files += 1
-        if self._files == _MANY and self._form.helpers:
-            self._workers = start_workers(self._here, _explained)
+        if self._files == _MANY and self._form.budget is not None:
+            self._workers = start_workers(self._form.budget, self._here, _explained)
         parent, name = self._place(entry.path)
         if self._form.placed is not None:
             self._form.placed(entry, self._real(parent, name))

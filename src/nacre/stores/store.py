@@ -18,8 +18,10 @@ from .trees import Mode, Trees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
+    from ..ground.work.budget import Budget
     from ..words.digest import Digest
 
 
@@ -31,19 +33,33 @@ class Store:
     """
 
     def __init__(
-        self, root: str, database: Database, driver: str, mode: Mode, layer_blobs: str = "auto"
-    ) -> None:
+        self, root: str, database: Database, driver: str, mode: Mode, layer_blobs: str = "auto",
+        budget: Callable[[], Budget] | None = None,
+    ) -> None:  # fmt: skip
         """`open` makes these."""
         self.root, self.db = root, database
+        self._new_budget = budget
+        self._budget: Budget | None = None
         self.keeping = Keeping(root, layer_blobs)
         self.leases = LeaseStore(f"{root}/leases", database)
         self.blobs = BlobStore(root, database, self.leases)
         self.layers = LayerStore(database)
-        self.trees = Trees(root, database, self.leases, driver=driver, mode=mode)
+        self.trees = Trees(root, database, self.leases, driver=driver, mode=mode, budget=lambda: self.budget)
         self.trees.restore = self._restore
         self.refs = RefStore(database)
         self.steps = StepStore(database)
         self.containers = ContainerStore(root, database)
+
+    @property
+    def budget(self) -> Budget:
+        """What work on the layers of this store may use of the machine."""
+        if self._budget is None:
+            if self._new_budget is None:
+                from ..ground.work.budget import Budget
+
+                self._new_budget = Budget.of_machine
+            self._budget = self._new_budget()
+        return self._budget
 
     def _restore(self, diff_id: Digest) -> None:
         """Make a tree again that a power cut may have torn, of a blob of its layer that is here."""
@@ -58,12 +74,13 @@ class Store:
     @classmethod
     def open(
         cls, root: str, *, driver: str = "auto", create: bool = True, single: bool | None = None,
-        layer_blobs: str = "auto",
+        layer_blobs: str = "auto", budget: Callable[[], Budget] | None = None,
     ) -> Self:  # fmt: skip
         """Open the store in the folder `root` (made 0700 if absent). The caller closes it; `with` works.
 
         `driver` auto, overlay or erofs. `single`: this user namespace has one id only (None: look it up).
         `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form as well.
+        `budget` is called when work on layers begins; None: the machine's, without forks.
         Raises StoreError (foreign folder, other owner, newer version, disk), NotFound when absent
         and not `create`, UsageError for an unknown driver or policy.
         """
@@ -71,7 +88,7 @@ class Store:
         new = not os.path.exists(f"{path}/nacre.db")
         database = open_root(path, create=create)
         try:
-            self = cls(path, database, driver, Mode.detect(single), layer_blobs)
+            self = cls(path, database, driver, Mode.detect(single), layer_blobs, budget)
             if new:
                 reserve.take(path)
         except BaseException:

@@ -17,7 +17,7 @@ from ...words.digest import Digest
 from ...words.errors import InvalidArchive
 from ...words.quickjson import dumps
 from ..codecs.compressor import CHUNKED, check_level
-from ..codecs.ordered import InOrder
+from ..codecs.threads import ordered
 from ..tar.read import read_tar
 from .crc64 import Crc64
 from .header import describe
@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..codecs.threads import Threads
     from ..tar.entry import Entry, Reader
     from .header import Fields
 
@@ -41,14 +42,14 @@ _CHUNK = 1 << 18
 
 
 def write_chunked(
-    stream: Reader, write: Callable[[bytes], object], level: int | None = None
+    stream: Reader, write: Callable[[bytes], object], threads: Threads | None, level: int | None = None
 ) -> dict[str, str]:
     """Compress the tar in `stream` into `write`; the annotations that its descriptor must have.
 
     {} when it could not get a table. The bytes depend on the content, the level and the version of zstd
     alone. Raises UsageError for a level that zstd has not. Holds about 1 KiB a member in memory.
     """
-    writer = _Writer(write, check_level(CHUNKED, level) or 0)
+    writer = _Writer(write, threads, check_level(CHUNKED, level) or 0)
     try:
         return _written(writer, _Recorder(stream))
     finally:
@@ -121,10 +122,10 @@ class _Frame:
 class _Packer:
     """Frames, compressed side by side and written in order. Small ones go to a thread together."""
 
-    def __init__(self, write: Callable[[bytes], object], level: int) -> None:
+    def __init__(self, write: Callable[[bytes], object], threads: Threads | None, level: int) -> None:
         self._write, self._level = write, level
         self._local = threading.local()
-        self._order = InOrder(self._take)
+        self._calls = ordered(threads, self._take)
         self._batch: list[tuple[bytes, _Frame]] = []
         self._size = 0
         self.position = 0
@@ -139,16 +140,16 @@ class _Packer:
 
     def stop(self) -> None:
         """What is under way is not wanted any more. Idempotent."""
-        self._order.stop()
+        self._calls.stop()
 
     def finish(self) -> None:
         """Write all frames there are; their places are known then."""
         self._send()
-        self._order.finish()
+        self._calls.finish()
 
     def _send(self) -> None:
         batch, self._batch, self._size = self._batch, [], 0
-        self._order.call(self._pack, batch)
+        self._calls.call(self._pack, batch)
 
     def skippable(self, data: bytes) -> int:
         """Write a frame that decoders pass over, after `finish`; where its content begins."""
@@ -184,8 +185,8 @@ class _Packer:
 class _Writer:
     """Follows a tar: literal bytes, members, their content."""
 
-    def __init__(self, write: Callable[[bytes], object], level: int) -> None:
-        self._packer = _Packer(write, level)
+    def __init__(self, write: Callable[[bytes], object], threads: Threads | None, level: int) -> None:
+        self._packer = _Packer(write, threads, level)
         self._rows: list[tuple[Fields, _Content]] | None = []
         self._seen: set[bytes] = set()
         self._raw: list[bytes] = []

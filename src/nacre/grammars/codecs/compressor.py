@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ...words.errors import Unsupported, UsageError
-from ...words.processors import every
-from .ordered import MOST_WORKERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
+
+    from .threads import Threads
 
     class Encoder(Protocol):
         """What turns blocks into compressed bytes."""
@@ -32,6 +32,7 @@ LEVELS = {"gzip": (0, 9), "zstd": (1, 22), CHUNKED: (1, 22)}
 """Levels of each codec. gzip 0…3 are ISA-L's, 4…9 are zlib's: smaller, and five to fifty times slower."""
 
 _PIECE = 1 << 20
+_MAX_THREADS = 16
 
 
 def check_level(codec: str, level: int | None) -> int | None:
@@ -54,19 +55,19 @@ def block_size(codec: str) -> int:
 
 
 class Compressor:
-    """Compresses into `write`, in threads of its own while it lasts."""
+    """Compresses into `write`."""
 
     def __init__(
-        self, codec: str, write: Callable[[bytes], object], level: int | None = None, *, alone: bool = False
+        self, codec: str, write: Callable[[bytes], object], threads: Threads | None, level: int | None = None
     ) -> None:
         """`codec` gzip (levels 0…9, None: 2), zstd (1…22, None: 3) or none. Raises UsageError, Unsupported.
 
-        A gzip header carries neither time nor name. The same bytes are promised for the same `recipe`.
-        `alone`: zstd works in the caller's thread, and gives other bytes: a process that forks wants that.
+        A gzip header carries neither time nor name. The same bytes are promised for the same `recipe`, with
+        any `threads`. None: all is done in the caller's thread, where zstd gives other bytes than its recipe.
         """
         if codec == CHUNKED:
             raise Unsupported("zstd:chunked is made of a whole tar only: `packing.pack`")
-        self._encoder = _encoder(codec, check_level(codec, level), write, alone)
+        self._encoder = _encoder(codec, check_level(codec, level), write, threads)
         self._waiting: list[bytes] = []
         self._size = 0
 
@@ -136,11 +137,13 @@ class _Zstd:
             self._write(data)
 
 
-def _encoder(codec: str, level: int | None, write: Callable[[bytes], object], alone: bool) -> Encoder:
+def _encoder(
+    codec: str, level: int | None, write: Callable[[bytes], object], threads: Threads | None
+) -> Encoder:
     if level is None:
         return _Plain(write)
     if codec == "gzip":
         from .gzip import GzipEncoder
 
-        return GzipEncoder(level, write)
-    return _Zstd(level, write, 0 if alone else min(MOST_WORKERS, every()))
+        return GzipEncoder(level, write, threads)
+    return _Zstd(level, write, 0 if threads is None else min(_MAX_THREADS, threads.processors))

@@ -11,11 +11,13 @@ Every block begins with the 32 KiB before it as its dictionary, so nothing is lo
 
 from __future__ import annotations
 
-from .ordered import InOrder
+from .threads import ordered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .threads import Threads
 
 BLOCK = 1 << 18
 """Bytes of input in a block. Part of the recipe: another number makes other bytes."""
@@ -46,30 +48,30 @@ class GzipEncoder:
 
     block = BLOCK
 
-    def __init__(self, level: int, write: Callable[[bytes], object]) -> None:
+    def __init__(self, level: int, write: Callable[[bytes], object], threads: Threads | None) -> None:
         from isal import isal_zlib
 
         self._combine = isal_zlib.crc32_combine
         self._deflate = _deflater(level)
-        self._write, self._order = write, InOrder(self._take)
+        self._write, self._calls = write, ordered(threads, self._take)
         self._before = b""
         self._crc = self._size = 0
         write(_HEADER)
 
     def encode(self, data: bytes) -> None:
         """The next block."""
-        self._order.call(self._deflate, data, self._before)
+        self._calls.call(self._deflate, data, self._before)
         self._before = data[-_WINDOW:]
 
     def finish(self) -> None:
         """Write what is under way, and the end."""
-        self._order.finish()
+        self._calls.finish()
         size = self._size & 0xFFFFFFFF
         self._write(_LAST + self._crc.to_bytes(4, "little") + size.to_bytes(4, "little"))
 
     def stop(self) -> None:
         """What is under way is not wanted any more."""
-        self._order.stop()
+        self._calls.stop()
 
     def _take(self, block: Block) -> None:
         data, crc, size = block

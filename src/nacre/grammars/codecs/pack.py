@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..tar.entry import Reader
+    from .threads import Threads
 
 _PIECE = 1 << 20
 
 
 def pack(
-    stream: Reader, write: Callable[[bytes], object], codec: str, level: int | None = None
-) -> dict[str, str]:
+    stream: Reader, write: Callable[[bytes], object], codec: str, threads: Threads | None,
+    level: int | None = None,
+) -> dict[str, str]:  # fmt: skip
     """Compress the tar in `stream` into `write`, zstd:chunked too; the annotations of its descriptor.
 
     The bytes are those that `recipe` names. Raises UsageError, Unsupported, and what the two ends raise.
@@ -25,8 +27,8 @@ def pack(
     if codec == CHUNKED:
         from ..chunked.write import write_chunked
 
-        return write_chunked(stream, write, level)
-    compressor = Compressor(codec, write, level)
+        return write_chunked(stream, write, threads, level)
+    compressor = Compressor(codec, write, threads, level)
     while data := stream.read(_PIECE):
         compressor.write(data)
     compressor.close()
@@ -39,10 +41,10 @@ class Packed:
     Raises UsageError, Unsupported; reading raises what `stream` raises. Does not close it.
     """
 
-    def __init__(self, stream: Reader, codec: str, level: int | None = None) -> None:
+    def __init__(self, stream: Reader, codec: str, threads: Threads | None, level: int | None = None) -> None:
         self._stream, self._ended = stream, False
         self._ready: deque[bytes] = deque()
-        self._compressor = Compressor(codec, self._ready.append, level)
+        self._compressor = Compressor(codec, self._ready.append, threads, level)
 
     def read(self, size: int, /) -> bytes:
         """At least one byte and at most `size`; b"" at the end."""

@@ -44,7 +44,7 @@ class SkeletonWriter:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         write(MAGIC)
-        self._compressor = Compressor("zstd", write, alone=True)
+        self._compressor = Compressor("zstd", write, None)
         self._pieces: list[bytes] = []
         self._held = self._total = 0
 

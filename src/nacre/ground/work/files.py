@@ -22,20 +22,22 @@ from array import array
 from collections.abc import Callable, Set
 from contextlib import suppress
 from io import BytesIO
-from threading import Lock
 
 from ...grammars.tar.entry import Entry, Reader, show
 from ...words.errors import InvalidArchive, StoreError
-from ...words.processors import processors
 from .. import ids
 from ..beneath import Folder, Key
 from ..fork import program
 from . import file_worker
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .budget import Budget
+
 MAX_FILE = 1 << 18
 """Larger files are not handed on: writing them takes one system call for many bytes, and no lock."""
 SLOT = 1 << 19
-_SLOTS = 12
+SLOTS = 12
 _JOBS = 128
 _MOST = 4
 _MAX_NAME = 255
@@ -69,40 +71,20 @@ class NoWorkers:
         """End the processes, at once."""
 
 
-class _Budget:
-    """How many workers this process may have in all: as many as processors."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._taken = 0
-
-    def take(self, most: int) -> int:
-        with self._lock:
-            got = min(most, max(0, processors() - self._taken))
-            self._taken += got
-            return got
-
-    def give(self, count: int) -> None:
-        with self._lock:
-            self._taken -= count
-
-
-_budget = _Budget()
-
-
-def start_workers(redo: Redo, fail: Fail) -> NoWorkers | FileWorkers:
-    """Workers, as many as there is room for. None can be had where Python cannot start itself again.
+def start_workers(budget: Budget, redo: Redo, fail: Fail) -> NoWorkers | FileWorkers:
+    """As many workers as the budget has room for. None where Python cannot start itself again.
 
     `redo` makes a file whose place was taken; `fail` makes an exception of what went wrong with a path.
     """
-    count = _budget.take(_MOST)
-    if not count or not os.path.isfile(file_worker.__file__) or not sys.executable or hasattr(sys, "frozen"):
-        _budget.give(count)
+    if not os.path.isfile(file_worker.__file__) or not sys.executable or hasattr(sys, "frozen"):
+        return NoWorkers()
+    count = budget.take_file_workers(_MOST)
+    if not count:
         return NoWorkers()
     try:
-        return FileWorkers(count, redo, fail)
+        return FileWorkers(count, budget, redo, fail)
     except OSError:  # no shared memory, no descriptor left
-        _budget.give(count)
+        budget.give_file_workers(count)
         return NoWorkers()
 
 
@@ -129,7 +111,7 @@ class _Batch:
         return over or len(self.jobs) >= _JOBS or len(self.held) + 2 > file_worker.MAX_FOLDERS
 
 
-class _Process:
+class Process:
     """One process."""
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
@@ -140,27 +122,38 @@ class _Process:
 class FileWorkers(NoWorkers):
     """Workers of one extraction. Not safe for threads; `close` it."""
 
-    def __init__(self, count: int, redo: Redo, fail: Fail) -> None:
+    def __init__(self, count: int, budget: Budget, redo: Redo, fail: Fail) -> None:
+        """`count` were taken from the budget, and go back to it at the end. Raises OSError."""
         self._redo, self._fail = redo, fail
-        self._count = count
+        self._count, self._budget = count, budget
         self._memory_fd = os.memfd_create("nacre-contents", os.MFD_CLOEXEC)
-        os.ftruncate(self._memory_fd, _SLOTS * SLOT)
-        self._memory = mmap.mmap(self._memory_fd, _SLOTS * SLOT)
-        self._free = list(range(_SLOTS))
+        os.ftruncate(self._memory_fd, SLOTS * SLOT)
+        self._memory = mmap.mmap(self._memory_fd, SLOTS * SLOT)
+        self._free = list(range(SLOTS))
         self._sent: dict[int, _Batch] = {}
         self._again: list[tuple[_Batch, int]] = []
         self._batch: _Batch | None = None
         self.pending: set[Place] = set()
         self._ready = 0
         self._poll = select.poll()
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, Process] = {}
         with suppress(OSError):  # fewer, or none: then all is done here
             for _ in range(count):
-                self._add(_start(self._memory_fd))
+                self._add(launch(self._memory_fd))
 
-    def _add(self, process: _Process) -> None:
+    def _add(self, process: Process) -> None:
         self._processes[process.channel.fileno()] = process
         self._poll.register(process.channel, select.POLLIN)
+
+    @property
+    def pids(self) -> list[int]:
+        """Those that are there."""
+        return [process.pid for process in self._processes.values()]
+
+    def wait(self) -> None:
+        """Until all have begun; whoever does not wait makes the first files itself."""
+        while self._ready < len(self._processes):
+            self._receive(-1)
 
     # --- sending
 
@@ -248,15 +241,15 @@ class FileWorkers(NoWorkers):
                 process.ready = True
                 self._ready += 1
 
-    def _lost(self, process: _Process) -> None:
+    def _lost(self, process: Process) -> None:
         """A worker that never began is none; one that has worked must not end."""
         if process.ready:
             raise _died(process, None)
         del self._processes[process.channel.fileno()]
         self._poll.unregister(process.channel)
-        _end(process)
+        terminate(process)
 
-    def _report(self, process: _Process, slot: int, failures: list[tuple[int, int]], shared: int) -> None:
+    def _report(self, process: Process, slot: int, failures: list[tuple[int, int]], shared: int) -> None:
         process.busy -= 1
         self.shared += shared
         batch = self._sent.pop(slot)
@@ -286,28 +279,28 @@ class FileWorkers(NoWorkers):
     def close(self) -> None:
         """Idempotent. What is under way is not made any more, and nothing is being made when this returns."""
         for process in self._processes.values():
-            _end(process)
+            terminate(process)
         self._processes.clear()
         if self._count:
             self._memory.close()
             os.close(self._memory_fd)
-            _budget.give(self._count)
+            self._budget.give_file_workers(self._count)
         self._count = 0
 
 
-def _start(memory_fd: int) -> _Process:
+def launch(memory_fd: int) -> Process:
     """Start one process. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:
             words = [sys.executable, "-I", "-S", file_worker.__file__]
-            return _Process(ours, program(words, (theirs.fileno(), memory_fd, -1)))
+            return Process(ours, program(words, (theirs.fileno(), memory_fd, -1)))
     except BaseException:
         ours.close()
         raise
 
 
-def _end(process: _Process) -> None:
+def terminate(process: Process) -> None:
     """Kill and wait: a folder may be removed only when nobody makes files in it any more."""
     process.channel.close()
     with suppress(ProcessLookupError, ChildProcessError):
@@ -315,6 +308,6 @@ def _end(process: _Process) -> None:
         os.waitpid(process.pid, 0)
 
 
-def _died(process: _Process, error: OSError | None) -> StoreError:
+def _died(process: Process, error: OSError | None) -> StoreError:
     why = f": {error.strerror}" if error is not None and error.strerror else ""
     return StoreError(f"a process that writes files of the layer has ended early{why}")

@@ -1,11 +1,11 @@
 """Forks of this process that share its work, because an interpreter runs one thread at a time.
 
-    numbers of the work, in a pipe ──► whoever is free takes the next
-    helper ──what it tells, a packet each──► parent, which waits for the end of all
+    numbers of the items, in a pipe ──► whoever is free takes the next
+    fork ──what it sends, a packet each──► parent, which waits for the end of all
 
 A fork has copies of all locks as they are, but not the threads that would let go of them: so it is made only
 while there is one thread. What has a connection, to a database or over a network, must be made anew in the
-fork. A helper dies with its parent.
+fork. A fork dies with its parent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from contextlib import suppress
 from time import monotonic
 
 from ...words.errors import StoreError
-from ...words.processors import share
 from .. import linux
 from ..carried import pack, unpack
 from ..fork import RAISING, start
@@ -31,11 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+    from .budget import Budget
+
     Send = Callable[..., None]
     Work = Callable[[Send], object]
 
 MAX_ITEMS = 1000
-"""Most numbers for a team: they must find room in a pipe."""
+"""Most items for a pool: their numbers must find room in a pipe."""
 
 _PACKET = 1 << 16
 _SLICE = 250
@@ -50,45 +51,47 @@ def is_single_threaded() -> bool:
 
 
 class ForkPool:
-    """This process and its helpers; an iterator of the numbers from 0 that fall to this process.
+    """This process and its forks; an iterator of the numbers from 0 that fall to this process.
 
-    `with` it: helpers that are there still are ended. Safe for threads.
+    While it is open, the processors of the budget are shared. `with` it: forks that are there still are
+    ended. Safe for threads.
     """
 
-    def __init__(self, count: int, helpers: int) -> None:
-        """For `count` numbers, at most MAX_ITEMS; at most `helpers` will be forked. Raises OSError."""
+    def __init__(self, count: int, budget: Budget) -> None:
+        """For `count` items, at most MAX_ITEMS, in at most `budget.processes`. Raises OSError."""
         self._queue = _queue(count)
-        self._slots = mmap.mmap(-1, 1 + helpers)
+        self._slots = mmap.mmap(-1, budget.processes)
         self._slots[0] = 1
         self._mine, self._active, self._ended = 0, 0, False
         self._lock = threading.Lock()
-        self._helpers: list[Fork] = []
-        share(self._at_work)
+        self._forks: list[Fork] = []
+        self._load = budget.load
+        self._load.processes = self._at_work
 
     def _at_work(self) -> int:
         return len(self._slots) - self._slots[:].count(0)
 
     def fork(self, work: Work) -> Fork:
-        """A helper that does `work`, for which it is given what tells its parent. Raises OSError."""
+        """A fork that does `work`, to which it gives what sends to the parent. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent, number = os.getpid(), len(self._helpers) + 1
+        parent, number = os.getpid(), len(self._forks) + 1
 
-        def help_() -> None:
+        def run() -> None:
             ours.close()
             self._mine = number
-            _help(parent, theirs, work)
+            _run(parent, theirs, work)
 
         with theirs:
             try:
                 self._note(number, 1)
-                pid = start(help_, signals=RAISING)
+                pid = start(run, signals=RAISING)
             except BaseException:
                 self._note(number, 0)
                 ours.close()
                 raise
-        helper = Fork(pid, ours, lambda: self._note(number, 0))
-        self._helpers.append(helper)
-        return helper
+        fork = Fork(pid, ours, lambda: self._note(number, 0))
+        self._forks.append(fork)
+        return fork
 
     def __iter__(self) -> Self:
         return self
@@ -107,13 +110,13 @@ class ForkPool:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        share(None)
-        for helper in self._helpers:
-            helper.end()
+        self._load.processes = None
+        for fork in self._forks:
+            fork.end()
         os.close(self._queue)
 
     def working(self, change: int) -> None:
-        """One piece of work more (1) or less (-1) is under way in this process."""
+        """One item more (1) or less (-1) is under way in this process."""
         with self._lock:
             self._active += change
             self._note(self._mine, self._active if self._ended else 1)
@@ -129,22 +132,22 @@ class Fork:
         self._pid, self._channel, self._ended = pid, channel, ended
         self._lock, self._over = threading.Lock(), False
 
-    def follow(self, stop: threading.Event, heard: Send) -> None:
-        """Call `heard` with what it tells until it ends, or is ended because of `stop`.
+    def follow(self, stop: threading.Event, receive: Send) -> None:
+        """Call `receive` with what it sends until it ends, or is ended because of `stop`.
 
         Raises what its work has raised, StoreError when it died.
         """
         try:
             while not stop.is_set():
-                message = self._hear(_SLICE)
+                message = self._receive(_SLICE)
                 if message is not None and self._is_last(message):
                     return
                 if message:
-                    heard(*message)
+                    receive(*message)
         finally:
             self.end()
 
-    def _hear(self, timeout: int) -> tuple[Any, ...] | None:
+    def _receive(self, timeout: int) -> tuple[Any, ...] | None:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         if not poll.poll(timeout):
@@ -178,7 +181,7 @@ class Fork:
         last = monotonic() + _PATIENCE
         with suppress(OSError, StoreError):
             while monotonic() < last:
-                self._hear(_SLICE)
+                self._receive(_SLICE)
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
         with suppress(ChildProcessError):
@@ -197,19 +200,19 @@ def _queue(count: int) -> int:
     return reader
 
 
-def _help(parent: int, channel: socket.socket, work: Work) -> None:
+def _run(parent: int, channel: socket.socket, work: Work) -> None:
     """Runs in the fork."""
     lock = threading.Lock()
 
-    def tell(*message: Any) -> None:
+    def send(*message: Any) -> None:
         with lock:
             channel.sendall(marshal.dumps(message))
 
     try:
         linux.die_with_parent()
         if os.getppid() == parent:
-            work(tell)
-            tell(_END)
+            work(send)
+            send(_END)
     except Exception as error:
         with suppress(OSError):
-            tell(_FAILED, pack(error))
+            send(_FAILED, pack(error))

@@ -8,11 +8,10 @@ there is none: receiving, decompressing and laying them out keep all busy, and h
 from __future__ import annotations
 
 from hashlib import sha256
-from queue import Queue
-from threading import Thread
 
 from ...words.digest import Digest, take
-from .budget import LAYERS
+from .pipe import Pipe, copy
+from .threads import SpareWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,51 +19,33 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ...grammars.tar.entry import Reader
-
-    Write = Callable[[bytes], object]
+    from .budget import Budget
 
 _CHUNK = 1 << 18
-_WAITING = 16
-"""Pieces that may wait for the hash: 4 MiB."""
-_SETTLED = 16
+_LATER = 16
+"""Pieces before which no thread begins: what helps more than this begins before."""
 
 
 class _Hash:
     """A SHA-256 that is fed from one thread and computed in another. `with` it: that one ends there."""
 
-    def __init__(self) -> None:
-        self._hash = sha256()
-        self._queue: Queue[bytes] = Queue(_WAITING)
-        self._thread = Thread(target=self._run, name="nacre-hash", daemon=True)
-        self._running, self._before = False, _SETTLED
+    def __init__(self, budget: Budget) -> None:
+        self._hash, self._budget, self._pipe = sha256(), budget, Pipe()
+        self._worker = SpareWorker(self._run, budget, _LATER, drains=self._pipe)
 
     def _run(self) -> None:
-        while piece := self._queue.get():
-            take(self._hash, piece)
+        copy(self._pipe, lambda piece: take(self._hash, piece), 1 << 30)
 
     def update(self, data: bytes) -> None:
         """The next bytes; waits when too many wait already."""
-        if not self._running and not self._starts():
+        if not self._worker.at_work():
             take(self._hash, data)
-        elif data:
-            self._queue.put(data)
-
-    def _starts(self) -> bool:
-        """Not at once: what helps more than this begins before."""
-        self._before -= 1
-        if self._before >= 0 or not LAYERS.is_thin:
-            return False
-        self._running = True
-        LAYERS.join()
-        self._thread.start()
-        return True
+        else:
+            self._pipe.write(data)
 
     def _stop(self) -> None:
-        if self._running:
-            self._running = False
-            LAYERS.leave()
-            self._queue.put(b"")
-            self._thread.join()
+        self._pipe.end()
+        self._worker.stop()
 
     def digest(self) -> Digest:
         """The digest of everything so far, after which there is no more."""
@@ -72,19 +53,19 @@ class _Hash:
         return Digest("sha256:" + self._hash.hexdigest())
 
     def __enter__(self) -> Self:
-        LAYERS.join()
+        self._budget.begin_thread()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        LAYERS.leave()
+        self._budget.end_thread()
         self._stop()
 
 
 class HashingReader:
     """Hashes what passes. `with` it: the thread ends there."""
 
-    def __init__(self, stream: Reader) -> None:
-        self._stream, self._hash = stream, _Hash()
+    def __init__(self, stream: Reader, budget: Budget) -> None:
+        self._stream, self._hash = stream, _Hash(budget)
         self.digest = self._hash.digest
 
     def read(self, count: int = -1, /) -> bytes:
@@ -98,7 +79,7 @@ class HashingReader:
         while self.read(_CHUNK):
             pass
 
-    def __enter__(self) -> HashingReader:
+    def __enter__(self) -> Self:
         self._hash.__enter__()
         return self
 
@@ -109,8 +90,8 @@ class HashingReader:
 class HashingWriter:
     """Hashes what is written and hands it on, small pieces together. `with` it: the thread ends there."""
 
-    def __init__(self, write: Write) -> None:
-        self._write, self._hash = write, _Hash()
+    def __init__(self, write: Callable[[bytes], object], budget: Budget) -> None:
+        self._write, self._hash = write, _Hash(budget)
         self._pieces: list[bytes] = []
         self._held = 0
 
@@ -134,7 +115,7 @@ class HashingWriter:
         self._flush()
         return self._hash.digest()
 
-    def __enter__(self) -> HashingWriter:
+    def __enter__(self) -> Self:
         self._hash.__enter__()
         return self
 

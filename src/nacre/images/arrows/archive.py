@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.progress import Task
     from ..layers.compressed import Sources
+    from ..model.schema import Document
     from ..model.source import Reader
 
 _MAX_V1_LAYERS = 500
@@ -246,7 +247,7 @@ class _Archive:
         if isinstance(manifest, list) and manifest:
             return [self._docker(item) for item in listed(manifest, "manifest.json")]
         if isinstance(manifest, dict):
-            return [(self._taken(*self._whole("manifest.json")), [])]
+            return [(self._taken(self._whole("manifest.json")), [])]
         repositories = json_of(self.members, "repositories")
         if isinstance(repositories, dict) and repositories:
             return self._repositories(repositories)
@@ -298,10 +299,10 @@ class _Archive:
     def _entry(self, entry: Descriptor) -> Image:
         top, data = self.layout.listed(entry)
         name = Reference("archive", "image", "", entry.digest)
-        return self._taken(*choose(self.layout, self.store, name, top, data, self.platform))
+        return self._taken(choose(self.layout, self.store, name, top, data, self.platform))
 
-    def _taken(self, descriptor: Descriptor, data: bytes) -> Image:
-        return take(self.layout, self.store, descriptor, data, self.progress)[0]
+    def _taken(self, document: Document) -> Image:
+        return take(self.layout, self.store, document, self.progress, self.store.budget)[0]
 
     # docker-archive.
 

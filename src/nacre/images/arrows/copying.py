@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from ...ground.work.budget import Budget
 from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.errors import ContentError, NotFound, RegistryError, TooLarge, Unsupported, UsageError
@@ -32,12 +33,11 @@ from ...words.progress import NullProgress, Progress
 from ...words.value import Value
 from ..layers.delivery import Delivery, task_of
 from ..layers.passing import Passing
-from ..layers.take import MAX_LAYERS_AT_ONCE
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
 from ..model.source import Careful, Knowing, Referring
 from ..places.layout import Layout
 from ..places.local import StoreSink, StoreSource, one_platform
-from .pull import bring, choose
+from .pull import Wanted, bring, choose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class Choice(Value):
     """What is to be copied: one platform (None: this machine's), or all; what refers to it, too.
 
     `form` asks for a kind of manifest (`words.oci.OCI`, `DOCKER`); with `exact` every digest must stay;
-    `more` are other names for the same at the target.
+    `more` are other names for the same at the target. `budget` None: this machine's.
     """
 
     platform: Platform | None = None
     all: bool = False
     referrers: bool = False
-    at_once: int = 0
+    budget: Budget | None = None
     form: str = ""
     exact: bool = False
     more: tuple[str, ...] = ()
@@ -162,7 +162,8 @@ def _into_store(
             "the store keeps a manifest as it comes", hint="the form counts when it is pushed or copied out"
         )
     assert sink.name is not None
-    done = bring(source, reference, sink.store, sink.name, choice.platform, progress, choice.at_once)
+    wanted = Wanted(reference, sink.name, choice.platform)
+    done = bring(source, sink.store, wanted, progress, choice.budget)
     size, digest = done.image.descriptor.size, done.image.digest
     return Copied(digest, size, done.moved, 0, done.reused, int(done.changed), 0, done.changed)
 
@@ -187,7 +188,7 @@ class Copier:
         self._choice = choice
         self._made: dict[Digest, bytes] = {}
         one_by_one = getattr(sink, "one_by_one", False)
-        self._at_once = 1 if one_by_one else choice.at_once or MAX_LAYERS_AT_ONCE
+        self._at_once = 1 if one_by_one else (choice.budget or Budget.of_machine()).transfers
         self._tasks: dict[Digest, Task] = {}
         self._seen: set[Digest] = set()
         self._manifests = self._referrers = self._count = self._bytes = 0

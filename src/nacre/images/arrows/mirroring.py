@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 from ...ground.files import private_dir, read_bounded, write_atomic
+from ...ground.work.budget import Budget
 from ...ground.work.pipe import Stopped
 from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
@@ -157,11 +158,12 @@ def _row(source: object, target: object, choice: object, referrers: object, look
 
 
 class Rules(Value):
-    """How a mirror goes about it."""
+    """How a mirror goes about it. `budget` None: this machine's."""
 
     dry_run: bool = False
     prune: bool = False
     verify: bool = False
+    budget: Budget | None = None
     clock: Callable[[], float] = staticmethod(time.time)
 
 
@@ -176,7 +178,8 @@ class Mirror:
         self._source, self._reference, self._target, self._name = source, reference, target, name
         self._allows = wants
         self._table, self._rules = table, rules
-        self._choice = choice.replace(claims=Claims(), at_once=choice.at_once or _BLOBS_AT_ONCE)
+        budget = (choice.budget or Budget.of_machine()).usually(_BLOBS_AT_ONCE)
+        self._choice = choice.replace(claims=Claims(), budget=budget)
         self._progress = progress or NullProgress()
 
     def run(self, tell: Callable[[Outcome], object]) -> None:
@@ -327,7 +330,7 @@ def is_referrers_tag(tag: str) -> bool:
 
 def mirror_all(
     entries: Sequence[MirrorEntry], repository: Callable[[Reference], Any], paths: Paths, rules: Rules,
-    tell: Callable[[Outcome], object], *, at_once: int = 0, progress: Progress | None = None,
+    tell: Callable[[Outcome], object], *, progress: Progress | None = None,
 ) -> None:  # fmt: skip
     """Every entry of a list, one after the other.
 
@@ -337,7 +340,7 @@ def mirror_all(
     for entry in entries:
         seen = Seen(paths.seen)
         choice = Choice(
-            entry.platform, entry.platform is None, entry.referrers, at_once, exact=True, seen=seen
+            entry.platform, entry.platform is None, entry.referrers, rules.budget, exact=True, seen=seen
         )
         table = Table(paths.mirrors, entry.target)
         try:

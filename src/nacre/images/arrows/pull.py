@@ -18,6 +18,7 @@ from ..model.source import Careful
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.reference import Reference
     from ..model.source import Source
@@ -47,33 +48,40 @@ class PullResult(Value):
 
 def pull(
     source: Source, reference: Reference, store: Store, *,
-    platform: Platform | None = None, progress: Progress | None = None, at_once: int = 0, forks: bool = False,
+    platform: Platform | None = None, progress: Progress | None = None, budget: Budget | None = None,
 ) -> PullResult:  # fmt: skip
     """Bring the image that `reference` names at `source` into the store and give it that name.
 
-    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side,
-    `at_once` of them (0: the usual number), with `forks` in several processes where that pays and this one
-    has no other thread; what the store has is not fetched. Interrupted or failed, the
-    name is as before and partial blobs wait for the next try. Raises NotFound, RegistryError, ContentError,
-    Unsupported, StoreError.
+    Of an index the entry for `platform` (None: this machine) is taken. Layers come side by side as `budget`
+    (None: the store's) allows, in several processes where that pays and this one has no other thread; what
+    the store has is not fetched. Interrupted or failed, the name is as before and partial blobs wait for the
+    next try. Raises NotFound, RegistryError, ContentError, Unsupported, StoreError.
     """
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
-    return bring(source, reference, store, reference, platform, progress, at_once, forks=forks)
+    return bring(source, store, Wanted(reference, reference, platform), progress, budget)
+
+
+class Wanted(Value):
+    """The image that `reference` names at a source, for one `platform`; its `name` here."""
+
+    reference: Reference
+    name: Reference
+    platform: Platform | None = None
 
 
 def bring(
-    source: Source, reference: Reference, store: Store, name: Reference, platform: Platform | None,
-    progress: Progress, at_once: int = 0, *, forks: bool = False,
-) -> PullResult:  # fmt: skip
+    source: Source, store: Store, wanted: Wanted, progress: Progress, budget: Budget | None = None
+) -> PullResult:
     """As `pull`, under another name perhaps."""
     with store.leases.hold():
-        top, data = _top(source, store, reference)
-        descriptor, manifest_data = choose(source, store, reference, top, data, platform)
-        image, moved = take(source, store, descriptor, manifest_data, progress, at_once, forks=forks)
+        top, data = _top(source, store, wanted.reference)
+        document = choose(source, store, wanted.reference, top, data, wanted.platform)
+        descriptor = document[0]
+        image, moved = take(source, store, document, progress, budget or store.budget)
         if descriptor.digest != top.digest:
             store.blobs.add(data, top.digest)  # so that the next pull need only ask whether it changed
-        changed = _name(store, name, descriptor)
+        changed = _name(store, wanted.name, descriptor)
         if "/" in source.where:
             store.refs.add_digest(source.where, top.digest, descriptor.digest)
     manifest = image.manifest

@@ -5,6 +5,7 @@ Layers go first, then the config, then the manifest: a registry never sees a man
 
 from __future__ import annotations
 
+from ...ground.work.forkmap import AtFork, fork_map
 from ...ground.work.threads import in_parallel
 from ...words.digest import Digest
 from ...words.oci import Descriptor, ImageConfig, Manifest
@@ -12,16 +13,17 @@ from ...words.progress import NullProgress, Progress
 from ...words.value import Value
 from ..layers.compressed import Forms
 from ..layers.delivery import SILENT, Delivery, task_of
-from ..layers.helping import ALONE, divided, share
-from ..layers.take import MAX_LAYERS_AT_ONCE, image_manifest, remember_source, size_down
+from ..layers.division import processes_for
+from ..layers.take import image_manifest, remember_source, size_down
 from ..model.schema import converted, put_in_form
-from ..model.source import Divisible, Knowing
+from ..model.source import ForkSafe, Knowing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from threading import Event
 
+    from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.progress import Task
     from ..layers.compressed import Sources
@@ -44,8 +46,8 @@ class PushResult(Value):
 
 def push(
     store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None, at_once: int = 0, packing: Packing | None = None, forks: bool = False,
-    form: str = "",
+    sources: Sources | None = None, packing: Packing | None = None, form: str = "",
+    budget: Budget | None = None,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
@@ -54,7 +56,7 @@ def push(
     passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
     as stored, last; unless `packing` asks for layers compressed in another way, `form` (`words.oci.OCI` or
     `DOCKER`) for the other kind of manifest, or the registry refuses this kind: then it is another one, with
-    another digest. `forks` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
+    another digest. `budget` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
     had in its form, and Unsupported for one that would get another digest.
     """
     progress = progress or NullProgress()
@@ -63,11 +65,11 @@ def push(
         manifest = image_manifest(data, descriptor)
         delivery = _Delivery(store, sink, sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
-        at_once = at_once or MAX_LAYERS_AT_ONCE
+        budget = budget or store.budget
         wanted = _formed(manifest, data, form if packing is None else "")[0]
         there = packing is None and isinstance(sink, Knowing) and sink.holds(target, wanted)
         sending = _Sending(delivery, manifest, packing)
-        sending.all(tasks, at_once, forks and not there)
+        sending.all(tasks, budget.limited(processes=1) if there else budget)
         manifest, data = sending.after(data)
         delivery.send(manifest.config, SILENT)
         sent = _formed(manifest, data, form)
@@ -106,23 +108,29 @@ class _Sending:
         delivery = self._delivery
         self._repacker = Repacker(self._store, packing, delivery.sink, delivery.forms, self._manifest)
 
-    def all(self, tasks: Mapping[Digest, Task], at_once: int, forks: bool) -> None:
+    def all(self, tasks: Mapping[Digest, Task], budget: Budget) -> None:
         """Send them side by side."""
-        layers, sink, parts = self._layers, self._delivery.sink, ALONE
-        if forks and share(sink, [layer.size for layer in layers], at_once).processes > 1:
-            lacking = self._lacking(at_once)
-            parts = share(sink, [layer.size for layer in lacking], at_once)
-        lines = [tasks[layer.digest] for layer in layers]
+        sink, processes = self._delivery.sink, self._processes(budget)
+        lines = [tasks[layer.digest] for layer in self._layers]
         try:
-            if isinstance(sink, Divisible) and parts.processes > 1:
-                sent = divided(self._store, sink, lines, self._one, parts, self._tidy)
-                for found in sent:
+            if isinstance(sink, ForkSafe) and processes > 1:
+                at_fork = AtFork(self._store.rest, sink.forked, self._tidy)
+                for found in fork_map(self._one, lines, budget.limited(processes=processes), at_fork):
                     self._note(*found)
             else:
-                numbers = range(len(layers))
-                in_parallel(lambda n, stop: self._note(*self._one(n, lines[n], stop)), numbers, at_once)
+                numbers = range(len(lines))
+                in_parallel(
+                    lambda n, stop: self._note(*self._one(n, lines[n], stop)), numbers, budget.transfers
+                )
         finally:
             self._tidy()
+
+    def _processes(self, budget: Budget) -> int:
+        """The far side is asked what it has only where that could make a difference."""
+        sink = self._delivery.sink
+        if processes_for(sink, [layer.size for layer in self._layers], budget) == 1:
+            return 1
+        return processes_for(sink, [layer.size for layer in self._lacking(budget.transfers)], budget)
 
     def _lacking(self, at_once: int) -> list[Descriptor]:
         """Those that must be compressed or sent, as far as that can be said now."""

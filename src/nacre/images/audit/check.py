@@ -17,7 +17,6 @@ from ...ground.work.threads import in_parallel
 from ...stores.rebuild import database_faults, refuse_damaged
 from ...words.digest import Digest
 from ...words.oci import Index
-from ...words.processors import processors
 from ...words.progress import NullProgress
 from ...words.value import Value
 from .finding import Fault, Finding
@@ -126,7 +125,7 @@ class Checking:
         work += [(size, diff_id, self._tree) for diff_id, size in self.trees.items()]
         self._task.phase("Checking", sum(size for size, _, _ in work))
         work.sort(key=lambda item: item[:2], reverse=True)
-        in_parallel(lambda item, _stop: item[2](item[1]), work, processors())
+        in_parallel(lambda item, _stop: item[2](item[1]), work, self.store.budget.processors)
         self._excuse()
         self._task.done("Checked")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Self
 
+    from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.oci import Descriptor
     from ..model.source import Content, Reader, Source
@@ -89,7 +90,7 @@ class Forms:
 
     def _again(self, layer: Descriptor) -> Content:
         diff_id, recipe = _made_of(self._store, layer.digest)
-        return Remade(layer, recipe, lambda: self._store.trees.tar(diff_id))
+        return Remade(layer, recipe, lambda: self._store.trees.tar(diff_id), self._store.budget)
 
     def fetch(self, layer: Descriptor) -> Content | None:
         """From the first source that has it, if any; those that have it no more are forgotten."""
@@ -192,12 +193,12 @@ class _Verified:
 class Remade(_Verified):
     """A layer compressed again, as it is read; zstd:chunked in a thread of its own."""
 
-    def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO]) -> None:
+    def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO], budget: Budget) -> None:
         """Raises Unsupported for a recipe that is not known here."""
         from ...grammars.codecs.recipe import ingredients
 
         super().__init__(layer)
-        self._recipe, self._tar = recipe, tar
+        self._recipe, self._tar, self._budget = recipe, tar, budget
         self._codec, self._level = ingredients(recipe)
         self._end = ExitStack()
 
@@ -208,7 +209,7 @@ class Remade(_Verified):
         if self._codec == CHUNKED:
             return self._staged(), 0
         file = self._end.enter_context(self._tar())
-        return self._end.enter_context(closing(Packed(file, self._codec, self._level))), 0
+        return self._end.enter_context(closing(Packed(file, self._codec, self._budget, self._level))), 0
 
     def _staged(self) -> Reader:
         pipe = Pipe()
@@ -222,7 +223,7 @@ class Remade(_Verified):
         from ...grammars.codecs.pack import pack
 
         with self._tar() as file:
-            pack(file, pipe.write, self._codec, self._level)
+            pack(file, pipe.write, self._codec, self._budget, self._level)
 
     def _stop(self) -> None:
         self._end.close()

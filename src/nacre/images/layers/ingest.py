@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ...ground.files import trace
-from ...ground.work.budget import LAYERS
 from ...ground.work.pipe import CHUNK, Pipe, ProgressReader, Stopped, copy
 from ...ground.work.readahead import ReadAhead
 from ...ground.work.threads import Worker, running
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from threading import Event
 
+    from ...ground.work.budget import Budget
     from ...stores.blobs import Ingest
     from ...stores.store import Store
     from ...stores.trees import Active
@@ -289,10 +289,10 @@ def _lay(store: Store, packed: Reader, diff_id: Digest, whole: Callable[[], obje
     `whole` is called after the last byte, also when the content cannot be unpacked: by raising it tells
     that the far side is to blame.
     """
-    with ReadAhead(packed, _RECEIVED, LAYERS, _LATER) as received:
+    with ReadAhead(packed, _RECEIVED, store.budget, _LATER) as received:
         failure = None
         try:
-            with ReadAhead(_plain(received), CHUNK, LAYERS, _SOON) as plain:
+            with ReadAhead(_plain(received), CHUNK, store.budget, _SOON) as plain:
                 store.trees.ingest(plain, diff_id)
         except ContentError as error:
             failure = error
@@ -342,7 +342,7 @@ def commit_layer(
     """
     with store.blobs.ingest() as ingest:
         meter, pipe = _Meter(), Pipe()
-        stage = Worker(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        stage = Worker(lambda: _compress(pipe, codec, ingest, store.budget), drains=pipe)
         with running([stage], [pipe]):
             diff_id = store.trees.commit(active, meter.through(pipe.write), clamp=clamp)
             pipe.end()
@@ -364,7 +364,7 @@ def add_layer(
         return known, expected
     with store.blobs.ingest() as ingest:
         pipe = Pipe()
-        stage = Worker(lambda: _compress(pipe, codec, ingest), drains=pipe)
+        stage = Worker(lambda: _compress(pipe, codec, ingest, store.budget), drains=pipe)
         with running([stage], [pipe]):
             tee = _Tee(stream, pipe.write)
             diff_id = store.trees.ingest(tee, expected)
@@ -383,10 +383,10 @@ def known_layer(store: Store, diff_id: Digest) -> Descriptor | None:
     return next((blob for blob in store.layers.blobs_of(diff_id) if is_here(store, blob)), None)
 
 
-def _compress(pipe: Pipe, codec: str, ingest: Ingest) -> None:
+def _compress(pipe: Pipe, codec: str, ingest: Ingest, budget: Budget) -> None:
     from ...grammars.codecs.stream import Compressor
 
-    compressor = Compressor(codec, ingest.write)
+    compressor = Compressor(codec, ingest.write, budget)
     copy(pipe, compressor.write)
     compressor.close()
 

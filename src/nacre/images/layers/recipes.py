@@ -36,7 +36,7 @@ def _compress(store: Store, layer: Descriptor, diff_id: Digest, codec: str) -> N
 
     verifier = Verifier(layer.digest, layer.size)
     with store.trees.tar(diff_id) as tar:
-        compressor = Compressor(codec, verifier.update)
+        compressor = Compressor(codec, verifier.update, store.budget)
         try:
             while data := tar.read(CHUNK):
                 compressor.write(data)

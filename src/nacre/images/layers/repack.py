@@ -108,7 +108,9 @@ class Repacker:
             with _tar(self._store, self._forms, layer, diff_id) as content:
                 task.phase("Compressing", self._store.trees.size(diff_id) if content.plain else layer.size)
                 reader = _Watched(content, verifier, task, stop)
-                notes = pack(reader, ingest.write, self._packing.codec, self._packing.level)
+                notes = pack(
+                    reader, ingest.write, self._packing.codec, self._store.budget, self._packing.level
+                )
             verifier.verify()
             digest, size = ingest.commit(), ingest.offset
         kind = self._types[self._packing.codec]

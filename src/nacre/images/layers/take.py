@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ...ground.work.threads import in_parallel
+from ...ground.work.forkmap import AtFork, fork_map
+from ...ground.work.threads import paced
 from ...words.digest import Digest, Verifier
 from ...words.errors import ContentError, NotFound, TooLarge, Unsupported
 from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
-from ...words.processors import processors
 from ...words.progress import Progress
 from ..model.image import Image, check_image, check_layers
-from ..model.source import Careful, Divisible
+from ..model.source import Careful, ForkSafe
 from .delivery import Tally, task_of
-from .helping import ALONE, divided, share
+from .division import processes_for
 from .ingest import ingest_layer
 
 TYPE_CHECKING = False
@@ -19,28 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from threading import Event
 
+    from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.progress import Task
+    from ..model.schema import Document
     from ..model.source import Source
 
     Row = tuple[Descriptor, Digest]
 
-MAX_LAYERS_AT_ONCE = 8
-
 
 def take(
-    source: Source, store: Store, descriptor: Descriptor, data: bytes, progress: Progress, at_once: int = 0,
-    *, forks: bool = False,
-) -> tuple[Image, int]:  # fmt: skip
+    source: Source, store: Store, document: Document, progress: Progress, budget: Budget
+) -> tuple[Image, int]:
     """Bring in the image of a manifest without naming it, and make it known; also the bytes fetched.
 
-    `data` are the manifest's bytes. The caller holds a lease. Raises as `pull`.
+    The caller holds a lease. Raises as `pull`.
     """
+    descriptor, data = document
     manifest = image_manifest(data, descriptor)
-    at_once = at_once or MAX_LAYERS_AT_ONCE
     config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
-    moved = config_moved + _layers(source, store, manifest, config, progress, at_once, forks)
+    moved = config_moved + _layers(source, store, _rows(manifest, config), progress, budget)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     remember_source(store, manifest.config.digest, source.where)
@@ -94,37 +93,39 @@ def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
     return b"".join(parts)
 
 
-def _layers(
-    source: Source, store: Store, manifest: Manifest, config: ImageConfig, progress: Progress, at_once: int,
-    forks: bool,
-) -> int:  # fmt: skip
+def _layers(source: Source, store: Store, rows: dict[Digest, Row], progress: Progress, budget: Budget) -> int:
     """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
     tally = Tally()
-    pairs = zip(manifest.layers, config.diff_ids, strict=True)
-    rows = sorted({p[0].digest: p for p in pairs}.values(), key=lambda row: size_down(row[0]))
-    digests = dict.fromkeys(layer.digest for layer in manifest.layers)
-    tasks = {digest: task_of(progress, digest, "Pulling fs layer") for digest in digests}
+    by_digest = {digest: task_of(progress, digest, "Pulling fs layer") for digest in rows}
+    largest = sorted(rows.values(), key=lambda row: size_down(row[0]))
+    tasks = [by_digest[layer.digest] for layer, _ in largest]
 
-    def bring(row: Row, task: Task, stop: Event) -> int:
+    def bring(number: int, task: Task, stop: Event) -> int:
+        row = largest[number]
         try:
             done = ingest_layer(store, *row, source, task, stop)
         except ContentError:
             if not isinstance(source, Careful) or not source.doubt(row[0].digest):
                 raise
-            return bring(row, task, stop)
+            return bring(number, task, stop)
         remember_source(store, row[0].digest, source.where)
         return done.moved
 
-    parts = share(source, _missing(store, rows), at_once) if forks else ALONE
-    if isinstance(source, Divisible) and parts.processes > 1:
-        lines = [tasks[layer.digest] for layer, _ in rows]
-        return sum(divided(store, source, lines, lambda n, task, stop: bring(rows[n], task, stop), parts))
+    processes = processes_for(source, _missing(store, largest), budget)
+    if isinstance(source, ForkSafe) and processes > 1:
+        at_fork = AtFork(store.rest, source.forked)
+        return sum(fork_map(bring, tasks, budget.limited(processes=processes), at_fork))
 
-    def alone(row: Row, stop: Event) -> None:
-        tally.add("moved", bring(row, tasks[row[0].digest], stop))
+    def here(number: int, stop: Event) -> None:
+        tally.add("moved", bring(number, tasks[number], stop))
 
-    in_parallel(alone, rows, at_once, processors() + 1)
+    paced(here, range(len(tasks)), budget)
     return tally["moved"]
+
+
+def _rows(manifest: Manifest, config: ImageConfig) -> dict[Digest, Row]:
+    """Each layer once, in order, with its diff id."""
+    return {row[0].digest: row for row in zip(manifest.layers, config.diff_ids, strict=True)}
 
 
 def _missing(store: Store, rows: Sequence[Row]) -> list[int]:

@@ -94,11 +94,11 @@ class Careful(Ranged, Protocol):
 
 
 @runtime_checkable
-class Divisible(Protocol):
+class ForkSafe(Protocol):
     """A source or sink that forks of this process may use at the same time."""
 
     @property
-    def divisible(self) -> bool:
+    def fork_safe(self) -> bool:
         """Whether they may; False where it keeps account of something that they would not share."""
 
     def forked(self) -> None:

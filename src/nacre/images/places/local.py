@@ -95,7 +95,7 @@ class StoreSink:
             raise DigestMismatch(target, descriptor.digest, what="a manifest")
         if not isinstance(parse_document(data, media_type), Manifest):
             raise one_platform()
-        take(StoreSource(self.store), self.store, descriptor, data, NullProgress())
+        take(StoreSource(self.store), self.store, (descriptor, data), NullProgress(), self.store.budget)
         if self.name is not None and not isinstance(target, Digest):
             self.store.refs.set(str(self.name), descriptor)
 

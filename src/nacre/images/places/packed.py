@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import BinaryIO
 
+    from ...ground.work.budget import Budget
     from ...words.progress import Progress, Task
     from ...words.reference import Reference
     from ..model.source import Reader, Source
@@ -36,9 +37,9 @@ _AT_ONCE = 2
 class Packed:
     """A `Source` whose plain layers are gzip; the manifest is another one then. `close` it."""
 
-    def __init__(self, source: Source, folder: str, progress: Progress) -> None:
+    def __init__(self, source: Source, folder: str, progress: Progress, budget: Budget) -> None:
         """`folder` has room for the compressed layers."""
-        self._source, self._folder, self._progress = source, folder, progress
+        self._source, self._folder, self._progress, self._budget = source, folder, progress, budget
         self._files: dict[Digest, BinaryIO] = {}
         self._made: dict[Digest, tuple[Descriptor, bytes]] = {}
         self._lock = Lock()
@@ -86,7 +87,7 @@ class Packed:
 
         try:
             with Passing(self._source, layer).open() as content:
-                pack(ProgressReader(content, task, stop), write, "gzip")
+                pack(ProgressReader(content, task, stop), write, "gzip", self._budget)
             file.flush()
         except BaseException:
             file.close()

@@ -18,6 +18,7 @@ import os
 from contextlib import contextmanager
 
 from ...ground.files import os_errors, random_name
+from ...ground.work.budget import Budget
 from ...words.errors import Conflict, InvalidName, NotFound, UsageError
 from ...words.progress import NullProgress, Progress
 from ...words.reference import Reference
@@ -118,10 +119,12 @@ class Places:
     def __init__(
         self, store: Callable[[], Store], repository: Callable[[Reference], Repository],
         daemon: Callable[[], Daemon], folder: str = "/var/tmp", progress: Progress | None = None,
+        budget: Budget | None = None,
     ) -> None:  # fmt: skip
-        """`folder` is for what must lie in a file for a while."""
+        """`folder` is for what must lie in a file for a while; `budget` None: this machine's."""
         self._store, self._repository, self._daemon = store, repository, daemon
         self._folder, self._progress = folder, progress or NullProgress()
+        self._budget = budget or Budget.of_machine()
 
     def reference(self, place: Place) -> Reference:
         """What to ask the source of a place for."""
@@ -143,7 +146,7 @@ class Places:
                 return
             from .packed import Packed
 
-            packed = Packed(source, self._folder, self._progress)
+            packed = Packed(source, self._folder, self._progress, self._budget)
             try:
                 yield packed
             finally:

@@ -37,7 +37,7 @@ class Mirrored(Repository):
         self._gave: dict[str, Repository] = {}
 
     @property
-    def divisible(self) -> bool:
+    def fork_safe(self) -> bool:
         """No: which mirrors have failed is known in one process."""
         return False
 

@@ -84,12 +84,12 @@ class Repository:
     # Source
 
     @property
-    def divisible(self) -> bool:
-        """As `Divisible`: a limit of speed is kept in one process."""
+    def fork_safe(self) -> bool:
+        """As `ForkSafe`: a limit of speed is kept in one process."""
         return not self.session.is_slowed
 
     def forked(self) -> None:
-        """As `Divisible`."""
+        """As `ForkSafe`."""
         self.session.forked()
 
     def resolve(

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ...ground.work.budget import Budget
     from .model import Form, Mode, Root
     from .roots.mounted import Mounted
 
@@ -33,14 +34,14 @@ class Drivers:
     """The drivers of one store, each made when it is first asked for."""
 
     def __init__(
-        self, root: str, mode: Mode, peers: Callable[[], Sequence[str]] = tuple,
-        trusted: Callable[[], set[str]] = set,
+        self, root: str, mode: Mode, budget: Callable[[], Budget],
+        peers: Callable[[], Sequence[str]] = tuple, trusted: Callable[[], set[str]] = set,
     ) -> None:  # fmt: skip
-        """`peers` gives folders of trees whose files a new one may share, those used last first; `trusted`
-        the names of the folders in ROOT/trees that new layers may point into.
+        """`budget` is for unpacking. `peers` gives folders of trees whose files a new one may share, the ones
+        used last first; `trusted` the names of the folders in ROOT/trees that new layers may point into.
         """
         self._root, self._peers, self._trusted = root, peers, trusted
-        self.mode = mode
+        self.mode, self._budget = mode, budget
         self._made: dict[str, Driver] = {}
 
     def get(self, name: str) -> Driver:
@@ -63,7 +64,7 @@ class Drivers:
 
             return mounts_folders(self.mode, scratch)
 
-        return Driver("overlay", FolderForm(self.mode, self._peers), self._mounted(), trial)
+        return Driver("overlay", FolderForm(self.mode, self._budget, self._peers), self._mounted(), trial)
 
     def _erofs(self) -> Driver:
         from .forms.indexed import IndexedForm
@@ -88,7 +89,7 @@ class Drivers:
 
             return lays_out(scratch)
 
-        folder = FolderForm(self.mode, self._peers, marked=True)
+        folder = FolderForm(self.mode, self._budget, self._peers, marked=True)
         form = EitherForm(folder, IndexedForm(self._root, self._trusted))
         return Driver("plain", form, LaidOut(self.mode, self._mounted()), trial)
 

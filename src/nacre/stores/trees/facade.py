@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Entry, Reader
     from ...ground.scan import Opener
+    from ...ground.work.budget import Budget
     from .drivers import Driver
     from .model import Write
     from .reading.node import LayerReader
@@ -67,12 +68,12 @@ class Trees:
 
     def __init__(
         self, root: str, database: Database, leases: LeaseStore, *, driver: str = "auto",
-        mode: Mode | None = None,
+        mode: Mode | None = None, budget: Callable[[], Budget] | None = None,
     ) -> None:  # fmt: skip
         """`Store.open` makes these. Raises UsageError for an unknown driver."""
         self._root, self._database, self._leases = root, database, leases
-        self._wanted = driver
-        self._drivers = Drivers(root, mode or Mode.detect(), self._peers, self._trusted)
+        self._wanted, self._budget = driver, budget or _of_machine
+        self._drivers = Drivers(root, mode or Mode.detect(), self._budget, self._peers, self._trusted)
         if driver not in ("auto", *NAMES):
             known = ", ".join(("auto", *NAMES))
             raise UsageError(f"unknown storage driver {driver!r}", hint=f"there are: {known}")
@@ -203,7 +204,7 @@ class Trees:
         """Whether a tree that the machine may have gone down on is whole, which only its tar can prove."""
         from .forms.proof import prove
 
-        if prove(tree) != "":
+        if prove(tree, self._budget()) != "":
             return False
         self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (tree.diff_id,))
         return True
@@ -222,7 +223,7 @@ class Trees:
             return "its folder is gone"
         from .forms.proof import prove
 
-        return prove(self._tree(diff_id, row[0]), passed, blob)
+        return prove(self._tree(diff_id, row[0]), self._budget(), passed, blob)
 
     def _keeps(self, diff_id: Digest, used: int) -> bool:
         if used >= self._leases.began:
@@ -259,7 +260,7 @@ class Trees:
         from ...ground.work.hashing import HashingReader
 
         with HeldLocks() as locks:
-            with HashingReader(stream) as hashing, os_errors("write a tree"):
+            with HashingReader(stream, self._budget()) as hashing, os_errors("write a tree"):
                 made = self._driver.form.ingest(hashing, making.folder, locks)
                 hashing.drain()
                 actual = hashing.digest()
@@ -291,7 +292,7 @@ class Trees:
 
         self._leases.current()
         with _Making(self._root, f"tree-{diff_id.hex}") as making, HeldLocks() as locks:
-            with HashingReader(stream) as hashing, os_errors("write a tree"):
+            with HashingReader(stream, self._budget()) as hashing, os_errors("write a tree"):
                 made = self._driver.form.ingest(hashing, making.folder, locks)
                 hashing.drain()
                 actual = hashing.digest()
@@ -439,7 +440,7 @@ class Trees:
         from ...ground.work.hashing import HashingWriter
 
         driver = self._driver_of(active)
-        with HashingWriter(write) as hashing, os_errors("write a layer"):
+        with HashingWriter(write, self._budget()) as hashing, os_errors("write a layer"):
             tree = self._active_tree(active).replace(root=self._root_of(active.layers))
             with driver.form.writer(tree.folder, hashing.write, locks) as writer:
                 made = driver.root.pack(tree, writer, Times(clamp, driver.form.keeps_files))
@@ -589,6 +590,12 @@ class Trees:
 
 def _nothing(_diff_id: Digest) -> None:
     pass
+
+
+def _of_machine() -> Budget:
+    from ...ground.work.budget import Budget
+
+    return Budget.of_machine()
 
 
 class _Making:

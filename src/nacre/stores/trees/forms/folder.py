@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry, Reader
     from ....ground.extract import Stats
+    from ....ground.work.budget import Budget
     from ..model import HeldLocks, Mode, Tree, TreeWriter, Write
     from ..reading.node import LayerReader
     from .skeleton import StreamRecorder
@@ -41,14 +42,16 @@ class FolderForm:
     keeps_files = True
 
     def __init__(
-        self, mode: Mode, peers: Callable[[], Sequence[str]] = tuple, *, marked: bool = False
-    ) -> None:
-        """`peers` gives folders of trees whose files a new one may share, those used last first.
+        self, mode: Mode, budget: Callable[[], Budget], peers: Callable[[], Sequence[str]] = tuple, *,
+        marked: bool = False,
+    ) -> None:  # fmt: skip
+        """`budget` is for unpacking. `peers` gives folders of trees whose files a new one may share, the ones
+        used last first.
 
         `marked`: where the marks of a user namespace are written, a file says so, because whoever mounts
         with others would not see what such a layer hides.
         """
-        self._mode, self._peers, self._marked = mode, peers, marked
+        self._mode, self._budget, self._peers, self._marked = mode, budget, peers, marked
 
     def ingest(self, stream: Reader, folder: str, _locks: HeldLocks) -> TreeInfo:
         """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
@@ -78,7 +81,7 @@ class FolderForm:
         fd = os.open(f"{folder}/{files.FS}", _FOLDER)
         try:
             form = self._mode.on_disk(followed.notes)
-            form = form.replace(helpers=True, twins=twins, placed=skeleton.file)
+            form = form.replace(budget=self._budget(), twins=twins, placed=skeleton.file)
             stats = extract(followed.watch(read_tar(skeleton.stream)), fd, form)
             return stats, os.fsdecode(form.opaque_xattr) in os.listxattr(fd)
         finally:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ....grammars.layer.nodes import Node as Inode
     from ....grammars.tar.entry import Entry, Reader
+    from ....ground.work.budget import Budget
     from ....words.digest import Digest
     from ..model import Tree
     from ..reading.node import LayerReader, Node
@@ -38,8 +39,9 @@ class _Fault(Exception):
 
 
 def prove(
-    tree: Tree, passed: Callable[[int], object] | None = None, blob: Callable[[], Reader] | None = None
-) -> str | None:
+    tree: Tree, budget: Budget, passed: Callable[[int], object] | None = None,
+    blob: Callable[[], Reader] | None = None,
+) -> str | None:  # fmt: skip
     """What is wrong with a tree, one phrase; "" for nothing, None when there is no way to tell.
 
     `passed` is told the bytes read; `blob` gives the tar where the tree itself does not. Raises StoreError
@@ -48,21 +50,22 @@ def prove(
     try:
         stream = tree.tar()
     except Unsupported:
-        return _compared(tree, blob(), None, passed) if blob else None
+        return _compared(tree, blob(), None, budget, passed) if blob else None
     except StoreError as error:
         if is_shortage(error):
             raise
         return error.message
     with stream:
         if not stream.seekable():
-            return _compared(tree, stream, None, passed)
+            return _compared(tree, stream, None, budget, passed)
         with tree.tar() as beside:
-            return _compared(tree, stream, beside, passed)
+            return _compared(tree, stream, beside, budget, passed)
 
 
 def _compared(
-    tree: Tree, tar: Reader, beside: BinaryIO | None, passed: Callable[[int], object] | None
-) -> str:
+    tree: Tree, tar: Reader, beside: BinaryIO | None, budget: Budget,
+    passed: Callable[[int], object] | None,
+) -> str:  # fmt: skip
     """`beside` counts where contents lie in the tar itself."""
     try:
         reader = tree.read()
@@ -71,13 +74,13 @@ def _compared(
             raise
         return str(error)
     try:
-        return fault(tree.diff_id, tar, reader, beside, passed or (lambda _count: None))
+        return fault(tree.diff_id, tar, reader, beside, budget, passed or (lambda _count: None))
     finally:
         reader.close()
 
 
 def fault(
-    diff_id: Digest, tar: Reader, reader: LayerReader, beside: BinaryIO | None,
+    diff_id: Digest, tar: Reader, reader: LayerReader, beside: BinaryIO | None, budget: Budget,
     passed: Callable[[int], object] = lambda count: None,
 ) -> str:  # fmt: skip
     """What is wrong with a tree, one phrase; "" when nothing is.
@@ -86,7 +89,7 @@ def fault(
     as the index of `reader` says; None compares every content. `passed` is told the bytes read.
     """
     try:
-        with HashingReader(_Counted(tar, passed)) as stream:
+        with HashingReader(_Counted(tar, passed), budget) as stream:
             proof = _Proof(reader, beside)
             trouble = proof.take(stream)
             stream.drain()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 
-from ...words.processors import processors
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
-MOST_WORKERS = 16
+    from .budget import Budget
+
+MAX_THREADS = 16
 
 
-class InOrder:
+class Ordered:
     """Runs calls in threads and hands each result to `take` here, in the order of the calls.
 
     What comes out does not depend on the number of threads or on time. At most two more calls than
@@ -24,15 +24,15 @@ class InOrder:
     threads at once. An exception of a call is raised by a later `call` or by `finish`.
     """
 
-    def __init__(self, take: Callable[[Any], object]) -> None:
-        self._take = take
+    def __init__(self, take: Callable[[Any], object], budget: Budget) -> None:
+        self._take, self._budget = take, budget
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future[Any]] = deque()
         self._begun = False
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` soon."""
-        workers = min(MOST_WORKERS, processors())
+        workers = min(MAX_THREADS, self._budget.share)
         if not self._begun or (workers == 1 and self._pool is None):
             self._begun = True
             self._take(function(*args))

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from imagekit import Fetch, Registry
 
+from nacre.ground.work.budget import Budget
 from nacre.ground.work.forks import is_single_threaded
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
-from nacre.images.layers import helping
+from nacre.images.layers import division
 from nacre.images.layers.repack import Packing, form
 from nacre.images.model.image import Image
 from nacre.images.model.source import Content
@@ -24,7 +25,6 @@ from nacre.stores.store import Store
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, RegistryError, StoreError
 from nacre.words.oci import Descriptor, Manifest, parse_document
-from nacre.words.processors import processors
 from nacre.words.progress import NullProgress
 from nacre.words.reference import Reference
 
@@ -32,6 +32,7 @@ APP = Reference.parse("registry.test/app:1")
 COUNT = 12
 FILES = [{f"f{number}": os.urandom(200_000 - number)} for number in range(COUNT)]
 ME = os.getpid()
+FORKS = Budget(3, processes=8)
 
 
 class Forking(Registry):
@@ -39,7 +40,7 @@ class Forking(Registry):
 
     def __init__(self, notes: Path) -> None:
         super().__init__()
-        self.notes, self.divisible, self.forks = notes, True, 0
+        self.notes, self.fork_safe, self.forks = notes, True, 0
         self.during = self.note
         self.here, self.there = os.pipe()
 
@@ -100,11 +101,9 @@ class Seen(NullProgress):
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
-    monkeypatch.setattr(helping, "WORTH", 1)
-    monkeypatch.setattr(
-        helping, "is_single_threaded", lambda: True
-    )  # threads that other tests have left only wait
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
+    monkeypatch.setattr(division, "WORTH", 1)
+    # threads that other tests have left only wait
+    monkeypatch.setattr(division, "is_single_threaded", lambda: True)
     found = Forking(tmp_path / "notes")
     found.add_image("1", *FILES)
     yield found
@@ -114,7 +113,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forkin
 
 def test_every_layer_comes_once_from_whichever_process(registry: Forking, store: Store) -> None:
     seen = Seen()
-    result = pull(registry, APP, store, progress=seen, forks=True)
+    result = pull(registry, APP, store, progress=seen, budget=FORKS)
     assert all(result.image.read(name) == data for files in FILES for name, data in files.items())
     manifest = result.image.manifest
     total = sum(layer.size for layer in manifest.layers)
@@ -125,11 +124,10 @@ def test_every_layer_comes_once_from_whichever_process(registry: Forking, store:
     assert all(forks == (pid != ME) for pid, forks in noted)
     assert 1 < len({pid for pid, _ in noted} | {ME}) <= 3
     assert all(store.layers.sources(layer.digest) == [registry.where] for layer in manifest.layers)
-    assert processors() == 3
 
 
 def test_the_store_is_whole_for_others_afterwards(registry: Forking, store: Store) -> None:
-    image = pull(registry, APP, store, forks=True).image
+    image = pull(registry, APP, store, budget=FORKS).image
     with Store.open(store.root) as other:
         assert not other.trees.missing([layer.diff_id for layer in image.layers])
         assert all(other.blobs.has(layer.digest) for layer in image.manifest.layers)
@@ -141,24 +139,29 @@ def test_what_is_here_is_not_fetched(registry: Forking, store: Store) -> None:
     pull(registry, APP.replace(tag="2"), store)
     registry.notes.unlink()
     seen = Seen()
-    pull(registry, APP, store, progress=seen, forks=True)
+    pull(registry, APP, store, progress=seen, budget=FORKS)
     assert len(registry.noted()) == 3  # the config and two layers
     assert sorted(seen.statuses) == ["Already exists"] * (COUNT - 2) + ["Pull complete"] * 2
 
 
-@pytest.mark.parametrize("why", ["small", "one at once", "not divisible", "threads", "not asked"])
+@pytest.mark.parametrize("why", ["small", "one at once", "not fork-safe", "threads", "not asked"])
 def test_alone_where_it_does_not_pay_or_cannot_be(
     registry: Forking, store: Store, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    monkeypatch.setattr(helping, "WORTH", 1 << 40 if why == "small" else 1)
+    monkeypatch.setattr(division, "WORTH", 1 << 40 if why == "small" else 1)
     registry.together = False
-    registry.divisible = why != "not divisible"
+    registry.fork_safe = why != "not fork-safe"
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     if why == "threads":
-        monkeypatch.setattr(helping, "is_single_threaded", is_single_threaded)
+        monkeypatch.setattr(division, "is_single_threaded", is_single_threaded)
         thread.start()
-    pull(registry, APP, store, at_once=int(why == "one at once"), forks=why != "not asked")
+    pull(
+        registry,
+        APP,
+        store,
+        budget=FORKS.limited(transfers=int(why == "one at once"), processes=int(why == "not asked")),
+    )
     over.set()
     assert {pid for pid, _ in registry.noted()} == {ME}
 
@@ -171,7 +174,7 @@ def test_alone_where_nothing_may_be_forked(
 
     monkeypatch.setattr(os, "fork", refuse)
     registry.together = False
-    assert pull(registry, APP, store, forks=True).image.read("f0") == FILES[0]["f0"]
+    assert pull(registry, APP, store, budget=FORKS).image.read("f0") == FILES[0]["f0"]
     assert {pid for pid, _ in registry.noted()} == {ME}
 
 
@@ -180,24 +183,24 @@ def test_a_failure_anywhere_ends_all(registry: Forking, store: Store) -> None:
     manifest, _ = registry.add_image("1", *FILES)
     registry.cut = {layer.digest: 100_000 for layer in manifest.layers}
     with pytest.raises(RegistryError, match="connection lost"):
-        pull(registry, APP, store, forks=True)
+        pull(registry, APP, store, budget=FORKS)
     assert store.refs.list() == []
     registry.cut, registry.together = {}, False
-    assert pull(registry, APP, store, forks=True).image.read("f0") == FILES[0]["f0"]
+    assert pull(registry, APP, store, budget=FORKS).image.read("f0") == FILES[0]["f0"]
 
 
 def test_a_helper_s_failure_is_the_one_that_is_raised(registry: Forking, store: Store) -> None:
     """Whatever comes to another process than this one is wrong."""
     lie(registry, lambda pid: pid != ME)
     with pytest.raises(DigestMismatch, match=r"layer [0-9a-f]{12}"):
-        pull(registry, APP, store, forks=True)
+        pull(registry, APP, store, budget=FORKS)
     assert store.refs.list() == []
 
 
 def test_a_failure_here_ends_the_helpers(registry: Forking, store: Store) -> None:
     lie(registry, lambda pid: pid == ME)
     with pytest.raises(DigestMismatch, match=r"layer [0-9a-f]{12}"):
-        pull(registry, APP, store, forks=True)
+        pull(registry, APP, store, budget=FORKS)
     assert registry.helpers_are_gone()
 
 
@@ -221,7 +224,7 @@ def test_a_helper_that_is_killed_is_missed_and_nothing_is_lost(registry: Forking
 
     registry.during = during
     with pytest.raises(StoreError, match="killed"):
-        pull(registry, APP, store, forks=True)
+        pull(registry, APP, store, budget=FORKS)
     registry.during, registry.together = registry.note, False
     assert pull(registry, APP, store).image.read("f3") == FILES[3]["f3"]
 
@@ -234,7 +237,7 @@ def test_an_interrupt_ends_all(registry: Forking, store: Store) -> None:
 
     registry.during = during
     with pytest.raises(KeyboardInterrupt):
-        pull(registry, APP, store, forks=True)
+        pull(registry, APP, store, budget=FORKS)
     assert registry.helpers_are_gone()
     assert store.refs.list() == []
 
@@ -282,7 +285,7 @@ def pushed(registry: Forking, store: Store) -> Image:
 
 def test_a_push_is_divided_as_well(pushed: Image, store: Store, shelf: Shelf) -> None:
     seen = Seen()
-    result = push(store, pushed.descriptor, shelf, "1", progress=seen, forks=True)
+    result = push(store, pushed.descriptor, shelf, "1", progress=seen, budget=FORKS)
     total = sum(layer.size for layer in pushed.manifest.layers)
     assert shelf.layers() == list(pushed.manifest.layers)
     assert (result.moved, result.existing) == (total + pushed.manifest.config.size, 0)
@@ -299,7 +302,7 @@ def test_a_push_of_little_is_not_divided(pushed: Image, store: Store, shelf: She
     lacking = pushed.manifest.layers[0]
     (shelf.folder / lacking.digest.hex).unlink()
     shelf.notes.unlink()
-    result = push(store, pushed.descriptor, shelf, "2", forks=True)
+    result = push(store, pushed.descriptor, shelf, "2", budget=FORKS)
     assert (result.moved, shelf.noted()) == (lacking.size, [(ME, 0)])
 
 
@@ -307,7 +310,7 @@ def test_a_push_of_little_is_not_divided(pushed: Image, store: Store, shelf: She
 def test_layers_are_compressed_anew_in_every_process(
     pushed: Image, store: Store, shelf: Shelf, codec: str
 ) -> None:
-    result = push(store, pushed.descriptor, shelf, "1", packing=Packing(codec), forks=True)
+    result = push(store, pushed.descriptor, shelf, "1", packing=Packing(codec), budget=FORKS)
     layers = shelf.layers()
     assert [form(layer) for layer in layers] == [codec] * COUNT
     assert result.moved == sum(layer.size for layer in layers) + pushed.manifest.config.size
@@ -326,6 +329,6 @@ def test_a_failure_of_a_push_anywhere_ends_all(pushed: Image, store: Store, shel
 
     shelf.put = refuse  # type: ignore[method-assign, assignment]
     with pytest.raises(RegistryError, match="no room") as caught:
-        push(store, pushed.descriptor, shelf, "1", forks=True)
+        push(store, pushed.descriptor, shelf, "1", budget=FORKS)
     assert caught.value.status == 507
     assert shelf.tags == {}

@@ -1,0 +1,120 @@
+"""A map over the tasks of a transfer, in several processes."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import suppress
+from itertools import chain
+from time import monotonic
+
+from ...words.value import Value
+from .forks import Fork, ForkPool
+from .threads import paced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from threading import Event
+    from typing import TypeVar
+
+    from ...words.progress import Task
+    from .budget import Budget
+    from .forks import Send
+
+    T = TypeVar("T")
+
+_PAUSE = 0.05
+
+
+def _nothing() -> None:
+    pass
+
+
+class AtFork(Value):
+    """What is called `before` the first fork, and in each fork first and last of all."""
+
+    before: Callable[[], object] = staticmethod(_nothing)
+    after_in_child: Callable[[], object] = staticmethod(_nothing)
+    at_exit: Callable[[], object] = staticmethod(_nothing)
+
+
+def fork_map(
+    work: Callable[[int, Task, Event], T], tasks: Sequence[Task], budget: Budget, at_fork: AtFork
+) -> list[T]:
+    """What `work(number, task, stop)` gives for the number of each task, in the processes of the budget.
+
+    `work` reports to the task that it is given; what it gives goes through pickle. Raises what is raised,
+    wherever; then all have ended. What `work` has changed in memory is seen in its own process only. There
+    must be one thread.
+    """
+    found: dict[int, T] = {}
+
+    with ForkPool(len(tasks), budget) as pool:
+        each = budget.limited(transfers=max(1, budget.transfers // budget.processes))
+
+        def here(item: int | Fork, stop: Event) -> None:
+            if isinstance(item, Fork):
+                item.follow(stop, receive)
+            else:
+                found[item] = _counted(pool, lambda: work(item, tasks[item], stop))
+
+        def receive(number: int, what: str, *values: object) -> None:
+            if what == "found":
+                found[number] = pickle.loads(*values)  # type: ignore[arg-type]  # of our own child
+            else:
+                getattr(tasks[number], what)(*values)
+
+        def there(send: Send) -> None:
+            def one(number: int, stop: Event) -> None:
+                result = _counted(pool, lambda: work(number, _RemoteTask(number, send), stop))
+                send(number, "found", pickle.dumps(result))
+
+            at_fork.after_in_child()
+            try:
+                paced(one, pool, each)
+            finally:
+                at_fork.at_exit()
+
+        at_fork.before()
+        forks: list[Fork] = []
+        with suppress(OSError):  # no more processes are allowed: those that are there do it all
+            for _ in range(budget.processes - 1):
+                forks.append(pool.fork(there))
+        items: Iterable[int | Fork] = chain(forks, pool)
+        paced(here, items, each, waiting=len(forks))
+    return [found[number] for number in range(len(tasks))]
+
+
+def _counted(pool: ForkPool, work: Callable[[], T]) -> T:
+    pool.working(1)
+    try:
+        return work()
+    finally:
+        pool.working(-1)
+
+
+class _RemoteTask:
+    """A task of the parent's."""
+
+    def __init__(self, number: int, send: Send) -> None:
+        self._number, self._send = number, send
+        self._count, self._sent = 0, 0.0
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self._flush()
+        self._send(self._number, "phase", name, total)
+
+    def advance(self, count: int) -> None:
+        """Not each piece: every packet takes the interpreter's lock from the parent's own work."""
+        self._count += count
+        if monotonic() - self._sent >= _PAUSE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._count:
+            self._send(self._number, "advance", self._count)
+            self._count, self._sent = 0, monotonic()
+
+    def done(self, status: str) -> None:
+        self._flush()
+        self._send(self._number, "done", status)
