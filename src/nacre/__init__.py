@@ -4,7 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .engine import Built, Completed, Engine, open_store
+    from .engine import Built, Config, Engine, open_store
+    from .engine.containers import Completed, ContainerOptions
+    from .engine.network import Network
     from .images.arrows.copying import Copied
     from .images.arrows.manifestlist import Pushed
     from .images.arrows.mirroring import Outcome
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Built": "engine", "Completed": "engine", "Engine": "engine", "open_store": "engine",
+    "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine",
+    "Completed": "engine.containers", "ContainerOptions": "engine.containers", "Network": "engine.network",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
     "Found": "services.client.search", "Outcome": "images.arrows.mirroring",
@@ -36,9 +39,9 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Built", "Completed", "Copied", "Descriptor", "Digest", "DiskUsage", "Engine", "Exploration", "Finding",
-    "Found", "Image", "Layer", "NacreError", "Outcome", "Platform", "Progress", "PullResult", "PushResult",
-    "Pushed", "Reference", "Report", "open_store",
+    "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest", "DiskUsage",
+    "Engine", "Exploration", "Finding", "Found", "Image", "Layer", "NacreError", "Network", "Outcome",
+    "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report", "open_store",
 ]  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _rows(heading: str) -> dict[str, str]:
 
 FOR_FACES = {
     "budget", "client", "config", "container_proxies", "enter", "image_inside", "inside", "is_inside",
-    "mapping", "network", "paths", "result_inside", "root",
+    "mapping", "network", "outside", "paths", "result_inside", "root",
 }  # fmt: skip
 """What an engine has besides, for the faces that are built on it."""
 

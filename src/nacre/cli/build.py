@@ -7,8 +7,7 @@ import os
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import write_out
 from .options import Command, flag, many, size, text
-from .run import ignore
-from .runoptions import limits
+from .run import ignore, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

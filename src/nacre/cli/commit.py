@@ -14,23 +14,17 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Print the id of the new image. The container stands still meanwhile, unless --pause=false."""
-    from contextlib import nullcontext
-
-    from ..services.containers import Containers
-    from ..services.containers.commit import Wishes, commit
-    from ..services.containers.keeper import Paused
     from .import_ import created
 
     name, *names = args.positionals
-    reference = Reference.parse(names[0]) if names else None
-    if reference is not None and reference.digest is not None:
+    reference = Reference.parse(names[0]) if names else ""
+    if isinstance(reference, Reference) and reference.digest is not None:
         raise UsageError(f"cannot commit to digest reference: {names[0]}")
-    wishes = Wishes(args.author, args.message, tuple(args.change), created(context))
-    containers = Containers(context.store)
-    row = containers.get(name)
-    pause = args.pause and row.state == "running"
-    with Paused(containers.folder(row.id)) if pause else nullcontext():
-        context.print(str(commit(context.store, row, reference, wishes, context.warn).id))
+    image = context.engine.containers.commit(
+        name, reference, author=args.author, message=args.message, changes=args.change,
+        created=created(context), pause=args.pause,
+    )  # fmt: skip
+    context.print(str(image.id))
     return 0
 
 

@@ -142,7 +142,7 @@ class Context:
         `pull` is docker's: missing, always or never. An image of another platform than the one wanted
         counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
         """
-        later = _Later(self, quiet)
+        later = self.later(quiet)
         try:
             return self.engine.resolve(text, platform, pull=pull, progress=later)
         finally:
@@ -172,6 +172,10 @@ class Context:
         shown = display(self, quiet=quiet, form=form)
         self._displays.append(shown)
         return shown
+
+    def later(self, quiet: bool = False) -> Later:
+        """A `Progress` that appears when there is something to tell; whoever made it closes it."""
+        return Later(self, quiet)
 
     def print(self, line: str = "") -> None:
         """One line on standard output."""
@@ -213,7 +217,7 @@ class Context:
         self.close()
 
 
-class _Later:
+class Later:
     """A display that appears when there is something to tell."""
 
     def __init__(self, context: Context, quiet: bool) -> None:
@@ -226,12 +230,15 @@ class _Later:
         return self._shown
 
     def task(self, key: str) -> Task:
+        """As `Progress.task`."""
         return self._display().task(key)
 
     def line(self, text: str) -> None:
+        """As `Progress.line`."""
         self._display().line(text)
 
     def close(self) -> None:
+        """Idempotent."""
         if self._shown is not None:
             self._shown.close()
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from ..words.errors import InvalidName, UsageError
 from .options import Command
-from .run import request_of
-from .runoptions import CREATE_OPTIONS
+from .run import CREATE_OPTIONS, asked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..services.containers import Request
+    from ..engine.containers import ContainerOptions
     from .context import Context
     from .options import Args
 
 
 def run(context: Context, args: Args) -> int:
     """Print the id of the new container."""
-    from ..services.containers import Containers
-
-    row = Containers(context.store).create(_request(context, args))
+    image, command, options = _asked(context, args)
+    later = context.later(args.quiet)
+    row = context.engine.containers.create(image, command, options, progress=later)
+    later.close()
     if args.cidfile:
         with open(args.cidfile, "x", encoding="ascii") as stream:
             stream.write(row.id)
@@ -26,10 +26,10 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _request(context: Context, args: Args) -> Request:
+def _asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
     """docker ends with 125 for options that it cannot read, and with 1 for everything else."""
     try:
-        return request_of(context, args)
+        return asked(context, args)
     except UsageError as error:
         if not isinstance(error, InvalidName):
             error.exit_code = 125

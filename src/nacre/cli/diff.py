@@ -7,7 +7,7 @@ from .output import inspect_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from .context import Context
     from .options import Args
@@ -17,30 +17,17 @@ def run(context: Context, args: Args) -> int:
     """A line for each path: A added, C changed, D deleted."""
     if len(args.positionals) == 2:
         return _images(context, args)
-    for kind, path in _of_container(context, args.positionals[0]):
-        _print(context, args.format, {"Kind": kind, "Path": _shown(path)})
+    for change in context.engine.containers.diff(args.positionals[0]):
+        _print(context, args.format, {"Kind": change.kind, "Path": _shown(change.path)})
     return 0
 
 
 def _images(context: Context, args: Args) -> int:
-    from ..images.audit.compare import differences
-    from ..images.model.image import find
-
-    one, other = (find(context.store, name) for name in args.positionals)
-    for found in differences(one, other):
+    one, other = args.positionals
+    for found in context.engine.differences(one, other):
         fields = {"Kind": found.kind, "Path": _shown(found.path), "Changed": list(found.changed)}
         _print(context, args.format, fields)
     return 0
-
-
-def _of_container(context: Context, name: str) -> Iterable[tuple[str, bytes]]:
-    from ..services.containers.difference import changes, mount_points
-    from ..words.quickjson import loads
-    from .files import active_of
-
-    row, active = active_of(context, name)
-    found = changes(context.store, active, mount_points(loads(row.config_json)["config"]))
-    return [(change.kind, change.path) for change in found]
 
 
 def _shown(path: bytes) -> str:

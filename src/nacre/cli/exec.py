@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..words.errors import NotFound
 from .options import Command, flag, many, text
 from .run import check_terminal, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .context import Context
     from .options import Args
 
@@ -21,24 +22,18 @@ def run(context: Context, args: Args) -> int:
     if args.detach_keys:
         context.warn("WARNING: --detach-keys ignored: nothing could be attached to later")
     from ..ground.sandbox import Stdio
-    from ..services.containers import Containers, Extra
-    from ..stores.store import Store
 
     name, *command = args.positionals
-    extra = Extra(
-        tuple(command), tuple(environment(context, args)), args.workdir, args.user, args.tty, args.privileged
-    )
-    try:
-        store = Store.open(context.root, driver=context.driver, create=False)
-    except NotFound:
-        raise NotFound(f"No such container: {name}") from None
-    with store:
-        containers = Containers(store)
-        context.stdout.flush()
-        if args.detach:
-            containers.execute_detached(name, extra)
-            return 0
-        return containers.execute(name, extra, Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty))
+    given: dict[str, Any] = {
+        "environment": tuple(environment(context, args)), "working_dir": args.workdir, "user": args.user,
+        "tty": args.tty, "privileged": args.privileged,
+    }  # fmt: skip
+    context.stdout.flush()
+    if args.detach:
+        context.engine.containers.exec_detached(name, command, **given)
+        return 0
+    stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
+    return context.engine.containers.exec(name, command, stdio=stdio, **given).exit_code
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .files import active_of, write_out
+from .files import write_out
 from .options import Command, text
 
 TYPE_CHECKING = False
@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Write to a file, which appears only when it is whole, or to standard output."""
-    from ..services.containers.difference import merged, write_tar
-
-    _row, active = active_of(context, args.positionals[0])
-    store = context.store
-    write_out(context, args.output, lambda write: write_tar(merged(store, active), write), "export")
+    export, (name,) = context.engine.containers.export, args.positionals
+    write_out(context, args.output, lambda write: export(name, write), "export")
     return 0
 
 

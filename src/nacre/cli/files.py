@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import NotFound, StoreError, UsageError
+from ..words.errors import StoreError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from ..stores.containers import ContainerRow
-    from ..stores.trees import Active
     from .context import Context
 
     Write = Callable[[bytes], object]
-
-
-def active_of(context: Context, name: str) -> tuple[ContainerRow, Active]:
-    """A container and its writable tree. Raises NotFound."""
-    from ..services.containers import Containers
-
-    row = Containers(context.store).get(name)
-    active = context.store.trees.active(row.id)
-    if active is None:
-        raise NotFound(f"the file system of container {row.name} is gone")
-    return row, active
 
 
 def write_out(context: Context, path: str, fill: Callable[[Write], object], what: str) -> None:

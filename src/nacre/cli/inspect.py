@@ -36,20 +36,18 @@ def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, A
 
 
 def _container(context: Context, name: str, size: bool) -> dict[str, Any]:
-    from ..services.containers import Containers
     from .documents.container import container_document
 
     try:
-        return container_document(context, Containers(context.store).get(name), size)
+        return container_document(context, context.engine.containers.get(name), size)
     except NotFound:
         raise NotFound(f"No such container: {name}") from None
 
 
 def _image(context: Context, name: str, _size: bool) -> dict[str, Any]:
-    from ..images.model.image import find
     from .documents.image import image_document
 
-    return image_document(find(context.store, name))
+    return image_document(context.engine.image(name))
 
 
 def _volume(context: Context, name: str, _size: bool) -> dict[str, Any]:

@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """SIGKILL unless another signal is named."""
-    from ..services.containers import Containers
-    from ..services.containers.signals import number
-
-    containers = Containers(context.store)
-    signal = number(args.signal)
-    return each(context, args.positionals, lambda one: containers.kill(one, signal))
+    containers = context.engine.containers
+    return each(context, args.positionals, lambda one: containers.kill(one, args.signal))
 
 
 COMMAND = Command(

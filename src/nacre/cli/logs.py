@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..services.containers import Containers
+    from ..engine.containers import ContainerCollection
     from ..services.containers.log import Line
     from .context import Context
     from .options import Args
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Each stream goes where it came from: standard output or standard error."""
-    from ..services.containers import Containers
-
-    containers = Containers(context.store)
+    containers = context.engine.containers
     if args.tail == "all":
         lines: Iterable[Line] = containers.logs(args.positionals[0], follow=args.follow)
     else:
@@ -31,7 +29,7 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _tail(containers: Containers, args: Args) -> Iterator[Line]:
+def _tail(containers: ContainerCollection, args: Args) -> Iterator[Line]:
     """The last lines there are now, then what follows."""
     from collections import deque
 

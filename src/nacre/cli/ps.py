@@ -23,13 +23,12 @@ _WIDTH = 20
 
 def run(context: Context, args: Args) -> int:
     """List containers, the newest first: those that run, or all."""
-    from ..services.containers import Containers
     from .psfilters import Chosen
 
     chosen = Chosen(context, args.filter)
     newest = 1 if args.latest else args.last
     everything = args.all or newest is not None or chosen.wants_all
-    rows = Containers(context.store).list(all=bool(everything))
+    rows = context.engine.containers.list(all=bool(everything))
     shown = [row for row in rows if chosen.allows(row, _record(row))]
     if newest is not None and newest >= 0:
         shown = shown[:newest]
@@ -87,12 +86,9 @@ def status(row: ContainerRow) -> str:
 
 
 def _size(context: Context, row: ContainerRow) -> str:
-    from ..ground.files import content_size
     from .documents.container import image_size
 
-    active = context.store.trees.active(row.id)
-    written = content_size(active.upper) if active else 0
-    image = image_size(context, row)
+    written, image = context.engine.containers.size(row), image_size(context, row)
     return human_size(written) + (f" (virtual {human_size(written + image)})" if image else "")
 
 

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Remove each; one that is not there is fine with --force."""
-    from ..services.containers import Containers
     from ..words.errors import NotFound
 
-    containers = Containers(context.store)
+    containers = context.engine.containers
 
     def remove(text: str) -> None:
         try:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import NotFound, Unsupported, UsageError
-from .options import Command, flag, text
-from .runoptions import ABSENT, CREATE_OPTIONS, HEALTH, LIMITS
+from ..words.errors import StoreError, Unsupported, UsageError
+from .options import Command, flag, many, number, size, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ..engine.containers import ContainerOptions
     from ..ground.sandbox import Stdio
-    from ..images.model.image import Image
-    from ..images.model.runtime import Device, RunOptions, Temporary, Volume
-    from ..services.containers import Containers, Request
-    from ..words.oci import Platform
     from .context import Context
     from .options import Args, Option
 
@@ -37,19 +33,22 @@ def run(context: Context, args: Args) -> int:
     check_terminal(args)
     if args.detach and args.attach:
         raise UsageError("conflicting options: cannot specify both --attach and --detach")
-    from ..services.containers import Containers
+    image, command, options = asked(context, args)
+    containers, later = context.engine.containers, context.later(args.quiet)
 
-    request = request_of(context, args)
-    containers = Containers(context.store)
-    warn(context, containers)
+    def begun(number: str) -> None:
+        later.close()
+        _begun(context, args, number)
+
     if args.detach:
-        context.print(containers.run_detached(request, on_start=lambda number: _cidfile(args, number)))
+        context.print(containers.run_detached(image, command, options, on_start=begun, progress=later))
         return 0
     context.stdout.flush()
-    stdio = _stdio(args)
     apart = not args.sig_proxy and not args.tty and not (args.interactive and os.isatty(0))
-    begin = containers.run_apart if apart else containers.run
-    return begin(request, stdio, on_start=lambda number: _begun(context, args, number))
+    done = containers.run(
+        image, command, options, stdio=_stdio(args), apart=apart, on_start=begun, progress=later
+    )
+    return done.exit_code
 
 
 def _stdio(args: Args) -> Stdio:
@@ -69,13 +68,6 @@ def _begun(context: Context, args: Args, number: str) -> None:
         context.stdout.flush()
 
 
-def warn(context: Context, containers: Containers) -> None:
-    """Say what a program lacks here, and raise SandboxError if none can be run."""
-    warning = containers.permit()
-    if warning:
-        context.warn(warning)
-
-
 def check_terminal(args: Args) -> None:
     """Raise UsageError when `-it` is wanted where there is no terminal."""
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
@@ -84,34 +76,17 @@ def check_terminal(args: Args) -> None:
         raise error
 
 
-def request_of(context: Context, args: Args) -> Request:
-    """What the command line asks for; the image is fetched if it has to be."""
-    from ..services.containers import Request
-
+def asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
+    """The image, the command and the options that stand on the line. Raises UsageError."""
     _check_unsupported(context, args)
     if args.publish or args.publish_all:
         context.warn("WARNING: Published ports are discarded when using host network mode")
-    reference = args.positionals[0]
-    platform = None
-    if args.platform:
-        from ..words.oci import Platform
-
-        platform = Platform.parse(args.platform)
     if args.cidfile and os.path.lexists(args.cidfile):
         raise UsageError(
             f"container ID file found, make sure the other container isn't running: {args.cidfile}"
         )
-    name = args.name
-    options = options_of(context, args)
-    image = context.resolve(reference, platform, pull=args.pull, quiet=args.quiet)
-    _check_platform(context, image, reference, platform)
-    return Request(
-        image, options, reference=reference, name=name, labels=tuple(map(_pair, _labels(args))),
-        auto_remove=args.rm, runtime=args.runtime, dns=tuple(args.dns), hosts=tuple(args.add_host),
-        dns_search=tuple(args.dns_search), dns_options=(*args.dns_opt, *args.dns_option),
-        stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
-        log_driver=args.log_driver,
-    )  # fmt: skip
+    image, *command = args.positionals
+    return image, command, options_of(context, args)
 
 
 def _labels(args: Args) -> list[str]:
@@ -168,44 +143,30 @@ def _say_ignored(context: Context, args: Args) -> None:
             context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
 
 
-def _check_platform(context: Context, image: Image, name: str, platform: Platform | None) -> None:
-    """docker refuses an image of another platform than asked for; where nobody asked it warns."""
+def options_of(context: Context, args: Args) -> ContainerOptions:
+    """The options of the container. Raises UsageError."""
+    from ..engine.containers import ContainerOptions
     from ..words.oci import Platform
 
-    host = platform or Platform.host()
-    if image.config.platform == host:
-        return
-    from ..images.model.platforms import fits, misfit
-
-    if fits(image, host):
-        return
-    if platform:
-        raise NotFound(misfit(image, name, platform))
-    context.warn(
-        f"WARNING: The requested image's platform ({image.config.platform}) does not match the detected "
-        f"host platform ({host}) and no specific platform was requested"
-    )
-
-
-def options_of(context: Context, args: Args) -> RunOptions:
-    """The options of the container. Raises UsageError."""
-    from ..images.model.runtime import RunOptions
-
-    volumes, temporary = _volumes(context, args)
-    seccomp, no_new_privileges = _security(args.security_opt)
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
-    return RunOptions(
-        command=tuple(args.positionals[1:]), entrypoint=entrypoint,
-        environment=_with_proxies(context, tuple(environment(context, args))),
-        working_dir=args.workdir, user=args.user, hostname=args.hostname, tty=args.tty,
-        interactive=args.interactive, volumes=volumes, temporary=temporary, devices=_devices(args),
-        read_only=args.read_only, network=args.net or args.network, cap_add=tuple(args.cap_add),
-        cap_drop=tuple(args.cap_drop), privileged=args.privileged, seccomp=seccomp,
-        no_new_privileges=no_new_privileges, shm_size=args.shm_size, init=args.init,
-        groups=tuple(args.group_add), ulimits=tuple(args.ulimit), sysctls=tuple(args.sysctl),
-        oom_score=args.oom_score_adj if "oom_score_adj" in args.given else None,
-        domainname=args.domainname, pid=args.pid, ipc=args.ipc, uts=args.uts, cgroupns=args.cgroupns,
-        annotations=tuple(args.annotation), device_rules=tuple(args.device_cgroup_rule),
+    return ContainerOptions(
+        name=args.name, platform=Platform.parse(args.platform) if args.platform else None, pull=args.pull,
+        entrypoint=entrypoint, environment=tuple(environment(context, args)), working_dir=args.workdir,
+        user=args.user, hostname=args.hostname, domainname=args.domainname, tty=args.tty,
+        interactive=args.interactive, volumes=tuple(args.volume), volumes_from=tuple(args.volumes_from),
+        mounts=tuple(args.mount), tmpfs=tuple(args.tmpfs), devices=tuple(args.device),
+        device_rules=tuple(args.device_cgroup_rule), read_only=args.read_only,
+        network=args.net or args.network, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop),
+        privileged=args.privileged, security=tuple(args.security_opt), shm_size=args.shm_size,
+        init=args.init, groups=tuple(args.group_add), ulimits=tuple(args.ulimit),
+        sysctls=tuple(args.sysctl),
+        oom_score=args.oom_score_adj if "oom_score_adj" in args.given else None, pid=args.pid, ipc=args.ipc,
+        uts=args.uts, cgroupns=args.cgroupns, annotations=tuple(args.annotation),
+        labels=tuple(map(_pair, _labels(args))), auto_remove=args.rm, runtime=args.runtime,
+        dns=tuple(args.dns), dns_search=tuple(args.dns_search),
+        dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
+        stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
+        log_driver=args.log_driver,
     )  # fmt: skip
 
 
@@ -229,18 +190,6 @@ def environment(context: Context, args: Args) -> Iterator[str]:
             yield name
 
 
-def _with_proxies(context: Context, written: tuple[str, ...]) -> tuple[str, ...]:
-    """And the proxies of docker's config.json, in both spellings, unless a variable is written already."""
-    proxies = context.engine.container_proxies()
-    if not proxies:
-        return written
-    from ..images.model.proxies import proxy_variables
-
-    names = {item.partition("=")[0] for item in written}
-    found = proxy_variables(proxies).items()
-    return (*written, *(f"{name}={value}" for name, value in found if name not in names))
-
-
 def _env_file(context: Context, path: str) -> Iterator[str]:
     """A name alone that our environment lacks is left out, other than on the line."""
     from ..grammars.envfile import read_variables
@@ -254,54 +203,14 @@ def _env_file(context: Context, path: str) -> Iterator[str]:
 
 def read_small(path: str) -> bytes:
     """A file of options, at most 16 MiB. Raises UsageError, StoreError."""
-    from ..ground.files import os_errors
-
-    with os_errors(f"read {path}"), open(path, "rb") as stream:
-        data = stream.read(_MOST + 1)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(_MOST + 1)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > _MOST:
         raise UsageError(f"{path} is larger than 16 MiB")
     return data
-
-
-def _volumes(context: Context, args: Args) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
-    if not (args.volume or args.tmpfs or args.mount or args.volumes_from):
-        return (), ()
-    from ..services.containers import volumes
-
-    here, root = os.getcwd(), context.store.root
-    binds = [volume for text in args.volumes_from for volume in volumes.of_container(context.store, text)]
-    binds += [volumes.parse_volume(text, here, root) for text in dict.fromkeys(args.volume)]
-    temporary = [volumes.parse_tmpfs(text) for text in args.tmpfs]
-    for written in args.mount:
-        from ..services.containers.mountoption import parse_mount
-
-        mount = parse_mount(written, here, root)
-        (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
-    return tuple(binds), tuple(temporary)
-
-
-def _security(options: list[str]) -> tuple[bool, bool]:
-    """Whether to filter system calls, and whether to forbid new privileges."""
-    seccomp, no_new_privileges = True, False
-    for option in options:
-        if option in ("seccomp=unconfined", "seccomp:unconfined"):
-            seccomp = False
-        elif option in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"):
-            no_new_privileges = True
-        elif option not in ("seccomp=builtin", "apparmor=unconfined", "label=disable", "label:disable"):
-            raise UsageError(
-                f"unknown security option {option!r}", hint="known are seccomp=unconfined, no-new-privileges"
-            )
-    return seccomp, no_new_privileges
-
-
-def _devices(args: Args) -> tuple[Device, ...]:
-    if not (args.device or args.privileged):
-        return ()
-    from ..services.containers import devices
-
-    listed = tuple(devices.parse_device(text) for text in args.device)
-    return (devices.all_devices() if args.privileged else ()) + listed
 
 
 def _cidfile(args: Args, number: str) -> None:
@@ -309,6 +218,142 @@ def _cidfile(args: Args, number: str) -> None:
         with open(args.cidfile, "x", encoding="ascii") as stream:
             stream.write(number)
 
+
+_IGNORED = "Ignored with a warning"
+_REFUSED = "Refused"
+
+LIMITS: tuple[Option, ...] = (
+    text("--blkio-weight", _IGNORED, kind="weight", hidden=True),
+    many("--blkio-weight-device", _IGNORED, kind="device-value", hidden=True),
+    text("--cgroup-parent", _IGNORED, hidden=True),
+    number("--cpu-period", _IGNORED, hidden=True),
+    number("--cpu-quota", _IGNORED, hidden=True),
+    number("--cpu-rt-period", _IGNORED, hidden=True),
+    number("--cpu-rt-runtime", _IGNORED, hidden=True),
+    number("-c, --cpu-shares", _IGNORED, hidden=True),
+    text("--cpus", _IGNORED, kind="float", hidden=True),
+    text("--cpuset-cpus", _IGNORED, kind="processors", hidden=True),
+    text("--cpuset-mems", _IGNORED, kind="processors", hidden=True),
+    many("--device-read-bps", _IGNORED, kind="device-value", hidden=True),
+    many("--device-read-iops", _IGNORED, kind="device-value", hidden=True),
+    many("--device-write-bps", _IGNORED, kind="device-value", hidden=True),
+    many("--device-write-iops", _IGNORED, kind="device-value", hidden=True),
+    text("--kernel-memory", _IGNORED, kind="bytes", hidden=True),
+    text("-m, --memory", _IGNORED, kind="bytes", hidden=True),
+    text("--memory-reservation", _IGNORED, kind="bytes", hidden=True),
+    text("--memory-swap", _IGNORED, kind="bytes", hidden=True),
+    text("--memory-swappiness", _IGNORED, kind="swappiness", hidden=True),
+    flag("--oom-kill-disable", _IGNORED, hidden=True),
+    number("--pids-limit", _IGNORED, hidden=True),
+)
+"""They need control groups with controllers: see `ignore`."""
+
+
+def limits(*names: str) -> tuple[Option, ...]:
+    """Those of them that another command has."""
+    return tuple(option for option in LIMITS if option.name in names)
+
+
+HEALTH: tuple[Option, ...] = (
+    text("--health-cmd", _IGNORED, hidden=True),
+    text("--health-interval", _IGNORED, kind="duration", hidden=True),
+    number("--health-retries", _IGNORED, hidden=True),
+    text("--health-start-interval", _IGNORED, kind="duration", hidden=True),
+    text("--health-start-period", _IGNORED, kind="duration", hidden=True),
+    text("--health-timeout", _IGNORED, kind="duration", hidden=True),
+)
+
+ABSENT: dict[Option, str] = {
+    text("--gpus", _REFUSED, hidden=True): "GPUs cannot be requested by name; name their nodes with --device",
+    text("--ip", _REFUSED, kind="address", hidden=True): "the container has the network of the host, or none",
+    text(
+        "--ip6", _REFUSED, kind="address", hidden=True
+    ): "the container has the network of the host, or none",
+    many("--link", _REFUSED, hidden=True): "links need a network of containers",
+    many("--link-local-ip", _REFUSED, hidden=True): "the container has the network of the host, or none",
+    text("--mac-address", _REFUSED, hidden=True): "the container has the network of the host, or none",
+    many("--network-alias", _REFUSED, hidden=True): "aliases need a network of containers",
+    many("--net-alias", _REFUSED, hidden=True): "aliases need a network of containers",
+    many("--storage-opt", _REFUSED, hidden=True): "a container's file system has no size of its own",
+    flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon whose socket could be given",
+}
+"""Options that cannot be obeyed, and why: an error, since a program would not have what it counts on."""
+
+CREATE_OPTIONS: tuple[Option, ...] = (
+    many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+    many("--annotation", "Add an annotation to the container's OCI runtime config", type="map", kind="pair"),
+    many("-a, --attach", "Attach to STDIN, STDOUT or STDERR", kind="attach"),
+    many("--cap-add", "Add Linux capabilities"),
+    many("--cap-drop", "Drop Linux capabilities"),
+    text("--cgroupns", "Cgroup namespace to use: host or private", kind="cgroupns"),
+    text("--cidfile", "Write the container ID to the file"),
+    many("--device", "Add a host device to the container"),
+    many("--device-cgroup-rule", "Add a rule to the cgroup allowed devices list", kind="device-rule"),
+    flag("--disable-content-trust", "Skip image verification; always so", default=True, hidden=True),
+    many("--dns", "Set custom DNS servers", kind="address"),
+    many("--dns-opt", "Set DNS options", hidden=True),
+    many("--dns-option", "Set DNS options"),
+    many("--dns-search", "Set custom DNS search domains", kind="search"),
+    text("--domainname", "Container NIS domain name"),
+    text("--entrypoint", "Overwrite the default ENTRYPOINT of the image (also drops its CMD)"),
+    many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
+    many("--env-file", "Read in a file of environment variables"),
+    many("--expose", "Expose a port or a range of ports: said by `inspect`, nothing else", kind="expose"),
+    many("--group-add", "Add additional groups to join"),
+    *HEALTH,
+    text("-h, --hostname", "Container host name"),
+    flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
+    flag("-i, --interactive", "Keep STDIN open even if not attached"),
+    text("--ipc", "IPC mode to use: host, none, private or shareable", kind="ipc"),
+    text("--isolation", "Container isolation technology: default", kind="isolation", hidden=True),
+    many("-l, --label", "Set meta data on a container", kind="label"),
+    many("--label-file", "Read in a line delimited file of labels"),
+    text("--log-driver", "Logging driver for the container: json-file, local or none"),
+    many("--log-opt", "Log driver options; ignored with a warning", kind="pair"),
+    many("--mount", "Attach a filesystem mount to the container", type="mount"),
+    text("--name", "Assign a name to the container"),
+    text("--net", "Network of the container", hidden=True),
+    text("--network", "Network of the container: host (that of this machine) or none", default="host"),
+    flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK; always so"),
+    text("--oom-score-adj", "Tune the host's OOM preferences (-1000 to 1000)", type="int", kind="oom-score"),
+    text("--pid", "PID namespace to use: host or container:NAME", kind="pid"),
+    text("--platform", "Set platform if the image has several"),
+    flag("--privileged", "Give extended privileges to this container"),
+    many(
+        "-p, --publish",
+        "Publish ports; without effect, as the container has the network of the host",
+        kind="publish",
+    ),
+    flag("-P, --publish-all", "Publish all exposed ports; without effect, as --publish"),
+    text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
+    flag("-q, --quiet", "Suppress the pull output"),
+    *LIMITS,
+    flag("--read-only", "Mount the container's root filesystem as read only"),
+    text(
+        "--restart",
+        "Only 'no' is in this version: nothing runs that could restart it",
+        default="no",
+        kind="restart",
+    ),
+    flag("--rm", "Automatically remove the container when it exits"),
+    text("--runtime", "Runtime to use for this container: builtin, crun, runc or a path", default="builtin"),
+    many("--security-opt", "Security options: seccomp=unconfined, no-new-privileges"),
+    size("--shm-size", "Size of /dev/shm", default=64 << 20),
+    text("--stop-signal", "Signal to stop the container"),
+    number("--stop-timeout", "Seconds until `nacre stop` kills the container (default 10; -1: never)"),
+    many("--sysctl", "Sysctl options", type="map", kind="pair"),
+    many("--tmpfs", "Mount a tmpfs directory"),
+    flag("-t, --tty", "Allocate a pseudo-TTY"),
+    many("--ulimit", "Ulimit options (NAME=SOFT[:HARD])", type="ulimit", kind="ulimit"),
+    text("-u, --user", "Username or UID (format: <name|uid>[:<group|gid>])"),
+    text("--userns", "User namespace to use: host", kind="userns", hidden=True),
+    text("--uts", "UTS namespace to use: host", kind="uts"),
+    many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro]), or make a new one (/PATH)"),
+    text("--volume-driver", "Volume driver for the container: local", hidden=True),
+    many("--volumes-from", "Mount volumes from the specified container(s) (NAME[:ro])"),
+    text("-w, --workdir", "Working directory inside the container"),
+    *ABSENT,
+)
 
 COMMAND = Command(
     "IMAGE [COMMAND] [ARG...]",

@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Stop signal, then SIGKILL after the time is up."""
-    from ..services.containers import Containers
-    from ..services.containers.signals import number as signal_number
-
-    containers = Containers(context.store)
-    signal = signal_number(args.signal) if args.signal else 0
-    limit = None if args.time is None else float(args.time)
-    return each(context, args.positionals, lambda one: containers.stop(one, timeout=limit, number=signal))
+    containers, limit = context.engine.containers, None if args.time is None else float(args.time)
+    return each(
+        context, args.positionals, lambda one: containers.stop(one, timeout=limit, signal=args.signal)
+    )
 
 
 COMMAND = Command(

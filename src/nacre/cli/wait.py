@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """One code a line, in the order given."""
-    from ..services.containers import Containers
-
-    containers = Containers(context.store)
+    containers = context.engine.containers
     for text in args.positionals:
         context.print(str(containers.wait(text)))
         context.stdout.flush()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..images.arrows.pull import PullResult
     from ..images.arrows.push import PushResult
     from ..images.audit.check import Report
+    from ..images.audit.compare import Difference
     from ..images.audit.explore import Exploration
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
@@ -40,13 +41,14 @@ if TYPE_CHECKING:
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference
+    from .containers import Completed, ContainerCollection
     from .network import Network
 
     AnyPath = str | os.PathLike[str]
     Name = str | Reference
     AnyPlace = str | Place
 
-__all__ = ["Built", "Completed", "Config", "Engine", "open_store"]
+__all__ = ["Built", "Config", "Engine", "open_store"]
 
 
 class Built(Value):
@@ -55,14 +57,6 @@ class Built(Value):
     image: Image
     ran: int
     cached: int
-
-
-class Completed(Value):
-    """A container that has ended: the code of its program (128 + n after signal n) and what it wrote."""
-
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
 
 
 @checked
@@ -184,6 +178,13 @@ class Engine(Wiring):
         from ..images.model.image import find
 
         return self.inside(lambda store: explore(find(store, name)))
+
+    @checked
+    def differences(self, one: str, other: str) -> list[Difference]:
+        """How the files of two images differ. Raises NotFound."""
+        from ..images.audit.compare import differences
+
+        return self.inside(lambda store: list(differences(self.image(one), self.image(other))))
 
     @checked
     def tag(self, source: str, target: Name) -> None:
@@ -451,16 +452,21 @@ class Engine(Wiring):
         memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound,
         CommandNotExecutable.
         """
-        from ..images.model.runtime import RunOptions
-        from .containers import run
+        from .containers import ContainerOptions
 
         pairs = tuple(f"{key}={value}" for key, value in (environment or {}).items())
-        options = RunOptions(
-            command=tuple(command), environment=pairs, working_dir=working_dir, user=user, network=network,
-            read_only=read_only,
+        options = ContainerOptions(
+            environment=pairs, working_dir=working_dir, user=user, volumes=tuple(volumes), network=network,
+            read_only=read_only, auto_remove=True,
         )  # fmt: skip
-        done = self.inside(lambda store: run(self, name, options, tuple(volumes), input, progress))
-        return Completed(*done)
+        return self.containers.run(name, command, options, input=input, progress=progress)
+
+    @property
+    def containers(self) -> ContainerCollection:
+        """The containers of the store: `engine.containers.list()`."""
+        from .containers import ContainerCollection
+
+        return ContainerCollection(self, self.resolve)
 
     # the store
 

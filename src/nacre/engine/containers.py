@@ -1,43 +1,510 @@
-"""Containers: options in docker's words become requests, and requests containers."""
+"""Containers: made from options in docker's words, started, looked at and removed."""
 
 from __future__ import annotations
 
 import os
 
 from ..services.containers import Containers, Request
+from ..words.errors import NotFound
+from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO, TypeVar
 
-    from ..images.model.runtime import RunOptions
+    from ..grammars.tar.entry import Reader
+    from ..ground.sandbox import Stdio
+    from ..images.model.image import Image
+    from ..images.model.runtime import Device, RunOptions, Temporary, Volume
+    from ..services.containers import Extra
+    from ..services.containers.difference import Change
+    from ..services.containers.log import Line
+    from ..stores.containers import ContainerRow
+    from ..stores.store import Store
+    from ..stores.trees import Active
+    from ..words.oci import Platform
     from ..words.progress import Progress
-    from . import Engine
+    from ..words.reference import Reference
+    from .wiring import Wiring
+
+    T = TypeVar("T")
+    Rows = list[ContainerRow]
+    Changes = list[Change]
 
 
-def run(
-    engine: Engine, name: str, options: RunOptions, volumes: tuple[str, ...], input: bytes,
-    progress: Progress | None,
-) -> tuple[int, bytes, bytes]:  # fmt: skip
-    """Run a program to its end: its code, and what it wrote."""
-    from ..services.containers.volumes import parse_volume
+class Completed(Value):
+    """A program that has ended: its code (128 + n after signal n) and what it wrote.
 
-    parsed = tuple(parse_volume(text, os.getcwd(), engine.root) for text in volumes)
-    image = engine.resolve(name, progress=progress)
-    request = Request(image, options.replace(volumes=parsed), reference=name, auto_remove=True)
-    return _captured(Containers(engine.store), request, input)
+    Both outputs are empty where the program was given streams to write to.
+    """
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
 
 
-def _captured(containers: Containers, request: Request, input: bytes) -> tuple[int, bytes, bytes]:
-    """Run a container with files for its streams: no pipe can fill up, whatever it writes."""
+class ContainerOptions(Value):
+    """What `nacre run` says of a container, in the same words; what is left out is as the image says.
+
+    `environment` is `NAME=value`; `volumes`, `mounts`, `tmpfs`, `volumes_from`, `devices`, `device_rules` and
+    `security` are as on the command line. `entrypoint` None keeps the image's. `ulimits` are (name, soft,
+    hard), -1 for none; `labels`, `sysctls` and `annotations` pairs. `stop_timeout` in seconds, None for
+    docker's 10, negative for ever. `auto_remove`: nothing is left of it once it has ended. `log_driver` none
+    keeps no log.
+    `platform` and `pull` (missing, always or never) say which image is taken.
+    """
+
+    name: str = ""
+    platform: Platform | None = None
+    pull: str = "missing"
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    tty: bool = False
+    interactive: bool = False
+    volumes: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    read_only: bool = False
+    network: str = "host"
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    security: tuple[str, ...] = ()
+    shm_size: int = 64 << 20
+    init: bool = False
+    groups: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    oom_score: int | None = None
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    auto_remove: bool = False
+    runtime: str = "builtin"
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    ports: tuple[str, ...] = ()
+    log_driver: str = ""
+
+
+class ContainerCollection:
+    """The containers of an engine's store. `name` is a name, an id or the beginning of one.
+
+    Whatever names a container raises NotFound, and Conflict where a beginning fits several.
+    """
+
+    def __init__(self, engine: Wiring, resolve: Callable[..., Image]) -> None:
+        """`resolve(name, platform, pull=, progress=)` gives the image that a name means."""
+        self._engine, self._resolve = engine, resolve
+
+    # making
+
+    def create(
+        self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
+        progress: Progress | None = None,
+    ) -> ContainerRow:  # fmt: skip
+        """Make a container that does not run yet. Raises UsageError, NotFound, Conflict, SandboxError."""
+        return self._inside(lambda found: found.create(self._request(image, command, options, progress)))
+
+    def run(
+        self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
+        input: bytes = b"", stdio: Stdio | None = None, apart: bool = False,
+        on_start: Callable[[str], object] | None = None, progress: Progress | None = None,
+    ) -> Completed:  # fmt: skip
+        """Make a container and stay with it to its end.
+
+        Its output is kept in memory, unless `stdio` gives descriptors; then signals that this process gets go
+        to the program, or with `apart` end this call alone. `on_start(id)` is called once it exists. Raises
+        as `create`, CommandNotFound, CommandNotExecutable.
+        """
+
+        def work(found: Containers) -> Completed:
+            request = self._request(image, command, options, progress)
+            self._permit(found)
+            if stdio is None:
+                return _captured(
+                    lambda streams: found.run(request, streams, on_start=on_start, forward=False), input
+                )
+            begin = found.run_apart if apart else found.run
+            return Completed(begin(request, stdio, on_start=on_start))
+
+        return self._inside(work)
+
+    def run_detached(
+        self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
+        on_start: Callable[[str], object] | None = None, progress: Progress | None = None,
+    ) -> str:  # fmt: skip
+        """Make a container and leave it running; its id, once its program runs. Raises as `run`."""
+
+        def work(found: Containers) -> str:
+            request = self._request(image, command, options, progress)
+            self._permit(found)
+            return found.run_detached(request, on_start=on_start)
+
+        return self._inside(work)
+
+    def _request(
+        self, image: str, command: Sequence[str], options: ContainerOptions | None,
+        progress: Progress | None,
+    ) -> Request:  # fmt: skip
+        """What is to be made; the image is fetched if it has to be."""
+        options = options or ContainerOptions()
+        run = _run_options(self._engine, tuple(command), options)
+        found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
+        self._check_platform(found, image, options.platform)
+        return Request(
+            found, run, reference=image, name=options.name, labels=options.labels,
+            auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
+            dns_search=options.dns_search, dns_options=options.dns_options,
+            stop_signal=options.stop_signal, stop_timeout=options.stop_timeout, ports=options.ports,
+            log_driver=options.log_driver,
+        )  # fmt: skip
+
+    def _check_platform(self, image: Image, name: str, platform: Platform | None) -> None:
+        """docker refuses an image of another platform than asked for; where nobody asked it warns."""
+        from ..words.oci import Platform
+
+        host = platform or Platform.host()
+        if image.config.platform == host:
+            return
+        from ..images.model.platforms import fits, misfit
+
+        if fits(image, host):
+            return
+        if platform:
+            raise NotFound(misfit(image, name, platform))
+        self._engine.config.warn(
+            f"WARNING: The requested image's platform ({image.config.platform}) does not match the detected "
+            f"host platform ({host}) and no specific platform was requested"
+        )
+
+    def _permit(self, found: Containers) -> None:
+        """Say what a program lacks here. Raises SandboxError if none can be run."""
+        warning = found.permit()
+        if warning:
+            self._engine.config.warn(warning)
+
+    # running
+
+    def start(self, name: str) -> None:
+        """Start a container in the background; one that runs already is left alone. Raises as `run`."""
+
+        def work(found: Containers) -> None:
+            self._permit(found)
+            found.start_detached(name)
+
+        self._inside(work)
+
+    def start_attached(self, name: str, stdio: Stdio | None = None) -> Completed:
+        """Start a container and stay with it to its end; as `run`, which see for `stdio`."""
+
+        def work(found: Containers) -> Completed:
+            self._permit(found)
+            if stdio is None:
+                return _captured(lambda streams: found.start(name, streams))
+            return Completed(found.start(name, stdio))
+
+        return self._inside(work)
+
+    def stop(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
+        """Send the stop signal, and SIGKILL after `timeout` seconds (None: those of the container)."""
+        number = _number(signal) if signal else 0
+        return self._inside(lambda found: found.stop(name, timeout=timeout, number=number))
+
+    def kill(self, name: str, signal: str = "KILL") -> ContainerRow:
+        """Send a signal to a running container. Raises Conflict when it does not run."""
+        number = _number(signal)
+        return self._inside(lambda found: found.kill(name, number))
+
+    def wait(self, name: str) -> int:
+        """The exit code of a container, once it has ended."""
+        return self._inside(lambda found: found.wait(name))
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
+        """Remove a container; with `force` also one that runs, `volumes` with those that have no name."""
+        return self._inside(lambda found: found.remove(name, force=force, volumes=volumes))
+
+    def exec(
+        self, name: str, command: Sequence[str], *, environment: Sequence[str] = (), working_dir: str = "",
+        user: str = "", tty: bool = False, privileged: bool = False, input: bytes = b"",
+        stdio: Stdio | None = None,
+    ) -> Completed:  # fmt: skip
+        """Run one more program in a running container, to its end; `input` and `stdio` as for `run`."""
+        extra = _extra(command, environment, working_dir, user, tty, privileged)
+        with self._outside(name) as store:
+            found = Containers(store)
+            if stdio is None:
+                return _captured(lambda streams: found.execute(name, extra, streams), input)
+            return Completed(found.execute(name, extra, stdio))
+
+    def exec_detached(
+        self, name: str, command: Sequence[str], *, environment: Sequence[str] = (), working_dir: str = "",
+        user: str = "", tty: bool = False, privileged: bool = False,
+    ) -> None:  # fmt: skip
+        """As `exec`, in the background; returns once the program runs."""
+        with self._outside(name) as store:
+            extra = _extra(command, environment, working_dir, user, tty, privileged)
+            Containers(store).execute_detached(name, extra)
+
+    # looking
+
+    def list(self, *, all: bool = True) -> Rows:
+        """The containers, the newest first; without `all` those that run."""
+        return self._inside(lambda found: found.list(all=all))
+
+    def get(self, name: str) -> ContainerRow:
+        """A container as it is now."""
+        return self._inside(lambda found: found.get(name))
+
+    def logs(self, name: str, *, follow: bool = False) -> Iterator[Line]:
+        """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log."""
+        return Containers(self._engine.store).logs(name, follow=follow)
+
+    def size(self, row: ContainerRow) -> int:
+        """Bytes that a container has written into its own layer."""
+        from ..ground.files import content_size
+
+        def work(store: Store) -> int:
+            active = store.trees.active(row.id)
+            return content_size(active.upper) if active else 0
+
+        return self._engine.inside(work)
+
+    def image_of(self, row: ContainerRow) -> Image | None:
+        """The image of a container, None when it cannot be read any more."""
+        from ..images.model.image import Image
+        from ..words.errors import NacreError
+
+        store = self._engine.store
+        found = next((one for one in store.refs.images() if one.digest == row.image), None)
+        try:
+            return Image.load(store, found) if found else None
+        except NacreError:
+            return None
+
+    def diff(self, name: str) -> Changes:
+        """What a container has added, changed and deleted in the files of its image."""
+        from ..services.containers.difference import changes, mount_points
+        from ..words.quickjson import loads
+
+        def work(store: Store) -> Changes:
+            row, active = _active(store, name)
+            return changes(store, active, mount_points(loads(row.config_json)["config"]))
+
+        return self._engine.inside(work)
+
+    def export(self, name: str, write: Callable[[bytes], object]) -> None:
+        """All files of a container as one tar, through `write`; volumes are not among them."""
+        from ..services.containers.difference import merged, write_tar
+
+        self._engine.inside(lambda store: write_tar(merged(store, _active(store, name)[1]), write))
+
+    def copy_out(
+        self, name: str, path: str, target: str, *, archive: bool = False, follow: bool = False
+    ) -> int:
+        """Copy a file or folder of a container to the host, by the rules of `nacre cp`; the bytes copied.
+
+        `archive` keeps the owners, `follow` takes what a link at the end of `path` leads to.
+        """
+        from .files import copy_out
+
+        return self._reaching(
+            name, lambda: copy_out(self._engine, name, path, target, archive=archive, follow=follow)
+        )
+
+    def copy_in(
+        self, source: str, name: str, path: str, *, archive: bool = False, follow: bool = False
+    ) -> int:
+        """Copy a file or folder of the host into a container; otherwise as `copy_out`."""
+        from .files import copy_in
+
+        return self._reaching(
+            name, lambda: copy_in(self._engine, source, name, path, archive=archive, follow=follow)
+        )
+
+    def get_archive(
+        self, name: str, path: str, write: Callable[[bytes], object], *, follow: bool = False
+    ) -> None:
+        """A file or folder of a container as a tar, through `write`."""
+        from .files import stream_out
+
+        self._reaching(name, lambda: stream_out(self._engine, name, path, write, follow=follow))
+
+    def put_archive(self, name: str, path: str, stream: Reader) -> None:
+        """Put the files of a tar, compressed or not, into a folder of a container. Raises NotFound."""
+        from .files import stream_in
+
+        self._reaching(name, lambda: stream_in(self._engine, stream, name, path))
+
+    def _reaching(self, name: str, work: Callable[[], T]) -> T:
+        """Do `work` on the files of a container where they can be reached."""
+        from .files import needs_namespace
+
+        if needs_namespace(self._engine, name):
+            return self._engine.inside(lambda store: work())
+        return work()
+
+    def commit(
+        self, name: str, reference: Reference | str = "", *, author: str = "", message: str = "",
+        changes: Sequence[str] = (), created: str = "", pause: bool = True,
+    ) -> Image:  # fmt: skip
+        """A new image of what a container changed; with `pause` it stands still meanwhile.
+
+        `changes` are Dockerfile instructions, `created` is an RFC 3339 time, "" for now. Raises UsageError.
+        """
+        from ..services.containers.commit import Wishes, commit
+        from ..services.containers.keeper import Paused
+        from ..words.reference import Reference
+
+        target = Reference.of(reference) if reference else None
+        wishes = Wishes(author, message, tuple(changes), created)
+
+        def work(store: Store) -> Image:
+            found = Containers(store)
+            row = found.get(name)
+            if not pause or row.state != "running":
+                return commit(store, row, target, wishes, self._engine.config.warn)
+            with Paused(found.folder(row.id)):
+                return commit(store, row, target, wishes, self._engine.config.warn)
+
+        return self._engine.image_inside(work)
+
+    # how
+
+    def _inside(self, work: Callable[[Containers], T]) -> T:
+        return self._engine.inside(lambda store: work(Containers(store)))
+
+    def _outside(self, name: str) -> Store:
+        """The store for work inside the namespace of a container that runs. To be closed."""
+        try:
+            return self._engine.outside()
+        except NotFound:
+            raise NotFound(f"No such container: {name}") from None
+
+
+def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:
+    """A container and its writable tree."""
+    row = Containers(store).get(name)
+    active = store.trees.active(row.id)
+    if active is None:
+        raise NotFound(f"the file system of container {row.name} is gone")
+    return row, active
+
+
+def _number(signal: str) -> int:
+    from ..services.containers.signals import number
+
+    return number(signal)
+
+
+def _extra(
+    command: Sequence[str], environment: Sequence[str], working_dir: str, user: str, tty: bool,
+    privileged: bool,
+) -> Extra:  # fmt: skip
+    from ..services.containers import Extra
+
+    return Extra(tuple(command), tuple(environment), working_dir, user, tty, privileged)
+
+
+def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOptions) -> RunOptions:
+    """What the sandbox is told. Raises UsageError."""
+    from ..images.model.runtime import RunOptions
+
+    volumes, temporary = _volumes(engine, options)
+    seccomp, no_new_privileges = _security(options.security)
+    return RunOptions(
+        command=command, entrypoint=options.entrypoint,
+        environment=_with_proxies(engine, options.environment), working_dir=options.working_dir,
+        user=options.user, hostname=options.hostname, domainname=options.domainname, tty=options.tty,
+        interactive=options.interactive, volumes=volumes, temporary=temporary, devices=_devices(options),
+        device_rules=options.device_rules, read_only=options.read_only, network=options.network,
+        cap_add=options.cap_add, cap_drop=options.cap_drop, privileged=options.privileged, seccomp=seccomp,
+        no_new_privileges=no_new_privileges, shm_size=options.shm_size, init=options.init,
+        groups=options.groups, ulimits=options.ulimits, sysctls=options.sysctls, oom_score=options.oom_score,
+        pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
+        annotations=options.annotations,
+    )  # fmt: skip
+
+
+def _with_proxies(engine: Wiring, written: tuple[str, ...]) -> tuple[str, ...]:
+    """And the proxies of docker's config.json, in both spellings, unless a variable is written already."""
+    proxies = engine.container_proxies()
+    if not proxies:
+        return written
+    from ..images.model.proxies import proxy_variables
+
+    names = {item.partition("=")[0] for item in written}
+    found = proxy_variables(proxies).items()
+    return (*written, *(f"{name}={value}" for name, value in found if name not in names))
+
+
+def _volumes(engine: Wiring, options: ContainerOptions) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
+    if not (options.volumes or options.tmpfs or options.mounts or options.volumes_from):
+        return (), ()
+    from ..services.containers import volumes
+
+    here, root = os.getcwd(), engine.store.root
+    binds = [volume for text in options.volumes_from for volume in volumes.of_container(engine.store, text)]
+    binds += [volumes.parse_volume(text, here, root) for text in dict.fromkeys(options.volumes)]
+    temporary = [volumes.parse_tmpfs(text) for text in options.tmpfs]
+    for written in options.mounts:
+        from ..services.containers.mountoption import parse_mount
+
+        mount = parse_mount(written, here, root)
+        (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
+    return tuple(binds), tuple(temporary)
+
+
+def _security(options: tuple[str, ...]) -> tuple[bool, bool]:
+    """Whether to filter system calls, and whether to forbid new privileges."""
+    from ..words.errors import UsageError
+
+    seccomp, no_new_privileges = True, False
+    for option in options:
+        if option in ("seccomp=unconfined", "seccomp:unconfined"):
+            seccomp = False
+        elif option in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"):
+            no_new_privileges = True
+        elif option not in ("seccomp=builtin", "apparmor=unconfined", "label=disable", "label:disable"):
+            raise UsageError(
+                f"unknown security option {option!r}", hint="known are seccomp=unconfined, no-new-privileges"
+            )
+    return seccomp, no_new_privileges
+
+
+def _devices(options: ContainerOptions) -> tuple[Device, ...]:
+    if not (options.devices or options.privileged):
+        return ()
+    from ..services.containers import devices
+
+    listed = tuple(devices.parse_device(text) for text in options.devices)
+    return (devices.all_devices() if options.privileged else ()) + listed
+
+
+def _captured(begin: Callable[[Stdio], int], input: bytes = b"") -> Completed:
+    """Run a program with files for its streams: no pipe can fill up, whatever it writes."""
     from ..ground.sandbox import Stdio
 
     with _memory("stdin") as stdin, _memory("stdout") as stdout, _memory("stderr") as stderr:
         stdin.write(input)
         stdin.seek(0)
-        stdio = Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno())
-        code = containers.run(request, stdio, forward=False)
-        return code, _content(stdout), _content(stderr)
+        code = begin(Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno()))
+        return Completed(code, _content(stdout), _content(stderr))
 
 
 def _memory(name: str) -> BinaryIO:

@@ -135,6 +135,15 @@ class Wiring:
 
             self.mapping = userns.attempt()
 
+    def outside(self) -> Store:
+        """The store, opened by this process as it is, whatever namespace it is in. To be closed.
+
+        For work in the namespace of a container. Raises NotFound where there is no store.
+        """
+        from ..stores.store import Store
+
+        return Store.open(self.root, driver=self.config.driver, create=False)
+
     def inside(self, work: Callable[[Store], T]) -> T:
         """Do `work` where files may get any owner and mounts are possible.
 

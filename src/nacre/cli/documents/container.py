@@ -46,26 +46,16 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
 
 
 def _sizes(context: Context, row: ContainerRow) -> dict[str, int]:
-    from ...ground.files import content_size
-
-    active = context.store.trees.active(row.id)
-    written = content_size(active.upper) if active else 0
+    written = context.engine.containers.size(row)
     return {"SizeRw": written, "SizeRootFs": written + image_size(context, row)}
 
 
 def image_size(context: Context, row: ContainerRow) -> int:
     """Bytes of content of the image of a container; 0 when it cannot be read."""
-    from ...images.model.image import Image
-    from ...words.errors import NacreError
     from ..images import size_of
 
-    for descriptor in context.store.refs.images():
-        if descriptor.digest == row.image:
-            try:
-                return size_of(Image.load(context.store, descriptor))
-            except NacreError:
-                break
-    return 0
+    image = context.engine.containers.image_of(row)
+    return size_of(image) if image else 0
 
 
 def mounts_of(kept: Mapping[str, Any], root: str) -> list[dict[str, Any]]:

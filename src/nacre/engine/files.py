@@ -1,0 +1,105 @@
+"""Files between a container and the host: `cp`, by docker's rules."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+from ..services.containers import Containers, copying
+from ..words.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..grammars.tar.entry import Reader
+    from ..ground.extract import Form
+    from ..services.containers.copying import Place
+    from ..stores.containers import ContainerRow
+    from .wiring import Wiring
+
+
+def copy_out(engine: Wiring, name: str, path: str, target: str, *, archive: bool, follow: bool) -> int:
+    """A file or folder of a container to the host; the bytes copied."""
+    with _opened(engine, name, path, write=False) as place, copying.Host() as host:
+        found = copying.source(place, follow=follow)
+        here = copying.Place(host, os.fsencode(target))
+        end = copying.target(here, folder=found.folder, content=found.content, name=found.name)
+        owners = "keep" if archive else "caller"
+        return copying.write(copying.members(found, b""), end, owners=owners, form=_form()).size
+
+
+def copy_in(engine: Wiring, source: str, name: str, path: str, *, archive: bool, follow: bool) -> int:
+    """A file or folder of the host to a container; the bytes copied."""
+    with _opened(engine, name, path, write=True) as place, copying.Host() as host:
+        found = copying.source(copying.Place(host, os.fsencode(source)), follow=follow)
+        end = copying.target(place, folder=found.folder, content=found.content, name=found.name)
+        owners = "keep" if archive else "root"
+        return copying.write(copying.members(found, b""), end, owners=owners, form=_form()).size
+
+
+def stream_out(
+    engine: Wiring, name: str, path: str, write: Callable[[bytes], object], *, follow: bool
+) -> None:
+    """A file or folder of a container as a tar."""
+    from ..services.containers.difference import write_tar
+
+    with _opened(engine, name, path, write=False) as place:
+        found = copying.source(place, follow=follow)
+        write_tar(copying.members(found, found.name or b""), write)
+
+
+def stream_in(engine: Wiring, stream: Reader, name: str, path: str) -> None:
+    """The files of a tar into a folder of a container. Raises NotFound when there is no such folder."""
+    from functools import partial
+
+    from ..grammars.codecs.stream import decompress
+    from ..grammars.tar.read import read_tar
+
+    with _opened(engine, name, path, write=True) as place:
+        end = copying.target(place, folder=True, content=True, name=b"")
+        if not end.exists:
+            raise NotFound(f"no such directory: {os.fsdecode(place.path)}")
+        found = ((entry, partial(_same, payload)) for entry, payload in read_tar(decompress(stream)))
+        copying.write(found, end, owners="keep", form=_form())
+
+
+def _same(payload: Reader) -> Reader:
+    return payload
+
+
+@contextmanager
+def _opened(engine: Wiring, name: str, path: str, *, write: bool) -> Iterator[Place]:
+    """A place in a container: where it runs, its own namespace is entered, so no other may be before."""
+    row, alone = _looked_up(engine, name)
+    if alone:
+        with copying.opened(engine.store, row, os.fsencode(path), write=write) as place:
+            yield place
+        return
+    with engine.outside() as store:
+        opened = copying.opened(store, row, os.fsencode(path), write=write, mounted=True)
+    with opened as place:
+        yield place
+
+
+def _looked_up(engine: Wiring, name: str) -> tuple[ContainerRow, bool]:
+    """A container, and whether its files can be reached without entering it."""
+    try:
+        with engine.outside() as store:
+            row = Containers(store).get(name)
+            return row, row.state != "running" or copying.has_folder(store, row)
+    except NotFound:
+        raise NotFound(f"No such container: {name}") from None
+
+
+def needs_namespace(engine: Wiring, name: str) -> bool:
+    """Whether a container does not run, so that a copy needs the user namespace of the store."""
+    return _looked_up(engine, name)[1]
+
+
+def _form() -> Form:
+    from ..ground.extract import Form
+    from ..stores.trees import Mode
+
+    mode = Mode.detect()
+    return Form(whiteouts="none", owners=not mode.single, devices=mode.devices)
