@@ -13,7 +13,7 @@ import pytest
 
 from nacre.grammars.wire.uploads import State
 from nacre.services.server import Limits
-from nacre.words.errors import StoreError
+from nacre.words.errors import DiskFull
 from nacre.words.oci import OCI_MANIFEST
 
 ABSENT = "sha256:" + "0" * 64
@@ -359,7 +359,7 @@ def test_what_is_pushed_while_it_is_deleted_elsewhere_stays_whole(api, make):
 
 
 def full(*_args, **_kwargs):
-    raise StoreError("cannot write: no space left on device")
+    raise DiskFull("cannot write: no space left on device")
 
 
 def test_a_disk_that_fills_while_a_blob_comes(api, serving, log, make, monkeypatch):

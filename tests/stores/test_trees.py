@@ -20,6 +20,7 @@ from nacre.words.digest import Digest
 from nacre.words.errors import (
     Conflict,
     DigestMismatch,
+    DiskFull,
     InvalidArchive,
     NotFound,
     StoreError,
@@ -451,7 +452,7 @@ def test_a_failed_commit_keeps_the_active(trees: Trees, stack: list[Digest]) -> 
     write_change(active)
 
     def full(_data: bytes) -> None:
-        raise StoreError("cannot write: no space left on device")
+        raise DiskFull("cannot write: no space left on device")
 
     with pytest.raises(StoreError):
         trees.commit(active, full)

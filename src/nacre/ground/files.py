@@ -11,7 +11,7 @@ import fcntl
 import os
 from stat import S_ISDIR, S_ISREG
 
-from ..words.errors import NotFound, StoreError, TooLarge
+from ..words.errors import DiskFull, NotFound, StoreError, TooLarge
 from . import linux
 
 TYPE_CHECKING = False
@@ -71,9 +71,8 @@ class os_errors:
 def store_error(what: str, error: OSError) -> StoreError:
     """The StoreError that says `cannot {what}: {why}`."""
     why = error.strerror or str(error)
-    room = "free some room, for example with `nacre system prune`" if error.errno in _FULL else ""
-    hint = getattr(error, "hint", room)
-    return StoreError(f"cannot {what}: {why[:1].lower()}{why[1:]}", hint=hint)
+    kind = DiskFull if error.errno in _FULL else StoreError
+    return kind(f"cannot {what}: {why[:1].lower()}{why[1:]}", hint=getattr(error, "hint", ""))
 
 
 def is_shortage(error: BaseException | None) -> bool:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..grammars.wire.errors import Code, refusal
 from ..ground.files import os_errors
 from ..words.digest import Digest
-from ..words.errors import StoreError
+from ..words.errors import DiskFull, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -352,8 +352,9 @@ def _sqlite_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-        raise StoreError(f"registry database: {'no space left on device' if full else error}") from error
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
+            raise DiskFull("registry database: no space left on device") from error
+        raise StoreError(f"registry database: {error}") from error
 
 
 def _find(db: sqlite3.Connection, name: str) -> int | None:

@@ -16,7 +16,7 @@ from _weakref import ref
 from struct import Struct
 
 from ..ground.files import Lock, os_errors, sync_path, trace
-from ..words.errors import DamagedStore, NotFound, StoreError
+from ..words.errors import DamagedStore, DiskFull, NotFound, StoreError
 from . import crossing
 from .sqlite import sqlite3
 
@@ -337,10 +337,7 @@ def _store_error(path: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
     short = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE"
     if "full" in text or short or ("disk I/O" in text and _is_full(path)):
-        return StoreError(
-            f"cannot write {path}: no space left on device",
-            hint="free some room, for example with `nacre system prune`",
-        )
+        return DiskFull(f"cannot write {path}: no space left on device")
     if "locked" in text or "busy" in text:
         return StoreError(f"cannot write {path}: another process has kept it locked for too long")
     if any(words in text for words in _DAMAGE):

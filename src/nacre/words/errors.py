@@ -12,7 +12,8 @@
     │   └── InvalidArchive      a tar or compressed stream that is damaged or hostile
     ├── DockerfileError         carries file, line, column and the offending text
     ├── BuildFailed             a RUN step that exited with a code
-    ├── StoreError              the store itself: disk full, wrong version, no permission
+    ├── StoreError              the store itself: wrong version, no permission, an error of the disk
+    │   ├── DiskFull            no room, or none for this user
     │   └── DamagedStore        its database is gone or unusable; `system check --repair` rebuilds it
     ├── RegistryError           an answer of a registry; carries status and code
     │   ├── Unreachable         no answer at all
@@ -105,7 +106,14 @@ class BuildFailed(NacreError):
 
 
 class StoreError(NacreError):
-    """The store cannot do what it must: disk full, no permission, a newer version."""
+    """The store cannot do what it must: an error of the disk, no permission, a newer version."""
+
+
+class DiskFull(StoreError):
+    """No room, or no more room for this user, on the disk of the store."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or "free some room, for example with `nacre system prune`")
 
 
 class DamagedStore(StoreError):

@@ -14,6 +14,7 @@ from ...grammars.wire.ranges import format_content_range
 from ...words.errors import (
     ContentError,
     DigestMismatch,
+    DiskFull,
     NacreError,
     NotFound,
     RegistryError,
@@ -64,7 +65,7 @@ def _judge(error: Exception) -> tuple[int, str, str]:
     for kind, code, status in _KINDS:
         if isinstance(error, kind):
             return status, code.name, error.message
-    if isinstance(error, StoreError) and "no space" in error.message:
+    if isinstance(error, DiskFull):
         return INSUFFICIENT_STORAGE, Code.UNAVAILABLE.name, "no space left on the registry's disk"
     # what went wrong inside is for the operator's log: paths of this machine are nobody else's business
     return 500, Code.UNKNOWN.name, "the registry failed, see its log"
