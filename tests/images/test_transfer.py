@@ -16,6 +16,7 @@ from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers.compressed import Forms, is_here
 from nacre.images.layers.ingest import add_layer, commit_layer, ensure_tree, ingest_layer
+from nacre.images.layers.job import LayerJob
 from nacre.images.model.image import Image, find, repo_digests
 from nacre.images.model.platforms import select
 from nacre.stores.store import Store
@@ -151,7 +152,7 @@ def test_a_blob_without_its_tree_is_unpacked_from_disk(registry: Registry, store
     manifest, config = registry.add_image("1", {"a": b"one"})
     layer = manifest.layers[0]
     store.blobs.add(registry.blobs[layer.digest], layer.digest)
-    done = ingest_layer(store, layer, config.diff_ids[0], registry, NullProgress().task(""))
+    done = ingest_layer(LayerJob(store, layer, config.diff_ids[0], registry, NullProgress().task("")))
     assert done.moved == 0
     assert registry.fetched == []
     assert store.trees.has(config.diff_ids[0])
@@ -210,7 +211,7 @@ def test_a_lying_diff_id(registry: Registry, store: Store):
     manifest, config = registry.add_image("1", {"a": b"x"})
     other = Digest.of(b"something else")
     with pytest.raises(DigestMismatch):
-        ingest_layer(store, manifest.layers[0], other, registry, NullProgress().task(""))
+        ingest_layer(LayerJob(store, manifest.layers[0], other, registry, NullProgress().task("")))
     assert not store.trees.has(other)
     assert not store.trees.has(config.diff_ids[0])
     assert not stages()
@@ -222,7 +223,7 @@ def test_a_layer_that_is_no_tar(registry: Registry, store: Store, data: bytes):
     registry.add(data)
     plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     with pytest.raises(InvalidArchive, match=layer.digest.short):
-        ingest_layer(store, layer, Digest.of(plain), registry, NullProgress().task(""))
+        ingest_layer(LayerJob(store, layer, Digest.of(plain), registry, NullProgress().task("")))
     assert not store.trees.has(Digest.of(plain))
     assert not stages()
 
@@ -233,7 +234,9 @@ def test_a_truncated_gzip_with_the_right_digest(registry: Registry, store: Store
     registry.add(data)
     with pytest.raises(InvalidArchive):
         ingest_layer(
-            store, Descriptor.of(data, OCI_LAYER_GZIP), Digest.of(tar), registry, NullProgress().task("")
+            LayerJob(
+                store, Descriptor.of(data, OCI_LAYER_GZIP), Digest.of(tar), registry, NullProgress().task("")
+            )
         )
     assert not store.trees.has(Digest.of(tar))
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from ...ground.files import trace
-from ...ground.work.pipe import CHUNK, Pipe, ProgressReader, Stopped, copy
+from ...ground.work.pipe import CHUNK, Pipe, ProgressReader, copy
 from ...ground.work.readahead import ReadAhead
 from ...ground.work.threads import Worker, running
 from ...words.digest import Digest, Verifier
@@ -29,14 +29,14 @@ from .partial import try_partial
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from threading import Event
 
     from ...ground.work.budget import Budget
     from ...stores.blobs import Ingest
     from ...stores.store import Store
     from ...stores.trees import Active
     from ...words.progress import Task
-    from ..model.source import Reader, Source
+    from ..model.source import Reader
+    from .job import LayerJob
 
 EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
 """The diff id of the empty tar: two blocks of zeros."""
@@ -60,34 +60,29 @@ class Ingested(Value):
     status: str
 
 
-def ingest_layer(
-    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
-    stop: Event | None = None,
-) -> Ingested:  # fmt: skip
+def ingest_layer(job: LayerJob) -> Ingested:
     """Bring one layer into the store; afterwards its tree is there and, if it is to be kept, its blob.
 
     A tree that is there is never fetched again, also when it came from another blob (other compression);
     a blob that is there without its tree is unpacked. Waits for another thread or process that fetches
-    the same blob. `stop`, once set, ends the transfer with Stopped. Raises DigestMismatch, TooLarge,
-    InvalidArchive, RegistryError, StoreError; nothing half-made is visible then.
+    the same blob. Raises Stopped, DigestMismatch, TooLarge, InvalidArchive, RegistryError, StoreError;
+    nothing half-made is visible then.
     """
-    with _named(descriptor):
-        moved, status = _bring(store, descriptor, diff_id, source, task, stop)
-    store.layers.record(descriptor.digest, diff_id, descriptor.media_type, descriptor.size)
-    task.done(status)
-    return Ingested(diff_id, moved, status)
+    layer = job.layer
+    with _named(layer):
+        moved, status = _bring(job)
+    job.store.layers.record(layer.digest, job.diff_id, layer.media_type, layer.size)
+    job.task.done(status)
+    return Ingested(job.diff_id, moved, status)
 
 
-def _bring(
-    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
-) -> tuple[int, str]:
-    if store.trees.has(diff_id):
-        return 0, _present(store, descriptor, diff_id)
-    if store.blobs.has(descriptor.digest):
-        task.phase("Extracting", descriptor.size)
-        _unpack(store, descriptor, diff_id, source, task)
+def _bring(job: LayerJob) -> tuple[int, str]:
+    if job.has_tree:
+        return 0, _present(job)
+    if job.store.blobs.has(job.layer.digest):
+        _unpack(job)
         return 0, "Pull complete"
-    return _fetch(store, descriptor, diff_id, source, task, stop)
+    return _fetch(job)
 
 
 @contextmanager
@@ -101,92 +96,77 @@ def _named(descriptor: Descriptor) -> Iterator[None]:
         raise
 
 
-def _present(store: Store, descriptor: Descriptor, diff_id: Digest) -> str:
+def _present(job: LayerJob) -> str:
     """The status of a layer whose tree is here, perhaps out of a blob of another compression."""
-    if not store.blobs.has(descriptor.digest) and store.layers.diff_id(descriptor.digest) != diff_id:
-        for other in store.layers.blobs_of(diff_id):
-            if other.digest != descriptor.digest:
+    store, digest = job.store, job.layer.digest
+    if not store.blobs.has(digest) and store.layers.diff_id(digest) != job.diff_id:
+        for other in store.layers.blobs_of(job.diff_id):
+            if other.digest != digest:
                 return f"Already exists as {other.digest.short}"
     return "Already exists"
 
 
-def _fetch(
-    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
-) -> tuple[int, str]:
+def _fetch(job: LayerJob) -> tuple[int, str]:
     moved, whole = 0, True
-    with store.blobs.ingest(descriptor.digest, descriptor.size) as ingest:
-        if not ingest.exists and not store.trees.has(diff_id):
+    with job.store.blobs.ingest(job.layer.digest, job.layer.size) as ingest:
+        if not ingest.exists and not job.has_tree:
             if not ingest.offset:
-                return _begin(store, ingest, descriptor, diff_id, source, task, stop)
-            task.phase("Downloading", descriptor.size)
-            moved, whole = _resume(ingest, descriptor, source, task, stop)
+                return _begin(job, ingest)
+            job.phase("Downloading")
+            moved, whole = _resume(job, ingest)
     if not whole:
-        again, status = _fetch(store, descriptor, diff_id, source, task, stop)
+        again, status = _fetch(job)
         return moved + again, status
-    task.phase("Extracting", descriptor.size)
-    _unpack(store, descriptor, diff_id, source, task)
+    _unpack(job)
     return moved, "Pull complete"
 
 
-def _begin(
-    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
-    stop: Event | None,
-) -> tuple[int, str]:  # fmt: skip
+def _begin(job: LayerJob, ingest: Ingest) -> tuple[int, str]:
     """Fetch a layer of which nothing is here: in part where its table of contents allows, else whole."""
-    tried = try_partial(store, descriptor, diff_id, source, task, stop)
+    tried = try_partial(job)
     moved = tried.moved
     if not tried.done:
-        task.phase("Downloading", descriptor.size)
-        moved += _stream(store, ingest, descriptor, diff_id, source, task, stop)
-    return moved, tried.status(descriptor)
+        job.phase("Downloading")
+        moved += _stream(job, ingest)
+    return moved, tried.status(job.layer)
 
 
-def _keeps(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source) -> bool:
-    """Whether the blob is to stay: by the policy, or because nobody else is known to have it.
-
-    A plain layer is its tree's tar, which is there anyway.
-    """
-    return descriptor.digest != diff_id and ("/" not in source.where or store.keeping.keeps)
-
-
-def _unpack(store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task) -> None:
+def _unpack(job: LayerJob) -> None:
     """Make the tree of a blob that is here; the blob goes if it is not to be kept."""
-    ensure_tree(store, descriptor, diff_id, task)
-    if not _keeps(store, descriptor, diff_id, source) and store.trees.can_tar(diff_id):
-        store.blobs.delete(descriptor.digest)
+    job.phase("Extracting")
+    ensure_tree(job.store, job.layer, job.diff_id, job.task)
+    if not job.keeps_blob and job.store.trees.can_tar(job.diff_id):
+        job.store.blobs.delete(job.layer.digest)
 
 
-def _stream(
-    store: Store, ingest: Ingest, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task,
-    stop: Event | None,
-) -> int:  # fmt: skip
+def _stream(job: LayerJob, ingest: Ingest) -> int:
     """Fetch a blob from its beginning and unpack it on the way."""
-    keep = _keeps(store, descriptor, diff_id, source)
-    with source.fetch(descriptor) as reader:
-        partial = None if keep else Partial(ingest, descriptor.size)
-        received = _Received(reader, partial.write if partial else _writing(ingest), task, stop)
+    keep = job.keeps_blob
+    with job.source.fetch(job.layer) as reader:
+        partial = None if keep else Partial(ingest, job.layer.size)
+        received = _Received(reader, partial.write if partial else _writing(ingest), job)
         try:
-            _lay(store, received, diff_id, ingest.commit if keep else ingest.verify)
+            _lay(job.store, received, job.diff_id, ingest.commit if keep else ingest.verify)
         except BaseException:
             if partial is not None:
                 partial.keep()
             raise
     if not keep:
         trace("layer:unpacked")
-        if store.trees.can_tar(diff_id):
+        if job.store.trees.can_tar(job.diff_id):
             ingest.abort()
         else:
-            received.count += _complete(ingest, descriptor, source, task, stop)
+            received.count += _complete(job, ingest)
     return received.count
 
 
-def _complete(ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None) -> int:
+def _complete(job: LayerJob, ingest: Ingest) -> int:
     """The blob has to stay after all: fetch it once more if it was not written down. The bytes fetched."""
     moved = 0
     if not ingest.is_written:
         ingest.restart()
-        with source.fetch(descriptor) as reader:
-            moved = copy(_Received(reader, _writing(ingest), task, stop), _ignore)
+        with job.source.fetch(job.layer) as reader:
+            moved = copy(_Received(reader, _writing(ingest), job), _ignore)
     ingest.commit()
     return moved
 
@@ -237,37 +217,33 @@ class Partial:
 class _Received:
     """What comes from a source; it is in the partial blob, as far as there is to be one, when it is given."""
 
-    def __init__(
-        self, reader: Reader, write: Callable[[bytes, float], object], task: Task, stop: Event | None
-    ) -> None:
-        self._reader, self._write, self._task, self._stop = reader, write, task, stop
+    def __init__(self, reader: Reader, write: Callable[[bytes, float], object], job: LayerJob) -> None:
+        self._reader, self._write, self._job = reader, write, job
         self.count = 0
 
     def read(self, size: int, /) -> bytes:
         """Raises also Stopped, and TooLarge at the first byte too many."""
-        _check(self._stop)
+        self._job.check()
         began = monotonic()
         data = self._reader.read(size)
         self._write(data, monotonic() - began)
         self.count += len(data)
-        self._task.advance(len(data))
+        self._job.task.advance(len(data))
         return data
 
 
-def _resume(
-    ingest: Ingest, descriptor: Descriptor, source: Source, task: Task, stop: Event | None
-) -> tuple[int, bool]:
+def _resume(job: LayerJob, ingest: Ingest) -> tuple[int, bool]:
     """Fetch what is missing of a blob, to be unpacked from its file; False if its beginning was bad."""
 
     def receive(data: bytes) -> None:
-        _check(stop)
+        job.check()
         ingest.write(data)
-        task.advance(len(data))
+        job.task.advance(len(data))
 
     moved = 0
-    task.advance(ingest.offset)
-    if ingest.offset < descriptor.size:
-        with source.fetch(descriptor, ingest.offset) as reader:
+    job.task.advance(ingest.offset)
+    if ingest.offset < job.layer.size:
+        with job.source.fetch(job.layer, ingest.offset) as reader:
             moved = copy(reader, receive)
     try:
         ingest.commit()
@@ -276,11 +252,6 @@ def _resume(
             raise
         return moved, False
     return moved, True
-
-
-def _check(stop: Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise Stopped("the transfer was stopped")
 
 
 def _lay(store: Store, packed: Reader, diff_id: Digest, whole: Callable[[], object] | None = None) -> None:

@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from ...grammars.chunked.layout import Chunk, File, Layout
     from ...stores.store import Store
-    from ...words.digest import Digest
     from ...words.oci import Descriptor
-    from ...words.progress import Task
-    from ..model.source import Ranged, Source
+    from ..model.source import Ranged
     from .findings import Finding
+    from .job import LayerJob
 
 LEAST = 1 << 18
 """Layers of fewer bytes come whole: one request is quicker than three."""
@@ -64,19 +63,16 @@ class Partial(Value):
         return f"Pull complete (full layer: {self.reason})" if self.reason else "Pull complete"
 
 
-def try_partial(
-    store: Store, descriptor: Descriptor, diff_id: Digest, source: Source, task: Task, stop: Event | None
-) -> Partial:
+def try_partial(job: LayerJob) -> Partial:
     """Make the tree of a layer out of what is here and what is missing; the blob is not kept.
 
     Not done where the layer has no table of contents, where it would not pay, or where anything about it is
     wrong: then nothing has changed and the layer is to be fetched whole. Raises Stopped, StoreError.
     """
-    keep = store.keeping.policy == "keep"  # then the blob itself is wanted
-    if keep or not hasattr(source, "fetch_range") or descriptor.size < LEAST:
+    keep = job.store.keeping.policy == "keep"  # then the blob itself is wanted
+    if keep or not hasattr(job.source, "fetch_range") or job.layer.size < LEAST:
         return Partial(False)
-    ranged = cast("Ranged", source)
-    attempt = _Attempt(store, descriptor, diff_id, ranged, task, stop)
+    attempt = _Attempt(job, cast("Ranged", job.source))
     try:
         return Partial(attempt.run(), attempt.moved)
     except Stopped:
@@ -88,12 +84,9 @@ def try_partial(
 class _Attempt:
     """One layer, tried once."""
 
-    def __init__(
-        self, store: Store, descriptor: Descriptor, diff_id: Digest, source: Ranged, task: Task,
-        stop: Event | None,
-    ) -> None:  # fmt: skip
-        self._store, self._descriptor, self._diff_id = store, descriptor, diff_id
-        self._source, self._task, self._stop = source, task, stop
+    def __init__(self, job: LayerJob, source: Ranged) -> None:
+        self._job, self._store, self._layer, self._task = job, job.store, job.layer, job.task
+        self._source = source
         self.moved = 0
 
     def run(self) -> bool:
@@ -101,11 +94,11 @@ class _Attempt:
         layout = self._layout()
         if layout is None:
             return False
-        with Findings(self._store, layout.files, self._diff_id) as findings:
+        with Findings(self._store, layout.files, self._job.diff_id) as findings:
             self._compare(layout, findings)
             pieces = Pieces(layout, findings)
             spans = coalesced(pieces.missing(), MOST_REQUESTS)
-            if self.moved + sum(end - start for start, end in spans) > WORTH * self._descriptor.size:
+            if self.moved + sum(end - start for start, end in spans) > WORTH * self._layer.size:
                 return False
             with _scratch(self._store) as scratch:
                 self._download(spans, scratch)
@@ -116,7 +109,7 @@ class _Attempt:
     def _rebuild(self, layout: Layout, pieces: Pieces, scratch: int) -> None:
         for variant in range(layout.variants):
             try:
-                self._store.trees.ingest(Rebuilt(layout, pieces, scratch, variant), self._diff_id)
+                self._store.trees.ingest(Rebuilt(layout, pieces, scratch, variant), self._job.diff_id)
                 return
             except DigestMismatch:
                 if variant == layout.variants - 1:
@@ -125,7 +118,7 @@ class _Attempt:
     def _layout(self) -> Layout | None:
         from ...grammars.chunked.forms import open_layout
 
-        return open_layout(self._descriptor, self._read)
+        return open_layout(self._layer, self._read)
 
     def _read(self, start: int, end: int) -> bytes:
         """Some bytes of the blob, few enough for memory."""
@@ -137,7 +130,7 @@ class _Attempt:
     def _compare(self, layout: Layout, findings: Findings) -> None:
         self._task.phase("Comparing", sum(file.size for file in layout.files))
         for file in layout.files:
-            self._check()
+            self._job.check()
             findings.look(file)
             self._task.advance(file.size)
 
@@ -156,21 +149,15 @@ class _Attempt:
 
     def _receive(self, span: Span, take: Callable[[bytes, int], object]) -> None:
         at, end = span
-        with self._source.fetch_range(self._descriptor, at, end) as reader:
+        with self._source.fetch_range(self._layer, at, end) as reader:
             while data := reader.read(_PIECE):
-                self._check()
+                self._job.check()
                 take(data, at)
                 at += len(data)
                 self.moved += len(data)
                 self._task.advance(len(data))
         if at != end:
-            raise RegistryError(
-                f"layer {self._descriptor.digest.short} came with {at - end:+} bytes in a range"
-            )
-
-    def _check(self) -> None:
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped("the transfer was stopped")
+            raise RegistryError(f"layer {self._layer.digest.short} came with {at - end:+} bytes in a range")
 
 
 class Pieces:

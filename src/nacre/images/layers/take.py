@@ -13,6 +13,7 @@ from ..model.source import Careful, ForkSafe
 from .delivery import Tally, task_of
 from .division import processes_for
 from .ingest import ingest_layer
+from .job import LayerJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _layers(source: Source, store: Store, rows: dict[Digest, Row], progress: Pro
     def bring(number: int, task: Task, stop: Event) -> int:
         row = largest[number]
         try:
-            done = ingest_layer(store, *row, source, task, stop)
+            done = ingest_layer(LayerJob(store, *row, source, task, stop))
         except ContentError:
             if not isinstance(source, Careful) or not source.doubt(row[0].digest):
                 raise
