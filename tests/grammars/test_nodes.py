@@ -46,7 +46,7 @@ def layer(*entries: Entry) -> Node:
     tree = LayerTree()
     for entry in entries:
         tree.add(entry)
-    return tree.root
+    return tree.nodes()
 
 
 def stack(*layers: Node) -> Node:
@@ -88,7 +88,7 @@ def test_what_is_implied_is_listed_and_written_down() -> None:
         tree.add(entry)
     assert tree.implied() == [b"a", b"a/b", b"x/y"]
     assert tree.size == 0
-    again = Index(encode(tree.root, [1 << 20])).tree()
+    again = Index(encode(tree.nodes(), [1 << 20])).tree()
     assert [path for path, node in walk(again) if node.implied] == [b"a", b"a/b", b"x/y"]
 
 

@@ -498,3 +498,11 @@ def test_a_full_disk_is_named() -> None:
             unpack([file(b"big", bytes(1 << 20))], fd)
     finally:
         os.close(fd)
+
+
+def test_a_whiteout_keeps_what_lies_beside_the_source_of_a_link(tmp_path: Path) -> None:
+    """The folder of a lower file that the layer links is the layer's own once it puts something there."""
+    with folder(tmp_path) as (_path, fd):
+        unpack([file(b"d/x")], fd, DELETE)
+        unpack([hardlink(b"a", b"d/x"), file(b"d/y"), white(b".wh.d")], fd, DELETE)
+        assert paths(fd, DELETE) == [b"a", b"d", b"d/y"]

@@ -149,7 +149,7 @@ def test_the_root_stays_a_folder(ground: Ground, form: Form, kind: str) -> None:
     from nacre.ground.extract import extract
 
     entry = Entry(b"", kind, 0o777, link=os.fsencode(ground.outside))
-    with pytest.raises(InvalidArchive, match="no folder"):
+    with pytest.raises(InvalidArchive, match="has no name"):
         extract([(entry, io.BytesIO())], ground.fd, form)
     assert ground.state() == ground.before
 

@@ -133,7 +133,7 @@ def imagined(items: list[Item]) -> Facts | None:
             id(node), node.mode, node.uid, node.gid, node.mtime_ns, dict(node.xattrs), node.link, node.size,
             stat.S_ISCHR(node.mode) and not node.rdev, path == b"",
         )
-        for path, node in walk(tree.root)
+        for path, node in walk(tree.nodes())
     })  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def nodes_of(items: list[Item]) -> Node:
     tree = LayerTree()
     for entry, _ in read_tar(io.BytesIO(pack(items))):
         tree.add(entry)
-    return tree.root
+    return tree.nodes()
 
 
 def shown(path: bytes, node: Node) -> tuple[Any, ...]:

@@ -31,8 +31,7 @@ from treemaker import (
 )
 
 from nacre.grammars.tar.entry import Entry
-from nacre.ground import extract
-from nacre.ground.extract import Form
+from nacre.ground.extract import Form, extraction
 from nacre.ground.work import file_worker, files
 from nacre.ground.work.budget import Budget
 from nacre.words.errors import InvalidArchive, NacreError, StoreError
@@ -51,8 +50,8 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[files.FileWorkers]]:
         made.append(got)
         return got
 
-    monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "start_workers", starting)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
+    monkeypatch.setattr(extraction, "start_workers", starting)
     yield made
     assert not any(one.pids for one in made)
 
@@ -165,7 +164,7 @@ def test_a_helper_that_dies(tmp_path: Path, pools: list[files.FileWorkers]) -> N
             yield entry, io.BytesIO(data)
 
     with folder(tmp_path) as (_path, fd), pytest.raises(StoreError, match="has ended early"):
-        extract.extract(items(), fd, HELPED)  # type: ignore[arg-type]
+        extraction.extract(items(), fd, HELPED)  # type: ignore[arg-type]
 
 
 def test_what_a_helper_cannot_make_names_the_file(
@@ -184,13 +183,13 @@ def test_what_a_helper_cannot_make_names_the_file(
 
 def test_a_short_payload(tmp_path: Path, pools: list[files.FileWorkers]) -> None:
     with folder(tmp_path) as (_path, fd), pytest.raises(InvalidArchive, match="is 3 bytes short"):
-        extract.extract([(Entry(b"f", size=7), io.BytesIO(b"1234"))], fd, HELPED)
+        extraction.extract([(Entry(b"f", size=7), io.BytesIO(b"1234"))], fd, HELPED)
 
 
 def test_helpers_that_cannot_be_started_are_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extract, "_MANY", 1)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
     monkeypatch.setattr(files.sys, "executable", "/bin/false")
     items = [file(b"d/%d" % number) for number in range(200)]
     with folder(tmp_path) as (_path, fd):
@@ -202,7 +201,7 @@ def test_without_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_args: object) -> int:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(extract, "_MANY", 1)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
     monkeypatch.setattr(files.os, "memfd_create", refuse)
     budget = Budget(2)
     with folder(tmp_path) as (_path, fd):
@@ -212,8 +211,8 @@ def test_without_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_none_without_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container's namespaces the program named as Python's may be anybody's."""
-    monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "start_workers", lambda *_args: 1 / 0)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
+    monkeypatch.setattr(extraction, "start_workers", lambda *_args: 1 / 0)
     with folder(tmp_path) as (_path, fd):
         unpack([file(b"a"), file(b"b")], fd, OVERLAY)
         assert paths(fd) == [b"a", b"b"]

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from treemaker import OVERLAY, Item, directory, file, folder, hardlink, symlink, unpack
 
-from nacre.ground import extract
-from nacre.ground.extract import Form
+from nacre.ground.extract import Form, extraction
 from nacre.ground.twins import Twins, relink
 from nacre.ground.work import file_worker, files
 from nacre.ground.work.budget import Budget
@@ -24,8 +23,8 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> For
     """Made here, or by helpers."""
     if request.param == "alone":
         return OVERLAY
-    monkeypatch.setattr(extract, "_MANY", 1)
-    monkeypatch.setattr(extract, "start_workers", _started)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
+    monkeypatch.setattr(extraction, "start_workers", _started)
     return OVERLAY.replace(budget=Budget(1))
 
 

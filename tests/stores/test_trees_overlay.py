@@ -12,7 +12,7 @@ import pytest
 from storekit import file, folder, layer, link
 
 from nacre.grammars.tar.entry import Entry
-from nacre.ground import extract
+from nacre.ground.extract import extraction
 from nacre.ground.files import disk_usage
 from nacre.stores import Store
 from nacre.stores.trees import Mode, Trees
@@ -88,7 +88,7 @@ def test_a_commit_shares(trees: Trees) -> None:
 
 @pytest.mark.parametrize("many", [1, 1000], ids=["helped", "alone"])
 def test_a_tar_of_everything(trees: Trees, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "_MANY", many)
+    monkeypatch.setattr(extraction, "MANY_FILES", many)
     chance = random.Random(7)
     members: list[Entry | tuple[Entry, bytes]] = [
         folder("d"),
@@ -148,7 +148,7 @@ def test_names_of_one_file_have_one_owner(tmp_path: Path, trees: Trees) -> None:
 
 
 def test_a_failed_ingest_leaves_nothing(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "_MANY", 1)
+    monkeypatch.setattr(extraction, "MANY_FILES", 1)
     data = layer(*(file(f"f{n}", b"1") for n in range(3000)))[:-2048]
     with pytest.raises((InvalidArchive, DigestMismatch)):
         trees.ingest(io.BytesIO(data[: len(data) // 2 + 100]), Digest.of(data))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ..tar.entry import Xattrs
 
-IMPLIED, OPAQUE, ORIGIN = 1, 2, 4
-"""Marks of a folder, in its column `device`."""
 ROOT = 1
 
 _FORMAT = 0o170000
@@ -38,11 +36,11 @@ class Inodes:
     size      of a file or link; of a folder the last name put into it
     block     of a file where its content begins in `device`; of a link where its target begins in `texts`;
               of a device its number; of a folder its own name
-    device    of a file the slot that has its content; of a folder its marks
+    device    of a file the slot that has its content; of a folder its marks (`layer.rules`)
     xattrs    only of those that have some
     heads     of a file whose first blocks lie apart (`erofs.HEAD` of them): in which slot, and where
 
-    and by the number of a name: `parent` (a folder), `inode` (0: nothing is there any more), `gone` (a
+    and by the number of a name: `parent` (a folder), `inode` (0: nothing is there any more), `hidden` (a
     whiteout has named it).
     """
 
@@ -53,7 +51,7 @@ class Inodes:
         self.block, self.device = array("I", (0,)), array("H", (0,))
         self.xattrs: dict[int, Xattrs] = {}
         self.heads: dict[int, tuple[int, int]] = {}
-        self.parent, self.inode, self.gone = array("I", (0,)), array("I", (0,)), bytearray(1)
+        self.parent, self.inode, self.hidden = array("I", (0,)), array("I", (0,)), bytearray(1)
         self.texts: bytes | bytearray = bytearray()
         self._text, self._next, self._hash = array("I", (0,)), array("I", (0,)), array("I", (0,))
         self._table, self._mask = array("I", bytes(4 << 12)), (1 << 12) - 1
@@ -112,7 +110,7 @@ class Inodes:
         table[at] = entry = len(self.parent)
         self.parent.append(folder)
         self.inode.append(0)
-        self.gone.append(0)
+        self.hidden.append(0)
         self._text.append(self.keep(_LENGTHS[len(name)] + name))
         self._hash.append(code)
         self._next.append(self.size[folder])

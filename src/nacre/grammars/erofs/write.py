@@ -11,10 +11,10 @@ from array import array
 from struct import Struct, pack
 
 from ...words.errors import InvalidArchive
+from ..layer import rules
 from ..layer.nodes import Node
 from ..layer.overlay import OPAQUE, ORIGIN
 from ..tar.entry import show
-from . import inodes as columns
 from .format import (
     BITS,
     BLOCK,
@@ -227,7 +227,7 @@ class _Builder:
         inodes = self._inodes
         if number in inodes.xattrs:
             return True
-        marks = inodes.device[number] & (columns.OPAQUE | columns.ORIGIN)
+        marks = inodes.device[number] & (rules.OPAQUE | rules.ORIGIN)
         return bool(marks) and inodes.is_folder(number)
 
     def _xattrs(self, number: int) -> bytes:
@@ -295,7 +295,7 @@ class _Builder:
             if kind == stat.S_IFLNK:
                 rest = self._spill(inodes.link(number), size, layout)
             else:
-                note = IMPLIED if device & columns.IMPLIED else 0
+                note = IMPLIED if device & rules.IMPLIED else 0
                 rest = self._folder(number, next(lists), size, layout)
         else:
             size, union = 0, inodes.block[number]
@@ -386,7 +386,7 @@ class _Area:
 
 
 def _marks(marks: int) -> Xattrs:
-    opaque, origin = marks & columns.OPAQUE, marks & columns.ORIGIN
+    opaque, origin = marks & rules.OPAQUE, marks & rules.ORIGIN
     return ((OPAQUE,) if opaque else ()) + ((ORIGIN,) if origin else ())
 
 
@@ -508,7 +508,7 @@ def _inode(inodes: Inodes, node: Node) -> int:
         _check_link(node.link)
         size, block = len(node.link), inodes.keep(node.link)
     elif kind == stat.S_IFDIR:
-        block, device = 0, columns.IMPLIED if node.implied else 0
+        block, device = 0, rules.IMPLIED if node.implied else 0
     number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, block, device)
     if node.xattrs:
         inodes.xattrs[number] = node.xattrs
@@ -547,7 +547,7 @@ def _node(inodes: Inodes, number: int) -> Node:
     elif kind == stat.S_IFLNK:
         node.link = inodes.link(number)
     elif kind == stat.S_IFDIR:
-        node.implied = bool(device & columns.IMPLIED)
+        node.implied = bool(device & rules.IMPLIED)
         node.xattrs += _marks(device)
     else:
         node.rdev = inodes.block[number]

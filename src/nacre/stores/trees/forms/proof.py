@@ -151,7 +151,7 @@ class _Proof:
 
     def compare(self) -> None:
         """Raises _Fault, OSError, StoreError."""
-        for path, inode in walk(self._tree.root):
+        for path, inode in walk(self._tree.nodes()):
             node = self._reader.node(path)
             if node is None:
                 raise _Fault(f"{show(path)} is missing")
