@@ -116,7 +116,7 @@ def _tree(store: Store, diff_id: Digest) -> list[str]:
 
 def _container(store: Store, number: str) -> list[str]:
     try:
-        store.trees.active(number)
+        store.actives.find(number)
     except NacreError as error:
         return [f"container {number}: {error}"]
     return []
@@ -148,7 +148,7 @@ def tear(root: str) -> int:
         blobs = store.db.execute("SELECT digest FROM blob WHERE synced = 0")
         trees = store.db.execute("SELECT diff_id FROM tree WHERE synced = 0")
         paths = [store.blobs.path(Digest(digest)) for (digest,) in blobs]
-        folders = [store.trees.folder(Digest(diff_id)) for (diff_id,) in trees]
+        folders = [store.trees.rows.folder(Digest(diff_id)) for (diff_id,) in trees]
     folders += [f"{root}/build/contexts"]
     for folder in folders:
         paths += [f"{where}/{name}" for where, _, names in os.walk(folder) for name in names]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from imagekit import Registry, make_tar
+from treekit import drop_tree
 
 from nacre.ground import userns
 from nacre.images.arrows.pull import pull
@@ -40,8 +41,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if driver == "erofs" and not userns.mapped():
         pytest.skip("needs root that may mount")
     with Store.open(str(tmp_path / "store"), driver=driver, layer_blobs=policy) as opened:
-        if driver == "erofs" and ", but " in opened.trees.why:
-            pytest.skip(opened.trees.why)
+        if driver == "erofs" and ", but " in opened.driver.why:
+            pytest.skip(opened.driver.why)
         yield opened
 
 
@@ -63,7 +64,7 @@ def damage(path: str, at: int = 3000, data: bytes = b"damage") -> None:
 
 
 def damage_tree(store: Store, diff_id: Digest) -> None:
-    folder = store.trees.folder(diff_id)
+    folder = store.trees.rows.folder(diff_id)
     if os.path.exists(f"{folder}/layer.tar"):
         damage(f"{folder}/layer.tar")
     else:
@@ -138,11 +139,11 @@ def test_a_damaged_tree_that_is_nowhere_else_is_named_and_kept(store: Store) -> 
     report = repaired(store, None)
     assert [finding.name for finding in report.wrong] == [image.diff_ids[0]]
     assert report.wrong[0].images == ("docker.io/library/built:1",)
-    assert os.path.isdir(store.trees.folder(image.diff_ids[0]))
+    assert os.path.isdir(store.trees.rows.folder(image.diff_ids[0]))
 
 
 def test_a_damaged_index_is_made_of_the_tar(store: Store, image: Image) -> None:
-    path = Path(store.trees.folder(image.diff_ids[0]), "index.erofs")
+    path = Path(store.trees.rows.folder(image.diff_ids[0]), "index.erofs")
     if not path.exists():
         pytest.skip("folders have no index")
     damage(str(path), path.stat().st_size - 400, b"\xff" * 64)
@@ -193,7 +194,7 @@ def test_damaged_documents_are_fetched(store: Store, image: Image, registry: Reg
 
 def test_missing_parts(store: Store, image: Image, registry: Registry) -> None:
     """A layer, a config and a manifest that are gone without a trace."""
-    store.trees.delete(image.diff_ids[1])
+    drop_tree(store, image.diff_ids[1])
     store.blobs.delete(image.manifest.layers[1].digest)
     finding = one(check(store))
     assert finding.problem == f"layer {image.diff_ids[1]} is missing"
@@ -231,7 +232,7 @@ def test_everything_that_a_name_means(store: Store, image: Image, registry: Regi
     lose(store, image.digest, "row and file")
     lose(store, image.id, "row and file")
     for layer, diff_id in zip(image.manifest.layers, image.diff_ids, strict=True):
-        store.trees.delete(diff_id)
+        drop_tree(store, diff_id)
         store.blobs.delete(layer.digest)
     store.db.change("DELETE FROM layer")
     store.db.change("DELETE FROM source")
@@ -264,7 +265,7 @@ def test_another_repository_has_it_still(store: Store, image: Image, registry: R
     for name in ("silent.test/a:1", "silent.test/b:1", "other.test/copy:1"):
         store.refs.set(name, built(store).descriptor)
     if part == "layer":
-        store.trees.delete(image.diff_ids[1])
+        drop_tree(store, image.diff_ids[1])
         store.blobs.delete(image.manifest.layers[1].digest)
     else:
         lose(store, image.id if part == "config" else image.digest, "row and file")
@@ -294,7 +295,7 @@ def test_another_image_has_the_layer_in_another_form(store: Store, image: Image,
     pull(registry, Reference.parse("registry.test/app:2"), store)
     del registry.blobs[image.manifest.layers[1].digest]
     store.blobs.delete(image.manifest.layers[1].digest)
-    store.trees.delete(image.diff_ids[1])
+    drop_tree(store, image.diff_ids[1])
     store.db.change("DELETE FROM layer WHERE digest = ?", (plain.digest,))
     assert tagged.digest in {
         digest for digest, _ in [(row.descriptor.digest, 0) for row in store.refs.list()]
@@ -329,7 +330,7 @@ def test_how_a_layer_was_compressed_is_found_out(store: Store) -> None:
 
 def test_what_a_container_needs(store: Store, image: Image) -> None:
     store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="exited"))
-    store.trees.prepare(ID, image.diff_ids)
+    store.actives.prepare(ID, image.diff_ids)
     store.leases.release_all()
     assert check(store).findings == ()
     os.rename(f"{store.root}/active/{ID}", f"{store.root}/trash/x")
@@ -341,7 +342,7 @@ def test_a_running_container_keeps_the_folders_it_has(store: Store, image: Image
     if store.trees.can_tar(image.diff_ids[0]):
         pytest.skip("of folders only")
     store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="running"))
-    store.trees.prepare(ID, image.diff_ids)
+    store.actives.prepare(ID, image.diff_ids)
     damage_tree(store, image.diff_ids[0])
     assert len(repaired(store, registry).wrong) == 1
 
@@ -366,7 +367,7 @@ def test_a_folder_that_nobody_needs_may_be_gone(store: Store, image: Image) -> N
     """As after a prune that was killed half-way."""
     store.refs.forget(image.digest)
     for diff_id in image.diff_ids:
-        os.rename(store.trees.folder(diff_id), f"{store.root}/trash/{diff_id.hex}")
+        os.rename(store.trees.rows.folder(diff_id), f"{store.root}/trash/{diff_id.hex}")
     report = check(store)
     assert report.wrong == ()
     assert {finding.problem for finding in report.findings} >= {"its folder is gone"}
@@ -406,12 +407,12 @@ def test_a_container_whose_image_was_removed(
 ) -> None:
     """It keeps all of it, and all of it is fetched again."""
     store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="exited"))
-    store.trees.prepare(ID, image.diff_ids)
+    store.actives.prepare(ID, image.diff_ids)
     store.refs.forget(image.digest)
     store.leases.release_all()
     assert check(store).findings == ()
     if part == "layer":
-        store.trees.delete(image.diff_ids[1])
+        drop_tree(store, image.diff_ids[1])
         store.blobs.delete(image.manifest.layers[1].digest)
     else:
         lose(store, image.digest if part == "manifest" else image.id, "row and file")

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import pytest
 from imagekit import Registry
+from treekit import drop_tree
 
 from nacre.images.arrows.archive import save
 from nacre.images.arrows.pull import pull
@@ -79,7 +80,7 @@ def test_a_blob_that_another_process_drops_once_it_has_unpacked_it(
     assert store.blobs.has(layer.digest)
     with store.trees.tar(diff_id) as opened:
         tree = opened.read()
-    store.trees.delete(diff_id)
+    drop_tree(store, diff_id)
     real = store.blobs.open
 
     def meanwhile(digest: Digest) -> BinaryIO:

@@ -253,7 +253,7 @@ def test_a_file_that_was_damaged_here_is_not_believed(any_store: Store, ranged: 
     first = get(any_store, ranged, "1")[0]
     content = files["lib/part3/file"]
     assert content
-    folder = Path(any_store.trees.folder(first.image.config.diff_ids[0]))
+    folder = Path(any_store.trees.rows.folder(first.image.config.diff_ids[0]))
     path = folder / "fs" / "lib/part3/file" if (folder / "fs").exists() else folder / "layer.tar"
     path.chmod(0o600)
     path.write_bytes(path.read_bytes().replace(content[100:200], bytes(100)))

@@ -450,7 +450,7 @@ def test_push_of_a_layer_that_is_not_here_says_so(registry: Registry, store: Sto
 
 def test_a_committed_layer_is_a_layer(store: Store):
     _, diff_id = add_layer(store, io.BytesIO(make_tar({"etc/x": b"low", "etc/y": b"gone"})))
-    active = store.trees.prepare("k1", [diff_id])
+    active = store.actives.prepare("k1", [diff_id])
     with open(f"{active.upper}/new", "wb") as file:
         file.write(NOISE)
     descriptor, top, count = commit_layer(store, active)
@@ -468,7 +468,7 @@ def test_a_committed_layer_is_a_layer(store: Store):
 
 def test_an_empty_commit_is_the_empty_layer(store: Store):
     _, diff_id = add_layer(store, io.BytesIO(make_tar({"a": b"x"})))
-    descriptor, top, count = commit_layer(store, store.trees.prepare("k1", [diff_id]))
+    descriptor, top, count = commit_layer(store, store.actives.prepare("k1", [diff_id]))
     assert count == 0
     assert top == "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
     assert is_here(store, descriptor)

@@ -38,8 +38,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with Store.open(root, driver="overlay", layer_blobs="keep") as first:
         _pulled(first, "1", {"a": b"a" * 9000, "b/c": b"c" * 70_000}, {"d": b"d" * 5000})
     with Store.open(root, driver=request.param, layer_blobs="drop") as store:
-        if store.trees.name == "erofs" and ", but " in store.trees.why:
-            pytest.skip(store.trees.why)
+        if store.driver.name == "erofs" and ", but " in store.driver.why:
+            pytest.skip(store.driver.why)
         _pulled(store, "2", {"a": b"a" * 9000, "b/c": b"c" * 70_000}, {"e": b"e" * 50_000})
         _built(store)
         _contained(store)
@@ -77,7 +77,7 @@ def _contained(store: Store) -> None:
     image = store.refs.get(str(APP.replace(tag="2")))
     assert image is not None
     store.containers.insert(ContainerRow(ID, "box", image.digest, "x", 1.0, state="exited"))
-    store.trees.prepare(ID, [])
+    store.actives.prepare(ID, [])
     Path(store.root, "active", ID, "upper", "written").write_bytes(b"w" * 20_000)
     os.mkdir(store.containers.folder(ID))
     Path(volumes.make(store.root, "data"), "f").write_bytes(b"v" * 30_000)

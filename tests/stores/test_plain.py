@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from storekit import file, folder, layer, link
+from treekit import Kit
 
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
 from nacre.ground import clone as cloning
 from nacre.ground import userns
 from nacre.stores import Store
-from nacre.stores.trees import Active, Mode, Trees
+from nacre.stores.trees import Active, Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import StoreError, Unsupported
 
@@ -28,136 +29,136 @@ MODE = Mode() if IS_ROOT else Mode(userxattr=True, single=True, devices=False)
 
 
 @pytest.fixture
-def trees(store: Store) -> Trees:
-    return Trees(store.root, store.db, store.leases, driver="plain", mode=MODE)
+def kit(store: Store) -> Kit:
+    return Kit(store, driver="plain", mode=MODE)
 
 
-def ingest(trees: Trees, *members: Entry | tuple[Entry, bytes]) -> Digest:
-    return trees.ingest(io.BytesIO(layer(*members)))
+def ingest(kit: Kit, *members: Entry | tuple[Entry, bytes]) -> Digest:
+    return kit.trees.ingest(io.BytesIO(layer(*members)))
 
 
 def hardlink(path: str, target: str) -> Entry:
     return Entry(path.encode(), "hardlink", link=target.encode())
 
 
-def packed(trees: Trees, active: Active) -> list[tuple[str, str]]:
+def packed(kit: Kit, active: Active) -> list[tuple[str, str]]:
     out = io.BytesIO()
-    trees.pack(active, out.write)
+    kit.actives.pack(active, out.write)
     return [(entry.path.decode(), entry.kind) for entry, _ in read_tar(io.BytesIO(out.getvalue()))]
 
 
 @pytest.fixture
-def active(trees: Trees) -> Active:
+def active(kit: Kit) -> Active:
     base = ingest(
-        trees, folder("d"), file("d/f", b"one", mode=0o640), folder("d/e"), file("d/e/x", b"x"),
+        kit, folder("d"), file("d/f", b"one", mode=0o640), folder("d/e"), file("d/e/x", b"x"),
         link("l", "d/f"), file("h1", b"hard"), hardlink("h2", "h1"), file("big", b"b" * 5000),
         file("same", b"hard"),
     )  # fmt: skip
-    return trees.prepare("k", [base])
+    return kit.actives.prepare("k", [base])
 
 
-def test_hard_links_stay_and_nothing_is_shared_with_the_store(trees: Trees, active: Active) -> None:
+def test_hard_links_stay_and_nothing_is_shared_with_the_store(kit: Kit, active: Active) -> None:
     one, other, same = (os.stat(f"{active.upper}/{name}") for name in ("h1", "h2", "same"))
     assert one.st_ino == other.st_ino != same.st_ino
     assert (one.st_nlink, same.st_nlink) == (2, 1)
     Path(active.upper, "d/f").write_bytes(b"two")
-    found = trees.lookup(active.layers, b"d/f")
+    found = kit.trees.lookup(active.layers, b"d/f")
     assert found is not None
     with found.open() as opened:
         assert opened.read() == b"one"
 
 
-def test_nothing_changed(trees: Trees, active: Active) -> None:
-    assert packed(trees, active) == []
+def test_nothing_changed(kit: Kit, active: Active) -> None:
+    assert packed(kit, active) == []
 
 
-def test_touched_is_not_changed(trees: Trees, active: Active) -> None:
+def test_touched_is_not_changed(kit: Kit, active: Active) -> None:
     os.utime(f"{active.upper}/d/f")
     data = Path(active.upper, "big").read_bytes()
     Path(active.upper, "big").unlink()
     Path(active.upper, "big").write_bytes(data)
     os.chmod(f"{active.upper}/big", 0o644)
     os.utime(f"{active.upper}", ns=(0, 0))
-    assert packed(trees, active) == []
+    assert packed(kit, active) == []
 
 
-def test_the_same_size_and_time_is_no_proof(trees: Trees, active: Active) -> None:
+def test_the_same_size_and_time_is_no_proof(kit: Kit, active: Active) -> None:
     path, before = Path(active.upper, "d/f"), os.stat(f"{active.upper}/d/f")
     path.write_bytes(b"two")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert packed(trees, active) == [("d", "dir"), ("d/f", "file")]
+    assert packed(kit, active) == [("d", "dir"), ("d/f", "file")]
 
 
-def test_one_name_of_a_hard_link_brings_the_others(trees: Trees, active: Active) -> None:
+def test_one_name_of_a_hard_link_brings_the_others(kit: Kit, active: Active) -> None:
     os.chmod(f"{active.upper}/h2", 0o600)
-    assert packed(trees, active) == [("h1", "file"), ("h2", "hardlink")]
+    assert packed(kit, active) == [("h1", "file"), ("h2", "hardlink")]
 
 
-def test_a_new_name_brings_the_file(trees: Trees, active: Active) -> None:
+def test_a_new_name_brings_the_file(kit: Kit, active: Active) -> None:
     os.link(f"{active.upper}/big", f"{active.upper}/d/big")
-    assert packed(trees, active) == [("big", "file"), ("d", "dir"), ("d/big", "hardlink")]
+    assert packed(kit, active) == [("big", "file"), ("d", "dir"), ("d/big", "hardlink")]
 
 
-def test_a_folder_that_took_the_place_of_another_hides_it(trees: Trees, active: Active) -> None:
+def test_a_folder_that_took_the_place_of_another_hides_it(kit: Kit, active: Active) -> None:
     """Also when the file system gives it the same inode number."""
     shutil.rmtree(f"{active.upper}/d/e")
     os.mkdir(f"{active.upper}/d/e")
     os.mkdir(f"{active.upper}/new")
-    assert packed(trees, active) == [
+    assert packed(kit, active) == [
         ("d", "dir"), ("d/e", "dir"), ("d/e/.wh..wh..opq", "file"), ("new", "dir")
     ]  # fmt: skip
 
 
-def test_kinds_that_change(trees: Trees, active: Active) -> None:
+def test_kinds_that_change(kit: Kit, active: Active) -> None:
     os.unlink(f"{active.upper}/l")
     os.mkdir(f"{active.upper}/l")
     Path(active.upper, "l/in").write_bytes(b"1")
     shutil.rmtree(f"{active.upper}/d")
     os.symlink("l", f"{active.upper}/d")
-    names = packed(trees, active)
+    names = packed(kit, active)
     assert names == [("d", "symlink"), ("l", "dir"), ("l/.wh..wh..opq", "file"), ("l/in", "file")]
 
 
-def test_an_attribute_is_a_change(trees: Trees, active: Active) -> None:
+def test_an_attribute_is_a_change(kit: Kit, active: Active) -> None:
     try:
         os.setxattr(f"{active.upper}/big", "user.x", b"1")
     except OSError:
         pytest.skip("no extended attributes here")
-    assert packed(trees, active) == [("big", "file")]
+    assert packed(kit, active) == [("big", "file")]
 
 
-def test_a_damaged_record_is_said(trees: Trees, active: Active) -> None:
+def test_a_damaged_record_is_said(kit: Kit, active: Active) -> None:
     record = Path(active.upper).parent / "record"
     data = record.read_bytes()
     for bad in (b"", data[:50], data[:-1]):
         record.write_bytes(bad)
         with pytest.raises(StoreError, match="is damaged"):
-            trees.pack(active, lambda _data: None)
+            kit.actives.pack(active, lambda _data: None)
 
 
-def test_names_that_no_layer_can_hold(trees: Trees, active: Active) -> None:
+def test_names_that_no_layer_can_hold(kit: Kit, active: Active) -> None:
     Path(active.upper, ".wh.x").write_bytes(b"")
     with pytest.raises(Unsupported, match="names with"):
-        packed(trees, active)
+        packed(kit, active)
 
 
-def test_modes_that_lock_their_owner_out(trees: Trees) -> None:
+def test_modes_that_lock_their_owner_out(kit: Kit) -> None:
     """Root reads everything; for anybody else such files are wider on disk, and only there."""
     base = ingest(
-        trees, folder("d", mode=0o500), file("d/secret", b"s", mode=0o000), file("su", b"", mode=0o4111)
+        kit, folder("d", mode=0o500), file("d/secret", b"s", mode=0o000), file("su", b"", mode=0o4111)
     )
-    active = trees.prepare("k", [base])
+    active = kit.actives.prepare("k", [base])
     assert Path(active.upper, "d/secret").read_bytes() == b"s"
-    assert packed(trees, active) == []
+    assert packed(kit, active) == []
     Path(active.upper, "d/new").write_bytes(b"1")
     Path(active.upper, "d/secret").write_bytes(b"t")
     out = io.BytesIO()
-    trees.commit(active, out.write)
+    kit.actives.commit(active, out.write)
     modes = {entry.path: entry.mode for entry, _ in read_tar(io.BytesIO(out.getvalue()))}
     assert (modes[b"d"], modes[b"d/secret"]) == (0o500, 0o000)
 
 
-def test_holes_stay(trees: Trees) -> None:
+def test_holes_stay(kit: Kit) -> None:
     size = 64 << 20
     sparse = Entry(b"s", size=size, sparse=((size - 4096, 4096),))
     out = io.BytesIO()
@@ -166,8 +167,8 @@ def test_holes_stay(trees: Trees) -> None:
     writer = TarWriter(out.write)
     writer.add(sparse, io.BytesIO(b"e" * 4096))
     writer.close()
-    diff_id = trees.ingest(io.BytesIO(out.getvalue()))
-    active = trees.prepare("k", [diff_id])
+    diff_id = kit.trees.ingest(io.BytesIO(out.getvalue()))
+    active = kit.actives.prepare("k", [diff_id])
     found = os.stat(f"{active.upper}/s")
     assert found.st_size == size
     assert found.st_blocks * 512 < size // 4
@@ -188,45 +189,45 @@ def looks(active: Active) -> dict[str, object]:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="where programs can be run at all, this is root")
-def test_a_root_is_handed_on_as_it_would_be_laid_out(store: Store, trees: Trees, active: Active) -> None:
-    trees.keep_roots()
+def test_a_root_is_handed_on_as_it_would_be_laid_out(store: Store, kit: Kit, active: Active) -> None:
+    kit.actives.keep_roots()
     upper = Path(active.upper)
     kept = os.stat(upper / "same").st_ino
     for change in ("touch big", "rm -r d/e && mkdir d/e d/new", "chown 3:4 d/f", "rm h1 && echo 1 > h1"):
         subprocess.run(["sh", "-c", change], cwd=upper, check=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(upper / "d/socket"))
-    run = trees.commit(active, lambda _data: None)
+    run = kit.actives.commit(active, lambda _data: None)
     copy = ingest(
-        trees, Entry(b"", "dir", 0o711, mtime_ns=5), folder("d", mode=0o700, mtime_ns=7_000_000_000),
+        kit, Entry(b"", "dir", 0o711, mtime_ns=5), folder("d", mode=0o700, mtime_ns=7_000_000_000),
         file("d/.wh.f"), folder("d/new"), file("d/new/.wh..wh..opq"), file("d/new/n", b"n"),
         file("l/in", b"1"), file(".wh.h2"), file("implied/x", b"x"), hardlink("big2", "implied/x"),
     )  # fmt: skip
     layers = [*active.layers, run, copy]
-    handed = trees.prepare("handed", layers)
+    handed = kit.actives.prepare("handed", layers)
     assert os.stat(f"{handed.upper}/same").st_ino == kept
-    fresh = Trees(store.root, store.db, store.leases, driver="plain", mode=MODE).prepare("fresh", layers)
+    fresh = Kit(store, driver="plain", mode=MODE).actives.prepare("fresh", layers)
     assert looks(handed) == looks(fresh)
-    assert packed(trees, handed) == packed(trees, fresh) == []
-    trees.commit(handed, lambda _data: None)  # nothing changed: it holds what it held
-    again = trees.prepare("again", layers)
+    assert packed(kit, handed) == packed(kit, fresh) == []
+    kit.actives.commit(handed, lambda _data: None)  # nothing changed: it holds what it held
+    again = kit.actives.prepare("again", layers)
     assert os.stat(f"{again.upper}/same").st_ino == kept
-    trees.commit(again, lambda _data: None)
-    trees.discard("fresh")
-    trees.drop_roots()
+    kit.actives.commit(again, lambda _data: None)
+    kit.actives.discard("fresh")
+    kit.actives.drop_roots()
     assert os.listdir(f"{store.root}/active") == []
     assert store.db.one("SELECT count(*) FROM active") == (0,)
 
 
-def test_a_folder_of_overlay_is_laid_out_too(store: Store, trees: Trees) -> None:
-    other = Trees(store.root, store.db, store.leases, driver="overlay", mode=MODE)
+def test_a_folder_of_overlay_is_laid_out_too(store: Store, kit: Kit) -> None:
+    other = Kit(store, driver="overlay", mode=MODE)
     low = ingest(other, folder("d"), file("d/a", b"1"), file("d/b", b"1"), file("f", b"low"))
-    high = ingest(trees, folder("d"), file("d/.wh.a"), file("f", b"high"))
+    high = ingest(kit, folder("d"), file("d/.wh.a"), file("f", b"high"))
     top = ingest(other, file(".wh.nothing"), folder("d"), file("d/.wh..wh..opq"), file("d/c", b"3"))
-    active = trees.prepare("k", [low, high, top])
+    active = kit.actives.prepare("k", [low, high, top])
     assert sorted(os.listdir(f"{active.upper}/d")) == ["c"]
     assert Path(active.upper, "f").read_bytes() == b"high"
-    assert packed(trees, active) == []
+    assert packed(kit, active) == []
 
 
 def test_clone_between_file_systems_and_too_short(tmp_path: Path) -> None:
@@ -269,16 +270,16 @@ def sharing(tmp_path: Path) -> Iterator[Path]:
 def test_blocks_are_shared_where_that_is_possible(sharing: Path) -> None:
     with Store.open(str(sharing / "store"), driver="plain") as store:
         data = os.urandom(32 << 20)
-        diff_id = ingest(store.trees, file("big", data))
-        assert os.path.isdir(f"{store.trees.folder(diff_id)}/fs")
+        diff_id = ingest(store, file("big", data))
+        assert os.path.isdir(f"{store.trees.rows.folder(diff_id)}/fs")
         os.sync()
         before = os.statvfs(sharing).f_bfree
-        actives = [store.trees.prepare(f"k{number}", [diff_id]) for number in range(4)]
+        actives = [store.actives.prepare(f"k{number}", [diff_id]) for number in range(4)]
         os.sync()
         used = (before - os.statvfs(sharing).f_bfree) * os.statvfs(sharing).f_frsize
         assert used < 16 << 20
         assert Path(actives[3].upper, "big").read_bytes() == data
         Path(actives[3].upper, "big").write_bytes(b"1")
-        assert packed(store.trees, actives[3]) == [("big", "file")]
+        assert packed(store, actives[3]) == [("big", "file")]
         assert Path(actives[2].upper, "big").read_bytes() == data
         assert stat.S_IMODE(os.stat(actives[2].upper).st_mode) == 0o755

@@ -39,14 +39,14 @@ def kept(request: pytest.FixtureRequest, root: str) -> Iterator[Store]:
     if request.param == "erofs" and not userns.mapped():
         pytest.skip("needs root that may mount")
     with Store.open(root, driver=request.param) as store:
-        if store.trees.name == "erofs" and ", but " in store.trees.why:
-            pytest.skip(store.trees.why)
+        if store.driver.name == "erofs" and ", but " in store.driver.why:
+            pytest.skip(store.driver.why)
         store.trees.ingest(io.BytesIO(TAR), DIFF)
         yield store
 
 
 def fault(store: Store) -> str | None:
-    return store.trees.prove(DIFF, blob=lambda: io.BytesIO(TAR))
+    return store.trees.repair.prove(DIFF, blob=lambda: io.BytesIO(TAR))
 
 
 def rewrite(path: Path, change: Callable[[bytearray], object]) -> None:
@@ -59,13 +59,15 @@ def rewrite(path: Path, change: Callable[[bytearray], object]) -> None:
 def test_a_whole_tree_is_whole(kept: Store) -> None:
     assert fault(kept) == ""
     counts: list[int] = []
-    kept.trees.prove(DIFF, counts.append, lambda: io.BytesIO(TAR))
+    kept.trees.repair.prove(DIFF, counts.append, lambda: io.BytesIO(TAR))
     assert sum(counts) == len(TAR)
 
 
 @pytest.mark.parametrize("kept", ["erofs"], indirect=True)
 def test_a_damaged_tar(kept: Store) -> None:
-    rewrite(Path(kept.trees.folder(DIFF), "layer.tar"), lambda data: data.__setitem__(5000, data[5000] ^ 1))
+    rewrite(
+        Path(kept.trees.rows.folder(DIFF), "layer.tar"), lambda data: data.__setitem__(5000, data[5000] ^ 1)
+    )
     assert "digest" in str(fault(kept))
 
 
@@ -73,7 +75,7 @@ def test_a_damaged_tar(kept: Store) -> None:
 @pytest.mark.parametrize("at", range(1024, 4096, 383))
 def test_a_damaged_index(kept: Store, at: int) -> None:
     """Every byte that says something is missed; those that say nothing are few."""
-    path = Path(kept.trees.folder(DIFF), "index.erofs")
+    path = Path(kept.trees.rows.folder(DIFF), "index.erofs")
     size = path.stat().st_size
     rewrite(path, lambda data: data.__setitem__(slice(at % size, at % size + 97), bytes(97)))
     padding = not any(path.read_bytes()[at % size : at % size + 97])
@@ -84,8 +86,8 @@ def test_a_damaged_index(kept: Store, at: int) -> None:
 def test_an_index_of_another_layer(kept: Store, tmp_path: Path) -> None:
     other = layer(file("other", b"x"))
     kept.trees.ingest(io.BytesIO(other))
-    index = Path(kept.trees.folder(Digest.of(other)), "index.erofs").read_bytes()
-    path = Path(kept.trees.folder(DIFF), "index.erofs")
+    index = Path(kept.trees.rows.folder(Digest.of(other)), "index.erofs").read_bytes()
+    path = Path(kept.trees.rows.folder(DIFF), "index.erofs")
     path.chmod(0o600)
     path.write_bytes(index)
     assert fault(kept)
@@ -108,7 +110,7 @@ def test_an_index_of_another_layer(kept: Store, tmp_path: Path) -> None:
     ],
 )
 def test_a_changed_folder(kept: Store, change: Callable[[Path], object], word: str) -> None:
-    top = Path(kept.trees.folder(DIFF), "fs")
+    top = Path(kept.trees.rows.folder(DIFF), "fs")
     if word in ("hides", "owner") and os.geteuid():
         pytest.skip("needs root")
     (top.parent / "skeleton").unlink()  # or the digest of its tar is all that is told
@@ -123,11 +125,11 @@ def test_a_changed_folder(kept: Store, change: Callable[[Path], object], word: s
 
 
 def test_a_tree_of_an_earlier_boot_is_proven_or_absent(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nacre.stores.trees.facade.boot_id", lambda: "another boot")
+    monkeypatch.setattr("nacre.stores.trees.catalog.boot_id", lambda: "another boot")
     assert kept.trees.has(DIFF)
     assert kept.db.one("SELECT synced FROM tree") == (1,)
     kept.db.change("UPDATE tree SET synced = 0")
-    folder = Path(kept.trees.folder(DIFF))
+    folder = Path(kept.trees.rows.folder(DIFF))
     torn = folder / ("layer.tar" if (folder / "layer.tar").exists() else "fs/d/three")
     rewrite(torn, lambda data: data.__setitem__(min(700, len(data) - 1), 1))
     assert not kept.trees.has(DIFF)

@@ -72,10 +72,10 @@ def test_two_make_the_same_tree(root: str) -> None:
     def make() -> None:
         with Store.open(root) as store:
             assert store.trees.ingest(io.BytesIO(LAYER), Digest.of(LAYER)) == Digest.of(LAYER)
-            active = store.trees.prepare(f"k{os.getpid()}", [Digest.of(LAYER)])
+            active = store.actives.prepare(f"k{os.getpid()}", [Digest.of(LAYER)])
             files.write_atomic(f"{active.upper}/new", b"same")
             os.utime(f"{active.upper}/new", (0, 0))
-            store.trees.commit(active, io.BytesIO().write)
+            store.actives.commit(active, io.BytesIO().write)
 
     processes = [Process(make) for _ in range(6)]
     assert [process.wait() for process in processes] == [0] * 6
@@ -145,9 +145,9 @@ def _work(root: str) -> None:
                 ingest.write(DATA)
                 ingest.commit()
             image = make_image(store, LAYER, name="new")
-            active = store.trees.prepare(f"build{os.getpid()}", [Digest.of(LAYER)])
+            active = store.actives.prepare(f"build{os.getpid()}", [Digest.of(LAYER)])
             files.write_atomic(f"{active.upper}/new", b"made")
-            store.trees.commit(active, io.BytesIO().write)
+            store.actives.commit(active, io.BytesIO().write)
             store.refs.forget(image.digest)
         sweep(store)
         assert is_whole(store, keep)

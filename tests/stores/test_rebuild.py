@@ -35,7 +35,7 @@ def full(root: str) -> str:
         store.refs.remember(make_image(store, salt="dangling"))
         row = ContainerRow(ID, "box", image.digest, "a:1", 1.0, command="sh", config_json='{"process":{}}')
         store.containers.begin(row).release()
-        store.trees.prepare(ID, [Digest.of(data) for data in LAYERS])
+        store.actives.prepare(ID, [Digest.of(data) for data in LAYERS])
         store.containers.describe(row)
         Path(store.root, "volumes/data").mkdir(parents=True)
     return root
@@ -174,7 +174,7 @@ def test_it_comes_back_from_its_files(lost: str) -> None:
             assert view.names(b"") == [b"d", b"f"]
         row = store.containers.get("box")
         assert (row.id, row.state, row.config_json) == (ID, "created", '{"process":{}}')
-        active = store.trees.active(ID)
+        active = store.actives.find(ID)
         assert active is not None
         assert active.layers == tuple(Digest.of(data) for data in LAYERS)
     assert set(listed(lost)) == set(NAMES)
@@ -188,7 +188,7 @@ def test_a_sweep_after_it_frees_nothing_that_is_needed(lost: str) -> None:
         for ref in store.refs.list():
             assert is_whole(store, ref.descriptor)
         assert [row.name for row in store.containers.list()] == ["box"]
-        assert store.trees.active(ID) is not None
+        assert store.actives.find(ID) is not None
     assert os.path.isdir(f"{lost}/volumes/data")
 
 
@@ -250,7 +250,7 @@ def test_trees_of_other_drivers(root: str, driver: str) -> None:
     rebuild(root)
     assert rows(root)["tree"] == whole
     with Store.open(root, driver=driver) as store:
-        assert all(store.trees.prove(Digest(diff_id)) == "" for diff_id, _, _ in whole)
+        assert all(store.trees.repair.prove(Digest(diff_id)) == "" for diff_id, _, _ in whole)
 
 
 def test_names_of_what_is_gone_stay(full: str) -> None:

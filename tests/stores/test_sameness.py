@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 from storekit import file, folder, layer, link
+from treekit import Kit
 
 from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
 from nacre.stores import Store
-from nacre.stores.trees import Active, Mode, Trees
+from nacre.stores.trees import Active, Mode
+from nacre.stores.trees.forms import owners
+from nacre.stores.trees.forms.owners import Owner
 from nacre.words.digest import Digest
 
 SECOND = 1_000_000_000
@@ -35,30 +38,30 @@ IMAGE = layer(
 
 
 @pytest.fixture(params=["overlay", "erofs", "single"])
-def trees(request: pytest.FixtureRequest, store: Store) -> Trees:
+def kit(request: pytest.FixtureRequest, store: Store) -> Kit:
     if request.param != "single" and not userns.mapped():
         pytest.skip("only root may chown")
     mode = Mode(userxattr=True, single=True, devices=False) if request.param == "single" else Mode()
     driver = "erofs" if request.param == "erofs" else "overlay"
-    made = Trees(store.root, store.db, store.leases, driver=driver, mode=mode)
-    if driver == "erofs" and ", but " in made.why:
-        pytest.skip(made.why)
+    made = Kit(store, driver=driver, mode=mode)
+    if driver == "erofs" and ", but " in made.driver.why:
+        pytest.skip(made.driver.why)
     return made
 
 
 class Step:
     """A step over IMAGE, which writes into the upper folder as overlayfs would."""
 
-    def __init__(self, trees: Trees) -> None:
-        self.trees = trees
-        layers = [trees.ingest(io.BytesIO(IMAGE))]
-        self.active: Active = trees.prepare("step", layers)
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        layers = [kit.trees.ingest(io.BytesIO(IMAGE))]
+        self.active: Active = kit.actives.prepare("step", layers)
         self.upper = Path(self.active.upper)
         self.copied: list[tuple[bytes, int]] = []
 
     def up(self, path: str) -> Path:
         """Copy a file up as it is, its folders before it."""
-        with self.trees.open(self.active.layers) as view:
+        with self.kit.trees.open(self.active.layers) as view:
             for above in [*reversed(Path(path).parents)][1:]:
                 found = view.lookup(bytes(above))
                 assert found is not None
@@ -82,26 +85,26 @@ class Step:
 
     def names(self, clamp: int | None = None) -> list[str]:
         """What is in the layer, folders with a slash."""
-        unchanged, foreseen = self.trees.compare(self.active)
+        unchanged, foreseen = self.kit.actives.compare(self.active)
         seen = {path.decode() for path in unchanged}
         before = {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}
-        self.copied = self.trees.settle(self.active, clamp=clamp)
+        self.copied = self.kit.actives.settle(self.active, clamp=clamp)
         assert self.copied == foreseen or clamp is not None
         gone = before - {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}
         assert gone == seen or clamp is not None
         out = io.BytesIO()
-        diff_id = self.trees.commit(self.active, out.write, clamp=clamp)
+        diff_id = self.kit.actives.commit(self.active, out.write, clamp=clamp)
         assert Digest.of(out.getvalue()) == diff_id
         entries = [entry for entry, _ in read_tar(io.BytesIO(out.getvalue()))]
-        with self.trees.open([*self.active.layers, diff_id]) as view:
+        with self.kit.trees.open([*self.active.layers, diff_id]) as view:
             own = {path for path, _ in view.own()} - {b""}
             assert own == {entry.path for entry in entries if not entry.path.endswith(b".wh..wh..opq")}
         return [entry.path.decode() + "/" * (entry.kind == "dir") for entry in entries]
 
 
 @pytest.fixture
-def step(trees: Trees) -> Step:
-    return Step(trees)
+def step(kit: Kit) -> Step:
+    return Step(kit)
 
 
 def test_what_was_opened_or_given_its_own_owner(step: Step) -> None:
@@ -153,7 +156,10 @@ def test_a_mode_that_copies_bytes_is_told(step: Step) -> None:
 
 def test_an_owner_that_copies_bytes_is_told(step: Step) -> None:
     step.up("lib/sub/deep")
-    step.trees.own(step.active, b"lib/sub/deep", 7, 8)
+    if step.kit.mode.single:
+        owners.save(os.path.dirname(step.upper), {b"lib/sub/deep": Owner(7, 8)})
+    else:
+        os.chown(step.upper / "lib/sub/deep", 7, 8)
     assert step.names() == ["lib/", "lib/sub/", "lib/sub/deep"]
     assert step.copied == [(b"lib/sub/deep", 4)]
 
@@ -181,9 +187,9 @@ def test_a_folder_whose_mode_changed(step: Step) -> None:
     assert step.names() == ["lib/", "lib/sub/"]
 
 
-def test_a_folder_made_anew_is_whole(step: Step, trees: Trees) -> None:
+def test_a_folder_made_anew_is_whole(step: Step, kit: Kit) -> None:
     step.up("etc/conf")
-    mark = "user" if trees.mode.userxattr else "trusted"
+    mark = "user" if kit.mode.userxattr else "trusted"
     os.setxattr(step.upper / "etc", f"{mark}.overlay.opaque", b"y")
     assert step.names() == ["etc/", "etc/.wh..wh..opq", "etc/conf"]
 
@@ -195,22 +201,22 @@ def test_another_kind_counts(step: Step) -> None:
     assert step.names() == ["lib/", "lib/a.py/", "lib/sub"]
 
 
-def test_folders_that_go_down_for_ever(trees: Trees) -> None:
+def test_folders_that_go_down_for_ever(kit: Kit) -> None:
     deep = [folder("/".join(["d"] * depth)) for depth in range(1, 300)]
-    layers = [trees.ingest(io.BytesIO(layer(*deep)))]
-    active = trees.prepare("deep", layers)
+    layers = [kit.trees.ingest(io.BytesIO(layer(*deep)))]
+    active = kit.actives.prepare("deep", layers)
     os.makedirs(f"{active.upper}/{'/'.join(['d'] * 299)}", 0o755)
-    assert trees.settle(active) == []
+    assert kit.actives.settle(active) == []
     assert os.listdir(f"{active.upper}/d") == ["d"]
 
 
-def test_a_large_hole_is_not_read(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_hole_is_not_read(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nacre.stores.trees.roots.comparison._same_bytes", lambda *_args: 1 / 0)
-    layers = [trees.ingest(io.BytesIO(layer(file("disk", bytes(4 << 20)))))]
-    active = trees.prepare("step", layers)
+    layers = [kit.trees.ingest(io.BytesIO(layer(file("disk", bytes(4 << 20)))))]
+    active = kit.actives.prepare("step", layers)
     with open(f"{active.upper}/disk", "wb") as disk:
         disk.truncate(4 << 20)
-    assert trees.compare(active) == (frozenset(), [])
+    assert kit.actives.compare(active) == (frozenset(), [])
 
 
 def _look(top: str) -> dict[str, tuple[object, ...]]:
@@ -251,12 +257,12 @@ def _scramble(top: str, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nobody_sees_that_it_was_taken_out(trees: Trees, seed: int) -> None:
+def test_nobody_sees_that_it_was_taken_out(kit: Kit, seed: int) -> None:
     """Whatever a step does: mounted again, all is as before, and the same in the layer."""
-    if not userns.mapped() or trees.mode.single:
+    if not userns.mapped() or kit.mode.single:
         pytest.skip("needs root that may mount, and chown")
-    layers = [trees.ingest(io.BytesIO(IMAGE))]
-    active = trees.prepare("step", layers)
+    layers = [kit.trees.ingest(io.BytesIO(IMAGE))]
+    active = kit.actives.prepare("step", layers)
     for round_ in ("before", "after"):
         fd = mounts.detached(active.mount)
         top = f"/proc/self/fd/{fd}"
@@ -266,8 +272,8 @@ def test_nobody_sees_that_it_was_taken_out(trees: Trees, seed: int) -> None:
         else:
             assert _look(top) == before
         os.close(fd)
-        trees.settle(active)
-    diff_id = trees.commit(active, lambda _data: None)
-    fd = mounts.detached(trees.view([*layers, diff_id]))
+        kit.actives.settle(active)
+    diff_id = kit.actives.commit(active, lambda _data: None)
+    fd = mounts.detached(kit.trees.view([*layers, diff_id]))
     assert _look(f"/proc/self/fd/{fd}") == before
     os.close(fd)

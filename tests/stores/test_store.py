@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from storekit import Process, file, is_whole, layer, leftovers, make_image
+from treekit import drop_tree
 
 from nacre.stores import Store
 from nacre.stores.containers import ContainerRow
@@ -245,7 +246,7 @@ def test_steps(store: Store) -> None:
         assert store.steps.get(record.key) == record
     assert store.steps.children("k1") == [second]
     assert is_whole(store, image)
-    store.trees.delete(made.digest)
+    drop_tree(store, made.digest)
     assert store.steps.get("k1") == first
     store.blobs.delete(made.digest)
     assert store.steps.get("k1") is None

@@ -65,11 +65,11 @@ def test_an_index_keeps_its_images(store: Store) -> None:
 def test_a_container_keeps_its_image_and_its_files(store: Store) -> None:
     image = make_image(store, ONE)
     store.containers.insert(ContainerRow(ID, "c", image.digest, "a", 1.0, state="exited"))
-    store.trees.prepare(ID, [Digest.of(ONE)])
+    store.actives.prepare(ID, [Digest.of(ONE)])
     os.mkdir(store.containers.folder(ID))
     store.leases.release_all()
     assert kinds(store, images="all", build_cache=True) == []
-    assert store.trees.active(ID) is not None
+    assert store.actives.find(ID) is not None
     assert is_whole(store, image)
     assert {"active", "blob", "container", "folder", "tree"} == set(kinds(store, containers="stopped"))
     assert leftovers(store.root) == []
@@ -129,7 +129,7 @@ def test_a_lease_of_the_dead_spares_nothing(root: str, store: Store) -> None:
         other = Store.open(root)
         other.leases.hold()
         make_image(other, ONE)
-        other.trees.prepare("dead1", [Digest.of(ONE)])
+        other.actives.prepare("dead1", [Digest.of(ONE)])
         with other.blobs.ingest() as ingest:
             ingest.write(b"partial")
             os.write(go, b"x")
@@ -190,7 +190,7 @@ def test_own_implicit_lease_is_no_obstacle(store: Store) -> None:
 
 def test_strays_go_when_they_are_old(store: Store) -> None:
     make_image(store, ONE, name="a")
-    tree = store.trees.folder(Digest.of(ONE))
+    tree = store.trees.rows.folder(Digest.of(ONE))
     new, old = (Path(tree, f"brow-x.{digit * 16}") for digit in "ab")
     for path in (new, old):
         path.mkdir()

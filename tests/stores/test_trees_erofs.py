@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from storekit import Process, file, folder, layer, leftovers, link
 from tarmaker import DIALECTS, apart, damaged
+from treekit import Kit
 
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.tar.entry import Entry
@@ -25,7 +26,6 @@ from nacre.ground import linux, mounts, userns
 from nacre.ground.files import install_trace
 from nacre.stores import Store
 from nacre.stores.sweep import sweep
-from nacre.stores.trees import Trees
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, StoreError, Unsupported
 from nacre.words.mount import Erofs, Mount, Overlay
@@ -41,19 +41,19 @@ ACL = b"\2\0\0\0" + b"".join(
 
 
 @pytest.fixture
-def trees(store: Store) -> Trees:
-    made = Trees(store.root, store.db, store.leases, driver="erofs")
-    if ", but " in made.why:
-        pytest.skip(made.why)
+def kit(store: Store) -> Kit:
+    made = Kit(store, driver="erofs")
+    if ", but " in made.driver.why:
+        pytest.skip(made.driver.why)
     return made
 
 
 @pytest.fixture
-def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trees]:
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kit]:
     """Layers as folders, each on its own: link counts are those of the layer."""
     monkeypatch.setattr("nacre.ground.twins.MAX_TREES", 0)
     with Store.open(str(tmp_path / "unpacked"), driver="overlay") as store:
-        yield store.trees
+        yield Kit(store)
 
 
 class Mounted:
@@ -103,22 +103,22 @@ def _fact(path: bytes, info: os.stat_result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def same(trees: Trees, unpacked: Trees, *layers: bytes) -> dict[bytes, dict[str, Any]]:
+def same(kit: Kit, unpacked: Kit, *layers: bytes) -> dict[bytes, dict[str, Any]]:
     """Both drivers show the same; gives what that is."""
     for data in layers:
-        for each in (trees, unpacked):
-            each.ingest(io.BytesIO(data))
+        for each in (kit, unpacked):
+            each.trees.ingest(io.BytesIO(data))
     diff_ids = [Digest.of(data) for data in layers]
-    with Mounted(trees.view(diff_ids)) as ours, Mounted(unpacked.view(diff_ids)) as theirs:
+    with Mounted(kit.trees.view(diff_ids)) as ours, Mounted(unpacked.trees.view(diff_ids)) as theirs:
         found, expected = facts(ours), facts(theirs)
     assert found.keys() == expected.keys()
     assert {p: (found[p], expected[p]) for p in found if found[p] != expected[p]} == {}
-    _same_without_mounting(trees, diff_ids, found)
+    _same_without_mounting(kit, diff_ids, found)
     return found
 
 
-def _same_without_mounting(trees: Trees, diff_ids: list[Digest], found: dict[bytes, dict[str, Any]]) -> None:
-    with trees.open(diff_ids) as view:
+def _same_without_mounting(kit: Kit, diff_ids: list[Digest], found: dict[bytes, dict[str, Any]]) -> None:
+    with kit.trees.open(diff_ids) as view:
         paths = [b""]
         for path in paths:
             base = path + b"/" if path else b""
@@ -169,26 +169,26 @@ def torture() -> bytes:
     return layer(*members)
 
 
-def test_a_torture_layer(trees: Trees, unpacked: Trees) -> None:
-    found = same(trees, unpacked, torture())
+def test_a_torture_layer(kit: Kit, unpacked: Kit) -> None:
+    found = same(kit, unpacked, torture())
     assert found[b"capable"]["xattrs"]["security.capability"] == CAPABILITY
     assert found[b"capable"]["names"] == [b"capable", b"d/again"]
     assert found[b"loop"]["rdev"] == os.makedev(7, 300_000)
 
 
-def test_layers_that_borrow(trees: Trees, unpacked: Trees) -> None:
+def test_layers_that_borrow(kit: Kit, unpacked: Kit) -> None:
     data = torture()
     for tail in (b"", b"1", b"2"):
-        same(trees, unpacked, data + tail)
-    borrower = Path(trees.folder(Digest.of(data + b"2")))
+        same(kit, unpacked, data + tail)
+    borrower = Path(kit.trees.rows.folder(Digest.of(data + b"2")))
     assert {"cuts", "lent-00"} <= set(os.listdir(borrower))
     assert (borrower / "layer.tar").stat().st_size < len(data) / 4
     members = [(Entry(b"moved/%d" % n), b"%d" % n * 2000) for n in range(40)]
     low = layer(*members[:30], file("s", b"3" * 2000))
-    same(trees, unpacked, low, layer(*members[::-1], file("moved/.wh.3"), link("l", "moved")))
+    same(kit, unpacked, low, layer(*members[::-1], file("moved/.wh.3"), link("l", "moved")))
 
 
-def test_whiteouts_across_three_layers(trees: Trees, unpacked: Trees) -> None:
+def test_whiteouts_across_three_layers(kit: Kit, unpacked: Kit) -> None:
     low = layer(
         folder("d"), file("d/keep", b"1"), file("d/gone", b"1"), folder("o"), file("o/old", b"1"),
         folder("o/sub"), file("o/sub/old", b"1"), file("turns", b"1"), folder("was"), file("was/x", b"1"),
@@ -204,24 +204,24 @@ def test_whiteouts_across_three_layers(trees: Trees, unpacked: Trees) -> None:
         folder("was"), file("was/y", b"3"), folder("s"), file("back", b"3"),
         Entry(b"turns/null", "char", major=1),
     )  # fmt: skip
-    found = same(trees, unpacked, low, middle, high)
+    found = same(kit, unpacked, low, middle, high)
     assert sorted(found) == [
         b"back", b"d", b"d/gone", b"d/gone/again", b"d/keep", b"o", b"o/third", b"only", b"s", b"touched",
         b"turns", b"turns/null", b"was", b"was/y",
     ]  # fmt: skip
 
 
-def test_implied_folders_keep_their_looks(trees: Trees, unpacked: Trees) -> None:
+def test_implied_folders_keep_their_looks(kit: Kit, unpacked: Kit) -> None:
     low = layer(
         folder("d", mode=0o711, uid=7, mtime_ns=5), folder("d/e", mode=0o1777, gid=8), file("d/e/f", b"1")
     )
     high = layer(file("d/e/g", b"2"), file("d/new/h", b"3"))
-    found = same(trees, unpacked, low, high)
+    found = same(kit, unpacked, low, high)
     assert (found[b"d"]["mode"], found[b"d"]["owner"], found[b"d"]["mtime"]) == ("0o40711", (7, 0), 5)
     assert found[b"d/e"]["mode"] == "0o41777"
 
 
-def test_127_layers_alternating(trees: Trees, unpacked: Trees) -> None:
+def test_127_layers_alternating(kit: Kit, unpacked: Kit) -> None:
     layers = [
         layer(
             folder("d"), file(f"d/{n}", b"%d" % n), file(f"d/.wh.{n - 2}"),
@@ -229,22 +229,22 @@ def test_127_layers_alternating(trees: Trees, unpacked: Trees) -> None:
         )
         for n in range(127)
     ]  # fmt: skip
-    found = same(trees, unpacked, *layers)
+    found = same(kit, unpacked, *layers)
     assert sorted(found) == [b"d", b"d/125", b"d/126", b"same"]
 
 
-def test_a_folder_of_100000_names(trees: Trees) -> None:
+def test_a_folder_of_100000_names(kit: Kit) -> None:
     out = io.BytesIO()
     writer = TarWriter(out.write)
     for number in range(100_000):
         writer.add(Entry(b"d/%06d" % (number * 7 % 100_000)))
     writer.close()
-    diff_id = trees.ingest(io.BytesIO(out.getvalue()))
-    with Mounted(trees.view([diff_id])) as top:
+    diff_id = kit.trees.ingest(io.BytesIO(out.getvalue()))
+    with Mounted(kit.trees.view([diff_id])) as top:
         assert len(os.listdir(top / "d")) == 100_000
         for name in ("000000", "033333", "099999"):
             assert os.stat(top / "d" / name).st_size == 0
-    with trees.open([diff_id]) as view:
+    with kit.trees.open([diff_id]) as view:
         assert len(view.names(b"d")) == 100_000
         assert view.lookup(b"d/099999") is not None
         assert view.lookup(b"d/100000") is None
@@ -267,17 +267,17 @@ def sparse_layer(*members: tuple[Entry, bytes]) -> bytes:
     return out.getvalue()
 
 
-def test_sparse_files_and_files_over_8_gib(trees: Trees, unpacked: Trees) -> None:
+def test_sparse_files_and_files_over_8_gib(kit: Kit, unpacked: Kit) -> None:
     data = sparse_layer(
         sparse(b"holes", 5_000_001, (4096, b"a" * 4096), (3_000_000, b"b" * 777)),
         sparse(b"large", 9 * GIB + 17, (0, b"begin"), (8 * GIB + 4096, b"beyond"), (9 * GIB, b"end")),
         sparse(b"nothing", 1 << 20), (Entry(b"plain", size=3), b"abc"),
         sparse(b"whole", 600, (0, b"w" * 600)),
     )  # fmt: skip
-    found = same(trees, unpacked, data)
+    found = same(kit, unpacked, data)
     assert found[b"large"]["size"] == 9 * GIB + 17
     diff_id = Digest.of(data)
-    with Mounted(trees.view([diff_id])) as top, open(top / "large", "rb") as opened:
+    with Mounted(kit.trees.view([diff_id])) as top, open(top / "large", "rb") as opened:
         for at, expected in (
             (0, b"begin\0"),
             (8 * GIB + 4096, b"beyond\0"),
@@ -285,34 +285,34 @@ def test_sparse_files_and_files_over_8_gib(trees: Trees, unpacked: Trees) -> Non
             (4 * GIB, b"\0"),
         ):
             assert os.pread(opened.fileno(), len(expected), at) == expected
-    large = trees.lookup([diff_id], b"large")
+    large = kit.trees.lookup([diff_id], b"large")
     assert large is not None
     with large.open() as opened:
         opened.seek(8 * GIB + 4094)
         assert opened.read(10) == b"\0\0beyond\0\0"
         assert opened.seek(-14, os.SEEK_END) == 9 * GIB + 3
         assert opened.read() == bytes(14)
-    assert os.stat(f"{trees.folder(diff_id)}/sparse").st_blocks * 512 < 1 << 20
+    assert os.stat(f"{kit.trees.rows.folder(diff_id)}/sparse").st_blocks * 512 < 1 << 20
 
 
-def test_sparse_files_of_terabytes_are_refused(trees: Trees) -> None:
+def test_sparse_files_of_terabytes_are_refused(kit: Kit) -> None:
     for size in (1 << 42, 1 << 62):
         with pytest.raises((InvalidArchive, StoreError)):
-            trees.ingest(io.BytesIO(sparse_layer(sparse(b"x", size, (0, b"1")))))
-    assert os.listdir(f"{trees._root}/ingest") == []
+            kit.trees.ingest(io.BytesIO(sparse_layer(sparse(b"x", size, (0, b"1")))))
+    assert os.listdir(f"{kit.root}/ingest") == []
 
 
-def test_sparse_changes_are_committed(trees: Trees) -> None:
-    active = trees.prepare("k", [])
+def test_sparse_changes_are_committed(kit: Kit) -> None:
+    active = kit.actives.prepare("k", [])
     with open(f"{active.upper}/holes", "wb") as opened:
         opened.truncate(3 * GIB)
         os.pwrite(opened.fileno(), b"here", GIB)
     Path(f"{active.upper}/plain").write_bytes(b"p" * 100_000)
     out = io.BytesIO()
-    diff_id = trees.commit(active, out.write)
+    diff_id = kit.actives.commit(active, out.write)
     assert len(out.getvalue()) < 1 << 20
-    assert Path(trees.folder(diff_id), "layer.tar").read_bytes() == out.getvalue()
-    with Mounted(trees.view([diff_id])) as top:
+    assert Path(kit.trees.rows.folder(diff_id), "layer.tar").read_bytes() == out.getvalue()
+    with Mounted(kit.trees.view([diff_id])) as top:
         assert (top / "holes").stat().st_size == 3 * GIB
         with open(top / "holes", "rb") as opened:
             assert os.pread(opened.fileno(), 6, GIB - 1) == b"\0here\0"
@@ -322,25 +322,25 @@ def test_sparse_changes_are_committed(trees: Trees) -> None:
 # ---- tars as they come
 
 
-def test_the_tar_is_kept_as_it_came(trees: Trees) -> None:
+def test_the_tar_is_kept_as_it_came(kit: Kit) -> None:
     for tail in (b"", b"x" * 700_001, bytes(10_240)):
         data = layer(file("f", b"%d" % len(tail) * 5000), tail=tail)
-        diff_id = trees.ingest(io.BytesIO(data))
-        assert Path(trees.folder(diff_id), "layer.tar").read_bytes() == data
+        diff_id = kit.trees.ingest(io.BytesIO(data))
+        assert Path(kit.trees.rows.folder(diff_id), "layer.tar").read_bytes() == data
 
 
-def test_a_tar_that_ends_in_its_last_file(trees: Trees, unpacked: Trees) -> None:
+def test_a_tar_that_ends_in_its_last_file(kit: Kit, unpacked: Kit) -> None:
     """No end marker, no padding: the last block of the content is not there in full."""
     whole = layer(file("a", b"a" * 1000), file("f", b"f" * 700))
-    found = same(trees, unpacked, whole[: len(whole) - 1024 - (1024 - 700)])
+    found = same(kit, unpacked, whole[: len(whole) - 1024 - (1024 - 700)])
     assert found[b"f"]["data"] == b"f" * 700
 
 
-def test_empty_tars(trees: Trees) -> None:
+def test_empty_tars(kit: Kit) -> None:
     for data in (bytes(1024), b""):
-        diff_id = trees.ingest(io.BytesIO(data))
+        diff_id = kit.trees.ingest(io.BytesIO(data))
         for layers in ([diff_id], [diff_id, diff_id]):
-            with Mounted(trees.view(layers)) as top:
+            with Mounted(kit.trees.view(layers)) as top:
                 assert os.listdir(top) == []
 
 
@@ -356,40 +356,40 @@ class Slow:
         return data
 
 
-def test_small_reads(trees: Trees) -> None:
+def test_small_reads(kit: Kit) -> None:
     data = torture()
-    assert trees.ingest(Slow(data)) == Digest.of(data)
-    assert Path(trees.folder(Digest.of(data)), "layer.tar").read_bytes() == data
+    assert kit.trees.ingest(Slow(data)) == Digest.of(data)
+    assert Path(kit.trees.rows.folder(Digest.of(data)), "layer.tar").read_bytes() == data
 
 
 @pytest.mark.parametrize("cut", [1, 600, 5000, 20_000])
-def test_a_truncated_layer_leaves_nothing(trees: Trees, cut: int) -> None:
+def test_a_truncated_layer_leaves_nothing(kit: Kit, cut: int) -> None:
     data = layer(*(file(f"f{n}", b"x" * 3000) for n in range(10)))[:cut]
     with pytest.raises(InvalidArchive):
-        trees.ingest(io.BytesIO(data))
-    assert os.listdir(f"{trees._root}/ingest") == []
-    assert os.listdir(f"{trees._root}/trees") == [".empty"]
+        kit.trees.ingest(io.BytesIO(data))
+    assert os.listdir(f"{kit.root}/ingest") == []
+    assert os.listdir(f"{kit.root}/trees") == [".empty"]
 
 
 # ---- the folder of a tree
 
 
-def test_files_are_nobody_elses(trees: Trees) -> None:
-    diff_id = trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20), (Entry(b"f", size=1), b"1"))))
-    top = Path(trees.folder(diff_id))
+def test_files_are_nobody_elses(kit: Kit) -> None:
+    diff_id = kit.trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20), (Entry(b"f", size=1), b"1"))))
+    top = Path(kit.trees.rows.folder(diff_id))
     assert stat.S_IMODE(top.stat().st_mode) == 0o700
     assert {f.name: oct(stat.S_IMODE(f.stat().st_mode)) for f in top.iterdir()} == {
         "layer.tar": "0o400", "index.erofs": "0o400", "sparse": "0o400",
     }  # fmt: skip
-    mount = trees.view([diff_id])
+    mount = kit.trees.view([diff_id])
     assert isinstance(mount, Overlay)
     assert mount.lowers[0] == Erofs(f"{top}/index.erofs", (f"{top}/layer.tar", f"{top}/sparse"))
 
 
 @pytest.mark.parametrize("damage", ["index", "empty", "tar", "away"])
-def test_a_damaged_tree_is_an_error_of_the_store(trees: Trees, damage: str) -> None:
-    diff_id = trees.ingest(io.BytesIO(layer(file("f", b"1" * 5000))))
-    top = Path(trees.folder(diff_id))
+def test_a_damaged_tree_is_an_error_of_the_store(kit: Kit, damage: str) -> None:
+    diff_id = kit.trees.ingest(io.BytesIO(layer(file("f", b"1" * 5000))))
+    top = Path(kit.trees.rows.folder(diff_id))
     if damage == "index":
         _change(top / "index.erofs", lambda data: data[:1100] + bytes([data[1100] ^ 1]) + data[1101:])
     elif damage == "empty":
@@ -398,7 +398,7 @@ def test_a_damaged_tree_is_an_error_of_the_store(trees: Trees, damage: str) -> N
         (top / "index.erofs").unlink()
     else:
         _change(top / "layer.tar", lambda data: data[:600])
-    with pytest.raises(StoreError), trees.open([diff_id]) as view:  # noqa: PT012
+    with pytest.raises(StoreError), kit.trees.open([diff_id]) as view:  # noqa: PT012
         found = view.lookup(b"f")
         assert found is not None
         with found.open() as opened:
@@ -411,39 +411,39 @@ def _change(path: Path, change: Any) -> None:
     path.write_bytes(data)
 
 
-def test_packing_again_replaces_what_was_packed(trees: Trees) -> None:
-    active = trees.prepare("k", [])
+def test_packing_again_replaces_what_was_packed(kit: Kit) -> None:
+    active = kit.actives.prepare("k", [])
     with open(f"{active.upper}/holes", "wb") as opened:
         opened.truncate(1 << 22)
-    trees.pack(active, io.BytesIO().write)
+    kit.actives.pack(active, io.BytesIO().write)
     os.unlink(f"{active.upper}/holes")
     Path(f"{active.upper}/f").write_bytes(b"1")
-    diff_id = trees.commit(active, io.BytesIO().write)
-    assert sorted(os.listdir(trees.folder(diff_id))) == ["index.erofs", "layer.tar"]
+    diff_id = kit.actives.commit(active, io.BytesIO().write)
+    assert sorted(os.listdir(kit.trees.rows.folder(diff_id))) == ["index.erofs", "layer.tar"]
 
 
 # ---- beside other drivers
 
 
-def test_trees_of_several_drivers_stack(store: Store, trees: Trees) -> None:
-    other = Trees(store.root, store.db, store.leases, driver="overlay")
+def test_trees_of_several_drivers_stack(store: Store, kit: Kit) -> None:
+    other = Kit(store, driver="overlay")
     made = [
-        each.ingest(io.BytesIO(layer(
+        each.trees.ingest(io.BytesIO(layer(
             folder("d", mode=0o700 + n), file(f"d/{n}", b"%d" % n), file(f"implied/{n}/x")
         )))
-        for n, each in enumerate((trees, other, trees, other))
+        for n, each in enumerate((kit, other, kit, other))
     ]  # fmt: skip
-    for each in (trees, other):
+    for each in (kit, other):
         for layers in (made, made[::-1], made[:1], made[1:2]):
-            with Mounted(each.view(layers)) as top:
+            with Mounted(each.trees.view(layers)) as top:
                 assert len(os.listdir(top / "d")) == len(layers)
-        active = each.prepare(f"k{each.name}", made)
+        active = each.actives.prepare(f"k{each.driver.name}", made)
         assert isinstance(active.mount, Overlay)
         with Mounted(active.mount) as top:
             (top / "d/3").write_bytes(b"changed")
             os.unlink(top / "d/0")
-        layers = [*made, each.commit(active, io.BytesIO().write)]
-        with each.open(layers) as view:
+        layers = [*made, each.actives.commit(active, io.BytesIO().write)]
+        with each.trees.open(layers) as view:
             assert view.names(b"d") == [b"1", b"2", b"3"]
             found = view.lookup(b"d/3")
             assert found is not None
@@ -451,13 +451,13 @@ def test_trees_of_several_drivers_stack(store: Store, trees: Trees) -> None:
                 assert opened.read() == b"changed"
 
 
-def test_a_change_of_metadata_copies_the_file(trees: Trees) -> None:
-    diff_id = trees.ingest(io.BytesIO(layer(file("f", b"data" * 1000, mode=0o4755, uid=5))))
-    active = trees.prepare("k", [diff_id])
+def test_a_change_of_metadata_copies_the_file(kit: Kit) -> None:
+    diff_id = kit.trees.ingest(io.BytesIO(layer(file("f", b"data" * 1000, mode=0o4755, uid=5))))
+    active = kit.actives.prepare("k", [diff_id])
     with Mounted(active.mount) as top:
         os.chmod(top / "f", 0o700)
-    layers = [diff_id, trees.commit(active, io.BytesIO().write)]
-    with Mounted(trees.view(layers)) as top:
+    layers = [diff_id, kit.actives.commit(active, io.BytesIO().write)]
+    with Mounted(kit.trees.view(layers)) as top:
         assert (top / "f").read_bytes() == b"data" * 1000
         assert (stat.S_IMODE((top / "f").stat().st_mode), (top / "f").stat().st_uid) == (0o700, 5)
 
@@ -479,34 +479,34 @@ def test_what_cannot_be_mounted_is_said(tmp_path: Path) -> None:
         mounts_indexes(Mode(), IndexedForm(), scratch)
 
 
-def refusal(trees: Trees, data: bytes) -> str:
+def refusal(kit: Kit, data: bytes) -> str:
     """The sentence with which an archive is refused, "" if it is not."""
     try:
-        trees.ingest(io.BytesIO(data))
+        kit.trees.ingest(io.BytesIO(data))
     except InvalidArchive as error:
         return error.message
     return ""
 
 
 @pytest.mark.parametrize("name", ["tar-go", "tar-cpython", "tar-libarchive"])
-def test_archives_of_other_projects(trees: Trees, unpacked: Trees, corpus: Any, name: str) -> None:
+def test_archives_of_other_projects(kit: Kit, unpacked: Kit, corpus: Any, name: str) -> None:
     """Both drivers refuse them with the same sentence or show the same files."""
     for path in sorted(corpus(name).glob("*.tar*")):
         data = _decompressed(path)
-        sentences = [refusal(each, data) for each in (trees, unpacked)]
+        sentences = [refusal(each, data) for each in (kit, unpacked)]
         assert sentences[0] == sentences[1], path
         if not sentences[0]:
-            same(trees, unpacked, data)
+            same(kit, unpacked, data)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_both_show_every_dialect_of_tar_alike(trees: Trees, unpacked: Trees, dialect: str) -> None:
-    assert len(same(trees, unpacked, apart(dialect))) > 10
+def test_both_show_every_dialect_of_tar_alike(kit: Kit, unpacked: Kit, dialect: str) -> None:
+    assert len(same(kit, unpacked, apart(dialect))) > 10
 
 
-def test_both_refuse_a_damaged_tar_with_one_sentence(trees: Trees, unpacked: Trees) -> None:
+def test_both_refuse_a_damaged_tar_with_one_sentence(kit: Kit, unpacked: Kit) -> None:
     for name, data in damaged().items():
-        sentences = [refusal(each, data) for each in (trees, unpacked)]
+        sentences = [refusal(each, data) for each in (kit, unpacked)]
         assert sentences[0] == sentences[1] != "", name
 
 
@@ -521,32 +521,32 @@ def _decompressed(path: Path) -> bytes:
 
 @pytest.mark.parametrize("memory", [False, True])
 def test_auto_takes_the_first_that_works(
-    trees: Trees, tmp_path: Path, memory: bool, monkeypatch: pytest.MonkeyPatch
+    kit: Kit, tmp_path: Path, memory: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if memory and not os.path.ismount("/dev/shm"):
         pytest.skip("there is no file system in memory to try")
     with TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as above:
         with Store.open(f"{above}/store") as store:
-            assert store.trees.name == ("overlay" if memory else "erofs")
-            reason = "; EROFS cannot be mounted from this store: its file system" in store.trees.why
-            assert (reason, store.trees.why[:7]) == (memory, "chosen;")
-            why = store.trees.why
+            assert store.driver.name == ("overlay" if memory else "erofs")
+            reason = "; EROFS cannot be mounted from this store: its file system" in store.driver.why
+            assert (reason, store.driver.why[:7]) == (memory, "chosen;")
+            why = store.driver.why
         monkeypatch.setattr("nacre.ground.mounts.detached", lambda *_args: 1 / 0)
         with Store.open(f"{above}/store") as again:
-            assert again.trees.why == why
+            assert again.driver.why == why
 
 
-def test_who_has_other_rights_tries_again(store: Store, trees: Trees) -> None:
+def test_who_has_other_rights_tries_again(store: Store, kit: Kit) -> None:
     rights = linux.capabilities()
-    assert trees.name == store.trees.name
+    assert kit.driver.name == store.driver.name
     try:
         linux.set_capabilities(rights[0] & ~(1 << _SYS_ADMIN), *rights[1:])
-        poorer = Trees(store.root, store.db, store.leases)
-        assert poorer.name == "plain"
-        assert "; EROFS can be mounted by root of the first user namespace only" in poorer.why
+        poorer = Kit(store)
+        assert poorer.driver.name == "plain"
+        assert "; EROFS can be mounted by root of the first user namespace only" in poorer.driver.why
     finally:
         linux.set_capabilities(*rights)
-    assert Trees(store.root, store.db, store.leases).name == "erofs"
+    assert Kit(store).driver.name == "erofs"
 
 
 # ---- killed on the way
@@ -565,32 +565,34 @@ def _work(root: str, point: str) -> None:
     with Store.open(root, driver="erofs") as store, store.leases.hold():
         install_trace(hook)
         try:
-            _ingest_and_commit(store.trees)
+            _ingest_and_commit(store)
         finally:
             install_trace(None)
 
 
-def _ingest_and_commit(trees: Trees) -> tuple[list[Digest], bytes]:
-    layers = [trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20, (4096, b"1")), (Entry(b"f"), b""))))]
-    trees.discard("k")
-    active = trees.prepare("k", layers)
+def _ingest_and_commit(kit: Kit) -> tuple[list[Digest], bytes]:
+    layers = [
+        kit.trees.ingest(io.BytesIO(sparse_layer(sparse(b"s", 1 << 20, (4096, b"1")), (Entry(b"f"), b""))))
+    ]
+    kit.actives.discard("k")
+    active = kit.actives.prepare("k", layers)
     Path(f"{active.upper}/new").write_bytes(b"new")
     os.utime(f"{active.upper}/new", (5, 5))
     out = io.BytesIO()
-    return [*layers, trees.commit(active, out.write)], out.getvalue()
+    return [*layers, kit.actives.commit(active, out.write)], out.getvalue()
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_leaves_all_or_nothing(root: str, point: str) -> None:
     with Store.open(root, driver="erofs") as store:
-        if ", but " in store.trees.why:
-            pytest.skip(store.trees.why)
+        if ", but " in store.driver.why:
+            pytest.skip(store.driver.why)
     assert Process(_work, root, point).wait() == -signal.SIGKILL
     with Store.open(root, driver="erofs") as store:
         for row in store.db.execute("SELECT diff_id FROM tree"):
-            tar = Path(store.trees.folder(Digest(row[0])), "layer.tar")
+            tar = Path(store.trees.rows.folder(Digest(row[0])), "layer.tar")
             assert Digest.of(tar.read_bytes()) == row[0]
-        layers, data = _ingest_and_commit(store.trees)
+        layers, data = _ingest_and_commit(store)
         assert Digest.of(data) == layers[1]
         with Mounted(store.trees.view(layers)) as top:
             assert sorted(os.listdir(top)) == ["f", "new", "s"]

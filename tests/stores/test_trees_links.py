@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from storekit import file, folder, layer, link
+from treekit import Kit
 
 from nacre.grammars.tar.entry import Entry
 from nacre.ground import mounts
 from nacre.ground.extract import Form, apply
 from nacre.stores import Store
-from nacre.stores.trees import Mode, Trees
+from nacre.stores.trees import Mode
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive
 from nacre.words.mount import Overlay
@@ -29,13 +30,13 @@ Shown = dict[str, Any]
 
 
 @pytest.fixture(params=VARIANTS)
-def trees(request: pytest.FixtureRequest, store: Store) -> Trees:
+def kit(request: pytest.FixtureRequest, store: Store) -> Kit:
     driver, mode = VARIANTS[request.param]
     if not mode.single and os.geteuid():
         pytest.skip("only root may chown")
-    made = Trees(store.root, store.db, store.leases, driver=driver, mode=mode)
-    if driver == "erofs" and ", but " in made.why:
-        pytest.skip(made.why)
+    made = Kit(store, driver=driver, mode=mode)
+    if driver == "erofs" and ", but " in made.driver.why:
+        pytest.skip(made.driver.why)
     return made
 
 
@@ -115,13 +116,13 @@ CASES: dict[str, tuple[list[Members], Shown]] = {
 }  # fmt: skip
 
 
-def ingest(trees: Trees, layers: list[Members]) -> list[Digest]:
-    return [trees.ingest(io.BytesIO(layer(*members))) for members in layers]
+def ingest(kit: Kit, layers: list[Members]) -> list[Digest]:
+    return [kit.trees.ingest(io.BytesIO(layer(*members))) for members in layers]
 
 
-def viewed(trees: Trees, layers: list[Digest]) -> Shown:
+def viewed(kit: Kit, layers: list[Digest]) -> Shown:
     found: Shown = {}
-    with trees.open(layers) as view:
+    with kit.trees.open(layers) as view:
         for each in view.walk():
             path = each.path.decode()
             if each.kind == "file":
@@ -147,22 +148,22 @@ def on_disk(root: str, owners: bool = True) -> Shown:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_driver_shows_the_same(trees: Trees, name: str) -> None:
+def test_every_driver_shows_the_same(kit: Kit, name: str) -> None:
     layers, expected = CASES[name]
-    diff_ids = ingest(trees, layers)
-    assert viewed(trees, diff_ids) == expected
+    diff_ids = ingest(kit, layers)
+    assert viewed(kit, diff_ids) == expected
     for diff_id, members in zip(diff_ids, layers, strict=True):
-        assert trees.prove(diff_id) in ("", None)
-        with trees.tar(diff_id) as tar:
+        assert kit.trees.repair.prove(diff_id) in ("", None)
+        with kit.trees.tar(diff_id) as tar:
             assert tar.read() == layer(*members)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.mark.parametrize("name", CASES)
-def test_the_kernel_shows_the_same(trees: Trees, name: str) -> None:
+def test_the_kernel_shows_the_same(kit: Kit, name: str) -> None:
     layers, expected = CASES[name]
-    active = trees.prepare("k", ingest(trees, layers))
-    if trees.mode.single:  # owners are kept beside the tree
+    active = kit.actives.prepare("k", ingest(kit, layers))
+    if kit.mode.single:  # owners are kept beside the tree
         expected = {
             path: (looks[0], 0) if isinstance(looks, tuple) else looks for path, looks in expected.items()
         }
@@ -200,7 +201,7 @@ def test_beneath_a_folder_it_is_the_same(tmp_path: Path, name: str) -> None:
     ],
     ids=["file", "folder", "loop", "whiteout", "long", "hard"],
 )  # fmt: skip
-def test_a_refusal_names_the_entry(trees: Trees, members: Members) -> None:
+def test_a_refusal_names_the_entry(kit: Kit, members: Members) -> None:
     last = members[-1] if isinstance(members[-1], Entry) else members[-1][0]
     with pytest.raises(InvalidArchive, match=repr(last.path[:200].decode())[1:-1]):
-        ingest(trees, [members])
+        ingest(kit, [members])

@@ -155,7 +155,7 @@ def _names(image: Image) -> list[str]:
 def _branch(context: Context, image: Image, index: int, tops: list[str], created_by: str) -> None:
     diff_id = image.diff_ids[index]
     corner = "└──" if index == len(image.diff_ids) - 1 else "├──"
-    size = human_size(image.store.trees.size(diff_id))
+    size = human_size(image.store.trees.rows.size(diff_id))
     top = f" Top Layer of: [{', '.join(sorted(tops))}]" if tops else ""
     context.print(f"{corner} ID: {short_id(diff_id)} Size: {size:>7} {_step(created_by)}".rstrip() + top)
 

@@ -54,8 +54,8 @@ def steps(image: Image) -> list[tuple[dict[str, Any], int]]:
     found = []
     for step in image.config.history:
         diff_id = None if step.get("empty_layer") else next(diff_ids, None)
-        found.append((dict(step), trees.size(diff_id) if diff_id and trees.has(diff_id) else 0))
-    return found + [({}, trees.size(diff_id) if trees.has(diff_id) else 0) for diff_id in diff_ids]
+        found.append((dict(step), trees.rows.size(diff_id) if diff_id and trees.has(diff_id) else 0))
+    return found + [({}, trees.rows.size(diff_id) if trees.has(diff_id) else 0) for diff_id in diff_ids]
 
 
 def _row(step: dict[str, Any], size: int, args: Args) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def _digest(image: Image, repository: str) -> str:
 def size_of(image: Image) -> int:
     """Bytes of content of all layers; layers whose files are not here count nothing."""
     trees = image.store.trees
-    return sum(trees.size(diff_id) for diff_id in image.diff_ids if trees.has(diff_id))
+    return sum(trees.rows.size(diff_id) for diff_id in image.diff_ids if trees.has(diff_id))
 
 
 def matches(pattern: str, name: Reference) -> bool:

@@ -37,8 +37,8 @@ def _store(context: Context) -> dict[str, Any]:
     return {
         "Version": __version__,
         "Root": store.root,
-        "Driver": store.trees.name,
-        "DriverReason": store.trees.why,
+        "Driver": store.driver.name,
+        "DriverReason": store.driver.why,
         "LayerBlobs": store.keeping.why,
         "Containers": len(rows),
         "ContainersRunning": running,

@@ -73,7 +73,7 @@ def _folder(context: Context, name: str) -> str:
     from ..words.mount import Folder
 
     row = _row(context, name)
-    active = context.store.trees.active(row.id) if row is not None else None
+    active = context.store.actives.find(row.id) if row is not None else None
     return active.mount.path if active is not None and isinstance(active.mount, Folder) else ""
 
 
@@ -103,7 +103,7 @@ def _stopped(context: Context, row: ContainerRow) -> str:
     from ..services.containers.copying import idle
     from ..stores import mounted
 
-    active = context.store.trees.active(row.id)
+    active = context.store.actives.find(row.id)
     if active is None:
         raise Conflict(f"the file system of container {row.name} is gone")
     with idle(context.store, row, True):

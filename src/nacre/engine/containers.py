@@ -280,7 +280,7 @@ class ContainerCollection:
         from ..ground.files import content_size
 
         def work(store: Store) -> int:
-            active = store.trees.active(row.id)
+            active = store.actives.find(row.id)
             return content_size(active.upper) if active else 0
 
         return self._engine.inside(work)
@@ -400,7 +400,7 @@ class ContainerCollection:
 def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:
     """A container and its writable tree."""
     row = Containers(store).get(name)
-    active = store.trees.active(row.id)
+    active = store.actives.find(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
     return row, active

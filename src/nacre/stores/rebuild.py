@@ -220,7 +220,7 @@ class _Filling:
     def _trees(self) -> None:
         for name in names(f"{self._store.root}/trees"):
             try:
-                self._store.trees.take_in(Digest(f"sha256:{name}"))
+                self._store.trees.repair.record(Digest(f"sha256:{name}"))
             except NacreError:
                 continue
 

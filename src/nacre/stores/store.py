@@ -14,7 +14,9 @@ from .layout import open_root, publish_index
 from .leases import LeaseStore
 from .refs import RefStore
 from .steps import StepStore
-from .trees import Mode, Trees
+from .trees import Actives, Mode, Trees
+from .trees.catalog import TreeCatalog
+from .trees.drivers import DriverChoice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +46,10 @@ class Store:
         self.leases = LeaseStore(f"{root}/leases", database)
         self.blobs = BlobStore(root, database, self.leases)
         self.layers = LayerStore(database)
-        self.trees = Trees(root, database, self.leases, driver=driver, mode=mode, budget=lambda: self.budget)
-        self.trees.restore = self._restore
+        catalog = TreeCatalog(root, database, self.leases, mode, lambda: self.budget)
+        catalog.restore = self._restore
+        self.driver = DriverChoice(root, database, catalog.drivers, driver)
+        self.trees, self.actives = Trees(catalog, self.driver), Actives(catalog, self.driver)
         self.refs = RefStore(database)
         self.steps = StepStore(database)
         self.containers = ContainerStore(root, database)

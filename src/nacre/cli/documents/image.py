@@ -31,7 +31,7 @@ def image_document(image: Image) -> Struct:
         "Os": config.platform.os,
         "OsVersion": config.raw.get("os.version"),
         "Size": size_of(image),
-        "GraphDriver": {"Name": image.store.trees.name},
+        "GraphDriver": {"Name": image.store.driver.name},
         "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
         "Metadata": {"LastTagTime": _tagged(image)},
         "Descriptor": known_fields("Descriptor", image.descriptor.to_json()),

@@ -200,8 +200,8 @@ class Checking:
         return diff_id in self.trees or os.path.exists(self.store.blobs.path(layer.digest))
 
     def _container(self, row: ContainerRow) -> None:
-        trees, image = self.store.trees, Digest(row.image)
-        layers = trees.rows.layers_of_active(row.id)
+        actives, image = self.store.actives, Digest(row.image)
+        layers = actives.rows.layers(row.id)
         if not self.store.containers.has(row.id):
             return
         for diff_id in layers or ():
@@ -209,7 +209,7 @@ class Checking:
                 self.find(Fault.CONTAINER_LAYER_LOST, row.name, diff_id)
         if not os.path.exists(self.store.blobs.path(image)):
             self.find(Fault.CONTAINER_IMAGE_LOST, row.name, image)
-        if layers is not None and not os.path.isdir(trees.active_folder(row.id)):
+        if layers is not None and not os.path.isdir(actives.folder(row.id)):
             self.find(Fault.CONTAINER_FILES_LOST, row.name)
 
     # records
@@ -221,7 +221,7 @@ class Checking:
             self.find(Fault.DATABASE_DAMAGED, "nacre.db", detail=problem)
         self._leftovers(Fault.BLOB_UNRECORDED, store.blobs.unrecorded())
         self._leftovers(Fault.TREE_UNRECORDED, store.trees.rows.unrecorded())
-        self._leftovers(Fault.CONTAINER_UNRECORDED, store.trees.rows.unrecorded_actives())
+        self._leftovers(Fault.CONTAINER_UNRECORDED, store.actives.rows.unrecorded())
         self._leftovers(Fault.STEP_LAYER_LOST, (key[:12] for key in store.steps.without_tree()))
         self._leftovers(Fault.LEASE_UNRECORDED, store.leases.unrecorded())
         self._mark_synced()

@@ -48,7 +48,7 @@ def tree_fault(
 
     A tree that nothing can prove is taken for whole.
     """
-    if not os.path.isdir(store.trees.folder(diff_id)):
+    if not os.path.isdir(store.trees.rows.folder(diff_id)):
         return Fault.TREE_LOST, ""
     try:
         problem = _proven(store, diff_id, blobs, passed)
@@ -65,9 +65,9 @@ def _proven(
     forms = [layer.digest for layer in store.layers.blobs_of(diff_id) if layer.digest in blobs]
     blob = next(filter(os.path.exists, map(store.blobs.path, forms)), None)
     if blob is None:
-        return store.trees.prove(diff_id, passed)
+        return store.trees.repair.prove(diff_id, passed)
     with open(blob, "rb", buffering=0) as file:
-        return store.trees.prove(diff_id, passed, lambda: _plain(file))
+        return store.trees.repair.prove(diff_id, passed, lambda: _plain(file))
 
 
 def _refuse_shortage(error: NacreError | OSError) -> None:

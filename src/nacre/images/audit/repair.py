@@ -89,7 +89,7 @@ class Mending:
         if diff_id is None:
             return self.document(digest)
         layer = next(one for one in self._store.layers.blobs_of(diff_id) if one.digest == digest)
-        if not self._store.trees.prove(diff_id) and self._is_remade(layer, diff_id):
+        if not self._store.trees.repair.prove(diff_id) and self._is_remade(layer, diff_id):
             self._store.blobs.delete(digest)
             return Mended(Remedy.DROPPED)
         return self._fetched(layer)
@@ -134,12 +134,12 @@ class Mending:
 
     def tree(self, diff_id: Digest) -> Mended | None:
         """Make a tree by the first way that gives the right tar; None if there is none, or it is in use."""
-        if self._store.trees.rows.is_mounted(diff_id):
+        if self._store.trees.repair.is_in_use(diff_id):
             return None
         for mended, opened, came in self._tars(diff_id):
             try:
                 with opened() as content:
-                    self._store.trees.replace(diff_id, _plain(content))
+                    self._store.trees.repair.replace(diff_id, _plain(content))
             except NacreError:
                 continue
             if came:

@@ -124,7 +124,7 @@ class _Survey:
         return found
 
     def _tree(self, diff_id: str) -> str:
-        return self.store.trees.folder(Digest(diff_id))
+        return self.store.trees.rows.folder(Digest(diff_id))
 
     def _paths(self, blobs: Iterable[str], trees: Iterable[str]) -> list[str]:
         return [*(self.store.blobs.path(Digest(blob)) for blob in blobs), *map(self._tree, trees)]
@@ -166,7 +166,7 @@ class _Survey:
         return Kind("Containers", len(self.rows), running, stored, freed)
 
     def _folders(self, row: ContainerRow) -> list[str]:
-        return [self.store.trees.active_folder(row.id), self.store.containers.folder(row.id)]
+        return [self.store.actives.folder(row.id), self.store.containers.folder(row.id)]
 
     def _volumes(self) -> Kind:
         paths = [volume.path for volume in self.volumes]

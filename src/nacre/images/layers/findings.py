@@ -63,7 +63,7 @@ class Findings:
     def _choose(self, store: Store, files: Sequence[File], but: Digest) -> None:
         samples = _samples(files)
         alike: list[tuple[int, LayerReader]] = []
-        for diff_id in store.trees.recent(MOST_TREES):
+        for diff_id in store.trees.rows.recent(MOST_TREES):
             reader = _opened(store, diff_id) if diff_id != but else None
             if reader is not None:
                 self._readers.append(reader)
@@ -122,7 +122,7 @@ class Findings:
 
 def _opened(store: Store, diff_id: Digest) -> LayerReader | None:
     try:
-        return store.trees.reader(diff_id)
+        return store.trees.read(diff_id)
     except (NacreError, OSError):  # swept meanwhile, or damaged: then it helps nobody
         return None
 

@@ -106,7 +106,8 @@ class Repacker:
         verifier = Verifier(diff_id, what=f"layer {layer.digest.short}")
         with self._store.blobs.ingest() as ingest:
             with _tar(self._store, self._forms, layer, diff_id) as content:
-                task.phase("Compressing", self._store.trees.size(diff_id) if content.plain else layer.size)
+                size = self._store.trees.rows.size(diff_id) if content.plain else layer.size
+                task.phase("Compressing", size)
                 reader = _Watched(content, verifier, task, stop)
                 notes = pack(
                     reader, ingest.write, self._packing.codec, self._store.budget, self._packing.level

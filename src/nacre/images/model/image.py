@@ -95,7 +95,7 @@ class Image:
     @property
     def size(self) -> int:
         """Bytes of content in all layers, unpacked: what docker shows as the size."""
-        return sum(self.store.trees.size(diff_id) for diff_id in self.diff_ids)
+        return sum(self.store.trees.rows.size(diff_id) for diff_id in self.diff_ids)
 
     def view(self) -> Mount:
         """The whole file system, read-only. Raises NotFound when a layer is missing."""

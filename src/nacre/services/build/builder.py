@@ -162,7 +162,7 @@ class Session:
         self._stages: dict[int, Standing] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
         self._opened: list[Layers | Scratch] = []
-        store.trees.keep_roots()
+        store.actives.keep_roots()
 
     def opened(self, layers: Layers) -> Layers:
         """Close it at the end of the build."""
@@ -181,7 +181,7 @@ class Session:
         while self._opened:
             self._opened[-1].close()
             self._opened.pop()
-        self.store.trees.drop_roots()
+        self.store.actives.drop_roots()
 
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
         """Parse and plan; must come first."""

@@ -58,7 +58,7 @@ def permit(store: Store, item: Instruction) -> str:
 
     Asked before a tree is laid out for it.
     """
-    if store.trees.mounts_roots:
+    if store.driver.mounts_roots:
         return ""
     from ...ground.sandbox import permitted
 
@@ -81,7 +81,7 @@ def run_job(
     key, watch = random_name(), _Watch(report)
     locks: list[Lock | mounting.Share] = []
     try:
-        active = store.trees.prepare(key, job.layers)
+        active = store.actives.prepare(key, job.layers)
         private_dir(scratch)
         alone = isinstance(active.mount, Folder)
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
@@ -94,7 +94,7 @@ def run_job(
             raise _failure(job, error.exit_code, error.message, hint) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
-        if cost := cost_of(store.trees.settle(active, clamp=job.clamp)):
+        if cost := cost_of(store.actives.settle(active, clamp=job.clamp)):
             report.line(cost)
             report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
@@ -102,7 +102,7 @@ def run_job(
     finally:
         for lock in locks:
             lock.release()
-        surely(store.trees.discard, key)
+        surely(store.actives.discard, key)
         surely(remove_tree, scratch)
 
 

@@ -95,10 +95,10 @@ def _layer(
     store: Store, row: ContainerRow, hidden: frozenset[bytes], tell: Callable[[str], object]
 ) -> tuple[Descriptor, Digest] | None:
     """The container's changes as a layer of the store; None when there are none."""
-    active = store.trees.active(row.id)
+    active = store.actives.find(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
-    same, copied = store.trees.compare(active)
+    same, copied = store.actives.compare(active)
     if cost := cost_of(copied):
         tell(cost)
     pipe = Pipe()

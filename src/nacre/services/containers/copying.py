@@ -152,7 +152,7 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
 
     if is_mounted(store.root, row.id):
         return os.open(place(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    active = store.trees.active(row.id)
+    active = store.actives.find(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is gone")
     return opened(store.root, active.mount if write else frozen(active))
@@ -160,7 +160,7 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
 
 def has_folder(store: Store, row: ContainerRow) -> bool:
     """Whether its root is a real folder, the same for those inside and outside."""
-    active = store.trees.active(row.id)
+    active = store.actives.find(row.id)
     return active is not None and isinstance(active.mount, Folder)
 
 

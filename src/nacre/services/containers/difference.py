@@ -47,7 +47,7 @@ def changes(store: Store, active: Active, hidden: frozenset[bytes] = frozenset()
     """
     with store.trees.open(active.layers) as view:
         found = _Changes(view, hidden)
-        for entry, _ in store.trees.entries(active):
+        for entry, _ in store.actives.entries(active):
             found.add(entry)
         return found.result()
 
@@ -129,7 +129,7 @@ def _looks(found: Entry | Found) -> tuple[object, ...]:
 def layer(store: Store, active: Active, found: Iterable[Change], write: Callable[[bytes], object]) -> None:
     """Write the changes `found` as one deterministic layer tar, times in whole seconds."""
     wanted = {change.path for change in found}
-    write_tar((m for m in store.trees.entries(active) if _belongs(m[0], wanted)), write)
+    write_tar((m for m in store.actives.entries(active) if _belongs(m[0], wanted)), write)
 
 
 def _belongs(entry: Entry, wanted: set[bytes]) -> bool:
@@ -161,7 +161,7 @@ def merged(store: Store, active: Active) -> Iterator[Member]:
 
     fd = opened(store.root, frozen(active))
     try:
-        for entry, payload in store.trees.entries(active, fd):
+        for entry, payload in store.actives.entries(active, fd):
             if entry.path:
                 yield entry, payload
     finally:

@@ -166,7 +166,7 @@ class Containers:
         shared = options.network == "host"
         resolver = etc.Resolver(request.dns, request.dns_search, request.dns_options)
         etc.write(folder, options.hostname, shared=shared, resolver=resolver, hosts=request.hosts)
-        self.store.trees.prepare(row.id, request.image.diff_ids)
+        self.store.actives.prepare(row.id, request.image.diff_ids)
         named = tuple(volume for volume in options.volumes if volume.name)
         if named:
             from . import filling
@@ -258,7 +258,7 @@ class Containers:
 
         Raises SandboxError where none can be run at all.
         """
-        if self.store.trees.mounts_roots:
+        if self.store.driver.mounts_roots:
             return ""
         from ...ground.sandbox import permitted
 
@@ -341,7 +341,7 @@ class Containers:
         record = loads(row.config_json)
         if record.get("pid_of"):
             self._join_processes(record["config"], record["pid_of"])
-        active = self.store.trees.active(row.id)
+        active = self.store.actives.find(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is gone")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
@@ -464,7 +464,7 @@ class Containers:
         """Its anonymous volumes go with it when it was `--rm` or never whole, as docker has it."""
         if os.path.isdir(place(self.store.root, row.id)):
             release(self.store.root, row.id, force=True)
-        self.store.trees.discard(row.id)
+        self.store.actives.discard(row.id)
         trace("container:discarded")
         self.store.containers.delete(row.id)  # before the lock in its folder goes, whose absence means an end
         trace("container:deleted")
@@ -548,7 +548,7 @@ class Containers:
         record = loads(row.config_json)
         if record["runtime"] != "builtin":
             raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
-        active, config = self.store.trees.active(row.id), extra.config(record["config"])
+        active, config = self.store.actives.find(row.id), extra.config(record["config"])
         if active is not None and isinstance(active.mount, Folder):
             folder = active.mount
             return lambda stdio, running: _execute_in_folder(config, folder, row, stdio, running)

@@ -1,8 +1,9 @@
-"""Committed file systems, by diff id, through whichever driver this machine can use."""
+"""Committed file systems by diff id, and those that are being written."""
 
 from __future__ import annotations
 
-from .facade import Active, Trees
+from .actives import Active, Actives
+from .committed import Trees
 from .model import Mode
 
-__all__ = ["Active", "Mode", "Trees"]
+__all__ = ["Active", "Actives", "Mode", "Trees"]

@@ -9,6 +9,12 @@ A root shows layers of any form, so what a store holds already is used whatever 
 
 from __future__ import annotations
 
+import os
+
+from ...ground.userns import rights
+from ...words.errors import StoreError, Unsupported, UsageError
+from ..database import Database, boot_id
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +56,11 @@ class Drivers:
             make = {"overlay": self._overlay, "erofs": self._erofs, "plain": self._plain}[name]
             self._made.setdefault(name, make())
         return self._made[name]
+
+    @property
+    def unpacking(self) -> tuple[str, ...]:
+        """Names of those whose trees are always unpacked."""
+        return tuple(name for name in NAMES if self.get(name).form.keeps_files)
 
     def of_folder(self, folder: str) -> Driver | None:
         """The driver that reads a tree of which no row speaks; None where there is none."""
@@ -97,3 +108,82 @@ class Drivers:
         from .roots.mounted import Mounted
 
         return Mounted(self.mode, f"{self._root}/trees/.empty")
+
+
+class DriverChoice:
+    """The driver by which a store makes trees and shows roots: the one asked for, or the first that works."""
+
+    def __init__(self, root: str, database: Database, drivers: Drivers, wanted: str) -> None:
+        """`wanted` is a name or "auto". Raises UsageError for an unknown one."""
+        if wanted not in ("auto", *NAMES):
+            known = ", ".join(("auto", *NAMES))
+            raise UsageError(f"unknown storage driver {wanted!r}", hint=f"there are: {known}")
+        self._root, self._database, self._drivers = root, database, drivers
+        self._wanted = wanted
+        self._candidates = NAMES if wanted == "auto" else (wanted,)
+        self._chosen: Driver | None = None
+
+    @property
+    def driver(self) -> Driver:
+        """The first candidate that works here; the last one without a trial."""
+        if self._chosen is None:
+            *others, last = map(self._drivers.get, self._candidates)
+            self._chosen = next((driver for driver in others if not self._fault(driver)), last)
+        return self._chosen
+
+    @property
+    def name(self) -> str:
+        """The name of the driver in use."""
+        return self.driver.name
+
+    @property
+    def mounts_roots(self) -> bool:
+        """Whether a root is mounted. Where it is laid out, a program in it may find no mount permitted."""
+        return self.driver.root.is_mounted
+
+    @property
+    def why(self) -> str:
+        """One sentence: why this driver, or why it will not work here. Tried once per boot."""
+        how = "asked for" if self._wanted != "auto" else "chosen"
+        before = self._candidates[: self._candidates.index(self.name)]
+        refused = "".join(f"; {self._fault(self._drivers.get(name))}" for name in before)
+        try:
+            return f"{how}; {self._probe(self.driver)}{refused}"
+        except Unsupported as error:
+            return f"{how}, but {error.message}{refused}"
+
+    def _fault(self, driver: Driver) -> str:
+        """Why a driver does not work here; "" if it does."""
+        try:
+            self._probe(driver)
+        except (Unsupported, StoreError) as error:  # a full disk, for one, is no reason to stop
+            return error.message
+        return ""
+
+    def _probe(self, driver: Driver) -> str:
+        """The answer of the driver's trial, remembered for this boot and what it depends on."""
+        key = f"probe:{driver.name}:{_circumstances(self._drivers.mode, self._root)}"
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
+        boot, _, answer = row[0].partition(" ") if row else ("", "", "")
+        if boot != boot_id():
+            answer = self._try(driver)
+            values = (key, f"{boot_id()} {answer}")
+            self._database.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        if answer.startswith("!"):
+            raise Unsupported(answer[1:])
+        return answer
+
+    def _try(self, driver: Driver) -> str:
+        from ...ground.files import random_name
+        from .making import Making
+
+        with Making(self._root, random_name()) as making:
+            try:
+                return driver.trial(making.folder)
+            except Unsupported as error:
+                return "!" + error.message
+
+
+def _circumstances(mode: Mode, root: str) -> str:
+    """What may change an answer within one boot: the marks in use, who asks with which rights, the disk."""
+    return f"{mode.userxattr}:{os.geteuid()}:{rights()}:{os.stat(root).st_dev:x}"

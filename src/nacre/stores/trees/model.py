@@ -260,9 +260,6 @@ class Root(Protocol):
         `remove`: what is unchanged is taken out of the difference.
         """
 
-    def chown(self, active: ActiveTree, path: bytes, uid: int, gid: int) -> None:
-        """Give a path an owner; where the system cannot, record it."""
-
     def is_reusable(self) -> bool:
         """Whether a root that was packed is worth keeping for `extend`: it holds what the layers hold now."""
 

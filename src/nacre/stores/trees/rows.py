@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...ground.files import os_errors
 from ...words.digest import Digest
+from ...words.errors import NotFound
 from ...words.value import Value
 from ..database import Database, boot_id
 from ..layout import names
@@ -21,7 +22,7 @@ class TreeRow(Value):
 
 
 class TreeRows:
-    """The tables `tree` and `active` of one store."""
+    """The table `tree` of one store."""
 
     def __init__(self, root: str, database: Database) -> None:
         """`Trees.rows` makes these."""
@@ -35,6 +36,22 @@ class TreeRows:
     def sizes(self) -> dict[Digest, int]:
         """Bytes of content of every tree."""
         return {Digest(row[0]): row[1] for row in self._database.execute("SELECT diff_id, size FROM tree")}
+
+    def size(self, diff_id: Digest) -> int:
+        """Bytes of content in the tree's files. Raises NotFound."""
+        row = self._database.one("SELECT size FROM tree WHERE diff_id = ?", (diff_id,))
+        if row is None:
+            raise NotFound(f"the store does not hold the tree of layer {diff_id}")
+        return int(row[0])
+
+    def recent(self, most: int) -> list[Digest]:
+        """The trees that were made last, the newest first, at most so many."""
+        rows = self._database.execute("SELECT diff_id FROM tree ORDER BY written DESC LIMIT ?", (most,))
+        return [Digest(row[0]) for row in rows]
+
+    def folder(self, diff_id: Digest) -> str:
+        """Where the tree is (or would be)."""
+        return f"{self._root}/trees/{diff_id.hex}"
 
     def has(self, diff_id: Digest) -> bool:
         """Whether a tree has a row, once the change under way is over. Raises StoreError."""
@@ -60,24 +77,20 @@ class TreeRows:
         """It was proven by its tar, so it need not be before its next use."""
         self._database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))
 
-    def is_mounted(self, diff_id: Digest) -> bool:
-        """Whether a container that runs has the folder itself among its mounts: its files must not go.
 
-        A layer that is mounted through an index stays readable when its folder is replaced.
-        """
-        sql = (
-            "SELECT layers FROM active JOIN container ON container.id = active.key "
-            "WHERE state = 'running' AND EXISTS "
-            "(SELECT 1 FROM tree WHERE diff_id = ? AND tree.driver <> 'erofs')"
-        )
-        return any(diff_id in row[0].split() for row in self._database.execute(sql, (diff_id,)))
+class ActiveRows:
+    """The table `active` of one store."""
 
-    def layers_of_active(self, key: str) -> tuple[Digest, ...] | None:
+    def __init__(self, root: str, database: Database) -> None:
+        """`Actives.rows` makes these."""
+        self._root, self._database = root, database
+
+    def layers(self, key: str) -> tuple[Digest, ...] | None:
         """The diff ids beneath an active, lowest first; None if there is no such active."""
         row = self._database.one("SELECT layers FROM active WHERE key = ?", (key,))
         return tuple(Digest(text) for text in row[0].split()) if row else None
 
-    def unrecorded_actives(self) -> list[str]:
+    def unrecorded(self) -> list[str]:
         """Names of the folders in ROOT/active without a row. Raises StoreError."""
         sql = "SELECT 1 FROM active WHERE key = ?"
         with os_errors(f"look through {self._root}/active"), self._database.transaction():

@@ -16,9 +16,6 @@ from ....ground.files import content_size, os_errors, private_dir, trace, write_
 from ....words.errors import NacreError, Unsupported
 from .. import files
 from ..model import TreeInfo
-from . import implied, owners
-from .describe import of_tar
-from .owners import Notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +52,7 @@ class FolderForm:
 
     def ingest(self, stream: Reader, folder: str, _locks: HeldLocks) -> TreeInfo:
         """Extract into `folder`/fs. Raises InvalidArchive, StoreError."""
+        from . import implied, owners
         from .skeleton import StreamRecorder
 
         if self._marked and self._mode.userxattr:
@@ -126,6 +124,8 @@ class FolderForm:
 
     def describe(self, tree: Tree) -> TreeInfo:
         """By its tar, else by its files: then nobody knows whether the layer describes its root."""
+        from .describe import of_tar
+
         try:
             with self.tar(tree) as tar:
                 return of_tar(tar)
@@ -175,6 +175,8 @@ class _Followed:
     """Follows an extraction: owners that could not be made, and what the layer says of its root."""
 
     def __init__(self) -> None:
+        from .owners import Notes
+
         self.notes = Notes({})
         self.root = ""
 

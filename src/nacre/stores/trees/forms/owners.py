@@ -80,12 +80,6 @@ def save(folder: str, owners: Mapping[bytes, Owner]) -> None:
         write_atomic(f"{folder}/{OWNERS}", b"".join(lines))
 
 
-def append(folder: str, path: bytes, owner: Owner) -> None:
-    """Add one, which replaces an earlier one of the same path. Raises OSError."""
-    with open(f"{folder}/{OWNERS}", "ab") as file:
-        file.write(_encode(path, owner))
-
-
 def _encode(path: bytes, owner: Owner) -> bytes:
     xattrs = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in owner.xattrs]
     fields = [path.decode("latin-1"), owner.uid, owner.gid, owner.kind, owner.major, owner.minor, xattrs]

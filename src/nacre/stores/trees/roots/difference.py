@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 
 from ....grammars.layer.whiteouts import is_whiteout
-from ....ground import ids
-from ....ground.files import os_errors
-from ..forms import owners
 from ..forms.owners import Owner
 from ..model import TreeInfo
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry
     from ....ground.scan import Opener
-    from ..model import ActiveTree, Mode, Times, Writer
+    from ..model import ActiveTree, Times, Writer
     from .inherited import Owners
 
 _NANO = 1_000_000_000
@@ -88,19 +85,3 @@ def _union(
     first: tuple[tuple[bytes, bytes], ...], second: tuple[tuple[bytes, bytes], ...]
 ) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(sorted((dict(second) | dict(first)).items()))
-
-
-def chown(mode: Mode, folder: str, root: str, path: bytes, owner: tuple[int, int]) -> None:
-    """Give a path beneath `root` an owner, or a line in the `owners` in `folder`. Raises StoreError."""
-    from ....ground.files import Root
-
-    with os_errors("change an owner"):
-        if mode.single:
-            owners.append(folder, path, Owner(*owner))
-            return
-        with Root(root) as opened:
-            parent, name = opened.parent(path)
-            try:
-                ids.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
-            finally:
-                os.close(parent)

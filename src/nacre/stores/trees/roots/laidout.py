@@ -148,12 +148,6 @@ class LaidOut:
     def compare(self, active: ActiveTree, clamp: int | None, *, remove: bool) -> None:
         """What was written is not apart from what was there: `entries` are compared already."""
 
-    def chown(self, active: ActiveTree, path: bytes, uid: int, gid: int) -> None:
-        """chown beneath the merged folder, or a line in `owners`. Raises StoreError."""
-        from .difference import chown
-
-        chown(self._mode, active.folder, f"{active.folder}/merged", path, (uid, gid))
-
     def is_reusable(self) -> bool:
         """For root, whose files have their real modes."""
         return os.geteuid() == 0

@@ -152,12 +152,6 @@ class Mounted:
             comparison.run(f"{active.folder}/upper")
         return comparison
 
-    def chown(self, active: ActiveTree, path: bytes, uid: int, gid: int) -> None:
-        """chown beneath the upper folder, or a line in `owners`. Raises StoreError."""
-        from .difference import chown
-
-        chown(self._mode, active.folder, f"{active.folder}/upper", path, (uid, gid))
-
     def is_reusable(self) -> bool:
         """Never: mounting the layers anew costs nothing."""
         return False

@@ -1,0 +1,55 @@
+"""Folders in which trees are made before they are published.
+
+ROOT/ingest/tree-<hex>/   guarded by the lock ROOT/ingest/tree-<hex>.lock
+"""
+
+from __future__ import annotations
+
+from ...ground.files import Lock, os_errors, private_dir, remove_tree, surely, trace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...grammars.tar.entry import Reader
+    from ...ground.work.budget import Budget
+    from ...words.digest import Digest
+    from .model import Form, HeldLocks, TreeInfo
+
+
+class Making:
+    """A folder in which something is made, with its lock; what is left in it at the end is removed."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.folder = f"{root}/ingest/tree-{name}"
+
+    def __enter__(self) -> Making:
+        with os_errors("begin to make a tree"):
+            self._lock = Lock(self.folder + ".lock")
+        try:
+            remove_tree(self.folder)
+            private_dir(self.folder)
+            trace("tree:begun")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        try:
+            surely(remove_tree, self.folder)
+        finally:
+            self._lock.release(remove=True)
+
+
+def ingest(
+    stream: Reader, form: Form, folder: str, locks: HeldLocks, budget: Budget
+) -> tuple[Digest, TreeInfo]:
+    """Fill the folder from a stream, read to its very end; gives the diff id.
+
+    Raises InvalidArchive, StoreError.
+    """
+    from ...ground.work.hashing import HashingReader
+
+    with HashingReader(stream, budget) as hashing, os_errors("write a tree"):
+        info = form.ingest(hashing, folder, locks)
+        hashing.drain()
+        return hashing.digest(), info
