@@ -23,7 +23,7 @@ from unittest import mock
 
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.erofs.write import to_nodes, write_index
-from nacre.grammars.layer.nodes import Node, walk
+from nacre.grammars.layer.nodes import Inode, walk
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form, apply
 from nacre.ground.files import remove_tree
@@ -39,7 +39,7 @@ BIGGEST = 1 << 30
 """Bytes of sparse content for which files are made; larger is tried by the grammar alone."""
 
 
-def _indexed(data: bytes, folder: str) -> Node:
+def _indexed(data: bytes, folder: str) -> Inode:
     """Fill `folder`; what went into the index, which is no longer to be had once it is laid out."""
     roots = []
 

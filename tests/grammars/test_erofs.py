@@ -15,7 +15,7 @@ from nacre.grammars.erofs import format as erofs
 from nacre.grammars.erofs.format import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, crc32c, device_number
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.erofs.write import encode
-from nacre.grammars.layer.nodes import Node, walk
+from nacre.grammars.layer.nodes import Inode, walk
 from nacre.words.errors import InvalidArchive
 
 SIZES = [10 * BLOCK, (3 << 40) + 1]
@@ -36,21 +36,21 @@ looks = st.tuples(
 )  # fmt: skip
 
 
-def file(size: int = 0, device: int = 1, block: int = 0, mode: int = 0o644) -> Node:
-    return Node(stat.S_IFREG | mode, size=size, device=device, block=block)
+def file(size: int = 0, device: int = 1, block: int = 0, mode: int = 0o644) -> Inode:
+    return Inode(stat.S_IFREG | mode, size=size, device=device, block=block)
 
 
-def folder(**children: Node) -> Node:
-    node = Node(stat.S_IFDIR | 0o755)
+def folder(**children: Inode) -> Inode:
+    node = Inode(stat.S_IFDIR | 0o755)
     node.children = {name.encode(): child for name, child in children.items()}
     return node
 
 
 @st.composite
-def leaves(draw: st.DrawFn) -> Node:
+def leaves(draw: st.DrawFn) -> Inode:
     mode, uid, gid, mtime = draw(looks)
     kind = draw(st.sampled_from(["file", "empty", "link", "char", "block", "fifo"]))
-    node = Node(mode, uid, gid, mtime, xattrs=draw(xattrs))
+    node = Inode(mode, uid, gid, mtime, xattrs=draw(xattrs))
     if kind == "file":
         node.mode |= stat.S_IFREG
         node.size = draw(st.integers(1, 3 * BLOCK) | st.integers(1 << 33, 1 << 40) | st.just(70_000))
@@ -75,13 +75,13 @@ def leaves(draw: st.DrawFn) -> Node:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> Node:
+def trees(draw: st.DrawFn) -> Inode:
     """A tree with some files under several names."""
-    made: list[Node] = []
+    made: list[Inode] = []
 
-    def grow(depth: int) -> Node:
+    def grow(depth: int) -> Inode:
         mode, uid, gid, mtime = draw(looks)
-        node = Node(stat.S_IFDIR | mode, uid, gid, mtime, xattrs=draw(xattrs), implied=draw(st.booleans()))
+        node = Inode(stat.S_IFDIR | mode, uid, gid, mtime, xattrs=draw(xattrs), implied=draw(st.booleans()))
         node.children = {}
         for name in draw(st.sets(names | long_names, max_size=6)):
             if depth and draw(st.booleans()):
@@ -96,9 +96,9 @@ def trees(draw: st.DrawFn) -> Node:
     return grow(3)
 
 
-def facts(root: Node) -> dict[bytes, tuple[object, ...]]:
+def facts(root: Inode) -> dict[bytes, tuple[object, ...]]:
     """All of a tree but the numbers that encoding gives, and the sets of names that mean one file."""
-    groups: dict[Node, bytes] = {}
+    groups: dict[Inode, bytes] = {}
     return {path: (
         groups.setdefault(node, path), node.mode, node.uid, node.gid, node.mtime_ns, node.xattrs,
         node.link, node.rdev, node.implied,
@@ -106,7 +106,7 @@ def facts(root: Node) -> dict[bytes, tuple[object, ...]]:
     ) for path, node in walk(root)}  # fmt: skip
 
 
-def contents_as_read(root: Node) -> dict[bytes, tuple[object, ...]]:
+def contents_as_read(root: Inode) -> dict[bytes, tuple[object, ...]]:
     found = facts(root)
     for path, node in walk(root):
         if not stat.S_ISREG(node.mode) or not node.size:
@@ -116,7 +116,7 @@ def contents_as_read(root: Node) -> dict[bytes, tuple[object, ...]]:
 
 @given(trees())
 @settings(max_examples=100)
-def test_what_is_written_is_read_back(root: Node) -> None:
+def test_what_is_written_is_read_back(root: Inode) -> None:
     before = contents_as_read(root)
     data = encode(root, SIZES)
     assert len(data) % BLOCK == 0
@@ -128,7 +128,7 @@ def test_what_is_written_is_read_back(root: Node) -> None:
 
 @given(trees())
 @settings(max_examples=60)
-def test_every_path_is_found_in_place(root: Node) -> None:
+def test_every_path_is_found_in_place(root: Inode) -> None:
     index = Index(encode(root, SIZES))
     for path, node in walk(root):
         nid: int | None = index.root
@@ -192,7 +192,7 @@ def test_a_file_over_a_terabyte_has_several_chunks() -> None:
     assert chunks == [(0, 2, 17), (0, 2, 17 + (1 << 31))]
 
 
-def beheaded(device: int, block: int) -> Node:
+def beheaded(device: int, block: int) -> Inode:
     node = file(9000, 2, 17)
     node.head = device, block
     return node
@@ -215,15 +215,15 @@ def test_a_file_whose_beginning_lies_apart_has_chunks_of_a_page() -> None:
     [
         beheaded(1, 3), beheaded(3, 0), beheaded(0, 0),
         file(BLOCK + 1, 1, 9), file(1, 1, 10), file(1, 0), file(1, 3), file(1, -1), file(1, 1, -1),
-        file(1, 2, (1 << 32) - 2), file(11 * BLOCK), Node(stat.S_IFLNK | 0o777),
-        Node(stat.S_IFLNK | 0o777, link=b"x" * 4096), Node(stat.S_IFLNK | 0o777, link=b"a\0b"),
-        Node(stat.S_IFREG, xattrs=((b"user." + b"x" * 256, b""),)),
-        Node(stat.S_IFREG, xattrs=((b"user.x", bytes(65536)),)),
-        Node(stat.S_IFREG, xattrs=tuple((b"user.%d" % n, bytes(65000)) for n in range(5))),
+        file(1, 2, (1 << 32) - 2), file(11 * BLOCK), Inode(stat.S_IFLNK | 0o777),
+        Inode(stat.S_IFLNK | 0o777, link=b"x" * 4096), Inode(stat.S_IFLNK | 0o777, link=b"a\0b"),
+        Inode(stat.S_IFREG, xattrs=((b"user." + b"x" * 256, b""),)),
+        Inode(stat.S_IFREG, xattrs=((b"user.x", bytes(65536)),)),
+        Inode(stat.S_IFREG, xattrs=tuple((b"user.%d" % n, bytes(65000)) for n in range(5))),
     ],
     ids=repr,
 )  # fmt: skip
-def test_what_the_format_cannot_hold_is_refused(node: Node) -> None:
+def test_what_the_format_cannot_hold_is_refused(node: Inode) -> None:
     with pytest.raises(InvalidArchive):
         encode(folder(a=node), SIZES)
 
@@ -239,7 +239,7 @@ def test_impossible_names_are_refused(name: bytes) -> None:
 def test_what_just_fits_is_kept() -> None:
     large = tuple((b"user.%d" % n, bytes(65_000)) for n in range(4))
     room = MAX_XATTRS - sum(4 + 1 + 65_000 + 3 & ~3 for _ in large) - 8
-    node = Node(stat.S_IFREG, xattrs=(*large, (b"user.rest", bytes(room & ~3))))
+    node = Inode(stat.S_IFREG, xattrs=(*large, (b"user.rest", bytes(room & ~3))))
     root = folder()
     root.children = {b"n" * 255: node, b"last": file(BLOCK, 1, 9)}
     assert facts(Index(encode(root, SIZES)).tree())[b"n" * 255][5] == node.xattrs
@@ -248,7 +248,7 @@ def test_what_just_fits_is_kept() -> None:
 def test_attributes_of_unknown_namespaces_are_left_out() -> None:
     kept = ((b"system.posix_acl_default", b"d"), (b"trusted.a", b""))
     lost = ((b"com.apple.x", b"1"), (b"system.posix_acl_defaults", b"d"), (b"user.", b"2"), (b"user", b"3"))
-    root = folder(a=Node(stat.S_IFREG, xattrs=(*lost, *kept)), b=Node(stat.S_IFREG, xattrs=lost))
+    root = folder(a=Inode(stat.S_IFREG, xattrs=(*lost, *kept)), b=Inode(stat.S_IFREG, xattrs=lost))
     found = facts(Index(encode(root, [])).tree())
     assert (found[b"a"][5], found[b"b"][5]) == (kept, ())
 
@@ -264,9 +264,9 @@ def test_checksum_is_castagnolis() -> None:
 
 
 def _sample() -> bytearray:
-    root = folder(link=Node(stat.S_IFLNK | 0o777, link=b"t" * 700), a=file(5), sub=folder(b=file(600, 2, 1)))
+    root = folder(link=Inode(stat.S_IFLNK | 0o777, link=b"t" * 700), a=file(5), sub=folder(b=file(600, 2, 1)))
     root.children = {**(root.children or {}), **{b"%03d" % n: file() for n in range(100)}}
-    (root.children or {})[b"noted"] = Node(stat.S_IFREG, xattrs=((b"user.a", b"value"),))
+    (root.children or {})[b"noted"] = Inode(stat.S_IFREG, xattrs=((b"user.a", b"value"),))
     return encode(root, SIZES)
 
 

@@ -11,8 +11,9 @@ import pytest
 from nacre.grammars.erofs.read import Index
 from nacre.grammars.erofs.tree import LayerTree
 from nacre.grammars.erofs.write import encode
-from nacre.grammars.layer.nodes import Node, merge, settle, walk
+from nacre.grammars.layer.nodes import Inode, walk
 from nacre.grammars.layer.overlay import OPAQUE, ORIGIN
+from nacre.grammars.layer.union import as_lowest, merge
 from nacre.grammars.tar.entry import Entry
 from nacre.words.errors import InvalidArchive
 
@@ -42,28 +43,28 @@ def opaque(path: bytes) -> Entry:
     return Entry(path + b"/.wh..wh..opq" if path else b".wh..wh..opq", "file", 0)
 
 
-def layer(*entries: Entry) -> Node:
+def layer(*entries: Entry) -> Inode:
     tree = LayerTree()
     for entry in entries:
         tree.add(entry)
     return tree.nodes()
 
 
-def stack(*layers: Node) -> Node:
+def stack(*layers: Inode) -> Inode:
     """The layers, lowest first, as they come out of their indexes and go into one."""
     bottom, *above = [Index(encode(deepcopy(root), [1 << 30])).tree() for root in layers]
-    settle(bottom)
+    as_lowest(bottom)
     for root in above:
         merge(bottom, root)
     return Index(encode(bottom, [1 << 30])).tree()
 
 
-def shape(root: Node) -> dict[str, str]:
+def shape(root: Inode) -> dict[str, str]:
     """What is at every path, for people."""
     return {path.decode(): _letter(node) for path, node in walk(root) if path}
 
 
-def _letter(node: Node) -> str:
+def _letter(node: Inode) -> str:
     kind = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFCHR: "char"}.get(
         stat.S_IFMT(node.mode), "other"
     )
@@ -71,7 +72,7 @@ def _letter(node: Node) -> str:
     return ("white" if kind == "char" and not node.rdev else kind) + (f" {marks}" if marks else "")
 
 
-def at(root: Node, path: str) -> Node:
+def at(root: Inode, path: str) -> Inode:
     return dict(walk(root))[path.encode()]
 
 
@@ -291,5 +292,5 @@ def test_depth_does_not_matter() -> None:
     lower, upper = [
         Index(encode(layer(*e), [9 << 9])).tree() for e in ([file(deep)], [white(b"x"), file(deep, 4)])
     ]
-    merge(settle(lower), upper)
+    merge(as_lowest(lower), upper)
     assert sum(1 for _ in walk(lower)) == 2001

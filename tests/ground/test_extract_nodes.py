@@ -32,7 +32,8 @@ from treemaker import (
 )
 
 from nacre.grammars.erofs.tree import LayerTree
-from nacre.grammars.layer.nodes import Node, merge, settle, walk
+from nacre.grammars.layer.nodes import Inode, walk
+from nacre.grammars.layer.union import as_lowest, merge
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form
@@ -204,20 +205,20 @@ def merged(layers: list[list[Item]]) -> Facts | None:
         first, *others = [nodes_of(items) for items in layers]
     except InvalidArchive:
         return None
-    bottom = settle(first)
+    bottom = as_lowest(first)
     for root in others:
         merge(bottom, root)
     return {path: shown(path, node) for path, node in walk(bottom) if path}
 
 
-def nodes_of(items: list[Item]) -> Node:
+def nodes_of(items: list[Item]) -> Inode:
     tree = LayerTree()
     for entry, _ in read_tar(io.BytesIO(pack(items))):
         tree.add(entry)
     return tree.nodes()
 
 
-def shown(path: bytes, node: Node) -> tuple[Any, ...]:
+def shown(path: bytes, node: Inode) -> tuple[Any, ...]:
     kind = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
     mode = 0o777 if stat.S_ISLNK(node.mode) else stat.S_IMODE(node.mode)
     return kind[stat.S_IFMT(node.mode)], mode, node.mtime_ns, node.link

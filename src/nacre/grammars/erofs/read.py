@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 
 from ...words.errors import InvalidArchive
-from ..layer.nodes import Node
+from ..layer.nodes import Inode
 from . import format as erofs
 from .format import BLOCK, CHUNKED, INLINE, PLAIN, SUPER
 
@@ -56,14 +56,14 @@ class Index:
         _, low, _, high, _ = erofs.DEVICE.unpack_from(self._data, at)
         return int(low | high << 32)
 
-    def node(self, nid: int, slots: Sequence[int] = ()) -> Node:
+    def node(self, nid: int, slots: Sequence[int] = ()) -> Inode:
         """The inode `nid`; a folder without its children. A content in device n gets the nth of `slots`."""
         at = nid * erofs.SLOT
         fields = self._inode(at)
         layout, count, mode, _, size, union, note, uid, gid, seconds, nanoseconds, _ = fields
         end = at + 64 + _xattr_size(count)
         kind = mode & _FORMAT
-        node = Node(mode, uid, gid, seconds * 1_000_000_000 + nanoseconds, 0, implied=note == erofs.IMPLIED)
+        node = Inode(mode, uid, gid, seconds * 1_000_000_000 + nanoseconds, 0, implied=note == erofs.IMPLIED)
         if count:
             node.xattrs = _xattrs(self.slice(at + 64, end))
         if kind == stat.S_IFREG:
@@ -90,7 +90,7 @@ class Index:
             raise _damaged("a file of no kind known")
         return fields
 
-    def _content(self, node: Node, layout: int, union: int, end: int, slots: Sequence[int]) -> None:
+    def _content(self, node: Inode, layout: int, union: int, end: int, slots: Sequence[int]) -> None:
         """Device and first block. All chunks lie in one piece, or all but the first do."""
         at, bits = end + 7 & ~7, union & 31
         count = -(-node.size // (BLOCK << bits))
@@ -151,7 +151,7 @@ class Index:
             raise _damaged("something lies outside of it")
         return bytes(self._data[start:end])
 
-    def tree(self, slots: Sequence[int] = ()) -> Node:
+    def tree(self, slots: Sequence[int] = ()) -> Inode:
         """All of it as nodes, ready to be merged and encoded; `slots` as for `node`."""
         if slots and len(slots) != len(self.devices):
             raise _damaged("it points into another number of files than there are")

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..layer.nodes import Node
+    from ..layer.nodes import Inode
     from ..tar.entry import Xattrs
 
 _FORMAT = 0o170000
@@ -71,7 +71,7 @@ class LayerTree:
         """The first blocks of a file that was placed lie there instead."""
         self.inodes.heads[inode] = device, block
 
-    def nodes(self) -> Node:
+    def nodes(self) -> Inode:
         """All of it as nodes, a copy; only before the index of it is written."""
         from .write import to_nodes
 

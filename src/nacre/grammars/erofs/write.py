@@ -12,7 +12,7 @@ from struct import Struct, pack
 
 from ...words.errors import InvalidArchive
 from ..layer import rules
-from ..layer.nodes import Node
+from ..layer.nodes import Inode
 from ..layer.overlay import OPAQUE, ORIGIN
 from ..tar.entry import show
 from .format import (
@@ -70,7 +70,7 @@ _ONE_CHUNK = 1 << 40
 _REMEMBERED = 4096
 
 
-def encode(root: Node, devices: Sequence[int | None]) -> bytearray:
+def encode(root: Inode, devices: Sequence[int | None]) -> bytearray:
     """The index of the tree under `root`, see `write_index`; sets `nid` and `nlink` of the nodes."""
     inodes, numbers = _from_nodes(root)
     image = bytearray()
@@ -476,7 +476,7 @@ def _split_xattr(name: bytes) -> tuple[int, bytes]:
 # --- nodes
 
 
-def _from_nodes(root: Node) -> tuple[Inodes, dict[Node, int]]:
+def _from_nodes(root: Inode) -> tuple[Inodes, dict[Inode, int]]:
     """The tree as inodes, and the number of each node. Raises InvalidArchive."""
     inodes = Inodes()
     numbers = {root: _inode(inodes, root)}
@@ -496,7 +496,7 @@ def _from_nodes(root: Node) -> tuple[Inodes, dict[Node, int]]:
     return inodes, numbers
 
 
-def _inode(inodes: Inodes, node: Node) -> int:
+def _inode(inodes: Inodes, node: Inode) -> int:
     kind = node.mode & _FORMAT
     size, block, device = 0, node.rdev, 0
     if kind == stat.S_IFREG:
@@ -517,9 +517,9 @@ def _inode(inodes: Inodes, node: Node) -> int:
     return number
 
 
-def to_nodes(inodes: Inodes) -> Node:
+def to_nodes(inodes: Inodes) -> Inode:
     """The tree under the root as nodes, a copy, before it is encoded."""
-    nodes: dict[int, Node] = {}
+    nodes: dict[int, Inode] = {}
     root = nodes[ROOT] = _node(inodes, ROOT)
     waiting = [ROOT]
     while waiting:
@@ -536,10 +536,10 @@ def to_nodes(inodes: Inodes) -> Node:
     return root
 
 
-def _node(inodes: Inodes, number: int) -> Node:
+def _node(inodes: Inodes, number: int) -> Inode:
     mode, device = inodes.mode[number], inodes.device[number]
     mtime_ns = inodes.mtime[number] * 1_000_000_000 + inodes.nanoseconds[number]
-    node = Node(mode, inodes.uid[number], inodes.gid[number], mtime_ns, xattrs=inodes.xattrs.get(number, ()))
+    node = Inode(mode, inodes.uid[number], inodes.gid[number], mtime_ns, xattrs=inodes.xattrs.get(number, ()))
     kind = mode & _FORMAT
     if kind == stat.S_IFREG:
         node.size, node.block, node.device = inodes.size[number], inodes.block[number], device

@@ -1,13 +1,8 @@
-"""Layers as trees of nodes, laid over one another.
-
-Nothing here touches a file. `erofs.tree` makes the tree of one layer.
-"""
+"""The tree of one layer as values, as `erofs` reads and writes it."""
 
 from __future__ import annotations
 
 import stat
-
-from .overlay import OPAQUE, ORIGIN, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +13,7 @@ if TYPE_CHECKING:
 _FORMAT = 0o170000
 
 
-class Node:
+class Inode:
     """One inode. `mode` has the type bits; `children` maps names to nodes and is None but for folders.
 
     A file with several names is one node under several names. `device` is the slot (from 1) of the tar
@@ -39,56 +34,13 @@ class Node:
     ) -> None:  # fmt: skip
         self.mode, self.uid, self.gid, self.mtime_ns, self.size = mode, uid, gid, mtime_ns, size
         self.link, self.rdev, self.xattrs, self.device, self.block = link, rdev, xattrs, device, block
-        self.children: dict[bytes, Node] | None = {} if mode & _FORMAT == stat.S_IFDIR else None
+        self.children: dict[bytes, Inode] | None = {} if mode & _FORMAT == stat.S_IFDIR else None
         self.implied = implied
         self.head: tuple[int, int] | None = None
         self.nid, self.nlink = -1, 0
 
 
-def merge(lower: Node, upper: Node) -> None:
-    """Lay the layer `upper` over `lower`, which becomes the union: whiteouts take effect, marks vanish.
-
-    `lower` is the result of `settle` or of `merge`. Folders that `upper` only implies keep their looks: an
-    opaque mark hides what is in them, and says nothing about them.
-    """
-    waiting = [(lower, upper)]
-    while waiting:
-        below, above = waiting.pop()
-        mine = _children(below)
-        if OPAQUE in above.xattrs:
-            mine.clear()
-        if not above.implied:
-            _take_looks(below, above)
-        for name, node in _children(above).items():
-            there = mine.get(name)
-            if _is_whiteout(node):
-                mine.pop(name, None)
-            elif there is not None and there.children is not None and node.children is not None:
-                waiting.append((there, node))
-            else:
-                mine[name] = settle(node) if node.children is not None else node
-
-
-def _take_looks(below: Node, above: Node) -> None:
-    below.mode, below.uid, below.gid = above.mode, above.uid, above.gid
-    below.mtime_ns, below.xattrs, below.implied = above.mtime_ns, above.xattrs, False
-    _unmark(below)
-
-
-def settle(root: Node) -> Node:
-    """The same tree as one that has nothing beneath it: whiteouts and marks go. Gives `root`."""
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        _unmark(folder)
-        children = _children(folder)
-        for name in [name for name, node in children.items() if _is_whiteout(node)]:
-            del children[name]
-        waiting += [node for node in children.values() if node.children is not None]
-    return root
-
-
-def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
+def walk(root: Inode) -> Iterator[tuple[bytes, Inode]]:
     """Every node with its path, folders before their contents, names sorted; a file under all its names."""
     waiting = [(b"", root)]
     while waiting:
@@ -97,17 +49,3 @@ def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
         if node.children:
             base = path + b"/" if path else b""
             waiting += [(base + name, child) for name, child in sorted(node.children.items(), reverse=True)]
-
-
-def _unmark(folder: Node) -> None:
-    if folder.xattrs:
-        folder.xattrs = tuple(pair for pair in folder.xattrs if pair not in (OPAQUE, ORIGIN))
-
-
-def _is_whiteout(node: Node) -> bool:
-    return is_whiteout(node.mode, node.rdev)
-
-
-def _children(folder: Node) -> dict[bytes, Node]:
-    assert folder.children is not None
-    return folder.children

@@ -327,5 +327,33 @@ class ApplyRules(LayerRules[F]):
         return None
 
 
+class Item(Protocol):
+    """One path of one layer; `kind` as `overlay.kind_of` gives it."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether it is a folder that hides what lower layers have in it."""
+
+
+T = TypeVar("T", bound=Item)
+
+
+def over_lower(items: Iterable[T]) -> Iterator[tuple[str, T]]:
+    """What a whole layer does to those beneath it: REMOVE by a whiteout and PRUNE by an opaque folder first,
+    whatever their order in the layer; then MERGE a folder, which takes the place of what is none, and PUT.
+    """
+    found = list(items)
+    for item in found:
+        if item.kind == overlay.WHITEOUT or item.opaque:
+            yield PRUNE if item.opaque else REMOVE, item
+    for item in found:
+        if item.kind != overlay.WHITEOUT:
+            yield MERGE if item.kind == "dir" else PUT, item
+
+
 def _join(folder: bytes, name: bytes) -> bytes:
     return folder + b"/" + name if folder else name

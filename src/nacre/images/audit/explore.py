@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from ...grammars.layer import rules
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -123,28 +124,25 @@ class Survey:
         self.files: list[int] = []
 
     def add(self, items: Iterable[Item]) -> None:
-        """The next layer. What hides goes first, so the order within a layer does not matter."""
-        layer, found = len(self.sizes), list(items)
+        """The next layer."""
+        layer, groups = len(self.sizes), dict[int, _Kept]()
         self.sizes.append(0)
         self.files.append(0)
-        for item in found:
-            if item.kind == "whiteout" or item.opaque:
-                self._hide(item, layer)
-        groups: dict[int, _Kept] = {}
-        for item in found:
-            if item.kind == "dir":
+        for verb, item in rules.over_lower(items):
+            if verb == rules.REMOVE:
+                above, _, name = item.path.rpartition(b"/")
+                self._drop(self._find(above), name, layer, "deleted")
+            elif verb == rules.PRUNE:
+                self._empty(item.path, layer)
+            elif verb == rules.MERGE:
                 self._make_folder(item.path, layer)
-            elif item.kind != "whiteout":
+            else:
                 self._put(item, layer, groups)
 
-    def _hide(self, item: Item, layer: int) -> None:
-        if item.opaque:
-            folder = self._find(item.path)
-            for name in [*folder.files, *folder.folders] if folder else ():
-                self._drop(folder, name, layer, "deleted")
-            return
-        above, _, name = item.path.rpartition(b"/")
-        self._drop(self._find(above), name, layer, "deleted")
+    def _empty(self, path: bytes, layer: int) -> None:
+        folder = self._find(path)
+        for name in [*folder.files, *folder.folders] if folder else ():
+            self._drop(folder, name, layer, "deleted")
 
     def _find(self, path: bytes) -> _Folder | None:
         folder: _Folder | None = self._root

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ...grammars.chunked.layout import Chunk, File
     from ...stores.store import Store
-    from ...stores.trees.reading.node import LayerReader
+    from ...stores.trees.reading.reader import LayerReader
     from ...words.digest import Digest
 
 MOST_TREES = 128

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .catalog import TreeCatalog
     from .drivers import DriverChoice
     from .making import Making
-    from .reading.node import LayerReader
+    from .reading.reader import LayerReader
     from .reading.view import Found, TreeView
     from .repair import TreeRepair
     from .rows import TreeRows

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...ground import extract
     from ...ground.scan import Opener
     from ...words.mount import Erofs, Mount
-    from .reading.node import LayerReader
+    from .reading.reader import LayerReader
     from .roots.comparison import Comparison
 
     Member = tuple[Entry, Opener | None]

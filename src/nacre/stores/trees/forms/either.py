@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Reader
     from ....words.mount import Erofs
     from ..model import Form, HeldLocks, Tree, TreeInfo, TreeWriter, Write
-    from ..reading.node import LayerReader
+    from ..reading.reader import LayerReader
     from .folder import FolderForm
     from .indexed import IndexedForm
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ....ground.extract import Stats
     from ....ground.work.budget import Budget
     from ..model import HeldLocks, Mode, Tree, TreeWriter, Write
-    from ..reading.node import LayerReader
+    from ..reading.reader import LayerReader
     from .skeleton import StreamRecorder
 
 _PLAIN_ROOT = "755 0 0"

@@ -6,9 +6,9 @@ import os
 import stat
 
 from ....grammars.layer import overlay
+from ....grammars.layer.union import Node
 from ....ground import linux, userns
 from ....ground.files import reopen_file
-from ..reading.node import Node
 from . import implied, owners
 
 TYPE_CHECKING = False

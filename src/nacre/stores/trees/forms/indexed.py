@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Reader
     from ..dedup.donors import Donors
     from ..model import HeldLocks, Tree, TreeInfo, TreeWriter, Write
-    from ..reading.node import LayerReader
+    from ..reading.reader import LayerReader
 
 
 class IndexedForm:

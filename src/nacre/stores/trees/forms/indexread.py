@@ -8,13 +8,13 @@ import stat
 
 from ....grammars.erofs.format import BLOCK, HEAD, device_parts
 from ....grammars.erofs.read import Index
-from ....grammars.layer.nodes import Node as Inode
+from ....grammars.layer.nodes import Inode
 from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
+from ....grammars.layer.union import Node
 from ....words.errors import InvalidArchive, NotFound, StoreError
 from ..dedup.donors import open_locked
 from ..dedup.seekable import Seeking
 from ..files import CUTS, INDEX, device_paths
-from ..reading.node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

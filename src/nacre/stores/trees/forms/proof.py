@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from ....grammars.layer.nodes import Node as Inode
+    from ....grammars.layer.nodes import Inode
+    from ....grammars.layer.union import Node
     from ....grammars.tar.entry import Entry, Reader
     from ....ground.work.budget import Budget
     from ....words.digest import Digest
     from ..model import Tree
-    from ..reading.node import LayerReader, Node
+    from ..reading.reader import LayerReader
 
 _CHUNK = 1 << 18
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry, Reader
     from ..model import Tree, Write
-    from ..reading.node import LayerReader
+    from ..reading.reader import LayerReader
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 

@@ -7,19 +7,20 @@ within the image: `..` stops at its root, absolute targets begin there (as insid
 
 from __future__ import annotations
 
+from ....grammars.layer.overlay import WHITEOUT
+from ....grammars.layer.paths import MAX_LINKS
+from ....grammars.layer.union import Stack, seen
 from ....words.digest import Digest
 from ....words.errors import NotFound
-from .node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
     from typing import BinaryIO
 
+    from ....grammars.layer.union import Node
     from ..model import Tree
-    from .node import LayerReader
-
-_MAX_LINKS = 40  # as the kernel, path_resolution(7)
+    from .reader import LayerReader
 
 
 class Found:
@@ -64,21 +65,6 @@ class Found:
         return f"Found({self.path!r}, {self.kind!r}, size={self.size})"
 
 
-class Stack(list[tuple[int, Node]]):
-    """What the layers have at one path as far as it is seen, topmost first.
-
-    `described` is the topmost that its layer describes. A folder that is only implied looks as what is below,
-    even if its mark hides what that has in it.
-    """
-
-    described: tuple[int, Node] | None = None
-
-    @property
-    def looks(self) -> tuple[int, Node]:
-        """Of what is not empty."""
-        return self.described or self[0]
-
-
 Place = tuple[bytes, Stack]
 
 
@@ -101,7 +87,7 @@ class TreeView:
 
     def found(self, place: Place) -> Found:
         """What is at a place, of `top` or `step`."""
-        index, node = place[1].looks
+        index, node = place[1].shown
         digest, reader = self._layers[index]
         return Found(place[0], node, digest, reader)
 
@@ -137,7 +123,7 @@ class TreeView:
         while waiting:
             place = waiting.pop()
             if place[1]:
-                index, node = place[1].looks
+                index, node = place[1].shown
                 yield Found(place[0], node, *self._layers[index])
                 if place[1][0][1].kind == "dir":
                     waiting += reversed(self._children(place))
@@ -164,7 +150,7 @@ class TreeView:
 
     def _shows(self, index: int, path: bytes) -> bool:
         node = self._layers[index][1].node(path)
-        return node is not None and node.kind != "whiteout"
+        return node is not None and node.kind != WHITEOUT
 
     def _walk(self, path: bytes, follow: bool) -> Place | None:
         todo = _parts(path)
@@ -180,7 +166,7 @@ class TreeView:
                 return None
             if stack[0][1].kind == "symlink" and (todo or follow):
                 links += 1
-                if links > _MAX_LINKS:
+                if links > MAX_LINKS:
                     return None
                 _follow(stack[0][1].link, todo, done)
             else:
@@ -189,12 +175,12 @@ class TreeView:
 
     def _root(self) -> Stack:
         nodes = ((index, reader.node(b"")) for index, (_, reader) in enumerate(self._layers))
-        return _merged(nodes)
+        return seen(nodes)
 
     def _step(self, folder: Place, part: bytes) -> Stack:
         """The stack of one name in a folder; [] if there is no such name."""
         path = _join(folder[0], part)
-        return _merged((index, self._layers[index][1].node(path)) for index, _ in folder[1])
+        return seen((index, self._layers[index][1].node(path)) for index, _ in folder[1])
 
     def close(self) -> None:
         """Close the descriptors held. Idempotent."""
@@ -218,24 +204,6 @@ def open_view(trees: Sequence[Tree]) -> TreeView:
         TreeView(readers).close()
         raise
     return TreeView(readers)
-
-
-def _merged(nodes: Iterable[tuple[int, Node | None]]) -> Stack:
-    """What of the layers, topmost first, is seen: up to a whiteout, an opaque folder or no folder."""
-    stack, hidden = Stack(), False
-    for index, node in nodes:
-        if node is None:
-            continue
-        if node.kind == "whiteout" or (stack and node.kind != "dir"):
-            break
-        if not hidden:
-            stack.append((index, node))
-        hidden = hidden or node.opaque
-        if not node.implied:
-            stack.described = stack.described or (index, node)
-        if node.kind != "dir" or (hidden and stack.described):
-            break
-    return stack
 
 
 def _parts(path: bytes) -> list[bytes]:

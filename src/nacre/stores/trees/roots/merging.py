@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ....grammars.layer.nodes import Node
+    from ....grammars.layer.nodes import Inode
     from ..model import Tree
 
 
@@ -82,20 +82,20 @@ class _Stack:
 
 def _merge(trees: Sequence[Tree], stack: _Stack) -> bytes:
     from ....grammars.erofs.write import encode
-    from ....grammars.layer.nodes import merge, settle
+    from ....grammars.layer.union import as_lowest, merge
 
-    bottom: Node | None = None
+    bottom: Inode | None = None
     for tree, slots in zip(trees, stack.slots, strict=True):
         root = _nodes(tree, slots)
         if bottom is None:
-            bottom = settle(root)
+            bottom = as_lowest(root)
         else:
             merge(bottom, root)
     assert bottom is not None
     return bytes(encode(bottom, stack.sizes))
 
 
-def _nodes(tree: Tree, slots: Sequence[int]) -> Node:
+def _nodes(tree: Tree, slots: Sequence[int]) -> Inode:
     from ..forms.indexread import IndexReader
 
     reader = IndexReader(tree.folder)
