@@ -72,7 +72,7 @@ def test_a_second_build_runs_nothing_and_says_so(project: Any) -> None:
     before = project.id()
     second = project.build(text)
     assert steps(second) == ["DONE", "DONE", "CACHED", "CACHED", "CACHED", "DONE"]
-    assert "nothing was run" in second.err
+    assert "nothing changed" in second.err
     assert project.id() == before
     assert "3 steps run" in project.build(text, "--no-cache").err
     assert project.id() != before
@@ -84,7 +84,7 @@ def test_only_what_depends_on_a_change_is_done_again(project: Any) -> None:
     text = BASE + "RUN date > built\nCOPY a /a\nRUN cat /a > /c\nCOPY b /b\n"
     project.build(text)
     os.utime(project.folder / "a", (1, 1))
-    assert "nothing was run" in project.build(text).err
+    assert "nothing changed" in project.build(text).err
     project.write("b", "2")
     changed = project.build(text).err
     assert "1 step run, 3 cached" in changed
@@ -102,7 +102,7 @@ def test_a_changed_step_with_an_equal_result_keeps_the_rest(project: Any) -> Non
 
 def test_configuration_does_not_invalidate(project: Any) -> None:
     project.build(BASE + "LABEL v=1\nCMD one\nRUN date > /d\n")
-    assert "nothing was run" in project.build(BASE + "LABEL v=2\nCMD two\nRUN date > /d\n").err
+    assert "nothing changed" in project.build(BASE + "LABEL v=2\nCMD two\nRUN date > /d\n").err
     assert project.config()["Labels"] == {"v": "2"}
     changed = project.build(BASE + "ENV v=2\nRUN date > /d\n").err
     assert "1 step run" in changed
@@ -123,7 +123,7 @@ def test_stages(project: Any) -> None:
     assert "[build 2/3] COPY src /in" in result.err
     assert "broken" not in result.err
     assert len(project.nacre("inspect", "app").json[0]["RootFS"]["Layers"]) == 2
-    assert "nothing was run" in project.build(text).err
+    assert "nothing changed" in project.build(text).err
     project.build(text, "--target", "build", tag="part")
     assert project.sh("cat /out", tag="part") == "texttext"
     assert "could not be found" in project.fails(text, "--target", "nope").err
@@ -289,7 +289,7 @@ def test_the_build_container(project: Any) -> None:
     assert "HTTP_PROXY=http://proxy:1" in result.err
     assert "NACRE" not in result.err.replace("nacre", "")
     assert project.sh("cat /etc/hosts /etc/resolv.conf | grep -c nacre-build || true") == "0\n"
-    assert "nothing was run" in project.build("", "--build-arg", "HTTP_PROXY=http://other:1").err
+    assert "nothing changed" in project.build("", "--build-arg", "HTTP_PROXY=http://other:1").err
 
 
 def test_network_none(project: Any) -> None:
@@ -368,7 +368,7 @@ def test_other_dockerfile_and_outputs(project: Any, tmp_path: Path) -> None:
         (["-t", "Bad:NAME", "."], "invalid reference format"),
         (["-f", "missing", "."], "failed to read dockerfile: open missing"),
         (["-f", "-", "-"], "can't use stdin for both"),
-        (["--platform", "a/b,c/d", "."], "one platform at a time"),
+        (["--platform", "a/b,c/d", "."], "a build has one platform"),
     ],
 )
 def test_bad_commands(nacre: Any, words: list[str], message: str) -> None:
@@ -488,19 +488,19 @@ def test_copies_for_a_mode_are_told(project: Any) -> None:
     [
         (
             "COPY --from=biulder /x /",
-            "--from=biulder: 'biulder' is no stage before this one, and no image",
+            "--from=biulder: 'biulder' is neither an earlier stage nor an available image",
             True,
         ),
-        ("RUN --mount=from=biulder,target=/m true", "'biulder' is no stage before this one", True),
-        ("FROM biulder", "FROM: 'biulder' is no stage before this one, and no image", True),
+        ("RUN --mount=from=biulder,target=/m true", "'biulder' is neither an earlier stage", True),
+        ("FROM biulder", "FROM: 'biulder' is neither an earlier stage nor an available image", True),
         ("COPY --from=nothing.at/all:1 /x /", "", False),
-        ("COPY --from=whatever /x /", "'whatever' is no stage before this one", False),
+        ("COPY --from=whatever /x /", "'whatever' is neither an earlier stage", False),
     ],
 )
 def test_a_name_that_is_neither_a_stage_nor_an_image(project: Any, line: str, said: str, hint: bool) -> None:
     nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:1")
     text = f"FROM busybox:test AS builder\nRUN true\nFROM busybox:test AS last\n{line}\n"
     done = project.fails(text, **nowhere)
-    assert (said in done.err) if said else ("is no stage" not in done.err)
+    assert (said in done.err) if said else ("neither an earlier stage" not in done.err)
     assert ("hint: did you mean the stage builder?" in done.err) == hint
     assert project.leftovers() == []

@@ -23,7 +23,7 @@ def test_harmless_flags_are_taken(project: Any) -> None:
     assert "WARNING: --cache-from discarded" in said
     assert "WARNING: --memory ignored: resource limits are not supported yet" in said
     for flag in ("--ssh=default", "--push", "--output=type=oci,dest=x", "--output=type=image,push=true"):
-        assert "is not in this version\nhint: " in project.fails("", flag).err
+        assert "is not supported\nhint: " in project.fails("", flag).err
 
 
 def test_hosts(project: Any) -> None:
@@ -51,7 +51,7 @@ def test_a_secret_is_seen_and_kept_nowhere(project: Any, tmp_path: Path) -> None
         if path.is_file():
             assert b"s3cr3t" not in path.read_bytes(), path
     (tmp_path / "token").write_text("another one")
-    assert "nothing was run (4 cached)" in project.build(text, *words, MY_WORD="x").err
+    assert "nothing changed (4 cached)" in project.build(text, *words, MY_WORD="x").err
     missing = project.fails(BASE + "RUN --mount=type=secret,id=x,required true\n")
     assert "Dockerfile:2:1: secret x: not found\nhint: give it with --secret id=x,src=FILE" in missing.err
     assert "cannot read" in project.fails(text, "--secret", "id=token,src=/no/file").err
@@ -87,7 +87,7 @@ def test_source_date_epoch_of_the_environment(project: Any) -> None:
 
 
 def test_a_build_without_file_steps_says_so(project: Any) -> None:
-    assert project.build(BASE + "ENV A=b\n").err.rstrip().endswith("no step changes files")
+    assert project.build(BASE + "ENV A=b\n").err.rstrip().endswith("no steps")
 
 
 def test_triggers_are_counted_by_themselves(project: Any) -> None:
@@ -143,7 +143,7 @@ def test_another_platform_is_reported(project: Any) -> None:
 )  # fmt: skip
 def test_attestations_are_refused(project: Any, words: list[str]) -> None:
     said = project.fails(BASE, *words).err
-    assert "attestations are not made in this version\nhint: say --provenance=false --sbom=false" in said
+    assert "attestations are not supported\nhint: use --provenance=false --sbom=false" in said
     assert not project.leftovers()
 
 
@@ -158,7 +158,7 @@ def test_one_platform_however_it_is_written(project: Any) -> None:
     project.build("FROM scratch\nCOPY Dockerfile /\n", "--platform", own, "--platform", f"{own},{own}")
     for words in (("--platform", own, "--platform", other), ("--platform", f"{own},{other}")):
         said = project.fails(BASE, *words).err
-        assert "cannot build for linux/amd64 and linux/arm64: this version builds for one platform" in said
+        assert "cannot build for linux/amd64 and linux/arm64: a build has one platform" in said
 
 
 PRINT = BASE + "RUN env | grep -i _proxy= | sort > /seen; true\n"
@@ -185,10 +185,10 @@ def test_which_proxy_wins(project: Any, tmp_path: Path) -> None:
     )
     project.build(PRINT, "--no-cache", "--build-arg", "HTTP_PROXY=a", "--build-arg", "http_proxy=b")
     assert project.sh("cat /seen") == "HTTP_PROXY=a\nhttp_proxy=b\n"
-    assert "nothing was run" in project.build(PRINT, "--build-arg", "http_proxy=other").err
+    assert "nothing changed" in project.build(PRINT, "--build-arg", "http_proxy=other").err
     (tmp_path / "config.json").write_text("{")
     said = project.build(PRINT, **given).err
-    assert f"WARNING: no proxies are taken from it: {tmp_path}/config.json is not valid JSON" in said
+    assert f"WARNING: its proxies are ignored: {tmp_path}/config.json is not valid JSON" in said
 
 
 def test_a_variable_of_the_file_wins_over_a_proxy(project: Any) -> None:
@@ -235,5 +235,5 @@ def test_frontend_arguments(project: Any) -> None:
     said = project.build(
         BASE, "--build-arg", "BUILDKIT_SYNTAX=a/b", "--build-arg", "BUILDKIT_INLINE_CACHE=1"
     ).err
-    assert "BUILDKIT_SYNTAX=a/b asks for another frontend, which is not used" in said
+    assert "BUILDKIT_SYNTAX=a/b requests another frontend, which is ignored" in said
     assert "build-arg BUILDKIT_INLINE_CACHE was not consumed" in said

@@ -231,4 +231,4 @@ def test_containers_get_the_proxies_of_dockers_config(nacre: Any, busybox_image:
     assert out == "HTTP_PROXY=http://p:1\nNO_PROXY=here\nhttp_proxy=http://p:1\nno_proxy=mine\n"
     (tmp_path / "config.json").write_text("[]")
     result = nacre("run", "--rm", busybox_image, "true", **given)
-    assert f"no proxies are taken from it: {tmp_path}/config.json is not valid JSON" in result.err
+    assert f"its proxies are ignored: {tmp_path}/config.json is not valid JSON" in result.err

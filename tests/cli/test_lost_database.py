@@ -50,8 +50,8 @@ def test_refused_then_repaired(full: Any, how: Any) -> None:
     said = full("system", "check", "--repair")
     assert said.out.startswith("database nacre.db: it ")
     assert "repaired: rebuilt with 1 names, 1 images, 1 trees, 0 containers" in said.out
-    assert said.out.endswith("All is well\n")
-    assert full("system", "check").out.endswith("All is well\n")
+    assert said.out.endswith("No problems found\n")
+    assert full("system", "check").out.endswith("No problems found\n")
     assert shown(full) == before
     assert full("volume", "ls", "-q").lines == ["data"]
     full("system", "prune", "-f")
@@ -100,8 +100,8 @@ def test_check_tells_of_a_database_that_is_behind(full: Any) -> None:
         path.write_bytes(data)
     said = full("system", "check", check=False)
     assert said.code == 1
-    assert "database nacre.db: it is behind: it does not know docker.io/library/late:1" in said.out
-    assert full("system", "check", "--repair").out.endswith("All is well\n")
+    assert "database nacre.db: it is out of date: it does not know docker.io/library/late:1" in said.out
+    assert full("system", "check", "--repair").out.endswith("No problems found\n")
     full("system", "prune", "-f")
     assert sorted(full("images", "--format", "{{.Repository}}").lines) == ["app", "late"]
 

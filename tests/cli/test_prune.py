@@ -57,7 +57,7 @@ def test_filters_of_everything(labelled: Any) -> None:
     assert labelled("image", "prune", "-f", "--filter", "size=3", check=False).code == 1
     assert labelled("image", "prune", "-f", "--filter", "until=soon", check=False).code == 1
     asked = labelled("system", "prune", "--filter", "label=x", input="n\n").out
-    assert "only what fits: label=x" in asked
+    assert "only objects that match: label=x" in asked
     labelled("system", "prune", "-af")
     assert names(labelled) == []
 

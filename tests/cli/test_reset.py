@@ -111,7 +111,7 @@ def test_what_somebody_else_put_there_stays(nacre: Any) -> None:
     nacre("import", "-", "app:1", input=tar_of(f=b"x"))
     (nacre.root / "thesis.txt").write_text("mine")
     said = nacre("system", "reset", "-f")
-    assert said.err == f"WARNING: {nacre.root}/thesis.txt was not made by nacre and stays\n"
+    assert said.err == f"WARNING: {nacre.root}/thesis.txt was not created by nacre and is kept\n"
     assert os.listdir(nacre.root) == ["thesis.txt"]
 
 

@@ -207,7 +207,7 @@ def test_import_trusts_the_authorities_of_the_settings(nacre: Nacre, files: Thre
     ("words", "data", "message"),
     [
         (["nope.tar"], b"", "cannot open nope.tar"),
-        (["-"], b"", "nothing to import"),
+        (["-"], b"", "the input is empty"),
         (["-"], b"junk" * 500, ""),
         (["-"], gzip.compress(TAR)[:-20], ""),
         (["-c", "RUN x", "-"], TAR, "RUN is not a valid change command"),

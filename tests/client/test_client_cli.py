@@ -190,7 +190,7 @@ def test_another_kind_of_manifest(nacre: Nacre, empty: Any, busybox_image: str, 
     assert nacre("push", "--format", "oci", name).out.split()[2] != first
     for words, said in (
         (["--format", "v2s1"], "withdrawn"), (["--format", "x"], "expected docker"),
-        (["--format", "docker", "--compression", "zstd"], "no zstd"),
+        (["--format", "docker", "--compression", "zstd"], "not support zstd"),
     ):  # fmt: skip
         assert said in nacre("push", *words, name, check=False).err
 

@@ -120,7 +120,7 @@ def test_a_password_in_another_encoding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "what"), [("%%%", "no base64"), ("/w==", "without a colon"), ("dXNlcg==", "without a colon")]
+    ("auth", "what"), [("%%%", "not base64"), ("/w==", "without a colon"), ("dXNlcg==", "without a colon")]
 )
 def test_an_entry_that_cannot_be_read_is_said(tmp_path: Path, auth: str, what: str) -> None:
     """It is the reason when the registry then refuses; a good entry beside it still counts."""

@@ -191,7 +191,7 @@ def test_retry_after_is_obeyed(
     with pytest.raises(RegistryError, match="503") as caught:
         repository.resolve(reference)
     assert pauses == [7.0]
-    assert "come back in" in caught.value.hint
+    assert "retry in" in caught.value.hint
 
 
 def test_a_registry_that_is_down_is_reported_at_once(connect: Connect, pauses: list[float]) -> None:
@@ -443,7 +443,7 @@ def the_same(x: Exchange) -> bool:
 @pytest.mark.parametrize("action", [circle, the_same])
 def test_a_list_in_a_circle_ends_early(fake: FakeRegistry, repository: Repository, action: Action) -> None:
     fake.on("GET", "/tags/list", action, times=1000)
-    with pytest.raises(RegistryError, match="without end"):
+    with pytest.raises(RegistryError, match="endlessly"):
         list(repository.tags())
     assert len(fake.sent("GET", "/tags/list")) <= 3
 
@@ -453,7 +453,7 @@ def test_a_list_with_too_many_names(
 ) -> None:
     monkeypatch.setattr(repository_module, "MAX_NAMES", 9)
     fake.on("GET", "/tags/list", endless, times=1000)
-    with pytest.raises(RegistryError, match="without end"):
+    with pytest.raises(RegistryError, match="endlessly"):
         list(repository.tags())
     assert len(fake.sent("GET", "/tags/list")) == 10
 

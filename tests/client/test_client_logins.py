@@ -215,7 +215,7 @@ def test_settings_reach_the_client(nacre: Any, fake: FakeRegistry, tmp_path: Pat
     done = nacre("pull", "virtual.example/app:1", check=False, **environment)
     assert f"nacre: {file}:2: unknown key 'ratee'\nhint: did you mean rate?" in done.err
     done = nacre("pull", "x", check=False, NACRE_CONFIG=str(tmp_path / "none"))
-    assert "is not there" in done.err
+    assert "does not exist" in done.err
 
 
 def test_files_of_other_tools(tmp_path: Path, context: Callable[..., Context]) -> None:

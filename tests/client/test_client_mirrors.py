@@ -91,7 +91,7 @@ def test_a_mirror_that_is_down(
     repository.resolve(tag(fake))
     assert read(repository) == DATA
     assert len(notices) == 1
-    assert f"mirror {mirror.host} is passed over: cannot connect" in notices[0]
+    assert f"mirror {mirror.host} is skipped: cannot connect" in notices[0]
     assert not pauses
 
 

@@ -189,5 +189,5 @@ def test_one_range(fake: FakeRegistry, repository: Repository, span: tuple[int, 
 
 def test_one_range_of_a_registry_without(fake: FakeRegistry, repository: Repository) -> None:
     fake.ranges = False
-    with pytest.raises(RegistryError, match="takes no ranges"):
+    with pytest.raises(RegistryError, match="does not support ranges"):
         repository.fetch_range(descriptor(DATA), 5, 10)

@@ -443,15 +443,15 @@ def test_endpoint_is_a_value() -> None:
         (exceptions.ConnectTimeoutError("slow"), True, True, "does not answer"),
         (exceptions.ProtocolError("x", ConnectionResetError(104, "reset")), False, True, "was cut"),
         (exceptions.ProtocolError("x", RemoteDisconnected("bye")), False, True, "was cut"),
-        (exceptions.ProtocolError("x", BadStatusLine("what")), True, False, "not HTTP"),
+        (exceptions.ProtocolError("x", BadStatusLine("what")), True, False, "did not answer in HTTP"),
         (exceptions.IncompleteRead(3, 5), True, True, "was cut"),
         (ssl.SSLEOFError(8, "EOF occurred"), True, True, "TLS with"),
         (ssl.SSLEOFError(8, "EOF occurred"), False, False, "TLS with"),
         (TimeoutError("timed out"), True, True, "time-out"),
         (BrokenPipeError(32, "Broken pipe"), True, True, "was cut"),
         (OSError(113, "No route to host"), True, True, "No route to host"),
-        (exceptions.LocationParseError("h"), True, False, "not HTTP"),
-        (UnicodeError("label too long"), True, False, "not HTTP"),
+        (exceptions.LocationParseError("h"), True, False, "did not answer in HTTP"),
+        (UnicodeError("label too long"), True, False, "did not answer in HTTP"),
     ],
 )
 def test_foreign_errors(error: Exception, known: bool, passing: bool, text: str) -> None:

@@ -109,7 +109,7 @@ def test_the_same_files_in_every_compression(nacre: Any, registry: str, tmp_path
     nacre("import", layer(files, tmp_path / "files.tar"), name)
     level = {"none": (), "gzip": ("--compression-level=9",)}.get(codec, ("--compression-level=1",))
     first = nacre("push", "--compression", codec, *level, name)
-    assert "make another manifest than the store has" in first.err
+    assert "give a manifest that differs from the one in the store" in first.err
     assert nacre("push", "--compression-format", codec, name).out != ""
     second = type(nacre)(nacre.root / "second", tmp_path)
     second("pull", name)

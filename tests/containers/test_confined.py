@@ -155,7 +155,7 @@ def test_pull_build_run_commit_push(
     pod("system", "prune", "-af")
     pod("pull", base)
     built = pod("build", "-t", "app:1", str(write_context(tmp_path, base)))
-    assert built.err.count("WARNING: no mounts are permitted") == 1
+    assert built.err.count("WARNING: mounts are not permitted") == 1
     ran = pod("run", "--name", "box", "app:1")
     assert (ran.out, ran.err.count("WARNING")) == ("hello\nhi\n", 1)
     pod("rm", "box")
@@ -339,8 +339,8 @@ def test_one_sentence_where_nothing_can_be_run(nothing: Confined, busybox_tar: b
     for words, code in ((("run", "--rm", image, "true"), 125), (("build", str(tmp_path)), 1)):
         done = nothing(*words, check=False)
         assert done.code == code
-        assert "neither mounts nor chroot, so no program of an image can be run" in done.err
-        assert "\nhint: needed is a user namespace" in done.err
+        assert "neither mounts nor chroot, so no program of an image can run" in done.err
+        assert "\nhint: nacre needs a user namespace" in done.err
         assert "Traceback" not in done.err
 
 

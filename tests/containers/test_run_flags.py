@@ -41,10 +41,10 @@ def test_what_has_no_effect_is_told(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--ip", "10.0.0.1"], "--ip is not in this version: "),
-        (["--gpus", "all"], "--gpus is not in this version: "),
+        (["--ip", "10.0.0.1"], "--ip is not supported: "),
+        (["--gpus", "all"], "--gpus is not supported: "),
         (["--log-driver", "syslog"], "no log driver named 'syslog'\n"),
-        (["--volume-driver", "nfs"], "volumes have one driver, local"),
+        (["--volume-driver", "nfs"], "the only volume driver is local"),
         (
             ["--no-healthcheck", "--health-cmd", "x"],
             "--no-healthcheck conflicts with the options of a health check\n",
@@ -57,7 +57,7 @@ def test_what_has_no_effect_is_told(
         (["--ulimit", "nofile=99999999999"], "cannot set the limit nofile to 99999999999: at most "),
         (["--group-add", "nobody-knows"], "unable to find group nobody-knows: no matching entries"),
         (["--volumes-from", "nobody"], "No such container: nobody\n"),
-        (["--disable-content-trust=false"], "content trust is not in this version\n"),
+        (["--disable-content-trust=false"], "content trust is not supported\n"),
     ],
 )
 def test_what_cannot_be_done_is_refused(

@@ -255,4 +255,4 @@ def test_without_proc(nacre: Nacre, tmp_path: Path) -> None:
     done = subprocess.run(
         [*around, *nacre.command("info")], capture_output=True, text=True, env=nacre.env, check=False
     )
-    assert done.stderr == "nacre: /proc is not mounted here, and nacre needs it\n"
+    assert done.stderr == "nacre: nacre needs /proc, which is not mounted\n"

@@ -102,7 +102,7 @@ def test_what_it_says(nacre: Any, layout: str, registry: str) -> None:
     assert "Moved " in first.err
     again = nacre("copy", f"{layout}:one", f"{registry}/said:1")
     assert again.lines[1].startswith("Status: Unchanged")
-    assert "there already" in again.err
+    assert "existed already" in again.err
     fields = nacre("copy", "--format", "json", f"{layout}:one", f"{registry}/said:2").json
     assert (fields["Moved"], fields["Changed"], fields["Manifests"]) == (0, True, 1)
     assert (
@@ -135,10 +135,10 @@ def test_what_cannot_be(nacre: Any, layout: str, tmp_path: Path) -> None:
     ("source", "target", "said"),
     [
         ("oci:lay:none", "oci:x:1", "no image 'none'"),
-        ("oci:absent", "oci:x:1", "no such folder"),
+        ("oci:absent", "oci:x:1", "no such directory"),
         ("oci-archive:absent.tar", "oci:x:1", "cannot open absent.tar"),
         ("oci:lay:one", "host:python3", "can only be copied from"),
-        ("oci:lay:one", "containers-storage:x", "no place that nacre knows"),
+        ("oci:lay:one", "containers-storage:x", "not a known kind of place"),
         ("oci:lay:one", "docker-archive:there.tar:app:2", "exists already"),
         ("oci:lay:both", "nacre:app:1", "one platform"),
     ],
@@ -182,5 +182,5 @@ def test_a_number_chooses_in_any_archive(nacre: Any, tmp_path: Path, busybox_ima
     nacre("copy", "oci:lay0:@0", "oci-archive:first.tar:1")
     for place in ("docker-archive:new.tar:@0", "oci:new:@0", "oci-archive:new.tar:@0"):
         refused = nacre("copy", "oci:lay0:1", place, check=False)
-        assert "put under a name" in refused.err
+        assert "target needs a name" in refused.err
     assert not list(tmp_path.glob("new*"))

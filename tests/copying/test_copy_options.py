@@ -186,13 +186,13 @@ def test_platforms(nacre: Any, layout: str) -> None:
         (["--sign-by", "me"], "does not sign"),
         (["--encryption-key", "jwe:x"], "does not encrypt"),
         (["--decryption-key", "x"], "does not decrypt"),
-        (["--dest-compress"], "moves as it is"),
-        (["--dest-compress-format", "zstd"], "moves as it is"),
-        (["--dest-decompress"], "moves as it is"),
+        (["--dest-compress"], "blobs are copied unchanged"),
+        (["--dest-compress-format", "zstd"], "blobs are copied unchanged"),
+        (["--dest-decompress"], "blobs are copied unchanged"),
         (["--dest-shared-blob-dir", "x"], "its own blobs"),
         (["--tmpdir", "/x"], "no option"),
         (["--command-timeout", "5s"], "no time limit"),
-        (["--policy", "x"], "no policy"),
+        (["--policy", "x"], "does not verify signatures"),
     ],
 )
 def test_what_is_refused(

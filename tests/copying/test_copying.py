@@ -423,7 +423,7 @@ def test_a_docker_archive_takes_no_artifacts(two: Two, image: Image, tmp_path: P
     put_artifact(two.source(), artifact(image.descriptor))
     places = Places(_none, two.client.repository, _none, str(tmp_path))
     place = Place.parse(f"docker-archive:{tmp_path}/x.tar:app:1")
-    with pytest.raises(Unsupported, match="refers to them"), places.sink(place) as sink:
+    with pytest.raises(Unsupported, match="no referrers"), places.sink(place) as sink:
         copy(two.source(), name(two.fake), sink, places.target(place), Choice(referrers=True))
     assert not list(tmp_path.iterdir())
 
@@ -485,7 +485,7 @@ _HOSTILE = {
     "missing blob": _entry(),
     "too long": b" " * (5 << 20),
     "too deep": b'{"manifests":' + b"[" * 100_000,
-    "no object": b"[1]",
+    "not an object": b"[1]",
     "text": b"hello",
     "null": b"null",
     "too many": b'{"manifests":[' + b",".join([_entry()[31:-2]] * 1500) + b"]}",

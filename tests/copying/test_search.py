@@ -87,7 +87,7 @@ def test_a_registry_with_neither(client: Client, fake: FakeRegistry) -> None:
 
 def test_a_registry_that_wants_no_more(client: Client, fake: FakeRegistry) -> None:
     fake.on("GET", "/v1/search", lambda x: x.reply(429, retry_after="0"), times=100)
-    with pytest.raises(RegistryError, match="no more requests"):
+    with pytest.raises(RegistryError, match="too many requests"):
         client.search(fake.host, "x", 25)
 
 

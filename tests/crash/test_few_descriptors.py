@@ -106,7 +106,7 @@ def limited(nacre: Any, limit: int, words: list[str]) -> str:
     )  # fmt: skip
     said = done.stderr.decode(errors="replace")
     errors = [line for line in said.splitlines() if not line.startswith(("hint: ", "WARNING: "))]
-    bad = ("Traceback", "internal error", "[Errno", "killed", "without a word", "not a database")
+    bad = ("Traceback", "internal error", "[Errno", "killed", "without an answer", "not a database")
     fine = done.returncode == 0 or (len(errors) == 1 and errors[0].startswith("nacre: "))
     return (
         ""

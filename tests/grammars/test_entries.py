@@ -44,7 +44,7 @@ def test_a_name_in_any_form_is_its_shortest(name: bytes) -> None:
     """Of an entry, of the target of a hard link, and in an extended header."""
     name = b"a/" + name
     for tar in (header(name, b"5"), header(b"h", b"1", link=name), pax((b"path", name)) + header(flag=b"5")):
-        with suppress(InvalidArchive):  # it climbs above the root, or is the root
+        with suppress(InvalidArchive):  # it leads above the root, or is the root
             (entry,) = entries(tar + END)
             assert (entry.link or entry.path or b".") == os.path.normpath(name)
 
@@ -56,16 +56,16 @@ def test_the_root_is_the_empty_path(name: bytes) -> None:
 
 @pytest.mark.parametrize("name", [b"../a", b"a/../../b", b"/../a", b"..", b"./.."])
 def test_refuses_paths_that_climb(name: bytes) -> None:
-    with pytest.raises(InvalidArchive, match="climbs above the root"):
+    with pytest.raises(InvalidArchive, match="leads above the root"):
         entries(header(name) + END)
-    with pytest.raises(InvalidArchive, match="climbs above the root"):
+    with pytest.raises(InvalidArchive, match="leads above the root"):
         entries(header(b"link", b"1", link=name) + END)
 
 
 @pytest.mark.parametrize("flag", [b"0", b"1", b"2", b"3", b"6"])
 @pytest.mark.parametrize("name", [b".", b"/.", b"./", b""])
 def test_refuses_a_root_that_is_no_folder(flag: bytes, name: bytes) -> None:
-    with pytest.raises(InvalidArchive, match="no folder"):
+    with pytest.raises(InvalidArchive, match="not a directory"):
         entries(header(name, flag, link=b"/etc") + END)
 
 
@@ -248,7 +248,7 @@ def test_refuses_zero_bytes_in_names() -> None:
 
 
 def test_refuses_a_flood_of_extended_headers() -> None:
-    with pytest.raises(InvalidArchive, match="over 100 extended headers"):
+    with pytest.raises(InvalidArchive, match="over 100 consecutive extended headers"):
         entries(pax((b"comment", b"x")) * 101 + header() + END)
 
 
@@ -280,14 +280,14 @@ def test_refuses_truncation_at_every_byte_but_the_harmless() -> None:
     data = header(b"a", size=600) + padded(bytes(600)) + pax((b"path", b"long")) + header(b"b")
     for end in range(100, len(data), 100):
         if not 512 + 600 <= end <= 512 + 1024:
-            with pytest.raises(InvalidArchive, match=r"truncated|no tar"):
+            with pytest.raises(InvalidArchive, match=r"truncated|not a tar"):
                 entries(data[:end])
 
 
 def test_refuses_a_lone_block_of_zeros_and_rubbish() -> None:
-    with pytest.raises(InvalidArchive, match="lone block"):
+    with pytest.raises(InvalidArchive, match="single zero block"):
         entries(header(b"a") + bytes(512) + header(b"b"))
-    with pytest.raises(InvalidArchive, match="no tar archive"):
+    with pytest.raises(InvalidArchive, match="not a tar archive"):
         entries(b"<html>" * 200)
     with pytest.raises(InvalidArchive, match="checksum"):
         entries(header(b"a") + b"x" * 512)

@@ -131,7 +131,7 @@ def test_a_table_that_contradicts_the_layer_is_refused(change: Callable[[list[Fi
 
 def test_a_table_of_another_digest_is_refused() -> None:
     _, _, blob = sample("ustar")
-    with pytest.raises(InvalidDocument, match="another digest"):
+    with pytest.raises(InvalidDocument, match="does not match the digest"):
         opened(blob, Digest.of(b"other"))
 
 

@@ -171,7 +171,7 @@ def test_modes_and_times_never_reach_the_target_of_a_link(ground: Ground, form: 
 @both_forms
 @pytest.mark.parametrize("name", [b".wh.", b".wh..", b".wh...", b"d/.wh..", b"d/.wh..."])
 def test_whiteouts_of_the_root_and_of_parents_are_refused(ground: Ground, form: Form, name: bytes) -> None:
-    assert "whiteout of no name" in ground.outcome([directory(b"d"), white(name)], form)
+    assert "whiteout without a name" in ground.outcome([directory(b"d"), white(name)], form)
 
 
 @both_forms
@@ -186,7 +186,7 @@ def test_an_opaque_mark_that_is_a_folder(ground: Ground, form: Form) -> None:
 def test_hard_links_to_nothing_to_folders_and_to_themselves(ground: Ground, form: Form) -> None:
     assert "does not exist" in ground.outcome([hardlink(b"a", b"b")], form)
     assert "does not exist" in ground.outcome([hardlink(b"a", b"a")], form)
-    assert "hard link to a folder" in ground.outcome([directory(b"d"), hardlink(b"a", b"d")], form)
+    assert "hard link to a directory" in ground.outcome([directory(b"d"), hardlink(b"a", b"d")], form)
     assert ground.outcome([file(b"f", b"same"), hardlink(b"f", b"f")], form) == ""
     assert (ground.root / "f").read_bytes() == b"same"
     assert "does not exist" in ground.outcome([file(b"e/f"), hardlink(b"e", b"e/f")], form)

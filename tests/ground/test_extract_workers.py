@@ -163,7 +163,7 @@ def test_a_helper_that_dies(tmp_path: Path, pools: list[files.FileWorkers]) -> N
             entry, data = file(b"d/%d" % number)
             yield entry, io.BytesIO(data)
 
-    with folder(tmp_path) as (_path, fd), pytest.raises(StoreError, match="has ended early"):
+    with folder(tmp_path) as (_path, fd), pytest.raises(StoreError, match="has exited early"):
         extraction.extract(items(), fd, HELPED)  # type: ignore[arg-type]
 
 

@@ -163,9 +163,9 @@ def test_a_bug_in_a_child_is_told() -> None:
     ("work", "fate"),
     [
         (lambda _report: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9 (Killed)"),
-        (lambda _report: os._exit(3), "ended without a word, with exit code 3"),
-        (lambda _report: None, "ended without a word, with exit code 0"),
-        (lambda report: os.write(report.fd, b"\0\0\1\0cut"), "ended without a word, with exit code 7"),
+        (lambda _report: os._exit(3), "ended without an answer, with exit code 3"),
+        (lambda _report: None, "ended without an answer, with exit code 0"),
+        (lambda report: os.write(report.fd, b"\0\0\1\0cut"), "ended without an answer, with exit code 7"),
     ],
 )
 def test_no_answer_means_died(work: fork.Work, fate: str) -> None:

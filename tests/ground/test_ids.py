@@ -20,7 +20,7 @@ from nacre.ground import ids, userns
 if TYPE_CHECKING:
     from conftest import Nacre
 
-HINT = "hint: give your user more ids in /etc/subuid and /etc/subgid, or the container that nacre runs in"
+HINT = "hint: add ids to /etc/subuid and /etc/subgid for your user, or for the container that nacre runs in"
 RANGE = "0 0 1\n1 100000 65535\n"
 INSIDE = (
     "import os, sys; sys.path[:0] = [sys.argv[1]]\n"
@@ -86,7 +86,7 @@ def refused(nacre: Nacre, data: bytes) -> None:
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 1, lines
     assert lines[0].startswith("nacre: cannot extract 'f")
-    assert re.search(r": user id 70000 is not among the 6553[67] of this user namespace$", lines[0])
+    assert re.search(r": user id 70000 is not one of the 6553[67] ids of this user namespace$", lines[0])
     assert lines[1] == HINT
 
 

@@ -360,6 +360,6 @@ def _is_open(fd: int) -> bool:
 def test_a_child_that_says_nothing_has_died() -> None:
     with (
         fork(lambda _report: None, what="the child") as child,
-        pytest.raises(SandboxError, match="without a word"),
+        pytest.raises(SandboxError, match="without an answer"),
     ):
         process.listen(child, [])

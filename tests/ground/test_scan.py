@@ -142,7 +142,7 @@ def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
         (path / "log").write_bytes(b"x" * 100)
         opener = next(opener for _entry, opener in scan(fd) if opener)
         (path / "log").write_bytes(b"x" * 50)
-        with pytest.raises(StoreError, match="'log' became shorter"):
+        with pytest.raises(StoreError, match="'log' was truncated"):
             content(opener())
 
 

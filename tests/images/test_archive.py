@@ -359,7 +359,7 @@ def test_a_link_in_a_folder_stays_in_it(store: Store, tmp_path: Path):
     folder.mkdir()
     (folder / "index.json").symlink_to("../secret")
     (folder / "manifest.json").symlink_to("/etc/hostname")
-    with pytest.raises(InvalidArchive, match="no image archive"):
+    with pytest.raises(InvalidArchive, match="not an image archive"):
         load_folder(store, str(folder))
 
 

@@ -177,7 +177,7 @@ def test_a_damaged_blob_that_need_not_be(store: Store) -> None:
                 ingest.write(data)
         ingest.commit()
     damage(store.blobs.path(layer.digest), 100)
-    assert "dropped" in one(repaired(store, None)).remedy
+    assert "deleted" in one(repaired(store, None)).remedy
     assert check(store).findings == ()
 
 
@@ -335,7 +335,7 @@ def test_what_a_container_needs(store: Store, image: Image) -> None:
     assert check(store).findings == ()
     os.rename(f"{store.root}/active/{ID}", f"{store.root}/trash/x")
     finding = one(check(store))
-    assert (finding.kind, finding.name, finding.problem) == ("container", "box", "its files are gone")
+    assert (finding.kind, finding.name, finding.problem) == ("container", "box", "its files are missing")
 
 
 def test_a_running_container_keeps_the_folders_it_has(store: Store, image: Image, registry: Registry) -> None:
@@ -370,7 +370,7 @@ def test_a_folder_that_nobody_needs_may_be_gone(store: Store, image: Image) -> N
         os.rename(store.trees.rows.folder(diff_id), f"{store.root}/trash/{diff_id.hex}")
     report = check(store)
     assert report.wrong == ()
-    assert {finding.problem for finding in report.findings} >= {"its folder is gone"}
+    assert {finding.problem for finding in report.findings} >= {"its directory is missing"}
     store.leases.release_all()
     sweep(store)
     assert check(store).findings == ()

@@ -120,4 +120,4 @@ def test_explore_tells_what_a_mode_cost(nacre: Nacre, busybox_image: str) -> Non
     assert found["Copied"] == found["Wasted"] == found["Layers"][1]["Size"]
     assert [(w["Path"], w["How"]) for w in found["Waste"]] == [("/bin/busybox", "copied")]
     assert [f["Wasted"] for f in found["Folders"] if f["Path"] == "/bin"] == [found["Wasted"]]
-    assert " of it by changing owner or mode" in nacre("explore", "first").lines[0]
+    assert " of it to change owner or mode" in nacre("explore", "first").lines[0]

@@ -42,7 +42,7 @@ class Ranged(Registry):
     @contextmanager
     def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> Iterator[io.BytesIO]:
         if self.refuse:
-            raise RegistryError("the registry takes no ranges", status=200)
+            raise RegistryError("the registry does not support ranges", status=200)
         self.ranges.append((start, end))
         self.sent += end - start
         yield io.BytesIO(self.blobs[descriptor.digest][start:end])
@@ -214,7 +214,7 @@ def test_a_registry_without_ranges_gives_all(store: Store, ranged: Ranged) -> No
     ranged.refuse = True
     ranged.chunked("2", files | {"new": b"x"})
     result, status, _sent = get(store, ranged, "2")
-    assert status == "Pull complete (full layer: the registry takes no ranges)"
+    assert status == "Pull complete (full layer: the registry does not support ranges)"
     assert read(store, result, "new") == b"x"
 
 
@@ -243,7 +243,8 @@ def test_a_wrong_digest_of_the_table_is_said(store: Store, ranged: Ranged) -> No
     ranged.chunked("2", files | {"new": b"x"}, {CHECKSUM: str(Digest.of(b"other"))})
     _result, status, _sent = get(store, ranged, "2")
     assert status == (
-        "Pull complete (full layer: the table of contents has another digest than its layer announces)"
+        "Pull complete (full layer: the table of contents does not match the digest in its layer's "
+        "annotations)"
     )
 
 

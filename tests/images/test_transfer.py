@@ -285,7 +285,7 @@ def test_a_config_of_something_else(registry: Registry, store: Store, config: st
     layers = (one.replace(media_type=layer),) if layer else ()
     other = manifest.replace(config=manifest.config.replace(media_type=config), layers=layers)
     registry.tag("1", other.encode(), other.media_type)
-    with pytest.raises(Unsupported, match="no container image"):
+    with pytest.raises(Unsupported, match="not a container image"):
         pull(registry, APP, store)
 
 

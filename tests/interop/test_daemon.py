@@ -33,6 +33,6 @@ def test_what_a_daemon_refuses(nacre: Any, docker: Peer, tmp_path: Path) -> None
     host = _socket(docker)
     done = nacre("copy", "docker-daemon:never/seen:1", "oci:x:1", check=False, DOCKER_HOST=host)
     assert (done.code, "has no image never/seen:1" in done.err) == (1, True), done
-    for wrong, said in (("ssh://somewhere", "cannot be reached"), ("nonsense", "invalid DOCKER_HOST")):
+    for wrong, said in (("ssh://somewhere", "is not supported"), ("nonsense", "invalid DOCKER_HOST")):
         done = nacre("copy", "docker-daemon:x", "oci:x:1", check=False, DOCKER_HOST=wrong)
         assert said in done.err

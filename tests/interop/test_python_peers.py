@@ -124,7 +124,7 @@ def test_oras_sends_and_takes_a_large_file_in_chunks(
     assert repository.read(manifest.layers[0]) == data
     refused = nacre("pull", name, check=False)
     assert refused.code == 1
-    assert "no container image but an artifact" in refused.err
+    assert "not a container image but an artifact" in refused.err
 
 
 # docker-py

@@ -106,16 +106,16 @@ def test_an_index_of_another_layer(kept: Store, tmp_path: Path) -> None:
         (lambda top: (top / "more").write_bytes(b""), "names"),
         (lambda top: (top / "gone").unlink(), "names"),
         (lambda top: os.setxattr(top / "x", "user.note", b"bye"), "attributes"),
-        (lambda top: os.setxattr(top / "d", "trusted.overlay.opaque", b"y"), "hides"),
+        (lambda top: os.setxattr(top / "d", "trusted.overlay.opaque", b"y"), "covers another"),
     ],
 )
 def test_a_changed_folder(kept: Store, change: Callable[[Path], object], word: str) -> None:
     top = Path(kept.trees.rows.folder(DIFF), "fs")
-    if word in ("hides", "owner") and os.geteuid():
+    if word in ("covers another", "owner") and os.geteuid():
         pytest.skip("needs root")
     (top.parent / "skeleton").unlink()  # or the digest of its tar is all that is told
     change(top)
-    if word in ("names", "attributes", "content", "bytes", "mode", "owner", "hides"):
+    if word in ("names", "attributes", "content", "bytes", "mode", "owner", "covers another"):
         stamp = (top / "x").lstat().st_mtime_ns
         os.utime(top / "d", ns=(NS, NS))
         os.utime(top / "x", ns=(stamp, stamp))

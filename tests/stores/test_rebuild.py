@@ -418,7 +418,9 @@ def test_a_database_that_is_behind_keeps_the_names_that_it_lost(behind: str) -> 
             sweep(store)
     assert set(listed(behind)) == {*NAMES[1:], "docker.io/library/new:1", "docker.io/library/late:1"}
     made = rebuild(behind)
-    assert made.problem == "it is behind: it does not know docker.io/library/late:1, which index.json has"
+    assert (
+        made.problem == "it is out of date: it does not know docker.io/library/late:1, which index.json has"
+    )
     with Store.open(behind) as store:
         late = store.refs.get("docker.io/library/late:1")
         assert late is not None

@@ -543,7 +543,7 @@ def test_who_has_other_rights_tries_again(store: Store, kit: Kit) -> None:
         linux.set_capabilities(rights[0] & ~(1 << _SYS_ADMIN), *rights[1:])
         poorer = Kit(store)
         assert poorer.driver.name == "plain"
-        assert "; EROFS can be mounted by root of the first user namespace only" in poorer.driver.why
+        assert "; only root of the first user namespace can mount EROFS" in poorer.driver.why
     finally:
         linux.set_capabilities(*rights)
     assert Kit(store).driver.name == "erofs"

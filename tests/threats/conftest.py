@@ -44,7 +44,7 @@ def needs_ids() -> None:
 def hostile(nacre: Any, busybox_image: str, busybox_tar: bytes) -> Callable[..., str]:
     """`hostile(layer, …, run={…})` loads an image of busybox and these layers; its name.
 
-    A layer that leads out of the root must have been refused before it comes to running: see
+    A layer that leads outside the root must have been refused before it comes to running: see
     test_archives.py. What is here is legal in a layer.
     """
 

@@ -65,7 +65,7 @@ def test_what_is_taken(kind: str, value: object, expected: object) -> None:
         ("str", b"a", "it must be a str, not bytes"),
         ("str", Path("a"), "it must be a str, not PosixPath"),
         ("str", "a\0b", "it has a NUL character: 'a\\x00b'"),
-        ("str", "\ud800", "it is no text: '\\ud800'"),
+        ("str", "\ud800", "it is not text: '\\ud800'"),
         ("AnyPath", 1, "it must be a str or a path, not int"),
         ("AnyPath", Path("a\0"), "it has a NUL character: 'a\\x00'"),
         ("bool", 1, "it must be True or False, not int"),

@@ -82,8 +82,8 @@ def _platform(written: list[str]) -> Platform | None:
     wanted = {str(platform): platform for platform in map(Platform.parse, names)}
     if len(wanted) > 1:
         raise UsageError(
-            f"cannot build for {' and '.join(wanted)}: this version builds for one platform at a time",
-            hint="build one by one, then join the images with nacre manifest create",
+            f"cannot build for {' and '.join(wanted)}: a build has one platform",
+            hint="build each platform, then combine the images with nacre manifest create",
         )
     return next(iter(wanted.values()), None)
 
@@ -137,8 +137,8 @@ def _output(written: list[str]) -> tuple[str, str] | None:
             continue
         if kind not in ("local", "tar") or not target or (kind == "local" and target == "-"):
             raise Unsupported(
-                f"--output {wish} is not in this version",
-                hint="there are type=local,dest=FOLDER and type=tar,dest=FILE; else use nacre save or push",
+                f"--output {wish} is not supported",
+                hint="use type=local,dest=DIRECTORY or type=tar,dest=FILE, or nacre save or push",
             )
         found = kind, target
     return found
@@ -157,17 +157,17 @@ def _export(context: Context, image: Image, kind: str, target: str) -> None:
 def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
     if args.ssh:
-        raise Unsupported("--ssh is not in this version", hint="give a key with --secret")
+        raise Unsupported("--ssh is not supported", hint="pass the key with --secret")
     if args.push:
-        raise Unsupported("--push is not in this version", hint="run nacre push after the build")
+        raise Unsupported("--push is not supported", hint="run nacre push after the build")
     if args.disable_content_trust is False:
-        raise Unsupported("--disable-content-trust=false: signatures are not verified in this version")
+        raise Unsupported("--disable-content-trust=false: signatures are not verified")
     if args.builder:
         context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
     _refuse_attestations(args)
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
-            context.warn(f"WARNING: --{name} discarded: the cache of this machine's store is used")
+            context.warn(f"WARNING: --{name} ignored: the cache of the local store is used")
     ignore(context, args, _LIMITS)
 
 
@@ -178,8 +178,8 @@ def _refuse_attestations(args: Args) -> None:
     refused += [f"--attest {text}" for text in args.attest if not _disabled(text)]
     if refused:
         raise Unsupported(
-            f"{refused[0]}: attestations are not made in this version",
-            hint="say --provenance=false --sbom=false",
+            f"{refused[0]}: attestations are not supported",
+            hint="use --provenance=false --sbom=false",
         )
 
 
@@ -223,9 +223,9 @@ def _summary(result: BuildResult, args: Args, seconds: float) -> str:
     names = ", ".join(args.tag) or result.image.id.short
     steps = f"{result.ran} step{'s' * (result.ran != 1)} run, {result.cached} cached"
     if not result.ran and not result.cached:
-        steps = "no step changes files"
+        steps = "no steps"
     elif not result.ran:
-        steps = f"nothing had changed, so nothing was run ({result.cached} cached)"
+        steps = f"nothing changed ({result.cached} cached)"
     return f"built {names} in {seconds:.2f}s: {steps}"
 
 
@@ -251,13 +251,13 @@ def _write(path: str, data: str) -> None:
 _NO = ("false", "0", "f")
 _MAX_SECRET = 500 << 10  # as BuildKit
 _IGNORED = (
-    flag("--rm", "Accepted: nothing is left anyway", default=True, hidden=True),
-    flag("--force-rm", "Accepted: nothing is left anyway", hidden=True),
-    flag("--compress", "Accepted: the context is not sent anywhere", hidden=True),
-    flag("--load", "Accepted: the image is in the store anyway", hidden=True),
+    flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
+    flag("--force-rm", "Accepted: a build never leaves containers behind", hidden=True),
+    flag("--compress", "Accepted: the context is never sent", hidden=True),
+    flag("--load", "Accepted: the image is always in the store", hidden=True),
     text("--builder", "Ignored with a warning: there is one builder", hidden=True),
-    text("--isolation", "Accepted: that of Linux is the only one", choices=("", "default"), hidden=True),
-    flag("--disable-content-trust", "Accepted: it is not used", default=True, hidden=True),
+    text("--isolation", "Accepted: Linux has only one", choices=("", "default"), hidden=True),
+    flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
 )
 _LIMITS = (
     *limits(
@@ -273,10 +273,12 @@ COMMAND = Command(
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
-        many("--cache-from", "Discarded with a warning: the cache of the store is used", kind="cache"),
-        many("--cache-to", "Discarded with a warning: the cache of the store is used", kind="cache"),
+        many("--cache-from", "Ignored with a warning: the cache of the local store is used", kind="cache"),
+        many("--cache-to", "Ignored with a warning: the cache of the local store is used", kind="cache"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
-        text("--format", "Kind of manifest: oci, or docker for registries that know no other", default="oci"),
+        text(
+            "--format", "Manifest format: oci, or docker for registries that support no other", default="oci"
+        ),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image", kind="label"),
         text(
@@ -285,7 +287,9 @@ COMMAND = Command(
         flag("--no-cache", "Do not use cache when building the image"),
         many("--platform", "Set target platform for build", type="stringArray"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
-        many("-o, --output", "Write the files of the result: type=local,dest=FOLDER or type=tar,dest=FILE"),
+        many(
+            "-o, --output", "Write the files of the result: type=local,dest=DIRECTORY or type=tar,dest=FILE"
+        ),
         flag("--pull", "Always attempt to pull all referenced images"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
@@ -295,10 +299,10 @@ COMMAND = Command(
         *_IGNORED,
         *_LIMITS,
         many("--ssh", "Refused", hidden=True),
-        text("--provenance", "Refused unless it is false", hidden=True),
-        text("--sbom", "Refused unless it is false", hidden=True),
-        many("--attest", "Refused unless it says disabled=true", hidden=True),
+        text("--provenance", "Rejected unless false", hidden=True),
+        text("--sbom", "Rejected unless false", hidden=True),
+        many("--attest", "Rejected unless disabled=true", hidden=True),
         flag("--push", "Refused", hidden=True),
     ),
-    details="PATH is a folder with the files to build from; - reads a tar of one, or a Dockerfile alone.",
+    details="PATH is the directory to build from; - reads a tar of it, or only a Dockerfile, from STDIN.",
 )

@@ -56,7 +56,7 @@ def _rebuilt(made: Rebuilt) -> tuple[Finding, ...]:
     if not made.problem:
         return ()
     counts = f"{made.names} names, {made.images} images, {made.trees} trees, {made.containers} containers"
-    left = f"; what was left of it is in {made.kept}" if made.kept else ""
+    left = f"; its remains are in {made.kept}" if made.kept else ""
     mended = Mended(Remedy.REBUILT, counts + left)
     return (Finding(Fault.DATABASE_DAMAGED, "nacre.db", detail=made.problem, mended=mended),)
 
@@ -69,9 +69,9 @@ def _tell(context: Context, report: Report, seconds: float, repair: bool) -> Non
     context.print(f"Checked {counts}: {human_size(report.bytes)} in {seconds:.1f} s ({rate}/s)")
     count = len(report.wrong)
     if not count:
-        context.print("All is well")
+        context.print("No problems found")
         return
-    context.print("1 thing is wrong" if count == 1 else f"{count} things are wrong")
+    context.print("1 problem found" if count == 1 else f"{count} problems found")
     if repair:
         context.warn("hint: remove these images (nacre rmi) and pull or build them again")
     else:
@@ -98,8 +98,8 @@ COMMAND = Command(
     run=run,
     options=(
         text("-f, --format", "Format output: 'json' or a Go template"),
-        flag("--repair", "Make damaged content again, or fetch it from the registry it came from"),
+        flag("--repair", "Re-create damaged content, or fetch it from its registry"),
     ),
-    details="Ends with 1 when something is wrong. Without --repair nothing is changed. With it, a database "
-    "that is gone or damaged is rebuilt first, from what is left of it, index.json and the content.",
+    details="Exits with 1 if there are problems. Changes nothing without --repair. With it, a missing or "
+    "damaged database is rebuilt first, from its remains, index.json and the content.",
 )

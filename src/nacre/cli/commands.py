@@ -30,12 +30,12 @@ class Group(Value):
 
 _BUILD = Entry("build", "Build an image from a Dockerfile")
 _COMMIT = Entry("commit", "Create a new image from a container's changes")
-_COPY = Entry("copy", "Copy an image between registries, folders, archives, daemons and the store")
+_COPY = Entry("copy", "Copy an image between registries, directories, archives, daemons and the store")
 _CP = Entry("cp", "Copy files/folders between a container and the local filesystem")
 _CREATE = Entry("create", "Create a new container")
 _DIFF = Entry("diff", "Inspect changes to files of a container, or between two images")
 _EXEC = Entry("exec", "Execute a command in a running container")
-_EXPLORE = Entry("explore", "Show where the bytes of an image are, and what of it is wasted", "EXPLORE")
+_EXPLORE = Entry("explore", "Show where the bytes of an image are, and which are wasted", "EXPLORE")
 _EXPORT = Entry("export", "Export a container's filesystem as a tar archive")
 _HISTORY = Entry("history", "Show the history of an image")
 _IMAGES = Entry("images", "List images")
@@ -56,7 +56,7 @@ _START = Entry("start", "Start one or more stopped containers")
 _STOP = Entry("stop", "Stop one or more running containers")
 _TAG = Entry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 _TREE = Entry("explore", "Show the layers of an image as a tree", "TREE")
-_UNMOUNT = Entry("mount", "Unmount what `nacre mount` has mounted", "UNMOUNT")
+_UNMOUNT = Entry("mount", "Unmount file systems mounted by `nacre mount`", "UNMOUNT")
 _WAIT = Entry("wait", "Block until one or more containers stop, then print their exit codes")
 
 COMMON = {
@@ -71,7 +71,7 @@ COMMON = {
     "logout": Entry("logout", "Log out from a registry"),
     "version": Entry("version", "Show the nacre version information"),
     "info": _INFO,
-    "demo": Entry("demo", "Take a guided tour that needs no network"),
+    "demo": Entry("demo", "Run a guided tour that needs no network"),
 }
 
 COMMANDS = {
@@ -88,7 +88,7 @@ COMMANDS = {
     "kill": _KILL,
     "load": _LOAD,
     "logs": _LOGS,
-    "mirror": Entry("mirror", "Keep repositories the same elsewhere, by a list, moving only changes"),
+    "mirror": Entry("mirror", "Mirror repositories as listed in a file, copying only changes"),
     "mount": _MOUNT,
     "rm": _RM,
     "rmi": _RMI,
@@ -228,7 +228,7 @@ def load(name: str, entry: Entry) -> Command:
     except ModuleNotFoundError as error:
         if error.name != f"nacre.cli.{entry.module}":
             raise
-        raise Unsupported(f"'nacre {name}' is not in this version") from None
+        raise Unsupported(f"'nacre {name}' is not supported") from None
     command: Command = getattr(module, entry.attribute)
     return command
 

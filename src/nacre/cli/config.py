@@ -69,7 +69,7 @@ def _own(context: Context) -> tuple[str, ...]:
     named = context.environment.get("NACRE_CONFIG")
     if named:
         if not os.path.exists(named):
-            raise UsageError(f"NACRE_CONFIG names {named}, which is not there")
+            raise UsageError(f"NACRE_CONFIG names {named}, which does not exist")
         return (named,)
     return "/etc/nacre/config.toml", f"{_xdg(context)}/nacre/config.toml"
 

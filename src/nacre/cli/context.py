@@ -57,7 +57,7 @@ class Context:
         self.driver = driver or self.environment.get("NACRE_STORAGE_DRIVER") or "auto"
         if self.driver not in DRIVERS:
             raise UsageError(
-                f"unknown storage driver {self.driver!r}", hint=f"known are {', '.join(DRIVERS)}"
+                f"unknown storage driver {self.driver!r}", hint=f"use one of {', '.join(DRIVERS)}"
             )
         self.layer_blobs = layer_blobs or self.environment.get("NACRE_LAYER_BLOBS") or "auto"
         self.insecure: set[str] = set()

@@ -21,7 +21,7 @@ A place is one of
   oci-archive:FILE[:TAG]        the same as a tar
   docker-archive:FILE[:NAME]    what `docker save` and `nacre save` write
   docker-daemon:NAME            a docker daemon (DOCKER_HOST)
-  host:python3                  made from the Python that runs nacre; to copy from only"""
+  host:python3                  made from the Python that runs nacre; only as a source"""
 
 
 def run(context: Context, args: Args) -> int:
@@ -79,7 +79,7 @@ def _check(target: Place, args: Args) -> None:
     if args.image_parallel_copies is not None and args.image_parallel_copies < 1:
         raise UsageError("--image-parallel-copies must be at least 1")
     if args.additional_tag and target.transport != "docker-archive":
-        raise UsageError("--additional-tag is for a docker-archive", hint="copy again for another name")
+        raise UsageError("--additional-tag is for a docker-archive", hint="copy again to add another name")
     if args.preserve_digests and target.transport == "docker-daemon":
         raise UsageError("a docker daemon does not preserve digests")
 
@@ -120,7 +120,7 @@ def summary(result: Copied, seconds: float) -> str:
 
     parts = [f"Moved {human_size(result.moved)} in {seconds:.1f}s"]
     parts += [f"{human_size(result.mounted)} mounted"] if result.mounted else []
-    parts += [f"{human_size(result.existing)} were there already"] if result.existing else []
+    parts += [f"{human_size(result.existing)} existed already"] if result.existing else []
     parts += [f"{result.referrers} referrers copied"] if result.referrers else []
     return ", ".join(parts)
 
@@ -132,16 +132,14 @@ COMMAND = Command(
         many("--additional-tag", "Another name in a docker-archive", type="strings"),
         flag("-a, --all", "Copy all platforms of an index, not only one"),
         *of_end("dest", "target"),
-        text("--digestfile", "Write the digest of what was copied to a file", type="file"),
-        text(
-            "-f, --format", "Kind of manifest: oci or v2s2 (docker); or print the result: json, Go template"
-        ),
+        text("--digestfile", "Write the digest of the copied image to a file", type="file"),
+        text("-f, --format", "Manifest format: oci or v2s2 (docker); or print the result: json, Go template"),
         text("--platform", "Copy this platform of an index (default: that of this machine)", type="os/arch"),
-        flag("--preserve-digests", "Change no digest: nothing is compressed on its way"),
+        flag("--preserve-digests", "Change no digest: do not compress layers"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Only print the digest"),
         *of_end("src", "source"),
-        flag("--referrers", "Copy signatures, SBOMs and whatever else refers to the image too"),
+        flag("--referrers", "Also copy signatures, SBOMs and other referrers of the image"),
         *COMMON,
         *KNOWN,
     ),

@@ -62,6 +62,6 @@ COMMAND = Command(
         flag("-q, --quiet", "Suppress progress output during copy"),
     ),
     details="'-' as the source reads a tar from STDIN and extracts it to a directory of the "
-    "container; '-' as the destination writes a tar to STDOUT. SRC_PATH/. means what the directory holds.",
+    "container; '-' as the destination writes a tar to STDOUT. SRC_PATH/. is the content of the directory.",
     store=False,
 )

@@ -62,7 +62,7 @@ class Tour:
         self.context.print(f"$ {command}")
         code = self._start(command).wait()
         if code:
-            raise NacreError(f"the tour stopped: {command!r} ended with {code}")
+            raise NacreError(f"the tour stopped: {command!r} exited with {code}")
 
     def leave_running(self, command: str, url: str) -> None:
         """Print and start a command that stays; go on when `url` answers."""
@@ -120,7 +120,7 @@ class Tour:
 
 
 def _tell(tour: Tour) -> None:
-    tour.context.print("A tour of nacre. Every line after a $ can be typed; nothing else is needed.")
+    tour.context.print("A tour of nacre. You can type every line after a $ yourself.")
     tour.export("NACRE_ROOT", f"{tour.folder}/store")
     _build(tour)
     _share(tour)
@@ -130,14 +130,16 @@ def _tell(tour: Tour) -> None:
 
 
 def _build(tour: Tour) -> None:
-    tour.say("1. An app and its recipe. The base is the Python of this machine, so nothing is downloaded.")
+    tour.say(
+        "1. An app and its Dockerfile. The base is the Python of this machine, so nothing is downloaded."
+    )
     tour.write("app.py", _APP)
     tour.write("Dockerfile", _DOCKERFILE)
     tour.context.print("")
     tour.do("nacre build -t hello:1 .")
-    tour.say("2. The same again: nothing changed, so nothing runs.")
+    tour.say("2. Build again: nothing changed, so nothing runs.")
     tour.do("nacre build -t hello:1 .")
-    tour.say("3. Run it: a thin writable layer over the read-only ones.")
+    tour.say("3. Run it: one thin writable layer over read-only layers.")
     tour.do("nacre run --rm hello:1 python3 -V")
     tour.do(f"nacre run -d --name web -e PORT={tour.web} hello:1")
     tour.fetch(tour.web)
@@ -147,7 +149,7 @@ def _build(tour: Tour) -> None:
 
 def _share(tour: Tour) -> None:
     hub = f"127.0.0.1:{tour.hub}"
-    tour.say("4. A registry of your own, and the image in it.")
+    tour.say("4. Serve a registry and push the image.")
     tour.leave_running(
         f"nacre registry serve --quiet --addr {hub} --root {tour.folder}/registry", f"http://{hub}/v2/"
     )
@@ -165,11 +167,11 @@ def _change(tour: Tour) -> None:
 
 def _elsewhere(tour: Tour) -> None:
     hub = f"127.0.0.1:{tour.hub}"
-    tour.say("6. Somewhere else: an empty store. The second pull brings only what differs.")
+    tour.say("6. Pull into an empty store. The second pull fetches only the difference.")
     tour.export("NACRE_ROOT", f"{tour.folder}/second")
     tour.do(f"nacre pull {hub}/hello:1")
     tour.do(f"nacre pull {hub}/hello:2")
-    tour.say("7. Two containers share every layer below their own thin one.")
+    tour.say("7. Two containers share all read-only layers.")
     tour.do(f"nacre run -d --name one --hostname one -e PORT={tour.web} {hub}/hello:1")
     tour.do(f"nacre run -d --name two --hostname two -e PORT={tour.other} {hub}/hello:2")
     tour.fetch(tour.web)
@@ -231,9 +233,9 @@ COMMAND = Command(
     arguments="",
     run=_run,
     options=(
-        text("--dir", "Work in this folder and keep it", type="path"),
-        flag("--keep", "Keep the folder that the tour works in"),
+        text("--dir", "Work in this directory and keep it", type="path"),
+        flag("--keep", "Keep the working directory of the tour"),
     ),
     store=False,
-    details="Builds, runs, serves, pushes, changes, pulls and shares a small web app; needs no network.",
+    details="Builds, runs, pushes, changes and pulls a small web app. Needs no network.",
 )

@@ -33,7 +33,7 @@ def _df(context: Context, args: Args) -> int:
     kinds, prunable = disk_summary(context.store)
     listing(context, args, [_line(kind) for kind in kinds], _COLUMNS)
     if args.format in ("", "table"):
-        context.print(f"\n{human_size(prunable, 4)} would come back by: nacre system prune -a --volumes")
+        context.print(f"\n{human_size(prunable, 4)} can be freed with: nacre system prune -a --volumes")
     return 0
 
 
@@ -67,7 +67,7 @@ def _verbose(context: Context, usage: DiskUsage) -> int:
         )
     context.print(f"Database and other files: {human_size(usage.other, 4)}")
     context.print(f"All of {context.store.root}: {human_size(usage.total, 4)}")
-    context.print(f"{human_size(usage.prunable, 4)} would come back by: nacre system prune -a --volumes")
+    context.print(f"{human_size(usage.prunable, 4)} can be freed with: nacre system prune -a --volumes")
     return 0
 
 
@@ -161,5 +161,5 @@ COMMAND = Command(
         text("--format", "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"),
         flag("-v, --verbose", "Show images, layers, containers, volumes and build cache one by one"),
     ),
-    details="SIZE is space on the disk, each file counted once; RECLAIMABLE is what pruning all of it frees.",
+    details="SIZE is disk space, counting each file once; RECLAIMABLE is freed by pruning everything.",
 )

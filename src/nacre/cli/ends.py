@@ -40,25 +40,25 @@ def of_end(side: str, end: str) -> tuple[Option, ...]:
         text(f"--{side}-registry-token", f"Bearer token for the {end}'s registry", hidden=True),
         flag(f"--{side}-no-creds", f"Access the {end}'s registry anonymously"),
         text(f"--{side}-authfile", f"File with credentials for the {end}'s registry", type="file"),
-        text(f"--{side}-cert-dir", f"Folder of certificates (crt, cert, key) for the {end}", type="path"),
-        text(f"--{side}-daemon-host", f"Daemon that docker-daemon: is at the {end}", type="host"),
-        flag(f"--{side}-tls-verify", f"Require TLS and a certificate of the {end}'s registry", default=True),
+        text(f"--{side}-cert-dir", f"Directory of certificates (crt, cert, key) for the {end}", type="path"),
+        text(f"--{side}-daemon-host", f"Docker daemon of the {end}", type="host"),
+        flag(f"--{side}-tls-verify", f"Require TLS and verify the {end}'s certificate", default=True),
     )  # fmt: skip
 
 
 _PLATFORMS = ("", "system", "all", "index-only")
 COMMON = (
-    text("--authfile", "File with credentials for both ends", type="file"),
-    number("--image-parallel-copies", "Blobs that move at once"),
+    text("--authfile", "File with credentials for source and target", type="file"),
+    number("--image-parallel-copies", "Number of blobs to copy at once"),
     text("--multi-arch", "Platforms of an index to copy: system or all", choices=_PLATFORMS),
     text("--override-arch", "Copy the platform with this architecture", hidden=True),
     text("--override-os", "Copy the platform of this operating system", hidden=True),
     text("--override-variant", "Copy the platform with this variant", hidden=True),
-    number("--retry-times", "How often to try again what may pass"),
-    text("--retry-delay", "Time between two tries (default: longer each time)", type="duration"),
+    number("--retry-times", "How often to retry transient failures"),
+    text("--retry-delay", "Delay between two attempts (default: increasing)", type="duration"),
 )  # fmt: skip
 
-_WHOLE = "a blob moves as it is"
+_WHOLE = "blobs are copied unchanged"
 _PUSH = "pull the image and use nacre push --compression"
 _UNSIGNED = "nacre does not sign"
 _REFUSED: dict[str, tuple[str, str]] = {
@@ -67,32 +67,32 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "encrypt-layer": ("nacre does not encrypt layers", ""),
     "dest-compress-format": (_WHOLE, _PUSH),
     "dest-compress-level": (_WHOLE, _PUSH),
-    "dest-shared-blob-dir": ("an OCI layout of nacre's has its own blobs", ""),
-    "src-shared-blob-dir": ("an OCI layout of nacre's has its own blobs", ""),
+    "dest-shared-blob-dir": ("an OCI layout always has its own blobs", ""),
+    "src-shared-blob-dir": ("an OCI layout always has its own blobs", ""),
     "sign-by": (_UNSIGNED, ""),
     "sign-by-sigstore": (_UNSIGNED, ""),
     "sign-by-sigstore-private-key": (_UNSIGNED, ""),
     "sign-identity": (_UNSIGNED, ""),
     "sign-passphrase-file": (_UNSIGNED, ""),
-    "policy": ("nacre has no policy of signatures", ""),
+    "policy": ("nacre does not verify signatures", ""),
     "command-timeout": ("a copy has no time limit", "use timeout(1)"),
-    "tmpdir": ("the folder for temporary files is no option", "set TMPDIR"),
+    "tmpdir": ("the directory for temporary files cannot be chosen", "set TMPDIR"),
 }
 _REFUSED_FLAGS: dict[str, tuple[str, str]] = {
     "dest-compress": (_WHOLE, _PUSH),
     "dest-decompress": (_WHOLE, "pull the image and use nacre push --compression none"),
     "dest-force-compress-format": (_WHOLE, _PUSH),
     "dest-oci-accept-uncompressed-layers": (
-        "plain layers stay plain by another option",
+        "another option keeps layers uncompressed",
         "use --preserve-digests",
     ),
 }
 KNOWN = (
     *(text(f"--{name}", "Refused", hidden=True) for name in _REFUSED),
     *(flag(f"--{name}", "Refused", hidden=True) for name in _REFUSED_FLAGS),
-    flag("--remove-signatures", "Accepted: they are copied with --referrers only", hidden=True),
-    flag("--dest-precompute-digests", "Accepted: what is there is never sent", hidden=True),
-    flag("--insecure-policy", "Accepted: there is no policy", hidden=True),
+    flag("--remove-signatures", "Accepted: signatures are copied only with --referrers", hidden=True),
+    flag("--dest-precompute-digests", "Accepted: existing content is never sent", hidden=True),
+    flag("--insecure-policy", "Accepted: there is no signature policy", hidden=True),
 )
 
 
@@ -217,4 +217,4 @@ def _check_file(path: str) -> None:
     import os
 
     if not os.path.isfile(path):
-        raise UsageError(f"there is no file {path} with credentials")
+        raise UsageError(f"credentials file {path} does not exist")

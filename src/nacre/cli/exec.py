@@ -20,7 +20,7 @@ def run(context: Context, args: Args) -> int:
     """
     check_terminal(args)
     if args.detach_keys:
-        context.warn("WARNING: --detach-keys ignored: nothing could be attached to later")
+        context.warn("WARNING: --detach-keys ignored: attaching later is not supported")
     from ..ground.sandbox import Stdio
 
     name, *command = args.positionals

@@ -47,7 +47,7 @@ def _summary(found: Exploration) -> str:
     text = f"{human_size(found.size)} in {count} layer{'s' * (count != 1)}"
     if not found.wasted:
         return f"{text}, nothing wasted"
-    copied = f", {human_size(found.copied)} of it by changing owner or mode" if found.copied else ""
+    copied = f", {human_size(found.copied)} of it to change owner or mode" if found.copied else ""
     return f"{text}, {human_size(found.wasted)} wasted{copied}"
 
 
@@ -164,11 +164,11 @@ EXPLORE = Command(
     "IMAGE",
     explore,
     options=(
-        number("--depth", "Folders at most this deep", default=2),
+        number("--depth", "Maximum depth of directories", default=2),
         _FORMAT,
-        number("--top", "Most lines of each list", default=15),
+        number("--top", "Maximum number of lines in each list", default=15),
     ),
-    details="WASTED is what a later layer overwrites, copies to change owner or mode, or deletes: it is "
-    "stored and sent, and nobody sees it.",
+    details="WASTED bytes are overwritten, deleted, or copied to change owner or mode in a later layer: they "
+    "are stored and sent but never visible.",
 )
-TREE = Command("IMAGE", tree, details="Layers from the base up, with the images whose last layer each is.")
+TREE = Command("IMAGE", tree, details="Lists layers from the base up, with the images that end at each.")

@@ -22,5 +22,6 @@ COMMAND = Command(
     "CONTAINER",
     run,
     options=(text("-o, --output", "Write to a file, instead of STDOUT", type="file"),),
-    details="Sorted, with times in whole seconds: the same files give the same bytes. Volumes are not in it.",
+    details="The tar is sorted, with times in whole seconds: the same files give the same bytes. It does "
+    "not contain volumes.",
 )

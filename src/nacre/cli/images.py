@@ -139,7 +139,7 @@ COMMAND = Command(
     arguments="[REPOSITORY[:TAG]]",
     run=run,
     options=(
-        flag("-a, --all", "Show all images (nacre keeps no intermediate ones: the same list)"),
+        flag("-a, --all", "Show all images (has no effect: there are no intermediate images)"),
         flag("--digests", "Show digests"),
         *LISTING,
     ),

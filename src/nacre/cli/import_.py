@@ -48,7 +48,7 @@ def created(context: Context) -> str:
 def _opened(context: Context, origin: str) -> Iterator[Reader]:
     if origin == "-":
         if context.stdin.isatty():
-            raise UsageError("cannot import from a terminal", hint="redirect a tar into standard input")
+            raise UsageError("cannot import from a terminal", hint="redirect a tar to standard input")
         yield context.input
     elif origin.startswith(("http://", "https://")):
         with _download(context, origin) as reader:
@@ -95,7 +95,7 @@ COMMAND = Command(
     options=(
         many("-c, --change", "Apply Dockerfile instruction to the created image"),
         text("-m, --message", "Set commit message for imported image"),
-        text("--platform", "Set platform, for an image of another machine", type="platform"),
+        text("--platform", "Set the platform of the image", type="platform"),
     ),
     details="The tar may be plain, or compressed with gzip, zstd, xz or bzip2.",
 )

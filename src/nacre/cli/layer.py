@@ -36,9 +36,7 @@ def apply(context: Context, args: Args) -> int:
     finally:
         os.close(folder)
     if done.unkept:
-        context.warn(
-            f"{done.unkept} entries have an owner, a device or an attribute that could not be made here"
-        )
+        context.warn(f"{done.unkept} entries have an owner, a device or an attribute that could not be set")
     return 0
 
 
@@ -159,21 +157,23 @@ APPLY = Command(
     "DIR",
     apply,
     details="Reads the layer from STDIN: a tar, plain or compressed with gzip, zstd, xz or bzip2. Whiteouts "
-    "delete what is in DIR; nothing outside of it is ever touched. An ordinary user owns all that is made.",
+    "delete files in DIR; nothing outside it is touched. An ordinary user owns all created files.",
     store=False,
 )
 LS = Command(
     "[FILE|-]",
     ls,
     options=(text("--format", "Format output: 'json' or a Go template"),),
-    details="Mode, owner, size, time in UTC and name of every entry, in the order of the tar.",
+    details="Prints mode, owner, size, time (UTC) and name of each entry, in the order of the tar.",
     store=False,
 )
 DIFF = Command(
     "OLD NEW",
     diff,
     options=(text("-o, --output", "Write to a file, instead of STDOUT", type="file"),),
-    details="OLD and NEW are directories. The tar holds what NEW has other than OLD, and whiteouts for what "
-    "it has no more: sorted, times in whole seconds, the same bytes for the same directories.",
+    details="OLD and NEW are directories. The tar holds the files of NEW that differ from OLD, and "
+    "whiteouts for deleted ones. It is sorted, with times in whole seconds: the same directories give the "
+    "same "
+    "bytes.",
     store=False,
 )

@@ -50,9 +50,9 @@ COMMAND = Command(
     arguments="",
     run=run,
     options=(
-        text("-i, --input", "Read from a tar archive file or a folder, instead of STDIN", type="file"),
+        text("-i, --input", "Read from a tar archive file or a directory, instead of STDIN", type="file"),
         text("--platform", "Load only the given platform of a multi-platform image", type="platform"),
         flag("-q, --quiet", "Suppress the load output"),
     ),
-    details="Reads docker-archives of every age and OCI layouts, plain or compressed.",
+    details="Reads docker-archives of all versions and OCI layouts, plain or compressed.",
 )

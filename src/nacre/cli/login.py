@@ -62,7 +62,7 @@ def _credentials(context: Context, args: Args) -> tuple[str, str]:
 def _ask(context: Context, prompt: str, *, hidden: bool = False) -> str:
     if not context.stdin.isatty():
         raise UsageError(
-            "cannot ask for a user name and a password: the input is no terminal",
+            "cannot ask for a user name and a password: the input is not a terminal",
             hint="use --username and --password-stdin",
         )
     if hidden:
@@ -84,5 +84,5 @@ COMMAND = Command(
     ),
     store=False,
     details="Credentials go into docker's config.json (mode 0600), or the file that REGISTRY_AUTH_FILE\n"
-    "names, or to the credential helper that this file names. Without SERVER, Docker Hub is meant.",
+    "names, or to the credential helper that this file names. The default SERVER is Docker Hub.",
 )

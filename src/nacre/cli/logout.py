@@ -22,4 +22,4 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-COMMAND = Command("[SERVER]", run=run, store=False, details="Without SERVER, Docker Hub is meant.")
+COMMAND = Command("[SERVER]", run=run, store=False, details="The default SERVER is Docker Hub.")

@@ -32,15 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 GLOBAL = (
-    flag("-D, --debug", "Show where an error was raised"),
+    flag("-D, --debug", "Show the traceback of an error"),
     text(
         "--root",
-        "Folder of the store (default NACRE_ROOT, /var/lib/nacre or ~/.local/share/nacre)",
+        "Directory of the store (default NACRE_ROOT, /var/lib/nacre or ~/.local/share/nacre)",
         type="path",
     ),
-    text("--storage-driver", "How layers are kept", choices=DRIVERS),
+    text("--storage-driver", "Storage driver for new layers", choices=DRIVERS),
     text(
-        "--layer-blobs", "Whether pulled layers stay in compressed form too (default auto)", choices=POLICIES
+        "--layer-blobs",
+        "Keep pulled layers in compressed form: keep, drop or auto (default auto)",
+        choices=POLICIES,
     ),
     flag("-v, --version", "Print version information and quit"),
 )
@@ -201,7 +203,7 @@ class _Outcome:
             return self._tell(_sentence(error), "", self.failure)
         except Exception as error:
             if isinstance(error, ImportError) and "Too many open files" in str(error):
-                return self._tell("cannot load a module of Python: too many open files", "", self.failure)
+                return self._tell("cannot load a Python module: too many open files", "", self.failure)
             hint = "this is a bug in nacre; run it again with --debug and report what it prints"
             return self._tell(f"internal error: {type(error).__name__}: {error}", hint, self.failure)
 
@@ -230,7 +232,7 @@ def _sentence(error: OSError) -> str:
     what = error.strerror or str(error)
     name = error.filename
     if isinstance(error, FileNotFoundError) and str(name).startswith("/proc/self/"):
-        return "/proc is not mounted here, and nacre needs it"
+        return "nacre needs /proc, which is not mounted"
     return f"{os.fsdecode(name)}: {what}" if isinstance(name, str | bytes) else what
 
 

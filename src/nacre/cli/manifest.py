@@ -166,9 +166,7 @@ def _print(context: Context, value: Any, indent: str | int) -> None:
 
 
 _INSECURE = flag("--insecure", "Allow communication with an insecure registry")
-_DETAILS = (
-    "MANIFEST is an image of the store, else of a registry; any place of `nacre copy` may be named too."
-)
+_DETAILS = "MANIFEST is an image of the store or of a registry, or any place of `nacre copy`."
 
 CREATE = Command(
     "MANIFEST_LIST MANIFEST [MANIFEST...]",
@@ -194,7 +192,7 @@ INSPECT = Command(
         _INSECURE,
         flag("-v, --verbose", "Output additional info including layers and platform"),
     ),
-    details="A list that was made here is shown before anything of the store or of a registry.",
+    details="A local list takes precedence over images of the store and of registries.",
 )
 PUSH = Command(
     "MANIFEST_LIST",
@@ -205,6 +203,6 @@ PUSH = Command(
         flag("-p, --purge", "Remove the local manifest list after push"),
         flag("-q, --quiet", "Only print the digest"),
     ),
-    details="The images go into the repository of the list first: mounted, or passed through.",
+    details="The images are pushed to the repository of the list first.",
 )
 RM = Command("MANIFEST_LIST [MANIFEST_LIST...]", run=_rm)

@@ -109,12 +109,12 @@ COMMAND = Command(
     "FILE",
     run=run,
     options=(
-        flag("-n, --dry-run", "Only say what would be done"),
+        flag("-n, --dry-run", "Only show what would be done"),
         text("--format", "Print every tag as 'json' or by a Go template"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "json")),
-        flag("--prune", "Delete tags of the target that the source has no more"),
-        flag("-q, --quiet", "Only say what failed"),
-        flag("--verify", "Ask the target for every tag instead of believing what was put there last week"),
+        flag("--prune", "Delete tags of the target that the source no longer has"),
+        flag("-q, --quiet", "Only print failures"),
+        flag("--verify", "Check every tag at the target instead of trusting the record of last week"),
     ),
     store=False,
     details="""\
@@ -122,8 +122,8 @@ FILE is a list in TOML ("-" reads it from STDIN):
   [[mirror]]
   from = "docker.io/library/debian"
   to = "registry.example/mirror/debian"    # or "oci:FOLDER"
-  include = ["bookworm*"]                  # tags by patterns; all without it
+  include = ["bookworm*"]                  # tags by patterns; default: all
   exclude = ["*-slim"]
-  platform = "linux/amd64"                 # all without it
-  referrers = true                         # signatures, SBOMs and the like, too""",
+  platform = "linux/amd64"                 # default: all
+  referrers = true                         # also signatures, SBOMs and other referrers""",
 )

@@ -38,10 +38,10 @@ def _refused(name: str) -> Unsupported | None:
     if userns.mapped():
         return None
     if os.geteuid() == 0:
-        return Unsupported("no mount is permitted here", hint="`nacre export` and `cp` need none")
+        return Unsupported("mounts are not permitted here", hint="use `nacre export` or `nacre cp`")
     return Unsupported(
         f'cannot run command "nacre {name}" in rootless mode',
-        hint="an ordinary user's mounts are seen inside a user namespace only: run it within `nacre unshare`",
+        hint="mounts of an ordinary user are visible only inside a user namespace: run it in `nacre unshare`",
     )
 
 
@@ -105,7 +105,7 @@ def _stopped(context: Context, row: ContainerRow) -> str:
 
     active = context.store.actives.find(row.id)
     if active is None:
-        raise Conflict(f"the file system of container {row.name} is gone")
+        raise Conflict(f"the file system of container {row.name} is missing")
     with idle(context.store, row, True):
         return mounted.show(context.root, row.id, active.mount)
 
@@ -130,7 +130,7 @@ def unmount(context: Context, args: Args) -> int:
     if refused:
         raise refused
     if bool(args.positionals) == args.all:
-        raise UsageError("name what to unmount, or give --all, not both")
+        raise UsageError("name containers or images, or use --all, but not both")
     if args.all:
         keys = mounted.every(context.root)
         return each(context, keys, lambda key: mounted.release(context.root, key, force=args.force))
@@ -148,7 +148,7 @@ MOUNT = Command(
     "[CONTAINER|IMAGE...]",
     mount,
     options=(text("--format", "Format the listing: 'json' or a Go template"),),
-    details="Without arguments, lists what is mounted. A container is writable there, an image is not.",
+    details="Without arguments, lists mounts. Containers are mounted writable, images read-only.",
     store=False,
 )
 UNMOUNT = Command(
@@ -156,7 +156,7 @@ UNMOUNT = Command(
     unmount,
     options=(
         flag("-a, --all", "Unmount everything"),
-        flag("-f, --force", "Unmount also what is in use"),
+        flag("-f, --force", "Also unmount file systems that are in use"),
     ),
     store=False,
 )

@@ -248,7 +248,7 @@ def _age(text: str) -> float:
             digits = "?"
             break
     if digits or not text:
-        raise UsageError(f"invalid time {text!r}", hint="write 2024-05-01T12:00:00Z or 10m")
+        raise UsageError(f"invalid time {text!r}", hint="use a form like 2024-05-01T12:00:00Z or 10m")
     return total
 
 

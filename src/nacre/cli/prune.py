@@ -116,7 +116,7 @@ def _image_facts(store: Store, digest: Digest) -> tuple[float, dict[str, str]]:
 
 
 def _conditions(args: Args) -> list[str]:
-    return [f"only what fits: {', '.join(args.filter)}"] if args.filter else []
+    return [f"only objects that match: {', '.join(args.filter)}"] if args.filter else []
 
 
 def _image_losses(args: Args) -> str:
@@ -164,8 +164,12 @@ def _kept(args: Args) -> str:
 
 _FORCE = flag("-f, --force", "Do not prompt for confirmation")
 _ALL = flag("-a, --all", "Remove all unused images, not just dangling ones")
-_FILTER = many("--filter", "Only what fits: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]", type="filter")
-_DETAILS = "TIME is an age (24h, 10m) or a moment (2024-05-01, 2024-05-01T12:00:00Z, seconds since 1970)."
+_FILTER = many(
+    "--filter",
+    "Prune only objects that match: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]",
+    type="filter",
+)
+_DETAILS = "TIME is an age (24h, 10m) or a timestamp (2024-05-01, 2024-05-01T12:00:00Z, seconds since 1970)."
 
 SYSTEM = Command(
     arguments="",
@@ -174,7 +178,7 @@ SYSTEM = Command(
         flag("-a, --all", "Remove all unused images and interrupted downloads, not just dangling images"),
         _FILTER,
         _FORCE,
-        flag("--volumes", "Prune anonymous volumes (nacre volume prune -a also takes those with a name)"),
+        flag("--volumes", "Prune anonymous volumes (nacre volume prune -a also removes named ones)"),
     ),
     details=_DETAILS,
 )
@@ -184,7 +188,7 @@ IMAGE = Command(
         lambda args: [_image_losses(args)], lambda args: {"images": _kept(args)}, ("dangling", *_USUAL)
     ),
     options=(_ALL, _FILTER, _FORCE),
-    details="A filter `dangling` may only say what is done anyway. " + _DETAILS,
+    details="A `dangling` filter must match what the command does anyway. " + _DETAILS,
 )
 CONTAINER = Command(
     arguments="",
@@ -198,8 +202,8 @@ BUILDER = Command(
         lambda _args: ["all build cache"], lambda _args: {"build_cache": True}, ("unused-for", "until")
     ),
     options=(
-        flag("-a, --all", "Accepted for docker's sake: all unused build cache goes anyway"),
-        many("--filter", "Only what fits: until=TIME", type="filter"),
+        flag("-a, --all", "Accepted for compatibility: all unused build cache is always removed"),
+        many("--filter", "Prune only objects that match: until=TIME", type="filter"),
         _FORCE,
     ),
     details=_DETAILS,

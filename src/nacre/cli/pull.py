@@ -121,7 +121,7 @@ def _summary(context: Context, result: PullResult, seconds: float) -> None:
 
     if result.moved or result.changed:
         moved, reused = human_size(result.moved), human_size(result.reused)
-        context.warn(f"Fetched {moved} in {seconds:.1f}s, {reused} were here already")
+        context.warn(f"Fetched {moved} in {seconds:.1f}s, {reused} existed already")
 
 
 COMMAND = Command(

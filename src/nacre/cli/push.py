@@ -61,7 +61,9 @@ def _form(args: Args) -> str:
 
     form = form_of(args.format)
     if form == DOCKER and (args.compression or args.compression_format).startswith("zstd"):
-        raise UsageError("Docker's manifests know no zstd", hint="choose --compression gzip, or --format oci")
+        raise UsageError(
+            "Docker manifests do not support zstd", hint="choose --compression gzip, or --format oci"
+        )
     return form
 
 
@@ -110,7 +112,8 @@ def _push(
         context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
         if packing and result.digest != descriptor.digest:
             context.warn(
-                f"Layers as {packing.codec} make another manifest than the store has ({descriptor.digest})"
+                f"Layers as {packing.codec} give a manifest that differs from the one in the store "
+                f"({descriptor.digest})"
             )
         _summary(context, result, seconds)
 
@@ -120,7 +123,7 @@ def _summary(context: Context, result: PushResult, seconds: float) -> None:
 
     parts = [f"Sent {human_size(result.moved)} in {seconds:.1f}s"]
     parts += [f"{human_size(result.mounted)} mounted"] if result.mounted else []
-    parts += [f"{human_size(result.existing)} were there already"] if result.existing else []
+    parts += [f"{human_size(result.existing)} existed already"] if result.existing else []
     context.warn(", ".join(parts))
 
 
@@ -129,16 +132,14 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Push all tags of an image to the repository"),
-        text("--compression", "Compress the layers anew; those that are in this form stay", choices=CODECS),
-        text(
-            "--compression-format", "The same as --compression, by podman's name", choices=CODECS, hidden=True
-        ),
+        text("--compression", "Recompress layers that are not in this form", choices=CODECS),
+        text("--compression-format", "Alias of --compression (podman's name)", choices=CODECS, hidden=True),
         number(
             "--compression-level",
-            "Level of the compression: gzip 0 to 9 (usually 2), zstd 1 to 22 (usually 3)",
+            "Compression level: gzip 0 to 9 (default 2), zstd 1 to 22 (default 3)",
         ),
-        flag("--force-compression", "Compress anew also the layers that are in this form already"),
-        text("--format", "Kind of manifest: docker (v2s2) or oci (default: that of the image)"),
+        flag("--force-compression", "Recompress all layers, even those in this form"),
+        text("--format", "Manifest format: docker (v2s2) or oci (default: that of the image)"),
         text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
         flag("-q, --quiet", "Suppress verbose output"),
     ),

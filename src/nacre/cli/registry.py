@@ -32,7 +32,7 @@ def _serve(context: Context, args: Args) -> int:
     root = os.path.abspath(args.root or Paths(context.root).registry)
     if not is_loopback(host):
         context.warn(
-            f"warning: {host} is reachable from other machines, and this registry has neither passwords"
+            f"warning: {host} is reachable from other machines, and it has neither authentication"
             " nor TLS: anyone who reaches it can read, replace and delete images"
         )
 
@@ -48,10 +48,10 @@ COMMAND = Command(
     "",
     run=_serve,
     options=(
-        text("--addr", "Address to listen on; port 0 is any free one", default="127.0.0.1:5000",
+        text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
-        text("--root", "Folder of the registry (default: `registry` in the store)", type="path"),
-        flag("-q, --quiet", "Log only what goes wrong in the registry itself"),
+        text("--root", "Directory of the registry (default: `registry` in the store)", type="path"),
+        flag("-q, --quiet", "Log only failures of the registry itself"),
     ),
     store=False,
     details="Runs until ctrl-C. Requests are logged on standard error, one line each.",

@@ -23,7 +23,7 @@ def run(context: Context, args: Args) -> int:
     if args.force or agreed(context, _losses(context.root)):
         freed, left = reset(context.root, end)
         for path in left:
-            context.warn(f"WARNING: {path} was not made by nacre and stays")
+            context.warn(f"WARNING: {path} was not created by nacre and is kept")
         context.print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
@@ -32,7 +32,7 @@ def _losses(root: str) -> list[str]:
     """What there is in any store, and what there is in this one."""
     from ..stores.paths import Paths
 
-    losses = ["all containers, also those that run", "all images", "all build cache", "all volumes"]
+    losses = ["all containers, including running ones", "all images", "all build cache", "all volumes"]
     registry = Paths(root).registry
     if os.path.isdir(registry):
         losses.append(f"the registry in {registry}")
@@ -43,6 +43,6 @@ COMMAND = Command(
     arguments="",
     run=run,
     options=(flag("-f, --force", "Do not prompt for confirmation"),),
-    details="Removes the store that --root names, whatever state it is in. Images in registries, archives "
-    "and other stores are not touched, nor are files in the folder that nacre did not make.",
+    details="Removes the store at --root, whatever state it is in. Images in registries, archives "
+    "and other stores are not touched, nor are files that nacre did not create.",
 )

@@ -163,6 +163,6 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-f, --force", "Force removal of the image"),
-        flag("--no-prune", "Do not free content that nothing needs any more"),
+        flag("--no-prune", "Do not free content that is no longer needed"),
     ),
 )

@@ -103,27 +103,27 @@ def _labels(args: Args) -> list[str]:
 def _check_unsupported(context: Context, args: Args) -> None:
     if args.restart not in ("no", ""):
         raise Unsupported(
-            f"--restart {args.restart} is not in this version",
-            hint="nothing of nacre runs on that could restart it; let systemd run 'nacre run'",
+            f"--restart {args.restart} is not supported",
+            hint="there is no daemon that could restart it; let systemd run 'nacre run'",
         )
     for option, why in ABSENT.items():
         if option.key in args.given:
-            raise Unsupported(f"--{option.name} is not in this version: {why}")
+            raise Unsupported(f"--{option.name} is not supported: {why}")
     _check_conflicts(args)
     if args.log_driver not in ("", "json-file", "local", "none"):
         raise Unsupported(
-            f"no log driver named {args.log_driver!r}", hint="known are json-file, local and none"
+            f"no log driver named {args.log_driver!r}", hint="use one of json-file, local and none"
         )
     if args.volume_driver not in ("", "local"):
-        raise Unsupported(f"volumes have one driver, local, not {args.volume_driver!r}")
+        raise Unsupported(f"the only volume driver is local, not {args.volume_driver!r}")
     _say_ignored(context, args)
 
 
 def _check_conflicts(args: Args) -> None:
     if args.ipc.startswith("container:"):
-        raise Unsupported(f"--ipc {args.ipc} is not in this version")
+        raise Unsupported(f"--ipc {args.ipc} is not supported")
     if not args.disable_content_trust:
-        raise Unsupported("content trust is not in this version")
+        raise Unsupported("content trust is not supported")
     if args.no_healthcheck and any(option.key in args.given for option in HEALTH):
         raise UsageError("--no-healthcheck conflicts with the options of a health check")
     if args.uts == "host" and (args.hostname or args.domainname):
@@ -134,10 +134,10 @@ def _check_conflicts(args: Args) -> None:
 
 def _say_ignored(context: Context, args: Args) -> None:
     ignore(context, args, LIMITS)
-    ignore(context, args, HEALTH, "nothing of nacre's runs on that could check")
+    ignore(context, args, HEALTH, "there is no daemon that could run them")
     for name, why in (
-        ("log_opt", "the log is one file without a limit"),
-        ("detach_keys", "nothing could be attached to later"),
+        ("log_opt", "the log is a single file without a size limit"),
+        ("detach_keys", "attaching later is not supported"),
     ):
         if name in args.given:
             context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
@@ -265,17 +265,15 @@ HEALTH: tuple[Option, ...] = (
 
 ABSENT: dict[Option, str] = {
     text("--gpus", _REFUSED, hidden=True): "GPUs cannot be requested by name; name their nodes with --device",
-    text("--ip", _REFUSED, kind="address", hidden=True): "the container has the network of the host, or none",
-    text(
-        "--ip6", _REFUSED, kind="address", hidden=True
-    ): "the container has the network of the host, or none",
-    many("--link", _REFUSED, hidden=True): "links need a network of containers",
-    many("--link-local-ip", _REFUSED, hidden=True): "the container has the network of the host, or none",
-    text("--mac-address", _REFUSED, hidden=True): "the container has the network of the host, or none",
-    many("--network-alias", _REFUSED, hidden=True): "aliases need a network of containers",
-    many("--net-alias", _REFUSED, hidden=True): "aliases need a network of containers",
-    many("--storage-opt", _REFUSED, hidden=True): "a container's file system has no size of its own",
-    flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon whose socket could be given",
+    text("--ip", _REFUSED, kind="address", hidden=True): "a container uses the host's network or none",
+    text("--ip6", _REFUSED, kind="address", hidden=True): "a container uses the host's network or none",
+    many("--link", _REFUSED, hidden=True): "links need a container network",
+    many("--link-local-ip", _REFUSED, hidden=True): "a container uses the host's network or none",
+    text("--mac-address", _REFUSED, hidden=True): "a container uses the host's network or none",
+    many("--network-alias", _REFUSED, hidden=True): "aliases need a container network",
+    many("--net-alias", _REFUSED, hidden=True): "aliases need a container network",
+    many("--storage-opt", _REFUSED, hidden=True): "the size of a container's file system cannot be limited",
+    flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon with a socket",
 }
 """Options that cannot be obeyed, and why: an error, since a program would not have what it counts on."""
 
@@ -289,7 +287,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--cidfile", "Write the container ID to the file"),
     many("--device", "Add a host device to the container"),
     many("--device-cgroup-rule", "Add a rule to the cgroup allowed devices list", kind="device-rule"),
-    flag("--disable-content-trust", "Skip image verification; always so", default=True, hidden=True),
+    flag("--disable-content-trust", "Skip image verification (always skipped)", default=True, hidden=True),
     many("--dns", "Set custom DNS servers", kind="address"),
     many("--dns-opt", "Set DNS options", hidden=True),
     many("--dns-option", "Set DNS options"),
@@ -298,7 +296,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--entrypoint", "Overwrite the default ENTRYPOINT of the image (also drops its CMD)"),
     many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
     many("--env-file", "Read in a file of environment variables"),
-    many("--expose", "Expose a port or a range of ports: said by `inspect`, nothing else", kind="expose"),
+    many("--expose", "Expose a port or a range of ports (only shown by `inspect`)", kind="expose"),
     many("--group-add", "Add additional groups to join"),
     *HEALTH,
     text("-h, --hostname", "Container host name"),
@@ -314,24 +312,24 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--name", "Assign a name to the container"),
     text("--net", "Network of the container", hidden=True),
     text("--network", "Network of the container: host (that of this machine) or none", default="host"),
-    flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK; always so"),
+    flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK (always disabled)"),
     text("--oom-score-adj", "Tune the host's OOM preferences (-1000 to 1000)", type="int", kind="oom-score"),
     text("--pid", "PID namespace to use: host or container:NAME", kind="pid"),
     text("--platform", "Set platform if the image has several"),
     flag("--privileged", "Give extended privileges to this container"),
     many(
         "-p, --publish",
-        "Publish ports; without effect, as the container has the network of the host",
+        "Publish ports (no effect: the container uses the host's network)",
         kind="publish",
     ),
-    flag("-P, --publish-all", "Publish all exposed ports; without effect, as --publish"),
+    flag("-P, --publish-all", "Publish all exposed ports (no effect, as --publish)"),
     text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
     flag("-q, --quiet", "Suppress the pull output"),
     *LIMITS,
     flag("--read-only", "Mount the container's root filesystem as read only"),
     text(
         "--restart",
-        "Only 'no' is in this version: nothing runs that could restart it",
+        "Only 'no' is supported, because there is no daemon",
         default="no",
         kind="restart",
     ),
@@ -348,7 +346,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("-u, --user", "Username or UID (format: <name|uid>[:<group|gid>])"),
     text("--userns", "User namespace to use: host", kind="userns", hidden=True),
     text("--uts", "UTS namespace to use: host", kind="uts"),
-    many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro]), or make a new one (/PATH)"),
+    many("-v, --volume", "Bind mount a volume (SOURCE:/PATH[:ro]), or create an anonymous one (/PATH)"),
     text("--volume-driver", "Volume driver for the container: local", hidden=True),
     many("--volumes-from", "Mount volumes from the specified container(s) (NAME[:ro])"),
     text("-w, --workdir", "Working directory inside the container"),

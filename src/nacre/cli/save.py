@@ -29,5 +29,5 @@ COMMAND = Command(
     arguments="IMAGE [IMAGE...]",
     run=run,
     options=(text("-o, --output", "Write to a file, instead of STDOUT", type="file"),),
-    details="The tar is an OCI image layout and a docker-archive at once.",
+    details="The tar is both an OCI image layout and a docker-archive.",
 )

@@ -37,7 +37,7 @@ def run(context: Context, args: Args) -> int:
     rows = [_row(found, prefix, args) for found in findings.found if filters.wants(found)]
     listing(context, args, rows, _COLUMNS, key="Name")
     if not findings.whole:
-        context.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were looked at")
+        context.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were searched")
     return 0
 
 
@@ -86,6 +86,6 @@ COMMAND = Command(
     ),
     store=False,
     details="""\
-TERM is for Docker Hub; HOST/TERM asks another registry: its search where it has one, else its catalog.
+TERM searches Docker Hub; HOST/TERM searches another registry, or its catalog if it has no search.
 Filters: is-official=true|false is-automated=true|false stars=NUMBER""",
 )

@@ -49,6 +49,7 @@ COMMAND = Command(
     interspersed=False,
     store=False,
     failure=125,
-    details="Without COMMAND a shell ($SHELL or /bin/sh). In there you are root, and the files of containers "
-    "and volumes have the owners that containers see; mounts vanish with the last process.",
+    details="The default COMMAND is a shell ($SHELL or /bin/sh). Inside, you are root, files of "
+    "containers and "
+    "volumes have the owners that containers see, and mounts end with the last process.",
 )

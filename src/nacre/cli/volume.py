@@ -117,13 +117,17 @@ PRUNE = Command(
     _prune,
     options=(
         flag("-a, --all", "Remove all unused volumes, not just anonymous ones"),
-        many("--filter", "Only what fits: all=true, label=KEY[=VALUE], label!=KEY[=VALUE]", type="filter"),
+        many(
+            "--filter",
+            "Prune only objects that match: all=true, label=KEY[=VALUE], label!=KEY[=VALUE]",
+            type="filter",
+        ),
         flag("-f, --force", "Do not prompt for confirmation"),
     ),
 )
 RM = Command(
     "VOLUME [VOLUME...]",
     _remove,
-    options=(flag("-f, --force", "Do not fail for a volume that is not there"),),
+    options=(flag("-f, --force", "Do not fail for a volume that does not exist"),),
     details="A volume that a container has, running or not, is not removed.",
 )

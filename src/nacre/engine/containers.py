@@ -402,7 +402,7 @@ def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:
     row = Containers(store).get(name)
     active = store.actives.find(row.id)
     if active is None:
-        raise NotFound(f"the file system of container {row.name} is gone")
+        raise NotFound(f"the file system of container {row.name} is missing")
     return row, active
 
 
@@ -482,7 +482,7 @@ def _security(options: tuple[str, ...]) -> tuple[bool, bool]:
             no_new_privileges = True
         elif option not in ("seccomp=builtin", "apparmor=unconfined", "label=disable", "label:disable"):
             raise UsageError(
-                f"unknown security option {option!r}", hint="known are seccomp=unconfined, no-new-privileges"
+                f"unknown security option {option!r}", hint="use one of seccomp=unconfined, no-new-privileges"
             )
     return seccomp, no_new_privileges
 

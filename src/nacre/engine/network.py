@@ -123,5 +123,5 @@ def login(engine: Wiring, registry: str, username: str, password: str) -> str:
     try:
         return "" if logins.store(name, credentials) else logins.path
     except NacreError as error:
-        error.hint = error.hint or "the credentials are right, but were not kept"
+        error.hint = error.hint or "the credentials are valid but could not be stored"
         raise

@@ -122,7 +122,7 @@ class Wiring:
         try:
             return docker_proxies(read_object(path))
         except StoreError as error:
-            self.config.warn(f"WARNING: no proxies are taken from it: {error.message}")
+            self.config.warn(f"WARNING: its proxies are ignored: {error.message}")
             return {}
 
     def enter(self) -> None:

@@ -42,7 +42,7 @@ def parse_elf(data: bytes | mmap) -> Elf:
     try:
         return _Parser(data).parse()
     except (error, OverflowError):
-        raise InvalidArchive("ELF file is damaged or cut short") from None
+        raise InvalidArchive("ELF file is damaged or truncated") from None
 
 
 class _Parser:
@@ -101,7 +101,7 @@ class _Parser:
         start = table + offset
         end = self.data.find(b"\0", start, start + 4096)
         if end < 0:
-            raise InvalidArchive("ELF file names a string outside of itself")
+            raise InvalidArchive("ELF file has a string outside the file")
         return self.data[start:end].decode("utf-8", "surrogateescape")
 
     def _bytes(self, offset: int, size: int) -> bytes:

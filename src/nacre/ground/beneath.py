@@ -175,7 +175,7 @@ def _up(fd: int, expected: Key) -> int:
     parent = os.open("..", LISTING, dir_fd=fd)
     if key_of(os.fstat(parent)) != expected:
         os.close(parent)
-        raise OSError(16, "a folder was moved while it was removed")
+        raise OSError(16, "a directory was moved while it was being removed")
     return parent
 
 

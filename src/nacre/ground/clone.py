@@ -98,6 +98,6 @@ def _copy(source: int, target: int, offset: int, left: int) -> None:
     while left:  # not between these file systems, or not by this kernel
         data = os.pread(source, min(left, _CHUNK), offset)
         if not data:
-            raise OSError(errno.EIO, "a file in the store is shorter than it should be")
+            raise OSError(errno.EIO, "a file in the store is truncated")
         write_all(target, data)
         offset, left = offset + len(data), left - len(data)

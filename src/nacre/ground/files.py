@@ -163,7 +163,7 @@ def read_bounded(read: Callable[[int], bytes], limit: int, what: str) -> bytes:
 
 def private_dir(path: str) -> None:
     """Make a folder (and those above it) that only its owner may enter. Idempotent. Raises StoreError."""
-    with os_errors(f"make the folder {path}"):
+    with os_errors(f"create the directory {path}"):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:

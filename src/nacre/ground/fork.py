@@ -192,7 +192,7 @@ def fate(status: int | None) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         return f"was killed by signal {-code} ({signal.strsignal(-code)})"
-    return f"ended without a word, with exit code {code}"
+    return f"ended without an answer, with exit code {code}"
 
 
 def fork(work: Work, *, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT) -> Child:

@@ -14,7 +14,7 @@ from . import userns
 class NoSuchId(OSError):
     """An id that is not mapped. `strerror` names it, `hint` says where it could be given."""
 
-    hint = "give your user more ids in /etc/subuid and /etc/subgid, or the container that nacre runs in"
+    hint = "add ids to /etc/subuid and /etc/subgid for your user, or for the container that nacre runs in"
 
 
 def chown(
@@ -36,6 +36,6 @@ def explained(error: OSError, uid: int, gid: int) -> OSError:
         if not any(first <= number < first + count for first, _, count in ranges):
             known = sum(count for _, _, count in ranges)
             return NoSuchId(
-                errno.EINVAL, f"{kind} id {number} is not among the {known} of this user namespace"
+                errno.EINVAL, f"{kind} id {number} is not one of the {known} ids of this user namespace"
             )
     return error

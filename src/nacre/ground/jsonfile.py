@@ -26,5 +26,5 @@ def read_object(path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise StoreError(f"{path} is not valid JSON", hint="mend or remove the file")
+        raise StoreError(f"{path} is not valid JSON", hint="fix or remove the file")
     return fields

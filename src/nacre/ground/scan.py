@@ -113,7 +113,7 @@ class _Walk:
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
             if name.startswith(WHITEOUT) and self._form.whiteouts != "none":
                 where = show(path + b"/" + name)
-                raise Unsupported(f"{where} cannot go into a layer: names with .wh. in front delete there")
+                raise Unsupported(f"{where} cannot be stored in a layer: the prefix .wh. marks whiteouts")
             hidden = self._overlay and is_whiteout(info.st_mode, info.st_rdev)
             children.append((WHITEOUT + name, None) if hidden else (name, info))
         if self._overlay and self._is_opaque(folder):
@@ -185,7 +185,7 @@ class _Content:
         offset, length = self._segments[-1]
         data = os.pread(self._fd, min(length, count) if count > 0 else length, offset)
         if not data:
-            raise StoreError(f"{show(self._path)} became shorter while it was read")
+            raise StoreError(f"{show(self._path)} was truncated while it was read")
         self._segments[-1] = (offset + len(data), length - len(data))
         return data
 
@@ -223,7 +223,7 @@ def _refuse_redirected(names: list[str], path: bytes) -> None:
     for name in names:
         if name.startswith(_OVERLAY) and name.endswith((".redirect", ".metacopy")):
             raise Unsupported(
-                f"{show(path)} is no whole copy: overlayfs was mounted with redirect_dir or metacopy"
+                f"{show(path)} is not a complete copy: overlayfs was mounted with redirect_dir or metacopy"
             )
 
 

@@ -227,7 +227,7 @@ def _enter_with_ranges(uid: int, gid: int, uids: list[Range], gids: list[Range])
         _map_self(uid, gid)
         return False
     raise Unsupported(
-        "newuidmap and newgidmap do not agree: one of them failed",
+        "newuidmap or newgidmap failed",
         hint="/etc/subuid and /etc/subgid must both hold a range for this user",
     )
 
@@ -244,7 +244,7 @@ def _check_restriction() -> None:
         try:
             child.answer()
         except (OSError, Unsupported):
-            raise _refused("nothing can be mounted in it") from None
+            raise _refused("mounts are not permitted in it") from None
         child.wait()
 
 

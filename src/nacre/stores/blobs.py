@@ -99,7 +99,7 @@ class BlobStore:
         Inside a transaction no file appears whose row comes later.
         """
         folder, sql = f"{self.root}/blobs", "SELECT 1 FROM blob WHERE digest = ?"
-        with os_errors(f"look through {folder}"), self._database.transaction():
+        with os_errors(f"list {folder}"), self._database.transaction():
             found = [f"{kind}:{name}" for kind in names(folder) for name in names(f"{folder}/{kind}")]
             return [digest for digest in found if not self._database.one(sql, (digest,))]
 
@@ -225,7 +225,7 @@ class BlobStore:
         """
         self.leases.current()
         name = _ingest_name(expected, key)
-        with os_errors("begin to write a blob"):
+        with os_errors("start to write a blob"):
             lock = Lock(f"{self.root}/ingest/{name}.lock")
             try:
                 return Ingest(self, name, lock, expected, size)

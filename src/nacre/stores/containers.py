@@ -166,7 +166,7 @@ class ContainerStore:
         if not rows:
             raise _no_container(text)
         if len(rows) > 1 and text not in (rows[0].id, rows[0].name):
-            raise Conflict(f"several containers have an id that begins with {text}")
+            raise Conflict(f"several containers have an id that starts with {text}")
         return rows[0]
 
     def has(self, id: str) -> bool:

@@ -49,7 +49,7 @@ def has_other(database: Database) -> bool:
 def refusal(path: str) -> StoreError:
     """What to say of a connection that was carried across a fork."""
     return StoreError(
-        f"the store {os.path.dirname(path)} was open in the process that this one was forked from",
+        f"the store {os.path.dirname(path)} was opened before a fork",
         hint="close it before the fork, and open it in the new process",
     )
 

@@ -168,8 +168,8 @@ class Database:
         if version > VERSION:
             folder = os.path.dirname(self.path)
             raise StoreError(
-                f"the store {folder} has format {version}, this version of nacre knows {VERSION}",
-                hint="use the newer nacre that made it, or another --root",
+                f"the store {folder} has format {version}, this version of nacre supports {VERSION}",
+                hint="use a newer nacre, or another --root",
             )
         with Lock(self.path + ".lock"):
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -240,7 +240,7 @@ class Database:
         with self.lock, _errors(self.path):
             found = _fault(self.here())
         if found:
-            raise DamagedStore(f"{self.path} is not whole: {found}")
+            raise DamagedStore(f"{self.path} is incomplete:  {found}")
 
     def faults(self) -> list[str]:
         """What SQLite finds wrong in the tables, a phrase each; only the first few. Raises StoreError."""
@@ -339,7 +339,7 @@ def _store_error(path: str, error: sqlite3.Error) -> StoreError:
     if "full" in text or short or ("disk I/O" in text and _is_full(path)):
         return DiskFull(f"cannot write {path}: no space left on device")
     if "locked" in text or "busy" in text:
-        return StoreError(f"cannot write {path}: another process has kept it locked for too long")
+        return StoreError(f"cannot write {path}: another process has locked it for too long")
     if any(words in text for words in _DAMAGE):
         return DamagedStore(f"{path} is damaged: {text}")
     return StoreError(f"cannot use {path}: {text}")
@@ -429,7 +429,7 @@ def _allocate(fd: int) -> None:
 def fault(path: str) -> str:
     """What is wrong with the file of a database, one phrase; "" for nothing."""
     if _is_blank(path):
-        return "it is empty" if os.path.exists(path) else "it is gone"
+        return "it is empty" if os.path.exists(path) else "it is missing"
     try:
         connection = _open(path)
         try:

@@ -29,7 +29,7 @@ class Keeping:
         """Raises UsageError for an unknown policy."""
         if policy not in POLICIES:
             raise UsageError(
-                f"unknown policy for the blobs of layers {policy!r}", hint=f"known are {', '.join(POLICIES)}"
+                f"unknown policy for the blobs of layers {policy!r}", hint=f"use one of {', '.join(POLICIES)}"
             )
         self._root, self.policy = root, policy
 
@@ -43,7 +43,7 @@ class Keeping:
         """One phrase for `nacre info`: `auto: kept, 120 GB (48%) of the file system are free`."""
         verdict = "kept" if self.keeps else "dropped"
         if self.policy != "auto":
-            return f"{self.policy}: {verdict}, as asked for"
+            return f"{self.policy}: {verdict}, as requested"
         free, total = self._space()
         share = 100 * free // max(1, total)
         return f"auto: {verdict}, {free / 1e9:.1f} GB ({share}%) of the file system are free"

@@ -56,7 +56,7 @@ def open_root(root: str, *, create: bool) -> Database:
 
 def has_content(root: str) -> bool:
     """Whether there is something that only a database can have been about. Raises StoreError."""
-    with os_errors(f"look through {root}"):
+    with os_errors(f"list {root}"):
         blobs = (names(f"{root}/blobs/{algorithm}") for algorithm in names(f"{root}/blobs"))
         return (
             any(blobs)
@@ -112,9 +112,11 @@ def _check(root: str, found: os.stat_result, new: bool) -> None:
             hint="use another --root, or run as its owner",
         )
     if new and _foreign(root):
-        raise StoreError(f"{root} is neither empty nor a store", hint="give an empty folder as --root")
+        raise StoreError(f"{root} is neither empty nor a store", hint="use an empty directory as --root")
     if new and not os.path.exists(f"{root}/trees") and has_content(root):
-        raise StoreError(f"{root} is an OCI image layout, not a store", hint="give an empty folder as --root")
+        raise StoreError(
+            f"{root} is an OCI image layout, not a store", hint="use an empty directory as --root"
+        )
     if found.st_mode & 0o077:
         os.chmod(root, 0o700)
 

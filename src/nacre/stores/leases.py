@@ -120,7 +120,7 @@ class LeaseStore:
 
         Raises StoreError.
         """
-        with os_errors(f"look through {self._folder}"):
+        with os_errors(f"list {self._folder}"):
             found = names(self._folder)
         living = {id for id, _ in self.living()}
         return [id for id in found if id not in living and os.path.exists(self._file(id))]

@@ -75,7 +75,7 @@ def release(root: str, key: str, *, force: bool = False) -> bool:
         return False
     except OSError as error:
         if error.errno == _EBUSY:
-            hint = "end the programs that have something open there, or use --force"
+            hint = "end the programs that use it, or use --force"
             raise Conflict(f"{path} is in use", hint=hint) from None
         if error.errno != _EINVAL:
             raise SandboxError(f"cannot unmount {path}: {error.strerror}") from None

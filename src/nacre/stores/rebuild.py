@@ -89,7 +89,7 @@ def refuse_damaged(store: Store) -> None:
     """Raises DamagedStore when the database must be rebuilt before anything is changed in the store."""
     store.db.check()
     if problem := lost_names(unknown(store.root, store.db)):
-        raise DamagedStore(f"the database of {store.root} is not whole: {problem}")
+        raise DamagedStore(f"the database of {store.root} is incomplete:  {problem}")
 
 
 def database_faults(store: Store) -> list[str]:
@@ -101,7 +101,7 @@ def database_faults(store: Store) -> list[str]:
 def lost_names(lost: Iterable[str]) -> str:
     """What is wrong with a database that lacks these names, one phrase; "" for none."""
     name = min(lost, default="")
-    return f"it is behind: it does not know {name}, which index.json has" if name else ""
+    return f"it is out of date: it does not know {name}, which index.json has" if name else ""
 
 
 def _keep(path: str) -> str:

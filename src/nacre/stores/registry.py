@@ -35,7 +35,7 @@ class RegistryStore:
     def __init__(self, root: str) -> None:
         """Opens or makes the folder `root`; `close` it.
 
-        Raises Conflict when another process serves it or it is no registry's, DamagedStore, StoreError.
+        Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError.
         """
         self.root = os.path.abspath(root)
         with ExitStack() as opened:
@@ -63,7 +63,7 @@ def _blobs(root: str) -> BlobStore:
     try:
         return BlobStore.at(root)
     except DamagedStore as error:
-        error.hint = f"`nacre --root {root} system check --repair` rebuilds the database from what is there"
+        error.hint = f"`nacre --root {root} system check --repair` rebuilds the database"
         raise
 
 

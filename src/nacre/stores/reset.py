@@ -63,7 +63,7 @@ def _check_store(root: str) -> None:
         raise StoreError(f"the store {root} belongs to user id {os.stat(root).st_uid}, not to {os.geteuid()}")
     if not os.path.isfile(f"{root}/oci-layout") or not os.path.isdir(f"{root}/leases"):
         raise StoreError(
-            f"{root} is not a store", hint="nothing was removed; see 'nacre info' for where it is"
+            f"{root} is not a store", hint="nothing was removed; 'nacre info' shows where the store is"
         )
     if os.path.exists(f"{root}/registry.db"):
         raise StoreError(f"{root} holds a registry, not a store", hint="nothing was removed")
@@ -74,7 +74,7 @@ def _check_idle(root: str) -> None:
     if busy:
         raise Conflict(
             f"the store {root} is in use by {busy} other command{'s' if busy > 1 else ''}",
-            hint="wait until pulls, builds and the like have ended, or end them",
+            hint="wait for running pulls, builds and other commands, or end them",
         )
     registry = Paths(root).registry
     if _is_locked(f"{registry}/registry.lock"):

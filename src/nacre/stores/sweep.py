@@ -88,7 +88,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
     root = store.root
     reserve.release(root)
     if lost := unknown(root, store.db):
-        raise DamagedStore(f"the database of {root} is behind: it does not know {min(lost)}")
+        raise DamagedStore(f"the database of {root} is out of date: it does not know {min(lost)}")
     store.leases.release()
     with os_errors(f"sweep {root}"), Lock(f"{root}/sweep.lock"):
         freed = empty_trash(root)
@@ -128,7 +128,7 @@ def foresee(
     store.leases.release()
     changed = store.refs.changed
     work = _Foresight(store, wishes, known.documents)
-    with os_errors(f"look through {store.root}"):
+    with os_errors(f"list {store.root}"):
         work.ingests()
         try:
             with store.db.transaction():

@@ -57,7 +57,7 @@ def _text(name: str, value: Any) -> str:
     try:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise UsageError(f"{name} is no text: {value[:100]!r}") from None
+        raise UsageError(f"{name} is not text: {value[:100]!r}") from None
     return value
 
 

@@ -113,14 +113,14 @@ class DiskFull(StoreError):
     """No room, or no more room for this user, on the disk of the store."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or "free some room, for example with `nacre system prune`")
+        super().__init__(message, hint=hint or "free disk space, for example with `nacre system prune`")
 
 
 class DamagedStore(StoreError):
     """The database of a store is gone or unusable while what the store holds is there."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        again = "`nacre system check --repair` rebuilds the database from what is in the store"
+        again = "`nacre system check --repair` rebuilds the database from the content of the store"
         super().__init__(message, hint=hint or again)
 
 

@@ -106,7 +106,7 @@ class Platform(Value):
 def form_of(name: str) -> str:
     """OCI or DOCKER by the names that docker, podman and skopeo give them; "" of "". Raises UsageError."""
     if name == "v2s1":
-        raise UsageError("v2s1 (Docker schema 1) was withdrawn in 2020 and is not made")
+        raise UsageError("v2s1 (Docker schema 1) was withdrawn in 2020 and is not supported")
     if name and name not in _FORMS:
         raise UsageError(f"invalid format {name!r}: expected docker (or v2s2), or oci")
     return _FORMS.get(name, "")
@@ -339,17 +339,17 @@ def _document_type(fields: dict[str, Any], media_type: str) -> str:
     if fields.get("schemaVersion") == 1 or media_type in DOCKER_SCHEMA1:
         raise InvalidDocument(
             "this is a Docker schema 1 manifest, a format withdrawn in 2020",
-            hint="pull it with an older docker and push it again, or ask its owner to",
+            hint="pull it with an older docker and push it again, or ask its owner to do so",
         )
     if fields.get("schemaVersion") != 2:
         raise InvalidDocument(f"manifest has schemaVersion {fields.get('schemaVersion')!r}, expected 2")
     has_layers, has_manifests = "layers" in fields or "config" in fields, "manifests" in fields
     if has_layers and has_manifests:
-        raise InvalidDocument("document is both a manifest and an index, which is refused as ambiguous")
+        raise InvalidDocument("document is both a manifest and an index, which is ambiguous")
     if media_type not in DOCUMENT_TYPES:
         media_type = OCI_INDEX if has_manifests else OCI_MANIFEST
     if (media_type in INDEX_TYPES) != has_manifests:
-        raise InvalidDocument(f"document served as {media_type} does not have that form")
+        raise InvalidDocument(f"document served as {media_type} does not have this format")
     return media_type
 
 

@@ -120,7 +120,7 @@ def registry_name(text: str) -> str:
         return DEFAULT_REGISTRY
     if "." in host or ":" in host or host == "localhost":
         return Reference.parse(f"{host}/x").registry
-    raise UsageError(f"{text!r} is no registry", hint="expected host, host:port or localhost")
+    raise UsageError(f"{text!r} is not a registry", hint="expected host, host:port or localhost")
 
 
 def is_host(name: str) -> bool:
@@ -150,12 +150,12 @@ def _check_host(host: str, text: str) -> None:
     if not colon:
         name = host
     elif not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise _invalid(text, f"{port!r} is no port")
+        raise _invalid(text, f"{port!r} is not a port")
     if name.startswith("[") and name.endswith("]") and _IPV6.issuperset(name[1:-1]):
         return
     labels = name.split(".")
     if not _HOST.issuperset(name) or any(not p or p[0] == "-" or p[-1] == "-" for p in labels):
-        raise _invalid(text, f"{name!r} is no host name")
+        raise _invalid(text, f"{name!r} is not a host name")
 
 
 def _check_path(path: str, text: str) -> None:
@@ -165,9 +165,9 @@ def _check_path(path: str, text: str) -> None:
         raise _invalid(text, "a repository name must be lower case")
     for component in path.split("/"):
         if not _is_component(component):
-            raise _invalid(text, f"{component!r} is no name component")
+            raise _invalid(text, f"{component!r} is not a valid name component")
     if len(path) == 64 and _HEX.issuperset(path):
-        raise _invalid(text, "64 hexadecimal digits would look like an image id")
+        raise _invalid(text, "64 hexadecimal digits look like an image id")
 
 
 def _is_component(component: str) -> bool:
@@ -186,7 +186,7 @@ def _is_component(component: str) -> bool:
 
 def _check_tag(tag: str, text: str) -> None:
     if not tag or len(tag) > 128 or tag[0] not in _WORD or not _TAG.issuperset(tag):
-        raise _invalid(text, f"{tag[:150]!r} is no tag")
+        raise _invalid(text, f"{tag[:150]!r} is not a valid tag")
 
 
 def _check_length(registry: str, path: str, text: str) -> None:

@@ -83,7 +83,7 @@ def test_nothing() -> None:
     ("text", "where", "said"),
     [
         ("concurency = 3", "c:1", "did you mean concurrency?"),
-        ("x = 1", "c:1", "known are"),
+        ("x = 1", "c:1", "valid keys are"),
         ("\n[registry.'a.b']\nmirors = []", "c:3", "did you mean mirrors?"),
         ("[registry.'a.b']\nplain_http = true", "c:2", "did you mean plain-http?"),
         ("concurrency = 0", "c:1", "a whole number from 1 to 64"),
@@ -100,9 +100,9 @@ def test_nothing() -> None:
         ("a = ", "c:1", "TOML"),
         ("registry = 3", "c:1", 'write [registry."HOST"]'),
         ("[registry]\n'a.b' = 3", "c:2", "must be a table"),
-        ("[registry.ghcr.io]\nrate = 1", "c:1", 'a name with dots wants quotes'),
-        ("[registry.'a b']\n", "c:1", "no registry"),
-        ("[registry.'a.b/c']\ninsecure = true", "c:2", 'say it of the host: [registry."a.b"]'),
+        ("[registry.ghcr.io]\nrate = 1", "c:1", 'quote names with dots'),
+        ("[registry.'a b']\n", "c:1", "not a registry"),
+        ("[registry.'a.b/c']\ninsecure = true", "c:2", 'set it for the host: [registry."a.b"]'),
     ],
 )  # fmt: skip
 def test_mistakes(text: str, where: str, said: str) -> None:

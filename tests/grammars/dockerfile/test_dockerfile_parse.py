@@ -67,11 +67,11 @@ def test_tokens_know_their_place_across_continuations() -> None:
         ("FROM a\nHEALTHCHECK --interval=3x CMD x", 2, 24, "write for example 30s or 1m30s"),
         ("FROM a\nHEALTHCHECK --retries=-1 CMD x", 2, 23, ""),
         ("FROM a\nHEALTHCHECK ASK x", 2, 13, ""),
-        ("FROM a\nRUN <<EOF\nx\n", 2, 5, "end it with a line that holds only EOF"),
-        ("FROM a\nRUN --network=bridge x", 2, 15, "it is one of default, none, host"),
+        ("FROM a\nRUN <<EOF\nx\n", 2, 5, "end it with a line that contains only EOF"),
+        ("FROM a\nRUN --network=bridge x", 2, 15, "use default, none or host"),
         ("FROM a as b c", 1, 8, ""),
         ("FROM a as 1b", 1, 11, None),
-        ("RUN x\nFROM a", 1, 1, "only ARG may come before it"),
+        ("RUN x\nFROM a", 1, 1, "only ARG may precede it"),
         ("ARG a", 1, 1, ""),
         ("# escape=x\nFROM a", 1, 1, ""),
         ("#escape=`\n# ESCAPE=`\nFROM a", 2, 1, ""),
@@ -111,7 +111,7 @@ def test_run_forms() -> None:
 
 def test_text_that_looks_like_json_is_reported() -> None:
     (warning,) = parse("FROM a\nCMD ['x']\n").warnings
-    assert warning.text.startswith("Dockerfile:2: CMD begins with '['")
+    assert warning.text.startswith("Dockerfile:2: CMD starts with '['")
 
 
 def test_foreign_frontends_are_reported() -> None:

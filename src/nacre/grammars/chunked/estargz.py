@@ -53,9 +53,9 @@ def table_start(footer: bytes, size: int) -> int:
     field = footer[16:38]
     digits = field[:16].lower()
     if footer[:2] != b"\x1f\x8b" or footer[12:14] != b"SG" or field[16:] != b"STARGZ":
-        raise InvalidDocument("the layer has no footer of eStargz")
+        raise InvalidDocument("the layer has no eStargz footer")
     if digits.strip(b"0123456789abcdef") or not 0 < int(digits, 16) < size - FOOTER:
-        raise InvalidDocument("the footer of the layer points nowhere")
+        raise InvalidDocument("the footer of the layer points outside it")
     return int(digits, 16)
 
 
@@ -78,7 +78,7 @@ class StargzLayout:
         self._head = self._sample(start, read)
         self._styles = [style for style in STYLES if self._fits(style)]
         if not self._styles:
-            raise InvalidDocument("the headers of the layer are of a kind that its table does not describe")
+            raise InvalidDocument("the layer has headers that its table of contents does not describe")
         self.variants = len(self._styles)
 
     def _sample(self, end: int, read: Read) -> bytes:
@@ -111,7 +111,7 @@ class StargzLayout:
             try:
                 yield header(entry, style, names.of(entry))
             except (ValueError, KeyError, TypeError, OverflowError):
-                raise InvalidDocument("the table of contents has an entry that makes no header") from None
+                raise InvalidDocument("the table of contents has an entry without a valid header") from None
             file = self._files.get(id(entry))
             if file is not None:
                 yield file
@@ -123,7 +123,7 @@ def _plain(data: bytes, limit: int) -> bytes:
     while part := stream.read(left + 1):
         left -= len(part)
         if left < 0:
-            raise InvalidArchive("a part of the layer is longer than it may be")
+            raise InvalidArchive("a chunk of the layer is too long")
         parts.append(part)
     return b"".join(parts)
 
@@ -137,11 +137,11 @@ def _table(tar: bytes, digest: Digest) -> Fields:
         try:
             fields = loads(data)
         except (ValueError, RecursionError):
-            raise InvalidDocument("the table of contents is no valid JSON") from None
+            raise InvalidDocument("the table of contents is not valid JSON") from None
         if isinstance(fields, dict) and fields.get("version") == 1:
             return fields
-        raise InvalidDocument("the table of contents is of an unknown version")
-    raise InvalidDocument("the table of contents has another digest than its layer announces")
+        raise InvalidDocument("the table of contents has an unknown version")
+    raise InvalidDocument("the table of contents does not match the digest in its layer's annotations")
 
 
 def _files(entries: Sequence[Fields], limit: int) -> list[tuple[Fields, File]]:
@@ -149,7 +149,7 @@ def _files(entries: Sequence[Fields], limit: int) -> list[tuple[Fields, File]]:
     rows: list[list[Fields]] = []
     for entry in entries:
         if natural(entry, "innerOffset"):
-            raise InvalidDocument("the table of contents has several pieces in one member")
+            raise InvalidDocument("the table of contents has several chunks in one member")
         if entry.get("type") == "chunk" and rows and entry["name"] == rows[-1][0]["name"]:
             rows[-1].append(entry)
         elif entry.get("type") == "reg" and natural(entry, "size"):

@@ -93,10 +93,12 @@ class ChunkedLayout:
         base = where.span[0]
         table, tarsplit = (data[start - base :][:size] for start, size, _ in (where.table, where.tarsplit))
         if Digest.of(table, where.digest.algorithm) != where.digest:
-            raise InvalidDocument("the table of contents has another digest than its layer announces")
+            raise InvalidDocument(
+                "the table of contents does not match the digest in its layer's annotations"
+            )
         fields = _document(_plain(table, where.table[2]))
         if "sha256:" + hex_digest(fields.get("tarSplitDigest")) != Digest.of(tarsplit):
-            raise InvalidDocument("the tar-split has another digest than its table of contents says")
+            raise InvalidDocument("the tar-split does not match the digest in the table of contents")
         self._tarsplit, self._plain = tarsplit, where.tarsplit[2]
         self._names = _files(fields.get("entries"), where.span[0])
         self.files = list(self._names.values())
@@ -134,7 +136,7 @@ def _plain(data: bytes, size: int) -> bytes:
         parts.append(part)
         left -= len(part)
     if left:
-        raise InvalidArchive("the table of contents is not as long as announced")
+        raise InvalidArchive("the table of contents does not have the announced length")
     return b"".join(parts)
 
 
@@ -142,9 +144,9 @@ def _document(data: bytes) -> dict[str, object]:
     try:
         fields = loads(data)
     except (ValueError, RecursionError):
-        raise InvalidDocument("the table of contents is no valid JSON") from None
+        raise InvalidDocument("the table of contents is not valid JSON") from None
     if not isinstance(fields, dict) or fields.get("version") != 1:
-        raise InvalidDocument("the table of contents is of an unknown version")
+        raise InvalidDocument("the table of contents has an unknown version")
     return fields
 
 

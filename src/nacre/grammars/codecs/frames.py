@@ -92,7 +92,7 @@ class _Frames:
             elif magic == 0xFD2FB528:
                 yield from self._frame()
             else:
-                raise InvalidArchive("zstd stream is damaged: a frame does not begin where one ends")
+                raise InvalidArchive("zstd stream is damaged: frames are not contiguous")
             self.inside = False
 
     def _frame(self) -> Generator[int, bytes, None]:

@@ -43,7 +43,7 @@ def ingredients(text: str) -> tuple[str, int | None]:
         return PLAIN, None
     parts = text.split("/")
     if len(parts) != 4 or parts[0] not in LEVELS or not parts[2].isdigit():
-        raise Unsupported(f"this version of nacre cannot compress by the recipe {text[:100]!r}")
+        raise Unsupported(f"this version of nacre does not support the recipe {text[:100]!r}")
     return parts[0], int(parts[2])
 
 

@@ -79,8 +79,8 @@ def _refuse_foreign(head: bytes) -> str:
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             raise InvalidArchive(
-                f"content is in {name} form, which is not supported",
-                hint="supported are plain tar, gzip, zstd, xz and bzip2",
+                f"{name} compression is not supported",
+                hint="use a plain tar, gzip, zstd, xz or bzip2",
             )
     return ""
 

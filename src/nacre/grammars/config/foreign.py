@@ -71,7 +71,7 @@ def parse_daemon(text: str, file: str) -> Settings:
         mirrors = tuple(Mirror.parse(place(url)) for url in fields.get("registry-mirrors") or ())
         hosts = [str(name) for name in fields.get("insecure-registries") or ()]
     except (ValueError, TypeError, RecursionError) as error:
-        raise UsageError(f"{file}: {error}", hint="docker would not start with it either") from None
+        raise UsageError(f"{file}: {error}", hint="docker rejects it as well") from None
     sections = [Section(DEFAULT_REGISTRY, file, mirrors=mirrors)] if mirrors else []
     sections += [Section(name, file, insecure=True) for name in hosts if not _is_network(name)]
     return Settings(sections=tuple(sections), networks=tuple(name for name in hosts if _is_network(name)))

@@ -6,7 +6,7 @@ to = "registry.example/mirror/debian"          another one, or "oci:FOLDER"
 include = ["bookworm*", "12"]                  tags by patterns (* ? [a-z]); without it, all
 exclude = ["*-slim"]
 platform = "linux/amd64"                       without it, all of an index
-referrers = true                               signatures, SBOMs and the like, too
+referrers = true                               also signatures, SBOMs and other referrers
 """
 
 from __future__ import annotations

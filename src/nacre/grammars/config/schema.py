@@ -170,9 +170,7 @@ def _variable_sections(environment: Mapping[str, str]) -> Iterable[Section]:
         for pair in filter(None, (part.strip() for part in environment.get(name, "").split(";"))):
             host, equals, value = pair.partition("=")
             if not equals:
-                raise UsageError(
-                    f"{name}: {pair!r} is no pair of registry and value", hint="expected HOST=VALUE"
-                )
+                raise UsageError(f"{name}: {pair!r} is not a registry=value pair", hint="expected HOST=VALUE")
             said = {field(key): _of_variable(name, value.strip(), read)}
             yield Section(
                 _of_variable(name, host.strip(), lambda text: section_name(word(text))), name, **said

@@ -127,7 +127,7 @@ class Settings(Value):
         if section.blocked:
             raise RegistryError(
                 f"{registry}/{repository} is blocked by {section.where or 'the configuration'}",
-                hint="take another registry, or change the configuration",
+                hint="use another registry, or change the configuration",
             )
         rest = _rest(section.name, f"{registry}/{repository}")
         origin = _target(section.location, rest) if section.location else Target(registry, repository)

@@ -48,16 +48,16 @@ def _section(source: Source, name: str, fields: object) -> Section:
     try:
         whole = section_name(name)
     except Wrong as wrong:
-        raise source.error(path, f"{name!r} is no registry", f"expected {wrong}") from None
+        raise source.error(path, f"{name!r} is not a registry", f"expected  {wrong}") from None
     if "." in fields or any(isinstance(value, dict) for value in fields.values()):
-        hint = 'a name with dots wants quotes: [registry."ghcr.io"]'
+        hint = 'quote names with dots: [registry."ghcr.io"]'
         raise source.error(path, f"registry {name!r} holds a table", hint)
     said = source.read(fields, path, SECTION)
     for key in HOST_KEYS if "/" in whole else ():
         if field(key) in said:
             host = whole.partition("/")[0]
-            hint = f'say it of the host: [registry."{host}"]'
-            raise source.error((*path, key), f"{key} counts for a whole host, not for {whole}", hint)
+            hint = f'set it for the host: [registry."{host}"]'
+            raise source.error((*path, key), f"{key} applies to a whole host, not to {whole}", hint)
     return Section(whole, source.place(path), **said)
 
 
@@ -72,7 +72,7 @@ class Source:
             found = _AT_LINE.search(str(error))
             line = int(found[1]) if found else max(len(self._lines), 1)
             said = _AT_LINE.sub("", str(error)).strip()
-            hint = "this file is TOML: strings stand in quotes"
+            hint = "this file is TOML: quote strings"
             raise UsageError(f"{file}:{line}: {said}", hint=hint) from None
 
     def read(self, table: Mapping[str, Any], path: Path, schema: Mapping[str, Reader]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Source:
     def _value(self, key: str, value: object, path: Path, schema: Mapping[str, Reader]) -> object:
         if key not in schema:
             near = difflib.get_close_matches(key.replace("_", "-"), schema, 1, 0.6)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(schema)}"
+            hint = f"did you mean {near[0]}?" if near else f"valid keys are {', '.join(schema)}"
             raise self.error((*path, key), f"unknown key {key!r}", hint)
         try:
             return schema[key](value)

@@ -47,7 +47,7 @@ def check(pattern: str) -> None:
             at = _class(pattern, at)[0]
         elif pattern[at] == "\\":
             if at + 1 == len(pattern):
-                raise _bad(pattern, "a backslash with nothing after it")
+                raise _bad(pattern, "a trailing backslash")
             at += 2
         else:
             at += 1
@@ -128,12 +128,12 @@ def _class(pattern: str, at: int) -> tuple[int, str]:
 def _member(pattern: str, at: int) -> tuple[int, str]:
     char = pattern[at : at + 1]
     if char in ("", "-", "]"):
-        raise _bad(pattern, "a character class that is not complete")
+        raise _bad(pattern, "an incomplete character class")
     if char == "\\":
         at += 1
         char = pattern[at : at + 1]
     if not char or at + 1 == len(pattern):
-        raise _bad(pattern, "a character class that is not complete")
+        raise _bad(pattern, "an incomplete character class")
     return at + 1, char
 
 

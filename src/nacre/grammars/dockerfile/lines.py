@@ -60,7 +60,7 @@ class Reader:
             taken.append(raw)
         raise line.error(
             f"unterminated here-document {name!r}", max(line.text.find("<<"), 0),
-            hint=f"end it with a line that holds only {name}",
+            hint=f"end it with a line that contains only {name}",
         )  # fmt: skip
 
     @property

@@ -92,15 +92,16 @@ def other_frontend(name: str, where: str) -> list[LintWarning]:
     image = name.removeprefix("docker.io/")
     if image.partition(":")[0].partition("@")[0] in ("", "docker/dockerfile", "docker/dockerfile-upstream"):
         return []
-    return [LintWarning(f"{where}={image} asks for another frontend, which is not used")]
+    return [LintWarning(f"{where}={image} requests another frontend, which is ignored")]
 
 
 def _suspicions(nodes: tuple[Node, ...]) -> list[LintWarning]:
     """Text that was meant to be JSON, as far as one can tell."""
     return [
         LintWarning(
-            f"{node.line.file}:{node.line.line}: {node.name.upper()} begins with '[' but is no JSON array of "
-            "strings (they need double quotes), so the shell gets it as it is",
+            f"{node.line.file}:{node.line.line}: {node.name.upper()} starts with '[' but is not a JSON "
+            "array of "
+            "strings (they need double quotes), so the shell runs it unchanged",
             "" if node.name.upper() == "RUN" else JSON_ARGUMENTS,
         )
         for node in nodes
@@ -112,7 +113,7 @@ def _suspicions(nodes: tuple[Node, ...]) -> list[LintWarning]:
 def _global_args(instructions: list[Instruction]) -> tuple[Arg, ...]:
     for item in instructions:
         if not isinstance(item, Arg):
-            raise item.error(f"{item.name} stands before the first FROM", hint="only ARG may come before it")
+            raise item.error(f"{item.name} is before the first FROM", hint="only ARG may precede it")
     return tuple(item for item in instructions if isinstance(item, Arg))
 
 
@@ -120,7 +121,7 @@ def _stages(instructions: list[Instruction]) -> tuple[Stage, ...]:
     starts = [i for i, item in enumerate(instructions) if isinstance(item, From)]
     if not starts:
         _global_args(instructions)
-        raise instructions[-1].error("no FROM: the file has no stage to build")
+        raise instructions[-1].error("no FROM: the file has no build stage")
     stages = []
     for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(instructions)], strict=True)):
         base = instructions[start]
@@ -176,7 +177,7 @@ def _stage_name(node: Node, token: Token) -> str:
     if name[0] not in _STAGE_FIRST or not _STAGE_REST.issuperset(name):
         raise node.line.error_at(
             token, f"invalid name for build stage: {str(token)!r}",
-            hint="a name begins with a letter and goes on with letters, digits, '-', '_' and '.'",
+            hint="a name starts with a letter, followed by letters, digits, '-', '_' and '.'",
         )  # fmt: skip
     return name
 
@@ -241,7 +242,7 @@ def _run(node: Node, head: _Head) -> Run:
     if flags["network"] not in ("", "default", "none", "host"):
         raise node.line.error_at(
             flags["network"], f"unsupported network mode {str(flags['network'])!r}",
-            hint="it is one of default, none, host",
+            hint="use default, none or host",
         )  # fmt: skip
     if flags["security"] not in ("", "sandbox", "insecure"):
         raise node.line.error_at(flags["security"], f"unsupported security mode {str(flags['security'])!r}")

@@ -35,11 +35,11 @@ class Cuts:
         end = cut = 0
         for position, blocks, _, _ in self:
             if position < end or not blocks:
-                raise _damaged("its cuts are not in order")
+                raise _damaged("its cuts are out of order")
             end, cut = position + blocks, cut + blocks
         self.left = length - cut * BLOCK
         if end * BLOCK > length:
-            raise _damaged("a cut lies outside of the tar")
+            raise _damaged("a cut is outside the tar")
 
     def __iter__(self) -> Iterator[tuple[int, int, int, int]]:
         """(position, length, donor, block in the donor), all in blocks but the donor."""
@@ -49,7 +49,7 @@ class Cuts:
         """Raises InvalidArchive unless all lies within the donors, whose lengths these are in bytes."""
         for _, blocks, donor, block in self:
             if donor >= len(donors) or (block + blocks) * BLOCK > donors[donor]:
-                raise _damaged("a cut lies outside of its donor")
+                raise _damaged("a cut is outside its donor")
 
     def encode(self) -> bytes:
         """As a file."""
@@ -64,7 +64,7 @@ class Cuts:
         magic, version, length, count, checksum = _HEAD.unpack_from(data)
         records = data[_HEAD.size :]
         if (magic, version) != (_MAGIC, _VERSION):
-            raise _damaged("it has another format")
+            raise _damaged("it has an unknown format")
         counts = crc32(_COUNTS.pack(length, count))
         if len(records) != count * RECORD.size or crc32(records, counts) != checksum:
             raise _damaged("its checksum is wrong")
@@ -72,4 +72,4 @@ class Cuts:
 
 
 def _damaged(why: str) -> InvalidArchive:
-    return InvalidArchive(f"the list of what a layer shares is damaged: {why}")
+    return InvalidArchive(f"the list of cuts of a layer is damaged: {why}")

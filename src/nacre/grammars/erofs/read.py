@@ -40,19 +40,19 @@ class Index:
         self.count: int = fields[6]
         form = (erofs.MAGIC, erofs.CHECKSUM | erofs.MTIME, erofs.BITS, 0, 0)
         if (fields[0], *fields[2:4], *fields[10:12]) != form:
-            raise _damaged("it has another format")
+            raise _damaged("it has an unknown format")
         if fields[9] * BLOCK != len(data) or fields[14] != erofs.DEVICE_TABLE | erofs.CHUNKED_FILE:
-            raise _damaged("its head contradicts its length")
+            raise _damaged("its header contradicts its length")
         head = bytearray(data[SUPER : SUPER + BLOCK])
         head[4:8] = bytes(4)
         if erofs.crc32c(head) != fields[1]:
-            raise _damaged("the checksum of its head is wrong")
+            raise _damaged("the checksum of its header is wrong")
         self.devices = tuple(self._device(slot) for slot in range(min(fields[16], erofs.MAX_DEVICES)))
 
     def _device(self, slot: int) -> int:
         at = SUPER + 128 + 128 * slot
         if at + 128 > len(self._data):
-            raise _damaged("its table of devices is cut off")
+            raise _damaged("its device table is truncated")
         _, low, _, high, _ = erofs.DEVICE.unpack_from(self._data, at)
         return int(low | high << 32)
 
@@ -84,10 +84,10 @@ class Index:
 
     def _inode(self, at: int) -> tuple[int, ...]:
         if not SUPER + 128 <= at <= len(self._data) - 64:
-            raise _damaged("a file lies outside of it")
+            raise _damaged("a file is outside it")
         fields = erofs.INODE.unpack_from(self._data, at)
         if fields[0] not in (PLAIN, INLINE, CHUNKED) or fields[2] & _FORMAT not in _KINDS:
-            raise _damaged("a file of no kind known")
+            raise _damaged("a file of unknown type")
         return fields
 
     def _content(self, node: Inode, layout: int, union: int, end: int, slots: Sequence[int]) -> None:
@@ -107,12 +107,12 @@ class Index:
         node.device, node.block = self._piece(device, block, -(-node.size // BLOCK), slots), block
         last = erofs.CHUNK.unpack_from(self._data, at + erofs.CHUNK.size * (count - 1))
         if count > 1 and last[1:] != (device, block + (count - 1 << bits)):
-            raise _damaged("a content in more pieces than are written")
+            raise _damaged("content in too many chunks")
 
     def _piece(self, device: int, block: int, blocks: int, slots: Sequence[int]) -> int:
         """The device as the caller counts them."""
         if not 0 < device <= len(self.devices) or not 0 <= block <= self.devices[device - 1] - blocks:
-            raise _damaged("a content lies outside of its layer")
+            raise _damaged("content is outside its layer")
         return slots[device - 1] if slots else device
 
     def names(self, nid: int) -> Iterator[tuple[bytes, int]]:
@@ -148,13 +148,13 @@ class Index:
     def slice(self, start: int, end: int) -> bytes:
         """Bytes of the index. Raises InvalidArchive when they are not all there."""
         if not SUPER <= start <= end <= len(self._data):
-            raise _damaged("something lies outside of it")
+            raise _damaged("data outside it")
         return bytes(self._data[start:end])
 
     def tree(self, slots: Sequence[int] = ()) -> Inode:
         """All of it as nodes, ready to be merged and encoded; `slots` as for `node`."""
         if slots and len(slots) != len(self.devices):
-            raise _damaged("it points into another number of files than there are")
+            raise _damaged("it refers to the wrong number of files")
         root = self.node(self.root, slots)
         known = {self.root: root}
         waiting = [(root, self.root)]
@@ -165,12 +165,12 @@ class Index:
                 node = known.get(number)
                 if node is None:
                     if len(known) >= self.count:
-                        raise _damaged("it has more files than its head says")
+                        raise _damaged("it has more files than its header says")
                     node = known[number] = self.node(number, slots)
                     if node.children is not None:
                         waiting.append((node, number))
                 elif node.children is not None:
-                    raise _damaged("a folder has two names")
+                    raise _damaged("a directory has two names")
                 children[name] = node
             folder.children = children
         return root
@@ -184,7 +184,7 @@ class _Pages:
         self._inline = size // BLOCK if layout == INLINE else -1
         self.count = -(-size // BLOCK)
         if layout not in (PLAIN, INLINE) or (layout == INLINE and end % BLOCK + size % BLOCK > BLOCK):
-            raise _damaged("a folder or link without content")
+            raise _damaged("a directory or link without content")
 
     def page(self, number: int) -> bytes:
         """One block, the last one as long as the rest."""
@@ -209,7 +209,7 @@ def _entries(page: bytes) -> list[tuple[bytes, int]]:
     """Names and nids in one block of a folder. The first name begins where the table of names ends."""
     end = erofs.DIRENT.unpack_from(page)[1] if len(page) >= erofs.DIRENT.size else 0
     if not end or end % erofs.DIRENT.size or end > len(page):
-        raise _damaged("a folder of no form")
+        raise _damaged("a malformed directory")
     heads = list(erofs.DIRENT.iter_unpack(page[:end]))
     limits = [head[1] for head in heads[1:]] + [len(page)]
     found = [(page[head[1] : limit], head[0]) for head, limit in zip(heads, limits, strict=True)]
@@ -218,7 +218,7 @@ def _entries(page: bytes) -> list[tuple[bytes, int]]:
     names = [name for name, _ in found]
     joined = b"".join(names)
     if not all(names) or b"\0" in joined or b"/" in joined:
-        raise _damaged("a folder with a name of no form")
+        raise _damaged("a directory with a malformed name")
     return found
 
 
@@ -233,7 +233,7 @@ def _xattrs(data: bytes) -> Xattrs:
         length, index, size = erofs.XATTR.unpack_from(data, at)
         middle, end = at + erofs.XATTR.size + length, at + erofs.XATTR.size + length + size
         if index not in _SPACES or end > len(data):
-            raise _damaged("an extended attribute of no form")
+            raise _damaged("a malformed extended attribute")
         found.append((_SPACES[index] + data[at + erofs.XATTR.size : middle], data[middle:end]))
         at = end + 3 & ~3
     return tuple(found)

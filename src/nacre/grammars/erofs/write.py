@@ -221,7 +221,7 @@ class _Builder:
         if end >= NOWHERE:
             raise InvalidArchive("the layer is larger than the 2 TiB that an index can point into")
         if not 0 < device < len(self._lengths) or end > self._lengths[device]:
-            raise InvalidArchive("a file reaches beyond the end of its layer")
+            raise InvalidArchive("a file extends beyond the end of its layer")
 
     def _has_xattrs(self, number: int) -> bool:
         inodes = self._inodes
@@ -502,7 +502,7 @@ def _inode(inodes: Inodes, node: Inode) -> int:
     if kind == stat.S_IFREG:
         size, block, device = node.size, node.block, node.device
         if size and not (0 <= block < NOWHERE and 0 < device <= MAX_DEVICES):
-            raise InvalidArchive("a file reaches beyond the end of its layer")
+            raise InvalidArchive("a file extends beyond the end of its layer")
         block = block if size else 0
     elif kind == stat.S_IFLNK:
         _check_link(node.link)

@@ -25,7 +25,7 @@ def kept(entry: Entry) -> Xattrs:
             continue
         if not _is_accepted(name, value):
             what = f"attribute {show(name)} of {show(entry.path)}, {len(value)} bytes"
-            raise InvalidArchive(f"{what}, is not what the kernel accepts")
+            raise InvalidArchive(f"{what}, is rejected by the kernel")
         if name == _ACLS[0]:
             value = _under_mode(value, entry.mode)
         if value or name not in _ACLS:

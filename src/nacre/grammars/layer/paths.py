@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 MAX_LINKS = 40
 """Links on the way to one path, as for the kernel (path_resolution(7))."""
 
-ABSENT = "leads through or to something that does not exist"
+ABSENT = "leads to a missing file or directory"
 LONG = "has a name longer than the file system allows"
 LOOP = "leads through a loop of symbolic links"
 NAMELESS = "has no name"
-NO_FOLDER = "leads through something that is no folder"
+NO_FOLDER = "leads through a file that is not a directory"
 
 
 class Refused(Exception):

@@ -160,7 +160,7 @@ class LayerRules(Generic[F]):
         if folder is None or not there or self._is_void(there):
             raise Refused(f"is a hard link to {show(link)}, which does not exist{self._where}")
         if there == "dir":
-            raise Refused("is a hard link to a folder")
+            raise Refused("is a hard link to a directory")
         return folder, name
 
     def _dir(self, path: bytes) -> Decision[F]:

@@ -35,7 +35,7 @@ def whiteout(path: bytes) -> tuple[str, bytes] | None:
     if name[4:] in (b"", b".", b".."):
         from ..tar.entry import show
 
-        raise InvalidArchive(f"archive entry {show(path)} is a whiteout of no name")
+        raise InvalidArchive(f"archive entry {show(path)} is a whiteout without a name")
     return "remove", folder + slash + name[4:]
 
 

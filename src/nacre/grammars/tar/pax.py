@@ -80,7 +80,7 @@ class Records:
     def real_size(self, stored: int, name: bytes) -> int:
         """The size of a sparse file with its holes. Raises InvalidArchive when it is not said."""
         if self.sparse_size is None:
-            raise InvalidArchive(f"archive entry {show(name)} is sparse, but does not say how large")
+            raise InvalidArchive(f"archive entry {show(name)} is sparse but has no size")
         return self.sparse_size
 
 
@@ -115,7 +115,7 @@ def _take(records: Records, key: bytes, value: bytes) -> None:
     elif key in _FIELDS:
         _FIELDS[key](records, value)
     elif key == b"SUN.holesdata":
-        raise InvalidArchive("archive holds a sparse file in the form of Solaris, which is not supported")
+        raise InvalidArchive("archive has a Solaris sparse file, which is not supported")
 
 
 def _take_xattr(records: Records, name: bytes, value: bytes) -> None:

@@ -185,7 +185,7 @@ class _Extras:
         """Read one extension."""
         self.count += 1
         if self.count > _MAX_EXTENSIONS:
-            raise InvalidArchive("archive has over 100 extended headers with no entry between")
+            raise InvalidArchive("archive has over 100 consecutive extended headers")
         data = _extension(header, source)
         self.pending = self.pending or flag in b"xXLK"
         if flag == b"L":
@@ -258,7 +258,7 @@ def _check_signed(header: bytes, position: int) -> None:
     except ValueError:
         good = False
     if not good and not position:
-        raise InvalidArchive("content is no tar archive: it does not begin with a header")
+        raise InvalidArchive("content is not a tar archive: it does not start with a header")
     if not good:
         raise InvalidArchive(f"archive has no valid header at byte {position}: its checksum is wrong")
 
@@ -266,13 +266,13 @@ def _check_signed(header: bytes, position: int) -> None:
 def _end_marker(source: _Source, extras: _Extras) -> None:
     following = source.take(_BLOCK)
     if following.strip(b"\0"):
-        raise InvalidArchive(f"archive goes on after a lone block of zeros at byte {source.position}")
+        raise InvalidArchive(f"archive continues after a single zero block at byte {source.position}")
     _end(b"", extras)
 
 
 def _end(rest: bytes, extras: _Extras, position: int = -1) -> None:
     if rest and position == len(rest):
-        raise InvalidArchive("content is no tar archive: it is shorter than a header")
+        raise InvalidArchive("content is not a tar archive: it is shorter than a header")
     if rest:
         raise InvalidArchive("archive is truncated: it ends within a header")
     if extras.pending:
@@ -356,7 +356,7 @@ def _checked(
     end = total = 0
     for offset, length in segments:
         if offset < end or length < 0 or offset + length > real:
-            raise InvalidArchive(f"archive entry {show(name)} has a sparse map that contradicts itself")
+            raise InvalidArchive(f"archive entry {show(name)} has a contradictory sparse map")
         end, total = offset + length, total + length
     if total != stored:
         raise InvalidArchive(
@@ -389,7 +389,7 @@ def _prefix(header: bytes) -> bytes:
 
 
 def _normal(name: bytes) -> bytes:
-    """A path as entries have it. Raises InvalidArchive when it climbs above the root or is too long."""
+    """A path as entries have it. Raises InvalidArchive when it leads above the root or is too long."""
     path = name[2:] if name.startswith(b"./") else name
     if path.endswith(b"/"):
         path = path.rstrip(b"/")
@@ -403,7 +403,7 @@ def _normal(name: bytes) -> bytes:
     for part in name.split(b"/"):
         if part == b"..":
             if not parts:
-                raise InvalidArchive(f"archive entry {show(name)} climbs above the root")
+                raise InvalidArchive(f"archive entry {show(name)} leads above the root")
             parts.pop()
         elif part not in (b"", b"."):
             parts.append(part)
@@ -505,7 +505,9 @@ def _number(field: bytes, what: str, name: bytes) -> int:
 
 
 def _rootless(name: bytes) -> InvalidArchive:
-    return InvalidArchive(f"archive entry {show(name)} would replace the root by something that is no folder")
+    return InvalidArchive(
+        f"archive entry {show(name)} would replace the root with a file that is not a directory"
+    )
 
 
 def _truncated(path: bytes) -> InvalidArchive:

@@ -130,7 +130,7 @@ class Recording:
 def read_skeleton(stream: Reader) -> Iterator[bytes | Content]:
     """What the tar consists of, in order. Raises InvalidArchive for a skeleton that is damaged."""
     if stream.read(len(MAGIC)) != MAGIC:
-        raise InvalidArchive("the skeleton is not of a form that this version reads")
+        raise InvalidArchive("the skeleton has an unknown format")
     records = _Records(decompress(stream, "zstd"))
     total = 0
     while (kind := records.take(1)) != b"E":
@@ -172,7 +172,7 @@ class _Records:
 
     def literal(self, kind: bytes) -> bytes:
         if kind != b"L":
-            raise InvalidArchive("the skeleton is damaged: a record of no known kind")
+            raise InvalidArchive("the skeleton is damaged: a record of unknown type")
         return self._sized(MAX_LITERAL)
 
     def content(self) -> Content:

@@ -137,7 +137,7 @@ def parse_token(data: bytes) -> Token:
     fields = decode_json(data, "answer of the token server")
     text = (fields.get("token") or fields.get("access_token")) if isinstance(fields, dict) else None
     if not isinstance(text, str) or not text or len(text) > MAX_TOKEN or not _visible(text):
-        raise RegistryError("the token server gave no usable token")
+        raise RegistryError("the token server sent no usable token")
     lifetime = fields.get("expires_in")
     good = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and lifetime >= _LIFETIME
     return Token(text, min(lifetime, _LONGEST) if good else _LIFETIME)

@@ -67,7 +67,9 @@ def next_page(url: str, field: str) -> str:
 def join(base: str, target: str) -> str:
     """`target` made absolute by `base` (RFC 3986, 5). Raises RegistryError unless it is plain http(s)."""
     if len(target) > MAX_URL or not target.isascii() or not target.isprintable() or " " in target:
-        raise RegistryError(f"registry sent a URL that is too long or has odd characters: {target[:100]!r}")
+        raise RegistryError(
+            f"registry sent a URL that is too long or has invalid characters: {target[:100]!r}"
+        )
     try:
         url = urljoin(base, target)
         origin(url)
@@ -95,7 +97,7 @@ def upload_location(base: str, target: str) -> str:
 def check_downgrade(base: str, url: str) -> str:
     """`url`, unless it leads from TLS to plain HTTP, which raises RegistryError."""
     if base.startswith("https:") and not url.startswith("https:"):
-        raise RegistryError(f"{shown(base)} leads to {shown(url)}, which is not encrypted; refused")
+        raise RegistryError(f"{shown(base)} leads to {shown(url)}, which is not encrypted: not allowed")
     return url
 
 
@@ -108,7 +110,7 @@ def origin(url: str) -> Origin:
     if "\\" in url:
         raise ValueError(f"a backslash in {url[:200]!r}")
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError(f"no http URL: {url[:200]!r}")
+        raise ValueError(f"not an HTTP URL: {url[:200]!r}")
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
 
 

@@ -55,7 +55,7 @@ def _suffix(last: str, size: int) -> Span | None:
     if not _is_number(last):
         return None
     if not int(last) or not size:
-        raise refusal(Code.RANGE_INVALID, f"the last {int(last)} of {size} bytes are nothing")
+        raise refusal(Code.RANGE_INVALID, f"the last {int(last)} of {size} bytes are empty")
     return Span(max(0, size - int(last)), size - 1)
 
 

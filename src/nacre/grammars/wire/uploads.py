@@ -84,5 +84,5 @@ def check_chunk(span: Span | None, offset: int, length: int | None) -> int | Non
     if span.start != offset:
         raise refusal(Code.RANGE_INVALID, f"chunk begins at {span.start}, but the upload has {offset} bytes")
     if length is not None and length != span.length:
-        raise refusal(Code.SIZE_INVALID, f"chunk of {length} bytes calls itself {span.length} bytes long")
+        raise refusal(Code.SIZE_INVALID, f"chunk of {length} bytes claims to be {span.length} bytes long")
     return span.length

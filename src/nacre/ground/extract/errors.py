@@ -13,14 +13,14 @@ from .. import ids
 _SENTENCES = {
     errno.ENOENT: ABSENT,
     errno.ENOTDIR: NO_FOLDER,
-    errno.EISDIR: "would replace a folder in use",
+    errno.EISDIR: "would replace a directory that is in use",
     errno.ELOOP: LOOP,
     errno.ENAMETOOLONG: LONG,
-    errno.EXDEV: "leads out of the root",
+    errno.EXDEV: "leads outside the root",
     errno.EFBIG: "is larger than the file system allows",
     errno.EMLINK: "has more links than the file system allows",
-    errno.EINVAL: "is nothing that the file system accepts",
-    errno.EILSEQ: "has a name that the file system does not accept",
+    errno.EINVAL: "is rejected by the file system",
+    errno.EILSEQ: "has a name that the file system rejects",
 }
 
 

@@ -67,5 +67,5 @@ def drop_xattrs(fd: int, entry: Entry) -> None:
 def _xattr_error(entry: Entry, name: bytes, value: bytes, error: OSError) -> NacreError:
     what = f"attribute {show(name)} of {show(entry.path)}, {len(value)} bytes"
     if error.errno in (errno.EINVAL, errno.ERANGE):
-        return InvalidArchive(f"{what}, is not what the kernel accepts")
+        return InvalidArchive(f"{what}, is rejected by the kernel")
     return StoreError(f"{what}, cannot be kept: {reason(error)}")

@@ -205,8 +205,8 @@ def _refuse(config: Mapping[str, Any]) -> None:
     for entry in config.get("mounts") or ():
         if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
             raise SandboxError(
-                f"cannot mount {entry['source']} at {entry['destination']}: no mount is permitted here",
-                hint="copy it in, by COPY or `nacre cp`",
+                f"cannot mount {entry['source']} at {entry['destination']}: mounts are not permitted here",
+                hint="copy it with COPY or `nacre cp`",
             )
 
 
@@ -258,4 +258,4 @@ def _devices(places: Standins, config: Mapping[str, Any]) -> None:
         kind = stat.S_IFBLK if wanted["type"] == "b" else stat.S_IFCHR
         device = os.makedev(wanted["major"], wanted["minor"])
         if not places.device(wanted["path"], kind | wanted.get("fileMode", 0o666), device):
-            raise SandboxError(f"cannot make the device {wanted['path']}: it is not permitted here")
+            raise SandboxError(f"cannot create the device {wanted['path']}: it is not permitted here")

@@ -57,9 +57,9 @@ class DeviceGroup(Operation):
 
 def _too_powerful(error: OSError) -> SandboxError:
     return SandboxError(
-        f"there is no device control group here ({error.strerror}), without which CAP_SYS_ADMIN opens every "
+        f"there is no device control group here ({error.strerror}), so CAP_SYS_ADMIN would open every "
         "device of this machine",
-        hint="if it may do that, give it --privileged",
+        hint="use --privileged if that is intended",
     )
 
 
@@ -87,8 +87,8 @@ def refuse_nodes(folder: str, shown: str) -> None:
                 elif not entry.is_file(follow_symlinks=False) and _is_device(entry):
                     path = os.path.join(shown, os.path.relpath(entry.path, folder))
                     raise SandboxError(
-                        f"{path} is a device, which a program could use here, where no mount is permitted",
-                        hint="remove it, or give the program --privileged",
+                        f"{path} is a device that a program could use, because mounts are not permitted here",
+                        hint="remove it, or use --privileged",
                     )
 
 
@@ -147,7 +147,7 @@ def _of_host(room: Room, path: str, mode: int, device: int) -> int:
     fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
     info = os.fstat(fd)
     if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != device:
-        raise SandboxError(f"{path} of the host is not the device it should be")
+        raise SandboxError(f"{path} of the host is not the expected device")
     return fd
 
 

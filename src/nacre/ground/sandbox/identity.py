@@ -188,7 +188,7 @@ def _become(user: User) -> None:
 def _unmapped(user: User) -> SandboxError:
     return SandboxError(
         f"user {user.uid}:{user.gid} does not exist in this user namespace",
-        hint="give your user a range that is long enough in /etc/subuid and /etc/subgid",
+        hint="add a longer range for your user to /etc/subuid and /etc/subgid",
     )
 
 

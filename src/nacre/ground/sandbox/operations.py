@@ -92,7 +92,7 @@ class Root(Operation):
     def _cover(self, room: Room) -> None:
         if self.powerful:
             raise SandboxError(
-                "pivot_root is not permitted here, and without it CAP_SYS_ADMIN leads out of a container"
+                "pivot_root is not permitted here, and without it CAP_SYS_ADMIN allows leaving a container"
             )
         os.chroot(".")
         room.covers = True

@@ -32,7 +32,7 @@ def _try() -> str:
             child.wait()
             return answer
     except OSError as error:
-        raise SandboxError(f"cannot find out what is permitted here: {error.strerror}") from None
+        raise SandboxError(f"cannot determine what is permitted here: {error.strerror}") from None
 
 
 def _answer() -> str:
@@ -56,9 +56,9 @@ def check() -> str:
     if not found:
         who = "root without CAP_SYS_CHROOT" if os.geteuid() == 0 else f"user {os.geteuid()}"
         raise SandboxError(
-            f"this system permits {who} neither mounts nor chroot, so no program of an image can be run",
-            hint="needed is a user namespace (sysctl user.max_user_namespaces, "
-            "kernel.apparmor_restrict_unprivileged_userns, a seccomp profile that lets unshare pass), "
+            f"this system allows {who} neither mounts nor chroot, so no program of an image can run",
+            hint="nacre needs a user namespace (sysctl user.max_user_namespaces, "
+            "kernel.apparmor_restrict_unprivileged_userns, a seccomp profile that allows unshare), "
             "or root with CAP_SYS_CHROOT",
         )
     return found
@@ -67,9 +67,9 @@ def check() -> str:
 def describe() -> str:
     """What that means for programs, as the end of a sentence."""
     return {
-        "mounts": "programs run in namespaces of their own",
+        "mounts": "programs run in their own namespaces",
         "chroot": "programs run in a chroot",
-        "": "no program can be run",
+        "": "programs cannot run",
     }[way()]
 
 
@@ -78,6 +78,6 @@ def warning() -> str:
     if way() != "chroot":
         return ""
     return (
-        "WARNING: no mounts are permitted here: programs run in a chroot, without /proc, /sys and volumes, "
-        "and are less confined; run only what you trust"
+        "WARNING: mounts are not permitted here: programs run in a chroot, without /proc, /sys and volumes, "
+        "and are less confined; run only trusted images"
     )

@@ -227,7 +227,7 @@ def confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str)
     capabilities = bits((process.get("capabilities") or {}).get("bounding", ()))
     wanted = system.get("seccomp")
     if wanted not in (None, "default"):
-        raise SandboxError("the built-in sandbox knows only the default system call list")
+        raise SandboxError("the built-in sandbox supports only the default system call list")
     code = _filter(machine, capabilities) if wanted else b""
     return Confine(capabilities, code, bool(process.get("noNewPrivileges")))
 

@@ -155,7 +155,7 @@ def _into(path: str, work: Work, streams: Streams) -> Child:
     except PermissionError:
         raise SandboxError(
             "cannot join the pid namespace of another container: it is in another user namespace",
-            hint="containers that root makes can",
+            hint="containers created by root can",
         ) from None
     finally:
         if fd >= 0:

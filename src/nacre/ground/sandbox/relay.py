@@ -238,6 +238,6 @@ def _readable(fd: int) -> bool:
 
 def _exit_code(status: int | None) -> int:
     if status is None:
-        raise SandboxError("the exit code of the program is lost: another part of this process took it")
+        raise SandboxError("the exit code of the program is lost: another part of this process collected it")
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

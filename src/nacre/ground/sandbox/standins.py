@@ -154,7 +154,7 @@ class Standins:
         try:
             self._cover(parent, path, make, back)
         except OSError as error:
-            raise SandboxError(f"cannot make {target} in the container: {error.strerror}") from None
+            raise SandboxError(f"cannot create {target} in the container: {error.strerror}") from None
         finally:
             os.close(parent)
 
@@ -182,7 +182,7 @@ class Standins:
                 return parent, os.path.join(here[len(self._prefix) :], name).lstrip("/")
             os.close(parent)
             target = os.path.join(above, to)
-        raise SandboxError(f"cannot make {target} in the container: too many links")
+        raise SandboxError(f"cannot create {target} in the container: too many links")
 
     def _folder(self, path: str) -> int:
         """The folder at `path`, made if absent."""

@@ -89,9 +89,7 @@ class Streams:
         if fd < 0:
             return self._null()
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise SandboxError(
-                "standard input is a directory, through which the container could leave its root"
-            )
+            raise SandboxError("standard input is a directory, which would let the container leave its root")
         if not os.isatty(fd):
             self._own(0, fd)
             return fd

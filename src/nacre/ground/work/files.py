@@ -310,4 +310,4 @@ def terminate(process: Process) -> None:
 
 def _died(process: Process, error: OSError | None) -> StoreError:
     why = f": {error.strerror}" if error is not None and error.strerror else ""
-    return StoreError(f"a process that writes files of the layer has ended early{why}")
+    return StoreError(f"a process that writes files of the layer has exited early{why}")

@@ -154,7 +154,7 @@ class Fork:
             return None
         data = self._channel.recv(_PACKET)
         if not data:
-            raise StoreError("a process that helped with the layers has been killed", hint=_AGAIN)
+            raise StoreError("a process that transferred layers was killed", hint=_AGAIN)
         message: tuple[Any, ...] = marshal.loads(data)
         return message
 
@@ -188,7 +188,7 @@ class Fork:
             os.waitpid(self._pid, 0)
 
 
-_AGAIN = "run the command again; it goes on from where it was"
+_AGAIN = "run the command again; it resumes where it stopped"
 
 
 def _queue(count: int) -> int:

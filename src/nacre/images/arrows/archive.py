@@ -128,7 +128,7 @@ class _Parts:
         found = next((one for one in others if is_here(self.store, one)), None) or self._plain(layer, diff_id)
         if found is None:
             raise NotFound(f"layer {layer.digest} is not in the store in any compressed form")
-        self.progress.line(f"layer {layer.digest.short} is not here in this form: saved as {found.digest}")
+        self.progress.line(f"layer {layer.digest.short} does not exist in this form: saved as {found.digest}")
         return found
 
     def _plain(self, layer: Descriptor, diff_id: Digest) -> Descriptor | None:
@@ -253,8 +253,8 @@ class _Archive:
             return self._repositories(repositories)
         if manifest is None and index is None:
             raise InvalidArchive(
-                "this is no image archive: it has neither manifest.json nor index.json",
-                hint="a root file system is taken in with `nacre import`",
+                "this is not an image archive: it has neither manifest.json nor index.json",
+                hint="use `nacre import` for a root file system",
             )
         raise InvalidArchive("the archive lists no images")
 
@@ -293,7 +293,7 @@ class _Archive:
                 why = f"the algorithm of its digest {entry.digest[:200]} is not registered"
                 if not known:
                     raise Unsupported(f"an image of the archive cannot be verified: {why}")
-                self.progress.line(f"Left out an image that cannot be verified: {why}")
+                self.progress.line(f"Skipped an image that cannot be verified: {why}")
         return known
 
     def _entry(self, entry: Descriptor) -> Image:
@@ -349,7 +349,7 @@ class _Archive:
                 raise InvalidArchive("repositories does not map names to tags")
             for tag, top in tags.items():
                 if not isinstance(top, str):
-                    raise InvalidArchive("repositories has an id that is no text")
+                    raise InvalidArchive("repositories has an id that is not a string")
                 tops.setdefault(top, []).append(reference_of(f"{name}:{tag}"))
         return [(self._v1(top), names) for top, names in tops.items()]
 
@@ -376,7 +376,7 @@ class _Archive:
                 raise InvalidArchive("the archive has no valid chain of layers")
             row = decode_json(self._need(f"{at}/json"), "layer json")
             if not isinstance(row, dict):
-                raise InvalidArchive(f"{at}/json is no object")
+                raise InvalidArchive(f"{at}/json is not an object")
             chain.append({**row, "id": at})
             at = row.get("parent")
         return chain[::-1]

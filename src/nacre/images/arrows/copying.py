@@ -159,7 +159,7 @@ def _into_store(
         raise one_platform()
     if choice.form:
         raise UsageError(
-            "the store keeps a manifest as it comes", hint="the form counts when it is pushed or copied out"
+            "the store keeps manifests unchanged", hint="choose the format when you push or copy the image"
         )
     assert sink.name is not None
     wanted = Wanted(reference, sink.name, choice.platform)
@@ -265,7 +265,7 @@ class Copier:
                 return levels
             levels.append(level)
         if any(map(_children, level)):
-            raise TooLarge(f"{top.descriptor.digest} is an index of indexes deeper than {MAX_DEPTH}")
+            raise TooLarge(f"{top.descriptor.digest} has more than {MAX_DEPTH} levels of indexes")
         return levels
 
     def _fetched(self, entries: list[Descriptor]) -> list[_Document]:
@@ -287,7 +287,7 @@ class Copier:
             raise ContentError(f"manifest {entry.digest} has {len(data)} bytes, not {entry.size}")
         self._count, self._bytes = self._count + 1, self._bytes + len(data)
         if self._count > MAX_DOCUMENTS or self._bytes > MAX_DOCUMENT_BYTES:
-            raise TooLarge(f"{self._reference.familiar} has more manifests than are allowed to be copied")
+            raise TooLarge(f"{self._reference.familiar} has more manifests than can be copied")
 
     def _blobs(self, documents: Iterable[_Document]) -> None:
         """Layers side by side, then configs and the like, each once."""

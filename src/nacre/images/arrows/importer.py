@@ -55,7 +55,7 @@ class _Nonempty:
     def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(size if size >= 0 else 1 << 20)
         if not data and not self._begun:
-            raise InvalidArchive("there is nothing to import: the input is empty")
+            raise InvalidArchive("cannot import: the input is empty")
         self._begun = True
         return data
 

@@ -230,7 +230,7 @@ class ManifestLists:
 
 def _listed(rows: Any) -> list[Any]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InvalidDocument("a manifest list of the store is damaged", hint="remove it and make it again")
+        raise InvalidDocument("a manifest list of the store is damaged", hint="remove it and create it again")
     return rows
 
 

@@ -281,7 +281,7 @@ class Mirror:
         """Drop tags of the target that the patterns let through and the source has no more."""
         gone = sorted(tag for tag in there if self._wants(tag) and tag not in set(wanted))
         if gone and not wanted:
-            said = "the source has no tag that is wanted, so nothing was pruned"
+            said = "the source has no matching tag, so nothing was pruned"
             tell(self._outcome("", FAILED, error=said))
             return
         for tag in gone:
@@ -310,8 +310,8 @@ class Mirror:
             kept = {entry.digest for other in staying if (entry := head(place.replace(tag=other)))}
             if found is None or found.digest in kept:
                 raise Unsupported(
-                    f"{self._name}:{tag} cannot be deleted: its registry deletes by digest only, and another "
-                    "tag has the same"
+                    f"{self._name}:{tag} cannot be deleted: its registry deletes only by digest, and another "
+                    "tag has the same one"
                 ) from None
             self._target.delete(found.digest)
 

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 class Fault(Enum):
     """What can be wrong in a store: with which kind of thing, and the sentence that says it."""
 
-    BLOB_LOST = "blob", "its file is gone"
+    BLOB_LOST = "blob", "its file is missing"
     BLOB_DAMAGED = "blob", "{detail}"
     BLOB_UNREADABLE = "blob", "it cannot be read: {detail}"
-    BLOB_UNRECORDED = "blob", "a file that no record speaks of"
-    TREE_LOST = "tree", "its folder is gone"
+    BLOB_UNRECORDED = "blob", "a file without a record"
+    TREE_LOST = "tree", "its directory is missing"
     TREE_DAMAGED = "tree", "{detail}"
-    TREE_UNRECORDED = "tree", "a folder that no record speaks of"
+    TREE_UNRECORDED = "tree", "a directory without a record"
     IMAGE_MANIFEST_LOST = "image", "its manifest cannot be read: {detail}"
     IMAGE_CONFIG_LOST = "image", "its config cannot be read: {detail}"
     IMAGE_LAYER_LOST = "image", "layer {digest} is missing"
     CONTAINER_IMAGE_LOST = "container", "its image {digest} is missing"
     CONTAINER_LAYER_LOST = "container", "layer {digest} is missing"
-    CONTAINER_FILES_LOST = "container", "its files are gone"
-    CONTAINER_UNRECORDED = "container", "files of a container or build that is gone"
-    STEP_LAYER_LOST = "step", "its layer is gone, so it is built again when it is needed"
-    LEASE_UNRECORDED = "lease", "of a process that never began"
+    CONTAINER_FILES_LOST = "container", "its files are missing"
+    CONTAINER_UNRECORDED = "container", "files of a container or build that no longer exists"
+    STEP_LAYER_LOST = "step", "its layer is missing, so it is built again when needed"
+    LEASE_UNRECORDED = "lease", "of a process that never started"
     DATABASE_DAMAGED = "database", "{detail}"
 
     def __init__(self, kind: str, sentence: str) -> None:
@@ -44,7 +44,7 @@ class Remedy(Enum):
     INDEXED = "indexed again"
     UNPACKED = "unpacked again"
     FETCHED = "fetched again from {detail}"
-    DROPPED = "dropped, since it can be made again of its tree"
+    DROPPED = "deleted, because its tree can reproduce it"
     REBUILT = "rebuilt with {detail}"
 
 

@@ -165,7 +165,7 @@ class Fold:
 
 def unsupported(item: Instruction, what: str, hint: str = "", at: str = "") -> DockerfileError:
     """The refusal of what this version cannot do, at the token `at` or the whole instruction."""
-    return item.error(f"{item.name} {what} is not supported in this version", at, hint=hint)
+    return item.error(f"{item.name} {what} is not supported", at, hint=hint)
 
 
 def _env(fold: Fold, state: State, item: dockerfile.Env) -> tuple[State, Step]:
@@ -202,7 +202,7 @@ def _maintainer(_fold: Fold, state: State, item: dockerfile.Maintainer) -> tuple
 
 def _run(fold: Fold, state: State, item: dockerfile.Run) -> tuple[State, Step]:
     if item.security == "insecure":
-        raise unsupported(item, "--security=insecure", "a build never gets more rights than a container")
+        raise unsupported(item, "--security=insecure", "a build never gets more privileges than a container")
     if item.devices:
         raise unsupported(item, "--device")
     argv, scripts = _run_words(state, item)

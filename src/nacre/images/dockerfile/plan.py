@@ -153,7 +153,7 @@ def _stage(file: Dockerfile, stage: Stage, scope: Mapping[str, str], before: lis
     if not name:
         raise base.error(
             f"base name ({base.base}) should not be blank", base.base,
-            hint="an ARG used in FROM must stand before the first FROM and have a value",
+            hint="an ARG used in FROM must precede the first FROM and have a value",
         )  # fmt: skip
     earlier = next((other.index for other in reversed(before) if other.stage.name == name), None)
     planned = StagePlan(stage, Base(name, earlier), _platform(file, base, scope))

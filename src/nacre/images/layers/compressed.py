@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Sources = Callable[[str], Source]
     """The repository of a registry that has this name, `registry/repository`."""
 
-NEW_DIGEST = "`nacre save IMAGE | nacre load` makes the image anew, under another digest"
+NEW_DIGEST = "`nacre save IMAGE | nacre load` re-creates the image with a new digest"
 
 
 def is_here(store: Store, layer: Descriptor) -> bool:
@@ -114,7 +114,7 @@ class Forms:
 
     def _nowhere(self, layer: Descriptor) -> NotFound:
         known = ", ".join(self._asked(layer)[:3])
-        place = f", and {known} does not give it now" if known else ""
+        place = f", and {known} does not have it" if known else ""
         return NotFound(
             f"layer {layer.digest} is not in the store in this compressed form{place}; in another form its "
             "digest, and that of the image, would change",
@@ -232,11 +232,11 @@ class Remade(_Verified):
         from ...grammars.codecs.recipe import is_current, recipe
 
         if is_current(self._recipe):
-            what, hint = "on another processor, or its tree is damaged", "`nacre system check` tells which; "
+            what, hint = "on another processor, or its tree is damaged", "`nacre system check` finds out; "
         else:
-            what, hint = f"by {self._recipe}, and here is {recipe(self._codec, self._level)}", ""
+            what, hint = f"with {self._recipe}, but this version uses {recipe(self._codec, self._level)}", ""
         return Unsupported(
-            f"layer {self.layer.digest} cannot be made again bit for bit: it was compressed {what}; its "
+            f"layer {self.layer.digest} cannot be reproduced bit for bit: it was compressed {what}; its "
             "digest, and that of the image, would change",
             hint=hint + NEW_DIGEST,
         )
@@ -253,7 +253,7 @@ class _Told:
             return self._pipe.read(size)
         except NacreError:
             self._stage.join()
-            raise self._stage.failure or NotFound("a layer was closed while it was read") from None
+            raise self._stage.failure or NotFound("a layer was closed while it was being read") from None
 
 
 class Fetched(_Verified):

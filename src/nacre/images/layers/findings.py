@@ -164,6 +164,6 @@ def read_exactly(read: Callable[[int], bytes], size: int, take: Callable[[bytes]
     while size:
         data = read(min(size, _CHUNK))
         if not data:
-            raise OSError(5, "a file is shorter than it was")
+            raise OSError(5, "a file was truncated")
         take(data)
         size -= len(data)

@@ -280,7 +280,7 @@ class Rebuilt:
             hashed.update(data)
             yield data
         if left or (chunk.digest and hashed.hexdigest() != chunk.digest):
-            raise InvalidArchive("a piece of the layer is not what its table of contents says")
+            raise InvalidArchive("a chunk of the layer does not match its table of contents")
 
 
 def _finding(origin: Finding | Chunk) -> Finding | None:
@@ -298,7 +298,7 @@ def _local(finding: Finding, offset: int, size: int) -> Iterator[bytes]:
                 yield from parts
                 parts.clear()
     except OSError as error:
-        raise InvalidArchive(f"a file of the store cannot be read any more: {error.strerror}") from None
+        raise InvalidArchive(f"a file of the store can no longer be read: {error.strerror}") from None
 
 
 class _Packed:

@@ -51,7 +51,7 @@ def image_manifest(data: bytes, descriptor: Descriptor) -> Manifest:
     """The manifest in these bytes. Raises InvalidDocument; Unsupported for what is no image."""
     document = parse_document(data, descriptor.media_type)
     if not isinstance(document, Manifest):
-        raise Unsupported(f"{descriptor.digest} is an index of indexes deeper than is allowed")
+        raise Unsupported(f"{descriptor.digest} has too many levels of indexes")
     check_image(document)
     return document
 

@@ -152,7 +152,7 @@ def check_image(manifest: Manifest) -> None:
     """Raises Unsupported when a manifest is that of another kind of artifact."""
     kind = manifest.artifact_type or manifest.config.media_type
     if not _is_image(manifest):
-        raise Unsupported(f"this is no container image but an artifact of type {kind}")
+        raise Unsupported(f"this is not a container image but an artifact of type {kind}")
     for layer in manifest.layers:
         if layer.media_type.endswith("+encrypted"):
             raise Unsupported(f"layer {layer.digest.short} is encrypted, which nacre cannot read")

@@ -74,7 +74,7 @@ def misfit_hint(platform: Platform) -> str:
     host = Platform.host()
     if rank(platform, host) is None:
         return f"the image is for {platform}, this machine is {host}"
-    return f"it is neither a program for {host} nor a script that begins with #!"
+    return f"it is neither a program for {host} nor a script that starts with #!"
 
 
 def why_not_executed(store: Store, digest: str) -> str:
@@ -134,7 +134,7 @@ def _there_is(index: Index) -> str:
     if not shown:
         return "the index has no images"
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"there is {', '.join(sorted(shown)[:_SHOWN])}{more}: choose with --platform"
+    return f"available: {', '.join(sorted(shown)[:_SHOWN])}{more}: choose with --platform"
 
 
 def _full(platform: Platform) -> str:

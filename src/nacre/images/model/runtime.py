@@ -150,7 +150,7 @@ def arguments(image: ImageConfig, options: RunOptions) -> list[str]:
     else:
         args = [*image.entrypoint, *(options.command or image.cmd)]
     if not args or not args[0]:
-        raise UsageError("no command specified", hint="the image has no CMD; name a command after the image")
+        raise UsageError("no command specified", hint="the image has no CMD; give a command after the image")
     return args
 
 
@@ -191,7 +191,7 @@ def _check(options: RunOptions) -> None:
         raise UsageError("invalid volume: its destination cannot be '/'")
     if options.network not in ("host", "none"):
         raise UsageError(
-            f"network {options.network} not found", hint="this version knows the networks host and none"
+            f"network {options.network} not found", hint="the supported networks are host and none"
         )
     if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
         raise UsageError(f"invalid hostname {options.hostname!r}")

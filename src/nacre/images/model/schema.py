@@ -95,7 +95,7 @@ def told(where: str, descriptor: Descriptor) -> str:
     """The line that says what was put instead."""
     taken = "Docker's" if descriptor.media_type in (DOCKER_MANIFEST, DOCKER_INDEX) else "OCI's"
     return (
-        f"{where.partition('/')[0]} refuses this kind of manifest: pushed in {taken} as {descriptor.digest}"
+        f"{where.partition('/')[0]} rejects this kind of manifest: pushed as {taken} as {descriptor.digest}"
     )
 
 
@@ -147,15 +147,15 @@ def _check(manifest: Manifest) -> None:
     """Raises Unsupported for what Docker's form has no place for."""
     check_image(manifest)
     if manifest.subject is not None or manifest.artifact_type:
-        raise Unsupported("Docker's form of a manifest is for images, and this one refers to another")
+        raise Unsupported("Docker manifests are for images, and this one has a subject")
     for layer in manifest.layers:
         if layer.media_type == OCI_LAYER_ZSTD:
             raise Unsupported(
-                f"layer {layer.digest.short} is compressed with zstd, which Docker's form does not know",
+                f"layer {layer.digest.short} is compressed with zstd, which Docker manifests do not support",
                 hint="push it with --compression gzip",
             )
         if layer.media_type not in _DOCKER_LAYERS and layer.media_type not in _OCI_LAYERS:
-            raise Unsupported(f"Docker's form knows no layers of type {layer.media_type}")
+            raise Unsupported(f"Docker manifests do not support layers of type {layer.media_type}")
 
 
 def _docker(fields: dict[str, Any]) -> dict[str, Any]:

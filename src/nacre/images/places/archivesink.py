@@ -77,7 +77,7 @@ class ArchiveSink:
                 "a docker-archive holds one platform of an image", hint="choose it with --platform"
             )
         if self._docker and document.subject is not None:
-            raise Unsupported("a docker-archive holds images, and nothing that refers to them")
+            raise Unsupported("a docker-archive holds only images, no referrers")
         self.add(descriptor, Held(data))
         if not isinstance(target, Digest) or document.subject is not None:
             self._images.setdefault(descriptor.digest, (descriptor, document))

@@ -39,9 +39,9 @@ def open_archive(members: Members, name: str = "") -> Layout | DockerArchive:
         return _numbered(layout, rows) if rows and name[1:].isdecimal() else layout
     if not rows:
         raise InvalidArchive(
-            "this is no image archive: it has neither manifest.json nor index.json",
-            hint="a root file system is taken in with `nacre import`, an archive of docker's before 1.10 "
-            "with `nacre load`",
+            "this is not an image archive: it has neither manifest.json nor index.json",
+            hint="use `nacre import` for a root file system, or `nacre load` for an archive of docker "
+            "before 1.10",
         )
     return DockerArchive(members, listed(rows, "manifest.json"), name)
 
@@ -73,7 +73,7 @@ def texts(value: Any, what: str) -> list[str]:
     """A list of texts, which may be missing. Raises InvalidArchive."""
     items = value or []
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise InvalidArchive(f"manifest.json has {what} that is no list of texts")
+        raise InvalidArchive(f"manifest.json has {what} that is not a list of strings")
     return items
 
 
@@ -143,7 +143,7 @@ class DockerArchive:
         with self.members.open(path) as content:
             codec = sniff(content.read(6)) if size else ""
         if (codec or "") not in _TYPES:
-            raise InvalidArchive(f"layer {path[:200]} is compressed with {codec}, which no registry knows")
+            raise InvalidArchive(f"layer {path[:200]} is compressed with {codec}, which no registry supports")
         digest = self._hashed(path) if codec else diff_id
         self._check(path, diff_id, plain=not codec)
         self._paths[digest] = path

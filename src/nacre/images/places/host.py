@@ -81,7 +81,7 @@ def host_image(store: Store, name: str = DEFAULT_NAME) -> Image:
     running interpreter has no library on disk.
     """
     if name != DEFAULT_NAME:
-        raise NotFound(f"no image {name!r}", hint=f"of this machine there is {DEFAULT_NAME}")
+        raise NotFound(f"no image {name!r}", hint=f"the only one is {DEFAULT_NAME}")
     layout = Layout(Python.running())
     key, reference = layout.key(), Reference.parse(name)
     with store.leases.hold():
@@ -151,7 +151,7 @@ class Python(Value):
         library = os.path.dirname(os.path.realpath(os.__file__))
         prefix = os.path.realpath(sys.base_prefix)
         if not os.path.isfile(program) or not library.startswith(prefix.rstrip("/") + "/"):
-            raise Unsupported("this Python has no standard library on disk, so it cannot become an image")
+            raise Unsupported("this Python has no standard library on disk, so no image can be made of it")
         return cls(program, prefix, library, f"{sys.version_info[0]}.{sys.version_info[1]}")
 
     @property
@@ -343,7 +343,7 @@ class Layout:
         if _CERTIFICATES_IN_IMAGE in self.items:
             env.append(f"SSL_CERT_FILE={_CERTIFICATES_IN_IMAGE}")
         config = with_run(new_config(Platform.host()), Env=env, Cmd=["python3"])
-        return append_layer(config, diff_id, DEFAULT_NAME, created=created, comment="made by nacre")
+        return append_layer(config, diff_id, DEFAULT_NAME, created=created, comment="created by nacre")
 
 
 def _canonical(path: str) -> str:

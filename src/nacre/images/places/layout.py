@@ -111,7 +111,7 @@ class Layout:
         """The manifests that the index names. Raises InvalidArchive when there is no index."""
         data = self.members.small("index.json")
         if data is None:
-            raise InvalidArchive("this is no OCI image layout: it has no index.json")
+            raise InvalidArchive("this is not an OCI image layout: it has no index.json")
         return [entry for entry in read_index(data).manifests if entry.media_type in DOCUMENT_TYPES]
 
     def find(self, name: str) -> Descriptor:
@@ -123,7 +123,7 @@ class Layout:
         if len({entry.digest for entry in fitting}) == 1:
             return fitting[0]
         what = f"no image {name!r}" if name else f"{len(fitting)} images"
-        hint = f"there is {', '.join(self._names()) or 'none with a name'}"
+        hint = f"available: {', '.join(self._names()) or 'none with a name'}"
         raise NotFound(f"the {self._where} layout has {what}", hint=hint)
 
     def _is_named(self, entry: Descriptor, name: str) -> bool:
@@ -192,7 +192,7 @@ def read_index(data: bytes) -> Index:
     """An index.json, which need not say what it is. Raises InvalidDocument, TooLarge, InvalidArchive."""
     fields = decode_json(data, "index.json")
     if not isinstance(fields, dict):
-        raise InvalidDocument("index.json is no object")
+        raise InvalidDocument("index.json is not an object")
     index = parse_document(encode_json({"schemaVersion": 2, "manifests": [], **fields}), OCI_INDEX)
     assert isinstance(index, Index)
     if len(index.manifests) > MAX_IMAGES:

@@ -109,6 +109,6 @@ class StoreSink:
 def one_platform() -> Unsupported:
     """What to say of several platforms under one name of the store."""
     return Unsupported(
-        "the store keeps one platform of an image under a name",
-        hint="choose it with --platform, or copy all of them to an oci: folder",
+        "the store keeps only one platform of an image",
+        hint="choose it with --platform, or copy all of them to an oci: directory",
     )

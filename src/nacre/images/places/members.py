@@ -55,7 +55,7 @@ class Section:
         with os_errors("read the archive"):
             data = os.pread(self._fd, left if size < 0 else min(size, left), self._start + self._at)
         if not data and left and size:
-            raise InvalidArchive("the archive became shorter while it was read")
+            raise InvalidArchive("the archive was truncated while it was read")
         self._at += len(data)
         return data
 
@@ -108,7 +108,7 @@ class TarMembers:
                 name = normpath(join("/", name, "..", link)).lstrip("/")
             else:
                 return None
-        raise InvalidArchive(f"{path[:200]} in the archive is a link that leads in a circle")
+        raise InvalidArchive(f"{path[:200]} in the archive is a circular link")
 
     def size(self, path: str) -> int | None:
         """As `Members`."""
@@ -150,7 +150,7 @@ class FolderMembers:
         try:
             fd = self._root.open_file(path)
         except (NotFound, ValueError):
-            raise InvalidArchive(f"the folder has no {path[:200]}") from None
+            raise InvalidArchive(f"the directory has no {path[:200]}") from None
         return Section(fd, 0, os.fstat(fd).st_size, owned=True)
 
     def small(self, path: str) -> bytes | None:

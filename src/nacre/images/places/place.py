@@ -79,7 +79,7 @@ class Place(Value):
             return cls(DOCKER, "", str(Reference.parse(text[9:])))
         if colon and head in _ELSEWHERE:
             known = "docker://, nacre:, oci:, oci-archive:, docker-archive:, docker-daemon:, host:"
-            raise UsageError(f"{head}: is no place that nacre knows", hint=f"known are {known}")
+            raise UsageError(f"{head}: is not a known kind of place", hint=f"use one of {known}")
         if colon and head in _PATHS:
             path, _, name = rest.partition(":")
             if not path:
@@ -93,7 +93,7 @@ class Place(Value):
 
     def _checked(self) -> Place:
         if self.transport in (STORE, DAEMON) and not self.name:
-            raise InvalidName(f"{self.transport}: wants the name of an image")
+            raise InvalidName(f"{self.transport}: needs the name of an image")
         if self.transport == DAEMON or (self.transport == DOCKER_ARCHIVE and self.name[:1] not in ("", "@")):
             return self.replace(name=str(Reference.parse(self.name)))
         return self
@@ -192,7 +192,9 @@ class Places:
         Raises UsageError for what cannot be written, Conflict for a docker-archive that exists.
         """
         if place.transport in _PATHS and place.name.startswith("@"):
-            raise UsageError(f"{place}: an image is put under a name", hint=f"{place.name} only chooses one")
+            raise UsageError(
+                f"{place}: the target needs a name", hint=f"{place.name} only selects an existing image"
+            )
         if place.transport == DOCKER:
             yield self._repository(Reference.parse(place.name))
         elif place.transport == STORE:
@@ -217,7 +219,7 @@ class Places:
         docker = place.transport == DOCKER_ARCHIVE
         if docker and os.path.isfile(place.path):
             raise Conflict(
-                f"{place.path} exists already", hint="an archive cannot be added to; remove it first"
+                f"{place.path} exists already", hint="archives cannot be modified; remove it first"
             )
         with os_errors(f"write {place.path}"):
             if os.path.exists(place.path) and not os.path.isfile(place.path):
@@ -253,7 +255,7 @@ def _new(path: str) -> BinaryIO:
 
 def _folder(path: str) -> str:
     if not os.path.isdir(path):
-        raise NotFound(f"no OCI layout in {path}: no such folder")
+        raise NotFound(f"no OCI layout in {path}: no such directory")
     return path
 
 

@@ -73,7 +73,7 @@ class BuildOptions(Value):
 
 
 class BuildResult(Value):
-    """The image, and how many steps had to be done (`ran`) or were there already (`cached`)."""
+    """The image, and how many steps had to be done (`ran`) or existed already (`cached`)."""
 
     image: Image
     ran: int

@@ -195,7 +195,7 @@ class _Unchanged:
             self._close()
             raise Conflict(
                 f"{show(self._item.path)} of the build context changed while it was being read",
-                hint="build again when nothing writes there",
+                hint="build again when no process writes there",
             )
 
     def _close(self) -> None:

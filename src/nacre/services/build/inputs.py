@@ -62,7 +62,7 @@ def load(store: Store, context: str, file: str = "", *, stdin: Reader | None = N
         return _from_stdin(store, stdin, file)
     if context.startswith(_REMOTE):
         raise UsageError(
-            f"unable to prepare context: {context!r} is remote", hint="clone it, and build the folder"
+            f"unable to prepare context: {context!r} is remote", hint="clone it, and build the directory"
         )
     if not os.path.isdir(context):
         raise NotFound(f"unable to prepare context: path {context!r} not found or not a directory")

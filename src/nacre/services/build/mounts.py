@@ -144,7 +144,7 @@ def _cache_mode(mount: RunMount) -> int:
 
 
 def _make_cache(mount: RunMount, path: str) -> None:
-    with os_errors(f"make the folder {path}"):
+    with os_errors(f"create the directory {path}"):
         os.mkdir(path)
         os.chmod(path, _cache_mode(mount))
         if (mount.uid > 0 or mount.gid > 0) and not userns.current().single:

@@ -196,7 +196,7 @@ class _Watch:
         """Where no other id exists, why that may be; else ""."""
         if not self._owners or not userns.current().single:
             return ""
-        return "this user has a single id, so nothing can be given to another one: see 'nacre info'"
+        return "this user has a single id, so files cannot change owner: see 'nacre info'"
 
 
 def _failure(job: Job, code: int, why: str = "", hint: str = "") -> BuildFailed:

@@ -73,7 +73,7 @@ def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
 def _followed(source: Source, item: Item) -> Item:
     found = resolve(source.lookup, item.path)[1]
     if found is None:
-        raise UsageError(f"{show(item.path)} is a link that leads nowhere in {source.name}")
+        raise UsageError(f"{show(item.path)} is a broken link in {source.name}")
     return found
 
 

@@ -205,9 +205,7 @@ class StageBuild:
             return error
         before = [planned.stage.name for planned in self._session.plan.stages[: self._planned.index]]
         hint = did_you_mean(name, [stage for stage in before if stage], prefix="the stage ")
-        message = (
-            f"{said}: {name!r} is no stage before this one, and no image that can be had: {error.message}"
-        )
+        message = f"{said}: {name!r} is neither an earlier stage nor an available image:  {error.message}"
         return item.error(message, hint=hint or error.hint)
 
     def _source(self, item: Instruction, text: str, standing: Standing | None) -> Source:
@@ -302,4 +300,4 @@ def _hint(source: Source, word: str) -> str:
         return ""
     if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
         return "it is there, but .dockerignore excludes it"
-    return "a build cannot reach what lies outside its context" if word.startswith("..") else ""
+    return "a build cannot access files outside its context" if word.startswith("..") else ""

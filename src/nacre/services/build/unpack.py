@@ -91,7 +91,9 @@ class Archive:
         other = _join(target.resolve(folder)[0], name)
         put = target.put_at(other)
         if put is None or put[0].kind == "dir":
-            raise UsageError(f"{show(path)} is a hard link to {show(other)}, which the archive does not have")
+            raise UsageError(
+                f"{show(path)} is a hard link to {show(other)}, which the archive does not contain"
+            )
         item, opener = put
         item.identity = item.identity or (0, id(item))
         target.add(path, item, opener, as_is=True)

@@ -104,7 +104,7 @@ class Authenticator:
         credentials = self.credentials
         if credentials.problem:
             return Unauthorized(message, status=status, hint=credentials.problem)
-        who = "another user may have the right" if credentials else "this may need a user name and password"
+        who = "another user may have access" if credentials else "this may need a user name and password"
         return Unauthorized(message, status=status, hint=f"{who}: nacre login {self.registry}")
 
     def _asked(self, answer: Answer) -> list[str]:
@@ -145,7 +145,7 @@ class Authenticator:
         if credentials:
             who = f" of user {credentials.username!r}" if credentials.username else ""
             return self.refused(f"{self.registry} refused the credentials{who}", status)
-        return self.refused(f"{self.name} is not open to everyone", status)
+        return self.refused(f"{self.name} is not public", status)
 
     def _token_request(self, challenge: Challenge, scopes: frozenset[str], url: str) -> Request:
         realm = _realm(challenge, url)
@@ -169,7 +169,7 @@ class Authenticator:
 def _realm(challenge: Challenge, url: str) -> str:
     realm = challenge.get("realm")
     if not realm:
-        raise RegistryError(f"{shown(url)} asks for a token without saying where to get it")
+        raise RegistryError(f"{shown(url)} asks for a token but does not name a token server")
     return join(url, realm)
 
 
@@ -183,9 +183,9 @@ def _check_secrecy(realm: str, url: str, registry: str) -> None:
     host, own = origin(realm)[1], origin(url)[1]
     same = host == own or (is_loopback(host) and is_loopback(own))
     if url.startswith("https:") and not (is_loopback(host) and is_loopback(own)):
-        raise RegistryError(f"{registry} wants its password sent unencrypted to {shown(realm)}; refused")
+        raise RegistryError(f"{registry} wants its password sent unencrypted to {shown(realm)}: not allowed")
     if not same:
         raise RegistryError(
-            f"{registry} wants its password sent unencrypted to another host, {shown(realm)}; refused",
+            f"{registry} wants its password sent unencrypted to another host, {shown(realm)}: not allowed",
             hint=f"without a password: nacre logout {registry}",
         )

@@ -247,7 +247,7 @@ def _decoded(auth: str) -> tuple[str, str]:
     try:
         pair = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except ValueError:
-        raise ValueError("has an auth that is no base64") from None
+        raise ValueError("has an auth that is not base64") from None
     username, colon, password = pair.decode("utf-8", "surrogateescape").partition(":")
     if not colon:
         raise ValueError("has an auth without a colon between user and password")
@@ -262,7 +262,7 @@ def _from_helper(answer: bytes) -> Credentials | None:
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise StoreError("a credential helper answered something that is not JSON")
+        raise StoreError("a credential helper sent an answer that is not JSON")
     username, secret = _text(fields, "Username"), _text(fields, "Secret")
     if username == TOKEN_USER:
         return Credentials(identity_token=secret)

@@ -156,7 +156,7 @@ class BlobReader:
             self._check_range(response)
             return
         if self._part:
-            raise RegistryError(f"{self._what}: the registry takes no ranges", status=response.status)
+            raise RegistryError(f"{self._what}: the registry does not support ranges", status=response.status)
         self._check_length(response, self._size)
         left = self.at
         while left:
@@ -179,6 +179,6 @@ class BlobReader:
     def _check_length(self, response: Response, expected: int) -> None:
         length = response.length
         if length is not None and length > expected:
-            raise TooLarge(f"{self._what} comes with {length} bytes, {expected} were announced")
+            raise TooLarge(f"{self._what} has {length} bytes, but {expected} were announced")
         if length is not None and length < expected:
-            raise RegistryError(f"{self._what} comes with {length} bytes, {expected} were announced")
+            raise RegistryError(f"{self._what} has {length} bytes, but {expected} were announced")

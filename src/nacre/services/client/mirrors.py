@@ -73,7 +73,7 @@ class Mirrored(Repository):
         place = self._gave.pop(digest, None)
         if place is None or place is self._origin:
             return False
-        self._drop(place, f"its content for {digest.short} does not have this digest")
+        self._drop(place, f"its content for {digest.short} has another digest")
         return True
 
     def places(self, kind: str = ALWAYS) -> Iterator[Repository]:
@@ -110,7 +110,7 @@ class Mirrored(Repository):
         before = len(self._mirrors)
         self._mirrors = [pair for pair in self._mirrors if pair[0] is not place]
         if len(self._mirrors) < before:
-            self._notice(f"mirror {place.session.registry} is passed over: {why}")
+            self._notice(f"mirror {place.session.registry} is skipped: {why}")
 
 
 class _Relay:

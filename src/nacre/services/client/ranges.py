@@ -215,7 +215,7 @@ class Split:
     def _check(self) -> None:
         failure = self._parts[0].failure if self._parts else None
         if failure or not self._workers:
-            raise failure or RegistryError("no connection is free for the rest of a blob")
+            raise failure or RegistryError("no connection is available for the rest of a blob")
 
     def _grow(self) -> None:
         """As many workers as are allowed and useful."""

@@ -65,7 +65,7 @@ def keep(repository: Repository, data: bytes, media_type: str) -> None:
     others = [each for each in _by_tag(repository, document.subject.digest) if each.digest != entry.digest]
     index = Index(OCI_INDEX, (*others, entry)).encode()
     if len(index) > MAX_DOCUMENT:
-        raise InvalidDocument(f"the referrers of {document.subject.digest.short} are too many for one index")
+        raise InvalidDocument(f"the referrers of {document.subject.digest.short} do not fit into one index")
     repository.put_manifest(_tag(document.subject.digest), index, OCI_INDEX)
 
 

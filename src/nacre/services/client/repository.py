@@ -130,7 +130,7 @@ class Repository:
         return closing(reader)
 
     def fetch_range(self, descriptor: Descriptor, start: int, end: int) -> AbstractContextManager[Reader]:
-        """The bytes from `start` up to `end`. Raises RegistryError where the registry takes no ranges."""
+        """The bytes from `start` up to `end`. Raises RegistryError if the registry supports no ranges."""
         what = f"blob {descriptor.digest} of {self.name}"
         connect, retry = self._connect(descriptor.digest, what), self.session.retry()
         reader = BlobReader(connect, what, descriptor.size, start, retry, end=end)
@@ -341,7 +341,7 @@ def _names(fields: Any, key: str, what: str) -> list[str]:
     names = fields.get(key) if isinstance(fields, dict) else None
     names = [] if names is None and isinstance(fields, dict) else names
     if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
-        raise InvalidDocument(f"{what}: the registry sent no list of names")
+        raise InvalidDocument(f"{what}: the registry did not send a list of names")
     return names
 
 

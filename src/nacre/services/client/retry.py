@@ -71,7 +71,7 @@ class Retry:
 def _too_long(failure: Transient) -> NacreError:
     error = failure.error
     if isinstance(error, RegistryError) and not error.hint and failure.after is not None:
-        error.hint = f"the registry asks to come back in {failure.after:.0f} seconds"
+        error.hint = f"the registry asks to retry in {failure.after:.0f} seconds"
     return error
 
 

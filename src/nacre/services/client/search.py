@@ -59,7 +59,7 @@ def _rows(data: bytes) -> list[dict[str, Any]]:
     rows = fields.get("results") if isinstance(fields, dict) else None
     rows = [] if rows is None and isinstance(fields, dict) and "num_results" in fields else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InvalidDocument("the registry answered a search with something else")
+        raise InvalidDocument("the registry sent an unknown answer to a search")
     return rows
 
 

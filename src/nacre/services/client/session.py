@@ -107,7 +107,7 @@ class Session:
 
     def endless(self, what: str) -> RegistryError:
         """The error for a list that goes on and on."""
-        return RegistryError(f"{self.registry} lists {what} without end")
+        return RegistryError(f"{self.registry} lists {what} endlessly")
 
     def look(
         self, path: str, what: str, scopes: Iterable[str], headers: Mapping[str, str] | None = None
@@ -152,7 +152,7 @@ class Session:
             raise self._no_registry(f"it sent a web page for {what}")
 
     def _no_registry(self, why: str) -> RegistryError:
-        hint = "another server may be there: check the host and the port"
+        hint = "check the host and the port"
         return RegistryError(f"{self.registry} does not answer as a registry: {why}", hint=hint)
 
     def attempt(self, action: Callable[[], T], retry: Retry | None = None) -> T:
@@ -249,7 +249,7 @@ class Session:
         if status == 404:
             where = "" if self.registry in what else f" at {self.registry}"
             return NotFound(f"{what} not found{where}{tail}")
-        text = "allows no more requests for now" if status == 429 else f"answered {status} for {what}"
+        text = "has received too many requests" if status == 429 else f"answered {status} for {what}"
         return RegistryError(f"{self.registry} {text}{tail}", status=status, code=code)
 
 
@@ -287,4 +287,4 @@ def _check_encoding(response: Response, what: str) -> None:
     """Content is named by the digest of its plain bytes, and `identity` was asked for."""
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
         with response:
-            raise RegistryError(f"{what} came compressed by the server, which was not asked for")
+            raise RegistryError(f"{what} is compressed, although no compression was requested")

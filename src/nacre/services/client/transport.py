@@ -66,14 +66,14 @@ class Stream:
                     content.seek(self.start)
                 yield from self._read(content)
         except OSError as error:
-            raise StoreError(f"cannot read what is to be pushed: {error.strerror or error}") from None
+            raise StoreError(f"cannot read the content to push: {error.strerror or error}") from None
 
     def _read(self, content: Content) -> Iterator[bytes]:
         left = self.length
         while left:
             block = content.read(min(SEND_BLOCK, left))
             if not block:
-                raise ContentError(f"content to be pushed ends {left} bytes before its size of {self.size}")
+                raise ContentError(f"the content to push ends {left} bytes before its size of {self.size}")
             left -= len(block)
             yield block
 
@@ -248,8 +248,8 @@ def _distant(connected: socket.socket, host: str, nearby: bool) -> socket.socket
 def _refused(host: str, address: str) -> RegistryError:
     where = host if host == address else f"{host} ({address})"
     return RegistryError(
-        f"a request to {where} is refused: addresses of the link are for this machine alone",
-        hint="clouds give out the credentials of a machine there",
+        f"a request to {where} is not allowed: it is a link-local address",
+        hint="clouds serve the credentials of a machine there",
     )
 
 
@@ -318,7 +318,7 @@ class Transport:
     def check(self, deadline: float, url: str) -> None:
         """Raises Unreachable after `deadline`."""
         if self.clock() > deadline:
-            raise Unreachable(f"{urlsplit(url).netloc} is too slow: {shown(url)} did not come in time")
+            raise Unreachable(f"{urlsplit(url).netloc} is too slow: {shown(url)} timed out")
 
     def close(self) -> None:
         """Drop all connections; calls that block in other threads end with an error."""
@@ -462,11 +462,11 @@ def _judge_tls(error: Exception, host: str, known: bool) -> tuple[NacreError, bo
 def _judge_answer(error: Exception, host: str, reason: str) -> tuple[NacreError, bool]:
     root = _root(error)
     if isinstance(root, ValueError) and not isinstance(root, OSError):
-        return RegistryError(f"{host} sent something that is not HTTP: {reason}"), False
+        return RegistryError(f"{host} did not answer in HTTP: {reason}"), False
     if isinstance(root, ConnectionError | IncompleteRead) or "incomplete" in reason.lower():
         return Unreachable(f"the connection to {host} was cut"), True
     if isinstance(root, HTTPException):
-        return RegistryError(f"{host} sent something that is not HTTP: {reason}"), False
+        return RegistryError(f"{host} did not answer in HTTP: {reason}"), False
     return Unreachable(f"the connection to {host} failed: {reason}"), True
 
 
@@ -491,5 +491,5 @@ def _reason(error: BaseException) -> str:
 _NAME_HINT = "check the name of the registry, and the network"
 _NETWORK_HINT = "check the network, a firewall or a proxy"
 _REFUSED_HINT = "is a registry running there?"
-_CA_HINT = "install the authority that signed it, or name its file in the configuration"
-_PLAIN_HINT = "a registry without TLS must be named as insecure, unless it is on this machine"
+_CA_HINT = "install its certificate authority, or set `ca` in the configuration"
+_PLAIN_HINT = "set `insecure` in the configuration for a registry without TLS"

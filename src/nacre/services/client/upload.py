@@ -224,7 +224,9 @@ class Uploads:
                 received = parse_received(response.headers.get("range", ""))
                 newer = response.headers.get("location", "")
                 if received > d.size:
-                    raise Lost(RegistryError(f"{self._session.registry} has more of a blob than there is"))
+                    raise Lost(
+                        RegistryError(f"{self._session.registry} has more bytes of a blob than were sent")
+                    )
                 return (upload_location(response.url, newer) if newer else location), received
         except NacreError as error:
             raise Lost(error) from None
@@ -244,7 +246,7 @@ class Uploads:
             self._session.look(routes.blob(self._repository, d.digest), what, self._scopes).close()
         except NotFound:
             registry = self._session.registry
-            raise RegistryError(f"{registry} took {what} and does not have it") from None
+            raise RegistryError(f"{registry} accepted {what} but does not have it") from None
         except Unauthorized:
             pass  # whoever may push need not be allowed to pull
 

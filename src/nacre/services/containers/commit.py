@@ -97,7 +97,7 @@ def _layer(
     """The container's changes as a layer of the store; None when there are none."""
     active = store.actives.find(row.id)
     if active is None:
-        raise NotFound(f"the file system of container {row.name} is gone")
+        raise NotFound(f"the file system of container {row.name} is missing")
     same, copied = store.actives.compare(active)
     if cost := cost_of(copied):
         tell(cost)

@@ -154,7 +154,7 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
         return os.open(place(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     active = store.actives.find(row.id)
     if active is None:
-        raise NotFound(f"the file system of container {row.name} is gone")
+        raise NotFound(f"the file system of container {row.name} is missing")
     return opened(store.root, active.mount if write else frozen(active))
 
 

@@ -161,7 +161,8 @@ class Paused:
             if poll.poll(_SLICE) or not is_kept(self._folder):
                 return
         raise SandboxError(
-            "the process that keeps the container does not answer", hint="--pause=false does not stop it"
+            "the supervisor of the container does not answer",
+            hint="use --pause=false to commit without a pause",
         )
 
     def __exit__(self, *_exc: object) -> None:

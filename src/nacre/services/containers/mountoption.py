@@ -33,7 +33,7 @@ def parse_mount(text: str, cwd: str, store_root: str) -> Volume | Temporary:
     fields = _fields(text)
     kind, target = fields.get("type", "volume"), fields.get("target", "")
     if kind not in _KEYS:
-        raise UsageError(f"invalid mount {text!r}: type {kind!r} is none of bind, volume, tmpfs")
+        raise UsageError(f"invalid mount {text!r}: type {kind!r} is not bind, volume or tmpfs")
     if not target.startswith("/") or clean(target) == "/":
         raise UsageError(
             f"invalid mount {text!r}: target must be an absolute path other than '/'",
@@ -52,7 +52,7 @@ def _fields(text: str) -> dict[str, str]:
         written, equals, value = item.partition("=")
         key = _ALIASES.get(written.lower(), written.lower())
         if key not in known:
-            raise UsageError(f"unexpected key {written!r} in {item!r}", hint=f"known are {', '.join(known)}")
+            raise UsageError(f"unexpected key {written!r} in {item!r}", hint=f"use one of {', '.join(known)}")
         if not equals and key not in _FLAGS:
             raise UsageError(f"invalid field {item!r} in {text!r}: it must be a key=value pair")
         fields[key] = value if equals else "true"
@@ -88,16 +88,16 @@ def _bind(fields: dict[str, str], text: str, cwd: str, _store_root: str) -> Volu
         "enabled",
         "true",
     ):
-        raise Unsupported("bind mounts that are not recursive are not in this version")
+        raise Unsupported("non-recursive bind mounts are not supported")
     return Volume(path, clean(fields["target"]), _flag(fields, "readonly"))
 
 
 def _volume(fields: dict[str, str], text: str, _cwd: str, store_root: str) -> Volume:
     for key in ("volume-label", "volume-opt", "volume-subpath"):
         if key in fields:
-            raise Unsupported(f"{key} is not in this version")
+            raise Unsupported(f"{key} is not supported")
     if fields.get("volume-driver", "local") != "local":
-        raise Unsupported(f"volumes have one driver, local, not {fields['volume-driver']!r}")
+        raise Unsupported(f"the only volume driver is local, not {fields['volume-driver']!r}")
     volume = volumes.named(fields.get("source", ""), store_root)
     return volume.replace(
         target=clean(fields["target"]), readonly=_flag(fields, "readonly"),

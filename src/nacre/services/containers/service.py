@@ -343,7 +343,7 @@ class Containers:
             self._join_processes(record["config"], record["pid_of"])
         active = self.store.actives.find(row.id)
         if active is None:
-            raise SandboxError(f"the file system of container {row.name} is gone")
+            raise SandboxError(f"the file system of container {row.name} is missing")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
             _check_not_mounted(self.store.root, row)
         for folder in record.get("make", ()):
@@ -538,7 +538,7 @@ class Containers:
             os.chdir("/")
             execution(Stdio(-1, -1, -1, tty=extra.tty), running)
 
-        begin(work, "the process that keeps the program")
+        begin(work, "the process that runs the program")
 
     def _execution(self, text: str, extra: Extra) -> Execution:
         """What `execute` does once the store is not needed any more."""
@@ -643,7 +643,7 @@ def _check_not_mounted(root: str, row: ContainerRow) -> None:
     if is_mounted(root, row.id):
         raise Conflict(
             f"container {row.name} is mounted at {place(root, row.id)}",
-            hint=f"first: nacre unmount {row.name}",
+            hint=f"first run: nacre unmount {row.name}",
         )
 
 

@@ -49,7 +49,7 @@ def parse_volume(text: str, cwd: str, store_root: str) -> Volume:
     words = _words(mode, text)
     volume = _source(source, cwd, store_root)
     if "nocopy" in words and not volume.name:
-        raise UsageError(f"invalid mode 'nocopy' in volume specification {text!r}: it is for volumes by name")
+        raise UsageError(f"invalid mode 'nocopy' in volume specification {text!r}: it is for named volumes")
     return volume.replace(target=clean(target), readonly="ro" in words, copy="nocopy" not in words)
 
 
@@ -76,8 +76,8 @@ def check_propagation(word: str, text: str) -> None:
         raise UsageError(f"invalid propagation mode {word!r} in {text!r}")
     if word in _SHARED:
         raise Unsupported(
-            f"bind propagation {word!r} is not in this version",
-            hint="what the container mounts is never seen outside of it",
+            f"bind propagation {word!r} is not supported",
+            hint="mounts of a container are never visible outside it",
         )
 
 
@@ -94,7 +94,7 @@ def named(source: str, store_root: str) -> Volume:
     if not is_name(source):
         raise UsageError(
             f"{source!r} includes invalid characters for a volume name",
-            hint="a host path is absolute or begins with ./",
+            hint="a host path must be absolute or start with ./",
         )
     return Volume(place(store_root, source), "", name=source)
 

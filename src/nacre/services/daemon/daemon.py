@@ -36,7 +36,7 @@ class Daemon:
         self._parts = urlsplit(self.host)
         if self._parts.scheme not in ("unix", "tcp", "http"):
             if self._parts.scheme in ("ssh", "https", "npipe", "fd"):
-                raise Unsupported(f"a docker daemon at {self.host} cannot be reached by nacre",
+                raise Unsupported(f"a docker daemon at {self.host} is not supported",
                                   hint="forward its socket, and set DOCKER_HOST=unix:///path")  # fmt: skip
             raise UsageError(f"invalid DOCKER_HOST {self.host!r}: expected unix:///path or tcp://host:port")
 
@@ -113,7 +113,7 @@ class Daemon:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Unreachable(
                 f"cannot reach the docker daemon at {self.host}: {why.lower()}",
-                hint="is it running? DOCKER_HOST names another",
+                hint="is it running? DOCKER_HOST selects another one",
             ) from None
 
 

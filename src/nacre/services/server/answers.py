@@ -68,7 +68,7 @@ def _judge(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, DiskFull):
         return INSUFFICIENT_STORAGE, Code.UNAVAILABLE.name, "no space left on the registry's disk"
     # what went wrong inside is for the operator's log: paths of this machine are nobody else's business
-    return 500, Code.UNKNOWN.name, "the registry failed, see its log"
+    return 500, Code.UNKNOWN.name, "the registry failed; see its log"
 
 
 _KINDS: tuple[tuple[type[NacreError], Code, int], ...] = (
@@ -121,7 +121,7 @@ class FileResponse(Response):
                 piece = await self._work.run(os.pread, file, min(PIECE, left), offset)
                 offset, left = offset + len(piece), left - len(piece)
                 if not piece:
-                    raise StoreError(f"{self._path} is shorter than it was")
+                    raise StoreError(f"{self._path} was truncated")
                 await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
         finally:
             gone.cancel()

@@ -160,7 +160,7 @@ class Blobs:
             raise refusal(Code.SIZE_INVALID, f"blob is over {self._shelf.limits.blob} bytes", status=413)
         count = await body.pour(self._shelf.work.pool, session.write, room if length is None else length)
         if length is not None and count != length:
-            raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes calls itself {length} bytes long")
+            raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes claims to be {length} bytes long")
 
     async def _drop(self, session: Session) -> None:
         """Cancel a session unless it has ended."""

@@ -69,7 +69,7 @@ class Body:
             async with asyncio.timeout(self.patience):
                 message = await self._receive()
         except TimeoutError:
-            text = f"no data came for {self.patience:g} seconds"
+            text = f"no data received for {self.patience:g} seconds"
             raise refusal(Code.BLOB_UPLOAD_INVALID, text, status=408) from None
         if message["type"] != "http.request":
             self._ended = True

@@ -61,7 +61,7 @@ def bind(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", "") or "that is no host name"
+        why = getattr(error, "strerror", "") or "not a host name"
         raise UsageError(f"cannot listen on {host[:255]}:{port}: {why}") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,7 +99,7 @@ async def _run(
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-            raise Unsupported("the HTTP server ended by itself")
+            raise Unsupported("the HTTP server stopped unexpectedly")
         server.stop()  # type: ignore[no-untyped-call]
         if not (await asyncio.wait({serving}, timeout=_GRACE))[0]:
             registry.interrupt()

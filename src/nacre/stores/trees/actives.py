@@ -93,7 +93,7 @@ class Actives:
         lease = None if owned else self._catalog.leases.current()
         with self._database.transaction():
             if self._database.one("SELECT 1 FROM active WHERE key = ?", (key,)):
-                raise Conflict(f"{key} is being written already")
+                raise Conflict(f"{key} is already being written")
             self._database.change("INSERT INTO active VALUES (?, ?, ?, ?)", values)
             if lease:
                 lease.add("active", key)

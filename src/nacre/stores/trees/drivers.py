@@ -117,7 +117,7 @@ class DriverChoice:
         """`wanted` is a name or "auto". Raises UsageError for an unknown one."""
         if wanted not in ("auto", *NAMES):
             known = ", ".join(("auto", *NAMES))
-            raise UsageError(f"unknown storage driver {wanted!r}", hint=f"there are: {known}")
+            raise UsageError(f"unknown storage driver {wanted!r}", hint=f"use one of: {known}")
         self._root, self._database, self._drivers = root, database, drivers
         self._wanted = wanted
         self._candidates = NAMES if wanted == "auto" else (wanted,)

@@ -22,7 +22,7 @@ class Making:
         self.folder = f"{root}/ingest/tree-{name}"
 
     def __enter__(self) -> Making:
-        with os_errors("begin to make a tree"):
+        with os_errors("start to make a tree"):
             self._lock = Lock(self.folder + ".lock")
         try:
             remove_tree(self.folder)

@@ -44,7 +44,7 @@ class TreeRepair:
             return f"it is of the driver {driver}, which this version does not have"
         tree = self._catalog.tree(diff_id, driver)
         if not os.path.isdir(tree.folder):
-            return "its folder is gone"
+            return "its directory is missing"
         return prove(tree, self._catalog.budget(), passed, blob)
 
     def _driver_of(self, diff_id: Digest) -> str | None:

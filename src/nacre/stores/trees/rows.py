@@ -64,7 +64,7 @@ class TreeRows:
         Inside a transaction no folder appears whose row comes later.
         """
         sql = "SELECT 1 FROM tree WHERE diff_id = ?"
-        with os_errors(f"look through {self._root}/trees"), self._database.transaction():
+        with os_errors(f"list {self._root}/trees"), self._database.transaction():
             found = [f"sha256:{name}" for name in names(f"{self._root}/trees") if name[0] != "."]
             return [diff_id for diff_id in found if not self._database.one(sql, (diff_id,))]
 
@@ -93,5 +93,5 @@ class ActiveRows:
     def unrecorded(self) -> list[str]:
         """Names of the folders in ROOT/active without a row. Raises StoreError."""
         sql = "SELECT 1 FROM active WHERE key = ?"
-        with os_errors(f"look through {self._root}/active"), self._database.transaction():
+        with os_errors(f"list {self._root}/active"), self._database.transaction():
             return [name for name in names(f"{self._root}/active") if not self._database.one(sql, (name,))]

@@ -40,7 +40,7 @@ def mounts_folders(mode: Mode, scratch: str) -> str:
 def mounts_indexes(mode: Mode, form: Form, scratch: str) -> str:
     """Index a small tar and read a file of it through overlayfs, attached nowhere."""
     if mode.userxattr:
-        raise Unsupported("EROFS can be mounted by root of the first user namespace only")
+        raise Unsupported("only root of the first user namespace can mount EROFS")
     for name in ("tree", "upper", "work"):
         os.mkdir(f"{scratch}/{name}", 0o700)
     try:
@@ -63,7 +63,7 @@ def _read_through(form: Form, scratch: str) -> None:
         file = os.open(_Sample.NAME, os.O_RDWR | os.O_CLOEXEC, dir_fd=fd)
         try:
             if os.read(file, 100) != _Sample.DATA:
-                raise OSError(0, "it shows other bytes than the layer has")
+                raise OSError(0, "its content differs from the layer")
         finally:
             os.close(file)
     finally:
@@ -73,7 +73,7 @@ def _read_through(form: Form, scratch: str) -> None:
 def _why_not(error: OSError | SandboxError) -> str:
     text = str(getattr(error, "strerror", "") or error)
     if os.strerror(_ENOTBLK) in text:
-        return "EROFS cannot be mounted from this store: its file system, or the kernel, needs a block device"
+        return "EROFS cannot be mounted from this store: its file system or the kernel needs a block device"
     return f"EROFS cannot be mounted from this store: {text[:1].lower()}{text[1:]}"
 
 
@@ -83,7 +83,7 @@ def lays_out(scratch: str) -> str:
     from .forms.either import shares_blocks
 
     how = "sharing their blocks" if shares_blocks(scratch) else "copying them"
-    return f"files can be laid out by {how}, and {describe()}"
+    return f"files can be placed by {how}, and {describe()}"
 
 
 class _Sample:

@@ -38,7 +38,7 @@ def give_back(root: str) -> int:
     The sweep calls it after it has removed trees. Idempotent, safe beside layers being made and read; where
     the file system cannot punch holes nothing is freed. Raises StoreError.
     """
-    with os_errors(f"free what the layers in {root} no longer share"):
+    with os_errors(f"free unused parts of the layers in {root}"):
         return sum(_shrink(root, inode, links) for inode, links in _orphans(_folders(root)).items())
 
 

@@ -57,7 +57,7 @@ class _Restored(Seeking):
                 self._fds.append(open_locked(path))
             lengths = [os.fstat(fd).st_size for fd in self._fds]
             if lengths[0] != cuts.left:
-                raise InvalidArchive("the list of what a layer shares is damaged: it is of another tar")
+                raise InvalidArchive("the list of cuts of a layer is damaged: it is of another tar")
             cuts.check(lengths)
         except BaseException as error:
             self.close()

@@ -88,7 +88,7 @@ class IndexReader:
         if not self._devices:
             self._devices = device_paths(self._folder)
         if number > len(self._devices):
-            raise StoreError(f"a file that the layer in {self._folder} points into is not there")
+            raise StoreError(f"a file that the layer in {self._folder} refers to is missing")
         return self._devices[number - 1]
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:

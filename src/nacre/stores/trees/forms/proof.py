@@ -173,7 +173,7 @@ class _Proof:
             return
         opaque = OPAQUE in inode.xattrs
         if (node.link, node.opaque) != (inode.link, opaque):
-            raise _Fault(f"{show(path)} is another link or hides what it should not")
+            raise _Fault(f"{show(path)} has another target or covers another file")
         if not inode.implied:
             self._same_owner(path, inode, node)
 

@@ -117,7 +117,7 @@ def open_tar(tree: Tree, files: LayerReader) -> BinaryIO:
         except FileNotFoundError:
             files.close()
             raise Unsupported(
-                f"layer {tree.diff_id} is kept unpacked, its tar cannot be made again"
+                f"layer {tree.diff_id} is kept unpacked, and its tar cannot be reproduced"
             ) from None
     return io.BufferedReader(_Tar(tree, file, files), 1 << 18)
 
@@ -163,7 +163,7 @@ class _Tar(io.RawIOBase):
         with os_errors(f"read tree {self._tree.diff_id}"):
             count = os.preadv(self._opened(path), [buffer[: min(len(buffer), left)]], offset)
         if not count:
-            raise InvalidArchive("a file is shorter than the tar has it")
+            raise InvalidArchive("a file is shorter than in the tar")
         self._content = Content(path, offset + count, left - count)
         return count
 

@@ -48,8 +48,8 @@ class LaidOut:
     def view(self, trees: Sequence[Tree]) -> Mount:
         """Raises Unsupported where no mount is permitted: layers are then read as they are."""
         if self._mode.userxattr:
-            hint = "`nacre cp`, `export` and `explore` read an image without mounting it"
-            raise Unsupported("no mount is permitted here", hint=hint)
+            hint = "`nacre cp`, `export` and `explore` read an image without a mount"
+            raise Unsupported("mounts are not permitted here", hint=hint)
         return self._mounted.view(trees)
 
     def prepare(self, active: ActiveTree) -> None:
@@ -58,7 +58,7 @@ class LaidOut:
 
         merged = f"{active.folder}/merged"
         private_dir(merged)
-        with os_errors(f"lay out {merged}"):
+        with os_errors(f"fill {merged}"):
             fd = os.open(merged, _FOLDER)
             try:
                 self._lay(active, fd)

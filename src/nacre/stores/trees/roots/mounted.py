@@ -66,7 +66,7 @@ class Mounted:
         lower = tree.lower()
         if self._mode.userxattr and isinstance(lower, Erofs):
             raise Unsupported(
-                f"layer {tree.diff_id} is kept as an index, which this user cannot mount",
+                f"layer {tree.diff_id} is stored as an EROFS index, which this user cannot mount",
                 hint="use --storage-driver plain, or remove the image and pull it again",
             )
         return lower
