@@ -1,4 +1,4 @@
-"""`python -m nacre`."""
+"""Run the command line by `python -m nacre`."""
 
 from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]
 

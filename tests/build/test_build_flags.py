@@ -20,7 +20,7 @@ def test_harmless_flags_are_taken(project: Any) -> None:
         "--isolation=default",
     ).err  # fmt: skip
     assert "WARNING: --builder default ignored: there is one builder" in said
-    assert "WARNING: --cache-from discarded" in said
+    assert "WARNING: --cache-from ignored" in said
     assert "WARNING: --memory ignored: resource limits are not supported yet" in said
     for flag in ("--ssh=default", "--push", "--output=type=oci,dest=x", "--output=type=image,push=true"):
         assert "is not supported\nhint: " in project.fails("", flag).err

@@ -17,7 +17,7 @@ def test_a_root_that_cannot_be_made(nacre: Any, root: str) -> None:
     nacre.root = Path(root)
     said = nacre("images", check=False)
     assert said.code == 1
-    assert said.err.startswith("nacre: cannot make the folder /")
+    assert said.err.startswith("nacre: cannot create the directory /")
     assert said.err.count("\n") == 1
     nacre.root = nacre.folder / "store"
 

@@ -230,15 +230,15 @@ class Later:
         return self._shown
 
     def task(self, key: str) -> Task:
-        """As `Progress.task`."""
+        """A task of the display, which is made at the first use."""
         return self._display().task(key)
 
     def line(self, text: str) -> None:
-        """As `Progress.line`."""
+        """Write a line above the display, which is made at the first use."""
         self._display().line(text)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the display. Idempotent."""
         if self._shown is not None:
             self._shown.close()
 

@@ -47,7 +47,7 @@ class Tour:
         self.web, self.other, self.hub = _free_ports(3)
 
     def say(self, words: str) -> None:
-        """A heading."""
+        """Print `words` as a heading of the tour."""
         self.context.print(f"\n# {words}")
 
     def export(self, name: str, value: str) -> None:

@@ -69,7 +69,6 @@ def _user(context: Context) -> dict[str, Any]:
 
 
 def _distribution() -> str:
-    """PRETTY_NAME of os-release(5)."""
     try:
         with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
             content = file.read(1 << 16)

@@ -143,7 +143,6 @@ def _one(context: Context, ref: str, descriptor: Descriptor, data: bytes, verbos
 
 
 def _verbose(ref: str, descriptor: Descriptor, data: bytes) -> dict[str, Any]:
-    """As docker's ImageManifest."""
     from base64 import b64encode
 
     from ..images.arrows.manifestlist import platform_fields

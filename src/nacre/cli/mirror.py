@@ -81,7 +81,7 @@ class _Told:
         return sum(outcome.status == status for outcome in self._outcomes)
 
     def fields(self, seconds: float) -> dict[str, object]:
-        """The sums."""
+        """The number of tags by status, the bytes moved and the time, for `--format`."""
         sums: dict[str, object] = {
             name.capitalize(): self.count(name) for name in ("copied", "unchanged", "pruned", "failed")
         }

@@ -111,7 +111,7 @@ class Plain(Display):
         return _Task(key, self._changed)
 
     def line(self, text: str) -> None:
-        """At once."""
+        """Write `text` to the stream at once."""
         with self._lock:
             self._stream.write(text + "\n")
             self._stream.flush()
@@ -129,7 +129,7 @@ class Events(Display):
         self._next: dict[str, float] = {}
 
     def task(self, key: str) -> Task:
-        """A new `id`."""
+        """A task of a new `id`, for events."""
         return _Task(key, self._changed)
 
     def line(self, text: str) -> None:
@@ -179,7 +179,7 @@ class Live(Display):
         return task
 
     def line(self, text: str) -> None:
-        """Above the block."""
+        """Write `text` above the lines of the running tasks."""
         with self._lock:
             self._draw([text])
 

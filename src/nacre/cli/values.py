@@ -111,7 +111,7 @@ def _is_address(text: str) -> bool:
 
 
 def address(text: str) -> str:
-    """An IP address."""
+    """Check that `text` is an IP address. Raises ValueError."""
     if not _is_address(text.strip()):
         raise ValueError(f"IP address is not correctly formatted: {text}")
     return text.strip()
@@ -152,7 +152,7 @@ def health_time(text: str) -> int:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """`KEY=VALUE`."""
+    """Check that `text` is `KEY=VALUE`. Raises ValueError."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ValueError("it must be KEY=VALUE")
@@ -193,7 +193,7 @@ def device_rule(text: str) -> str:
 
 
 def processor_set(text: str) -> str:
-    """`0-3,7`."""
+    """Check that `text` is a list of processors like `0-3,7`. Raises ValueError."""
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
@@ -202,7 +202,7 @@ def processor_set(text: str) -> str:
 
 
 def device_value(text: str) -> tuple[str, str]:
-    """`/dev/sda:VALUE`."""
+    """Check that `text` is like `/dev/sda:VALUE`. Raises ValueError."""
     path, colon, value = text.partition(":")
     if not path.startswith("/dev/") or not colon or not value:
         raise ValueError(f"bad format: {text}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """Print the versions."""
+    """Print the version, or all fields with `--format`."""
     system = os.uname()
     fields = {
         "Version": __version__,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check(engine: Wiring, repair: bool, progress: Progress | None) -> Report:
-    """Verify everything."""
+    """Verify the whole store, and repair it if asked to."""
     from ..images.audit.check import check
     from .transfers import repository
 

@@ -210,7 +210,7 @@ class Wiring:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the store. Idempotent."""
         client, self._client = self._client, None
         if client is not None:
             client.close()

@@ -30,7 +30,7 @@ __all__ = ["addressof", "c_long", "create_string_buffer", "function", "get_errno
 
 
 class c_long(Long):
-    """A C long."""
+    """An integer as a C long, for ctypes."""
 
     _type_ = "l"
 

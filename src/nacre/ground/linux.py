@@ -196,7 +196,7 @@ def pivot_root(new: bytes | str, old: bytes | str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """unshare(2): move this process into new namespaces. Raises OSError."""
     _syscall("unshare", flags)
 
 

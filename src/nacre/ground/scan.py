@@ -74,7 +74,7 @@ class _Walk:
         self._folders.forget()
 
     def entries(self) -> Iterator[tuple[Entry, Opener | None]]:
-        """All entries."""
+        """All entries of the tree, parents first. Raises StoreError."""
         yield self._root_entry(), None
         stack = [(b"", self._children(b""))]
         while stack:

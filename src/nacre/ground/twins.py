@@ -117,7 +117,7 @@ class Twins:
         return True
 
     def close(self) -> None:
-        """Idempotent."""
+        """Release the roots. Idempotent."""
         self._there, self._asked, self._roots = [], [], []
 
 
@@ -161,7 +161,7 @@ class _Comparing:
         return False
 
     def read(self, count: int, /) -> bytes:
-        """The next bytes."""
+        """At most `count` bytes of content; b"" at the end."""
         if self._given < self._equal:
             data = os.pread(self._fd, min(count, self._equal - self._given), self._given)
             self._given += len(data)
@@ -250,5 +250,5 @@ class _File:
         self._fd = fd
 
     def read(self, count: int, /) -> bytes:
-        """The next bytes."""
+        """At most `count` bytes of content; b"" at the end."""
         return os.read(self._fd, count)

@@ -155,7 +155,6 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _forked(work: Work, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT) -> Child:
-    """Raises SandboxError."""
     try:
         return fork(work, what=what, keep=keep, signals=signals)
     except OSError as error:

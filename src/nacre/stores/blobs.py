@@ -140,7 +140,7 @@ class BlobStore:
         return True
 
     def size(self, digest: Digest) -> int:
-        """Bytes. Raises NotFound."""
+        """The size of a blob in bytes. Raises NotFound."""
         try:
             return os.stat(self.path(digest)).st_size
         except OSError:

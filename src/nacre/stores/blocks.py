@@ -49,7 +49,7 @@ class Usage:
 
 
 def inodes(path: str) -> Inodes:
-    """`Usage.inodes`, asked once."""
+    """`Usage.inodes` of a new `Usage`."""
     return Usage().inodes(path)
 
 
@@ -62,7 +62,7 @@ def union(paths: Iterable[str]) -> Inodes:
 
 
 def freed(paths: Iterable[str]) -> int:
-    """`Usage.freed`, asked once."""
+    """`Usage.freed` of a new `Usage`."""
     return Usage().freed(paths)
 
 

@@ -318,7 +318,7 @@ class Catalog:
             db.execute("UPDATE uploads SET touched = ? WHERE id = ?", (time.time(), upload))
 
     def end_upload(self, upload: str) -> None:
-        """Forget a session."""
+        """Delete the row of an upload. Idempotent."""
         with self._change() as db:
             db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
 

@@ -57,7 +57,6 @@ class ContainerStore:
     """Rows by id and name. Insert the row *before* making the active or the folder: it keeps them."""
 
     def __init__(self, root: str, database: Database) -> None:
-        """`Store.open` makes these."""
         self._root, self._database = root, database
 
     def insert(self, row: ContainerRow) -> None:
@@ -186,11 +185,11 @@ class ContainerStore:
         return self._database.change("DELETE FROM container WHERE id = ?", (id,)) > 0
 
     def folder(self, id: str) -> str:
-        """ROOT/containers/<id>, not made."""
+        """The path ROOT/containers/<id>; nothing is created."""
         return f"{self._root}/containers/{id}"
 
     def file(self, id: str, name: str) -> str:
-        """ROOT/containers/<id>/<name>, not made."""
+        """The path ROOT/containers/<id>/<name>; nothing is created."""
         return f"{self._root}/containers/{id}/{name}"
 
     def _select(self, rest: str, values: tuple[Any, ...] = ()) -> List[ContainerRow]:

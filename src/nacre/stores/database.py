@@ -215,7 +215,7 @@ class Database:
             return self._run(sql, values).fetchall()
 
     def one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row."""
+        """The first row of the result, None if there is none."""
         rows = self.execute(sql, values)
         return rows[0] if rows else None
 

@@ -18,7 +18,6 @@ class LayerStore:
     """The relation between compressed layers (digest) and trees (diff id). Each call is one transaction."""
 
     def __init__(self, database: Database) -> None:
-        """`Store.open` makes these."""
         self._database = database
 
     def record(self, digest: Digest, diff_id: Digest, media_type: str, size: int, recipe: str = "") -> None:

@@ -35,7 +35,7 @@ class Lease:
         )
 
     def close(self) -> None:
-        """Let go. Idempotent."""
+        """Release the lease. Idempotent."""
         if self._lock.fd >= 0:
             self._store._drop(self)
             trace("lease:forgotten")

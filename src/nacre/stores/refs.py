@@ -34,7 +34,6 @@ class RefStore:
     """Names (canonical references, `str(Reference)`) and known manifests. Each call is one transaction."""
 
     def __init__(self, database: Database) -> None:
-        """`Store.open` makes these."""
         self._database = database
         self.changed = False
 
@@ -62,7 +61,7 @@ class RefStore:
         )
 
     def get(self, name: str) -> Descriptor | None:
-        """What `name` means."""
+        """The descriptor that `name` refers to, None if there is none."""
         row = self._database.one("SELECT descriptor FROM ref WHERE name = ?", (name,))
         return _decode(row[0]) if row else None
 
@@ -78,7 +77,7 @@ class RefStore:
         return gone
 
     def list(self) -> List[Ref]:
-        """All names, sorted."""
+        """All names with their descriptors, sorted."""
         rows = self._database.execute("SELECT name, descriptor, updated FROM ref ORDER BY name")
         return [Ref(name, _decode(text), updated) for name, text, updated in rows]
 

@@ -39,7 +39,6 @@ class StepStore:
     """Kept steps; they keep their layers from the sweep. Each call is one transaction."""
 
     def __init__(self, database: Database) -> None:
-        """`Store.open` makes these."""
         self._database = database
 
     def get(self, key: str) -> StepRecord | None:

@@ -38,7 +38,6 @@ class Store:
         self, root: str, database: Database, driver: str, mode: Mode, layer_blobs: str = "auto",
         budget: Callable[[], Budget] | None = None,
     ) -> None:  # fmt: skip
-        """`open` makes these."""
         self.root, self.db = root, database
         self._new_budget = budget
         self._budget: Budget | None = None

@@ -173,8 +173,6 @@ def empty_trash(root: str) -> int:
 
 
 class _Sweep:
-    """One run."""
-
     def __init__(self, store: Store, wishes: Wishes, documents: Documents | None = None) -> None:
         self.store, self.db, self.wishes = store, store.db, wishes
         self.items: list[tuple[str, str, int]] = []

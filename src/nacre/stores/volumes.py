@@ -76,7 +76,7 @@ def _made(path: str) -> float | None:
 
 
 def find(store: Store, name: str) -> Volume:
-    """Raises NotFound."""
+    """The volume of this name. Raises NotFound."""
     for volume in every(store):
         if volume.name == name:
             return volume

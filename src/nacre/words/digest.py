@@ -62,7 +62,7 @@ class Digest(str):
 
     @property
     def algorithm(self) -> str:
-        """`sha256` or `sha512`."""
+        """The name of the algorithm, `sha256` or `sha512`."""
         return self.partition(":")[0]
 
     @property

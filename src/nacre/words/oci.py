@@ -179,7 +179,7 @@ class Manifest(Value):
     artifact_type: str = ""
 
     def encode(self) -> bytes:
-        """Deterministic JSON."""
+        """The document as deterministic JSON."""
         layers = [layer.to_json() for layer in self.layers]
         return _encode(self, {"config": self.config.to_json(), "layers": layers})
 
@@ -194,7 +194,7 @@ class Index(Value):
     artifact_type: str = ""
 
     def encode(self) -> bytes:
-        """Deterministic JSON."""
+        """The document as deterministic JSON."""
         return _encode(self, {"manifests": [entry.to_json() for entry in self.manifests]})
 
 
@@ -224,7 +224,7 @@ class ImageConfig(Value):
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """Raises InvalidDocument."""
+        """Build the value from parsed JSON. Raises InvalidDocument."""
         fields = _with_values(_typed(value, dict, "image config"))
         rootfs = _typed(fields.get("rootfs") or {}, dict, "rootfs")
         diff_ids = tuple(_as_digest(text) for text in _typed(rootfs.get("diff_ids") or [], list, "diff_ids"))
@@ -235,11 +235,11 @@ class ImageConfig(Value):
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Raises InvalidDocument, TooLarge."""
+        """Parse a JSON document. Raises InvalidDocument, TooLarge."""
         return cls.from_json(decode_json(data, "image config"))
 
     def encode(self) -> bytes:
-        """Deterministic JSON."""
+        """The document as deterministic JSON."""
         return encode_json(self.raw)
 
     @property
@@ -259,7 +259,7 @@ class ImageConfig(Value):
 
     @property
     def env(self) -> list[str]:
-        """`NAME=value` in order."""
+        """The environment as `NAME=value` strings, in order."""
         return list(self.run.get("Env") or [])
 
     @property
@@ -284,7 +284,7 @@ class ImageConfig(Value):
 
     @property
     def labels(self) -> dict[str, str]:
-        """All labels."""
+        """All labels of the image."""
         return dict(self.run.get("Labels") or {})
 
 

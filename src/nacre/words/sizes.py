@@ -1,4 +1,4 @@
-"""Sizes for people."""
+"""Write and parse sizes in bytes as people do: `1.5MB`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Crc64:
         self._state, self._update = 0, update or _fastest()
 
     def update(self, data: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes to the checksum."""
         self._state = self._update(self._state, data)
 
     def digest(self) -> bytes:

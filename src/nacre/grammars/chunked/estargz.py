@@ -101,7 +101,7 @@ class StargzLayout:
         return at == len(self._head)
 
     def segments(self, variant: int = 0) -> Iterator[bytes | File]:
-        """As `Layout` says."""
+        """The segments of the tar in order, as `Layout` says."""
         yield from self._written(self._styles[variant])
         yield self._last
 

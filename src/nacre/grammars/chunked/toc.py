@@ -104,7 +104,7 @@ class ChunkedLayout:
         self.files = list(self._names.values())
 
     def segments(self, variant: int = 0) -> Iterator[bytes | File]:
-        """As `Layout` says."""
+        """The segments of the tar in order, as `Layout` says."""
         limited = _Limited(BytesIO(self._tarsplit), self._plain)
         for item in read_tarsplit(limited):
             yield item if isinstance(item, bytes) else self._file(*item)

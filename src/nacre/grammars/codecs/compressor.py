@@ -20,7 +20,7 @@ if TYPE_CHECKING:
             """Take the next `block` bytes; fewer only at the end."""
 
         def finish(self) -> None:
-            """Write the rest."""
+            """Write the end of the stream and flush the encoder."""
 
         def stop(self) -> None:
             """Nothing is wanted any more. Idempotent."""
@@ -55,7 +55,7 @@ def block_size(codec: str) -> int:
 
 
 class Compressor:
-    """Compresses into `write`."""
+    """Compresses a stream and passes the result to `write`."""
 
     def __init__(
         self, codec: str, write: Callable[[bytes], object], threads: Threads | None, level: int | None = None

@@ -59,7 +59,7 @@ class GzipEncoder:
         write(_HEADER)
 
     def encode(self, data: bytes) -> None:
-        """The next block."""
+        """Compress the next block in a worker."""
         self._calls.call(self._deflate, data, self._before)
         self._before = data[-_WINDOW:]
 

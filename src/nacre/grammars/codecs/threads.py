@@ -35,14 +35,14 @@ class Here:
         self._take = take
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run it."""
+        """Run `function(*args)` at once."""
         self._take(function(*args))
 
     def finish(self) -> None:
-        """Nothing waits."""
+        """Nothing is ever pending here."""
 
     def stop(self) -> None:
-        """Nothing waits."""
+        """Nothing is ever pending here."""
 
 
 def ordered(threads: Threads | None, take: Callable[[Any], object]) -> Calls:

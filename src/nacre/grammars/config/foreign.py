@@ -63,7 +63,7 @@ def _mirror(item: dict[str, Any], entry: dict[str, Any]) -> Mirror:
 
 
 def parse_daemon(text: str, file: str) -> Settings:
-    """daemon.json. Raises UsageError."""
+    """The mirrors and insecure registries of docker's daemon.json. Raises UsageError."""
     try:
         fields = json.loads(text) if text.strip() else {}
         if not isinstance(fields, dict):

@@ -54,7 +54,7 @@ def _number(text: str) -> tuple[float, str]:
 
 
 def size(value: object) -> int:
-    """Bytes."""
+    """A size in bytes, from a number or text like "20MB". Raises ValueError."""
     expected = 'a number of bytes like 500000 or "20MB"'
     if type(value) is int and value >= 0:
         return value
@@ -99,7 +99,7 @@ def yes(value: object) -> bool:
 
 
 def word(value: object) -> str:
-    """One printable string."""
+    """A string without control characters. Raises ValueError."""
     if not isinstance(value, str) or not value.isprintable():
         raise Wrong("a string")
     return value

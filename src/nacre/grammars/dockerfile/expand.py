@@ -100,7 +100,7 @@ class _Output:
 
     @property
     def text(self) -> str:
-        """Everything added."""
+        """All text that was added, joined."""
         return "".join(self._pieces)
 
     def keep(self, text: str) -> None:

@@ -29,7 +29,7 @@ class Instruction(Value):
 
     @property
     def where(self) -> str:
-        """`file:line`, for messages."""
+        """The place of the instruction as `file:line`, for messages."""
         return f"{self.line.file}:{self.line.line}"
 
     def error(self, message: str, at: str = "", *, hint: str = "") -> DockerfileError:
@@ -66,13 +66,13 @@ class Env(Instruction):
 
 
 class Label(Instruction):
-    """LABEL name=value …"""
+    """LABEL: adds key-value metadata to the image config."""
 
     pairs: Pairs
 
 
 class Maintainer(Instruction):
-    """MAINTAINER text, deprecated."""
+    """MAINTAINER: sets the author; deprecated."""
 
     text: Token
 
@@ -113,19 +113,19 @@ class Copy(Instruction):
 
 
 class Cmd(Instruction):
-    """CMD command."""
+    """CMD: sets the default command of the image."""
 
     command: Command
 
 
 class Entrypoint(Instruction):
-    """ENTRYPOINT command."""
+    """ENTRYPOINT: sets the program that a container runs."""
 
     command: Command
 
 
 class Shell(Instruction):
-    """SHELL ["program", "argument"…]."""
+    """SHELL: sets the shell of later instructions in shell form."""
 
     words: tuple[str, ...]
 
@@ -150,25 +150,25 @@ class Healthcheck(Instruction):
 
 
 class Expose(Instruction):
-    """EXPOSE port[-port][/protocol] …"""
+    """EXPOSE: lists ports in the image config."""
 
     ports: tuple[Token, ...]
 
 
 class User(Instruction):
-    """USER name[:group]."""
+    """USER: sets the user and group of later steps and of containers."""
 
     user: Token
 
 
 class Volume(Instruction):
-    """VOLUME path …"""
+    """VOLUME: lists paths that become anonymous volumes."""
 
     paths: tuple[Token, ...]
 
 
 class Workdir(Instruction):
-    """WORKDIR path."""
+    """WORKDIR: sets the working directory, and creates it."""
 
     path: Token
 

@@ -52,7 +52,7 @@ class Cuts:
                 raise _damaged("a cut is outside its donor")
 
     def encode(self) -> bytes:
-        """As a file."""
+        """The content of the file `cuts`, as docs/formats.md draws it."""
         checksum = crc32(self.records, crc32(_COUNTS.pack(self.length, self.count)))
         return _HEAD.pack(_MAGIC, _VERSION, self.length, self.count, checksum) + self.records
 

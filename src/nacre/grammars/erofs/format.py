@@ -63,7 +63,7 @@ def device_number(major: int, minor: int) -> int:
 
 
 def device_parts(rdev: int) -> tuple[int, int]:
-    """(major, minor)."""
+    """The major and minor number of a device node."""
     return rdev >> 8 & 0xFFF, rdev & 0xFF | rdev >> 12 & 0xFFF00
 
 

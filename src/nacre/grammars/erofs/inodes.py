@@ -90,7 +90,7 @@ class Inodes:
         return bytes(self.texts[at : at + self.size[inode]])
 
     def is_folder(self, inode: int) -> bool:
-        """Is it one?"""
+        """Whether the inode is a directory."""
         return self.mode[inode] & _FORMAT == stat.S_IFDIR
 
     def find(self, folder: int, name: bytes) -> int:

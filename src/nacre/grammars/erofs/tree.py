@@ -244,14 +244,14 @@ class _Places:
         self._folders[b""] = ROOT
 
     def stands(self, folder: int, name: bytes) -> str:
-        """As in `rules.Tree`."""
+        """See `layer.rules.Tree`, which this implements."""
         inode = self._inodes.find(folder, name)
         return kind_of(self._inodes.mode[inode], self._inodes.block[inode]) if inode else ""
 
     def child(self, folder: int, name: bytes) -> int:
-        """As in `rules.Tree`."""
+        """See `layer.rules.Tree`, which this implements."""
         return self._inodes.find(folder, name)
 
     def target(self, folder: int, name: bytes) -> bytes:
-        """As in `rules.Tree`."""
+        """See `layer.rules.Tree`, which this implements."""
         return self._inodes.link(self._inodes.find(folder, name))

@@ -416,7 +416,6 @@ def _with_dots(names: Iterable[tuple[bytes, int]], here: int, above: int) -> Ite
 
 
 def _pages(names: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
-    """Names in blocks."""
     page: list[tuple[bytes, int]] = []
     used = 0
     for name, number in names:

@@ -236,5 +236,4 @@ def _is_alphanumeric(char: str) -> bool:
 
 
 def _named(char: str) -> str:
-    """`U+0025 '%'`."""
     return f"U+{ord(char):04X}" + (f" '{char}'" if char.isprintable() else "")

@@ -15,27 +15,27 @@ class Node(Value):
 
 
 class Text(Node):
-    """What is copied."""
+    """Text between actions, which is printed unchanged."""
 
     text: str
 
 
 class Dot(Node):
-    """`.`"""
+    """The current value, written `.`."""
 
     def __str__(self) -> str:
         return "."
 
 
 class NilWord(Node):
-    """`nil`"""
+    """The constant `nil` of Go."""
 
     def __str__(self) -> str:
         return "nil"
 
 
 class Bool(Node):
-    """`true` or `false`."""
+    """The constant `true` or `false`."""
 
     value: bool
 
@@ -65,7 +65,7 @@ class String(Node):
 
 
 class Identifier(Node):
-    """A function."""
+    """The name of a function."""
 
     name: str
 
@@ -74,7 +74,7 @@ class Identifier(Node):
 
 
 class Field(Node):
-    """`.A.B`"""
+    """A field of the current value, written `.A.B`."""
 
     names: tuple[str, ...]
 
@@ -92,7 +92,7 @@ class Variable(Node):
 
 
 class Chain(Node):
-    """`(pipe).A.B`"""
+    """A field of a parenthesized pipeline, written `(pipe).A.B`."""
 
     node: Node
     names: tuple[str, ...]
@@ -142,13 +142,13 @@ class Branch(Node):
 
 
 class Jump(Node):
-    """break or continue."""
+    """The action `break` or `continue`."""
 
     kind: str
 
 
 class Call(Node):
-    """`{{template "name" pipe}}`"""
+    """The action `{{template "name" pipe}}`."""
 
     name: str
     pipe: Pipe | None

@@ -393,5 +393,4 @@ def _is_keyword(token: Token, word: str) -> bool:
 
 
 def _is_empty(body: Body) -> bool:
-    """Nothing but space."""
     return all(isinstance(node, Text) and not node.text.strip() for node in body)

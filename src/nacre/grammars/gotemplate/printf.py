@@ -144,7 +144,7 @@ def _string_value(value: Any, form: _Form) -> str:
 
 
 def quote(text: str, *, only_ascii: bool = False, mark: str = '"') -> str:
-    """strconv.Quote."""
+    """Quote `text` as Go's strconv.Quote does."""
     return mark + "".join(_escaped(char, mark, only_ascii) for char in text) + mark
 
 

@@ -66,7 +66,7 @@ class Struct(dict[str, Any]):
         self.aliases, self.methods = aliases or {}, methods or {}
 
     def field(self, name: str) -> Any:
-        """Raises KeyError."""
+        """The value of field `name`. Raises KeyError."""
         return self[self.aliases.get(name, name)]
 
 

@@ -182,7 +182,7 @@ class _Extras:
         self.pending = False
 
     def take(self, flag: bytes, header: bytes, source: _Source) -> None:
-        """Read one extension."""
+        """Read one extended header of type `flag`. Raises InvalidArchive."""
         self.count += 1
         if self.count > _MAX_EXTENSIONS:
             raise InvalidArchive("archive has over 100 consecutive extended headers")

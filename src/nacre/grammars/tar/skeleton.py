@@ -63,7 +63,7 @@ class SkeletonWriter:
             self._total += length
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the end record and finish the compression."""
         self._flush()
         self._compressor.write(b"E" + _U64.pack(self._total))
         self._compressor.close()

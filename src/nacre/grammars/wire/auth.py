@@ -125,7 +125,7 @@ class Token(Value):
         return f"Token(…, lifetime={self.lifetime})"
 
     def header(self) -> str:
-        """The `Authorization` field."""
+        """The value of the `Authorization` header."""
         return "Bearer " + self.text
 
 
@@ -168,7 +168,7 @@ def token_form(challenge: Challenge, scopes: Iterable[str], credentials: Credent
 
 
 def repository_scope(repository: str, *actions: str) -> str:
-    """`repository:NAME:pull,push`."""
+    """The scope of a token as `repository:NAME:pull,push`."""
     return f"repository:{repository}:{','.join(actions)}"
 
 

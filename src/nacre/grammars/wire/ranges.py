@@ -25,7 +25,7 @@ class Span(Value):
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """The number of bytes in the range."""
         return self.last - self.start + 1
 
 

@@ -81,7 +81,7 @@ class _Extraction:
         return found
 
     def make(self, entry: Entry, payload: Reader) -> None:
-        """Make one entry."""
+        """Make one entry beneath the root. Raises InvalidArchive and OSError."""
         try:
             verb, folder, missing, name = self._decide(entry)
             if missing:

@@ -67,7 +67,7 @@ class Places:
         return self._keep(path, real, fd)
 
     def remember(self, path: bytes, folder: Folder) -> None:
-        """As in `rules.Tree`."""
+        """See `layer.rules.Tree`, which this implements."""
         self._folders.also(path, folder)
 
     def forget(self) -> None:
@@ -75,7 +75,7 @@ class Places:
         self._folders.forget()
 
     def stands(self, folder: Folder, name: bytes) -> str:
-        """As in `rules.Tree`."""
+        """See `layer.rules.Tree`, which this implements."""
         there = self.look(folder, name)
         return "" if there is None else kind_of(there.st_mode, there.st_rdev) or "socket"
 
@@ -99,7 +99,7 @@ class Places:
         return os.readlink(name, dir_fd=folder.fd)
 
     def path(self, folder: Folder) -> bytes:
-        """As in `rules.FullTree`."""
+        """See `layer.rules.FullTree`, which this implements."""
         return self.states[folder.key].path
 
     def path_of(self, folder: Folder, name: bytes) -> bytes:

@@ -111,7 +111,6 @@ def _become(
     config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int],
     report: Report,
 ) -> None:  # fmt: skip
-    """In the child."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     high = [fcntl.fcntl(fd if fd >= 0 else null, fcntl.F_DUPFD_CLOEXEC, _STREAMS) for fd in fds]
     report.fd = fcntl.fcntl(report.fd, fcntl.F_DUPFD_CLOEXEC, _STREAMS)

@@ -37,7 +37,7 @@ class Operation(Value):
     """One thing to do in the child."""
 
     def apply(self, room: Room) -> None:
-        """Do it."""
+        """Carry out the operation. Raises SandboxError or OSError."""
         raise NotImplementedError
 
 

@@ -81,7 +81,7 @@ def run(
 
 
 def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> Streams:
-    """Raises SandboxError."""
+    """Open the standard streams of the container. Raises SandboxError."""
     try:
         return Streams(stdio or Stdio(), devpts_options, relayed=relayed)
     except OSError as error:

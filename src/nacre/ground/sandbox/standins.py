@@ -83,7 +83,7 @@ class Standins:
             os.close(self._root)
 
     def folder(self, target: str, mode: int = 0o755) -> None:
-        """An empty folder."""
+        """Make an empty directory at `target` unless there is one."""
 
         def make(parent: int, name: str) -> None:
             os.mkdir(name, mode, dir_fd=parent)

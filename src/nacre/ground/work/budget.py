@@ -24,7 +24,7 @@ class Count:
 
     @property
     def used(self) -> int:
-        """Now."""
+        """How many are in use now."""
         return self._used
 
     def take(self, wanted: int, limit: int) -> int:
@@ -111,7 +111,7 @@ class Budget:
         return self.load.threads.take(1, self.share) == 1
 
     def end_thread(self) -> None:
-        """One less."""
+        """One thread less is at work."""
         self.load.threads.add(-1)
 
     def ordered(self, take: Callable[[Any], object]) -> Ordered:
@@ -127,5 +127,5 @@ class Budget:
         return self.load.file_workers.take(most, self.share)
 
     def give_file_workers(self, count: int) -> None:
-        """They have ended."""
+        """So many file workers have ended."""
         self.load.file_workers.add(-count)

@@ -112,7 +112,7 @@ class _Batch:
 
 
 class Process:
-    """One process."""
+    """One worker process and its socket."""
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
         self.channel, self.pid = channel, pid

@@ -106,7 +106,7 @@ class ForkPool:
         raise StopIteration
 
     def __enter__(self) -> Self:
-        """Nothing but `with`."""
+        """Enter `with`; starts nothing."""
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -31,7 +31,7 @@ class Ordered:
         self._begun = False
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run `function(*args)` soon."""
+        """Run `function(*args)` in a thread; results are handed on in order."""
         workers = min(MAX_THREADS, self._budget.share)
         if not self._begun or (workers == 1 and self._pool is None):
             self._begun = True

@@ -106,7 +106,7 @@ class ProgressReader:
         self._reader, self._task, self._stop = reader, task, stop
 
     def read(self, size: int, /) -> bytes:
-        """As the reader's."""
+        """The next bytes of the reader, counted. Raises Stopped."""
         if self._stop is not None and self._stop.is_set():
             raise Stopped("the transfer was stopped")
         data = self._reader.read(size)

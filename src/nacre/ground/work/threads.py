@@ -51,7 +51,7 @@ class Worker(Thread):
 
     @property
     def ended(self) -> bool:
-        """Is it over?"""
+        """Whether the thread has finished."""
         return self._finished.is_set()
 
     def join(self, timeout: float | None = None) -> None:

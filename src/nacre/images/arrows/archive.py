@@ -140,7 +140,7 @@ class _Parts:
             return Descriptor(kind, diff_id, sum(map(len, iter(lambda: file.read(CHUNK), b""))))
 
     def emit(self, sink: ArchiveSink, digest: Digest) -> None:
-        """Write one blob."""
+        """Write one blob to the archive."""
         data = self.blobs[digest]
         if isinstance(data, bytes):
             sink.add(Descriptor("", digest, len(data)), Held(data))

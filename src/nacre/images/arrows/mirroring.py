@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         """A repository to mirror."""
 
         def tags(self) -> Iterator[str]:
-            """All tags."""
+            """All tags of the repository."""
 
         def head(self, reference: Reference) -> Descriptor | None:
             """What a tag means, without moving it."""
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
         """A place to mirror to."""
 
         def tags(self) -> Iterator[str]:
-            """All tags."""
+            """All tags of the repository."""
 
         def delete(self, target: str) -> None:
             """Drop a tag or a manifest."""
@@ -130,7 +130,7 @@ class Table:
             return self._rows.get(tag)
 
     def set(self, tag: str, row: Row | None) -> None:
-        """Remember, or forget."""
+        """Record `row` for `tag`; None removes it."""
         with self._lock:
             self._changed[tag] = row
             if row is None:

@@ -51,7 +51,7 @@ class State(Value):
 
     @property
     def workdir(self) -> str:
-        """An absolute path."""
+        """The working directory, an absolute path."""
         return self.run.get("WorkingDir") or "/"
 
     @property

@@ -175,11 +175,11 @@ class _Verified:
         return self._at
 
     def tell(self) -> int:
-        """Where reading is."""
+        """The position of the next byte."""
         return max(0, self._at)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the tree or blob that is read. Idempotent."""
         self._stop()
         self._reader = None
 

@@ -97,7 +97,7 @@ class Delivery:
             tasks.get(digest, SILENT).done(self.words[2])
 
     def upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
-        """Move the bytes."""
+        """Send the bytes of the blob. Raises RegistryError."""
 
         def opener() -> Content:
             content = self.opened(blob)
@@ -130,7 +130,7 @@ class _Watched:
         return self._file.seek(0, 1)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file that is sent."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -108,7 +108,7 @@ class Findings:
         return found[0] if found is not None and index in found[1] else None
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the files. Idempotent."""
         for reader in self._readers:
             reader.close()
         self._readers = []

@@ -30,7 +30,7 @@ class LayerJob(Value):
     stop: Event | None = None
 
     def check(self) -> None:
-        """Raises Stopped."""
+        """Raises Stopped when the transfer was stopped."""
         if self.stop is not None and self.stop.is_set():
             raise Stopped("the transfer was stopped")
 

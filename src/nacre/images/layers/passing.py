@@ -79,11 +79,11 @@ class Stretch:
         return self._at
 
     def tell(self) -> int:
-        """Where reading is."""
+        """The position of the next byte."""
         return self._at
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the source's blob. Idempotent."""
         opened, self._opened, self._reader = self._opened, None, None
         if opened is not None:
             opened.__exit__(None, None, None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Bytes in order."""
+    """A stream of bytes, read in order."""
 
     def read(self, size: int, /) -> bytes:
         """At least one byte and at most `size`, which is above 0; b"" at the end."""
@@ -35,7 +35,7 @@ class Content(Reader, Protocol):
         """Move to `offset` (io.SEEK_SET), so that an upload can be resumed or repeated."""
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the connection or file. Idempotent."""
 
     def __enter__(self) -> Self: ...
 

@@ -142,7 +142,7 @@ class Held:
         self._data, self._at = data, 0
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes."""
+        """At most `size` bytes of content; b"" at the end."""
         data = self._data[self._at : self._at + size]
         self._at += len(data)
         return data

@@ -121,7 +121,7 @@ class HostSource:
 
     @property
     def where(self) -> str:
-        """`host:python3`."""
+        """The name of the image, `host:python3`."""
         return self.name
 
     def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
@@ -333,7 +333,7 @@ class Layout:
             tar.add(entry, _Bytes(item.data) if item.kind == "file" else None)
 
     def config(self, diff_id: Digest) -> ImageConfig:
-        """The image's config."""
+        """The config of the image, a document."""
         from time import gmtime, strftime
 
         created = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(self.time))

@@ -370,7 +370,7 @@ class LayoutFolder(Layout):
         return self._root.open(at or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the files of the layout. Idempotent."""
         self._root.close()
         self._folder.close()
 

@@ -50,7 +50,7 @@ class Section:
         self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes."""
+        """At most `size` bytes of content; b"" at the end."""
         left = self._size - self._at
         with os_errors("read the archive"):
             data = os.pread(self._fd, left if size < 0 else min(size, left), self._start + self._at)
@@ -111,19 +111,19 @@ class TarMembers:
         raise InvalidArchive(f"{path[:200]} in the archive is a circular link")
 
     def size(self, path: str) -> int | None:
-        """As `Members`."""
+        """The size of a member in bytes, None if there is none."""
         entry = self._find(path)
         return None if entry is None else entry.size
 
     def open(self, path: str) -> Section:
-        """As `Members`."""
+        """Open a member for reading; the caller closes it. Raises InvalidArchive."""
         entry = self._find(path)
         if entry is None:
             raise InvalidArchive(f"the archive has no {path[:200]}")
         return Section(self._fd, self._base + entry.offset, entry.size)
 
     def small(self, path: str) -> bytes | None:
-        """As `Members`."""
+        """The whole content of a small member, None if there is none."""
         return _small(self, path)
 
 
@@ -135,7 +135,7 @@ class FolderMembers:
             self._root = Root(path)
 
     def size(self, path: str) -> int | None:
-        """As `Members`."""
+        """The size of a member in bytes, None if there is none."""
         try:
             fd = self._root.open_file(path)
         except (NotFound, ValueError):  # ValueError: a NUL in the name
@@ -146,7 +146,7 @@ class FolderMembers:
             os.close(fd)
 
     def open(self, path: str) -> Section:
-        """As `Members`."""
+        """Open a member for reading; the caller closes it. Raises InvalidArchive."""
         try:
             fd = self._root.open_file(path)
         except (NotFound, ValueError):
@@ -154,11 +154,11 @@ class FolderMembers:
         return Section(fd, 0, os.fstat(fd).st_size, owned=True)
 
     def small(self, path: str) -> bytes | None:
-        """As `Members`."""
+        """The whole content of a small member, None if there is none."""
         return _small(self, path)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the directory. Idempotent."""
         self._root.close()
 
     def __enter__(self) -> Self:

@@ -46,7 +46,7 @@ class Packed:
 
     @property
     def where(self) -> str:
-        """As the source's."""
+        """The place of the source, for messages."""
         return self._source.where
 
     def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
@@ -109,6 +109,6 @@ class Packed:
         return section
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the source. Idempotent."""
         while self._files:
             self._files.popitem()[1].close()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         """A repository of a registry."""
 
     class Daemon(Protocol):
-        """A docker daemon."""
+        """The API of a docker daemon."""
 
         def images(self, name: str) -> AbstractContextManager[Reader]:
             """The archive of one image."""

@@ -218,7 +218,7 @@ class Session:
                 raise BuildFailed(f"{file.file}: lint violation found for rules: {', '.join(broken)}")
 
     def build(self) -> Standing:
-        """The target, built."""
+        """Build the target stage and the stages that it needs. Raises NacreError."""
         for index in self.plan.needed:
             self.stage(index)
         return self.stage(self.plan.target)

@@ -46,7 +46,7 @@ class Context:
         self._states: dict[bytes, tuple[bool, State]] = {}
 
     def lookup(self, path: bytes) -> Item | None:
-        """See `Source`."""
+        """The item at `path`, None if there is none, as `Source` says."""
         found = self._stat(path)
         if found is None:
             return None

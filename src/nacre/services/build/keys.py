@@ -121,7 +121,7 @@ class StageCopyKey(Key):
 
 
 class WorkdirKey(Key):
-    """WORKDIR."""
+    """Inputs of a WORKDIR step."""
 
     path: str
     user: str

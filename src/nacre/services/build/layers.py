@@ -25,7 +25,7 @@ class Layers:
         self._seen: dict[bytes, tuple[Item, Found] | None] = {}
 
     def lookup(self, path: bytes) -> Item | None:
-        """See `Source`."""
+        """The item at `path`, None if there is none, as `Source` says."""
         seen = self._look(path)
         return seen[0] if seen else None
 
@@ -36,20 +36,20 @@ class Layers:
         return self._seen[path]
 
     def children(self, item: Item) -> list[Item]:
-        """See `Source`."""
+        """The items of a directory, as `Source` says."""
         base = item.path + b"/" if item.path else b""
         found = (self.lookup(base + name) for name in self._view.names(item.path))
         return [child for child in found if child is not None]
 
     def open(self, item: Item) -> Reader:
-        """See `Source`."""
+        """Open the content of a file, as `Source` says."""
         seen = self._look(item.path)
         if seen is None:
             raise LookupError(item.path)
         return seen[1].open()
 
     def digest(self, item: Item) -> bytes:
-        """See `Source`."""
+        """The digest of a file's content, as `Source` says."""
         return content_digest(self.open(item))
 
     def read(self, path: bytes, limit: int) -> bytes:

@@ -105,7 +105,7 @@ class Share:
             lock.release()  # its holder removed the file, so it locks nothing
 
     def release(self) -> None:
-        """Let go. Idempotent."""
+        """Unlock the cache. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -25,7 +25,7 @@ class Report:
         self.started = time.monotonic()
 
     def step(self, title: str) -> StepReport:
-        """A new step."""
+        """Begin a numbered step with this title."""
         self._count += 1
         self._progress.line(f"#{self._count} {title}")
         return StepReport(self._progress, self._count)
@@ -68,7 +68,7 @@ class StepReport:
             self._pending[stream] = b""
 
     def done(self) -> None:
-        """It succeeded."""
+        """Report that the step succeeded, with its duration."""
         self.flush()
         self.line(f"DONE {time.monotonic() - self._started:.1f}s")
 
@@ -77,6 +77,6 @@ class StepReport:
         self.line("CACHED")
 
     def failed(self, why: str) -> None:
-        """It failed."""
+        """Report that the step failed, and why."""
         self.flush()
         self.line(f"ERROR: {why}")

@@ -162,7 +162,7 @@ class Client:
         return closing(Download(connect, session.retry()))
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close all connections. Idempotent."""
         self._transport.close()
 
     def __enter__(self) -> Client:

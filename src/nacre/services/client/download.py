@@ -57,7 +57,7 @@ class Download:
             raise failure.error from None
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the response. Idempotent."""
         self._response.close()
 
 
@@ -109,7 +109,7 @@ class BlobReader:
                 self._retry.again(failure)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the response. Idempotent."""
         response, self._response = self._response, None
         if response is not None:
             response.close()

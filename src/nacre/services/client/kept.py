@@ -32,7 +32,7 @@ class Entry(Protocol):
         """The URL, "" if none is known."""
 
     def set(self, location: str) -> None:
-        """Remember; "" forgets."""
+        """Record the URL of an upload; "" removes it."""
 
     def close(self) -> None:
         """Let others have it."""
@@ -56,7 +56,7 @@ class _Nothing:
 
 
 class Forgetful:
-    """Keeps nothing."""
+    """A record of uploads that keeps nothing."""
 
     def hold(self, _repository: str, _digest: str) -> Entry:  # noqa: D102
         return _Nothing()
@@ -70,7 +70,7 @@ class UploadFolder:
         self._swept = False
 
     def hold(self, repository: str, digest: str) -> Entry:
-        """As `Kept.hold`."""
+        """Lock and return the record of one upload, as `Kept.hold` says."""
         name = sha256(f"{repository}@{digest}".encode()).hexdigest()
         try:
             private_dir(self.path)

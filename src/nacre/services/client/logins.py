@@ -54,7 +54,7 @@ class Logins:
 
 
 def variable_name(registry: str) -> str:
-    """`NACRE_AUTH_GHCR_IO` for `ghcr.io`."""
+    """The variable with credentials for a registry: `NACRE_AUTH_GHCR_IO` for `ghcr.io`."""
     spelled = registry.replace("-", "__").replace(":", "___").replace(".", "_")
     return PREFIX + spelled.upper()
 

@@ -44,12 +44,12 @@ class Mirrored(Repository):
     def resolve(
         self, reference: Reference, known: Callable[[Digest], bytes | None] | None = None
     ) -> tuple[Descriptor, bytes]:
-        """As `Repository.resolve`."""
+        """The document of a reference, from the first place that knows it."""
         kind = DIGEST_ONLY if reference.digest else TAG_ONLY
         return self._first(lambda place: place.resolve(reference, known), kind)
 
     def head(self, reference: Reference) -> Descriptor | None:
-        """As `Repository.head`."""
+        """The descriptor of a reference, from the first place that knows it."""
         kind = DIGEST_ONLY if reference.digest else TAG_ONLY
         return self._first(lambda place: place.head(reference), kind)
 
@@ -135,7 +135,7 @@ class _Relay:
                 return data
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the blob. Idempotent."""
         self._open.close()
 
     def _following(self) -> Reader:

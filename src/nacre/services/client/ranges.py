@@ -78,7 +78,7 @@ class RangedReader:
 
     @property
     def at(self) -> int:
-        """Where reading stands."""
+        """The position of the next byte."""
         return self._one.at
 
     def open(self) -> None:
@@ -99,7 +99,7 @@ class RangedReader:
         return data
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close all connections. Idempotent."""
         self._one.close()
         split, self._split = self._split, None
         if split is not None:

@@ -66,7 +66,7 @@ class Repository:
 
     @property
     def where(self) -> str:
-        """`registry/repository`."""
+        """The name `registry/repository`, for messages."""
         return self._where or f"{self.session.registry}/{self.name}"
 
     @property
@@ -89,7 +89,7 @@ class Repository:
         return not self.session.is_slowed
 
     def forked(self) -> None:
-        """As `ForkSafe`."""
+        """Drop the parent's connections, in a forked child."""
         self.session.forked()
 
     def resolve(
@@ -190,7 +190,7 @@ class Repository:
         return None
 
     def put(self, descriptor: Descriptor, opener: Callable[[], Content]) -> None:
-        """Upload a blob."""
+        """Upload a blob of known digest and size. Raises RegistryError."""
         with self._lock:
             location = self._begun.pop(descriptor.digest, "")
         self._uploads.put(descriptor, opener, location)

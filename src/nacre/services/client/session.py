@@ -56,7 +56,7 @@ class Session:
         return bool(self._throttles)
 
     def forked(self) -> None:
-        """As `Transport.forked`."""
+        """Drop the parent's connections, in a forked child."""
         self._transport.forked()
 
     def retry(self) -> Retry:

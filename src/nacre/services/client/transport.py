@@ -93,7 +93,7 @@ class Request:
         return replace(self, headers={**self.headers, **more})
 
     def without(self, *names: str) -> Request:
-        """Without these headers."""
+        """The request without the headers of these names."""
         return replace(self, headers={k: v for k, v in self.headers.items() if k not in names})
 
 
@@ -139,7 +139,7 @@ class Response:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Idempotent; never raises."""
+        """Close the connection. Idempotent; never raises."""
         try:
             if self._bodyless or (self.length is not None and self.length <= _DRAIN):
                 self._raw.read(_DRAIN + 1, decode_content=False)

@@ -68,7 +68,7 @@ class Keeper:
             os.pwrite(self._fd, str(code).encode(), 0)
 
     def close(self) -> None:
-        """Let go. Idempotent."""
+        """Release the lock. Idempotent."""
         if self._fd >= 0:
             os.close(self.control)
             os.close(self._fd)

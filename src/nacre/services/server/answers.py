@@ -99,7 +99,7 @@ class FileResponse(Response):
         self._whole = span is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response (ASGI)."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         if scope["method"] == "HEAD" or not self._length:
             await send(start)

@@ -39,7 +39,7 @@ _QUERY = 4096
 
 
 def _silent(line: str) -> None:
-    """Log nowhere."""
+    pass
 
 
 class Registry:
@@ -79,7 +79,7 @@ class Registry:
         return writes | {(end, method): reads[end] for end in reads for method in ("GET", "HEAD")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request (ASGI)."""
         if scope["type"] != "http":
             return
         began = time.perf_counter()

@@ -78,7 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket) -> str:
-    """`http://127.0.0.1:5001`."""
+    """The URL of a listening socket, like `http://127.0.0.1:5001`."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

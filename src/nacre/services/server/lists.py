@@ -32,13 +32,13 @@ class Lists:
         self._work = shelf.work
 
     async def repositories(self, request: Request, route: Route) -> Response:
-        """GET _catalog."""
+        """Answer `GET _catalog`, one page."""
         count, last = _window(request)
         names = await self._work.run(self._catalog.repositories, last, count + 1)
         return _page(route, count, names, {"repositories": names[:count]})
 
     async def tags(self, request: Request, route: Route) -> Response:
-        """GET tags/list."""
+        """Answer `GET tags/list`, one page."""
         count, last = _window(request)
         if not self._catalog.exists(route.name):
             raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")

@@ -44,7 +44,7 @@ class Manifests:
         self._cached = 0
 
     async def get(self, request: Request, route: Route) -> Response:
-        """GET and HEAD."""
+        """Answer GET and HEAD of a manifest."""
         stored = self._find(route)
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
         if has_already(request, stored.digest):

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
         """Takes the members of a tar."""
 
         def add(self, entry: Entry, payload: Reader | None = None, /) -> object:
-            """Write one member."""
+            """Write one entry with its content."""
 
         def close(self) -> None:
-            """Write the end."""
+            """Write the end of the tar."""
 
     class TreeWriter(Writer, Protocol):
         """A Writer that keeps what a form needs of the tar. `with` it: what is not closed leaves nothing."""
 
         def __enter__(self) -> Self:
-            """Itself."""
+            """Enter `with`; opens nothing."""
 
         def __exit__(self, *_exc: object) -> None:
             """Close the files, whatever happened."""
@@ -107,7 +107,7 @@ class HeldLocks:
         self._fds.append(fd)
 
     def close(self) -> None:
-        """Let go. Idempotent."""
+        """Close the descriptors, which releases the locks. Idempotent."""
         while self._fds:
             os.close(self._fds.pop())
 
@@ -192,7 +192,7 @@ class Tree:
 
     @property
     def is_unpacked(self) -> bool:
-        """As `Form.is_unpacked`."""
+        """Whether the files lie in the folder, as `Form.is_unpacked` says."""
         return self.form.is_unpacked(self)
 
     @property

@@ -25,7 +25,6 @@ class TreeRows:
     """The table `tree` of one store."""
 
     def __init__(self, root: str, database: Database) -> None:
-        """`Trees.rows` makes these."""
         self._root, self._database = root, database
 
     def all(self) -> list[TreeRow]:

@@ -108,7 +108,7 @@ class Hints:
         write_atomic(self._path, bytes(grown))
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the table. Idempotent."""
         if self._fd >= 0:
             self._map.close()
             os.close(self._fd)

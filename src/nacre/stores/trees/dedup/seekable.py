@@ -14,11 +14,11 @@ class Seeking(io.RawIOBase):
         self._size, self._at = size, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """True, as io.RawIOBase asks."""
         return True
 
     def seekable(self) -> bool:
-        """It can."""
+        """True, as io.RawIOBase asks."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:

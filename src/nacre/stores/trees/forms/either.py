@@ -35,7 +35,7 @@ class EitherForm:
         return self._indexed if os.path.exists(f"{folder}/{files.INDEX}") else self._folder
 
     def ingest(self, stream: Reader, folder: str, locks: HeldLocks) -> TreeInfo:
-        """Raises InvalidArchive, StoreError."""
+        """Fill `folder` in the form that suits its file system. Raises InvalidArchive, StoreError."""
         form = self._folder if shares_blocks(folder) else self._indexed
         return form.ingest(stream, folder, locks)
 
@@ -56,7 +56,7 @@ class EitherForm:
         return self._of(tree.folder).describe(tree)
 
     def read(self, tree: Tree) -> LayerReader:
-        """Raises StoreError."""
+        """Read the files of the tree; the caller closes it. Raises StoreError."""
         return self._of(tree.folder).read(tree)
 
     def tar(self, tree: Tree) -> BinaryIO:

@@ -145,7 +145,7 @@ class FolderForm:
         return TreeInfo(content_size(f"{tree.folder}/{files.FS}"), "" if root == _PLAIN_ROOT else root)
 
     def read(self, tree: Tree) -> LayerReader:
-        """Raises StoreError."""
+        """Read the files of the tree; the caller closes it. Raises StoreError."""
         from .folderread import FolderReader
 
         with os_errors(f"read tree {tree.diff_id}"):
@@ -167,7 +167,7 @@ class FolderForm:
         return f"{tree.folder}/{files.FS}"
 
     def is_unpacked(self, tree: Tree) -> bool:
-        """It is."""
+        """True: the files lie in the folder."""
         return True
 
 

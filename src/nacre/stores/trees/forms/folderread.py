@@ -28,7 +28,6 @@ class FolderReader:
     """
 
     def __init__(self, root: str, beside: str) -> None:
-        """Raises OSError."""
         self._fd = -1
         self._owners = owners.load(beside)
         self._implied = implied.load(beside)
@@ -135,7 +134,7 @@ class FolderReader:
             os.close(fd)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the descriptors. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

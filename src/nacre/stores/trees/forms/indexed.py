@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class IndexedForm:
-    """See Form."""
+    """A layer as its tar and an EROFS index that points into it."""
 
     keeps_files = False
 
@@ -82,7 +82,7 @@ class IndexedForm:
         return os.path.exists(f"{folder}/{files.TAR}")
 
     def describe(self, tree: Tree) -> TreeInfo:
-        """By its tar."""
+        """The row of the tree, read from its tar."""
         from ....words.errors import NacreError
         from ..model import TreeInfo
         from .describe import of_tar
@@ -94,7 +94,7 @@ class IndexedForm:
             return TreeInfo(0)
 
     def read(self, tree: Tree) -> LayerReader:
-        """Raises StoreError."""
+        """Read the files of the tree; the caller closes it. Raises StoreError."""
         from .indexread import IndexReader
 
         with os_errors(f"read tree {tree.diff_id}"):

@@ -72,7 +72,7 @@ class IndexingWriter:
         self._tar = TarWriter(self._put)
 
     def add(self, entry: Entry, payload: Reader | None = None) -> None:
-        """As TarWriter's."""
+        """Write one entry with its content, as TarWriter."""
         note = self._indexing.note
         if payload is None or entry.kind != "file" or not entry.size:
             note(self._tar.add(entry, payload))
@@ -221,7 +221,7 @@ class _Indexing:
             start, to, left = start + len(data), to + len(data), left - len(data)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the files. Idempotent."""
         self._borrowing.close()
         for fd in (self._tar, self._sparse):
             if fd >= 0:

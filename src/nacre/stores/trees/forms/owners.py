@@ -55,7 +55,7 @@ class Notes:
             self.known[path] = self.known[first]
 
     def removed(self, path: bytes, folder: bool) -> None:
-        """Forget it."""
+        """Remove the record of `path` and, for a directory, of its content."""
         self.made(path)
         inside = path + b"/"
         for other in [other for other in self.known if other.startswith(inside)] if folder else ():

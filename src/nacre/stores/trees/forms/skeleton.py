@@ -72,7 +72,7 @@ class RecordingTarWriter(_Recorder):
         return self
 
     def add(self, entry: Entry, payload: Reader | None = None) -> None:
-        """As TarWriter's."""
+        """Write one entry with its content, as TarWriter."""
         if payload is not None and entry.stored:
             payload = self._content = _Passing(entry, payload)
         self._tar.add(entry, payload)
@@ -180,7 +180,7 @@ class _Tar(io.RawIOBase):
             self._open = -1
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the files. Idempotent."""
         if not self.closed:
             self._drop()
             self._file.close()

@@ -54,7 +54,7 @@ class Comparison:
         self.copied: list[tuple[bytes, int]] = []
 
     def run(self, upper: str) -> None:
-        """Compare. Raises StoreError."""
+        """Compare the directory with the layers. Raises StoreError."""
         with os_errors(f"compare {upper} with the layers beneath"):
             fd = os.open(upper, _LISTING)
             try:
@@ -155,7 +155,6 @@ def _same_content(fd: int, name: bytes, info: os.stat_result, mine: Entry, found
 
 
 def _same_bytes(fd: int, found: Found) -> bool:
-    """Closes `fd`."""
     with open(fd, "rb", buffering=0) as mine, found.open() as theirs:
         while piece := mine.read(_CHUNK):
             if theirs.read(len(piece)) != piece:

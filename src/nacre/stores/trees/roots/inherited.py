@@ -30,7 +30,6 @@ class Inherited:
     """Owners in the active `folder` over `trees`, lowest first. Layers are read when they are asked for."""
 
     def __init__(self, trees: Sequence[Tree], folder: str) -> None:
-        """Raises StoreError."""
         self._trees = trees
         self._own = owners.load(folder)
         self._lines: dict[Digest, dict[bytes, Owner]] = {t.diff_id: owners.load(t.folder) for t in trees}
@@ -51,7 +50,7 @@ class Inherited:
         return self._view
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the descriptors. Idempotent."""
         if self._view is not None:
             self._view.close()
             self._view = None

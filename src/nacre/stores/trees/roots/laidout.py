@@ -92,7 +92,7 @@ class LaidOut:
         os.fchmod(fd, int(mode, 8) | (0o700 if os.geteuid() else 0))
 
     def mount(self, active: ActiveTree) -> tuple[Mount, str]:
-        """Nothing is made."""
+        """The root of an active tree, and the folder of its difference; creates nothing."""
         merged = f"{active.folder}/merged"
         return Folder(merged, f"{active.folder}/aside"), merged
 

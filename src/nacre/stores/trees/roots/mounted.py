@@ -92,7 +92,7 @@ class Mounted:
             os.chmod(upper, int(mode, 8))
 
     def mount(self, active: ActiveTree) -> tuple[Mount, str]:
-        """Nothing is made."""
+        """The root of an active tree, and the folder of its difference; creates nothing."""
         lowers = self._lowers(active.trees) or (self._empty,)
         upper = f"{active.folder}/upper"
         return Overlay(lowers, upper, f"{active.folder}/work", self._mode.userxattr), upper
@@ -139,7 +139,7 @@ class Mounted:
         return info
 
     def compare(self, active: ActiveTree, clamp: int | None, *, remove: bool) -> Comparison:
-        """Raises StoreError."""
+        """Compare the difference with the layers beneath. Raises StoreError."""
         from ..reading.view import open_view
         from .comparison import Comparison
         from .difference import restored
@@ -157,7 +157,7 @@ class Mounted:
         return False
 
     def extend(self, active: ActiveTree, count: int) -> bool:
-        """Not asked for."""
+        """Never used by this driver: False."""
         return False
 
 
