@@ -8,23 +8,23 @@ from typing import Any
 from ...words.errors import UsageError
 from .functions import FUNCTIONS, Failure, Function
 from .nodes import (
-    Action,
-    Bool,
-    Branch,
-    Call,
-    Chain,
-    Command,
-    Dot,
-    Field,
-    Identifier,
-    Jump,
-    NilWord,
-    Node,
-    Number,
-    Pipe,
-    String,
-    Text,
-    Variable,
+    ActionNode,
+    BoolNode,
+    BranchNode,
+    ChainNode,
+    CommandNode,
+    DotNode,
+    FieldNode,
+    IdentifierNode,
+    JumpNode,
+    NilNode,
+    NumberNode,
+    PipeNode,
+    StringNode,
+    SyntaxNode,
+    TemplateNode,
+    TextNode,
+    VariableNode,
 )  # fmt: skip
 from .parse import parse
 from .printf import shown
@@ -66,7 +66,7 @@ class _State:
         self.out: list[str] = []
         self.variables: list[tuple[str, Any]] = []
         self.name, self.calls = "", 0
-        self.node: Node | None = None
+        self.node: SyntaxNode | None = None
 
     def error(self, message: str, hint: str = "") -> UsageError:
         if self.node is None:
@@ -79,23 +79,23 @@ class _State:
 
     # actions
 
-    def walk(self, dot: Any, body: Sequence[Node]) -> None:
+    def walk(self, dot: Any, body: Sequence[SyntaxNode]) -> None:
         for node in body:
-            if isinstance(node, Text):
+            if isinstance(node, TextNode):
                 self.out.append(node.text)
             else:
                 self.node = node
                 _WALKS[type(node)](self, dot, node)
 
-    def action(self, dot: Any, node: Action) -> None:
+    def action(self, dot: Any, node: ActionNode) -> None:
         value = self.pipe(dot, node.pipe)
         if not node.pipe.declared:
             self.out.append("<no value>" if value is INVALID else shown(value))
 
-    def jump(self, _dot: Any, node: Jump) -> None:
+    def jump(self, _dot: Any, node: JumpNode) -> None:
         raise _Jumped(node.kind)
 
-    def branch(self, dot: Any, node: Branch) -> None:
+    def branch(self, dot: Any, node: BranchNode) -> None:
         known = len(self.variables)
         value = self.pipe(dot, node.pipe)
         try:
@@ -108,7 +108,7 @@ class _State:
         finally:
             del self.variables[known:]
 
-    def range(self, dot: Any, node: Branch, value: Any) -> None:
+    def range(self, dot: Any, node: BranchNode, value: Any) -> None:
         pairs = self.pairs(node, value)
         known = len(self.variables)
         for key, item in pairs:
@@ -123,7 +123,7 @@ class _State:
         if not pairs:
             self.walk(dot, node.other or ())
 
-    def pairs(self, node: Branch, value: Any) -> Sequence[tuple[Any, Any]]:
+    def pairs(self, node: BranchNode, value: Any) -> Sequence[tuple[Any, Any]]:
         """What is gone through, with indexes or keys."""
         if isinstance(value, Mapping) and not isinstance(value, Struct):
             return sorted(value.items())
@@ -137,7 +137,7 @@ class _State:
             return _Count(value)
         raise self.error(f"range can't iterate over {shown(value)}")
 
-    def bind(self, pipe: Pipe, key: Any, item: Any) -> None:
+    def bind(self, pipe: PipeNode, key: Any, item: Any) -> None:
         """One variable is the item; of two the first is the key."""
         names = [variable.names[0] for variable in pipe.declared]
         values = [key, item] if len(names) > 1 else [item]
@@ -155,7 +155,7 @@ class _State:
                 return
         raise self.error(f"undefined variable: {name}")
 
-    def template_call(self, dot: Any, node: Call) -> None:
+    def template_call(self, dot: Any, node: TemplateNode) -> None:
         body = self.template.bodies.get(node.name)
         if body is None:
             raise self.error(f'template "{node.name}" not defined')
@@ -171,7 +171,7 @@ class _State:
 
     # expressions
 
-    def pipe(self, dot: Any, pipe: Pipe) -> Any:
+    def pipe(self, dot: Any, pipe: PipeNode) -> Any:
         """The value of the last command; what is declared stays until the end of the block."""
         self.node, value = pipe, _MISSING
         for command in pipe.commands:
@@ -184,31 +184,33 @@ class _State:
                 self.variables.append((variable.names[0], value))
         return value
 
-    def command(self, dot: Any, command: Command, final: Any) -> Any:
+    def command(self, dot: Any, command: CommandNode, final: Any) -> Any:
         first, rest = command.words[0], command.words[1:]
-        if isinstance(first, Field | Chain | Variable | Identifier):
+        if isinstance(first, FieldNode | ChainNode | VariableNode | IdentifierNode):
             return self.term(dot, first, rest, final, command)
-        if not isinstance(first, Pipe):
+        if not isinstance(first, PipeNode):
             self.node = first
         if rest or final is not _MISSING:
             raise self.error(f"can't give argument to non-function {first}")
-        if isinstance(first, NilWord):
+        if isinstance(first, NilNode):
             raise self.error("nil is not a command")
-        return self.pipe(dot, first) if isinstance(first, Pipe) else self.constant(dot, first)
+        return self.pipe(dot, first) if isinstance(first, PipeNode) else self.constant(dot, first)
 
-    def term(self, dot: Any, node: Node, rest: Sequence[Node], final: Any, command: Node) -> Any:
+    def term(
+        self, dot: Any, node: SyntaxNode, rest: Sequence[SyntaxNode], final: Any, command: SyntaxNode
+    ) -> Any:
         self.node = node
-        if isinstance(node, Identifier):
+        if isinstance(node, IdentifierNode):
             return self.call(dot, self.template.functions[node.name], node.name, rest, final, command)
-        if isinstance(node, Field):
+        if isinstance(node, FieldNode):
             return self.fields(dot, dot, node, node.names, rest, final)
-        if isinstance(node, Chain):
-            if isinstance(node.node, NilWord):
+        if isinstance(node, ChainNode):
+            if isinstance(node.node, NilNode):
                 raise self.error(f"indirection through explicit nil in {node}")
             return self.fields(dot, self.operand(dot, node.node), node, node.names, rest, final)
         return self.variable(dot, node, rest, final)
 
-    def variable(self, dot: Any, node: Any, rest: Sequence[Node], final: Any) -> Any:
+    def variable(self, dot: Any, node: Any, rest: Sequence[SyntaxNode], final: Any) -> Any:
         found = [value for name, value in self.variables if name == node.names[0]]
         if not found:
             raise self.error(f"undefined variable: {node.names[0]}")
@@ -218,26 +220,32 @@ class _State:
             raise self.error(f"can't give argument to non-function {node}")
         return found[-1]
 
-    def constant(self, dot: Any, node: Node) -> Any:
-        if isinstance(node, Dot):
+    def constant(self, dot: Any, node: SyntaxNode) -> Any:
+        if isinstance(node, DotNode):
             return dot
-        if isinstance(node, Number):
+        if isinstance(node, NumberNode):
             if isinstance(node.value, int) and not -(1 << 63) <= node.value < 1 << 63:
                 raise self.error(f"{node.text} overflows int")
             return node.value
-        return node.value if isinstance(node, Bool | String) else INVALID
+        return node.value if isinstance(node, BoolNode | StringNode) else INVALID
 
-    def operand(self, dot: Any, node: Node) -> Any:
+    def operand(self, dot: Any, node: SyntaxNode) -> Any:
         """An argument, of whatever type."""
         self.node = node
-        if isinstance(node, Pipe):
+        if isinstance(node, PipeNode):
             return self.pipe(dot, node)
-        if isinstance(node, Field | Chain | Variable | Identifier):
+        if isinstance(node, FieldNode | ChainNode | VariableNode | IdentifierNode):
             return self.term(dot, node, (), _MISSING, node)
         return self.constant(dot, node)
 
     def fields(
-        self, dot: Any, value: Any, node: Node, names: Sequence[str], rest: Sequence[Node], final: Any
+        self,
+        dot: Any,
+        value: Any,
+        node: SyntaxNode,
+        names: Sequence[str],
+        rest: Sequence[SyntaxNode],
+        final: Any,
     ) -> Any:
         """`.A.B.C` from `value`; arguments are for the last, which must be a method then."""
         type = type_name(value)
@@ -248,7 +256,14 @@ class _State:
         return self.field(dot, value, node, names[-1], rest, final, type)
 
     def field(
-        self, dot: Any, value: Any, node: Node, name: str, rest: Sequence[Node], final: Any, type: str
+        self,
+        dot: Any,
+        value: Any,
+        node: SyntaxNode,
+        name: str,
+        rest: Sequence[SyntaxNode],
+        final: Any,
+        type: str,
     ) -> Any:
         if value is INVALID:
             if self.strict:
@@ -262,7 +277,9 @@ class _State:
             raise self.error(f"nil pointer evaluating {type}.{name}")
         raise self.error(f"can't evaluate field {name} in type {type}")
 
-    def method(self, dot: Any, value: Any, node: Node, name: str, rest: Sequence[Node], final: Any) -> Any:
+    def method(
+        self, dot: Any, value: Any, node: SyntaxNode, name: str, rest: Sequence[SyntaxNode], final: Any
+    ) -> Any:
         method = value.methods[name]
         function = Function(
             lambda *arguments: method(value, *arguments), ("text",) * (method.__code__.co_argcount - 1)
@@ -288,7 +305,13 @@ class _State:
     # calls
 
     def call(
-        self, dot: Any, function: Function, name: str, rest: Sequence[Node], final: Any, node: Node
+        self,
+        dot: Any,
+        function: Function,
+        name: str,
+        rest: Sequence[SyntaxNode],
+        final: Any,
+        node: SyntaxNode,
     ) -> Any:
         self.check_number(function, name, len(rest), final)
         if name in ("and", "or"):
@@ -309,7 +332,7 @@ class _State:
         if not function.repeats and total != function.least:
             raise self.error(f"wrong number of args for {name}: want {function.least} got {total}")
 
-    def short_circuit(self, dot: Any, name: str, rest: Sequence[Node], final: Any) -> Any:
+    def short_circuit(self, dot: Any, name: str, rest: Sequence[SyntaxNode], final: Any) -> Any:
         """The first that decides; what comes after it is not looked at."""
         value: Any = None
         for word in rest:
@@ -318,21 +341,21 @@ class _State:
                 return value
         return value if final is _MISSING else final
 
-    def argument(self, dot: Any, kind: str, node: Node) -> Any:
+    def argument(self, dot: Any, kind: str, node: SyntaxNode) -> Any:
         self.node = node
-        if isinstance(node, NilWord):
+        if isinstance(node, NilNode):
             if kind in ("value", "any"):
                 return INVALID if kind == "value" else None
             raise self.error(f"cannot assign nil to {_KINDS[kind]}")
-        if isinstance(node, Bool | Number | String):
+        if isinstance(node, BoolNode | NumberNode | StringNode):
             return self.literal(dot, kind, node)
         return self.checked(self.operand(dot, node), kind)
 
-    def literal(self, dot: Any, kind: str, node: Bool | Number | String) -> Any:
-        if kind == "text" and not isinstance(node, String):
+    def literal(self, dot: Any, kind: str, node: BoolNode | NumberNode | StringNode) -> Any:
+        if kind == "text" and not isinstance(node, StringNode):
             raise self.error(f"expected string; found {node}")
         if kind == "int":
-            if isinstance(node, Number) and node.whole is not None:
+            if isinstance(node, NumberNode) and node.whole is not None:
                 return node.whole
             raise self.error(f"expected integer; found {node}")
         return self.constant(dot, node)
@@ -365,6 +388,9 @@ class _Count(Sequence[tuple[Any, Any]]):
 
 
 _KINDS = {"text": "string", "int": "int"}
-_WALKS: Mapping[type[Node], Any] = {
-    Action: _State.action, Branch: _State.branch, Call: _State.template_call, Jump: _State.jump,
-}  # fmt: skip
+_WALKS: Mapping[type[SyntaxNode], Any] = {
+    ActionNode: _State.action,
+    BranchNode: _State.branch,
+    TemplateNode: _State.template_call,
+    JumpNode: _State.jump,
+}

@@ -28,7 +28,7 @@ _QUOTED = {
 }
 
 
-class Token(Value):
+class TemplateToken(Value):
     """`kind`: text {{ }} space char = := | ( ) string raw character number complex variable field .
     identifier bool keyword error eof. `at` counts characters from 0, `line` from 1.
     """
@@ -47,7 +47,7 @@ class Token(Value):
         return quote(self.text[:10]) + "..." if len(self.text) > 10 else quote(self.text)
 
 
-def lex(source: str) -> list[Token]:
+def lex(source: str) -> list[TemplateToken]:
     """All tokens; the last is `eof` or `error`."""
     lexer = _Lexer(source)
     while not lexer.tokens or lexer.tokens[-1].kind not in ("eof", "error"):
@@ -60,14 +60,14 @@ class _Lexer:
         self.source = source
         self.at = self.start = self.depth = 0
         self.is_inside = False
-        self.tokens: list[Token] = []
+        self.tokens: list[TemplateToken] = []
 
     def emit(self, kind: str, end: int) -> None:
         self.tokens.append(self.token(kind, self.source[self.start : end]))
         self.at = self.start = end
 
-    def token(self, kind: str, text: str) -> Token:
-        return Token(kind, self.start, text, 1 + self.source.count("\n", 0, self.start))
+    def token(self, kind: str, text: str) -> TemplateToken:
+        return TemplateToken(kind, self.start, text, 1 + self.source.count("\n", 0, self.start))
 
     def fail(self, message: str) -> None:
         self.tokens.append(self.token("error", message))

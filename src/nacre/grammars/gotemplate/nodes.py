@@ -8,33 +8,33 @@ from ...words.value import Value
 from .printf import quote
 
 
-class Node(Value):
+class SyntaxNode(Value):
     """Base of all: `at` counts characters from 0."""
 
     at: int
 
 
-class Text(Node):
+class TextNode(SyntaxNode):
     """Text between actions, which is printed unchanged."""
 
     text: str
 
 
-class Dot(Node):
+class DotNode(SyntaxNode):
     """The current value, written `.`."""
 
     def __str__(self) -> str:
         return "."
 
 
-class NilWord(Node):
+class NilNode(SyntaxNode):
     """The constant `nil` of Go."""
 
     def __str__(self) -> str:
         return "nil"
 
 
-class Bool(Node):
+class BoolNode(SyntaxNode):
     """The constant `true` or `false`."""
 
     value: bool
@@ -43,7 +43,7 @@ class Bool(Node):
         return "true" if self.value else "false"
 
 
-class Number(Node):
+class NumberNode(SyntaxNode):
     """`value` is what it is where no type is asked for: int or float; `whole` as an int if it is one."""
 
     text: str
@@ -54,7 +54,7 @@ class Number(Node):
         return self.text
 
 
-class String(Node):
+class StringNode(SyntaxNode):
     """`quoted` as written, `value` as meant."""
 
     quoted: str
@@ -64,7 +64,7 @@ class String(Node):
         return self.quoted
 
 
-class Identifier(Node):
+class IdentifierNode(SyntaxNode):
     """The name of a function."""
 
     name: str
@@ -73,7 +73,7 @@ class Identifier(Node):
         return self.name
 
 
-class Field(Node):
+class FieldNode(SyntaxNode):
     """A field of the current value, written `.A.B`."""
 
     names: tuple[str, ...]
@@ -82,7 +82,7 @@ class Field(Node):
         return "".join(f".{name}" for name in self.names)
 
 
-class Variable(Node):
+class VariableNode(SyntaxNode):
     """`$x.A.B`; the first of `names` is `$x`."""
 
     names: tuple[str, ...]
@@ -91,30 +91,30 @@ class Variable(Node):
         return ".".join(self.names)
 
 
-class Chain(Node):
+class ChainNode(SyntaxNode):
     """A field of a parenthesized pipeline, written `(pipe).A.B`."""
 
-    node: Node
+    node: SyntaxNode
     names: tuple[str, ...]
 
     def __str__(self) -> str:
         return _in_parentheses(self.node) + "".join(f".{name}" for name in self.names)
 
 
-class Command(Node):
+class CommandNode(SyntaxNode):
     """A word and its arguments."""
 
-    words: tuple[Node, ...]
+    words: tuple[SyntaxNode, ...]
 
     def __str__(self) -> str:
         return " ".join(map(_in_parentheses, self.words))
 
 
-class Pipe(Node):
+class PipeNode(SyntaxNode):
     """Commands, each with the value of the one before as its last argument."""
 
-    commands: tuple[Command, ...]
-    declared: tuple[Variable, ...] = ()
+    commands: tuple[CommandNode, ...]
+    declared: tuple[VariableNode, ...] = ()
     assigns: bool = False
 
     def __str__(self) -> str:
@@ -123,41 +123,41 @@ class Pipe(Node):
         return begin + " | ".join(map(str, self.commands))
 
 
-class Action(Node):
+class ActionNode(SyntaxNode):
     """A pipe whose value is printed, unless it declares."""
 
-    pipe: Pipe
+    pipe: PipeNode
 
     def __str__(self) -> str:
         return f"{{{{{self.pipe}}}}}"
 
 
-class Branch(Node):
+class BranchNode(SyntaxNode):
     """`kind`: if, with or range."""
 
     kind: str
-    pipe: Pipe
-    body: tuple[Node, ...]
-    other: tuple[Node, ...] | None
+    pipe: PipeNode
+    body: tuple[SyntaxNode, ...]
+    other: tuple[SyntaxNode, ...] | None
 
 
-class Jump(Node):
+class JumpNode(SyntaxNode):
     """The action `break` or `continue`."""
 
     kind: str
 
 
-class Call(Node):
+class TemplateNode(SyntaxNode):
     """The action `{{template "name" pipe}}`."""
 
     name: str
-    pipe: Pipe | None
+    pipe: PipeNode | None
 
     def __str__(self) -> str:
         return f"{{{{template {quote(self.name)}{f' {self.pipe}' if self.pipe else ''}}}}}"
 
 
-class Ending(Node):
+class EndNode(SyntaxNode):
     """`{{end}}` or `{{else}}`; only the parser sees it."""
 
     kind: str
@@ -166,5 +166,5 @@ class Ending(Node):
         return f"{{{{{self.kind}}}}}"
 
 
-def _in_parentheses(node: Node) -> str:
-    return f"({node})" if isinstance(node, Pipe) else str(node)
+def _in_parentheses(node: SyntaxNode) -> str:
+    return f"({node})" if isinstance(node, PipeNode) else str(node)
