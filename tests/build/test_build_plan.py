@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nacre.grammars.dockerfile.parse import parse
-from nacre.images.dockerfile.fold import CopyAction, Fold, RunAction, State, Step, WorkdirAction, start
+from nacre.images.dockerfile.fold import CopyAction, Fold, RunAction, StageState, Step, WorkdirAction, start
 from nacre.images.dockerfile.plan import Plan, plan, source_date_epoch
 from nacre.words.errors import DockerfileError, NotFound, UsageError
 from nacre.words.oci import ImageConfig, Platform
@@ -19,7 +19,7 @@ def make(text: str, target: str = "", **arguments: str) -> Plan:
     return plan(parse(text), arguments, target=target, platform=AMD64, build_platform=AMD64)
 
 
-def steps(text: str, base: dict[str, Any] | None = None, **arguments: str) -> tuple[State, list[Step]]:
+def steps(text: str, base: dict[str, Any] | None = None, **arguments: str) -> tuple[StageState, list[Step]]:
     """The end of the last stage and its steps, on a base image with the run config `base`."""
     planned = make(text, **arguments)
     document = {"architecture": "amd64", "os": "linux", "config": base or {}, "rootfs": {"diff_ids": []}}

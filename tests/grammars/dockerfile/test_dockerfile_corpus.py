@@ -10,7 +10,7 @@ import pytest
 from nacre.grammars.dockerfile.expand import expand, expand_words
 from nacre.grammars.dockerfile.ignore import Ignore
 from nacre.grammars.dockerfile.parse import parse
-from nacre.grammars.dockerfile.syntax import Node, read
+from nacre.grammars.dockerfile.syntax import RawInstruction, read
 from nacre.words.errors import DockerfileError, UsageError
 
 CORPUS = Path(__file__).parents[3].parent / "shared" / "corpus"
@@ -24,7 +24,7 @@ def _quote(text: str) -> str:
     return '"' + "".join(plain) + '"'
 
 
-def _dump(node: Node) -> str:
+def _dump(node: RawInstruction) -> str:
     """The form in which the corpus prints a node."""
     words = [node.name.lower()]
     if node.flags:

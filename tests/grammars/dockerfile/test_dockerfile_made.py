@@ -6,11 +6,11 @@ import pytest
 from dockerfilemaker import FORMS, GAPS, STYLES, Form, Shown, Style, text, words, write
 
 from nacre.grammars.dockerfile.parse import parse
-from nacre.grammars.dockerfile.syntax import Node, read
+from nacre.grammars.dockerfile.syntax import RawInstruction, read
 from nacre.words.errors import DockerfileError
 
 
-def shown(node: Node) -> Shown:
+def shown(node: RawInstruction) -> Shown:
     child = shown(node.child) if node.child else None
     return node.name.lower(), tuple(node.flags), tuple(node.args), child
 

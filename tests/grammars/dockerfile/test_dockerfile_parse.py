@@ -40,7 +40,7 @@ def test_stages_and_global_args() -> None:
 
 def test_tokens_know_their_place_across_continuations() -> None:
     copy = one("COPY --chown=1 \\\n  # a comment\n  one \\\n   two /dst\n")
-    assert isinstance(copy, kind.Copy)
+    assert isinstance(copy, kind.CopyInstruction)
     assert [(t, t.line, t.column) for t in copy.sources] == [("one", 4, 3), ("two", 5, 4)]
     assert (copy.destination, copy.destination.line, copy.destination.column) == ("/dst", 5, 8)
     assert copy.where == "Dockerfile:2"
@@ -99,12 +99,12 @@ def test_bytes_that_are_not_utf8_may_stand_in_comments() -> None:
 
 def test_run_forms() -> None:
     shell, array = one("RUN echo 'a  b'"), one('RUN ["echo", "a"]')
-    assert isinstance(shell, kind.Run)
-    assert isinstance(array, kind.Run)
+    assert isinstance(shell, kind.RunInstruction)
+    assert isinstance(array, kind.RunInstruction)
     assert (shell.command.words, shell.command.shell) == (("echo 'a  b'",), True)
     assert (array.command.words, array.command.shell) == (("echo", "a"), False)
     mounts = one("RUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t --network=none make")
-    assert isinstance(mounts, kind.Run)
+    assert isinstance(mounts, kind.RunInstruction)
     assert mounts.mounts == ("type=cache,target=/c", "type=tmpfs,target=/t")
     assert mounts.network == "none"
 
@@ -123,10 +123,10 @@ def test_foreign_frontends_are_reported() -> None:
 
 def test_heredocs() -> None:
     run = one("RUN <<EOF\necho $a\n# kept\nEOF\n")
-    assert isinstance(run, kind.Run)
+    assert isinstance(run, kind.RunInstruction)
     assert [(d.name, d.text, d.expand) for d in run.command.heredocs] == [("EOF", "echo $a\n# kept\n", True)]
     copy = one("COPY a <<'ONE' <<-TWO /dst/\n$x\nONE\n\t\ttab\n\tTWO\n")
-    assert isinstance(copy, kind.Copy)
+    assert isinstance(copy, kind.CopyInstruction)
     assert copy.sources == ("a",)
     assert [(d.name, d.content, d.expand) for d in copy.contents] == [
         ("ONE", "$x\n", False),
@@ -136,7 +136,7 @@ def test_heredocs() -> None:
 
 def test_heredoc_after_other_words_and_file_descriptor() -> None:
     run = one("RUN 3<<EOF cat <<-\"X\" && echo '<<no'\na\nEOF\nb\nX\n")
-    assert isinstance(run, kind.Run)
+    assert isinstance(run, kind.RunInstruction)
     found = [(d.name, d.descriptor, d.strip_tabs, d.expand) for d in run.command.heredocs]
     assert found == [("EOF", 3, False, True), ("X", 0, True, False)]
 
@@ -147,7 +147,7 @@ def test_json_commands_hold_no_heredoc() -> None:
 
 def test_copy_flags() -> None:
     copy = one("COPY --from=b --chown=u:g --chmod=755 --link --parents --exclude=*.o --exclude=t -- a b /c/")
-    assert isinstance(copy, kind.Copy)
+    assert isinstance(copy, kind.CopyInstruction)
     assert (copy.source_stage, copy.chown, copy.chmod, copy.link, copy.parents) == (
         "b",
         "u:g",
@@ -157,13 +157,13 @@ def test_copy_flags() -> None:
     )
     assert copy.excludes == ("*.o", "t")
     add = one("ADD --unpack=false --checksum=sha256:0 --keep-git-dir https://a/b /c")
-    assert isinstance(add, kind.Copy)
+    assert isinstance(add, kind.CopyInstruction)
     assert (add.is_add, add.unpack, add.keep_git_dir, add.checksum) == (True, False, True, "sha256:0")
 
 
 def test_healthcheck() -> None:
     check = one("HEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD curl -f localhost")
-    assert isinstance(check, kind.Healthcheck)
+    assert isinstance(check, kind.HealthcheckInstruction)
     assert check.to_json() == {
         "Test": ["CMD-SHELL", "curl -f localhost"],
         "Interval": 90_000_000_000,
@@ -176,10 +176,10 @@ def test_healthcheck() -> None:
 
 def test_onbuild_keeps_the_expression() -> None:
     trigger = one("ONBUILD   run <<EOF\nx\nEOF\n")
-    assert isinstance(trigger, kind.OnBuild)
+    assert isinstance(trigger, kind.OnBuildInstruction)
     assert trigger.expression == "run <<EOF\nx\nEOF"
     again = parse_trigger(trigger.expression, "base image")
-    assert isinstance(again, kind.Run)
+    assert isinstance(again, kind.RunInstruction)
     assert again.command.heredocs[0].text == "x\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .syntax import Node
+from .syntax import RawInstruction
 from .tokens import Token, did_you_mean
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ TEXT, BOOL, LIST = "text", "bool", "list"
 _START: dict[str, Any] = {TEXT: Token(""), BOOL: None, LIST: ()}
 
 
-def read_flags(node: Node, known: dict[str, str]) -> dict[str, Any]:
+def read_flags(node: RawInstruction, known: dict[str, str]) -> dict[str, Any]:
     """The flags of `node` by name: a token ("" if absent), a bool (None if absent), a tuple of tokens.
 
     Raises DockerfileError for a flag that is unknown, given twice, or has no or a wrong value.
@@ -32,7 +32,7 @@ def read_flags(node: Node, known: dict[str, str]) -> dict[str, Any]:
     return values
 
 
-def _kind(node: Node, flag: Token, name: str, known: dict[str, str]) -> str:
+def _kind(node: RawInstruction, flag: Token, name: str, known: dict[str, str]) -> str:
     if name not in known:
         instruction = node.name.upper()
         hint = did_you_mean(name, tuple(known), "--")
@@ -42,7 +42,7 @@ def _kind(node: Node, flag: Token, name: str, known: dict[str, str]) -> str:
     return known[name]
 
 
-def _check(node: Node, flag: Token, kind: str, given: bool, value: Token) -> None:
+def _check(node: RawInstruction, flag: Token, kind: str, given: bool, value: Token) -> None:
     name = flag.partition("=")[0]
     if kind == BOOL:
         if given and value.lower() not in ("true", "false"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...words.errors import DockerfileError
 from ...words.value import Value
 from .syntax import Heredoc
-from .tokens import Line, Token, position
+from .tokens import LogicalLine, Token, position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Instruction(Value):
 
     name: Token
     code: str
-    line: Line
+    line: LogicalLine
 
     @property
     def where(self) -> str:
@@ -37,7 +37,7 @@ class Instruction(Value):
         return self.line.error_at(at if position(at) else self.name, message, hint=hint)
 
 
-class Command(Value):
+class CommandLine(Value):
     """What RUN, CMD, ENTRYPOINT and HEALTHCHECK execute: `words`, by the shell if `shell`."""
 
     words: tuple[str, ...]
@@ -45,7 +45,7 @@ class Command(Value):
     heredocs: tuple[Heredoc, ...] = ()
 
 
-class From(Instruction):
+class FromInstruction(Instruction):
     """FROM [--platform=…] base [AS alias]; `alias` in lower case."""
 
     base: Token
@@ -53,41 +53,41 @@ class From(Instruction):
     platform: str = ""
 
 
-class Arg(Instruction):
+class ArgInstruction(Instruction):
     """ARG name[=default] …; a default of None means that there is none."""
 
     declared: tuple[tuple[Token, Token | None], ...]
 
 
-class Env(Instruction):
+class EnvInstruction(Instruction):
     """ENV name=value … or ENV name value."""
 
     pairs: Pairs
 
 
-class Label(Instruction):
+class LabelInstruction(Instruction):
     """LABEL: adds key-value metadata to the image config."""
 
     pairs: Pairs
 
 
-class Maintainer(Instruction):
+class MaintainerInstruction(Instruction):
     """MAINTAINER: sets the author; deprecated."""
 
     text: Token
 
 
-class Run(Instruction):
+class RunInstruction(Instruction):
     """RUN [--mount=…] [--network=…] [--security=…] [--device=…] command."""
 
-    command: Command
+    command: CommandLine
     mounts: tuple[Token, ...] = ()
     network: str = ""
     security: str = ""
     devices: tuple[Token, ...] = ()
 
 
-class Copy(Instruction):
+class CopyInstruction(Instruction):
     """COPY and ADD: `sources` and here-documents into `destination`.
 
     `source_stage` is --from. `unpack` and `keep_git_dir` are None when the flag was not given.
@@ -112,25 +112,25 @@ class Copy(Instruction):
         return self.name == "ADD"
 
 
-class Cmd(Instruction):
+class CmdInstruction(Instruction):
     """CMD: sets the default command of the image."""
 
-    command: Command
+    command: CommandLine
 
 
-class Entrypoint(Instruction):
+class EntrypointInstruction(Instruction):
     """ENTRYPOINT: sets the program that a container runs."""
 
-    command: Command
+    command: CommandLine
 
 
-class Shell(Instruction):
+class ShellInstruction(Instruction):
     """SHELL: sets the shell of later instructions in shell form."""
 
     words: tuple[str, ...]
 
 
-class Healthcheck(Instruction):
+class HealthcheckInstruction(Instruction):
     """HEALTHCHECK [options] CMD command, or NONE. `test` as in the image config; 0 means the default."""
 
     test: tuple[str, ...]
@@ -149,37 +149,37 @@ class Healthcheck(Instruction):
         return {"Test": list(self.test)} | {name: value for name, value in fields.items() if value}
 
 
-class Expose(Instruction):
+class ExposeInstruction(Instruction):
     """EXPOSE: lists ports in the image config."""
 
     ports: tuple[Token, ...]
 
 
-class User(Instruction):
+class UserInstruction(Instruction):
     """USER: sets the user and group of later steps and of containers."""
 
     user: Token
 
 
-class Volume(Instruction):
+class VolumeInstruction(Instruction):
     """VOLUME: lists paths that become anonymous volumes."""
 
     paths: tuple[Token, ...]
 
 
-class Workdir(Instruction):
+class WorkdirInstruction(Instruction):
     """WORKDIR: sets the working directory, and creates it."""
 
     path: Token
 
 
-class StopSignal(Instruction):
+class StopSignalInstruction(Instruction):
     """STOPSIGNAL name or number."""
 
     signal: Token
 
 
-class OnBuild(Instruction):
+class OnBuildInstruction(Instruction):
     """ONBUILD instruction; `expression` is its text, `trigger` the same instruction read."""
 
     expression: str
@@ -190,7 +190,7 @@ class Stage(Value):
     """From one FROM to the next. `index` counts from 0."""
 
     index: int
-    base: From
+    base: FromInstruction
     instructions: tuple[Instruction, ...]
 
     @property
@@ -203,7 +203,7 @@ class Dockerfile(Value):
     """A whole file: the ARGs before the first FROM, and its stages (at least one)."""
 
     file: str
-    global_args: tuple[Arg, ...]
+    global_args: tuple[ArgInstruction, ...]
     stages: tuple[Stage, ...]
     escape: str = "\\"
     directives: tuple[tuple[str, str], ...] = ()

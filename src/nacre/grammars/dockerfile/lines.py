@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from ...words.errors import DockerfileError
 from .checks import EMPTY_CONTINUATION, LintWarning
-from .tokens import Line
+from .tokens import LogicalLine
 
 DIRECTIVES = ("syntax", "escape", "check")
 
 
-class Reader:
+class LineReader:
     """Hands out the logical lines of one Dockerfile and, between them, the bodies of here-documents."""
 
     def __init__(self, text: str, file: str) -> None:
@@ -33,7 +33,7 @@ class Reader:
         self._next = 0
         self._read_directives()
 
-    def next(self) -> Line | None:
+    def next(self) -> LogicalLine | None:
         """The next instruction, None at the end of the file."""
         while self._next < len(self._lines):
             raw = self._take().rstrip("\r\n")
@@ -46,10 +46,10 @@ class Reader:
                 body = self._join(body, pieces)
             elif not body:
                 continue
-            return Line(self.file, body, pieces)
+            return LogicalLine(self.file, body, pieces)
         return None
 
-    def heredoc(self, line: Line, name: str, strip_tabs: bool) -> str:
+    def heredoc(self, line: LogicalLine, name: str, strip_tabs: bool) -> str:
         """The lines up to one that is `name` alone. Raises DockerfileError when there is none."""
         taken: list[str] = []
         while self._next < len(self._lines):

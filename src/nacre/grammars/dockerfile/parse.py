@@ -19,29 +19,29 @@ from __future__ import annotations
 from .checks import JSON_ARGUMENTS, LintWarning
 from .flags import BOOL, LIST, TEXT, read_flags
 from .instructions import (
-    Arg,
-    Cmd,
-    Command,
-    Copy,
+    ArgInstruction,
+    CmdInstruction,
+    CommandLine,
+    CopyInstruction,
     Dockerfile,
-    Entrypoint,
-    Env,
-    Expose,
-    From,
-    Healthcheck,
+    EntrypointInstruction,
+    EnvInstruction,
+    ExposeInstruction,
+    FromInstruction,
+    HealthcheckInstruction,
     Instruction,
-    Label,
-    Maintainer,
-    OnBuild,
-    Run,
-    Shell,
+    LabelInstruction,
+    MaintainerInstruction,
+    OnBuildInstruction,
+    RunInstruction,
+    ShellInstruction,
     Stage,
-    StopSignal,
-    User,
-    Volume,
-    Workdir,
+    StopSignalInstruction,
+    UserInstruction,
+    VolumeInstruction,
+    WorkdirInstruction,
 )
-from .syntax import Heredoc, Node, parse_heredoc, read
+from .syntax import Heredoc, RawInstruction, parse_heredoc, read
 from .tokens import Token, did_you_mean
 
 TYPE_CHECKING = False
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...words.errors import DockerfileError
-    from .tokens import Line
+    from .tokens import LogicalLine
 
-    _Head = tuple[Token, str, Line]
+    _Head = tuple[Token, str, LogicalLine]
 
 _COPYING = {"chown": TEXT, "chmod": TEXT, "link": BOOL, "exclude": LIST}
 _STAGE_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz")
@@ -67,7 +67,9 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
     """Read a whole Dockerfile; `file` is how messages name it. Raises DockerfileError."""
     syntax = read(text, file)
     instructions = [_instruction(node) for node in syntax.nodes]
-    first = next((i for i, item in enumerate(instructions) if isinstance(item, From)), len(instructions))
+    first = next(
+        (i for i, item in enumerate(instructions) if isinstance(item, FromInstruction)), len(instructions)
+    )
     stages = _stages(instructions)
     return Dockerfile(
         file, _global_args(instructions[:first]), stages, syntax.escape, syntax.directives,
@@ -95,7 +97,7 @@ def other_frontend(name: str, where: str) -> list[LintWarning]:
     return [LintWarning(f"{where}={image} requests another frontend, which is ignored")]
 
 
-def _suspicions(nodes: tuple[Node, ...]) -> list[LintWarning]:
+def _suspicions(nodes: tuple[RawInstruction, ...]) -> list[LintWarning]:
     """Text that was meant to be JSON, as far as one can tell."""
     return [
         LintWarning(
@@ -110,27 +112,27 @@ def _suspicions(nodes: tuple[Node, ...]) -> list[LintWarning]:
     ]  # fmt: skip
 
 
-def _global_args(instructions: list[Instruction]) -> tuple[Arg, ...]:
+def _global_args(instructions: list[Instruction]) -> tuple[ArgInstruction, ...]:
     for item in instructions:
-        if not isinstance(item, Arg):
+        if not isinstance(item, ArgInstruction):
             raise item.error(f"{item.name} is before the first FROM", hint="only ARG may precede it")
-    return tuple(item for item in instructions if isinstance(item, Arg))
+    return tuple(item for item in instructions if isinstance(item, ArgInstruction))
 
 
 def _stages(instructions: list[Instruction]) -> tuple[Stage, ...]:
-    starts = [i for i, item in enumerate(instructions) if isinstance(item, From)]
+    starts = [i for i, item in enumerate(instructions) if isinstance(item, FromInstruction)]
     if not starts:
         _global_args(instructions)
         raise instructions[-1].error("no FROM: the file has no build stage")
     stages = []
     for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(instructions)], strict=True)):
         base = instructions[start]
-        if isinstance(base, From):
+        if isinstance(base, FromInstruction):
             stages.append(Stage(index, base, tuple(instructions[start + 1 : end])))
     return tuple(stages)
 
 
-def _instruction(node: Node) -> Instruction:
+def _instruction(node: RawInstruction) -> Instruction:
     name = node.name.upper()
     build = _BUILDERS.get(name)
     if build is None:
@@ -143,7 +145,7 @@ def _instruction(node: Node) -> Instruction:
     return build(node, (node.name.like(name), code, node.line))
 
 
-def _check_text(node: Node) -> None:
+def _check_text(node: RawInstruction) -> None:
     """Refuse what no image config, no program and no path can hold."""
     for text in (node.line.text, *node.args, *(doc.text for doc in node.heredocs)):
         if text.isascii() and "\0" not in text:
@@ -154,14 +156,14 @@ def _check_text(node: Node) -> None:
             raise node.line.error(f"{node.name.upper()} holds {kind}", bad if text is node.line.text else 0)
 
 
-def _needs(node: Node, exactly_one: bool = False) -> None:
+def _needs(node: RawInstruction, exactly_one: bool = False) -> None:
     if exactly_one and len(node.args) != 1:
         raise node.line.error_at(node.name, f"{node.name.upper()} requires exactly one argument")
     if not node.args:
         raise node.line.error_at(node.name, f"{node.name.upper()} requires at least one argument")
 
 
-def _from(node: Node, head: _Head) -> From:
+def _from(node: RawInstruction, head: _Head) -> FromInstruction:
     flags = read_flags(node, {"platform": TEXT})
     args = node.args
     if len(args) not in (1, 3) or (len(args) == 3 and args[1].lower() != "as"):
@@ -169,10 +171,12 @@ def _from(node: Node, head: _Head) -> From:
             args[1] if len(args) > 1 else node.name,
             "FROM requires either one or three arguments: FROM image [AS name]",
         )  # fmt: skip
-    return From(*head, args[0], _stage_name(node, args[2]) if len(args) == 3 else "", flags["platform"])
+    return FromInstruction(
+        *head, args[0], _stage_name(node, args[2]) if len(args) == 3 else "", flags["platform"]
+    )
 
 
-def _stage_name(node: Node, token: Token) -> str:
+def _stage_name(node: RawInstruction, token: Token) -> str:
     name = token.lower()
     if name[0] not in _STAGE_FIRST or not _STAGE_REST.issuperset(name):
         raise node.line.error_at(
@@ -182,7 +186,7 @@ def _stage_name(node: Node, token: Token) -> str:
     return name
 
 
-def _arg(node: Node, head: _Head) -> Arg:
+def _arg(node: RawInstruction, head: _Head) -> ArgInstruction:
     _needs(node)
     declared: list[tuple[Token, Token | None]] = []
     for word in node.args:
@@ -191,10 +195,10 @@ def _arg(node: Node, head: _Head) -> Arg:
             raise node.line.error_at(word, "ARG names can not be blank")
         column = word.column + len(name) + 1
         declared.append((word.like(name), Token(value, word.line, column) if equals else None))
-    return Arg(*head, tuple(declared))
+    return ArgInstruction(*head, tuple(declared))
 
 
-def _pairs(node: Node) -> tuple[tuple[Token, Token], ...]:
+def _pairs(node: RawInstruction) -> tuple[tuple[Token, Token], ...]:
     read_flags(node, {})
     _needs(node)
     for name in node.args[::3]:
@@ -203,18 +207,18 @@ def _pairs(node: Node) -> tuple[tuple[Token, Token], ...]:
     return tuple(zip(node.args[::3], node.args[1::3], strict=True))
 
 
-def _env(node: Node, head: _Head) -> Env:
-    return Env(*head, _pairs(node))
+def _env(node: RawInstruction, head: _Head) -> EnvInstruction:
+    return EnvInstruction(*head, _pairs(node))
 
 
-def _label(node: Node, head: _Head) -> Label:
-    return Label(*head, _pairs(node))
+def _label(node: RawInstruction, head: _Head) -> LabelInstruction:
+    return LabelInstruction(*head, _pairs(node))
 
 
 def _one(kind: Callable[..., Instruction]) -> Callable[..., Instruction]:
     """An instruction that takes exactly one text."""
 
-    def build(node: Node, head: _Head) -> Instruction:
+    def build(node: RawInstruction, head: _Head) -> Instruction:
         read_flags(node, {})
         _needs(node, exactly_one=True)
         return kind(*head, node.args[0])
@@ -222,21 +226,21 @@ def _one(kind: Callable[..., Instruction]) -> Callable[..., Instruction]:
     return build
 
 
-def _command(node: Node, args: tuple[Token, ...]) -> Command:
-    return Command(tuple(args), not node.json, node.heredocs)
+def _command(node: RawInstruction, args: tuple[Token, ...]) -> CommandLine:
+    return CommandLine(tuple(args), not node.json, node.heredocs)
 
 
-def _cmd(node: Node, head: _Head) -> Cmd:
+def _cmd(node: RawInstruction, head: _Head) -> CmdInstruction:
     read_flags(node, {})
-    return Cmd(*head, _command(node, node.args))
+    return CmdInstruction(*head, _command(node, node.args))
 
 
-def _entrypoint(node: Node, head: _Head) -> Entrypoint:
+def _entrypoint(node: RawInstruction, head: _Head) -> EntrypointInstruction:
     read_flags(node, {})
-    return Entrypoint(*head, _command(node, node.args))
+    return EntrypointInstruction(*head, _command(node, node.args))
 
 
-def _run(node: Node, head: _Head) -> Run:
+def _run(node: RawInstruction, head: _Head) -> RunInstruction:
     flags = read_flags(node, {"mount": LIST, "network": TEXT, "security": TEXT, "device": LIST})
     _needs(node)
     if flags["network"] not in ("", "default", "none", "host"):
@@ -246,53 +250,53 @@ def _run(node: Node, head: _Head) -> Run:
         )  # fmt: skip
     if flags["security"] not in ("", "sandbox", "insecure"):
         raise node.line.error_at(flags["security"], f"unsupported security mode {str(flags['security'])!r}")
-    return Run(
+    return RunInstruction(
         *head, _command(node, node.args), flags["mount"], flags["network"], flags["security"], flags["device"]
     )
 
 
-def _shell(node: Node, head: _Head) -> Shell:
+def _shell(node: RawInstruction, head: _Head) -> ShellInstruction:
     read_flags(node, {})
     _needs(node)
     if not node.json:
         raise node.line.error_at(
             node.args[0], "SHELL requires its arguments in JSON form", hint='write SHELL ["/bin/bash", "-c"]'
         )
-    return Shell(*head, node.args)
+    return ShellInstruction(*head, node.args)
 
 
-def _expose(node: Node, head: _Head) -> Expose:
+def _expose(node: RawInstruction, head: _Head) -> ExposeInstruction:
     read_flags(node, {})
     _needs(node)
-    return Expose(*head, tuple(sorted(node.args)))
+    return ExposeInstruction(*head, tuple(sorted(node.args)))
 
 
-def _volume(node: Node, head: _Head) -> Volume:
+def _volume(node: RawInstruction, head: _Head) -> VolumeInstruction:
     read_flags(node, {})
     _needs(node)
     paths = tuple(word.like(word.strip()) for word in node.args)
     if "" in paths:
         raise node.line.error_at(node.name, "VOLUME can not be an empty string")
-    return Volume(*head, paths)
+    return VolumeInstruction(*head, paths)
 
 
-def _copy(node: Node, head: _Head) -> Copy:
+def _copy(node: RawInstruction, head: _Head) -> CopyInstruction:
     flags = read_flags(node, _COPYING | {"from": TEXT, "parents": BOOL})
-    return Copy(
+    return CopyInstruction(
         *head, *_sources(node), flags["from"], flags["chown"], flags["chmod"], bool(flags["link"]),
         bool(flags["parents"]), flags["exclude"],
     )  # fmt: skip
 
 
-def _add(node: Node, head: _Head) -> Copy:
+def _add(node: RawInstruction, head: _Head) -> CopyInstruction:
     flags = read_flags(node, _COPYING | {"keep-git-dir": BOOL, "checksum": TEXT, "unpack": BOOL})
-    return Copy(
+    return CopyInstruction(
         *head, *_sources(node), "", flags["chown"], flags["chmod"], bool(flags["link"]), False,
         flags["exclude"], flags["checksum"], flags["unpack"], flags["keep-git-dir"],
     )  # fmt: skip
 
 
-def _sources(node: Node) -> tuple[tuple[Token, ...], tuple[Heredoc, ...], Token]:
+def _sources(node: RawInstruction) -> tuple[tuple[Token, ...], tuple[Heredoc, ...], Token]:
     name = node.name.upper()
     if len(node.args) < 2:
         raise node.line.error_at(
@@ -308,7 +312,7 @@ def _sources(node: Node) -> tuple[tuple[Token, ...], tuple[Heredoc, ...], Token]
     return tuple(source for source in sources if source not in found), contents, destination
 
 
-def _healthcheck(node: Node, head: _Head) -> Healthcheck:
+def _healthcheck(node: RawInstruction, head: _Head) -> HealthcheckInstruction:
     _needs(node)
     times = ("interval", "timeout", "start-period", "start-interval")
     flags = read_flags(node, dict.fromkeys((*times, "retries"), TEXT))
@@ -316,19 +320,19 @@ def _healthcheck(node: Node, head: _Head) -> Healthcheck:
     if kind == "NONE":
         if words:
             raise node.line.error_at(node.args[1], "HEALTHCHECK NONE takes no arguments")
-        return Healthcheck(*head, ("NONE",))
+        return HealthcheckInstruction(*head, ("NONE",))
     if kind != "CMD":
         raise node.line.error_at(node.args[0], f"unknown type {str(node.args[0])!r} in HEALTHCHECK (try CMD)")
     if not words:
         raise node.line.error_at(node.args[0], "missing command after HEALTHCHECK CMD")
     interval, timeout, start, start_interval = (_duration(node, flags[name]) for name in times)
     test = ("CMD" if node.json else "CMD-SHELL", *words)
-    return Healthcheck(
+    return HealthcheckInstruction(
         *head, test, interval, timeout, start, start_interval, _retries(node, flags["retries"])
     )
 
 
-def _retries(node: Node, text: Token) -> int:
+def _retries(node: RawInstruction, text: Token) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
@@ -336,7 +340,7 @@ def _retries(node: Node, text: Token) -> int:
     return int(text)
 
 
-def _duration(node: Node, text: Token) -> int:
+def _duration(node: RawInstruction, text: Token) -> int:
     """Go's form of a duration (`1m30s`, `500ms`) in nanoseconds. Raises DockerfileError."""
     if not text or text == "0":
         return 0
@@ -355,11 +359,11 @@ def _duration(node: Node, text: Token) -> int:
     return int(total)
 
 
-def _bad_duration(node: Node, text: Token) -> DockerfileError:
+def _bad_duration(node: RawInstruction, text: Token) -> DockerfileError:
     return node.line.error_at(text, f"invalid duration {str(text)!r}", hint="write for example 30s or 1m30s")
 
 
-def _onbuild(node: Node, head: _Head) -> OnBuild:
+def _onbuild(node: RawInstruction, head: _Head) -> OnBuildInstruction:
     read_flags(node, {})
     if node.child is None:
         raise node.line.error_at(node.name, "ONBUILD requires at least one argument")
@@ -367,12 +371,13 @@ def _onbuild(node: Node, head: _Head) -> OnBuild:
         raise node.line.error_at(node.child.name, f"{name} isn't allowed as an ONBUILD trigger")
     trigger = _instruction(node.child.replace(heredocs=node.heredocs))
     bodies = "".join(f"\n{doc.text}{doc.name}" for doc in node.heredocs)
-    return OnBuild(*head, trigger.code + bodies, trigger)
+    return OnBuildInstruction(*head, trigger.code + bodies, trigger)
 
 
 _BUILDERS: dict[str, Callable[..., Instruction]] = {
     "ADD": _add, "ARG": _arg, "CMD": _cmd, "COPY": _copy, "ENTRYPOINT": _entrypoint, "ENV": _env,
     "EXPOSE": _expose, "FROM": _from, "HEALTHCHECK": _healthcheck, "LABEL": _label,
-    "MAINTAINER": _one(Maintainer), "ONBUILD": _onbuild, "RUN": _run, "SHELL": _shell,
-    "STOPSIGNAL": _one(StopSignal), "USER": _one(User), "VOLUME": _volume, "WORKDIR": _one(Workdir),
+    "MAINTAINER": _one(MaintainerInstruction), "ONBUILD": _onbuild, "RUN": _run, "SHELL": _shell,
+    "STOPSIGNAL": _one(StopSignalInstruction), "USER": _one(UserInstruction), "VOLUME": _volume,
+    "WORKDIR": _one(WorkdirInstruction),
 }  # fmt: skip

@@ -22,8 +22,8 @@ import json
 from ...words.errors import DockerfileError
 from ...words.value import Value
 from .expand import split_raw, unquote
-from .lines import Reader
-from .tokens import BLANKS, Line, Token, strip
+from .lines import LineReader
+from .tokens import BLANKS, LogicalLine, Token, strip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,23 +51,23 @@ class Heredoc(Value):
         return "\n".join(line.lstrip("\t") for line in self.text.split("\n"))
 
 
-class Node(Value):
+class RawInstruction(Value):
     """One instruction as written. `json`: `args` came from a JSON array. `child`: that of ONBUILD."""
 
     name: Token
     flags: tuple[Token, ...]
     args: tuple[Token, ...]
-    line: Line
+    line: LogicalLine
     json: bool = False
     heredocs: tuple[Heredoc, ...] = ()
-    child: Node | None = None
+    child: RawInstruction | None = None
     start: int = 0
 
 
 class Syntax(Value):
     """A whole file: its nodes, parser directives, escape character and warnings."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[RawInstruction, ...]
     directives: tuple[tuple[str, str], ...]
     escape: str
     warnings: tuple[LintWarning, ...]
@@ -75,7 +75,7 @@ class Syntax(Value):
 
 def read(text: str, file: str = "Dockerfile") -> Syntax:
     """Read a Dockerfile. Raises DockerfileError."""
-    reader = Reader(text, file)
+    reader = LineReader(text, file)
     nodes = []
     while (line := reader.next()) is not None:
         nodes.append(_with_heredocs(_node(line, 0, reader.escape), reader))
@@ -103,7 +103,7 @@ def _quotes(text: str) -> int:
     return text.count("'") + text.count('"')
 
 
-def _with_heredocs(node: Node, reader: Reader) -> Node:
+def _with_heredocs(node: RawInstruction, reader: LineReader) -> RawInstruction:
     holder = node.child or node
     if holder.name.upper() not in _HEREDOC_IN or holder.json or "<<" not in node.line.text:
         return node
@@ -112,7 +112,7 @@ def _with_heredocs(node: Node, reader: Reader) -> Node:
     return node.replace(heredocs=docs)
 
 
-def _node(line: Line, start: int, escape: str) -> Node:
+def _node(line: LogicalLine, start: int, escape: str) -> RawInstruction:
     text = line.text
     start, end = strip(text, start, len(text))
     stop = _blank(text, start, end)
@@ -122,14 +122,14 @@ def _node(line: Line, start: int, escape: str) -> Node:
     upper = name.upper()
     if upper == "ONBUILD":
         child = _node(line, at, escape) if at < end else None
-        return Node(name, flags, (), line, child=child, start=start)
+        return RawInstruction(name, flags, (), line, child=child, start=start)
     if upper == "HEALTHCHECK":
         args, is_json = _health(line, at, end)
     elif upper in _RESTS:
         args, is_json = _RESTS[upper](line, at, end, escape)
     else:
         args, is_json = (), False
-    return Node(name, flags, args, line, is_json, start=start)
+    return RawInstruction(name, flags, args, line, is_json, start=start)
 
 
 def _blank(text: str, start: int, end: int) -> int:
@@ -139,7 +139,7 @@ def _blank(text: str, start: int, end: int) -> int:
     return start
 
 
-def _flags(line: Line, at: int, end: int, escape: str) -> tuple[int, tuple[Token, ...]]:
+def _flags(line: LogicalLine, at: int, end: int, escape: str) -> tuple[int, tuple[Token, ...]]:
     flags: list[Token] = []
     while True:
         at, _ = strip(line.text, at, end)
@@ -173,7 +173,7 @@ def _flag(text: str, at: int, end: int, escape: str) -> tuple[int, str]:
     return min(at, end), word
 
 
-def _words(line: Line, at: int, end: int, escape: str) -> list[Token]:
+def _words(line: LogicalLine, at: int, end: int, escape: str) -> list[Token]:
     """Words, split at white space outside quotes; quotes and escapes are kept for the expansion."""
     words: list[Token] = []
     while True:
@@ -208,7 +208,7 @@ def _next_quote(quote: str, char: str) -> str:
     return char if char in "'\"" else ""
 
 
-def _split(line: Line, at: int, end: int) -> list[Token]:
+def _split(line: LogicalLine, at: int, end: int) -> list[Token]:
     """Words split at blanks, whatever they hold."""
     words = []
     while at < end:
@@ -223,7 +223,7 @@ def _split(line: Line, at: int, end: int) -> list[Token]:
 _Rest = tuple[tuple[Token, ...], bool]
 
 
-def _strings(line: Line, at: int, end: int) -> list[str] | None:
+def _strings(line: LogicalLine, at: int, end: int) -> list[str] | None:
     """The strings of a JSON array, None for text that is no JSON array. Raises for other elements."""
     text = line.text[at:end]
     if not text.startswith("["):
@@ -241,7 +241,9 @@ def _no_constant(text: str) -> None:
     raise ValueError(text)
 
 
-def _json_or(line: Line, at: int, end: int, otherwise: Callable[[Line, int, int], list[Token]]) -> _Rest:
+def _json_or(
+    line: LogicalLine, at: int, end: int, otherwise: Callable[[LogicalLine, int, int], list[Token]]
+) -> _Rest:
     found = _strings(line, at, end)
     if found is None:
         return tuple(otherwise(line, at, end)), False
@@ -249,31 +251,31 @@ def _json_or(line: Line, at: int, end: int, otherwise: Callable[[Line, int, int]
     return tuple(Token(item, *place) for item in found), True
 
 
-def _whole(line: Line, at: int, end: int) -> list[Token]:
+def _whole(line: LogicalLine, at: int, end: int) -> list[Token]:
     return [line.token(at, end)] if at < end else []
 
 
-def _command_rest(line: Line, at: int, end: int, _escape: str) -> _Rest:
+def _command_rest(line: LogicalLine, at: int, end: int, _escape: str) -> _Rest:
     return _json_or(line, at, end, _whole)
 
 
-def _list_rest(line: Line, at: int, end: int, _escape: str) -> _Rest:
+def _list_rest(line: LogicalLine, at: int, end: int, _escape: str) -> _Rest:
     return _json_or(line, at, end, _split)
 
 
-def _split_rest(line: Line, at: int, end: int, _escape: str) -> _Rest:
+def _split_rest(line: LogicalLine, at: int, end: int, _escape: str) -> _Rest:
     return tuple(_split(line, at, end)), False
 
 
-def _whole_rest(line: Line, at: int, end: int, _escape: str) -> _Rest:
+def _whole_rest(line: LogicalLine, at: int, end: int, _escape: str) -> _Rest:
     return tuple(_whole(line, at, end)), False
 
 
-def _declared_rest(line: Line, at: int, end: int, escape: str) -> _Rest:
+def _declared_rest(line: LogicalLine, at: int, end: int, escape: str) -> _Rest:
     return tuple(_words(line, at, end, escape)), False
 
 
-def _pairs_rest(line: Line, at: int, end: int, escape: str) -> _Rest:
+def _pairs_rest(line: LogicalLine, at: int, end: int, escape: str) -> _Rest:
     """Triples of name, value and "=" (or "" for the form without it)."""
     words = _words(line, at, end, escape)
     if words and "=" not in words[0]:
@@ -287,7 +289,7 @@ def _pairs_rest(line: Line, at: int, end: int, escape: str) -> _Rest:
     return tuple(args), False
 
 
-def _old_pair(line: Line, at: int, end: int) -> tuple[Token, ...]:
+def _old_pair(line: LogicalLine, at: int, end: int) -> tuple[Token, ...]:
     stop = _blank(line.text, at, end)
     value = stop
     while value < end and line.text[value] in BLANKS:
@@ -298,7 +300,7 @@ def _old_pair(line: Line, at: int, end: int) -> tuple[Token, ...]:
     return (line.token(at, stop), line.token(value, end), Token(""))
 
 
-def _health(line: Line, at: int, end: int) -> _Rest:
+def _health(line: LogicalLine, at: int, end: int) -> _Rest:
     stop = at
     while stop < end and not line.text[stop].isspace():
         stop += 1
@@ -310,7 +312,7 @@ def _health(line: Line, at: int, end: int) -> _Rest:
     return (kind, *args), is_json
 
 
-_RESTS: dict[str, Callable[[Line, int, int, str], _Rest]] = {
+_RESTS: dict[str, Callable[[LogicalLine, int, int, str], _Rest]] = {
     "ADD": _list_rest, "ARG": _declared_rest, "CMD": _command_rest, "COPY": _list_rest,
     "ENTRYPOINT": _command_rest, "ENV": _pairs_rest, "EXPOSE": _split_rest, "FROM": _split_rest,
     "LABEL": _pairs_rest, "MAINTAINER": _whole_rest, "RUN": _command_rest, "SHELL": _command_rest,

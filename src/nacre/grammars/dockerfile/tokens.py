@@ -28,7 +28,7 @@ class Token(str):
         return Token(text, self.line, self.column)
 
 
-class Line:
+class LogicalLine:
     """One instruction, joined from physical lines.
 
     `text` is the joined text, `pieces` say for rising offsets in it at which line and column of the file

@@ -36,7 +36,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 _MAX_PORTS = 65536
 
 
-class State(Value):
+class StageState(Value):
     """Where a stage stands. `run` is the `config` object of the image; `env` its variables and the ARGs.
 
     `args` are the ARGs declared, in order, as RUN's history shows them. `cmd_set`: CMD came in this
@@ -59,7 +59,7 @@ class State(Value):
         """`user[:group]`, or "" for root."""
         return self.run.get("User") or ""
 
-    def changed(self, **fields: Any) -> State:
+    def changed(self, **fields: Any) -> StageState:
         """With fields of `run` replaced."""
         return self.replace(run={**self.run, **fields})
 
@@ -110,7 +110,7 @@ class Step(Value):
     action: RunAction | CopyAction | WorkdirAction | None = None
 
 
-def start(config: ImageConfig | None) -> State:
+def start(config: ImageConfig | None) -> StageState:
     """The state at a FROM: the base image's configuration, without its ONBUILD triggers."""
     run = dict(config.run) if config else {}
     run.pop("OnBuild", None)
@@ -118,14 +118,14 @@ def start(config: ImageConfig | None) -> State:
     if not any(name == "PATH" for name, _, _ in pairs):
         run["Env"] = [*(run.get("Env") or []), f"PATH={DEFAULT_PATH}"]
         pairs.append(("PATH", "=", DEFAULT_PATH))
-    return State(run, {name: value for name, _, value in pairs}, author=_author(config))
+    return StageState(run, {name: value for name, _, value in pairs}, author=_author(config))
 
 
 def _author(config: ImageConfig | None) -> str:
     return str(config.raw.get("author") or "") if config else ""
 
 
-def continued(state: State) -> State:
+def continued(state: StageState) -> StageState:
     """The state at a FROM that names an earlier stage: everything but triggers and CMD's mark stays."""
     run = {name: value for name, value in state.run.items() if name != "OnBuild"}
     return state.replace(run=run, cmd_set=False)
@@ -138,23 +138,23 @@ class Fold:
         self._plan = plan
         self._file, self._escape = plan.file.file, plan.file.escape
 
-    def advance(self, state: State, item: Instruction) -> tuple[State, Step]:
+    def advance(self, state: StageState, item: Instruction) -> tuple[StageState, Step]:
         """The next state and the step. Raises DockerfileError."""
         return _RULES[str(item.name)](self, state, item)
 
-    def text(self, state: State, word: str, item: Instruction) -> str:
+    def text(self, state: StageState, word: str, item: Instruction) -> str:
         """A word with its variables replaced."""
         return expand(word, state.env, escape=self._escape, file=self._file, at=item.name)
 
-    def words(self, state: State, word: str, item: Instruction) -> list[str]:
+    def words(self, state: StageState, word: str, item: Instruction) -> list[str]:
         """The words that a word becomes."""
         return expand_words(word, state.env, escape=self._escape, file=self._file, at=item.name)
 
-    def document(self, state: State, text: str, item: Instruction) -> str:
+    def document(self, state: StageState, text: str, item: Instruction) -> str:
         """A here-document with its variables replaced."""
         return expand_document(text, state.env, file=self._file, at=item.name)
 
-    def argument(self, state: State, name: str, default: str | None, item: Instruction) -> str | None:
+    def argument(self, state: StageState, name: str, default: str | None, item: Instruction) -> str | None:
         """The value of a declared ARG: given, its default, or that of the global ARG; None if unset."""
         if name in self._plan.arguments:
             return self._plan.arguments[name]
@@ -168,7 +168,7 @@ def unsupported(item: Instruction, what: str, hint: str = "", at: str = "") -> D
     return item.error(f"{item.name} {what} is not supported", at, hint=hint)
 
 
-def _env(fold: Fold, state: State, item: dockerfile.Env) -> tuple[State, Step]:
+def _env(fold: Fold, state: StageState, item: dockerfile.EnvInstruction) -> tuple[StageState, Step]:
     pairs = [(fold.text(state, name, item), fold.text(state, value, item)) for name, value in item.pairs]
     current = dict(str(entry).partition("=")[::2] for entry in state.run.get("Env") or [])
     current |= pairs
@@ -177,7 +177,7 @@ def _env(fold: Fold, state: State, item: dockerfile.Env) -> tuple[State, Step]:
     return state, Step(item, "ENV " + " ".join(f"{name}={value}" for name, value in pairs))
 
 
-def _arg(fold: Fold, state: State, item: dockerfile.Arg) -> tuple[State, Step]:
+def _arg(fold: Fold, state: StageState, item: dockerfile.ArgInstruction) -> tuple[StageState, Step]:
     shown = []
     for token, default in item.declared:
         name = fold.text(state, token, item)
@@ -190,17 +190,19 @@ def _arg(fold: Fold, state: State, item: dockerfile.Arg) -> tuple[State, Step]:
     return state, Step(item, "ARG " + " ".join(shown))
 
 
-def _label(fold: Fold, state: State, item: dockerfile.Label) -> tuple[State, Step]:
+def _label(fold: Fold, state: StageState, item: dockerfile.LabelInstruction) -> tuple[StageState, Step]:
     pairs = [(fold.text(state, name, item), fold.text(state, value, item)) for name, value in item.pairs]
     state = state.changed(Labels={**(state.run.get("Labels") or {}), **dict(pairs)})
     return state, Step(item, "LABEL " + " ".join(f"{name}={value}" for name, value in pairs))
 
 
-def _maintainer(_fold: Fold, state: State, item: dockerfile.Maintainer) -> tuple[State, Step]:
+def _maintainer(
+    _fold: Fold, state: StageState, item: dockerfile.MaintainerInstruction
+) -> tuple[StageState, Step]:
     return state.replace(author=str(item.text)), Step(item, f"MAINTAINER {item.text}")
 
 
-def _run(fold: Fold, state: State, item: dockerfile.Run) -> tuple[State, Step]:
+def _run(fold: Fold, state: StageState, item: dockerfile.RunInstruction) -> tuple[StageState, Step]:
     if item.security == "insecure":
         raise unsupported(item, "--security=insecure", "a build never gets more privileges than a container")
     if item.devices:
@@ -216,7 +218,7 @@ def _run(fold: Fold, state: State, item: dockerfile.Run) -> tuple[State, Step]:
     return state, Step(item, " ".join(["RUN", *prefix, *argv]) + _MARK, action)
 
 
-def _run_words(state: State, item: dockerfile.Run) -> tuple[tuple[str, ...], Pairs]:
+def _run_words(state: StageState, item: dockerfile.RunInstruction) -> tuple[tuple[str, ...], Pairs]:
     command = item.command
     scripts: Pairs = ()
     words: tuple[str, ...] = tuple(str(word) for word in command.words)
@@ -225,7 +227,7 @@ def _run_words(state: State, item: dockerfile.Run) -> tuple[tuple[str, ...], Pai
     return (_shell(state, words) if command.shell else words), scripts
 
 
-def _heredoc_words(text: str, item: dockerfile.Run) -> tuple[tuple[str, ...], Pairs]:
+def _heredoc_words(text: str, item: dockerfile.RunInstruction) -> tuple[tuple[str, ...], Pairs]:
     """One here-document alone is the script; others are put back for the shell to read."""
     docs = item.command.heredocs
     alone = parse_heredoc(text)
@@ -238,21 +240,23 @@ def _heredoc_words(text: str, item: dockerfile.Run) -> tuple[tuple[str, ...], Pa
     return (f"/dev/pipes/{alone.name}",), ((alone.name, content),)
 
 
-def _shell(state: State, words: tuple[str, ...]) -> tuple[str, ...]:
+def _shell(state: StageState, words: tuple[str, ...]) -> tuple[str, ...]:
     return (*(state.run.get("Shell") or DEFAULT_SHELL), " ".join(words))
 
 
-def _command(state: State, command: dockerfile.Command) -> list[str]:
+def _command(state: StageState, command: dockerfile.CommandLine) -> list[str]:
     words = tuple(str(word) for word in command.words)
     return list(_shell(state, words) if command.shell and words else words)
 
 
-def _cmd(_fold: Fold, state: State, item: dockerfile.Cmd) -> tuple[State, Step]:
+def _cmd(_fold: Fold, state: StageState, item: dockerfile.CmdInstruction) -> tuple[StageState, Step]:
     words = _command(state, item.command)
     return state.changed(Cmd=words).replace(cmd_set=True), Step(item, "CMD " + _quoted(words))
 
 
-def _entrypoint(_fold: Fold, state: State, item: dockerfile.Entrypoint) -> tuple[State, Step]:
+def _entrypoint(
+    _fold: Fold, state: StageState, item: dockerfile.EntrypointInstruction
+) -> tuple[StageState, Step]:
     words = _command(state, item.command)
     run = {name: value for name, value in state.run.items() if name != "Cmd" or state.cmd_set}
     state = state.replace(run={**run, "Entrypoint": words})
@@ -265,16 +269,20 @@ def _quoted(words: list[str]) -> str:
     return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
 
 
-def _shell_instruction(_fold: Fold, state: State, item: dockerfile.Shell) -> tuple[State, Step]:
+def _shell_instruction(
+    _fold: Fold, state: StageState, item: dockerfile.ShellInstruction
+) -> tuple[StageState, Step]:
     words = [str(word) for word in item.words]
     return state.changed(Shell=words), Step(item, f"SHELL [{' '.join(words)}]")
 
 
-def _healthcheck(_fold: Fold, state: State, item: dockerfile.Healthcheck) -> tuple[State, Step]:
+def _healthcheck(
+    _fold: Fold, state: StageState, item: dockerfile.HealthcheckInstruction
+) -> tuple[StageState, Step]:
     return state.changed(Healthcheck=item.to_json()), Step(item, item.code)
 
 
-def _expose(fold: Fold, state: State, item: dockerfile.Expose) -> tuple[State, Step]:
+def _expose(fold: Fold, state: StageState, item: dockerfile.ExposeInstruction) -> tuple[StageState, Step]:
     ports: list[str] = []
     for word in item.ports:
         for text in fold.words(state, word, item):
@@ -296,12 +304,12 @@ def _ports(text: str, item: Instruction, at: str) -> list[str]:
     return [f"{number}/{protocol}" for number in range(numbers[0], numbers[1] + 1)]
 
 
-def _user(fold: Fold, state: State, item: dockerfile.User) -> tuple[State, Step]:
+def _user(fold: Fold, state: StageState, item: dockerfile.UserInstruction) -> tuple[StageState, Step]:
     user = fold.text(state, item.user, item)
     return state.changed(User=user), Step(item, f"USER {user}")
 
 
-def _volume(fold: Fold, state: State, item: dockerfile.Volume) -> tuple[State, Step]:
+def _volume(fold: Fold, state: StageState, item: dockerfile.VolumeInstruction) -> tuple[StageState, Step]:
     paths = [fold.text(state, path, item) for path in item.paths]
     if "" in paths:
         raise item.error("VOLUME can not be an empty string")
@@ -309,7 +317,7 @@ def _volume(fold: Fold, state: State, item: dockerfile.Volume) -> tuple[State, S
     return state.changed(Volumes=volumes), Step(item, f"VOLUME [{' '.join(paths)}]")
 
 
-def _workdir(fold: Fold, state: State, item: dockerfile.Workdir) -> tuple[State, Step]:
+def _workdir(fold: Fold, state: StageState, item: dockerfile.WorkdirInstruction) -> tuple[StageState, Step]:
     path = _absolute(state.workdir, fold.text(state, item.path, item))
     state = state.changed(WorkingDir=path)
     return state, Step(item, f"WORKDIR {path}", WorkdirAction(path, state.user) if path != "/" else None)
@@ -320,7 +328,9 @@ def _absolute(folder: str, path: str) -> str:
     return "/" + posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
 
 
-def _stopsignal(fold: Fold, state: State, item: dockerfile.StopSignal) -> tuple[State, Step]:
+def _stopsignal(
+    fold: Fold, state: StageState, item: dockerfile.StopSignalInstruction
+) -> tuple[StageState, Step]:
     text = fold.text(state, item.signal, item)
     if not _is_signal(text):
         raise item.error(f"invalid signal {text!r}", item.signal, hint="write for example SIGTERM or 15")
@@ -339,12 +349,12 @@ def _is_signal(text: str) -> bool:
     return "SIG" + name in signal.Signals.__members__
 
 
-def _onbuild(_fold: Fold, state: State, item: dockerfile.OnBuild) -> tuple[State, Step]:
+def _onbuild(_fold: Fold, state: StageState, item: dockerfile.OnBuildInstruction) -> tuple[StageState, Step]:
     triggers = [*(state.run.get("OnBuild") or []), item.expression]
     return state.changed(OnBuild=triggers), Step(item, "")
 
 
-def _copy(fold: Fold, state: State, item: dockerfile.Copy) -> tuple[State, Step]:
+def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tuple[StageState, Step]:
     sources = tuple(fold.text(state, source, item) for source in item.sources)
     _check_sources(sources, item)
     contents = tuple(
@@ -364,7 +374,7 @@ def _copy(fold: Fold, state: State, item: dockerfile.Copy) -> tuple[State, Step]
     return state, Step(item, " ".join(words) + _MARK, action)
 
 
-def _check_sources(sources: tuple[str, ...], item: dockerfile.Copy) -> None:
+def _check_sources(sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> None:
     for written, source in zip(item.sources, sources, strict=True):
         if source.startswith(("http://", "https://", "git://", "git@", "ssh://")):
             if not item.is_add:
@@ -381,7 +391,7 @@ def _destination(workdir: str, target: str) -> str:
     return path + "/" if is_folder and path != "/" else path
 
 
-def _mode(text: str, item: dockerfile.Copy) -> str:
+def _mode(text: str, item: dockerfile.CopyInstruction) -> str:
     if text and octal(text) is None and not is_symbolic(text):
         raise item.error(
             f"invalid --chmod {text!r}: expected an octal number up to 7777, or symbols", item.chmod,
@@ -390,7 +400,7 @@ def _mode(text: str, item: dockerfile.Copy) -> str:
     return text
 
 
-_RULES: dict[str, Callable[..., tuple[State, Step]]] = {
+_RULES: dict[str, Callable[..., tuple[StageState, Step]]] = {
     "ADD": _copy, "ARG": _arg, "CMD": _cmd, "COPY": _copy, "ENTRYPOINT": _entrypoint, "ENV": _env,
     "EXPOSE": _expose, "HEALTHCHECK": _healthcheck, "LABEL": _label, "MAINTAINER": _maintainer,
     "ONBUILD": _onbuild, "RUN": _run, "SHELL": _shell_instruction, "STOPSIGNAL": _stopsignal,

@@ -10,7 +10,12 @@ a stage only once it declares them again.
 from __future__ import annotations
 
 from ...grammars.dockerfile.expand import expand
-from ...grammars.dockerfile.instructions import Arg, Copy, From, Run
+from ...grammars.dockerfile.instructions import (
+    ArgInstruction,
+    CopyInstruction,
+    FromInstruction,
+    RunInstruction,
+)
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...words.errors import InvalidName, NotFound, UsageError
 from ...words.oci import Platform
@@ -85,10 +90,10 @@ class Plan(Value):
         known = {*declared, *_ALWAYS_USED, *_predefined(self.platform, self.platform, "")}
         return sorted(name for name in self.arguments if name not in known and name.lower() not in PROXIES)
 
-    def _args(self) -> Iterator[Arg]:
+    def _args(self) -> Iterator[ArgInstruction]:
         yield from self.file.global_args
         for planned in self.stages:
-            yield from (item for item in planned.stage.instructions if isinstance(item, Arg))
+            yield from (item for item in planned.stage.instructions if isinstance(item, ArgInstruction))
 
     def source(self, item: Instruction, text: str, stage: int) -> Base:
         """What `--from=text` of an instruction in stage number `stage` means. Raises DockerfileError."""
@@ -162,7 +167,7 @@ def _stage(file: Dockerfile, stage: Stage, scope: Mapping[str, str], before: lis
     return planned.replace(needs=tuple(sorted(set(needs))))
 
 
-def _platform(file: Dockerfile, base: From, scope: Mapping[str, str]) -> Platform | None:
+def _platform(file: Dockerfile, base: FromInstruction, scope: Mapping[str, str]) -> Platform | None:
     if not base.platform:
         return None
     text = expand(base.platform, scope, escape=file.escape, file=file.file)
@@ -173,10 +178,10 @@ def _platform(file: Dockerfile, base: From, scope: Mapping[str, str]) -> Platfor
 
 
 def _needs(item: Instruction, before: list[StagePlan], file: Dockerfile) -> list[int]:
-    if isinstance(item, Copy) and item.source_stage:
+    if isinstance(item, CopyInstruction) and item.source_stage:
         source = _source(item, item.source_stage, before, file)
         return [source.stage] if source.stage is not None else []
-    if isinstance(item, Run):
+    if isinstance(item, RunInstruction):
         wanted = {field[5:] for mount in item.mounts for field in mount.split(",") if field[:5] == "from="}
         return [planned.index for planned in before if planned.stage.name in wanted and planned.stage.name]
     return []

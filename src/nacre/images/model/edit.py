@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from ...grammars.dockerfile.syntax import Node
+    from ...grammars.dockerfile.syntax import RawInstruction
     from ...stores.store import Store
     from ...words.oci import Platform
 
@@ -116,7 +116,7 @@ def apply_change(config: ImageConfig, text: str) -> ImageConfig:
     return config
 
 
-def _words(config: ImageConfig, node: Node) -> list[str]:
+def _words(config: ImageConfig, node: RawInstruction) -> list[str]:
     """The arguments with variables of the image replaced, as docker does outside of CMD and ENTRYPOINT."""
     from ...grammars.dockerfile.expand import expand
 
@@ -127,50 +127,50 @@ def _words(config: ImageConfig, node: Node) -> list[str]:
     return words
 
 
-def _pairs(config: ImageConfig, node: Node) -> list[tuple[str, str]]:
+def _pairs(config: ImageConfig, node: RawInstruction) -> list[tuple[str, str]]:
     """The arguments of ENV and LABEL, which the grammar gives in threes: name, value, separator."""
     words = _words(config, node)
     return list(zip(words[0::3], words[1::3], strict=False))
 
 
-def _command(node: Node) -> list[str]:
+def _command(node: RawInstruction) -> list[str]:
     return list(node.args) if node.json else ["/bin/sh", "-c", *node.args]
 
 
-def _change_env(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_env(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     for name, value in _pairs(config, node):
         config = with_env(config, name, value)
     return config
 
 
-def _change_label(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_label(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     return with_run(config, Labels={**config.labels, **dict(_pairs(config, node))})
 
 
-def _change_expose(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_expose(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     ports: dict[str, Any] = {port if "/" in port else f"{port}/tcp": {} for port in _words(config, node)}
     return with_run(config, ExposedPorts={**(config.run.get("ExposedPorts") or {}), **ports})
 
 
-def _change_volume(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_volume(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     paths: dict[str, Any] = {path: {} for path in _words(config, node)}
     return with_run(config, Volumes={**(config.run.get("Volumes") or {}), **paths})
 
 
-def _change_workdir(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_workdir(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     from posixpath import join, normpath
 
     return with_run(config, WorkingDir=normpath(join("/", config.working_dir, _words(config, node)[0])))
 
 
-def _change_onbuild(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_onbuild(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     if node.child is None:
         raise UsageError("ONBUILD requires at least one argument")
     text = node.line.text.strip()[len("ONBUILD") :].strip()
     return with_run(config, OnBuild=[*(config.run.get("OnBuild") or []), text])
 
 
-def _change_healthcheck(config: ImageConfig, node: Node) -> ImageConfig:
+def _change_healthcheck(config: ImageConfig, node: RawInstruction) -> ImageConfig:
     kind = node.args[0].upper() if node.args else ""
     if kind == "NONE":
         return with_run(config, Healthcheck={"Test": ["NONE"]})
@@ -208,7 +208,7 @@ def parse_duration(text: str) -> int:
     return int(total)
 
 
-_CHANGES: dict[str, Callable[[ImageConfig, Node], ImageConfig]] = {
+_CHANGES: dict[str, Callable[[ImageConfig, RawInstruction], ImageConfig]] = {
     "CMD": lambda config, node: with_run(config, Cmd=_command(node)),
     "ENTRYPOINT": lambda config, node: with_run(config, Entrypoint=_command(node)),
     "ENV": _change_env,

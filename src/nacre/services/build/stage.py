@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...grammars.dockerfile.glob import has_wildcard
-from ...grammars.dockerfile.instructions import Copy
+from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, start
 from ...images.model.platforms import fits
@@ -122,7 +122,7 @@ class StageBuild:
             return self._run(standing, step.instruction, action, report)
         if isinstance(action, WorkdirAction):
             return self._workdir(standing, action, report)
-        if isinstance(action, CopyAction) and isinstance(step.instruction, Copy):
+        if isinstance(action, CopyAction) and isinstance(step.instruction, CopyInstruction):
             return self._copy(standing, step.instruction, action, report)
         raise TypeError(action)
 
@@ -215,7 +215,9 @@ class StageBuild:
 
         return self._session.opened(Layers(self._session.store, *self._origin(item, text, standing)))
 
-    def _copy(self, standing: Standing, item: Copy, action: CopyAction, report: StepReport) -> Made:
+    def _copy(
+        self, standing: Standing, item: CopyInstruction, action: CopyAction, report: StepReport
+    ) -> Made:
         if not action.origin:
             return self._copy_from(self._session.context, standing, item, action, report)
         diff_ids, _ = self._origin(item, action.origin, standing)
@@ -232,7 +234,12 @@ class StageBuild:
         return made
 
     def _copy_from(
-        self, source: Source, standing: Standing, item: Copy, action: CopyAction, report: StepReport
+        self,
+        source: Source,
+        standing: Standing,
+        item: CopyInstruction,
+        action: CopyAction,
+        report: StepReport,
     ) -> Made:
         chosen = self._select(source, item, action, report)
         hashes = source.hashes if isinstance(source, Context) else None
@@ -264,7 +271,9 @@ class StageBuild:
             known=known,
         )  # fmt: skip
 
-    def _select(self, source: Source, item: Copy, action: CopyAction, report: StepReport) -> list[Chosen]:
+    def _select(
+        self, source: Source, item: CopyInstruction, action: CopyAction, report: StepReport
+    ) -> list[Chosen]:
         chosen = []
         for word, token in zip(action.sources, item.sources, strict=True):
             found = select(source, word, action.excludes, action.parents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...images.dockerfile.fold import State
+from ...images.dockerfile.fold import StageState
 from ...images.model.edit import new_config, with_fields
 from ...words.value import Value
 
@@ -30,7 +30,7 @@ class Made(Value):
 class Standing(Value):
     """A stage so far: state, layers (lowest first), history, and the newest time among all inputs."""
 
-    state: State
+    state: StageState
     platform: Platform
     layers: tuple[tuple[Descriptor, Digest], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
@@ -41,7 +41,7 @@ class Standing(Value):
         """The trees, lowest first."""
         return tuple(diff_id for _, diff_id in self.layers)
 
-    def after(self, state: State, step: Step, made: Made | None) -> Standing:
+    def after(self, state: StageState, step: Step, made: Made | None) -> Standing:
         """With a step done; `made` is None for one that is about the config only."""
         time_ns = max(self.time_ns, made.time_ns if made else 0)
         layer = made.layer if made else None
@@ -69,7 +69,7 @@ class Standing(Value):
         )
 
 
-def from_image(image: Image, state: State, clamp: int | None) -> Standing:
+def from_image(image: Image, state: StageState, clamp: int | None) -> Standing:
     """The beginning of a stage whose base is an image."""
     config = image.config
     layers = tuple((layer.descriptor, layer.diff_id) for layer in image.layers)
