@@ -13,12 +13,12 @@ import pytest
 
 from nacre.grammars.dockerfile.ignore import Ignore
 from nacre.services.build.content import content_of
-from nacre.services.build.context import Context
+from nacre.services.build.context import BuildContext
 from nacre.services.build.filehash import FileHashes
 from nacre.services.build.items import Item, resolve
 from nacre.services.build.owner import find_owner
-from nacre.services.build.place import Owner, Target, Terms
-from nacre.services.build.select import Chosen, select
+from nacre.services.build.place import CopyOptions, LayerTarget, Owner
+from nacre.services.build.select import Selection, select
 from nacre.services.build.unpack import Archive
 from nacre.words.errors import Conflict, InvalidArchive, NotFound, UsageError
 
@@ -37,40 +37,40 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(tree: Path, tmp_path: Path) -> Iterator[Context]:
-    with Context(str(tree), Ignore(), FileHashes(str(tmp_path / "hashes"), str(tree))) as context:
+def opened(tree: Path, tmp_path: Path) -> Iterator[BuildContext]:
+    with BuildContext(str(tree), Ignore(), FileHashes(str(tmp_path / "hashes"), str(tree))) as context:
         yield context
 
 
-def names(chosen: list[Chosen]) -> list[list[str]]:
+def names(chosen: list[Selection]) -> list[list[str]]:
     return [[path.decode() for path, _ in one.files] for one in chosen]
 
 
-def ignoring(tree: Path, *patterns: str) -> Context:
-    return Context(str(tree), Ignore(patterns), FileHashes(str(tree.parent / "hashes"), str(tree)))
+def ignoring(tree: Path, *patterns: str) -> BuildContext:
+    return BuildContext(str(tree), Ignore(patterns), FileHashes(str(tree.parent / "hashes"), str(tree)))
 
 
 class TestSelect:
-    def test_folder_gives_its_content(self, opened: Context) -> None:
+    def test_folder_gives_its_content(self, opened: BuildContext) -> None:
         (one,) = select(opened, "sub")
         assert one.is_folder
         assert names([one]) == [["", "c.txt", "deep", "deep/d.py", "deep/e.pyc"]]
 
-    def test_pattern(self, opened: Context) -> None:
+    def test_pattern(self, opened: BuildContext) -> None:
         found = select(opened, "*.txt")
         assert [one.name for one in found] == [b"a.txt", b"b.txt"]
         assert names(select(opened, "s*/*/*.py")) == [[""]]
         assert select(opened, "*.nothing") == []
 
-    def test_pattern_does_not_cross_a_slash(self, opened: Context) -> None:
+    def test_pattern_does_not_cross_a_slash(self, opened: BuildContext) -> None:
         assert select(opened, "*.py") == []
 
     @pytest.mark.parametrize("word", ["/a.txt", "./a.txt", "sub/../a.txt", "../../a.txt", "link/../a.txt"])
-    def test_paths_stay_inside(self, opened: Context, word: str) -> None:
+    def test_paths_stay_inside(self, opened: BuildContext, word: str) -> None:
         (one,) = select(opened, word)
         assert one.files[0][1].path == b"a.txt"
 
-    def test_links_are_followed_inside_only(self, opened: Context) -> None:
+    def test_links_are_followed_inside_only(self, opened: BuildContext) -> None:
         assert names(select(opened, "link"))[0][1] == "c.txt"
         assert select(opened, "out") == []
         assert select(opened, "up")[0].files[0][1].path == b"a.txt"
@@ -78,16 +78,16 @@ class TestSelect:
         kinds = {path: item.kind for path, item in everything.files}
         assert (kinds[b"link"], kinds[b"out"]) == ("symlink", "symlink")
 
-    def test_missing(self, opened: Context) -> None:
+    def test_missing(self, opened: BuildContext) -> None:
         assert select(opened, "nope") == []
 
-    def test_excludes(self, opened: Context) -> None:
+    def test_excludes(self, opened: BuildContext) -> None:
         found = names(select(opened, "sub", ("**/*.pyc",)))
         assert found == [["", "c.txt", "deep", "deep/d.py"]]
         found = names(select(opened, "node", ("*", "!keep")))
         assert found == [["", "keep", "keep/z"]]
 
-    def test_parents(self, opened: Context) -> None:
+    def test_parents(self, opened: BuildContext) -> None:
         (one,) = select(opened, "sub/deep/d.py", parents=True)
         assert names([one]) == [["sub", "sub/deep", "sub/deep/d.py"]]
         (one,) = select(opened, "./sub/./deep/*.py", parents=True)
@@ -95,13 +95,13 @@ class TestSelect:
         (one,) = select(opened, "**/*.py", parents=True)
         assert names([one]) == [["sub", "sub/deep", "sub/deep/d.py"]]
 
-    def test_parents_with_a_pattern_before_the_pivot(self, opened: Context) -> None:
+    def test_parents_with_a_pattern_before_the_pivot(self, opened: BuildContext) -> None:
         assert names(select(opened, "[sl]*/./deep/*.py", parents=True)) == [["deep", "deep/d.py"]] * 2
         assert names(select(opened, "[no]ode/*/./?", parents=True)) == [["z"], ["y"]]
         assert select(opened, "a*/./x", parents=True) == []
         assert select(opened, "*.txt/./*", parents=True) == []
 
-    def test_loops_are_refused(self, opened: Context, tree: Path) -> None:
+    def test_loops_are_refused(self, opened: BuildContext, tree: Path) -> None:
         (tree / "loop").symlink_to("loop")
         with pytest.raises(UsageError, match="too many levels"):
             select(opened, "loop")
@@ -184,7 +184,7 @@ class TestContent:
         table.write_bytes(b"\0garbage")
         assert FileHashes(str(tmp_path / "h"), str(tree)).digest(item, None) == b""
 
-    def test_a_change_while_reading_is_noticed(self, opened: Context, tree: Path) -> None:
+    def test_a_change_while_reading_is_noticed(self, opened: BuildContext, tree: Path) -> None:
         item = opened.lookup(b"a.txt")
         assert item is not None
         (tree / "a.txt").write_text("longer than before")
@@ -194,7 +194,7 @@ class TestContent:
 
 def test_context_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="unable to prepare context"):
-        Context(str(tmp_path / "nope"), Ignore(), FileHashes(str(tmp_path), ""))
+        BuildContext(str(tmp_path / "nope"), Ignore(), FileHashes(str(tmp_path), ""))
 
 
 class Image:
@@ -230,15 +230,17 @@ LOWER = (
 )
 
 
-def placed(context: Context, word: str, destination: str, *lower: Item, **terms: object) -> dict[str, str]:
+def placed(
+    context: BuildContext, word: str, destination: str, *lower: Item, **terms: object
+) -> dict[str, str]:
     """What a COPY puts where: `kind mode uid` by path."""
-    target = Target(Image(*(lower or LOWER)).lookup, Terms(**terms))
+    target = LayerTarget(Image(*(lower or LOWER)).lookup, CopyOptions(**terms))
     for one in select(context, word):
         target.put(one, destination.encode(), context.open)
     return shown(target)
 
 
-def shown(target: Target) -> dict[str, str]:
+def shown(target: LayerTarget) -> dict[str, str]:
     return {
         entry.path.decode(): f"{entry.kind} {entry.mode:o} {entry.uid}"
         for entry, _ in target.entries()
@@ -261,16 +263,16 @@ class TestPlace:
             ("/", ["a.txt"]),
         ],
     )
-    def test_where_a_file_goes(self, opened: Context, destination: str, expected: list[str]) -> None:
+    def test_where_a_file_goes(self, opened: BuildContext, destination: str, expected: list[str]) -> None:
         assert sorted(placed(opened, "a.txt", destination)) == expected
 
-    def test_folders_above_are_kept_as_they_were(self, opened: Context) -> None:
+    def test_folders_above_are_kept_as_they_were(self, opened: BuildContext) -> None:
         found = placed(opened, "a.txt", "/lib/new/")
         assert found["usr"] == "dir 755 7"
         assert found["usr/lib"] == "dir 711 7"
         assert found["usr/lib/new"] == "dir 755 0"
 
-    def test_where_a_folder_goes(self, opened: Context) -> None:
+    def test_where_a_folder_goes(self, opened: BuildContext) -> None:
         below = ["c.txt", "deep", "deep/d.py", "deep/e.pyc"]
         assert sorted(placed(opened, "sub", "/x")) == ["x", *(f"x/{name}" for name in below)]
         assert sorted(placed(opened, "sub", "/")) == below
@@ -284,43 +286,43 @@ class TestPlace:
             ("a.txt", "/f/x", "/f is not a directory"),
         ],
     )
-    def test_refused(self, opened: Context, word: str, destination: str, message: str) -> None:
+    def test_refused(self, opened: BuildContext, word: str, destination: str, message: str) -> None:
         with pytest.raises(UsageError, match=message):
             placed(opened, word, destination)
 
-    def test_a_file_does_not_replace_a_folder_below(self, opened: Context) -> None:
+    def test_a_file_does_not_replace_a_folder_below(self, opened: BuildContext) -> None:
         with pytest.raises(UsageError, match=r"cannot replace to directory /d/c\.txt with file"):
             placed(opened, "sub", "/d", folder("d"), folder("d/c.txt"))
         with pytest.raises(UsageError, match="cannot copy to non-directory: /d/deep"):
             placed(opened, "sub", "/d", folder("d"), link("d/deep", "/tmp"))
 
-    def test_chown_and_chmod(self, opened: Context) -> None:
+    def test_chown_and_chmod(self, opened: BuildContext) -> None:
         found = placed(opened, "sub", "/x", owner=Owner(5, 6), mode="700")
         assert set(found.values()) == {"dir 700 5", "file 700 5"}
 
-    def test_symbolic_chmod(self, opened: Context) -> None:
+    def test_symbolic_chmod(self, opened: BuildContext) -> None:
         found = placed(opened, "sub", "/new/x", mode="u=rwX,go=")
         assert found["new"] == "dir 755 0"
         assert found["new/x/deep"] == "dir 700 0"
         assert found["new/x/c.txt"] == "file 600 0"
 
-    def test_names_that_layers_cannot_hold(self, opened: Context, tree: Path) -> None:
+    def test_names_that_layers_cannot_hold(self, opened: BuildContext, tree: Path) -> None:
         (tree / ".wh.x").write_text("")
         with pytest.raises(UsageError, match=r"must not begin with \.wh\."):
             placed(opened, ".", "/x")
 
-    def test_hard_links_stay_together(self, opened: Context, tree: Path) -> None:
+    def test_hard_links_stay_together(self, opened: BuildContext, tree: Path) -> None:
         os.link(tree / "sub/c.txt", tree / "sub/a-first")
-        target = Target(Image().lookup, Terms())
+        target = LayerTarget(Image().lookup, CopyOptions())
         target.put(select(opened, "sub")[0], b"/x/", opened.open)
         entries = {entry.path: entry for entry, _ in target.entries()}
         assert entries[b"x/a-first"].kind == "file"
         assert (entries[b"x/c.txt"].kind, entries[b"x/c.txt"].link) == ("hardlink", b"x/a-first")
 
-    def test_times(self, opened: Context, tree: Path) -> None:
+    def test_times(self, opened: BuildContext, tree: Path) -> None:
         os.utime(tree / "a.txt", ns=(0, 9_700_000_000))
         for clamp, expected in ((None, 9), (4_000_000_000, 4)):
-            target = Target(Image(*LOWER).lookup, Terms(time_ns=3_000_000_000, clamp_ns=clamp))
+            target = LayerTarget(Image(*LOWER).lookup, CopyOptions(time_ns=3_000_000_000, clamp_ns=clamp))
             target.put(select(opened, "a.txt")[0], b"/usr/new/", opened.open)
             times = {entry.path: entry.mtime_ns // 1_000_000_000 for entry, _ in target.entries()}
             assert times[b"usr/new/a.txt"] == expected
@@ -340,13 +342,13 @@ def archive(*members: tuple[str, bytes, str]) -> bytes:
     return out.getvalue()
 
 
-def unpacked(context: Context, tree: Path, data: bytes, destination: str = "/x/") -> Target:
+def unpacked(context: BuildContext, tree: Path, data: bytes, destination: str = "/x/") -> LayerTarget:
     (tree / "a.tgz").write_bytes(data)
     item = context.lookup(b"a.tgz")
     assert item is not None
     found = Archive.of(context, item, str(tree.parent))
     assert found is not None
-    target = Target(Image(*LOWER).lookup, Terms())
+    target = LayerTarget(Image(*LOWER).lookup, CopyOptions())
     try:
         found.put(target, destination.encode())
         contents = {e.path: r.read(1 << 20) if r else b"" for e, r in target.entries()}
@@ -357,7 +359,7 @@ def unpacked(context: Context, tree: Path, data: bytes, destination: str = "/x/"
 
 
 class TestUnpack:
-    def test_members_keep_owner_and_mode(self, opened: Context, tree: Path) -> None:
+    def test_members_keep_owner_and_mode(self, opened: BuildContext, tree: Path) -> None:
         data = archive(("d/f", tarfile.REGTYPE, "hello"), ("l", tarfile.SYMTYPE, "d/f"))
         target = unpacked(opened, tree, data)
         found = shown(target)
@@ -366,11 +368,11 @@ class TestUnpack:
         assert found["x/l"].startswith("symlink")
         assert target.contents[b"x/d/f"] == b"hello"  # type: ignore[attr-defined]
 
-    def test_links_in_the_image_are_followed_on_the_way(self, opened: Context, tree: Path) -> None:
+    def test_links_in_the_image_are_followed_on_the_way(self, opened: BuildContext, tree: Path) -> None:
         found = shown(unpacked(opened, tree, archive(("lib/f", tarfile.REGTYPE, "x")), "/"))
         assert "usr/lib/f" in found
 
-    def test_hard_links(self, opened: Context, tree: Path) -> None:
+    def test_hard_links(self, opened: BuildContext, tree: Path) -> None:
         data = archive(("b", tarfile.REGTYPE, "text"), ("a", tarfile.LNKTYPE, "b"))
         target = unpacked(opened, tree, data)
         entries = {entry.path: entry for entry, _ in target.entries()}
@@ -378,30 +380,32 @@ class TestUnpack:
         assert (entries[b"x/b"].kind, entries[b"x/b"].link) == ("hardlink", b"x/a")
         assert target.contents[b"x/a"] == b"text"  # type: ignore[attr-defined]
 
-    def test_what_is_behind_a_compressed_archive_does_not_count(self, opened: Context, tree: Path) -> None:
+    def test_what_is_behind_a_compressed_archive_does_not_count(
+        self, opened: BuildContext, tree: Path
+    ) -> None:
         data = archive(("f", tarfile.REGTYPE, "one")) + b"x"
         assert unpacked(opened, tree, data).contents[b"x/f"] == b"one"  # type: ignore[attr-defined]
 
-    def test_damage_is_told_with_the_name_of_the_archive(self, opened: Context, tree: Path) -> None:
+    def test_damage_is_told_with_the_name_of_the_archive(self, opened: BuildContext, tree: Path) -> None:
         noise = "".join(f"{number * 7919 % 100_003}" for number in range(300_000))
         data = archive(("f", tarfile.REGTYPE, noise))
         with pytest.raises(InvalidArchive, match=r"^a\.tgz: gzip stream is truncated$"):
             unpacked(opened, tree, data[: len(data) // 2])
 
-    def test_the_last_of_equal_names_wins(self, opened: Context, tree: Path) -> None:
+    def test_the_last_of_equal_names_wins(self, opened: BuildContext, tree: Path) -> None:
         data = archive(("f", tarfile.REGTYPE, "one"), ("f", tarfile.REGTYPE, "two"))
         assert unpacked(opened, tree, data).contents[b"x/f"] == b"two"  # type: ignore[attr-defined]
 
-    def test_links_of_the_archive_lead_nowhere_outside(self, opened: Context, tree: Path) -> None:
+    def test_links_of_the_archive_lead_nowhere_outside(self, opened: BuildContext, tree: Path) -> None:
         data = archive(("up", tarfile.SYMTYPE, "/../../etc"), ("up/f", tarfile.REGTYPE, "x"))
         assert sorted(shown(unpacked(opened, tree, data))) == ["etc", "etc/f", "x", "x/up"]
 
-    def test_a_link_to_nothing_is_refused(self, opened: Context, tree: Path) -> None:
+    def test_a_link_to_nothing_is_refused(self, opened: BuildContext, tree: Path) -> None:
         with pytest.raises(UsageError, match="hard link"):
             unpacked(opened, tree, archive(("a", tarfile.LNKTYPE, "b")))
 
     @pytest.mark.parametrize("data", [b"", b"text", b"\x1f\x8b\x08\0garbage", b"PK\x03\x04zip"])
-    def test_other_files_are_no_archives(self, opened: Context, tree: Path, data: bytes) -> None:
+    def test_other_files_are_no_archives(self, opened: BuildContext, tree: Path, data: bytes) -> None:
         (tree / "f.tar.gz").write_bytes(data)
         item = opened.lookup(b"f.tar.gz")
         assert item is not None

@@ -28,10 +28,10 @@ from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
 from .cache import Cache
-from .context import Context
+from .context import BuildContext
 from .filehash import FileHashes
-from .report import Report
-from .scratch import Scratch
+from .report import BuildReport
+from .scratch import ScratchDirectory
 from .stage import StageBuild
 
 TYPE_CHECKING = False
@@ -104,10 +104,10 @@ class Builder:
         """
         options = options or BuildOptions()
         tags = [str(_tag(text)) for text in options.tags]
-        report = Report(self._progress)
+        report = BuildReport(self._progress)
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
-        with self._store.leases.hold(), Context(inputs.folder, inputs.ignore, hashes) as context:
-            session = Session(self._store, self._resolve, report, context, options)
+        with self._store.leases.hold(), BuildContext(inputs.folder, inputs.ignore, hashes) as context:
+            session = BuildSession(self._store, self._resolve, report, context, options)
             session.read(inputs, self._proxies)
             try:
                 standing = session.build()
@@ -125,7 +125,7 @@ def _tag(text: str) -> Reference:
 
 
 def _finish(
-    store: Store, standing: Standing, options: BuildOptions, tags: Sequence[str], report: Report
+    store: Store, standing: Standing, options: BuildOptions, tags: Sequence[str], report: BuildReport
 ) -> Image:
     """Write the image and set the names, unless they are as they should be already."""
     config = standing.config(dict(options.labels))
@@ -143,7 +143,7 @@ def _finish(
     return Image.load(store, descriptor)
 
 
-class Session:
+class BuildSession:
     """One build at work: what its stages share."""
 
     plan: Plan
@@ -153,7 +153,12 @@ class Session:
     warned = False
 
     def __init__(
-        self, store: Store, resolve: Resolve, report: Report, context: Context, options: BuildOptions
+        self,
+        store: Store,
+        resolve: Resolve,
+        report: BuildReport,
+        context: BuildContext,
+        options: BuildOptions,
     ) -> None:
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
@@ -161,7 +166,7 @@ class Session:
         self._resolve = resolve
         self._stages: dict[int, Standing] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
-        self._opened: list[Layers | Scratch] = []
+        self._opened: list[Layers | ScratchDirectory] = []
         store.actives.keep_roots()
 
     def opened(self, layers: Layers) -> Layers:
@@ -172,7 +177,7 @@ class Session:
     @cached_property
     def scratch(self) -> str:
         """A folder for this build, made when it is first needed."""
-        scratch = Scratch(self.store)
+        scratch = ScratchDirectory(self.store)
         self._opened.append(scratch)
         return scratch.path
 

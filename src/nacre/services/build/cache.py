@@ -8,7 +8,7 @@ from functools import cached_property
 from ...grammars.codecs.stream import media_codec
 from ...stores.steps import StepRecord
 from .keys import apart
-from .standing import Made
+from .stageprogress import StepLayer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Cache:
         self._store, self._disabled = store, disabled
         self.ran = self.cached = 0
 
-    def find(self, key: Key) -> Made | None:
+    def find(self, key: Key) -> StepLayer | None:
         """What the step with this key made, if all of it is still here."""
         record = None if self._disabled else self._store.steps.get(key.digest)
         if record is None:
@@ -39,7 +39,7 @@ class Cache:
             layer = (form, layer[1])
         self.cached += 1
         self._store.steps.touch(record.key)
-        return Made(layer, _time(record.config_json))
+        return StepLayer(layer, _time(record.config_json))
 
     def knows(self, key: Key) -> bool:
         """Whether a step with this key was kept, even where it may not be used."""
@@ -81,12 +81,12 @@ class Cache:
         with store.trees.tar(diff_id) as tar:
             return add_layer(store, tar, media_codec(layer.media_type) or "none", expected=diff_id)[0]
 
-    def keep(self, key: Key, made: Made) -> None:
+    def keep(self, key: Key, made: StepLayer) -> None:
         """Keep what a step made that had to be done."""
         self.ran += 1
         self.alias(key, made)
 
-    def alias(self, key: Key, made: Made) -> None:
+    def alias(self, key: Key, made: StepLayer) -> None:
         """Keep it under a further key."""
         layer, diff_id = made.layer or (None, None)
         extra = json.dumps({"time_ns": made.time_ns})

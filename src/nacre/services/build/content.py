@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .filehash import FileHashes
-    from .items import Item, Source
-    from .select import Chosen
+    from .items import CopySource, Item
+    from .select import Selection
 
 
-def content_of(source: Source, chosen: Sequence[Chosen], hashes: FileHashes | None = None) -> str:
+def content_of(source: CopySource, chosen: Sequence[Selection], hashes: FileHashes | None = None) -> str:
     """The digest, hexadecimal. With `hashes`, files whose stamps are all known are not even asked for."""
     if hashes is None:
         return _digest(chosen, source.digest).hex()
@@ -32,7 +32,7 @@ def _stamp(item: Item) -> bytes:
     return b"%d %d %d %d" % item.stamp if len(item.stamp) == 4 else b""
 
 
-def _digest(chosen: Sequence[Chosen], content: Callable[[Item], bytes]) -> bytes:
+def _digest(chosen: Sequence[Selection], content: Callable[[Item], bytes]) -> bytes:
     pieces: list[bytes] = []
     names: dict[tuple[int, ...], bytes] = {}
     for number, one in enumerate(chosen):

@@ -31,7 +31,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-class Context:
+class BuildContext:
     """A folder as a `Source`. `with` it, or `close` it."""
 
     def __init__(self, folder: str, ignore: Ignore, hashes: FileHashes) -> None:
@@ -157,7 +157,7 @@ class Context:
         self._root.close()
         self.hashes.save()
 
-    def __enter__(self) -> Context:
+    def __enter__(self) -> BuildContext:
         return self
 
     def __exit__(self, *_exc: object) -> None:

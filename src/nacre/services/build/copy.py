@@ -14,8 +14,8 @@ from ...words.errors import UsageError
 from .items import Item, raw
 from .layers import Layers
 from .owner import find_owner
-from .place import Target, Terms
-from .select import Chosen
+from .place import CopyOptions, LayerTarget
+from .select import Selection
 from .unpack import Archive
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import CopyAction, WorkdirAction
     from ...stores.store import Store
     from ...words.oci import Descriptor
-    from .items import Source
+    from .items import CopySource
 
     Layer = tuple[Descriptor, Digest]
 
@@ -33,11 +33,11 @@ _PIECE = 1 << 18
 _SECOND = 1_000_000_000
 
 
-class Copier:
+class LayerCopier:
     """Makes layers on top of others.
 
-    `time_ns` is for folders without a time, `clamp` in seconds as in `Terms`; `known` says that an equal
-    layer was made before. `folder` has room to unpack archives.
+    `time_ns` is for folders without a time, `clamp` in seconds as in `CopyOptions`; `known` says that an
+    equal layer was made before. `folder` has room to unpack archives.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Copier:
     ) -> None:  # fmt: skip
         self._store, self._diff_ids, self._folder, self._known = store, diff_ids, folder, known
         clamp_ns = None if clamp is None else clamp * _SECOND
-        self._terms = Terms(time_ns=time_ns // _SECOND * _SECOND, clamp_ns=clamp_ns)
+        self._terms = CopyOptions(time_ns=time_ns // _SECOND * _SECOND, clamp_ns=clamp_ns)
 
-    def copy(self, action: CopyAction, source: Source, chosen: Sequence[Chosen]) -> Layer | None:
+    def copy(self, action: CopyAction, source: CopySource, chosen: Sequence[Selection]) -> Layer | None:
         """The layer of a COPY or ADD, None when it changes nothing. Raises UsageError, ContentError."""
         with Layers(self._store, self._diff_ids, "the image") as image:
             owner = find_owner(action.chown, image.read)
             lower = _nothing if action.link else image.lookup
-            target = Target(lower, self._terms.replace(owner=owner, mode=action.mode))
+            target = LayerTarget(lower, self._terms.replace(owner=owner, mode=action.mode))
             archives: list[Archive] = []
             try:
                 self._place(action, source, chosen, target, archives)
@@ -63,7 +63,7 @@ class Copier:
                     archive.close()
 
     def _place(
-        self, action: CopyAction, source: Source, chosen: Sequence[Chosen], target: Target,
+        self, action: CopyAction, source: CopySource, chosen: Sequence[Selection], target: LayerTarget,
         archives: list[Archive],
     ) -> None:  # fmt: skip
         destination = raw(action.destination)
@@ -83,11 +83,11 @@ class Copier:
         """The layer of a WORKDIR, None when the folder is there. Raises UsageError."""
         with Layers(self._store, self._diff_ids, "the image") as lower:
             owner = find_owner(action.user, lower.read)
-            target = Target(lower.lookup, self._terms.replace(owner=owner))
+            target = LayerTarget(lower.lookup, self._terms.replace(owner=owner))
             target.folder(raw(action.path))
             return self._write(target)
 
-    def _write(self, target: Target) -> Layer | None:
+    def _write(self, target: LayerTarget) -> Layer | None:
         """Store the layer. One that is probably here already is only hashed, which is much quicker."""
         expected = None
         if self._known:
@@ -106,7 +106,7 @@ def _nothing(_path: bytes) -> None:
     """What --link sees beneath: its layer depends on no other."""
 
 
-def _write_tar(target: Target, write: Callable[[bytes], object]) -> None:
+def _write_tar(target: LayerTarget, write: Callable[[bytes], object]) -> None:
     """The layer as a tar, in large pieces; ends early when `write` says False."""
     out = _Pieces(write)
     writer = TarWriter(out.add)
@@ -139,7 +139,7 @@ class _Pieces:
             self._held, self._size = [], 0
 
 
-def _needs_folder(target: Target, destination: bytes) -> None:
+def _needs_folder(target: LayerTarget, destination: bytes) -> None:
     if destination.endswith(b"/"):
         return
     found = target.resolve(destination)[1]
@@ -150,7 +150,7 @@ def _needs_folder(target: Target, destination: bytes) -> None:
         )
 
 
-def _put_text(target: Target, destination: bytes, name: str, text: str, time_ns: int) -> None:
+def _put_text(target: LayerTarget, destination: bytes, name: str, text: str, time_ns: int) -> None:
     data = raw(text)
     item = Item(raw(name), "file", 0o644, time_ns, size=len(data))
-    target.put(Chosen(raw(name), ((b"", item),)), destination, lambda _: BytesIO(data))
+    target.put(Selection(raw(name), ((b"", item),)), destination, lambda _: BytesIO(data))

@@ -15,7 +15,7 @@ from ...grammars.dockerfile.ignore import Ignore, read_ignore
 from ...ground.files import Root, os_errors
 from ...words.errors import DockerfileError, NotFound, UsageError
 from ...words.value import Value
-from .scratch import Scratch
+from .scratch import ScratchDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Inputs(Value):
     dockerfile: str
     name: str = "Dockerfile"
     ignore: Ignore = Ignore()
-    scratch: Scratch | None = None
+    scratch: ScratchDirectory | None = None
 
     def close(self) -> None:
         """Remove what was unpacked. Idempotent."""
@@ -141,7 +141,7 @@ def _read_stream(stream: Reader | None, head: bytes) -> bytes:
 
 def _from_stdin(store: Store, stdin: Reader, file: str) -> Inputs:
     head = stdin.read(_HEAD)
-    scratch = Scratch(store)
+    scratch = ScratchDirectory(store)
     folder = scratch.path
     try:
         if not _is_tar(head):

@@ -38,7 +38,7 @@ class Item:
 
 if TYPE_CHECKING:
 
-    class Source(Protocol):
+    class CopySource(Protocol):
         """A tree to copy from. Paths are canonical: no links on the way, no leading slash."""
 
         name: str  # for messages: `the build context`, `stage build`, `image debian:12`

@@ -15,7 +15,7 @@ from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
 from ...images.dockerfile.fold import unsupported
 from ...images.model.runtime import Volume
-from .place import Target, Terms
+from .place import CopyOptions, LayerTarget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
-    from .items import Source
-    from .select import Chosen
+    from .items import CopySource
+    from .select import Selection
 
 
 def check(mount: RunMount, item: Instruction, secrets: Mapping[str, bytes]) -> None:
@@ -63,9 +63,9 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def copy_out(source: Source, chosen: Chosen, folder: str) -> str:
+def copy_out(source: CopySource, chosen: Selection, folder: str) -> str:
     """Copy what was selected into a new folder; the path to bind: a folder, or the one file in it."""
-    target = Target(lambda _: None, Terms())
+    target = LayerTarget(lambda _: None, CopyOptions())
     target.put(chosen, b"/mount" + (b"/" if chosen.is_folder else b""), source.open)
     private_dir(folder)
     whole = not userns.current().single
@@ -84,14 +84,14 @@ class _Empty:
         return b""
 
 
-class Share:
+class SharedLock:
     """A shared flock on the file that a `Lock` would hold alone: whoever gets the `Lock` is alone."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     @classmethod
-    def attempt(cls, path: str) -> Share | None:
+    def attempt(cls, path: str) -> SharedLock | None:
         """The lock, or None while somebody holds it alone. Raises OSError."""
         while True:
             lock = cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -112,7 +112,7 @@ class Share:
 
 
 def cache_folder(
-    mount: RunMount, target: str, folder: str, locks: list[Lock | Share], *, alone: bool = False
+    mount: RunMount, target: str, folder: str, locks: list[Lock | SharedLock], *, alone: bool = False
 ) -> str:
     """The folder of a cache beneath `folder`, made if absent; the lock that it takes is added to `locks`.
 
@@ -125,7 +125,7 @@ def cache_folder(
     if mount.sharing == "locked" or (alone and mount.sharing != "private"):
         locks.append(Lock(f"{path}.lock"))
     else:
-        path = _free(path, locks, Lock.attempt if mount.sharing == "private" else Share.attempt)
+        path = _free(path, locks, Lock.attempt if mount.sharing == "private" else SharedLock.attempt)
     if not os.path.isdir(path):
         _make_cache(mount, path)
     return path
@@ -151,7 +151,9 @@ def _make_cache(mount: RunMount, path: str) -> None:
             ids.chown(path, max(mount.uid, 0), max(mount.gid, 0))
 
 
-def _free(path: str, locks: list[Lock | Share], attempt: Callable[[str], Lock | Share | None]) -> str:
+def _free(
+    path: str, locks: list[Lock | SharedLock], attempt: Callable[[str], Lock | SharedLock | None]
+) -> str:
     """The first of `path`, `path-1`… whose lock can be had."""
     number = 0
     while True:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ...grammars.tar.entry import Reader
-    from .select import Chosen
+    from .select import Selection
 
     Opener = Callable[[Item], Reader]
 
@@ -37,7 +37,7 @@ class Owner(Value):
     gid: int
 
 
-class Terms(Value):
+class CopyOptions(Value):
     """How files are put: --chown, --chmod, the time of new folders, and the latest time allowed."""
 
     owner: Owner | None = None
@@ -64,10 +64,10 @@ class Terms(Value):
         return time_ns // _SECOND * _SECOND
 
 
-class Target:
+class LayerTarget:
     """An image being written to: `lookup` sees the layers beneath and, above them, what was put so far."""
 
-    def __init__(self, lower: Callable[[bytes], Item | None], terms: Terms) -> None:
+    def __init__(self, lower: Callable[[bytes], Item | None], terms: CopyOptions) -> None:
         self._lower, self._terms = lower, terms
         self._put: dict[bytes, tuple[Item, Opener | None]] = {}
         self._new = {b""} if lower(b"") is None else set()
@@ -104,7 +104,7 @@ class Target:
                 raise UsageError(f"{show(at)} is not a directory")
         return at
 
-    def put(self, chosen: Chosen, destination: bytes, opener: Opener) -> None:
+    def put(self, chosen: Selection, destination: bytes, opener: Opener) -> None:
         """Copy one source to an absolute destination. Raises UsageError."""
         self._round += 1
         if destination.endswith(b"/"):
@@ -117,7 +117,7 @@ class Target:
         else:
             self._put_file(chosen.name, chosen.files[0][1], at, found, opener)
 
-    def _put_folder(self, chosen: Chosen, at: bytes, found: Item | None, opener: Opener) -> None:
+    def _put_folder(self, chosen: Selection, at: bytes, found: Item | None, opener: Opener) -> None:
         if found is not None and found.kind != "dir":
             raise UsageError(f"cannot copy to non-directory: {show(at)}")
         at = self.folder(at)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...words.progress import Progress
 
 
-class Report:
+class BuildReport:
     """Counts the steps of one build and tells them line by line."""
 
     def __init__(self, progress: Progress) -> None:

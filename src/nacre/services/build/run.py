@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.oci import Descriptor, Platform
-    from .items import Source
+    from .items import CopySource
     from .report import StepReport
-    from .select import Chosen
+    from .select import Selection
 
 HOSTNAME = "nacre-build"
 _RESOLV = "/etc/resolv.conf"
 _OWNERS = (b"chown", b"Invalid argument", b"setgroups", b"seteuid", b"setegid", b"changing ownership")
 
 
-class Job(Value):
+class RunJob(Value):
     """One RUN, complete. `mounts` have their files, if they show any: where they are from, and which."""
 
     action: RunAction
@@ -45,7 +45,7 @@ class Job(Value):
     layers: tuple[Digest, ...]
     platform: Platform
     network: str
-    mounts: tuple[tuple[RunMount, Source | None, Chosen | None], ...] = ()
+    mounts: tuple[tuple[RunMount, CopySource | None, Selection | None], ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
     clamp: int | None = None
     hosts: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def permit(store: Store, item: Instruction) -> str:
 
 
 def run_job(
-    store: Store, job: Job, scratch: str, caches: str, report: StepReport
+    store: Store, job: RunJob, scratch: str, caches: str, report: StepReport
 ) -> tuple[Descriptor, Digest] | None:
     """The layer that the command made, None if it changed nothing.
 
@@ -79,7 +79,7 @@ def run_job(
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
     key, watch = random_name(), _Watch(report)
-    locks: list[Lock | mounting.Share] = []
+    locks: list[Lock | mounting.SharedLock] = []
     try:
         active = store.actives.prepare(key, job.layers)
         private_dir(scratch)
@@ -107,7 +107,7 @@ def run_job(
 
 
 def _options(
-    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share], alone: bool
+    job: RunJob, caches: str, scratch: str, locks: list[Lock | mounting.SharedLock], alone: bool
 ) -> RunOptions:
     """`alone`: a cache is moved into the root, so that no other step can have it at the same time."""
     action = job.action
@@ -122,7 +122,7 @@ def _options(
 
 
 def _mounts(
-    job: Job, caches: str, scratch: str, locks: list[Lock | mounting.Share], alone: bool
+    job: RunJob, caches: str, scratch: str, locks: list[Lock | mounting.SharedLock], alone: bool
 ) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
@@ -152,7 +152,7 @@ def _scripts(scripts: Sequence[tuple[str, str]], scratch: str) -> str:
     return folder
 
 
-def _revealed(job: Job) -> list[tuple[str, str]]:
+def _revealed(job: RunJob) -> list[tuple[str, str]]:
     """Secrets that mounts want as variables."""
     given = dict(job.secrets)
     wanted = [(mount.env, mounting.secret_id(mount)) for mount, _, _ in job.mounts if mount.env]
@@ -199,7 +199,7 @@ class _Watch:
         return "this user has a single id, so files cannot change owner: see 'nacre info'"
 
 
-def _failure(job: Job, code: int, why: str = "", hint: str = "") -> BuildFailed:
+def _failure(job: RunJob, code: int, why: str = "", hint: str = "") -> BuildFailed:
     """docker's sentence for a command that failed, with its place."""
     words = " ".join(job.action.argv)
     shown = words if len(words) <= 500 else words[:500] + "…"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
 
 
-class Scratch:
+class ScratchDirectory:
     """The folder `path`, made at once. `with` it, or `close` it. Raises StoreError."""
 
     def __init__(self, store: Store) -> None:
@@ -32,7 +32,7 @@ class Scratch:
         surely(remove_tree, self.path)
         self._lease.close()
 
-    def __enter__(self) -> Scratch:
+    def __enter__(self) -> ScratchDirectory:
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -21,10 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .items import Item, Source
+    from .items import CopySource, Item
 
 
-class Chosen(Value):
+class Selection(Value):
     """One source: `name` the last part of how it was written, `files` by path relative to it.
 
     The first file is the source itself, with the relative path b"". `kept` says that paths are kept
@@ -47,17 +47,19 @@ class Chosen(Value):
         return max((item.mtime_ns for _, item in self.files[skip:]), default=0)
 
 
-def select(source: Source, word: str, excludes: Sequence[str] = (), parents: bool = False) -> list[Chosen]:
+def select(
+    source: CopySource, word: str, excludes: Sequence[str] = (), parents: bool = False
+) -> list[Selection]:
     """The files that one source word means; [] when nothing is there. Raises UsageError, StoreError."""
     exclude = Ignore(excludes)
     if parents:
         return _with_parents(source, word, exclude)
     path = posixpath.normpath("/" + word).lstrip("/")
     found = _matches(source, path)
-    return [Chosen(raw(name), tuple(_files(source, item, exclude))) for name, item in found]
+    return [Selection(raw(name), tuple(_files(source, item, exclude))) for name, item in found]
 
 
-def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
+def _matches(source: CopySource, path: str) -> list[tuple[str, Item]]:
     """Items that a cleaned path means, with the name by which each is known."""
     if not has_wildcard(path):
         found = resolve(source.lookup, raw(path))[1]
@@ -70,14 +72,14 @@ def _matches(source: Source, path: str) -> list[tuple[str, Item]]:
     return [(name, _followed(source, item)) for name, item in _glob(source, top, parts[fixed:])]
 
 
-def _followed(source: Source, item: Item) -> Item:
+def _followed(source: CopySource, item: Item) -> Item:
     found = resolve(source.lookup, item.path)[1]
     if found is None:
         raise UsageError(f"{show(item.path)} is a broken link in {source.name}")
     return found
 
 
-def _glob(source: Source, folder: Item, parts: list[str]) -> Iterator[tuple[str, Item]]:
+def _glob(source: CopySource, folder: Item, parts: list[str]) -> Iterator[tuple[str, Item]]:
     """As Go's filepath.Match on the whole relative path: no part of a pattern crosses a slash."""
     matches = matcher(parts[0])
     for child in source.children(folder):
@@ -93,7 +95,7 @@ def _glob(source: Source, folder: Item, parts: list[str]) -> Iterator[tuple[str,
 Files = list[tuple[bytes, "Item"]]
 
 
-def _files(source: Source, top: Item, exclude: Ignore) -> Files:
+def _files(source: CopySource, top: Item, exclude: Ignore) -> Files:
     """An item and what is below it, with paths relative to it, folders first."""
     files: Files = [(b"", top)]
     if top.kind == "dir":
@@ -105,7 +107,7 @@ def _files(source: Source, top: Item, exclude: Ignore) -> Files:
 class _Adder:
     """Adds the content of folders to a list; an excluded folder only if something in it is kept."""
 
-    def __init__(self, source: Source, exclude: Ignore, files: Files) -> None:
+    def __init__(self, source: CopySource, exclude: Ignore, files: Files) -> None:
         self._children, self._exclude, self._files = source.children, exclude, files
 
     def all_below(self, folder: Item, cut: int) -> None:
@@ -130,7 +132,7 @@ class _Adder:
                 self._files.pop()
 
 
-def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
+def _with_parents(source: CopySource, word: str, exclude: Ignore) -> list[Selection]:
     """--parents: everything below the pivot that the pattern (with `**`) matches, with its folders.
 
     What stands before the pivot may have wildcards as well: then each folder that it matches is one.
@@ -141,10 +143,10 @@ def _with_parents(source: Source, word: str, exclude: Ignore) -> list[Chosen]:
     wanted = Ignore([posixpath.normpath("/" + pattern).lstrip("/") or "**"])
     tops = (item for _, item in _matches(source, posixpath.normpath("/" + before).lstrip("/")))
     found = [_below(source, top, wanted, exclude) for top in tops if top.kind == "dir"]
-    return [Chosen(b"", tuple(files.items()), kept=True) for files in found if files]
+    return [Selection(b"", tuple(files.items()), kept=True) for files in found if files]
 
 
-def _below(source: Source, top: Item, wanted: Ignore, exclude: Ignore) -> dict[bytes, Item]:
+def _below(source: CopySource, top: Item, wanted: Ignore, exclude: Ignore) -> dict[bytes, Item]:
     files: dict[bytes, Item] = {}
     for path, item in _files(source, top, exclude):
         if path and wanted.ignores(text(path)):
@@ -153,7 +155,7 @@ def _below(source: Source, top: Item, wanted: Ignore, exclude: Ignore) -> dict[b
     return files
 
 
-def _add_parents(files: dict[bytes, Item], source: Source, top: Item, path: bytes) -> None:
+def _add_parents(files: dict[bytes, Item], source: CopySource, top: Item, path: bytes) -> None:
     parts = path.split(b"/")
     for count in range(1, len(parts)):
         parent = b"/".join(parts[:count])

@@ -11,11 +11,11 @@ from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, cont
 from ...images.model.platforms import fits
 from ...words.errors import Conflict, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
-from .context import Context
+from .context import BuildContext
 from .items import raw
 from .keys import CopyKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
-from .standing import Made, Standing, from_image
+from .stageprogress import StageProgress, StepLayer, from_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import Step
     from ...images.dockerfile.plan import StagePlan
     from ...words.digest import Digest
-    from .builder import Session
-    from .copy import Copier
-    from .items import Source
+    from .builder import BuildSession
+    from .copy import LayerCopier
+    from .items import CopySource
     from .keys import Key
     from .report import StepReport
-    from .select import Chosen
+    from .select import Selection
 
-    MountedFiles = tuple[RunMount, Source | None, Chosen | None]
+    MountedFiles = tuple[RunMount, CopySource | None, Selection | None]
 
 _NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
 _MARKS = frozenset("/:@")
@@ -44,18 +44,18 @@ _SECOND = 1_000_000_000
 class StageBuild:
     """Builds one stage of a session."""
 
-    def __init__(self, session: Session, planned: StagePlan) -> None:
+    def __init__(self, session: BuildSession, planned: StagePlan) -> None:
         self._session, self._planned = session, planned
         self._number, self._length, self._kind = 0, planned.length, ""
 
-    def build(self) -> Standing:
+    def build(self) -> StageProgress:
         """Do everything; the stage as it stands at its end."""
         standing, triggers = self._base()
         if triggers:
             standing = self._inherited(standing, triggers)
         return self._steps(standing, self._planned.stage.instructions)
 
-    def _inherited(self, standing: Standing, triggers: list[Instruction]) -> Standing:
+    def _inherited(self, standing: StageProgress, triggers: list[Instruction]) -> StageProgress:
         """The ONBUILD triggers done; they are counted by themselves: the file does not show them."""
         kept = self._number, self._length, self._kind
         self._number, self._length = 0, sum(item.name in _NUMBERED for item in triggers)
@@ -64,13 +64,13 @@ class StageBuild:
         self._number, self._length, self._kind = kept
         return standing
 
-    def _steps(self, standing: Standing, instructions: Sequence[Instruction]) -> Standing:
+    def _steps(self, standing: StageProgress, instructions: Sequence[Instruction]) -> StageProgress:
         for item in instructions:
             state, step = self._session.fold.advance(standing.state, item)
             standing = standing.after(state, step, self._do(standing, step) if step.action else None)
         return standing
 
-    def _base(self) -> tuple[Standing, list[Instruction]]:
+    def _base(self) -> tuple[StageProgress, list[Instruction]]:
         """Where the stage begins, and the ONBUILD triggers of what it begins from."""
         session, base = self._session, self._planned.base
         platform = self._planned.platform or session.options.platform
@@ -79,7 +79,7 @@ class StageBuild:
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
-            return Standing(start(None), platform or session.plan.platform), []
+            return StageProgress(start(None), platform or session.plan.platform), []
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
             image = session.image(base.name, platform, self._planned.stage.base)
@@ -103,7 +103,7 @@ class StageBuild:
         name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
         return f"[{name}{self._kind}{self._number:>{len(str(self._length))}}/{self._length}] {text}"
 
-    def _do(self, standing: Standing, step: Step) -> Made:
+    def _do(self, standing: StageProgress, step: Step) -> StepLayer:
         """What a step makes, from the cache or anew. Errors without a place get that of the step."""
         title = self._title(_shown(step)) if step.instruction.name in _NUMBERED else step.created_by
         report = self._session.report.step(title)
@@ -116,7 +116,7 @@ class StageBuild:
             report.failed(error.message)
             raise
 
-    def _dispatch(self, standing: Standing, step: Step, report: StepReport) -> Made:
+    def _dispatch(self, standing: StageProgress, step: Step, report: StepReport) -> StepLayer:
         action = step.action
         if isinstance(action, RunAction):
             return self._run(standing, step.instruction, action, report)
@@ -126,10 +126,10 @@ class StageBuild:
             return self._copy(standing, step.instruction, action, report)
         raise TypeError(action)
 
-    def _common(self, standing: Standing) -> tuple[str, str, int | None]:
+    def _common(self, standing: StageProgress) -> tuple[str, str, int | None]:
         return layers_id(standing.diff_ids), str(standing.platform), self._session.clamp
 
-    def _kept(self, key: Key, report: StepReport) -> Made | None:
+    def _kept(self, key: Key, report: StepReport) -> StepLayer | None:
         made = self._session.cache.find(key)
         if made is not None:
             report.cached()
@@ -137,12 +137,14 @@ class StageBuild:
             report.line(f"not cached: {why}")
         return made
 
-    def _keep(self, key: Key, made: Made, report: StepReport) -> Made:
+    def _keep(self, key: Key, made: StepLayer, report: StepReport) -> StepLayer:
         self._session.cache.keep(key, made)
         report.done()
         return made
 
-    def _run(self, standing: Standing, item: Instruction, action: RunAction, report: StepReport) -> Made:
+    def _run(
+        self, standing: StageProgress, item: Instruction, action: RunAction, report: StepReport
+    ) -> StepLayer:
         session = self._session
         mounts = self._mounts(action, item) if action.mounts else []
         network = action.network or session.options.network
@@ -155,20 +157,20 @@ class StageBuild:
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
-        from .run import Job, permit, run_job
+        from .run import RunJob, permit, run_job
 
         warning = permit(session.store, item)
         if warning and not session.warned:
             report.line(warning)
             session.warned = True
-        job = Job(
+        job = RunJob(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
             session.options.shm_size,
         )  # fmt: skip
         scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
         layer = run_job(session.store, job, scratch, session.caches, report)
-        return self._keep(key, Made(layer), report)
+        return self._keep(key, StepLayer(layer), report)
 
     def _mounts(self, action: RunAction, item: Instruction) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
@@ -186,7 +188,7 @@ class StageBuild:
         return found
 
     def _origin(
-        self, item: Instruction, text: str, standing: Standing | None
+        self, item: Instruction, text: str, standing: StageProgress | None
     ) -> tuple[tuple[Digest, ...], str]:
         """The layers that `--from=text` means, and how to call them."""
         session = self._session
@@ -208,7 +210,7 @@ class StageBuild:
         message = f"{said}: {name!r} is neither an earlier stage nor an available image:  {error.message}"
         return item.error(message, hint=hint or error.hint)
 
-    def _source(self, item: Instruction, text: str, standing: Standing | None) -> Source:
+    def _source(self, item: Instruction, text: str, standing: StageProgress | None) -> CopySource:
         if not text:
             return self._session.context
         from .layers import Layers
@@ -216,8 +218,8 @@ class StageBuild:
         return self._session.opened(Layers(self._session.store, *self._origin(item, text, standing)))
 
     def _copy(
-        self, standing: Standing, item: CopyInstruction, action: CopyAction, report: StepReport
-    ) -> Made:
+        self, standing: StageProgress, item: CopyInstruction, action: CopyAction, report: StepReport
+    ) -> StepLayer:
         if not action.origin:
             return self._copy_from(self._session.context, standing, item, action, report)
         diff_ids, _ = self._origin(item, action.origin, standing)
@@ -235,14 +237,14 @@ class StageBuild:
 
     def _copy_from(
         self,
-        source: Source,
-        standing: Standing,
+        source: CopySource,
+        standing: StageProgress,
         item: CopyInstruction,
         action: CopyAction,
         report: StepReport,
-    ) -> Made:
+    ) -> StepLayer:
         chosen = self._select(source, item, action, report)
-        hashes = source.hashes if isinstance(source, Context) else None
+        hashes = source.hashes if isinstance(source, BuildContext) else None
         content = content_of(source, chosen, hashes)
         key = CopyKey(
             *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
@@ -254,7 +256,7 @@ class StageBuild:
         anywhere = key.replace(parent="")
         known = self._session.cache.knows(anywhere)
         copier = self._copier(standing, max(newest, standing.time_ns), known)
-        made = self._keep(key, Made(copier.copy(action, source, chosen), newest), report)
+        made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
         self._session.cache.alias(anywhere, made)
         return made
 
@@ -262,18 +264,18 @@ class StageBuild:
         clamp = self._session.clamp
         return time_ns if clamp is None else min(time_ns, clamp * _SECOND)
 
-    def _copier(self, standing: Standing, time_ns: int, known: bool = False) -> Copier:
-        from .copy import Copier
+    def _copier(self, standing: StageProgress, time_ns: int, known: bool = False) -> LayerCopier:
+        from .copy import LayerCopier
 
         session = self._session
-        return Copier(
+        return LayerCopier(
             session.store, standing.diff_ids, session.scratch, time_ns=time_ns, clamp=session.clamp,
             known=known,
         )  # fmt: skip
 
     def _select(
-        self, source: Source, item: CopyInstruction, action: CopyAction, report: StepReport
-    ) -> list[Chosen]:
+        self, source: CopySource, item: CopyInstruction, action: CopyAction, report: StepReport
+    ) -> list[Selection]:
         chosen = []
         for word, token in zip(action.sources, item.sources, strict=True):
             found = select(source, word, action.excludes, action.parents)
@@ -284,11 +286,11 @@ class StageBuild:
             chosen += found
         return chosen
 
-    def _workdir(self, standing: Standing, action: WorkdirAction, report: StepReport) -> Made:
+    def _workdir(self, standing: StageProgress, action: WorkdirAction, report: StepReport) -> StepLayer:
         key = WorkdirKey(*self._common(standing), action.path, action.user)
         if (made := self._kept(key, report)) is not None:
             return made
-        return self._keep(key, Made(self._copier(standing, standing.time_ns).folder(action)), report)
+        return self._keep(key, StepLayer(self._copier(standing, standing.time_ns).folder(action)), report)
 
 
 def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:
@@ -303,9 +305,9 @@ def _shown(step: Step) -> str:
     return words if len(words) <= 200 else words[:199] + "…"
 
 
-def _hint(source: Source, word: str) -> str:
+def _hint(source: CopySource, word: str) -> str:
     """Why a source is not there, where that can be told."""
-    if not isinstance(source, Context):
+    if not isinstance(source, BuildContext):
         return ""
     if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
         return "it is there, but .dockerignore excludes it"

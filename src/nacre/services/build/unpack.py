@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...grammars.tar.entry import Entry, Reader
-    from .items import Source
-    from .place import Opener, Target
+    from .items import CopySource
+    from .place import LayerTarget, Opener
 
 _CHUNK = 1 << 20
 
@@ -34,7 +34,7 @@ class Archive:
         self._fd, self._name = fd, name
 
     @classmethod
-    def of(cls, source: Source, item: Item, folder: str) -> Archive | None:
+    def of(cls, source: CopySource, item: Item, folder: str) -> Archive | None:
         """The archive that a file of a source is, None when it is none. `folder` has room to unpack.
 
         Raises InvalidArchive for an archive that is damaged after its beginning.
@@ -57,7 +57,7 @@ class Archive:
                 with os_errors("unpack an archive"):
                     write_all(self._fd, data)
 
-    def put(self, target: Target, destination: bytes) -> None:
+    def put(self, target: LayerTarget, destination: bytes) -> None:
         """Put all members below `destination`. Raises UsageError, InvalidArchive."""
         top = target.folder(destination)
         with _naming(self._name):
@@ -65,7 +65,7 @@ class Archive:
                 if entry.path:
                     self._put_entry(target, top, entry)
 
-    def _put_entry(self, target: Target, top: bytes, entry: Entry) -> None:
+    def _put_entry(self, target: LayerTarget, top: bytes, entry: Entry) -> None:
         folder, _, name = entry.path.rpartition(b"/")
         above = target.folder(_join(top, folder), mode=0o755)
         path = _join(above, name)
@@ -85,7 +85,7 @@ class Archive:
             return lambda _: _Range(self._fd, entry.offset, entry.size)
         return lambda _: _Holes(self._fd, entry)
 
-    def _put_link(self, target: Target, path: bytes, link: bytes) -> None:
+    def _put_link(self, target: LayerTarget, path: bytes, link: bytes) -> None:
         """One more name for a file that was put before; the pair is known by a common identity."""
         folder, _, name = link.rpartition(b"/")
         other = _join(target.resolve(folder)[0], name)
@@ -112,7 +112,7 @@ def _naming(name: str) -> Iterator[None]:
         raise InvalidArchive(f"{name}: {error.message}", hint=error.hint) from None
 
 
-def _is_archive(source: Source, item: Item) -> bool:
+def _is_archive(source: CopySource, item: Item) -> bool:
     try:
         return next(iter(read_tar(decompress(source.open(item)))), None) is not None
     except ContentError:

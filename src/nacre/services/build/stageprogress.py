@@ -20,14 +20,14 @@ COMMENT = "nacre"
 _SECOND = 1_000_000_000
 
 
-class Made(Value):
+class StepLayer(Value):
     """The layer a step made, None if it changed nothing; `time_ns` is the newest time among its inputs."""
 
     layer: tuple[Descriptor, Digest] | None
     time_ns: int = 0
 
 
-class Standing(Value):
+class StageProgress(Value):
     """A stage so far: state, layers (lowest first), history, and the newest time among all inputs."""
 
     state: StageState
@@ -41,7 +41,7 @@ class Standing(Value):
         """The trees, lowest first."""
         return tuple(diff_id for _, diff_id in self.layers)
 
-    def after(self, state: StageState, step: Step, made: Made | None) -> Standing:
+    def after(self, state: StageState, step: Step, made: StepLayer | None) -> StageProgress:
         """With a step done; `made` is None for one that is about the config only."""
         time_ns = max(self.time_ns, made.time_ns if made else 0)
         layer = made.layer if made else None
@@ -69,13 +69,13 @@ class Standing(Value):
         )
 
 
-def from_image(image: Image, state: StageState, clamp: int | None) -> Standing:
+def from_image(image: Image, state: StageState, clamp: int | None) -> StageProgress:
     """The beginning of a stage whose base is an image."""
     config = image.config
     layers = tuple((layer.descriptor, layer.diff_id) for layer in image.layers)
     time_ns = parse_rfc3339(config.created)
     time_ns = time_ns if clamp is None else min(time_ns, clamp * _SECOND)
-    return Standing(state, config.platform, layers, _padded(config.history, len(layers)), time_ns)
+    return StageProgress(state, config.platform, layers, _padded(config.history, len(layers)), time_ns)
 
 
 def _padded(history: Sequence[Mapping[str, Any]], layers: int) -> tuple[Mapping[str, Any], ...]:
