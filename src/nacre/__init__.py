@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .images.audit.finding import Finding
     from .images.audit.usage import DiskUsage
     from .images.model.image import Image, Layer
-    from .services.client.search import Found
+    from .services.client.search import SearchResult
     from .words.digest import Digest
     from .words.errors import NacreError
     from .words.oci import Descriptor, Platform
@@ -31,7 +31,7 @@ _HOMES = {
     "Completed": "engine.containers", "ContainerOptions": "engine.containers", "Network": "engine.network",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
-    "Found": "services.client.search", "Outcome": "images.arrows.mirroring",
+    "SearchResult": "services.client.search", "Outcome": "images.arrows.mirroring",
     "Pushed": "images.arrows.manifestlist", "Copied": "images.arrows.copying",
     "PullResult": "images.arrows.pull", "PushResult": "images.arrows.push",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
@@ -40,8 +40,9 @@ _HOMES = {
 
 __all__ = [
     "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest", "DiskUsage",
-    "Engine", "Exploration", "Finding", "Found", "Image", "Layer", "NacreError", "Network", "Outcome",
-    "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report", "open_store",
+    "Engine", "Exploration", "Finding", "Image", "Layer", "NacreError", "Network", "Outcome",
+    "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report", "SearchResult",
+    "open_store",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from fakeregistry import FakeRegistry
 from registries import registry_process
 
-from nacre.services.client import Client, ClientConfig, Limits, Policy
+from nacre.services.client import Client, ClientConfig, Policy, TransportLimits
 from nacre.services.client.ranges import Ranges
 
 
@@ -63,7 +63,7 @@ def connect(pauses: Pauses) -> Iterator[Callable[..., Client]]:
 
     def make(**changes: Any) -> Client:
         policy = Policy(sleep=pauses, chance=lambda: 0.0)
-        changes.setdefault("limits", Limits(connect=2.0, stall=0.3))
+        changes.setdefault("limits", TransportLimits(connect=2.0, stall=0.3))
         changes.setdefault("ranges", Ranges(1))
         made.append(Client(ClientConfig(policy=changes.pop("policy", policy), **changes)))
         return made[-1]

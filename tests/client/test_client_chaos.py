@@ -16,7 +16,7 @@ import pytest
 from contract import image
 from fakeregistry import Action, Exchange, FakeRegistry, digest_of
 
-from nacre.services.client import Client, Limits, Policy, Repository
+from nacre.services.client import Client, Policy, Repository, TransportLimits
 from nacre.services.client.ranges import Ranges
 from nacre.words.digest import Verifier
 from nacre.words.errors import NacreError
@@ -130,7 +130,7 @@ def client_of(connect: Callable[..., Client], seed: int, stall: float = 0.15) ->
     eager = Ranges(3, lambda: next(ticks) * 0.05, slow=1e18, seconds=0.0)
     ranges = eager if seed % 2 else Ranges(1)
     policy = Policy(sleep=lambda _seconds: None, attempts=3)
-    return connect(limits=Limits(connect=5.0, stall=stall), policy=policy, ranges=ranges)
+    return connect(limits=TransportLimits(connect=5.0, stall=stall), policy=policy, ranges=ranges)
 
 
 def pulled(client: Client, reference: Reference) -> list[bytes]:
@@ -168,7 +168,7 @@ def publish(fake: FakeRegistry, repository: Repository) -> Reference:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_pull(fake: FakeRegistry, other: FakeRegistry, connect: Callable[..., Client], seed: int) -> None:
     reference = Reference.parse(f"{fake.host}/app:1")
-    publish(fake, connect(limits=Limits()).repository(reference))
+    publish(fake, connect(limits=TransportLimits()).repository(reference))
     fake.requests.clear()
     other.blobs |= fake.blobs if seed % 3 else {}
     chaos = Chaos(fake, other, seed)

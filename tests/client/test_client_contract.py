@@ -6,12 +6,12 @@ import pytest
 from contract import RepositoryContract
 from fakeregistry import FakeRegistry
 
-from nacre.services.client import Client, Limits
+from nacre.services.client import Client, TransportLimits
 
 
 @pytest.fixture
 def client(connect: Callable[..., Client]) -> Client:
-    return connect(limits=Limits())
+    return connect(limits=TransportLimits())
 
 
 class TestFake(RepositoryContract):

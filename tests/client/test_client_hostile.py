@@ -12,7 +12,7 @@ import pytest
 from contract import descriptor, image, put
 from fakeregistry import Action, Exchange, FakeRegistry, digest_of
 
-from nacre.services.client import Client, Limits, Repository
+from nacre.services.client import Client, Repository, TransportLimits
 from nacre.services.client import repository as repository_module
 from nacre.services.client import session as session_module
 from nacre.words.digest import Digest
@@ -217,7 +217,7 @@ def test_a_stall_is_a_time_out(fake: FakeRegistry, connect: Connect, reference: 
     fake.on("GET", MANIFEST, lambda x: gate.wait(20) and x.cut(), times=100)
     try:
         with pytest.raises(Unreachable, match="time-out"):
-            connect(limits=Limits(stall=0.05)).repository(reference).resolve(reference)
+            connect(limits=TransportLimits(stall=0.05)).repository(reference).resolve(reference)
     finally:
         gate.set()
 
@@ -248,7 +248,7 @@ def test_close_ends_what_other_threads_do(
         return gate.wait(30) and x.cut()
 
     fake.on("GET", "/blobs/", drip if headers else mute, times=100)
-    client = connect(limits=Limits(stall=30.0))
+    client = connect(limits=TransportLimits(stall=30.0))
 
     def work() -> None:
         with pytest.raises(Unreachable):

@@ -12,7 +12,7 @@ from contract import descriptor, put
 from fakeregistry import Exchange, FakeRegistry, digest_of
 
 from nacre.grammars.wire.auth import Credentials
-from nacre.services.client import Client, Limits, Repository
+from nacre.services.client import Client, Repository, TransportLimits
 from nacre.words.errors import InvalidDocument, RegistryError
 from nacre.words.oci import DOCKER_SCHEMA1
 from nacre.words.reference import Reference
@@ -29,7 +29,7 @@ def reference(fake: FakeRegistry) -> Reference:
 
 @pytest.fixture
 def repository(connect: Connect, reference: Reference) -> Repository:
-    return connect(limits=Limits()).repository(reference)
+    return connect(limits=TransportLimits()).repository(reference)
 
 
 class Tokens:
@@ -67,7 +67,7 @@ def test_a_token_that_expires_in_mid_blob(fake: FakeRegistry, connect: Connect, 
     fake.on("GET", "/blobs/", cut)
     fake.on("GET", "/blobs/", tokens.check, times=100)
     with (
-        connect(limits=Limits(), credentials=lambda _name: ME)
+        connect(limits=TransportLimits(), credentials=lambda _name: ME)
         .repository(reference)
         .fetch(descriptor(DATA)) as reader
     ):
@@ -89,7 +89,7 @@ def test_a_stall_in_mid_blob(fake: FakeRegistry, connect: Connect, reference: Re
 
     fake.on("GET", "/blobs/", stall)
     try:
-        repository = connect(limits=Limits(stall=1.0)).repository(reference)
+        repository = connect(limits=TransportLimits(stall=1.0)).repository(reference)
         with repository.fetch(descriptor(DATA)) as reader:
             assert reader.read(-1) == DATA
     finally:
@@ -108,7 +108,7 @@ def test_a_registry_that_is_slow_to_read(fake: FakeRegistry, connect: Connect, r
         return False
 
     fake.on("PATCH", "/uploads/", pause)
-    put(connect(limits=Limits(connect=0.5, stall=60.0)).repository(reference), data)
+    put(connect(limits=TransportLimits(connect=0.5, stall=60.0)).repository(reference), data)
     assert fake.blobs["app", digest_of(data)] == data
     assert len(fake.sent("PATCH")) == 1
 
@@ -154,7 +154,7 @@ def test_an_upload_that_goes_on_elsewhere_takes_no_password_along(
         place = f"http://{storage.host}/v2/app/blobs/uploads/kept?_state=a%2Bb"
         fake.on("POST", "/uploads/", lambda x: x.reply(401, www_authenticate="Basic realm=x"))
         fake.on("POST", "/uploads/", lambda x: x.body() == b"" and x.reply(202, location=place))
-        put(connect(limits=Limits(), credentials=lambda _name: ME).repository(reference), DATA)
+        put(connect(limits=TransportLimits(), credentials=lambda _name: ME).repository(reference), DATA)
         assert "Authorization" in fake.sent("POST")[-1]
         assert [verb for verb, _, _ in storage.requests] == ["PATCH", "PUT"]
         assert all("Authorization" not in headers for _, _, headers in storage.requests)

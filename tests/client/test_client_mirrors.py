@@ -10,8 +10,8 @@ import pytest
 from contract import descriptor, image
 from fakeregistry import FakeRegistry, digest_of
 
-from nacre.grammars.config import Mirror, Section, Settings
-from nacre.services.client import Client, Limits, Repository
+from nacre.grammars.config import MirrorSettings, RegistrySection, Settings
+from nacre.services.client import Client, Repository, TransportLimits
 from nacre.words.errors import DigestMismatch, NotFound, RegistryError, Unreachable
 from nacre.words.oci import OCI_MANIFEST
 from nacre.words.reference import Reference
@@ -35,9 +35,9 @@ def notices() -> list[str]:
 @pytest.fixture
 def repository(fake: FakeRegistry, mirror: FakeRegistry, connect: Connect, notices: list[str]) -> Repository:
     """`fake`/app with `mirror`/copy in front of it; both have DATA and the tag 1."""
-    section = Section(fake.host, mirrors=(Mirror(f"{mirror.host}/copy"),))
-    client = connect(limits=Limits(), settings=Settings((section,)), notice=notices.append)
-    plain = connect(limits=Limits())
+    section = RegistrySection(fake.host, mirrors=(MirrorSettings(f"{mirror.host}/copy"),))
+    client = connect(limits=TransportLimits(), settings=Settings((section,)), notice=notices.append)
+    plain = connect(limits=TransportLimits())
     for registry, name in ((fake, "app"), (mirror, "copy/app")):
         registry.add_blob(name, DATA)
         data = image(plain.repository(Reference.parse(f"{registry.host}/{name}")), b"layer")
@@ -171,8 +171,8 @@ def test_the_error_of_the_registry_is_told(
 
 
 def test_a_mirror_for_digests_only(fake: FakeRegistry, mirror: FakeRegistry, connect: Connect) -> None:
-    section = Section(fake.host, mirrors=(Mirror(mirror.host, asked="digest-only"),))
-    repository = connect(limits=Limits(), settings=Settings((section,))).repository(
+    section = RegistrySection(fake.host, mirrors=(MirrorSettings(mirror.host, asked="digest-only"),))
+    repository = connect(limits=TransportLimits(), settings=Settings((section,))).repository(
         Reference.parse(f"{fake.host}/app")
     )
     with pytest.raises(NotFound):
@@ -184,8 +184,8 @@ def test_a_mirror_for_digests_only(fake: FakeRegistry, mirror: FakeRegistry, con
 
 
 def test_a_name_that_lies_elsewhere(fake: FakeRegistry, connect: Connect) -> None:
-    section = Section("virtual.example/team", location=f"{fake.host}/real")
-    client = connect(limits=Limits(), settings=Settings((section,)))
+    section = RegistrySection("virtual.example/team", location=f"{fake.host}/real")
+    client = connect(limits=TransportLimits(), settings=Settings((section,)))
     reference = Reference.parse("virtual.example/team/app:1")
     repository = client.repository(reference)
     data = image(repository, b"layer")
@@ -198,7 +198,9 @@ def test_a_name_that_lies_elsewhere(fake: FakeRegistry, connect: Connect) -> Non
 
 
 def test_blocked(connect: Connect) -> None:
-    client = connect(limits=Limits(), settings=Settings((Section("a.example", "c.toml:3", blocked=True),)))
+    client = connect(
+        limits=TransportLimits(), settings=Settings((RegistrySection("a.example", "c.toml:3", blocked=True),))
+    )
     with pytest.raises(RegistryError, match=r"a\.example/x is blocked by c\.toml:3"):
         client.repository(Reference.parse("a.example/x"))
 
@@ -206,8 +208,8 @@ def test_blocked(connect: Connect) -> None:
 def test_a_host_that_is_down_is_not_asked_for_other_repositories(
     fake: FakeRegistry, connect: Connect, notices: list[str]
 ) -> None:
-    section = Section(fake.host, mirrors=(Mirror("127.0.0.1:1"),))
-    client = connect(limits=Limits(), settings=Settings((section,)), notice=notices.append)
+    section = RegistrySection(fake.host, mirrors=(MirrorSettings("127.0.0.1:1"),))
+    client = connect(limits=TransportLimits(), settings=Settings((section,)), notice=notices.append)
     for name in ("a", "b"):
         with pytest.raises(NotFound):
             client.repository(Reference.parse(f"{fake.host}/{name}")).resolve(
@@ -217,8 +219,8 @@ def test_a_host_that_is_down_is_not_asked_for_other_repositories(
 
 
 def test_everything_is_down(connect: Connect) -> None:
-    section = Section("127.0.0.1:2", mirrors=(Mirror("127.0.0.1:1"),))
-    repository = connect(limits=Limits(), settings=Settings((section,))).repository(
+    section = RegistrySection("127.0.0.1:2", mirrors=(MirrorSettings("127.0.0.1:1"),))
+    repository = connect(limits=TransportLimits(), settings=Settings((section,))).repository(
         Reference.parse("127.0.0.1:2/x")
     )
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:2"):

@@ -16,7 +16,7 @@ from contract import descriptor
 from fakeregistry import Exchange, FakeRegistry
 
 from nacre.ground import linux, userns
-from nacre.services.client import Client, ClientConfig, Limits, Policy, transport
+from nacre.services.client import Client, ClientConfig, Policy, TransportLimits, transport
 from nacre.services.client.nearby import is_nearby
 from nacre.words.errors import NacreError, RegistryError, Unreachable
 from nacre.words.reference import Reference
@@ -139,7 +139,7 @@ def _tried() -> list[str]:
     fake = FakeRegistry()
     policy = Policy(attempts=1)
     config = ClientConfig(
-        limits=Limits(connect=2.0, stall=2.0), policy=policy, insecure=(f"{METADATA}:8080",)
+        limits=TransportLimits(connect=2.0, stall=2.0), policy=policy, insecure=(f"{METADATA}:8080",)
     )
     away = "http://evil.example:8080/"
 

@@ -12,7 +12,7 @@ from fakeregistry import Exchange, FakeRegistry, digest_of
 from test_client_requests import add_image, of
 
 from nacre.images.arrows.pull import pull
-from nacre.services.client import Client, Limits, Repository
+from nacre.services.client import Client, Repository, TransportLimits
 from nacre.stores.store import Store
 from nacre.words.errors import NacreError, NotFound, RegistryError, Unauthorized
 from nacre.words.oci import OCI_MANIFEST, Descriptor
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def repository(fake: FakeRegistry, connect: Connect) -> Repository:
-    return connect(limits=Limits()).repository(Reference.parse(f"{fake.host}/app"))
+    return connect(limits=TransportLimits()).repository(Reference.parse(f"{fake.host}/app"))
 
 
 def signed(x: Exchange) -> bool:
@@ -54,7 +54,7 @@ def no_heads(fake: FakeRegistry, how: str) -> None:
 def test_a_pull_where_head_fails(fake: FakeRegistry, connect: Connect, store: Store, how: str) -> None:
     """A name that is known is asked for with HEAD first: then GET decides."""
     add_image(fake, "1")
-    source = connect(limits=Limits()).repository(of(fake))
+    source = connect(limits=TransportLimits()).repository(of(fake))
     pull(source, of(fake), store)
     no_heads(fake, how)
     assert not pull(source, of(fake), store).changed
@@ -68,7 +68,7 @@ def test_a_pull_waits_where_the_registry_asks_to(
 ) -> None:
     """A GET counts where a HEAD does not: too many requests are no reason for it."""
     add_image(fake, "1")
-    source = connect(limits=Limits()).repository(of(fake))
+    source = connect(limits=TransportLimits()).repository(of(fake))
     pull(source, of(fake), store)
     fake.requests.clear()
     fake.on("HEAD", "/manifests/", lambda x: x.reply(429, retry_after="7"))
@@ -154,7 +154,7 @@ def page(x: Exchange) -> bool:
 def test_a_web_server(
     fake: FakeRegistry, connect: Connect, server: Callable[[Exchange], bool], verb: str
 ) -> None:
-    client = connect(limits=Limits())
+    client = connect(limits=TransportLimits())
     reference = Reference.parse(f"{fake.host}/app:1")
     repository = client.repository(reference)
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH"):

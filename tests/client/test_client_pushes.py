@@ -14,8 +14,8 @@ import pytest
 from contract import descriptor, image
 from fakeregistry import Exchange, FakeRegistry, digest_of
 
-from nacre.services.client import Client, Limits, Repository
-from nacre.services.client.kept import LIFETIME, UploadFolder
+from nacre.services.client import Client, Repository, TransportLimits
+from nacre.services.client.uploadrecords import LIFETIME, UploadFolder
 from nacre.words.errors import RegistryError, Unauthorized
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Manifest, parse_document
 from nacre.words.reference import Reference
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> UploadFolder:
 
 @pytest.fixture
 def repository(fake: FakeRegistry, connect: Connect, folder: UploadFolder) -> Repository:
-    return connect(uploads=folder, limits=Limits()).repository(Reference.parse(f"{fake.host}/app"))
+    return connect(uploads=folder, limits=TransportLimits()).repository(Reference.parse(f"{fake.host}/app"))
 
 
 def put(repository: Repository, data: bytes) -> None:
@@ -125,7 +125,7 @@ def test_another_process_sends_only_the_rest(
     record = next(path for path in Path(folder.path).iterdir() if path.suffix != ".lock")
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert stat.S_IMODE(Path(folder.path).stat().st_mode) == 0o700
-    later = connect(uploads=UploadFolder(folder.path), limits=Limits()).repository(
+    later = connect(uploads=UploadFolder(folder.path), limits=TransportLimits()).repository(
         Reference.parse(f"{fake.host}/app")
     )
     put(later, DATA)

@@ -12,7 +12,7 @@ import pytest
 from contract import descriptor
 from fakeregistry import Exchange, FakeRegistry
 
-from nacre.services.client import Client, Limits, Repository
+from nacre.services.client import Client, Repository, TransportLimits
 from nacre.services.client.ranges import Ranges
 from nacre.words.errors import NacreError, RegistryError, Unreachable
 from nacre.words.reference import Reference
@@ -29,7 +29,7 @@ def eager(limit: int = 4, **options: float) -> Ranges:
 @pytest.fixture
 def repository(fake: FakeRegistry, connect: Connect) -> Repository:
     fake.add_blob("app", DATA)
-    return connect(limits=Limits(), ranges=eager()).repository(Reference.parse(f"{fake.host}/app"))
+    return connect(limits=TransportLimits(), ranges=eager()).repository(Reference.parse(f"{fake.host}/app"))
 
 
 def read(repository: Repository, offset: int = 0, size: int = 100_000) -> bytes:
@@ -58,7 +58,9 @@ def test_every_connection_gets_a_part(fake: FakeRegistry, connect: Connect, size
     fake.add_blob("app", data)
     ticks = iter(range(10**9))
     slow = Ranges(4, lambda: next(ticks) * 0.05, slow=1e18, seconds=0.0)  # 64 KiB in 50 ms
-    repository = connect(limits=Limits(), ranges=slow).repository(Reference.parse(f"{fake.host}/app"))
+    repository = connect(limits=TransportLimits(), ranges=slow).repository(
+        Reference.parse(f"{fake.host}/app")
+    )
     with repository.fetch(descriptor(data)) as reader:
         assert b"".join(iter(lambda: reader.read(1 << 16), b"")) == data
     assert len(parts(fake)) >= count
@@ -67,7 +69,7 @@ def test_every_connection_gets_a_part(fake: FakeRegistry, connect: Connect, size
 
 def test_a_fast_connection_stays_alone(fake: FakeRegistry, connect: Connect) -> None:
     fake.add_blob("app", DATA)
-    repository = connect(limits=Limits(), ranges=Ranges(4, slow=0.0)).repository(
+    repository = connect(limits=TransportLimits(), ranges=Ranges(4, slow=0.0)).repository(
         Reference.parse(f"{fake.host}/app")
     )
     assert read(repository) == DATA
@@ -79,7 +81,9 @@ def test_nothing_is_split_where_that_is_not_allowed(
     fake: FakeRegistry, connect: Connect, ranges: Ranges
 ) -> None:
     fake.add_blob("app", DATA)
-    repository = connect(limits=Limits(), ranges=ranges).repository(Reference.parse(f"{fake.host}/app"))
+    repository = connect(limits=TransportLimits(), ranges=ranges).repository(
+        Reference.parse(f"{fake.host}/app")
+    )
     assert read(repository) == DATA
     assert not parts(fake)
 
@@ -160,7 +164,9 @@ def test_connections_are_given_back(fake: FakeRegistry, connect: Connect) -> Non
     """A budget of three for all blobs lets each of many blobs have its turn."""
     ranges = eager(total=3)
     fake.add_blob("app", DATA)
-    repository = connect(limits=Limits(), ranges=ranges).repository(Reference.parse(f"{fake.host}/app"))
+    repository = connect(limits=TransportLimits(), ranges=ranges).repository(
+        Reference.parse(f"{fake.host}/app")
+    )
     for _ in range(4):
         assert read(repository) == DATA
     for thread in threading.enumerate():

@@ -19,7 +19,7 @@ from contract import descriptor, image, put
 from registries import registry_process
 
 from nacre.grammars.wire.auth import Credentials
-from nacre.services.client import Client, Limits, Policy
+from nacre.services.client import Client, Policy, TransportLimits
 from nacre.words.errors import Unauthorized
 from nacre.words.oci import INDEX_TYPES, OCI_MANIFEST, parse_document
 from nacre.words.reference import Reference
@@ -80,7 +80,7 @@ class Cutter:
 
 @pytest.fixture
 def client(connect: Callable[..., Client]) -> Client:
-    return connect(limits=Limits())
+    return connect(limits=TransportLimits())
 
 
 @pytest.fixture(params=["docker_registry", "nacre_registry"])
@@ -93,7 +93,7 @@ DATA = os.urandom(20_000_000)
 
 @pytest.mark.parametrize("cut", [{"up": 9_000_000}, {"down": 9_000_000}])
 def test_a_line_that_is_cut(far: str, connect: Callable[..., Client], cut: dict[str, int]) -> None:
-    client = connect(limits=Limits(), policy=Policy(base=0.05))
+    client = connect(limits=TransportLimits(), policy=Policy(base=0.05))
     line = Cutter(far, **cut)
     try:
         repository = client.repository(Reference.parse(f"{line.host}/cut{os.urandom(4).hex()}"))

@@ -20,7 +20,7 @@ from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.layers import ingest as layers
 from nacre.images.model.edit import append_layer, make_manifest, new_config
-from nacre.services.client import Client, Limits
+from nacre.services.client import Client, TransportLimits
 from nacre.services.client.ranges import Ranges
 from nacre.stores.store import Store
 from nacre.words.digest import Digest
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(connect: Connect) -> Client:
-    return connect(limits=Limits())
+    return connect(limits=TransportLimits())
 
 
 def layer(number: int, size: int = 10) -> bytes:
@@ -114,12 +114,12 @@ def test_a_pull_in_parts_that_fails_is_gone_on_with(
     fake.on("GET", digest, end, times=1000)
     eager = Ranges(4, slow=1e18, seconds=0.0)
     with pytest.raises(Unauthorized):
-        pull(connect(limits=Limits(), ranges=eager).repository(of(fake)), of(fake), store)
+        pull(connect(limits=TransportLimits(), ranges=eager).repository(of(fake)), of(fake), store)
     kept = store.blobs.partial(Digest(digest))
     assert kept > 3_000_000
     fake._faults.clear()
     fake.requests.clear()
-    result = pull(connect(limits=Limits()).repository(of(fake)), of(fake), store)
+    result = pull(connect(limits=TransportLimits()).repository(of(fake)), of(fake), store)
     assert [headers.get("Range") for headers in fake.sent("GET", digest)] == [f"bytes={kept}-"]
     assert result.image.read("f0") == b"0" * 9_000_000
 
@@ -236,7 +236,7 @@ def test_a_token_is_asked_for_once(fake: FakeRegistry, connect: Connect, store: 
 
     fake.on("GET", "/token", token, times=1000)
     fake.on("GET", "/v2/app/", guard, times=1000)
-    client = connect(limits=Limits(), credentials=lambda _name: Credentials("me", "pw"))
+    client = connect(limits=TransportLimits(), credentials=lambda _name: Credentials("me", "pw"))
     pull(client.repository(of(fake)), of(fake), store)
     assert len(tokens) == 1
     assert len(fake.sent("GET", "/v2/app/")) == 1 + LAYERS + 2
@@ -244,7 +244,7 @@ def test_a_token_is_asked_for_once(fake: FakeRegistry, connect: Connect, store: 
 
 def test_a_mirror_that_lies_about_a_layer(fake: FakeRegistry, connect: Connect, store: Store) -> None:
     """The layer comes again from the registry, and the pull is none the worse for it."""
-    from nacre.grammars.config import Mirror, Section, Settings
+    from nacre.grammars.config import MirrorSettings, RegistrySection, Settings
 
     mirror = FakeRegistry()
     try:
@@ -258,8 +258,8 @@ def test_a_mirror_that_lies_about_a_layer(fake: FakeRegistry, connect: Connect, 
             registry.add_manifest("app", "1", manifest.encode(), OCI_MANIFEST)
         mirror.blobs["app", digest_of(tar)] = bytes(len(tar))
         notices: list[Any] = []
-        settings = Settings((Section(fake.host, mirrors=(Mirror(mirror.host),)),))
-        client = connect(limits=Limits(), settings=settings, notice=notices.append)
+        settings = Settings((RegistrySection(fake.host, mirrors=(MirrorSettings(mirror.host),)),))
+        client = connect(limits=TransportLimits(), settings=settings, notice=notices.append)
         result = pull(client.repository(of(fake)), of(fake), store)
         assert result.image.read("f0")[:1] == b"0"
         assert len(notices) == 1

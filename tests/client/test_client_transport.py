@@ -16,7 +16,7 @@ from urllib3 import exceptions
 from nacre.grammars.config import Mirror, Section, Settings
 from nacre.images.model.source import ForkSafe
 from nacre.services.client import Client, Limits, Policy
-from nacre.services.client.hosts import Endpoint, candidates
+from nacre.services.client.hosts import HostEndpoint, candidates
 from nacre.services.client.proxies import is_direct, proxy_for
 from nacre.services.client.retry import Retry, Transient, retry_after
 from nacre.services.client.session import redirected
@@ -429,7 +429,7 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 
 def test_endpoint_is_a_value() -> None:
-    assert Endpoint("https://x") == Endpoint("https://x", True)
+    assert HostEndpoint("https://x") == HostEndpoint("https://x", True)
 
 
 # Foreign errors

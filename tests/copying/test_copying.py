@@ -15,8 +15,8 @@ from nacre.images.arrows.copying import Choice, Copied, copy
 from nacre.images.model.seen import MOST, Seen
 from nacre.images.places.layout import LayoutFolder
 from nacre.images.places.place import ANY, Place, Places
-from nacre.services.client import Client, ClientConfig, Limits, Policy
-from nacre.services.client.kept import UploadFolder
+from nacre.services.client import Client, ClientConfig, Policy, TransportLimits
+from nacre.services.client.uploadrecords import UploadFolder
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     ContentError,
@@ -291,7 +291,7 @@ def test_an_upload_that_breaks_goes_on(two: Two) -> None:
 
     two.other.on("PATCH", "/uploads/", half)
     policy = Policy(sleep=lambda _s: None, chance=lambda: 0.0)
-    with Client(ClientConfig(policy=policy, limits=Limits(stall=60))) as client:
+    with Client(ClientConfig(policy=policy, limits=TransportLimits(stall=60))) as client:
         two.client = client
         two.copy()
     assert two.other.blobs["copy/app", Digest.of(big.layers[0])] == big.layers[0]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nacre.services.server import Limits, Serving
+from nacre.services.server import RegistryLimits, Serving
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 
 TIMEOUT = 20
@@ -126,9 +126,9 @@ def make() -> SimpleNamespace:
 
 
 @pytest.fixture
-def limits() -> Limits:
+def limits() -> RegistryLimits:
     """Override it to serve with others."""
-    return Limits()
+    return RegistryLimits()
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def serving(tmp_path: Path, limits: Limits, log: list[str]) -> Iterator[Serving]:
+def serving(tmp_path: Path, limits: RegistryLimits, log: list[str]) -> Iterator[Serving]:
     with Serving(str(tmp_path / "registry"), limits=limits, log=log.append) as running:
         yield running
     assert log == []

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nacre.grammars.wire.uploads import State
-from nacre.services.server import Limits
+from nacre.grammars.wire.uploads import UploadState
+from nacre.services.server import RegistryLimits
 from nacre.words.errors import DiskFull
 from nacre.words.oci import OCI_MANIFEST
 
@@ -51,7 +51,7 @@ def raw_status(api, path):
 
 def stored(serving):
     """Everything on the disk but the registry's own furniture."""
-    root = serving.registry.shelf.blobs.root
+    root = serving.registry.state.blobs.root
     return [
         name
         for folder in ("blobs", "ingest")
@@ -140,11 +140,11 @@ def test_log_lines_hold_no_control_characters(tmp_path, api_of):
 def test_a_body_that_breaks_off_in_a_chunk_is_kept(api, serving, make):
     location = api.begin("app")
     connection = send(api, "PATCH", location, "Content-Length: 1000000\r\n", b"a" * 400_000)
-    session = serving.registry.shelf.sessions._live[location.rpartition("/")[2]]
-    until(lambda: session.state is State.RECEIVING)
+    session = serving.registry.state.sessions._live[location.rpartition("/")[2]]
+    until(lambda: session.state is UploadState.RECEIVING)
     connection.shutdown(socket.SHUT_WR)
     connection.close()
-    until(lambda: session.state is State.OPEN)
+    until(lambda: session.state is UploadState.OPEN)
     assert api("GET", location).headers["Range"] == "0-399999"
     rest = api("PATCH", location, b"b" * 10, Content_Range="400000-400009")
     assert rest.status == 202
@@ -156,10 +156,10 @@ def test_a_last_request_that_breaks_off_can_be_repeated(api, serving, make):
     location = api.begin("app")
     digest = make.digest(b"data")
     connection = send(api, "PUT", f"{location}?digest={digest}", "Content-Length: 4\r\n", b"da")
-    session = serving.registry.shelf.sessions._live[location.rpartition("/")[2]]
-    until(lambda: session.state is State.CLOSING)
+    session = serving.registry.state.sessions._live[location.rpartition("/")[2]]
+    until(lambda: session.state is UploadState.CLOSING)
     connection.close()
-    until(lambda: session.state is State.OPEN)
+    until(lambda: session.state is UploadState.OPEN)
     assert api("PUT", f"{location}?digest={digest}", b"ta", Content_Range="2-3").status == 201
 
 
@@ -181,10 +181,10 @@ def test_chunked_framing_that_breaks_off_is_no_end(api, serving):
     for ending in (b"", b"zz\r\n"):
         connection = send(api, "PUT", f"{location}?digest={digest}", "Transfer-Encoding: chunked\r\n",
                           b"3\r\nfoo\r\n" + ending)  # fmt: skip
-        session = serving.registry.shelf.sessions._live[location.rpartition("/")[2]]
-        until(lambda session=session: session.state is State.CLOSING or session.received)
+        session = serving.registry.state.sessions._live[location.rpartition("/")[2]]
+        until(lambda session=session: session.state is UploadState.CLOSING or session.received)
         connection.close()
-        until(lambda session=session: session.state is State.OPEN)
+        until(lambda session=session: session.state is UploadState.OPEN)
         assert api("HEAD", f"app/blobs/{digest}").status == 404
         assert api("DELETE", location).status == 204
         location = api.begin("app")
@@ -211,7 +211,7 @@ def test_nothing_is_read_for_a_reader_that_is_gone(api, serving, monkeypatch):
 class TestImpatient:
     @pytest.fixture
     def limits(self):
-        return Limits(patience=0.2)
+        return RegistryLimits(patience=0.2)
 
     def test_a_body_that_never_ends_is_given_up(self, api, serving):
         location = api.begin("app")
@@ -261,7 +261,7 @@ def test_pieces_of_one_byte(api, make):
 class TestSmall:
     @pytest.fixture
     def limits(self):
-        return Limits(blob=1000, uploads=3)
+        return RegistryLimits(blob=1000, uploads=3)
 
     def test_a_blob_over_the_limit(self, api, make, serving):
         assert api("POST", f"app/blobs/uploads/?digest={ABSENT}", b"x" * 1001).status == 413
@@ -283,12 +283,12 @@ class TestSmall:
 class TestForgetful:
     @pytest.fixture
     def limits(self):
-        return Limits(upload_age=0.0)
+        return RegistryLimits(upload_age=0.0)
 
     def test_idle_uploads_expire(self, api, serving):
         location = api.begin("app")
         api("PATCH", location, b"x" * 1000)
-        serving.registry.shelf.sessions._expired = 0.0
+        serving.registry.state.sessions._expired = 0.0
         api.begin("app")
         assert api("GET", location).status == 404
 
@@ -299,14 +299,14 @@ class TestForgetful:
 def test_two_requests_do_not_write_to_one_upload(api, serving):
     location = api.begin("app")
     connection = send(api, "PATCH", location, "Content-Length: 1000\r\n", b"x")
-    session = serving.registry.shelf.sessions._live[location.rpartition("/")[2]]
-    until(lambda: session.state is State.RECEIVING)
+    session = serving.registry.state.sessions._live[location.rpartition("/")[2]]
+    until(lambda: session.state is UploadState.RECEIVING)
     for method, path in (("PATCH", location), ("PUT", f"{location}?digest={ABSENT}"), ("DELETE", location)):
         answer = api(method, path, b"y" if method != "DELETE" else None)
         assert (answer.status, answer.code) == (409, "BLOB_UPLOAD_INVALID")
     assert api("GET", location).status == 204
     connection.close()
-    until(lambda: session.state is State.OPEN)
+    until(lambda: session.state is UploadState.OPEN)
 
 
 def test_many_clients_push_one_blob(api, make):
@@ -388,7 +388,7 @@ def test_a_disk_that_fills_while_a_blob_comes(api, serving, log, make, monkeypat
 def test_a_disk_that_fills_while_a_manifest_comes(api, serving, log, monkeypatch):
     image = api.push_image("app", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(serving.registry.shelf.blobs, "ingest", full)
+        patch.setattr(serving.registry.state.blobs, "ingest", full)
         answer = api.put_manifest("app", "2", image.data + b" ")
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
     assert api("GET", "app/manifests/2").status == 404
@@ -411,7 +411,7 @@ def test_a_database_that_fails_half_way_leaves_no_manifest(api, serving, log, ma
 
 def test_a_mistake_in_the_registry_is_a_500_that_tells_nothing(api, serving, log, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(serving.registry.shelf.catalog, "manifest", lambda *_: 1 / 0)
+        patch.setattr(serving.registry.state.catalog, "manifest", lambda *_: 1 / 0)
         answer = api("GET", "app/manifests/1")
     assert (answer.status, answer.code) == (500, "UNKNOWN")
     assert b"division" not in answer.body
@@ -422,7 +422,7 @@ def test_a_damaged_manifest_is_not_served_and_can_be_pushed_again(api, serving, 
     from nacre.words.digest import Digest
 
     image = api.push_image("app", "1")
-    path = serving.registry.shelf.blobs.path(Digest(image.digest))
+    path = serving.registry.state.blobs.path(Digest(image.digest))
     os.chmod(path, 0o600)
     with open(path, "r+b") as file:
         file.write(b"X")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nacre.cli.registry import _address
-from nacre.services.server import Limits, Serving
+from nacre.services.server import RegistryLimits, Serving
 from nacre.services.server.listen import bind
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, StoreError, UsageError
@@ -102,13 +102,13 @@ def test_everything_is_there_after_a_kill(serve, api_of, tmp_path, make):
 def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
     root = str(tmp_path / "r")
     with Serving(root) as serving:
-        api, shelf = api_of(serving.url), serving.registry.shelf
+        api, state = api_of(serving.url), serving.registry.state
         image = api.push_image("app", "1")
         location = api.begin("app")
         assert api("PATCH", location, b"data").status == 202
-        shelf.blobs.add(b"on the disk, in no repository")
-        shelf.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
-        with shelf.blobs.ingest(key="0123abcd") as ingest:
+        state.blobs.add(b"on the disk, in no repository")
+        state.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
+        with state.blobs.ingest(key="0123abcd") as ingest:
             ingest.write(b"an upload without a session")
     with Serving(root) as serving:
         api = api_of(serving.url)
@@ -225,6 +225,9 @@ def test_a_warning_when_others_can_reach_it(tmp_path, monkeypatch, capsys, addre
 
 
 def test_many_registries_in_one_process(tmp_path, api_of):
-    with Serving(str(tmp_path / "a")) as first, Serving(str(tmp_path / "b"), limits=Limits()) as second:
+    with (
+        Serving(str(tmp_path / "a")) as first,
+        Serving(str(tmp_path / "b"), limits=RegistryLimits()) as second,
+    ):
         api_of(first.url).push_image("app", "1")
         assert api_of(second.url)("GET", "app/manifests/1").status == 404

@@ -9,7 +9,7 @@ from .output import FILTER, NO_TRUNC, ellipsis, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..services.client.search import Found
+    from ..services.client.search import SearchResult
     from .context import Context
     from .options import Args
 
@@ -52,7 +52,7 @@ class _Wanted:
         self._stars = max(map(int, stars), default=0)
         self._official, self._automated = filters.flag("is-official"), filters.flag("is-automated")
 
-    def wants(self, found: Found) -> bool:
+    def wants(self, found: SearchResult) -> bool:
         return (
             found.stars >= self._stars
             and self._official in (None, found.official)
@@ -60,7 +60,7 @@ class _Wanted:
         )
 
 
-def _row(found: Found, prefix: str, args: Args) -> dict[str, str]:
+def _row(found: SearchResult, prefix: str, args: Args) -> dict[str, str]:
     table = args.format.startswith("table") or not args.format
     return {
         "Description": found.description if args.no_trunc else ellipsis(found.description, _WIDTH),

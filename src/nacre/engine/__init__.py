@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
     from ..images.places.place import Place
-    from ..services.client.search import Found
+    from ..services.client.search import SearchResult
     from ..stores.rebuild import Rebuilt
     from ..stores.store import Store
     from ..words.oci import Platform
@@ -144,7 +144,7 @@ class Engine(Wiring):
         return logins_of(self.network).erase(registry_name(registry))
 
     @checked
-    def search(self, term: str, *, limit: int = 25) -> list[Found]:
+    def search(self, term: str, *, limit: int = 25) -> list[SearchResult]:
         """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term.
 
         Where a registry has no search, those of its catalog that hold the term. Raises RegistryError.

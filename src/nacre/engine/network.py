@@ -13,8 +13,8 @@ from ..ground.linux import keep_freed_memory
 from ..services.client import Client, ClientConfig, Policy
 from ..services.client.certificates import Certificates, certificates_in
 from ..services.client.credentials import TOKEN_USER, DockerConfig
-from ..services.client.kept import UploadFolder
 from ..services.client.logins import Logins
+from ..services.client.uploadrecords import UploadFolder
 from ..stores.paths import Paths
 from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import DEFAULT_REGISTRY, registry_name

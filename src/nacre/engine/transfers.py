@@ -95,11 +95,11 @@ def _reached(engine: Wiring, network: Network, progress: Progress | None) -> Ite
 def places(engine: Wiring, client: Client, progress: Progress | None, docker_host: str) -> Places:
     """The places of this machine, and those that a client reaches."""
     from ..images.places.place import Places
-    from ..services.daemon import Daemon
+    from ..services.daemon import DockerDaemon
 
     return Places(
-        lambda: engine.store, client.repository, lambda: Daemon(docker_host), engine.config.folder, progress,
-        engine.budget,
+        lambda: engine.store, client.repository, lambda: DockerDaemon(docker_host), engine.config.folder,
+        progress, engine.budget,
     )  # fmt: skip
 
 

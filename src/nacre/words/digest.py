@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
-    class State(Protocol):
+    class Hash(Protocol):
         """A hash of `hashlib`."""
 
         def update(self, data: bytes | memoryview, /) -> None:
@@ -96,7 +96,7 @@ def _is_well_formed(algorithm: str, encoded: str) -> bool:
     return fits and _ENCODED.issuperset(encoded) and all(w and _LOWER.issuperset(w) for w in words)
 
 
-def take(state: State, data: bytes | memoryview) -> None:
+def take(state: Hash, data: bytes | memoryview) -> None:
     """`state.update(data)`, at the full speed of the processor.
 
     Code that has used the wide vector registers and did not clear them, as ISA-L's inflate and CRC, leaves

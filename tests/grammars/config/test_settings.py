@@ -7,10 +7,10 @@ import json
 import pytest
 
 from nacre.grammars.config import (
-    Mirror,
-    Section,
+    MirrorSettings,
+    RegistrySection,
+    RegistryTarget,
     Settings,
-    Target,
     from_variables,
     parse_config,
     parse_daemon,
@@ -58,16 +58,17 @@ def test_everything() -> None:
         "~/ca.pem",
     )
     route = found.route("docker.io", "library/app")
-    assert route.origin == Target("docker.io", "library/app")
+    assert route.origin == RegistryTarget("docker.io", "library/app")
     assert route.mirrors == (
-        Target("mirror.example:5000", "library/app"), Target("cache.example", "hub/library/app")
-    )  # fmt: skip
+        RegistryTarget("mirror.example:5000", "library/app"),
+        RegistryTarget("cache.example", "hub/library/app"),
+    )
     assert found.host("cache.example").plain
     assert not found.host("mirror.example:5000").plain
     assert found.host("ghcr.io").replace(rate=0, cert="", key="") == found.host("none").replace(insecure=True)
     assert (found.host("ghcr.io").cert, found.host("ghcr.io").rate) == ("/etc/c.cert", 500_000)
-    assert found.route("ghcr.io", "team/app").origin == Target("inner.example", "copies/app")
-    assert found.route("ghcr.io", "teams/app").origin == Target("ghcr.io", "teams/app")
+    assert found.route("ghcr.io", "team/app").origin == RegistryTarget("inner.example", "copies/app")
+    assert found.route("ghcr.io", "teams/app").origin == RegistryTarget("ghcr.io", "teams/app")
     with pytest.raises(RegistryError, match=r"blocked by c\.toml:26"):
         found.route("a.evil.example:80", "x")
     assert found.route("evil.example", "x").origin.host == "evil.example"
@@ -118,7 +119,7 @@ def test_later_says_more() -> None:
     both = second.over(first)
     assert (both.rate, both.retries) == (1, 2)
     assert both.host("a.b").rate == 6
-    assert both.route("a.b", "x").mirrors == (Target("m", "x"),)
+    assert both.route("a.b", "x").mirrors == (RegistryTarget("m", "x"),)
     unblocked = parse_config("[registry.'c.d']\nblocked = false", "3").over(both)
     assert unblocked.route("c.d", "x").origin.host == "c.d"
 
@@ -167,12 +168,12 @@ blocked = true
 
 def test_registries_conf() -> None:
     found = parse_registries(CONTAINERS, "r.conf")
-    assert found.route("example.com", "foo/app").origin == Target("internal.example:5000", "bar/app")
+    assert found.route("example.com", "foo/app").origin == RegistryTarget("internal.example:5000", "bar/app")
     assert found.host("internal.example:5000").insecure
     assert not found.host("example.com").insecure
     assert found.route("docker.io", "library/x").mirrors == (
-        Target("first.example", "library/x", "digest-only"),
-        Target("second.example", "hub/library/x", "digest-only"),
+        RegistryTarget("first.example", "library/x", "digest-only"),
+        RegistryTarget("second.example", "hub/library/x", "digest-only"),
     )
     assert found.host("second.example").insecure
     with pytest.raises(RegistryError, match="blocked"):
@@ -207,14 +208,14 @@ def test_daemon_json() -> None:
 
 def test_the_longest_section_counts() -> None:
     sections = tuple(
-        Section(name, location=f"{at}.example") for at, name in enumerate(("a.b", "a.b/c", "*.b"))
+        RegistrySection(name, location=f"{at}.example") for at, name in enumerate(("a.b", "a.b/c", "*.b"))
     )
     found = Settings(sections)
-    assert found.route("a.b", "x").origin == Target("0.example", "x")
-    assert found.route("a.b", "c/d").origin == Target("1.example", "d")
-    assert found.route("z.b", "c/d").origin == Target("2.example", "c/d")
+    assert found.route("a.b", "x").origin == RegistryTarget("0.example", "x")
+    assert found.route("a.b", "c/d").origin == RegistryTarget("1.example", "d")
+    assert found.route("z.b", "c/d").origin == RegistryTarget("2.example", "c/d")
 
 
 def test_mirror_places() -> None:
-    assert Mirror.parse("http://a.example/x/") == Mirror("a.example/x", True)
-    assert Mirror.parse("https://a.example") == Mirror("a.example")
+    assert MirrorSettings.parse("http://a.example/x/") == MirrorSettings("a.example/x", True)
+    assert MirrorSettings.parse("https://a.example") == MirrorSettings("a.example")

@@ -61,7 +61,7 @@ def test_bearer_is_preferred() -> None:
 def test_credentials_do_not_show_themselves() -> None:
     secret = Credentials("me", "hunter2", "refresh", "ready")
     assert "hunter2" not in repr(secret) and "refresh" not in repr(secret) and "ready" not in repr(secret)  # noqa: PT018
-    assert "abc" not in repr(auth.Token("abc"))
+    assert "abc" not in repr(auth.BearerToken("abc"))
     assert secret and not Credentials() and not Credentials(problem="no helper")  # noqa: PT018
 
 
@@ -73,15 +73,15 @@ def test_basic() -> None:
 @pytest.mark.parametrize(
     ("fields", "token"),
     [
-        ({"token": "t"}, auth.Token("t", 60)),
-        ({"access_token": "t", "expires_in": 300}, auth.Token("t", 300)),
-        ({"token": "t", "expires_in": 5}, auth.Token("t", 60)),
-        ({"token": "t", "expires_in": 10**30}, auth.Token("t", 86400)),
-        ({"token": "t", "expires_in": "soon"}, auth.Token("t", 60)),
-        ({"token": "t", "expires_in": True}, auth.Token("t", 60)),
+        ({"token": "t"}, auth.BearerToken("t", 60)),
+        ({"access_token": "t", "expires_in": 300}, auth.BearerToken("t", 300)),
+        ({"token": "t", "expires_in": 5}, auth.BearerToken("t", 60)),
+        ({"token": "t", "expires_in": 10**30}, auth.BearerToken("t", 86400)),
+        ({"token": "t", "expires_in": "soon"}, auth.BearerToken("t", 60)),
+        ({"token": "t", "expires_in": True}, auth.BearerToken("t", 60)),
     ],
 )
-def test_parse_token(fields: object, token: auth.Token) -> None:
+def test_parse_token(fields: object, token: auth.BearerToken) -> None:
     assert auth.parse_token(json.dumps(fields).encode()) == token
 
 

@@ -1,11 +1,11 @@
 import pytest
 
 from nacre.grammars.wire.ranges import Span
-from nacre.grammars.wire.uploads import ENDS, TRANSITIONS, Event, State, after, check_chunk
+from nacre.grammars.wire.uploads import ENDS, TRANSITIONS, Event, UploadState, after, check_chunk
 from nacre.words.errors import RegistryError
 
 
-def reachable(start: State) -> set[State]:
+def reachable(start: UploadState) -> set[UploadState]:
     found, todo = {start}, [start]
     while todo:
         state = todo.pop()
@@ -16,12 +16,12 @@ def reachable(start: State) -> set[State]:
 
 
 def test_every_state_is_reached_and_nothing_leaves_an_end() -> None:
-    assert reachable(State.OPEN) == set(State)
+    assert reachable(UploadState.OPEN) == set(UploadState)
     assert not {source for source, _ in TRANSITIONS} & ENDS
 
 
 def test_an_end_is_reached_from_everywhere() -> None:
-    for state in State:
+    for state in UploadState:
         assert reachable(state) & ENDS
 
 
@@ -30,7 +30,7 @@ def test_every_event_is_used() -> None:
 
 
 def test_only_one_request_writes() -> None:
-    for state in (State.RECEIVING, State.CLOSING):
+    for state in (UploadState.RECEIVING, UploadState.CLOSING):
         for event in (Event.PATCH, Event.PUT, Event.CANCEL):
             with pytest.raises(RegistryError) as caught:
                 after(state, event)
@@ -39,14 +39,14 @@ def test_only_one_request_writes() -> None:
 
 @pytest.mark.parametrize("state", sorted(ENDS, key=str))
 @pytest.mark.parametrize("event", list(Event))
-def test_what_has_ended_is_unknown(state: State, event: Event) -> None:
+def test_what_has_ended_is_unknown(state: UploadState, event: Event) -> None:
     with pytest.raises(RegistryError) as caught:
         after(state, event)
     assert (caught.value.code, caught.value.status) == ("BLOB_UPLOAD_UNKNOWN", 404)
 
 
 def test_a_whole_upload() -> None:
-    state = State.OPEN
+    state = UploadState.OPEN
     for event in (
         Event.PATCH,
         Event.REST,
@@ -58,7 +58,7 @@ def test_a_whole_upload() -> None:
         Event.COMMIT,
     ):
         state = after(state, event)
-    assert state is State.DONE
+    assert state is UploadState.DONE
 
 
 def test_chunks_must_be_in_order_and_honest() -> None:

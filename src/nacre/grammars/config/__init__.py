@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from .foreign import parse_daemon, parse_registries
 from .schema import from_variables
-from .settings import Mirror, Route, Section, Settings, Target
+from .settings import MirrorSettings, RegistryRoute, RegistrySection, RegistryTarget, Settings
 from .toml import parse_config
 
 __all__ = [
-    "Mirror",
-    "Route",
-    "Section",
+    "MirrorSettings",
+    "RegistryRoute",
+    "RegistrySection",
     "Settings",
-    "Target",
+    "RegistryTarget",
     "from_variables",
     "parse_config",
     "parse_daemon",

@@ -16,8 +16,8 @@ import json
 from ...words.errors import UsageError
 from ...words.reference import DEFAULT_REGISTRY
 from .schema import Wrong, place, section_name, yes
-from .settings import ALWAYS, DIGEST_ONLY, TAG_ONLY, UNSAID, Mirror, Section, Settings
-from .toml import Source
+from .settings import ALWAYS, DIGEST_ONLY, TAG_ONLY, UNSAID, MirrorSettings, RegistrySection, Settings
+from .toml import TomlSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def parse_registries(text: str, file: str) -> Settings:
     """registries.conf, or one file of registries.conf.d. Raises UsageError with `file:line`."""
-    source = Source(text, file)
+    source = TomlSource(text, file)
     entries = source.table.get("registry", [])
     if not isinstance(entries, list):
         return Settings()
@@ -38,7 +38,7 @@ def parse_registries(text: str, file: str) -> Settings:
     return found
 
 
-def _registry(source: Source, entry: dict[str, Any]) -> list[Section]:
+def _registry(source: TomlSource, entry: dict[str, Any]) -> list[RegistrySection]:
     """What one entry says of its prefix, and of the host where that lies."""
     try:
         location = section_name(str(entry.get("location") or entry.get("prefix") or ""))
@@ -48,17 +48,17 @@ def _registry(source: Source, entry: dict[str, Any]) -> list[Section]:
     except Wrong as wrong:
         raise source.error(("registry",), f"a [[registry]] has a wrong value, expected {wrong}") from None
     moved = location if location != name and not name.startswith("*.") else UNSAID
-    sections = [Section(name, source.file, moved, mirrors or UNSAID, blocked or UNSAID)]
+    sections = [RegistrySection(name, source.file, moved, mirrors or UNSAID, blocked or UNSAID)]
     if insecure:
-        sections.append(Section(location.partition("/")[0], source.file, insecure=True))
+        sections.append(RegistrySection(location.partition("/")[0], source.file, insecure=True))
     return sections
 
 
-def _mirror(item: dict[str, Any], entry: dict[str, Any]) -> Mirror:
+def _mirror(item: dict[str, Any], entry: dict[str, Any]) -> MirrorSettings:
     asked = item.get("pull-from-mirror", DIGEST_ONLY if entry.get("mirror-by-digest-only") else ALWAYS)
     if asked not in (ALWAYS, DIGEST_ONLY, TAG_ONLY):
         raise Wrong("all, digest-only or tag-only")
-    found = Mirror.parse(place(item.get("location")))
+    found = MirrorSettings.parse(place(item.get("location")))
     return found.replace(insecure=yes(item.get("insecure", False)), asked=asked)
 
 
@@ -68,12 +68,12 @@ def parse_daemon(text: str, file: str) -> Settings:
         fields = json.loads(text) if text.strip() else {}
         if not isinstance(fields, dict):
             raise ValueError("expected an object")
-        mirrors = tuple(Mirror.parse(place(url)) for url in fields.get("registry-mirrors") or ())
+        mirrors = tuple(MirrorSettings.parse(place(url)) for url in fields.get("registry-mirrors") or ())
         hosts = [str(name) for name in fields.get("insecure-registries") or ()]
     except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"{file}: {error}", hint="docker rejects it as well") from None
-    sections = [Section(DEFAULT_REGISTRY, file, mirrors=mirrors)] if mirrors else []
-    sections += [Section(name, file, insecure=True) for name in hosts if not _is_network(name)]
+    sections = [RegistrySection(DEFAULT_REGISTRY, file, mirrors=mirrors)] if mirrors else []
+    sections += [RegistrySection(name, file, insecure=True) for name in hosts if not _is_network(name)]
     return Settings(sections=tuple(sections), networks=tuple(name for name in hosts if _is_network(name)))
 
 

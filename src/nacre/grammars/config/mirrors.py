@@ -18,7 +18,7 @@ from ...words.oci import Platform
 from ...words.reference import Reference
 from ...words.value import Value
 from .schema import Wrong, word, yes
-from .toml import Source
+from .toml import TomlSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ _KEYS: Mapping[str, Reader] = {
 
 def parse_mirrors(text: str, file: str) -> tuple[MirrorEntry, ...]:
     """The entries in order. Raises UsageError with `file:line`."""
-    source = Source(text, file)
+    source = TomlSource(text, file)
     tables = source.table.pop("mirror", [])
     if source.table:
         key = next(iter(source.table))
@@ -100,7 +100,7 @@ def parse_mirrors(text: str, file: str) -> tuple[MirrorEntry, ...]:
     return tuple(_entry(source, table) for table in tables)
 
 
-def _entry(source: Source, table: Mapping[str, Any]) -> MirrorEntry:
+def _entry(source: TomlSource, table: Mapping[str, Any]) -> MirrorEntry:
     said = source.read(table, ("mirror",), _KEYS)
     for key in ("from", "to"):
         if key not in said:

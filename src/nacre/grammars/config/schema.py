@@ -13,7 +13,7 @@ A key of the top is also the variable `NACRE_` + KEY; one of a section is `NACRE
 from __future__ import annotations
 
 from ...words.errors import TooLarge, UsageError
-from .settings import Mirror, Section, Settings
+from .settings import MirrorSettings, RegistrySection, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,12 +114,14 @@ def place(value: object) -> str:
     return text
 
 
-def places(value: object) -> tuple[Mirror, ...]:
+def places(value: object) -> tuple[MirrorSettings, ...]:
     """Mirrors, the first one first; in a variable separated by commas."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list):
         raise Wrong('a list of places like ["mirror.example:5000"]')
-    return tuple(Mirror.parse(place(item.strip() if isinstance(item, str) else item)) for item in items)
+    return tuple(
+        MirrorSettings.parse(place(item.strip() if isinstance(item, str) else item)) for item in items
+    )
 
 
 def _bare(value: object) -> str:
@@ -164,7 +166,7 @@ def from_variables(environment: Mapping[str, str]) -> Settings:
     return found
 
 
-def _variable_sections(environment: Mapping[str, str]) -> Iterable[Section]:
+def _variable_sections(environment: Mapping[str, str]) -> Iterable[RegistrySection]:
     for key, read in SECTION.items():
         name = "NACRE_REGISTRY_" + field(key).upper()
         for pair in filter(None, (part.strip() for part in environment.get(name, "").split(";"))):
@@ -172,7 +174,7 @@ def _variable_sections(environment: Mapping[str, str]) -> Iterable[Section]:
             if not equals:
                 raise UsageError(f"{name}: {pair!r} is not a registry=value pair", hint="expected HOST=VALUE")
             said = {field(key): _of_variable(name, value.strip(), read)}
-            yield Section(
+            yield RegistrySection(
                 _of_variable(name, host.strip(), lambda text: section_name(word(text))), name, **said
             )
 

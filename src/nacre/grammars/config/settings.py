@@ -23,7 +23,7 @@ DIGEST_ONLY = "digest-only"
 TAG_ONLY = "tag-only"
 
 
-class Mirror(Value):
+class MirrorSettings(Value):
     """A place to ask before the registry itself: `host[:port][/path]`, in plain HTTP if `plain`.
 
     `asked` says for what: all, digest-only or tag-only (registries.conf, `pull-from-mirror`).
@@ -35,13 +35,13 @@ class Mirror(Value):
     asked: str = ALWAYS
 
     @classmethod
-    def parse(cls, text: str) -> Mirror:
+    def parse(cls, text: str) -> MirrorSettings:
         """From `host[:port][/path]` or a URL."""
         plain = text.startswith("http://")
         return cls(text.removeprefix("http://").removeprefix("https://").strip("/"), plain)
 
 
-class Section(Value):
+class RegistrySection(Value):
     """What one source says of a registry, a part of one, or a domain; None is unsaid.
 
     `where` is `file:line` (or the name of a variable) for messages; `rate` is in bytes a second.
@@ -50,7 +50,7 @@ class Section(Value):
     name: str
     where: str = ""
     location: str = UNSAID
-    mirrors: tuple[Mirror, ...] = UNSAID
+    mirrors: tuple[MirrorSettings, ...] = UNSAID
     blocked: bool = UNSAID
     insecure: bool = UNSAID
     plain_http: bool = UNSAID
@@ -60,13 +60,13 @@ class Section(Value):
     proxy: str = UNSAID
     rate: int = UNSAID
 
-    def over(self, earlier: Section) -> Section:
+    def over(self, earlier: RegistrySection) -> RegistrySection:
         """This section with what `earlier` says besides."""
         said = {name: getattr(self, name) for name in self._fields}
         return earlier.replace(**{name: value for name, value in said.items() if value is not None})
 
 
-class Target(Value):
+class RegistryTarget(Value):
     """A repository at a host: where a request really goes."""
 
     host: str
@@ -74,14 +74,14 @@ class Target(Value):
     asked: str = ALWAYS
 
 
-class Route(Value):
+class RegistryRoute(Value):
     """Where a name is looked for: the mirrors in order, then `origin`, which alone is written to."""
 
-    origin: Target
-    mirrors: tuple[Target, ...] = ()
+    origin: RegistryTarget
+    mirrors: tuple[RegistryTarget, ...] = ()
 
 
-class Host(Value):
+class HostSettings(Value):
     """How a host is spoken to. `proxy` is a URL, "direct" for none, or "" for what is usual."""
 
     insecure: bool = False
@@ -96,7 +96,7 @@ class Host(Value):
 class Settings(Value):
     """All of it. Numbers are None where nothing is said; `rate` is in bytes a second, times in seconds."""
 
-    sections: tuple[Section, ...] = ()
+    sections: tuple[RegistrySection, ...] = ()
     networks: tuple[str, ...] = ()
     concurrency: int = UNSAID
     ranges: int = UNSAID
@@ -119,39 +119,39 @@ class Settings(Value):
         networks = tuple(dict.fromkeys((*earlier.networks, *self.networks)))
         return earlier.replace(**said, sections=tuple(sections.values()), networks=networks)
 
-    def route(self, registry: str, repository: str) -> Route:
+    def route(self, registry: str, repository: str) -> RegistryRoute:
         """Where the repository is looked for. Raises RegistryError when its section is blocked."""
         section = self._longest(f"{registry}/{repository}")
         if section is None:
-            return Route(Target(registry, repository))
+            return RegistryRoute(RegistryTarget(registry, repository))
         if section.blocked:
             raise RegistryError(
                 f"{registry}/{repository} is blocked by {section.where or 'the configuration'}",
                 hint="use another registry, or change the configuration",
             )
         rest = _rest(section.name, f"{registry}/{repository}")
-        origin = _target(section.location, rest) if section.location else Target(registry, repository)
+        origin = _target(section.location, rest) if section.location else RegistryTarget(registry, repository)
         mirrors = tuple(_target(mirror.location, rest, mirror.asked) for mirror in section.mirrors or ())
-        return Route(origin, tuple(mirror for mirror in mirrors if mirror.host and mirror != origin))
+        return RegistryRoute(origin, tuple(mirror for mirror in mirrors if mirror.host and mirror != origin))
 
-    def host(self, name: str) -> Host:
+    def host(self, name: str) -> HostSettings:
         """How `host[:port]` is spoken to."""
-        section = self._longest(name) or Section(name)
+        section = self._longest(name) or RegistrySection(name)
         mirror = next((m for m in self._mirrors() if m.location.partition("/")[0] == name), None)
         insecure = section.insecure or (mirror is not None and mirror.insecure) or self._in_network(name)
         plain = section.plain_http or (mirror is not None and mirror.plain)
-        return Host(
+        return HostSettings(
             bool(insecure), bool(plain), section.ca or "", section.cert or "", section.key or "",
             section.proxy or "", section.rate or 0,
         )  # fmt: skip
 
-    def _longest(self, name: str) -> Section | None:
+    def _longest(self, name: str) -> RegistrySection | None:
         found = [section for section in self.sections if _matches(section.name, name)]
         return max(
             found, key=lambda section: (not section.name.startswith("*."), len(section.name)), default=None
         )
 
-    def _mirrors(self) -> Iterable[Mirror]:
+    def _mirrors(self) -> Iterable[MirrorSettings]:
         return (mirror for section in self.sections for mirror in section.mirrors or ())
 
     def _in_network(self, name: str) -> bool:
@@ -169,9 +169,9 @@ def _rest(section: str, name: str) -> str:
     return name.partition("/")[2] if section.startswith("*.") else name[len(section) + 1 :]
 
 
-def _target(location: str, rest: str, asked: str = ALWAYS) -> Target:
+def _target(location: str, rest: str, asked: str = ALWAYS) -> RegistryTarget:
     host, _, path = location.partition("/")
-    return Target(host, "/".join(part for part in (path, rest) if part), asked)
+    return RegistryTarget(host, "/".join(part for part in (path, rest) if part), asked)
 
 
 def in_networks(name: str, networks: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ import tomllib
 from ...words.errors import UsageError
 from ...words.lines import lines
 from .schema import HOST_KEYS, SECTION, TOP, Wrong, field, section_name
-from .settings import Section, Settings
+from .settings import RegistrySection, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 
 def parse_config(text: str, file: str) -> Settings:
     """Raises UsageError with `file:line`."""
-    source = Source(text, file)
+    source = TomlSource(text, file)
     registries = source.table.pop("registry", {})
     if not isinstance(registries, dict):
         raise source.error(("registry",), "registry must be a table", 'write [registry."HOST"]')
@@ -41,7 +41,7 @@ def parse_config(text: str, file: str) -> Settings:
     return Settings(sections=sections, **said)
 
 
-def _section(source: Source, name: str, fields: object) -> Section:
+def _section(source: TomlSource, name: str, fields: object) -> RegistrySection:
     path = ("registry", name)
     if not isinstance(fields, dict):
         raise source.error(path, f"registry {name!r} must be a table", f'write [registry."{name}"]')
@@ -58,10 +58,10 @@ def _section(source: Source, name: str, fields: object) -> Section:
             host = whole.partition("/")[0]
             hint = f'set it for the host: [registry."{host}"]'
             raise source.error((*path, key), f"{key} applies to a whole host, not to {whole}", hint)
-    return Section(whole, source.place(path), **said)
+    return RegistrySection(whole, source.place(path), **said)
 
 
-class Source:
+class TomlSource:
     """A TOML text and the name of its file. Raises UsageError when it is none."""
 
     def __init__(self, text: str, file: str) -> None:

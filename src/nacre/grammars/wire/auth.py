@@ -115,7 +115,7 @@ class Credentials(Value):
 ANONYMOUS = Credentials()
 
 
-class Token(Value):
+class BearerToken(Value):
     """A bearer token and how many seconds it is good for."""
 
     text: str
@@ -129,7 +129,7 @@ class Token(Value):
         return "Bearer " + self.text
 
 
-def parse_token(data: bytes) -> Token:
+def parse_token(data: bytes) -> BearerToken:
     """The answer of a token server: `token` or `access_token`, and `expires_in` seconds (default 60).
 
     Raises InvalidDocument for what is no JSON, RegistryError for JSON without a usable token.
@@ -140,7 +140,7 @@ def parse_token(data: bytes) -> Token:
         raise RegistryError("the token server sent no usable token")
     lifetime = fields.get("expires_in")
     good = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and lifetime >= _LIFETIME
-    return Token(text, min(lifetime, _LONGEST) if good else _LIFETIME)
+    return BearerToken(text, min(lifetime, _LONGEST) if good else _LIFETIME)
 
 
 def _visible(text: str) -> bool:

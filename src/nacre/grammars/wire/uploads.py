@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .ranges import Span
 
 
-class State(Enum):
+class UploadState(Enum):
     """Where an upload stands."""
 
     OPEN = "open"
@@ -48,20 +48,20 @@ class Event(Enum):
     CANCEL = "cancelled or expired"
 
 
-TRANSITIONS: Mapping[tuple[State, Event], State] = {
-    (State.OPEN, Event.PATCH): State.RECEIVING,
-    (State.OPEN, Event.PUT): State.CLOSING,
-    (State.OPEN, Event.CANCEL): State.GONE,
-    (State.RECEIVING, Event.REST): State.OPEN,
-    (State.CLOSING, Event.BREAK): State.OPEN,
-    (State.CLOSING, Event.COMMIT): State.DONE,
-    (State.CLOSING, Event.REFUSE): State.GONE,
+TRANSITIONS: Mapping[tuple[UploadState, Event], UploadState] = {
+    (UploadState.OPEN, Event.PATCH): UploadState.RECEIVING,
+    (UploadState.OPEN, Event.PUT): UploadState.CLOSING,
+    (UploadState.OPEN, Event.CANCEL): UploadState.GONE,
+    (UploadState.RECEIVING, Event.REST): UploadState.OPEN,
+    (UploadState.CLOSING, Event.BREAK): UploadState.OPEN,
+    (UploadState.CLOSING, Event.COMMIT): UploadState.DONE,
+    (UploadState.CLOSING, Event.REFUSE): UploadState.GONE,
 }
-ENDS = frozenset({State.DONE, State.GONE})
+ENDS = frozenset({UploadState.DONE, UploadState.GONE})
 """States that nothing leaves; to a client such an upload does not exist."""
 
 
-def after(state: State, event: Event) -> State:
+def after(state: UploadState, event: Event) -> UploadState:
     """The next state. Raises RegistryError: BLOB_UPLOAD_UNKNOWN (404) when the upload has ended,
     BLOB_UPLOAD_INVALID (409) when another request is writing to it.
     """

@@ -34,7 +34,7 @@ from ...words.value import Value
 from ..layers.delivery import Delivery, task_of
 from ..layers.passing import Passing
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
-from ..model.source import Careful, Knowing, Referring
+from ..model.source import ConditionalSource, Referring, TagAwareSink
 from ..places.layout import Layout
 from ..places.local import StoreSink, StoreSource, one_platform
 from .pull import Wanted, bring, choose
@@ -241,7 +241,7 @@ class Copier:
     def put(self, descriptor: Descriptor, data: bytes, target: str) -> bool:
         """Everything below a document, then itself; False if the target means it already."""
         top = _Document(descriptor, data)
-        if isinstance(self.sink, Knowing) and self.sink.holds(target, descriptor):
+        if isinstance(self.sink, TagAwareSink) and self.sink.holds(target, descriptor):
             document = parse_document(data, descriptor.media_type)
             if isinstance(document, Manifest):
                 self._delivery.leave(document, {})
@@ -414,5 +414,5 @@ class _Delivery(Delivery):
             try:
                 return super().upload(blob, task, stop)
             except ContentError:
-                if not isinstance(self._source, Careful) or not self._source.doubt(blob.digest):
+                if not isinstance(self._source, ConditionalSource) or not self._source.doubt(blob.digest):
                     raise

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from ...grammars.config.mirrors import MirrorEntry
     from ...stores.paths import Paths
-    from ..model.source import Knowing, Referring
+    from ..model.source import Referring, TagAwareSink
 
     class Origin(Referring, Protocol):
         """A repository to mirror."""
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         def head(self, reference: Reference) -> Descriptor | None:
             """What a tag means, without moving it."""
 
-    class Target(Knowing, Protocol):
+    class Target(TagAwareSink, Protocol):
         """A place to mirror to."""
 
         def tags(self) -> Iterator[str]:

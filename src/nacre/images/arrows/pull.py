@@ -14,7 +14,7 @@ from ..layers.delivery import distinct
 from ..layers.take import take
 from ..model.image import Image, by_name
 from ..model.platforms import select
-from ..model.source import Careful
+from ..model.source import ConditionalSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def bring(
 
 def _top(source: Source, store: Store, reference: Reference) -> tuple[Descriptor, bytes]:
     """What the name means there; for a name that the store knows, a source may ask without moving it."""
-    if not isinstance(source, Careful) or by_name(store, reference) is None:
+    if not isinstance(source, ConditionalSource) or by_name(store, reference) is None:
         return source.resolve(reference)
 
     data = _stored(store, reference.digest) if reference.digest else None

@@ -16,7 +16,7 @@ from ..layers.delivery import SILENT, Delivery, task_of
 from ..layers.division import processes_for
 from ..layers.take import image_manifest, remember_source, size_down
 from ..model.schema import converted, put_in_form
-from ..model.source import ForkSafe, Knowing
+from ..model.source import ForkSafe, TagAwareSink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def push(
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         budget = budget or store.budget
         wanted = _formed(manifest, data, form if packing is None else "")[0]
-        there = packing is None and isinstance(sink, Knowing) and sink.holds(target, wanted)
+        there = packing is None and isinstance(sink, TagAwareSink) and sink.holds(target, wanted)
         sending = _Sending(delivery, manifest, packing)
         sending.all(tasks, budget.limited(processes=1) if there else budget)
         manifest, data = sending.after(data)

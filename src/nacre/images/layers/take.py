@@ -9,7 +9,7 @@ from ...words.errors import ContentError, NotFound, TooLarge, Unsupported
 from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
 from ...words.progress import Progress
 from ..model.image import Image, check_image, check_layers
-from ..model.source import Careful, ForkSafe
+from ..model.source import ConditionalSource, ForkSafe
 from .delivery import Tally, task_of
 from .division import processes_for
 from .ingest import ingest_layer
@@ -106,7 +106,7 @@ def _layers(source: Source, store: Store, rows: dict[Digest, Row], progress: Pro
         try:
             done = ingest_layer(LayerJob(store, *row, source, task, stop))
         except ContentError:
-            if not isinstance(source, Careful) or not source.doubt(row[0].digest):
+            if not isinstance(source, ConditionalSource) or not source.doubt(row[0].digest):
                 raise
             return bring(number, task, stop)
         remember_source(store, row[0].digest, source.where)

@@ -81,7 +81,7 @@ class Ranged(Source, Protocol):
 
 
 @runtime_checkable
-class Careful(Ranged, Protocol):
+class ConditionalSource(Ranged, Protocol):
     """A source that is far away: it can tell whether something changed, and may have more places to ask."""
 
     def resolve(
@@ -141,7 +141,7 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class Knowing(Sink, Protocol):
+class TagAwareSink(Sink, Protocol):
     """A sink that can be asked what a name means there."""
 
     def holds(self, target: str, descriptor: Descriptor) -> bool:

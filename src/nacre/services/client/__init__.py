@@ -16,6 +16,6 @@ from .auth import Lookup
 from .client import Client, ClientConfig
 from .repository import Repository
 from .retry import Policy
-from .transport import Limits
+from .transport import TransportLimits
 
-__all__ = ["Client", "ClientConfig", "Limits", "Lookup", "Policy", "Repository"]
+__all__ = ["Client", "ClientConfig", "TransportLimits", "Lookup", "Policy", "Repository"]

@@ -129,7 +129,7 @@ class Authenticator:
     ) -> Generator[Request | TokenRequest, Answer, str]:
         credentials = self.credentials
         if credentials.registry_token:
-            return wire.Token(credentials.registry_token).header()
+            return wire.BearerToken(credentials.registry_token).header()
         answer = yield TokenRequest(self._token_request(challenge, asked, url))
         if answer.status in (400, 401, 403):
             raise self._no_token(credentials, answer.status)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...grammars.config import Settings, Target
+from ...grammars.config import RegistryTarget, Settings
 from ...grammars.wire import routes
 from ...grammars.wire.auth import CATALOG_SCOPE, Credentials
 from ...grammars.wire.links import origin, shown
@@ -16,17 +16,17 @@ from ...words.errors import InvalidName, RegistryError
 from ...words.reference import DEFAULT_REGISTRY, Reference
 from .auth import Authenticator, Lookup, anonymous
 from .download import Download
-from .hosts import HUB_HOST, Endpoint, Hosts
-from .kept import Forgetful, Kept
+from .hosts import HUB_HOST, HostEndpoint, Hosts
 from .mirrors import Mirrored
 from .proxies import DIRECT
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
-from .search import INDEX_HOST, USUAL_LIMIT, Findings, search
+from .search import INDEX_HOST, USUAL_LIMIT, SearchResults, search
 from .session import Session
 from .throttle import Throttles
-from .transport import Limits, Response, Special, Transport
+from .transport import Response, Special, Transport, TransportLimits
+from .uploadrecords import Kept, NoUploadRecords
 
 if TYPE_CHECKING:
     from ...images.model.source import Reader
@@ -49,12 +49,12 @@ class ClientConfig:
     ca_file: str = ""
     proxies: Mapping[str, str] = field(default_factory=dict)
     user_agent: str = "nacre"
-    limits: Limits | None = None
+    limits: TransportLimits | None = None
     policy: Policy | None = None
     clock: Callable[[], float] = time.monotonic
     settings: Settings = field(default_factory=Settings)
     certificates: Callable[[str], Special] = lambda _host: Special()
-    uploads: Kept = field(default_factory=Forgetful)
+    uploads: Kept = field(default_factory=NoUploadRecords)
     notice: Callable[[str], object] = lambda _line: None
     ranges: Ranges | None = None
 
@@ -92,7 +92,7 @@ class Client:
         mirrors = [(self._place(mirror, brief), mirror.asked) for mirror in route.mirrors]
         return Mirrored(origin, mirrors, self._down, self.config.notice)
 
-    def _place(self, target: Target, policy: Policy, where: str = "") -> Repository:
+    def _place(self, target: RegistryTarget, policy: Policy, where: str = "") -> Repository:
         session = self._session(target.host, f"{target.host}/{target.repository}", policy=policy)
         return Repository(
             session, target.repository, where=where, elsewhere=self._elsewhere, uploads=self.config.uploads,
@@ -134,7 +134,7 @@ class Client:
         session = self._session(registry, registry)
         return listing(session, routes.catalog(), "repositories", "repositories", (CATALOG_SCOPE,))
 
-    def search(self, registry: str, term: str, limit: int = USUAL_LIMIT) -> Findings:
+    def search(self, registry: str, term: str, limit: int = USUAL_LIMIT) -> SearchResults:
         """Repositories whose name or description fits `term`, as the registry sees it."""
         host = INDEX_HOST if registry == DEFAULT_REGISTRY else registry
         return search(self._session(host, registry), term, limit, lambda: self.catalog(registry))
@@ -150,7 +150,7 @@ class Client:
             raise InvalidName(f"invalid URL {url[:200]!r}: expected http:// or https://") from None
         hosts = Hosts(self._transport)
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        hosts.know(host, Endpoint(f"{scheme}://{place}"))
+        hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
         session = Session(
             host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place),
             download=True,
@@ -179,9 +179,9 @@ class Client:
         return Session(registry, self._hosts, self._transport, auth, policy, throttles)
 
 
-def _limits(settings: Settings) -> Limits:
-    usual = Limits()
-    return Limits(
+def _limits(settings: Settings) -> TransportLimits:
+    usual = TransportLimits()
+    return TransportLimits(
         connect=settings.connect_timeout or usual.connect, stall=settings.stall_timeout or usual.stall
     )
 

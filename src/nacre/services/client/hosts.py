@@ -27,7 +27,7 @@ _NOTHING = Settings()
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class HostEndpoint:
     """`url` is scheme and host without a slash at the end; `verify` says whether certificates count."""
 
     url: str
@@ -36,19 +36,19 @@ class Endpoint:
 
 def candidates(
     registry: str, insecure: Collection[str] = (), settings: Settings = _NOTHING
-) -> tuple[Endpoint, ...]:
+) -> tuple[HostEndpoint, ...]:
     """The places where `registry` may be, the likeliest first; several only where plain HTTP is allowed."""
     host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
     said = settings.host(registry)
     if said.plain:
-        return (Endpoint(f"http://{host}", False),)
+        return (HostEndpoint(f"http://{host}", False),)
     if said.ca:
-        return (Endpoint(f"https://{host}"),)
+        return (HostEndpoint(f"https://{host}"),)
     if is_loopback(host):
-        return Endpoint(f"http://{host}", False), Endpoint(f"https://{host}", False)
+        return HostEndpoint(f"http://{host}", False), HostEndpoint(f"https://{host}", False)
     if registry in insecure or said.insecure:
-        return Endpoint(f"https://{host}", False), Endpoint(f"http://{host}", False)
-    return (Endpoint(f"https://{host}"),)
+        return HostEndpoint(f"https://{host}", False), HostEndpoint(f"http://{host}", False)
+    return (HostEndpoint(f"https://{host}"),)
 
 
 class Hosts:
@@ -58,22 +58,22 @@ class Hosts:
         self, transport: Transport, insecure: Collection[str] = (), settings: Settings = _NOTHING
     ) -> None:
         self._transport, self._insecure, self._settings = transport, frozenset(insecure), settings
-        self._found: dict[str, Endpoint] = {}
+        self._found: dict[str, HostEndpoint] = {}
         self._lock = threading.Lock()
 
-    def find(self, registry: str) -> Endpoint:
+    def find(self, registry: str) -> HostEndpoint:
         """The endpoint of `registry`. Raises Unreachable, RegistryError."""
         with self._lock:
             if registry not in self._found:
                 self._found[registry] = self._probe(candidates(registry, self._insecure, self._settings))
             return self._found[registry]
 
-    def know(self, registry: str, endpoint: Endpoint) -> None:
+    def know(self, registry: str, endpoint: HostEndpoint) -> None:
         """Say where `registry` is, instead of finding out."""
         with self._lock:
             self._found[registry] = endpoint
 
-    def _probe(self, places: tuple[Endpoint, ...]) -> Endpoint:
+    def _probe(self, places: tuple[HostEndpoint, ...]) -> HostEndpoint:
         """The first place that answers as a registry does; a single one needs no asking.
 
         A TLS server answers plain HTTP with 400 and a sentence, or hangs up. When no place is right,
@@ -91,7 +91,7 @@ class Hosts:
             return answered[0]
         raise next(verdict for verdict in verdicts if isinstance(verdict, NacreError))
 
-    def _status(self, place: Endpoint) -> int | NacreError:
+    def _status(self, place: HostEndpoint) -> int | NacreError:
         try:
             request = Request("GET", place.url + base())
             with self._transport.send(request, verify=place.verify, nearby=True) as response:

@@ -72,7 +72,7 @@ class RangedReader:
         self._ranges = ranges
         self._one = BlobReader(connect, what, size, start, new_retry())
         self._split: Split | None = None
-        self._meter = _Meter(ranges)
+        self._meter = _SpeedMeter(ranges)
         self._allowed = ranges.limit > 1
         self._border = size
 
@@ -136,7 +136,7 @@ class RangedReader:
         return data
 
 
-class _Meter:
+class _SpeedMeter:
     """How fast a connection gives: bytes over the time spent waiting for it, not over all time."""
 
     def __init__(self, ranges: Ranges) -> None:

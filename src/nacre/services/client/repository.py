@@ -32,7 +32,7 @@ from .upload import Uploads
 
 if TYPE_CHECKING:
     from ...images.model.source import Content, Reader
-    from .kept import Kept
+    from .uploadrecords import Kept
 
 MAX_NAMES = 500_000
 """Names of one list: the longest lists of tags that are known have a fifth of it."""

@@ -23,7 +23,7 @@ MAX_LOOKED = 20_000
 USUAL_LIMIT = 25
 
 
-class Found(Value):
+class SearchResult(Value):
     """A repository that fits. Of a catalog only the name is known."""
 
     name: str
@@ -33,14 +33,14 @@ class Found(Value):
     automated: bool = False
 
 
-class Findings(Value):
+class SearchResults(Value):
     """What was found; `whole` is False when a catalog was too long to be looked through."""
 
-    found: tuple[Found, ...]
+    found: tuple[SearchResult, ...]
     whole: bool = True
 
 
-def search(session: Session, term: str, limit: int, catalog: Callable[[], Iterator[str]]) -> Findings:
+def search(session: Session, term: str, limit: int, catalog: Callable[[], Iterator[str]]) -> SearchResults:
     """At most `limit` repositories for `term`. Raises RegistryError, Unauthorized, Unreachable."""
     path = f"/v1/search?q={quote(term, safe='')}&n={limit}"
     try:
@@ -51,7 +51,7 @@ def search(session: Session, term: str, limit: int, catalog: Callable[[], Iterat
         if isinstance(error, RegistryError) and error.status >= 429:
             raise
         return _of_catalog(term, limit, catalog())
-    return Findings(tuple(_found(row) for row in _rows(data))[:limit])
+    return SearchResults(tuple(_found(row) for row in _rows(data))[:limit])
 
 
 def _rows(data: bytes) -> list[dict[str, Any]]:
@@ -63,9 +63,9 @@ def _rows(data: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _found(row: dict[str, Any]) -> Found:
+def _found(row: dict[str, Any]) -> SearchResult:
     stars = row.get("star_count")
-    return Found(
+    return SearchResult(
         _printable(row.get("name")), _printable(row.get("description")),
         stars if type(stars) is int else 0, row.get("is_official") is True, row.get("is_automated") is True,
     )  # fmt: skip
@@ -77,13 +77,13 @@ def _printable(text: object) -> str:
     return "".join(char for char in " ".join(words) if char.isprintable())
 
 
-def _of_catalog(term: str, limit: int, names: Iterator[str]) -> Findings:
-    found: list[Found] = []
+def _of_catalog(term: str, limit: int, names: Iterator[str]) -> SearchResults:
+    found: list[SearchResult] = []
     for looked, name in enumerate(names):
         if looked == MAX_LOOKED:
-            return Findings(tuple(found), whole=False)
+            return SearchResults(tuple(found), whole=False)
         if term.lower() in name.lower():
-            found.append(Found(name))
+            found.append(SearchResult(name))
         if len(found) == limit:
             break
-    return Findings(tuple(found))
+    return SearchResults(tuple(found))

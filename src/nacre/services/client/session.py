@@ -18,7 +18,7 @@ from ...grammars.wire.routes import base
 from ...words.errors import NacreError, NotFound, RegistryError, Unreachable
 from ...words.oci import MAX_DOCUMENT
 from .auth import MAX_TOKEN_BODY, Answer, Authenticator, TokenRequest
-from .hosts import Endpoint, Hosts
+from .hosts import HostEndpoint, Hosts
 from .retry import RETRIED, Policy, Retry, Transient, retry_after
 from .throttle import Slowing
 from .transport import Request, Response, Stream, Transport
@@ -183,7 +183,7 @@ class Session:
         """The absolute URL of a path of this registry."""
         return self._hosts.find(self.registry).url + path
 
-    def _converse(self, request: Request, endpoint: Endpoint, scopes: tuple[str, ...]) -> Response:
+    def _converse(self, request: Request, endpoint: HostEndpoint, scopes: tuple[str, ...]) -> Response:
         """Run the conversation of `auth`; other origins than the registry's get no credentials at all."""
         if origin(request.url) != origin(endpoint.url):
             return self._follow(request, endpoint)
@@ -204,7 +204,7 @@ class Session:
                 raise
             response.close()
 
-    def _follow(self, request: Request, endpoint: Endpoint) -> Response:
+    def _follow(self, request: Request, endpoint: HostEndpoint) -> Response:
         """Send, and go where redirects lead."""
         for _ in range(MAX_REDIRECTS + 1):
             own = origin(request.url) == origin(endpoint.url)

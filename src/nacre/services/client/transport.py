@@ -156,7 +156,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TransportLimits:
     """Times in seconds: to connect, between two bytes, and for a whole document; connections per host."""
 
     connect: float = 15.0
@@ -176,7 +176,7 @@ class Special:
     proxy: str = ""
 
 
-class _Plain(HTTPConnection):
+class _PlainConnection(HTTPConnection):
     """Keeps its socket in `sockets`, so that another thread can end what blocks on it.
 
     urllib3 lets the time to connect count for what is sent, too: here that may wait for `stall` seconds.
@@ -258,7 +258,7 @@ def _pools(
 ) -> dict[str, Any]:
     """Pool classes for a manager whose connections are kept in `sockets`."""
     fields = {"sockets": sockets, "stall": stall, "nearby": nearby}
-    plain = type("Plain", (_Plain,), fields)
+    plain = type("Plain", (_PlainConnection,), fields)
     secure = type("Secure", (_Secure if verify else _Unverified,), fields)
     return {
         "http": type("PlainPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
@@ -275,11 +275,11 @@ class Transport:
     """
 
     def __init__(
-        self, limits: Limits | None = None, *, user_agent: str = "nacre", ca_file: str = "",
+        self, limits: TransportLimits | None = None, *, user_agent: str = "nacre", ca_file: str = "",
         proxies: Mapping[str, str] | None = None, clock: Callable[[], float] = time.monotonic,
         special: Callable[[str], Special] | None = None,
     ) -> None:  # fmt: skip
-        self.limits = limits or Limits()
+        self.limits = limits or TransportLimits()
         self._special = special or (lambda _host: Special())
         self._agent, self._ca_file, self._proxies = user_agent, ca_file, dict(proxies or {})
         self.clock = clock
@@ -301,7 +301,7 @@ class Transport:
         host, name = urlsplit(request.url).netloc, origin(request.url)[1]
         if not nearby and is_nearby(name):  # also where a proxy would connect
             raise _refused(name, name)
-        manager, body = self._manager(request.url, verify, nearby), _Body(request.body, throttles)
+        manager, body = self._manager(request.url, verify, nearby), _RequestBody(request.body, throttles)
         with translated(request.url, known=host in self._answered), closing(body):
             raw = manager.request(
                 request.method, request.url, headers=self._headers(request), body=body.content,
@@ -397,7 +397,7 @@ def _no_password() -> str:
     raise StoreError("a key of a client certificate is encrypted", hint="decrypt it, or use another key")
 
 
-class _Body:
+class _RequestBody:
     """What urllib3 is given to send; closing it closes the content that was opened for it."""
 
     def __init__(self, body: bytes | Stream | None, throttles: Slowing) -> None:

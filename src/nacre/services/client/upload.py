@@ -25,15 +25,15 @@ from ...grammars.wire.links import check_downgrade, upload_location, with_query
 from ...grammars.wire.ranges import Span, format_chunk, parse_received
 from ...ground.files import trace
 from ...words.errors import NacreError, NotFound, RegistryError, Unauthorized
-from .kept import Forgetful
 from .retry import Retry, Transient
 from .session import SUCCESS, Session
 from .transport import Request, Response, Stream
+from .uploadrecords import NoUploadRecords
 
 if TYPE_CHECKING:
     from ...images.model.source import Content
     from ...words.oci import Descriptor
-    from .kept import Entry, Kept
+    from .uploadrecords import Kept, UploadRecord
 
 TINY = 64 * 1024
 """Up to this size a blob may be sent twice to save a round trip."""
@@ -50,7 +50,7 @@ _TELLING = frozenset({401, 403, 404, 429})
 """Statuses that say the same of every way to upload."""
 
 
-class Lost(Transient):
+class UploadLost(Transient):
     """The registry knows nothing of an upload, or nothing that helps: it has to begin again."""
 
 
@@ -61,7 +61,7 @@ class Uploads:
         self, session: Session, repository: str, scopes: Iterable[str], kept: Kept | None = None
     ) -> None:
         self._session, self._repository, self._scopes = session, repository, tuple(scopes)
-        self._kept = kept or Forgetful()
+        self._kept = kept or NoUploadRecords()
         self._whole, self._chunk, self._least = True, 0, 0
 
     def put(self, descriptor: Descriptor, opener: Callable[[], Content], location: str = "") -> None:
@@ -71,14 +71,14 @@ class Uploads:
             if done:
                 return None
         if descriptor.size <= SMALL:
-            return self._put(descriptor, opener, location, Forgetful().hold("", ""))
+            return self._put(descriptor, opener, location, NoUploadRecords().hold("", ""))
         entry = self._kept.hold(f"{self._session.registry}/{self._repository}", descriptor.digest)
         try:
             return self._put(descriptor, opener, location, entry)
         finally:
             entry.close()
 
-    def _put(self, d: Descriptor, opener: Callable[[], Content], location: str, entry: Entry) -> None:
+    def _put(self, d: Descriptor, opener: Callable[[], Content], location: str, entry: UploadRecord) -> None:
         retry = self._session.retry()
         location, offset = (location, 0) if location else self._left_off(entry, d)
         while True:
@@ -91,7 +91,7 @@ class Uploads:
                 location, offset = "", 0
                 retry.again(failure)
 
-    def _left_off(self, entry: Entry, d: Descriptor) -> tuple[str, int]:
+    def _left_off(self, entry: UploadRecord, d: Descriptor) -> tuple[str, int]:
         """The upload that an earlier process began, and how much is there; ("", 0) if it is lost."""
         if not entry.location:
             return "", 0
@@ -152,7 +152,7 @@ class Uploads:
             self._once(Request("DELETE", location), "an upload").close()
 
     def _send(
-        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: Entry,
+        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: UploadRecord,
         offset: int,
     ) -> None:  # fmt: skip
         if d.size <= SMALL:
@@ -164,7 +164,7 @@ class Uploads:
         return self._finish(d, location, b"")
 
     def _patch(
-        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: Entry,
+        self, d: Descriptor, opener: Callable[[], Content], location: str, retry: Retry, entry: UploadRecord,
         offset: int,
     ) -> str:  # fmt: skip
         """Send the content until the registry has all of it; the location for what comes after."""
@@ -212,7 +212,7 @@ class Uploads:
         while True:
             try:
                 return self._status(location, d)
-            except Lost:
+            except UploadLost:
                 raise
             except Transient as failure:
                 retry.again(failure)
@@ -224,12 +224,12 @@ class Uploads:
                 received = parse_received(response.headers.get("range", ""))
                 newer = response.headers.get("location", "")
                 if received > d.size:
-                    raise Lost(
+                    raise UploadLost(
                         RegistryError(f"{self._session.registry} has more bytes of a blob than were sent")
                     )
                 return (upload_location(response.url, newer) if newer else location), received
         except NacreError as error:
-            raise Lost(error) from None
+            raise UploadLost(error) from None
 
     def _finish(self, d: Descriptor, location: str, body: Stream | bytes) -> None:
         headers = {"Content-Type": OCTETS} if body else {"Content-Length": "0"}
@@ -256,7 +256,7 @@ class Uploads:
             return self._session.once(request, self._what(thing), scopes=self._scopes, ok=SUCCESS)
         except NotFound as error:
             lost = RegistryError(f"{self._session.registry} lost the upload: {error.message}", status=404)
-            raise Lost(lost) from None
+            raise UploadLost(lost) from None
 
     def _what(self, thing: str) -> str:
         return f"{thing} of {self._repository}"

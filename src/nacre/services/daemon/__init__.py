@@ -1,3 +1,3 @@
 """A docker daemon, spoken to over its socket."""
 
-from .daemon import Daemon as Daemon
+from .daemon import DockerDaemon as DockerDaemon

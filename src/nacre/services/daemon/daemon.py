@@ -27,7 +27,7 @@ _MAX_ANSWER = 1 << 20
 _PATIENCE = 600.0
 
 
-class Daemon:
+class DockerDaemon:
     """The daemon at `host` (`unix:///path` or `tcp://host:port`, "" is docker's default)."""
 
     def __init__(self, host: str = "") -> None:
@@ -48,7 +48,7 @@ class Daemon:
             response = connection.getresponse()
             if response.status != 200:
                 raise self._refusal(response, name)
-            yield _Body(response, self.host)
+            yield _ResponseBody(response, self.host)
 
     @contextmanager
     def loading(self) -> Iterator[Callable[[bytes], object]]:
@@ -130,7 +130,7 @@ class _Unix(HTTPConnection):
         self.sock.connect(self._path)
 
 
-class _Body:
+class _ResponseBody:
     """The body of an answer."""
 
     def __init__(self, response: HTTPResponse, host: str) -> None:

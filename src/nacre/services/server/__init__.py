@@ -3,7 +3,7 @@
     listen ─► app ─► manifests, blobs, lists        one handler for each endpoint and method
                         │
                         ▼
-                      shelf: sessions (uploads), work (threads)
+                      state: sessions (uploads), work (threads)
                         │
                         ▼
                       stores.registry: catalog (names), blobs (content)
@@ -15,6 +15,6 @@ needs it. There is no authentication and no TLS here: put a proxy in front to le
 
 from .app import Registry
 from .listen import Serving, serve
-from .shelf import Limits
+from .state import RegistryLimits
 
-__all__ = ["Limits", "Registry", "Serving", "serve"]
+__all__ = ["RegistryLimits", "Registry", "Serving", "serve"]

@@ -19,10 +19,10 @@ from ...grammars.wire.routes import METHODS, Endpoint, Route, match
 from ...words.errors import ContentError, NacreError, RegistryError
 from .answers import answer, failure
 from .blobs import Blobs
-from .bodies import Body, Lost
+from .bodies import Body, ClientDisconnected
 from .lists import Lists
 from .manifests import Manifests
-from .shelf import Limits, Shelf
+from .state import RegistryLimits, RegistryState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,17 +54,17 @@ class Registry:
         self,
         store: RegistryStore,
         *,
-        limits: Limits | None = None,
+        limits: RegistryLimits | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
     ) -> None:
-        self.shelf = Shelf(store, limits or Limits())
+        self.state = RegistryState(store, limits or RegistryLimits())
         self._log, self._access = log, access
         self._handlers = self._table()
         self._running: set[asyncio.Task[object]] = set()
 
     def _table(self) -> dict[tuple[Endpoint, str], Handler]:
-        manifests, blobs, lists = Manifests(self.shelf), Blobs(self.shelf), Lists(self.shelf)
+        manifests, blobs, lists = Manifests(self.state), Blobs(self.state), Lists(self.state)
         reads: dict[Endpoint, Handler] = {
             Endpoint.BASE: _base, Endpoint.CATALOG: lists.repositories, Endpoint.TAGS: lists.tags,
             Endpoint.MANIFEST: manifests.get, Endpoint.BLOB: blobs.get, Endpoint.UPLOAD: blobs.status,
@@ -99,7 +99,7 @@ class Registry:
         try:
             response = await self._respond(request)
             await response(request.scope, request.receive, seen)
-        except Lost:
+        except ClientDisconnected:
             return
         except Exception as error:
             self._note(error)
@@ -108,7 +108,7 @@ class Registry:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            Body.of(request).patience = self.shelf.limits.patience
+            Body.of(request).patience = self.state.limits.patience
             if len(request.scope["query_string"]) > _QUERY:
                 raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
             route = match(request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1"))
@@ -142,7 +142,7 @@ class Registry:
         self.interrupt()
         if self._running:
             await asyncio.wait(set(self._running))
-        await self.shelf.close()
+        await self.state.close()
 
 
 async def _base(request: Request, route: Route) -> Response:

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from ...grammars.wire.routes import Route
     from ...words.digest import Digest
-    from .sessions import Session
-    from .shelf import Shelf
+    from .sessions import UploadSession
+    from .state import RegistryState
 
 
 class Blobs:
     """The handlers of one registry."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, state: RegistryState) -> None:
+        self._state = state
 
     async def get(self, request: Request, route: Route) -> Response:
         """GET and HEAD, whole (200) or one range (206)."""
@@ -49,7 +49,7 @@ class Blobs:
             response = failure(error)
             response.headers["Content-Range"] = format_content_range(None, size)
             return response
-        return FileResponse(path, size, span, headers, self._shelf.work)
+        return FileResponse(path, size, span, headers, self._state.work)
 
     async def _locate(self, name: str, digest: Digest) -> tuple[str, int]:
         """The file of a blob that is visible in this repository.
@@ -57,25 +57,25 @@ class Blobs:
         A row whose file is missing or cut short counts as absent, so that a client which asks before it
         pushes mends the registry by pushing again.
         """
-        size = self._shelf.catalog.blob(name, digest)
+        size = self._state.catalog.blob(name, digest)
         if size is None:
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
-        if not await self._shelf.work.run(self._is_whole, digest, size):
+        if not await self._state.work.run(self._is_whole, digest, size):
             raise refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again")
-        return self._shelf.blobs.path(digest), size
+        return self._state.blobs.path(digest), size
 
     def _is_whole(self, digest: Digest, size: int) -> bool:
         try:
-            if self._shelf.blobs.size(digest) == size:
+            if self._state.blobs.size(digest) == size:
                 return True
         except NotFound:
             pass  # the row is gone, or the file: what is left of it goes as well
-        self._shelf.blobs.delete(digest)
+        self._state.blobs.delete(digest)
         return False
 
     async def delete(self, request: Request, route: Route) -> Response:
         """Take the blob out of this repository; the content goes with the last repository that has it."""
-        if not await self._shelf.work.run(self._shelf.catalog.delete_blob, route.name, route.digest):
+        if not await self._state.work.run(self._state.catalog.delete_blob, route.name, route.digest):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {route.digest} in {route.name}")
         return answer(202)
 
@@ -87,12 +87,12 @@ class Blobs:
         if mounted := await self._mount(route.name, query):
             return mounted
         whole = parse_digest(query["digest"]) if "digest" in query else None
-        session = await self._shelf.sessions.begin(route.name)
+        session = await self._state.sessions.begin(route.name)
         if whole is None:
             return _progress(session, 202)
         try:
             await self._append(request, session, Event.PUT)
-            await self._shelf.sessions.commit(session, whole)
+            await self._state.sessions.commit(session, whole)
         except BaseException:
             await self._drop(session)  # its client was never told the name under which it could go on
             raise
@@ -108,69 +108,69 @@ class Blobs:
             await self._locate(source, wanted)
         except RegistryError:
             return None
-        if await self._shelf.work.run(self._shelf.catalog.mount, name, wanted, source):
+        if await self._state.work.run(self._state.catalog.mount, name, wanted, source):
             return _created(name, wanted)
         return None
 
     async def status(self, request: Request, route: Route) -> Response:
         """GET: how much is there."""
-        return _progress(await self._shelf.sessions.find(route.name, route.reference), 204)
+        return _progress(await self._state.sessions.find(route.name, route.reference), 204)
 
     async def patch(self, request: Request, route: Route) -> Response:
         """PATCH: one chunk, or all of it as a stream."""
-        session = await self._shelf.sessions.find(route.name, route.reference)
+        session = await self._state.sessions.find(route.name, route.reference)
         await self._append(request, session, Event.PATCH)
-        await self._shelf.sessions.rest(session, Event.REST)
+        await self._state.sessions.rest(session, Event.REST)
         return _progress(session, 202)
 
     async def finish(self, request: Request, route: Route) -> Response:
         """PUT ?digest=: perhaps the last chunk, then verify."""
-        session = await self._shelf.sessions.find(route.name, route.reference)
+        session = await self._state.sessions.find(route.name, route.reference)
         digest = parse_digest(request.query_params.get("digest", ""))
         await self._append(request, session, Event.PUT)
-        await self._shelf.sessions.commit(session, digest)
+        await self._state.sessions.commit(session, digest)
         return _created(route.name, digest)
 
     async def cancel(self, request: Request, route: Route) -> Response:
         """DELETE: forget the upload."""
-        await self._shelf.sessions.cancel(await self._shelf.sessions.find(route.name, route.reference))
+        await self._state.sessions.cancel(await self._state.sessions.find(route.name, route.reference))
         return answer(204)
 
-    async def _append(self, request: Request, session: Session, event: Event) -> None:
+    async def _append(self, request: Request, session: UploadSession, event: Event) -> None:
         """Take the body into the session. It is left in the state after `event`; on failure, at rest.
 
         A full disk ends the upload and gives its room back.
         """
         session.on(event)
         try:
-            await self._shelf.sessions.open(session)
+            await self._state.sessions.open(session)
             await self._take(Body.of(request), request, session)
         except BaseException as error:
-            await self._shelf.sessions.rest(session, Event.REST if event is Event.PATCH else Event.BREAK)
+            await self._state.sessions.rest(session, Event.REST if event is Event.PATCH else Event.BREAK)
             if isinstance(error, StoreError):
                 await self._drop(session)
             raise
 
-    async def _take(self, body: Body, request: Request, session: Session) -> None:
+    async def _take(self, body: Body, request: Request, session: UploadSession) -> None:
         text = request.headers.get("content-range")
         span = parse_chunk(text) if text is not None else None
         length = check_chunk(span, session.received, body.length)
-        room = self._shelf.limits.blob - session.received
+        room = self._state.limits.blob - session.received
         if length is not None and length > room:
-            raise refusal(Code.SIZE_INVALID, f"blob is over {self._shelf.limits.blob} bytes", status=413)
-        count = await body.pour(self._shelf.work.pool, session.write, room if length is None else length)
+            raise refusal(Code.SIZE_INVALID, f"blob is over {self._state.limits.blob} bytes", status=413)
+        count = await body.pour(self._state.work.pool, session.write, room if length is None else length)
         if length is not None and count != length:
             raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes claims to be {length} bytes long")
 
-    async def _drop(self, session: Session) -> None:
+    async def _drop(self, session: UploadSession) -> None:
         """Cancel a session unless it has ended."""
         try:
-            await self._shelf.sessions.cancel(session)
+            await self._state.sessions.cancel(session)
         except RegistryError:
             return
 
 
-def _progress(session: Session, status: int) -> Response:
+def _progress(session: UploadSession, status: int) -> Response:
     headers = {
         "Location": routes.upload(session.name, session.id), "Range": format_received(session.received),
         UPLOAD_UUID: session.id,

@@ -20,7 +20,7 @@ PIECE = 1 << 18
 _LEFTOVER, _LINGER = 4 << 20, 1.0
 
 
-class Lost(Exception):
+class ClientDisconnected(Exception):
     """The client is gone; nobody waits for an answer."""
 
 
@@ -28,7 +28,7 @@ class Body:
     """The body of a request. A pause of more than `patience` seconds ends it.
 
     `length` is its Content-Length, None when it comes in chunks; HTTP's framing is checked below
-    (granian), so a body that ends early shows as `Lost`, never as a short body.
+    (granian), so a body that ends early shows as `ClientDisconnected`, never as a short body.
     """
 
     @classmethod
@@ -56,7 +56,7 @@ class Body:
         while not self._ended and failed is None:
             try:
                 gathered += await self._next()
-            except (Lost, RegistryError) as error:
+            except (ClientDisconnected, RegistryError) as error:
                 failed = error
             if len(gathered) >= PIECE or (gathered and (self._ended or failed)):
                 yield gathered
@@ -73,7 +73,7 @@ class Body:
             raise refusal(Code.BLOB_UPLOAD_INVALID, text, status=408) from None
         if message["type"] != "http.request":
             self._ended = True
-            raise Lost
+            raise ClientDisconnected
         self._ended = not message.get("more_body", False)
         return message.get("body", b"")  # type: ignore[no-any-return]
 

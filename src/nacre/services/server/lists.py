@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...grammars.wire.routes import Route
     from ...stores.catalog import Catalog, Referrer
-    from .shelf import Shelf
+    from .state import RegistryState
 
 MOST = 10_000
 """Entries of a page, whatever was asked for: an answer must not grow with the registry."""
@@ -27,9 +27,9 @@ _MOST_LAST = 512
 class Lists:
     """The handlers of one registry."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._catalog: Catalog = shelf.catalog
-        self._work = shelf.work
+    def __init__(self, state: RegistryState) -> None:
+        self._catalog: Catalog = state.catalog
+        self._work = state.work
 
     async def repositories(self, request: Request, route: Route) -> Response:
         """Answer `GET _catalog`, one page."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ...grammars.wire.routes import Route
     from ...stores.catalog import Stored
-    from .shelf import Shelf
+    from .state import RegistryState
 
 _CACHED = 32 << 20
 _CACHED_EACH = 256 << 10
@@ -38,8 +38,8 @@ _CACHED_EACH = 256 << 10
 class Manifests:
     """The handlers of one registry."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, state: RegistryState) -> None:
+        self._state = state
         self._cache: OrderedDict[Digest, bytes] = OrderedDict()
         self._cached = 0
 
@@ -55,9 +55,9 @@ class Manifests:
 
     def _find(self, route: Route) -> Stored:
         """A reference outside its grammar names nothing: 404, as for one that is not there."""
-        stored = self._shelf.catalog.manifest(route.name, route.reference)
+        stored = self._state.catalog.manifest(route.name, route.reference)
         if stored is None:
-            if not self._shelf.catalog.exists(route.name):
+            if not self._state.catalog.exists(route.name):
                 raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
             raise refusal(Code.MANIFEST_UNKNOWN, f"no manifest {route.reference[:150]} in {route.name}")
         return stored
@@ -69,7 +69,7 @@ class Manifests:
             self._cache.move_to_end(digest)
             return data
         try:
-            data = await self._shelf.work.run(self._shelf.blobs.read, digest)
+            data = await self._state.work.run(self._state.blobs.read, digest)
         except (NotFound, DigestMismatch):
             raise refusal(Code.MANIFEST_UNKNOWN, f"manifest {digest} is damaged: push it again") from None
         if len(data) <= _CACHED_EACH and digest not in self._cache:
@@ -84,7 +84,7 @@ class Manifests:
         tag = "" if route.by_digest else route.tag
         expected = route.digest if route.by_digest else None
         data = await Body.of(request).read(MAX_DOCUMENT)
-        digest, subject = await self._shelf.work.run(
+        digest, subject = await self._state.work.run(
             self._put, route.name, tag, expected, data, request.headers.get("content-type", "")
         )
         headers = {"Location": routes.manifest(route.name, digest), CONTENT_DIGEST: str(digest)}
@@ -99,28 +99,28 @@ class Manifests:
         document = read(data, content_type)
         if digest in (part.digest for part in document.parts):
             raise refusal(Code.MANIFEST_INVALID, "manifest contains itself")
-        with self._shelf.catalog.pinned(digest):
-            self._shelf.catalog.check_parts(name, document)
+        with self._state.catalog.pinned(digest):
+            self._state.catalog.check_parts(name, document)
             self._store(digest, data)
-            self._shelf.catalog.put_manifest(name, digest, document, tag)
+            self._state.catalog.put_manifest(name, digest, document, tag)
         return digest, document.subject
 
     def _store(self, digest: Digest, data: bytes) -> None:
         """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
         try:
-            self._shelf.blobs.read(digest)
+            self._state.blobs.read(digest)
         except (NotFound, DigestMismatch):
-            with self._shelf.blobs.ingest() as ingest:
+            with self._state.blobs.ingest() as ingest:
                 ingest.write(data)
                 ingest.commit(digest)
 
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""
-        catalog = self._shelf.catalog
+        catalog = self._state.catalog
         if route.by_digest:
-            found = await self._shelf.work.run(catalog.delete_manifest, route.name, route.digest)
+            found = await self._state.work.run(catalog.delete_manifest, route.name, route.digest)
         else:
-            found = await self._shelf.work.run(catalog.delete_tag, route.name, route.reference)
+            found = await self._state.work.run(catalog.delete_tag, route.name, route.reference)
         if not found:
             self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import is_upload
-from ...grammars.wire.uploads import ENDS, Event, State, after
+from ...grammars.wire.uploads import ENDS, Event, UploadState, after
 
 if TYPE_CHECKING:
     from ...stores.blobs import BlobStore, Ingest
@@ -26,12 +26,12 @@ _KEPT_OPEN = 64
 _EXPIRY_EVERY = 60.0
 
 
-class Session:
+class UploadSession:
     """One upload to repository `name`. `received` counts the bytes that are safely here."""
 
     def __init__(self, upload: str, name: str, received: int) -> None:
         self.id, self.name, self.received = upload, name, received
-        self.state = State.OPEN
+        self.state = UploadState.OPEN
         self.ingest: Ingest | None = None
 
     def on(self, event: Event) -> None:
@@ -45,33 +45,33 @@ class Session:
         self.received += len(data)
 
 
-class Sessions:
+class UploadSessions:
     """All unfinished uploads of a registry; at most `most` of them, forgotten after `age` idle seconds."""
 
     def __init__(self, blobs: BlobStore, catalog: Catalog, work: Work, *, most: int, age: float) -> None:
         self._blobs, self._catalog, self._work = blobs, catalog, work
         self._most, self._age, self._expired = most, age, 0.0
-        self._live: dict[str, Session] = {}
+        self._live: dict[str, UploadSession] = {}
 
-    async def begin(self, name: str) -> Session:
+    async def begin(self, name: str) -> UploadSession:
         """A new upload. Raises RegistryError TOOMANYREQUESTS."""
         await self.expire()
-        session = Session(secrets.token_hex(16), name, 0)
+        session = UploadSession(secrets.token_hex(16), name, 0)
         await self._work.run(self._catalog.begin_upload, session.id, name, self._most)
         self._live[session.id] = session
         return session
 
-    async def find(self, name: str, upload: str) -> Session:
+    async def find(self, name: str, upload: str) -> UploadSession:
         """The upload `upload` of repository `name`. Raises RegistryError BLOB_UPLOAD_UNKNOWN."""
         if not is_upload(upload) or self._catalog.upload(upload) != name:
             raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
         session = self._live.get(upload)
         if session is None:
             received = await self._work.run(self._blobs.partial, upload)
-            session = self._live.setdefault(upload, Session(upload, name, received))
+            session = self._live.setdefault(upload, UploadSession(upload, name, received))
         return session
 
-    async def open(self, session: Session) -> None:
+    async def open(self, session: UploadSession) -> None:
         """Make the session ready for `write`. Its `received` is exact from here on."""
         self._live[session.id] = self._live.pop(session.id, session)
         if session.ingest is None:
@@ -79,12 +79,12 @@ class Sessions:
             session.received = session.ingest.offset
             await self._close_surplus()
 
-    async def rest(self, session: Session, event: Event) -> None:
+    async def rest(self, session: UploadSession, event: Event) -> None:
         """A request that wrote is over, well or not; what came is kept."""
         session.on(event)
         await self._work.run(self._catalog.touch_upload, session.id)
 
-    async def commit(self, session: Session, digest: Digest) -> None:
+    async def commit(self, session: UploadSession, digest: Digest) -> None:
         """The upload is whole: verify it, and make it a blob of its repository.
 
         Raises RegistryError DIGEST_INVALID or DigestMismatch; then the upload is gone.
@@ -99,7 +99,7 @@ class Sessions:
         session.on(Event.COMMIT)
         self._live.pop(session.id, None)
 
-    def _commit(self, session: Session, digest: Digest) -> None:
+    def _commit(self, session: UploadSession, digest: Digest) -> None:
         assert session.ingest is not None
         with self._catalog.pinned(digest):
             session.ingest.commit(digest)
@@ -107,16 +107,16 @@ class Sessions:
             self._catalog.add_blob(session.name, digest, self._blobs.size(digest))
         self._catalog.end_upload(session.id)
 
-    async def cancel(self, session: Session) -> None:
+    async def cancel(self, session: UploadSession) -> None:
         """Drop the upload and its data. Raises RegistryError while another request writes to it."""
         session.on(Event.CANCEL)
         await self._forget(session)
 
-    async def _forget(self, session: Session) -> None:
+    async def _forget(self, session: UploadSession) -> None:
         self._live.pop(session.id, None)
         await self._work.run(self._drop, session)
 
-    def _drop(self, session: Session) -> None:
+    def _drop(self, session: UploadSession) -> None:
         ingest = session.ingest or self._blobs.ingest(key=session.id)
         ingest.abort()
         ingest.close()
@@ -128,12 +128,12 @@ class Sessions:
             return
         self._expired = time.monotonic()
         for upload in self._catalog.idle_uploads(self._age):
-            session = self._live.get(upload) or Session(upload, "", 0)
-            if session.state is State.OPEN:
+            session = self._live.get(upload) or UploadSession(upload, "", 0)
+            if session.state is UploadState.OPEN:
                 await self.cancel(session)
 
     async def _close_surplus(self) -> None:
-        idle = [s for s in self._live.values() if s.ingest and s.state is State.OPEN]
+        idle = [s for s in self._live.values() if s.ingest and s.state is UploadState.OPEN]
         for session in idle[:-_KEPT_OPEN]:
             self._live.pop(session.id, None)
             assert session.ingest is not None

@@ -24,7 +24,7 @@ LIFETIME = 24 * 3600.0
 _MAX_RECORD = 64 * 1024
 
 
-class Entry(Protocol):
+class UploadRecord(Protocol):
     """The record of one upload. Nothing here raises: without a record a transfer only costs more."""
 
     @property
@@ -41,7 +41,7 @@ class Entry(Protocol):
 class Kept(Protocol):
     """A place for the records."""
 
-    def hold(self, repository: str, digest: str) -> Entry:
+    def hold(self, repository: str, digest: str) -> UploadRecord:
         """The record for a blob on its way to a repository; one that keeps nothing while others hold it."""
 
 
@@ -55,10 +55,10 @@ class _Nothing:
         pass
 
 
-class Forgetful:
+class NoUploadRecords:
     """A record of uploads that keeps nothing."""
 
-    def hold(self, _repository: str, _digest: str) -> Entry:  # noqa: D102
+    def hold(self, _repository: str, _digest: str) -> UploadRecord:  # noqa: D102
         return _Nothing()
 
 
@@ -69,7 +69,7 @@ class UploadFolder:
         self.path = path
         self._swept = False
 
-    def hold(self, repository: str, digest: str) -> Entry:
+    def hold(self, repository: str, digest: str) -> UploadRecord:
         """Lock and return the record of one upload, as `Kept.hold` says."""
         name = sha256(f"{repository}@{digest}".encode()).hexdigest()
         try:

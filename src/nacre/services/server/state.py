@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...words.value import Value
-from .sessions import Sessions
+from .sessions import UploadSessions
 from .work import Work
 
 TYPE_CHECKING = False
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ...stores.registry import RegistryStore
 
 
-class Limits(Value):
+class RegistryLimits(Value):
     """What a client may ask for. Sizes in bytes, times in seconds."""
 
     blob: int = 1 << 40
@@ -21,14 +21,14 @@ class Limits(Value):
     """A body of which nothing comes for so long is given up."""
 
 
-class Shelf:
+class RegistryState:
     """Content and catalog of `store`, and the uploads into it. `close` it, on the loop that used it."""
 
-    def __init__(self, store: RegistryStore, limits: Limits) -> None:
+    def __init__(self, store: RegistryStore, limits: RegistryLimits) -> None:
         self._store, self.limits = store, limits
         self.blobs, self.catalog = store.blobs, store.catalog
         self.work = Work()
-        self.sessions = Sessions(
+        self.sessions = UploadSessions(
             self.blobs, self.catalog, self.work, most=limits.uploads, age=limits.upload_age
         )
 
