@@ -96,7 +96,7 @@ def test_a_link_and_a_file_through_it(ground: Ground, form: Form, target: bytes)
 def test_hard_links_through_a_link(ground: Ground, form: Form, target: bytes) -> None:
     """docker CVE-2014-6407: a hard link to a file of the host, then the file is changed through it."""
     tree = [symlink(b"l", target), hardlink(b"mine", b"l/secret"), file(b"mine", b"x", mode=0o777)]
-    assert "does not exist" in ground.outcome(tree, form) or "no folder" in ground.outcome(tree, form)
+    assert "missing" in ground.outcome(tree, form) or "not a directory" in ground.outcome(tree, form)
 
 
 @both_forms
@@ -139,7 +139,7 @@ def test_what_a_link_leads_to_is_made_inside(ground: Ground, form: Form, target:
 
 @both_forms
 def test_a_file_used_as_a_folder_is_refused(ground: Ground, form: Form) -> None:
-    assert "no folder" in ground.outcome([file(b"a"), file(b"a/x")], form)
+    assert "not a directory" in ground.outcome([file(b"a"), file(b"a/x")], form)
 
 
 @both_forms
@@ -189,7 +189,7 @@ def test_hard_links_to_nothing_to_folders_and_to_themselves(ground: Ground, form
     assert "hard link to a directory" in ground.outcome([directory(b"d"), hardlink(b"a", b"d")], form)
     assert ground.outcome([file(b"f", b"same"), hardlink(b"f", b"f")], form) == ""
     assert (ground.root / "f").read_bytes() == b"same"
-    assert "missing" in ground.outcome([file(b"e/f"), hardlink(b"e", b"e/f")], form)
+    assert "does not exist" in ground.outcome([file(b"e/f"), hardlink(b"e", b"e/f")], form)
 
 
 def test_hard_links_to_whiteouts_are_refused(ground: Ground) -> None:
