@@ -332,7 +332,7 @@ class Item(Protocol):
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """The kind of entry: `file`, `dir`, `symlink` and so on."""
 
     @property
     def opaque(self) -> bool:

@@ -124,7 +124,7 @@ class Survey:
         self.files: list[int] = []
 
     def add(self, items: Iterable[Item]) -> None:
-        """The next layer."""
+        """Add the next layer, from the base up."""
         layer, groups = len(self.sizes), dict[int, _Kept]()
         self.sizes.append(0)
         self.files.append(0)

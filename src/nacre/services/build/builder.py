@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .inputs import Inputs
     from .layers import Layers
     from .report import StepReport
-    from .standing import Standing
+    from .stageprogress import StageProgress
 
     Resolve = Callable[[str, Platform | None], Image]
 
@@ -125,7 +125,7 @@ def _tag(text: str) -> Reference:
 
 
 def _finish(
-    store: Store, standing: Standing, options: BuildOptions, tags: Sequence[str], report: BuildReport
+    store: Store, standing: StageProgress, options: BuildOptions, tags: Sequence[str], report: BuildReport
 ) -> Image:
     """Write the image and set the names, unless they are as they should be already."""
     config = standing.config(dict(options.labels))
@@ -164,7 +164,7 @@ class BuildSession:
         self.caches = caches.mounts(store.root)
         self.cache = Cache(store, options.no_cache)
         self._resolve = resolve
-        self._stages: dict[int, Standing] = {}
+        self._stages: dict[int, StageProgress] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
         self._opened: list[Layers | ScratchDirectory] = []
         store.actives.keep_roots()
@@ -222,13 +222,13 @@ class BuildSession:
             if broken := sorted({warning.rule for warning in warnings} & set(RULES)):
                 raise BuildFailed(f"{file.file}: lint violation found for rules: {', '.join(broken)}")
 
-    def build(self) -> Standing:
+    def build(self) -> StageProgress:
         """Build the target stage and the stages that it needs. Raises NacreError."""
         for index in self.plan.needed:
             self.stage(index)
         return self.stage(self.plan.target)
 
-    def stage(self, index: int) -> Standing:
+    def stage(self, index: int) -> StageProgress:
         """A stage, built once."""
         if index not in self._stages:
             self._stages[index] = StageBuild(self, self.plan.stages[index]).build()

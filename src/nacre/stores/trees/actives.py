@@ -48,7 +48,6 @@ class Actives:
     """All actives of a store. `layers` is always diff ids, lowest first."""
 
     def __init__(self, catalog: TreeCatalog, choice: DriverChoice) -> None:
-        """`Store` makes it."""
         self._catalog, self._choice = catalog, choice
         self._database = catalog.database
         self._roots: Roots | None = None

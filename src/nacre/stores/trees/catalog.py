@@ -32,7 +32,6 @@ class TreeCatalog:
     def __init__(
         self, root: str, database: Database, leases: LeaseStore, mode: Mode, budget: Callable[[], Budget]
     ) -> None:
-        """`Store` makes it."""
         self.root, self.database, self.leases, self.budget = root, database, leases, budget
         self.drivers = Drivers(root, mode, budget, self._unpacked, self._trusted)
         self.restore: Callable[[Digest], object] = _nothing

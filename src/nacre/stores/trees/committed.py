@@ -30,7 +30,6 @@ class Trees:
     """All trees of a store. `layers` is always diff ids, lowest first."""
 
     def __init__(self, catalog: TreeCatalog, choice: DriverChoice) -> None:
-        """`Store` makes it."""
         self._catalog, self._choice = catalog, choice
 
     @property

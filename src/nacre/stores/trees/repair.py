@@ -24,7 +24,6 @@ class TreeRepair:
     """For a check of the store, its repair, and a database that is rebuilt."""
 
     def __init__(self, catalog: TreeCatalog, choice: DriverChoice) -> None:
-        """`Trees.repair` makes it."""
         self._catalog, self._choice = catalog, choice
 
     def prove(

@@ -81,7 +81,6 @@ class ActiveRows:
     """The table `active` of one store."""
 
     def __init__(self, root: str, database: Database) -> None:
-        """`Actives.rows` makes these."""
         self._root, self._database = root, database
 
     def layers(self, key: str) -> tuple[Digest, ...] | None:
