@@ -120,6 +120,24 @@ def test_parts_of_images_fall(name: str) -> None:
     assert {part(found) for found in others} <= set(below), f"{name} imports {sorted(others)}"
 
 
+TREES = (
+    "files", "model", "reading", "dedup", "forms", "roots", "making", "trials", "drivers", "catalog", "rows",
+    "repair", "committed", "actives",
+)  # fmt: skip
+
+
+def tree_part(name: str) -> str:
+    parts = name.split(".")
+    return parts[3] if len(parts) > 3 and parts[1:3] == ["stores", "trees"] else ""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if tree_part(name)])
+def test_parts_of_trees_fall(name: str) -> None:
+    """Each takes from those before it: a form knows no root, and neither knows a driver."""
+    mine, others = tree_part(name), {tree_part(found) for found in imports(name)} - {"", tree_part(name)}
+    assert others <= set(TREES[: TREES.index(mine)]), f"{name} imports {sorted(others)}"
+
+
 def service(name: str) -> str:
     parts = name.split(".")
     return parts[2] if len(parts) > 2 and parts[1] == "services" else ""

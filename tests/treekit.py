@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from pathlib import Path
 
 from nacre.ground.work.budget import Budget
 from nacre.stores import Store
@@ -10,6 +12,7 @@ from nacre.stores.sweep import empty_trash
 from nacre.stores.trees import Actives, Mode, Trees
 from nacre.stores.trees.catalog import TreeCatalog
 from nacre.stores.trees.drivers import DriverChoice
+from nacre.stores.trees.model import HeldLocks, StoredTree, TreeForm
 from nacre.words.digest import Digest
 
 
@@ -29,3 +32,11 @@ def drop_tree(store: Store | Kit, diff_id: Digest) -> int:
     store.db.change("DELETE FROM tree WHERE diff_id = ?", (diff_id,))
     os.rename(store.trees.rows.folder(diff_id), f"{store.root}/trash/{diff_id.hex}")
     return empty_trash(store.root)
+
+
+def tree_of(form: TreeForm, data: bytes, place: Path) -> StoredTree:
+    """A tree of this layer, kept in the new folder `place`."""
+    place.mkdir()
+    with HeldLocks() as locks:
+        form.ingest(io.BytesIO(data), str(place), locks)
+    return StoredTree(Digest.of(data), str(place), form)

@@ -15,7 +15,7 @@ from ...words.errors import NotFound
 from ..database import Database, boot_id
 from ..leases import LeaseStore
 from .drivers import Drivers
-from .model import Tree
+from .model import StoredTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class TreeCatalog:
         """Where the tree is (or would be)."""
         return f"{self.root}/trees/{diff_id.hex}"
 
-    def tree(self, diff_id: Digest, driver: str) -> Tree:
+    def tree(self, diff_id: Digest, driver: str) -> StoredTree:
         """As the driver of this name has made it."""
-        return Tree(diff_id, self.folder(diff_id), self.drivers.get(driver).form)
+        return StoredTree(diff_id, self.folder(diff_id), self.drivers.get(driver).form)
 
-    def standing(self, layers: Sequence[Digest]) -> dict[Digest, Tree]:
+    def standing(self, layers: Sequence[Digest]) -> dict[Digest, StoredTree]:
         """Those of the layers that are here, kept by this store's lease if it holds one.
 
         A tree that a power cut may have torn is not here until its tar has proven it.
@@ -67,7 +67,7 @@ class TreeCatalog:
         sql = f"SELECT diff_id, driver, root, boot, synced, used FROM tree WHERE diff_id IN ({marks})"
         return {row[0]: row for row in self.database.execute(sql, wanted)}
 
-    def _survived(self, tree: Tree) -> bool:
+    def _survived(self, tree: StoredTree) -> bool:
         from .forms.proof import prove
 
         if prove(tree, self.budget()) != "":
@@ -81,7 +81,7 @@ class TreeCatalog:
         sql = "UPDATE tree SET used = (SELECT now FROM clock) WHERE diff_id = ?"
         return self.database.change(sql, (diff_id,)) > 0
 
-    def stack(self, layers: Sequence[Digest]) -> list[Tree]:
+    def stack(self, layers: Sequence[Digest]) -> list[StoredTree]:
         """All of the layers, in their order. Raises NotFound when one is missing and cannot be restored."""
         standing = self.standing(layers)
         for diff_id in layers:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ...ground.work.budget import Budget
-    from .model import Form, Mode, Root
+    from .model import Mode, TreeForm, TreeRoot
     from .roots.mounted import Mounted
 
 NAMES = ("erofs", "overlay", "plain")
@@ -32,7 +32,7 @@ class Driver:
 
     __slots__ = ("form", "name", "root", "trial")
 
-    def __init__(self, name: str, form: Form, root: Root, trial: Callable[[str], str]) -> None:
+    def __init__(self, name: str, form: TreeForm, root: TreeRoot, trial: Callable[[str], str]) -> None:
         self.name, self.form, self.root, self.trial = name, form, root, trial
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
     from ...words.digest import Digest
-    from .model import Form, HeldLocks, TreeInfo
+    from .model import HeldLocks, TreeForm, TreeInfo
 
 
 class Making:
@@ -41,7 +41,7 @@ class Making:
 
 
 def ingest(
-    stream: Reader, form: Form, folder: str, locks: HeldLocks, budget: Budget
+    stream: Reader, form: TreeForm, folder: str, locks: HeldLocks, budget: Budget
 ) -> tuple[Digest, TreeInfo]:
     """Fill the folder from a stream, read to its very end; gives the diff id.
 

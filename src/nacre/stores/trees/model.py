@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             """Write the end of the tar."""
 
     class TreeWriter(Writer, Protocol):
-        """A Writer that keeps what a form needs of the tar. `with` it: what is not closed leaves nothing."""
+        """A Writer that keeps what a form needs of the tar. `with` it: its files are closed in the end."""
 
         def __enter__(self) -> Self:
             """Enter `with`; opens nothing."""
@@ -118,7 +118,7 @@ class HeldLocks:
         self.close()
 
 
-class Form(Protocol):
+class TreeForm(Protocol):
     """How a layer is kept in a folder. Folders are absolute paths; those to be filled are empty.
 
     Every method may raise StoreError; none leaves something outside of the folders it was given. When and
@@ -138,7 +138,8 @@ class Form(Protocol):
     def writer(self, folder: str, write: Write, locks: HeldLocks) -> TreeWriter:
         """A writer of a difference as one deterministic tar, which goes to `write`.
 
-        Keeps in the `folder` of the active what `adopt` needs. `locks` as in `ingest`.
+        Keeps in the `folder` of the active what `adopt` needs, instead of what an earlier one that failed
+        has left there. `locks` as in `ingest`.
         """
 
     def adopt(self, folder: str, upper: str, into: str) -> None:
@@ -150,49 +151,49 @@ class Form(Protocol):
     def holds(self, folder: str) -> bool:
         """Whether the folder holds a tree of this form: asked where no row says so."""
 
-    def describe(self, tree: Tree) -> TreeInfo:
+    def describe(self, tree: StoredTree) -> TreeInfo:
         """What its row would hold; of a damaged one as if it were empty: whoever proves it finds out."""
 
-    def read(self, tree: Tree) -> LayerReader:
+    def read(self, tree: StoredTree) -> LayerReader:
         """Read its files; the caller closes it. Raises OSError."""
 
-    def tar(self, tree: Tree) -> BinaryIO:
+    def tar(self, tree: StoredTree) -> BinaryIO:
         """The layer's tar, bit for bit as it came in or was packed; the caller closes it, one thread reads.
 
         It can seek where contents lie in it as they are. Not verified: the bytes are those of the diff id
         unless the disk has damaged them. Raises Unsupported when this tree cannot give it.
         """
 
-    def lower(self, tree: Tree) -> str | Erofs:
+    def lower(self, tree: StoredTree) -> str | Erofs:
         """The tree as a lower layer of an overlay mount. Raises Unsupported where it cannot be one."""
 
-    def is_unpacked(self, tree: Tree) -> bool:
+    def is_unpacked(self, tree: StoredTree) -> bool:
         """Whether its files lie in the folder as they are: they must not go while a container shows them."""
 
 
-class Tree:
+class StoredTree:
     """A committed tree: `folder` holds it, in a `form`."""
 
     __slots__ = ("diff_id", "folder", "form")
 
-    def __init__(self, diff_id: Digest, folder: str, form: Form) -> None:
+    def __init__(self, diff_id: Digest, folder: str, form: TreeForm) -> None:
         self.diff_id, self.folder, self.form = diff_id, folder, form
 
     def read(self) -> LayerReader:
-        """As `Form.read`. Raises StoreError, OSError."""
+        """As `TreeForm.read`. Raises StoreError, OSError."""
         return self.form.read(self)
 
     def tar(self) -> BinaryIO:
-        """As `Form.tar`. Raises Unsupported, StoreError."""
+        """As `TreeForm.tar`. Raises Unsupported, StoreError."""
         return self.form.tar(self)
 
     def lower(self) -> str | Erofs:
-        """As `Form.lower`. Raises Unsupported, StoreError."""
+        """As `TreeForm.lower`. Raises Unsupported, StoreError."""
         return self.form.lower(self)
 
     @property
     def is_unpacked(self) -> bool:
-        """Whether the files lie in the folder, as `Form.is_unpacked` says."""
+        """Whether the files lie in the folder, as `TreeForm.is_unpacked` says."""
         return self.form.is_unpacked(self)
 
     @property
@@ -212,7 +213,7 @@ class ActiveTree(Value):
     `root` is the "mode uid gid" that `/` has in the layers, "" for the default.
     """
 
-    trees: tuple[Tree, ...]
+    trees: tuple[StoredTree, ...]
     folder: str
     root: str = ""
 
@@ -227,7 +228,7 @@ class Times(Value):
     on_files: bool = False
 
 
-class Root(Protocol):
+class TreeRoot(Protocol):
     """How layers are shown as one root, and what was written into it is told from them.
 
     Every method may raise StoreError. None mounts: it emits `Mount`.
@@ -236,7 +237,7 @@ class Root(Protocol):
     is_mounted: bool
     """Whether it is shown by mounting: then a program in it can have mounts of its own."""
 
-    def view(self, trees: Sequence[Tree]) -> Mount:
+    def view(self, trees: Sequence[StoredTree]) -> Mount:
         """The trees, lowest first, read-only. Raises Unsupported."""
 
     def prepare(self, active: ActiveTree) -> None:

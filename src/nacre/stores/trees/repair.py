@@ -8,7 +8,7 @@ from ...ground.files import os_errors
 from ...words.errors import DigestMismatch, NotFound
 from .drivers import NAMES
 from .making import Making, ingest
-from .model import HeldLocks, Tree
+from .model import HeldLocks, StoredTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TreeRepair:
         driver = self._catalog.drivers.of_folder(folder)
         if driver is None:
             return False
-        info = driver.form.describe(Tree(diff_id, folder, driver.form))
+        info = driver.form.describe(StoredTree(diff_id, folder, driver.form))
         values = (diff_id, driver.name, info.size, info.root, os.stat(folder).st_mtime)
         sql = "INSERT OR IGNORE INTO tree VALUES (?, ?, ?, ?, '', 0, ?, (SELECT now FROM clock))"
         return self._catalog.database.change(sql, values) > 0

@@ -10,11 +10,11 @@ import os
 from ...ground.files import private_dir
 from ...words.errors import SandboxError, Unsupported
 from ...words.mount import Overlay
-from .model import HeldLocks, Tree
+from .model import HeldLocks, StoredTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import Form, Mode
+    from .model import Mode, TreeForm
 
 _ENOTBLK = 15
 
@@ -37,7 +37,7 @@ def mounts_folders(mode: Mode, scratch: str) -> str:
     return "overlayfs can be mounted" + (" in this user namespace" if mode.userxattr else "")
 
 
-def mounts_indexes(mode: Mode, form: Form, scratch: str) -> str:
+def mounts_indexes(mode: Mode, form: TreeForm, scratch: str) -> str:
     """Index a small tar and read a file of it through overlayfs, attached nowhere."""
     if mode.userxattr:
         raise Unsupported("only root of the first user namespace can mount EROFS")
@@ -53,11 +53,11 @@ def mounts_indexes(mode: Mode, form: Form, scratch: str) -> str:
     return "EROFS over a file of this store can be mounted"
 
 
-def _read_through(form: Form, scratch: str) -> None:
+def _read_through(form: TreeForm, scratch: str) -> None:
     from ...ground.mounts import detached
     from ...words.digest import Digest
 
-    tree = Tree(Digest.of(b""), f"{scratch}/tree", form)
+    tree = StoredTree(Digest.of(b""), f"{scratch}/tree", form)
     fd = detached(Overlay((tree.lower(),), f"{scratch}/upper", f"{scratch}/work"))
     try:
         file = os.open(_Sample.NAME, os.O_RDWR | os.O_CLOEXEC, dir_fd=fd)

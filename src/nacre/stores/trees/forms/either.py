@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Reader
     from ....words.mount import Erofs
-    from ..model import Form, HeldLocks, Tree, TreeInfo, TreeWriter, Write
+    from ..model import HeldLocks, StoredTree, TreeForm, TreeInfo, TreeWriter, Write
     from ..reading.reader import LayerReader
     from .folder import FolderForm
     from .indexed import IndexedForm
 
 
 class EitherForm:
-    """See Form. A difference is always indexed: its files are those of a root that somebody goes on using."""
+    """See TreeForm. A difference is always indexed: its files belong to a root that stays in use."""
 
     keeps_files = False
 
     def __init__(self, folder: FolderForm, indexed: IndexedForm) -> None:
         self._folder, self._indexed = folder, indexed
 
-    def _of(self, folder: str) -> Form:
+    def _of(self, folder: str) -> TreeForm:
         return self._indexed if os.path.exists(f"{folder}/{files.INDEX}") else self._folder
 
     def ingest(self, stream: Reader, folder: str, locks: HeldLocks) -> TreeInfo:
@@ -51,23 +51,23 @@ class EitherForm:
         """Whether it is one or the other."""
         return self._indexed.holds(folder) or self._folder.holds(folder)
 
-    def describe(self, tree: Tree) -> TreeInfo:
+    def describe(self, tree: StoredTree) -> TreeInfo:
         """As the form that it has."""
         return self._of(tree.folder).describe(tree)
 
-    def read(self, tree: Tree) -> LayerReader:
+    def read(self, tree: StoredTree) -> LayerReader:
         """Read the files of the tree; the caller closes it. Raises StoreError."""
         return self._of(tree.folder).read(tree)
 
-    def tar(self, tree: Tree) -> BinaryIO:
+    def tar(self, tree: StoredTree) -> BinaryIO:
         """Raises Unsupported for a folder without a skeleton, StoreError."""
         return self._of(tree.folder).tar(tree)
 
-    def lower(self, tree: Tree) -> str | Erofs:
+    def lower(self, tree: StoredTree) -> str | Erofs:
         """Raises Unsupported as the folder form does."""
         return self._of(tree.folder).lower(tree)
 
-    def is_unpacked(self, tree: Tree) -> bool:
+    def is_unpacked(self, tree: StoredTree) -> bool:
         """As the form that it has."""
         return self._of(tree.folder).is_unpacked(tree)
 

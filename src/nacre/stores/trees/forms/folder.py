@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry, Reader
     from ....ground.extract import Stats
     from ....ground.work.budget import Budget
-    from ..model import HeldLocks, Mode, Tree, TreeWriter, Write
+    from ..model import HeldLocks, Mode, StoredTree, TreeWriter, Write
     from ..reading.reader import LayerReader
     from .skeleton import StreamRecorder
 
@@ -34,7 +34,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class FolderForm:
-    """See Form; also reads and uses what another process with more or fewer rights made."""
+    """See TreeForm; also reads and uses what another process with more or fewer rights made."""
 
     keeps_files = True
 
@@ -118,11 +118,11 @@ class FolderForm:
             twins.close()
 
     def holds(self, folder: str) -> bool:
-        """A folder with the marks that this form writes, or with none."""
+        """A folder without marks of its own, or with those that this form may write."""
         is_marked = os.path.exists(f"{folder}/{files.MARKS}")
-        return os.path.isdir(f"{folder}/{files.FS}") and is_marked == self._marked
+        return os.path.isdir(f"{folder}/{files.FS}") and (self._marked or not is_marked)
 
-    def describe(self, tree: Tree) -> TreeInfo:
+    def describe(self, tree: StoredTree) -> TreeInfo:
         """By its tar, else by its files: then nobody knows whether the layer describes its root."""
         from .describe import of_tar
 
@@ -134,7 +134,7 @@ class FolderForm:
         except (NacreError, OSError):
             return TreeInfo(0)
 
-    def _of_files(self, tree: Tree) -> TreeInfo:
+    def _of_files(self, tree: StoredTree) -> TreeInfo:
         """A root that looks as most do needs no row of its own."""
         reader = self.read(tree)
         try:
@@ -144,20 +144,20 @@ class FolderForm:
         root = f"{node.mode:o} {node.uid} {node.gid}" if node else _PLAIN_ROOT
         return TreeInfo(content_size(f"{tree.folder}/{files.FS}"), "" if root == _PLAIN_ROOT else root)
 
-    def read(self, tree: Tree) -> LayerReader:
+    def read(self, tree: StoredTree) -> LayerReader:
         """Read the files of the tree; the caller closes it. Raises StoreError."""
         from .folderread import FolderReader
 
         with os_errors(f"read tree {tree.diff_id}"):
             return FolderReader(f"{tree.folder}/{files.FS}", tree.folder)
 
-    def tar(self, tree: Tree) -> BinaryIO:
+    def tar(self, tree: StoredTree) -> BinaryIO:
         """Made from its skeleton. Raises Unsupported when it has none, StoreError."""
         from .skeleton import open_tar
 
         return open_tar(tree, self.read(tree))
 
-    def lower(self, tree: Tree) -> str:
+    def lower(self, tree: StoredTree) -> str:
         """The folder. Raises Unsupported where overlayfs would not see what the layer hides."""
         if self._marked and not self._mode.userxattr and os.path.exists(f"{tree.folder}/{files.MARKS}"):
             raise Unsupported(
@@ -166,7 +166,7 @@ class FolderForm:
             )
         return f"{tree.folder}/{files.FS}"
 
-    def is_unpacked(self, tree: Tree) -> bool:
+    def is_unpacked(self, tree: StoredTree) -> bool:
         """True: the files lie in the folder."""
         return True
 

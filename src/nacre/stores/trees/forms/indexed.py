@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Reader
     from ..dedup.donors import Donors
-    from ..model import HeldLocks, Tree, TreeInfo, TreeWriter, Write
+    from ..model import HeldLocks, StoredTree, TreeInfo, TreeWriter, Write
     from ..reading.reader import LayerReader
 
 
@@ -81,7 +81,7 @@ class IndexedForm:
         """A tar is enough: an index that is lost is made of it."""
         return os.path.exists(f"{folder}/{files.TAR}")
 
-    def describe(self, tree: Tree) -> TreeInfo:
+    def describe(self, tree: StoredTree) -> TreeInfo:
         """The row of the tree, read from its tar."""
         from ....words.errors import NacreError
         from ..model import TreeInfo
@@ -93,24 +93,24 @@ class IndexedForm:
         except (NacreError, OSError):
             return TreeInfo(0)
 
-    def read(self, tree: Tree) -> LayerReader:
+    def read(self, tree: StoredTree) -> LayerReader:
         """Read the files of the tree; the caller closes it. Raises StoreError."""
         from .indexread import IndexReader
 
         with os_errors(f"read tree {tree.diff_id}"):
             return IndexReader(tree.folder)
 
-    def tar(self, tree: Tree) -> BinaryIO:
+    def tar(self, tree: StoredTree) -> BinaryIO:
         """The file as it was written, what was cut out of it filled in again."""
         from ..dedup.restore import open_tar
 
         with os_errors(f"read tree {tree.diff_id}"):
             return open_tar(tree.folder)
 
-    def lower(self, tree: Tree) -> Erofs:
+    def lower(self, tree: StoredTree) -> Erofs:
         """The index, to be mounted."""
         return Erofs(f"{tree.folder}/{files.INDEX}", files.device_paths(tree.folder))
 
-    def is_unpacked(self, tree: Tree) -> bool:
+    def is_unpacked(self, tree: StoredTree) -> bool:
         """It is not: what is mounted keeps index and tar open."""
         return False

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry, Reader
     from ....ground.work.budget import Budget
     from ....words.digest import Digest
-    from ..model import Tree
+    from ..model import StoredTree
     from ..reading.reader import LayerReader
 
 _CHUNK = 1 << 18
@@ -40,7 +40,7 @@ class _Fault(Exception):
 
 
 def prove(
-    tree: Tree, budget: Budget, passed: Callable[[int], object] | None = None,
+    tree: StoredTree, budget: Budget, passed: Callable[[int], object] | None = None,
     blob: Callable[[], Reader] | None = None,
 ) -> str | None:  # fmt: skip
     """What is wrong with a tree, one phrase; "" for nothing, None when there is no way to tell.
@@ -64,7 +64,7 @@ def prove(
 
 
 def _compared(
-    tree: Tree, tar: Reader, beside: BinaryIO | None, budget: Budget,
+    tree: StoredTree, tar: Reader, beside: BinaryIO | None, budget: Budget,
     passed: Callable[[int], object] | None,
 ) -> str:  # fmt: skip
     """`beside` counts where contents lie in the tar itself."""

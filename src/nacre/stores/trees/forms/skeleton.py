@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ....grammars.tar.entry import Entry, Reader
-    from ..model import Tree, Write
+    from ..model import StoredTree, Write
     from ..reading.reader import LayerReader
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
-class _Recorder:
+class _SkeletonFile:
     """A skeleton that is being written into a folder. `with` it; it goes again unless `done` was called."""
 
     def __init__(self, folder: str) -> None:
@@ -42,7 +42,7 @@ class _Recorder:
             unlink(self._path)
 
 
-class StreamRecorder(_Recorder):
+class StreamRecorder(_SkeletonFile):
     """The skeleton of a tar that comes in: read `stream`, tell of each `file`."""
 
     def __init__(self, stream: Reader, folder: str) -> None:
@@ -59,7 +59,7 @@ class StreamRecorder(_Recorder):
         self._whole = not replaced
 
 
-class RecordingTarWriter(_Recorder):
+class RecordingTarWriter(_SkeletonFile):
     """A Writer of a tar, and its skeleton, for files that stay where they are."""
 
     def __init__(self, write: Write, folder: str) -> None:
@@ -109,7 +109,7 @@ class _Passing:
         return data
 
 
-def open_tar(tree: Tree, files: LayerReader) -> BinaryIO:
+def open_tar(tree: StoredTree, files: LayerReader) -> BinaryIO:
     """The tar of a tree whose files `files` reads. Raises Unsupported without a skeleton, StoreError."""
     with os_errors(f"read tree {tree.diff_id}"):
         try:
@@ -125,7 +125,7 @@ def open_tar(tree: Tree, files: LayerReader) -> BinaryIO:
 class _Tar(io.RawIOBase):
     """Follows a skeleton; closes what it was given."""
 
-    def __init__(self, tree: Tree, file: BinaryIO, files: LayerReader) -> None:
+    def __init__(self, tree: StoredTree, file: BinaryIO, files: LayerReader) -> None:
         self._tree, self._file, self._files = tree, file, files
         self._items = read_skeleton(file)
         self._literal = memoryview(b"")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ....grammars.layer.union import Node
-    from ..model import Tree
+    from ..model import StoredTree
     from .reader import LayerReader
 
 
@@ -194,7 +194,7 @@ class TreeView:
         self.close()
 
 
-def open_view(trees: Sequence[Tree]) -> TreeView:
+def open_view(trees: Sequence[StoredTree]) -> TreeView:
     """The trees as a stack, lowest first; close it. Raises StoreError, OSError."""
     readers: list[tuple[Digest, LayerReader]] = []
     try:

@@ -22,11 +22,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..model import Tree
+    from ..model import StoredTree
     from ..reading.view import Found
 
 
-def attribute_overlay(trees: Sequence[Tree], *, owners: bool) -> str:
+def attribute_overlay(trees: Sequence[StoredTree], *, owners: bool) -> str:
     """The folder to lay over the topmost of `trees`, which has implied folders.
 
     Made at the first call for this stack, atomically. Raises StoreError.
@@ -41,7 +41,7 @@ def attribute_overlay(trees: Sequence[Tree], *, owners: bool) -> str:
     return made
 
 
-def _publish(trees: Sequence[Tree], made: str, owners: bool) -> None:
+def _publish(trees: Sequence[StoredTree], made: str, owners: bool) -> None:
     scratch = f"{made}.{random_name()}"
     with os_errors(f"make {made}"):
         private_dir(scratch)
@@ -57,7 +57,7 @@ def _publish(trees: Sequence[Tree], made: str, owners: bool) -> None:
 class _Overlay:
     """Lays out the folders of one attribute overlay."""
 
-    def __init__(self, trees: Sequence[Tree], into: str, owners: bool) -> None:
+    def __init__(self, trees: Sequence[StoredTree], into: str, owners: bool) -> None:
         self.into, self.owners = os.fsencode(into), owners
         self.own = trees[-1].read()
         self.view = open_view(trees)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NANO = 1_000_000_000
 
 
-class Packing:
+class DifferencePacker:
     """One difference on its way into a tar."""
 
     def __init__(self, fd: int, active: ActiveTree, writer: Writer, times: Times, known: Owners) -> None:

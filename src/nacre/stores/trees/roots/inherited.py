@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ....words.digest import Digest
     from ..forms.owners import Owner
-    from ..model import Tree
+    from ..model import StoredTree
     from ..reading.view import TreeView
 
     class Owners(Protocol):
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Inherited:
     """Owners in the active `folder` over `trees`, lowest first. Layers are read when they are asked for."""
 
-    def __init__(self, trees: Sequence[Tree], folder: str) -> None:
+    def __init__(self, trees: Sequence[StoredTree], folder: str) -> None:
         self._trees = trees
         self._own = owners.load(folder)
         self._lines: dict[Digest, dict[bytes, Owner]] = {t.diff_id: owners.load(t.folder) for t in trees}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry
     from ....words.mount import Mount
     from ..forms.owners import Owner
-    from ..model import ActiveTree, Member, Mode, Times, Tree, TreeInfo, Writer
+    from ..model import ActiveTree, Member, Mode, StoredTree, Times, TreeInfo, Writer
     from .mounted import Mounted
     from .record import Changes
 
@@ -37,7 +37,7 @@ _MODES = "modes"
 
 
 class LaidOut:
-    """See Root; the layers may be of any form."""
+    """See TreeRoot; the layers may be of any form."""
 
     is_mounted = False
 
@@ -45,7 +45,7 @@ class LaidOut:
         """`mounted` shows the layers read-only to whoever may mount."""
         self._mode, self._mounted = mode, mounted
 
-    def view(self, trees: Sequence[Tree]) -> Mount:
+    def view(self, trees: Sequence[StoredTree]) -> Mount:
         """Raises Unsupported where no mount is permitted: layers are then read as they are."""
         if self._mode.userxattr:
             hint = "`nacre cp`, `export` and `explore` read an image without a mount"
@@ -123,13 +123,13 @@ class LaidOut:
 
     def pack(self, active: ActiveTree, writer: Writer, times: Times) -> TreeInfo:
         """What has changed. The files get their times too: the root may be used again as it stands."""
-        from .difference import Packing
+        from .difference import DifferencePacker
 
         fd = os.open(f"{active.folder}/merged", _FOLDER)
         try:
             known = owners.load(active.folder)
             changes = _changes(active, fd, known)
-            packing = Packing(fd, active, writer, times.replace(on_files=True), known)
+            packing = DifferencePacker(fd, active, writer, times.replace(on_files=True), known)
             info = packing.run(self._members(active, fd, changes))
             changes.settle(whole=bool(info.root))
             _save_owners(active.folder, {path: known[path] for path in known if path in changes.paths})
@@ -171,7 +171,7 @@ class LaidOut:
                 os.close(fd)
         return True
 
-    def _apply(self, tree: Tree, fd: int, known: dict[bytes, Owner]) -> None:
+    def _apply(self, tree: StoredTree, fd: int, known: dict[bytes, Owner]) -> None:
         from ....grammars.tar.read import read_tar
         from ....ground.extract import Form, extract
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ....grammars.layer.nodes import Inode
-    from ..model import Tree
+    from ..model import StoredTree
 
 
-def lowest(trees: Sequence[Tree], lowers: Sequence[Erofs], most: int) -> tuple[int, Erofs]:
+def lowest(trees: Sequence[StoredTree], lowers: Sequence[Erofs], most: int) -> tuple[int, Erofs]:
     """How many of the trees, from the lowest, one index stands for, and that index.
 
     Made when it is first needed, atomically, and on disk when this returns. `most` layers may stay beside
@@ -67,7 +67,7 @@ class _Stack:
         """The files of the first `count` layers."""
         return tuple(self._paths[: max(slot for slots in self.slots[:count] for slot in slots)])
 
-    def paths(self, trees: Sequence[Tree]) -> list[str]:
+    def paths(self, trees: Sequence[StoredTree]) -> list[str]:
         """Where the index of each prefix of the stack is, or would be."""
         from hashlib import sha256
 
@@ -80,7 +80,7 @@ class _Stack:
         return paths
 
 
-def _merge(trees: Sequence[Tree], stack: _Stack) -> bytes:
+def _merge(trees: Sequence[StoredTree], stack: _Stack) -> bytes:
     from ....grammars.erofs.write import encode
     from ....grammars.layer.union import as_lowest, merge
 
@@ -95,7 +95,7 @@ def _merge(trees: Sequence[Tree], stack: _Stack) -> bytes:
     return bytes(encode(bottom, stack.sizes))
 
 
-def _nodes(tree: Tree, slots: Sequence[int]) -> Inode:
+def _nodes(tree: StoredTree, slots: Sequence[int]) -> Inode:
     from ..forms.indexread import IndexReader
 
     reader = IndexReader(tree.folder)

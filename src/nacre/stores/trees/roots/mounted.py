@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ....words.mount import Mount
-    from ..model import ActiveTree, Member, Mode, Times, Tree, TreeInfo, Writer
+    from ..model import ActiveTree, Member, Mode, StoredTree, Times, TreeInfo, Writer
     from .comparison import Comparison
     from .inherited import Owners
 
@@ -31,7 +31,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Mounted:
-    """See Root; the layers may be of any form."""
+    """See TreeRoot; the layers may be of any form."""
 
     is_mounted = True
 
@@ -39,7 +39,7 @@ class Mounted:
         """`empty`: an empty folder, to fill up with."""
         self._mode, self._empty = mode, empty
 
-    def view(self, trees: Sequence[Tree]) -> Mount:
+    def view(self, trees: Sequence[StoredTree]) -> Mount:
         """Overlay without an upper needs two lower folders at least (overlayfs.rst)."""
         lowers, empty = self._lowers(trees), self._empty
         return Overlay(
@@ -47,7 +47,7 @@ class Mounted:
             userxattr=self._mode.userxattr,
         )
 
-    def _lowers(self, trees: Sequence[Tree]) -> tuple[str | Erofs, ...]:
+    def _lowers(self, trees: Sequence[StoredTree]) -> tuple[str | Erofs, ...]:
         """Lower layers for overlayfs, topmost first, each with its attribute overlay above it.
 
         A layer that comes twice is left out where it is lower: nothing of it shows there, and overlayfs
@@ -62,7 +62,7 @@ class Mounted:
             shown += self._attributes(trees[:count])
         return tuple(reversed(shown))
 
-    def _lower(self, tree: Tree) -> str | Erofs:
+    def _lower(self, tree: StoredTree) -> str | Erofs:
         lower = tree.lower()
         if self._mode.userxattr and isinstance(lower, Erofs):
             raise Unsupported(
@@ -71,7 +71,7 @@ class Mounted:
             )
         return lower
 
-    def _attributes(self, trees: Sequence[Tree]) -> list[str]:
+    def _attributes(self, trees: Sequence[StoredTree]) -> list[str]:
         """What is laid over the topmost tree."""
         if len(trees) < 2 or not trees[-1].has_implied:
             return []
@@ -127,11 +127,11 @@ class Mounted:
         """Scan the upper folder; the owners of its files that were kept beside lower layers come along."""
         from ....ground.scan import scan
         from ..forms import owners
-        from .difference import Packing
+        from .difference import DifferencePacker
 
         fd = os.open(f"{active.folder}/upper", _FOLDER)
         try:
-            packing = Packing(fd, active, writer, times, _owners(active))
+            packing = DifferencePacker(fd, active, writer, times, _owners(active))
             info = packing.run(scan(fd, self._mode.on_disk()))
         finally:
             os.close(fd)
@@ -168,13 +168,13 @@ def _owners(active: ActiveTree) -> Owners:
     return Inherited(active.trees, active.folder)
 
 
-def _visible(trees: Sequence[Tree]) -> Sequence[Tree]:
+def _visible(trees: Sequence[StoredTree]) -> Sequence[StoredTree]:
     """From the topmost layer with an opaque root: overlayfs takes no notice of that mark on a root."""
     hiding = (n for n in range(len(trees) - 1, 0, -1) if trees[n].is_opaque)
     return trees[next(hiding, 0) :]
 
 
-def _merged(trees: Sequence[Tree], lowers: Sequence[str | Erofs]) -> tuple[int, Erofs | None]:
+def _merged(trees: Sequence[StoredTree], lowers: Sequence[str | Erofs]) -> tuple[int, Erofs | None]:
     """How many of the lowest trees one index stands for, and that; (0, None) for none."""
     indexes = []
     for lower in lowers:
