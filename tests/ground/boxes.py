@@ -11,7 +11,7 @@ import pytest
 
 from nacre.ground import userns
 from nacre.ground.files import remove_tree
-from nacre.ground.sandbox import Stdio, run
+from nacre.ground.sandbox import Attachment, Stdio, run
 from nacre.images.model.runtime import RunOptions, runtime_config
 from nacre.words.mount import Overlay
 from nacre.words.oci import ImageConfig
@@ -73,7 +73,7 @@ class Box:
 
 
 def _run(config: dict[str, Any], mount: Overlay, stdio: Stdio) -> int:
-    return run(config, mount, stdio=stdio, signals=False)
+    return run(config, mount, Attachment(stdio, signals=False))
 
 
 def make_box(folder: Path) -> Box:

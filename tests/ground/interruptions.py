@@ -21,7 +21,7 @@ from typing import Any
 import nacre
 from nacre.ground import fork, linux, userns
 from nacre.ground.fork import BLOCKED, RAISING, Report
-from nacre.ground.sandbox import Stdio, run, syscalls
+from nacre.ground.sandbox import Attachment, Stdio, run, syscalls
 from nacre.words.errors import NacreError
 from nacre.words.mount import Overlay
 
@@ -199,7 +199,7 @@ class Container:
         if not userns.mapped():
             userns.enter()
         with open(self.out, "wb") as file:
-            return run(self.config, self.mount, stdio=Stdio(-1, file.fileno(), -1))
+            return run(self.config, self.mount, Attachment(Stdio(-1, file.fileno(), -1)))
 
     def errors(self) -> list[str]:
         """Calls that fail may fail in the program as well."""

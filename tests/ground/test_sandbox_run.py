@@ -15,7 +15,7 @@ from boxes import Box, make_box, remove
 
 from nacre.ground import userns
 from nacre.ground.fork import fork
-from nacre.ground.sandbox import Stdio, plan, process, run
+from nacre.ground.sandbox import Attachment, Stdio, plan, process, run
 from nacre.images.model.runtime import Temporary, Volume
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
 from nacre.words.mount import Overlay
@@ -342,7 +342,7 @@ def _starved(config: dict[str, Any], mount: Overlay, victim: str, spare: int) ->
         while os.open("/dev/null", os.O_RDONLY) < taken:
             continue
         resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1 + spare, taken + 1 + spare))
-        run(config, mount, stdio=Stdio(-1, -1, -1), signals=False)
+        run(config, mount, Attachment(Stdio(-1, -1, -1), signals=False))
     except SandboxError as error:
         return error.message
     except OSError as error:

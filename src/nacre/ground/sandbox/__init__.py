@@ -1,6 +1,6 @@
 """Running a program in namespaces of its own: a list of operations that describe themselves."""
 
 from .launch import run
-from .stdio import Stdio
+from .stdio import Attachment, Stdio
 
-__all__ = ["Stdio", "run"]
+__all__ = ["Attachment", "Stdio", "run"]

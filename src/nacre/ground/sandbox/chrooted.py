@@ -23,7 +23,7 @@ from .plan import account, confine, execute, host_name, oom_score, resource_limi
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
-from .stdio import Stdio
+from .stdio import Attachment, Stdio
 from .watcher import END, Watch
 
 TYPE_CHECKING = False
@@ -89,48 +89,34 @@ class Permitted(Operation):
 
 
 def run(
-    config: Mapping[str, Any],
-    root: Folder,
-    *,
-    stdio: Stdio | None = None,
-    on_start: Callable[[int], object] | None = None,
-    on_running: Callable[[], object] | None = None,
-    signals: Signals = True,
-    control: int = -1,
-    volatile: bool = False,
+    config: Mapping[str, Any], root: Folder, attached: Attachment | None = None, *, volatile: bool = False
 ) -> int:
     """As `process.run`, which does it where mounts are permitted. Raises SandboxError where nothing is."""
     if permitted.check() == "mounts":
         with Standins(root) as places:
             for entry in config.get("mounts") or ():
                 _mount_point(places, entry)
-            return run_mounted(
-                config, Bind(root.path, recursive=False), stdio=stdio, on_start=on_start,
-                on_running=on_running, signals=signals, control=control, volatile=volatile,
-            )  # fmt: skip
+            return run_mounted(config, Bind(root.path, recursive=False), attached, volatile=volatile)
     _refuse(config)
     _keep_devices_out(config, root)
     with Standins(root) as places:
         for entry in config.get("mounts") or ():
             _stand_in(places, entry)
         _devices(places, config)
-        return _run(config, root, stdio or Stdio(), on_start, on_running, signals, control)
+        return _run(config, root, attached or Attachment())
 
 
-def _run(
-    config: Mapping[str, Any], root: Folder, stdio: Stdio, on_start: Callable[[int], object] | None,
-    on_running: Callable[[], object] | None, signals: Signals, control: int,
-) -> int:  # fmt: skip
-    streams = opened(stdio, relayed=not is_root(config))
+def _run(config: Mapping[str, Any], root: Folder, attached: Attachment) -> int:
+    streams = opened(attached.stdio, relayed=not is_root(config))
     try:
         started, deadly = _fork(config, root, streams)
         with started:
             try:
                 streams.given()
-                if on_start:
-                    on_start(started.pid)
+                if attached.on_start:
+                    attached.on_start(started.pid)
                 listen(started, [])
-                return stay(started, streams, signals, control, on_running, deadly)
+                return stay(started, streams, attached, deadly)
             except BaseException:
                 started.end(deadly)
                 raise
@@ -193,7 +179,8 @@ def join(
 ) -> int:  # fmt: skip
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
     permitted.check()
-    return _run(config, root, stdio or Stdio(), None, on_running, signals, -1)
+    attached = Attachment(stdio or Stdio(), on_running=on_running, signals=signals)
+    return _run(config, root, attached)
 
 
 def _refuse(config: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import os
 
 from ...words.errors import SandboxError, Unsupported
+from ...words.value import Value
 from .. import linux, mounts, userns
 from ..fork import fork
 from .capabilities import bits
@@ -21,13 +22,12 @@ from .users import User, resolve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from ...words.mount import Mount
     from ..fork import Child, Report
-    from .relay import Signals
-    from .stdio import Stdio
+    from .stdio import Attachment
 else:
     import _signal as signal
 
@@ -45,52 +45,47 @@ def find(program: str) -> str:
     raise Unsupported(f"the runtime {program!r} is not installed", hint="leave out --runtime")
 
 
-def run(
-    config: Mapping[str, Any],
-    root: Mount,
-    *,
-    program: str,
-    bundle: str,
-    name: str,
-    stdio: Stdio,
-    signals: Signals = True,
-    control: int = -1,
-    on_start: Callable[[int], object] | None = None,
-    on_running: Callable[[], object] | None = None,
-) -> int:
-    """As `process.run`, by `program`. `bundle` is a folder made for it, `name` its id of the container.
+class Runtime(Value):
+    """Another runtime: its `program`, the folder made for it as a `bundle`, its `name` of the container."""
+
+    program: str
+    bundle: str
+    name: str
+
+
+def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Attachment) -> int:
+    """As `process.run`, by another program.
 
     A terminal is handed to the runtime as it is. Raises Unsupported, SandboxError.
     """
-    path = find(program)
-    os.makedirs(f"{bundle}/rootfs", exist_ok=True)
-    os.makedirs(f"{bundle}/state", exist_ok=True)
+    runtime = runtime.replace(program=find(runtime.program))
+    os.makedirs(f"{runtime.bundle}/rootfs", exist_ok=True)
+    os.makedirs(f"{runtime.bundle}/state", exist_ok=True)
+    stdio = attached.stdio
     streams = None if stdio.tty else opened(stdio, relayed=False)
     fds = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
     try:
-        with _fork(config, root, path, bundle, name, fds) as started:
+        with _fork(config, root, runtime, fds) as started:
             if streams:
                 streams.given()
-            if on_start:
-                on_start(started.pid)
-            _listen(started, path)
+            if attached.on_start:
+                attached.on_start(started.pid)
+            _listen(started, runtime.program)
             outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
-            relay = Relay(started, outputs, inputs, control)
-            relay.on_ready = on_running
-            return relay.run(signals=signals)
+            relay = Relay(started, outputs, inputs, attached.control)
+            relay.on_ready = attached.on_running
+            return relay.run(signals=attached.signals)
     finally:
         if streams:
             streams.close()
 
 
-def _fork(
-    config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int]
-) -> Child:
+def _fork(config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int]) -> Child:
     def work(report: Report) -> None:
-        _become(config, root, path, bundle, name, fds, report)
+        _become(config, root, runtime, fds, report)
 
     try:
-        return fork(work, what=f"the process that starts {path}", keep=fds)
+        return fork(work, what=f"the process that starts {runtime.program}", keep=fds)
     except OSError as error:
         raise cannot_start(error) from None
 
@@ -108,9 +103,10 @@ def _listen(started: Child, path: str) -> None:
 
 
 def _become(
-    config: Mapping[str, Any], root: Mount, path: str, bundle: str, name: str, fds: tuple[int, int, int],
-    report: Report,
-) -> None:  # fmt: skip
+    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int], report: Report
+) -> None:
+    """Runs in the child; does not return."""
+    path, bundle = runtime.program, runtime.bundle
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     high = [fcntl.fcntl(fd if fd >= 0 else null, fcntl.F_DUPFD_CLOEXEC, _STREAMS) for fd in fds]
     report.fd = fcntl.fcntl(report.fd, fcntl.F_DUPFD_CLOEXEC, _STREAMS)
@@ -128,7 +124,7 @@ def _become(
     if not userns.is_first() and path.endswith("crun"):
         options.append("--cgroup-manager=disabled")
     report.tell(True)
-    os.execve(path, [path, *options, "run", "--bundle", bundle, name[:32]], _ENVIRONMENT)
+    os.execve(path, [path, *options, "run", "--bundle", bundle, runtime.name[:32]], _ENVIRONMENT)
 
 
 def _simplify_cgroups() -> None:

@@ -13,6 +13,7 @@ from .operations import Operation
 from .plan import account, confine, execute, oom_score, resource_limits, working_folder
 from .process import child, hide, is_root, listen, opened, stay
 from .room import Room
+from .stdio import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def join(
         with _fork(work, streams, pidfd, pid) as started:
             streams.given()
             listen(started, [])
-            return stay(started, streams, signals, -1, on_running)
+            return stay(started, streams, Attachment(on_running=on_running, signals=signals))
     finally:
         streams.close()
 

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...words.mount import Mount
+    from .stdio import Attachment
 
 
-def run(config: Mapping[str, Any], root: Mount, **options: Any) -> int:
-    """`process.run`, or for a folder that is a whole root already `chrooted.run`, with the same options."""
+def run(
+    config: Mapping[str, Any], root: Mount, attached: Attachment | None = None, *, volatile: bool = False
+) -> int:
+    """`process.run`, or for a folder that is a whole root already `chrooted.run`."""
     if isinstance(root, Folder):
         from . import chrooted
 
-        return chrooted.run(config, root, **options)
-    return process.run(config, root, **options)
+        return chrooted.run(config, root, attached, volatile=volatile)
+    return process.run(config, root, attached, volatile=volatile)

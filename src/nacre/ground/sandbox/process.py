@@ -13,19 +13,18 @@ from .fork import WHAT, first
 from .plan import plan, shares_processes
 from .relay import FORWARDED, Relay
 from .room import Room
-from .stdio import Stdio, Streams
+from .stdio import Attachment, Stdio, Streams
 from .tidy import tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from ...words.mount import Mount
     from ..fork import Child, Report, Work
     from .operations import Operation
-    from .relay import Signals
 else:
     import _signal as signal
 
@@ -37,30 +36,18 @@ _DEFAULT = (
 
 
 def run(
-    config: Mapping[str, Any],
-    root: Mount,
-    *,
-    stdio: Stdio | None = None,
-    on_start: Callable[[int], object] | None = None,
-    on_running: Callable[[], object] | None = None,
-    signals: Signals = True,
-    control: int = -1,
-    volatile: bool = False,
+    config: Mapping[str, Any], root: Mount, attached: Attachment | None = None, *, volatile: bool = False
 ) -> int:
     """Run the OCI runtime `config` on `root` and wait; the exit code, 128+n for signal n.
 
-    The caller must be `userns.mapped()`. `on_start(pid)` is called once the process exists, before
-    its program runs, `on_running()` once that runs and signals are forwarded. `signals`: forward SIGTERM
-    and others while waiting (main thread only), or the handlers that they have meanwhile. `control`: a
-    FIFO open for reading and writing, whose lines are signal numbers to send; the way for other processes,
-    which may not be allowed to signal into this user namespace. `volatile`: what is written to the root is
-    of no use afterwards.
+    The caller must be `userns.mapped()`. `volatile`: what is written to the root is of no use afterwards.
 
     The container ends when the calling thread does. Raises SandboxError, CommandNotFound,
     CommandNotExecutable; then nothing is left running.
     """
     made: list[str] = []
-    streams = opened(stdio, _devpts_options(config), relayed=not is_root(config))
+    attached = attached or Attachment()
+    streams = opened(attached.stdio, _devpts_options(config), relayed=not is_root(config))
     try:
         operations = plan(
             config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned,
@@ -69,10 +56,10 @@ def run(
         hide(config)
         with _fork(config, operations, streams) as started:
             streams.given()
-            if on_start:
-                on_start(started.pid)
+            if attached.on_start:
+                attached.on_start(started.pid)
             listen(started, made)
-            return _stay(started, streams, signals, control, on_running, shares_processes(config))
+            return _stay(started, streams, attached, shares_processes(config))
     finally:
         streams.close()
         cgroups.tidy()
@@ -116,17 +103,14 @@ def _devpts_options(config: Mapping[str, Any]) -> str:
     return "newinstance,ptmxmode=0666,mode=0620"
 
 
-def _stay(
-    started: Child, streams: Streams, signals: Signals, control: int, on_running: Callable[[], object] | None,
-    shared: bool,
-) -> int:  # fmt: skip
+def _stay(started: Child, streams: Streams, attached: Attachment, shared: bool) -> int:
     """`shared`: a watcher ends what the program has started, and must not be killed before it has."""
     if not shared:
-        return stay(started, streams, signals, control, on_running)
+        return stay(started, streams, attached)
     from .watcher import END
 
     try:
-        return stay(started, streams, signals, control, on_running, END)
+        return stay(started, streams, attached, END)
     except BaseException:
         started.end(END)
         raise
@@ -180,18 +164,15 @@ def listen(started: Child, made: list[str]) -> None:
         raise started.died()
 
 
-def stay(
-    started: Child, streams: Streams, signals: Signals, control: int, on_running: Callable[[], object] | None,
-    deadly: int = signal.SIGKILL,
-) -> int:  # fmt: skip
+def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = signal.SIGKILL) -> int:
     """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
-    relay = Relay(started, streams.outputs, streams.inputs, control)
+    relay = Relay(started, streams.outputs, streams.inputs, attached.control)
     relay.deadly = deadly
-    relay.on_ready = on_running
+    relay.on_ready = attached.on_running
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()
-    return relay.run(signals=signals)
+    return relay.run(signals=attached.signals)
 
 
 def child(operations: list[Operation], streams: Streams) -> Work:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .relay import Signals
     from .terminal import Raw
 
 
@@ -33,6 +34,22 @@ class Stdio(Value):
     stderr: int = 2
     tty: bool = False
     log: Callable[[str, bytes], object] | None = None
+
+
+class Attachment(Value):
+    """How the process that runs a container is attached to it.
+
+    `on_start(pid)` is called once the process exists, before its program runs, `on_running()` once that runs
+    and signals are forwarded. `signals`: forward SIGTERM and others while waiting (main thread only), or the
+    handlers that they have meanwhile. `control`: a FIFO open for reading and writing, whose lines are signal
+    numbers to send; the way for other processes, which may not be allowed to signal into this user namespace.
+    """
+
+    stdio: Stdio = Stdio()
+    on_start: Callable[[int], object] | None = None
+    on_running: Callable[[], object] | None = None
+    signals: Signals = True
+    control: int = -1
 
 
 class Streams:

@@ -6,7 +6,7 @@ import os
 
 from ...ground import userns
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
-from ...ground.sandbox import Stdio, run
+from ...ground.sandbox import Attachment, Stdio, run
 from ...images.layers.copied import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
 from ...images.model.edit import new_config
@@ -88,7 +88,7 @@ def run_job(
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
             with Shared(store.root, active.mount) as root:
-                code = run(config, root, stdio=stdio, signals=False)
+                code = run(config, root, Attachment(stdio, signals=False))
         except SandboxError as error:
             hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
             raise _failure(job, error.exit_code, error.message, hint) from None

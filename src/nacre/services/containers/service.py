@@ -348,20 +348,16 @@ class Containers:
             _check_not_mounted(self.store.root, row)
         for folder in record.get("make", ()):
             _make_folder(folder)
+        attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
         with Shared(self.store.root, active.mount) as root:
             if record["runtime"] == "builtin":
                 volatile = row.auto_remove and isinstance(root, Overlay)
-                return sandbox.run(
-                    record["config"], root, stdio=stdio, on_start=self._started(row), on_running=on_running,
-                    signals=shield.meanwhile, control=kept.control, volatile=volatile,
-                )  # fmt: skip
+                return sandbox.run(record["config"], root, attached, volatile=volatile)
             from ...ground.sandbox import external
 
-            return external.run(
-                record["config"], root, program=record["runtime"], name=row.id,
-                bundle=self.store.containers.file(row.id, "bundle"), stdio=stdio, signals=shield.meanwhile,
-                control=kept.control, on_start=self._started(row), on_running=on_running,
-            )  # fmt: skip
+            bundle = self.store.containers.file(row.id, "bundle")
+            runtime = external.Runtime(record["runtime"], bundle, row.id)
+            return external.run(record["config"], root, runtime, attached)
 
     def _join_processes(self, config: dict[str, Any], text: str) -> None:
         other = self.get(text)
