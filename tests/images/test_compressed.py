@@ -21,7 +21,7 @@ from nacre.ground.files import install_trace
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.archive import load, save
 from nacre.images.arrows.pull import pull
-from nacre.images.arrows.push import push
+from nacre.images.arrows.push import Sending, push
 from nacre.images.layers import compressed
 from nacre.images.layers.compressed import Forms, Remade, is_here
 from nacre.images.layers.ingest import add_layer, commit_layer
@@ -313,7 +313,9 @@ def dropped(opener: Opener, registry: Registry) -> tuple[Store, Image, Descripto
 def test_a_dropped_layer_goes_from_where_it_came(opener: Opener, registry: Registry) -> None:
     store, image, layer = dropped(opener, registry)
     far = Registry("far.test/app")
-    result = push(store, image.descriptor, far, "1", sources=lambda name: {registry.where: registry}[name])
+    result = push(
+        store, image.descriptor, far, "1", Sending(sources=lambda name: {registry.where: registry}[name])
+    )
     assert result.digest == image.digest
     assert far.blobs[layer.digest] == registry.blobs[layer.digest]
     assert layer.digest.hex not in blobs(store)
@@ -333,7 +335,7 @@ def test_a_source_that_lies_is_found_out(opener: Opener, registry: Registry) -> 
     registry.blobs[layer.digest] = b"x" * layer.size
     far = Registry("far.test/app")
     with pytest.raises(DigestMismatch):
-        push(store, image.descriptor, far, "1", sources=lambda _name: registry)
+        push(store, image.descriptor, far, "1", Sending(sources=lambda _name: registry))
     assert far.tags == {}
 
 
@@ -341,7 +343,7 @@ def test_a_dropped_layer_that_is_nowhere(opener: Opener, registry: Registry) -> 
     store, image, layer = dropped(opener, registry)
     del registry.blobs[layer.digest]
     with pytest.raises(NotFound, match=r"compressed form.*would change") as caught:
-        push(store, image.descriptor, Registry("far.test/app"), "1", sources=lambda _name: registry)
+        push(store, image.descriptor, Registry("far.test/app"), "1", Sending(sources=lambda _name: registry))
     assert "nacre save" in caught.value.hint
     assert store.layers.sources(layer.digest) == []
 

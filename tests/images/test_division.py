@@ -16,7 +16,7 @@ from imagekit import Fetch, Registry
 from nacre.ground.work.budget import Budget
 from nacre.ground.work.forks import is_single_threaded
 from nacre.images.arrows.pull import pull
-from nacre.images.arrows.push import push
+from nacre.images.arrows.push import Sending, push
 from nacre.images.layers import division
 from nacre.images.layers.repack import Packing, form
 from nacre.images.model.image import Image
@@ -285,7 +285,7 @@ def pushed(registry: Forking, store: Store) -> Image:
 
 def test_a_push_is_divided_as_well(pushed: Image, store: Store, shelf: Shelf) -> None:
     seen = Seen()
-    result = push(store, pushed.descriptor, shelf, "1", progress=seen, budget=FORKS)
+    result = push(store, pushed.descriptor, shelf, "1", Sending(budget=FORKS), progress=seen)
     total = sum(layer.size for layer in pushed.manifest.layers)
     assert shelf.layers() == list(pushed.manifest.layers)
     assert (result.moved, result.existing) == (total + pushed.manifest.config.size, 0)
@@ -302,7 +302,7 @@ def test_a_push_of_little_is_not_divided(pushed: Image, store: Store, shelf: She
     lacking = pushed.manifest.layers[0]
     (shelf.folder / lacking.digest.hex).unlink()
     shelf.notes.unlink()
-    result = push(store, pushed.descriptor, shelf, "2", budget=FORKS)
+    result = push(store, pushed.descriptor, shelf, "2", Sending(budget=FORKS))
     assert (result.moved, shelf.noted()) == (lacking.size, [(ME, 0)])
 
 
@@ -310,7 +310,7 @@ def test_a_push_of_little_is_not_divided(pushed: Image, store: Store, shelf: She
 def test_layers_are_compressed_anew_in_every_process(
     pushed: Image, store: Store, shelf: Shelf, codec: str
 ) -> None:
-    result = push(store, pushed.descriptor, shelf, "1", packing=Packing(codec), budget=FORKS)
+    result = push(store, pushed.descriptor, shelf, "1", Sending(packing=Packing(codec), budget=FORKS))
     layers = shelf.layers()
     assert [form(layer) for layer in layers] == [codec] * COUNT
     assert result.moved == sum(layer.size for layer in layers) + pushed.manifest.config.size
@@ -318,7 +318,7 @@ def test_layers_are_compressed_anew_in_every_process(
     for layer, diff_id in zip(layers, pushed.diff_ids, strict=True):
         if store.trees.can_tar(diff_id):
             assert not store.blobs.has(layer.digest)
-    alone = push(store, pushed.descriptor, shelf, "2", packing=Packing(codec, force=True))
+    alone = push(store, pushed.descriptor, shelf, "2", Sending(packing=Packing(codec, force=True)))
     assert alone.digest == result.digest
 
 
@@ -329,6 +329,6 @@ def test_a_failure_of_a_push_anywhere_ends_all(pushed: Image, store: Store, shel
 
     shelf.put = refuse  # type: ignore[method-assign, assignment]
     with pytest.raises(RegistryError, match="no room") as caught:
-        push(store, pushed.descriptor, shelf, "1", budget=FORKS)
+        push(store, pushed.descriptor, shelf, "1", Sending(budget=FORKS))
     assert caught.value.status == 507
     assert shelf.tags == {}

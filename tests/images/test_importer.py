@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from imagekit import Registry, make_tar
 
-from nacre.images.arrows.importer import import_tar
+from nacre.images.arrows.importer import Meta, import_tar
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
 from nacre.images.model.image import find
@@ -30,7 +30,7 @@ BASE = Reference.parse("base")
     "compress", [bytes, gzip.compress, lzma.compress, bz2.compress, zstandard.ZstdCompressor().compress]
 )
 def test_every_compression_gives_the_same_image(store: Store, compress):
-    image = import_tar(store, io.BytesIO(compress(TAR)), BASE, created="2024-01-01T00:00:00Z")
+    image = import_tar(store, io.BytesIO(compress(TAR)), BASE, Meta(created="2024-01-01T00:00:00Z"))
     assert image.read("/etc/os-release") == b"x"
     assert image.names == (str(BASE),)
     assert image.layers[0].descriptor == import_tar(store, io.BytesIO(TAR)).layers[0].descriptor
@@ -38,10 +38,9 @@ def test_every_compression_gives_the_same_image(store: Store, compress):
 
 
 def test_changes_message_platform_and_time(store: Store):
-    image = import_tar(
-        store, io.BytesIO(TAR), changes=['CMD ["/bin/sh"]', "ENV A=1"], message="mine", origin="x.tar",
-        platform=Platform("linux", "s390x"), created="2024-01-01T00:00:00Z",
-    )  # fmt: skip
+    platform = Platform("linux", "s390x")
+    meta = Meta(('CMD ["/bin/sh"]', "ENV A=1"), "mine", platform, "2024-01-01T00:00:00Z", "x.tar")
+    image = import_tar(store, io.BytesIO(TAR), None, meta)
     assert image.config.cmd == ["/bin/sh"]
     assert image.config.env == ["A=1"]
     assert image.config.platform.architecture == "s390x"
@@ -65,7 +64,7 @@ def test_a_bad_change_is_seen_before_anything_is_read(store: Store):
             raise AssertionError
 
     with pytest.raises(UsageError):
-        import_tar(store, Unread(), changes=["RUN x"])
+        import_tar(store, Unread(), None, Meta(("RUN x",)))
 
 
 def test_the_image_of_this_machine_is_built_once(store: Store, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ from imagekit import Registry
 
 from nacre.images.arrows.copying import Choice, copy
 from nacre.images.arrows.pull import pull
-from nacre.images.arrows.push import push
+from nacre.images.arrows.push import Sending, push
 from nacre.images.layers.repack import Packing
 from nacre.images.model.image import repo_digests
 from nacre.images.model.schema import Document, converted, converted_index
@@ -196,7 +196,7 @@ def test_a_refusal_that_zstd_leaves_nothing_to_do_about(registry: Registry, stor
     image = pull(registry, APP, store).image
     sink = Picky("docker", 400, "MANIFEST_INVALID")
     with pytest.raises(RegistryError) as caught:
-        push(store, image.descriptor, sink, "new", packing=Packing("zstd"))
+        push(store, image.descriptor, sink, "new", Sending(packing=Packing("zstd")))
     assert "--compression gzip" in caught.value.hint
 
 
@@ -205,12 +205,14 @@ def test_a_form_that_was_asked_for(registry: Registry, store: Store, packing: Pa
     registry.add_image("1", {"a": b"one"})
     image = pull(registry, APP, store).image
     sink = Registry("registry.test/other")
-    first = push(store, image.descriptor, sink, "1", form=DOCKER, packing=packing)
+    first = push(store, image.descriptor, sink, "1", Sending(form=DOCKER, packing=packing))
     assert sink.tags["1"] == (first.digest, DOCKER_MANIFEST)
-    assert push(store, image.descriptor, sink, "1", form=DOCKER, packing=packing).digest == first.digest
-    assert push(store, image.descriptor, sink, "1", form=OCI).digest == image.digest
+    assert (
+        push(store, image.descriptor, sink, "1", Sending(form=DOCKER, packing=packing)).digest == first.digest
+    )
+    assert push(store, image.descriptor, sink, "1", Sending(form=OCI)).digest == image.digest
     with pytest.raises(RegistryError):
-        push(store, image.descriptor, Picky("docker", 400, "MANIFEST_INVALID"), "1", form=OCI)
+        push(store, image.descriptor, Picky("docker", 400, "MANIFEST_INVALID"), "1", Sending(form=OCI))
 
 
 def put_platforms(registry: Registry, tag: str) -> Descriptor:

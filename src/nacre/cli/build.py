@@ -6,7 +6,7 @@ import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import write_out
-from .options import Command, flag, many, size, text
+from .options import Command, choice, flag, many, size, text
 from .run import ignore, limits
 
 TYPE_CHECKING = False
@@ -256,7 +256,7 @@ _IGNORED = (
     flag("--compress", "Accepted: the context is never sent", hidden=True),
     flag("--load", "Accepted: the image is always in the store", hidden=True),
     text("--builder", "Ignored with a warning: there is one builder", hidden=True),
-    text("--isolation", "Accepted: Linux has only one", choices=("", "default"), hidden=True),
+    choice("--isolation", "Accepted: Linux has only one", ("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
 )
 _LIMITS = (
@@ -281,12 +281,10 @@ COMMAND = Command(
         ),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image", kind="label"),
-        text(
-            "--network", "Network of RUN instructions", default="default", choices=("default", "host", "none")
-        ),
+        choice("--network", "Network of RUN instructions", ("default", "host", "none"), default="default"),
         flag("--no-cache", "Do not use cache when building the image"),
         many("--platform", "Set target platform for build", type="stringArray"),
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         many(
             "-o, --output", "Write the files of the result: type=local,dest=DIRECTORY or type=tar,dest=FILE"
         ),

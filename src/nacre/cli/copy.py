@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import UsageError
 from .ends import COMMON, KNOWN, Ends, of_end, platform, refuse
-from .options import Command, flag, many, text
+from .options import Command, choice, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ COMMAND = Command(
         text("-f, --format", "Manifest format: oci or v2s2 (docker); or print the result: json, Go template"),
         text("--platform", "Copy this platform of an index (default: that of this machine)", type="os/arch"),
         flag("--preserve-digests", "Change no digest: do not compress layers"),
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Only print the digest"),
         *of_end("src", "source"),
         flag("--referrers", "Also copy signatures, SBOMs and other referrers of the image"),

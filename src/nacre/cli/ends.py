@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..words.errors import Unsupported, UsageError
 from ..words.oci import Platform
 from ..words.reference import Reference
-from .options import Option, flag, number, text
+from .options import Option, choice, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _PLATFORMS = ("", "system", "all", "index-only")
 COMMON = (
     text("--authfile", "File with credentials for source and target", type="file"),
     number("--image-parallel-copies", "Number of blobs to copy at once"),
-    text("--multi-arch", "Platforms of an index to copy: system or all", choices=_PLATFORMS),
+    choice("--multi-arch", "Platforms of an index to copy: system or all", _PLATFORMS),
     text("--override-arch", "Copy the platform with this architecture", hidden=True),
     text("--override-os", "Copy the platform of this operating system", hidden=True),
     text("--override-variant", "Copy the platform with this variant", hidden=True),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Import and print the id of the new image."""
-    from ..images.arrows.importer import import_tar
+    from ..images.arrows.importer import Meta, import_tar
     from ..words.oci import Platform
 
     origin, *names = args.positionals
@@ -27,11 +27,9 @@ def run(context: Context, args: Args) -> int:
     if reference is not None and reference.digest is not None:
         raise UsageError(f"cannot import digest reference: {names[0]}")
     platform = Platform.parse(args.platform) if args.platform else None
+    meta = Meta(tuple(args.change), args.message, platform, created(context), origin)
     with _opened(context, origin) as stream:
-        image = import_tar(
-            context.store, stream, reference, changes=args.change, message=args.message, platform=platform,
-            created=created(context), origin=origin,
-        )  # fmt: skip
+        image = import_tar(context.store, stream, reference, meta)
     context.print(str(image.id))
     return 0
 

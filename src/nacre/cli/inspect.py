@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import NotFound
 from .each import inspect_each
-from .options import Command, flag, text
+from .options import Command, choice, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,6 @@ COMMAND = Command(
     options=(
         text("-f, --format", "Format output: 'json' or a Go template"),
         flag("-s, --size", "Display total file sizes if the type is container"),
-        text(
-            "--type", "Only inspect objects of the given type", choices=("", "container", "image", "volume")
-        ),
+        choice("--type", "Only inspect objects of the given type", ("", "container", "image", "volume")),
     ),
 )

@@ -25,7 +25,7 @@ from .. import __version__
 from ..words.errors import NacreError
 from .commands import Group, load, lookup
 from .context import DRIVERS, POLICIES, Context
-from .options import Args, Command, HelpWanted, flag, parse, text
+from .options import Args, Command, HelpWanted, choice, flag, parse, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ GLOBAL = (
         "Directory of the store (default NACRE_ROOT, /var/lib/nacre or ~/.local/share/nacre)",
         type="path",
     ),
-    text("--storage-driver", "Storage driver for new layers", choices=DRIVERS),
-    text(
-        "--layer-blobs",
-        "Keep pulled layers in compressed form: keep, drop or auto (default auto)",
-        choices=POLICIES,
+    choice("--storage-driver", "Storage driver for new layers", DRIVERS),
+    choice(
+        "--layer-blobs", "Keep pulled layers in compressed form: keep, drop or auto (default auto)", POLICIES
     ),
     flag("-v, --version", "Print version information and quit"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import NotFound
 from ..words.reference import Reference
-from .options import Command, flag, many, text
+from .options import Command, choice, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def _create(context: Context, args: Args) -> int:
 
 
 def _annotate(context: Context, args: Args) -> int:
+    from ..words.oci import Platform
+
     name, image = args.positionals
     features = tuple(part for value in args.os_features for part in value.split(",") if part)
-    _lists(context, args).annotate(
-        name, image, os_name=args.os, architecture=args.arch, variant=args.variant,
-        os_version=args.os_version, os_features=features,
-    )  # fmt: skip
+    said = Platform(args.os, args.arch, args.variant, args.os_version, features)
+    _lists(context, args).annotate(name, image, said)
     return 0
 
 
@@ -198,7 +198,7 @@ PUSH = Command(
     run=_push,
     options=(
         _INSECURE,
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-p, --purge", "Remove the local manifest list after push"),
         flag("-q, --quiet", "Only print the digest"),
     ),

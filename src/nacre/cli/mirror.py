@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 
 from ..words.errors import UsageError
-from .options import Command, flag, text
+from .options import Command, choice, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ COMMAND = Command(
     options=(
         flag("-n, --dry-run", "Only show what would be done"),
         text("--format", "Print every tag as 'json' or by a Go template"),
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "json"), default="auto"),
         flag("--prune", "Delete tags of the target that the source no longer has"),
         flag("-q, --quiet", "Only print failures"),
         flag("--verify", "Check every tag at the target instead of trusting the record of last week"),

@@ -64,15 +64,23 @@ def flag(spelling: str, help: str, *, default: bool = False, hidden: bool = Fals
 
 
 def text(
-    spelling: str, help: str, *, default: str = "", type: str = "string", choices: tuple[str, ...] = (),
-    implied: str = "", hidden: bool = False, kind: str = "text",
+    spelling: str, help: str, *, default: str = "", type: str = "string", hidden: bool = False,
+    kind: str = "text",
 ) -> Option:  # fmt: skip
     """A string, "" when absent: `text("-w, --workdir", "…")` gives `args.workdir: str`.
 
     `kind` names a reader of `values` that checks it, and may make it something else.
     """
     short, name = _names(spelling)
-    return Option(name, short, help, kind, type, default, choices, implied, False, hidden)
+    return Option(name, short, help, kind, type, default, (), "", False, hidden)
+
+
+def choice(
+    spelling: str, help: str, choices: tuple[str, ...], *, default: str = "", hidden: bool = False
+) -> Option:
+    """One of several words, as a string; `default` when absent."""
+    short, name = _names(spelling)
+    return Option(name, short, help, "text", "string", default, choices, "", False, hidden)
 
 
 def number(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..words.errors import UsageError
 from ..words.oci import Platform
 from ..words.reference import Reference
-from .options import Command, flag, text
+from .options import Command, choice, flag, text
 
 TAGS_AT_ONCE = 3
 
@@ -130,7 +130,7 @@ COMMAND = Command(
     options=(
         flag("-a, --all-tags", "Download all tagged images in the repository"),
         text("--platform", "Set platform if the registry offers several", type="os/arch"),
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Suppress verbose output"),
     ),
     details="NAME may also be host:python3, an image made from the Python that runs nacre.",

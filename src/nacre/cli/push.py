@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import NotFound, UsageError
 from ..words.reference import Reference
-from .options import Command, flag, number, text
+from .options import Command, choice, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,14 +95,12 @@ def _push(
     from time import monotonic
 
     from ..engine.transfers import budget
-    from ..images.arrows.push import push
+    from ..images.arrows.push import Sending, push
 
     sink, began = context.client.repository(reference), monotonic()
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        result = push(
-            context.store, descriptor, sink, reference.target, progress=progress, sources=context.repository,
-            packing=packing, form=form, budget=budget(context.engine),
-        )  # fmt: skip
+        how = Sending(packing, form, context.repository, budget(context.engine))
+        result = push(context.store, descriptor, sink, reference.target, how, progress)
         seconds = monotonic() - began
         progress.result(
             Tag=reference.tag, Digest=result.digest, Size=result.size, Moved=result.moved,
@@ -132,15 +130,15 @@ COMMAND = Command(
     run=run,
     options=(
         flag("-a, --all-tags", "Push all tags of an image to the repository"),
-        text("--compression", "Recompress layers that are not in this form", choices=CODECS),
-        text("--compression-format", "Alias of --compression (podman's name)", choices=CODECS, hidden=True),
+        choice("--compression", "Recompress layers that are not in this form", CODECS),
+        choice("--compression-format", "Alias of --compression (podman's name)", CODECS, hidden=True),
         number(
             "--compression-level",
             "Compression level: gzip 0 to 9 (default 2), zstd 1 to 22 (default 3)",
         ),
         flag("--force-compression", "Recompress all layers, even those in this form"),
         text("--format", "Manifest format: docker (v2s2) or oci (default: that of the image)"),
-        text("--progress", "Set type of progress output", default="auto", choices=("auto", "plain", "json")),
+        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
         flag("-q, --quiet", "Suppress verbose output"),
     ),
 )

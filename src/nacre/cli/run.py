@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import StoreError, Unsupported, UsageError
-from .options import Command, flag, many, number, size, text
+from .options import Command, choice, flag, many, number, size, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
         kind="publish",
     ),
     flag("-P, --publish-all", "Publish all exposed ports (no effect, as --publish)"),
-    text("--pull", "Pull image before creating", default="missing", choices=("always", "missing", "never")),
+    choice("--pull", "Pull image before creating", ("always", "missing", "never"), default="missing"),
     flag("-q, --quiet", "Suppress the pull output"),
     *LIMITS,
     flag("--read-only", "Mount the container's root filesystem as read only"),

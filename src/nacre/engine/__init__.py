@@ -382,14 +382,11 @@ class Engine(Wiring):
         os_version: str = "", os_features: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Say for which platform an image of a list is. Raises NotFound, UsageError."""
+        from ..words.oci import Platform
         from .transfers import lists
 
-        self.inside(
-            lambda store: lists(self).annotate(
-                name, image, os_name=os, architecture=architecture, variant=variant, os_version=os_version,
-                os_features=tuple(os_features),
-            )
-        )  # fmt: skip
+        said = Platform(os, architecture, variant, os_version, tuple(os_features))
+        self.inside(lambda store: lists(self).annotate(name, image, said))
 
     @checked
     def manifest_inspect(self, name: str) -> tuple[Entry, ...]:

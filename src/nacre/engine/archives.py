@@ -36,10 +36,10 @@ def load(engine: Wiring, path: str) -> list[Loaded]:
 
 def import_tar(engine: Wiring, path: str, reference: Reference | None, changes: Sequence[str]) -> Image:
     """An image of one layer out of a tar."""
-    from ..images.arrows.importer import import_tar
+    from ..images.arrows.importer import Meta, import_tar
 
     with opened(path, "rb") as file:
-        return import_tar(engine.store, file, reference, changes=changes, origin=path)
+        return import_tar(engine.store, file, reference, Meta(tuple(changes), origin=path))
 
 
 def opened(path: str, mode: str) -> BinaryIO:

@@ -58,12 +58,11 @@ def push(
     form: str = "", progress: Progress | None = None,
 ) -> PushResult:  # fmt: skip
     """The image of a manifest to the registry that the reference names."""
-    from ..images.arrows.push import push
+    from ..images.arrows.push import Sending, push
 
-    return push(
-        engine.store, descriptor, engine.client.repository(reference), reference.target, progress=progress,
-        sources=lambda name: repository(engine, name), packing=packing, form=form, budget=budget(engine),
-    )  # fmt: skip
+    how = Sending(packing, form, lambda name: repository(engine, name), budget(engine))
+    sink = engine.client.repository(reference)
+    return push(engine.store, descriptor, sink, reference.target, how, progress)
 
 
 def copy(
@@ -77,7 +76,7 @@ def copy(
     choice = choice.replace(seen=Seen(engine.paths.seen))
     source, target = ends
     with _reached(engine, networks[0], progress) as origin, _reached(engine, networks[1], progress) as to:
-        return copy_between(origin, source, target, choice, exact=choice.exact, progress=progress, to=to)
+        return copy_between(origin, source, target, choice, progress=progress, to=to)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ double quotes the escape works only before `"`, `$` and itself; at the end of a 
 from __future__ import annotations
 
 from ...words.errors import DockerfileError
+from ...words.value import Value
 from .tokens import position
 
 TYPE_CHECKING = False
@@ -51,22 +52,22 @@ def expand_words(
 
 def expand_document(text: str, env: Mapping[str, str], *, file: str = "Dockerfile", at: str = "") -> str:
     """A here-document: variables replaced, quotes left alone."""
-    return _run(Lexer(text, env, "\\", quotes=False), text, file, at)[0]
+    return _run(Lexer(text, env, "\\", Quoting(quotes=False)), text, file, at)[0]
 
 
 def split_raw(text: str) -> list[str]:
     """The words of a line with quotes, escapes and variables kept; [] when its quotes do not close."""
-    return _quietly(Lexer(text, {}, "\\", raw_quotes=True, raw_escapes=True, keep_unset=True))[1]
+    return _quietly(Lexer(text, {}, "\\", Quoting(raw_quotes=True, raw_escapes=True, keep_unset=True)))[1]
 
 
 def unquote(text: str, raw: bool) -> list[str]:
     """The words of `text`, with quotes kept (`raw`) or removed; variables stay. [] when it is malformed."""
-    return _quietly(Lexer(text, {}, "\\", raw_quotes=raw, keep_unset=True))[1]
+    return _quietly(Lexer(text, {}, "\\", Quoting(raw_quotes=raw, keep_unset=True)))[1]
 
 
 def mention(text: str, env: Mapping[str, str], escape: str = "\\") -> str:
     """`text` for showing: what is set is replaced, quotes stay, nothing fails."""
-    return _quietly(Lexer(text, env, escape, raw_quotes=True, keep_unset=True))[0] or text
+    return _quietly(Lexer(text, env, escape, Quoting(raw_quotes=True, keep_unset=True)))[0] or text
 
 
 def _is_plain(word: str, escape: str) -> bool:
@@ -129,23 +130,32 @@ class _Output:
             self._word = []
 
 
-class Lexer:
-    """One pass over one word.
+class Quoting(Value):
+    """What stays in a word as it was written.
 
     `quotes` False: quotes mean nothing. `raw_quotes`, `raw_escapes`: they work and are kept.
     `keep_unset`: a variable that is not set stays as it was written.
     """
 
+    quotes: bool = True
+    raw_quotes: bool = False
+    raw_escapes: bool = False
+    keep_unset: bool = False
+
+
+class Lexer:
+    """One pass over one word."""
+
     def __init__(
-        self, text: str, env: Mapping[str, str], escape: str, *, quotes: bool = True,
-        raw_quotes: bool = False, raw_escapes: bool = False, keep_unset: bool = False,
-    ) -> None:  # fmt: skip
+        self, text: str, env: Mapping[str, str], escape: str, quoting: Quoting | None = None
+    ) -> None:
+        quoting = quoting or Quoting()
         self._text, self._env, self._escape = text, env, escape
-        self._quotes, self._raw_quotes, self._raw_escapes = quotes, raw_quotes, raw_escapes
-        self._keep_unset = keep_unset
+        self._quotes, self._raw_quotes = quoting.quotes, quoting.raw_quotes
+        self._raw_escapes, self._keep_unset = quoting.raw_escapes, quoting.keep_unset
         self._at = 0
         self._depth = 0
-        self._special = frozenset("$<" + escape + ("'\"" if quotes else ""))
+        self._special = frozenset("$<" + escape + ("'\"" if quoting.quotes else ""))
 
     def run(self) -> tuple[str, list[str]]:
         """The expanded text and its words. Raises _Bad."""

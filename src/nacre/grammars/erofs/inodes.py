@@ -61,10 +61,11 @@ class Inodes:
         return len(self.mode)
 
     def add(
-        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0, block: int = 0,
-        device: int = 0,
+        self, mode: int, uid: int = 0, gid: int = 0, mtime_ns: int = 0, size: int = 0,
+        at: tuple[int, int] = (0, 0),
     ) -> int:  # fmt: skip
-        """A new inode; its number. The name of a folder is set where it is put."""
+        """A new inode; its number. `at`: its block and device. A folder gets its name where it is put."""
+        block, device = at
         seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
         self.mode.append(mode)
         self.uid.append(uid)

@@ -111,7 +111,7 @@ class LayerTree:
             size, block = entry.size, entry.offset // BLOCK if entry.offset > 0 else 0
             if block > NOWHERE:
                 block = NOWHERE
-            inode = inodes.add(entry.mode | _FILE, entry.uid, entry.gid, entry.mtime_ns, size, block, 1)
+            inode = inodes.add(entry.mode | _FILE, entry.uid, entry.gid, entry.mtime_ns, size, (block, 1))
         else:
             size, inode = 0, self._special(entry)
         if entry.xattrs:
@@ -131,7 +131,7 @@ class LayerTree:
             mode, size, block = stat.S_IFLNK | 0o777, len(entry.link), self.inodes.keep(entry.link)
         elif entry.kind != "fifo":
             block = device_number(entry.major, entry.minor)
-        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, block)
+        return self.inodes.add(mode, entry.uid, entry.gid, entry.mtime_ns, size, (block, 0))
 
     def _link(self, entry: Entry, folder: int, name: bytes) -> int:
         place = self.inodes.entry(folder, name)
@@ -187,7 +187,7 @@ class LayerTree:
         return made
 
     def _new_inode(self, marks: int, place: int = 0) -> int:
-        folder = self.inodes.add(stat.S_IFDIR | 0o755, block=place, device=marks)
+        folder = self.inodes.add(stat.S_IFDIR | 0o755, at=(place, marks))
         if marks & rules.IMPLIED:
             self._implied.append(folder)
         return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...words.errors import UsageError
 from .functions import FUNCTIONS, Failure, Function
@@ -33,6 +33,13 @@ from .values import INVALID, GoMap, GoString, Nil, Struct, is_true, type_name
 _MAX_CALLS = 50
 _MISSING = object()
 """No value came from the command before."""
+
+
+class _Arguments(NamedTuple):
+    """The words behind a name, and what came from the command before."""
+
+    words: Sequence[SyntaxNode] = ()
+    final: Any = _MISSING
 
 
 class Template:
@@ -251,40 +258,31 @@ class _State:
         type = type_name(value)
         for name in names[:-1]:
             untyped = isinstance(value, Mapping) and not isinstance(value, Struct | GoMap)
-            value = self.field(dot, value, node, name, (), _MISSING, type)
+            value = self.field(dot, value, node, name, _Arguments(), type)
             type = "interface {}" if untyped else type_name(value)
-        return self.field(dot, value, node, names[-1], rest, final, type)
+        return self.field(dot, value, node, names[-1], _Arguments(rest, final), type)
 
     def field(
-        self,
-        dot: Any,
-        value: Any,
-        node: SyntaxNode,
-        name: str,
-        rest: Sequence[SyntaxNode],
-        final: Any,
-        type: str,
+        self, dot: Any, value: Any, node: SyntaxNode, name: str, arguments: _Arguments, type: str
     ) -> Any:
         if value is INVALID:
             if self.strict:
                 raise self.error(f'nil data; no entry for key "{name}"')
             return INVALID
         if isinstance(value, Struct | GoString) and name in value.methods:
-            return self.method(dot, value, node, name, rest, final)
+            return self.method(dot, value, node, name, arguments)
         if isinstance(value, Mapping):
-            return self.entry(value, name, bool(rest) or final is not _MISSING)
+            return self.entry(value, name, bool(arguments.words) or arguments.final is not _MISSING)
         if value is None or isinstance(value, Nil):
             raise self.error(f"nil pointer evaluating {type}.{name}")
         raise self.error(f"can't evaluate field {name} in type {type}")
 
-    def method(
-        self, dot: Any, value: Any, node: SyntaxNode, name: str, rest: Sequence[SyntaxNode], final: Any
-    ) -> Any:
+    def method(self, dot: Any, value: Any, node: SyntaxNode, name: str, given: _Arguments) -> Any:
         method = value.methods[name]
         function = Function(
             lambda *arguments: method(value, *arguments), ("text",) * (method.__code__.co_argcount - 1)
         )
-        return self.call(dot, function, name, rest, final, node)
+        return self.call(dot, function, name, given.words, given.final, node)
 
     def entry(self, value: Mapping[str, Any], name: str, has_arguments: bool) -> Any:
         if isinstance(value, Struct):

@@ -310,16 +310,17 @@ def _rare_member(header: bytes, name: bytes, source: _Source, extras: _Extras) -
         segments, real, stored = _sparse(flag, header, records, stored, name, source)
     elif flag != b"D":
         stored = 0
-    entry = _rare_entry(header, name, kind, real if kind == "file" else 0, records, extras, source.position)
+    link = records.link or extras.link or header[157:257].partition(b"\0")[0]
+    entry = _rare_entry(header, name, kind, records, link)
+    entry = entry._replace(size=real if kind == "file" else 0, offset=source.position)
     if segments is not None:
         entry = entry._replace(sparse=_checked(segments, real, stored, name))
     extras.clear()
     return entry, _Payload(source, stored, entry.path), -stored % _BLOCK
 
 
-def _rare_entry(
-    header: bytes, name: bytes, kind: str, size: int, records: Records, extras: _Extras, offset: int
-) -> Entry:
+def _rare_entry(header: bytes, name: bytes, kind: str, records: Records, link: bytes) -> Entry:
+    """All but size and offset of its content."""
     path = _normal(name)
     if not path and kind != "dir":
         raise _rootless(name)
@@ -327,9 +328,9 @@ def _rare_entry(
     uid = uid if records.uid is None else _checked_id(records.uid, name)
     gid = gid if records.gid is None else _checked_id(records.gid, name)
     mtime = _mtime(header, name) if records.mtime_ns is None else records.mtime_ns
-    link = _link(records.link or extras.link or header[157:257].partition(b"\0")[0], kind, name)
+    link = _link(link, kind, name)
     major, minor = _device(header, records, name) if kind in ("char", "block") else (0, 0)
-    return Entry(path, kind, mode, uid, gid, mtime, size, link, major, minor, records.sorted_xattrs(), offset)
+    return Entry(path, kind, mode, uid, gid, mtime, 0, link, major, minor, records.sorted_xattrs())
 
 
 def _sparse(

@@ -139,15 +139,15 @@ def copy(
 
 
 def copy_between(
-    places: Places, source: Place, target: Place, choice: Choice | None = None, *, exact: bool = False,
+    places: Places, source: Place, target: Place, choice: Choice | None = None, *,
     progress: Progress | None = None, to: Places | None = None,
 ) -> Copied:  # fmt: skip
-    """As `copy`, of what two places mean; `exact` leaves plain layers plain. What is a file is whole now.
+    """As `copy`, of what two places mean. What is a file is whole now.
 
     `to` opens the target where that is done in another way (other credentials, say).
     """
-    with places.source(source, target, exact=exact) as origin, (to or places).sink(target) as sink:
-        choice = (choice or Choice()).replace(exact=exact)
+    choice = choice or Choice()
+    with places.source(source, target, exact=choice.exact) as origin, (to or places).sink(target) as sink:
         return copy(origin, places.reference(source), sink, places.target(target), choice, progress)
 
 

@@ -4,39 +4,50 @@ from __future__ import annotations
 
 from ...words.errors import InvalidArchive
 from ...words.oci import Platform
+from ...words.value import Value
 from ..layers.ingest import add_layer
 from ..model.edit import append_layer, apply_change, new_config, with_fields, write_image
 from ..model.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ...stores.store import Store
     from ...words.reference import Reference
     from ..model.source import Reader
 
 
+class Meta(Value):
+    """What the config of an imported image says beside its layer.
+
+    `changes` are instructions of a Dockerfile (`edit.apply_change`). `created` is an RFC 3339 time, "" for
+    now; `origin` says in the history where the tar came from. `platform` None: this machine's.
+    """
+
+    changes: tuple[str, ...] = ()
+    message: str = ""
+    platform: Platform | None = None
+    created: str = ""
+    origin: str = "-"
+
+
 def import_tar(
-    store: Store, stream: Reader, reference: Reference | None = None, *,
-    changes: Sequence[str] = (), message: str = "", platform: Platform | None = None, created: str = "",
-    origin: str = "-",
-) -> Image:  # fmt: skip
+    store: Store, stream: Reader, reference: Reference | None = None, meta: Meta | None = None
+) -> Image:
     """Make an image of the tar in `stream` (plain, gzip, zstd, xz or bzip2), which is read once.
 
-    `changes` are instructions of a Dockerfile (`edit.apply_change`), checked before anything is read.
-    `created` is an RFC 3339 time, "" for now; `origin` says in the history where the tar came from. The
-    name is set last. Raises UsageError, InvalidArchive, StoreError; then nothing is named.
+    Changes are checked before anything is read. The name is set last. Raises UsageError, InvalidArchive,
+    StoreError; then nothing is named.
     """
     from ...grammars.codecs.stream import decompress
 
-    created = created or now()
-    config = new_config(platform or Platform.host(), created=created)
-    for change in changes:
+    meta = meta or Meta()
+    created, message = meta.created or now(), meta.message
+    config = new_config(meta.platform or Platform.host(), created=created)
+    for change in meta.changes:
         config = apply_change(config, change)
     with store.leases.hold():
         layer, diff_id = add_layer(store, _Nonempty(decompress(stream)))
-        comment = message or f"Imported from {origin}"
+        comment = message or f"Imported from {meta.origin}"
         config = append_layer(config, diff_id, "", created=created, comment=comment)
         if message:
             config = with_fields(config, comment=message)

@@ -115,11 +115,11 @@ class ManifestLists:
             self._write(reference, known)
         return reference
 
-    def annotate(
-        self, name: str, image: str, *, os_name: str = "", architecture: str = "", variant: str = "",
-        os_version: str = "", os_features: tuple[str, ...] = (),
-    ) -> None:  # fmt: skip
-        """Say for which platform an image of a list is. Raises NotFound, UsageError."""
+    def annotate(self, name: str, image: str, said: Platform) -> None:
+        """Say for which platform an image of a list is; what is not said ("") stays, features are added.
+
+        Raises NotFound, UsageError.
+        """
         reference, ref = Reference.parse(name), _ref_of(image)
         with self._locked():
             known = {entry.ref: entry for entry in self.get(name)}
@@ -127,8 +127,9 @@ class ManifestLists:
                 raise NotFound(f"manifest for image {ref} does not exist in {reference}")
             before = known[ref].descriptor.platform or Platform("", "")
             after = Platform(
-                os_name or before.os, architecture or before.architecture, variant or before.variant,
-                os_version or before.os_version, tuple(dict.fromkeys((*before.os_features, *os_features))),
+                said.os or before.os, said.architecture or before.architecture,
+                said.variant or before.variant, said.os_version or before.os_version,
+                tuple(dict.fromkeys((*before.os_features, *said.os_features))),
             )  # fmt: skip
             if after.os not in _SYSTEMS or after.architecture not in _ARCHITECTURES:
                 kind = f"{after.os}/{after.architecture}"

@@ -171,15 +171,18 @@ class Mirror:
     """One repository and the place where it is kept the same."""
 
     def __init__(
-        self, source: Origin, reference: Reference, target: Target, name: str, wants: Callable[[str], bool],
-        choice: Choice, table: Table, rules: Rules, *, progress: Progress | None = None,
+        self, entry: MirrorEntry, source: Origin, target: Target, paths: Paths, rules: Rules,
+        progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        """`reference` has the name of the source, `name` is the target's; `choice` as for a copy."""
-        self._source, self._reference, self._target, self._name = source, reference, target, name
-        self._allows = wants
-        self._table, self._rules = table, rules
-        budget = (choice.budget or Budget.of_machine()).usually(_BLOBS_AT_ONCE)
-        self._choice = choice.replace(claims=Claims(), budget=budget)
+        """`source` and `target` are what the entry names; what was mirrored is remembered at `paths`."""
+        self._source, self._reference, self._target, self._name = source, entry.source, target, entry.target
+        self._allows, self._rules = entry.wants, rules
+        self._table = Table(paths.mirrors, entry.target)
+        budget = (rules.budget or Budget.of_machine()).usually(_BLOBS_AT_ONCE)
+        self._choice = Choice(
+            entry.platform, entry.platform is None, entry.referrers, budget, exact=True, claims=Claims(),
+            seen=Seen(paths.seen),
+        )  # fmt: skip
         self._progress = progress or NullProgress()
 
     def run(self, tell: Callable[[Outcome], object]) -> None:
@@ -338,18 +341,10 @@ def mirror_all(
     when the table cannot be kept.
     """
     for entry in entries:
-        seen = Seen(paths.seen)
-        choice = Choice(
-            entry.platform, entry.platform is None, entry.referrers, rules.budget, exact=True, seen=seen
-        )
-        table = Table(paths.mirrors, entry.target)
         try:
             with _opened(entry.target, repository, rules) as target:
                 source = repository(entry.source)
-                Mirror(
-                    source, entry.source, target, entry.target, entry.wants, choice, table, rules,
-                    progress=progress,
-                ).run(tell)  # fmt: skip
+                Mirror(entry, source, target, paths, rules, progress).run(tell)
         except (RegistryError, InvalidName, UsageError) as error:
             name = entry.source.familiar_name
             tell(Outcome(name, entry.target, "", FAILED, error=error.message))

@@ -44,37 +44,48 @@ class PushResult(Value):
     existing: int
 
 
+class Sending(Value):
+    """How an image is sent.
+
+    `packing` asks for layers compressed in another way, `form` (`words.oci.OCI` or `DOCKER`) for the other
+    kind of manifest. `sources` give what was not kept in its compressed form. `budget` None: the store's.
+    """
+
+    packing: Packing | None = None
+    form: str = ""
+    sources: Sources | None = None
+    budget: Budget | None = None
+
+
 def push(
-    store: Store, descriptor: Descriptor, sink: Sink, target: str, *, progress: Progress | None = None,
-    sources: Sources | None = None, packing: Packing | None = None, form: str = "",
-    budget: Budget | None = None,
+    store: Store, descriptor: Descriptor, sink: Sink, target: str, how: Sending | None = None,
+    progress: Progress | None = None,
 ) -> PushResult:  # fmt: skip
     """Send the image of a manifest to `sink` under `target` (tag or digest).
 
     Only what the far side lacks is sent: a layer it has is skipped, one that another of its
     repositories is known to hold is mounted, one that was not kept in its compressed form is made again or
-    passed through from a repository that `sources` gives (`compressed.Forms`). The manifest is sent exactly
-    as stored, last; unless `packing` asks for layers compressed in another way, `form` (`words.oci.OCI` or
-    `DOCKER`) for the other kind of manifest, or the registry refuses this kind: then it is another one, with
-    another digest. `budget` as for `pull`. Raises RegistryError, NotFound for a layer that is nowhere to be
-    had in its form, and Unsupported for one that would get another digest.
+    passed through from another repository (`compressed.Forms`). The manifest is sent exactly as stored, last;
+    unless `how` asks for another one or the registry refuses this kind: then it has another digest. Raises
+    RegistryError, NotFound for a layer that is nowhere to be had in its form, and Unsupported for one that
+    would get another digest.
     """
-    progress = progress or NullProgress()
+    how, progress = how or Sending(), progress or NullProgress()
     with store.leases.hold():
         data = store.blobs.read(descriptor.digest)
         manifest = image_manifest(data, descriptor)
-        delivery = _Delivery(store, sink, sources)
+        delivery = _Delivery(store, sink, how.sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
-        budget = budget or store.budget
-        wanted = _formed(manifest, data, form if packing is None else "")[0]
-        there = packing is None and isinstance(sink, TagAwareSink) and sink.holds(target, wanted)
-        sending = _Sending(delivery, manifest, packing)
-        sending.all(tasks, budget.limited(processes=1) if there else budget)
-        manifest, data = sending.after(data)
+        budget = how.budget or store.budget
+        wanted = _formed(manifest, data, how.form if how.packing is None else "")[0]
+        there = how.packing is None and isinstance(sink, TagAwareSink) and sink.holds(target, wanted)
+        layers = _Layers(delivery, manifest, how.packing)
+        layers.send(tasks, budget.limited(processes=1) if there else budget)
+        manifest, data = layers.after(data)
         delivery.send(manifest.config, SILENT)
-        sent = _formed(manifest, data, form)
+        sent = _formed(manifest, data, how.form)
         if not there or delivery.gave:
-            sent = put_in_form(sink, target, sent, form, progress)
+            sent = put_in_form(sink, target, sent, how.form, progress)
         digest = sent[0].digest
         if "/" in sink.where:
             store.refs.add_digest(sink.where, digest, descriptor.digest)
@@ -87,7 +98,7 @@ def _formed(manifest: Manifest, data: bytes, form: str) -> Document:
     return converted(document, form) if form else document
 
 
-class _Sending:
+class _Layers:
     """The layers of one push, each compressed in another way before if `packing` says so."""
 
     def __init__(self, delivery: _Delivery, manifest: Manifest, packing: Packing | None) -> None:
@@ -108,7 +119,7 @@ class _Sending:
         delivery = self._delivery
         self._repacker = Repacker(self._store, packing, delivery.sink, delivery.forms, self._manifest)
 
-    def all(self, tasks: Mapping[Digest, Task], budget: Budget) -> None:
+    def send(self, tasks: Mapping[Digest, Task], budget: Budget) -> None:
         """Send them side by side."""
         sink, processes = self._delivery.sink, self._processes(budget)
         lines = [tasks[layer.digest] for layer in self._layers]

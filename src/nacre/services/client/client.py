@@ -23,9 +23,9 @@ from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
 from .search import INDEX_HOST, USUAL_LIMIT, SearchResults, search
-from .session import Session
+from .session import DownloadSession, Session
 from .throttle import Throttles
-from .transport import Response, Special, Transport, TransportLimits
+from .transport import Request, Response, Special, Transport, TransportLimits
 from .uploadrecords import Kept, NoUploadRecords
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Client:
         lookup = self.config.credentials if credentials is None else lambda _name: credentials
         session = self._session(registry, registry, lookup)
         with session.suspecting():
-            response = session.open("GET", routes.base(), f"registry {registry}")
+            response = session.open(Request("GET", routes.base()), f"registry {registry}")
         session.checked(response, "/v2/").close()
 
     def catalog(self, registry: str) -> Iterator[str]:
@@ -151,13 +151,11 @@ class Client:
         hosts = Hosts(self._transport)
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
-        session = Session(
-            host, hosts, self._transport, Authenticator(host), self._policy, self._throttles.of(place),
-            download=True,
-        )  # fmt: skip
+        throttles = self._throttles.of(place)
+        session = DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)
 
         def connect(headers: dict[str, str]) -> Response:
-            return session.open("GET", url, shown(url), ok=(200, 206), headers=headers)
+            return session.open(Request("GET", url, headers), shown(url), ok=(200, 206))
 
         return closing(Download(connect, session.retry()))
 

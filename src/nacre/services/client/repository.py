@@ -198,10 +198,10 @@ class Repository:
     def put_manifest(self, target: str, data: bytes, media_type: str) -> None:
         """Store exactly `data` under a tag or a digest."""
         path = routes.manifest(self.name, target)
+        request = Request("PUT", path, {"Content-Type": media_type}, data)
         with self.session.open(
-            "PUT", path, f"manifest {target} of {self.name}", scopes=self._push, ok=SUCCESS,
-            headers={"Content-Type": media_type}, body=data,
-        ) as response:  # fmt: skip
+            request, f"manifest {target} of {self.name}", scopes=self._push, ok=SUCCESS
+        ) as response:
             self.session.checked(response, f"manifest {target}")
             said = _content_digest(response)
             sent = Digest.of(data, said.algorithm if said else "sha256")
@@ -222,7 +222,7 @@ class Repository:
         """Remove a manifest by digest, or a tag where the registry can. Raises NotFound, RegistryError."""
         scopes = (repository_scope(self.name, "pull", "push", "delete"),)
         path, what = routes.manifest(self.name, target), f"manifest {target} of {self.name}"
-        self.session.open("DELETE", path, what, scopes=scopes, ok=SUCCESS).close()
+        self.session.open(Request("DELETE", path), what, scopes=scopes, ok=SUCCESS).close()
 
     def referrers(self, digest: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """What says that it refers to the manifest `digest` (signatures, SBOMs): by the API, else by tag."""

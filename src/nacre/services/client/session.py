@@ -21,7 +21,7 @@ from .auth import MAX_TOKEN_BODY, Answer, Authenticator, TokenRequest
 from .hosts import HostEndpoint, Hosts
 from .retry import RETRIED, Policy, Retry, Transient, retry_after
 from .throttle import Slowing
-from .transport import Request, Response, Stream, Transport
+from .transport import Request, Response, Transport
 
 MAX_REDIRECTS = 10
 MAX_PAGES = 1000
@@ -39,16 +39,14 @@ T = TypeVar("T")
 class Session:
     """What `Repository` and its helpers speak through; safe to use from many threads."""
 
+    _is_download = False
+
     def __init__(
         self, registry: str, hosts: Hosts, transport: Transport, auth: Authenticator, policy: Policy,
-        throttles: Slowing = (), *, download: bool = False,
+        throttles: Slowing = (),
     ) -> None:  # fmt: skip
-        """`download`: this is no registry that the user named, so it may have no address of the link either;
-        and what comes counts as it comes, also when it says that it was compressed on its way.
-        """
         self.registry, self.auth, self.policy = registry, auth, policy
         self._hosts, self._transport, self._throttles = hosts, transport, throttles
-        self._download = download
 
     @property
     def is_slowed(self) -> bool:
@@ -64,16 +62,14 @@ class Session:
         return Retry(self.policy)
 
     def open(
-        self, method: str, target: str, what: str, *,
-        scopes: Iterable[str] = (), ok: Collection[int] = (200,), headers: Mapping[str, str] | None = None,
-        body: bytes | Stream | None = None, retry: Retry | None = None,
+        self, request: Request, what: str, *, scopes: Iterable[str] = (), ok: Collection[int] = (200,),
+        retry: Retry | None = None,
     ) -> Response:  # fmt: skip
         """Send until it succeeds or may not be tried again; the response is open.
 
-        `target` is a path of this registry or an absolute URL; `what` names the thing for messages.
+        The request is to a path of this registry or an absolute URL; `what` names the thing for messages.
         Raises NotFound (404), Unauthorized, Unreachable, RegistryError.
         """
-        request = Request(method, target, headers or {}, body)
         return self.attempt(lambda: self.once(request, what, scopes=scopes, ok=ok), retry)
 
     def document(
@@ -115,11 +111,11 @@ class Session:
         """An answer, open, that says whether something is there: to a HEAD, else to a GET. As `open`."""
         scopes = tuple(scopes)
         try:
-            response = self.open("HEAD", path, what, scopes=scopes, headers=headers)
+            response = self.open(Request("HEAD", path, headers or {}), what, scopes=scopes)
         except RegistryError as error:
             if isinstance(error, Unreachable) or error.status in WAITING:
                 raise
-            return self.open("GET", path, what, scopes=scopes, headers=headers)
+            return self.open(Request("GET", path, headers or {}), what, scopes=scopes)
         return self.checked(response, what)
 
     @contextmanager
@@ -173,7 +169,7 @@ class Session:
             request = Request(request.method, endpoint.url + request.url, request.headers, request.body)
         response = self._converse(request, endpoint, tuple(scopes))
         if response.status in ok:
-            if not self._download:
+            if not self._is_download:
                 _check_encoding(response, what)
             return response
         with response:
@@ -210,7 +206,7 @@ class Session:
             own = origin(request.url) == origin(endpoint.url)
             response = self._transport.send(
                 request, verify=endpoint.verify or not own, throttles=self._throttles,
-                nearby=own and not self._download,
+                nearby=own and not self._is_download,
             )  # fmt: skip
             location = response.headers.get("location", "")
             if not location or not _may_follow(request, response.status):
@@ -251,6 +247,14 @@ class Session:
             return NotFound(f"{what} not found{where}{tail}")
         text = "has received too many requests" if status == 429 else f"answered {status} for {what}"
         return RegistryError(f"{self.registry} {text}{tail}", status=status, code=code)
+
+
+class DownloadSession(Session):
+    """With what is no registry that the user named, so it may have no address of the link either; and what
+    comes counts as it comes, also when it says that it was compressed on its way.
+    """
+
+    _is_download = True
 
 
 def redirected(request: Request, location: str) -> Request:

@@ -107,12 +107,11 @@ class Uploads:
         if not self._whole:
             return False, ""
         path = routes.uploads(self._repository, digest=d.digest)
-        headers = {"Content-Type": OCTETS}
+        request = Request("POST", path, {"Content-Type": OCTETS}, Stream(opener, d.size))
         try:
             with self._session.open(
-                "POST", path, self._what("an upload"), scopes=self._scopes, ok=SUCCESS, headers=headers,
-                body=Stream(opener, d.size),
-            ) as response:  # fmt: skip
+                request, self._what("an upload"), scopes=self._scopes, ok=SUCCESS
+            ) as response:
                 if _is_done(response):
                     return True, ""
                 self._whole = False
@@ -126,8 +125,9 @@ class Uploads:
     def begin(self, retry: Retry | None = None) -> str:
         """Open an upload and return its location."""
         path, what = routes.uploads(self._repository), self._what("an upload")
+        request = Request("POST", path, {"Content-Length": "0"})
         with self._session.suspecting(), self._session.open(
-            "POST", path, what, scopes=self._scopes, ok=SUCCESS, headers={"Content-Length": "0"}, retry=retry
+            request, what, scopes=self._scopes, ok=SUCCESS, retry=retry
         ) as response:  # fmt: skip
             if "location" not in response.headers:
                 self._session.checked(response, what)
@@ -140,10 +140,10 @@ class Uploads:
         upload that the registry opened instead.
         """
         path = routes.uploads(self._repository, mount=digest, source=source)
+        request = Request("POST", path, {"Content-Length": "0"})
         with self._session.open(
-            "POST", path, self._what("a mount"), scopes=(*self._scopes, *scopes), ok=SUCCESS,
-            headers={"Content-Length": "0"},
-        ) as response:  # fmt: skip
+            request, self._what("a mount"), scopes=(*self._scopes, *scopes), ok=SUCCESS
+        ) as response:
             return "" if _is_done(response) else _location(response)
 
     def cancel(self, location: str) -> None:
