@@ -13,9 +13,9 @@ from contract import put
 from fakeregistry import Exchange, FakeRegistry
 from urllib3 import exceptions
 
-from nacre.grammars.config import Mirror, Section, Settings
+from nacre.grammars.config import MirrorSettings, RegistrySection, Settings
 from nacre.images.model.source import ForkSafe
-from nacre.services.client import Client, Limits, Policy
+from nacre.services.client import Client, Policy, TransportLimits
 from nacre.services.client.hosts import HostEndpoint, candidates
 from nacre.services.client.proxies import is_direct, proxy_for
 from nacre.services.client.retry import Retry, Transient, retry_after
@@ -111,18 +111,22 @@ def test_an_authority_for_one_registry(secure: FakeRegistry, certificate: Path, 
     """With it the certificate counts, on loopback too; without it nothing there is verified."""
     name = here(secure)
     put(connect().repository(Reference.parse(f"{name}/app")), b"content")
-    settings = Settings((Section(name, ca=str(certificate)),))
-    put(connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
+    settings = Settings((RegistrySection(name, ca=str(certificate)),))
+    put(
+        connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
+        b"content",
+    )
     other = certificate.with_name("other.pem")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-out", other,
          "-days", "3650", "-subj", "/CN=localhost"],
         check=True, capture_output=True,
     )  # fmt: skip
-    settings = Settings((Section(name, ca=str(other)),))
+    settings = Settings((RegistrySection(name, ca=str(other)),))
     with pytest.raises(Unreachable, match="not trusted"):
         put(
-            connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content"
+            connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
+            b"content",
         )
 
 
@@ -135,15 +139,19 @@ def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connec
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     name, files = here(fake), certificate.parent
     both = {"cert": str(files / "cert.pem"), "key": str(files / "key.pem")}
-    settings = Settings((Section(name, ca=str(certificate), **both),))  # type: ignore[arg-type]
-    put(connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content")
-    settings = Settings((Section(name, ca=str(certificate)),))
+    settings = Settings((RegistrySection(name, ca=str(certificate), **both),))  # type: ignore[arg-type]
+    put(
+        connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
+        b"content",
+    )
+    settings = Settings((RegistrySection(name, ca=str(certificate)),))
     with pytest.raises(NacreError):
         put(
-            connect(limits=Limits(), settings=settings).repository(Reference.parse(f"{name}/app")), b"content"
+            connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
+            b"content",
         )
     found = Special((str(certificate),), ((both["cert"], both["key"]),))
-    repository = connect(limits=Limits(), certificates=lambda _host: found).repository(
+    repository = connect(limits=TransportLimits(), certificates=lambda _host: found).repository(
         Reference.parse(f"{name}/app")
     )
     put(repository, b"content")
@@ -163,37 +171,39 @@ def test_an_encrypted_key_does_not_ask(certificate: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "urls"),
     [
-        (Section("a.example", plain_http=True), ["http://a.example"]),
-        (Section("a.example", insecure=True), ["https://a.example", "http://a.example"]),
-        (Section("a.example"), ["https://a.example"]),
-        (Section("b.example", insecure=True), ["https://a.example"]),
+        (RegistrySection("a.example", plain_http=True), ["http://a.example"]),
+        (RegistrySection("a.example", insecure=True), ["https://a.example", "http://a.example"]),
+        (RegistrySection("a.example"), ["https://a.example"]),
+        (RegistrySection("b.example", insecure=True), ["https://a.example"]),
     ],
 )
-def test_candidates_by_settings(section: Section, urls: list[str]) -> None:
+def test_candidates_by_settings(section: RegistrySection, urls: list[str]) -> None:
     assert [place.url for place in candidates("a.example", (), Settings((section,)))] == urls
 
 
 def test_proxies_of_one_registry(fake: FakeRegistry, connect: Connect) -> None:
     """One goes through a proxy although nothing else does, another directly although all else does not."""
-    settings = Settings((Section("far.example", proxy=f"http://me:pw@{fake.host}", plain_http=True),))
-    client = connect(limits=Limits(), settings=settings)
+    settings = Settings((RegistrySection("far.example", proxy=f"http://me:pw@{fake.host}", plain_http=True),))
+    client = connect(limits=TransportLimits(), settings=settings)
     with pytest.raises(NotFound):
         client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
     verb, path, headers = fake.requests[0]
     assert (verb, path) == ("GET", "http://far.example/v2/app/manifests/latest")
     assert headers["proxy-authorization"] == "Basic bWU6cHc="
-    settings = Settings((Section(fake.host, proxy="direct"),))
-    client = connect(limits=Limits(), settings=settings, proxies={"http_proxy": "http://127.0.0.1:1"})
+    settings = Settings((RegistrySection(fake.host, proxy="direct"),))
+    client = connect(
+        limits=TransportLimits(), settings=settings, proxies={"http_proxy": "http://127.0.0.1:1"}
+    )
     put(client.repository(Reference.parse(f"{fake.host}/app")), b"content")
 
 
 def test_a_proxy_for_everything(fake: FakeRegistry, connect: Connect) -> None:
-    far = Section("far.example", plain_http=True)
+    far = RegistrySection("far.example", plain_http=True)
     for settings, proxies in (
         (Settings((far,), proxy=f"http://{fake.host}"), {"http_proxy": "http://127.0.0.1:1"}),
         (Settings((far,), no_proxy="other"), {"http_proxy": fake.host, "no_proxy": "far.example"}),
     ):
-        client = connect(limits=Limits(), settings=settings, proxies=proxies)
+        client = connect(limits=TransportLimits(), settings=settings, proxies=proxies)
         with pytest.raises(NotFound):
             client.repository(Reference.parse("far.example/app")).resolve(Reference.parse("far.example/app"))
     assert len(fake.sent("GET", "http://far.example/v2/app/")) == 2
@@ -225,7 +235,7 @@ def test_a_rate_is_kept() -> None:
 
 
 def test_rates_of_one_and_of_all() -> None:
-    settings = Settings((Section("slow.example", rate=80_000),), rate=8_000_000)
+    settings = Settings((RegistrySection("slow.example", rate=80_000),), rate=8_000_000)
     throttles = Throttles(settings)
     assert [throttle.rate for throttle in throttles.of("slow.example")] == [8_000_000, 80_000]
     assert throttles.of("slow.example")[1] is throttles.of("slow.example")[1]
@@ -246,7 +256,7 @@ def test_a_grain_is_what_a_line_gives_in_a_moment() -> None:
 
 
 def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:
-    client = connect(limits=Limits(), settings=Settings(rate=10_000_000))
+    client = connect(limits=TransportLimits(), settings=Settings(rate=10_000_000))
     repository = client.repository(Reference.parse(f"{fake.host}/app"))
     found = put(repository, bytes(200_000))
     with repository.fetch(found) as reader:
@@ -256,9 +266,9 @@ def test_a_transfer_at_a_rate(fake: FakeRegistry, connect: Connect) -> None:
 def test_what_is_divided_between_processes(fake: FakeRegistry, connect: Connect) -> None:
     """Not what one of them keeps account of."""
     app = Reference.parse(f"{fake.host}/app")
-    mirrored = Settings((Section(fake.host, mirrors=(Mirror("mirror.example"),)),))
+    mirrored = Settings((RegistrySection(fake.host, mirrors=(MirrorSettings("mirror.example"),)),))
     for settings, fork_safe in ((Settings(), True), (Settings(rate=10_000_000), False), (mirrored, False)):
-        repository = connect(limits=Limits(), settings=settings).repository(app)
+        repository = connect(limits=TransportLimits(), settings=settings).repository(app)
         assert isinstance(repository, ForkSafe)
         assert repository.fork_safe is fork_safe
 
@@ -266,7 +276,7 @@ def test_what_is_divided_between_processes(fake: FakeRegistry, connect: Connect)
 def test_a_fork_has_connections_of_its_own(fake: FakeRegistry, connect: Connect) -> None:
     ports: list[int] = []
     fake.on("GET", "/blobs/", lambda exchange: ports.append(exchange.client_address[1]) or False, 3)
-    repository = connect(limits=Limits()).repository(Reference.parse(f"{fake.host}/app"))
+    repository = connect(limits=TransportLimits()).repository(Reference.parse(f"{fake.host}/app"))
     found = put(repository, bytes(200_000))
     for forks in (False, False, True):
         if forks:
