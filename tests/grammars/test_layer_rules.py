@@ -121,7 +121,8 @@ def test_names_of_whiteouts_are_ordinary_where_the_form_says_so() -> None:
 @pytest.mark.parametrize(
     ("before", "entry", "why"),
     [
-        ([A], file(b"a/x"), "no folder"), ([], file(b""), "has no name"), ([], file(b"n" * 256), "longer"),
+        ([A], file(b"a/x"), "not a directory"), ([], file(b""), "has no name"),
+        ([], file(b"n" * 256), "longer"),
         ([], file(b"n" * 256 + b"/x"), "longer"), ([], file(b"n/" * 2048 + b"x"), "longer"),
         ([symlink(b"a", b"b"), symlink(b"b", b"a")], file(b"a/x"), "loop"),
     ],
@@ -135,7 +136,8 @@ def test_what_cannot_be_made(before: list[Entry], entry: Entry, why: str, full: 
 @pytest.mark.parametrize(
     ("before", "link", "why"),
     [
-        ([], b"no", "does not exist in this layer"), ([B], b"b", "to a folder"), ([A], b"a/x", "no folder"),
+        ([], b"no", "does not exist in this layer"), ([B], b"b", "to a directory"),
+        ([A], b"a/x", "not a directory"),
         ([file(b".wh.x")], b"x", "does not exist"), ([B], b"b/x", "does not exist"),
         ([], b"", "does not exist"),
     ],

@@ -17,7 +17,6 @@ from treemaker import (
     DELETE,
     OPAQUE,
     ROOT,
-    SECOND,
     Item,
     directory,
     file,
@@ -26,6 +25,7 @@ from treemaker import (
     pack,
     seen,
     symlink,
+    tangles,
     trees,
     unpack,
     white,
@@ -42,34 +42,6 @@ from nacre.words.errors import InvalidArchive
 Facts = dict[bytes, tuple[Any, ...]]
 _MARKS = OPAQUE.removesuffix(b"opaque")
 _slow = settings(max_examples=200, suppress_health_check=list(HealthCheck))
-
-# Few names and many links between them: what is drawn keeps meeting itself.
-_names = st.sampled_from([b"a", b"b", b"c", b".wh.a", b".wh.b", b".wh..wh..opq"])
-_paths = st.lists(_names, min_size=1, max_size=3).map(b"/".join)
-_targets = st.lists(st.sampled_from([b"a", b"b", b"c", b"..", b"."]), min_size=1, max_size=3).map(b"/".join)
-_looks = st.fixed_dictionaries(
-    {"mode": st.integers(0, 0o7777), "mtime_ns": st.integers(0, 3).map(SECOND.__mul__)}
-)
-
-
-@st.composite
-def tangles(draw: st.DrawFn) -> list[Item]:
-    items: list[Item] = []
-    for path in draw(st.lists(_paths, max_size=12)):
-        looks = draw(_looks)
-        kind = draw(st.sampled_from(["file", "dir", "symlink", "hardlink", "fifo", "hidden"]))
-        if kind == "file":
-            items.append(file(path, draw(st.binary(max_size=3)), **looks))
-        elif kind == "dir":
-            # An ordinary user could not look into a folder that forbids its owner to.
-            items.append(directory(path, **looks | {"mode": looks["mode"] | (0 if ROOT else 0o700)}))
-        elif kind == "symlink":
-            items.append(symlink(path, draw(st.sampled_from([b"", b"/"])) + draw(_targets)))
-        elif kind == "hardlink":
-            items.append(hardlink(path, draw(_paths)))
-        else:
-            items.append((Entry(path, "char" if kind == "hidden" else kind, looks["mode"]), b""))
-    return items
 
 
 def extracted(items: list[Item], where: Path) -> Facts | None:

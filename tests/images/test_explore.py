@@ -39,6 +39,12 @@ def test_an_opaque_folder_hides_what_is_below_and_not_its_own() -> None:
     assert found.folders == ((b"", 3), (b"d", 3))
 
 
+def test_empty_files_are_no_copies() -> None:
+    layers = [[Item(b"a", "file"), Item(b"l", "symlink")], [Item(b"a", "file"), Item(b"l", "symlink")]]
+    ids: Any = ["sha256:" + "0" * 64] * 2
+    assert survey(layers, ids, ["", ""], lambda gone: True).waste == ()
+
+
 def test_a_copy_for_the_owner_is_told_apart() -> None:
     layers = [[Item(b"d/a", "file", 10), Item(b"d/b", "file", 20)]] * 2
     ids: Any = ["sha256:" + "0" * 64] * 2

@@ -163,7 +163,7 @@ class Survey:
         folder = self._make_folder(above, layer)
         before = folder.files.get(name)
         self._drop(folder, name, layer, "overwritten")
-        if before and not before.names and before.size == item.size and before.path == item.path:
+        if before and not before.names and before.size == item.size > 0 and before.path == item.path:
             self.alike.add(len(self.waste) - 1)
         kept = groups.get(item.content) if item.content else None
         if kept is None or not kept.names:

@@ -191,3 +191,32 @@ def with_links(items: list[Item], chance: random.Random) -> list[Item]:
             firsts.append(entry)
         out.append((entry, data))
     return out
+
+
+# Few names and many links between them: what is drawn keeps meeting itself.
+_few = st.sampled_from([b"a", b"b", b"c", b".wh.a", b".wh.b", b".wh..wh..opq"])
+_paths = st.lists(_few, min_size=1, max_size=3).map(b"/".join)
+_targets = st.lists(st.sampled_from([b"a", b"b", b"c", b"..", b"."]), min_size=1, max_size=3).map(b"/".join)
+_looks = st.fixed_dictionaries(
+    {"mode": st.integers(0, 0o7777), "mtime_ns": st.integers(0, 3).map(SECOND.__mul__)}
+)
+
+
+@st.composite
+def tangles(draw: st.DrawFn) -> list[Item]:
+    items: list[Item] = []
+    for path in draw(st.lists(_paths, max_size=12)):
+        looks = draw(_looks)
+        kind = draw(st.sampled_from(["file", "dir", "symlink", "hardlink", "fifo", "hidden"]))
+        if kind == "file":
+            items.append(file(path, draw(st.binary(max_size=3)), **looks))
+        elif kind == "dir":
+            # An ordinary user could not look into a folder that forbids its owner to.
+            items.append(directory(path, **looks | {"mode": looks["mode"] | (0 if ROOT else 0o700)}))
+        elif kind == "symlink":
+            items.append(symlink(path, draw(st.sampled_from([b"", b"/"])) + draw(_targets)))
+        elif kind == "hardlink":
+            items.append(hardlink(path, draw(_paths)))
+        else:
+            items.append((Entry(path, "char" if kind == "hidden" else kind, looks["mode"]), b""))
+    return items

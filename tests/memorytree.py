@@ -15,6 +15,8 @@ class Dir:
     def __init__(self, path: bytes, marks: int) -> None:
         self.path, self.marks = path, marks
         self.entry: Entry | None = None
+        self.layer = -1
+        """The number of the layer that described it last."""
         self.names: dict[bytes, Dir | Entry] = {}
         self.hidden: set[bytes] = set()
 
@@ -24,11 +26,13 @@ class MemoryTree:
 
     def __init__(self, *, full: bool = False) -> None:
         self.root, self.full = Dir(b"", rules.IMPLIED), full
+        self.layers = 0
         self.became_folder = False
         """Whether something else of the same layer gave way to a folder."""
 
     def add(self, entries: Iterable[Entry]) -> MemoryTree:
         """One layer."""
+        self.layers += 1
         self.decider = rules.ApplyRules(self, links=False) if self.full else rules.LayerRules(self)
         for entry in entries:
             self.carry_out(self.decider.decide(entry), entry)
@@ -92,10 +96,10 @@ class MemoryTree:
         folder.names[name] = source.names[source_name]
 
     def _do_make(self, entry: Entry, folder: Dir, name: bytes) -> None:
-        self._make(folder, name, described=True).entry = entry
+        self._do_merge(entry, self._make(folder, name, described=True), name)
 
     def _do_merge(self, entry: Entry, folder: Dir, _name: bytes) -> None:
-        folder.entry, folder.marks = entry, rules.described(folder.marks)
+        folder.entry, folder.marks, folder.layer = entry, rules.described(folder.marks), self.layers
 
     def _do_hide(self, _entry: Entry, folder: Dir, name: bytes) -> None:
         folder.hidden.add(name)
@@ -118,7 +122,8 @@ class MemoryTree:
 
     def _do_renew(self, _entry: Entry, folder: Dir, name: bytes) -> None:
         child = self.child(folder, name)
-        child.marks = rules.described(child.marks)
+        if child.layer != self.layers:
+            self._do_merge(Entry(child.path, "dir", 0o755), child, name)
 
     def _do_reset(self, entry: Entry, folder: Dir, name: bytes) -> None:
         self._do_renew(entry, folder, name)
