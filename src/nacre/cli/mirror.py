@@ -30,7 +30,7 @@ def run(context: Context, args: Args) -> int:
     with context.progress(
         quiet=True if args.progress != "json" else args.quiet, form=args.progress
     ) as progress:
-        told = _Told(context, args)
+        told = _OutcomePrinter(context, args)
         mirror_all(
             entries, context.client.repository, Paths(context.root), rules, told.tell, progress=progress,
         )  # fmt: skip
@@ -56,7 +56,7 @@ def _entries(context: Context, path: str) -> tuple[MirrorEntry, ...]:
         raise UsageError(f"{path} is not UTF-8") from None
 
 
-class _Told:
+class _OutcomePrinter:
     """Outcomes as they come: what changed on standard output, what failed on standard error."""
 
     def __init__(self, context: Context, args: Args) -> None:

@@ -162,12 +162,12 @@ class HelpWanted(Exception):
 
 def parse(command: Command, argv: Sequence[str], name: str = "") -> Args:
     """Read `argv` (without the command's own name). Raises UsageError, HelpWanted."""
-    args = _Parser(command, name).parse(argv)
+    args = _OptionParser(command, name).parse(argv)
     _check_count(command.arguments, args)
     return args
 
 
-class _Parser:
+class _OptionParser:
     def __init__(self, command: Command, name: str) -> None:
         self.command, self.name = command, name
         self.args = Args(name, command.options)

@@ -40,12 +40,12 @@ def parse_elf(data: bytes | mmap) -> Elf:
     if data[:4] != MAGIC or len(data) < 52 or data[4] not in (1, 2) or data[5] not in (1, 2):
         raise InvalidArchive("not an ELF file")
     try:
-        return _Parser(data).parse()
+        return _ElfParser(data).parse()
     except (error, OverflowError):
         raise InvalidArchive("ELF file is damaged or truncated") from None
 
 
-class _Parser:
+class _ElfParser:
     def __init__(self, data: bytes | mmap) -> None:
         self.data = data
         self.wide = data[4] == 2

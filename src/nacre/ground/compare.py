@@ -30,7 +30,7 @@ def compare(old_fd: int, new_fd: int, form: Form | None = None) -> Iterator[tupl
     changed in more than its time. Raises StoreError, Unsupported.
     """
     plain = (form or Form()).replace(whiteouts="delete")
-    changes = _Changes()
+    changes = _ChangedPaths()
     changes.find(scan(old_fd, plain), scan(new_fd, plain))
     for entry, payload in scan(new_fd, plain):
         if changes.has(entry):
@@ -39,7 +39,7 @@ def compare(old_fd: int, new_fd: int, form: Form | None = None) -> Iterator[tupl
             yield Entry(whiteout_of(entry.path + b"/" + name if entry.path else name), "file", 0), None
 
 
-class _Changes:
+class _ChangedPaths:
     """Paths that differ: `changed` and the folders above them, `gone` names by folder."""
 
     def __init__(self) -> None:

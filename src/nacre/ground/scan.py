@@ -160,10 +160,10 @@ class _Walk:
             return entry, None
         if info.st_size >= MIN_HOLE and info.st_blocks * 512 < info.st_size:
             entry = entry._replace(sparse=_segments(folder, name, info.st_size))
-        return entry, partial(_Content, folder, name, entry)
+        return entry, partial(_FileContent, folder, name, entry)
 
 
-class _Content:
+class _FileContent:
     """The payload of a file: exactly the bytes that its entry announces. Closes itself at the end."""
 
     def __init__(self, folder: Folder, name: bytes, entry: Entry) -> None:

@@ -232,7 +232,7 @@ def _relinked(fd: int, path: bytes, name: bytes, twins: Twins) -> int:
 def _replaced(fd: int, name: bytes, twin: Folder) -> bool:
     own = os.open(name, file_worker.OLD, dir_fd=fd)
     try:
-        comparing = _Comparing(os.open(name, file_worker.OLD, dir_fd=twin.fd), _File(own))
+        comparing = _Comparing(os.open(name, file_worker.OLD, dir_fd=twin.fd), _FileReader(own))
         if not file_worker.bare(own) or not comparing.equal():
             return False
     finally:
@@ -243,7 +243,7 @@ def _replaced(fd: int, name: bytes, twin: Folder) -> bool:
     return True
 
 
-class _File:
+class _FileReader:
     """An open file as a reader."""
 
     def __init__(self, fd: int) -> None:

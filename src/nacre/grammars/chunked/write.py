@@ -51,12 +51,12 @@ def write_chunked(
     """
     writer = _Writer(write, threads, check_level(CHUNKED, level) or 0)
     try:
-        return _written(writer, _Recorder(stream))
+        return _written(writer, _HeaderRecorder(stream))
     finally:
         writer.stop()
 
 
-def _written(writer: _Writer, source: _Recorder) -> dict[str, str]:
+def _written(writer: _Writer, source: _HeaderRecorder) -> dict[str, str]:
     try:
         for entry, payload in read_tar(source):
             writer.member(source.upto(entry.offset), entry)
@@ -79,7 +79,7 @@ def _pull(payload: Reader, size: int) -> None:
         size -= len(data)
 
 
-class _Recorder:
+class _HeaderRecorder:
     """A stream that keeps what was read until it is asked for."""
 
     def __init__(self, stream: Reader) -> None:
@@ -187,12 +187,12 @@ class _Writer:
 
     def __init__(self, write: Callable[[bytes], object], threads: Threads | None, level: int) -> None:
         self._packer = _Packer(write, threads, level)
-        self._rows: list[tuple[Fields, _Content]] | None = []
+        self._rows: list[tuple[Fields, _ContentFrames]] | None = []
         self._seen: set[bytes] = set()
         self._raw: list[bytes] = []
         self._raw_size = self._left = 0
         self._split = _Split(level)
-        self._content = _Content("", 0)
+        self._content = _ContentFrames("", 0)
         self._padding = 0
 
     def member(self, raw: bytes, entry: Entry) -> None:
@@ -206,7 +206,7 @@ class _Writer:
         self._literal(head)
         stored = entry.stored if entry.kind == "file" else 0
         self._left, self._padding = stored, -stored % 512
-        self._content = _Content(str((fields or {}).get("name")), stored)
+        self._content = _ContentFrames(str((fields or {}).get("name")), stored)
         if self._rows is not None and fields is not None:
             self._rows.append((fields, self._content))
             if not stored:
@@ -280,7 +280,7 @@ class _Writer:
         }  # fmt: skip
 
 
-class _Content:
+class _ContentFrames:
     """The content of a member: its digest, its CRC, the frames it went into."""
 
     def __init__(self, name: str, size: int) -> None:
@@ -337,7 +337,7 @@ class _Split:
         self.literal = self._writer.literal
         self.size = self._waiting = 0
 
-    def file(self, content: _Content) -> None:
+    def file(self, content: _ContentFrames) -> None:
         self._writer.file(content.name, content.size, content.finish())
 
     def _put(self, data: bytes) -> None:

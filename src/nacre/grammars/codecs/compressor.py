@@ -113,7 +113,7 @@ class _Plain:
         pass
 
 
-class _Zstd:
+class _ZstdEncoder:
     block = _PIECE
 
     def __init__(self, level: int, write: Callable[[bytes], object], threads: int) -> None:
@@ -146,4 +146,4 @@ def _encoder(
         from .gzip import GzipEncoder
 
         return GzipEncoder(level, write, threads)
-    return _Zstd(level, write, 0 if threads is None else min(_MAX_THREADS, threads.processors))
+    return _ZstdEncoder(level, write, 0 if threads is None else min(_MAX_THREADS, threads.processors))

@@ -23,10 +23,10 @@ def read_zstd(stream: Reader) -> Reader:
     frames = _Frames(stream)
     source = cast("IO[bytes]", frames)  # all that is used is read()
     reader = decoder.stream_reader(source, read_size=_CHUNK, read_across_frames=True, closefd=False)
-    return _Zstd(frames, reader, zstandard.ZstdError)
+    return _ZstdReader(frames, reader, zstandard.ZstdError)
 
 
-class _Zstd:
+class _ZstdReader:
     """zstandard's reader, with its errors mapped and truncation noticed."""
 
     def __init__(self, frames: _Frames, reader: Reader, error: type[Exception]) -> None:

@@ -54,7 +54,7 @@ def decompress(stream: Reader, codec: str | None = None) -> Reader:
     if codec is None:
         head = _head(stream)
         codec = sniff(head) or _refuse_foreign(head)
-        stream = _Rejoined(head, stream)
+        stream = PrefixedReader(head, stream)
     if codec in ("", "none"):
         return stream
     if codec == "zstd":
@@ -85,13 +85,14 @@ def _refuse_foreign(head: bytes) -> str:
     return ""
 
 
-class _Rejoined:
+class PrefixedReader:
     """A stream whose first bytes were read already."""
 
     def __init__(self, head: bytes, stream: Reader) -> None:
         self._head, self._stream = head, stream
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int, /) -> bytes:
+        """The next bytes, first those of `head`."""
         if not self._head:
             return self._stream.read(count)
         if count < 0:

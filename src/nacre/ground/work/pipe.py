@@ -99,6 +99,24 @@ class Pipe:
         return data
 
 
+class PipeBuffer:
+    """Joins small pieces, such as a tar writer's, into few large ones for a pipe."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe, self._held = pipe, bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Keep `data`, and hand on what is kept once it is a chunk. Raises Stopped."""
+        self._held += data
+        if len(self._held) >= CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what is kept. Raises Stopped."""
+        self._pipe.write(bytes(self._held))
+        self._held.clear()
+
+
 class ProgressReader:
     """A reader that reports to `task` how far it is, and ends with Stopped once `stop` is set."""
 

@@ -183,7 +183,7 @@ class Copier:
         self.source, self.sink, self.progress = source, sink, progress
         self._reference, self._delivery = (
             reference,
-            _Delivery(source, sink, choice.claims or Claims(), choice.seen),
+            _CopyDelivery(source, sink, choice.claims or Claims(), choice.seen),
         )
         self._choice = choice
         self._made: dict[Digest, bytes] = {}
@@ -369,7 +369,7 @@ def _is_foreign(layer: Descriptor) -> bool:
     return "nondistributable" in layer.media_type or ".foreign." in layer.media_type
 
 
-class _Delivery(Delivery):
+class _CopyDelivery(Delivery):
     """Blobs passed through, or mounted when both ends are of one registry."""
 
     words = ("Copying", "Copied", "Already exists")

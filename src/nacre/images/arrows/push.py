@@ -74,7 +74,7 @@ def push(
     with store.leases.hold():
         data = store.blobs.read(descriptor.digest)
         manifest = image_manifest(data, descriptor)
-        delivery = _Delivery(store, sink, how.sources)
+        delivery = _PushDelivery(store, sink, how.sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         budget = how.budget or store.budget
         wanted = _formed(manifest, data, how.form if how.packing is None else "")[0]
@@ -101,7 +101,7 @@ def _formed(manifest: Manifest, data: bytes, form: str) -> Document:
 class _Layers:
     """The layers of one push, each compressed in another way before if `packing` says so."""
 
-    def __init__(self, delivery: _Delivery, manifest: Manifest, packing: Packing | None) -> None:
+    def __init__(self, delivery: _PushDelivery, manifest: Manifest, packing: Packing | None) -> None:
         self._delivery, self._store = delivery, delivery.store
         self._manifest, self._packing = manifest, packing
         self._layers = sorted({layer.digest: layer for layer in manifest.layers}.values(), key=size_down)
@@ -181,7 +181,7 @@ class _Layers:
         return after, data if after == self._manifest else after.encode()
 
 
-class _Delivery(Delivery):
+class _PushDelivery(Delivery):
     """Blobs of one push, and where they came from."""
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:

@@ -217,7 +217,7 @@ class Remade(_Verified):
         self._end.callback(stage.join)
         self._end.callback(pipe.fail)
         stage.start()
-        return _Told(pipe, stage)
+        return _PipeEnd(pipe, stage)
 
     def _compress(self, pipe: Pipe) -> None:
         from ...grammars.codecs.pack import pack
@@ -242,7 +242,7 @@ class Remade(_Verified):
         )
 
 
-class _Told:
+class _PipeEnd:
     """The end of a pipe that raises what the stage before it failed of."""
 
     def __init__(self, pipe: Pipe, stage: Worker) -> None:

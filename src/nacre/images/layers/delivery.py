@@ -102,12 +102,12 @@ class Delivery:
         def opener() -> Content:
             content = self.opened(blob)
             task.phase(self.words[0], blob.size)
-            return _Watched(content, task.advance, stop)
+            return _WatchedBlob(content, task.advance, stop)
 
         self.sink.put(blob, opener)
 
 
-class _Watched:
+class _WatchedBlob:
     """A blob being read that reports how far it is and ends when told to stop."""
 
     def __init__(self, file: Content, advance: Callable[[int], None], stop: Event | None) -> None:

@@ -48,10 +48,10 @@ def _entries(image: Image) -> Iterator[tuple[Entry, Reader]]:
             found.path, found.kind, found.mode, found.uid, found.gid, found.mtime_ns, found.size,
             found.link, found.major, found.minor, found.xattrs,
         )  # fmt: skip
-        yield entry, _Content(found)
+        yield entry, _LazyContent(found)
 
 
-class _Content:
+class _LazyContent:
     """The content of a file, opened at the first read and closed at the last."""
 
     def __init__(self, found: Found) -> None:

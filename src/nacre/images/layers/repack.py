@@ -108,7 +108,7 @@ class Repacker:
             with _tar(self._store, self._forms, layer, diff_id) as content:
                 size = self._store.trees.rows.size(diff_id) if content.plain else layer.size
                 task.phase("Compressing", size)
-                reader = _Watched(content, verifier, task, stop)
+                reader = _WatchedTar(content, verifier, task, stop)
                 notes = pack(
                     reader, ingest.write, self._packing.codec, self._store.budget, self._packing.level
                 )
@@ -135,7 +135,7 @@ def manifest_of(old: Manifest, packing: Packing, layers: Mapping[Digest, Descrip
     return changed.replace(media_type=OCI_MANIFEST, config=config)
 
 
-class _Tar:
+class _LayerTar:
     """The uncompressed layer; `with` it. `plain`: it comes as it lies in the store."""
 
     def __init__(self, file: Content, plain: bool) -> None:
@@ -153,7 +153,7 @@ class _Tar:
         self.taken += len(data)
         return data
 
-    def __enter__(self) -> _Tar:
+    def __enter__(self) -> _LayerTar:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -163,26 +163,26 @@ class _Tar:
 class _Taking:
     """What a decompressor reads."""
 
-    def __init__(self, tar: _Tar) -> None:
+    def __init__(self, tar: _LayerTar) -> None:
         self._tar = tar
 
     def read(self, size: int, /) -> bytes:
         return self._tar.take(size)
 
 
-def _tar(store: Store, forms: Forms, layer: Descriptor, diff_id: Digest) -> _Tar:
+def _tar(store: Store, forms: Forms, layer: Descriptor, diff_id: Digest) -> _LayerTar:
     if store.trees.can_tar(diff_id):
-        return _Tar(store.trees.tar(diff_id), True)
+        return _LayerTar(store.trees.tar(diff_id), True)
     for blob in store.layers.blobs_of(diff_id):  # kept as files: then only a blob gives the tar
         if store.blobs.has(blob.digest):
-            return _Tar(store.blobs.open(blob.digest), False)
-    return _Tar(forms.open(layer), False)
+            return _LayerTar(store.blobs.open(blob.digest), False)
+    return _LayerTar(forms.open(layer), False)
 
 
-class _Watched:
+class _WatchedTar:
     """A tar on its way: verified, counted, and ended when told to stop."""
 
-    def __init__(self, content: _Tar, verifier: Verifier, task: Task, stop: Event | None) -> None:
+    def __init__(self, content: _LayerTar, verifier: Verifier, task: Task, stop: Event | None) -> None:
         self._content, self._verifier, self._task, self._stop = content, verifier, task, stop
         self._at = 0
 

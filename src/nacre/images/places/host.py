@@ -14,7 +14,7 @@ import sys
 from hashlib import sha256
 from stat import S_ISREG
 
-from ...ground.work.pipe import Pipe
+from ...ground.work.pipe import Pipe, PipeBuffer
 from ...ground.work.threads import Worker, running
 from ...words.digest import Digest
 from ...words.errors import NotFound, StoreError, Unsupported
@@ -306,7 +306,7 @@ class Layout:
         """The layer as a tar. Raises StoreError when a file of the host cannot be read."""
         from ...grammars.tar.write import TarWriter
 
-        buffer = _Buffer(pipe)
+        buffer = PipeBuffer(pipe)
         tar = TarWriter(buffer.write)
         for path in sorted(self.items, key=os.fsencode):
             self._write_item(tar, path, self.items[path])
@@ -349,25 +349,6 @@ class Layout:
 def _canonical(path: str) -> str:
     """`path` with the links among its folders followed, the last name kept."""
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-
-
-class _Buffer:
-    """Joins the small pieces of a tar writer into few large ones."""
-
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
-        self._parts: list[bytes] = []
-        self._held = 0
-
-    def write(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._held += len(data)
-        if self._held >= 1 << 18:
-            self.flush()
-
-    def flush(self) -> None:
-        self._pipe.write(b"".join(self._parts))
-        self._parts, self._held = [], 0
 
 
 class _Bytes:

@@ -147,7 +147,9 @@ def _from_stdin(store: Store, stdin: Reader, file: str) -> Inputs:
         if not _is_tar(head):
             text = _decoded(_read_stream(stdin, head), "Dockerfile")
             return Inputs(folder, text, "Dockerfile", scratch=scratch)
-        _unpack(_Rejoined(head, stdin), folder)
+        from ...grammars.codecs.stream import PrefixedReader
+
+        _unpack(PrefixedReader(head, stdin), folder)
         inputs = _from_folder(folder, os.path.join(folder, file) if file else "", file)
         return inputs.replace(scratch=scratch)
     except BaseException:
@@ -167,16 +169,3 @@ def _unpack(stream: Reader, folder: str) -> None:
 
     with os_errors(f"unpack the context into {folder}"), Root(folder) as root:
         apply(decompress(stream), root.fd, Form(whiteouts="delete", owners=False, devices=False))
-
-
-class _Rejoined:
-    """A stream with the bytes in front that were read to look at them."""
-
-    def __init__(self, head: bytes, stream: Reader) -> None:
-        self._head, self._stream = head, stream
-
-    def read(self, count: int, /) -> bytes:
-        if not self._head:
-            return self._stream.read(count)
-        data, self._head = self._head[:count], self._head[count:]
-        return data

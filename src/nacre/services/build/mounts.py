@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from io import BytesIO
 
 from ...ground import ids, userns
 from ...ground.extract import Form, extract
@@ -72,16 +73,11 @@ def copy_out(source: CopySource, chosen: Selection, folder: str) -> str:
     with os_errors(f"write to {folder}"):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            entries = ((entry, payload or _Empty()) for entry, payload in target.entries())
+            entries = ((entry, payload or BytesIO()) for entry, payload in target.entries())
             extract(entries, fd, Form(whiteouts="delete", owners=whole, devices=False))
         finally:
             os.close(fd)
     return f"{folder}/mount"
-
-
-class _Empty:
-    def read(self, _count: int, /) -> bytes:
-        return b""
 
 
 class SharedLock:

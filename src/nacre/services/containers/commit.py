@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ground.work.pipe import Pipe
+from ...ground.work.pipe import Pipe, PipeBuffer
 from ...ground.work.threads import Worker, running
 from ...images.layers.copied import cost_of
 from ...images.layers.ingest import add_layer
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.oci import ImageConfig
     from ...words.reference import Reference
-
-_BUFFER = 1 << 18
 
 
 class Wishes(Value):
@@ -105,7 +103,7 @@ def _layer(
     found = [change for change in changes(store, active, hidden) if change.path not in same]
 
     def write() -> None:
-        buffer = _Buffer(pipe)
+        buffer = PipeBuffer(pipe)
         layer(store, active, found, buffer.write)
         buffer.flush()
 
@@ -113,22 +111,6 @@ def _layer(
         return None
     with running([Worker(write, feeds=pipe)], [pipe]):
         return add_layer(store, pipe)
-
-
-class _Buffer:
-    """Joins the small pieces of a tar writer into few large ones."""
-
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe, self._held = pipe, bytearray()
-
-    def write(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) >= _BUFFER:
-            self.flush()
-
-    def flush(self) -> None:
-        self._pipe.write(bytes(self._held))
-        self._held.clear()
 
 
 def _settings(config: ImageConfig, process: dict[str, Any], labels: dict[str, str]) -> ImageConfig:

@@ -16,6 +16,7 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager
+from io import BytesIO
 
 from ...grammars.tar.entry import Entry
 from ...ground.extract import Form, extract
@@ -331,17 +332,9 @@ def write(found: Iterable[Member], goal: Target, *, owners: str, form: Form = _P
         for entry, payload in found:
             if entry.path or not goal.exists:  # a folder that exists stays as it is
                 entry = entry._replace(uid=0, gid=0) if owners == "root" else entry
-                yield _moved(entry, goal.prefix), payload() if payload else _EMPTY
+                yield _moved(entry, goal.prefix), payload() if payload else BytesIO()
 
     return extract(arriving(), goal.fd, form)
-
-
-class _Empty:
-    def read(self, _count: int, /) -> bytes:
-        return b""
-
-
-_EMPTY = _Empty()
 
 
 def _explained(path: bytes, error: OSError) -> NotFound | UsageError:

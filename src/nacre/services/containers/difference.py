@@ -46,13 +46,13 @@ def changes(store: Store, active: Active, hidden: frozenset[bytes] = frozenset()
     `hidden`: mount points; empty files and folders that stand there and are new count as no change.
     """
     with store.trees.open(active.layers) as view:
-        found = _Changes(view, hidden)
+        found = _ChangeFollower(view, hidden)
         for entry, _ in store.actives.entries(active):
             found.add(entry)
         return found.result()
 
 
-class _Changes:
+class _ChangeFollower:
     """Follows the entries of one difference, parents first."""
 
     def __init__(self, view: TreeView, hidden: frozenset[bytes]) -> None:

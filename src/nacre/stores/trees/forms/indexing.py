@@ -49,7 +49,7 @@ def index_stream(
     `locks`, which must come with `donors`, is given those of what the layer borrows.
     """
     with _Indexing(folder, donors, locks) as indexing:
-        passing = _Passing(stream, indexing)
+        passing = _BufferedStream(stream, indexing)
         for entry, payload in read_tar(passing):
             indexing.take(entry, payload)
         while passing.read(_CHUNK):
@@ -129,7 +129,7 @@ class _Begun:
         return self._payload.read(count)
 
 
-class _Passing:
+class _BufferedStream:
     """A stream whose bytes are kept as they are read, and decided about when more are asked for.
 
     By then the headers among them have been parsed and their members noted.
@@ -194,11 +194,11 @@ class _Indexing:
         if self._cutter.records:
             cuts = Cuts(self._cutter.end, self._cutter.records)
             cuts.check([length, *donors])
-            with _File(f"{self._folder}/{CUTS}") as file:
+            with _NewFile(f"{self._folder}/{CUTS}") as file:
                 file.put(cuts.encode(), 0)
             trace("tree:cuts")
         sparse = self._blocks * BLOCK if self._sparse >= 0 else None
-        with _File(f"{self._folder}/{INDEX}") as index:
+        with _NewFile(f"{self._folder}/{INDEX}") as index:
             write_index(self._tree.inodes, [length, sparse, *donors], index.put)
         self._borrowing.publish()
         if self._locks:
@@ -254,7 +254,7 @@ class _Spreading:
         return data
 
 
-class _File:
+class _NewFile:
     """A new file that is written in pieces. Raises OSError."""
 
     def __init__(self, path: str) -> None:
@@ -264,7 +264,7 @@ class _File:
         os.lseek(self._fd, offset, os.SEEK_SET)
         write_all(self._fd, memoryview(data))
 
-    def __enter__(self) -> _File:
+    def __enter__(self) -> _NewFile:
         return self
 
     def __exit__(self, *_exc: object) -> None:

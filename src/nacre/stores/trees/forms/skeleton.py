@@ -66,7 +66,7 @@ class RecordingTarWriter(_SkeletonFile):
         super().__init__(folder)
         self._write = write
         self._tar = TarWriter(self._put)
-        self._content: _Passing | None = None
+        self._content: _FollowedContent | None = None
 
     def __enter__(self) -> RecordingTarWriter:
         return self
@@ -74,7 +74,7 @@ class RecordingTarWriter(_SkeletonFile):
     def add(self, entry: Entry, payload: Reader | None = None) -> None:
         """Write one entry with its content, as TarWriter."""
         if payload is not None and entry.stored:
-            payload = self._content = _Passing(entry, payload)
+            payload = self._content = _FollowedContent(entry, payload)
         self._tar.add(entry, payload)
         self._content = None
 
@@ -96,7 +96,7 @@ class RecordingTarWriter(_SkeletonFile):
         self._whole = True
 
 
-class _Passing:
+class _FollowedContent:
     """The content of a file on its way into a tar; `given`: the next bytes that are written are its own."""
 
     def __init__(self, entry: Entry, payload: Reader) -> None:
@@ -119,10 +119,10 @@ def open_tar(tree: StoredTree, files: LayerReader) -> BinaryIO:
             raise Unsupported(
                 f"layer {tree.diff_id} is kept unpacked, and its tar cannot be reproduced"
             ) from None
-    return io.BufferedReader(_Tar(tree, file, files), 1 << 18)
+    return io.BufferedReader(_SkeletonTar(tree, file, files), 1 << 18)
 
 
-class _Tar(io.RawIOBase):
+class _SkeletonTar(io.RawIOBase):
     """Follows a skeleton; closes what it was given."""
 
     def __init__(self, tree: StoredTree, file: BinaryIO, files: LayerReader) -> None:
