@@ -7,14 +7,12 @@ import json
 import re
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tarkit import tar_of
 
-from nacre.cli import rmi
-from nacre.cli.context import Context
+from nacre.engine import removal
 from nacre.images.arrows.importer import import_tar
 from nacre.images.model import image as images
 from nacre.stores.store import Store
@@ -180,7 +178,7 @@ def test_rmi_by_id_of_an_image_with_two_tags(nacre: Nacre, three: list[str]):
     ],
 )
 def test_what_counts_as_one_name(names: list[str], single: bool):
-    assert rmi._is_single(names) is single
+    assert removal.is_single(names) is single
 
 
 def test_rmi_goes_on_after_what_is_not_there(nacre: Nacre, three: list[str]):
@@ -280,8 +278,8 @@ def test_rmi_takes_no_name_but_its_own(store: Store, monkeypatch: pytest.MonkeyP
         return found
 
     monkeypatch.setattr(images, "find", find)
-    with Context(root=store.root) as context, suppress(NotFound):
-        rmi._remove(context, "a:1", SimpleNamespace(force=False, no_prune=False))  # type: ignore[arg-type]
+    with suppress(NotFound):
+        removal.remove(store, "a:1", None, force=False, prune=True)
     assert store.refs.names_of(first.digest) == [kept]
     assert store.refs.names_of(second.digest) == ([] if meanwhile == "gone" else [name])
     assert store.trees.missing(images.Image.load(store, first).diff_ids) == []

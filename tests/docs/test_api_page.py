@@ -14,6 +14,12 @@ from pathlib import Path
 import pytest
 
 import nacre
+from nacre.engine.containers import ContainerCollection
+from nacre.engine.layers import LayerTools
+from nacre.engine.mounts import Mounts
+from nacre.engine.registries import Registries
+from nacre.engine.system import System
+from nacre.engine.volumes import VolumeCollection
 from nacre.words.errors import NacreError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -83,20 +89,34 @@ def _rows(heading: str) -> dict[str, str]:
 
 
 FOR_FACES = {
-    "budget", "client", "config", "container_proxies", "enter", "image_inside", "inside", "is_inside",
-    "mapping", "network", "outside", "paths", "result_inside", "root",
+    "budget", "client", "config", "container_proxies", "drop_store", "enter", "entered", "image_inside",
+    "inside", "is_inside", "is_root", "mapping", "network", "outside", "paths", "result_inside", "root",
+    "shows_mounts",
 }  # fmt: skip
 """What an engine has besides, for the faces that are built on it."""
 
 
-def test_table_names_every_method() -> None:
-    public = {name for name in dir(nacre.Engine) if not name.startswith("_")} - FOR_FACES
-    assert set(_rows("| of `Engine` |")) == public
+PARTS = {
+    "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts, "layers": LayerTools,
+    "registries": Registries, "system": System,
+}  # fmt: skip
+HEADINGS = {"| of `Engine` |": nacre.Engine} | {
+    f"| of `engine.{name}` |": part for name, part in PARTS.items()
+}
 
 
-@pytest.mark.parametrize(("name", "cell"), _rows("| of `Engine` |").items())
-def test_table_names_every_argument(name: str, cell: str) -> None:
-    method = inspect.getattr_static(nacre.Engine, name)
+@pytest.mark.parametrize(("heading", "kind"), HEADINGS.items())
+def test_tables_name_every_method(heading: str, kind: type) -> None:
+    public = {name for name in dir(kind) if not name.startswith("_")} - FOR_FACES
+    assert set(_rows(heading)) == public
+
+
+CELLS = [(kind, name, cell) for heading, kind in HEADINGS.items() for name, cell in _rows(heading).items()]
+
+
+@pytest.mark.parametrize(("kind", "name", "cell"), CELLS)
+def test_tables_name_every_argument(kind: type, name: str, cell: str) -> None:
+    method = inspect.getattr_static(kind, name)
     if isinstance(method, property):
         assert cell == name
         return

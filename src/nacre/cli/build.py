@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
-from .files import write_out
+from .files import Written, write_out
 from .options import Command, choice, flag, many, size, text
 from .run import ignore, limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.model.image import Image
-    from ..services.build import BuildOptions, BuildResult, Inputs
+    from ..engine import Built
+    from ..services.build import BuildOptions
     from ..words.oci import Platform
     from .context import Context
     from .options import Args
@@ -22,33 +22,27 @@ def run(context: Context, args: Args) -> int:
     """Build, set the names, and print the id of the image with --quiet."""
     from time import monotonic
 
-    from ..images.model.proxies import proxy_variables
-    from ..services.build import Builder, load
-
     started = monotonic()
     options = _options(context, args)
     output = _output(args.output)
     _discarded(context, args)
-    store = context.store
-    stdin = context.input if "-" in (args.positionals[0], args.file) else None
-    with (
-        load(store, args.positionals[0], args.file, stdin=stdin) as inputs,
-        context.progress(quiet=args.quiet, form=args.progress) as progress,
-    ):
-        proxies = proxy_variables(context.environment, context.engine.container_proxies())
-        builder = Builder(store, _resolver(context, args), progress, proxies=proxies)
+    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
+    with context.progress(quiet=args.quiet, form=args.progress) as progress:
         try:
-            result = builder.build(inputs, options)
+            built = context.engine.build(
+                folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
+                progress=progress,
+            )  # fmt: skip
         except DockerfileError as error:
-            _show(context, inputs, error)
+            _show(context, error)
             raise
         if output:
-            _export(context, result.image, *output)
-        progress.line(_summary(result, args, monotonic() - started))
+            _export(context, str(built.image.digest), *output)
+        progress.line(_summary(built, args, monotonic() - started))
     if args.iidfile:
-        _write(args.iidfile, str(result.image.id))
+        _write(args.iidfile, str(built.image.id))
     if args.quiet:
-        context.print(str(result.image.id))
+        context.print(str(built.image.id))
     return 0
 
 
@@ -67,7 +61,7 @@ def _options(context: Context, args: Args) -> BuildOptions:
         no_cache=args.no_cache,
         platform=_platform(args.platform),
         network="host" if args.network == "default" else args.network,
-        hosts=tuple(_hosts(args.add_host)),
+        hosts=tuple(args.add_host),
         shm_size=args.shm_size,
         secrets=tuple(_secret(context, item) for item in args.secret),
         form=form_of(args.format or OCI),
@@ -86,14 +80,6 @@ def _platform(written: list[str]) -> Platform | None:
             hint="build each platform, then combine the images with nacre manifest create",
         )
     return next(iter(wanted.values()), None)
-
-
-def _hosts(written: list[str]) -> list[str]:
-    from ..images.model.runtime import host_line
-
-    for item in written:
-        host_line(item)
-    return written
 
 
 def _secret(context: Context, written: str) -> tuple[str, bytes]:
@@ -144,14 +130,14 @@ def _output(written: list[str]) -> tuple[str, str] | None:
     return found
 
 
-def _export(context: Context, image: Image, kind: str, target: str) -> None:
-    from ..images.layers.export import write_folder, write_tar
-
+def _export(context: Context, image: str, kind: str, target: str) -> None:
     if kind == "local":
-        write_folder(image, target)
+        context.engine.export_folder(image, target)
     else:
         path = "" if target == "-" else target
-        write_out(context, path, lambda write: write_tar(image, write), "write a tar")
+        write_out(
+            context, path, lambda write: context.engine.export_tar(image, Written(write)), "write a tar"
+        )
 
 
 def _discarded(context: Context, args: Args) -> None:
@@ -209,17 +195,7 @@ def _pair(label: str) -> tuple[str, str]:
     return name, value
 
 
-class _resolver:
-    """How a name in FROM becomes an image: from the store, from this machine, else pulled."""
-
-    def __init__(self, context: Context, args: Args) -> None:
-        self._context, self._pull = context, "always" if args.pull else "missing"
-
-    def __call__(self, name: str, platform: Platform | None) -> Image:
-        return self._context.resolve(name, platform, pull=self._pull)
-
-
-def _summary(result: BuildResult, args: Args, seconds: float) -> str:
+def _summary(result: Built, args: Args, seconds: float) -> str:
     names = ", ".join(args.tag) or result.image.id.short
     steps = f"{result.ran} step{'s' * (result.ran != 1)} run, {result.cached} cached"
     if not result.ran and not result.cached:
@@ -229,13 +205,11 @@ def _summary(result: BuildResult, args: Args, seconds: float) -> str:
     return f"built {names} in {seconds:.2f}s: {steps}"
 
 
-def _show(context: Context, inputs: Inputs, error: DockerfileError) -> None:
+def _show(context: Context, error: DockerfileError) -> None:
     """The line of the Dockerfile with a mark under the fault."""
-    lines = inputs.dockerfile.split("\n")
-    if error.file != inputs.name or not 1 <= error.line <= len(lines):
+    if not error.source:
         return
-    line, number = lines[error.line - 1].rstrip("\r"), str(error.line)
-    line = line.encode("utf-8", "replace").decode()
+    line, number = error.source.encode("utf-8", "replace").decode(), str(error.line)
     blanks = "".join("\t" if char == "\t" else " " for char in line[: error.column - 1])
     context.warn(f" {number} | {line}\n {' ' * len(number)} | {blanks}^")
 

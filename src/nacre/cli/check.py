@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..words.errors import DamagedStore
 from .options import Command, flag, text
 from .output import human_size, inspect_one
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 
     from ..images.audit.check import Report
     from ..images.audit.finding import Finding
-    from ..stores.rebuild import Rebuilt
     from .context import Context
     from .options import Args
 
@@ -22,43 +20,14 @@ def run(context: Context, args: Args) -> int:
     from time import monotonic
 
     began = monotonic()
-    report = _checked(context, args)
+    with context.progress(quiet=bool(args.format)) as progress:
+        report = context.engine.check(repair=args.repair, progress=progress)
     seconds = monotonic() - began
     if args.format:
         inspect_one(context, _document(report, seconds), args.format)
     else:
         _tell(context, report, seconds, args.repair)
     return 1 if report.wrong else 0
-
-
-def _checked(context: Context, args: Args) -> Report:
-    """With a new database first, where that is damaged and `--repair` was given."""
-    try:
-        return _check(context, args)
-    except DamagedStore:
-        if not args.repair:
-            raise
-    first = _rebuilt(context.rebuild())
-    report = _check(context, args)
-    return report.replace(findings=(*first, *report.findings))
-
-
-def _check(context: Context, args: Args) -> Report:
-    from ..images.audit.check import check
-
-    with context.progress(quiet=bool(args.format)) as progress:
-        return check(context.store, repair=args.repair, progress=progress, sources=context.repository)
-
-
-def _rebuilt(made: Rebuilt) -> tuple[Finding, ...]:
-    from ..images.audit.finding import Fault, Finding, Mended, Remedy
-
-    if not made.problem:
-        return ()
-    counts = f"{made.names} names, {made.images} images, {made.trees} trees, {made.containers} containers"
-    left = f"; its remains are in {made.kept}" if made.kept else ""
-    mended = Mended(Remedy.REBUILT, counts + left)
-    return (Finding(Fault.DATABASE_DAMAGED, "nacre.db", detail=made.problem, mended=mended),)
 
 
 def _tell(context: Context, report: Report, seconds: float, repair: bool) -> None:

@@ -17,17 +17,10 @@ if TYPE_CHECKING:
 
     from ..engine import Engine
     from ..engine.network import Network
-    from ..images.arrows.pull import PullResult
-    from ..images.model.image import Image
-    from ..services.client import Client
-    from ..services.client.repository import Repository
-    from ..stores.rebuild import Rebuilt
-    from ..stores.store import Store
-    from ..words.oci import Platform
-    from ..words.progress import Progress, Task
-    from ..words.reference import Reference
+    from ..words.progress import Task
     from .terminal import Display
 
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 DRIVERS = ("auto", "overlay", "erofs", "plain")
 POLICIES = ("auto", "keep", "drop")
 
@@ -82,7 +75,7 @@ class Context:
 
             self._engine = Engine(
                 Config(
-                    self.root, self.driver, self.layer_blobs, self._network, tuple(self.proxies().items()),
+                    self.root, self.driver, self.layer_blobs, self._network, self._proxy_variables(),
                     docker_config=self.docker_config,
                     folder=self.environment.get("TMPDIR") or "/var/tmp", owns_process=True, warn=self.warn,
                 )
@@ -93,26 +86,6 @@ class Context:
         from .config import network
 
         return network(self)
-
-    @property
-    def store(self) -> Store:
-        """The store, opened at the first use. Raises StoreError."""
-        return self.engine.store
-
-    def rebuild(self) -> Rebuilt:
-        """Make the database of the store again, as far as it is damaged; `store` is opened anew then."""
-        return self.engine.rebuild()
-
-    @property
-    def client(self) -> Client:
-        """The registry client, with the user's settings and credentials; made at the first use."""
-        return self.engine.client
-
-    def repository(self, name: str) -> Repository:
-        """The repository of a registry that has this full name, `registry/repository`."""
-        from ..words.reference import Reference
-
-        return self.client.repository(Reference.parse(name))
 
     @property
     def docker_config(self) -> str:
@@ -127,39 +100,16 @@ class Context:
         found = {name: get(name) or get(name.upper()) for name in names}
         return {name: value for name, value in found.items() if value}
 
+    def _proxy_variables(self) -> tuple[tuple[str, str], ...]:
+        """As they are spelled: containers get both spellings, where both are given."""
+        return tuple(item for item in self.environment.items() if item[0].lower() in PROXIES)
+
     def epoch(self) -> str:
         """SOURCE_DATE_EPOCH of the environment, seconds since 1970; "" if unset. Raises UsageError."""
         written = self.environment.get("SOURCE_DATE_EPOCH", "")
         if written and not (written.isascii() and written.isdigit() and len(written) < 12):
             raise UsageError(f"invalid SOURCE_DATE_EPOCH {written!r}: expected seconds since 1970")
         return written
-
-    def resolve(
-        self, text: str, platform: Platform | None = None, *, pull: str = "missing", quiet: bool = False
-    ) -> Image:
-        """The image that `text` names: from the store, from this machine (`host:NAME`), else pulled.
-
-        `pull` is docker's: missing, always or never. An image of another platform than the one wanted
-        counts as missing. Raises NotFound, InvalidName, RegistryError, ContentError.
-        """
-        later = self.later(quiet)
-        try:
-            return self.engine.resolve(text, platform, pull=pull, progress=later)
-        finally:
-            later.close()
-
-    def pull(
-        self, reference: Reference, platform: Platform | None = None, *, quiet: bool = False
-    ) -> PullResult:
-        """Fetch an image from its registry into the store, showing progress unless `quiet`."""
-        with self.progress(quiet=quiet) as progress:
-            return self.pull_with(progress, reference, platform)
-
-    def pull_with(
-        self, progress: Progress, reference: Reference, platform: Platform | None = None
-    ) -> PullResult:
-        """The same with a progress of the caller's."""
-        return self.engine.pull(reference, platform=platform, progress=progress)
 
     def progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
         """A `Progress` on standard error, to be used in `with`.

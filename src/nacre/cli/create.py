@@ -17,8 +17,10 @@ def run(context: Context, args: Args) -> int:
     """Print the id of the new container."""
     image, command, options = _asked(context, args)
     later = context.later(args.quiet)
-    row = context.engine.containers.create(image, command, options, progress=later)
-    later.close()
+    try:
+        row = context.engine.containers.create(image, command, options, progress=later)
+    finally:
+        later.close()
     if args.cidfile:
         with open(args.cidfile, "x", encoding="ascii") as stream:
             stream.write(row.id)
@@ -29,11 +31,13 @@ def run(context: Context, args: Args) -> int:
 def _asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
     """docker ends with 125 for options that it cannot read, and with 1 for everything else."""
     try:
-        return asked(context, args)
+        found = asked(context, args)
+        context.engine.containers.check(found[2])
     except UsageError as error:
         if not isinstance(error, InvalidName):
             error.exit_code = 125
         raise
+    return found
 
 
 COMMAND = Command("IMAGE [COMMAND] [ARG...]", run, options=CREATE_OPTIONS, interspersed=False)

@@ -22,15 +22,13 @@ _COLUMNS = (
 
 
 def _df(context: Context, args: Args) -> int:
-    from ..images.audit.usage import disk_summary, disk_usage
-
     if args.verbose:
-        usage = disk_usage(context.store)
+        usage = context.engine.disk_usage()
         if args.format != "json":
             return _verbose(context, usage)
         inspect_one(context, _document(usage, _rows(context)), "json")
         return 0
-    kinds, prunable = disk_summary(context.store)
+    kinds, prunable = context.engine.system.summary()
     listing(context, args, [_line(kind) for kind in kinds], _COLUMNS)
     if args.format in ("", "table"):
         context.print(f"\n{human_size(prunable, 4)} can be freed with: nacre system prune -a --volumes")
@@ -49,7 +47,7 @@ def _line(kind: Kind) -> dict[str, str]:
 
 
 def _rows(context: Context) -> dict[str, ContainerRow]:
-    return {row.id: row for row in context.store.containers.list()}
+    return {row.id: row for row in context.engine.containers.list()}
 
 
 def _verbose(context: Context, usage: DiskUsage) -> int:
@@ -66,7 +64,7 @@ def _verbose(context: Context, usage: DiskUsage) -> int:
             f"{kind.name}: {human_size(kind.stored, 4)}, {human_size(kind.reclaimable, 4)} reclaimable"
         )
     context.print(f"Database and other files: {human_size(usage.other, 4)}")
-    context.print(f"All of {context.store.root}: {human_size(usage.total, 4)}")
+    context.print(f"All of {context.root}: {human_size(usage.total, 4)}")
     context.print(f"{human_size(usage.prunable, 4)} can be freed with: nacre system prune -a --volumes")
     return 0
 

@@ -21,13 +21,10 @@ _FORMAT = text("--format", "Format output: 'json' or a Go template")
 
 def explore(context: Context, args: Args) -> int:
     """By layer and by folder, what is wasted, and what other images share."""
-    from ..images.audit.explore import explore as survey
-    from ..images.model.image import find
-
     if args.depth < 1 or args.top < 0:
         raise UsageError("--depth must be at least 1 and --top at least 0")
-    image = find(context.store, args.positionals[0])
-    found = survey(image)
+    image = context.engine.image(args.positionals[0])
+    found = context.engine.explore(args.positionals[0])
     if args.format:
         inspect_one(context, document(image, found), args.format)
         return 0
@@ -130,13 +127,10 @@ def _all_folders(found: Exploration) -> list[tuple[bytes, int, int]]:
 
 def tree(context: Context, args: Args) -> int:
     """The layers from the base up, and which images end at each."""
-    from ..images.audit.explore import others, title
-    from ..images.model.image import find
-
-    image = find(context.store, args.positionals[0])
+    image = context.engine.image(args.positionals[0])
     tops: dict[tuple[object, ...], list[str]] = {}
-    for other in (*others(image), image):
-        tops.setdefault(tuple(other.diff_ids), []).append(title(other))
+    for other in (*context.engine.sharing(args.positionals[0]), image):
+        tops.setdefault(tuple(other.diff_ids), []).append((_names(other) or [other.id.short])[0])
     context.print(f"Image ID: {short_id(image.id)}")
     context.print(f"Tags:     {', '.join(_names(image)) or '<none>'}")
     context.print(f"Size:     {human_size(image.size)}")

@@ -36,9 +36,7 @@ _EPOCH = 946684800.0
 
 def run(context: Context, args: Args) -> int:
     """List the steps, the newest first."""
-    from ..images.model.image import find
-
-    image = find(context.store, args.positionals[0])
+    image = context.engine.image(args.positionals[0])
     rows = [_row(step, size, args) for step, size in steps(image)]
     rows.reverse()
     if rows:

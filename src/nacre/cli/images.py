@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..words.errors import ContentError, NotFound, Unsupported
 from ..words.reference import Reference
 from .filters import Filters
 from .options import Command, flag
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..images.model.image import Image
-    from ..stores.store import Store
     from .context import Context
     from .options import Args
 
@@ -30,8 +28,8 @@ def run(context: Context, args: Args) -> int:
     """List images, the newest first; one row for each name."""
     filters = Filters(args.filter, _FILTERS)
     patterns = [*args.positionals, *filters.get("reference")]
-    wanted = _wanted(context.store, filters)
-    images = [image for image in all_images(context) if wanted(image)]
+    wanted = _wanted(context, filters)
+    images = [image for image in context.engine.images(strict=False) if wanted(image)]
     images.sort(key=lambda image: timestamp(image.config.created), reverse=True)
     rows = [row for image in images for row in _rows(image, patterns, args)]
     columns = list(_COLUMNS)
@@ -41,23 +39,11 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def all_images(context: Context) -> Iterator[Image]:
-    """Every image in the store; what cannot be read is named on standard error and left out."""
-    from ..images.model.image import Image
-
-    for descriptor in context.store.refs.images():
-        try:
-            yield Image.load(context.store, descriptor)
-        except (ContentError, NotFound, Unsupported) as error:
-            context.warn(f"cannot read image {descriptor.digest}: {error.message}")
-
-
-def _wanted(store: Store, filters: Filters) -> Callable[[Image], bool]:
+def _wanted(context: Context, filters: Filters) -> Callable[[Image], bool]:
     """A test for images. Raises UsageError, and NotFound for an image that is not there."""
-    from ..images.model.image import find
 
     def made(text: str) -> float:
-        return timestamp(find(store, text).config.created)
+        return timestamp(context.engine.image(text).config.created)
 
     dangling = filters.flag("dangling")
     before = min([filters.until(), *map(made, filters.get("before"))])

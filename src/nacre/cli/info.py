@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from .. import __version__
 from ..words.lines import lines
 from .options import Command, text
 from .output import human_size, inspect_one, print_fields
@@ -31,19 +30,17 @@ def run(context: Context, args: Args) -> int:
 
 
 def _store(context: Context) -> dict[str, Any]:
-    store = context.store
-    rows = store.containers.list(all=True)
-    running = sum(row.state == "running" for row in rows)
+    info = context.engine.system.info()
     return {
-        "Version": __version__,
-        "Root": store.root,
-        "Driver": store.driver.name,
-        "DriverReason": store.driver.why,
-        "LayerBlobs": store.keeping.why,
-        "Containers": len(rows),
-        "ContainersRunning": running,
-        "ContainersStopped": len(rows) - running,
-        "Images": len(store.refs.images()),
+        "Version": info.version,
+        "Root": info.root,
+        "Driver": info.driver,
+        "DriverReason": info.driver_reason,
+        "LayerBlobs": info.layer_blobs,
+        "Containers": info.containers,
+        "ContainersRunning": info.running,
+        "ContainersStopped": info.containers - info.running,
+        "Images": info.images,
     }
 
 

@@ -51,10 +51,9 @@ def _image(context: Context, name: str, _size: bool) -> dict[str, Any]:
 
 
 def _volume(context: Context, name: str, _size: bool) -> dict[str, Any]:
-    from ..stores.volumes import find
     from .documents.volume import volume_document
 
-    return volume_document(find(context.store, name))
+    return volume_document(context.engine.volumes.get(name))
 
 
 COMMAND = Command(

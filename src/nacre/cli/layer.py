@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 
 from ..words.errors import NotFound, UsageError
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from ..grammars.tar.entry import Entry
-    from ..ground.extract import Form
     from .context import Context
     from .options import Args
 
@@ -25,48 +23,19 @@ _LETTERS = {
 
 def apply(context: Context, args: Args) -> int:
     """Make a layer from standard input beneath a folder, with what the folder has as the layers below."""
-    from ..grammars.codecs.stream import decompress
-    from ..ground.extract import apply as extract
-
-    folder = _folder(args.positionals[0])
-    try:
-        if context.stdin.isatty():
-            raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
-        done = extract(decompress(context.input), folder, _form(context))
-    finally:
-        os.close(folder)
-    if done.unkept:
-        context.warn(f"{done.unkept} entries have an owner, a device or an attribute that could not be set")
+    if context.stdin.isatty():
+        raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
+    unkept = context.engine.layers.apply(context.input, args.positionals[0])
+    if unkept:
+        context.warn(f"{unkept} entries have an owner, a device or an attribute that could not be set")
     return 0
-
-
-def _form(context: Context) -> Form:
-    from ..ground.extract import Form
-    from ..stores.trees import Mode
-
-    mode = Mode.detect()
-    return Form(
-        whiteouts="delete", owners=not mode.single, devices=mode.devices, budget=context.engine.budget
-    )
-
-
-def _folder(path: str) -> int:
-    from ..ground.compare import open_folder
-
-    try:
-        return open_folder(path)
-    except OSError as error:
-        raise NotFound(f"cannot open {path}: {(error.strerror or '').lower()}") from None
 
 
 def ls(context: Context, args: Args) -> int:
     """A line for every entry, in the order of the tar, as it is read."""
-    from ..grammars.codecs.stream import decompress
-    from ..grammars.tar.read import read_tar
-
     origin = args.positionals[0] if args.positionals else "-"
     with _opened(context, origin) as stream:
-        for entry, _ in read_tar(decompress(stream)):
+        for entry in context.engine.layers.entries(stream):
             _show(context, entry, args.format)
     return 0
 
@@ -139,17 +108,10 @@ def _fields(entry: Entry) -> dict[str, object]:
 
 def diff(context: Context, args: Args) -> int:
     """Write the layer that makes the second folder of the first."""
-    from ..ground.compare import compare
-    from ..services.containers.difference import write_tar
     from .files import write_out
 
-    old, new = (_folder(path) for path in args.positionals)
-    found = compare(old, new, _form(context))
-    try:
-        write_out(context, args.output, lambda write: write_tar(found, write), "write a tar")
-    finally:
-        os.close(old)
-        os.close(new)
+    (old, new), diff = args.positionals, context.engine.layers.diff
+    write_out(context, args.output, lambda write: diff(old, new, write), "write a tar")
     return 0
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
-from ..words.errors import NotFound, UsageError
+from ..words.errors import UsageError
 from .options import Command, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..images.arrows.archive import Loaded
-    from ..words.oci import Platform
+    from ..images.model.image import Image
     from .context import Context
     from .options import Args
 
@@ -22,28 +19,20 @@ def run(context: Context, args: Args) -> int:
     platform = Platform.parse(args.platform) if args.platform else None
     if not args.input and context.stdin.isatty():
         raise UsageError("requested load from a terminal", hint="name a file with -i, or redirect")
-    for loaded in _load(context, args, platform):
-        for name in loaded.names:
+    origin = context.input if args.input in ("", "-") else args.input
+
+    def tell(image: Image, names: tuple[str, ...]) -> None:
+        for name in names:
             context.print(f"Loaded image: {name}")
-        if not loaded.names:
-            context.print(f"Loaded image ID: {loaded.image.id}")
-    return 0
+        if not names:
+            context.print(f"Loaded image ID: {image.id}")
 
-
-def _load(context: Context, args: Args, platform: Platform | None) -> list[Loaded]:
-    from ..images.arrows.archive import load, load_folder
-
+    told: list[tuple[Image, tuple[str, ...]]] = []
     with context.progress(quiet=args.quiet) as progress:
-        if not args.input or args.input == "-":
-            return load(context.store, context.input, platform=platform, progress=progress)
-        if os.path.isdir(args.input):
-            return load_folder(context.store, args.input, platform=platform, progress=progress)
-        try:
-            file = open(args.input, "rb")
-        except OSError as error:
-            raise NotFound(f"cannot open {args.input}: {(error.strerror or '').lower()}") from None
-        with file:
-            return load(context.store, file, platform=platform, progress=progress)
+        context.engine.load(origin, platform=platform, tell=lambda *one: told.append(one), progress=progress)
+    for one in told:
+        tell(*one)
+    return 0
 
 
 COMMAND = Command(

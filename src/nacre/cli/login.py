@@ -19,7 +19,7 @@ def run(context: Context, args: Args) -> int:
     if not args.given and _known(context, registry):
         context.print("Login Succeeded")
         return 0
-    path = context.engine.login(registry, *_credentials(context, args))
+    path = context.engine.registries.login(registry, *_credentials(context, args))
     if path:
         context.warn(f"WARNING! Your credentials are stored unencrypted in '{path}'.")
     context.print("Login Succeeded")
@@ -28,11 +28,11 @@ def run(context: Context, args: Args) -> int:
 
 def _known(context: Context, registry: str) -> bool:
     """Do the credentials that are kept already still work?"""
-    if not context.engine.has_login(registry):
+    if not context.engine.registries.has_login(registry):
         return False
     context.warn("Authenticating with existing credentials...")
     try:
-        context.engine.login(registry)
+        context.engine.registries.login(registry)
     except Unauthorized:
         context.warn("Stored credentials are not accepted")
         return False

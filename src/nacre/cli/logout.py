@@ -15,7 +15,7 @@ def run(context: Context, args: Args) -> int:
     from ..words.reference import registry_name
 
     registry = registry_name(args.positionals[0] if args.positionals else "")
-    if context.engine.logout(registry):
+    if context.engine.registries.logout(registry):
         context.print(f"Removing login credentials for {registry}")
     else:
         context.print(f"Not logged in to {registry}")

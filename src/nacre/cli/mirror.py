@@ -4,56 +4,31 @@ from __future__ import annotations
 
 from threading import Lock
 
-from ..words.errors import UsageError
 from .options import Command, choice, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..grammars.config.mirrors import MirrorEntry
     from ..images.arrows.mirroring import Outcome
     from .context import Context
     from .options import Args
-
-_MAX_LIST = 1 << 20
 
 
 def run(context: Context, args: Args) -> int:
     """Mirror everything in the list; 1 when something failed."""
     from time import monotonic
 
-    from ..engine.transfers import budget
-    from ..images.arrows.mirroring import Rules, mirror_all
-    from ..stores.paths import Paths
-
-    entries, began = _entries(context, args.positionals[0]), monotonic()
-    rules = Rules(args.dry_run, args.prune, args.verify, budget(context.engine))
+    began, origin = monotonic(), args.positionals[0]
     with context.progress(
         quiet=True if args.progress != "json" else args.quiet, form=args.progress
     ) as progress:
         told = _OutcomePrinter(context, args)
-        mirror_all(
-            entries, context.client.repository, Paths(context.root), rules, told.tell, progress=progress,
+        context.engine.mirror(
+            context.input if origin == "-" else origin, dry_run=args.dry_run, prune=args.prune,
+            verify=args.verify, tell=told.tell, progress=progress,
         )  # fmt: skip
         progress.result(**told.fields(monotonic() - began))
     told.end(monotonic() - began)
     return 1 if told.count("failed") else 0
-
-
-def _entries(context: Context, path: str) -> tuple[MirrorEntry, ...]:
-    from ..grammars.config.mirrors import parse_mirrors
-    from ..ground.files import os_errors
-
-    if path == "-":
-        data = context.input.read(_MAX_LIST + 1)
-    else:
-        with os_errors(f"read {path}"), open(path, "rb") as file:
-            data = file.read(_MAX_LIST + 1)
-    if len(data) > _MAX_LIST:
-        raise UsageError(f"{path} has more than the {_MAX_LIST} bytes allowed here")
-    try:
-        return parse_mirrors(data.decode(), path)
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8") from None
 
 
 class _OutcomePrinter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..words.errors import NacreError, UsageError
+from ..words.errors import UsageError
 from .filters import Filters
 from .options import Command, flag, many
 from .output import human_size, timestamp
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..stores.containers import ContainerRow
-    from ..stores.store import Store
-    from ..stores.sweep import Freed, Wishes
-    from ..words.digest import Digest
+    from ..stores.sweep import Freed
+    from ..words.oci import ImageConfig
     from .context import Context
     from .options import Args
 
@@ -75,44 +74,28 @@ def _tell(context: Context, freed: Freed) -> None:
 
 
 def _sweep(context: Context, wished: dict[str, Any], filters: Filters) -> Freed:
-    """The disk may be full: the reserve is given up before the store is opened."""
-    from ..stores import reserve
-    from ..stores.sweep import Wishes, sweep
-
-    reserve.release(context.root)
-    wishes = Wishes(**wished)
-    return sweep(context.store, _picked(context.store, wishes, filters) if filters.values else wishes)
+    if filters.values:
+        wished = _picked(wished, filters)
+    return context.engine.system.sweep(**wished)
 
 
-def _picked(store: Store, wishes: Wishes, filters: Filters) -> Wishes:
+def _picked(wished: dict[str, Any], filters: Filters) -> dict[str, Any]:
     """Only what is older than `until` and has the labels."""
     before = filters.until()
 
-    def image(digest: Digest) -> bool:
-        created, labels = _image_facts(store, digest)
-        return created < before and filters.labels(labels)
+    def image(config: ImageConfig | None) -> bool:
+        """Of what cannot be read, and of an index, nothing is known."""
+        created = timestamp(config.created) if config else 0.0
+        return created < before and filters.labels((config and config.run.get("Labels")) or {})
 
     def container(row: ContainerRow) -> bool:
         from ..words.quickjson import loads
 
         return row.created < before and filters.labels(loads(row.config_json).get("labels") or {})
 
-    cache = wishes.build_cache and not (filters.get("label") or filters.get("label!"))
-    return wishes.replace(
-        image_picked=image, container_picked=container, cache_before=before, build_cache=cache
-    )
-
-
-def _image_facts(store: Store, digest: Digest) -> tuple[float, dict[str, str]]:
-    """When an image was made and its labels; of what cannot be read, and of an index, nothing."""
-    from ..images.model.image import Image
-
-    descriptor = next((one for one in store.refs.images() if one.digest == digest), None)
-    try:
-        config = Image.load(store, descriptor).config if descriptor else None
-    except NacreError:
-        config = None
-    return (timestamp(config.created), dict(config.run.get("Labels") or {})) if config else (0.0, {})
+    cache = wished.get("build_cache", False) and not (filters.get("label") or filters.get("label!"))
+    picked = {"image_picked": image, "container_picked": container, "cache_before": before}
+    return wished | picked | {"build_cache": cache}
 
 
 def _conditions(args: Args) -> list[str]:
@@ -139,23 +122,14 @@ def _prune_system(context: Context, args: Args) -> int:
     if not args.force and not agreed(context, _system_losses(args)):
         return 0
     wished = {"images": _kept(args), "containers": "stopped", "build_cache": True, "shed": True}
-    if args.all and not filters.values:
-        wished["max_age"] = -1.0
+    wished["downloads"] = bool(args.all and not filters.values)
     freed = _sweep(context, wished, filters)
     if args.volumes:
-        names, size = prune_volumes(context, everything=False)
+        names, size = context.engine.volumes.prune()
         items = tuple(("volume", name, 0) for name in names)
         freed = freed.replace(bytes=freed.bytes + size, items=freed.items + items)
     _tell(context, freed)
     return 0
-
-
-def prune_volumes(context: Context, *, everything: bool) -> tuple[list[str], int]:
-    """Remove volumes that no container has, of those with a name only if `everything`; names and bytes."""
-    from ..stores import volumes
-
-    found = [one for one in volumes.every(context.store) if not one.users and (everything or one.anonymous)]
-    return [one.name for one in found], sum(volumes.remove(context.store, one.name) for one in found)
 
 
 def _kept(args: Args) -> str:

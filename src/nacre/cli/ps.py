@@ -51,7 +51,7 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
     record = _record(row)
     labels = record.get("labels") or {}
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
-    mounts = mounts_of(record, context.store.root)
+    mounts = mounts_of(record, context.root)
     names = [mount.get("Name") or mount["Source"] for mount in mounts]
     known = {
         "Command": f'"{command}"',

@@ -44,7 +44,7 @@ class Chosen:
         self._ancestors = [_layers(context, value) for value in filters.get("ancestor")]
 
     def _place(self, text: str) -> tuple[float, str]:
-        row = self._context.store.containers.get(text)
+        row = self._context.engine.containers.get(text)
         return (row.created, row.id)
 
     @property
@@ -75,7 +75,7 @@ class Chosen:
     def _has_volume(self, record: dict[str, Any]) -> bool:
         if not self.filters.get("volume"):
             return True
-        mounts = mounts_of(record, self._context.store.root)
+        mounts = mounts_of(record, self._context.root)
         return any(
             self.filters.allows("volume", mount["Destination"], mount.get("Name") or mount["Source"])
             for mount in mounts
@@ -100,13 +100,12 @@ class Chosen:
 
 def _layers(context: Context, text: str, digest: str = "") -> tuple[str, str, tuple[Digest, ...]]:
     """An image as named, its manifest's digest and its layers; without them when it is not there."""
-    from ..images.model.image import Image, find
-
+    engine = context.engine
     try:
         if digest:
-            there = next((one for one in context.store.refs.images() if one.digest == digest), None)
-            return text, digest, Image.load(context.store, there).diff_ids if there else ()
-        image = find(context.store, text)
+            there = next((one for one in engine.images(strict=False) if one.digest == digest), None)
+            return text, digest, there.diff_ids if there else ()
+        image = engine.image(text)
     except NacreError:
         return text, digest, ()
     return text, str(image.digest), image.diff_ids

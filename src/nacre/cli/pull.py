@@ -7,12 +7,8 @@ from ..words.oci import Platform
 from ..words.reference import Reference
 from .options import Command, choice, flag, text
 
-TAGS_AT_ONCE = 3
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from threading import Event
-
     from ..images.arrows.pull import PullResult
     from ..images.model.image import Image
     from .context import Context
@@ -27,9 +23,7 @@ def run(context: Context, args: Args) -> int:
     (name,) = args.positionals
     platform = Platform.parse(args.platform) if args.platform else None
     if is_host(name):
-        from ..images.places.host import host_image
-
-        image = host_image(context.store, name)
+        image = context.engine.resolve(name)
         _warn(context, image, name, platform)
         context.print(name if args.quiet else f"Digest: {image.digest}\n{name}")
         return 0
@@ -50,23 +44,21 @@ def _repository(reference: Reference, name: str) -> Reference:
 
 def _all(context: Context, repository: Reference, platform: Platform | None, args: Args) -> int:
     """Some tags at a time, told of in their order; those that came are told of also when another fails."""
-    from ..ground.work.threads import in_parallel
-
-    references = [repository.replace(tag=tag) for tag in context.client.repository(repository).tags()]
-    done: dict[str, tuple[PullResult, float]] = {}
+    engine, done = context.engine, {}
+    references = engine.tags(repository, remote=True)
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
 
-        def fetch(reference: Reference, _stop: Event) -> None:
-            done[reference.tag] = _fetch(context, progress, reference, platform)
+        def tell(reference: Reference, result: PullResult, seconds: float) -> None:
+            done[reference] = result, seconds
+            _record(progress, reference, result, seconds)
 
         try:
-            with context.store.leases.hold():
-                in_parallel(fetch, references, TAGS_AT_ONCE)
+            engine.pull_all(references, platform=platform, tell=tell, progress=progress)
         finally:
             progress.close()
             for reference in references:
-                if reference.tag in done:
-                    _say(context, reference, platform, args, *done[reference.tag])
+                if reference in done:
+                    _say(context, reference, platform, args, *done[reference])
     if args.quiet or args.progress != "json":
         context.print(repository.name)
     return 0
@@ -95,13 +87,17 @@ def _fetch(
     from time import monotonic
 
     began = monotonic()
-    result = context.pull_with(progress, reference, platform)
+    result = context.engine.pull(reference, platform=platform, progress=progress)
     seconds = monotonic() - began
+    _record(progress, reference, result, seconds)
+    return result, seconds
+
+
+def _record(progress: Display, reference: Reference, result: PullResult, seconds: float) -> None:
     progress.result(
         Name=str(reference), Digest=result.digest, Image=result.image.id, Changed=result.changed,
         Moved=result.moved, Reused=result.reused, Seconds=round(seconds, 3),
     )  # fmt: skip
-    return result, seconds
 
 
 def _say(

@@ -9,8 +9,6 @@ from .options import Command, choice, flag, number, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..images.arrows.push import PushResult
-    from ..images.layers.repack import Packing
-    from ..words.oci import Descriptor
     from .context import Context
     from .options import Args
 
@@ -23,34 +21,28 @@ def run(context: Context, args: Args) -> int:
     reference, form = Reference.parse(name), _form(args)
     if reference.digest is not None:
         raise UsageError("cannot push a digest reference", hint="name a tag")
-    packing = _packing(args)
+    _check_packing(args)
     if args.all_tags:
         found = _all(context, reference, name)
     else:
         if not name.endswith(f":{reference.tag}") and not args.quiet:
             context.warn(f"Using default tag: {reference.tag}")
-        found = [(reference, _one(context, reference))]
+        found = [reference]
+        context.engine.pushed(reference)
     if not args.quiet:
         context.warn(f"The push refers to repository [{reference.name}]")
-    for each, descriptor in found:
-        _push(context, each, descriptor, args, packing, form)
+    for each in found:
+        _push(context, each, args, form)
     if args.quiet:
         context.print(reference.name if args.all_tags else str(reference))
     return 0
 
 
-def _packing(args: Args) -> Packing | None:
-    """How the layers are to be compressed; None: sent as they are. Raises UsageError."""
-    codec = args.compression or args.compression_format
-    if not codec:
-        if args.compression_level is not None or args.force_compression:
-            raise UsageError("--compression-level and --force-compression need --compression")
-        return None
-    from ..images.layers.repack import Packing
-
-    return Packing(
-        codec, args.compression_level, args.force_compression or args.compression_level is not None
-    )
+def _check_packing(args: Args) -> None:
+    """Raises UsageError for options that need another."""
+    needs_codec = args.compression_level is not None or args.force_compression
+    if needs_codec and not (args.compression or args.compression_format):
+        raise UsageError("--compression-level and --force-compression need --compression")
 
 
 def _form(args: Args) -> str:
@@ -67,40 +59,24 @@ def _form(args: Args) -> str:
     return form
 
 
-def _one(context: Context, reference: Reference) -> Descriptor:
-    """What is to be pushed. Raises NotFound in docker's words."""
-    descriptor = context.store.refs.get(str(reference))
-    if descriptor is None:
-        raise NotFound(
-            f"an image does not exist locally with the tag: {reference.familiar}",
-            hint="give an image that name with: nacre tag IMAGE " + reference.familiar,
-        )
-    return descriptor
-
-
-def _all(context: Context, reference: Reference, name: str) -> list[tuple[Reference, Descriptor]]:
+def _all(context: Context, reference: Reference, name: str) -> list[Reference]:
     if name.rpartition("/")[2].count(":"):
         raise UsageError("tag can't be used with --all-tags/-a")
-    prefix = reference.name + ":"
-    refs = [ref for ref in context.store.refs.list() if ref.name.startswith(prefix)]
-    if not refs:
+    found = context.engine.tags(reference)
+    if not found:
         raise NotFound(f"an image does not exist locally with the tag: {reference.familiar_name}")
-    return [(Reference.parse(ref.name), ref.descriptor) for ref in sorted(refs, key=lambda ref: ref.name)]
+    return found
 
 
-def _push(
-    context: Context, reference: Reference, descriptor: Descriptor, args: Args, packing: Packing | None,
-    form: str,
-) -> None:  # fmt: skip
+def _push(context: Context, reference: Reference, args: Args, form: str) -> None:
     from time import monotonic
 
-    from ..engine.transfers import budget
-    from ..images.arrows.push import Sending, push
-
-    sink, began = context.client.repository(reference), monotonic()
+    codec, began = args.compression or args.compression_format, monotonic()
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        how = Sending(packing, form, context.repository, budget(context.engine))
-        result = push(context.store, descriptor, sink, reference.target, how, progress)
+        result = context.engine.push(
+            reference, compression=codec, level=args.compression_level, force=args.force_compression,
+            format=form, progress=progress,
+        )  # fmt: skip
         seconds = monotonic() - began
         progress.result(
             Tag=reference.tag, Digest=result.digest, Size=result.size, Moved=result.moved,
@@ -108,11 +84,9 @@ def _push(
         )  # fmt: skip
     if not args.quiet and args.progress != "json":
         context.print(f"{reference.tag}: digest: {result.digest} size: {result.size}")
-        if packing and result.digest != descriptor.digest:
-            context.warn(
-                f"Layers as {packing.codec} give a manifest that differs from the one in the store "
-                f"({descriptor.digest})"
-            )
+        kept = context.engine.pushed(reference).digest
+        if codec and result.digest != kept:
+            context.warn(f"Layers as {codec} give a manifest that differs from the one in the store ({kept})")
         _summary(context, result, seconds)
 
 

@@ -26,10 +26,8 @@ def _address(spelling: str) -> tuple[str, int]:
 def _serve(context: Context, args: Args) -> int:
     host, port = _address(args.addr)
     from ..grammars.wire.links import is_loopback
-    from ..services.server import serve
-    from ..stores.paths import Paths
 
-    root = os.path.abspath(args.root or Paths(context.root).registry)
+    root = os.path.abspath(args.root or context.engine.registries.folder)
     if not is_loopback(host):
         context.warn(
             f"warning: {host} is reachable from other machines, and it has neither authentication"
@@ -40,7 +38,8 @@ def _serve(context: Context, args: Args) -> int:
         context.print(f"serving on {url}/v2/, storage {root}")
         context.stdout.flush()
 
-    serve(host, port, root, ready, log=context.warn, access=None if args.quiet else context.warn)
+    access = None if args.quiet else context.warn
+    context.engine.registries.serve(host, port, root, ready, access=access)
     return 0
 
 

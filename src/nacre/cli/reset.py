@@ -16,27 +16,23 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Check first, ask unless --force, remove, tell."""
-    from ..services.containers.keeper import end
-    from ..stores.reset import check, reset
-
-    check(context.root)
-    if args.force or agreed(context, _losses(context.root)):
-        freed, left = reset(context.root, end)
+    system = context.engine.system
+    system.check_reset()
+    if args.force or agreed(context, _losses(context)):
+        freed, left = system.reset()
         for path in left:
             context.warn(f"WARNING: {path} was not created by nacre and is kept")
         context.print(f"Total reclaimed space: {human_size(freed, 4)}")
     return 0
 
 
-def _losses(root: str) -> list[str]:
+def _losses(context: Context) -> list[str]:
     """What there is in any store, and what there is in this one."""
-    from ..stores.paths import Paths
-
     losses = ["all containers, including running ones", "all images", "all build cache", "all volumes"]
-    registry = Paths(root).registry
+    registry = context.engine.registries.folder
     if os.path.isdir(registry):
         losses.append(f"the registry in {registry}")
-    return [*losses, f"the store {root}"]
+    return [*losses, f"the store {context.root}"]
 
 
 COMMAND = Command(

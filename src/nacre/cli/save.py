@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .files import write_out
+from .files import Written, write_out
 from .options import Command, text
 
 TYPE_CHECKING = False
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Write to a file, which appears only when it is whole, or to standard output."""
-    from ..images.arrows.archive import save
 
     def write(out: Callable[[bytes], object]) -> None:
         with context.progress() as progress:
-            save(context.store, args.positionals, out, progress=progress, sources=context.repository)
+            context.engine.save(args.positionals, Written(out), progress=progress)
 
     write_out(context, args.output, write, "save")
     return 0

@@ -25,19 +25,16 @@ _WIDTH = 45
 
 def run(context: Context, args: Args) -> int:
     """List what the registry finds, in its order."""
-    from ..services.client.search import MAX_LOOKED, USUAL_LIMIT
     from ..words.reference import DEFAULT_REGISTRY, split_search
 
     if not 0 <= args.limit <= 100:
         raise UsageError(f"limit {args.limit} is outside the range of [1, 100]")
     filters = _Wanted(args.filter)
-    registry, words = split_search(args.positionals[0])
-    findings = context.client.search(registry, words, args.limit or USUAL_LIMIT)
+    registry = split_search(args.positionals[0])[0]
+    findings = context.engine.registries.search(args.positionals[0], args.limit)
     prefix = "" if registry == DEFAULT_REGISTRY else f"{registry}/"
-    rows = [_row(found, prefix, args) for found in findings.found if filters.wants(found)]
+    rows = [_row(found, prefix, args) for found in findings if filters.wants(found)]
     listing(context, args, rows, _COLUMNS, key="Name")
-    if not findings.whole:
-        context.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were searched")
     return 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..words.errors import NotFound, Unsupported, UsageError
+from ..words.errors import NotFound, Unsupported
 from .each import each, inspect_each
 from .filters import Filters
 from .options import Command, flag, many, text
 from .output import FILTER, FORMAT, QUIET, human_size, listing
-from .prune import agreed, prune_volumes
+from .prune import agreed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,27 +19,18 @@ if TYPE_CHECKING:
 
 def _create(context: Context, args: Args) -> int:
     """Print the name; without one a name is made up."""
-    from ..services.containers.names import is_name, new_id
-    from ..stores import volumes
-
     if args.driver != "local" or args.opt or args.label:
         raise Unsupported("volumes have one driver (local), no options and no labels in this version")
-    name = args.positionals[0] if args.positionals else new_id()
-    if not is_name(name):
-        raise UsageError(f"{name!r} includes invalid characters for a volume name")
-    volumes.make(context.store.root, name)
-    context.print(name)
+    context.print(context.engine.volumes.create(*args.positionals))
     return 0
 
 
 def _list(context: Context, args: Args) -> int:
-    from ..stores import volumes
-
     filters = Filters(args.filter, ("dangling", "driver", "label", "name"))
     dangling = filters.flag("dangling")
     found = [
         volume
-        for volume in volumes.every(context.store)
+        for volume in context.engine.volumes.list()
         if dangling in (None, not volume.users)
         and filters.allows("driver", "local")
         and filters.matches("name", volume.name)
@@ -62,21 +53,18 @@ def _row(volume: Volume) -> Struct:
 
 
 def _inspect(context: Context, args: Args) -> int:
-    from ..stores import volumes
     from .documents.volume import volume_document
 
-    store = context.store
+    volumes = context.engine.volumes
     return inspect_each(
-        context, args.positionals, args.format, lambda name: volume_document(volumes.find(store, name))
+        context, args.positionals, args.format, lambda name: volume_document(volumes.get(name))
     )
 
 
 def _remove(context: Context, args: Args) -> int:
-    from ..stores import volumes
-
     def remove(name: str) -> None:
         try:
-            volumes.remove(context.store, name)
+            context.engine.volumes.remove(name)
         except NotFound:
             if not args.force:
                 raise
@@ -90,7 +78,7 @@ def _prune(context: Context, args: Args) -> int:
     which = "all volumes" if everything else "anonymous volumes"
     if not args.force and not agreed(context, [f"{which} not used by at least one container"]):
         return 0
-    names, freed = prune_volumes(context, everything=everything) if filters.labels({}) else ([], 0)
+    names, freed = context.engine.volumes.prune(all=everything) if filters.labels({}) else ([], 0)
     if names:
         context.print("\n".join(["Deleted Volumes:", *names, ""]))
     context.print(f"Total reclaimed space: {human_size(freed, 4)}")

@@ -17,12 +17,13 @@ import os
 
 from ..words.arguments import checked
 from ..words.errors import NotFound, UsageError
+from ..words.reference import Reference
 from ..words.value import Value
 from .wiring import Config, Wiring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..images.arrows.copying import Copied
     from ..images.arrows.manifestlist import Entry, Pushed
@@ -34,19 +35,29 @@ if TYPE_CHECKING:
     from ..images.audit.explore import Exploration
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
+    from ..images.model.source import Reader
     from ..images.places.place import Place
+    from ..services.build import BuildOptions
     from ..services.client.search import SearchResult
-    from ..stores.rebuild import Rebuilt
     from ..stores.store import Store
-    from ..words.oci import Platform
+    from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
-    from ..words.reference import Reference
+    from .archives import Writer
     from .containers import Completed, ContainerCollection
+    from .layers import LayerTools
+    from .mounts import Mounts
     from .network import Network
+    from .registries import Registries
+    from .removal import Removed
+    from .system import System
+    from .volumes import VolumeCollection
 
     AnyPath = str | os.PathLike[str]
     Name = str | Reference
     AnyPlace = str | Place
+    Tell = Callable[..., object]
+    Target = AnyPath | Writer
+    Origin = AnyPath | Reader
 
 __all__ = ["Built", "Config", "Engine", "open_store"]
 
@@ -84,7 +95,7 @@ def open_store(
     config = Config(os.fspath(root) or usual, driver, layer_blobs, lambda: Network(auth_files=files))
     engine = Engine(config)
     if repair:
-        engine.rebuild()
+        engine.system.rebuild()
     engine.inside(lambda store: None)
     return engine
 
@@ -115,54 +126,25 @@ class Engine(Wiring):
         self._network = self.network.replace(settings=settings_in(os.fspath(path)))
 
     @checked
-    def login(self, registry: str, username: str = "", password: str = "") -> str:
-        """Ask a registry whether it knows the user, then keep the credentials where docker does.
-
-        `registry` is `host[:port]`, "" for Docker Hub; with `<token>` as `username` the password is an
-        identity token. Without a user those kept already are tried. Gives the file that has them
-        unencrypted, "" where a credential helper keeps them. Raises Unauthorized, NotFound when none are
-        kept, RegistryError, StoreError.
-        """
-        from .network import login
-
-        return login(self, registry, username, password)
-
-    @checked
-    def has_login(self, registry: str) -> bool:
-        """Whether credentials for a registry are kept; it is not asked about them."""
-        from ..words.reference import registry_name
-        from .network import logins_of
-
-        return bool(logins_of(self.network).lookup(registry_name(registry)))
-
-    @checked
-    def logout(self, registry: str) -> bool:
-        """Forget the credentials for a registry; False if there were none. Raises StoreError."""
-        from ..words.reference import registry_name
-        from .network import logins_of
-
-        return logins_of(self.network).erase(registry_name(registry))
-
-    @checked
     def search(self, term: str, *, limit: int = 25) -> list[SearchResult]:
         """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term.
 
         Where a registry has no search, those of its catalog that hold the term. Raises RegistryError.
         """
-        from ..words.reference import split_search
-
-        return list(self.client.search(*split_search(term), limit).found)
+        return list(self.registries.search(term, limit))
 
     # images
 
     @checked
-    def images(self) -> list[Image]:
-        """Every image, named or not, the newest first."""
-        from ..images.model.image import Image
-        from ..words.oci import INDEX_TYPES
+    def images(self, *, strict: bool = True) -> list[Image]:
+        """Every image, named or not, the newest first.
 
-        kept = (d for d in self.store.refs.images() if d.media_type not in INDEX_TYPES)
-        return [Image.load(self.store, descriptor) for descriptor in kept]
+        Raises ContentError, NotFound for one that cannot be read; without `strict` it is left out, and told
+        to `Config.warn`.
+        """
+        from .listing import every
+
+        return list(every(self, strict))
 
     @checked
     def image(self, name: str) -> Image:
@@ -180,6 +162,13 @@ class Engine(Wiring):
         return self.inside(lambda store: explore(find(store, name)))
 
     @checked
+    def sharing(self, name: str) -> list[Image]:
+        """The other images that can be read, which may share layers with this one. Raises NotFound."""
+        from ..images.audit.explore import others
+
+        return list(others(self.image(name)))
+
+    @checked
     def differences(self, one: str, other: str) -> list[Difference]:
         """How the files of two images differ. Raises NotFound."""
         from ..images.audit.compare import differences
@@ -189,7 +178,6 @@ class Engine(Wiring):
     @checked
     def tag(self, source: str, target: Name) -> None:
         """Let `target` name the image `source`. Raises NotFound, InvalidName."""
-        from ..words.reference import Reference
 
         reference = Reference.of(target)
         if reference.digest is not None:
@@ -199,9 +187,43 @@ class Engine(Wiring):
     @checked
     def untag(self, name: Name) -> bool:
         """Drop a name; the image stays until a `prune`. False if there was no such name."""
-        from ..words.reference import Reference
 
         return self.store.refs.delete(str(Reference.of(name)))
+
+    @checked
+    def remove(
+        self, name: str, *, force: bool = False, prune: bool = True, tell: Tell | None = None
+    ) -> list[Removed]:
+        """Remove a name of an image, or the image by its id, as `nacre rmi`; what is gone.
+
+        With its last name an image goes, and with `prune` the content that nothing else needs. `tell` hears
+        of each thing at once. Raises NotFound, Conflict for an image in use, or with several names, unless
+        `force`.
+        """
+        from .removal import remove
+
+        return self.inside(lambda store: remove(store, name, tell, force=force, prune=prune))
+
+    @checked
+    def tags(self, name: Name, *, remote: bool = False) -> list[Reference]:
+        """The tags of a repository here, sorted, or those of its registry. Raises RegistryError."""
+        from .transfers import tags
+
+        return tags(self, Reference.of(name), remote)
+
+    @checked
+    def export_tar(self, name: str, path: Target) -> None:
+        """Write the files of an image, all layers merged, as one tar. Raises NotFound, StoreError."""
+        from .archives import export_tar
+
+        self.inside(lambda store: export_tar(self, name, path))
+
+    @checked
+    def export_folder(self, name: str, folder: AnyPath) -> None:
+        """Write the files of an image into a folder, made if absent; they belong to the caller."""
+        from ..images.layers.export import write_folder
+
+        write_folder(self.image(name), os.fspath(folder))
 
     @checked
     def resolve(
@@ -219,7 +241,7 @@ class Engine(Wiring):
         self, store: Store, name: str, platform: Platform | None, pull: str, progress: Progress | None
     ) -> Image:
         from ..images.model.image import find
-        from ..words.reference import Reference, is_host
+        from ..words.reference import is_host
 
         if is_host(name):
             from ..images.places.host import host_image
@@ -239,6 +261,20 @@ class Engine(Wiring):
     # moving
 
     @checked
+    def pull_all(
+        self, names: Sequence[Name], *, platform: Platform | None = None, tell: Tell | None = None,
+        progress: Progress | None = None,
+    ) -> list[PullResult]:  # fmt: skip
+        """As `pull`, for several at a time; those that came stay when another fails.
+
+        `tell(reference, result, seconds)` hears of each as it comes, from several threads.
+        """
+        from .transfers import pull_all
+
+        references = [Reference.of(name) for name in names]
+        return self.inside(lambda store: pull_all(self, references, platform, tell, progress))
+
+    @checked
     def pull(
         self, name: Name, *, platform: Platform | None = None, progress: Progress | None = None
     ) -> PullResult:
@@ -246,7 +282,6 @@ class Engine(Wiring):
 
         Raises NotFound, RegistryError, ContentError, Unsupported.
         """
-        from ..words.reference import Reference
         from .transfers import pull
 
         reference = Reference.of(name)
@@ -254,30 +289,36 @@ class Engine(Wiring):
 
     @checked
     def push(
-        self, name: Name, *, compression: str = "", level: int | None = None, format: str = "",
-        progress: Progress | None = None,
+        self, name: Name, *, compression: str = "", level: int | None = None, force: bool = False,
+        format: str = "", progress: Progress | None = None,
     ) -> PushResult:  # fmt: skip
         """Send the image that has this name to the registry the name says.
 
         `compression` (gzip, zstd, zstd:chunked, none; "": as they are) and `level` compress the layers
-        anew, `format` (docker or oci; "": as it is, and the other where a registry refuses it) chooses the
-        kind of manifest: the manifest, and its digest, are then others. Raises NotFound, RegistryError,
-        UsageError, Unsupported.
+        anew, with `force` also those that are in this form already. `format` (docker or oci; "": as it is,
+        and the other where a registry refuses it) chooses the kind of manifest: the manifest, and its digest,
+        are then others. Raises NotFound, RegistryError, UsageError, Unsupported.
         """
         from ..images.layers.repack import Packing
         from ..words.oci import form_of
-        from ..words.reference import Reference
         from .transfers import push
 
         reference, form = Reference.of(name), form_of(format)
-        packing = Packing(compression, level, level is not None) if compression else None
+        packing = Packing(compression, level, force or level is not None) if compression else None
+        descriptor = self.pushed(reference)
+        return push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+
+    @checked
+    def pushed(self, name: Name) -> Descriptor:
+        """What a push of this name sends. Raises NotFound in docker's words."""
+        reference = Reference.of(name)
         descriptor = self.store.refs.get(str(reference))
         if descriptor is None:
             raise NotFound(
                 f"an image does not exist locally with the tag: {reference.familiar}",
                 hint="give an image that name with: nacre tag IMAGE " + reference.familiar,
             )
-        return push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+        return descriptor
 
     @checked
     def copy(
@@ -297,7 +338,6 @@ class Engine(Wiring):
         from ..images.arrows.copying import Choice
         from ..images.places.place import Place
         from ..words.oci import form_of
-        from ..words.reference import Reference
         from .transfers import budget, copy
 
         ends = Place.of(source), Place.of(target)
@@ -315,54 +355,78 @@ class Engine(Wiring):
 
     @checked
     def mirror(
-        self, path: AnyPath, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
-        progress: Progress | None = None,
+        self, path: Origin, *, dry_run: bool = False, prune: bool = False, verify: bool = False,
+        tell: Tell | None = None, progress: Progress | None = None,
     ) -> list[Outcome]:  # fmt: skip
         """Keep repositories the same elsewhere by a list, a TOML file; what became of each tag.
 
-        A failure of one tag (`status` "failed", with its `error`) does not stop the others. Nothing is
-        deleted without `prune`. Raises UsageError with `file:line`, StoreError.
+        `tell` hears of each tag as it is done, from several threads. A failure of one tag (`status` "failed",
+        with its `error`) does not stop the others. Nothing is deleted without `prune`. Raises UsageError with
+        `file:line`, StoreError.
         """
         from ..grammars.config.mirrors import parse_mirrors
         from ..images.arrows.mirroring import Rules
         from .transfers import mirror, read_list
 
-        name = os.fspath(path)
-        entries = parse_mirrors(read_list(name), name)
-        told: list[Outcome] = []
-        mirror(self, entries, Rules(dry_run, prune, verify), told.append, progress)
-        return sorted(told, key=lambda outcome: (outcome.target, outcome.tag))
+        done: list[Outcome] = []
+
+        def hear(outcome: Outcome) -> None:
+            done.append(outcome)
+            if tell:
+                tell(outcome)
+
+        mirror(self, parse_mirrors(*read_list(path)), Rules(dry_run, prune, verify), hear, progress)
+        return sorted(done, key=lambda outcome: (outcome.target, outcome.tag))
 
     @checked
-    def save(self, names: Sequence[str], path: AnyPath) -> None:
-        """Write images to an archive that docker, podman and OCI tools read. Raises NotFound."""
-        from .archives import opened, save
+    def save(self, names: Sequence[str], path: Target, *, progress: Progress | None = None) -> None:
+        """Write images to an archive that docker, podman and OCI tools read. Raises NotFound.
 
-        for name in names:
-            self.image(name)
-        with opened(os.fspath(path), "wb") as file:
-            save(self, list(names), file.write)
+        `path` may be a file opened for bytes.
+        """
+        from .archives import save
+
+        save(self, list(names), path, progress)
 
     @checked
-    def load(self, path: AnyPath) -> list[Image]:
-        """Read every image of an archive, compressed or not. Raises InvalidArchive, InvalidDocument."""
+    def load(
+        self, path: Origin, *, platform: Platform | None = None, tell: Tell | None = None,
+        progress: Progress | None = None,
+    ) -> list[Image]:  # fmt: skip
+        """Read every image of an archive, compressed or not, or of a folder with an OCI layout.
+
+        `path` may be a file opened for bytes. `tell(image, names)` hears under which names each was found.
+        Raises InvalidArchive, InvalidDocument.
+        """
         from ..images.model.image import Image
         from .archives import load
 
-        found = self.inside(lambda store: [one.image.descriptor for one in load(self, os.fspath(path))])
+        if self.is_inside:
+            return load(self, path, platform, tell, progress)
+        found = self.inside(
+            lambda store: [one.descriptor for one in load(self, path, platform, tell, progress)]
+        )
         return [Image.load(self.store, descriptor) for descriptor in found]
 
     @checked
-    def import_tar(self, path: AnyPath, name: str = "", *, changes: Sequence[str] = ()) -> Image:
+    def import_tar(
+        self, path: Origin, name: Name = "", *, changes: Sequence[str] = (), message: str = "",
+        platform: Platform | None = None, created: str = "",
+    ) -> Image:  # fmt: skip
         """Make an image of one layer from a root file system as a tar, compressed or not.
 
-        `changes` are Dockerfile instructions: `CMD ["sh"]`. Raises InvalidArchive, UsageError.
+        `path` may be a URL, or a file opened for bytes. `changes` are Dockerfile instructions: `CMD ["sh"]`;
+        `platform` None is this machine's; `created` is an RFC 3339 time, "" for now. Raises InvalidArchive,
+        UsageError, NotFound, RegistryError.
         """
-        from ..words.reference import Reference
+        from ..images.arrows.importer import Meta
         from .archives import import_tar
 
         reference = Reference.of(name) if name else None
-        return self.image_inside(lambda store: import_tar(self, os.fspath(path), reference, changes))
+        if reference is not None and reference.digest is not None:
+            raise UsageError(f"cannot import digest reference: {reference}")
+        meta = Meta(tuple(changes), message, platform, created)
+        return self.image_inside(lambda store: import_tar(self, path, reference, meta))
 
     # multi-platform lists
 
@@ -416,24 +480,26 @@ class Engine(Wiring):
 
     @checked
     def build(
-        self, context: AnyPath, *, tags: Sequence[str] = (), dockerfile: AnyPath = "", target: str = "",
+        self, context: Origin, *, tags: Sequence[str] = (), dockerfile: Origin = "", target: str = "",
         arguments: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
-        platform: Platform | None = None, no_cache: bool = False, progress: Progress | None = None,
+        platform: Platform | None = None, no_cache: bool = False, pull: str = "missing",
+        options: BuildOptions | None = None, progress: Progress | None = None,
     ) -> Built:  # fmt: skip
         """Build the Dockerfile of the folder `context` (or the file `dockerfile`) and name the image.
 
-        Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing has changed.
+        `context` may be a file opened for bytes with a tar of a folder, or a Dockerfile alone; one of both
+        may be such a file. `pull` is for the images of FROM, as for `resolve`. `options` has the rest of
+        `nacre build`: secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound, Unsupported; then
+        nothing has changed.
         """
-        from ..services.build import BuildOptions
-        from .building import build
+        from .building import build, merged
 
-        options = BuildOptions(
-            target=target, tags=tuple(tags), no_cache=no_cache, platform=platform,
+        wanted = merged(
+            options, target=target, tags=tuple(tags), no_cache=no_cache, platform=platform,
             arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
         )  # fmt: skip
-        built = self.result_inside(
-            lambda store: build(self, os.fspath(context), os.fspath(dockerfile), options, progress)
-        )
+        origins = context, dockerfile
+        built = self.result_inside(lambda store: build(self, origins, wanted, pull, progress))
         return Built(built.image, built.ran, built.cached)
 
     @checked
@@ -458,12 +524,49 @@ class Engine(Wiring):
         )  # fmt: skip
         return self.containers.run(name, command, options, input=input, progress=progress)
 
+    # parts
+
     @property
     def containers(self) -> ContainerCollection:
         """The containers of the store: `engine.containers.list()`."""
         from .containers import ContainerCollection
 
         return ContainerCollection(self, self.resolve)
+
+    @property
+    def volumes(self) -> VolumeCollection:
+        """The volumes of the store: `engine.volumes.create("data")`."""
+        from .volumes import VolumeCollection
+
+        return VolumeCollection(self)
+
+    @property
+    def mounts(self) -> Mounts:
+        """Files of containers and images, mounted for others: `engine.mounts.mount("app:1")`."""
+        from .mounts import Mounts
+
+        return Mounts(self)
+
+    @property
+    def layers(self) -> LayerTools:
+        """Layers as tars in streams: `engine.layers.diff("old", "new", file.write)`."""
+        from .layers import LayerTools
+
+        return LayerTools(self)
+
+    @property
+    def registries(self) -> Registries:
+        """Logins, and a registry of one's own: `engine.registries.login("ghcr.io", "me", token)`."""
+        from .registries import Registries
+
+        return Registries(self)
+
+    @property
+    def system(self) -> System:
+        """The store as a whole: `engine.system.info()`."""
+        from .system import System
+
+        return System(self)
 
     # the store
 
@@ -486,27 +589,10 @@ class Engine(Wiring):
         """Verify all content and that images have what they need; `repair` mends what can be mended.
 
         Damaged content is made again, or fetched from a registry that has it. Never raises for damage of
-        content: `wrong` of the result lists what is there still. Raises DamagedStore for a damaged database,
-        which `open_store(repair=True)` rebuilds.
+        content: `wrong` of the result lists what is there still. A damaged database is rebuilt by `repair`,
+        and raises DamagedStore without.
         """
-        from .system import check
-
-        return self.inside(lambda store: check(self, repair, progress))
-
-    @checked
-    def rebuild(self) -> Rebuilt:
-        """Make the database again, as far as it is gone or damaged, of what is left of it and the content."""
-        from .system import rebuild
-
-        store, self._store = self._store, None
-        if store is not None:
-            store.abandon()
-        if self.is_inside:
-            return rebuild(self)
-        from ..ground import userns
-
-        made: Rebuilt = userns.call(rebuild, self)
-        return made
+        return self.system.check(repair=repair, progress=progress)
 
 
 def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:

@@ -1,50 +1,134 @@
-"""Images and archives: save, load, import."""
+"""Images and archives: save, load, import, export."""
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
+
 from ..ground.files import os_errors
+from ..words.errors import NotFound, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Protocol
 
-    from ..images.arrows.archive import Loaded
+    from ..images.arrows.importer import Meta
     from ..images.model.image import Image
+    from ..images.model.source import Reader
+    from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference
     from .wiring import Wiring
 
+    class Writer(Protocol):
+        """A file opened for bytes."""
 
-def save(
-    engine: Wiring, names: Sequence[str], write: Callable[[bytes], object], progress: Progress | None = None
-) -> None:
-    """Images as one tar, an OCI layout and a docker-archive at once, through `write`."""
+        def write(self, data: bytes, /) -> object:
+            """Write all of it."""
+
+    Target = str | os.PathLike[str] | Writer
+    Origin = str | os.PathLike[str] | Reader
+
+_WEB = ("http://", "https://")
+
+
+def save(engine: Wiring, names: Sequence[str], target: Target, progress: Progress | None) -> None:
+    """Images as one tar, an OCI layout and a docker-archive at once."""
     from ..images.arrows.archive import save
+    from ..images.model.image import find
     from .transfers import repository
 
-    save(engine.store, names, write, progress=progress, sources=lambda name: repository(engine, name))
+    if not hasattr(target, "write"):
+        for name in names:
+            find(engine.store, name)  # before a file is made
+    with _written(target) as write:
+        save(engine.store, names, write, progress=progress, sources=lambda name: repository(engine, name))
 
 
-def load(engine: Wiring, path: str) -> list[Loaded]:
-    """Every image of an archive."""
-    from ..images.arrows.archive import load
+def export_tar(engine: Wiring, name: str, target: Target) -> None:
+    """The files of an image, all layers merged."""
+    from ..images.layers.export import write_tar
+    from ..images.model.image import find
 
-    with opened(path, "rb") as file:
-        return load(engine.store, file)
+    image = find(engine.store, name)
+    with _written(target) as write:
+        write_tar(image, write)
 
 
-def import_tar(engine: Wiring, path: str, reference: Reference | None, changes: Sequence[str]) -> Image:
+def load(
+    engine: Wiring, origin: Origin, platform: Platform | None, tell: Callable[..., object] | None,
+    progress: Progress | None,
+) -> list[Image]:  # fmt: skip
+    """Every image of an archive, or of a folder."""
+    from ..images.arrows.archive import load, load_folder
+
+    if isinstance(origin, str | os.PathLike) and os.path.isdir(origin):
+        found = load_folder(engine.store, os.fspath(origin), platform=platform, progress=progress)
+    else:
+        with _read(engine, origin) as stream:
+            found = load(engine.store, stream, platform=platform, progress=progress)
+    for one in found:
+        if tell:
+            tell(one.image, one.names)
+    return [one.image for one in found]
+
+
+def import_tar(engine: Wiring, origin: Origin, reference: Reference | None, meta: Meta) -> Image:
     """An image of one layer out of a tar."""
-    from ..images.arrows.importer import Meta, import_tar
+    from ..images.arrows.importer import import_tar
 
-    with opened(path, "rb") as file:
-        return import_tar(engine.store, file, reference, Meta(tuple(changes), origin=path))
+    shown = os.fspath(origin) if isinstance(origin, str | os.PathLike) else "-"
+    with _read(engine, origin) as stream:
+        return import_tar(engine.store, stream, reference, meta.replace(origin=shown))
 
 
-def opened(path: str, mode: str) -> BinaryIO:
-    """A file that the caller named. Raises StoreError."""
-    from typing import cast
+@contextmanager
+def _written(target: Target) -> Iterator[Callable[[bytes], object]]:
+    if not isinstance(target, str | os.PathLike):
+        yield target.write
+        return
+    with os_errors(f"write {os.fspath(target)}"):
+        file = open(target, "wb")
+    with file:
+        yield file.write
 
-    with os_errors(f"open {path}"):
-        return cast("BinaryIO", open(path, mode))
+
+@contextmanager
+def _read(engine: Wiring, origin: Origin) -> Iterator[Reader]:
+    """A file, a stream, or what a URL leads to. Raises NotFound, RegistryError."""
+    if not isinstance(origin, str | os.PathLike):
+        yield origin
+        return
+    path = os.fspath(origin)
+    if path.startswith(_WEB):
+        with _explained(path):
+            download = engine.client.download(path)
+        with download as reader:
+            yield _Explained(reader, path)
+        return
+    try:
+        file = open(path, "rb", buffering=0)
+    except OSError as error:
+        raise NotFound(f"cannot open {path}: {(error.strerror or '').lower()}") from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """What the client says of a URL, with what was to be done; its hints are about registries."""
+    try:
+        yield
+    except (NotFound, RegistryError) as error:
+        why = "HTTP status 404" if isinstance(error, NotFound) else error.message
+        raise type(error)(f"cannot download {url}: {why}") from None
+
+
+class _Explained:
+    def __init__(self, reader: Reader, url: str) -> None:
+        self._reader, self._url = reader, url
+
+    def read(self, size: int, /) -> bytes:
+        with _explained(self._url):
+            return self._reader.read(size)

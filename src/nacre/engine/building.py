@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-from ..services.build import Builder, load
+import os
+
+from ..images.model.proxies import proxy_variables
+from ..images.model.runtime import host_line
+from ..services.build import Builder, BuildOptions, load
+from ..words.errors import DockerfileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..images.model.image import Image
-    from ..services.build import BuildOptions, BuildResult
+    from ..images.model.source import Reader
+    from ..services.build import BuildResult, Inputs
     from ..words.oci import Platform
     from ..words.progress import Progress
     from . import Engine
+    from .archives import Origin
+
+
+def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
+    """The options, with those given besides that say anything."""
+    return (options or BuildOptions()).replace(**{name: value for name, value in given.items() if value})
 
 
 def build(
-    engine: Engine, context: str, dockerfile: str, options: BuildOptions, progress: Progress | None
-) -> BuildResult:
-    """Build the folder `context` and name the image."""
+    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
+    progress: Progress | None,
+) -> BuildResult:  # fmt: skip
+    """Build the first of `origins`, a folder or a stream, by the second, "" or a Dockerfile."""
 
     def base(name: str, wanted: Platform | None) -> Image:
-        return engine.resolve(name, wanted, progress=progress)
+        return engine.resolve(name, wanted, pull=pull, progress=progress)
 
-    with load(engine.store, context, dockerfile) as inputs:
-        return Builder(engine.store, base, progress).build(inputs, options)
+    for item in options.hosts:
+        host_line(item)
+    (context, stream), (file, other) = map(_divided, origins)
+    with load(engine.store, context, file, stdin=stream or other) as inputs:
+        proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
+        try:
+            return Builder(engine.store, base, progress, proxies=proxies).build(inputs, options)
+        except DockerfileError as error:
+            error.source = _line(inputs, error)
+            raise
+
+
+def _divided(origin: Origin) -> tuple[str, Reader | None]:
+    """A path, or "-" and the stream that it stands for."""
+    return (os.fspath(origin), None) if isinstance(origin, str | os.PathLike) else ("-", origin)
+
+
+def _line(inputs: Inputs, error: DockerfileError) -> str:
+    """The line of the Dockerfile with the fault; "" for another file."""
+    lines = inputs.dockerfile.split("\n")
+    known = error.file == inputs.name and 1 <= error.line <= len(lines)
+    return lines[error.line - 1].rstrip("\r") if known else ""

@@ -114,6 +114,10 @@ class ContainerCollection:
 
     # making
 
+    def check(self, options: ContainerOptions) -> None:
+        """Raises UsageError for options that cannot be read, as `create` and `run` do."""
+        _run_options(self._engine, (), options)
+
     def create(
         self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
         progress: Progress | None = None,

@@ -12,12 +12,12 @@ from ..ground.files import os_errors
 from ..ground.linux import keep_freed_memory
 from ..services.client import Client, ClientConfig, Policy
 from ..services.client.certificates import Certificates, certificates_in
-from ..services.client.credentials import TOKEN_USER, DockerConfig
+from ..services.client.credentials import DockerConfig
 from ..services.client.logins import Logins
 from ..services.client.uploadrecords import UploadFolder
 from ..stores.paths import Paths
-from ..words.errors import NacreError, NotFound, UsageError
-from ..words.reference import DEFAULT_REGISTRY, registry_name
+from ..words.errors import UsageError
+from ..words.reference import DEFAULT_REGISTRY
 from ..words.value import Value
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..services.client.transport import Special
-    from .wiring import Config, Wiring
+    from .wiring import Config
 
 _HUB = "registry-1.docker.io"
 
@@ -58,7 +58,7 @@ def client_of(config: Config, network: Network) -> Client:
     """A client, to be closed. The store keeps where uploads were broken off."""
     keep_freed_memory()
     told = ClientConfig(
-        credentials=_lookup(network), proxies=dict(config.proxies), settings=network.settings,
+        credentials=_lookup(network), proxies=_proxies(config), settings=network.settings,
         insecure=network.insecure, policy=_policy(network), certificates=_certificates(network),
         uploads=UploadFolder(Paths(os.path.abspath(config.root)).uploads),
         notice=lambda line: config.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
@@ -69,6 +69,12 @@ def client_of(config: Config, network: Network) -> Client:
 def logins_of(network: Network) -> Logins:
     """Where credentials are kept."""
     return Logins([DockerConfig(path) for path in network.auth_files], network.variables or {})
+
+
+def _proxies(config: Config) -> dict[str, str]:
+    """By their lower-case names; where both spellings are given the lower one counts, as in curl."""
+    upper = {name.lower(): value for name, value in config.proxies if value}
+    return upper | {name: value for name, value in config.proxies if name.islower() and value}
 
 
 def _lookup(network: Network) -> Callable[[str], Credentials | None]:
@@ -106,22 +112,3 @@ def settings_in(path: str) -> Settings:
     with os_errors(f"read {path}"), open(path, "rb") as file:
         data = file.read(MAX_CONFIG + 1)
     return parse_config(text_of(data, path), path)
-
-
-def login(engine: Wiring, registry: str, username: str, password: str) -> str:
-    """Check, then keep; gives the file that has the credentials unencrypted, "" if there is none."""
-    name, logins = registry_name(registry), logins_of(engine.network)
-    if not username:
-        kept = logins.lookup(name)
-        if not kept:
-            raise NotFound(f"there are no credentials for {name}")
-        engine.client.check(name, kept)
-        return ""
-    token = username == TOKEN_USER
-    credentials = Credentials(identity_token=password) if token else Credentials(username, password)
-    engine.client.check(name, credentials)
-    try:
-        return "" if logins.store(name, credentials) else logins.path
-    except NacreError as error:
-        error.hint = error.hint or "the credentials are valid but could not be stored"
-        raise

@@ -1,31 +1,165 @@
-"""The store as a whole: verified, mended, rebuilt."""
+"""The store as a whole: verified, mended, swept, removed."""
 
 from __future__ import annotations
 
+from .. import __version__
+from ..words.errors import DamagedStore
+from ..words.value import Value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..images.audit.check import Report
+    from ..images.audit.finding import Finding
+    from ..images.audit.usage import Kind
+    from ..stores.containers import ContainerRow
     from ..stores.rebuild import Rebuilt
+    from ..stores.store import Store
+    from ..stores.sweep import Freed
+    from ..words.digest import Digest
+    from ..words.oci import ImageConfig
     from ..words.progress import Progress
     from .wiring import Wiring
 
 
-def check(engine: Wiring, repair: bool, progress: Progress | None) -> Report:
-    """Verify the whole store, and repair it if asked to."""
-    from ..images.audit.check import check
-    from .transfers import repository
+class Info(Value):
+    """What a store has, and why it is used the way it is."""
 
-    return check(
-        engine.store, repair=repair, progress=progress, sources=lambda name: repository(engine, name)
-    )
+    version: str
+    root: str
+    driver: str
+    driver_reason: str
+    layer_blobs: str
+    containers: int
+    running: int
+    images: int
 
 
-def rebuild(engine: Wiring) -> Rebuilt:
-    """Make the database again, as far as it is damaged; the store must not be open."""
+class System:
+    """What concerns an engine's store as a whole."""
+
+    def __init__(self, engine: Wiring) -> None:
+        self._engine = engine
+
+    def info(self) -> Info:
+        """Counts, and the driver with the reason for it."""
+
+        def work(store: Store) -> Info:
+            rows = store.containers.list(all=True)
+            return Info(
+                __version__, store.root, store.driver.name, store.driver.why, store.keeping.why, len(rows),
+                sum(row.state == "running" for row in rows), len(store.refs.images()),
+            )  # fmt: skip
+
+        return self._engine.inside(work)
+
+    def summary(self) -> tuple[tuple[Kind, ...], int]:
+        """As `Engine.disk_usage`, by kinds alone, and bytes that pruning everything frees; much quicker."""
+        from ..images.audit.usage import disk_summary
+
+        return self._engine.inside(disk_summary)
+
+    def check(self, *, repair: bool = False, progress: Progress | None = None) -> Report:
+        """As `Engine.check`, and with `repair` the database is made again first where it is damaged."""
+        try:
+            return self._engine.inside(lambda store: self._checked(repair, progress))
+        except DamagedStore:
+            if not repair:
+                raise
+        first = _finding(self.rebuild())
+        report = self._engine.inside(lambda store: self._checked(repair, progress))
+        return report.replace(findings=(*first, *report.findings))
+
+    def _checked(self, repair: bool, progress: Progress | None) -> Report:
+        from ..images.audit.check import check
+        from .transfers import repository
+
+        engine = self._engine
+        return check(
+            engine.store, repair=repair, progress=progress, sources=lambda name: repository(engine, name)
+        )
+
+    def rebuild(self) -> Rebuilt:
+        """Make the database again, as far as it is gone or damaged, of what is left of it and the content."""
+        self._engine.drop_store()
+        return self._engine.entered(lambda: _rebuild(self._engine))
+
+    def sweep(
+        self, *, images: str = "none", containers: str = "none", build_cache: bool = False,
+        downloads: bool = False, shed: bool = False,
+        image_picked: Callable[[ImageConfig | None], bool] | None = None,
+        container_picked: Callable[[ContainerRow], bool] | None = None, cache_before: float = float("inf"),
+    ) -> Freed:  # fmt: skip
+        """Free what nothing needs, and what is named here besides; what that was.
+
+        `images`: dangling forgets those without a name, all those that no container uses. `containers`:
+        stopped forgets those that do not run. `build_cache`, `downloads` (interrupted ones) and `shed` (blobs
+        of layers that can be had again) free those. Of these only what is picked, by an image's config (None
+        where it cannot be read), a container's row, and when the cache was last used at the latest.
+        """
+        from ..stores import reserve
+        from ..stores.sweep import Wishes, sweep
+
+        reserve.release(self._engine.root)  # the disk may be full
+        wishes = Wishes(
+            images, build_cache, containers, -1.0 if downloads else Wishes.max_age, shed,
+            container_picked=container_picked, cache_before=cache_before,
+        )  # fmt: skip
+
+        def work(store: Store) -> Freed:
+            if image_picked is None:
+                return sweep(store, wishes)
+            return sweep(store, wishes.replace(image_picked=lambda one: image_picked(_config(store, one))))
+
+        return self._engine.inside(work)
+
+    def check_reset(self) -> None:
+        """Raises NotFound, StoreError, Conflict for what `reset` would refuse."""
+        from ..stores.reset import check
+
+        self._engine.entered(lambda: check(self._engine.root))
+
+    def reset(self) -> tuple[int, list[str]]:
+        """Remove the store, whatever state it is in; bytes of disk, and paths that are not nacre's and stay.
+
+        The engine is closed. Raises NotFound, StoreError for a folder that is no store, Conflict while
+        another process works in it.
+        """
+        from ..services.containers.keeper import end
+        from ..stores.reset import reset
+
+        self._engine.close()
+        return self._engine.entered(lambda: reset(self._engine.root, end))
+
+
+def _rebuild(engine: Wiring) -> Rebuilt:
     from ..stores.layout import has_content
     from ..stores.rebuild import Rebuilt, rebuild
 
     if not has_content(engine.root):
         return Rebuilt("")
-    single = engine.mapping.single if engine.mapping else None
-    return rebuild(engine.root, single=single)
+    return rebuild(engine.root, single=engine.mapping.single if engine.mapping else None)
+
+
+def _finding(made: Rebuilt) -> tuple[Finding, ...]:
+    from ..images.audit.finding import Fault, Finding, Mended, Remedy
+
+    if not made.problem:
+        return ()
+    counts = f"{made.names} names, {made.images} images, {made.trees} trees, {made.containers} containers"
+    left = f"; its remains are in {made.kept}" if made.kept else ""
+    mended = Mended(Remedy.REBUILT, counts + left)
+    return (Finding(Fault.DATABASE_DAMAGED, "nacre.db", detail=made.problem, mended=mended),)
+
+
+def _config(store: Store, digest: Digest) -> ImageConfig | None:
+    """The config of an image; None for an index, and where it cannot be read."""
+    from ..images.model.image import Image
+    from ..words.errors import NacreError
+
+    descriptor = next((one for one in store.refs.images() if one.digest == digest), None)
+    try:
+        return Image.load(store, descriptor).config if descriptor else None
+    except NacreError:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 
 from ..ground.files import os_errors
@@ -11,6 +12,7 @@ from ..words.reference import Reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from threading import Event
 
     from ..grammars.config.mirrors import MirrorEntry
     from ..ground.work.budget import Budget
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
     from ..services.client.repository import Repository
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
+    from .archives import Origin
     from .network import Network
     from .wiring import Wiring
 
 _MAX_LIST = 1 << 20
+_AT_ONCE = 3
 
 
 def repository(engine: Wiring, name: str) -> Repository:
@@ -51,6 +55,37 @@ def pull(
         engine.client.repository(reference), reference, engine.store, platform=platform, progress=progress,
         budget=budget(engine),
     )  # fmt: skip
+
+
+def tags(engine: Wiring, repository: Reference, remote: bool) -> list[Reference]:
+    """The tags of a repository, here or in its registry."""
+    if remote:
+        return [repository.replace(tag=tag) for tag in engine.client.repository(repository).tags()]
+    prefix = repository.name + ":"
+    names = sorted(ref.name for ref in engine.store.refs.list() if ref.name.startswith(prefix))
+    return [repository.replace(tag=name.removeprefix(prefix)) for name in names]
+
+
+def pull_all(
+    engine: Wiring, references: Sequence[Reference], platform: Platform | None,
+    tell: Callable[..., object] | None, progress: Progress | None,
+) -> list[PullResult]:  # fmt: skip
+    """Some references at a time; the results in their order."""
+    from time import monotonic
+
+    from ..ground.work.threads import in_parallel
+
+    done: dict[Reference, PullResult] = {}
+
+    def fetch(reference: Reference, _stop: Event) -> None:
+        began = monotonic()
+        done[reference] = result = pull(engine, reference, platform, progress)
+        if tell:
+            tell(reference, result, monotonic() - began)
+
+    with engine.store.leases.hold():
+        in_parallel(fetch, references, _AT_ONCE)
+    return [done[reference] for reference in references]
 
 
 def push(
@@ -123,18 +158,17 @@ def mirror(
     )  # fmt: skip
 
 
-def read_list(path: str) -> str:
-    """The text of a list of mirrors, or another small file. Raises StoreError, UsageError."""
-    with os_errors(f"read {path}"), open(path, "rb") as file:
-        data = file.read(_MAX_LIST + 1)
+def read_list(origin: Origin) -> tuple[str, str]:
+    """The text of a list of mirrors, and how messages call it. Raises StoreError, UsageError."""
+    if isinstance(origin, str | os.PathLike):
+        path = os.fspath(origin)
+        with os_errors(f"read {path}"), open(path, "rb") as file:
+            data = file.read(_MAX_LIST + 1)
+    else:
+        path, data = "-", origin.read(_MAX_LIST + 1)
     if len(data) > _MAX_LIST:
         raise UsageError(f"{path} has more than the {_MAX_LIST} bytes allowed here")
-    return decoded(data, path)
-
-
-def decoded(data: bytes, path: str) -> str:
-    """Text in UTF-8. Raises UsageError."""
     try:
-        return data.decode()
+        return data.decode(), path
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8") from None

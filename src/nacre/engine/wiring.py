@@ -57,6 +57,7 @@ class Config(Value):
 class Wiring:
     """Opens what is needed at its first use, for the verbs of `Engine`; one for each engine."""
 
+    _began_as_root = False
     mapping: IdMapping | None = None
     """Which ids exist in the user namespace that this process has entered."""
 
@@ -133,7 +134,21 @@ class Wiring:
         if self.mapping is None:
             from ..ground import userns
 
+            self._began_as_root = self.is_root
             self.mapping = userns.attempt()
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this process began as root; in a user namespace everybody is."""
+        return os.geteuid() == 0 if self.mapping is None else self._began_as_root
+
+    @property
+    def shows_mounts(self) -> bool:
+        """Whether what this process mounts is seen by others: it had no namespace to enter."""
+        from ..ground import userns
+
+        mapping = self.mapping
+        return userns.mapped() if mapping is None else not (mapping.entered or mapping.denied)
 
     def outside(self) -> Store:
         """The store, opened by this process as it is, whatever namespace it is in. To be closed.
@@ -151,20 +166,37 @@ class Wiring:
         """
         if self.is_inside:
             return work(self.store)
-        from ..ground import userns
-        from ..stores.crossing import resting
-
         if self._store is not None:
             self._store.rest()
 
-        def entered() -> T:
-            self._client = None  # its connections are those of the parent
+        def opened() -> T:
             with self._open() as self._store:
                 return work(self._store)
 
+        return self.entered(opened)
+
+    def entered(self, work: Callable[[], T]) -> T:
+        """As `inside`, for work that does not need the store to be open."""
+        if self.config.owns_process:
+            self.enter()
+        if self.is_inside:
+            return work()
+        from ..ground import userns
+        from ..stores.crossing import resting
+
+        def in_child() -> T:
+            self._client = None  # its connections are those of the parent
+            return work()
+
         with resting():
-            result: T = userns.call(entered)
+            result: T = userns.call(in_child)
         return result
+
+    def drop_store(self) -> None:
+        """Close the database of the store alone, in whatever state it is."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.abandon()
 
     @property
     def is_inside(self) -> bool:

@@ -138,9 +138,37 @@ def _optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else read(name, value)
 
 
+def _tell(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise _wrong(name, "something to call", value)
+    return value
+
+
+def _stream(method: str) -> Callable[[str, Any], Any]:
+    """A reader for a path, or a file that has `method`."""
+
+    def read(name: str, value: Any) -> Any:
+        return value if callable(getattr(value, method, None)) else _path(name, value)
+
+    return read
+
+
+def _names(name: str, value: Any) -> Any:
+    from .reference import Reference
+
+    if all(isinstance(item, Reference) for item in value) if isinstance(value, list | tuple) else False:
+        return value
+    return _texts(name, value)
+
+
 READERS: dict[str, Callable[[str, Any], Any]] = {
     "str": _text,
     "AnyPath": _path,
+    "Tell | None": _optional(_tell),
+    "Target": _stream("write"),
+    "Origin": _stream("read"),
+    "BuildOptions | None": _optional(_value("BuildOptions")),
+    "Sequence[Name]": _names,
     "Name": _value("Reference", text=True),
     "AnyPlace": _value("Place", text=True),
     "Config": _value("Config"),

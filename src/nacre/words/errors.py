@@ -88,7 +88,12 @@ class InvalidArchive(ContentError):
 
 
 class DockerfileError(NacreError):
-    """A Dockerfile that cannot be understood. Lines and columns count from 1."""
+    """A Dockerfile that cannot be understood. Lines and columns count from 1.
+
+    `source` is the whole line, where it is known.
+    """
+
+    source = ""
 
     def __init__(
         self, message: str, *, file: str, line: int, column: int = 1, text: str = "", hint: str = ""

@@ -24,7 +24,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
     kept = loads(row.config_json)
     process = kept.get("config", {}).get("process", {})
     args = process.get("args") or [""]
-    mounts = mounts_of(kept, context.store.root)
+    mounts = mounts_of(kept, context.root)
     known = {
         "Id": row.id,
         "Created": rfc3339(row.created),
@@ -32,12 +32,12 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "Args": args[1:],
         "State": _state(row),
         "Image": kept.get("image_id") or row.image,
-        **{field: context.store.containers.file(row.id, name) for field, name in _FILES.items()},
+        **{field: context.engine.store.containers.file(row.id, name) for field, name in _FILES.items()},
         "Name": f"/{row.name}",
-        "Driver": context.store.driver.name,
+        "Driver": context.engine.store.driver.name,
         "Platform": "linux",
         "HostConfig": _host_config(row, kept, mounts),
-        "GraphDriver": {"Name": context.store.driver.name},
+        "GraphDriver": {"Name": context.engine.store.driver.name},
         "Mounts": mounts,
         "Config": _config(row, kept, process) | _anonymous(kept, mounts),
         "NetworkSettings": {"Ports": {}, "Networks": {kept.get("network") or "none": {}}},

@@ -1,0 +1,88 @@
+"""Registries: who the user is there, and one of one's own."""
+
+from __future__ import annotations
+
+from ..words.errors import NacreError, NotFound
+from ..words.reference import registry_name
+from .network import logins_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..services.client.search import SearchResult
+    from .wiring import Wiring
+
+
+class Registries:
+    """What concerns whole registries. `registry` is `host[:port]`, "" for Docker Hub."""
+
+    def __init__(self, engine: Wiring) -> None:
+        self._engine = engine
+
+    def login(self, registry: str, username: str = "", password: str = "") -> str:
+        """Ask a registry whether it knows the user, then keep the credentials where docker does.
+
+        With `<token>` as `username` the password is an identity token. Without a user those kept already are
+        tried. Gives the file that has them unencrypted, "" where a credential helper keeps them. Raises
+        Unauthorized, NotFound when none are kept, RegistryError, StoreError.
+        """
+        from ..grammars.wire.auth import Credentials
+        from ..services.client.credentials import TOKEN_USER
+
+        name, logins = registry_name(registry), logins_of(self._engine.network)
+        if not username:
+            kept = logins.lookup(name)
+            if not kept:
+                raise NotFound(f"there are no credentials for {name}")
+            self._engine.client.check(name, kept)
+            return ""
+        token = username == TOKEN_USER
+        credentials = Credentials(identity_token=password) if token else Credentials(username, password)
+        self._engine.client.check(name, credentials)
+        try:
+            return "" if logins.store(name, credentials) else logins.path
+        except NacreError as error:
+            error.hint = error.hint or "the credentials are valid but could not be stored"
+            raise
+
+    def has_login(self, registry: str) -> bool:
+        """Whether credentials for a registry are kept; it is not asked about them."""
+        return bool(logins_of(self._engine.network).lookup(registry_name(registry)))
+
+    def logout(self, registry: str) -> bool:
+        """Forget the credentials for a registry; False if there were none. Raises StoreError."""
+        return logins_of(self._engine.network).erase(registry_name(registry))
+
+    def search(self, term: str, limit: int = 0) -> tuple[SearchResult, ...]:
+        """Repositories that a registry (`HOST/TERM`; without a host Docker Hub) finds for a term, 0 for 25.
+
+        Where a registry has no search, those of its catalog that hold the term. Raises RegistryError.
+        """
+        from ..services.client.search import MAX_LOOKED, USUAL_LIMIT
+        from ..words.reference import split_search
+
+        registry, words = split_search(term)
+        findings = self._engine.client.search(registry, words, limit or USUAL_LIMIT)
+        if not findings.whole:
+            self._engine.config.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were searched")
+        return findings.found
+
+    @property
+    def folder(self) -> str:
+        """Where `serve` keeps a registry unless it is told."""
+        return self._engine.paths.registry
+
+    def serve(
+        self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
+        access: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
+        """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
+
+        `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
+        for each request. There are neither passwords nor TLS. Raises Conflict, Unsupported, UsageError,
+        StoreError.
+        """
+        from ..services.server import serve
+
+        serve(host, port, folder, ready, log=self._engine.config.warn, access=access)

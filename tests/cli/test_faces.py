@@ -1,0 +1,266 @@
+"""The command line is a thin skin over the engine: what it imports, and that a library can do the same."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import nacre
+from nacre import cli
+from nacre.cli.commands import COMMANDS, COMMON, GROUPS, Entry, load
+from nacre.engine import Config, Engine
+from nacre.engine.containers import ContainerCollection, ContainerOptions
+from nacre.engine.layers import LayerTools
+from nacre.engine.mounts import Mounts
+from nacre.engine.network import Network
+from nacre.engine.registries import Registries
+from nacre.engine.system import System
+from nacre.engine.volumes import VolumeCollection
+from nacre.services.build import BuildOptions
+
+FOLDER = Path(cli.__path__[0])
+MODULES = sorted(FOLDER.rglob("*.py"))
+BELOW = ("ground", "stores", "images", "services")
+VALUE, PURE = "a value that is handed to the engine", "a pure function of values that the engine gave"
+TAKEN = {
+    "ground.sandbox.Stdio": VALUE,
+    "images.places.place.Place": VALUE,
+    "services.build.BuildOptions": VALUE,
+    "stores.containers.ContainerRow": VALUE,
+    "stores.volumes.Volume": VALUE,
+    "images.arrows.manifestlist.encoded": PURE,
+    "images.arrows.manifestlist.exact_entries": PURE,
+    "images.arrows.manifestlist.platform_fields": PURE,
+    "images.model.image.Image": VALUE,
+    "images.model.image.repo_digests": PURE,
+    "images.model.platforms.fits": PURE,
+    "images.model.platforms.misfit": PURE,
+    "services.containers.log.stamp": PURE,
+    "stores.volumes.named_by": PURE,
+    "ground.userns": "demo and unshare enter a namespace for other programs, without a store",
+    "ground.files.remove_tree": "the tour removes its own folder",
+}
+"""What the command line takes from below the engine when it runs, and why."""
+
+
+def taken(path: Path) -> set[str]:
+    """The names that a module imports from below the engine, `images.model.image.Image`, but for types."""
+    package = ["nacre", *path.relative_to(FOLDER.parent).parent.parts]
+    found = set()
+    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module or "").split(".")]
+            found |= {".".join([*filter(None, module), alias.name]) for alias in node.names}
+    return {
+        name.removeprefix("nacre.") for name in found if name.split(".")[1:2] and name.split(".")[1] in BELOW
+    }
+
+
+def _running(node: ast.AST) -> list[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:`."""
+    found = []
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            found += [child, *_running(child)]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_command_line_wires_nothing(path: Path) -> None:
+    """It imports the engine, words and grammars; else values and pure functions alone."""
+    assert taken(path) <= set(TAKEN)
+
+
+def test_every_exception_is_needed() -> None:
+    assert set().union(*map(taken, MODULES)) == set(TAKEN)
+
+
+# what a library can do
+
+PARTS = {
+    "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
+    "layers": LayerTools, "registries": Registries, "system": System,
+}  # fmt: skip
+OPTIONS = {
+    "ContainerOptions": ContainerOptions,
+    "BuildOptions": BuildOptions,
+    "Network": Network,
+    "Config": Config,
+}
+TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
+NOTHING = ("Refused", "Rejected", "Ignored", "Accepted", "Discarded")
+"""How the help of options begins that have no effect, or none but an error."""
+
+EVERYWHERE = {
+    "format": PRINTED, "no-trunc": PRINTED, "filter": CALLER, "quiet": TERMINAL, "cidfile": TERMINAL,
+    "progress": "an object with the methods of Progress", "verbose": PRINTED, "iidfile": TERMINAL,
+    "digestfile": TERMINAL,
+}  # fmt: skip
+CREATE = {
+    "add-host": "hosts", "annotation": "annotations", "cap-add": "cap_add", "device": "devices",
+    "device-cgroup-rule": "device_rules", "disable-content-trust": "always so", "dns-opt": "dns_options",
+    "dns-option": "dns_options", "env": "environment", "env-file": "read it first", "expose": "ports",
+    "group-add": "groups", "isolation": "always so", "label": "labels", "label-file": "read it first",
+    "log-opt": "no effect", "mount": "mounts", "net": "network", "no-healthcheck": "always so",
+    "oom-score-adj": "oom_score", "publish": "no effect", "publish-all": "no effect", "quiet": TERMINAL,
+    "restart": "only 'no' is known", "rm": "auto_remove", "security-opt": "security", "sysctl": "sysctls",
+    "ulimit": "ulimits", "userns": "always so", "volume": "volumes", "volume-driver": "always so",
+    "workdir": "working_dir", "attach": "stdio",
+}  # fmt: skip
+ENDS = {
+    f"{side}-{name}": f"{network}: {field}"
+    for side, network in (("src", "source_network"), ("dest", "target_network"))
+    for name, field in (
+        ("creds", "users"), ("username", "users"), ("password", "users"), ("registry-token", "users"),
+        ("no-creds", "users"), ("authfile", "auth_files"), ("cert-dir", "certificates"),
+        ("daemon-host", "docker_host"), ("tls-verify", "insecure"),
+    )
+}  # fmt: skip
+PRUNED = {"force": "it is asked on the terminal", "filter": "image_picked"}
+INSECURE = {"insecure": "Network: insecure"}
+COMMANDS_OF = {
+    "build": ("build", {
+        "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
+        "format": "BuildOptions: form",
+        "label": "labels", "output": "see export_tar and export_folder", "secret": "BuildOptions: secrets",
+        "tag": "tags", "network": "BuildOptions: network", "shm-size": "BuildOptions: shm_size",
+    }),
+    "commit": ("containers.commit", {"change": "changes"}),
+    "copy": ("copy", ENDS | {
+        "additional-tag": "names", "format": "format", "authfile": "Network: auth_files",
+        "image-parallel-copies": "at_once", "multi-arch": "all", "override-arch": "platform",
+        "override-os": "platform", "override-variant": "platform", "retry-times": "Network: attempts",
+        "retry-delay": "Network: delay",
+    }),
+    "cp": ("containers.copy_out", {"follow-link": "follow"}),
+    "create": ("containers.create", CREATE | {"attach": "there is nothing to attach to yet"}),
+    "demo": (None, "a tour for people"),
+    "diff": ("containers.diff", {}),
+    "exec": ("containers.exec", {
+        "detach": "see exec_detached", "env": "environment", "env-file": "read it first",
+        "interactive": "input", "workdir": "working_dir",
+    }),
+    "explore": ("explore", {"depth": PRINTED, "top": PRINTED}),
+    "export": ("containers.export", {"output": "write"}),
+    "history": ("image", {"human": PRINTED}),
+    "images": ("images", {"all": "there are no intermediate images", "digests": PRINTED}),
+    "import": ("import_tar", {"change": "changes"}),
+    "info": ("system.info", {}),
+    "inspect": ("image", {"size": "see containers.size", "type": "each kind has a part of its own"}),
+    "kill": ("containers.kill", {}),
+    "load": ("load", {"input": "path"}),
+    "login": ("registries.login", {"password-stdin": TERMINAL}),
+    "logout": ("registries.logout", {}),
+    "logs": ("containers.logs", {"since": CALLER, "tail": CALLER, "timestamps": CALLER, "until": CALLER}),
+    "mirror": ("mirror", {}),
+    "mount": ("mounts.mount", {}),
+    "ps": ("containers.list", {"last": CALLER, "latest": CALLER, "size": "see containers.size"}),
+    "pull": ("pull", {"all-tags": "see pull_all"}),
+    "push": ("push", {
+        "all-tags": "see tags", "compression-format": "compression", "compression-level": "level",
+        "force-compression": "force", "format": "format",
+    }),
+    "rm": ("containers.remove", {}),
+    "rmi": ("remove", {"no-prune": "prune"}),
+    "run": ("containers.run", CREATE | {"detach": "see run_detached", "sig-proxy": "apart"}),
+    "save": ("save", {"output": "path"}),
+    "search": ("registries.search", {}),
+    "start": ("containers.start", {"attach": "see start_attached", "interactive": "see start_attached"}),
+    "stop": ("containers.stop", {"time": "timeout"}),
+    "tag": ("tag", {}),
+    "tree": ("sharing", {}),
+    "unmount": ("mounts.unmount", {"all": "see list"}),
+    "unshare": (None, "a shell for people; Engine.inside does the same for a function"),
+    "version": (None, "nacre.__version__"),
+    "wait": ("containers.wait", {}),
+    "builder prune": ("system.sweep", PRUNED),
+    "container prune": ("system.sweep", PRUNED),
+    "image prune": ("system.sweep", PRUNED | {"all": "images"}),
+    "layer apply": ("layers.apply", {}),
+    "layer diff": ("layers.diff", {"output": "write"}),
+    "layer ls": ("layers.entries", {}),
+    "manifest annotate": ("manifest_annotate", {"arch": "architecture"}),
+    "manifest create": ("manifest_create", INSECURE),
+    "manifest inspect": ("manifest_inspect", INSECURE),
+    "manifest push": ("manifest_push", INSECURE),
+    "manifest rm": ("manifest_remove", {}),
+    "registry serve": ("registries.serve", {"addr": "host", "root": "folder", "quiet": "access"}),
+    "system check": ("system.check", {}),
+    "system df": ("disk_usage", {"verbose": "see system.summary"}),
+    "system prune": ("system.sweep", PRUNED | {"all": "images", "volumes": "see volumes.prune"}),
+    "system reset": ("system.reset", {"force": "it is asked on the terminal"}),
+    "volume create": ("volumes.create", {"driver": "there is one driver"}),
+    "volume inspect": ("volumes.get", {}),
+    "volume ls": ("volumes.list", {}),
+    "volume prune": ("volumes.prune", {"force": "it is asked on the terminal"}),
+    "volume rm": ("volumes.remove", {"force": "NotFound is raised, which the caller may catch"}),
+}  # fmt: skip
+"""For each command the method of the engine, or why there is none; for each flag that has another name there
+the argument, `VALUE: field`, or a reason.
+"""
+
+
+def commands() -> dict[str, Entry]:
+    """Each command once."""
+    found: dict[str, Entry] = {}
+    grouped = {
+        f"{title} {name}": entry for title, group in GROUPS.items() for name, entry in group.commands.items()
+    }
+    for name, entry in ({**COMMON, **COMMANDS} | grouped).items():
+        if entry.module + entry.attribute not in [one.module + one.attribute for one in found.values()]:
+            found[name] = entry
+    return found
+
+
+def method(path: str) -> inspect.Signature:
+    part, _, name = path.rpartition(".")
+    return inspect.signature(inspect.getattr_static(PARTS[part], name))
+
+
+def test_every_command_is_there() -> None:
+    assert set(COMMANDS_OF) == set(commands())
+
+
+@pytest.mark.parametrize("name", [name for name, (path, _) in COMMANDS_OF.items() if path])
+def test_a_library_can_do_what_the_command_can(name: str) -> None:
+    path, spelled = COMMANDS_OF[name]
+    assert path is not None
+    assert isinstance(spelled, dict)
+    taken = set(method(path).parameters)
+    values = [
+        kind for kind in OPTIONS if any(kind in str(p.annotation) for p in method(path).parameters.values())
+    ]
+    for option in load(name, commands()[name]).options:
+        if option.help.startswith(NOTHING):
+            continue
+        said = spelled.get(option.name) or EVERYWHERE.get(option.name) or option.key
+        fields = {field for kind in values for field in OPTIONS[kind]._fields}
+        assert said in taken | fields or _explained(said), f"{name} --{option.name}: {said}"
+
+
+def _explained(said: str) -> bool:
+    """A field of a value, another method, or a reason in words."""
+    kind, colon, field = said.partition(": ")
+    kind = "Network" if kind in ("source_network", "target_network") else kind
+    if colon and kind in OPTIONS:
+        return field in OPTIONS[kind]._fields
+    if said.startswith("see "):
+        return any(
+            said.removeprefix("see ").split()[0].rpartition(".")[2] in dir(part) for part in PARTS.values()
+        )
+    return " " in said or said == PRINTED
+
+
+@pytest.mark.parametrize("name", COMMANDS_OF)
+def test_what_is_said_of_flags_is_of_flags(name: str) -> None:
+    said = COMMANDS_OF[name][1]
+    known = {option.name for option in load(name, commands()[name]).options}
+    assert isinstance(said, str) or set(said) - {"attach", "filter"} <= known
+
+
+def test_values_are_part_of_the_package() -> None:
+    assert {"Config", "ContainerOptions", "Network"} <= set(nacre.__all__)
