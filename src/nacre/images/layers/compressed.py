@@ -243,17 +243,17 @@ class Remade(_Verified):
 
 
 class _PipeEnd:
-    """The end of a pipe that raises what the stage before it failed of."""
+    """The end of a pipe, which raises what its worker has raised."""
 
-    def __init__(self, pipe: Pipe, stage: Worker) -> None:
-        self._pipe, self._stage = pipe, stage
+    def __init__(self, pipe: Pipe, worker: Worker) -> None:
+        self._pipe, self._worker = pipe, worker
 
     def read(self, size: int, /) -> bytes:
         try:
             return self._pipe.read(size)
         except NacreError:
-            self._stage.join()
-            raise self._stage.failure or NotFound("a layer was closed while it was being read") from None
+            self._worker.join()
+            raise self._worker.failure or NotFound("a layer was closed while it was being read") from None
 
 
 class Fetched(_Verified):

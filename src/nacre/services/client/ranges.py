@@ -12,12 +12,15 @@ Whatever goes wrong with a part is dealt with by going back to one connection fr
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from threading import Condition
 from typing import TYPE_CHECKING
 
+from ...ground.work.budget import Count
+from ...ground.work.pipe import Pipe, copy
+from ...ground.work.threads import Worker
 from ...words.errors import NacreError, RegistryError
 from .download import BlobReader
 from .retry import Transient
@@ -45,15 +48,15 @@ class Ranges:
         slow: float = 12e6, seconds: float = 0.3, total: int = _TOTAL,
     ) -> None:  # fmt: skip
         self.limit, self.clock, self.slow, self.seconds = limit, clock, slow, seconds
-        self._free = threading.Semaphore(total)
+        self._total, self._connections = total, Count()
 
     def take(self) -> bool:
         """One more connection, if there is one to be had."""
-        return self._free.acquire(blocking=False)
+        return self._connections.take(1, self._total) == 1
 
     def give(self) -> None:
         """A connection is free again."""
-        self._free.release()
+        self._connections.add(-1)
 
 
 class RangedReader:
@@ -168,16 +171,16 @@ class _SpeedMeter:
 
 
 class _Part:
-    """A part on its way: what came and was not yet read. Guarded by the condition of its split."""
+    """A part on its way. `failure` says why its pipe has ended too early."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end, self.left = start, end, end - start
-        self.pieces: deque[bytes] = deque()
+        self.pipe = Pipe()
         self.failure: NacreError | None = None
 
 
 class Split:
-    """The parts of `start` up to `end`, fetched by threads, read in order."""
+    """The parts of `start` up to `end`, claimed and fetched by workers, read in order by one thread."""
 
     def __init__(
         self, fetch: Callable[[int, int], BlobReader], start: int, end: int, part: int, ranges: Ranges
@@ -185,37 +188,39 @@ class Split:
         self._fetch, self._next, self._end, self._size = fetch, start, end, part
         self._ranges = ranges
         self._parts: deque[_Part] = deque()
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._workers, self._closed = 0, False
         self._grow()
 
     def read(self, size: int) -> bytes:
         """The next bytes, at least one. Raises NacreError when a part failed or nobody fetches."""
-        with self._changed:
-            self._grow()
-            while not (self._parts and self._parts[0].pieces):
-                self._check()
-                self._changed.wait()
-            data = self._parts[0].pieces.popleft()
-            if len(data) > size:
-                self._parts[0].pieces.appendleft(data[size:])
-                data = data[:size]
-            self._parts[0].left -= len(data)
-            if not self._parts[0].left:
+        self._grow()
+        part = self._first()
+        data = part.pipe.read(size)
+        if not data:
+            raise part.failure or RegistryError("a part of a blob is too short")
+        part.left -= len(data)
+        if not part.left:
+            with self._changed:
                 self._parts.popleft()
-            self._changed.notify_all()
-            return data
+                self._changed.notify_all()
+        return data
 
     def close(self) -> None:
         """Let the workers end; they do so at their next piece."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        for part in self._parts:
+            part.pipe.satisfy()
 
-    def _check(self) -> None:
-        failure = self._parts[0].failure if self._parts else None
-        if failure or not self._workers:
-            raise failure or RegistryError("no connection is available for the rest of a blob")
+    def _first(self) -> _Part:
+        with self._changed:
+            while not self._parts:
+                if not self._workers:
+                    raise RegistryError("no connection is free for the rest of a blob")
+                self._changed.wait()
+            return self._parts[0]
 
     def _grow(self) -> None:
         """As many workers as are allowed and useful."""
@@ -225,7 +230,7 @@ class Split:
                     return
                 self._workers += 1
                 try:
-                    threading.Thread(target=self._work, name="nacre-range", daemon=True).start()
+                    Worker(self._work).start()
                 except RuntimeError:  # no more threads to be had here: those there are will do
                     self._workers -= 1
                     self._ranges.give()
@@ -251,22 +256,20 @@ class Split:
             part = _Part(self._next, min(self._next + self._size, self._end))
             self._next = part.end
             self._parts.append(part)
+            self._changed.notify_all()
             return part
 
     def _bring(self, part: _Part) -> None:
         reader = self._fetch(part.start, part.end)
         try:
-            while not self._closed and (data := reader.read(_PIECE)):
-                with self._changed:
-                    part.pieces.append(data)
-                    self._changed.notify_all()
+            copy(reader, part.pipe.write, _PIECE)
         except Exception as error:  # whatever it is, the reader must not wait for this part
+            part.failure = _failure(error)
             with self._changed:
-                part.failure = _failure(error)
                 self._next = self._end  # what comes before it is still wanted, nothing behind it is
-                self._changed.notify_all()
         finally:
             reader.close()
+            part.pipe.end()
 
 
 def _failure(error: Exception) -> NacreError:
