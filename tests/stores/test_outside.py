@@ -41,7 +41,7 @@ def test_outside_of_the_namespace_it_looks_the_same(tmp_path: Path) -> None:
     with engine:
         image = engine.import_tar(str(tmp_path / "rootfs.tar"), "owned:1")
         outside = told(image)
-        assert outside == engine._inside(lambda store: told(find(store, "owned:1")))
+        assert outside == engine.inside(lambda store: told(find(store, "owned:1")))
         rows = {row[0]: row[3:5] for row in outside[:-1]}
         assert rows == {b"srv": (0, 1), b"srv/db": (33, 34), b"srv/db/in": (33, 34),
                         b"srv/db/in/row": (33, 34), b"srv/secret": (33, 34)}  # fmt: skip

@@ -194,7 +194,7 @@ def test_what_was_only_touched_is_no_change(stand: Stand) -> None:
 
 def test_it_is_read_where_it_may_be_mounted(stand: Stand) -> None:
     if stand.mode.userxattr and not stand.root.is_mounted:
-        with pytest.raises(Unsupported, match="no mount"):
+        with pytest.raises(Unsupported, match="mounts are not permitted"):
             stand.root.view(stand.trees)
         return
     mount = stand.root.view(stand.trees)
