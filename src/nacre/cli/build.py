@@ -51,12 +51,10 @@ def _options(context: Context, args: Args) -> BuildOptions:
     from ..words.oci import OCI, form_of
     from ..words.reference import Reference
 
-    for tag in args.tag:
-        Reference.parse(tag)
     return BuildOptions(
         target=args.target,
         arguments=tuple(_arguments(context, args.build_arg)),
-        tags=tuple(args.tag),
+        tags=tuple(map(Reference.parse, args.tag)),
         labels=tuple(_pair(label) for label in args.label),
         no_cache=args.no_cache,
         platform=_platform(args.platform),

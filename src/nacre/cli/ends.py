@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ..words.errors import Unsupported, UsageError
 from ..words.oci import Platform
-from ..words.reference import Reference
 from .options import Option, choice, flag, number, text
 
 TYPE_CHECKING = False
@@ -167,7 +166,7 @@ class Ends:
         network = _patient(args, self._context.engine.network)
         if place.transport != "docker":
             return network
-        registry = Reference.parse(place.name).registry
+        registry = place.named().registry
         if not getattr(args, f"{side}_tls_verify"):
             network = network.replace(insecure=(*network.insecure, registry))
         folder, file = getattr(args, f"{side}_cert_dir"), getattr(args, f"{side}_authfile") or args.authfile

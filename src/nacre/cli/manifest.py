@@ -12,46 +12,44 @@ if TYPE_CHECKING:
 
     from ..images.arrows.manifestlist import ManifestLists
     from ..words.oci import Descriptor
-    from ..words.progress import Progress
     from .context import Context
     from .options import Args
 
 
-def _lists(context: Context, args: Args, progress: Progress | None = None) -> ManifestLists:
-    """The lists of this store; with --insecure the registries named may speak plain HTTP."""
-    from ..engine.transfers import lists
+def _trust(context: Context, args: Args) -> None:
+    """With --insecure the registries named may speak plain HTTP."""
     from ..images.places.place import Place
 
     if "insecure" in args.given:
-        places_named = [Place.parse(name) for name in args.positionals]
-        named = [each.name for each in places_named if each.transport == "docker"]
-        context.insecure |= {Reference.parse(name).registry for name in named}
-    return lists(context.engine, progress)
+        places = [Place.parse(name) for name in args.positionals]
+        context.insecure |= {place.named().registry for place in places if place.transport == "docker"}
 
 
 def _create(context: Context, args: Args) -> int:
-    name, *images = args.positionals
-    made = _lists(context, args).create(name, images, amend=args.amend)
-    context.print(f"Created manifest list {made}")
+    _trust(context, args)
+    reference, images = Reference.parse(args.positionals[0]), args.positionals[1:]
+    context.engine.manifest_create(reference, images, amend=args.amend)
+    context.print(f"Created manifest list {reference}")
     return 0
 
 
 def _annotate(context: Context, args: Args) -> int:
-    from ..words.oci import Platform
-
     name, image = args.positionals
-    features = tuple(part for value in args.os_features for part in value.split(",") if part)
-    said = Platform(args.os, args.arch, args.variant, args.os_version, features)
-    _lists(context, args).annotate(name, image, said)
+    features = [part for value in args.os_features for part in value.split(",") if part]
+    context.engine.manifest_annotate(
+        name, image, os=args.os, architecture=args.arch, variant=args.variant, os_version=args.os_version,
+        os_features=features,
+    )  # fmt: skip
     return 0
 
 
 def _push(context: Context, args: Args) -> int:
-    (name,) = args.positionals
+    _trust(context, args)
+    reference = Reference.parse(args.positionals[0])
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
-        done = _lists(context, args, progress).push(name, purge=args.purge, progress=progress)
+        done = context.engine.manifest_push(reference, purge=args.purge, progress=progress)
         progress.result(
-            Name=str(Reference.parse(name)), Digest=done.digest, Moved=done.moved, Mounted=done.mounted,
+            Name=str(reference), Digest=done.digest, Moved=done.moved, Mounted=done.mounted,
             Existing=done.existing,
         )  # fmt: skip
     if args.progress != "json":
@@ -62,10 +60,10 @@ def _push(context: Context, args: Args) -> int:
 
 
 def _rm(context: Context, args: Args) -> int:
-    found, code = _lists(context, args), 0
+    code = 0
     for name in args.positionals:
         try:
-            found.remove(name)
+            context.engine.manifest_remove(name)
         except NotFound as error:
             context.warn(f"nacre: {error.message}")
             code = 1
@@ -73,13 +71,15 @@ def _rm(context: Context, args: Args) -> int:
 
 
 def _inspect(context: Context, args: Args) -> int:
-    found = _lists(context, args)
-    name = args.positionals[0]
+    from ..engine.transfers import lists
+
+    _trust(context, args)
+    found, name = lists(context.engine), args.positionals[0]
     if len(args.positionals) == 2:
         _entry(context, found, name, args.positionals[1], args.verbose)
         return 0
     try:
-        entries = found.get(name)
+        entries = found.get(Reference.parse(name))
     except NotFound:
         _elsewhere(context, found, name, args.verbose)
         return 0
@@ -103,7 +103,7 @@ def _entry(context: Context, found: ManifestLists, name: str, image: str, verbos
     from ..images.places.place import Place
 
     ref = Place.parse(image).name
-    entry = next((each for each in found.get(name) if each.ref in (ref, image)), None)
+    entry = next((each for each in found.get(Reference.parse(name)) if each.ref in (ref, image)), None)
     if entry is None:
         raise NotFound(f"no such manifest: {ref}")
     data = found.manifest(Place.parse(entry.place), entry.descriptor.digest)[1]

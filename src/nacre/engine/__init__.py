@@ -431,18 +431,18 @@ class Engine(Wiring):
     # multi-platform lists
 
     @checked
-    def manifest_create(self, name: str, images: Sequence[str], *, amend: bool = False) -> None:
+    def manifest_create(self, name: Name, images: Sequence[str], *, amend: bool = False) -> None:
         """Begin a list of images (of the store, else of their registries), or `amend` it.
 
         Raises Conflict when it exists, NotFound, Unsupported for an index, RegistryError.
         """
         from .transfers import lists
 
-        self.inside(lambda store: lists(self).create(name, list(images), amend=amend))
+        self.inside(lambda store: lists(self).create(Reference.of(name), list(images), amend=amend))
 
     @checked
     def manifest_annotate(
-        self, name: str, image: str, *, os: str = "", architecture: str = "", variant: str = "",
+        self, name: Name, image: str, *, os: str = "", architecture: str = "", variant: str = "",
         os_version: str = "", os_features: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Say for which platform an image of a list is. Raises NotFound, UsageError."""
@@ -450,31 +450,33 @@ class Engine(Wiring):
         from .transfers import lists
 
         said = Platform(os, architecture, variant, os_version, tuple(os_features))
-        self.inside(lambda store: lists(self).annotate(name, image, said))
+        self.inside(lambda store: lists(self).annotate(Reference.of(name), image, said))
 
     @checked
-    def manifest_inspect(self, name: str) -> tuple[Entry, ...]:
+    def manifest_inspect(self, name: Name) -> tuple[Entry, ...]:
         """The images of a list that is being put together. Raises NotFound."""
         from .transfers import lists
 
-        return self.inside(lambda store: lists(self).get(name))
+        return self.inside(lambda store: lists(self).get(Reference.of(name)))
 
     @checked
-    def manifest_push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
+    def manifest_push(self, name: Name, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
         """Put the images of a list, then the list, where its name says; `purge` forgets it then.
 
         Raises NotFound, RegistryError.
         """
         from .transfers import lists
 
-        return self.inside(lambda store: lists(self, progress).push(name, purge=purge, progress=progress))
+        return self.inside(
+            lambda store: lists(self, progress).push(Reference.of(name), purge=purge, progress=progress)
+        )
 
     @checked
-    def manifest_remove(self, name: str) -> None:
+    def manifest_remove(self, name: Name) -> None:
         """Forget a list that is being put together. Raises NotFound."""
         from .transfers import lists
 
-        self.inside(lambda store: lists(self).remove(name))
+        self.inside(lambda store: lists(self).remove(Reference.of(name)))
 
     # making
 
@@ -495,7 +497,7 @@ class Engine(Wiring):
         from .building import build, merged
 
         wanted = merged(
-            options, target=target, tags=tuple(tags), no_cache=no_cache, platform=platform,
+            options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache, platform=platform,
             arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
         )  # fmt: skip
         origins = context, dockerfile
@@ -603,6 +605,8 @@ def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
         image = find(store, name)
     except NotFound:
         return None
+    if platform is None:
+        return image
     from ..images.model.platforms import fits
 
-    return image if platform is None or fits(image, platform) else None
+    return image if fits(image, platform) else None

@@ -85,12 +85,11 @@ class ManifestLists:
 
     # the lists
 
-    def get(self, name: str) -> tuple[Entry, ...]:
+    def get(self, reference: Reference) -> tuple[Entry, ...]:
         """The entries of a list, sorted as docker sorts them. Raises NotFound."""
-        reference = Reference.parse(name)
         try:
             with open(self._path(reference), "rb") as file:
-                data = read_bounded(file.read, MAX_DOCUMENT, f"manifest list {name}")
+                data = read_bounded(file.read, MAX_DOCUMENT, f"manifest list {reference}")
         except FileNotFoundError:
             raise NotFound(f"No such manifest: {reference}") from None
         except OSError as error:
@@ -99,30 +98,30 @@ class ManifestLists:
         rows = fields.get("entries") if isinstance(fields, dict) else None
         return tuple(_entry(row) for row in _listed(rows))
 
-    def create(self, name: str, images: list[str] | tuple[str, ...], *, amend: bool = False) -> Reference:
+    def create(
+        self, reference: Reference, images: list[str] | tuple[str, ...], *, amend: bool = False
+    ) -> None:
         """Make a list of images, or add them to it. Raises Conflict when it exists and `amend` is not said.
 
         An image is taken from the store when the store has that name, else from its registry; any place of a
         copy may be named too. Raises NotFound, Unsupported for an index, RegistryError.
         """
-        reference = Reference.parse(name)
         if not amend and os.path.exists(self._path(reference)):
             raise Conflict("refusing to amend an existing manifest list with no --amend flag")
         found = [self._entry(image) for image in images]
         with self._locked():
-            known = {entry.ref: entry for entry in (self.get(name) if self._exists(reference) else ())}
+            known = {entry.ref: entry for entry in (self.get(reference) if self._exists(reference) else ())}
             known |= {entry.ref: entry for entry in found}
             self._write(reference, known)
-        return reference
 
-    def annotate(self, name: str, image: str, said: Platform) -> None:
+    def annotate(self, reference: Reference, image: str, said: Platform) -> None:
         """Say for which platform an image of a list is; what is not said ("") stays, features are added.
 
         Raises NotFound, UsageError.
         """
-        reference, ref = Reference.parse(name), _ref_of(image)
+        ref = _ref_of(image)
         with self._locked():
-            known = {entry.ref: entry for entry in self.get(name)}
+            known = {entry.ref: entry for entry in self.get(reference)}
             if ref not in known:
                 raise NotFound(f"manifest for image {ref} does not exist in {reference}")
             before = known[ref].descriptor.platform or Platform("", "")
@@ -137,24 +136,22 @@ class ManifestLists:
             changed = known[ref].descriptor.replace(platform=after)
             self._write(reference, known | {ref: known[ref].replace(descriptor=changed)})
 
-    def remove(self, name: str) -> None:
+    def remove(self, reference: Reference) -> None:
         """Forget a list. Raises NotFound."""
-        reference = Reference.parse(name)
         if not unlink(self._path(reference)):
             raise NotFound(f"No such manifest: {reference}")
 
-    def push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
+    def push(self, reference: Reference, *, purge: bool = False, progress: Progress | None = None) -> Pushed:
         """Put the images of a list, then the list, where its name says. Raises NotFound, RegistryError."""
-        reference, entries = Reference.parse(name), self.get(name)
+        entries = self.get(reference)
         data, media_type = encoded([entry.descriptor for entry in entries])
         tally = {"moved": 0, "mounted": 0, "existing": 0}
-        target = Place("docker", "", str(reference))
-        with self._places.sink(target) as sink:
+        with self._places.sink(Place.in_registry(reference)) as sink:
             for entry in entries:
                 self._bring(entry, sink, tally, progress or NullProgress())
             sink.put_manifest(reference.target, data, media_type)
         if purge:
-            self.remove(name)
+            self.remove(reference)
         images = tuple((reference.name, entry.descriptor.digest) for entry in entries)
         return Pushed(Digest.of(data), images, **tally)
 
@@ -193,8 +190,7 @@ class ManifestLists:
         place = Place.parse(image)
         if place.transport != "docker" or image.startswith("docker://"):
             return place
-        reference = Reference.parse(place.name)
-        return Place("nacre", "", place.name) if by_name(self._store(), reference) else place
+        return Place("nacre", "", place.name) if by_name(self._store(), place.named()) else place
 
     def _entry(self, image: str) -> Entry:
         place = self.place(image)

@@ -65,6 +65,7 @@ class Place(Value):
     transport: str
     path: str = ""
     name: str = ""
+    reference: Reference | None = None
 
     @classmethod
     def of(cls, place: str | Place) -> Place:
@@ -76,7 +77,7 @@ class Place(Value):
         """Raises InvalidName, UsageError for a transport of other tools."""
         head, colon, rest = text.partition(":")
         if text.startswith("docker://"):
-            return cls(DOCKER, "", str(Reference.parse(text[9:])))
+            return cls.in_registry(Reference.parse(text[9:]))
         if colon and head in _ELSEWHERE:
             known = "docker://, nacre:, oci:, oci-archive:, docker-archive:, docker-daemon:, host:"
             raise UsageError(f"{head}: is not a known kind of place", hint=f"use one of {known}")
@@ -89,14 +90,25 @@ class Place(Value):
             return cls(head, "", rest)._checked()
         if head == HOST and colon and "/" not in rest:
             return cls(HOST, "", text)
-        return cls(DOCKER, "", str(Reference.parse(text)))
+        return cls.in_registry(Reference.parse(text))
+
+    @classmethod
+    def in_registry(cls, reference: Reference) -> Place:
+        """What a reference names in its registry."""
+        return cls(DOCKER, "", str(reference), reference)
 
     def _checked(self) -> Place:
         if self.transport in (STORE, DAEMON) and not self.name:
             raise InvalidName(f"{self.transport}: needs the name of an image")
         if self.transport == DAEMON or (self.transport == DOCKER_ARCHIVE and self.name[:1] not in ("", "@")):
-            return self.replace(name=str(Reference.parse(self.name)))
+            reference = Reference.parse(self.name)
+            return self.replace(name=str(reference), reference=reference)
         return self
+
+    def named(self) -> Reference:
+        """The reference of a place in a registry or a daemon."""
+        assert self.reference is not None
+        return self.reference
 
     @property
     def needs_store(self) -> bool:
@@ -128,14 +140,13 @@ class Places:
 
     def reference(self, place: Place) -> Reference:
         """What to ask the source of a place for."""
-        return Reference.parse(place.name) if place.transport == DOCKER else ANY
+        return place.named() if place.transport == DOCKER else ANY
 
     def target(self, place: Place) -> str:
         """Under what the sink of a place is to keep the image. Raises UsageError."""
         if place.transport != DOCKER:
             return place.name
-        reference = Reference.parse(place.name)
-        return reference.target
+        return place.named().target
 
     @contextmanager
     def source(self, place: Place, to: Place | None = None, *, exact: bool = False) -> Iterator[Source]:
@@ -155,7 +166,7 @@ class Places:
     @contextmanager
     def _opened(self, place: Place) -> Iterator[Source]:
         if place.transport == DOCKER:
-            yield self._repository(Reference.parse(place.name))
+            yield self._repository(place.named())
         elif place.transport == STORE:
             yield StoreSource(self._store(), place.name, lambda name: self._repository(Reference.parse(name)))
         elif place.transport == HOST:
@@ -175,7 +186,7 @@ class Places:
     @contextmanager
     def _stream(self, place: Place) -> Iterator[Reader]:
         if place.transport == DAEMON:
-            with self._daemon().images(Reference.parse(place.name).familiar) as stream:
+            with self._daemon().images(place.named().familiar) as stream:
                 yield stream
             return
         try:
@@ -196,7 +207,7 @@ class Places:
                 f"{place}: the target needs a name", hint=f"{place.name} only selects an existing image"
             )
         if place.transport == DOCKER:
-            yield self._repository(Reference.parse(place.name))
+            yield self._repository(place.named())
         elif place.transport == STORE:
             store = self._store()
             with store.leases.hold():

@@ -36,7 +36,7 @@ from .stage import StageBuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from ...grammars.dockerfile.instructions import Dockerfile, Instruction
     from ...images.dockerfile.plan import Plan
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 class BuildOptions(Value):
-    """Wishes for one build. `tags` are references as typed; `network` is host or none.
+    """Wishes for one build. `network` is host or none.
 
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
@@ -61,7 +61,7 @@ class BuildOptions(Value):
 
     target: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
-    tags: tuple[str, ...] = ()
+    tags: tuple[Reference, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     no_cache: bool = False
     platform: Platform | None = None
@@ -103,7 +103,8 @@ class Builder:
         SandboxError and whatever `resolve` raises.
         """
         options = options or BuildOptions()
-        tags = [str(_tag(text)) for text in options.tags]
+        for tag in options.tags:
+            _check_tag(tag)
         report = BuildReport(self._progress)
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         with self._store.leases.hold(), BuildContext(inputs.folder, inputs.ignore, hashes) as context:
@@ -113,20 +114,16 @@ class Builder:
                 standing = session.build()
             finally:
                 surely(session.close)
-            image = _finish(self._store, standing, options, tags, report)
+            image = _finish(self._store, standing, options, report)
         return BuildResult(image, session.cache.ran, session.cache.cached)
 
 
-def _tag(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.digest is not None:
-        raise InvalidName(f"invalid tag {text!r}: refusing to create a tag with a digest reference")
-    return reference
+def _check_tag(tag: Reference) -> None:
+    if tag.digest is not None:
+        raise InvalidName(f"invalid tag {str(tag)!r}: refusing to create a tag with a digest reference")
 
 
-def _finish(
-    store: Store, standing: StageProgress, options: BuildOptions, tags: Sequence[str], report: BuildReport
-) -> Image:
+def _finish(store: Store, standing: StageProgress, options: BuildOptions, report: BuildReport) -> Image:
     """Write the image and set the names, unless they are as they should be already."""
     config = standing.config(dict(options.labels))
     layers = [descriptor for descriptor, _ in standing.layers]
@@ -135,7 +132,7 @@ def _finish(
     made = converted((Descriptor.of(manifest.encode(), manifest.media_type), manifest.encode()), options.form)
     descriptor = write_image(store, config, layers, media_type=made[0].media_type)
     step.line(f"writing image {manifest.config.digest}")
-    for tag in tags:
+    for tag in map(str, options.tags):
         if store.refs.get(tag) != descriptor:
             store.refs.set(tag, descriptor)
         step.line(f"naming to {tag}")
