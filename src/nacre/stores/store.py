@@ -81,7 +81,7 @@ class Store:
     ) -> Self:  # fmt: skip
         """Open the store in the folder `root` (made 0700 if absent). The caller closes it; `with` works.
 
-        `driver` auto, overlay or erofs. `single`: this user namespace has one id only (None: look it up).
+        `driver` auto, erofs, overlay or plain. `single`: this user namespace has one id only (None: ask it).
         `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form as well.
         `budget` is called when work on layers begins; None: the machine's, without forks.
         Raises StoreError (foreign folder, other owner, newer version, disk), NotFound when absent
