@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import struct
+import termios
 import threading
 from pathlib import Path
 from typing import Any
@@ -149,26 +152,38 @@ def test_live_draws_bars_and_keeps_its_place() -> None:
     assert not live.live
 
 
-def test_a_terminal_without_a_size() -> None:
-    """As `script` and many a CI give one."""
-    master, slave = os.openpty()
-    with open(master, "wb", buffering=0), open(slave, "w") as stream:
-        assert terminal._window(stream) == (80, 24)
+class Sized(Screen):
+    """One that says its size by the descriptor of a real terminal."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__()
+        self.pair = os.openpty()
+        fcntl.ioctl(self.pair[1], termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def fileno(self) -> int:
+        return self.pair[1]
+
+    def close(self) -> None:
+        for fd in self.pair:
+            os.close(fd)
+        super().close()
 
 
-def test_live_fits_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "_window", lambda _stream: (20, 5))
-    screen = Screen()
+@pytest.mark.parametrize(("size", "shown"), [((20, 5), (20, 5)), ((0, 0), (80, 24)), ((200, 50), (200, 31))])
+def test_live_fits_the_screen(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    """A terminal without a size, as `script` and many a CI give one, counts as 80 by 24."""
+    screen = Sized(*size)
     live = terminal.Live(screen)
     tasks = [live.task(f"layer{number}") for number in range(30)]
     for task in tasks:
-        task.phase("Downloading a long time", 10)
-    assert len(screen.shown()) == 5
-    assert max(map(len, screen.shown())) <= 20
+        task.phase("Downloading a long time" + " and more" * 30, 10)
+    assert len(screen.shown()) == shown[1]
+    assert max(map(len, screen.shown())) <= shown[0]
     for task in tasks:
         task.done("ok")
     live.close()
     assert screen.shown() == [*(f"layer{number}: ok" for number in range(30)), ""]
+    screen.close()
 
 
 def test_displays_take_calls_from_many_threads() -> None:

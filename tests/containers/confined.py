@@ -17,11 +17,13 @@ from struct import pack
 
 from nacre.ground import linux
 from nacre.ground.sandbox.capabilities import DEFAULT, bits
+from nacre.ground.sandbox.syscalls import numbers
 
 _MOUNTS = (
     "mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
     "mount_setattr",
 )  # fmt: skip
+NUMBERS = numbers(linux.MACHINE)
 _CLONE = {"x86_64": 56}.get(linux.MACHINE, 220)
 _CLONE3 = 435
 _NAMESPACES = 0x7E020000
@@ -33,7 +35,7 @@ def program(names: tuple[str, ...]) -> bytes:
     """The filter: load the number, compare it with each, at last the flags of clone if unshare is refused."""
     code = [(_LOAD, 0, 0, 0)]
     for name in names:
-        code += [(_EQUAL, 0, 1, linux._NR[name]), (_RETURN, 0, 0, _EPERM)]
+        code += [(_EQUAL, 0, 1, NUMBERS[name]), (_RETURN, 0, 0, _EPERM)]
     if "unshare" in names:
         code += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)]
         flags = [(_LOAD, 0, 0, 16), (_ANY_BIT, 0, 1, _NAMESPACES), (_RETURN, 0, 0, _EPERM)]

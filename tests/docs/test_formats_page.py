@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from nacre.services.build import keys
 from nacre.stores import catalog, database, layout
@@ -20,16 +20,22 @@ def _rows(heading: str) -> list[list[str]]:
     return [re.findall(r"`([^`]+)`", line) for line in table[0].splitlines()[2:]]
 
 
-def _tables(schema: str) -> set[str]:
-    return set(re.findall(r"CREATE TABLE (\w+)", schema))
+def _tables(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as opened:
+        found = opened.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
+        return {name for (name,) in found}
 
 
-@pytest.mark.parametrize(
-    ("heading", "schema"),
-    [("### The database", database._SCHEMA), ("## The registry", catalog._SCHEMA)],
-)
-def test_every_table_is_there(heading: str, schema: str) -> None:
-    assert {row[0] for row in _rows(heading)} == _tables(schema)
+def test_every_table_of_a_store_is_there(tmp_path: Path) -> None:
+    database.Database(str(tmp_path / "nacre.db")).close()
+    assert {row[0] for row in _rows("### The database")} == _tables(tmp_path / "nacre.db")
+
+
+def test_every_table_of_a_registry_is_there(tmp_path: Path) -> None:
+    catalog.Catalog(str(tmp_path / "registry.db"), lambda _digest: None).close()
+    assert {row[0] for row in _rows("## The registry")} == _tables(tmp_path / "registry.db")
 
 
 def test_every_key_record_is_there() -> None:

@@ -67,13 +67,17 @@ def test_a_helper_is_ended_when_all_is_stopped() -> None:
     stop = never()
 
     def work(send: Callable[..., None]) -> None:
-        send("here")
+        send(os.getpid())
         signal.pause()
 
+    def here(number: int) -> None:
+        nonlocal pid
+        pid = number
+        stop.set()
+
+    pid = 0
     with pool_of(1, 1) as pool:
-        fork = pool.fork(work)
-        pid = fork._pid
-        fork.follow(stop, lambda *_message: stop.set())
+        pool.fork(work).follow(stop, here)
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 

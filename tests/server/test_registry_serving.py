@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from nacre.cli.registry import _address
 from nacre.services.server import RegistryLimits, Serving
 from nacre.services.server.listen import bind
 from nacre.words.digest import Digest
@@ -180,13 +179,24 @@ def test_what_is_stored_is_private(tmp_path):
         assert Path(tmp_path / "r/registry.db").stat().st_mode & 0o077 == 0
 
 
-def test_addresses():
-    assert _address("127.0.0.1:5000") == ("127.0.0.1", 5000)
-    assert _address(":0") == ("0.0.0.0", 0)
-    assert _address("[::1]:80") == ("::1", 80)
-    for wrong in ("", "x", "127.0.0.1", "a:b", "a:99999", "::1:80", "a:-1"):
-        with pytest.raises(UsageError):
-            _address(wrong)
+@pytest.mark.parametrize("wrong", ["", "x", "127.0.0.1", "a:b", "a:99999", "::1:80", "a:-1"])
+def test_addresses_that_are_none(nacre, wrong):
+    done = nacre("registry", "serve", "--addr", wrong, check=False)
+    assert done.code == 1
+    assert done.err.startswith(f"nacre: invalid address '{wrong}'")
+
+
+def test_an_address_of_ipv6(tmp_path, nacre):
+    try:
+        bind("::1", 0).close()
+    except Conflict:
+        pytest.skip("no IPv6 here")
+    process = nacre.start("registry", "serve", "--addr", "[::1]:0", "--root", str(tmp_path / "r"))
+    try:
+        assert process.stdout.readline().startswith(b"serving on http://[::1]:")
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 def test_addresses_that_cannot_be_listened_on():

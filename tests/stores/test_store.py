@@ -11,7 +11,7 @@ from treekit import drop_tree
 
 from nacre.stores import Store
 from nacre.stores.containers import ContainerRow
-from nacre.stores.database import _SCHEMA, VERSION
+from nacre.stores.database import VERSION, Database
 from nacre.stores.steps import StepRecord
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, NotFound, StoreError
@@ -114,8 +114,8 @@ def test_an_older_format_is_brought_up_to_date(root: str) -> None:
     connection = sqlite3.connect(f"{root}/nacre.db")
     made = {row[1] for row in connection.execute("PRAGMA table_info(layer)")}
     connection.close()
-    fresh = sqlite3.connect(":memory:")
-    fresh.executescript(_SCHEMA)
+    Database(f"{root}.fresh").close()
+    fresh = sqlite3.connect(f"{root}.fresh")
     assert {row[1] for row in fresh.execute("PRAGMA table_info(layer)")} == made
     fresh.close()
 
