@@ -16,7 +16,7 @@ from .runner import Runner, Wrong
 from .trees import Maker, Node, difference, read, write
 from .world import Ended, Operation, World, after
 
-_STEPS = 20
+_STEPS = 45
 
 
 def _seed() -> int:
