@@ -1,0 +1,1 @@
+"""The network of a container: links, addresses, rules and names, told to the kernel by netlink."""

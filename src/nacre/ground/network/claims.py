@@ -1,0 +1,112 @@
+"""Ports of this machine, claimed by binding them: nobody else has them until their holder lets go or dies."""
+
+from __future__ import annotations
+
+import _socket
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
+
+from ...words.errors import SandboxError
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ...grammars.ports import Publish
+
+ANY, ANY6 = "0.0.0.0", "::"
+_BACKLOG = 128
+_ATTEMPTS = 32
+_KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
+_ABSENT = (EAFNOSUPPORT, EADDRNOTAVAIL)
+
+
+class Claim(Value):
+    """A port of this machine, held by `socket`: of TCP it listens. `inside` is the port of the container."""
+
+    host: str
+    port: int
+    protocol: str
+    inside: int
+    socket: _socket.socket
+
+    def close(self) -> None:
+        """Let go."""
+        self.socket.close()
+
+
+def claim(wanted: Iterable[Publish]) -> list[Claim]:
+    """All of them, or none. Raises SandboxError, which names the one that is taken."""
+    held: list[Claim] = []
+    try:
+        for publish in wanted:
+            held += _claim(publish)
+    except BaseException:
+        for each in held:
+            each.close()
+        raise
+    return held
+
+
+def _claim(publish: Publish) -> list[Claim]:
+    """One port at all the addresses that are meant."""
+    if publish.protocol not in _KINDS:
+        raise SandboxError(f"cannot publish port {publish.inside}: {publish.protocol} is not in this version")
+    hosts = [publish.address] if publish.address else [ANY, ANY6]
+    for port in _candidates(publish):
+        try:
+            return _at(hosts, port, publish)
+        except OSError as error:
+            failed = error
+            if error.errno != EADDRINUSE:
+                break
+    port = publish.first or publish.port
+    raise SandboxError(
+        f"failed to bind host port {_shown(hosts[0])}:{port}/{publish.protocol}: "
+        f"{(failed.strerror or '').lower()}",
+        hint="another program or container has it" if failed.errno == EADDRINUSE else "",
+    )
+
+
+def _candidates(publish: Publish) -> Iterable[int]:
+    return range(publish.first, publish.last + 1) if publish.first else [0] * _ATTEMPTS
+
+
+def _at(hosts: Sequence[str], port: int, publish: Publish) -> list[Claim]:
+    """The same port at each. Where all addresses are meant, and there is no IPv6, that is left out."""
+    held: list[Claim] = []
+    try:
+        for host in hosts:
+            try:
+                held.append(_bound(host, port, publish))
+            except OSError as error:
+                if host == ANY6 and held and error.errno in _ABSENT:
+                    continue
+                raise
+            port = held[0].port
+    except BaseException:
+        for each in held:
+            each.close()
+        raise
+    return held
+
+
+def _bound(host: str, port: int, publish: Publish) -> Claim:
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+    socket = _socket.socket(family, _KINDS[publish.protocol] | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    try:
+        if family == _socket.AF_INET6:
+            socket.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+        if publish.protocol == "tcp":  # what ended lately does not count; what listens does
+            socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        socket.bind((host, port))
+        if publish.protocol == "tcp":
+            socket.listen(_BACKLOG)
+        return Claim(host, socket.getsockname()[1], publish.protocol, publish.port, socket)
+    except BaseException:
+        socket.close()
+        raise
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,49 @@
+"""A machine and an outside in namespaces of their own; needs root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab import Lab
+from machine import needs_root
+
+from nacre.ground import userns
+from nacre.words.errors import NacreError
+
+
+def _needs_networks() -> None:
+    needs_root()
+    if not userns.is_first():
+        pytest.skip("needs root of the machine")
+    from nacre.ground.network import namespaces
+
+    try:
+        import os
+
+        os.close(namespaces.new())
+    except NacreError as error:
+        pytest.skip(f"no network namespace here: {error}")
+
+
+@pytest.fixture
+def namespace() -> Iterator[int]:
+    """An empty network namespace."""
+    _needs_networks()
+    import os
+
+    from nacre.ground.network import namespaces
+
+    fd = namespaces.new()
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def lab(nacre: Any, busybox_image: str) -> Iterator[Lab]:
+    """The machine, with an image `busybox:test`."""
+    _needs_networks()
+    made = Lab(nacre)
+    yield made
+    made.close()

@@ -1,0 +1,75 @@
+"""Ports as docker writes them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from nacre.grammars.ports import Publish, parse_expose, parse_publish
+
+PORTS = some.integers(0, 65535)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("80", [Publish(80)]),
+        ("80/udp", [Publish(80, "udp")]),
+        ("8080:80", [Publish(80, "tcp", "", 8080, 8080)]),
+        ("8080:80/TCP", [Publish(80, "tcp", "", 8080, 8080)]),
+        (":80", [Publish(80)]),
+        ("127.0.0.1:8080:80", [Publish(80, "tcp", "127.0.0.1", 8080, 8080)]),
+        ("127.0.0.1::80", [Publish(80, "tcp", "127.0.0.1")]),
+        ("[::1]:8080:80", [Publish(80, "tcp", "::1", 8080, 8080)]),
+        ("::1:8080:80", [Publish(80, "tcp", "::1", 8080, 8080)]),
+        ("[::]::80", [Publish(80, "tcp", "::")]),
+        ("8000-8010:80", [Publish(80, "tcp", "", 8000, 8010)]),
+        ("8000-8001:80-81/udp", [Publish(80, "udp", "", 8000, 8000), Publish(81, "udp", "", 8001, 8001)]),
+        ("80-81", [Publish(80), Publish(81)]),
+        ("target=80,published=8080", [Publish(80, "tcp", "", 8080, 8080)]),
+        ("target=80,published=8080,protocol=udp,mode=host", [Publish(80, "udp", "", 8080, 8080)]),
+        ("target=80", [Publish(80)]),
+    ],
+)
+def test_publish(text: str, found: list[Publish]) -> None:
+    assert list(parse_publish(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no port specified"), ("8080:", "no port specified"), ("a", "invalid containerPort: a"),
+        ("x:80", "invalid hostPort: x"), ("80/x", "invalid proto: x"), ("65536", "invalid containerPort"),
+        ("-1", "invalid containerPort"), ("2-1", "invalid containerPort"), ("²", "invalid containerPort"),
+        ("nope:80:80", "invalid IP address: nope"), ("[::1:80:80", "invalid IP address"),
+        ("1.2.3:80:80", "invalid IP address"), ("8000-8001:80-82", "invalid ranges specified"),
+        ("target=80,published", "invalid publish opts format"), ("published=80", "no port specified"),
+        ("fe80::1%eth0:80:80", "invalid IP address"),
+    ],
+)  # fmt: skip
+def test_no_publish(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said.replace("[", r"\[")):
+        parse_publish(text)
+
+
+@given(PORTS, PORTS, some.sampled_from(("tcp", "udp", "sctp")))
+def test_every_pair(inside: int, outside: int, protocol: str) -> None:
+    (found,) = parse_publish(f"10.0.0.1:{outside}:{inside}/{protocol}")
+    assert found == Publish(inside, protocol, "10.0.0.1", outside, outside)
+
+
+@given(some.text(max_size=30))
+def test_nothing_else_is_raised(text: str) -> None:
+    try:
+        assert parse_publish(text)
+    except ValueError:
+        return
+
+
+def test_expose() -> None:
+    assert parse_expose("80") == ("80/tcp",)
+    assert parse_expose("80-82/UDP") == ("80/udp", "81/udp", "82/udp")
+    for text in ("", "x", "80/x", "82-80"):
+        with pytest.raises(ValueError, match=r"port|proto"):
+            parse_expose(text)
