@@ -58,7 +58,6 @@ def test_run(nacre: Nacre, busybox_image: str) -> None:
             "nacre: unable to find user ghost: no matching entries in passwd file\n",
         ),
         (["-w", "relative", "true"], 125, "nacre: invalid path 'relative': it must be absolute\n"),
-        (["--network", "bridge", "true"], 125, "nacre: network bridge not found\n"),
         (["-v", "x", "true"], 125, "nacre: invalid volume specification: 'x'\n"),
     ],
 )

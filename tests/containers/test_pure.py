@@ -57,7 +57,7 @@ def test_mounts_from_the_top_down() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"working_dir": "relative"}, {"network": "bridge"}, {"hostname": "x" * 65},
+        {"working_dir": "relative"}, {"hostname": "x" * 65},
         {"volumes": (Volume("/h", "/"),)}, {"cap_add": ("NO_SUCH",)}, {"temporary": (Temporary("t"),)},
     ],
 )  # fmt: skip

@@ -41,7 +41,8 @@ def test_what_has_no_effect_is_told(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--ip", "10.0.0.1"], "--ip is not supported: "),
+        (["--ip", "10.0.0.1"], "user specified IP address is supported on user defined networks only\n"),
+        (["--link", "x"], "--link is not supported: containers in one network know each other by name"),
         (["--gpus", "all"], "--gpus is not supported: "),
         (["--log-driver", "syslog"], "no log driver named 'syslog'\n"),
         (["--volume-driver", "nfs"], "the only volume driver is local"),
@@ -67,6 +68,12 @@ def test_what_cannot_be_done_is_refused(
     assert (done.code, done.out) == (125, "")
     assert done.err.startswith(f"nacre: {said}")
     assert nacre("ps", "-aq").out == ""
+
+
+def test_ports_need_a_network_of_their_own(nacre: Nacre, busybox_image: str) -> None:
+    for mode in ("host", "none"):
+        done = nacre("run", "--rm", "--network", mode, "-p", "80", busybox_image, "true")
+        assert done.err == f"WARNING: Published ports are discarded when using {mode} network mode\n"
 
 
 def test_streams(nacre: Nacre, busybox_image: str) -> None:
@@ -276,7 +283,7 @@ def test_names_and_labels(nacre: Nacre, busybox_image: str, tmp_path: Path) -> N
     nacre("create", "--name", "box", *words, busybox_image, "true")
     (document,) = nacre("inspect", "box").json
     assert document["Config"]["Labels"] == {"file": "1", "both": "2", "alone": ""}
-    assert set(document["Config"]["ExposedPorts"]) == {"80/tcp", "90-91/udp"}
+    assert set(document["Config"]["ExposedPorts"]) == {"80/tcp", "90/udp", "91/udp"}
     words = ["--dns", "9.9.9.9", "--dns-search", "a.example", "--dns-option", "ndots:2", "--dns-opt", "debug"]
     done = nacre("run", "--rm", *words, busybox_image, "cat", "/etc/resolv.conf")
     assert done.lines == ["search a.example", "nameserver 9.9.9.9", "options debug ndots:2"]

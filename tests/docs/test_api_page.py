@@ -17,6 +17,7 @@ import nacre
 from nacre.engine.containers import ContainerCollection
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
+from nacre.engine.networks import NetworkCollection
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -97,8 +98,8 @@ FOR_FACES = {
 
 
 PARTS = {
-    "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts, "layers": LayerTools,
-    "registries": Registries, "system": System,
+    "containers": ContainerCollection, "networks": NetworkCollection, "volumes": VolumeCollection,
+    "mounts": Mounts, "layers": LayerTools, "registries": Registries, "system": System,
 }  # fmt: skip
 HEADINGS = {"| of `Engine` |": nacre.Engine} | {
     f"| of `engine.{name}` |": part for name, part in PARTS.items()

@@ -18,7 +18,7 @@ from nacre.words.errors import NacreError
 SOURCE = Path(__file__).parents[2] / "src" / "nacre"
 QUOTED = re.compile(r"([`'])nacre ([^`'\n]+)\1")
 BARE = re.compile(r"(?<![`'\w./-])nacre ([a-z][\w-]*(?: [a-z][\w-]*)?)")
-OPTION = re.compile(r"(?<![\w/=`'\"-])--[a-z][a-z-]+[a-z]|(?<=[`'(])--[a-z][a-z-]+[a-z]")
+OPTION = re.compile(r"(?<![\w/=`'\"-])--[a-z][a-z-]+[a-z\d]|(?<=[`'(])--[a-z][a-z-]+[a-z]")
 OTHERS = (
     "grammars/dockerfile/", "services/build/", "images/dockerfile/", "ground/", "demo.py",
     "images/model/edit.py",

@@ -45,6 +45,7 @@ _KILL = Entry("kill", "Kill one or more running containers")
 _LOAD = Entry("load", "Load an image from a tar archive or STDIN")
 _LOGS = Entry("logs", "Fetch the logs of a container")
 _MOUNT = Entry("mount", "Mount a container's or an image's filesystem and print where", "MOUNT")
+_PORT = Entry("port", "List port mappings or a specific mapping for the container")
 _PS = Entry("ps", "List containers")
 _PULL = Entry("pull", "Download an image from a registry")
 _PUSH = Entry("push", "Upload an image to a registry")
@@ -84,12 +85,13 @@ COMMANDS = {
     "export": _EXPORT,
     "history": _HISTORY,
     "import": _IMPORT,
-    "inspect": Entry("inspect", "Return low-level information on containers, images and volumes"),
+    "inspect": Entry("inspect", "Return low-level information on containers, images, networks and volumes"),
     "kill": _KILL,
     "load": _LOAD,
     "logs": _LOGS,
     "mirror": Entry("mirror", "Mirror repositories as listed in a file, copying only changes"),
     "mount": _MOUNT,
+    "port": _PORT,
     "rm": _RM,
     "rmi": _RMI,
     "save": _SAVE,
@@ -125,6 +127,7 @@ GROUPS = {
             "kill": _KILL,
             "logs": _LOGS,
             "ls": _PS,
+            "port": _PORT,
             "prune": Entry("prune", "Remove all stopped containers", "CONTAINER"),
             "rm": _RM,
             "run": _RUN,
@@ -174,6 +177,19 @@ GROUPS = {
             "rm": Entry("manifest", "Delete one or more manifest lists from local storage", "RM"),
         },
         {"remove": "rm"},
+    ),
+    "network": Group(
+        "Manage networks",
+        {
+            "connect": Entry("network", "Connect a container to a network", "CONNECT"),
+            "create": Entry("network", "Create a network", "CREATE"),
+            "disconnect": Entry("network", "Disconnect a container from a network", "DISCONNECT"),
+            "inspect": Entry("network", "Display detailed information on one or more networks", "INSPECT"),
+            "ls": Entry("network", "List networks", "LS"),
+            "prune": Entry("network", "Remove all unused networks", "PRUNE"),
+            "rm": Entry("network", "Remove one or more networks", "RM"),
+        },
+        {"list": "ls", "remove": "rm"},
     ),
     "registry": Group("Run a registry", {"serve": Entry("registry", "Serve a registry over HTTP")}, {}),
     "system": Group(

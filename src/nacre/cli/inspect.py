@@ -1,4 +1,4 @@
-"""`nacre inspect`: everything known of containers, images and volumes, in docker's JSON."""
+"""`nacre inspect`: everything known of containers, images, networks and volumes, in docker's JSON."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run(context: Context, args: Args) -> int:
 
 
 def _document(context: Context, name: str, kind: str, size: bool) -> dict[str, Any]:
-    """The first of container, image and volume that has this name, or the `kind` that was asked for."""
-    for one, look in (("container", _container), ("image", _image), ("volume", _volume)):
+    """The first that has this name of container, image, network and volume, or of `kind`."""
+    for one, look in _LOOK:
         if kind not in ("", one):
             continue
         try:
@@ -56,12 +56,21 @@ def _volume(context: Context, name: str, _size: bool) -> dict[str, Any]:
     return volume_document(context.engine.volumes.get(name))
 
 
+def _network(context: Context, name: str, _size: bool) -> dict[str, Any]:
+    from .network import document
+
+    found: dict[str, Any] = document(context, name)
+    return found
+
+
+_LOOK = (("container", _container), ("image", _image), ("network", _network), ("volume", _volume))
+
 COMMAND = Command(
     arguments="NAME|ID [NAME|ID...]",
     run=run,
     options=(
         text("-f, --format", "Format output: 'json' or a Go template"),
         flag("-s, --size", "Display total file sizes if the type is container"),
-        choice("--type", "Only inspect objects of the given type", ("", "container", "image", "volume")),
+        choice("--type", "Only inspect objects of the given type", ("", *(name for name, _ in _LOOK))),
     ),
 )

@@ -47,6 +47,7 @@ def _record(row: ContainerRow) -> dict[str, Any]:
 def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
     from ..grammars.gotemplate import Struct
     from .documents.container import mounts_of
+    from .documents.network import networks_column
 
     record = _record(row)
     labels = record.get("labels") or {}
@@ -63,15 +64,23 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
         "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in mounts)),
         "Mounts": ",".join(name if args.no_trunc else ellipsis(name, 15) for name in names),
         "Names": row.name,
-        "Networks": record.get("network", "host"),
+        "Networks": networks_column(record),
         "Platform": None,
-        "Ports": "",
+        "Ports": _ports(context, row, record),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
         "State": row.state,
         "Status": status(row),
     }
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
+
+
+def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
+    if "endpoints" not in record or row.state != "running":
+        return ""
+    from .documents.network import ports_column
+
+    return ports_column(record, context.engine.containers.reached(row))
 
 
 def status(row: ContainerRow) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..grammars.ports import parse_expose
 from ..words.errors import NacreError, UsageError
 from .documents.container import mounts_of
+from .documents.network import networks_column
 from .filters import Filters
 
 TYPE_CHECKING = False
@@ -66,7 +68,7 @@ class Chosen:
             and filters.allows("health", "none")
             and (not self._codes or (row.state == "exited" and row.exit_code in self._codes))
             and (not filters.get("label") or filters.labels(record.get("labels") or {}))
-            and filters.allows("network", record.get("network") or "none")
+            and filters.allows("network", *networks_column(record).split(","))
             and self._has_volume(record)
             and self._has_port(record)
             and self._descends(row)
@@ -82,11 +84,14 @@ class Chosen:
         )
 
     def _has_port(self, record: dict[str, Any]) -> bool:
-        """No port is published in this version; those of the image are exposed."""
-        if not self._exposed and not self._published:
-            return True
-        ports = [port if "/" in port else f"{port}/tcp" for port in record.get("ports") or ()]
-        return any(port in wanted for wanted in self._exposed for port in ports)
+        """By ports of the container: those exposed, and those published."""
+        exposed = {port for text in record.get("ports") or () for port in parse_expose(text)}
+        published = {f"{port}/{protocol}" for port, protocol, *_ in record.get("publish") or ()}
+        return all(
+            any(ports.intersection(some) for some in wanted)
+            for wanted, ports in ((self._exposed, exposed), (self._published, published))
+            if wanted
+        )
 
     def _descends(self, row: ContainerRow) -> bool:
         """Whether its image is one of the ancestors, or has all the layers of one below its own."""

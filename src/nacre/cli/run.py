@@ -79,8 +79,6 @@ def check_terminal(args: Args) -> None:
 def asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
     """The image, the command and the options that stand on the line. Raises UsageError."""
     _check_unsupported(context, args)
-    if args.publish or args.publish_all:
-        context.warn("WARNING: Published ports are discarded when using host network mode")
     if args.cidfile and os.path.lexists(args.cidfile):
         raise UsageError(
             f"container ID file found, make sure the other container isn't running: {args.cidfile}"
@@ -149,6 +147,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
     from ..words.oci import Platform
 
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
+    network, *networks = (*args.network, *args.net) or ("host",)
     return ContainerOptions(
         name=args.name, platform=Platform.parse(args.platform) if args.platform else None, pull=args.pull,
         entrypoint=entrypoint, environment=tuple(environment(context, args)), working_dir=args.workdir,
@@ -156,7 +155,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         interactive=args.interactive, volumes=tuple(args.volume), volumes_from=tuple(args.volumes_from),
         mounts=tuple(args.mount), tmpfs=tuple(args.tmpfs), devices=tuple(args.device),
         device_rules=tuple(args.device_cgroup_rule), read_only=args.read_only,
-        network=args.net or args.network, cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop),
+        network=network, networks=tuple(networks), cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop),
         privileged=args.privileged, security=tuple(args.security_opt), shm_size=args.shm_size,
         init=args.init, groups=tuple(args.group_add), ulimits=tuple(args.ulimit),
         sysctls=tuple(args.sysctl),
@@ -166,7 +165,9 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         dns=tuple(args.dns), dns_search=tuple(args.dns_search),
         dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
-        log_driver=args.log_driver,
+        log_driver=args.log_driver, network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip,
+        ip6=args.ip6, mac_address=args.mac_address, publish=tuple(args.publish),
+        publish_all=args.publish_all,
     )  # fmt: skip
 
 
@@ -265,13 +266,8 @@ HEALTH: tuple[Option, ...] = (
 
 ABSENT: dict[Option, str] = {
     text("--gpus", _REFUSED, hidden=True): "GPUs cannot be requested by name; name their nodes with --device",
-    text("--ip", _REFUSED, kind="address", hidden=True): "a container uses the host's network or none",
-    text("--ip6", _REFUSED, kind="address", hidden=True): "a container uses the host's network or none",
-    many("--link", _REFUSED, hidden=True): "links need a container network",
-    many("--link-local-ip", _REFUSED, hidden=True): "a container uses the host's network or none",
-    text("--mac-address", _REFUSED, hidden=True): "a container uses the host's network or none",
-    many("--network-alias", _REFUSED, hidden=True): "aliases need a container network",
-    many("--net-alias", _REFUSED, hidden=True): "aliases need a container network",
+    many("--link", _REFUSED, hidden=True): "containers in one network know each other by name",
+    many("--link-local-ip", _REFUSED, hidden=True): "containers get no link-local IPv4 addresses",
     many("--storage-opt", _REFUSED, hidden=True): "the size of a container's file system cannot be limited",
     flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon with a socket",
 }
@@ -296,22 +292,31 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--entrypoint", "Overwrite the default ENTRYPOINT of the image (also drops its CMD)"),
     many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
     many("--env-file", "Read in a file of environment variables"),
-    many("--expose", "Expose a port or a range of ports (only shown by `inspect`)", kind="expose"),
+    many("--expose", "Expose a port or a range of ports; -P publishes them", kind="expose"),
     many("--group-add", "Add additional groups to join"),
     *HEALTH,
     text("-h, --hostname", "Container host name"),
     flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
     flag("-i, --interactive", "Keep STDIN open even if not attached"),
+    text("--ip", "IPv4 address (e.g., 172.30.100.104)", kind="address"),
+    text("--ip6", "IPv6 address (e.g., 2001:db8::33)", kind="address"),
     text("--ipc", "IPC mode to use: host, none, private or shareable", kind="ipc"),
     text("--isolation", "Container isolation technology: default", kind="isolation", hidden=True),
     many("-l, --label", "Set meta data on a container", kind="label"),
     many("--label-file", "Read in a line delimited file of labels"),
     text("--log-driver", "Logging driver for the container: json-file, local or none"),
     many("--log-opt", "Log driver options; ignored with a warning", kind="pair"),
+    text("--mac-address", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", kind="mac"),
     many("--mount", "Attach a filesystem mount to the container", type="mount"),
     text("--name", "Assign a name to the container"),
-    text("--net", "Network of the container", hidden=True),
-    text("--network", "Network of the container: host (that of this machine) or none", default="host"),
+    many("--net", "As --network", kind="network", hidden=True),
+    many("--net-alias", "As --network-alias", hidden=True),
+    many(
+        "--network",
+        "Network of the container: host (the default), none, bridge, container:NAME or one of yours",
+        kind="network",
+    ),
+    many("--network-alias", "Add network-scoped alias for the container"),
     flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK (always disabled)"),
     text("--oom-score-adj", "Tune the host's OOM preferences (-1000 to 1000)", type="int", kind="oom-score"),
     text("--pid", "PID namespace to use: host or container:NAME", kind="pid"),
@@ -319,10 +324,10 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     flag("--privileged", "Give extended privileges to this container"),
     many(
         "-p, --publish",
-        "Publish ports (no effect: the container uses the host's network)",
+        "Publish a container's port(s) to the host (needs a network of its own)",
         kind="publish",
     ),
-    flag("-P, --publish-all", "Publish all exposed ports (no effect, as --publish)"),
+    flag("-P, --publish-all", "Publish all exposed ports to random ports"),
     choice("--pull", "Pull image before creating", ("always", "missing", "never"), default="missing"),
     flag("-q, --quiet", "Suppress the pull output"),
     *LIMITS,

@@ -16,9 +16,7 @@ ULIMITS = (
     "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
 _STREAMS = ("stdin", "stdout", "stderr")
-_PROTOCOLS = ("tcp", "udp", "sctp")
 _DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_MAX_PORT = 65535
 _MAX_KEYS = 16
 _PAIR = 2
 
@@ -54,60 +52,49 @@ def attach(text: str) -> str:
 
 def expose(text: str) -> str:
     """`80`, `80/udp` or `8000-8010/tcp`, told as `first[-last]/protocol`."""
-    ports, _, protocol = text.partition("/")
-    if protocol.lower() not in ("", *_PROTOCOLS):
-        raise ValueError(f"invalid proto: {protocol}")
+    from ..grammars.ports import parse_expose
+
     try:
-        first, last = _port_range(ports)
+        ports = parse_expose(text)
     except ValueError as error:
+        if str(error).startswith("invalid proto"):
+            raise
         raise ValueError(f"invalid range format for --expose: {text}, error: {error}") from None
-    return f"{first}{f'-{last}' if last != first else ''}/{protocol.lower() or 'tcp'}"
-
-
-def _port_range(text: str) -> tuple[int, int]:
-    if not text:
-        raise ValueError("empty string specified for ports")
-    first, _, last = text.partition("-")
-    numbers = whole(first, "a port"), whole(last or first, "a port")
-    if not 0 <= numbers[0] <= numbers[1] <= _MAX_PORT:
-        raise ValueError(f"invalid range specified for port: {text}")
-    return numbers
+    first, last = ports[0], ports[-1]
+    return first if first == last else f"{first.partition('/')[0]}-{last}"
 
 
 def publish(text: str) -> str:
     """`[[ADDRESS:][HOST PORT]:]PORT[/PROTOCOL]`, where a port may be a range."""
-    if "=" in text:
-        return text  # the long form, `target=80,published=8080`
-    rest, _, inside = text.rpartition(":")
-    port, _, protocol = inside.partition("/")
-    if protocol.lower() not in ("", *_PROTOCOLS):
-        raise ValueError(f"invalid proto: {protocol}")
-    _named(port, "containerPort")
-    address, _, outside = rest.rpartition(":")
-    if outside:
-        _named(outside, "hostPort")
-    if address and not _is_address(address.strip("[]")):
-        raise ValueError(f"invalid IP address: {address}")
+    from ..grammars.ports import parse_publish
+
+    parse_publish(text)
     return text
 
 
-def _named(port: str, name: str) -> None:
-    try:
-        _port_range(port)
-    except ValueError:
-        raise ValueError(f"invalid {name}: {port}" if port else "no port specified") from None
-
-
 def _is_address(text: str) -> bool:
-    from socket import AF_INET, AF_INET6, inet_pton
+    from ..words.addresses import packed
 
-    for family in (AF_INET, AF_INET6):
-        try:
-            inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
+    try:
+        packed(text)
+    except ValueError:
+        return False
+    return True
+
+
+def mac(text: str) -> str:
+    """The address of a link."""
+    from ..grammars.endpoint import parse_mac
+
+    return parse_mac(text)
+
+
+def network(text: str) -> str:
+    """A name, `container:NAME`, or `name=NAME,alias=ALIAS,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC`."""
+    from ..grammars.endpoint import parse_endpoint
+
+    parse_endpoint(text)
+    return text
 
 
 def address(text: str) -> str:
@@ -253,6 +240,7 @@ def _of(*known: str, container: bool = False) -> Callable[[str], str]:
 
 READERS: dict[str, Callable[[str], Any]] = {
     "ulimit": ulimit, "attach": attach, "expose": expose, "publish": publish, "address": address,
+    "mac": mac, "network": network,
     "search": search_domain, "duration": health_time, "pair": pair, "device-rule": device_rule,
     "processors": processor_set, "device-value": device_value, "detach-keys": detach_keys,
     "oom-score": _within(-1000, 1000), "swappiness": _within(-1, 100), "weight": _within(0, 1000),

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .layers import LayerTools
     from .mounts import Mounts
     from .network import Network
+    from .networks import NetworkCollection
     from .registries import Registries
     from .removal import Removed
     from .system import System
@@ -534,6 +535,13 @@ class Engine(Wiring):
         from .containers import ContainerCollection
 
         return ContainerCollection(self, self.resolve)
+
+    @property
+    def networks(self) -> NetworkCollection:
+        """The networks of containers in the store: `engine.networks.create("shop")`."""
+        from .networks import NetworkCollection
+
+        return NetworkCollection(self)
 
     @property
     def volumes(self) -> VolumeCollection:

@@ -11,14 +11,14 @@ from ..words.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import BinaryIO, TypeVar
+    from typing import Any, BinaryIO, TypeVar
 
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
     from ..images.model.image import Image
     from ..images.model.runtime import Device, RunOptions, Temporary, Volume
-    from ..services.containers import Extra
     from ..services.containers.difference import Change
+    from ..services.containers.executing import Extra
     from ..services.containers.log import Line
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
@@ -51,7 +51,8 @@ class ContainerOptions(Value):
     `security` are as on the command line. `entrypoint` None keeps the image's. `ulimits` are (name, soft,
     hard), -1 for none; `labels`, `sysctls` and `annotations` pairs. `stop_timeout` in seconds, None for
     docker's 10, negative for ever. `auto_remove`: nothing is left of it once it has ended. `log_driver` none
-    keeps no log.
+    keeps no log. `network` and `networks`, which it joins as well, are names, or in docker's long form
+    `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed, `publish` is as for `-p`.
     `platform` and `pull` (missing, always or never) say which image is taken.
     """
 
@@ -100,6 +101,13 @@ class ContainerOptions(Value):
     stop_timeout: int | None = None
     ports: tuple[str, ...] = ()
     log_driver: str = ""
+    networks: tuple[str, ...] = ()
+    network_aliases: tuple[str, ...] = ()
+    ip: str = ""
+    ip6: str = ""
+    mac_address: str = ""
+    publish: tuple[str, ...] = ()
+    publish_all: bool = False
 
 
 class ContainerCollection:
@@ -139,7 +147,7 @@ class ContainerCollection:
 
         def work(found: Containers) -> Completed:
             request = self._request(image, command, options, progress)
-            self._permit(found)
+            self._permit(found, networked=bool(request.endpoints))
             if stdio is None:
                 return _captured(
                     lambda streams: found.run(request, streams, on_start=on_start, forward=False), input
@@ -157,7 +165,7 @@ class ContainerCollection:
 
         def work(found: Containers) -> str:
             request = self._request(image, command, options, progress)
-            self._permit(found)
+            self._permit(found, networked=bool(request.endpoints))
             return found.run_detached(request, on_start=on_start)
 
         return self._inside(work)
@@ -175,9 +183,16 @@ class ContainerCollection:
             found, run, reference=image, name=options.name, labels=options.labels,
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
             dns_search=options.dns_search, dns_options=options.dns_options,
-            stop_signal=options.stop_signal, stop_timeout=options.stop_timeout, ports=options.ports,
-            log_driver=options.log_driver,
+            stop_signal=options.stop_signal, stop_timeout=options.stop_timeout,
+            log_driver=options.log_driver, **self._network(options),
         )  # fmt: skip
+
+    def _network(self, options: ContainerOptions) -> dict[str, Any]:
+        if joins_nothing(options):
+            return {"ports": options.ports}
+        from .joining import fields
+
+        return fields(options, self._engine.config.warn)
 
     def _check_platform(self, image: Image, name: str, platform: Platform | None) -> None:
         """docker refuses an image of another platform than asked for; where nobody asked it warns."""
@@ -197,11 +212,18 @@ class ContainerCollection:
             f"host platform ({host}) and no specific platform was requested"
         )
 
-    def _permit(self, found: Containers) -> None:
-        """Say what a program lacks here. Raises SandboxError if none can be run."""
+    def _permit(self, found: Containers, *, networked: bool) -> None:
+        """Say what a program lacks here. Raises SandboxError if none can be run.
+
+        `networked`: the container has a network of its own.
+        """
         warning = found.permit()
         if warning:
             self._engine.config.warn(warning)
+        if networked:
+            from .joining import prepare
+
+            prepare(self._engine.config.warn)
 
     # running
 
@@ -209,7 +231,7 @@ class ContainerCollection:
         """Start a container in the background; one that runs already is left alone. Raises as `run`."""
 
         def work(found: Containers) -> None:
-            self._permit(found)
+            self._permit(found, networked=found.get(name).networked)
             found.start_detached(name)
 
         self._inside(work)
@@ -218,7 +240,7 @@ class ContainerCollection:
         """Start a container and stay with it to its end; as `run`, which see for `stdio`."""
 
         def work(found: Containers) -> Completed:
-            self._permit(found)
+            self._permit(found, networked=found.get(name).networked)
             if stdio is None:
                 return _captured(lambda streams: found.start(name, streams))
             return Completed(found.start(name, stdio))
@@ -274,6 +296,15 @@ class ContainerCollection:
     def get(self, name: str) -> ContainerRow:
         """A container as it is now."""
         return self._inside(lambda found: found.get(name))
+
+    def reached(self, row: ContainerRow) -> dict[str, Any]:
+        """Where a running container is in its networks, and where its ports are published; {} for others.
+
+        `endpoints` are by network, `ports` (`80/tcp`) lists of address and port of this machine.
+        """
+        from ..services.containers.networking import state
+
+        return self._engine.inside(lambda store: state(store, row))
 
     def logs(self, name: str, *, follow: bool = False) -> Iterator[Line]:
         """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log."""
@@ -420,7 +451,7 @@ def _extra(
     command: Sequence[str], environment: Sequence[str], working_dir: str, user: str, tty: bool,
     privileged: bool,
 ) -> Extra:  # fmt: skip
-    from ..services.containers import Extra
+    from ..services.containers.executing import Extra
 
     return Extra(tuple(command), tuple(environment), working_dir, user, tty, privileged)
 
@@ -436,13 +467,27 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
         environment=_with_proxies(engine, options.environment), working_dir=options.working_dir,
         user=options.user, hostname=options.hostname, domainname=options.domainname, tty=options.tty,
         interactive=options.interactive, volumes=volumes, temporary=temporary, devices=_devices(options),
-        device_rules=options.device_rules, read_only=options.read_only, network=options.network,
+        device_rules=options.device_rules, read_only=options.read_only, network=_mode(options),
         cap_add=options.cap_add, cap_drop=options.cap_drop, privileged=options.privileged, seccomp=seccomp,
         no_new_privileges=no_new_privileges, shm_size=options.shm_size, init=options.init,
         groups=options.groups, ulimits=options.ulimits, sysctls=options.sysctls, oom_score=options.oom_score,
         pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
         annotations=options.annotations,
     )  # fmt: skip
+
+
+def joins_nothing(options: ContainerOptions) -> bool:
+    """Whether nothing is asked for but the network of the host, or none."""
+    more = (options.networks, options.network_aliases, options.ip, options.ip6, options.mac_address)
+    return options.network in ("host", "none") and not any((*more, options.publish, options.publish_all))
+
+
+def _mode(options: ContainerOptions) -> str:
+    if joins_nothing(options):
+        return options.network
+    from .joining import mode
+
+    return mode(options)
 
 
 def _with_proxies(engine: Wiring, written: tuple[str, ...]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class Publish(Value):
 
     @property
     def inside(self) -> str:
-        """`80/tcp`."""
+        """The port inside, as `80/tcp`."""
         return f"{self.port}/{self.protocol}"
 
 

@@ -46,6 +46,11 @@ class ContainerRow(Value):
     auto_remove: bool = False
     boot: str = ""
 
+    @property
+    def networked(self) -> bool:
+        """Whether it has a network of its own that is more than loopback."""
+        return "endpoints" in quickjson.loads(self.config_json)
+
 
 _STARTING, _RECORD = "starting", "record"
 _LOST = 137

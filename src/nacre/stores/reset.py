@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FOLDERS = (
-    "containers", "active", "mounted", "shared", "trees", "blobs", "ingest", "volumes", "build", REGISTRY,
-    *BESIDE, "trash",
+    "containers", "active", "mounted", "shared", "trees", "blobs", "ingest", "volumes", "networks", "build",
+    REGISTRY, *BESIDE, "trash",
 )  # fmt: skip
 _FILES = ("reserve", "hints", "index.json", "index.lock", "index.json.damaged", "sweep.lock")
 _LAST = ("nacre.db", "leases", "oci-layout")

@@ -25,7 +25,7 @@ def packed(text: str) -> bytes:
 
 
 def shown(address: bytes) -> str:
-    """As text."""
+    """A packed address as text."""
     return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
 
 
@@ -60,7 +60,7 @@ class Subnet(Value):
 
     @property
     def size(self) -> int:
-        """How many addresses."""
+        """How many addresses it has."""
         return 1 << (_BITS[self.version] - self.prefix)
 
     def __contains__(self, text: str) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...grammars.gotemplate import Struct
+from ...grammars.ports import parse_expose
 from ...stores.containers import ContainerRow
 from ...stores.volumes import named_by
 from ..context import Context
 from ..output import rfc3339
 from .image import config_of
+from .network import bindings, settings
 from .shapes import SHAPES
 
 _FILES = {"ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log"}
@@ -40,7 +42,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "GraphDriver": {"Name": context.engine.store.driver.name},
         "Mounts": mounts,
         "Config": _config(row, kept, process) | _anonymous(kept, mounts),
-        "NetworkSettings": {"Ports": {}, "Networks": {kept.get("network") or "none": {}}},
+        "NetworkSettings": settings(context, row, kept),
     }
     return SHAPES.fill("Container", known | (_sizes(context, row) if size else {}))
 
@@ -89,7 +91,7 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Domainname": (asked or {}).get("Domainname"),
         "StopTimeout": (asked or {}).get("StopTimeout"),
         "Labels": kept.get("labels") or {},
-        "ExposedPorts": {port: {} for port in kept.get("ports") or ()},
+        "ExposedPorts": {port: {} for text in kept.get("ports") or () for port in parse_expose(text)},
     }
 
 
@@ -122,7 +124,8 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
         "Binds": [_bind(mount) for mount in mounts if not is_anonymous(mount)] or None,
         "LogConfig": {"Type": "none" if asked.get("LogDriver") == "none" else "local", "Config": {}},
         "NetworkMode": kept.get("network") or "none",
-        "PortBindings": {},
+        "PortBindings": bindings(kept),
+        "PublishAllPorts": bool(kept.get("publish_all")),
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": row.auto_remove,
         "ConsoleSize": [0, 0],

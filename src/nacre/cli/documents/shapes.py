@@ -77,6 +77,15 @@ RestartPolicy container.RestartPolicy Name string MaximumRetryCount int
 Device container.DeviceMapping PathOnHost string PathInContainer string CgroupPermissions string
 """
 _OTHERS = """
+Network network.Inspect Name string ID=Id string Created string Scope string Driver string EnableIPv4 bool \
+    EnableIPv6 bool IPAM IPAM Internal bool Attachable bool Ingress bool ConfigFrom ConfigFrom ConfigOnly \
+    bool Containers map[string]NetworkContainer Options map[string]string Labels map[string]string
+IPAM network.IPAM Driver string Options map[string]string Config []IPAMConfig
+IPAMConfig network.IPAMConfig Subnet? string IPRange? string Gateway? string \
+    AuxAddress=AuxiliaryAddresses? map[string]string
+ConfigFrom network.ConfigReference Network string
+NetworkContainer network.EndpointResource Name string EndpointID string MacAddress string IPv4Address \
+    string IPv6Address string
 Volume volume.Volume CreatedAt? string Driver string Labels map[string]string Mountpoint string Name \
     string Options map[string]string Scope string Status? map[string]any ClusterVolume? any UsageData? \
     any

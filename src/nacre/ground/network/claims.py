@@ -31,7 +31,7 @@ class Claim(Value):
     socket: _socket.socket
 
     def close(self) -> None:
-        """Let go."""
+        """Let go of the port."""
         self.socket.close()
 
 
@@ -51,7 +51,7 @@ def claim(wanted: Iterable[Publish]) -> list[Claim]:
 def _claim(publish: Publish) -> list[Claim]:
     """One port at all the addresses that are meant."""
     if publish.protocol not in _KINDS:
-        raise SandboxError(f"cannot publish port {publish.inside}: {publish.protocol} is not in this version")
+        raise SandboxError(f"cannot publish port {publish.inside}: {publish.protocol} is not supported")
     hosts = [publish.address] if publish.address else [ANY, ANY6]
     for port in _candidates(publish):
         try:

@@ -89,7 +89,7 @@ class Netlink:
     """A socket of one protocol in the network namespace of the calling thread. `with` or `close`."""
 
     def __init__(self, protocol: int) -> None:
-        """Raises OSError."""
+        """`protocol` is ROUTE or NETFILTER. Raises OSError."""
         self._socket = _socket.socket(_AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
@@ -97,7 +97,7 @@ class Netlink:
         self._socket.bind((0, 0))
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """The descriptor of the socket."""
         return self._socket.fileno()
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -160,7 +160,7 @@ class Netlink:
             place += length + (-length % 4)
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the socket; what it owns goes. Idempotent."""
         self._socket.close()
 
     def __enter__(self) -> Netlink:

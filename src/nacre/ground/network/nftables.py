@@ -283,7 +283,7 @@ class Firewall:
         return [attributes(payload[_HEAD.size :]).get(7, b"") for _, payload in self._netlink.ask(question)]
 
     def close(self) -> None:
-        """Idempotent."""
+        """Let go of all its tables. Idempotent."""
         self._netlink.close()
 
 

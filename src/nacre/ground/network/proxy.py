@@ -37,7 +37,7 @@ class Proxy:
         serving.now_and_then(self._expire)
 
     def take(self, claim: Claim) -> None:
-        """From now on."""
+        """Pass on what comes to a port, from now on."""
         passes = self._accept if claim.protocol == "tcp" else self._datagram
         self._serving.watch(claim.socket.fileno(), lambda: passes(claim))
 

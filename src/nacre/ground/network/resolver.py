@@ -160,7 +160,7 @@ class Resolver:
             client.close()
 
     def _by_tcp(self, query: bytes) -> bytes:
-        """Raises ValueError."""
+        """The answer to one query. Raises ValueError."""
         question = dns.read_question(query)
         reply = self._own(query, question, _LARGEST)
         if reply is not None:

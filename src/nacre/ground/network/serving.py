@@ -48,7 +48,7 @@ class Serving:
         self._regular.append(call)
 
     def begin(self) -> None:
-        """Start the thread."""
+        """Start the thread; everything watched so far counts."""
         self._ended.acquire()
         self._runs = True
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

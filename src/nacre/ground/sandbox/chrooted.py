@@ -189,6 +189,10 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise SandboxError("--read-only needs a mount, and none is permitted here")
     if config["linux"].get("sysctl"):
         raise SandboxError("--sysctl and --domainname need /proc, which cannot be mounted here")
+    if any(n["type"] == "network" and n.get("path") for n in config["linux"]["namespaces"]):
+        raise SandboxError(
+            "networks of containers need namespaces, which are not permitted here", hint="--network host"
+        )
     for entry in config.get("mounts") or ():
         if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
             raise SandboxError(

@@ -56,6 +56,25 @@ class Namespaces(Operation):
         return f"new namespaces: {' '.join(self.kinds)}"
 
 
+class JoinNetwork(Operation):
+    """Enter a network namespace that is there; `path` is where the host shows it."""
+
+    path: str
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                linux.setns(fd, linux.CLONE_NEWNET)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
+
+    def __str__(self) -> str:
+        return f"join the network at {self.path}"
+
+
 class Root(Operation):
     """Mount the container's root and move into it; the host stays reachable by `room.host` alone.
 

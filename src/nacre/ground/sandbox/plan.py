@@ -19,6 +19,7 @@ from .operations import (
     BindMount,
     FileSystem,
     HostName,
+    JoinNetwork,
     LeaveHost,
     Links,
     Loopback,
@@ -75,7 +76,10 @@ def plan(
     process, system = config["process"], config.get("linux") or {}
     confined = confine(process, system, machine)
     operations = group(config, cgroup, confined.capabilities) + oom_score(process)
-    operations.append(Namespaces(tuple(n["type"] for n in system["namespaces"])))
+    operations += [
+        JoinNetwork(n["path"]) for n in system["namespaces"] if n["type"] == "network" and n.get("path")
+    ]
+    operations.append(Namespaces(new_kinds(system)))
     operations.append(Root(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += own
@@ -156,12 +160,17 @@ def _protection(system: Mapping[str, Any]) -> list[Operation]:
 
 def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operation]:
     operations: list[Operation] = []
-    kinds = [namespace["type"] for namespace in system["namespaces"]]
+    kinds = new_kinds(system)
     if config.get("hostname") and "uts" in kinds:
         operations.append(host_name(config))
     if "network" in kinds:
         operations.append(Loopback())
     return operations
+
+
+def new_kinds(system: Mapping[str, Any]) -> tuple[str, ...]:
+    """The namespaces that are made; a network that is there already is joined."""
+    return tuple(n["type"] for n in system["namespaces"] if n["type"] != "network" or not n.get("path"))
 
 
 def shares_processes(config: Mapping[str, Any]) -> bool:

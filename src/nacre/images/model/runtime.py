@@ -88,11 +88,11 @@ class RunOptions(Value):
     """What a user may say about one container. "" and () mean: as the image says.
 
     `entrypoint` None keeps the image's; a tuple replaces it and resets the image's command, as docker
-    does. `environment` is `NAME=value`. `network` host or none. `files` are bound over /etc: resolv.conf,
-    hosts, hostname. `groups` are names or numbers; `ulimits` (name, soft, hard), -1 for none; `oom_score`
-    None leaves it. `pid` is "", host or container:ID; `ipc` "", host, none, private or shareable; `uts` ""
-    or host; `cgroupns` "", host or private. `device_rules` are docker's: `c 1:* rwm`. `shm_size` 0 is
-    the default. `hostname_wished`: it is an error if it is refused.
+    does. `environment` is `NAME=value`. `network` is host, none, the name of a network or container:ID.
+    `files` are bound over /etc: resolv.conf, hosts, hostname. `groups` are names or numbers; `ulimits` (name,
+    soft, hard), -1 for none; `oom_score` None leaves it. `pid` is "", host or container:ID; `ipc` "", host,
+    none, private or shareable; `uts` "" or host; `cgroupns` "", host or private. `device_rules` are docker's:
+    `c 1:* rwm`. `shm_size` 0 is the default. `hostname_wished`: it is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -135,12 +135,15 @@ def clean(path: str) -> str:
     return os.path.normpath("/" + path.lstrip("/"))
 
 
-def host_line(item: str) -> str:
-    """A line of /etc/hosts from `NAME:ADDRESS` or `NAME=ADDRESS` as --add-host has it. Raises UsageError."""
+def host_line(item: str, gateway: str = "127.0.0.1") -> str:
+    """A line of /etc/hosts from `NAME:ADDRESS` or `NAME=ADDRESS` as --add-host has it. Raises UsageError.
+
+    The address `host-gateway` is `gateway`.
+    """
     name, separator, address = item.partition("=" if "=" in item else ":")
     if not separator or not name or not address:
         raise UsageError(f"bad format for add-host: {item!r}", hint="expected NAME:ADDRESS")
-    return f"{'127.0.0.1' if address == 'host-gateway' else address}\t{name}\n"
+    return f"{gateway if address == 'host-gateway' else address}\t{name}\n"
 
 
 def arguments(image: ImageConfig, options: RunOptions) -> list[str]:
@@ -189,10 +192,6 @@ def _check(options: RunOptions) -> None:
             raise UsageError(f"invalid path {path!r}: it must be absolute")
     if any(clean(mount.target) == "/" for mount in options.volumes + options.temporary):
         raise UsageError("invalid volume: its destination cannot be '/'")
-    if options.network not in ("host", "none"):
-        raise UsageError(
-            f"network {options.network} not found", hint="the supported networks are host and none"
-        )
     if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
         raise UsageError(f"invalid hostname {options.hostname!r}")
     for name, _ in options.sysctls:
@@ -202,8 +201,9 @@ def _check(options: RunOptions) -> None:
 def _check_sysctl(name: str, options: RunOptions) -> None:
     """Only what a namespace of the container's own holds. Source: runc libcontainer/configs/validate."""
     of_ipc = name in _IPC_SYSCTLS or name.startswith("fs.mqueue.")
-    if name.startswith("net.") and options.network == "host":
-        raise UsageError(f"sysctl {name!r} is not allowed in the network of the host", hint="--network none")
+    if name.startswith("net.") and options.network.partition(":")[0] in ("host", "container"):
+        whose = "the host" if options.network == "host" else "another container"
+        raise UsageError(f"sysctl {name!r} is not allowed in the network of {whose}", hint="--network none")
     own = name.startswith("net.") or (of_ipc and options.ipc != "host")
     if not own or "/" in name:
         raise UsageError(f"sysctl {name!r} is not in a separate kernel namespace")
@@ -243,7 +243,7 @@ def _unlimited(value: int) -> int:
 def _namespaces(options: RunOptions) -> list[dict[str, str]]:
     modes = {"pid": options.pid, "ipc": options.ipc, "uts": options.uts, "cgroup": options.cgroupns}
     found = [{"type": kind} for kind in ("mount", *(kind for kind, mode in modes.items() if mode != "host"))]
-    return found + ([{"type": "network"}] if options.network == "none" else [])
+    return found + ([{"type": "network"}] if options.network != "host" else [])
 
 
 def _linux(options: RunOptions) -> dict[str, Any]:

@@ -39,16 +39,18 @@ _HOST = Resolver()
 
 
 def write(
-    folder: str, hostname: str, *, shared: bool, resolver: Resolver = _HOST, hosts: tuple[str, ...] = ()
-) -> None:
+    folder: str, hostname: str, *, shared: bool, resolver: Resolver = _HOST, hosts: tuple[str, ...] = (),
+    addresses: tuple[str, ...] = ("127.0.0.1",), gateway: str = "127.0.0.1",
+) -> None:  # fmt: skip
     """Write the files into `folder`. `shared`: the network is the host's.
 
-    `hosts` are `name:address` as for --add-host. Raises UsageError, StoreError.
+    `hosts` are `name:address` as for --add-host, `addresses` what the host name means where the network is
+    not shared, `gateway` is this machine as a container reaches it. Raises UsageError, StoreError.
     """
     known = _with_newline((_read("/etc/hosts") if shared else "") or _LOCAL)
-    known += "".join(map(host_line, hosts))
+    known += "".join(host_line(item, gateway) for item in hosts)
     if not shared and hostname:
-        known += f"127.0.0.1\t{hostname}\n"
+        known += "".join(f"{address}\t{hostname}\n" for address in addresses)
     for name, text in zip(_NAMES, (_resolv(resolver), known, f"{hostname}\n"), strict=True):
         _write(f"{folder}/{name}", text)
 
@@ -68,6 +70,11 @@ def _named(*names: str) -> list[str]:
     """Lines of the host's file."""
     found = lines(_read("/etc/resolv.conf"))
     return [line for line in found if line.split()[:1] and line.split()[0] in names]
+
+
+def of_host(name: str) -> str:
+    """What a file of this machine says; "" when it has none."""
+    return _read(f"/etc/{name}")
 
 
 def _with_newline(text: str) -> str:

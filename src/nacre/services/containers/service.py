@@ -13,7 +13,6 @@ from ...ground import sandbox
 from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
-from ...ground.sandbox.capabilities import ALL
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
@@ -40,13 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from ...grammars.endpoint import Endpoint
+    from ...grammars.ports import Publish
     from ...ground.files import Lock
     from ...ground.fork import Report
     from ...images.model.image import Image
     from ...stores.store import Store
+    from .executing import Execution, Extra
     from .log import Line
-
-    Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
 
 _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
@@ -57,7 +57,8 @@ class Request(Value):
 
     `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
     `stop_timeout` in seconds, None for docker's 10, negative for ever. `ports` are exposed (`80/tcp`), which
-    is told and nothing else. `log_driver` none keeps no log.
+    is told, and published by `publish_all`. `log_driver` none keeps no log. `endpoints` are the networks that
+    it joins, if it has a network of its own; () is the one of `options`.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
 
@@ -76,36 +77,14 @@ class Request(Value):
     dns_options: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     log_driver: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    publish: tuple[Publish, ...] = ()
+    publish_all: bool = False
 
-
-class Extra(Value):
-    """One more program for a running container; what is empty is as for its first program."""
-
-    command: tuple[str, ...]
-    environment: tuple[str, ...] = ()
-    working_dir: str = ""
-    user: str = ""
-    tty: bool = False
-    privileged: bool = False
-
-    def config(self, base: dict[str, Any]) -> dict[str, Any]:
-        """The config of the container with another process."""
-        first = base["process"]
-        merged = dict(item.partition("=")[::2] for item in (*first["env"], *self.environment))
-        if self.tty:
-            merged.setdefault("TERM", "xterm")
-        process = first | {
-            "args": list(self.command),
-            "env": [f"{name}={value}" for name, value in merged.items()],
-            "cwd": self.working_dir or first["cwd"],
-            "user": {"username": self.user} if self.user else first["user"],
-            "init": False,
-            "existing": True,
-        }
-        if not self.privileged:
-            return base | {"process": process}
-        process["capabilities"] = {"bounding": ALL}
-        return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
+    @property
+    def own_network(self) -> bool:
+        """Whether its network is more than that of the host or none."""
+        return bool(self.endpoints) or self.options.network not in ("host", "none")
 
 
 class Containers:
@@ -125,7 +104,7 @@ class Containers:
 
     def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
-        request = self._with_volumes(self._with_processes(request))
+        request = self._with_volumes(self._with_processes(self._with_network(request)))
         row = self._design(request)
         self._make_way(row.name)
         lock = self.store.containers.begin(row)
@@ -137,6 +116,13 @@ class Containers:
             self._discard(row)
             raise
         return row, lock
+
+    def _with_network(self, request: Request) -> Request:
+        if not request.own_network:
+            return request
+        from .endpoints import settled
+
+        return settled(self, request)
 
     def _with_processes(self, request: Request) -> Request:
         """`container:` and the id of another container, whose pid namespace is joined."""
@@ -182,7 +168,8 @@ class Containers:
         number = names.new_id()
         options = _with_hostname(request.options, number)
         taken = {volume.target for volume in options.volumes}
-        files = tuple(file for file in etc.volumes(self.folder(number)) if file.target not in taken)
+        folder = self.folder(options.network.removeprefix("container:") if _joins(options) else number)
+        files = tuple(file for file in etc.volumes(folder) if file.target not in taken)
         config = runtime_config(request.image.config, options.replace(files=files))
         return ContainerRow(
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
@@ -340,7 +327,19 @@ class Containers:
     ) -> int:  # fmt: skip
         record = loads(row.config_json)
         if record.get("pid_of"):
-            self._join_processes(record["config"], record["pid_of"])
+            self._join(record["config"], "pid", record["pid_of"])
+        if record["network"].startswith("container:"):
+            self._join(record["config"], "network", record["network"].removeprefix("container:"))
+        attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
+        if "endpoints" not in record:
+            return self._run_in(row, record, attached)
+        from .networking import Networking
+
+        with Networking(self.store, row, record) as network:
+            record["config"] = network.config
+            return self._run_in(row, record, network.before(attached))
+
+    def _run_in(self, row: ContainerRow, record: dict[str, Any], attached: sandbox.Attachment) -> int:
         active = self.store.actives.find(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is missing")
@@ -348,7 +347,6 @@ class Containers:
             _check_not_mounted(self.store.root, row)
         for folder in record.get("make", ()):
             _make_folder(folder)
-        attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
         with Shared(self.store.root, active.mount) as root:
             if record["runtime"] == "builtin":
                 volatile = row.auto_remove and isinstance(root, Overlay)
@@ -359,13 +357,14 @@ class Containers:
             runtime = external.Runtime(record["runtime"], bundle, row.id)
             return external.run(record["config"], root, runtime, attached)
 
-    def _join_processes(self, config: dict[str, Any], text: str) -> None:
+    def _join(self, config: dict[str, Any], kind: str, text: str) -> None:
         other = self.get(text)
         if other.state != "running":
-            raise Conflict(f"cannot join PID of a non running container: {other.id}")
+            what = "PID" if kind == "pid" else "network"
+            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
         for namespace in config["linux"]["namespaces"]:
-            if namespace["type"] == "pid":
-                namespace["path"] = f"/proc/{other.pid}/ns/pid"
+            if namespace["type"] == kind:
+                namespace["path"] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:
@@ -544,11 +543,11 @@ class Containers:
         record = loads(row.config_json)
         if record["runtime"] != "builtin":
             raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
+        from .executing import execution
+
         active, config = self.store.actives.find(row.id), extra.config(record["config"])
-        if active is not None and isinstance(active.mount, Folder):
-            folder = active.mount
-            return lambda stdio, running: _execute_in_folder(config, folder, row, stdio, running)
-        return lambda stdio, running: _execute(config, row, stdio, running)
+        folder = active.mount if active is not None and isinstance(active.mount, Folder) else None
+        return execution(config, folder, row)
 
     def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
         """What a container wrote; `follow` until it ends. Raises NotFound."""
@@ -561,30 +560,6 @@ class Containers:
         return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None)
 
 
-def _execute(
-    config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None
-) -> int:
-    from ...ground.sandbox.join import join
-    from .program import Program
-
-    with Program(row) as (pid, pidfd):
-        return join(config, pidfd, pid, stdio=stdio, on_running=on_running)
-
-
-def _execute_in_folder(
-    config: dict[str, Any], root: Folder, row: ContainerRow, stdio: Stdio | None,
-    on_running: Callable[[], object] | None,
-) -> int:  # fmt: skip
-    """Where the container has its namespaces they are joined, else its root is entered once more."""
-    from ...ground import userns
-    from ...ground.sandbox import chrooted, permitted
-
-    userns.attempt()
-    if permitted.way() != "mounts":
-        return chrooted.join(config, root, stdio=stdio, on_running=on_running)
-    return _execute(config, row, stdio, on_running)
-
-
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:
     if options.hostname:
         return options.replace(hostname_wished=True)
@@ -592,9 +567,17 @@ def _with_hostname(options: RunOptions, number: str) -> RunOptions:
     return options.replace(hostname=os.uname().nodename if shared else number[:12])
 
 
+def _joins(options: RunOptions) -> bool:
+    return options.network.startswith("container:")
+
+
 def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
     """What the row keeps: all that a later start or an `inspect` needs."""
-    image = request.image.config
+    image, network = request.image.config, {}
+    if request.endpoints:
+        from .endpoints import record
+
+        network = record(request)
     return {
         "config": config,
         "image_id": str(request.image.id),
@@ -612,6 +595,7 @@ def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> di
         "stop_timeout": request.stop_timeout,
         "log_driver": request.log_driver,
         "pid_of": options.pid.partition(":")[2],
+        **network,
     }
 
 

@@ -1,0 +1,201 @@
+"""`nacre network`: networks of containers.
+
+Source: docker/cli cli/command/network; moby daemon/network.go.
+"""
+
+from __future__ import annotations
+
+from ..words.errors import NotFound, Unsupported
+from .each import each, inspect_each
+from .filters import Filters
+from .options import Command, flag, many, text
+from .output import LISTING, listing, moment
+from .prune import agreed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..engine.networks import NetworkCollection
+    from ..grammars.gotemplate import Struct
+    from ..stores.networks import Network
+    from .context import Context
+    from .options import Args
+
+_TYPES = ("custom", "builtin")
+
+
+def _create(context: Context, args: Args) -> int:
+    """Print the id of the new network."""
+    if args.driver != "bridge":
+        raise Unsupported(f"networks have one driver, bridge, not {args.driver!r}")
+    made = context.engine.networks.create(
+        args.positionals[0], subnets=args.subnet, gateways=args.gateway, ip_range=_range(args.ip_range),
+        reserved=[value for _, value in args.aux_address], internal=args.internal, ipv6=args.ipv6,
+        labels=[_pair(label) for label in args.label], options=args.opt,
+    )  # fmt: skip
+    context.print(made.id)
+    return 0
+
+
+def _range(given: list[str]) -> str:
+    if len(given) > 1 or any(":" in text for text in given):
+        raise Unsupported("a network has one --ip-range, of IPv4")
+    return "".join(given)
+
+
+def _pair(label: str) -> tuple[str, str]:
+    name, _, value = label.partition("=")
+    return name, value
+
+
+def _list(context: Context, args: Args) -> int:
+    filters = Filters(args.filter, ("dangling", "driver", "id", "label", "name", "scope", "type"))
+    dangling = filters.flag("dangling")
+    filters.one_of("type", _TYPES)
+    networks = context.engine.networks
+    found = [one for one in networks.list() if _allows(filters, one) and _dangles(networks, one, dangling)]
+    columns = [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")]
+    listing(context, args, [_row(one, args) for one in found], columns)
+    return 0
+
+
+def _allows(filters: Filters, network: Network) -> bool:
+    from ..stores.networks import PREDEFINED
+    from .documents.network import driver_of
+
+    return (
+        filters.matches("name", network.name)
+        and filters.matches("id", network.id)
+        and filters.allows("driver", driver_of(network.name))
+        and filters.allows("scope", "local")
+        and filters.allows("type", _TYPES[network.name in PREDEFINED])
+        and filters.labels(dict(network.labels))
+    )
+
+
+def _dangles(networks: NetworkCollection, network: Network, wanted: bool | None) -> bool:
+    """Whether nobody is in it, of those that users have made."""
+    from ..stores.networks import PREDEFINED
+
+    if wanted is None:
+        return True
+    return network.name not in PREDEFINED and wanted == (not networks.members(network.name))
+
+
+def _row(network: Network, args: Args) -> Struct:
+    from ..grammars.gotemplate import Struct
+    from .documents.network import driver_of
+
+    labels = dict(network.labels)
+    known = {
+        "CreatedAt": moment(network.created), "Driver": driver_of(network.name),
+        "ID": network.id if args.no_trunc else network.id[:12], "IPv4": "true",
+        "IPv6": str(bool(network.subnet6)).lower(), "Internal": str(network.internal).lower(),
+        "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
+        "Name": network.name, "Scope": "local",
+    }  # fmt: skip
+    return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
+
+
+def _inspect(context: Context, args: Args) -> int:
+    return inspect_each(context, args.positionals, args.format, lambda name: document(context, name))
+
+
+def document(context: Context, name: str) -> Any:
+    """Of a network by name, id or the beginning of one. Raises NotFound, Conflict."""
+    from .documents.network import network_document
+
+    networks = context.engine.networks
+    network = networks.get(name)
+    return network_document(network, networks.members(network.name))
+
+
+def _remove(context: Context, args: Args) -> int:
+    def remove(name: str) -> None:
+        try:
+            context.engine.networks.remove(name)
+        except NotFound:
+            if not args.force:
+                raise
+
+    return each(context, args.positionals, remove)
+
+
+def _connect(context: Context, args: Args) -> int:
+    network, container = args.positionals
+    context.engine.networks.connect(network, container, aliases=args.alias, ip=args.ip, ip6=args.ip6)
+    return 0
+
+
+def _disconnect(context: Context, args: Args) -> int:
+    network, container = args.positionals
+    context.engine.networks.disconnect(network, container, force=args.force)
+    return 0
+
+
+def _prune(context: Context, args: Args) -> int:
+    filters = Filters(args.filter, ("label", "label!", "until"))
+    before = filters.until()
+    if not args.force and not agreed(context, ["all custom networks not used by at least one container"]):
+        return 0
+
+    def wanted(one: Network) -> bool:
+        return one.created < before and filters.labels(dict(one.labels))
+
+    if gone := context.engine.networks.prune(wanted):
+        context.print("\n".join(["Deleted Networks:", *(one.name for one in gone), ""]))
+    return 0
+
+
+CREATE = Command(
+    "NETWORK",
+    _create,
+    options=(
+        many("--aux-address", "Addresses that no container gets (NAME=ADDRESS)", type="map", kind="pair"),
+        text("-d, --driver", "Driver to manage the Network", default="bridge"),
+        many("--gateway", "IPv4 or IPv6 Gateway for the master subnet", kind="address"),
+        flag("--internal", "Restrict external access to the network"),
+        many("--ip-range", "Allocate container ip from a sub-range"),
+        flag("--ipv6", "Enable IPv6 networking"),
+        many("--label", "Set metadata on a network", kind="label"),
+        many("-o, --opt", "Set driver specific options", type="map", kind="pair"),
+        many("--subnet", "Subnet in CIDR format that represents a network segment"),
+    ),
+)
+LS = Command("", _list, options=LISTING)
+INSPECT = Command(
+    "NETWORK [NETWORK...]",
+    _inspect,
+    options=(
+        text("-f, --format", "Format output: 'json' or a Go template"),
+        flag("-v, --verbose", "Verbose output for diagnostics; there is no more"),
+    ),
+)
+RM = Command(
+    "NETWORK [NETWORK...]",
+    _remove,
+    options=(flag("-f, --force", "Do not error if the network does not exist"),),
+)
+CONNECT = Command(
+    "NETWORK CONTAINER",
+    _connect,
+    options=(
+        many("--alias", "Add network-scoped alias for the container"),
+        text("--ip", "IPv4 address (e.g., 172.30.100.104)", kind="address"),
+        text("--ip6", "IPv6 address (e.g., 2001:db8::33)", kind="address"),
+    ),
+)
+DISCONNECT = Command(
+    "NETWORK CONTAINER",
+    _disconnect,
+    options=(flag("-f, --force", "Force the container to disconnect from a network"),),
+)
+PRUNE = Command(
+    "",
+    _prune,
+    options=(
+        many("--filter", "Only what fits: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]", type="filter"),
+        flag("-f, --force", "Do not prompt for confirmation"),
+    ),
+)

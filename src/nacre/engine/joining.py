@@ -1,0 +1,68 @@
+"""What the options of a container say about networks."""
+
+from __future__ import annotations
+
+from ..grammars.endpoint import Endpoint, parse_endpoint
+from ..grammars.ports import parse_publish
+from ..words.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .containers import ContainerOptions
+
+_SHARED = ("host", "none")
+
+
+def mode(options: ContainerOptions) -> str:
+    """The network that is named first."""
+    return _endpoints(options)[0].network
+
+
+def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str, Any]:
+    """Those of a request. Raises UsageError; `warn` hears of ports that cannot be published."""
+    endpoints = _endpoints(options)
+    published = [each for text in options.publish for each in _read(parse_publish, text)]
+    first = endpoints[0]
+    plain = len(endpoints) == 1 and first == Endpoint(first.network)
+    shared = plain and first.network in _SHARED
+    if shared and (published or options.publish_all):
+        warn(f"WARNING: Published ports are discarded when using {first.network} network mode")
+    return {
+        "ports": (*options.ports, *(each.inside for each in published)),
+        "endpoints": () if shared or (plain and first.network.startswith("container:")) else endpoints,
+        "publish": tuple(dict.fromkeys(published)),
+        "publish_all": options.publish_all,
+    }
+
+
+def _endpoints(options: ContainerOptions) -> tuple[Endpoint, ...]:
+    """Each network with what was asked for it; options of their own count for the first."""
+    first, *others = (
+        each.replace(network="host") if each.network == "default" else each
+        for each in (_read(parse_endpoint, text) for text in (options.network, *options.networks))
+    )
+    asked = {"address": options.ip, "address6": options.ip6, "mac": options.mac_address}
+    for field, given in asked.items():
+        if given and getattr(first, field):
+            raise UsageError(f"conflicting options: {given} and that of the network {first.network}")
+    changes = {field: given for field, given in asked.items() if given}
+    return first.replace(aliases=(*first.aliases, *options.network_aliases), **changes), *others
+
+
+def _read(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def prepare(warn: Callable[[str], object]) -> None:
+    """Have this machine forward packets, which containers with a network of their own need, and say so."""
+    from ..ground.network import forwarding
+
+    if not forwarding.enabled():
+        forwarding.enable()
+        warn("WARNING: this machine forwards packets from now on (net.ipv4.ip_forward = 1)")

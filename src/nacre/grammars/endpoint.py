@@ -1,0 +1,68 @@
+"""A container's part in a network, as docker writes it.
+
+    network = name | "container:" name | field [ "," field ]*
+    field   = "name=" name | "alias=" name | "ip=" address | "ip6=" address | "mac-address=" mac
+
+Source: docker/cli opts/network.go. Errors are ValueError.
+"""
+
+from __future__ import annotations
+
+from ..words.addresses import packed, version
+from ..words.value import Value
+
+_ONES = {"name": "network", "ip": "address", "ip6": "address6", "mac-address": "mac"}
+_DIGITS = frozenset("0123456789abcdef")
+
+
+class Endpoint(Value):
+    """One network of a container. "" for what is left to us.
+
+    `aliases` are more names for it there; `address` and `address6` are asked for.
+    """
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    address: str = ""
+    address6: str = ""
+    mac: str = ""
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """What one `--network` says of it."""
+    if "=" not in text:
+        if not text:
+            raise ValueError("the name of a network is missing")
+        return Endpoint(text)
+    aliases, found = [], dict.fromkeys(_ONES.values(), "")
+    for field in text.split(","):
+        key, equals, value = field.partition("=")
+        key, value = key.strip().lower(), value.strip()
+        if not equals or not value:
+            raise ValueError(f"invalid field {field!r}: expected name=value")
+        if key == "alias":
+            aliases.append(value)
+        elif key in _ONES:
+            found[_ONES[key]] = _read(key, value)
+        else:
+            raise ValueError(f"{key} is not supported")
+    if not found["network"]:
+        raise ValueError("network name/id is not specified")
+    return Endpoint(aliases=tuple(aliases), **found)
+
+
+def _read(key: str, value: str) -> str:
+    if key == "mac-address":
+        return parse_mac(value)
+    if key.startswith("ip") and (packed(value), version(value))[1] != (6 if key == "ip6" else 4):
+        raise ValueError(f"{value} is no address of that version")
+    return value
+
+
+def parse_mac(text: str) -> str:
+    """Six bytes in hexadecimal digits, of one machine."""
+    parts = text.lower().replace("-", ":").split(":")
+    good = len(parts) == 6 and all(len(part) == 2 and _DIGITS.issuperset(part) for part in parts)
+    if not good or int(parts[0], 16) & 1 or not any(int(part, 16) for part in parts):
+        raise ValueError(f"{text} is not a valid mac address")
+    return ":".join(parts)

@@ -1,0 +1,329 @@
+"""The network of a container that runs: made before its program starts, served meanwhile, gone afterwards.
+
+Beside the container's other files stands `network`, what it got, for `inspect`; and `network.sock`, by which
+it is told to join or leave a network.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from ...ground.files import unlink, write_atomic
+from ...ground.network import claims
+from ...ground.network.attachments import ContainerNetwork, Wanted
+from ...ground.network.proxy import Proxy
+from ...ground.network.resolver import ADDRESS, Known, Resolver, usable
+from ...ground.network.rules import Forward
+from ...ground.network.serving import Serving
+from ...stores.networks import BRIDGE, Member
+from ...words.addresses import Subnet
+from ...words.errors import NacreError, SandboxError
+from ...words.quickjson import dumps, loads
+from . import endpoints, etc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from ...grammars.endpoint import Endpoint
+    from ...ground.network.attachments import Attached
+    from ...ground.network.claims import Claim
+    from ...ground.sandbox import Attachment
+    from ...stores.containers import ContainerRow
+    from ...stores.networks import Network, Networks
+    from ...stores.store import Store
+
+STATE, SOCKET = "network", "network.sock"
+_LONGEST = 1 << 16
+_SECONDS = 10.0
+
+
+class Networking:
+    """`with Networking(store, row, record) as network:` the container is to be run with `network.config`."""
+
+    def __init__(self, store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
+        """`record` is what the row keeps."""
+        self._row, self._record = row, record
+        self._folder = store.containers.folder(row.id)
+        self._state = store.containers.file(row.id, STATE)
+        self._networks = endpoints.networks_of(store)
+        self._claims: list[Claim] = []
+        self._network: ContainerNetwork | None = None
+        self._names: dict[str, Endpoint] = {}
+        self._closing: list[Callable[[], object]] = []
+        self._resolver: Resolver | None = None
+
+    def __enter__(self) -> Networking:
+        try:
+            self._claims = claims.claim(endpoints.published(self._record))
+            self._network = ContainerNetwork(self._row.id[:12])
+            for fields in self._record["endpoints"]:
+                self._join(endpoints.read(fields))
+            self._serve()
+            self._settle()
+            self.config = _in_namespace(self._record["config"], self._network.path)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def before(self, attached: Attachment) -> Attachment:
+        """The same, and what serves the network begins once the process of the container exists."""
+        started = attached.on_start
+
+        def begin(pid: int) -> None:
+            self._serving.begin()
+            if started:
+                started(pid)
+
+        return attached.replace(on_start=begin)
+
+    @property
+    def _own(self) -> ContainerNetwork:
+        assert self._network
+        return self._network
+
+    def _join(self, endpoint: Endpoint) -> None:
+        network = self._found(endpoint.network)
+        attached = self._own.attach(_wanted(network, endpoint))
+        names = (self._row.name, *endpoint.aliases, self._row.id[:12])
+        member = Member(self._row.id, attached.address, attached.address6, attached.wanted.mac, names)
+        try:
+            self._networks.join(network.name, member)
+        except BaseException:
+            self._own.detach(network.name)
+            raise
+        self._names[network.name] = endpoint
+
+    def _found(self, name: str) -> Network:
+        from .subnets import used
+
+        return self._networks.bridge(used) if name == BRIDGE else self._networks.get(name)
+
+    def _leave(self, name: str) -> None:
+        self._own.detach(name)
+        self._networks.leave(name, self._row.id)
+        self._names.pop(name, None)
+
+    def _settle(self) -> None:
+        """What follows from the networks that it is in: rules, and files."""
+        if self._is_named() and self._resolver is None:
+            known = _Known(self._networks, lambda: [name for name in self._names if name != BRIDGE])
+            self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers)
+            self._closing.append(self._resolver.close)
+        self._own.forwards = list(self._forwards())
+        self._own.settle()
+        self._write_files()
+        write_atomic(self._state, dumps(self._described()).encode())
+
+    def _way_out(self) -> Attached | None:
+        return next((each for each in self._own.attached if not each.wanted.internal), None)
+
+    def _forwards(self) -> Iterable[Forward]:
+        """By the firewall, as far as it can; what is left is the proxy's."""
+        target = self._way_out()
+        for claim in self._claims if target else ():
+            address = target.address6 if ":" in claim.host else target.address  # type: ignore[union-attr]
+            if address and not claim.host.startswith("127.") and claim.host != "::1":
+                yield Forward(claim.host, claim.port, claim.protocol, address, claim.inside)
+
+    def _target(self) -> str:
+        """Where the proxy leads to. Raises ValueError when there is no way in."""
+        found = self._way_out()
+        if found is None:
+            raise ValueError("no way in")
+        return found.address
+
+    def _serve(self) -> None:
+        self._serving = Serving()
+        self._closing.append(self._serving.end)
+        proxy = Proxy(self._serving, self._target)
+        self._closing.append(proxy.close)
+        for claim in self._claims:
+            proxy.take(claim)
+        control = _listener(self._folder)
+        self._closing.append(control.close)
+        self._serving.watch(control.fileno(), lambda: self._obey(control))
+
+    def _is_named(self) -> bool:
+        """Whether names are ours to resolve: in networks that users have made, and where the servers of this
+        machine are on its loopback, which a container does not reach.
+        """
+        return any(name != BRIDGE for name in self._names) or not _reachable(self._all_servers())
+
+    def _all_servers(self) -> list[str]:
+        own = self._record["asked"].get("Dns")
+        return list(own) if own else usable(etc.of_host("resolv.conf"))
+
+    def _servers(self) -> list[str]:
+        """Whom names are asked of that are not ours; nobody for a container that has no way out."""
+        return self._all_servers() if self._way_out() else []
+
+    def _write_files(self) -> None:
+        asked, hostname = self._record["asked"], self._record["config"].get("hostname", "")
+        servers: list[str] = asked.get("Dns") or []
+        options: list[str] = asked.get("DnsOptions") or []
+        if self._is_named():
+            servers, options = [ADDRESS], options or ["ndots:0"]
+        elif not servers:
+            servers = _reachable(self._all_servers())
+        addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
+        way = self._way_out() or next(iter(self._own.attached), None)
+        etc.write(
+            self._folder, hostname, shared=False, addresses=tuple(addresses),
+            resolver=etc.Resolver(tuple(servers), tuple(asked.get("DnsSearch") or ()), tuple(options)),
+            hosts=tuple(asked.get("ExtraHosts") or ()), gateway=way.wanted.gateway if way else "127.0.0.1",
+        )  # fmt: skip
+
+    def _described(self) -> dict[str, Any]:
+        ports: dict[str, list[list[object]]] = {}
+        for claim in self._claims if self._way_out() else ():
+            ports.setdefault(f"{claim.inside}/{claim.protocol}", []).append([claim.host, claim.port])
+        return {"ports": ports, "endpoints": {e.wanted.network: _shown(e) for e in self._own.attached}}
+
+    def _obey(self, control: _socket.socket) -> None:
+        fd, _ = control._accept()  # type: ignore[attr-defined]
+        client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        try:
+            client.settimeout(_SECONDS)
+            client.sendall(dumps(self._done(loads(_line(client)))).encode() + b"\n")
+        finally:
+            client.close()
+
+    def _done(self, request: dict[str, Any]) -> dict[str, str]:
+        try:
+            if "join" in request:
+                self._join(endpoints.read(request["join"]))
+            else:
+                self._leave(request["leave"])
+            self._settle()
+        except NacreError as error:
+            return {"error": error.message, "hint": error.hint}
+        return {}
+
+    def __exit__(self, *_exc: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for close in self._closing:
+            close()
+        self._closing.clear()
+        for name in list(self._names):
+            self._networks.leave(name, self._row.id)
+        if self._network:
+            self._network.close()
+        for claim in self._claims:
+            claim.close()
+        for name in (self._state, f"{self._state}.sock"):
+            unlink(name)
+
+
+class _Known(Known):
+    """Names of the containers in the networks that `where()` names."""
+
+    def __init__(self, networks: Networks, where: Callable[[], list[str]]) -> None:
+        self._networks, self._where = networks, where
+
+    def addresses(self, name: str) -> list[str] | None:
+        where = self._where()
+        found = self._networks.named(where, name)
+        if not found:  # the name with that of a network, as docker knows it too
+            bare, _, network = name.rpartition(".")
+            found = self._networks.named([network], bare) if bare and network in where else []
+        both = [a for member in found for a in (member.address, member.address6) if a]
+        return both if found else None
+
+    def name(self, address: str) -> str:
+        return self._networks.at(self._where(), address)
+
+
+def _wanted(network: Network, endpoint: Endpoint) -> Wanted:
+    options = dict(network.options)
+    mac = endpoint.mac or ":".join(f"{byte:02x}" for byte in (2, *os.urandom(5)))
+    six = Subnet.parse(network.subnet6) if network.subnet6 else None
+    return Wanted(
+        network.name, network.group, Subnet.parse(network.subnet), network.gateway,
+        (endpoint.address,) if endpoint.address else network.addresses(), six, network.gateway6,
+        (endpoint.address6,) if endpoint.address6 else network.addresses6(), network.internal, mac,
+        int(options.get(endpoints.MTU, "0")),
+    )  # fmt: skip
+
+
+def _shown(attached: Attached) -> dict[str, Any]:
+    wanted = attached.wanted
+    six = wanted.subnet6
+    return {
+        "address": attached.address, "prefix": wanted.subnet.prefix, "gateway": wanted.gateway,
+        "address6": attached.address6, "prefix6": six.prefix if six else 0, "gateway6": wanted.gateway6,
+        "mac": wanted.mac,
+    }  # fmt: skip
+
+
+def _reachable(servers: list[str]) -> list[str]:
+    return [server for server in servers if not server.startswith("127.") and server != "::1"]
+
+
+def _in_namespace(config: dict[str, Any], path: str) -> dict[str, Any]:
+    kinds = [
+        {**each, "path": path} if each["type"] == "network" else each
+        for each in config["linux"]["namespaces"]
+    ]
+    return {**config, "linux": {**config["linux"], "namespaces": kinds}}
+
+
+def _listener(folder: str) -> _socket.socket:
+    """At a path that may be longer than an address of a socket."""
+    unlink(f"{folder}/{SOCKET}")
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    socket = _socket.socket(
+        _socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+    )
+    try:
+        socket.bind(f"/proc/self/fd/{fd}/{SOCKET}")
+        socket.listen(8)
+    except BaseException:
+        socket.close()
+        raise
+    finally:
+        os.close(fd)
+    return socket
+
+
+def _line(client: _socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < _LONGEST:
+        piece = client.recv(_LONGEST)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def tell(store: Store, row: ContainerRow, request: dict[str, Any]) -> None:
+    """Have the keeper of a container join or leave a network. Raises SandboxError."""
+    fd = os.open(store.containers.folder(row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        socket.settimeout(2 * _SECONDS)
+        socket.connect(f"/proc/self/fd/{fd}/{SOCKET}")
+        socket.sendall(dumps(request).encode() + b"\n")
+        answer = loads(_line(socket) or b"{}")
+    except (OSError, ValueError):
+        raise SandboxError("the process that keeps the container does not answer") from None
+    finally:
+        socket.close()
+        os.close(fd)
+    if "error" in answer:
+        raise SandboxError(answer["error"], hint=answer["hint"])
+
+
+def state(store: Store, row: ContainerRow) -> dict[str, Any]:
+    """What a container that runs has got; nothing for one that has no network of its own."""
+    try:
+        with open(store.containers.file(row.id, STATE), "rb") as file:
+            found: dict[str, Any] = loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return found if row.state == "running" else {}

@@ -1,0 +1,317 @@
+"""Networks by name: which subnets they have, and who is in them.
+
+    networks/lock                     held while a network is made or removed
+    networks/<name>/network           what it is, as JSON; there once it is whole
+    networks/<name>/members/<id>      a link that leads nowhere; its text says which addresses and names the
+                                      container has: `10.90.1.2 fd00::2 02:… web db.local`, `-` for none
+
+A member is one as long as its container is kept: what a kill leaves is told by the container's lock. The
+addresses themselves are claimed in the kernel. `bridge` is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..ground.files import Lock, os_errors, private_dir, remove_tree, unlink, write_atomic
+from ..words.addresses import Subnet
+from ..words.errors import Conflict, NotFound, UsageError
+from ..words.quickjson import dumps, loads
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+BRIDGE, HOST, NONE = "bridge", "host", "none"
+PREDEFINED = (BRIDGE, HOST, NONE)
+RESERVED = (*PREDEFINED, "default", "container")
+
+_POOL = Subnet(4, (10 << 24) + (90 << 16), 16)
+"""Where the subnets of networks come from that were given none; then its neighbours up to 10.127."""
+_POOLS, _PREFIX, _PREFIX6 = 38, 24, 64
+_SPECIAL = tuple(
+    Subnet.parse(text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/64", "fe80::/10", "ff00::/8")
+)
+"""Addresses that mean something else: this machine, loopback, neighbours, many at once."""
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_LONGEST = 128
+
+
+class Network(Value):
+    """One network. `created` in seconds since 1970.
+
+    `subnet6` "": it has no IPv6. `range` is the part of the subnet that addresses are taken from; `reserved`
+    are addresses that nobody gets. `internal`: nothing goes out of it. `chosen`: a user named its subnet, so
+    that containers may ask for addresses. `options` are those of its driver.
+    """
+
+    id: str
+    name: str
+    created: float
+    subnet: str
+    gateway: str
+    subnet6: str = ""
+    gateway6: str = ""
+    range: str = ""
+    reserved: tuple[str, ...] = ()
+    internal: bool = False
+    chosen: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def group(self) -> int:
+        """The number of the links of its members, in any namespace of this machine; never 0."""
+        return int(self.id[:8], 16) or 1
+
+    def addresses(self) -> Iterable[str]:
+        """IPv4 addresses for containers, in order."""
+        taken = {self.gateway, *self.reserved}
+        hosts = Subnet.parse(self.range or self.subnet).hosts()
+        return (address for address in hosts if address not in taken)
+
+    def addresses6(self) -> Iterable[str]:
+        """The same of IPv6."""
+        taken = {self.gateway6, *self.reserved}
+        hosts = Subnet.parse(self.subnet6).hosts() if self.subnet6 else iter(())
+        return (address for address in hosts if address not in taken)
+
+
+class Member(Value):
+    """A container in a network: `names` are those that others know it by, its own first."""
+
+    container: str
+    address: str
+    address6: str
+    mac: str
+    names: tuple[str, ...]
+
+
+class Networks:
+    """The networks of the store `root`. `is_kept(id)` says whether somebody keeps a container now."""
+
+    def __init__(self, root: str, is_kept: Callable[[str], bool]) -> None:
+        self._folder, self._is_kept = f"{root}/networks", is_kept
+
+    def create(self, network: Network, used: Iterable[Subnet] = ()) -> Network:
+        """Make a network, with a free subnet if it has none; `used` are those of this machine.
+
+        Raises UsageError, Conflict when the name or the subnet is taken.
+        """
+        _check_name(network.name)
+        network = _checked(network)
+        with os_errors(f"create network {network.name}"), self._lock():
+            if self._exists(network.name):
+                raise Conflict(f"network with name {network.name} already exists")
+            whole = self._with_subnets(network, used)
+            private_dir(f"{self._folder}/{network.name}")
+            private_dir(f"{self._folder}/{network.name}/members")
+            write_atomic(f"{self._folder}/{network.name}/network", dumps(_document(whole)).encode())
+        return whole
+
+    def _lock(self) -> Lock:
+        private_dir(self._folder)
+        return Lock(f"{self._folder}/lock")
+
+    def _exists(self, name: str) -> bool:
+        return os.path.exists(f"{self._folder}/{name}/network")
+
+    def _with_subnets(self, network: Network, used: Iterable[Subnet]) -> Network:
+        others = [Subnet.parse(text) for each in self.every() for text in (each.subnet, each.subnet6) if text]
+        for text in filter(None, (network.subnet, network.subnet6)):
+            if any(Subnet.parse(text).overlaps(other) for other in others):
+                raise Conflict(
+                    "invalid pool request: Pool overlaps with other one on this address space", hint=text
+                )
+        if not network.subnet:
+            free = _free([*others, *used])
+            network = network.replace(subnet=str(free), gateway=free.at(1))
+        return network
+
+    def bridge(self, used: Callable[[], Iterable[Subnet]]) -> Network:
+        """The default network, made if this store has none yet."""
+        if not self._exists(BRIDGE):
+            try:
+                return self.create(Network(new_id(), BRIDGE, time.time(), "", ""), used())
+            except Conflict:  # another command was faster
+                if not self._exists(BRIDGE):
+                    raise
+        return self._read(BRIDGE)
+
+    def every(self) -> list[Network]:
+        """All that are in files, by name."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
+        return [self._read(name) for name in names if self._exists(name)]
+
+    def _read(self, name: str) -> Network:
+        path = f"{self._folder}/{name}/network"
+        with os_errors(f"read {path}"), open(path, "rb") as file:
+            fields = loads(file.read())
+        pairs = {name: tuple(fields[name].items()) for name in ("labels", "options")}
+        return Network(**{**fields, **pairs, "reserved": tuple(fields["reserved"])})
+
+    def get(self, text: str) -> Network:
+        """By name, id or unique beginning of an id. Raises NotFound, Conflict."""
+        if is_name(text) and self._exists(text):
+            return self._read(text)
+        found = [network for network in self.every() if text and network.id.startswith(text)]
+        if len(found) > 1:
+            raise Conflict(f"network {text} is ambiguous ({len(found)} matches found on ID prefix)")
+        if not found:
+            raise NotFound(f"network {text} not found")
+        return found[0]
+
+    def remove(self, text: str) -> Network:
+        """Raises NotFound; Conflict while containers that run are in it, and for what is always there."""
+        if text in PREDEFINED:
+            raise Conflict(f"{text} is a pre-defined network and cannot be removed")
+        with os_errors(f"remove network {text}"), self._lock():
+            network = self.get(text)
+            if network.name == BRIDGE:
+                raise Conflict(f"{BRIDGE} is a pre-defined network and cannot be removed")
+            members = self.members(network.name)
+            if members:
+                shown = ", ".join(f'name:"{each.names[0]}" id:"{each.container[:12]}"' for each in members)
+                raise Conflict(
+                    f"error while removing network: network {network.name} has active endpoints ({shown})"
+                )
+            unlink(f"{self._folder}/{network.name}/network")
+            remove_tree(f"{self._folder}/{network.name}")
+        return network
+
+    def join(self, name: str, member: Member) -> None:
+        """Let others in the network know of a container. Raises StoreError, NotFound when it is gone."""
+        path = f"{self._folder}/{name}/members/{member.container}"
+        words = (member.address, member.address6 or "-", member.mac, *member.names)
+        with os_errors(f"join network {name}"), self._lock():
+            if not self._exists(name):
+                raise NotFound(f"network {name} not found")
+            unlink(path)
+            os.symlink(" ".join(words), path)
+
+    def leave(self, name: str, container: str) -> None:
+        """The opposite; nothing happens when it is not in it."""
+        path = f"{self._folder}/{name}/members/{container}"
+        with os_errors(f"leave network {name}"):
+            unlink(path)
+
+    def members(self, name: str) -> list[Member]:
+        """Those whose containers run."""
+        return [member for member in self._written(name) if self._is_kept(member.container)]
+
+    def _written(self, name: str) -> list[Member]:
+        folder = f"{self._folder}/{name}/members"
+        try:
+            ids = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        found = []
+        for number in ids:
+            try:
+                address, address6, mac, *names = os.readlink(f"{folder}/{number}").split(" ")
+            except (OSError, ValueError):
+                continue
+            found.append(Member(number, address, "" if address6 == "-" else address6, mac, tuple(names)))
+        return found
+
+    def named(self, networks: Iterable[str], name: str) -> list[Member]:
+        """Those in any of the networks that are known by a name, in lower case."""
+        return [
+            member
+            for network in networks
+            for member in self._written(network)
+            if any(each.lower() == name for each in member.names) and self._is_kept(member.container)
+        ]
+
+    def at(self, networks: Iterable[str], address: str) -> str:
+        """The name of the container that has an address, with that of the network; "" for nobody."""
+        for network in networks:
+            for member in self._written(network):
+                if address in (member.address, member.address6) and self._is_kept(member.container):
+                    return f"{member.names[0]}.{network}"
+        return ""
+
+
+def new_id() -> str:
+    """64 random hexadecimal digits."""
+    return os.urandom(32).hex()
+
+
+def is_name(text: str) -> bool:
+    """Whether it fits docker's grammar, [a-zA-Z0-9][a-zA-Z0-9_.-]*."""
+    good = all(char in _LETTERS or char in "_.-" for char in text)
+    return good and text[:1] in _LETTERS and len(text) <= _LONGEST
+
+
+def _check_name(name: str) -> None:
+    """`bridge` is ours to make."""
+    if not is_name(name):
+        raise UsageError(
+            f"invalid network name {name!r}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at most {_LONGEST}"
+        )
+    if name == "lock" or name in RESERVED[1:]:
+        raise Conflict(f"operation is not permitted on predefined {name} network")
+
+
+def _checked(network: Network) -> Network:
+    """With gateways. Raises UsageError for subnets that cannot be one, and what is not in them."""
+    gateway = _gateway(network.subnet, network.gateway)
+    gateway6 = _gateway(network.subnet6, network.gateway6)
+    if network.range:
+        part = Subnet.parse(network.range)
+        if not network.subnet or not part.within(Subnet.parse(network.subnet)):
+            raise UsageError(f"no matching subnet for range {network.range}")
+    subnets = [Subnet.parse(text) for text in (network.subnet, network.subnet6) if text]
+    for address in network.reserved:
+        if not any(_holds(subnet, address) for subnet in subnets):
+            raise UsageError(f"no matching subnet for aux-address {address}")
+    return network.replace(gateway=gateway, gateway6=gateway6)
+
+
+def _gateway(text: str, asked: str) -> str:
+    if not text:
+        if asked:
+            raise UsageError(f"no matching subnet for gateway {asked}")
+        return ""
+    subnet = Subnet.parse(text)
+    bits = 32 if subnet.version == 4 else 128
+    if not 8 <= subnet.prefix <= bits - 2 or any(subnet.overlaps(other) for other in _SPECIAL):
+        raise UsageError(f"invalid subnet {text}: it cannot be that of a network of containers")
+    if asked and not _holds(subnet, asked):
+        raise UsageError(f"no matching subnet for gateway {asked}")
+    return asked or subnet.at(1)
+
+
+def _holds(subnet: Subnet, address: str) -> bool:
+    """Raises UsageError for what is no address."""
+    try:
+        return address in subnet
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _document(network: Network) -> dict[str, object]:
+    fields = dict(zip(network._fields, network._astuple(), strict=True))
+    labels, options = dict(network.labels), dict(network.options)
+    return {**fields, "labels": labels, "options": options, "reserved": list(network.reserved)}
+
+
+def _free(taken: list[Subnet]) -> Subnet:
+    """The first that overlaps none. Raises Conflict."""
+    size = 1 << (32 - _PREFIX)
+    for number in range(_POOLS * (_POOL.size // size)):
+        subnet = Subnet(4, _POOL.base + number * size, _PREFIX)
+        if not any(subnet.overlaps(other) for other in taken):
+            return subnet
+    raise Conflict("all predefined address pools have been fully subnetted", hint="name one with --subnet")
+
+
+def generated6() -> Subnet:
+    """A random unique local subnet of IPv6. Source: RFC 4193."""
+    return Subnet(6, int.from_bytes(b"\xfd" + os.urandom(7), "big") << 64, _PREFIX6)
