@@ -21,7 +21,7 @@ from hypothesis import settings
 from machine import needs_root, needs_userns, remove
 
 from nacre.ground import userns
-from nacre.stores.keeping import Keeping
+from nacre.stores.keeping import BlobPolicy
 
 # The checkout may belong to somebody else, and a busy machine is no failure.
 settings.register_profile("nacre", database=None, deadline=None)
@@ -47,7 +47,7 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def roomy_disk() -> None:
     """However full the disk of the machine is: what a store keeps depends on it."""
-    Keeping._space = lambda _: (1 << 50, 1 << 50)  # type: ignore[method-assign]
+    BlobPolicy._space = lambda _: (1 << 50, 1 << 50)  # type: ignore[method-assign]
 
 
 def require(*programs: str) -> None:

@@ -15,7 +15,7 @@ from nacre.grammars.dockerfile.ignore import Ignore
 from nacre.services.build.content import content_of
 from nacre.services.build.context import BuildContext
 from nacre.services.build.filehash import FileHashes
-from nacre.services.build.items import Item, resolve
+from nacre.services.build.items import CopyItem, resolve
 from nacre.services.build.owner import find_owner
 from nacre.services.build.place import CopyOptions, LayerTarget, Owner
 from nacre.services.build.select import Selection, select
@@ -159,7 +159,7 @@ class TestContent:
         assert len(seen) == 7
 
     def test_a_known_file_is_not_read_again(self, tree: Path, tmp_path: Path) -> None:
-        item = Item(b"f", "file", 0o644, 0, size=1, stamp=(1, 2, 3, 1))
+        item = CopyItem(b"f", "file", 0o644, 0, size=1, stamp=(1, 2, 3, 1))
         hashes = FileHashes(str(tmp_path / "h"), str(tree))
         first = hashes.digest(item, io.BytesIO(b"x"))
         hashes.save()
@@ -170,14 +170,14 @@ class TestContent:
 
     def test_a_file_changed_just_now_is_not_remembered(self, tree: Path, tmp_path: Path) -> None:
         now = time.time_ns()
-        item = Item(b"f", "file", 0o644, 0, size=1, stamp=(1, now, now, 1))
+        item = CopyItem(b"f", "file", 0o644, 0, size=1, stamp=(1, now, now, 1))
         hashes = FileHashes(str(tmp_path / "h"), str(tree))
         hashes.digest(item, io.BytesIO(b"x"))
         assert hashes.digest(item, None) == b""
 
     def test_a_damaged_table_is_ignored(self, tree: Path, tmp_path: Path) -> None:
         hashes = FileHashes(str(tmp_path / "h"), str(tree))
-        item = Item(b"f", "file", 0o644, 0, size=1, stamp=(1, 2, 3, 1))
+        item = CopyItem(b"f", "file", 0o644, 0, size=1, stamp=(1, 2, 3, 1))
         hashes.digest(item, io.BytesIO(b"x"))
         hashes.save()
         (table,) = (tmp_path / "h").iterdir()
@@ -202,23 +202,23 @@ class Image:
 
     name = "the image"
 
-    def __init__(self, *items: Item) -> None:
-        self.items = {item.path: item for item in items} | {b"": Item(b"", "dir", 0o755, 0)}
+    def __init__(self, *items: CopyItem) -> None:
+        self.items = {item.path: item for item in items} | {b"": CopyItem(b"", "dir", 0o755, 0)}
 
-    def lookup(self, path: bytes) -> Item | None:
+    def lookup(self, path: bytes) -> CopyItem | None:
         return self.items.get(path)
 
 
-def folder(path: str, mode: int = 0o755) -> Item:
-    return Item(path.encode(), "dir", mode, 5_000_000_000, uid=7, gid=8)
+def folder(path: str, mode: int = 0o755) -> CopyItem:
+    return CopyItem(path.encode(), "dir", mode, 5_000_000_000, uid=7, gid=8)
 
 
-def link(path: str, target: str) -> Item:
-    return Item(path.encode(), "symlink", 0o777, 0, link=target.encode())
+def link(path: str, target: str) -> CopyItem:
+    return CopyItem(path.encode(), "symlink", 0o777, 0, link=target.encode())
 
 
-def file(path: str, text: str = "old") -> Item:
-    return Item(path.encode(), "file", 0o644, 0, size=len(text))
+def file(path: str, text: str = "old") -> CopyItem:
+    return CopyItem(path.encode(), "file", 0o644, 0, size=len(text))
 
 
 LOWER = (
@@ -231,7 +231,7 @@ LOWER = (
 
 
 def placed(
-    context: BuildContext, word: str, destination: str, *lower: Item, **terms: object
+    context: BuildContext, word: str, destination: str, *lower: CopyItem, **terms: object
 ) -> dict[str, str]:
     """What a COPY puts where: `kind mode uid` by path."""
     target = LayerTarget(Image(*(lower or LOWER)).lookup, CopyOptions(**terms))

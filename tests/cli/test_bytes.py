@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, Entry
+from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry
 from nacre.cli.main import _bytes
 from nacre.words.oci import ImageConfig
 from nacre.words.quickjson import dumps, loads
@@ -79,7 +79,7 @@ def test_output_takes_any_text() -> None:
     assert _bytes(UnicodeEncodeError("utf-8", text, 3, 4, "surrogates not allowed")) == (b"\xef\xbf\xbd", 4)
 
 
-def places() -> list[tuple[str, Entry]]:
+def places() -> list[tuple[str, CommandEntry]]:
     single = {**COMMON, **COMMANDS}.items()
     grouped = [
         (f"{title} {name}", entry)

@@ -10,7 +10,7 @@ import pytest
 
 import nacre
 from nacre import cli
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, Entry, load
+from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
 from nacre.engine import Config, Engine
 from nacre.engine.containers import ContainerCollection, ContainerOptions
 from nacre.engine.layers import LayerTools
@@ -204,9 +204,9 @@ the argument, `VALUE: field`, or a reason.
 """
 
 
-def commands() -> dict[str, Entry]:
+def commands() -> dict[str, CommandEntry]:
     """Each command once."""
-    found: dict[str, Entry] = {}
+    found: dict[str, CommandEntry] = {}
     grouped = {
         f"{title} {name}": entry for title, group in GROUPS.items() for name, entry in group.commands.items()
     }

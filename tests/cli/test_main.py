@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from nacre import __version__
-from nacre.cli.commands import COMMANDS, COMMON, GROUPS, Entry, Group, load, lookup
+from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, Group, load, lookup
 from nacre.cli.main import main
 from nacre.words.errors import NotFound
 
 
-def every() -> list[tuple[str, Entry]]:
+def every() -> list[tuple[str, CommandEntry]]:
     named = [*COMMON.items(), *COMMANDS.items()]
     return named + [
         (f"{title} {name}", row) for title, group in GROUPS.items() for name, row in group.commands.items()
@@ -26,7 +26,7 @@ def every() -> list[tuple[str, Entry]]:
 
 
 @pytest.mark.parametrize(("name", "entry"), every(), ids=[name for name, _ in every()])
-def test_every_command_has_help(name: str, entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(name: str, entry: CommandEntry, capsys: pytest.CaptureFixture[str]) -> None:
     command = load(name, entry)
     assert main([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out

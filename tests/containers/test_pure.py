@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nacre.images.model.runtime import RunOptions, Temporary, Volume, arguments, environment, runtime_config
+from nacre.images.model.runtime import (
+    RunOptions,
+    TmpfsMount,
+    VolumeMount,
+    arguments,
+    environment,
+    runtime_config,
+)
 from nacre.services.containers import etc, keeper, names, signals, volumes
 from nacre.services.containers.log import MAX_LINE, LogWriter, read_log
 from nacre.services.containers.mountoption import parse_mount
@@ -48,7 +55,9 @@ def test_environment_is_replaced_in_place() -> None:
 
 def test_mounts_from_the_top_down() -> None:
     options = RunOptions(
-        command=("x",), volumes=(Volume("/h", "/a/b/c"), Volume("/h", "/a")), temporary=(Temporary("/a/b"),)
+        command=("x",),
+        volumes=(VolumeMount("/h", "/a/b/c"), VolumeMount("/h", "/a")),
+        temporary=(TmpfsMount("/a/b"),),
     )
     config = runtime_config(image(), options)
     assert [m["destination"] for m in config["mounts"]][-3:] == ["/a", "/a/b", "/a/b/c"]
@@ -58,7 +67,7 @@ def test_mounts_from_the_top_down() -> None:
     "options",
     [
         {"working_dir": "relative"}, {"hostname": "x" * 65},
-        {"volumes": (Volume("/h", "/"),)}, {"cap_add": ("NO_SUCH",)}, {"temporary": (Temporary("t"),)},
+        {"volumes": (VolumeMount("/h", "/"),)}, {"cap_add": ("NO_SUCH",)}, {"temporary": (TmpfsMount("t"),)},
     ],
 )  # fmt: skip
 def test_wishes_that_make_no_sense(options: dict[str, object]) -> None:
@@ -102,11 +111,13 @@ def test_signals_that_are_none(text: str) -> None:
 
 def test_volumes(tmp_path: Path) -> None:
     root, here = str(tmp_path / "store"), str(tmp_path)
-    assert volumes.parse_volume("/etc:/e", here, root) == Volume("/etc", "/e", make=True)
-    assert volumes.parse_volume("./new:/e:ro,z", here, root) == Volume(f"{here}/new", "/e", True, make=True)
-    assert volumes.parse_volume("/x/../y/:/a/./b//c/..", here, root) == Volume("/y", "/a/b", make=True)
+    assert volumes.parse_volume("/etc:/e", here, root) == VolumeMount("/etc", "/e", make=True)
+    assert volumes.parse_volume("./new:/e:ro,z", here, root) == VolumeMount(
+        f"{here}/new", "/e", True, make=True
+    )
+    assert volumes.parse_volume("/x/../y/:/a/./b//c/..", here, root) == VolumeMount("/y", "/a/b", make=True)
     named = volumes.parse_volume("data:/e:nocopy", here, root)
-    assert named == Volume(f"{root}/volumes/data", "/e", name="data", copy=False)
+    assert named == VolumeMount(f"{root}/volumes/data", "/e", name="data", copy=False)
     alone = volumes.parse_volume("/e/", here, root)
     assert (alone.target, len(alone.name), alone.anonymous) == ("/e", 64, True)
     assert list(tmp_path.iterdir()) == []
@@ -127,24 +138,28 @@ def test_volumes_that_make_no_sense(tmp_path: Path, bad: str) -> None:
 
 def test_other_mounts(tmp_path: Path) -> None:
     here = str(tmp_path)
-    assert volumes.parse_tmpfs("/t/../u") == Temporary("/u")
+    assert volumes.parse_tmpfs("/t/../u") == TmpfsMount("/u")
     assert volumes.parse_tmpfs("/t:size=64k,noexec").options == ("size=64k", "noexec", "mode=1777")
     for bad in ("/t:size=1,uid=0;evil", "t", ""):
         with pytest.raises(UsageError):
             volumes.parse_tmpfs(bad)
-    assert parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == Volume("/etc", "/e", True)
-    assert parse_mount("type=bind,src=/etc,dst=/x/../e,ro=0,bind-propagation=rslave", here, here) == Volume(
-        "/etc", "/e"
+    assert parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == VolumeMount(
+        "/etc", "/e", True
     )
-    assert parse_mount("source=data,target=/e,volume-nocopy", here, here) == Volume(
+    assert parse_mount(
+        "type=bind,src=/etc,dst=/x/../e,ro=0,bind-propagation=rslave", here, here
+    ) == VolumeMount("/etc", "/e")
+    assert parse_mount("source=data,target=/e,volume-nocopy", here, here) == VolumeMount(
         f"{here}/volumes/data", "/e", name="data", copy=False
     )
     assert parse_mount("target=/e", here, here).anonymous  # type: ignore[union-attr]
-    assert parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", here, here) == Temporary(
+    assert parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", here, here) == TmpfsMount(
         "/t", ("mode=1777", "size=1m")
     )
     (tmp_path / "a,b").mkdir()
-    assert parse_mount(f'type=bind,"source={here}/a,b",dst=/e', here, here) == Volume(f"{here}/a,b", "/e")
+    assert parse_mount(f'type=bind,"source={here}/a,b",dst=/e', here, here) == VolumeMount(
+        f"{here}/a,b", "/e"
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,12 +196,16 @@ def test_mounts_of_docker_that_are_absent(tmp_path: Path, bad: str) -> None:
 
 
 def test_one_mount_at_a_place() -> None:
-    def targets(*mounts: Volume, image: tuple[str, ...] = (), tmpfs: tuple[str, ...] = ()) -> list[str]:
-        options = RunOptions(volumes=mounts, temporary=tuple(map(Temporary, tmpfs)))
+    def targets(*mounts: VolumeMount, image: tuple[str, ...] = (), tmpfs: tuple[str, ...] = ()) -> list[str]:
+        options = RunOptions(volumes=mounts, temporary=tuple(map(TmpfsMount, tmpfs)))
         done = volumes.complete(options, {path: {} for path in image}, "/store")
         return [volume.source.rpartition("/")[2][:4] + volume.target for volume in done.volumes]
 
-    one, two, new = Volume("/1", "/a"), Volume("/2", "/a"), volumes.parse_volume("/a", "/", "/store")
+    one, two, new = (
+        VolumeMount("/1", "/a"),
+        VolumeMount("/2", "/a"),
+        volumes.parse_volume("/a", "/", "/store"),
+    )
     assert targets(one, one) == ["1/a"]
     assert targets(new, one) == targets(one, new) == targets(one, image=("/a", "a/", "/b/../a")) == ["1/a"]
     assert targets(new, image=("/a",)) == [f"{new.name[:4]}/a"]
@@ -200,8 +219,8 @@ def test_one_mount_at_a_place() -> None:
 def test_targets_and_folders_are_cleaned() -> None:
     options = RunOptions(
         command=("x",),
-        volumes=(Volume("/h", "/a/../b"),),
-        temporary=(Temporary("//c/./d/"),),
+        volumes=(VolumeMount("/h", "/a/../b"),),
+        temporary=(TmpfsMount("//c/./d/"),),
         working_dir="/w/..",
     )
     config = runtime_config(image(), options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nacre.images.model.runtime import RunOptions, Temporary, runtime_config
+from nacre.images.model.runtime import RunOptions, TmpfsMount, runtime_config
 from nacre.words.oci import ImageConfig
 
 if TYPE_CHECKING:
@@ -79,6 +79,6 @@ def test_of_a_build(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
 def test_there_is_one_mount_at_a_place() -> None:
     """Other runtimes are handed this list too."""
     image = ImageConfig.from_json({"os": "linux", "architecture": "amd64", "config": {"Cmd": ["x"]}})
-    config = runtime_config(image, RunOptions(temporary=(Temporary("/dev/shm", ("size=1m",)),), ipc="host"))
+    config = runtime_config(image, RunOptions(temporary=(TmpfsMount("/dev/shm", ("size=1m",)),), ipc="host"))
     places = [mount["destination"] for mount in config["mounts"]]
     assert len(places) == len(set(places))

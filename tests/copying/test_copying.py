@@ -12,7 +12,7 @@ from fakeregistry import FakeRegistry
 
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.copying import Choice, Copied, copy
-from nacre.images.model.seen import MOST, Seen
+from nacre.images.model.seen import MOST, BlobInfoCache
 from nacre.images.places.layout import LayoutFolder
 from nacre.images.places.place import ANY, Place, Places
 from nacre.services.client import Client, ClientConfig, Policy, TransportLimits
@@ -574,9 +574,9 @@ def test_a_manifest_json_that_lies(tmp_path: Path, rows: bytes) -> None:
 def test_a_blob_seen_in_a_registry_is_mounted(two: Two, image: Image, tmp_path: Path) -> None:
     """Neither end says so: an earlier copy has brought it there."""
     image.put(two.source(), "1")
-    choice = Choice(seen=Seen(str(tmp_path / "seen")))
+    choice = Choice(seen=BlobInfoCache(str(tmp_path / "seen")))
     two.copy(choice, to="first:1")
-    done = two.copy(choice.replace(seen=Seen(str(tmp_path / "seen"))), to="second:1")
+    done = two.copy(choice.replace(seen=BlobInfoCache(str(tmp_path / "seen"))), to="second:1")
     assert done.moved == 0
     assert done.mounted == sum(map(len, image.layers)) + len(image.config)
     assert not two.fake.sent("GET", "/blobs/")
@@ -584,24 +584,24 @@ def test_a_blob_seen_in_a_registry_is_mounted(two: Two, image: Image, tmp_path: 
 
 def test_what_was_seen_and_is_gone(two: Two, image: Image, tmp_path: Path) -> None:
     image.put(two.source(), "1")
-    choice = Choice(seen=Seen(str(tmp_path / "seen")))
+    choice = Choice(seen=BlobInfoCache(str(tmp_path / "seen")))
     two.copy(choice, to="first:1")
     two.other.blobs.clear()
-    done = two.copy(choice.replace(seen=Seen(str(tmp_path / "seen"))), to="second:1")
+    done = two.copy(choice.replace(seen=BlobInfoCache(str(tmp_path / "seen"))), to="second:1")
     assert done.mounted == 0
     assert two.other.manifests["second", "1"][1] == image.data
     assert len(two.other.blobs) == len(image.blobs)
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
-    seen, digests = Seen(str(tmp_path / "seen")), [Digest.of(str(n).encode()) for n in range(14_000)]
+    seen, digests = BlobInfoCache(str(tmp_path / "seen")), [Digest.of(str(n).encode()) for n in range(14_000)]
     seen.add("host:1/some/app", digests)
     [path] = (tmp_path / "seen").iterdir()
     assert path.stat().st_size <= MOST
-    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[-1]) == ["host:1/some/app"]
-    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
+    assert BlobInfoCache(str(tmp_path / "seen")).repositories("host:1", digests[-1]) == ["host:1/some/app"]
+    assert BlobInfoCache(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
     path.write_bytes(b"\xff\x00\n\n \nsha256: \n")
-    assert Seen(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
+    assert BlobInfoCache(str(tmp_path / "seen")).repositories("host:1", digests[0]) == []
 
 
 def test_another_process_goes_on_with_an_upload(two: Two, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def leftovers(root: str, containers: int) -> list[str]:
 def settle(root: str) -> None:
     """Time passes: everything is on the disk."""
     with Store.open(root, create=False) as store:
-        settling.settle(root, store.db, age=-1.0)
+        settling.mark_synced(root, store.db, age=-1.0)
 
 
 def tear(root: str) -> int:

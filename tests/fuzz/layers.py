@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.erofs.write import to_nodes, write_index
 from nacre.grammars.layer.nodes import Inode, walk
 from nacre.grammars.tar.read import read_tar
@@ -103,7 +103,7 @@ class Target:
             if os.path.exists(f"{folder}/{name}")
         ]
         count = validate(index, devices)
-        back = list(walk(Index(index).tree()))
+        back = list(walk(ErofsIndex(index).tree()))
         assert [path for path, _ in back] == [path for path, _ in there]
         assert len({id(node) for _, node in back}) == count
         for (path, one), (_, two) in zip(back, there, strict=True):

@@ -11,7 +11,7 @@ from tarmaker import DIALECTS, apart, damaged
 
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.erofs.format import SUPER, crc32c
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.layer.nodes import walk
 from nacre.stores.trees.forms.indexing import INDEX, index_stream
 from nacre.words.errors import InvalidArchive, NacreError
@@ -105,7 +105,7 @@ def test_damaged_indexes_end_in_one_error(tmp_path: Path) -> None:
 
 
 def _read(data: bytes) -> None:
-    index = Index(data)
+    index = ErofsIndex(data)
     nodes = sum(1 for _ in walk(index.tree()))
     assert nodes <= len(data)
     pending = [index.root]

@@ -18,9 +18,9 @@ from nacre.grammars.chunked import crc64
 from nacre.grammars.chunked import write as writing
 from nacre.grammars.chunked.crc64 import Crc64
 from nacre.grammars.chunked.forms import open_layout
-from nacre.grammars.chunked.layout import Chunk, Layout
+from nacre.grammars.chunked.layout import Chunk, TableOfContents
 from nacre.grammars.chunked.tarsplit import read_tarsplit
-from nacre.grammars.chunked.toc import CHECKSUM, POSITION, TARSPLIT, ChunkedLayout, Where
+from nacre.grammars.chunked.toc import CHECKSUM, POSITION, TARSPLIT, ChunkedTable, Where
 from nacre.grammars.codecs.pack import pack
 from nacre.grammars.codecs.stream import decompress
 from nacre.grammars.tar.entry import Entry
@@ -44,7 +44,7 @@ def described(blob: bytes, notes: dict[str, str]) -> Descriptor:
     return Descriptor(OCI_LAYER_ZSTD, Digest.of(blob), len(blob), annotations=tuple(sorted(notes.items())))
 
 
-def layout(blob: bytes, notes: dict[str, str]) -> Layout | None:
+def layout(blob: bytes, notes: dict[str, str]) -> TableOfContents | None:
     return open_layout(described(blob, notes), lambda start, end: blob[start:end])
 
 
@@ -54,7 +54,7 @@ def unpacked(blob: bytes, chunk: Chunk, codec: str) -> bytes:
     return data[: chunk.size]
 
 
-def rebuilt(blob: bytes, table: Layout, variant: int = 0) -> bytes:
+def rebuilt(blob: bytes, table: TableOfContents, variant: int = 0) -> bytes:
     def parts() -> Iterator[bytes]:
         for segment in table.segments(variant):
             if isinstance(segment, bytes):
@@ -214,7 +214,7 @@ def test_only_what_is_announced_rightly_is_read() -> None:
     assert open_layout(described(BLOB[:99], NOTES), asked) is None
 
 
-def forged(change: Callable[[list[dict[str, object]]], object], split: bytes | None = None) -> ChunkedLayout:
+def forged(change: Callable[[list[dict[str, object]]], object], split: bytes | None = None) -> ChunkedTable:
     """The table of BLOB with changed entries, its digests right."""
     start, size, *_ = map(int, NOTES[POSITION].split(":"))
     fields = json.loads(plain(BLOB[start : start + size]))
@@ -225,12 +225,12 @@ def forged(change: Callable[[list[dict[str, object]]], object], split: bytes | N
     return table_of(json.dumps(fields).encode(), packed, whole if split is None else len(split), start)
 
 
-def table_of(table: bytes, split: bytes = b"", whole: int = 0, start: int = 1000) -> ChunkedLayout:
+def table_of(table: bytes, split: bytes = b"", whole: int = 0, start: int = 1000) -> ChunkedTable:
     packed = zstandard.ZstdCompressor().compress(table)
     where = Where(
         Digest.of(packed), (start, len(packed), len(table)), (start + len(packed), len(split), whole)
     )
-    return ChunkedLayout(where, packed + split)
+    return ChunkedTable(where, packed + split)
 
 
 @pytest.mark.parametrize(

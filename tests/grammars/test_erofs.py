@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nacre.grammars.erofs import format as erofs
 from nacre.grammars.erofs.format import BLOCK, MAX_LINK, MAX_XATTRS, SLOT, SUPER, crc32c, device_number
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.erofs.write import encode
 from nacre.grammars.layer.nodes import Inode, walk
 from nacre.words.errors import InvalidArchive
@@ -120,7 +120,7 @@ def test_what_is_written_is_read_back(root: Inode) -> None:
     before = contents_as_read(root)
     data = encode(root, SIZES)
     assert len(data) % BLOCK == 0
-    index = Index(bytes(data))
+    index = ErofsIndex(bytes(data))
     assert contents_as_read(index.tree()) == before
     assert index.devices == tuple(-(-size // BLOCK) for size in SIZES)
     assert index.count == len({node for _, node in walk(root)})
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_back(root: Inode) -> None:
 @given(trees())
 @settings(max_examples=60)
 def test_every_path_is_found_in_place(root: Inode) -> None:
-    index = Index(encode(root, SIZES))
+    index = ErofsIndex(encode(root, SIZES))
     for path, node in walk(root):
         nid: int | None = index.root
         for name in path.split(b"/") if path else []:
@@ -149,7 +149,7 @@ def test_the_same_tree_gives_the_same_bytes() -> None:
 
 
 def test_slots_are_moved_when_trees_are_put_together() -> None:
-    index = Index(encode(folder(a=file(5, 1, 1), b=file(5, 2, 3)), SIZES))
+    index = ErofsIndex(encode(folder(a=file(5, 1, 1), b=file(5, 2, 3)), SIZES))
     children = index.tree((9, 4)).children or {}
     assert [(n.device, n.block) for n in children.values()] == [(9, 1), (4, 3)]
     with pytest.raises(InvalidArchive):
@@ -157,7 +157,7 @@ def test_slots_are_moved_when_trees_are_put_together() -> None:
 
 
 def test_a_device_that_is_not_there_has_no_slot() -> None:
-    index = Index(encode(folder(a=file(5, 1, 1), b=file(5, 3, 3)), [SIZES[0], None, SIZES[1]]))
+    index = ErofsIndex(encode(folder(a=file(5, 1, 1), b=file(5, 3, 3)), [SIZES[0], None, SIZES[1]]))
     assert len(index.devices) == 2
     assert [(n.device, n.block) for n in (index.tree().children or {}).values()] == [(1, 1), (2, 3)]
     with pytest.raises(InvalidArchive):
@@ -167,7 +167,7 @@ def test_a_device_that_is_not_there_has_no_slot() -> None:
 def test_a_folder_of_many_names_is_searched_and_not_read() -> None:
     root = folder()
     root.children = {b"%06d" % number: file() for number in range(30_000)}
-    index = Index(encode(root, []))
+    index = ErofsIndex(encode(root, []))
     assert index.lookup(index.root, b"029999") == root.children[b"029999"].nid
     assert index.lookup(index.root, b"000000") == root.children[b"000000"].nid
     assert index.lookup(index.root, b"030000") is None
@@ -177,7 +177,7 @@ def test_a_folder_of_many_names_is_searched_and_not_read() -> None:
 def test_names_around_the_dots_are_in_order() -> None:
     root = folder()
     root.children = {name: file() for name in (b"\x01", b"-", b".-", b"..a", b".a", b"/"[:0] + b"0", b"...")}
-    index = Index(encode(root, []))
+    index = ErofsIndex(encode(root, []))
     for name, node in root.children.items():
         assert index.lookup(index.root, name) == node.nid
     assert index.lookup(index.root, b"..") is None
@@ -185,7 +185,7 @@ def test_names_around_the_dots_are_in_order() -> None:
 
 def test_a_file_over_a_terabyte_has_several_chunks() -> None:
     data = encode(folder(a=file((1 << 40) + 5, 2, 17)), SIZES)
-    [(name, nid)] = Index(data).names(Index(data).root)
+    [(name, nid)] = ErofsIndex(data).names(ErofsIndex(data).root)
     assert name == b"a"
     at = nid * SLOT + 64
     chunks = [struct.unpack_from("<HHI", data, at + 8 * n) for n in range(2)]
@@ -200,14 +200,14 @@ def beheaded(device: int, block: int) -> Inode:
 
 def test_a_file_whose_beginning_lies_apart_has_chunks_of_a_page() -> None:
     data = encode(folder(a=beheaded(1, 2)), SIZES)
-    [(_, nid)] = Index(data).names(Index(data).root)
+    [(_, nid)] = ErofsIndex(data).names(ErofsIndex(data).root)
     chunks = [struct.unpack_from("<HHI", data, nid * SLOT + 64 + 8 * n) for n in range(3)]
     assert chunks == [(0, 1, 2), (0, 2, 25), (0, 2, 33)]
     for number, field in ((1, 18), (1, 0xFFFFFFF0), (2, 34)):
         damaged = bytearray(data)
         struct.pack_into("<I", damaged, nid * SLOT + 68 + 8 * number, field)
         with pytest.raises(InvalidArchive):
-            Index(damaged).node(nid)
+            ErofsIndex(damaged).node(nid)
 
 
 @pytest.mark.parametrize(
@@ -242,19 +242,19 @@ def test_what_just_fits_is_kept() -> None:
     node = Inode(stat.S_IFREG, xattrs=(*large, (b"user.rest", bytes(room & ~3))))
     root = folder()
     root.children = {b"n" * 255: node, b"last": file(BLOCK, 1, 9)}
-    assert facts(Index(encode(root, SIZES)).tree())[b"n" * 255][5] == node.xattrs
+    assert facts(ErofsIndex(encode(root, SIZES)).tree())[b"n" * 255][5] == node.xattrs
 
 
 def test_attributes_of_unknown_namespaces_are_left_out() -> None:
     kept = ((b"system.posix_acl_default", b"d"), (b"trusted.a", b""))
     lost = ((b"com.apple.x", b"1"), (b"system.posix_acl_defaults", b"d"), (b"user.", b"2"), (b"user", b"3"))
     root = folder(a=Inode(stat.S_IFREG, xattrs=(*lost, *kept)), b=Inode(stat.S_IFREG, xattrs=lost))
-    found = facts(Index(encode(root, [])).tree())
+    found = facts(ErofsIndex(encode(root, [])).tree())
     assert (found[b"a"][5], found[b"b"][5]) == (kept, ())
 
 
 def test_too_many_devices_are_refused() -> None:
-    assert len(Index(encode(folder(), [1] * erofs.MAX_DEVICES)).devices) == erofs.MAX_DEVICES
+    assert len(ErofsIndex(encode(folder(), [1] * erofs.MAX_DEVICES)).devices) == erofs.MAX_DEVICES
     with pytest.raises(InvalidArchive):
         encode(folder(), [1] * (erofs.MAX_DEVICES + 1))
 
@@ -271,7 +271,7 @@ def _sample() -> bytearray:
 
 
 def _read_all(data: bytes) -> None:
-    index = Index(data)
+    index = ErofsIndex(data)
     for path, _ in walk(index.tree()):
         nid: int | None = index.root
         for name in path.split(b"/"):
@@ -296,11 +296,11 @@ def test_damage_is_an_error_of_ours() -> None:
 @pytest.mark.parametrize("length", [0, 1000, 1152, 1536, 2048])
 def test_a_short_index_is_damaged(length: int) -> None:
     with pytest.raises(InvalidArchive):
-        Index(bytes(_sample()[:length]))
+        ErofsIndex(bytes(_sample()[:length]))
 
 
 def test_a_head_with_a_wrong_checksum_is_damaged() -> None:
     data = _sample()
     data[SUPER + 100] ^= 1
     with pytest.raises(InvalidArchive, match="checksum"):
-        Index(data)
+        ErofsIndex(data)

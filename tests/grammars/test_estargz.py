@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_chunked import rebuilt
 
-from nacre.grammars.chunked.estargz import DIGEST, FOOTER, StargzLayout, table_start
+from nacre.grammars.chunked.estargz import DIGEST, FOOTER, StargzTable, table_start
 from nacre.grammars.chunked.forms import open_layout
 from nacre.grammars.chunked.goheader import header
-from nacre.grammars.chunked.layout import Layout
+from nacre.grammars.chunked.layout import TableOfContents
 from nacre.words.digest import Digest
 from nacre.words.errors import InvalidArchive, InvalidDocument
 from nacre.words.oci import OCI_LAYER_GZIP, Descriptor
@@ -37,8 +37,8 @@ def sample(style: str) -> tuple[Digest, str, bytes]:
     return Digest(table), diff_id, b64decode(text)
 
 
-def opened(blob: bytes, digest: Digest) -> StargzLayout:
-    return StargzLayout(digest, len(blob), lambda start, end: blob[start:end])
+def opened(blob: bytes, digest: Digest) -> StargzTable:
+    return StargzTable(digest, len(blob), lambda start, end: blob[start:end])
 
 
 @pytest.mark.parametrize("style", ["ustar", "gnu", "pax"])
@@ -85,7 +85,7 @@ def test_only_a_footer_is_a_footer() -> None:
             table_start(bad, len(blob))
 
 
-def forged(change: Callable[[list[Fields]], object]) -> Layout:
+def forged(change: Callable[[list[Fields]], object]) -> TableOfContents:
     """The sample with a changed table, whose digest is right."""
     _, _, blob = sample("ustar")
     start = table_start(blob[-FOOTER:], len(blob))

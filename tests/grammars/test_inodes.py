@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from nacre.grammars.erofs.inodes import ROOT, Inodes
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.erofs.tree import LayerTree
 from nacre.grammars.erofs.write import write_index
 from nacre.grammars.tar.entry import Entry
@@ -53,7 +53,7 @@ def test_a_large_folder_is_sorted_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
             tree.add(Entry(b"d/" + name))
         made.append(index(tree))
     assert made[0] == made[1]
-    read = Index(made[0])
+    read = ErofsIndex(made[0])
     folder = read.lookup(read.root, b"d")
     assert folder is not None
     assert [name for name, _ in read.names(folder)] == sorted(names)

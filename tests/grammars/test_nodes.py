@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import pytest
 
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.erofs.tree import LayerTree
 from nacre.grammars.erofs.write import encode
 from nacre.grammars.layer.nodes import Inode, walk
@@ -52,11 +52,11 @@ def layer(*entries: Entry) -> Inode:
 
 def stack(*layers: Inode) -> Inode:
     """The layers, lowest first, as they come out of their indexes and go into one."""
-    bottom, *above = [Index(encode(deepcopy(root), [1 << 30])).tree() for root in layers]
+    bottom, *above = [ErofsIndex(encode(deepcopy(root), [1 << 30])).tree() for root in layers]
     as_lowest(bottom)
     for root in above:
         merge(bottom, root)
-    return Index(encode(bottom, [1 << 30])).tree()
+    return ErofsIndex(encode(bottom, [1 << 30])).tree()
 
 
 def shape(root: Inode) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_what_is_implied_is_listed_and_written_down() -> None:
         tree.add(entry)
     assert tree.implied() == [b"a", b"a/b", b"x/y"]
     assert tree.size == 0
-    again = Index(encode(tree.nodes(), [1 << 20])).tree()
+    again = ErofsIndex(encode(tree.nodes(), [1 << 20])).tree()
     assert [path for path, node in walk(again) if node.implied] == [b"a", b"a/b", b"x/y"]
 
 
@@ -290,7 +290,7 @@ def test_three_layers_and_whiteouts_of_nothing() -> None:
 def test_depth_does_not_matter() -> None:
     deep = b"/".join([b"d"] * 2000)
     lower, upper = [
-        Index(encode(layer(*e), [9 << 9])).tree() for e in ([file(deep)], [white(b"x"), file(deep, 4)])
+        ErofsIndex(encode(layer(*e), [9 << 9])).tree() for e in ([file(deep)], [white(b"x"), file(deep, 4)])
     ]
     merge(as_lowest(lower), upper)
     assert sum(1 for _ in walk(lower)) == 2001

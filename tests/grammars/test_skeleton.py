@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nacre.grammars.codecs.stream import Compressor
 from nacre.grammars.tar.entry import Entry, Reader
 from nacre.grammars.tar.read import read_tar
-from nacre.grammars.tar.skeleton import MAGIC, Content, Recording, SkeletonWriter, read_skeleton
+from nacre.grammars.tar.skeleton import MAGIC, FileRange, Recording, SkeletonWriter, read_skeleton
 from nacre.grammars.tar.write import TarWriter
 from nacre.words.errors import InvalidArchive
 
@@ -54,7 +54,7 @@ def record(tar: bytes, seed: int = 0) -> tuple[bytes, dict[bytes, bytes]]:
 def remake(skeleton: bytes, files: dict[bytes, bytes]) -> bytes:
     parts = []
     for item in read_skeleton(io.BytesIO(skeleton)):
-        if isinstance(item, Content):
+        if isinstance(item, FileRange):
             item = files[item.path][item.offset : item.offset + item.length]
         parts.append(item)
     return b"".join(parts)

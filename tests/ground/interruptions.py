@@ -20,7 +20,7 @@ from typing import Any
 
 import nacre
 from nacre.ground import fork, linux, userns
-from nacre.ground.fork import BLOCKED, RAISING, Report
+from nacre.ground.fork import BLOCKED, RAISING, ChildReport
 from nacre.ground.sandbox import Attachment, Stdio, run, syscalls
 from nacre.words.errors import NacreError
 from nacre.words.mount import Overlay
@@ -40,11 +40,11 @@ def _raise(_number: int, _frame: FrameType | None) -> None:
     raise Came
 
 
-def tell(report: Report) -> None:
+def tell(report: ChildReport) -> None:
     report.tell("right")
 
 
-def unblock(report: Report) -> None:
+def unblock(report: ChildReport) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     report.tell("right")
 

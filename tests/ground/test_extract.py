@@ -33,7 +33,7 @@ from treemaker import (
 )
 
 from nacre.grammars.tar.entry import Entry
-from nacre.stores.trees.forms.owners import Notes, Owner
+from nacre.stores.trees.forms.owners import OwnersRecorder, RecordedOwner
 from nacre.words.errors import InvalidArchive, StoreError
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
@@ -236,7 +236,9 @@ def test_attributes_of_links_are_set_on_the_link(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
-    notes = Notes({b"old": Owner(9, 9), b"gone/x": Owner(9, 9), b"stays": Owner(9, 9)})
+    notes = OwnersRecorder(
+        {b"old": RecordedOwner(9, 9), b"gone/x": RecordedOwner(9, 9), b"stays": RecordedOwner(9, 9)}
+    )
     form = DELETE.replace(owners=False, devices=False, notes=notes)
     tree: list[Item] = [
         file(b"mine"), file(b"theirs", uid=5), directory(b"dir", gid=6),

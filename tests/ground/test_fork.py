@@ -13,7 +13,7 @@ import pytest
 
 import nacre
 from nacre.ground import fork
-from nacre.ground.fork import BLOCKED, RAISING, Report
+from nacre.ground.fork import BLOCKED, RAISING, ChildReport
 from nacre.words.errors import DigestMismatch, DockerfileError, SandboxError
 
 SOURCE = Path(nacre.__file__).parent
@@ -58,7 +58,7 @@ def asked(work: fork.Work, **options: Any) -> tuple[Any, ...]:
         return answer
 
 
-def descriptors(report: Report) -> None:
+def descriptors(report: ChildReport) -> None:
     fds = [int(name) for name in os.listdir("/proc/self/fd")]
     links = [(fd, os.readlink(f"/proc/self/fd/{fd}")) for fd in fds if os.path.lexists(f"/proc/self/fd/{fd}")]
     report.tell([(fd, link) for fd, link in links if fd != report.fd])
@@ -86,7 +86,7 @@ def test_signals_are_as_if_nobody_had_touched_them(quiet: None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         numbers = (signal.SIGUSR1, signal.SIGCHLD, signal.SIGINT)
         handlers = [int(signal.getsignal(number)) for number in numbers]  # type: ignore[arg-type]
         report.tell(handlers, [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())])
@@ -108,7 +108,7 @@ def test_a_child_of_a_parent_that_ignores_children(quiet: None) -> None:
 
 
 def test_what_ends_a_raising_child_lets_it_clean_up(tmp_path: Path) -> None:
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         try:
             report.tell("here")
             signal.pause()
@@ -126,7 +126,7 @@ def test_what_ends_a_raising_child_lets_it_clean_up(tmp_path: Path) -> None:
 def test_records_of_any_length() -> None:
     data = os.urandom(3 << 20)
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         report.tell("first", data)
         report.tell()
 
@@ -145,7 +145,7 @@ def test_records_of_any_length() -> None:
     ],
 )
 def test_what_a_child_raises_is_raised_again(error: Exception) -> None:
-    def work(_report: Report) -> None:
+    def work(_report: ChildReport) -> None:
         raise error
 
     with fork.fork(work, what="the child") as child, pytest.raises(type(error)) as caught:
@@ -175,7 +175,7 @@ def test_no_answer_means_died(work: fork.Work, fate: str) -> None:
 
 
 def test_a_detached_child_belongs_to_nobody() -> None:
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         report.tell(os.getpid(), os.getsid(0))
 
     with fork.fork_detached(work, what="the child") as child:

@@ -16,7 +16,7 @@ from boxes import Box, make_box, remove
 from nacre.ground import userns
 from nacre.ground.fork import fork
 from nacre.ground.sandbox import Attachment, Stdio, plan, process, run
-from nacre.images.model.runtime import Temporary, Volume
+from nacre.images.model.runtime import TmpfsMount, VolumeMount
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
 from nacre.words.mount import Overlay
 
@@ -219,10 +219,10 @@ def test_volumes(box: Box, tmp_path: Path) -> None:
     host.mkdir(mode=0o777)
     host.chmod(0o777)
     (host / "file").write_text("content")
-    file = Volume(str(host / "file"), "/etc/one")
+    file = VolumeMount(str(host / "file"), "/etc/one")
     out = box.sh(
         "cat /a/file /b/file /etc/one; echo new > /a/new; echo x > /b/bad || echo refused",
-        volumes=(Volume(str(host), "/a"), Volume(str(host), "/b", readonly=True), file),
+        volumes=(VolumeMount(str(host), "/a"), VolumeMount(str(host), "/b", readonly=True), file),
     )
     assert out == "contentcontentcontentrefused\n"
     assert (host / "new").read_text() == "new\n"
@@ -237,7 +237,7 @@ def test_volume_targets_stay_inside(box: Box, tmp_path: Path) -> None:
     for name in ("link", "dangling"):
         (box.lower / name).symlink_to(f"../../../..{outside if name == 'link' else outside / 'more'}")
     for name in ("link", "dangling", "../../../escape"):
-        assert box.sh(f"ls {name}", volumes=(Volume(str(inside), f"/{name}"),)) == "mark\n"
+        assert box.sh(f"ls {name}", volumes=(VolumeMount(str(inside), f"/{name}"),)) == "mark\n"
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "escape").exists()
 
@@ -247,21 +247,21 @@ def test_volumes_do_not_go_into_proc(box: Box, tmp_path: Path, target: str) -> N
     """runc CVE-2019-16884, CVE-2025-52881."""
     (box.lower / "alias").symlink_to("/proc")
     with pytest.raises(SandboxError):
-        box.run("true", volumes=(Volume(str(tmp_path), target),))
+        box.run("true", volumes=(VolumeMount(str(tmp_path), target),))
 
 
 def test_a_volume_of_the_wrong_kind(box: Box, tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="a file, not a directory"):
-        box.run("true", volumes=(Volume(str(tmp_path), "/etc/passwd"),))
+        box.run("true", volumes=(VolumeMount(str(tmp_path), "/etc/passwd"),))
     with pytest.raises(SandboxError, match="cannot mount /no/such/source"):
-        box.run("true", volumes=(Volume("/no/such/source", "/x"),))
+        box.run("true", volumes=(VolumeMount("/no/such/source", "/x"),))
 
 
 def test_read_only_and_tmpfs(box: Box) -> None:
     script = (
         "echo x > /tmp/x; echo y > /file 2>/dev/null || echo refused; stat -c %a /tmp; mount | grep ' /tmp '"
     )
-    words = box.sh(script, read_only=True, temporary=(Temporary("/tmp", ("size=64k", "mode=700")),)).split()
+    words = box.sh(script, read_only=True, temporary=(TmpfsMount("/tmp", ("size=64k", "mode=700")),)).split()
     assert words[:2] == ["refused", "700"]
     assert "size=64k" in words[-1]
 
@@ -274,7 +274,7 @@ def test_no_network(box: Box) -> None:
 
 def test_mount_points_do_not_stay(box: Box, tmp_path: Path) -> None:
     """What was made to mount on is no part of the image: the builder commits what remains."""
-    files = (Volume("/etc/hostname", "/etc/hostname"), Volume(str(tmp_path), "/deep/er/still"))
+    files = (VolumeMount("/etc/hostname", "/etc/hostname"), VolumeMount(str(tmp_path), "/deep/er/still"))
     box.sh("true", volumes=files)
     assert list(box.upper.iterdir()) == []
     with pytest.raises(CommandNotFound):
@@ -286,7 +286,7 @@ def test_mount_points_do_not_stay(box: Box, tmp_path: Path) -> None:
 
 
 def test_a_changed_parent_stays(box: Box) -> None:
-    box.sh("chmod 700 /etc", volumes=(Volume("/etc/hostname", "/etc/hostname"),))
+    box.sh("chmod 700 /etc", volumes=(VolumeMount("/etc/hostname", "/etc/hostname"),))
     assert stat.S_IMODE((box.upper / "etc").stat().st_mode) == 0o700
 
 
@@ -309,7 +309,7 @@ def test_code_of_the_image_is_not_imported(box: Box) -> None:
 
 
 def test_operations_say_what_they_do(box: Box) -> None:
-    config = box.config("sh", "-c", "true", network="none", read_only=True, temporary=(Temporary("/t"),))
+    config = box.config("sh", "-c", "true", network="none", read_only=True, temporary=(TmpfsMount("/t"),))
     lines = [str(operation) for operation in plan.plan(config, box.mount, machine="x86_64", cgroup="g")]
     assert lines[:2] == [
         "devices are limited by the control group g", "new namespaces: mount pid ipc uts cgroup network",

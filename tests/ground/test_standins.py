@@ -11,11 +11,11 @@ import pytest
 
 from nacre.ground.sandbox.standins import Standins, covered
 from nacre.words.errors import SandboxError
-from nacre.words.mount import Folder
+from nacre.words.mount import Directory
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Folder:
+def root(tmp_path: Path) -> Directory:
     for name in ("root/etc", "root/run", "root/dev", "host"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "root/etc/hosts").write_text("image")
@@ -27,10 +27,10 @@ def root(tmp_path: Path) -> Folder:
     for path in sorted((tmp_path / "root").rglob("*"), reverse=True):
         os.utime(path, ns=(1, 1_000_000_007), follow_symlinks=False)
     os.utime(tmp_path / "root", ns=(1, 1_000_000_007))
-    return Folder(str(tmp_path / "root"), str(tmp_path / "aside"))
+    return Directory(str(tmp_path / "root"), str(tmp_path / "aside"))
 
 
-def looks(folder: Folder) -> dict[str, tuple[int, int, str]]:
+def looks(folder: Directory) -> dict[str, tuple[int, int, str]]:
     found = {}
     for path in [Path(folder.path), *sorted(Path(folder.path).rglob("*"))]:
         info = path.lstat()
@@ -39,7 +39,7 @@ def looks(folder: Folder) -> dict[str, tuple[int, int, str]]:
     return found
 
 
-def test_all_is_as_it_was(root: Folder) -> None:
+def test_all_is_as_it_was(root: Directory) -> None:
     before, host = looks(root), Path(root.path).parent / "host"
     with Standins(root) as places:
         places.folder("/dev")
@@ -63,7 +63,7 @@ def test_all_is_as_it_was(root: Folder) -> None:
     assert covered(root.aside) == set()
 
 
-def test_what_the_program_made_beside_stays(root: Folder) -> None:
+def test_what_the_program_made_beside_stays(root: Directory) -> None:
     with Standins(root) as places:
         places.folder("/var/tmp")
         Path(root.path, "var/own").write_text("1")
@@ -72,7 +72,7 @@ def test_what_the_program_made_beside_stays(root: Folder) -> None:
     assert Path(root.path, "var").stat().st_mtime_ns == 2_000_000_000
 
 
-def test_what_a_killed_program_left_is_undone_by_the_next(root: Folder) -> None:
+def test_what_a_killed_program_left_is_undone_by_the_next(root: Directory) -> None:
     before = looks(root)
     places = Standins(root).__enter__()
     places.folder("/dev")
@@ -99,7 +99,7 @@ def _parent_to_outside(inside: Path) -> None:
 
 
 @pytest.mark.parametrize("attack", [_remove_parent, _link_instead, _parent_to_outside])
-def test_links_lead_nowhere(root: Folder, attack: Callable[[Path], None]) -> None:
+def test_links_lead_nowhere(root: Directory, attack: Callable[[Path], None]) -> None:
     host = Path(root.path).parent / "host"
     with Standins(root) as places:
         places.file("/etc/hosts", str(host / "hosts"))
@@ -110,7 +110,7 @@ def test_links_lead_nowhere(root: Folder, attack: Callable[[Path], None]) -> Non
     assert not os.path.exists(root.aside)
 
 
-def test_targets_stay_in_the_root(root: Folder) -> None:
+def test_targets_stay_in_the_root(root: Directory) -> None:
     (Path(root.path) / "out").symlink_to("../../../../..")
     (Path(root.path) / "loop").symlink_to("loop")
     with Standins(root) as places:
@@ -123,7 +123,7 @@ def test_targets_stay_in_the_root(root: Folder) -> None:
     assert not Path(root.path, "made").exists()
 
 
-def test_a_mount_point_is_made_only_if_absent(root: Folder) -> None:
+def test_a_mount_point_is_made_only_if_absent(root: Directory) -> None:
     with Standins(root) as places:
         places.mount_point("/etc/hosts", folder=False)
         places.mount_point("/proc", folder=True)

@@ -170,9 +170,9 @@ def test_a_damaged_blob_that_need_not_be(store: Store) -> None:
     if not store.trees.can_tar(image.diff_ids[0]):
         pytest.skip("it must be")
     with store.blobs.ingest(layer.digest) as ingest:
-        from nacre.images.layers.compressed import Forms
+        from nacre.images.layers.compressed import CompressedForms
 
-        with Forms(store).open(layer) as file:
+        with CompressedForms(store).open(layer) as file:
             while data := file.read(1 << 16):
                 ingest.write(data)
         ingest.commit()

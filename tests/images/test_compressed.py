@@ -23,7 +23,7 @@ from nacre.images.arrows.archive import load, save
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import Sending, push
 from nacre.images.layers import compressed
-from nacre.images.layers.compressed import Forms, Remade, is_here
+from nacre.images.layers.compressed import CompressedForms, RecompressedLayer, is_here
 from nacre.images.layers.ingest import add_layer, commit_layer
 from nacre.images.model.edit import append_layer, new_config, write_image
 from nacre.images.model.image import Image
@@ -77,7 +77,7 @@ def built(store: Store, *layers: bytes, codec: str = "gzip") -> Image:
 
 
 def content(store: Store, layer: Descriptor, **options: object) -> bytes:
-    with Forms(store, **options).open(layer) as file:  # type: ignore[arg-type]
+    with CompressedForms(store, **options).open(layer) as file:  # type: ignore[arg-type]
         return b"".join(iter(lambda: file.read(100_000), b""))
 
 
@@ -126,7 +126,7 @@ def test_seeking_begins_anew_and_goes_on(opener: Opener) -> None:
     store = opener()
     layer, _ = add_layer(store, io.BytesIO(make_tar({"a": NOISE})))
     whole = content(store, layer)
-    with Forms(store).open(layer) as file:
+    with CompressedForms(store).open(layer) as file:
         assert file.read(10) == whole[:10]
         assert file.seek(1_000_000) == 1_000_000
         assert file.read(10) == whole[1_000_000:1_000_010]
@@ -369,7 +369,7 @@ def test_closing_early_ends_the_threads(opener: Opener, recipe: str) -> None:
     store = opener()
     layer, diff_id = add_layer(store, io.BytesIO(make_tar({str(n): NOISE for n in range(4)})))
     before = threads()
-    file = Remade(layer, recipe, lambda: store.trees.tar(diff_id), Budget(3))
+    file = RecompressedLayer(layer, recipe, lambda: store.trees.tar(diff_id), Budget(3))
     while threads() == before:
         assert file.read(1000)
     file.close()
@@ -389,11 +389,11 @@ def test_errors_of_the_tree_come_through(opener: Opener) -> None:
     def broken() -> object:
         raise NotFound("the tree is gone")
 
-    remade = Remade(layer, "none", broken, store.budget)  # type: ignore[arg-type]
+    remade = RecompressedLayer(layer, "none", broken, store.budget)  # type: ignore[arg-type]
     with pytest.raises(NacreError, match="the tree is gone"), remade as file:
         file.read(10)
     with pytest.raises(Unsupported, match="recipe"):
-        Remade(layer, "lzma/9", lambda: store.trees.tar(diff_id), store.budget)
+        RecompressedLayer(layer, "lzma/9", lambda: store.trees.tar(diff_id), store.budget)
     assert compressed.NEW_DIGEST
 
 

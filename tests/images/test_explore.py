@@ -7,20 +7,30 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.images.audit.explore import Item, survey
+from nacre.images.audit.explore import LayerPath, survey
 
 Nacre = Any
 
 
-def surveyed(*layers: list[Item]) -> Any:
+def surveyed(*layers: list[LayerPath]) -> Any:
     return survey(layers, [f"sha256:{n:064x}" for n in range(len(layers))], [""] * len(layers))  # type: ignore[misc]
 
 
 def test_what_is_overwritten_or_deleted_is_wasted() -> None:
     found = surveyed(
-        [Item(b"d", "dir"), Item(b"d/a", "file", 10), Item(b"d/b", "file", 20), Item(b"x", "file", 5)],
-        [Item(b"d", "dir"), Item(b"d/a", "file", 11), Item(b"d/b", "whiteout"), Item(b"x", "dir")],
-        [Item(b"d", "whiteout"), Item(b"y", "file", 1)],
+        [
+            LayerPath(b"d", "dir"),
+            LayerPath(b"d/a", "file", 10),
+            LayerPath(b"d/b", "file", 20),
+            LayerPath(b"x", "file", 5),
+        ],
+        [
+            LayerPath(b"d", "dir"),
+            LayerPath(b"d/a", "file", 11),
+            LayerPath(b"d/b", "whiteout"),
+            LayerPath(b"x", "dir"),
+        ],
+        [LayerPath(b"d", "whiteout"), LayerPath(b"y", "file", 1)],
     )
     assert (found.size, found.seen, found.wasted) == (47, 1, 46)
     assert [(w.path, w.layer, w.hidden_by, w.how) for w in found.waste] == [
@@ -32,21 +42,24 @@ def test_what_is_overwritten_or_deleted_is_wasted() -> None:
 
 def test_an_opaque_folder_hides_what_is_below_and_not_its_own() -> None:
     found = surveyed(
-        [Item(b"d", "dir"), Item(b"d/old", "file", 7)],
-        [Item(b"d", "dir", opaque=True), Item(b"d/new", "file", 3)],
+        [LayerPath(b"d", "dir"), LayerPath(b"d/old", "file", 7)],
+        [LayerPath(b"d", "dir", opaque=True), LayerPath(b"d/new", "file", 3)],
     )
     assert (found.seen, found.wasted) == (3, 7)
     assert found.folders == ((b"", 3), (b"d", 3))
 
 
 def test_empty_files_are_no_copies() -> None:
-    layers = [[Item(b"a", "file"), Item(b"l", "symlink")], [Item(b"a", "file"), Item(b"l", "symlink")]]
+    layers = [
+        [LayerPath(b"a", "file"), LayerPath(b"l", "symlink")],
+        [LayerPath(b"a", "file"), LayerPath(b"l", "symlink")],
+    ]
     ids: Any = ["sha256:" + "0" * 64] * 2
     assert survey(layers, ids, ["", ""], lambda gone: True).waste == ()
 
 
 def test_a_copy_for_the_owner_is_told_apart() -> None:
-    layers = [[Item(b"d/a", "file", 10), Item(b"d/b", "file", 20)]] * 2
+    layers = [[LayerPath(b"d/a", "file", 10), LayerPath(b"d/b", "file", 20)]] * 2
     ids: Any = ["sha256:" + "0" * 64] * 2
     found = survey(layers, ids, ["", ""], lambda gone: gone.path == b"d/a")
     assert [(w.path, w.how) for w in found.waste] == [(b"d/b", "overwritten"), (b"d/a", "copied")]
@@ -56,15 +69,15 @@ def test_a_copy_for_the_owner_is_told_apart() -> None:
 
 
 def test_hard_links_count_once_and_live_by_any_name() -> None:
-    layer = [Item(b"a", "file", 9, content=1), Item(b"b", "file", 9, content=1)]
+    layer = [LayerPath(b"a", "file", 9, content=1), LayerPath(b"b", "file", 9, content=1)]
     assert surveyed(layer).size == 9
-    assert surveyed(layer, [Item(b"a", "whiteout")]).wasted == 0
-    assert surveyed(layer, [Item(b"a", "whiteout"), Item(b"b", "file", 1)]).wasted == 9
+    assert surveyed(layer, [LayerPath(b"a", "whiteout")]).wasted == 0
+    assert surveyed(layer, [LayerPath(b"a", "whiteout"), LayerPath(b"b", "file", 1)]).wasted == 9
 
 
 _PATHS = st.sampled_from([b"a", b"a/b", b"a/b/c", b"d", b"d/e"])
 _ITEMS = st.builds(
-    Item,
+    LayerPath,
     _PATHS,
     st.sampled_from(["file", "dir", "whiteout"]),
     st.integers(0, 5),
@@ -74,7 +87,7 @@ _ITEMS = st.builds(
 
 
 @given(st.lists(st.lists(_ITEMS, max_size=5), max_size=4))
-def test_sums_are_true(layers: list[list[Item]]) -> None:
+def test_sums_are_true(layers: list[list[LayerPath]]) -> None:
     found = surveyed(*layers)
     assert found.size == found.seen + found.wasted == sum(use.size for use in found.layers)
     assert dict(found.folders).get(b"", 0) == found.seen
@@ -83,7 +96,7 @@ def test_sums_are_true(layers: list[list[Item]]) -> None:
 
 def test_depth_is_no_matter() -> None:
     deep = b"/".join([b"d"] * 3000)
-    assert surveyed([Item(deep, "file", 1)], [Item(b"d", "whiteout")]).wasted == 1
+    assert surveyed([LayerPath(deep, "file", 1)], [LayerPath(b"d", "whiteout")]).wasted == 1
 
 
 def test_explore_an_image(nacre: Nacre, busybox_image: str) -> None:

@@ -19,7 +19,7 @@ from nacre.grammars.elf import parse_cache, parse_elf
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.work.pipe import Pipe, copy
 from nacre.ground.work.threads import Worker, running
-from nacre.images.places.host import Layout, Python
+from nacre.images.places.host import HostRoot, Python
 from nacre.images.places.hostlibs import Libraries, read_elf
 from nacre.words.errors import InvalidArchive
 from nacre.words.reference import is_host
@@ -27,7 +27,7 @@ from nacre.words.reference import is_host
 PROGRAM = os.path.realpath(sys.executable)
 
 
-def written(layout: Layout) -> bytes:
+def written(layout: HostRoot) -> bytes:
     pipe, out = Pipe(), io.BytesIO()
     with running([Worker(lambda: layout.write(pipe), feeds=pipe)], [pipe]):
         copy(pipe, out.write)
@@ -35,12 +35,12 @@ def written(layout: Layout) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def layout() -> Layout:
-    return Layout(Python.running())
+def layout() -> HostRoot:
+    return HostRoot(Python.running())
 
 
 @pytest.fixture(scope="module")
-def tar(layout: Layout) -> bytes:
+def tar(layout: HostRoot) -> bytes:
     return written(layout)
 
 
@@ -95,7 +95,7 @@ def test_names_of_the_host():
     assert not is_host("host:5000/app")
 
 
-def test_it_holds_what_a_small_application_needs(layout: Layout):
+def test_it_holds_what_a_small_application_needs(layout: HostRoot):
     python = layout.python
     library = python.home + python.library[len(python.prefix) :]
     program = f"{python.home}/bin/python3"
@@ -106,13 +106,13 @@ def test_it_holds_what_a_small_application_needs(layout: Layout):
     assert layout.items["/tmp"].mode == 0o1777
 
 
-def test_equal_files_give_equal_bytes(layout: Layout, tar: bytes):
-    other = Layout(Python.running())
+def test_equal_files_give_equal_bytes(layout: HostRoot, tar: bytes):
+    other = HostRoot(Python.running())
     assert other.key() == layout.key()
     assert written(other) == tar
 
 
-def test_members_are_root_s_have_one_time_and_their_parents_first(layout: Layout, tar: bytes):
+def test_members_are_root_s_have_one_time_and_their_parents_first(layout: HostRoot, tar: bytes):
     seen = {b""}
     for entry, _ in read_tar(io.BytesIO(tar)):
         assert (entry.uid, entry.gid) == (0, 0)
@@ -122,14 +122,14 @@ def test_members_are_root_s_have_one_time_and_their_parents_first(layout: Layout
         seen.add(entry.path)
 
 
-def test_nothing_says_whose_machine_it_is(layout: Layout):
+def test_nothing_says_whose_machine_it_is(layout: HostRoot):
     home = layout.python.prefix
     if home in ("/usr", "/usr/local"):
         pytest.skip("this interpreter is not in somebody's folder")
     assert not [path for path in layout.items if path.startswith(home)]
 
 
-def test_inside_a_virtual_environment_it_is_the_base(tmp_path: Path, layout: Layout):
+def test_inside_a_virtual_environment_it_is_the_base(tmp_path: Path, layout: HostRoot):
     venv.create(tmp_path / "v", with_pip=False, symlinks=True)
     code = "from nacre.images.places.host import Python; print(Python.running().program)"
     import nacre

@@ -11,7 +11,7 @@ from imagekit import Registry
 
 from nacre.images.arrows.pull import pull
 from nacre.images.layers import ingest as layers
-from nacre.images.layers.ingest import Partial
+from nacre.images.layers.ingest import PartialBlob
 from nacre.stores.store import Store
 from nacre.stores.trees import Trees
 from nacre.words.digest import Digest
@@ -35,7 +35,7 @@ def content(store: Store, digest: Digest) -> bytes:
         return file.read(1 << 30)
 
 
-def feed(partial: Partial, count: int, seconds: float) -> None:
+def feed(partial: PartialBlob, count: int, seconds: float) -> None:
     """Each piece is waited for."""
     for start in range(0, count, PIECE):
         partial.write(DATA[start : min(start + PIECE, count)], seconds)
@@ -44,7 +44,7 @@ def feed(partial: Partial, count: int, seconds: float) -> None:
 def written(store: Store, step: float, count: int, *, fail: bool = False) -> int:
     """Bytes on disk after `count` bytes, each piece of which took `step` seconds."""
     with store.blobs.ingest(DIGEST, len(DATA)) as ingest:
-        partial = Partial(ingest, len(DATA))
+        partial = PartialBlob(ingest, len(DATA))
         feed(partial, count, step)
         if fail:
             partial.keep()
@@ -87,7 +87,7 @@ def test_what_is_left_when_it_breaks_off(store: Store, step: float, count: int, 
 
 def test_what_is_written_late_is_verified_like_anything_else(store: Store) -> None:
     with store.blobs.ingest(DIGEST, len(DATA)) as ingest:
-        partial = Partial(ingest, len(DATA))
+        partial = PartialBlob(ingest, len(DATA))
         feed(partial, len(DATA), 0.6)
         assert ingest.is_written
         ingest.commit()
@@ -97,7 +97,7 @@ def test_what_is_written_late_is_verified_like_anything_else(store: Store) -> No
 @pytest.mark.parametrize("step", [0.01, 0.6])
 def test_a_byte_too_many(store: Store, step: float) -> None:
     with store.blobs.ingest(DIGEST, len(DATA) - 1) as ingest:
-        partial = Partial(ingest, len(DATA) - 1)
+        partial = PartialBlob(ingest, len(DATA) - 1)
         with pytest.raises(TooLarge):
             feed(partial, len(DATA), step)
     assert store.blobs.partial(DIGEST) == 0

@@ -302,7 +302,7 @@ def test_a_stop_ends_it(store: Store, ranged: Ranged, monkeypatch: pytest.Monkey
     def stopped(*_arguments: object) -> None:
         raise Stopped("the transfer was stopped")
 
-    monkeypatch.setattr(partial, "Findings", stopped)
+    monkeypatch.setattr(partial, "LocalContent", stopped)
     with pytest.raises(Stopped):
         get(store, ranged, "2")
     monkeypatch.undo()

@@ -14,7 +14,7 @@ from imagekit import Registry, make_tar
 
 from nacre.images.arrows.pull import pull
 from nacre.images.arrows.push import push
-from nacre.images.layers.compressed import Forms, is_here
+from nacre.images.layers.compressed import CompressedForms, is_here
 from nacre.images.layers.ingest import add_layer, commit_layer, ensure_tree, ingest_layer
 from nacre.images.layers.job import LayerJob
 from nacre.images.model.image import Image, find, repo_digests
@@ -455,7 +455,7 @@ def test_a_committed_layer_is_a_layer(store: Store):
         file.write(NOISE)
     descriptor, top, count = commit_layer(store, active)
     assert descriptor.media_type == OCI_LAYER_GZIP
-    with Forms(store).open(descriptor) as layer:
+    with CompressedForms(store).open(descriptor) as layer:
         tar = gzip.decompress(b"".join(iter(lambda: layer.read(1 << 20), b"")))
     assert Digest.of(tar) == top
     assert count == len(tar)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nacre.ground.fork import Report, fork
+from nacre.ground.fork import ChildReport, fork
 from nacre.ground.network import links, namespaces, rules
 from nacre.ground.network import nftables as nft
 from nacre.ground.network.netlink import NETFILTER, ROUTE, Netlink, Refused, attribute, attributes, text
@@ -230,7 +230,7 @@ def test_a_thousand_ports(namespace: int) -> None:
 
 
 def test_a_killed_owner_leaves_nothing(namespace: int) -> None:
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         owner = nft.Firewall()
         owner.change(TABLE)
         report.tell(True)

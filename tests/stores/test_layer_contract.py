@@ -32,7 +32,7 @@ from treemaker import (
     white,
 )
 
-from nacre.grammars.erofs.read import Index
+from nacre.grammars.erofs.read import ErofsIndex
 from nacre.grammars.erofs.tree import LayerTree
 from nacre.grammars.erofs.write import write_index
 from nacre.grammars.layer.nodes import Inode, walk
@@ -91,7 +91,7 @@ def in_columns(layers: Layers, _where: Path, _store: Store) -> Facts:
 
 
 def in_an_index(layers: Layers, _where: Path, _store: Store) -> Facts:
-    return _merged([Index(_written(_columns(items))).tree() for items in layers])
+    return _merged([ErofsIndex(_written(_columns(items))).tree() for items in layers])
 
 
 def _columns(items: list[Item]) -> LayerTree:

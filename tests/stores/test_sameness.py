@@ -18,7 +18,7 @@ from nacre.ground import mounts, userns
 from nacre.stores import Store
 from nacre.stores.trees import Active, Mode
 from nacre.stores.trees.forms import owners
-from nacre.stores.trees.forms.owners import Owner
+from nacre.stores.trees.forms.owners import RecordedOwner
 from nacre.words.digest import Digest
 
 SECOND = 1_000_000_000
@@ -157,7 +157,7 @@ def test_a_mode_that_copies_bytes_is_told(step: Step) -> None:
 def test_an_owner_that_copies_bytes_is_told(step: Step) -> None:
     step.up("lib/sub/deep")
     if step.kit.mode.single:
-        owners.save(os.path.dirname(step.upper), {b"lib/sub/deep": Owner(7, 8)})
+        owners.save(os.path.dirname(step.upper), {b"lib/sub/deep": RecordedOwner(7, 8)})
     else:
         os.chown(step.upper / "lib/sub/deep", 7, 8)
     assert step.names() == ["lib/", "lib/sub/", "lib/sub/deep"]

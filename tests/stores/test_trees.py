@@ -18,7 +18,7 @@ from nacre.ground import mounts, userns
 from nacre.stores import Store
 from nacre.stores.trees import Active, Mode
 from nacre.stores.trees.forms import owners
-from nacre.stores.trees.forms.owners import Owner
+from nacre.stores.trees.forms.owners import RecordedOwner
 from nacre.words.digest import Digest
 from nacre.words.errors import (
     Conflict,
@@ -30,7 +30,7 @@ from nacre.words.errors import (
     Unsupported,
     UsageError,
 )
-from nacre.words.mount import Folder, Mount, Overlay
+from nacre.words.mount import Directory, Mount, Overlay
 
 IS_ROOT = os.geteuid() == 0
 EMPTY = Digest.of(bytes(1024))
@@ -380,7 +380,7 @@ def test_nothing_changed_is_the_empty_tar(kit: Kit) -> None:
 def write_change(active: Active) -> None:
     """Into the upper folder of an overlay, or the merged one of plain, which holds the lower layers too."""
     upper = active.upper
-    if isinstance(active.mount, Folder):
+    if isinstance(active.mount, Directory):
         os.unlink(f"{upper}/bin")
     else:
         os.mkdir(f"{upper}/etc")
@@ -483,7 +483,7 @@ def test_owners_survive_a_copy_up(kit: Kit, variant: Variant) -> None:
     Path(f"{active.upper}/srv/given").write_bytes(b"3")
     if variant.mode.single:
         kept = owners.load(os.path.dirname(active.upper))
-        owners.save(os.path.dirname(active.upper), {**kept, b"srv/given": Owner(7, 8)})
+        owners.save(os.path.dirname(active.upper), {**kept, b"srv/given": RecordedOwner(7, 8)})
     else:
         os.chown(f"{active.upper}/srv/given", 7, 8)
     if variant.owners:

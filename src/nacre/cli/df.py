@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ..images.audit.usage import DiskUsage, ImageUsage, Item, Kind, LayerUsage
+    from ..images.audit.usage import DiskUsage, ImageUsage, Kind, LayerUsage, UsageItem
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -100,16 +100,16 @@ def _layer(layer: LayerUsage) -> list[str]:
     return [short_id(layer.diff_id), layer.driver, *map(human_size, sizes), blob, str(layer.images)]
 
 
-def _container(row: ContainerRow, used: Item) -> list[str]:
+def _container(row: ContainerRow, used: UsageItem) -> list[str]:
     size = human_size(used.stored)
     return [row.id[:12], row.image_ref, row.command, size, ago(row.created), row.state, row.name]
 
 
-def _volume(volume: Item) -> list[str]:
+def _volume(volume: UsageItem) -> list[str]:
     return [volume.name, str(volume.links), human_size(volume.stored)]
 
 
-def _cached(item: Item) -> list[str]:
+def _cached(item: UsageItem) -> list[str]:
     return [item.name[:12], human_size(item.stored), ago(item.created), str(item.links)]
 
 

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from .commands import COMMANDS, COMMON, GROUPS, Entry, Group, load
+from .commands import COMMANDS, COMMON, GROUPS, CommandEntry, Group, load
 from .options import Command, Option
 
 _GUTTER = 3
@@ -38,7 +38,7 @@ def of_group(name: str, group: Group) -> str:
     return "\n\n".join(blocks)
 
 
-def of_command(name: str, entry: Entry) -> str:
+def of_command(name: str, entry: CommandEntry) -> str:
     """What `nacre run --help` prints. Imports the command."""
     command = load(name, entry)
     blocks = [usage(name, command), entry.summary, command.details, _aliases(name, entry)]
@@ -52,7 +52,7 @@ def usage(name: str, command: Command) -> str:
     return " ".join(filter(None, words))
 
 
-def _aliases(name: str, entry: Entry) -> str:
+def _aliases(name: str, entry: CommandEntry) -> str:
     names = [first for first, other in {**COMMON, **COMMANDS}.items() if other == entry]
     for title, group in GROUPS.items():
         inside = [first for first, other in group.commands.items() if other == entry]
@@ -63,7 +63,7 @@ def _aliases(name: str, entry: Entry) -> str:
     return "Aliases:\n  " + ", ".join(f"nacre {one}" for one in names)
 
 
-def _commands(title: str, table: Mapping[str, Entry] | Mapping[str, Group]) -> str:
+def _commands(title: str, table: Mapping[str, CommandEntry] | Mapping[str, Group]) -> str:
     width = max(10, *(len(name) + 2 for name in table))
     return f"{title}:\n" + "\n".join(f"  {name:{width}}  {row.summary}" for name, row in table.items())
 

@@ -52,7 +52,7 @@ _YOUNG = 200_000
 _BARE = Command("", run=lambda _context, _args: 0)
 
 
-class Stopped(BaseException):
+class Terminated(BaseException):
     """SIGTERM or SIGHUP came; raised so that `with` and `finally` clean up on the way out."""
 
     def __init__(self, number: int) -> None:
@@ -74,7 +74,7 @@ def entry() -> None:
         code = main()
         if code > 128:
             _let_threads_end()
-    except (KeyboardInterrupt, Stopped):  # once more, while the first was being told of
+    except (KeyboardInterrupt, Terminated):  # once more, while the first was being told of
         code = 130
     os._exit(code)
 
@@ -84,10 +84,10 @@ def _once_more(lost: sys.UnraisableHookArgs) -> None:
 
     So it is sent again a moment later, when the callback is over.
     """
-    if not issubclass(lost.exc_type, (KeyboardInterrupt, Stopped)):
+    if not issubclass(lost.exc_type, (KeyboardInterrupt, Terminated)):
         sys.__unraisablehook__(lost)
         return
-    signal(SIGALRM, _stop if lost.exc_type is Stopped else default_int_handler)
+    signal(SIGALRM, _stop if lost.exc_type is Terminated else default_int_handler)
     setitimer(ITIMER_REAL, _MOMENT)
 
 
@@ -120,7 +120,7 @@ def _handled(argv: Sequence[str], outcome: _Outcome) -> int:
 
 
 def _stop(number: int, _frame: object) -> None:
-    raise Stopped(SIGTERM if number == SIGALRM else number)
+    raise Terminated(SIGTERM if number == SIGALRM else number)
 
 
 def _run(argv: Sequence[str], outcome: _Outcome) -> int:
@@ -193,7 +193,7 @@ class _Outcome:
             return self._tell(error.message, error.hint, self._code(error))
         except KeyboardInterrupt:
             return 130
-        except Stopped as stopped:
+        except Terminated as stopped:
             return stopped.code
         except BrokenPipeError:
             return _drop_output()

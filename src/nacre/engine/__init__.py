@@ -25,8 +25,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ..grammars.tar.entry import Reader
     from ..images.arrows.copying import Copied
-    from ..images.arrows.manifestlist import Entry, Pushed
+    from ..images.arrows.manifestlist import ManifestEntry, Pushed
     from ..images.arrows.mirroring import Outcome
     from ..images.arrows.pull import PullResult
     from ..images.arrows.push import PushResult
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from ..images.audit.explore import Exploration
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
-    from ..images.model.source import Reader
     from ..images.places.place import Place
     from ..services.build import BuildOptions
     from ..services.client.search import SearchResult
@@ -454,7 +454,7 @@ class Engine(Wiring):
         self.inside(lambda store: lists(self).annotate(Reference.of(name), image, said))
 
     @checked
-    def manifest_inspect(self, name: Name) -> tuple[Entry, ...]:
+    def manifest_inspect(self, name: Name) -> tuple[ManifestEntry, ...]:
         """The images of a list that is being put together. Raises NotFound."""
         from .transfers import lists
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
+    from ..grammars.tar.entry import Reader
     from ..images.arrows.importer import Meta
     from ..images.model.image import Image
-    from ..images.model.source import Reader
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference

@@ -11,8 +11,8 @@ from ..words.errors import DockerfileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..grammars.tar.entry import Reader
     from ..images.model.image import Image
-    from ..images.model.source import Reader
     from ..services.build import BuildResult, Inputs
     from ..words.oci import Platform
     from ..words.progress import Progress

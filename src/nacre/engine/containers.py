@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..services.containers import Containers, Request
+from ..services.containers import Containers, CreateRequest
 from ..words.errors import NotFound
 from ..words.value import Value
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
     from ..images.model.image import Image
-    from ..images.model.runtime import Device, RunOptions, Temporary, Volume
+    from ..images.model.runtime import Device, RunOptions, TmpfsMount, VolumeMount
     from ..services.containers.difference import Change
     from ..services.containers.executing import Extra
     from ..services.containers.log import Line
@@ -173,13 +173,13 @@ class ContainerCollection:
     def _request(
         self, image: str, command: Sequence[str], options: ContainerOptions | None,
         progress: Progress | None,
-    ) -> Request:  # fmt: skip
+    ) -> CreateRequest:  # fmt: skip
         """What is to be made; the image is fetched if it has to be."""
         options = options or ContainerOptions()
         run = _run_options(self._engine, tuple(command), options)
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
-        return Request(
+        return CreateRequest(
             found, run, reference=image, name=options.name, labels=options.labels,
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
             dns_search=options.dns_search, dns_options=options.dns_options,
@@ -402,12 +402,12 @@ class ContainerCollection:
 
         `changes` are Dockerfile instructions, `created` is an RFC 3339 time, "" for now. Raises UsageError.
         """
-        from ..services.containers.commit import Wishes, commit
+        from ..services.containers.commit import CommitOptions, commit
         from ..services.containers.keeper import Paused
         from ..words.reference import Reference
 
         target = Reference.of(reference) if reference else None
-        wishes = Wishes(author, message, tuple(changes), created)
+        wishes = CommitOptions(author, message, tuple(changes), created)
 
         def work(store: Store) -> Image:
             found = Containers(store)
@@ -502,7 +502,9 @@ def _with_proxies(engine: Wiring, written: tuple[str, ...]) -> tuple[str, ...]:
     return (*written, *(f"{name}={value}" for name, value in found if name not in names))
 
 
-def _volumes(engine: Wiring, options: ContainerOptions) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
+def _volumes(
+    engine: Wiring, options: ContainerOptions
+) -> tuple[tuple[VolumeMount, ...], tuple[TmpfsMount, ...]]:
     if not (options.volumes or options.tmpfs or options.mounts or options.volumes_from):
         return (), ()
     from ..services.containers import volumes

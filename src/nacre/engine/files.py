@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..grammars.tar.entry import Reader
     from ..ground.extract import Form
-    from ..services.containers.copying import Place
+    from ..services.containers.copying import CopyPath
     from ..stores.containers import ContainerRow
     from .wiring import Wiring
 
@@ -23,7 +23,7 @@ def copy_out(engine: Wiring, name: str, path: str, target: str, *, archive: bool
     """A file or folder of a container to the host; the bytes copied."""
     with _opened(engine, name, path, write=False) as place, copying.Host() as host:
         found = copying.source(place, follow=follow)
-        here = copying.Place(host, os.fsencode(target))
+        here = copying.CopyPath(host, os.fsencode(target))
         end = copying.target(here, folder=found.folder, content=found.content, name=found.name)
         owners = "keep" if archive else "caller"
         return copying.write(copying.members(found, b""), end, owners=owners, form=_form()).size
@@ -32,7 +32,7 @@ def copy_out(engine: Wiring, name: str, path: str, target: str, *, archive: bool
 def copy_in(engine: Wiring, source: str, name: str, path: str, *, archive: bool, follow: bool) -> int:
     """A file or folder of the host to a container; the bytes copied."""
     with _opened(engine, name, path, write=True) as place, copying.Host() as host:
-        found = copying.source(copying.Place(host, os.fsencode(source)), follow=follow)
+        found = copying.source(copying.CopyPath(host, os.fsencode(source)), follow=follow)
         end = copying.target(place, folder=found.folder, content=found.content, name=found.name)
         owners = "keep" if archive else "root"
         return copying.write(copying.members(found, b""), end, owners=owners, form=_form()).size
@@ -69,7 +69,7 @@ def _same(payload: Reader) -> Reader:
 
 
 @contextmanager
-def _opened(engine: Wiring, name: str, path: str, *, write: bool) -> Iterator[Place]:
+def _opened(engine: Wiring, name: str, path: str, *, write: bool) -> Iterator[CopyPath]:
     """A place in a container: where it runs, its own namespace is entered, so no other may be before."""
     row, alone = _looked_up(engine, name)
     if alone:

@@ -101,11 +101,11 @@ def _key(store: Store, name: str) -> str:
 
 def _folder(store: Store, name: str) -> str:
     """The root of a container that is a folder already, where nothing can be mounted; else ""."""
-    from ..words.mount import Folder
+    from ..words.mount import Directory
 
     row = _row(store, name)
     active = store.actives.find(row.id) if row is not None else None
-    return active.mount.path if active is not None and isinstance(active.mount, Folder) else ""
+    return active.mount.path if active is not None and isinstance(active.mount, Directory) else ""
 
 
 def _mount(store: Store, root: str, name: str) -> str:

@@ -99,11 +99,11 @@ class System:
         where it cannot be read), a container's row, and when the cache was last used at the latest.
         """
         from ..stores import reserve
-        from ..stores.sweep import Wishes, sweep
+        from ..stores.sweep import SweepOptions, sweep
 
         reserve.release(self._engine.root)  # the disk may be full
-        wishes = Wishes(
-            images, build_cache, containers, -1.0 if downloads else Wishes.max_age, shed,
+        wishes = SweepOptions(
+            images, build_cache, containers, -1.0 if downloads else SweepOptions.max_age, shed,
             container_picked=container_picked, cache_before=cache_before,
         )  # fmt: skip
 

@@ -106,9 +106,9 @@ def copy(
 ) -> Copied:  # fmt: skip
     """From one place to another, by way of the store only where one of them is in it."""
     from ..images.arrows.copying import copy_between
-    from ..images.model.seen import Seen
+    from ..images.model.seen import BlobInfoCache
 
-    choice = choice.replace(seen=Seen(engine.paths.seen))
+    choice = choice.replace(seen=BlobInfoCache(engine.paths.seen))
     source, target = ends
     with _reached(engine, networks[0], progress) as origin, _reached(engine, networks[1], progress) as to:
         return copy_between(origin, source, target, choice, progress=progress, to=to)

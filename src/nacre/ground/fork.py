@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn, Self
 
-    Work = Callable[["Report"], object]
+    Work = Callable[["ChildReport"], object]
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
@@ -60,7 +60,7 @@ class Ended(BaseException):
         self.number = number
 
 
-class Report:
+class ChildReport:
     """The child's end: where its parent listens, wherever that is at the moment.
 
     `witness` is written and closed with the first word: see `fork_detached`.
@@ -199,7 +199,7 @@ def fork(work: Work, *, what: str, keep: Iterable[int] | None = (), signals: str
     """A child that does `work`; `what` is its name in errors. Raises OSError."""
     reader, writer = _pipe()
     try:
-        return Child(_spawn(_reporting(work, Report(writer), keep, signals)), reader, what)
+        return Child(_spawn(_reporting(work, ChildReport(writer), keep, signals)), reader, what)
     except BaseException:
         os.close(reader)
         raise
@@ -233,8 +233,8 @@ def fork_through(
     child = Child(0, reader, what)
     try:
         with Blocked() as before, _subreaper:
-            run = _reporting(work, Report(writer), keep, signals, before)
-            helper = Child(_spawn(_helping(move, run, Report(writer), adopted, go)), -1, what)
+            run = _reporting(work, ChildReport(writer), keep, signals, before)
+            helper = Child(_spawn(_helping(move, run, ChildReport(writer), adopted, go)), -1, what)
             helper.wait()
             writer = _close(writer)
             child.status = helper.status
@@ -254,7 +254,7 @@ def fork_through(
 
 
 def _helping(
-    move: Callable[[], None], run: Callable[[set[int]], int], report: Report, adopted: int, go: int
+    move: Callable[[], None], run: Callable[[set[int]], int], report: ChildReport, adopted: int, go: int
 ) -> Callable[[set[int]], int]:
     def begin(before: set[int]) -> int:
         os.close(go)
@@ -277,7 +277,7 @@ def fork_detached(work: Work, *, what: str, keep: Iterable[int] = ()) -> Child:
     The process in between stays until the child has said its first word: so its death is noticed.
     """
     (reader, writer), (heard, witness) = _pipes(2)
-    report = Report(writer, witness)
+    report = ChildReport(writer, witness)
     run = _reporting(work, report, keep, DEFAULT)
 
     def between(before: set[int]) -> int:
@@ -286,11 +286,11 @@ def fork_detached(work: Work, *, what: str, keep: Iterable[int] = ()) -> Child:
         pid = _spawn(lambda _before: run(before))
         os.close(witness)
         if not os.read(heard, 1):
-            Report(writer).fail(SandboxError(f"{what} {fate(os.waitpid(pid, 0)[1])}"))
+            ChildReport(writer).fail(SandboxError(f"{what} {fate(os.waitpid(pid, 0)[1])}"))
         return 0
 
     try:
-        return Child(_spawn(_telling(between, Report(writer))), reader, what)
+        return Child(_spawn(_telling(between, ChildReport(writer))), reader, what)
     except BaseException:
         os.close(reader)
         raise
@@ -373,7 +373,7 @@ def _spawn(run: Callable[[set[int]], int]) -> int:
 
 
 def _reporting(
-    work: Work, report: Report, keep: Iterable[int] | None, signals: str, mask: set[int] | None = None
+    work: Work, report: ChildReport, keep: Iterable[int] | None, signals: str, mask: set[int] | None = None
 ) -> Callable[[set[int]], int]:
     def run(before: set[int]) -> int:
         kept = None if keep is None else {*keep, *report.descriptors()}
@@ -387,7 +387,7 @@ def _reporting(
     return _telling(run, report)
 
 
-def _telling(run: Callable[[set[int]], int], report: Report) -> Callable[[set[int]], int]:
+def _telling(run: Callable[[set[int]], int], report: ChildReport) -> Callable[[set[int]], int]:
     """`run`, and what it raises is told."""
 
     def telling(before: set[int]) -> int:

@@ -11,7 +11,7 @@ import os
 from _thread import get_native_id
 
 from ..words.errors import SandboxError
-from ..words.mount import Bind, Erofs, Folder, Mount, Overlay, Tmpfs
+from ..words.mount import Bind, Directory, Erofs, Mount, Overlay, Tmpfs
 from . import linux
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ def opened(mount: Mount) -> int:
 
     A folder is opened as it is, anything else mounted detached. Raises SandboxError.
     """
-    if not isinstance(mount, Folder):
+    if not isinstance(mount, Directory):
         return detached(mount)
     try:
         return os.open(mount.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,7 +119,7 @@ def detached(mount: Mount, *, volatile: bool = False) -> int:
             return _overlay(mount, volatile)
         if isinstance(mount, Bind):
             return bind(mount)
-        if isinstance(mount, Folder):
+        if isinstance(mount, Directory):
             return bind(Bind(mount.path, recursive=False))
         return _erofs(mount) if isinstance(mount, Erofs) else _tmpfs(mount)
     except OSError as error:
@@ -306,6 +306,6 @@ def _subject(mount: Mount) -> str:
         return f"the {len(mount.lowers)} layers of the image"
     if isinstance(mount, Tmpfs):
         return "a tmpfs"
-    if isinstance(mount, Folder):
+    if isinstance(mount, Directory):
         return mount.path
     return mount.source if isinstance(mount, Bind) else mount.index

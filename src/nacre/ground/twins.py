@@ -125,7 +125,7 @@ def _folder(fd: int) -> Folder:
     return Folder(fd, key_of(os.fstat(fd)))
 
 
-def share(twin: Folder, into: Folder, name: bytes, payload: Reader) -> Reader | None:
+def link_twin(twin: Folder, into: Folder, name: bytes, payload: Reader) -> Reader | None:
     """Link the twin if `payload` gives its bytes; None when that is done, else the payload from the start.
 
     Raises FileExistsError when the place is taken, and what `payload` raises.

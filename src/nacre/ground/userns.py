@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from .fork import Child, Report, Work
+    from .fork import Child, ChildReport, Work
 
 _CAP_CHOWN, _CAP_SETGID, _CAP_SETUID, _CAP_SYS_ADMIN = 1 << 0, 1 << 6, 1 << 7, 1 << 21
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -136,7 +136,7 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     """
     import pickle
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         linux.die_with_parent()
         attempt()
         try:
@@ -247,7 +247,7 @@ def _check_restriction() -> None:
         child.wait()
 
 
-def _try_to_mount(report: Report) -> None:
+def _try_to_mount(report: ChildReport) -> None:
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
     _map_self(uid, gid)
@@ -284,7 +284,7 @@ def _unshare_beside(*works: Callable[[], object]) -> list[int | None]:
     ready, go = os.pipe2(os.O_CLOEXEC)
 
     def waiting(work: Callable[[], object]) -> Work:
-        def begin(_report: Report) -> None:
+        def begin(_report: ChildReport) -> None:
             if os.read(ready, 1):
                 work()
 

@@ -22,7 +22,7 @@ MIN_SHARE = 0.2
 """Part of the file system that must be free for `auto` to keep."""
 
 
-class Keeping:
+class BlobPolicy:
     """The policy of one store that is open."""
 
     def __init__(self, root: str, policy: str) -> None:

@@ -67,11 +67,11 @@ class LeaseStore:
 
         Raises StoreError.
         """
-        from .settle import settle
+        from .settle import mark_synced
 
         id = random_name()
         with os_errors("take a lease"):
-            settle(os.path.dirname(self._folder), self._database)
+            mark_synced(os.path.dirname(self._folder), self._database)
             private_dir(self._folder)
             lock = Lock(self._file(id))
         trace("lease:locked")

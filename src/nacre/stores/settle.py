@@ -18,7 +18,7 @@ from .database import Database, boot_id
 _AGE = 60.0
 
 
-def settle(root: str, database: Database, age: float = _AGE) -> int:
+def mark_synced(root: str, database: Database, age: float = _AGE) -> int:
     """Sync the file system if content older than `age` seconds is not known to be on disk; how many rows."""
     before = time.time() - age
     values = (boot_id(), before)
@@ -37,7 +37,7 @@ def settle(root: str, database: Database, age: float = _AGE) -> int:
         )
 
 
-def secure(folders: list[str]) -> None:
+def sync_trees(folders: list[str]) -> None:
     """Put trees on the disk before this returns, for what exists nowhere else. Raises OSError.
 
     A few files are synced one by one; trees that are folders cost less with the whole file system.

@@ -21,7 +21,7 @@ from time import sleep
 from ..ground import linux, mounts
 from ..ground.files import private_dir, trace, unlink
 from ..words.errors import StoreError
-from ..words.mount import Erofs, Folder, Overlay
+from ..words.mount import Directory, Erofs, Overlay
 from .database import boot_id
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def detached(root: str, mount: Mount) -> int:
 
 def opened(root: str, mount: Mount) -> int:
     """As `mounts.opened`, over the mounts that others share already. Raises SandboxError."""
-    return mounts.opened(mount) if isinstance(mount, Folder) else detached(root, mount)
+    return mounts.opened(mount) if isinstance(mount, Directory) else detached(root, mount)
 
 
 def tidy(root: str) -> None:

@@ -8,7 +8,7 @@ from . import reserve
 from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
-from .keeping import Keeping
+from .keeping import BlobPolicy
 from .layers import LayerStore
 from .layout import open_root, publish_index
 from .leases import LeaseStore
@@ -41,7 +41,7 @@ class Store:
         self.root, self.db = root, database
         self._new_budget = budget
         self._budget: Budget | None = None
-        self.keeping = Keeping(root, layer_blobs)
+        self.keeping = BlobPolicy(root, layer_blobs)
         self.leases = LeaseStore(f"{root}/leases", database)
         self.blobs = BlobStore(root, database, self.leases)
         self.layers = LayerStore(database)

@@ -25,7 +25,7 @@ from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
 from .layout import tidy_index, unknown
-from .settle import settle
+from .settle import mark_synced
 from .trees.dedup import reclaim
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ class Freed(Value):
     items: tuple[tuple[str, str, int], ...]
 
 
-class Wishes(Value):
+class SweepOptions(Value):
     """What a sweep is to forget besides what nothing reaches.
 
     images: 'none' keeps every remembered image; 'dangling' forgets those without a name; 'all' forgets
@@ -77,14 +77,14 @@ class Wishes(Value):
     cache_before: float = float("inf")
 
 
-def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed:
+def sweep(store: Store, wishes: SweepOptions | None = None, **wished: object) -> Freed:
     """Find everything unreachable and free it. Safe beside running work of other processes.
 
-    `wished` are fields of `Wishes`. Works on a full disk too, where it gives up the reserve first. Lets go
-    of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError, and
+    `wished` are fields of `SweepOptions`. Works on a full disk too, where it gives up the reserve first. Lets
+    go of a lease that this `Store` took by itself (not of those that `hold` gave). Raises StoreError, and
     DamagedStore where content would go only because the database has lost its log.
     """
-    wishes = (wishes or Wishes()).replace(**wished)
+    wishes = (wishes or SweepOptions()).replace(**wished)
     root = store.root
     reserve.release(root)
     if lost := unknown(root, store.db):
@@ -94,7 +94,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
         freed = empty_trash(root)
         work = _Sweep(store, wishes)
         work.ingests()  # first: needs no database, which on a full disk cannot be written
-        settle(root, store.db)
+        mark_synced(root, store.db)
         work.forget()
         work.mark()
         trace("sweep:marked")
@@ -116,7 +116,7 @@ def sweep(store: Store, wishes: Wishes | None = None, **wished: object) -> Freed
 
 
 def foresee(
-    store: Store, wishes: Wishes | None = None, *, known: Known | None = None, **wished: object
+    store: Store, wishes: SweepOptions | None = None, *, known: Known | None = None, **wished: object
 ) -> tuple[int, int]:
     """How many things a sweep with these wishes would free now, and how many bytes of disk.
 
@@ -124,7 +124,7 @@ def foresee(
     Raises StoreError.
     """
     known = known or Known()
-    wishes = (wishes or Wishes()).replace(**wished)
+    wishes = (wishes or SweepOptions()).replace(**wished)
     store.leases.release()
     changed = store.refs.changed
     work = _Foresight(store, wishes, known.documents)
@@ -147,7 +147,7 @@ def foresee(
 
 def reached(store: Store, manifests: Iterable[str], known: Known | None = None) -> tuple[set[str], set[str]]:
     """Blobs and trees (diff ids) that these manifests or indexes need, as far as they can be read here."""
-    work = _Sweep(store, Wishes(), known.documents if known else None)
+    work = _Sweep(store, SweepOptions(), known.documents if known else None)
     work._mark_images(list(manifests))
     return work.blobs, work.trees
 
@@ -173,7 +173,7 @@ def empty_trash(root: str) -> int:
 
 
 class _Sweep:
-    def __init__(self, store: Store, wishes: Wishes, documents: Documents | None = None) -> None:
+    def __init__(self, store: Store, wishes: SweepOptions, documents: Documents | None = None) -> None:
         self.store, self.db, self.wishes = store, store.db, wishes
         self.items: list[tuple[str, str, int]] = []
         self._trashed: list[tuple[str, str, str]] = []
@@ -470,7 +470,7 @@ class _Sweep:
 class _Foresight(_Sweep):
     """A run that moves nothing and notes the paths that would go."""
 
-    def __init__(self, store: Store, wishes: Wishes, documents: Documents | None) -> None:
+    def __init__(self, store: Store, wishes: SweepOptions, documents: Documents | None) -> None:
         super().__init__(store, wishes, documents)
         self.paths: list[str] = []
 

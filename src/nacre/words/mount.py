@@ -37,7 +37,7 @@ class Overlay(Value):
     userxattr: bool = False
 
 
-class Folder(Value):
+class Directory(Value):
     """A folder that is a whole root already, for machines that permit no mount.
 
     `aside`: a folder beside it, on the same file system, for what is covered while a program runs there.
@@ -54,4 +54,4 @@ class Tmpfs(Value):
     mode: int = 0o1777
 
 
-Mount = Bind | Erofs | Folder | Overlay | Tmpfs
+Mount = Bind | Erofs | Directory | Overlay | Tmpfs

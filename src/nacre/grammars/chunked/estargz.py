@@ -59,7 +59,7 @@ def table_start(footer: bytes, size: int) -> int:
     return int(digits, 16)
 
 
-class StargzLayout:
+class StargzTable:
     """A layer by its table, with the headers written again."""
 
     codec = "gzip"

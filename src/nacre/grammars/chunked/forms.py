@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...words.oci import Descriptor
-    from .layout import Layout
+    from .layout import TableOfContents
 
     Read = Callable[[int, int], bytes]
     """Gives the bytes of the blob from a start to an end."""
 
 
-def open_layout(descriptor: Descriptor, read: Read) -> Layout | None:
+def open_layout(descriptor: Descriptor, read: Read) -> TableOfContents | None:
     """The verified table of a layer; None, with nothing read, when it announces none that can be used.
 
     Raises InvalidDocument, InvalidArchive, and what `read` raises.
     """
     where = toc.announced(descriptor)
     if where is not None:
-        return toc.ChunkedLayout(where, read(*where.span))
+        return toc.ChunkedTable(where, read(*where.span))
     digest = estargz.announced(descriptor)
-    return estargz.StargzLayout(digest, descriptor.size, read) if digest else None
+    return estargz.StargzTable(digest, descriptor.size, read) if digest else None

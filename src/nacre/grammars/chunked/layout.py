@@ -41,7 +41,7 @@ class File(Value):
     chunks: tuple[Chunk, ...]
 
 
-class Layout(Protocol):
+class TableOfContents(Protocol):
     """A table of contents: its files, and the tar as it is put together.
 
     `codec` is that of its chunks. Where the table does not say everything there are several `variants`, of

@@ -82,7 +82,7 @@ def _numbers(text: str, count: int) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-class ChunkedLayout:
+class ChunkedTable:
     """A layer by its table and its tar-split."""
 
     codec = "zstd"

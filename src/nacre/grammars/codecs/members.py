@@ -37,7 +37,7 @@ it, with a warning. xz(1) does not.
 """
 
 
-class Members:
+class MemberReader:
     """Concatenated members of gzip, xz or bzip2; zeros after the last are padding, and what is no member is
     passed over as the programs of these names do.
     """

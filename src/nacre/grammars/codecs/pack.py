@@ -35,7 +35,7 @@ def pack(
     return {}
 
 
-class Packed:
+class CompressedReader:
     """The same as something to read, but for zstd:chunked: what is read is compressed when it is wanted.
 
     Raises UsageError, Unsupported; reading raises what `stream` raises. Does not close it.

@@ -61,11 +61,11 @@ def decompress(stream: Reader, codec: str | None = None) -> Reader:
         from .frames import read_zstd
 
         return read_zstd(stream)
-    from .members import MEMBERS, Members
+    from .members import MEMBERS, MemberReader
 
     if codec not in MEMBERS:
         raise Unsupported(f"unknown compression {codec!r}: expected gzip, zstd, xz, bzip2 or none")
-    return Members(stream, codec, *MEMBERS[codec]())
+    return MemberReader(stream, codec, *MEMBERS[codec]())
 
 
 def _head(stream: Reader) -> bytes:

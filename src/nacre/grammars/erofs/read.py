@@ -27,7 +27,7 @@ _KINDS = frozenset(
 )
 
 
-class Index:
+class ErofsIndex:
     """An index in memory or mapped. `root` is a nid; `devices` are lengths in blocks. Holds no descriptor."""
 
     def __init__(self, data: bytes | bytearray | mmap) -> None:
@@ -179,7 +179,7 @@ class Index:
 class _Pages:
     """The data of a folder or link in its blocks: `start` the first, `end` where an inline tail begins."""
 
-    def __init__(self, index: Index, layout: int, start: int, size: int, end: int) -> None:
+    def __init__(self, index: ErofsIndex, layout: int, start: int, size: int, end: int) -> None:
         self._index, self._start, self._size, self._end = index, start, size, end
         self._inline = size // BLOCK if layout == INLINE else -1
         self.count = -(-size // BLOCK)

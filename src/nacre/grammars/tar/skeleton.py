@@ -31,7 +31,7 @@ _AHEAD = 4 << 20
 """Bytes that read_tar is never ahead of the member it gives: an extended header and a piece."""
 
 
-class Content(NamedTuple):
+class FileRange(NamedTuple):
     """Bytes that lie in a file."""
 
     path: bytes
@@ -127,7 +127,7 @@ class Recording:
             self._at += step
 
 
-def read_skeleton(stream: Reader) -> Iterator[bytes | Content]:
+def read_skeleton(stream: Reader) -> Iterator[bytes | FileRange]:
     """What the tar consists of, in order. Raises InvalidArchive for a skeleton that is damaged."""
     if stream.read(len(MAGIC)) != MAGIC:
         raise InvalidArchive("the skeleton has an unknown format")
@@ -135,7 +135,7 @@ def read_skeleton(stream: Reader) -> Iterator[bytes | Content]:
     total = 0
     while (kind := records.take(1)) != b"E":
         item = records.content() if kind == b"P" else records.literal(kind)
-        total += item.length if isinstance(item, Content) else len(item)
+        total += item.length if isinstance(item, FileRange) else len(item)
         yield item
     if records.take(8) != _U64.pack(total):
         raise InvalidArchive("the skeleton is damaged: it does not add up to the length of its tar")
@@ -175,6 +175,6 @@ class _Records:
             raise InvalidArchive("the skeleton is damaged: a record of unknown type")
         return self._sized(MAX_LITERAL)
 
-    def content(self) -> Content:
+    def content(self) -> FileRange:
         path = self._sized(MAX_PATH)
-        return Content(path, *_RANGE.unpack(self.take(16)))
+        return FileRange(path, *_RANGE.unpack(self.take(16)))

@@ -12,6 +12,6 @@ a default ACL would be inherited, and an ordinary user could not write into a fo
 """
 
 from .extraction import apply, extract
-from .form import Form, Notes, Stats
+from .form import Form, MetadataRecorder, Stats
 
-__all__ = ["Form", "Notes", "Stats", "apply", "extract"]
+__all__ = ["Form", "MetadataRecorder", "Stats", "apply", "extract"]

@@ -19,7 +19,7 @@ from ..work.files import start_workers
 from .errors import explained
 from .form import Form, Stats
 from .metadata import drop_xattrs, put_xattrs, write_content
-from .places import FolderState, Places
+from .places import ExtractedTree, FolderState
 
 MANY_FILES = 1000
 """Ordinary files after which helpers are worth their start (8 ms each)."""
@@ -59,7 +59,7 @@ class _Extraction:
     def __init__(self, root_fd: int, form: Form) -> None:
         self._form, self._literal = form, form.whiteouts == "none"
         alone = form.whiteouts == "overlay"
-        self._places = Places(root_fd, alone=alone)
+        self._places = ExtractedTree(root_fd, alone=alone)
         self._rules = rules.LayerRules(self._places) if alone else self._applying(form)
         self._decide = self._rules.decide
         self.unkept = self.replaced = self._shared = self._files = 0
@@ -197,7 +197,7 @@ class _Extraction:
         twin = self._twin(parent, name, entry)
         if twin is not None:
             self._make_way(parent, name)
-            rest = twinning.share(twin, parent, name, payload)
+            rest = twinning.link_twin(twin, parent, name, payload)
             self._shared += 0 if rest else entry.size
         lost = rest is not None and self._write(parent, name, entry, rest)
         self._note(entry, parent, name, lost)

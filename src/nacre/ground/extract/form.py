@@ -30,7 +30,7 @@ class Form(Value):
     opaque_xattr: bytes = b"trusted.overlay.opaque"
     owners: bool = True
     devices: bool = True
-    notes: Notes | None = None
+    notes: MetadataRecorder | None = None
     keep_kinds: bool = False
     links: bool = True
     budget: Budget | None = None
@@ -43,7 +43,7 @@ class Form(Value):
         return self.opaque_xattr.removesuffix(b"opaque") + b"origin"
 
 
-class Notes(Protocol):
+class MetadataRecorder(Protocol):
     """Keeps what a file system cannot: owners, devices and xattrs. Paths are without links."""
 
     def lost(self, entry: Entry) -> None:

@@ -40,7 +40,7 @@ class FolderState:
         return self.path.count(b"/") + bool(self.path)
 
 
-class Places:
+class ExtractedTree:
     """The folder as `rules.FullTree`. Every folder that is opened is remembered, to be finished."""
 
     def __init__(self, root_fd: int, *, alone: bool) -> None:

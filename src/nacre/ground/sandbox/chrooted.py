@@ -17,7 +17,7 @@ from .. import linux, userns
 from . import permitted
 from .capabilities import bits
 from .devices import limits, refuse_nodes
-from .identity import Confine, Execute, Session
+from .identity import Confine, Execute, NewSession
 from .operations import NAMESPACES, HostName, Loopback, Operation
 from .plan import account, confine, execute, host_name, oom_score, resource_limits, working_folder
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from ...words.mount import Folder
+    from ...words.mount import Directory
     from ..fork import Child, Work
     from .relay import Signals
     from .room import Room
@@ -89,7 +89,7 @@ class Permitted(Operation):
 
 
 def run(
-    config: Mapping[str, Any], root: Folder, attached: Attachment | None = None, *, volatile: bool = False
+    config: Mapping[str, Any], root: Directory, attached: Attachment | None = None, *, volatile: bool = False
 ) -> int:
     """As `process.run`, which does it where mounts are permitted. Raises SandboxError where nothing is."""
     if permitted.check() == "mounts":
@@ -106,7 +106,7 @@ def run(
         return _run(config, root, attached or Attachment())
 
 
-def _run(config: Mapping[str, Any], root: Folder, attached: Attachment) -> int:
+def _run(config: Mapping[str, Any], root: Directory, attached: Attachment) -> int:
     streams = opened(attached.stdio, relayed=not is_root(config))
     try:
         started, deadly = _fork(config, root, streams)
@@ -124,7 +124,7 @@ def _run(config: Mapping[str, Any], root: Folder, attached: Attachment) -> int:
         streams.close()
 
 
-def _fork(config: Mapping[str, Any], root: Folder, streams: Streams) -> tuple[Child, int]:
+def _fork(config: Mapping[str, Any], root: Directory, streams: Streams) -> tuple[Child, int]:
     """The child, and the signal that ends it and all it started."""
 
     def work(watched: bool) -> Work:
@@ -140,7 +140,7 @@ def _fork(config: Mapping[str, Any], root: Folder, streams: Streams) -> tuple[Ch
 
 
 def operations(
-    config: Mapping[str, Any], root: Folder, owned: tuple[int, ...], *, watched: bool
+    config: Mapping[str, Any], root: Directory, owned: tuple[int, ...], *, watched: bool
 ) -> list[Operation]:
     """What the child does, in order, the last being the program itself. Raises SandboxError."""
     process, system = config["process"], config.get("linux") or {}
@@ -152,7 +152,7 @@ def operations(
         Chroot(root.path),
         account(process["user"]),
         working_folder(process),
-        Session(owned),
+        NewSession(owned),
         *resource_limits(process),
         _confine(process, system),
         _execute(process, watched),
@@ -174,7 +174,7 @@ def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
 
 
 def join(
-    config: Mapping[str, Any], root: Folder, *, stdio: Stdio | None = None, signals: Signals = True,
+    config: Mapping[str, Any], root: Directory, *, stdio: Stdio | None = None, signals: Signals = True,
     on_running: Callable[[], object] | None = None,
 ) -> int:  # fmt: skip
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
@@ -201,7 +201,7 @@ def _refuse(config: Mapping[str, Any]) -> None:
             )
 
 
-def _keep_devices_out(config: Mapping[str, Any], root: Folder) -> None:
+def _keep_devices_out(config: Mapping[str, Any], root: Directory) -> None:
     """Nothing keeps root in a chroot from using a node that is there. Raises SandboxError.
 
     None is laid out here; one may have been made where mounts are permitted.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...words.mount import Mount
-    from ..fork import Child, Report
+    from ..fork import Child, ChildReport
     from .stdio import Attachment
 else:
     import _signal as signal
@@ -81,7 +81,7 @@ def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Atta
 
 
 def _fork(config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int]) -> Child:
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         _become(config, root, runtime, fds, report)
 
     try:
@@ -103,7 +103,7 @@ def _listen(started: Child, path: str) -> None:
 
 
 def _become(
-    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int], report: Report
+    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int], report: ChildReport
 ) -> None:
     """Runs in the child; does not return."""
     path, bundle = runtime.program, runtime.bundle

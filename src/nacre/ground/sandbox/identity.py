@@ -71,7 +71,7 @@ class WorkingFolder(Operation):
         return f"working directory {self.path}"
 
 
-class Session(Operation):
+class NewSession(Operation):
     """A session of one's own, with the pseudo terminal as its controlling terminal if there is one.
 
     `owned` descriptors were made for this container and are given to its user, so that opening

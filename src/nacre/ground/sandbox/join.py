@@ -8,7 +8,7 @@ from ...words.errors import Conflict, SandboxError
 from .. import cgroups, linux
 from ..fork import BLOCKED, fork_through
 from .fork import WHAT
-from .identity import Session
+from .identity import NewSession
 from .operations import Operation
 from .plan import account, confine, execute, oom_score, resource_limits, working_folder
 from .process import child, hide, is_root, listen, opened, stay
@@ -91,7 +91,7 @@ def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
         Look(),
         account(process["user"]),
         working_folder(process),
-        Session(streams.owned),
+        NewSession(streams.owned),
         *resource_limits(process),
         confine(process, system, linux.MACHINE),
         execute(process),

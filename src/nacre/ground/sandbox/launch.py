@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...words.mount import Folder
+from ...words.mount import Directory
 from . import process
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ def run(
     config: Mapping[str, Any], root: Mount, attached: Attachment | None = None, *, volatile: bool = False
 ) -> int:
     """`process.run`, or for a folder that is a whole root already `chrooted.run`."""
-    if isinstance(root, Folder):
+    if isinstance(root, Directory):
         from . import chrooted
 
         return chrooted.run(config, root, attached, volatile=volatile)

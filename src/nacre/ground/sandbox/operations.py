@@ -75,7 +75,7 @@ class JoinNetwork(Operation):
         return f"join the network at {self.path}"
 
 
-class Root(Operation):
+class MountRoot(Operation):
     """Mount the container's root and move into it; the host stays reachable by `room.host` alone.
 
     The new root is stacked on "/" itself, so that no mount point is needed. The old root stays

@@ -13,7 +13,7 @@ from ...words.mount import Mount
 from .. import linux
 from .capabilities import CAP_SYS_ADMIN, DEFAULT_BITS, bits
 from .devices import Devices, group
-from .identity import Account, Confine, Execute, Session, WorkingFolder
+from .identity import Account, Confine, Execute, NewSession, WorkingFolder
 from .operations import (
     HOST_NAME_WISHED,
     BindMount,
@@ -24,11 +24,11 @@ from .operations import (
     Links,
     Loopback,
     Mask,
+    MountRoot,
     Namespaces,
     Operation,
     ReadOnly,
     ReadOnlyRoot,
-    Root,
     Take,
     TemporaryFolder,
     Terminals,
@@ -80,7 +80,7 @@ def plan(
         JoinNetwork(n["path"]) for n in system["namespaces"] if n["type"] == "network" and n.get("path")
     ]
     operations.append(Namespaces(new_kinds(system)))
-    operations.append(Root(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
+    operations.append(MountRoot(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += own
     if system.get("devices"):
@@ -96,7 +96,7 @@ def plan(
     operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [Session(owned), *resource_limits(process), confined]
+    operations += [NewSession(owned), *resource_limits(process), confined]
     operations.append(execute(process, watched=shares_processes(config)))
     return operations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...words.mount import Mount
-    from ..fork import Child, Report, Work
+    from ..fork import Child, ChildReport, Work
     from .operations import Operation
 else:
     import _signal as signal
@@ -178,7 +178,7 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
 def child(operations: list[Operation], streams: Streams) -> Work:
     """What the child does. Whatever goes wrong is told to the parent, which raises it."""
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         room = Room()
         try:
             _arrange(room, streams, report)
@@ -200,7 +200,7 @@ def _sandbox_error(error: BaseException) -> BaseException:
     return SandboxError(f"cannot set up the container: {text}")
 
 
-def _arrange(room: Room, streams: Streams, report: Report) -> None:
+def _arrange(room: Room, streams: Streams, report: ChildReport) -> None:
     """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts) and close all others.
 
     From here on nothing can be imported: in the new root that would run code of the image with our
@@ -222,7 +222,7 @@ def _arrange(room: Room, streams: Streams, report: Report) -> None:
     linux.keyctl_join_session()
 
 
-def _ready(room: Room, report: Report) -> None:
+def _ready(room: Room, report: ChildReport) -> None:
     """The last moments: default signals, and no life without the parent.
 
     Signals that came until now were not meant for the program. The death signal is forgotten at a change of

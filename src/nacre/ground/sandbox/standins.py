@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from ...words.mount import Folder
+    from ...words.mount import Directory
 
     Make = Callable[[int, str], None]
 
@@ -60,7 +60,7 @@ def _read(aside: str) -> list[tuple[str, str, str, bool]]:
 class Standins:
     """`with Standins(root) as places:` what was put is gone at the end. Raises SandboxError, StoreError."""
 
-    def __init__(self, root: Folder) -> None:
+    def __init__(self, root: Directory) -> None:
         self._aside = root.aside
         self._prefix = os.path.realpath(root.path)
         self._root = os.open(root.path, _FOLDER)

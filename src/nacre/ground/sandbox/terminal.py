@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..fork import Report
+    from ..fork import ChildReport
 
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
@@ -88,7 +88,7 @@ class Raw:
             self._guard.close()
 
 
-def _guard(report: Report, watched: int, fd: int, modes: tuple[list[Any], list[Any]]) -> None:
+def _guard(report: ChildReport, watched: int, fd: int, modes: tuple[list[Any], list[Any]]) -> None:
     """In the child: when the parent has ended, restore the terminal if it is raw still."""
     before, raw = modes
     os.setsid()

@@ -29,14 +29,14 @@ from ...words.oci import (
 from ...words.progress import NullProgress, Progress
 from ...words.reference import Reference
 from ...words.value import Value
-from ..layers.compressed import Forms, is_here
+from ..layers.compressed import CompressedForms, is_here
 from ..layers.ingest import add_layer, known_layer
 from ..layers.take import take
 from ..model.edit import append_layer, new_config, with_fields, write_image
 from ..model.image import Image, find
 from ..places.archivesink import ArchiveSink, Held
 from ..places.dockerarchive import config_of, json_of, listed, reference_of, tags_of, texts, verify
-from ..places.layout import Layout, entry_names, path_of
+from ..places.layout import OciLayout, entry_names, path_of
 from ..places.members import FolderMembers, Members, TarMembers, spool
 from .pull import choose
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...words.progress import Task
     from ..layers.compressed import Sources
     from ..model.schema import Document
-    from ..model.source import Reader
 
 _MAX_V1_LAYERS = 500
 _WORDS = {"Pulling fs layer": "Waiting", "Downloading": "Loading layer", "Pull complete": "Loaded"}
@@ -92,7 +92,7 @@ class _Parts:
     """The content of an archive to be written."""
 
     def __init__(self, store: Store, progress: Progress, sources: Sources | None) -> None:
-        self.store, self.progress, self.forms = store, progress, Forms(store, sources)
+        self.store, self.progress, self.forms = store, progress, CompressedForms(store, sources)
         self.blobs: dict[Digest, bytes | Descriptor] = {}
         self.images: dict[Digest, tuple[Descriptor, Manifest]] = {}
         self.names: dict[Digest, list[Reference]] = {}
@@ -236,7 +236,7 @@ class _Archive:
 
     def __init__(self, store: Store, members: Members, platform: Platform | None, progress: Progress) -> None:
         self.store, self.members, self.platform = store, members, platform
-        self.progress, self.layout = _Loading(progress), Layout(members, "", "archive")
+        self.progress, self.layout = _Loading(progress), OciLayout(members, "", "archive")
         self._verified: set[tuple[str, Digest]] = set()
 
     def read(self) -> list[tuple[Image, list[Reference]]]:

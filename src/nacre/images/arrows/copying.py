@@ -31,11 +31,11 @@ from ...words.oci import (
 )
 from ...words.progress import NullProgress, Progress
 from ...words.value import Value
-from ..layers.delivery import Delivery, task_of
-from ..layers.passing import Passing
+from ..layers.delivery import BlobSender, task_of
+from ..layers.passing import StreamedBlob
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
 from ..model.source import ConditionalSource, Referring, TagAwareSink
-from ..places.layout import Layout
+from ..places.layout import OciLayout
 from ..places.local import StoreSink, StoreSource, one_platform
 from .pull import Wanted, bring, choose
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ...words.progress import Task
     from ...words.reference import Reference
     from ..model.schema import Document
-    from ..model.seen import Seen
+    from ..model.seen import BlobInfoCache
     from ..model.source import Content, Sink, Source
     from ..places.place import Place, Places
 
@@ -85,7 +85,7 @@ class Choice(Value):
     exact: bool = False
     more: tuple[str, ...] = ()
     claims: Claims | None = None
-    seen: Seen | None = None
+    seen: BlobInfoCache | None = None
 
 
 class Copied(Value):
@@ -323,7 +323,7 @@ class Copier:
     def _tagged(self, tag: str) -> None:
         """What refers to a document only by the name of its tag, if there is such a tag."""
         try:
-            if isinstance(self.source, Layout):
+            if isinstance(self.source, OciLayout):
                 found, data = self.source.listed(self.source.find(tag))
             else:
                 found, data = self.source.resolve(self._reference.replace(tag=tag, digest=None))
@@ -369,15 +369,15 @@ def _is_foreign(layer: Descriptor) -> bool:
     return "nondistributable" in layer.media_type or ".foreign." in layer.media_type
 
 
-class _CopyDelivery(Delivery):
+class _CopyDelivery(BlobSender):
     """Blobs passed through, or mounted when both ends are of one registry."""
 
     words = ("Copying", "Copied", "Already exists")
 
-    def __init__(self, source: Source, sink: Sink, claims: Claims, seen: Seen | None) -> None:
+    def __init__(self, source: Source, sink: Sink, claims: Claims, seen: BlobInfoCache | None) -> None:
         super().__init__(sink)
         self._source, self._claims, self._seen = source, claims, seen
-        self._passing: dict[Digest, Passing] = {}
+        self._passing: dict[Digest, StreamedBlob] = {}
         self._sent: list[Digest] = []
 
     def send(self, blob: Descriptor, task: Task, stop: Event | None = None) -> None:
@@ -410,7 +410,7 @@ class _CopyDelivery(Delivery):
     def upload(self, blob: Descriptor, task: Task, stop: Event | None) -> None:
         """As ever; a mirror that gave other bytes is not asked again."""
         while True:
-            self._passing[blob.digest] = Passing(self._source, blob)
+            self._passing[blob.digest] = StreamedBlob(self._source, blob)
             try:
                 return super().upload(blob, task, stop)
             except ContentError:

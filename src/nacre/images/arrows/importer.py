@@ -11,9 +11,9 @@ from ..model.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...words.reference import Reference
-    from ..model.source import Reader
 
 
 class Meta(Value):

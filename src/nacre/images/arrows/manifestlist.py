@@ -58,7 +58,7 @@ _SYSTEMS = frozenset(
 )  # fmt: skip
 
 
-class Entry(Value):
+class ManifestEntry(Value):
     """One image of a list: how it was named, where it is, and its descriptor with the platform."""
 
     ref: str
@@ -85,7 +85,7 @@ class ManifestLists:
 
     # the lists
 
-    def get(self, reference: Reference) -> tuple[Entry, ...]:
+    def get(self, reference: Reference) -> tuple[ManifestEntry, ...]:
         """The entries of a list, sorted as docker sorts them. Raises NotFound."""
         try:
             with open(self._path(reference), "rb") as file:
@@ -155,7 +155,7 @@ class ManifestLists:
         images = tuple((reference.name, entry.descriptor.digest) for entry in entries)
         return Pushed(Digest.of(data), images, **tally)
 
-    def _bring(self, entry: Entry, sink: Sink, tally: dict[str, int], progress: Progress) -> None:
+    def _bring(self, entry: ManifestEntry, sink: Sink, tally: dict[str, int], progress: Progress) -> None:
         place, digest = Place.parse(entry.place), entry.descriptor.digest
         with self._places.source(place) as source:
             asked = self._places.reference(place).replace(tag="", digest=digest)
@@ -192,14 +192,14 @@ class ManifestLists:
             return place
         return Place("nacre", "", place.name) if by_name(self._store(), place.named()) else place
 
-    def _entry(self, image: str) -> Entry:
+    def _entry(self, image: str) -> ManifestEntry:
         place = self.place(image)
         descriptor, data = self.manifest(place)
         document = parse_document(data, descriptor.media_type)
         if not isinstance(document, Manifest):
             raise Unsupported(f"{_ref_of(image)} is a manifest list")
         check_image(document)
-        return Entry(_ref_of(image), str(place), descriptor)
+        return ManifestEntry(_ref_of(image), str(place), descriptor)
 
     # files
 
@@ -213,7 +213,7 @@ class ManifestLists:
         private_dir(self._folder)
         return Lock(f"{self._folder}/lock")
 
-    def _write(self, reference: Reference, entries: dict[str, Entry]) -> None:
+    def _write(self, reference: Reference, entries: dict[str, ManifestEntry]) -> None:
         ordered = sorted(entries.values(), key=lambda entry: entry.ref.replace("/", "_").replace(":", "-"))
         rows = [
             {"ref": entry.ref, "place": entry.place, "descriptor": descriptor_fields(entry.descriptor)}
@@ -231,11 +231,11 @@ def _listed(rows: Any) -> list[Any]:
     return rows
 
 
-def _entry(row: dict[str, Any]) -> Entry:
+def _entry(row: dict[str, Any]) -> ManifestEntry:
     descriptor = Descriptor.from_json(row.get("descriptor"))
     fields = row["descriptor"].get("platform")
     platform = exactly(fields) if fields else None
-    return Entry(str(row.get("ref")), str(row.get("place")), descriptor.replace(platform=platform))
+    return ManifestEntry(str(row.get("ref")), str(row.get("place")), descriptor.replace(platform=platform))
 
 
 def exactly(fields: Mapping[str, Any]) -> Platform:

@@ -37,7 +37,7 @@ from ...words.progress import NullProgress, Progress
 from ...words.quickjson import loads
 from ...words.reference import Reference
 from ...words.value import Value
-from ..model.seen import Seen
+from ..model.seen import BlobInfoCache
 from ..places.layout import LayoutFolder
 from .copying import Choice, Claims, copy, cosign_tags
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ...stores.paths import Paths
     from ..model.source import Referring, TagAwareSink
 
-    class Origin(Referring, Protocol):
+    class MirrorSource(Referring, Protocol):
         """A repository to mirror."""
 
         def tags(self) -> Iterator[str]:
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         def head(self, reference: Reference) -> Descriptor | None:
             """What a tag means, without moving it."""
 
-    class Target(TagAwareSink, Protocol):
+    class MirrorTarget(TagAwareSink, Protocol):
         """A place to mirror to."""
 
         def tags(self) -> Iterator[str]:
@@ -171,7 +171,7 @@ class Mirror:
     """One repository and the place where it is kept the same."""
 
     def __init__(
-        self, entry: MirrorEntry, source: Origin, target: Target, paths: Paths, rules: Rules,
+        self, entry: MirrorEntry, source: MirrorSource, target: MirrorTarget, paths: Paths, rules: Rules,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         """`source` and `target` are what the entry names; what was mirrored is remembered at `paths`."""
@@ -181,7 +181,7 @@ class Mirror:
         budget = (rules.budget or Budget.of_machine()).usually(_BLOBS_AT_ONCE)
         self._choice = Choice(
             entry.platform, entry.platform is None, entry.referrers, budget, exact=True, claims=Claims(),
-            seen=Seen(paths.seen),
+            seen=BlobInfoCache(paths.seen),
         )  # fmt: skip
         self._progress = progress or NullProgress()
 
@@ -351,7 +351,7 @@ def mirror_all(
 
 
 @contextmanager
-def _opened(text: str, repository: Callable[[Reference], Any], rules: Rules) -> Iterator[Target]:
+def _opened(text: str, repository: Callable[[Reference], Any], rules: Rules) -> Iterator[MirrorTarget]:
     if not text.startswith("oci:"):
         yield repository(Reference.parse(text))
     elif rules.dry_run and not os.path.isdir(text[4:]):
@@ -361,7 +361,7 @@ def _opened(text: str, repository: Callable[[Reference], Any], rules: Rules) -> 
         yield from _folder(text[4:])
 
 
-def _folder(path: str) -> Iterator[Target]:
+def _folder(path: str) -> Iterator[MirrorTarget]:
     folder = LayoutFolder(path)
     try:
         yield folder

@@ -11,8 +11,8 @@ from ...words.digest import Digest
 from ...words.oci import Descriptor, ImageConfig, Manifest
 from ...words.progress import NullProgress, Progress
 from ...words.value import Value
-from ..layers.compressed import Forms
-from ..layers.delivery import SILENT, Delivery, task_of
+from ..layers.compressed import CompressedForms
+from ..layers.delivery import SILENT, BlobSender, task_of
 from ..layers.division import processes_for
 from ..layers.take import image_manifest, remember_source, size_down
 from ..model.schema import converted, put_in_form
@@ -181,12 +181,12 @@ class _Layers:
         return after, data if after == self._manifest else after.encode()
 
 
-class _PushDelivery(Delivery):
+class _PushDelivery(BlobSender):
     """Blobs of one push, and where they came from."""
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:
         super().__init__(sink)
-        self.store, self.forms = store, Forms(store, sources, sink.where)
+        self.store, self.forms = store, CompressedForms(store, sources, sink.where)
         self._refused: dict[Digest, list[str]] = {}
 
     def opened(self, blob: Descriptor) -> Content:

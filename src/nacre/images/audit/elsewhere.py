@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-class Elsewhere:
+class OtherRepositories:
     """Asks for content. `users` are the names of the images that need it, by digest."""
 
     def __init__(self, store: Store, sources: Sources | None, users: Mapping[str, Sequence[str]]) -> None:

@@ -25,7 +25,7 @@ COPIED = "copied"
 _CHUNK = 1 << 20
 
 
-class Item(Value):
+class LayerPath(Value):
     """One path of one layer; `kind` file, dir, whiteout or another. `content` joins hard links (0: none)."""
 
     path: bytes
@@ -123,7 +123,7 @@ class Survey:
         self.sizes: list[int] = []
         self.files: list[int] = []
 
-    def add(self, items: Iterable[Item]) -> None:
+    def add(self, items: Iterable[LayerPath]) -> None:
         """Add the next layer, from the base up."""
         layer, groups = len(self.sizes), dict[int, _Kept]()
         self.sizes.append(0)
@@ -158,7 +158,7 @@ class Survey:
             folder = folder.folders.setdefault(name, _Folder())
         return folder
 
-    def _put(self, item: Item, layer: int, groups: dict[int, _Kept]) -> None:
+    def _put(self, item: LayerPath, layer: int, groups: dict[int, _Kept]) -> None:
         above, _, name = item.path.rpartition(b"/")
         folder = self._make_folder(above, layer)
         before = folder.files.get(name)
@@ -215,7 +215,7 @@ def _count(totals: dict[bytes, int], path: bytes, size: int) -> None:
 
 
 def survey(
-    layers: Iterable[Iterable[Item]], diff_ids: Sequence[Digest], created_by: Sequence[str],
+    layers: Iterable[Iterable[LayerPath]], diff_ids: Sequence[Digest], created_by: Sequence[str],
     is_copy: Callable[[Waste], bool] | None = None,
 ) -> Exploration:  # fmt: skip
     """What became of the layers' bytes; layers, ids and texts lowest first.
@@ -262,10 +262,10 @@ def explore(image: Image) -> Exploration:
     return found.replace(layers=layers, shares=shares)
 
 
-def _items(view: TreeView) -> Iterator[Item]:
+def _items(view: TreeView) -> Iterator[LayerPath]:
     for path, node in view.own():
         size = node.size if node.kind == "file" else 0
-        yield Item(path, node.kind, size, node.opaque, node.content)
+        yield LayerPath(path, node.kind, size, node.opaque, node.content)
 
 
 def _same_bytes(first: TreeView, second: TreeView, path: bytes) -> bool:

@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...words.digest import Digest
-    from ..model.source import Reader
 
     Found = tuple[Fault, str] | None
     """What is wrong, and what the system had to say of it; None for nothing."""

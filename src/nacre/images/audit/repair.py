@@ -18,7 +18,7 @@ from ...words.oci import MAX_DOCUMENT, Descriptor
 from ...words.value import Value
 from ..layers.compressed import is_remade
 from ..layers.recipes import find_recipe
-from .elsewhere import Elsewhere
+from .elsewhere import OtherRepositories
 from .finding import Fault, Mended, Remedy
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ class Mending:
 
     def __init__(self, checking: Checking, sources: Sources | None) -> None:
         self._checking, self._store, self._needs = checking, checking.store, checking.needs
-        self._elsewhere = Elsewhere(checking.store, sources, checking.needs.users)
+        self._elsewhere = OtherRepositories(checking.store, sources, checking.needs.users)
         self._done: dict[tuple[Repair, Digest], Mended] = {}
 
     def all(self) -> None:

@@ -14,7 +14,7 @@ from itertools import chain
 
 from ...stores import blocks, caches, volumes
 from ...stores.layout import content
-from ...stores.sweep import Known, Wishes, foresee, reached
+from ...stores.sweep import Known, SweepOptions, foresee, reached
 from ...words.digest import Digest
 from ...words.errors import NacreError
 from ...words.value import Value
@@ -72,7 +72,7 @@ class LayerUsage(Value):
     images: int
 
 
-class Item(Value):
+class UsageItem(Value):
     """A container, a volume or a part of the build cache: bytes of disk, `links` how often it is in use."""
 
     name: str
@@ -89,9 +89,9 @@ class DiskUsage(Value):
     kinds: tuple[Kind, ...]
     images: tuple[ImageUsage, ...]
     layers: tuple[LayerUsage, ...]
-    containers: tuple[Item, ...]
-    volumes: tuple[Item, ...]
-    cache: tuple[Item, ...]
+    containers: tuple[UsageItem, ...]
+    volumes: tuple[UsageItem, ...]
+    cache: tuple[UsageItem, ...]
     total: int
     other: int
     prunable: int
@@ -191,11 +191,11 @@ class _Survey:
         """Bytes that `system prune -a --volumes` frees."""
         stopped = {row.id for row in self.rows if row.state != "running"}
         gone = [volume for volume in self.volumes if volume.anonymous and stopped.issuperset(volume.users)]
-        wishes = Wishes("all", True, "stopped", -1.0, True)
+        wishes = SweepOptions("all", True, "stopped", -1.0, True)
         return self._foresee(wishes)[1] + self._known.usage.freed(volume.path for volume in gone)
 
-    def _foresee(self, wishes: Wishes | None = None, **wished: object) -> tuple[int, int]:
-        return foresee(self.store, (wishes or Wishes()).replace(**wished), known=self._known)
+    def _foresee(self, wishes: SweepOptions | None = None, **wished: object) -> tuple[int, int]:
+        return foresee(self.store, (wishes or SweepOptions()).replace(**wished), known=self._known)
 
     def _each_image(self) -> tuple[ImageUsage, ...]:
         needs = [self._needs(image) for image in self.images]
@@ -243,24 +243,26 @@ class _Survey:
         """How many images have a layer."""
         return _counts(set(image.diff_ids) for image in self.images)
 
-    def _each_container(self) -> tuple[Item, ...]:
+    def _each_container(self) -> tuple[UsageItem, ...]:
         return tuple(
-            Item(row.id, sum(self.inodes(self._folders(row)).values()), row.created) for row in self.rows
+            UsageItem(row.id, sum(self.inodes(self._folders(row)).values()), row.created) for row in self.rows
         )
 
-    def _each_volume(self) -> tuple[Item, ...]:
+    def _each_volume(self) -> tuple[UsageItem, ...]:
         return tuple(
-            Item(volume.name, sum(self.inodes([volume.path]).values()), volume.created, len(volume.users))
+            UsageItem(
+                volume.name, sum(self.inodes([volume.path]).values()), volume.created, len(volume.users)
+            )
             for volume in self.volumes
         )
 
-    def _cache_items(self) -> Iterable[Item]:
+    def _cache_items(self) -> Iterable[UsageItem]:
         for step in self.steps:
             tree = [self._tree(step.diff_id)] if step.diff_id else []
             links = self._links.get(step.diff_id, 0)
-            yield Item(step.key, sum(self.inodes(tree).values()), step.created, links)
+            yield UsageItem(step.key, sum(self.inodes(tree).values()), step.created, links)
         for path, stored in caches.sizes(self.store.root):
-            yield Item(os.path.basename(path), stored)
+            yield UsageItem(os.path.basename(path), stored)
 
 
 def _counts(groups: Iterable[Iterable[object]]) -> Mapping[object, int]:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Self
 
+    from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
     from ...stores.store import Store
     from ...words.oci import Descriptor
-    from ..model.source import Content, Reader, Source
+    from ..model.source import Content, Source
 
     Sources = Callable[[str], Source]
     """The repository of a registry that has this name, `registry/repository`."""
@@ -52,7 +53,7 @@ def _made_of(store: Store, digest: Digest) -> tuple[Digest, str]:
     return diff_id, "none" if diff_id == digest else recipe
 
 
-class Forms:
+class CompressedForms:
     """Opens layers of a store in the form that a descriptor names. Safe for threads.
 
     `sources` gives repositories to fetch from; without, nothing is fetched. `but` is one not to ask.
@@ -82,7 +83,7 @@ class Forms:
         """Whether `open` gives it now; a source is asked, and what another version has made is tried."""
         try:
             with self.open(layer) as content:
-                while isinstance(content, Remade) and content.read():
+                while isinstance(content, RecompressedLayer) and content.read():
                     pass
         except NacreError:
             return False
@@ -90,7 +91,7 @@ class Forms:
 
     def _again(self, layer: Descriptor) -> Content:
         diff_id, recipe = _made_of(self._store, layer.digest)
-        return Remade(layer, recipe, lambda: self._store.trees.tar(diff_id), self._store.budget)
+        return RecompressedLayer(layer, recipe, lambda: self._store.trees.tar(diff_id), self._store.budget)
 
     def fetch(self, layer: Descriptor) -> Content | None:
         """From the first source that has it, if any; those that have it no more are forgotten."""
@@ -190,7 +191,7 @@ class _Verified:
         self.close()
 
 
-class Remade(_Verified):
+class RecompressedLayer(_Verified):
     """A layer compressed again, as it is read; zstd:chunked in a thread of its own."""
 
     def __init__(self, layer: Descriptor, recipe: str, tar: Callable[[], BinaryIO], budget: Budget) -> None:
@@ -204,12 +205,14 @@ class Remade(_Verified):
 
     def _start(self, offset: int) -> tuple[Reader, int]:
         from ...grammars.codecs.compressor import CHUNKED
-        from ...grammars.codecs.pack import Packed
+        from ...grammars.codecs.pack import CompressedReader
 
         if self._codec == CHUNKED:
             return self._staged(), 0
         file = self._end.enter_context(self._tar())
-        return self._end.enter_context(closing(Packed(file, self._codec, self._budget, self._level))), 0
+        return self._end.enter_context(
+            closing(CompressedReader(file, self._codec, self._budget, self._level))
+        ), 0
 
     def _staged(self) -> Reader:
         pipe = Pipe()

@@ -33,7 +33,7 @@ def task_of(progress: Progress, digest: Digest, phase: str) -> Task:
     return task
 
 
-class Tally:
+class TransferTotals:
     """Sums of bytes by what became of them, from several threads."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Tally:
         return self._sums.get(kind, 0)
 
 
-class Delivery:
+class BlobSender:
     """Sends blobs to one sink; `tally` has bytes existing, mounted, moved. Safe for threads.
 
     A subclass says where content comes from (`opened`), what may be mounted, and what is to be learnt.
@@ -58,7 +58,7 @@ class Delivery:
     words = ("Pushing", "Pushed", "Layer already exists")
 
     def __init__(self, sink: Sink) -> None:
-        self.sink, self.tally = sink, Tally()
+        self.sink, self.tally = sink, TransferTotals()
 
     def opened(self, blob: Descriptor) -> Content:
         """The content from its beginning. Raises NotFound, RegistryError, ContentError."""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from ...grammars.tar.entry import Reader
     from ...stores.trees.reading.view import Found
     from ..model.image import Image
-    from ..model.source import Reader
 
 
 def write_tar(image: Image, write: Callable[[bytes], object]) -> None:

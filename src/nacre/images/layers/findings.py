@@ -30,7 +30,7 @@ _SAMPLES = 48
 _CHUNK = 1 << 20
 
 
-class Finding:
+class LocalFile:
     """A file of the store: where it is, and which tree it belongs to."""
 
     __slots__ = ("_reader", "path")
@@ -42,18 +42,18 @@ class Finding:
         """For reading; the caller closes it. Raises NotFound, OSError."""
         return self._reader.open(self.path)
 
-    def same(self, other: Finding | None) -> bool:
+    def same(self, other: LocalFile | None) -> bool:
         """Whether it is the very same file."""
         return other is not None and (self._reader, self.path) == (other._reader, other.path)
 
 
-class Findings:
+class LocalContent:
     """What of a layer's content is here, piece by piece. `with` it: trees are held open until it ends."""
 
     def __init__(self, store: Store, files: Sequence[File], but: Digest) -> None:
         """`but` is the layer itself. Raises StoreError."""
         self._readers: list[LayerReader] = []
-        self._here: dict[int, tuple[Finding, frozenset[int]]] = {}
+        self._here: dict[int, tuple[LocalFile, frozenset[int]]] = {}
         try:
             self._choose(store, files, but)
         except BaseException:
@@ -81,7 +81,7 @@ class Findings:
         if found is not None:
             self._here[id(file)] = found
 
-    def _whole(self, file: File) -> tuple[Finding, frozenset[int]] | None:
+    def _whole(self, file: File) -> tuple[LocalFile, frozenset[int]] | None:
         if not file.path or not file.digest:
             return None
         for finding, size in self._candidates(file.path):
@@ -89,7 +89,7 @@ class Findings:
                 return finding, frozenset(range(len(file.chunks)))
         return None
 
-    def _parts(self, file: File) -> tuple[Finding, frozenset[int]] | None:
+    def _parts(self, file: File) -> tuple[LocalFile, frozenset[int]] | None:
         if not file.path or len(file.chunks) < 2:
             return None
         for finding, _ in self._candidates(file.path):
@@ -98,11 +98,13 @@ class Findings:
                 return finding, equal
         return None
 
-    def _candidates(self, path: bytes) -> list[tuple[Finding, int]]:
+    def _candidates(self, path: bytes) -> list[tuple[LocalFile, int]]:
         nodes = [(reader, reader.node(path)) for reader in self._readers]
-        return [(Finding(reader, path), node.size) for reader, node in nodes if node and node.kind == "file"]
+        return [
+            (LocalFile(reader, path), node.size) for reader, node in nodes if node and node.kind == "file"
+        ]
 
-    def piece(self, file: File, index: int) -> Finding | None:
+    def piece(self, file: File, index: int) -> LocalFile | None:
         """The file that has this piece at its place, if there is one."""
         found = self._here.get(id(file))
         return found[0] if found is not None and index in found[1] else None
@@ -143,11 +145,11 @@ def _near(size: int, file: File) -> bool:
     return size == file.size or (len(file.chunks) > 1 and size > 0)
 
 
-def _equal(finding: Finding, chunk: Chunk) -> bool:
+def _equal(finding: LocalFile, chunk: Chunk) -> bool:
     return bool(chunk.digest) and _digest(finding, chunk.offset, chunk.size) == chunk.digest
 
 
-def _digest(finding: Finding, offset: int, size: int) -> str:
+def _digest(finding: LocalFile, offset: int, size: int) -> str:
     """SHA-256 in hex of a part of a file, "" when it cannot be read or is too short."""
     hashed = sha256()
     try:

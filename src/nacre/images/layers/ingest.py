@@ -6,8 +6,8 @@ A layer that comes in is read through these, in one thread, or three where there
 
 Blob and tree become visible only when their digests are right. What fails midway leaves at most a
 partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
-(`stores.keeping`) its file is written only for a transfer that takes long (`Partial`), and goes once the tree
-is whole; `compressed` gives its bytes from then on.
+(`stores.keeping`) its file is written only for a transfer that takes long (`PartialBlob`), and goes once
+the tree is whole; `compressed` gives its bytes from then on.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
     from ...stores.blobs import Ingest
     from ...stores.store import Store
     from ...stores.trees import Active
     from ...words.progress import Task
-    from ..model.source import Reader
     from .job import LayerJob
 
 EMPTY_DIFF_ID = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
@@ -143,7 +143,7 @@ def _stream(job: LayerJob, ingest: Ingest) -> int:
     """Fetch a blob from its beginning and unpack it on the way."""
     keep = job.keeps_blob
     with job.source.fetch(job.layer) as reader:
-        partial = None if keep else Partial(ingest, job.layer.size)
+        partial = None if keep else PartialBlob(ingest, job.layer.size)
         received = _Received(reader, partial.write if partial else _writing(ingest), job)
         try:
             _lay(job.store, received, job.diff_id, ingest.commit if keep else ingest.verify)
@@ -175,7 +175,7 @@ def _writing(ingest: Ingest) -> Callable[[bytes, float], object]:
     return lambda data, _waited: ingest.write(data)
 
 
-class Partial:
+class PartialBlob:
     """What is here of a blob that is not kept: of use only if the transfer breaks off.
 
     The first bytes are held in memory. If waiting for the rest will take long, they are written and all that

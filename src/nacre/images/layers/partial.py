@@ -19,18 +19,18 @@ from ...ground.work.threads import in_parallel
 from ...words.errors import ContentError, DigestMismatch, InvalidArchive, NotFound, RegistryError, Unsupported
 from ...words.sizes import human_size
 from ...words.value import Value
-from .findings import Findings, read_exactly
+from .findings import LocalContent, read_exactly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import Event
 
-    from ...grammars.chunked.layout import Chunk, File, Layout
+    from ...grammars.chunked.layout import Chunk, File, TableOfContents
     from ...stores.store import Store
     from ...words.oci import Descriptor
     from ..model.source import Ranged
-    from .findings import Finding
+    from .findings import LocalFile
     from .job import LayerJob
 
 LEAST = 1 << 18
@@ -48,7 +48,7 @@ _PIECE = 1 << 18
 Span = tuple[int, int]
 
 
-class Partial(Value):
+class PartialPull(Value):
     """What became of the try: `done`, the bytes that it fetched, and why it was given up ("": no reason)."""
 
     done: bool
@@ -63,7 +63,7 @@ class Partial(Value):
         return f"Pull complete (full layer: {self.reason})" if self.reason else "Pull complete"
 
 
-def try_partial(job: LayerJob) -> Partial:
+def try_partial(job: LayerJob) -> PartialPull:
     """Make the tree of a layer out of what is here and what is missing; the blob is not kept.
 
     Not done where the layer has no table of contents, where it would not pay, or where anything about it is
@@ -71,14 +71,14 @@ def try_partial(job: LayerJob) -> Partial:
     """
     keep = job.store.keeping.policy == "keep"  # then the blob itself is wanted
     if keep or not hasattr(job.source, "fetch_range") or job.layer.size < LEAST:
-        return Partial(False)
+        return PartialPull(False)
     attempt = _Attempt(job, cast("Ranged", job.source))
     try:
-        return Partial(attempt.run(), attempt.moved)
+        return PartialPull(attempt.run(), attempt.moved)
     except Stopped:
         raise
     except (ContentError, RegistryError, NotFound, Unsupported) as error:
-        return Partial(False, attempt.moved, error.message)
+        return PartialPull(False, attempt.moved, error.message)
 
 
 class _Attempt:
@@ -94,7 +94,7 @@ class _Attempt:
         layout = self._layout()
         if layout is None:
             return False
-        with Findings(self._store, layout.files, self._job.diff_id) as findings:
+        with LocalContent(self._store, layout.files, self._job.diff_id) as findings:
             self._compare(layout, findings)
             pieces = Pieces(layout, findings)
             spans = coalesced(pieces.missing(), MOST_REQUESTS)
@@ -106,16 +106,16 @@ class _Attempt:
                 self._rebuild(layout, pieces, scratch)
         return True
 
-    def _rebuild(self, layout: Layout, pieces: Pieces, scratch: int) -> None:
+    def _rebuild(self, layout: TableOfContents, pieces: Pieces, scratch: int) -> None:
         for variant in range(layout.variants):
             try:
-                self._store.trees.ingest(Rebuilt(layout, pieces, scratch, variant), self._job.diff_id)
+                self._store.trees.ingest(ReassembledTar(layout, pieces, scratch, variant), self._job.diff_id)
                 return
             except DigestMismatch:
                 if variant == layout.variants - 1:
                     raise
 
-    def _layout(self) -> Layout | None:
+    def _layout(self) -> TableOfContents | None:
         from ...grammars.chunked.forms import open_layout
 
         return open_layout(self._layer, self._read)
@@ -127,7 +127,7 @@ class _Attempt:
         self._receive((start, end), lambda data, _at: parts.append(data))
         return b"".join(parts)
 
-    def _compare(self, layout: Layout, findings: Findings) -> None:
+    def _compare(self, layout: TableOfContents, findings: LocalContent) -> None:
         self._task.phase("Comparing", sum(file.size for file in layout.files))
         for file in layout.files:
             self._job.check()
@@ -166,7 +166,7 @@ class Pieces:
     Chunks of equal digest are fetched once.
     """
 
-    def __init__(self, layout: Layout, findings: Findings) -> None:
+    def __init__(self, layout: TableOfContents, findings: LocalContent) -> None:
         self._findings = findings
         self._first: dict[str, Chunk] = {}
         self._needed: list[Span] = []
@@ -183,7 +183,7 @@ class Pieces:
         """What must be fetched, in the order of the blob."""
         return sorted(self._needed)
 
-    def origin(self, file: File, index: int) -> Finding | Chunk:
+    def origin(self, file: File, index: int) -> LocalFile | Chunk:
         """Where one piece of a file comes from."""
         chunk = file.chunks[index]
         return self._findings.piece(file, index) or self._first.get(chunk.digest, chunk)
@@ -229,10 +229,10 @@ def _write_at(fd: int, data: bytes, at: int) -> None:
             view, at = view[count:], at + count
 
 
-class Rebuilt:
+class ReassembledTar:
     """The tar of a layer as a stream. Raises ContentError where what it is made of is not as it was said."""
 
-    def __init__(self, layout: Layout, pieces: Pieces, scratch: int, variant: int = 0) -> None:
+    def __init__(self, layout: TableOfContents, pieces: Pieces, scratch: int, variant: int = 0) -> None:
         self._layout, self._pieces, self._scratch, self._variant = layout, pieces, scratch, variant
         self._stream = self._parts()
         self._rest = memoryview(b"")
@@ -283,11 +283,11 @@ class Rebuilt:
             raise InvalidArchive("a chunk of the layer does not match its table of contents")
 
 
-def _finding(origin: Finding | Chunk) -> Finding | None:
+def _finding(origin: LocalFile | Chunk) -> LocalFile | None:
     return None if isinstance(origin, Value) else origin
 
 
-def _local(finding: Finding, offset: int, size: int) -> Iterator[bytes]:
+def _local(finding: LocalFile, offset: int, size: int) -> Iterator[bytes]:
     parts: list[bytes] = []
     try:
         with finding.open() as file:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self
 
+    from ...grammars.tar.entry import Reader
     from ...words.oci import Descriptor
-    from ..model.source import Content, Reader, Source
+    from ..model.source import Content, Source
 
 
-class Passing:
+class StreamedBlob:
     """One blob, opened as often as the sink wants it (an upload that broke off goes on where it stood).
 
     Every byte is hashed when it comes for the first time, and the last of them are handed on only when all
@@ -52,9 +53,9 @@ class Passing:
 
 
 class Stretch:
-    """A `Content` of a `Passing`; for one thread."""
+    """A `Content` of a `StreamedBlob`; for one thread."""
 
-    def __init__(self, passing: Passing) -> None:
+    def __init__(self, passing: StreamedBlob) -> None:
         self._passing, self._at = passing, 0
         self._reader: Reader | None = None
         self._opened: AbstractContextManager[Reader] | None = None

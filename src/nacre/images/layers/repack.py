@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.progress import Task
     from ..model.source import Content, Sink
-    from .compressed import Forms
+    from .compressed import CompressedForms
 
 _CHUNKED = "zstd:chunked"
 _TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, _CHUNKED: OCI_LAYER_ZSTD, "none": OCI_LAYER}
@@ -70,7 +70,9 @@ def form(layer: Descriptor) -> str:
 class Repacker:
     """Layers of one push. Safe for threads."""
 
-    def __init__(self, store: Store, packing: Packing, sink: Sink, forms: Forms, manifest: Manifest) -> None:
+    def __init__(
+        self, store: Store, packing: Packing, sink: Sink, forms: CompressedForms, manifest: Manifest
+    ) -> None:
         """`forms` gives layers that are not here in a file."""
         self._store, self._packing, self._sink, self._forms = store, packing, sink, forms
         self._made: list[tuple[Digest, Digest]] = []
@@ -170,7 +172,7 @@ class _Taking:
         return self._tar.take(size)
 
 
-def _tar(store: Store, forms: Forms, layer: Descriptor, diff_id: Digest) -> _LayerTar:
+def _tar(store: Store, forms: CompressedForms, layer: Descriptor, diff_id: Digest) -> _LayerTar:
     if store.trees.can_tar(diff_id):
         return _LayerTar(store.trees.tar(diff_id), True)
     for blob in store.layers.blobs_of(diff_id):  # kept as files: then only a blob gives the tar

@@ -10,7 +10,7 @@ from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_
 from ...words.progress import Progress
 from ..model.image import Image, check_image, check_layers
 from ..model.source import ConditionalSource, ForkSafe
-from .delivery import Tally, task_of
+from .delivery import TransferTotals, task_of
 from .division import processes_for
 from .ingest import ingest_layer
 from .job import LayerJob
@@ -96,7 +96,7 @@ def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
 
 def _layers(source: Source, store: Store, rows: dict[Digest, Row], progress: Progress, budget: Budget) -> int:
     """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
-    tally = Tally()
+    tally = TransferTotals()
     by_digest = {digest: task_of(progress, digest, "Pulling fs layer") for digest in rows}
     largest = sorted(rows.values(), key=lambda row: size_down(row[0]))
     tasks = [by_digest[layer.digest] for layer, _ in largest]

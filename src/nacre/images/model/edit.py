@@ -267,6 +267,6 @@ def write_image(
     store.blobs.add(config_data)
     data = manifest.encode()
     descriptor = Descriptor(manifest.media_type, store.blobs.add(data), len(data))
-    store.trees.secure(config.diff_ids)
+    store.trees.sync_trees(config.diff_ids)
     store.refs.remember(descriptor)
     return descriptor

@@ -46,7 +46,7 @@ _DEVICES = (
 """What docker and runc allow of all containers: making any node, using the memory devices and terminals."""
 
 
-class Volume(Value):
+class VolumeMount(Value):
     """Something of the host in the container: `source` an absolute path, `target` a path inside.
 
     `standin` says what may be done where nothing can be mounted: `copy` a file, or `lend` what nobody else
@@ -66,7 +66,7 @@ class Volume(Value):
     inherited: bool = False
 
 
-class Temporary(Value):
+class TmpfsMount(Value):
     """A tmpfs at `target`; `options` as mount(8) writes them, without those of docker's default."""
 
     target: str
@@ -104,9 +104,9 @@ class RunOptions(Value):
     hostname_wished: bool = False
     tty: bool = False
     interactive: bool = False
-    volumes: tuple[Volume, ...] = ()
-    temporary: tuple[Temporary, ...] = ()
-    files: tuple[Volume, ...] = ()
+    volumes: tuple[VolumeMount, ...] = ()
+    temporary: tuple[TmpfsMount, ...] = ()
+    files: tuple[VolumeMount, ...] = ()
     devices: tuple[Device, ...] = ()
     read_only: bool = False
     network: str = "host"
@@ -314,7 +314,7 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
 
 def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
     if options.ipc == "host":
-        return [_bind(Volume("/dev/shm", "/dev/shm"))]
+        return [_bind(VolumeMount("/dev/shm", "/dev/shm"))]
     if options.ipc == "none":
         return []
     return [
@@ -326,7 +326,7 @@ def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str,
     return {"destination": clean(target), "type": kind, "source": source or kind, "options": list(options)}
 
 
-def _bind(volume: Volume) -> dict[str, Any]:
+def _bind(volume: VolumeMount) -> dict[str, Any]:
     access = "ro" if volume.readonly else "rw"
     mount = _mount("bind", volume.target, "rbind", access, source=volume.source)
     return mount | {"standin": volume.standin} if volume.standin else mount

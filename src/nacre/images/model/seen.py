@@ -24,7 +24,7 @@ MOST = 1 << 20
 _CANDIDATES = 4
 
 
-class Seen:
+class BlobInfoCache:
     """The hints in a folder. Safe for threads and processes; nothing here raises."""
 
     def __init__(self, folder: str) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ...grammars.tar.entry import Reader
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
     from ...words.digest import Digest
     from ...words.oci import Descriptor
     from ...words.reference import Reference
-
-
-class Reader(Protocol):
-    """A stream of bytes, read in order."""
-
-    def read(self, size: int, /) -> bytes:
-        """At least one byte and at most `size`, which is above 0; b"" at the end."""
 
 
 class Content(Reader, Protocol):

@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..model.source import Content, Reader
+    from ...grammars.tar.entry import Reader
+    from ..model.source import Content
 
 
 class ArchiveSink:

@@ -16,26 +16,26 @@ from ...words.errors import DigestMismatch, InvalidArchive, InvalidDocument, Inv
 from ...words.oci import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD, Descriptor, ImageConfig, decode_json
 from ...words.reference import Reference
 from ..model.edit import make_manifest
-from .layout import MAX_IMAGES, Layout
+from .layout import MAX_IMAGES, OciLayout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from ..model.source import Reader
+    from ...grammars.tar.entry import Reader
     from .members import Members
 
 _TYPES = {"": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 
 
-def open_archive(members: Members, name: str = "") -> Layout | DockerArchive:
+def open_archive(members: Members, name: str = "") -> OciLayout | DockerArchive:
     """The image `name` of an archive of whatever form, as a `Source`. Raises InvalidArchive."""
     rows = json_of(members, "manifest.json")
     rows = rows if isinstance(rows, list) else []
     index = json_of(members, "index.json")
     if isinstance(index, dict) and index.get("manifests"):
-        layout = Layout(members, name, "archive", tags=tags_of(rows))
+        layout = OciLayout(members, name, "archive", tags=tags_of(rows))
         return _numbered(layout, rows) if rows and name[1:].isdecimal() else layout
     if not rows:
         raise InvalidArchive(
@@ -46,14 +46,14 @@ def open_archive(members: Members, name: str = "") -> Layout | DockerArchive:
     return DockerArchive(members, listed(rows, "manifest.json"), name)
 
 
-def _numbered(layout: Layout, rows: list[Any]) -> Layout | DockerArchive:
+def _numbered(layout: OciLayout, rows: list[Any]) -> OciLayout | DockerArchive:
     """The image that `@` and a number mean: numbers are those of manifest.json, whatever else there is."""
     row = _chosen(rows, layout.name)
     config = row.get("Config") if isinstance(row, dict) else None
     entry = layout.of_config(str(config))
     if entry is None:
         return DockerArchive(layout.members, rows, layout.name)
-    return Layout(layout.members, f"@{entry.digest}", layout.where)
+    return OciLayout(layout.members, f"@{entry.digest}", layout.where)
 
 
 def json_of(members: Members, path: str) -> Any:

@@ -21,7 +21,7 @@ from ...words.errors import NotFound, StoreError, Unsupported
 from ...words.oci import Descriptor, ImageConfig, Platform
 from ...words.reference import Reference
 from ...words.value import Value
-from ..layers.compressed import Forms, is_here
+from ..layers.compressed import CompressedForms, is_here
 from ..layers.ingest import add_layer
 from ..model.edit import append_layer, new_config, with_run, write_image
 from ..model.image import Image
@@ -31,8 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ..model.source import Reader
 
 DEFAULT_NAME = "host:python3"
 _FORM = "host 1"
@@ -82,7 +82,7 @@ def host_image(store: Store, name: str = DEFAULT_NAME) -> Image:
     """
     if name != DEFAULT_NAME:
         raise NotFound(f"no image {name!r}", hint=f"the only one is {DEFAULT_NAME}")
-    layout = Layout(Python.running())
+    layout = HostRoot(Python.running())
     key, reference = layout.key(), Reference.parse(name)
     with store.leases.hold():
         descriptor = _kept(store, key) or _build(store, layout, key)
@@ -102,7 +102,7 @@ def _kept(store: Store, key: str) -> Descriptor | None:
     return write_image(store, ImageConfig.parse(record.config_json.encode()), [record.layer])
 
 
-def _build(store: Store, layout: Layout, key: str) -> Descriptor:
+def _build(store: Store, layout: HostRoot, key: str) -> Descriptor:
     from ...stores.steps import StepRecord
 
     pipe = Pipe()
@@ -131,7 +131,7 @@ class HostSource:
 
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Reader]:
         """Content out of the store."""
-        content = Forms(self.store).open(descriptor)
+        content = CompressedForms(self.store).open(descriptor)
         content.seek(offset)
         return content
 
@@ -160,7 +160,7 @@ class Python(Value):
         return self.prefix if self.prefix in ("/usr", "/usr/local") else "/usr/local"
 
 
-class Item(Value):
+class HostFile(Value):
     """A member of the image: a file of the host (`source`), a text, a link or a folder."""
 
     kind: str
@@ -172,12 +172,12 @@ class Item(Value):
     mtime_ns: int = 0
 
 
-class Layout:
+class HostRoot:
     """What goes where. Made by looking at names and headers only; `write` reads the content."""
 
     def __init__(self, python: Python) -> None:
         self.python = python
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, HostFile] = {}
         self.libraries = Libraries()
         self._inodes: dict[tuple[int, int], set[str]] = {}
         self._merged()
@@ -192,7 +192,7 @@ class Layout:
         """The links that make /bin and /usr/bin one, where the host has them."""
         for path in _MERGED:
             if os.path.islink(path):
-                self.items[path] = Item("symlink", 0o777, link=os.readlink(path))
+                self.items[path] = HostFile("symlink", 0o777, link=os.readlink(path))
 
     def _file(self, source: str, path: str) -> bool:
         """Put a file of the host at `path`, links followed; False if it cannot be read."""
@@ -204,7 +204,7 @@ class Layout:
             return False
         self._inodes.setdefault((found.st_dev, found.st_ino), set()).add(path)
         mode = 0o755 if found.st_mode & 0o111 else 0o644
-        self.items[path] = Item(
+        self.items[path] = HostFile(
             "file", mode, os.path.realpath(source), size=found.st_size, mtime_ns=found.st_mtime_ns
         )
         return True
@@ -215,9 +215,9 @@ class Layout:
         self._file(python.program, program)
         self.libraries.add(python.program)
         for link in ("python3", "python"):
-            self.items[f"{python.home}/bin/{link}"] = Item("symlink", 0o777, link=name)
+            self.items[f"{python.home}/bin/{link}"] = HostFile("symlink", 0o777, link=name)
         if python.home != "/usr":
-            self.items["/usr/bin/python3"] = Item("symlink", 0o777, link=f"{python.home}/bin/{name}")
+            self.items["/usr/bin/python3"] = HostFile("symlink", 0o777, link=f"{python.home}/bin/{name}")
         self._library(python.library, python.home + python.library[len(python.prefix.rstrip("/")) :])
 
     def _library(self, folder: str, path: str) -> None:
@@ -251,7 +251,7 @@ class Layout:
             self._file(real, path)
             return
         if real in self.items or self._file(real, real):
-            self.items[path] = Item("symlink", 0o777, link=real)
+            self.items[path] = HostFile("symlink", 0o777, link=real)
 
     def _shared(self) -> None:
         """Loaders at the path that programs name; libraries where they are found without being told."""
@@ -273,24 +273,24 @@ class Layout:
 
     def _fixed(self) -> None:
         for path, text in _TEXTS.items():
-            self.items[path] = Item("file", data=text.encode(), size=len(text))
+            self.items[path] = HostFile("file", data=text.encode(), size=len(text))
         for path in _CERTIFICATES:
             if os.path.isfile(path) and self._file(path, _CERTIFICATES_IN_IMAGE):
                 break
         for path, mode in _FOLDERS.items():
-            self.items[path] = Item("dir", mode)
+            self.items[path] = HostFile("dir", mode)
 
     def _links(self) -> None:
         """One file under several names is written once; the first name in the tar has the content."""
         for paths in self._inodes.values():
             first, *others = sorted(paths, key=os.fsencode)
             for path in others:
-                self.items[path] = Item("hardlink", self.items[first].mode, link=first)
+                self.items[path] = HostFile("hardlink", self.items[first].mode, link=first)
 
     def _parents(self) -> None:
         for path in list(self.items):
             while (path := os.path.dirname(path)) != "/":
-                self.items.setdefault(path, Item("dir", 0o755))
+                self.items.setdefault(path, HostFile("dir", 0o755))
 
     @property
     def time(self) -> int:
@@ -313,7 +313,7 @@ class Layout:
         tar.close()
         buffer.flush()
 
-    def _write_item(self, tar: object, path: str, item: Item) -> None:
+    def _write_item(self, tar: object, path: str, item: HostFile) -> None:
         from ...grammars.tar.entry import Entry
         from ...grammars.tar.write import TarWriter
 

@@ -47,7 +47,7 @@ _DEPTH = 4
 _NO_NAMES: Mapping[str, list[Reference]] = {}
 
 
-class Layout:
+class OciLayout:
     """A layout as a `Source`. `name` chooses one of several images: a tag, a full name, `@` and a digest or
     a number in the index.
 
@@ -216,7 +216,7 @@ def entry_names(entry: Descriptor) -> list[Reference]:
         return []
 
 
-class LayoutFolder(Layout):
+class LayoutFolder(OciLayout):
     """A layout in a folder as a `Sink` too, made if absent. `close` it.
 
     Blobs appear whole and verified by a rename; index.json is replaced in one step, under a lock of the

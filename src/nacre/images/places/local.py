@@ -6,7 +6,7 @@ from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound, Unsupported
 from ...words.oci import DOCUMENT_TYPES, Descriptor, Manifest, parse_document
 from ...words.progress import NullProgress
-from ..layers.compressed import Forms, is_here
+from ..layers.compressed import CompressedForms, is_here
 from ..layers.take import take
 from ..model.image import by_name, lookup
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
     from ...words.reference import Reference
     from ..layers.compressed import Sources
-    from ..model.source import Content, Reader
+    from ..model.source import Content
 
 
 class StoreSource:
@@ -31,7 +32,7 @@ class StoreSource:
     where = "store"
 
     def __init__(self, store: Store, name: str = "", sources: Sources | None = None) -> None:
-        self.store, self.name, self._forms = store, name, Forms(store, sources)
+        self.store, self.name, self._forms = store, name, CompressedForms(store, sources)
 
     def resolve(self, reference: Reference) -> tuple[Descriptor, bytes]:
         """A manifest by digest, or that of the image. Raises NotFound, InvalidName, Conflict."""

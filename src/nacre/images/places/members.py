@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from ...grammars.tar.entry import Entry
-    from ..model.source import Content, Reader
+    from ...grammars.tar.entry import Entry, Reader
+    from ..model.source import Content
 
 MAX_MEMBERS = 200_000
 _MAX_LINKS = 10

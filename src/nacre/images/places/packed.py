@@ -16,7 +16,7 @@ from ...ground.work.threads import in_parallel
 from ...words.digest import Digest, Verifier
 from ...words.oci import Descriptor, Manifest, parse_document
 from ..layers.delivery import task_of
-from ..layers.passing import Passing
+from ..layers.passing import StreamedBlob
 from ..layers.repack import form
 from .members import Section
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
     from threading import Event
     from typing import BinaryIO
 
+    from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
     from ...words.progress import Progress, Task
     from ...words.reference import Reference
-    from ..model.source import Reader, Source
+    from ..model.source import Source
 
 _AT_ONCE = 2
 
 
-class Packed:
+class GzipSource:
     """A `Source` whose plain layers are gzip; the manifest is another one then. `close` it."""
 
     def __init__(self, source: Source, folder: str, progress: Progress, budget: Budget) -> None:
@@ -86,7 +87,7 @@ class Packed:
             file.write(data)
 
         try:
-            with Passing(self._source, layer).open() as content:
+            with StreamedBlob(self._source, layer).open() as content:
                 pack(ProgressReader(content, task, stop), write, "gzip", self._budget)
             file.flush()
         except BaseException:

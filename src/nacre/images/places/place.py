@@ -23,7 +23,7 @@ from ...words.errors import Conflict, InvalidName, NotFound, UsageError
 from ...words.progress import NullProgress, Progress
 from ...words.reference import Reference
 from ...words.value import Value
-from .layout import Layout, LayoutFolder
+from .layout import LayoutFolder, OciLayout
 from .local import StoreSink, StoreSource
 from .members import FolderMembers, TarMembers, spool
 
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO, Protocol
 
+    from ...grammars.tar.entry import Reader
     from ...stores.store import Store
-    from ..model.source import Reader, Sink, Source
+    from ..model.source import Sink, Source
 
-    class Repository(Source, Sink, Protocol):
+    class RegistryRepository(Source, Sink, Protocol):
         """A repository of a registry."""
 
     class Daemon(Protocol):
@@ -129,7 +130,7 @@ class Places:
     """Opens places. What it is handed is called only when a place needs it."""
 
     def __init__(
-        self, store: Callable[[], Store], repository: Callable[[Reference], Repository],
+        self, store: Callable[[], Store], repository: Callable[[Reference], RegistryRepository],
         daemon: Callable[[], Daemon], folder: str = "/var/tmp", progress: Progress | None = None,
         budget: Budget | None = None,
     ) -> None:  # fmt: skip
@@ -155,9 +156,9 @@ class Places:
             if exact or place.transport not in _PLAIN or to is None or to.transport in _PLAIN:
                 yield source
                 return
-            from .packed import Packed
+            from .packed import GzipSource
 
-            packed = Packed(source, self._folder, self._progress, self._budget)
+            packed = GzipSource(source, self._folder, self._progress, self._budget)
             try:
                 yield packed
             finally:
@@ -175,7 +176,7 @@ class Places:
             yield HostSource(self._store(), place.name)
         elif place.transport == OCI:
             with FolderMembers(_folder(place.path)) as members:
-                yield Layout(members, place.name)
+                yield OciLayout(members, place.name)
         else:
             from .dockerarchive import open_archive
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .filehash import FileHashes
-    from .items import CopySource, Item
+    from .items import CopyItem, CopySource
     from .select import Selection
 
 
@@ -28,11 +28,11 @@ def content_of(source: CopySource, chosen: Sequence[Selection], hashes: FileHash
     return known.hex()
 
 
-def _stamp(item: Item) -> bytes:
+def _stamp(item: CopyItem) -> bytes:
     return b"%d %d %d %d" % item.stamp if len(item.stamp) == 4 else b""
 
 
-def _digest(chosen: Sequence[Selection], content: Callable[[Item], bytes]) -> bytes:
+def _digest(chosen: Sequence[Selection], content: Callable[[CopyItem], bytes]) -> bytes:
     pieces: list[bytes] = []
     names: dict[tuple[int, ...], bytes] = {}
     for number, one in enumerate(chosen):
@@ -47,7 +47,7 @@ def _digest(chosen: Sequence[Selection], content: Callable[[Item], bytes]) -> by
     return hashlib.sha256(b"".join(pieces)).digest()
 
 
-def _line(path: bytes, item: Item) -> bytes:
+def _line(path: bytes, item: CopyItem) -> bytes:
     """Every field that a layer would show, none of them ambiguous: only `path` and `link` are free text."""
     line = b"%b\0%b %d %d:%d %d %d:%d %b\0" % (
         path, item.kind.encode(), item.mode, item.uid, item.gid, item.size, item.major, item.minor, item.link,

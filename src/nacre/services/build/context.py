@@ -12,7 +12,7 @@ import stat
 
 from ...ground.files import Root
 from ...words.errors import Conflict, NotFound, StoreError
-from .items import Item, show, text
+from .items import CopyItem, show, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class BuildContext:
         self._tests = bool(ignore)
         self._states: dict[bytes, tuple[bool, State]] = {}
 
-    def lookup(self, path: bytes) -> Item | None:
+    def lookup(self, path: bytes) -> CopyItem | None:
         """The item at `path`, None if there is none, as `Source` says."""
         found = self._stat(path)
         if found is None:
@@ -59,7 +59,7 @@ class BuildContext:
         """Whether something is there and .dockerignore hides it."""
         return self._stat(path) is not None and self.lookup(path) is None
 
-    def _stat(self, path: bytes) -> Item | None:
+    def _stat(self, path: bytes) -> CopyItem | None:
         try:
             if not path:
                 return self._item(b"", os.fstat(self._root.fd), self._root.fd, b".")
@@ -73,21 +73,21 @@ class BuildContext:
         finally:
             os.close(parent)
 
-    def _item(self, path: bytes, found: os.stat_result, parent: int, name: bytes) -> Item:
+    def _item(self, path: bytes, found: os.stat_result, parent: int, name: bytes) -> CopyItem:
         kind = _KINDS.get(found.st_mode & _FORMAT, "socket")
         if kind == "file":
             identity = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
-            return Item(
+            return CopyItem(
                 path, kind, found.st_mode & 0o7777, found.st_mtime_ns, size=found.st_size,
                 identity=identity, stamp=_stamp(found),
             )  # fmt: skip
-        return Item(
+        return CopyItem(
             path, kind, found.st_mode & 0o7777, found.st_mtime_ns,
             link=os.readlink(name, dir_fd=parent) if kind == "symlink" else b"",
             major=os.major(found.st_rdev), minor=os.minor(found.st_rdev),
         )  # fmt: skip
 
-    def children(self, item: Item) -> list[Item]:
+    def children(self, item: CopyItem) -> list[CopyItem]:
         """See `Source`. Raises StoreError when the folder cannot be read."""
         try:
             fd = self._open(item.path, _FOLDER)
@@ -100,7 +100,7 @@ class BuildContext:
         finally:
             os.close(fd)
 
-    def _children(self, fd: int, folder: bytes, names: list[bytes]) -> list[Item]:
+    def _children(self, fd: int, folder: bytes, names: list[bytes]) -> list[CopyItem]:
         state = self._judge(folder)[1]
         base = folder + b"/" if folder else b""
         found = []
@@ -116,7 +116,7 @@ class BuildContext:
                 found.append(item)
         return found
 
-    def _has_kept(self, folder: Item) -> bool:
+    def _has_kept(self, folder: CopyItem) -> bool:
         """Whether an ignored folder holds anything that an exception brings back."""
         return self.ignore.may_keep_below(text(folder.path)) and bool(self.children(folder))
 
@@ -140,7 +140,7 @@ class BuildContext:
         finally:
             os.close(parent)
 
-    def open(self, item: Item) -> Reader:
+    def open(self, item: CopyItem) -> Reader:
         """See `Source`. Raises StoreError, Conflict."""
         try:
             fd = self._open(item.path, _FILE)
@@ -148,7 +148,7 @@ class BuildContext:
             raise _unreadable(item, error) from None
         return _Unchanged(fd, item)
 
-    def digest(self, item: Item) -> bytes:
+    def digest(self, item: CopyItem) -> bytes:
         """See `Source`; from the table of known files when the file has not changed."""
         return self.hashes.digest(item, None) or self.hashes.digest(item, self.open(item))
 
@@ -168,7 +168,7 @@ def _stamp(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
-def _unreadable(item: Item, error: OSError) -> Exception:
+def _unreadable(item: CopyItem, error: OSError) -> Exception:
     hint = "exclude it in .dockerignore if it is not needed" if isinstance(error, PermissionError) else ""
     return StoreError(f"cannot read {show(item.path)} of the build context: {error.strerror}", hint=hint)
 
@@ -176,7 +176,7 @@ def _unreadable(item: Item, error: OSError) -> Exception:
 class _Unchanged:
     """Reads a file and makes sure that it is what was looked up, from the first byte to the last."""
 
-    def __init__(self, fd: int, item: Item) -> None:
+    def __init__(self, fd: int, item: CopyItem) -> None:
         self._fd, self._item = fd, item
         self._check()
 

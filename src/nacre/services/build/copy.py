@@ -11,7 +11,7 @@ from ...ground.work.threads import Worker, running
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
 from ...words.digest import Digest
 from ...words.errors import UsageError
-from .items import Item, raw
+from .items import CopyItem, raw
 from .layers import Layers
 from .owner import find_owner
 from .place import CopyOptions, LayerTarget
@@ -152,5 +152,5 @@ def _needs_folder(target: LayerTarget, destination: bytes) -> None:
 
 def _put_text(target: LayerTarget, destination: bytes, name: str, text: str, time_ns: int) -> None:
     data = raw(text)
-    item = Item(raw(name), "file", 0o644, time_ns, size=len(data))
+    item = CopyItem(raw(name), "file", 0o644, time_ns, size=len(data))
     target.put(Selection(raw(name), ((b"", item),)), destination, lambda _: BytesIO(data))

@@ -19,7 +19,7 @@ from ...words.errors import StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader
-    from .items import Item
+    from .items import CopyItem
 
 _VERSION = 1
 _TICK_NS = 20_000_000
@@ -37,7 +37,7 @@ class FileHashes:
         self._selections: dict[bytes, bytes] = {}
         self._grown = False
 
-    def digest(self, item: Item, reader: Reader | None) -> bytes:
+    def digest(self, item: CopyItem, reader: Reader | None) -> bytes:
         """The SHA-256 of a file; `reader` gives its content (None: only if it is known, else b"")."""
         known = self._table().get(item.path)
         if known is not None and known[1:] == item.stamp:
@@ -89,13 +89,13 @@ class FileHashes:
             return
 
 
-def settled(items: list[Item]) -> bool:
+def settled(items: list[CopyItem]) -> bool:
     """Whether none of the files was changed so lately that its stamp proves nothing."""
     now = time.time_ns()
     return all(_settled(item, now) for item in items if item.kind == "file")
 
 
-def _settled(item: Item, now: int) -> bool:
+def _settled(item: CopyItem, now: int) -> bool:
     return bool(item.stamp) and item.stamp[2] < now - _TICK_NS
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_LINKS = 40
 
 
-class Item:
+class CopyItem:
     """A file of a source. Fields as in a tar entry; `path` is canonical, b"" the root of the source.
 
     `identity` is the same for all names of one inode with several, None otherwise; `stamp` changes
@@ -43,25 +43,25 @@ if TYPE_CHECKING:
 
         name: str  # for messages: `the build context`, `stage build`, `image debian:12`
 
-        def lookup(self, path: bytes) -> Item | None:
+        def lookup(self, path: bytes) -> CopyItem | None:
             """What is at `path`, itself a link perhaps; None for nothing, also for what is ignored."""
 
-        def children(self, item: Item) -> list[Item]:
+        def children(self, item: CopyItem) -> list[CopyItem]:
             """What is in a folder, sorted by name, without what is ignored."""
 
-        def open(self, item: Item) -> Reader:
+        def open(self, item: CopyItem) -> Reader:
             """The content of a file, exactly `item.size` bytes; closed when read to its end or dropped.
 
             Raises Conflict when the file changed since it was looked up.
             """
 
-        def digest(self, item: Item) -> bytes:
+        def digest(self, item: CopyItem) -> bytes:
             """The SHA-256 of a file's content."""
 
 
 def resolve(
-    lookup: Callable[[bytes], Item | None], path: bytes, *, last: bool = True
-) -> tuple[bytes, Item | None]:
+    lookup: Callable[[bytes], CopyItem | None], path: bytes, *, last: bool = True
+) -> tuple[bytes, CopyItem | None]:
     """Follow links inside a tree: the canonical path and what is there (None: nothing yet).
 
     `..` stops at the root and absolute links begin there. `last` False leaves a final link alone.

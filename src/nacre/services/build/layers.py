@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .filehash import content_digest
-from .items import Item
+from .items import CopyItem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,33 +22,33 @@ class Layers:
         """Raises NotFound when a tree is missing."""
         self.name = name
         self._view = store.trees.open(diff_ids)
-        self._seen: dict[bytes, tuple[Item, Found] | None] = {}
+        self._seen: dict[bytes, tuple[CopyItem, Found] | None] = {}
 
-    def lookup(self, path: bytes) -> Item | None:
+    def lookup(self, path: bytes) -> CopyItem | None:
         """The item at `path`, None if there is none, as `Source` says."""
         seen = self._look(path)
         return seen[0] if seen else None
 
-    def _look(self, path: bytes) -> tuple[Item, Found] | None:
+    def _look(self, path: bytes) -> tuple[CopyItem, Found] | None:
         if path not in self._seen:
             found = self._view.lookup(path, follow=False)
             self._seen[path] = (_item(found), found) if found is not None else None
         return self._seen[path]
 
-    def children(self, item: Item) -> list[Item]:
+    def children(self, item: CopyItem) -> list[CopyItem]:
         """The items of a directory, as `Source` says."""
         base = item.path + b"/" if item.path else b""
         found = (self.lookup(base + name) for name in self._view.names(item.path))
         return [child for child in found if child is not None]
 
-    def open(self, item: Item) -> Reader:
+    def open(self, item: CopyItem) -> Reader:
         """Open the content of a file, as `Source` says."""
         seen = self._look(item.path)
         if seen is None:
             raise LookupError(item.path)
         return seen[1].open()
 
-    def digest(self, item: Item) -> bytes:
+    def digest(self, item: CopyItem) -> bytes:
         """The digest of a file's content, as `Source` says."""
         return content_digest(self.open(item))
 
@@ -71,8 +71,8 @@ class Layers:
         self.close()
 
 
-def _item(found: Found) -> Item:
-    return Item(
+def _item(found: Found) -> CopyItem:
+    return CopyItem(
         found.path, found.kind, found.mode, found.mtime_ns, uid=found.uid, gid=found.gid, size=found.size,
         link=found.link, major=found.major, minor=found.minor, xattrs=found.xattrs,
     )  # fmt: skip

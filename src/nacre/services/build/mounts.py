@@ -15,7 +15,7 @@ from ...ground import ids, userns
 from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
 from ...images.dockerfile.fold import unsupported
-from ...images.model.runtime import Volume
+from ...images.model.runtime import VolumeMount
 from .place import CopyOptions, LayerTarget
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def secret_id(mount: RunMount) -> str:
     return mount.id or os.path.basename(mount.target)
 
 
-def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[Volume]:
+def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[VolumeMount]:
     """A secret as the file `path`, to be bound where the mount wants it; [] if nobody gave it.
 
     Mode 0400 and owner 0 unless the mount says otherwise; with `env` and no target it is a variable only.
@@ -57,7 +57,7 @@ def secret(mount: RunMount, secrets: Mapping[str, bytes], path: str) -> list[Vol
         os.fchmod(file.fileno(), 0o400 if mount.mode < 0 else mount.mode)
         if not userns.current().single:
             ids.chown(file.fileno(), max(mount.uid, 0), max(mount.gid, 0))
-    return [Volume(path, mount.target or f"/run/secrets/{key}", True, "lend")]
+    return [VolumeMount(path, mount.target or f"/run/secrets/{key}", True, "lend")]
 
 
 def _private(path: str, flags: int) -> int:

@@ -16,7 +16,7 @@ from ...grammars.layer.whiteouts import WHITEOUT
 from ...grammars.tar.entry import Entry
 from ...words.errors import UsageError
 from ...words.value import Value
-from .items import Item, resolve, show
+from .items import CopyItem, resolve, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader
     from .select import Selection
 
-    Opener = Callable[[Item], Reader]
+    Opener = Callable[[CopyItem], Reader]
 
 _SECOND = 1_000_000_000
 
@@ -50,7 +50,7 @@ class CopyOptions(Value):
         mode = octal(self.mode)
         return 0o755 if mode is None else mode
 
-    def changed(self, item: Item) -> int:
+    def changed(self, item: CopyItem) -> int:
         """The mode of a file that is copied."""
         if not self.mode or item.kind == "symlink":
             return item.mode
@@ -67,25 +67,25 @@ class CopyOptions(Value):
 class LayerTarget:
     """An image being written to: `lookup` sees the layers beneath and, above them, what was put so far."""
 
-    def __init__(self, lower: Callable[[bytes], Item | None], terms: CopyOptions) -> None:
+    def __init__(self, lower: Callable[[bytes], CopyItem | None], terms: CopyOptions) -> None:
         self._lower, self._terms = lower, terms
-        self._put: dict[bytes, tuple[Item, Opener | None]] = {}
+        self._put: dict[bytes, tuple[CopyItem, Opener | None]] = {}
         self._new = {b""} if lower(b"") is None else set()
         self._round = 0
 
-    def lookup(self, path: bytes) -> Item | None:
+    def lookup(self, path: bytes) -> CopyItem | None:
         """What is at a canonical path now."""
         put = self._put.get(path)
         if put is not None:
             return put[0]
         if not path:
-            return self._lower(b"") or Item(b"", "dir", 0o755, self._terms.time_ns)
+            return self._lower(b"") or CopyItem(b"", "dir", 0o755, self._terms.time_ns)
         above = path.rpartition(b"/")[0]
         if above in self._new or (above in self._put and self._put[above][0].kind != "dir"):
             return None
         return self._lower(path)
 
-    def resolve(self, path: bytes) -> tuple[bytes, Item | None]:
+    def resolve(self, path: bytes) -> tuple[bytes, CopyItem | None]:
         """A destination with its links followed. Raises UsageError."""
         return resolve(self.lookup, path)
 
@@ -98,7 +98,7 @@ class LayerTarget:
                 if at.rpartition(b"/")[0]:
                     self.folder(at.rpartition(b"/")[0], mode=mode)
                 wanted = self._terms.folder_mode() if mode is None else mode
-                made = Item(at, "dir", wanted, self._terms.time_ns)
+                made = CopyItem(at, "dir", wanted, self._terms.time_ns)
                 self._keep(at, made, None)
             elif found.kind != "dir":
                 raise UsageError(f"{show(at)} is not a directory")
@@ -117,7 +117,7 @@ class LayerTarget:
         else:
             self._put_file(chosen.name, chosen.files[0][1], at, found, opener)
 
-    def _put_folder(self, chosen: Selection, at: bytes, found: Item | None, opener: Opener) -> None:
+    def _put_folder(self, chosen: Selection, at: bytes, found: CopyItem | None, opener: Opener) -> None:
         if found is not None and found.kind != "dir":
             raise UsageError(f"cannot copy to non-directory: {show(at)}")
         at = self.folder(at)
@@ -125,13 +125,15 @@ class LayerTarget:
             if relative:
                 self._one(at + b"/" + relative if at else relative, item, opener)
 
-    def _put_file(self, name: bytes, item: Item, at: bytes, found: Item | None, opener: Opener) -> None:
+    def _put_file(
+        self, name: bytes, item: CopyItem, at: bytes, found: CopyItem | None, opener: Opener
+    ) -> None:
         if found is not None and found.kind == "dir":
             at = at + b"/" + name if at else name
         self.folder(at.rpartition(b"/")[0])
         self._one(at, item, opener)
 
-    def _one(self, path: bytes, item: Item, opener: Opener) -> None:
+    def _one(self, path: bytes, item: CopyItem, opener: Opener) -> None:
         there = self.lookup(path)
         if there is not None and (there.kind == "dir") != (item.kind == "dir"):
             if there.kind == "dir":
@@ -139,20 +141,20 @@ class LayerTarget:
             raise UsageError(f"cannot copy to non-directory: {show(path)}")
         self.add(path, item, opener)
 
-    def add(self, path: bytes, item: Item, opener: Opener | None, *, as_is: bool = False) -> None:
+    def add(self, path: bytes, item: CopyItem, opener: Opener | None, *, as_is: bool = False) -> None:
         """Put one file at a canonical path whose folder exists; `as_is`: mode and identity stay its own.
 
         Hard links are kept among the files of one source, as docker does.
         """
         identity = item.identity if as_is or item.identity is None else (self._round, *item.identity)
-        put = Item(
+        put = CopyItem(
             path, item.kind, item.mode if as_is else self._terms.changed(item),
             self._terms.whole(item.mtime_ns), uid=item.uid, gid=item.gid, size=item.size, link=item.link,
             major=item.major, minor=item.minor, identity=identity, stamp=item.stamp, xattrs=item.xattrs,
         )  # fmt: skip
         self._keep(path, put, opener and (lambda _: opener(item)))
 
-    def _keep(self, path: bytes, item: Item, opener: Opener | None) -> None:
+    def _keep(self, path: bytes, item: CopyItem, opener: Opener | None) -> None:
         if any(part.startswith(WHITEOUT) for part in path.split(b"/")):
             raise UsageError(
                 f"{show(path)} cannot be stored in a layer: names there must not begin with .wh."
@@ -167,7 +169,7 @@ class LayerTarget:
             self._new.add(path)
         self._put[path] = (item, opener)
 
-    def put_at(self, path: bytes) -> tuple[Item, Opener | None] | None:
+    def put_at(self, path: bytes) -> tuple[CopyItem, Opener | None] | None:
         """What was put at a canonical path."""
         return self._put.get(path)
 
@@ -199,7 +201,7 @@ class LayerTarget:
                 above = above.rpartition(b"/")[0]
 
 
-def _entry(path: bytes, item: Item) -> Entry:
+def _entry(path: bytes, item: CopyItem) -> Entry:
     return Entry(
         path, item.kind, item.mode, item.uid, item.gid, item.mtime_ns, item.size, item.link, item.major,
         item.minor, item.xattrs,

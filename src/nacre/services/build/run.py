@@ -11,10 +11,10 @@ from ...images.layers.copied import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
 from ...images.model.edit import new_config
 from ...images.model.platforms import misfit_hint
-from ...images.model.runtime import RunOptions, Temporary, Volume, host_line, runtime_config
+from ...images.model.runtime import RunOptions, TmpfsMount, VolumeMount, host_line, runtime_config
 from ...stores.shared import Shared
 from ...words.errors import BuildFailed, ExecFormatError, SandboxError
-from ...words.mount import Folder
+from ...words.mount import Directory
 from ...words.value import Value
 from . import mounts as mounting
 
@@ -83,7 +83,7 @@ def run_job(
     try:
         active = store.actives.prepare(key, job.layers)
         private_dir(scratch)
-        alone = isinstance(active.mount, Folder)
+        alone = isinstance(active.mount, Directory)
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
@@ -123,23 +123,23 @@ def _options(
 
 def _mounts(
     job: RunJob, caches: str, scratch: str, locks: list[Lock | mounting.SharedLock], alone: bool
-) -> tuple[tuple[Volume, ...], tuple[Temporary, ...]]:
+) -> tuple[tuple[VolumeMount, ...], tuple[TmpfsMount, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
-        volumes.append(Volume(_scripts(job.action.scripts, scratch), "/dev/pipes", True, "lend"))
+        volumes.append(VolumeMount(_scripts(job.action.scripts, scratch), "/dev/pipes", True, "lend"))
     for number, (mount, source, chosen) in enumerate(job.mounts):
         target = os.path.normpath(os.path.join(job.action.workdir, mount.target))
         if mount.kind == "tmpfs":
             size = (f"size={mount.size}",) if mount.size else ()
-            temporary.append(Temporary(target, ("mode=1777", *size)))
+            temporary.append(TmpfsMount(target, ("mode=1777", *size)))
         elif mount.kind == "cache":
             path = mounting.cache_folder(mount, target, caches, locks, alone=alone)
-            volumes.append(Volume(path, target, mount.readonly, "lend"))
+            volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
         elif mount.kind == "secret":
             volumes += mounting.secret(mount, dict(job.secrets), f"{scratch}/secret-{number}")
         elif source and chosen:
             path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")
-            volumes.append(Volume(path, target, mount.readonly, "lend"))
+            volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
     return tuple(volumes), tuple(temporary)
 
 
@@ -159,7 +159,7 @@ def _revealed(job: RunJob) -> list[tuple[str, str]]:
     return [(name, os.fsdecode(given[key])) for name, key in wanted if key in given]
 
 
-def _etc_files(scratch: str, added: Sequence[str]) -> tuple[Volume, ...]:
+def _etc_files(scratch: str, added: Sequence[str]) -> tuple[VolumeMount, ...]:
     """resolv.conf as the host has it, and a hosts file that knows the container's name; both copies."""
     hosts = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     hosts += "".join(map(host_line, added))
@@ -171,7 +171,7 @@ def _etc_files(scratch: str, added: Sequence[str]) -> tuple[Volume, ...]:
     _write(f"{scratch}/hosts", hosts.encode("utf-8", "surrogateescape"), 0o644)
     _write(f"{scratch}/resolv.conf", resolv, 0o644)
     pairs = ((f"{scratch}/resolv.conf", _RESOLV), (f"{scratch}/hosts", "/etc/hosts"))
-    return tuple(Volume(source, target, standin="copy") for source, target in pairs)
+    return tuple(VolumeMount(source, target, standin="copy") for source, target in pairs)
 
 
 def _write(path: str, data: bytes, mode: int) -> None:

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .items import CopySource, Item
+    from .items import CopyItem, CopySource
 
 
 class Selection(Value):
@@ -32,7 +32,7 @@ class Selection(Value):
     """
 
     name: bytes
-    files: tuple[tuple[bytes, Item], ...]
+    files: tuple[tuple[bytes, CopyItem], ...]
     kept: bool = False
 
     @property
@@ -59,7 +59,7 @@ def select(
     return [Selection(raw(name), tuple(_files(source, item, exclude))) for name, item in found]
 
 
-def _matches(source: CopySource, path: str) -> list[tuple[str, Item]]:
+def _matches(source: CopySource, path: str) -> list[tuple[str, CopyItem]]:
     """Items that a cleaned path means, with the name by which each is known."""
     if not has_wildcard(path):
         found = resolve(source.lookup, raw(path))[1]
@@ -72,14 +72,14 @@ def _matches(source: CopySource, path: str) -> list[tuple[str, Item]]:
     return [(name, _followed(source, item)) for name, item in _glob(source, top, parts[fixed:])]
 
 
-def _followed(source: CopySource, item: Item) -> Item:
+def _followed(source: CopySource, item: CopyItem) -> CopyItem:
     found = resolve(source.lookup, item.path)[1]
     if found is None:
         raise UsageError(f"{show(item.path)} is a broken link in {source.name}")
     return found
 
 
-def _glob(source: CopySource, folder: Item, parts: list[str]) -> Iterator[tuple[str, Item]]:
+def _glob(source: CopySource, folder: CopyItem, parts: list[str]) -> Iterator[tuple[str, CopyItem]]:
     """As Go's filepath.Match on the whole relative path: no part of a pattern crosses a slash."""
     matches = matcher(parts[0])
     for child in source.children(folder):
@@ -92,10 +92,10 @@ def _glob(source: CopySource, folder: Item, parts: list[str]) -> Iterator[tuple[
             yield from _glob(source, child, parts[1:])
 
 
-Files = list[tuple[bytes, "Item"]]
+Files = list[tuple[bytes, "CopyItem"]]
 
 
-def _files(source: CopySource, top: Item, exclude: Ignore) -> Files:
+def _files(source: CopySource, top: CopyItem, exclude: Ignore) -> Files:
     """An item and what is below it, with paths relative to it, folders first."""
     files: Files = [(b"", top)]
     if top.kind == "dir":
@@ -110,7 +110,7 @@ class _Adder:
     def __init__(self, source: CopySource, exclude: Ignore, files: Files) -> None:
         self._children, self._exclude, self._files = source.children, exclude, files
 
-    def all_below(self, folder: Item, cut: int) -> None:
+    def all_below(self, folder: CopyItem, cut: int) -> None:
         """Without exclusions; `cut` is where relative paths begin."""
         append = self._files.append
         for child in self._children(folder):
@@ -118,7 +118,7 @@ class _Adder:
             if child.kind == "dir":
                 self.all_below(child, cut)
 
-    def below(self, folder: Item, relative: bytes, state: tuple[bool, ...] | None) -> None:
+    def below(self, folder: CopyItem, relative: bytes, state: tuple[bool, ...] | None) -> None:
         """With them; `state` is what they think of the folder."""
         for child in self._children(folder):
             name = child.path.rpartition(b"/")[2]
@@ -146,8 +146,8 @@ def _with_parents(source: CopySource, word: str, exclude: Ignore) -> list[Select
     return [Selection(b"", tuple(files.items()), kept=True) for files in found if files]
 
 
-def _below(source: CopySource, top: Item, wanted: Ignore, exclude: Ignore) -> dict[bytes, Item]:
-    files: dict[bytes, Item] = {}
+def _below(source: CopySource, top: CopyItem, wanted: Ignore, exclude: Ignore) -> dict[bytes, CopyItem]:
+    files: dict[bytes, CopyItem] = {}
     for path, item in _files(source, top, exclude):
         if path and wanted.ignores(text(path)):
             _add_parents(files, source, top, path)
@@ -155,7 +155,7 @@ def _below(source: CopySource, top: Item, wanted: Ignore, exclude: Ignore) -> di
     return files
 
 
-def _add_parents(files: dict[bytes, Item], source: CopySource, top: Item, path: bytes) -> None:
+def _add_parents(files: dict[bytes, CopyItem], source: CopySource, top: CopyItem, path: bytes) -> None:
     parts = path.split(b"/")
     for count in range(1, len(parts)):
         parent = b"/".join(parts[:count])

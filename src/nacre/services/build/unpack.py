@@ -14,7 +14,7 @@ from ...grammars.codecs.stream import decompress
 from ...grammars.tar.read import read_tar
 from ...ground.files import os_errors, random_name, write_all
 from ...words.errors import ContentError, InvalidArchive, UsageError
-from .items import Item, show
+from .items import CopyItem, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Archive:
         self._fd, self._name = fd, name
 
     @classmethod
-    def of(cls, source: CopySource, item: Item, folder: str) -> Archive | None:
+    def of(cls, source: CopySource, item: CopyItem, folder: str) -> Archive | None:
         """The archive that a file of a source is, None when it is none. `folder` has room to unpack.
 
         Raises InvalidArchive for an archive that is damaged after its beginning.
@@ -72,7 +72,7 @@ class Archive:
         if entry.kind == "hardlink":
             self._put_link(target, path, _join(top, entry.link))
             return
-        item = Item(
+        item = CopyItem(
             path, entry.kind, entry.mode, entry.mtime_ns, uid=entry.uid, gid=entry.gid, size=entry.size,
             link=entry.link, major=entry.major, minor=entry.minor, xattrs=entry.xattrs,
         )  # fmt: skip
@@ -112,7 +112,7 @@ def _naming(name: str) -> Iterator[None]:
         raise InvalidArchive(f"{name}: {error.message}", hint=error.hint) from None
 
 
-def _is_archive(source: CopySource, item: Item) -> bool:
+def _is_archive(source: CopySource, item: CopyItem) -> bool:
     try:
         return next(iter(read_tar(decompress(source.open(item)))), None) is not None
     except ContentError:

@@ -29,7 +29,7 @@ from .transport import Request, Response, Special, Transport, TransportLimits
 from .uploadrecords import Kept, NoUploadRecords
 
 if TYPE_CHECKING:
-    from ...images.model.source import Reader
+    from ...grammars.tar.entry import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from ...words.oci import MAX_DOCUMENT, Descriptor
 from .repository import Repository
 
 if TYPE_CHECKING:
-    from ...images.model.source import Reader
+    from ...grammars.tar.entry import Reader
     from ...words.reference import Reference
 
 T = TypeVar("T")

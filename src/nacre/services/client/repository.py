@@ -31,7 +31,8 @@ from .transport import Request, Response
 from .upload import Uploads
 
 if TYPE_CHECKING:
-    from ...images.model.source import Content, Reader
+    from ...grammars.tar.entry import Reader
+    from ...images.model.source import Content
     from .uploadrecords import Kept
 
 MAX_NAMES = 500_000

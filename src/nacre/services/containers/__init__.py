@@ -1,5 +1,5 @@
 """Containers of a store: made, started, watched, ended and removed. No daemon."""
 
-from .service import Containers, Request
+from .service import Containers, CreateRequest
 
-__all__ = ["Containers", "Request"]
+__all__ = ["Containers", "CreateRequest"]

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...images.model.runtime import RunOptions
-    from .service import Request
+    from .service import CreateRequest
 
 
-def asked(request: Request, options: RunOptions) -> dict[str, Any]:
+def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
     """docker's names for it; what is not there was left to the image, or to nacre."""
     image = request.image.config
     own = options.entrypoint is not None
@@ -38,7 +38,7 @@ def asked(request: Request, options: RunOptions) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value or value == 0}
 
 
-def _more(request: Request, options: RunOptions) -> dict[str, Any]:
+def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
     ulimits = [{"Name": name, "Hard": hard, "Soft": soft} for name, soft, hard in options.ulimits]
     return {
         "DnsSearch": list(request.dns_search),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ...words.reference import Reference
 
 
-class Wishes(Value):
+class CommitOptions(Value):
     """What a commit says of the image: `changes` are instructions of a Dockerfile (`edit.apply_change`).
 
     `created` is an RFC 3339 time, "" for now.
@@ -47,7 +47,7 @@ class Wishes(Value):
 
 
 def commit(
-    store: Store, row: ContainerRow, reference: Reference | None = None, wishes: Wishes | None = None,
+    store: Store, row: ContainerRow, reference: Reference | None = None, wishes: CommitOptions | None = None,
     tell: Callable[[str], object] = lambda _line: None,
 ) -> Image:  # fmt: skip
     """A new image: that of the container, with its settings and one more layer; the name is set last.
@@ -57,13 +57,15 @@ def commit(
     StoreError; then nothing is named.
     """
     with store.leases.hold():
-        descriptor = _write(store, row, wishes or Wishes(), tell)
+        descriptor = _write(store, row, wishes or CommitOptions(), tell)
         if reference is not None:
             store.refs.set(str(reference), descriptor)
         return Image.load(store, descriptor)
 
 
-def _write(store: Store, row: ContainerRow, wishes: Wishes, tell: Callable[[str], object]) -> Descriptor:
+def _write(
+    store: Store, row: ContainerRow, wishes: CommitOptions, tell: Callable[[str], object]
+) -> Descriptor:
     from ...images.arrows.importer import now
 
     image, record = of_container(store, row), loads(row.config_json)

@@ -23,7 +23,7 @@ from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
 from ...ground.scan import scan
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
-from ...words.mount import Folder
+from ...words.mount import Directory
 from ...words.quickjson import loads
 from ...words.value import Value
 from .difference import frozen
@@ -85,7 +85,7 @@ class Host:
             os.close(self._fds.pop())
 
 
-class Place(Value):
+class CopyPath(Value):
     """Where names are resolved, and a path there as the user wrote it."""
 
     root: Inside | Host
@@ -93,7 +93,7 @@ class Place(Value):
     readonly: bool = False
 
 
-class Source(Value):
+class ResolvedSource(Value):
     """What is to be copied: O_PATH descriptor `fd`, its last name, whether only the content is meant."""
 
     fd: int
@@ -102,7 +102,7 @@ class Source(Value):
     content: bool
 
 
-class Target(Value):
+class ResolvedTarget(Value):
     """Where it goes: beneath `fd`, with `prefix` before every name; `exists`: that is a folder already."""
 
     fd: int
@@ -113,7 +113,7 @@ class Target(Value):
 @contextmanager
 def opened(
     store: Store, row: ContainerRow, path: bytes, *, write: bool, mounted: bool = False
-) -> Iterator[Place]:
+) -> Iterator[CopyPath]:
     """`path` of a container, running or not. Raises NotFound, Conflict, SandboxError.
 
     When it runs, the process must not have entered a user namespace of its own (`borrow`); otherwise it
@@ -126,11 +126,11 @@ def opened(
             yield volume
     elif mounted or (row.state == "running" and not has_folder(store, row)):
         with Inside(borrowed(row)) as root:
-            yield Place(root, path)
+            yield CopyPath(root, path)
     else:
         alone = write and row.state != "running"
         with idle(store, row, alone), Inside(_mounted(store, row, write)) as root:
-            yield Place(root, path)
+            yield CopyPath(root, path)
 
 
 def borrowed(row: ContainerRow) -> int:
@@ -162,7 +162,7 @@ def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
 def has_folder(store: Store, row: ContainerRow) -> bool:
     """Whether its root is a real folder, the same for those inside and outside."""
     active = store.actives.find(row.id)
-    return active is not None and isinstance(active.mount, Folder)
+    return active is not None and isinstance(active.mount, Directory)
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def _volume(row: ContainerRow, path: bytes) -> Place | None:
+def _volume(row: ContainerRow, path: bytes) -> CopyPath | None:
     """The host's folder or file, when the path is in one that is bound into the container."""
     best: tuple[bytes, str, bool] | None = None
     plain = os.path.normpath(b"/" + path.lstrip(b"/"))
@@ -198,11 +198,11 @@ def _volume(row: ContainerRow, path: bytes) -> Place | None:
     target, source, readonly = best
     rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
     if os.path.isdir(source):
-        return Place(Inside(source), rest or b"/", readonly)
-    return Place(Inside(os.path.dirname(source)), os.fsencode(os.path.basename(source)), readonly=True)
+        return CopyPath(Inside(source), rest or b"/", readonly)
+    return CopyPath(Inside(os.path.dirname(source)), os.fsencode(os.path.basename(source)), readonly=True)
 
 
-def source(place: Place, *, follow: bool = False) -> Source:
+def source(place: CopyPath, *, follow: bool = False) -> ResolvedSource:
     """What lies at a place; a link at its end is followed with `follow` or a slash. Raises NotFound."""
     path = place.path
     content = path == b"." or path.endswith(b"/.")
@@ -215,10 +215,10 @@ def source(place: Place, *, follow: bool = False) -> Source:
     if not folder and path.endswith((b"/", b"/.")):
         raise UsageError(f"{_show(path)} is not a directory")
     name = os.path.basename(os.path.normpath(b"/" + path))
-    return Source(fd, name, folder, content or not name)
+    return ResolvedSource(fd, name, folder, content or not name)
 
 
-def members(found: Source, top: bytes, form: Form = _PLAIN) -> Iterator[Member]:
+def members(found: ResolvedSource, top: bytes, form: Form = _PLAIN) -> Iterator[Member]:
     """The entries of a source, its own one named `top`. Raises StoreError. Closes the source."""
     try:
         if not found.folder:
@@ -275,7 +275,7 @@ def _join(top: bytes, path: bytes) -> bytes:
     return b"/".join(part for part in (top, path) if part)
 
 
-def target(place: Place, *, folder: bool, content: bool, name: bytes) -> Target:
+def target(place: CopyPath, *, folder: bool, content: bool, name: bytes) -> ResolvedTarget:
     """Where a source goes, by docker's rules; `folder`, `content` and `name` as in Source.
 
     Raises NotFound, UsageError, Conflict.
@@ -295,7 +295,7 @@ def target(place: Place, *, folder: bool, content: bool, name: bytes) -> Target:
         os.close(fd)
 
 
-def _new(place: Place, folder: bool) -> Target:
+def _new(place: CopyPath, folder: bool) -> ResolvedTarget:
     bare = place.path.rstrip(b"/")
     if place.path.endswith(b"/") and not folder:
         raise NotFound(f"no such directory: {_show(place.path)}")
@@ -305,22 +305,22 @@ def _new(place: Place, folder: bool) -> Target:
     except OSError as error:
         raise _explained(above, error) from None
     try:
-        return Target(*place.root.under(fd, name), False)
+        return ResolvedTarget(*place.root.under(fd, name), False)
     finally:
         os.close(fd)
 
 
-def _there(place: Place, fd: int, folder: bool, content: bool, name: bytes) -> Target:
+def _there(place: CopyPath, fd: int, folder: bool, content: bool, name: bytes) -> ResolvedTarget:
     if stat.S_ISDIR(os.fstat(fd).st_mode):
-        return Target(*place.root.under(fd, b"" if content else name), content)
+        return ResolvedTarget(*place.root.under(fd, b"" if content else name), content)
     if folder:
         raise UsageError(f"cannot copy a directory to the file {_show(place.path)}")
     if place.path.endswith(b"/"):
         raise UsageError(f"{_show(place.path)} is not a directory")
-    return Target(*place.root.under(fd, b""), False)
+    return ResolvedTarget(*place.root.under(fd, b""), False)
 
 
-def write(found: Iterable[Member], goal: Target, *, owners: str, form: Form = _PLAIN) -> Stats:
+def write(found: Iterable[Member], goal: ResolvedTarget, *, owners: str, form: Form = _PLAIN) -> Stats:
     """Make the members at the target. `owners`: keep, root, or caller (whoever runs this).
 
     Folders merge; a folder never takes the place of something else, nor the reverse. Raises

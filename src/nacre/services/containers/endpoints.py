@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...images.model.runtime import RunOptions
     from ...stores.networks import Network
     from ...stores.store import Store
-    from .service import Containers, Request
+    from .service import Containers, CreateRequest
 
 CONTAINER = "container:"
 _DRIVER = "com.docker.network.driver."
@@ -33,7 +33,7 @@ def networks_of(store: Store) -> Networks:
     return Networks(store.root, lambda number: keeper.is_kept(store.containers.folder(number)))
 
 
-def settled(containers: Containers, request: Request) -> Request:
+def settled(containers: Containers, request: CreateRequest) -> CreateRequest:
     """With the network that is meant, and proved to make sense. Raises UsageError, NotFound, Unsupported."""
     options = request.options
     if options.network.startswith(CONTAINER):
@@ -64,7 +64,7 @@ def check_rights() -> None:
         )
 
 
-def _of_container(containers: Containers, request: Request) -> RunOptions:
+def _of_container(containers: Containers, request: CreateRequest) -> RunOptions:
     options, name = request.options, request.options.network.removeprefix(CONTAINER)
     check_rights()
     conflicts = (
@@ -123,7 +123,7 @@ def _check_address(network: Network, asked: str, subnet: str) -> None:
         raise Conflict(f"Address already in use: {asked}")
 
 
-def record(request: Request) -> dict[str, Any]:
+def record(request: CreateRequest) -> dict[str, Any]:
     """What the row of a container keeps of it."""
     if not request.endpoints:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...ground.files import os_errors, write_all
-from ...images.model.runtime import Volume, host_line
+from ...images.model.runtime import VolumeMount, host_line
 from ...words.lines import lines
 from ...words.value import Value
 
@@ -22,9 +22,9 @@ ff02::2\tip6-allrouters
 _NAMES = ("resolv.conf", "hosts", "hostname")
 
 
-def volumes(folder: str) -> tuple[Volume, ...]:
+def volumes(folder: str) -> tuple[VolumeMount, ...]:
     """Where the files are and where they go."""
-    return tuple(Volume(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
+    return tuple(VolumeMount(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
 
 
 class Resolver(Value):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ...ground.sandbox import Stdio
     from ...stores.containers import ContainerRow
-    from ...words.mount import Folder
+    from ...words.mount import Directory
 
     Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
 
@@ -47,7 +47,7 @@ class Extra(Value):
         return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
 
 
-def execution(config: dict[str, Any], folder: Folder | None, row: ContainerRow) -> Execution:
+def execution(config: dict[str, Any], folder: Directory | None, row: ContainerRow) -> Execution:
     """What is to be done once the store is not needed any more; `folder` is a root that is not mounted."""
     if folder is None:
         return lambda stdio, running: _enter(config, row, stdio, running)
@@ -65,7 +65,7 @@ def _enter(
 
 
 def _enter_folder(
-    config: dict[str, Any], root: Folder, row: ContainerRow, stdio: Stdio | None,
+    config: dict[str, Any], root: Directory, row: ContainerRow, stdio: Stdio | None,
     on_running: Callable[[], object] | None,
 ) -> int:  # fmt: skip
     """Where the container has its namespaces they are joined, else its root is entered once more."""

@@ -22,14 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...images.model.runtime import Volume
+    from ...images.model.runtime import VolumeMount
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def prepare(store: Store, row: ContainerRow, wanted: tuple[Volume, ...]) -> None:
+def prepare(store: Store, row: ContainerRow, wanted: tuple[VolumeMount, ...]) -> None:
     """Make and fill them; the row of the container names them already. Raises StoreError."""
     with ExitStack() as opened:
         root: copying.Inside | None = None
@@ -59,7 +59,7 @@ def _held(path: str) -> Iterator[bool]:
             os.close(fd)
 
 
-def _fill(store: Store, row: ContainerRow, volume: Volume, root: copying.Inside) -> None:
+def _fill(store: Store, row: ContainerRow, volume: VolumeMount, root: copying.Inside) -> None:
     source = _folder(root, volume.target)
     if source is None:
         return
@@ -78,7 +78,7 @@ def _fill(store: Store, row: ContainerRow, volume: Volume, root: copying.Inside)
             raise
 
 
-def _folder(root: copying.Inside, target: str) -> copying.Source | None:
+def _folder(root: copying.Inside, target: str) -> copying.ResolvedSource | None:
     """What the image has at a mount's target, if that is a folder."""
     try:
         fd = root.open(os.fsencode(target), os.O_PATH)
@@ -87,16 +87,18 @@ def _folder(root: copying.Inside, target: str) -> copying.Source | None:
     if not stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
         return None
-    return copying.Source(fd, b"", True, True)
+    return copying.ResolvedSource(fd, b"", True, True)
 
 
-def _copy(source: copying.Source, folder: str) -> None:
+def _copy(source: copying.ResolvedSource, folder: str) -> None:
     """Everything with modes, owners, times, attributes and links, the folder's own included."""
     mode = Mode.detect()
     form = Form(whiteouts="none", owners=not mode.single, devices=mode.devices)
     fd = os.open(folder, _FOLDER)
     try:
-        copying.write(copying.members(source, b""), copying.Target(fd, b"", False), owners="keep", form=form)
+        copying.write(
+            copying.members(source, b""), copying.ResolvedTarget(fd, b"", False), owners="keep", form=form
+        )
     except BaseException:
         for name in os.listdir(fd):
             surely(remove_tree, f"{folder}/{name}")

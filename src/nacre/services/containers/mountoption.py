@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...images.model.runtime import Temporary, Volume, clean
+from ...images.model.runtime import TmpfsMount, VolumeMount, clean
 from ...words.errors import Unsupported, UsageError
 from . import volumes
 
@@ -28,7 +28,7 @@ _FLAGS = ("readonly", "volume-nocopy", "bind-nonrecursive")
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
-def parse_mount(text: str, cwd: str, store_root: str) -> Volume | Temporary:
+def parse_mount(text: str, cwd: str, store_root: str) -> VolumeMount | TmpfsMount:
     """Raises UsageError, and Unsupported for what docker has and this version has not."""
     fields = _fields(text)
     kind, target = fields.get("type", "volume"), fields.get("target", "")
@@ -77,7 +77,7 @@ def _flag(fields: dict[str, str], key: str) -> bool:
     return value in _TRUE
 
 
-def _bind(fields: dict[str, str], text: str, cwd: str, _store_root: str) -> Volume:
+def _bind(fields: dict[str, str], text: str, cwd: str, _store_root: str) -> VolumeMount:
     if not fields.get("source"):
         raise UsageError(f"invalid mount {text!r}: type bind needs a source")
     path = os.path.normpath(os.path.join(cwd, fields["source"]))
@@ -89,10 +89,10 @@ def _bind(fields: dict[str, str], text: str, cwd: str, _store_root: str) -> Volu
         "true",
     ):
         raise Unsupported("non-recursive bind mounts are not supported")
-    return Volume(path, clean(fields["target"]), _flag(fields, "readonly"))
+    return VolumeMount(path, clean(fields["target"]), _flag(fields, "readonly"))
 
 
-def _volume(fields: dict[str, str], text: str, _cwd: str, store_root: str) -> Volume:
+def _volume(fields: dict[str, str], text: str, _cwd: str, store_root: str) -> VolumeMount:
     for key in ("volume-label", "volume-opt", "volume-subpath"):
         if key in fields:
             raise Unsupported(f"{key} is not supported")
@@ -105,7 +105,7 @@ def _volume(fields: dict[str, str], text: str, _cwd: str, store_root: str) -> Vo
     )  # fmt: skip
 
 
-def _temporary(fields: dict[str, str], text: str, _cwd: str, _store_root: str) -> Temporary:
+def _temporary(fields: dict[str, str], text: str, _cwd: str, _store_root: str) -> TmpfsMount:
     if "source" in fields:
         raise UsageError(f"invalid mount {text!r}: type tmpfs has no source")
     size = f",size={fields['tmpfs-size']}" if "tmpfs-size" in fields else ""
@@ -115,7 +115,7 @@ def _temporary(fields: dict[str, str], text: str, _cwd: str, _store_root: str) -
     )
 
 
-_MAKERS: dict[str, Callable[[dict[str, str], str, str, str], Volume | Temporary]] = {
+_MAKERS: dict[str, Callable[[dict[str, str], str, str, str], VolumeMount | TmpfsMount]] = {
     "bind": _bind,
     "volume": _volume,
     "tmpfs": _temporary,

@@ -27,12 +27,12 @@ from ...words.errors import (
     SandboxError,
     Unsupported,
 )
-from ...words.mount import Folder, Overlay
+from ...words.mount import Directory, Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
 from .asked import asked
-from .shield import Shield
+from .shield import SignalBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ...grammars.endpoint import Endpoint
     from ...grammars.ports import Publish
     from ...ground.files import Lock
-    from ...ground.fork import Report
+    from ...ground.fork import ChildReport
     from ...images.model.image import Image
     from ...stores.store import Store
     from .executing import Execution, Extra
@@ -52,7 +52,7 @@ _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
 
 
-class Request(Value):
+class CreateRequest(Value):
     """A container to be made. `reference`: the image as the user named it. `runtime`: builtin, crun or runc.
 
     `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
@@ -93,7 +93,7 @@ class Containers:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def create(self, request: Request) -> ContainerRow:
+    def create(self, request: CreateRequest) -> ContainerRow:
         """A new container, not started. Raises Conflict for a name in use, UsageError, StoreError."""
         row, lock = self._begin(request)
         try:
@@ -102,7 +102,7 @@ class Containers:
             lock.release()
         return row.replace(state="created")
 
-    def _begin(self, request: Request) -> tuple[ContainerRow, Lock]:
+    def _begin(self, request: CreateRequest) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
         request = self._with_volumes(self._with_processes(self._with_network(request)))
         row = self._design(request)
@@ -117,21 +117,21 @@ class Containers:
             raise
         return row, lock
 
-    def _with_network(self, request: Request) -> Request:
+    def _with_network(self, request: CreateRequest) -> CreateRequest:
         if not request.own_network:
             return request
         from .endpoints import settled
 
         return settled(self, request)
 
-    def _with_processes(self, request: Request) -> Request:
+    def _with_processes(self, request: CreateRequest) -> CreateRequest:
         """`container:` and the id of another container, whose pid namespace is joined."""
         kind, _, name = request.options.pid.partition(":")
         if kind != "container":
             return request
         return request.replace(options=request.options.replace(pid=f"{kind}:{self.get(name).id}"))
 
-    def _with_volumes(self, request: Request) -> Request:
+    def _with_volumes(self, request: CreateRequest) -> CreateRequest:
         options, named = request.options, request.image.config.run.get("Volumes") or {}
         if not (options.volumes or options.temporary or named):
             return request
@@ -146,7 +146,7 @@ class Containers:
         except NotFound:
             return
 
-    def _make(self, request: Request, row: ContainerRow) -> None:
+    def _make(self, request: CreateRequest, row: ContainerRow) -> None:
         folder = self.folder(row.id)
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
@@ -160,7 +160,7 @@ class Containers:
             filling.prepare(self.store, row, named)
         self.store.containers.describe(row)
 
-    def _design(self, request: Request) -> ContainerRow:
+    def _design(self, request: CreateRequest) -> ContainerRow:
         if request.name and not names.is_name(request.name):
             raise InvalidName(
                 f"invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
@@ -192,7 +192,7 @@ class Containers:
         return self.store.containers.folder(number)
 
     def run(
-        self, request: Request, stdio: Stdio | None = None, *,
+        self, request: CreateRequest, stdio: Stdio | None = None, *,
         on_start: Callable[[str], object] | None = None, forward: bool = True,
     ) -> int:  # fmt: skip
         """Create, start, wait; the exit code. With `auto_remove` nothing is left, whatever happens.
@@ -214,7 +214,7 @@ class Containers:
             lock.release()
 
     def run_apart(
-        self, request: Request, stdio: Stdio, *, on_start: Callable[[str], object] | None = None
+        self, request: CreateRequest, stdio: Stdio, *, on_start: Callable[[str], object] | None = None
     ) -> int:
         """As `run`, under a supervisor: a signal ends only this, and the container goes on. No terminal."""
         from .supervisor import attend
@@ -228,7 +228,7 @@ class Containers:
         finally:
             lock.release()
 
-    def run_detached(self, request: Request, *, on_start: Callable[[str], object] | None = None) -> str:
+    def run_detached(self, request: CreateRequest, *, on_start: Callable[[str], object] | None = None) -> str:
         """Create, start under a supervisor; the id, once the program runs. Raises as `create` and `start`."""
         self.permit()
         row, lock = self._begin(request)
@@ -295,7 +295,7 @@ class Containers:
         """
         kept = keeper.Keeper(self.folder(row.id))
         code = SandboxError.exit_code
-        shield = Shield(kept, forward=forward)
+        shield = SignalBuffer(kept, forward=forward)
         trace("container:kept")
         try:
             code = self._run(row, stdio, kept, shield, shield.before(on_running))
@@ -322,7 +322,7 @@ class Containers:
             shield.close()
 
     def _run(
-        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, shield: Shield,
+        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, shield: SignalBuffer,
         on_running: Callable[[], object],
     ) -> int:  # fmt: skip
         record = loads(row.config_json)
@@ -525,7 +525,7 @@ class Containers:
 
         execution = self._execution(text, extra)
 
-        def work(report: Report) -> None:
+        def work(report: ChildReport) -> None:
             def running() -> None:
                 report.tell(True)
                 report.close()
@@ -546,7 +546,7 @@ class Containers:
         from .executing import execution
 
         active, config = self.store.actives.find(row.id), extra.config(record["config"])
-        folder = active.mount if active is not None and isinstance(active.mount, Folder) else None
+        folder = active.mount if active is not None and isinstance(active.mount, Directory) else None
         return execution(config, folder, row)
 
     def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
@@ -571,7 +571,7 @@ def _joins(options: RunOptions) -> bool:
     return options.network.startswith("container:")
 
 
-def _record(request: Request, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
+def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
     """What the row keeps: all that a later start or an `inspect` needs."""
     image, network = request.image.config, {}
     if request.endpoints:

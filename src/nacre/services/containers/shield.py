@@ -25,7 +25,7 @@ else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
 
-class Shield:
+class SignalBuffer:
     """From now on until `close` signals to be passed on are noted and do nothing. Main thread only."""
 
     def __init__(self, kept: Keeper, *, forward: bool = True) -> None:

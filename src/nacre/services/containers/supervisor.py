@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...ground.fork import Report, Work
+    from ...ground.fork import ChildReport, Work
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
     from .service import Containers
@@ -26,7 +26,7 @@ def launch(service: type[Containers], store: Store, row: ContainerRow) -> None:
     The supervisor opens the store anew: `store` is the parent's and must not be used on that side.
     """
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         os.chdir("/")
         _supervise(service, store, row, report)
 
@@ -40,7 +40,7 @@ def attend(service: type[Containers], store: Store, row: ContainerRow, stdio: St
     A signal ends only the waiting.
     """
 
-    def work(report: Report) -> None:
+    def work(report: ChildReport) -> None:
         os.chdir("/")
         _supervise(service, store, row, report, stdio)
 
@@ -67,7 +67,11 @@ def begin(work: Work, what: str) -> None:
 
 
 def _supervise(
-    service: type[Containers], store: Store, row: ContainerRow, report: Report, attached: Stdio | None = None
+    service: type[Containers],
+    store: Store,
+    row: ContainerRow,
+    report: ChildReport,
+    attached: Stdio | None = None,
 ) -> None:
     def running() -> None:
         report.tell(True)

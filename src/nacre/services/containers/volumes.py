@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...images.model.runtime import Temporary, Volume, clean
+from ...images.model.runtime import TmpfsMount, VolumeMount, clean
 from ...stores.volumes import place
 from ...words.errors import Unsupported, UsageError
 from ...words.quickjson import loads
@@ -34,7 +34,7 @@ _TMPFS = frozenset(
 _TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
 
 
-def parse_volume(text: str, cwd: str, store_root: str) -> Volume:
+def parse_volume(text: str, cwd: str, store_root: str) -> VolumeMount:
     """`HOST:CONTAINER[:MODE]`, `NAME:CONTAINER[:MODE]`, or `CONTAINER` alone for a new anonymous volume.
 
     Raises UsageError.
@@ -81,13 +81,13 @@ def check_propagation(word: str, text: str) -> None:
         )
 
 
-def _source(source: str, cwd: str, store_root: str) -> Volume:
+def _source(source: str, cwd: str, store_root: str) -> VolumeMount:
     if source.startswith(("/", "./", "../", "~")) or source in (".", ".."):
-        return Volume(os.path.normpath(os.path.join(cwd, source)), "", make=True)
+        return VolumeMount(os.path.normpath(os.path.join(cwd, source)), "", make=True)
     return named(source, store_root)
 
 
-def named(source: str, store_root: str) -> Volume:
+def named(source: str, store_root: str) -> VolumeMount:
     """A volume of the store, "" for a new anonymous one; without a target yet. Raises UsageError."""
     if not source:
         return _anonymous(store_root)
@@ -96,16 +96,16 @@ def named(source: str, store_root: str) -> Volume:
             f"{source!r} includes invalid characters for a volume name",
             hint="a host path must be absolute or start with ./",
         )
-    return Volume(place(store_root, source), "", name=source)
+    return VolumeMount(place(store_root, source), "", name=source)
 
 
-def _anonymous(store_root: str, target: str = "") -> Volume:
+def _anonymous(store_root: str, target: str = "") -> VolumeMount:
     """Nobody else has it, so it can be lent where nothing can be mounted."""
     name = new_id()
-    return Volume(place(store_root, name), target, standin="lend", name=name, anonymous=True)
+    return VolumeMount(place(store_root, name), target, standin="lend", name=name, anonymous=True)
 
 
-def of_container(store: Store, text: str) -> list[Volume]:
+def of_container(store: Store, text: str) -> list[VolumeMount]:
     """`NAME[:ro|rw]` of --volumes-from: what another container has. Raises NotFound, UsageError."""
     name, _, mode = text.partition(":")
     if mode not in ("", "ro", "rw"):
@@ -113,7 +113,7 @@ def of_container(store: Store, text: str) -> list[Volume]:
     record = loads(store.containers.get(name).config_json)
     own = set(record.get("volumes", ()))
     return [
-        Volume(
+        VolumeMount(
             mount["source"], mount["destination"], mode == "ro" or "ro" in mount["options"], inherited=True
         )
         for mount in record["config"]["mounts"]
@@ -121,7 +121,7 @@ def of_container(store: Store, text: str) -> list[Volume]:
     ]
 
 
-def parse_tmpfs(text: str) -> Temporary:
+def parse_tmpfs(text: str) -> TmpfsMount:
     """`/PATH[:OPTIONS]`, options from a list. Raises UsageError."""
     target, _, options = text.partition(":")
     if not target.startswith("/"):
@@ -134,7 +134,7 @@ def parse_tmpfs(text: str) -> Temporary:
             raise UsageError(f"invalid tmpfs option {word!r}")
     if words and not any(word.startswith("mode=") for word in words):
         words += ("mode=1777",)
-    return Temporary(clean(target), words)
+    return TmpfsMount(clean(target), words)
 
 
 def complete(options: RunOptions, image_volumes: Mapping[str, object], store_root: str) -> RunOptions:
@@ -143,7 +143,7 @@ def complete(options: RunOptions, image_volumes: Mapping[str, object], store_roo
     The same mount twice is one. Raises UsageError when two are wanted at one place.
     """
     temporary = {mount.target: mount for mount in options.temporary}
-    taken: dict[str, Volume] = {}
+    taken: dict[str, VolumeMount] = {}
     for volume in dict.fromkeys(options.volumes):
         _take(taken, volume)
     both = [target for target, volume in taken.items() if target in temporary and not _yields(volume)]
@@ -155,7 +155,7 @@ def complete(options: RunOptions, image_volumes: Mapping[str, object], store_roo
     return options.replace(volumes=volumes, temporary=tuple(temporary.values()))
 
 
-def _take(taken: dict[str, Volume], volume: Volume) -> None:
+def _take(taken: dict[str, VolumeMount], volume: VolumeMount) -> None:
     """One that nobody asked for at this place gives way to one that somebody did."""
     before = taken.get(volume.target)
     if before is None or (_yields(before) and not _yields(volume)):
@@ -164,7 +164,7 @@ def _take(taken: dict[str, Volume], volume: Volume) -> None:
         raise _duplicate(volume.target)
 
 
-def _yields(volume: Volume) -> bool:
+def _yields(volume: VolumeMount) -> bool:
     return volume.anonymous or volume.inherited
 
 

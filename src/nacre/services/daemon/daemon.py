@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from ...words.errors import NacreError, NotFound, RegistryError, Unreachable, Unsupported, UsageError
 
 if TYPE_CHECKING:
-    from ...images.model.source import Reader
+    from ...grammars.tar.entry import Reader
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _MAX_ANSWER = 1 << 20

@@ -86,18 +86,18 @@ class Trees:
             self._catalog.publish(making.folder, actual, info, driver.name)
         return actual
 
-    def secure(self, layers: Sequence[Digest]) -> int:
+    def sync_trees(self, layers: Sequence[Digest]) -> int:
         """Those of the layers that exist nowhere else are on the disk when this returns; how many were not.
 
         Nowhere else: neither as a blob here nor in a repository that is known. Raises StoreError.
         """
-        from ..settle import secure
+        from ..settle import sync_trees
 
         database = self._catalog.database
         alone = [diff_id for diff_id in layers if database.one(_ALONE, (diff_id,))]
         if alone:
             with os_errors("write trees"):
-                secure([self._catalog.folder(diff_id) for diff_id in alone])
+                sync_trees([self._catalog.folder(diff_id) for diff_id in alone])
             with database.transaction(durable=True):
                 for diff_id in alone:
                     database.change("UPDATE tree SET synced = 1 WHERE diff_id = ?", (diff_id,))

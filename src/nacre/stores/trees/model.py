@@ -76,7 +76,7 @@ class Mode(Value):
         devices = first and rights & _NODES == _NODES
         return cls(userxattr=not (first and bool(rights & _CAP_SYS_ADMIN)), single=single, devices=devices)
 
-    def on_disk(self, notes: extract.Notes | None = None) -> extract.Form:
+    def on_disk(self, notes: extract.MetadataRecorder | None = None) -> extract.Form:
         """How files of a layer look on this disk, for extract and scan."""
         from ...ground.extract import Form
 

@@ -175,9 +175,9 @@ class _Followed:
     """Follows an extraction: owners that could not be made, and what the layer says of its root."""
 
     def __init__(self) -> None:
-        from .owners import Notes
+        from .owners import OwnersRecorder
 
-        self.notes = Notes({})
+        self.notes = OwnersRecorder({})
         self.root = ""
 
     def watch(self, members: Iterable[tuple[Entry, Reader]]) -> Iterator[tuple[Entry, Reader]]:

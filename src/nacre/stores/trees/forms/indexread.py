@@ -7,7 +7,7 @@ import os
 import stat
 
 from ....grammars.erofs.format import BLOCK, HEAD, device_parts
-from ....grammars.erofs.read import Index
+from ....grammars.erofs.read import ErofsIndex
 from ....grammars.layer.nodes import Inode
 from ....grammars.layer.overlay import OPAQUE, kind_of, without_marks
 from ....grammars.layer.union import Node
@@ -38,7 +38,7 @@ class IndexReader:
             if not os.fstat(file.fileno()).st_size:
                 raise InvalidArchive("the index of a layer is damaged: it is empty")
             self._map = mmap(file.fileno(), 0, prot=PROT_READ)
-            self._index = Index(self._map)
+            self._index = ErofsIndex(self._map)
         self._devices: tuple[str, ...] = ()
         self._is_uncut = not os.path.exists(f"{folder}/{CUTS}")
         self._nids: dict[bytes, int | None] = {}

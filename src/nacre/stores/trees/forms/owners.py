@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ....grammars.tar.entry import Entry
 
 
-class Owner(Value):
+class RecordedOwner(Value):
     """What could not be made: owner, device numbers, extended attributes."""
 
     uid: int
@@ -32,17 +32,19 @@ class Owner(Value):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Notes:
+class OwnersRecorder:
     """What of a layer that is extracted could not be made, by path: `ground.extract.Notes`."""
 
-    def __init__(self, known: dict[bytes, Owner]) -> None:
+    def __init__(self, known: dict[bytes, RecordedOwner]) -> None:
         """`known` is what lower layers have left, and is changed."""
         self.known = known
 
     def lost(self, entry: Entry) -> None:
         """Keep its owner, device numbers and attributes."""
         kind = entry.kind if entry.kind in ("char", "block") else ""
-        self.known[entry.path] = Owner(entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs)
+        self.known[entry.path] = RecordedOwner(
+            entry.uid, entry.gid, kind, entry.major, entry.minor, entry.xattrs
+        )
 
     def made(self, path: bytes) -> None:
         """Nothing is to be kept."""
@@ -62,7 +64,7 @@ class Notes:
             del self.known[other]
 
 
-def load(folder: str) -> dict[bytes, Owner]:
+def load(folder: str) -> dict[bytes, RecordedOwner]:
     """The owners kept in a tree or an active; {} if none. Raises StoreError when the file is damaged."""
     try:
         with open(f"{folder}/{OWNERS}", "rb") as file:
@@ -73,20 +75,20 @@ def load(folder: str) -> dict[bytes, Owner]:
         raise StoreError(f"{folder}/{OWNERS} is damaged: {error}") from None
 
 
-def save(folder: str, owners: Mapping[bytes, Owner]) -> None:
+def save(folder: str, owners: Mapping[bytes, RecordedOwner]) -> None:
     """Keep them; nothing is written for none."""
     if owners:
         lines = [_encode(path, owner) for path, owner in sorted(owners.items())]
         write_atomic(f"{folder}/{OWNERS}", b"".join(lines))
 
 
-def _encode(path: bytes, owner: Owner) -> bytes:
+def _encode(path: bytes, owner: RecordedOwner) -> bytes:
     xattrs = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in owner.xattrs]
     fields = [path.decode("latin-1"), owner.uid, owner.gid, owner.kind, owner.major, owner.minor, xattrs]
     return dumps(fields).encode() + b"\n"
 
 
-def _decode(fields: list[Any]) -> tuple[bytes, Owner]:
+def _decode(fields: list[Any]) -> tuple[bytes, RecordedOwner]:
     path, uid, gid, kind, major, minor, pairs = fields
     xattrs = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
-    return path.encode("latin-1"), Owner(int(uid), int(gid), kind, int(major), int(minor), xattrs)
+    return path.encode("latin-1"), RecordedOwner(int(uid), int(gid), kind, int(major), int(minor), xattrs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 
-from ....grammars.tar.skeleton import Content, Recording, SkeletonWriter, read_skeleton
+from ....grammars.tar.skeleton import FileRange, Recording, SkeletonWriter, read_skeleton
 from ....grammars.tar.write import TarWriter
 from ....ground.files import os_errors, unlink, write_all
 from ....words.errors import InvalidArchive, StoreError, Unsupported
@@ -129,7 +129,7 @@ class _SkeletonTar(io.RawIOBase):
         self._tree, self._file, self._files = tree, file, files
         self._items = read_skeleton(file)
         self._literal = memoryview(b"")
-        self._content = Content(b"", 0, 0)
+        self._content = FileRange(b"", 0, 0)
         self._path, self._open = b"", -1
 
     def readable(self) -> bool:
@@ -147,8 +147,8 @@ class _SkeletonTar(io.RawIOBase):
         except InvalidArchive as error:
             raise StoreError(f"tree {self._tree.diff_id}: {error.message}") from None
 
-    def _take(self, item: bytes | Content) -> None:
-        if isinstance(item, Content):
+    def _take(self, item: bytes | FileRange) -> None:
+        if isinstance(item, FileRange):
             self._content = item
         else:
             self._literal = memoryview(item)
@@ -164,7 +164,7 @@ class _SkeletonTar(io.RawIOBase):
             count = os.preadv(self._opened(path), [buffer[: min(len(buffer), left)]], offset)
         if not count:
             raise InvalidArchive("a file is shorter than in the tar")
-        self._content = Content(path, offset + count, left - count)
+        self._content = FileRange(path, offset + count, left - count)
         return count
 
     def _opened(self, path: bytes) -> int:

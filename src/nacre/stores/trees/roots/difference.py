@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ....grammars.layer.whiteouts import is_whiteout
-from ..forms.owners import Owner
+from ..forms.owners import RecordedOwner
 from ..model import TreeInfo
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class DifferencePacker:
         self.fd, self.root, self.writer, self.known = fd, active.root, writer, known
         self.clamp = None if times.clamp is None else times.clamp * _NANO
         self.set_times = times.on_files
-        self.kept: dict[bytes, Owner] = {}
+        self.kept: dict[bytes, RecordedOwner] = {}
         self.made_root = ""
         self.size = 0
 
@@ -74,7 +74,7 @@ def restored(entry: Entry, known: Owners) -> Entry:
     return _with_owner(entry, owner) if owner else entry
 
 
-def _with_owner(entry: Entry, owner: Owner) -> Entry:
+def _with_owner(entry: Entry, owner: RecordedOwner) -> Entry:
     if not owner.kind or (entry.kind == "file" and entry.size == 0):
         kind = owner.kind or entry.kind
         entry = entry._replace(kind=kind, major=owner.major or entry.major, minor=owner.minor or entry.minor)

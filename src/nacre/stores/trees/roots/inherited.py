@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from ....words.digest import Digest
-    from ..forms.owners import Owner
+    from ..forms.owners import RecordedOwner
     from ..model import StoredTree
     from ..reading.view import TreeView
 
     class Owners(Protocol):
         """Owners by path; a dict is one."""
 
-        def get(self, path: bytes, /) -> Owner | None:
+        def get(self, path: bytes, /) -> RecordedOwner | None:
             """The owner that was kept, None if none was."""
 
 
@@ -32,10 +32,12 @@ class Inherited:
     def __init__(self, trees: Sequence[StoredTree], folder: str) -> None:
         self._trees = trees
         self._own = owners.load(folder)
-        self._lines: dict[Digest, dict[bytes, Owner]] = {t.diff_id: owners.load(t.folder) for t in trees}
+        self._lines: dict[Digest, dict[bytes, RecordedOwner]] = {
+            t.diff_id: owners.load(t.folder) for t in trees
+        }
         self._view: TreeView | None = None
 
-    def get(self, path: bytes, /) -> Owner | None:
+    def get(self, path: bytes, /) -> RecordedOwner | None:
         """What was said of the path in the active, else in the layer that shows it. Raises StoreError."""
         if path in self._own:
             return self._own[path]

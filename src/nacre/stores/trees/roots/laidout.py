@@ -16,7 +16,7 @@ import os
 from ....ground import ids
 from ....ground.files import os_errors, private_dir, unlink, write_atomic
 from ....words.errors import StoreError, Unsupported
-from ....words.mount import Folder
+from ....words.mount import Directory
 from ....words.quickjson import dumps, loads
 from ..files import OWNERS
 from ..forms import owners
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ....grammars.tar.entry import Entry
     from ....words.mount import Mount
-    from ..forms.owners import Owner
+    from ..forms.owners import RecordedOwner
     from ..model import ActiveTree, Member, Mode, StoredTree, Times, TreeInfo, Writer
     from .mounted import Mounted
     from .record import Changes
@@ -94,7 +94,7 @@ class LaidOut:
     def mount(self, active: ActiveTree) -> tuple[Mount, str]:
         """The root of an active tree, and the folder of its difference; creates nothing."""
         merged = f"{active.folder}/merged"
-        return Folder(merged, f"{active.folder}/aside"), merged
+        return Directory(merged, f"{active.folder}/aside"), merged
 
     def entries(self, active: ActiveTree) -> Iterator[Member]:
         """Only what has changed."""
@@ -171,19 +171,19 @@ class LaidOut:
                 os.close(fd)
         return True
 
-    def _apply(self, tree: StoredTree, fd: int, known: dict[bytes, Owner]) -> None:
+    def _apply(self, tree: StoredTree, fd: int, known: dict[bytes, RecordedOwner]) -> None:
         from ....grammars.tar.read import read_tar
         from ....ground.extract import Form, extract
 
         form = Form(
             whiteouts="delete", owners=not self._mode.single, devices=self._makes_devices(), links=False,
-            notes=owners.Notes(known),
+            notes=owners.OwnersRecorder(known),
         )  # fmt: skip
         with tree.tar() as tar:
             extract(read_tar(tar), fd, form)
 
 
-def _changes(active: ActiveTree, fd: int, known: dict[bytes, Owner]) -> Changes:
+def _changes(active: ActiveTree, fd: int, known: dict[bytes, RecordedOwner]) -> Changes:
     """What is in the root `fd` and was not, or not so."""
     from ....ground.sandbox.standins import covered
     from ..reading.view import open_view
@@ -193,7 +193,7 @@ def _changes(active: ActiveTree, fd: int, known: dict[bytes, Owner]) -> Changes:
         return Changes(fd, view, active.folder, known, covered(f"{active.folder}/aside"))
 
 
-def _save_owners(folder: str, known: dict[bytes, Owner]) -> None:
+def _save_owners(folder: str, known: dict[bytes, RecordedOwner]) -> None:
     """Replace what was kept."""
     unlink(f"{folder}/{OWNERS}")
     owners.save(folder, known)

@@ -14,7 +14,7 @@ from ....ground import ids
 from ....ground.beneath import Folder, Folders
 from ....ground.clone import clone
 from ....ground.files import write_all
-from ..forms.owners import Owner
+from ..forms.owners import RecordedOwner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Laying:
         self._folders = Folders(root_fd)
         self._dirs: list[Found] = []
         self._links: dict[tuple[Digest, int], bytes] = {}
-        self.owners: dict[bytes, Owner] = {}
+        self.owners: dict[bytes, RecordedOwner] = {}
         self.modes: dict[bytes, int] = {}
 
     def lay(self, view: TreeView) -> None:
@@ -112,7 +112,7 @@ class Laying:
         os.close(os.open(name, _NEW, 0o600, dir_fd=parent.fd))
         times = (found.mtime_ns, found.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent.fd, follow_symlinks=False)
-        self.owners[found.path] = Owner(found.uid, found.gid, found.kind, found.major, found.minor)
+        self.owners[found.path] = RecordedOwner(found.uid, found.gid, found.kind, found.major, found.minor)
 
     def _dress_folder(self, found: Found) -> None:
         fd = self._folders.resolve(found.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -157,7 +157,7 @@ class Laying:
             except OSError:
                 lost.append(pair)
         if lost or (self._mode.single and (found.uid or found.gid)):
-            self.owners[found.path] = Owner(found.uid, found.gid, xattrs=tuple(lost))
+            self.owners[found.path] = RecordedOwner(found.uid, found.gid, xattrs=tuple(lost))
 
 
 def _fill(fd: int, content: BinaryIO, size: int) -> None:

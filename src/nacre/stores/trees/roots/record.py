@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from ..forms.owners import Owner
+    from ..forms.owners import RecordedOwner
     from ..reading.view import Found, TreeView
 
     Row = tuple[int, int, int, int, int, int, int, int, int]
@@ -113,7 +113,7 @@ class Changes:
     """
 
     def __init__(
-        self, root_fd: int, view: TreeView, folder: str, owners: Mapping[bytes, Owner],
+        self, root_fd: int, view: TreeView, folder: str, owners: Mapping[bytes, RecordedOwner],
         skip: Collection[bytes] = (),
     ) -> None:  # fmt: skip
         stamp, self._old = load(folder)
