@@ -262,6 +262,25 @@ def test_only_the_faces_touch_the_process(name: str) -> None:
     assert not calls & {"print", "exit", "input"}
 
 
+DOORS = {
+    "nacre.services.client.transport": "the client: proxies, certificates, retries, one error tree",
+    "nacre.services.daemon.daemon": "docker's own socket, to which none of that applies",
+}
+HTTP = {"urllib3", "http", "urllib.request", "requests", "httpx", "aiohttp"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_door_to_the_network(name: str) -> None:
+    """Whatever is fetched goes through the client."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    taken = {
+        node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
+    }
+    taken |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    used = {one for one in taken if {one, one.partition(".")[0]} & HTTP}
+    assert not used or name in DOORS, f"{name} takes {sorted(used)}"
+
+
 def test_files_stay_small() -> None:
     long = {
         name for name, path in MODULES.items() if len(path.read_text(encoding="utf-8").splitlines()) > 700

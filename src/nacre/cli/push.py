@@ -39,10 +39,14 @@ def run(context: Context, args: Args) -> int:
 
 
 def _check_packing(args: Args) -> None:
-    """Raises UsageError for options that need another."""
+    """Raises UsageError for options that need another, and for a level that there is not."""
     needs_codec = args.compression_level is not None or args.force_compression
     if needs_codec and not (args.compression or args.compression_format):
         raise UsageError("--compression-level and --force-compression need --compression")
+    if needs_codec:
+        from ..grammars.codecs.compressor import check_level
+
+        check_level(args.compression or args.compression_format, args.compression_level)
 
 
 def _form(args: Args) -> str:

@@ -272,20 +272,28 @@ class ContainerCollection:
     ) -> Completed:  # fmt: skip
         """Run one more program in a running container, to its end; `input` and `stdio` as for `run`."""
         extra = _extra(command, environment, working_dir, user, tty, privileged)
-        with self._outside(name) as store:
-            found = Containers(store)
-            if stdio is None:
-                return _captured(lambda streams: found.execute(name, extra, streams), input)
-            return Completed(found.execute(name, extra, stdio))
+
+        def work() -> Completed:
+            with self._outside(name) as store:
+                found = Containers(store)
+                if stdio is None:
+                    return _captured(lambda streams: found.execute(name, extra, streams), input)
+                return Completed(found.execute(name, extra, stdio))
+
+        return self._engine.apart(work)
 
     def exec_detached(
         self, name: str, command: Sequence[str], *, environment: Sequence[str] = (), working_dir: str = "",
         user: str = "", tty: bool = False, privileged: bool = False,
     ) -> None:  # fmt: skip
         """As `exec`, in the background; returns once the program runs."""
-        with self._outside(name) as store:
-            extra = _extra(command, environment, working_dir, user, tty, privileged)
-            Containers(store).execute_detached(name, extra)
+        extra = _extra(command, environment, working_dir, user, tty, privileged)
+
+        def work() -> None:
+            with self._outside(name) as store:
+                Containers(store).execute_detached(name, extra)
+
+        self._engine.apart(work)
 
     # looking
 
@@ -392,7 +400,7 @@ class ContainerCollection:
 
         if needs_namespace(self._engine, name):
             return self._engine.inside(lambda store: work())
-        return work()
+        return self._engine.apart(work)
 
     def commit(
         self, name: str, reference: Reference | str = "", *, author: str = "", message: str = "",

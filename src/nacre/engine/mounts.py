@@ -41,7 +41,7 @@ class Mounts:
         if folder:
             return folder
         self.check("mount")
-        return engine.inside(lambda store: _mount(store, engine.root, name))
+        return engine.apart(lambda: _mount(engine.store, engine.root, name))
 
     def list(self) -> Mounteds:
         """All mounts of the store."""

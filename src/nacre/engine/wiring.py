@@ -192,6 +192,21 @@ class Wiring:
             result: T = userns.call(in_child)
         return result
 
+    def apart(self, work: Callable[[], T]) -> T:
+        """Do `work` that enters the namespaces of a container: in a child, unless this process is owned."""
+        if self.config.owns_process:
+            return work()
+        from ..ground import userns
+        from ..stores.crossing import resting
+
+        def in_child() -> T:
+            self._client = self._store = None
+            return work()
+
+        with resting():
+            result: T = userns.apart(in_child)
+        return result
+
     def drop_store(self) -> None:
         """Close the database of the store alone, in whatever state it is."""
         store, self._store = self._store, None

@@ -134,13 +134,22 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     Arguments are inherited by the fork, the result must be picklable. A NacreError raised there is
     raised here as the same class with the same data; anything else becomes a SandboxError.
     """
+
+    def entered() -> Any:
+        attempt()
+        return function(*args)
+
+    return apart(entered)
+
+
+def apart(function: Callable[[], Any]) -> Any:
+    """As `call`, but the child enters nothing by itself. What `function` enters, this process does not."""
     import pickle
 
     def work(report: ChildReport) -> None:
         linux.die_with_parent()
-        attempt()
         try:
-            report.tell(pickle.dumps(function(*args)))
+            report.tell(pickle.dumps(function()))
         except OSError as error:
             raise SandboxError(f"{type(error).__name__}: {error}") from None
 
