@@ -44,7 +44,7 @@ def test_what_a_container_sees(lab: Lab) -> None:
     assert "default via 10.90.0.1 dev eth0" in shown
     for line in ("127.0.0.1\tlocalhost", "10.90.0.2\tme", "10.90.0.1\tup", "10.0.0.9\tdb"):
         assert line in shown.split("\n")
-    assert lab.is_empty()
+    until(lab.is_empty)
 
 
 def test_resolv_conf(lab: Lab) -> None:
@@ -202,13 +202,13 @@ def test_a_taken_port(lab: Lab) -> None:
 
 def test_restart_and_create(lab: Lab) -> None:
     lab("create", "--name", "c1", "--network", "bridge", "-p", "8080:80", IMAGE, "sleep", "1000")
-    assert lab.is_empty()
+    until(lab.is_empty)
     for _ in range(2):
         lab("start", "c1")
         with lab.serving("c1", 80):
             assert ask(lab.outside, MACHINE, 8080) == f"c1 {OUTSIDE}"
         lab("stop", "-t", "0", "c1")
-        assert lab.is_empty()
+        until(lab.is_empty)
 
 
 def test_shared_with_another_container(lab: Lab) -> None:
@@ -245,7 +245,7 @@ def test_the_foreground_is_the_same(lab: Lab, nacre: Any) -> None:
     lab("kill", "c1")
     process.communicate(timeout=30)
     assert process.returncode == 137
-    assert lab.is_empty()
+    until(lab.is_empty)
 
 
 def test_forwarding_is_enabled_and_said(lab: Lab) -> None:

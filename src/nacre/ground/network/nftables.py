@@ -12,6 +12,7 @@ from struct import Struct
 
 from ...words.value import Value
 from .netlink import APPEND, CREATE, DUMP, NETFILTER, Message, Netlink, attribute, attributes, nested, text
+from .serving import thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -281,6 +282,17 @@ class Firewall:
         body = _HEAD.pack(family, 0, 0) + text(1, owner) + text(2, name)
         question = Message(_SUBSYSTEM | _GETRULE, DUMP, body, "list rules", False)
         return [attributes(payload[_HEAD.size :]).get(7, b"") for _, payload in self._netlink.ask(question)]
+
+    def leave(self, name: str) -> None:
+        """Remove a table of its own now, and close the socket in a thread of its own.
+
+        The kernel waits there until no processor uses the rules any more, some 10 ms.
+        """
+        try:
+            self.change([no_table(name)])
+            thread(self.close)
+        except (OSError, RuntimeError):
+            self.close()
 
     def close(self) -> None:
         """Let go of all its tables. Idempotent."""

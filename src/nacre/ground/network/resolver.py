@@ -178,7 +178,7 @@ class Resolver:
             asked.socket.close()
         self._udp.close()
         self._tcp.close()
-        self._rules.close()
+        self._rules.leave(_TABLE)
 
 
 class _Asked:
