@@ -10,7 +10,7 @@ from .each import each, inspect_each
 from .filters import Filters
 from .options import Command, flag, many, text
 from .output import LISTING, listing, moment
-from .prune import agreed
+from .prune import agreed, network_picked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,13 +136,9 @@ def _disconnect(context: Context, args: Args) -> int:
 
 def _prune(context: Context, args: Args) -> int:
     filters = Filters(args.filter, ("label", "label!", "until"))
-    before = filters.until()
+    wanted = network_picked(filters)
     if not args.force and not agreed(context, ["all custom networks not used by at least one container"]):
         return 0
-
-    def wanted(one: Network) -> bool:
-        return one.created < before and filters.labels(dict(one.labels))
-
     if gone := context.engine.networks.prune(wanted):
         context.print("\n".join(["Deleted Networks:", *(one.name for one in gone), ""]))
     return 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..stores.containers import ContainerRow
+    from ..stores.networks import Network
     from ..stores.sweep import Freed
     from ..words.oci import ImageConfig
     from .context import Context
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HEADINGS = {
     "Deleted Containers:": ("container",),
+    "Deleted Networks:": ("network",),
     "Deleted Volumes:": ("volume",),
     "Deleted Images:": ("image",),
     "Deleted build cache objects:": ("step", "cache"),
@@ -109,7 +111,8 @@ def _image_losses(args: Args) -> str:
 def _system_losses(args: Args) -> list[str]:
     unused = ["all anonymous volumes not used by at least one container"] if args.volumes else []
     partial = ["all interrupted downloads"] if args.all else []
-    losses = ["all stopped containers", *unused, _image_losses(args), *partial, "all build cache"]
+    networks = "all networks not used by at least one container"
+    losses = ["all stopped containers", networks, *unused, _image_losses(args), *partial, "all build cache"]
     return losses + _conditions(args)
 
 
@@ -124,12 +127,20 @@ def _prune_system(context: Context, args: Args) -> int:
     wished = {"images": _kept(args), "containers": "stopped", "build_cache": True, "shed": True}
     wished["downloads"] = bool(args.all and not filters.values)
     freed = _sweep(context, wished, filters)
+    networks = context.engine.networks.prune(network_picked(filters))
+    freed = freed.replace(items=freed.items + tuple(("network", one.name, 0) for one in networks))
     if args.volumes:
         names, size = context.engine.volumes.prune()
         items = tuple(("volume", name, 0) for name in names)
         freed = freed.replace(bytes=freed.bytes + size, items=freed.items + items)
     _tell(context, freed)
     return 0
+
+
+def network_picked(filters: Filters) -> Callable[[Network], bool]:
+    """Whether a network is older than `until` and has the labels."""
+    before = filters.until()
+    return lambda one: one.created < before and filters.labels(dict(one.labels))
 
 
 def _kept(args: Args) -> str:

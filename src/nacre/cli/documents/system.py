@@ -51,7 +51,7 @@ def info_document(own: Mapping[str, Any], proxies: Mapping[str, str], debug: boo
     known = {
         **own,
         "DriverStatus": [],
-        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Log": ["local"]},
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["local"]},
         "Debug": debug,
         "SystemTime": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()),
         "LoggingDriver": "local",
