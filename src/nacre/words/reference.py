@@ -151,7 +151,7 @@ def _check_host(host: str, text: str) -> None:
         name = host
     elif not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise _invalid(text, f"{port!r} is not a port")
-    if name.startswith("[") and name.endswith("]") and _IPV6.issuperset(name[1:-1]):
+    if name.startswith("[") and len(name) > 2 and name.endswith("]") and _IPV6.issuperset(name[1:-1]):
         return
     labels = name.split(".")
     if not _HOST.issuperset(name) or any(not p or p[0] == "-" or p[-1] == "-" for p in labels):
