@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Config, Engine, open_store
     from .engine.containers import Completed, ContainerOptions
-    from .engine.network import Network
+    from .engine.network import NetworkSettings
     from .images.arrows.copying import Copied
     from .images.arrows.manifestlist import Pushed
     from .images.arrows.mirroring import Outcome
@@ -28,7 +28,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine",
-    "Completed": "engine.containers", "ContainerOptions": "engine.containers", "Network": "engine.network",
+    "Completed": "engine.containers", "ContainerOptions": "engine.containers",
+    "NetworkSettings": "engine.network",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
     "SearchResult": "services.client.search", "Outcome": "images.arrows.mirroring",
@@ -40,7 +41,7 @@ _HOMES = {
 
 __all__ = [
     "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest", "DiskUsage",
-    "Engine", "Exploration", "Finding", "Image", "Layer", "NacreError", "Network", "Outcome",
+    "Engine", "Exploration", "Finding", "Image", "Layer", "NacreError", "NetworkSettings", "Outcome",
     "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report", "SearchResult",
     "open_store",
 ]  # fmt: skip

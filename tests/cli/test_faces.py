@@ -15,7 +15,7 @@ from nacre.engine import Config, Engine
 from nacre.engine.containers import ContainerCollection, ContainerOptions
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
-from nacre.engine.network import Network
+from nacre.engine.network import NetworkSettings
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -88,7 +88,7 @@ PARTS = {
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
     "BuildOptions": BuildOptions,
-    "Network": Network,
+    "Network": NetworkSettings,
     "Config": Config,
 }
 TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
@@ -263,4 +263,4 @@ def test_what_is_said_of_flags_is_of_flags(name: str) -> None:
 
 
 def test_values_are_part_of_the_package() -> None:
-    assert {"Config", "ContainerOptions", "Network"} <= set(nacre.__all__)
+    assert {"Config", "ContainerOptions", "NetworkSettings"} <= set(nacre.__all__)

@@ -234,7 +234,7 @@ def test_files_in_etc(tmp_path: Path) -> None:
         str(tmp_path),
         "box",
         shared=False,
-        resolver=etc.Resolver(("9.9.9.9",)),
+        resolver=etc.ResolvConf(("9.9.9.9",)),
         hosts=("db:10.0.0.1", "v6=::2"),
     )
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 9.9.9.9\n"

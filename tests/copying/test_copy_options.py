@@ -20,7 +20,7 @@ from nacre.cli.copy import COMMAND
 from nacre.cli.ends import Ends
 from nacre.cli.options import Args
 from nacre.engine import Config
-from nacre.engine.network import Network, client_of
+from nacre.engine.network import NetworkSettings, client_of
 from nacre.images.places.layout import LayoutFolder
 from nacre.images.places.place import Place
 from nacre.services.client import ClientConfig
@@ -230,7 +230,7 @@ def ends(words: dict[str, object], *, given: set[str]) -> Ends:
 
 def _client(ends: Ends, side: str, place: str) -> ClientConfig:
     network = ends.network(side, Place.parse(place))
-    with client_of(Config("/nowhere"), network or Network()) as client:
+    with client_of(Config("/nowhere"), network or NetworkSettings()) as client:
         return client.config
 
 

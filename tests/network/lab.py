@@ -45,10 +45,10 @@ class Lab:
         self.forward(True)
 
     def _cable(self) -> None:
-        with namespaces.Inside(self.machine), Netlink(ROUTE) as netlink:
+        with namespaces.InsideNamespace(self.machine), Netlink(ROUTE) as netlink:
             netlink.send([links.up(1), links.pair("up0", "up0", self.outside)])
             self._address(netlink, MACHINE, MACHINE6)
-        with namespaces.Inside(self.outside), Netlink(ROUTE) as netlink:
+        with namespaces.InsideNamespace(self.outside), Netlink(ROUTE) as netlink:
             netlink.send([links.up(1)])
             self._address(netlink, OUTSIDE, OUTSIDE6)
 
@@ -59,11 +59,11 @@ class Lab:
         )
 
     def forward(self, wanted: bool, name: str = "ipv4/ip_forward") -> None:
-        with namespaces.Inside(self.machine):
+        with namespaces.InsideNamespace(self.machine):
             Path("/proc/sys/net", name).write_text(str(int(wanted)))
 
     def forwards(self) -> bool:
-        with namespaces.Inside(self.machine):
+        with namespaces.InsideNamespace(self.machine):
             return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
 
     def path(self, fd: int) -> str:
@@ -122,12 +122,12 @@ class Lab:
 
     def links(self) -> list[str]:
         """The links of the machine but its own."""
-        with namespaces.Inside(self.machine):
+        with namespaces.InsideNamespace(self.machine):
             return [name for _, name in socket.if_nameindex() if name not in ("lo", "up0")]
 
     def routes(self) -> list[str]:
         """Routes to single addresses."""
-        with namespaces.Inside(self.machine), Netlink(ROUTE) as netlink:
+        with namespaces.InsideNamespace(self.machine), Netlink(ROUTE) as netlink:
             found = [route for route in links.routes(netlink) if route.prefix == 32]
         return [socket.inet_ntop(socket.AF_INET, route.destination) for route in found]
 
@@ -136,7 +136,7 @@ class Lab:
         from nacre.ground.network.netlink import DUMP, Message, attributes
 
         question = Message(10 << 8 | 1, DUMP, bytes(4), "", False)
-        with namespaces.Inside(self.machine), Netlink(NETFILTER) as netlink:
+        with namespaces.InsideNamespace(self.machine), Netlink(NETFILTER) as netlink:
             found = [attributes(payload[4:])[1] for _, payload in netlink.ask(question)]
         return [name.rstrip(b"\0").decode() for name in found]
 
@@ -155,7 +155,7 @@ class Lab:
 
 
 def make(fd: int, host: str, protocol: str) -> socket.socket:
-    with namespaces.Inside(fd):
+    with namespaces.InsideNamespace(fd):
         return socket.socket(_FAMILIES[":" in host], _KINDS[protocol])
 
 

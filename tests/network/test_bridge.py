@@ -260,7 +260,7 @@ def test_forwarding_is_enabled_and_said(lab: Lab) -> None:
 def test_a_forward_chain_that_drops(lab: Lab, chains: tuple[str, ...]) -> None:
     """As docker, ufw and others leave it; what comes from elsewhere is still dropped."""
     hook = nft.Chain("FORWARD", "filter", nft.FORWARD, 0)
-    with namespaces.Inside(lab.machine):
+    with namespaces.InsideNamespace(lab.machine):
         theirs = nft.Firewall()
         drop = nft.rule("filter", "FORWARD", [nft.verdict(nft.DROP)], family=nft.IPV4)
         jump = nft.rule("filter", "FORWARD", [nft.jump("DOCKER-USER")], family=nft.IPV4)

@@ -39,7 +39,7 @@ def test_neighbours_of_another_network(lab: Lab) -> None:
 def test_from_outside_by_a_route(lab: Lab) -> None:
     """Who shares a wire with this machine can send packets to addresses of containers."""
     lab.run("--name", "c1", "--network", "bridge", "-p", "127.0.0.1:8080:80")
-    with namespaces.Inside(lab.outside), Netlink(ROUTE) as netlink:
+    with namespaces.InsideNamespace(lab.outside), Netlink(ROUTE) as netlink:
         index = links.index(netlink, "up0")
         netlink.send([links.route(index, packed("10.90.0.0"), 24, packed(MACHINE))])
         netlink.send([links.route(index, packed("127.0.0.0"), 8, packed(MACHINE))])
@@ -55,7 +55,7 @@ def test_loopback_of_this_machine(lab: Lab) -> None:
     with server(lab.machine, "127.0.0.1", 0) as port, lab.namespace("c1") as inside:
         for host in ("127.0.0.1", "10.90.0.1", MACHINE):
             assert not reaches(inside, host, port)
-        with namespaces.Inside(inside), Netlink(ROUTE) as netlink:
+        with namespaces.InsideNamespace(inside), Netlink(ROUTE) as netlink:
             index = links.index(netlink, "eth0")
             netlink.send([links.route(index, packed("127.0.0.9"), 32, packed("10.90.0.1"))])
         assert not reaches(inside, "127.0.0.9", port)
@@ -87,7 +87,7 @@ class Netlink_inside:
         self._fd = fd
 
     def __enter__(self) -> Netlink:
-        with namespaces.Inside(self._fd):
+        with namespaces.InsideNamespace(self._fd):
             self._netlink = Netlink(ROUTE)
         return self._netlink
 
@@ -102,7 +102,7 @@ def test_no_ipv6_where_none_is_wanted(lab: Lab) -> None:
     with lab.namespace("c1") as inside, Netlink_inside(inside) as netlink:
         index = links.index(netlink, "eth0")
         netlink.send([links.address(index, packed("fe80::7"), 64)])
-        with namespaces.Inside(lab.machine), Netlink(ROUTE) as here:
+        with namespaces.InsideNamespace(lab.machine), Netlink(ROUTE) as here:
             here.send([links.address(links.index(here, link), packed("fe80::1"), 64)])
         with server(lab.machine, "::", 0) as port, make(inside, "::", "tcp") as client:
             client.settimeout(0.5)
@@ -114,7 +114,7 @@ def test_an_internal_network(lab: Lab) -> None:
     lab("network", "create", "--internal", "priv")
     lab.run("--name", "aa", "--network", "priv", "-p", "8080:80")
     lab.run("--name", "bb", "--network", "priv", "--cap-add", "NET_ADMIN")
-    with namespaces.Inside(lab.machine), Netlink(ROUTE) as netlink:
+    with namespaces.InsideNamespace(lab.machine), Netlink(ROUTE) as netlink:
         assert netlink.fileno() >= 0
     with lab.serving("aa", 80), lab.namespace("bb") as inside, server(lab.outside, OUTSIDE, 0) as port:
         assert ask(inside, lab.address("aa", "priv"), 80) == f"aa {lab.address('bb', 'priv')}"
@@ -133,12 +133,12 @@ def test_the_rules_are_not_the_containers(lab: Lab) -> None:
     lab("network", "create", "web")
     lab.run("--name", "aa", "--network", "web", "--cap-add", "NET_ADMIN")
     from nacre.ground.network import nftables as nft
-    from nacre.ground.network.netlink import Refused
+    from nacre.ground.network.netlink import NetlinkError
 
-    with lab.namespace("aa") as inside, namespaces.Inside(inside):
+    with lab.namespace("aa") as inside, namespaces.InsideNamespace(inside):
         firewall = nft.Firewall()
         assert [base.table for base in firewall.bases(nft.OUTPUT)] == ["nacre-names"]
-        with pytest.raises(Refused, match="Operation not permitted"):
+        with pytest.raises(NetlinkError, match="Operation not permitted"):
             firewall.change([nft.no_table("nacre-names")])
         firewall.close()
 

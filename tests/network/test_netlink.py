@@ -15,7 +15,7 @@ import pytest
 from nacre.ground.fork import ChildReport, fork
 from nacre.ground.network import links, namespaces, rules
 from nacre.ground.network import nftables as nft
-from nacre.ground.network.netlink import NETFILTER, ROUTE, Netlink, Refused, attribute, attributes, text
+from nacre.ground.network.netlink import NETFILTER, ROUTE, Netlink, NetlinkError, attribute, attributes, text
 
 HERE, THERE = bytes([10, 9, 0, 1]), bytes([10, 9, 0, 2])
 
@@ -47,7 +47,7 @@ def test_no_nul_and_nothing_too_long() -> None:
 def wired(namespace: int) -> Iterator[tuple[Netlink, int]]:
     """A netlink socket of a namespace, with a pair of links that leads to another."""
     other = namespaces.new()
-    with namespaces.Inside(namespace), Netlink(ROUTE) as netlink:
+    with namespaces.InsideNamespace(namespace), Netlink(ROUTE) as netlink:
         netlink.send([links.pair("nv0", "eth7", other, group=4242, mac=b"\2\0\0\0\0\7", mtu=1400)])
         yield netlink, other
     os.close(other)
@@ -67,7 +67,7 @@ def test_a_pair_is_what_ip_shows(wired: tuple[Netlink, int], peer: Callable[...,
     assert [(a["local"], a["prefixlen"]) for a in shown["addr_info"]] == [("10.9.0.1", 32), ("fd00::1", 64)]
     (route,) = json.loads(said("ip", "-j", "route"))
     assert (route["dst"], route["dev"], route["scope"]) == ("10.9.0.2", "nv0", "link")
-    with namespaces.Inside(other):
+    with namespaces.InsideNamespace(other):
         (inner,) = json.loads(said("ip", "-j", "link", "show", "dev", "eth7"))
     assert (inner["address"], inner["mtu"]) == ("02:00:00:00:00:07", 1400)
 
@@ -84,7 +84,7 @@ def test_what_is_taken_is_refused(wired: tuple[Netlink, int]) -> None:
         links.pair("nv0", "eth8", other), links.pair("nv1", "eth7", other), links.route(index, THERE, 32),
         links.address(index, HERE, 32),
     ):  # fmt: skip
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(NetlinkError) as caught:
             netlink.send([links.up(index), message])
         assert (caught.value.errno, caught.value.number) == (errno.EEXIST, 1)
     assert [route.destination for route in links.routes(netlink)] == [THERE]
@@ -92,16 +92,18 @@ def test_what_is_taken_is_refused(wired: tuple[Netlink, int]) -> None:
 
 def test_the_kernels_words(wired: tuple[Netlink, int]) -> None:
     netlink, _ = wired
-    with pytest.raises(Refused, match="find link nope: No such device"):
+    with pytest.raises(NetlinkError, match="find link nope: No such device"):
         links.index(netlink, "nope")
-    with pytest.raises(Refused, match=r"add a route: Network is unreachable \(Nexthop has invalid gateway\)"):
+    with pytest.raises(
+        NetlinkError, match=r"add a route: Network is unreachable \(Nexthop has invalid gateway\)"
+    ):
         netlink.send([links.up(1), links.route(1, bytes(4), 0, THERE)])
 
 
 def test_a_link_goes_with_its_peer(wired: tuple[Netlink, int]) -> None:
     netlink, other = wired
     netlink.send([links.delete(links.index(netlink, "nv0"))])
-    with namespaces.Inside(other):
+    with namespaces.InsideNamespace(other):
         assert [name for _, name in socket.if_nameindex()] == ["lo"]
 
 
@@ -189,7 +191,7 @@ def plain(listing: str) -> list[list[str]]:
 
 def test_rules_are_what_nft_shows(namespace: int, peer: Callable[..., None]) -> None:
     peer("nft")
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         firewall = nft.Firewall()
         firewall.change(TABLE)
         shown = said("nft", "list", "ruleset")
@@ -199,9 +201,9 @@ def test_rules_are_what_nft_shows(namespace: int, peer: Callable[..., None]) -> 
 
 
 def test_a_batch_is_all_or_nothing(namespace: int) -> None:
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         firewall = nft.Firewall()
-        with pytest.raises(Refused, match="add a rule to nope: No such file or directory"):
+        with pytest.raises(NetlinkError, match="add a rule to nope: No such file or directory"):
             firewall.change([*TABLE, nft.rule("t", "nope", [nft.verdict(nft.DROP)])])
         assert firewall.bases(nft.FORWARD) == []
         firewall.change(TABLE)
@@ -211,10 +213,10 @@ def test_a_batch_is_all_or_nothing(namespace: int) -> None:
 
 
 def test_nobody_else_changes_an_owned_table(namespace: int) -> None:
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         owner, other = nft.Firewall(), nft.Firewall()
         owner.change(TABLE)
-        with pytest.raises(Refused, match="Operation not permitted"):
+        with pytest.raises(NetlinkError, match="Operation not permitted"):
             other.change([nft.no_table("t")])
         owner.close()
         assert other.bases(nft.FORWARD) == []
@@ -223,7 +225,7 @@ def test_nobody_else_changes_an_owned_table(namespace: int) -> None:
 
 def test_a_thousand_ports(namespace: int) -> None:
     forwards = [rules.Forward("0.0.0.0", n, p, "10.9.0.2", n) for n in range(1, 2001) for p in ("tcp", "udp")]
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         firewall = nft.Firewall()
         firewall.change(rules.table("t", [], forwards))
         firewall.close()
@@ -237,7 +239,7 @@ def test_a_killed_owner_leaves_nothing(namespace: int) -> None:
         os.read(reader, 1)
 
     reader, writer = os.pipe()
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         child = fork(work, what="the owner", keep=[reader])
         child.answer()
         watching = nft.Firewall()
@@ -251,7 +253,7 @@ def test_a_killed_owner_leaves_nothing(namespace: int) -> None:
 
 
 def test_a_socket_stays_in_its_namespace(namespace: int) -> None:
-    with namespaces.Inside(namespace):
+    with namespaces.InsideNamespace(namespace):
         netlink = Netlink(NETFILTER)
     assert netlink.fileno() > 2
     netlink.close()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nacre.services.server import RegistryLimits, Serving
+from nacre.services.server import RegistryLimits, RunningServer
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 
 TIMEOUT = 20
@@ -138,14 +138,14 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def serving(tmp_path: Path, limits: RegistryLimits, log: list[str]) -> Iterator[Serving]:
-    with Serving(str(tmp_path / "registry"), limits=limits, log=log.append) as running:
+def serving(tmp_path: Path, limits: RegistryLimits, log: list[str]) -> Iterator[RunningServer]:
+    with RunningServer(str(tmp_path / "registry"), limits=limits, log=log.append) as running:
         yield running
     assert log == []
 
 
 @pytest.fixture
-def api(serving: Serving) -> Api:
+def api(serving: RunningServer) -> Api:
     return Api(serving.url)
 
 

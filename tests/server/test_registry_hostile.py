@@ -128,10 +128,10 @@ def test_headers_without_end(api):
 
 
 def test_log_lines_hold_no_control_characters(tmp_path, api_of):
-    from nacre.services.server import Serving
+    from nacre.services.server import RunningServer
 
     lines: list[str] = []
-    with Serving(str(tmp_path / "r"), access=lines.append) as serving:
+    with RunningServer(str(tmp_path / "r"), access=lines.append) as serving:
         raw_status(api_of(serving.url), "/v2/a\x1b[2J\x9b/tags/list")
         api_of(serving.url)("GET", "/v2/%1b[2J/tags/list?n=%0d%0a")
     assert lines

@@ -130,13 +130,13 @@ def test_an_upload_belongs_to_its_repository(api):
 
 
 def test_an_upload_survives_a_restart(tmp_path, api_of, make):
-    from nacre.services.server import Serving
+    from nacre.services.server import RunningServer
 
-    with Serving(str(tmp_path / "r")) as serving:
+    with RunningServer(str(tmp_path / "r")) as serving:
         api = api_of(serving.url)
         location = api.begin("app")
         assert api("PATCH", location, b"a" * 100_000).status == 202
-    with Serving(str(tmp_path / "r")) as serving:
+    with RunningServer(str(tmp_path / "r")) as serving:
         api = api_of(serving.url)
         assert api("GET", location).headers["Range"] == "0-99999"
         digest = make.digest(b"a" * 100_000 + b"b")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.services.server import RegistryLimits, Serving
+from nacre.services.server import RegistryLimits, RunningServer
 from nacre.services.server.listen import bind
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, StoreError, UsageError
@@ -82,7 +82,7 @@ def test_it_ends_in_time_whatever_clients_do(serve, api_of, tmp_path):
     assert (process.returncode, out, err) == (0, "", "")
     for client in clients:
         client.close()
-    with Serving(str(tmp_path / "r")) as again:
+    with RunningServer(str(tmp_path / "r")) as again:
         kept = api_of(again.url)("GET", location).headers["Range"]
         assert 0 < int(kept.partition("-")[2]) < 500_000
 
@@ -92,7 +92,7 @@ def test_everything_is_there_after_a_kill(serve, api_of, tmp_path, make):
     image = api_of(url).push_image("app", "1")
     process.kill()
     process.wait(DEADLINE)
-    with Serving(str(tmp_path / "r")) as serving:
+    with RunningServer(str(tmp_path / "r")) as serving:
         api = api_of(serving.url)
         assert api("GET", "app/manifests/1").body == image.data
         assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
@@ -100,7 +100,7 @@ def test_everything_is_there_after_a_kill(serve, api_of, tmp_path, make):
 
 def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
     root = str(tmp_path / "r")
-    with Serving(root) as serving:
+    with RunningServer(root) as serving:
         api, state = api_of(serving.url), serving.registry.state
         image = api.push_image("app", "1")
         location = api.begin("app")
@@ -109,7 +109,7 @@ def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
         state.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
         with state.blobs.ingest(key="0123abcd") as ingest:
             ingest.write(b"an upload without a session")
-    with Serving(root) as serving:
+    with RunningServer(root) as serving:
         api = api_of(serving.url)
         assert sorted(os.listdir(f"{root}/blobs/sha512")) == []
         assert len(os.listdir(f"{root}/blobs/sha256")) == 3
@@ -124,16 +124,16 @@ def run(*arguments):
 
 
 def test_a_folder_is_served_once(tmp_path):
-    with Serving(str(tmp_path / "r")):
+    with RunningServer(str(tmp_path / "r")):
         done = run("--addr", "127.0.0.1:0", "--root", str(tmp_path / "r"))
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"nacre: {tmp_path}/r is served by another process\n"
-    with Serving(str(tmp_path / "r")):
+    with RunningServer(str(tmp_path / "r")):
         pass
 
 
 def test_a_port_is_served_once(tmp_path):
-    with Serving(str(tmp_path / "a")) as serving:
+    with RunningServer(str(tmp_path / "a")) as serving:
         address = serving.url.removeprefix("http://")
         done = run("--addr", address, "--root", str(tmp_path / "b"))
         assert (done.returncode, done.stdout) == (1, "")
@@ -144,25 +144,25 @@ def test_a_port_is_served_once(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StoreError):
-        Serving(str(tmp_path))
+        RunningServer(str(tmp_path))
     (tmp_path / "store").mkdir()
     (tmp_path / "store/nacre.db").touch()
     with pytest.raises(Conflict, match="not a registry"):
-        Serving(str(tmp_path / "store"))
+        RunningServer(str(tmp_path / "store"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "store"]
 
 
 def test_a_registry_of_a_newer_nacre(tmp_path):
     import sqlite3
 
-    with Serving(str(tmp_path / "r")):
+    with RunningServer(str(tmp_path / "r")):
         pass
     database = sqlite3.connect(tmp_path / "r/registry.db")
     database.execute("PRAGMA user_version = 99")
     database.close()
     held = open_files(tmp_path / "r")
     with pytest.raises(StoreError, match="newer nacre"):
-        Serving(str(tmp_path / "r"))
+        RunningServer(str(tmp_path / "r"))
     assert open_files(tmp_path / "r") == held == []
 
 
@@ -174,7 +174,7 @@ def open_files(folder):
 
 
 def test_what_is_stored_is_private(tmp_path):
-    with Serving(str(tmp_path / "r")):
+    with RunningServer(str(tmp_path / "r")):
         assert Path(tmp_path / "r").stat().st_mode & 0o777 == 0o700
         assert Path(tmp_path / "r/registry.db").stat().st_mode & 0o077 == 0
 
@@ -211,7 +211,7 @@ def test_ipv6(tmp_path, api_of):
         bind("::1", 0).close()
     except (Conflict, UsageError):
         pytest.skip("no IPv6 loopback here")
-    with Serving(str(tmp_path / "r"), host="::1") as serving:
+    with RunningServer(str(tmp_path / "r"), host="::1") as serving:
         assert serving.url.startswith("http://[::1]:")
         assert api_of(serving.url)("GET", "/v2/").status == 200
 
@@ -236,8 +236,8 @@ def test_a_warning_when_others_can_reach_it(tmp_path, monkeypatch, capsys, addre
 
 def test_many_registries_in_one_process(tmp_path, api_of):
     with (
-        Serving(str(tmp_path / "a")) as first,
-        Serving(str(tmp_path / "b"), limits=RegistryLimits()) as second,
+        RunningServer(str(tmp_path / "a")) as first,
+        RunningServer(str(tmp_path / "b"), limits=RegistryLimits()) as second,
     ):
         api_of(first.url).push_image("app", "1")
         assert api_of(second.url)("GET", "app/manifests/1").status == 404

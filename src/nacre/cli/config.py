@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..engine.network import Network
+    from ..engine.network import NetworkSettings
     from .context import Context
 
     Parse = Callable[[str, str], Settings]
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 _MAX_FILES = 100
 
 
-def network(context: Context) -> Network:
+def network(context: Context) -> NetworkSettings:
     """Everything that the engine is told about registries. Raises UsageError with `file:line`."""
-    from ..engine.network import Network
+    from ..engine.network import NetworkSettings
 
     home = _xdg(context)
-    return Network(
+    return NetworkSettings(
         load(context), insecure=tuple(context.insecure), variables=context.environment,
         docker_host=context.environment.get("DOCKER_HOST", ""), auth_files=auth_files(context),
         certificate_folders=(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import IO, Self, TextIO
 
     from ..engine import Engine
-    from ..engine.network import Network
+    from ..engine.network import NetworkSettings
     from ..words.progress import Task
     from .terminal import Display
 
@@ -82,7 +82,7 @@ class Context:
             )  # fmt: skip
         return self._engine
 
-    def _network(self) -> Network:
+    def _network(self) -> NetworkSettings:
         from .config import network
 
         return network(self)

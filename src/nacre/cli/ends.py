@@ -12,7 +12,7 @@ from .options import Option, choice, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engine.network import Network
+    from ..engine.network import NetworkSettings
     from ..grammars.wire.auth import Credentials
     from ..images.places.place import Place
     from .context import Context
@@ -133,7 +133,7 @@ class Ends:
     def __init__(self, context: Context, args: Args) -> None:
         self._context, self._args = context, args
 
-    def network(self, side: str, place: Place) -> Network | None:
+    def network(self, side: str, place: Place) -> NetworkSettings | None:
         """How one end is reached; None where nothing is particular to it. Raises UsageError."""
         args = self._args
         given = [name for name in _REGISTRY if f"{side}-{name}" in _given(args)]
@@ -161,7 +161,7 @@ class Ends:
         if ("password" in given) != ("username" in given):
             raise UsageError(f"--{side}-username and --{side}-password go together")
 
-    def _of(self, side: str, place: Place) -> Network:
+    def _of(self, side: str, place: Place) -> NetworkSettings:
         args = self._args
         network = _patient(args, self._context.engine.network)
         if place.transport != "docker":
@@ -179,7 +179,7 @@ class Ends:
         return network.replace(users=((registry, user),)) if user is not None else network
 
 
-def _patient(args: Args, network: Network) -> Network:
+def _patient(args: Args, network: NetworkSettings) -> NetworkSettings:
     """With the number of tries and the time between two that the line asks for."""
     if args.retry_times is not None:
         if args.retry_times < 0:

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
-    from .archives import Writer
+    from .archives import ArchiveOutput
     from .containers import Completed, ContainerCollection
     from .layers import LayerTools
     from .mounts import Mounts
-    from .network import Network
+    from .network import NetworkSettings
     from .networks import NetworkCollection
     from .registries import Registries
     from .removal import Removed
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     Name = str | Reference
     AnyPlace = str | Place
     Tell = Callable[..., object]
-    Target = AnyPath | Writer
+    Target = AnyPath | ArchiveOutput
     Origin = AnyPath | Reader
 
 __all__ = ["Built", "Config", "Engine", "open_store"]
@@ -88,12 +88,12 @@ def open_store(
     rebuild the database first if it is gone or damaged; `check(repair=True)` then says what is lost. Raises
     StoreError, DamagedStore for such a database without `repair`.
     """
-    from .network import Network
+    from .network import NetworkSettings
 
     home = os.path.expanduser("~")
     usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
     files = (os.fspath(docker_config) or f"{home}/.docker/config.json",)
-    config = Config(os.fspath(root) or usual, driver, layer_blobs, lambda: Network(auth_files=files))
+    config = Config(os.fspath(root) or usual, driver, layer_blobs, lambda: NetworkSettings(auth_files=files))
     engine = Engine(config)
     if repair:
         engine.system.rebuild()
@@ -325,15 +325,15 @@ class Engine(Wiring):
     def copy(
         self, source: AnyPlace, target: AnyPlace, *, all: bool = False, platform: Platform | None = None,
         preserve_digests: bool = False, referrers: bool = False, docker_host: str = "", format: str = "",
-        names: Sequence[str] = (), at_once: int = 0, source_network: Network | None = None,
-        target_network: Network | None = None, progress: Progress | None = None,
+        names: Sequence[str] = (), at_once: int = 0, source_network: NetworkSettings | None = None,
+        target_network: NetworkSettings | None = None, progress: Progress | None = None,
     ) -> Copied:  # fmt: skip
         """Copy an image between two places (`nacre copy --help` lists them), not through the store.
 
         `all` platforms, or the one that `platform` says (None: this machine's). `docker_host` is where
         `docker-daemon:` is, `format` as for `push`. `names` are further names in a docker-archive; `at_once`
         blobs move side by side (0: the usual number). One end may be reached in another way than the
-        engine's, by a `nacre.engine.network.Network`. Raises NotFound, RegistryError, ContentError,
+        engine's, by a `nacre.engine.network.NetworkSettings`. Raises NotFound, RegistryError, ContentError,
         Unsupported, UsageError.
         """
         from ..images.arrows.copying import Choice

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ..words.reference import Reference
     from .wiring import Wiring
 
-    class Writer(Protocol):
+    class ArchiveOutput(Protocol):
         """A file opened for bytes."""
 
         def write(self, data: bytes, /) -> object:
             """Write all of it."""
 
-    Target = str | os.PathLike[str] | Writer
+    Target = str | os.PathLike[str] | ArchiveOutput
     Origin = str | os.PathLike[str] | Reader
 
 _WEB = ("http://", "https://")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..grammars.endpoint import Endpoint, parse_endpoint
+from ..grammars.endpoint import NetworkEndpoint, parse_endpoint
 from ..grammars.ports import parse_publish
 from ..words.errors import UsageError
 
@@ -26,7 +26,7 @@ def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str
     endpoints = _endpoints(options)
     published = [each for text in options.publish for each in _read(parse_publish, text)]
     first = endpoints[0]
-    plain = len(endpoints) == 1 and first == Endpoint(first.network)
+    plain = len(endpoints) == 1 and first == NetworkEndpoint(first.network)
     shared = plain and first.network in _SHARED
     if shared and (published or options.publish_all):
         warn(f"WARNING: Published ports are discarded when using {first.network} network mode")
@@ -38,7 +38,7 @@ def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str
     }
 
 
-def _endpoints(options: ContainerOptions) -> tuple[Endpoint, ...]:
+def _endpoints(options: ContainerOptions) -> tuple[NetworkEndpoint, ...]:
     """Each network with what was asked for it; options of their own count for the first."""
     first, *others = (
         each.replace(network="host") if each.network == "default" else each

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from .wiring import Wiring
 
-    Mounteds = list["Mounted"]
+    Mounteds = list["MountPoint"]
 
 
-class Mounted(Value):
+class MountPoint(Value):
     """A container or an image that is mounted at `path`. `id` is short; `name` is one for `unmount`."""
 
     name: str
@@ -48,7 +48,7 @@ class Mounts:
         self.check("mount")
         root = self._engine.root
         return [
-            Mounted(key, key.removeprefix(mounted.IMAGE)[:12], mounted.place(root, key))
+            MountPoint(key, key.removeprefix(mounted.IMAGE)[:12], mounted.place(root, key))
             for key in mounted.every(root)
         ]
 

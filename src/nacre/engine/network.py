@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _HUB = "registry-1.docker.io"
 
 
-class Network(Value):
+class NetworkSettings(Value):
     """How registries and other servers are reached. The defaults suit an anonymous user.
 
     `settings` are those of config.toml: mirrors, authorities, rates, retries. `insecure` names registries,
@@ -54,7 +54,7 @@ class Network(Value):
     docker_host: str = ""
 
 
-def client_of(config: Config, network: Network) -> Client:
+def client_of(config: Config, network: NetworkSettings) -> Client:
     """A client, to be closed. The store keeps where uploads were broken off."""
     keep_freed_memory()
     told = ClientConfig(
@@ -66,7 +66,7 @@ def client_of(config: Config, network: Network) -> Client:
     return Client(told)
 
 
-def logins_of(network: Network) -> Logins:
+def logins_of(network: NetworkSettings) -> Logins:
     """Where credentials are kept."""
     return Logins([DockerConfig(path) for path in network.auth_files], network.variables or {})
 
@@ -77,7 +77,7 @@ def _proxies(config: Config) -> dict[str, str]:
     return upper | {name: value for name, value in config.proxies if name.islower() and value}
 
 
-def _lookup(network: Network) -> Callable[[str], Credentials | None]:
+def _lookup(network: NetworkSettings) -> Callable[[str], Credentials | None]:
     """Who the user is: what is said of a registry counts for that registry alone."""
     given, usual = dict(network.users), logins_of(network).lookup
     if not given:
@@ -85,7 +85,7 @@ def _lookup(network: Network) -> Callable[[str], Credentials | None]:
     return lambda name: given[host] if (host := name.partition("/")[0]) in given else usual(name)
 
 
-def _policy(network: Network) -> Policy | None:
+def _policy(network: NetworkSettings) -> Policy | None:
     if not network.attempts and not network.delay:
         return None
     attempts = network.attempts or network.settings.retries or Policy().attempts
@@ -94,7 +94,7 @@ def _policy(network: Network) -> Policy | None:
     return Policy(attempts=attempts, base=network.delay, cap=network.delay, chance=lambda: 0.0)
 
 
-def _certificates(network: Network) -> Callable[[str], Special]:
+def _certificates(network: NetworkSettings) -> Callable[[str], Special]:
     """Raises UsageError for a folder that was named and has no certificates."""
     usual = Certificates(network.certificate_folders).of
     given: dict[str, Special] = {}

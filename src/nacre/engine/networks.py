@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..grammars.endpoint import Endpoint
+from ..grammars.endpoint import NetworkEndpoint
 from ..services.containers.endpoints import MTU, check_rights, networks_of
 from ..stores.networks import BRIDGE, HOST, NONE, Network, generated6, new_id
 from ..words.errors import Conflict, NotFound, Unsupported, UsageError
@@ -74,7 +74,7 @@ class NetworkCollection:
         """Have a container join a network, whether it runs or not. Raises NotFound, Conflict, UsageError."""
         from ..services.containers.connecting import connect
 
-        endpoint = Endpoint(name, tuple(aliases), ip, ip6)
+        endpoint = NetworkEndpoint(name, tuple(aliases), ip, ip6)
         return self._containers(lambda found: connect(found, container, endpoint))
 
     def disconnect(self, name: str, container: str, *, force: bool = False) -> ContainerRow:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
     from .archives import Origin
-    from .network import Network
+    from .network import NetworkSettings
     from .wiring import Wiring
 
 _MAX_LIST = 1 << 20
@@ -101,8 +101,8 @@ def push(
 
 
 def copy(
-    engine: Wiring, ends: tuple[Place, Place], networks: tuple[Network, Network], choice: Choice,
-    progress: Progress | None = None,
+    engine: Wiring, ends: tuple[Place, Place], networks: tuple[NetworkSettings, NetworkSettings],
+    choice: Choice, progress: Progress | None = None,
 ) -> Copied:  # fmt: skip
     """From one place to another, by way of the store only where one of them is in it."""
     from ..images.arrows.copying import copy_between
@@ -115,7 +115,7 @@ def copy(
 
 
 @contextmanager
-def _reached(engine: Wiring, network: Network, progress: Progress | None) -> Iterator[Places]:
+def _reached(engine: Wiring, network: NetworkSettings, progress: Progress | None) -> Iterator[Places]:
     """The places that are reached in a way of their own."""
     if network.replace(docker_host="") == engine.network.replace(docker_host=""):
         yield places(engine, engine.client, progress, network.docker_host)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..services.client import Client
     from ..stores.paths import Paths
     from ..stores.store import Store
-    from .network import Network
+    from .network import NetworkSettings
 
     T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Config(Value):
     """What an engine is told; `root` is the store's folder, `driver` and `layer_blobs` as in `open_store`.
 
     `network` is asked when something is fetched for the first time, since reading a user's files for it takes
-    longer than the start of a container; None is `Network()`. `proxies` are pairs of a variable
+    longer than the start of a container; None is `NetworkSettings()`. `proxies` are pairs of a variable
     (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`) and its value. `docker_config` is the path of
     docker's config.json, whose proxies containers and builds get; "" for none. `folder` is for what must lie
     in a file for a while. `owns_process`: no other thread runs, so that the process may enter a user
@@ -46,7 +46,7 @@ class Config(Value):
     root: str
     driver: str = "auto"
     layer_blobs: str = "auto"
-    network: Callable[[], Network] | None = None
+    network: Callable[[], NetworkSettings] | None = None
     proxies: tuple[tuple[str, str], ...] = ()
     docker_config: str = ""
     folder: str = "/var/tmp"
@@ -65,7 +65,7 @@ class Wiring:
         self.config, self.root = config, os.path.abspath(config.root)
         self._store: Store | None = None
         self._client: Client | None = None
-        self._network: Network | None = None
+        self._network: NetworkSettings | None = None
         self._budget: Budget | None = None
 
     # how: for faces, and for the other modules of this package
@@ -85,12 +85,12 @@ class Wiring:
         return Paths(self.root)
 
     @property
-    def network(self) -> Network:
+    def network(self) -> NetworkSettings:
         """What the client is told; the user's files are read for it once."""
         if self._network is None:
-            from .network import Network
+            from .network import NetworkSettings
 
-            self._network = self.config.network() if self.config.network else Network()
+            self._network = self.config.network() if self.config.network else NetworkSettings()
         return self._network
 
     @property

@@ -15,7 +15,7 @@ _ONES = {"name": "network", "ip": "address", "ip6": "address6", "mac-address": "
 _DIGITS = frozenset("0123456789abcdef")
 
 
-class Endpoint(Value):
+class NetworkEndpoint(Value):
     """One network of a container. "" for what is left to us.
 
     `aliases` are more names for it there; `address` and `address6` are asked for.
@@ -28,12 +28,12 @@ class Endpoint(Value):
     mac: str = ""
 
 
-def parse_endpoint(text: str) -> Endpoint:
+def parse_endpoint(text: str) -> NetworkEndpoint:
     """What one `--network` says of it."""
     if "=" not in text:
         if not text:
             raise ValueError("the name of a network is missing")
-        return Endpoint(text)
+        return NetworkEndpoint(text)
     aliases, found = [], dict.fromkeys(_ONES.values(), "")
     for field in text.split(","):
         key, equals, value = field.partition("=")
@@ -48,7 +48,7 @@ def parse_endpoint(text: str) -> Endpoint:
             raise ValueError(f"{key} is not supported")
     if not found["network"]:
         raise ValueError("network name/id is not specified")
-    return Endpoint(aliases=tuple(aliases), **found)
+    return NetworkEndpoint(aliases=tuple(aliases), **found)
 
 
 def _read(key: str, value: str) -> str:

@@ -116,14 +116,14 @@ def sweep(store: Store, wishes: SweepOptions | None = None, **wished: object) ->
 
 
 def foresee(
-    store: Store, wishes: SweepOptions | None = None, *, known: Known | None = None, **wished: object
+    store: Store, wishes: SweepOptions | None = None, *, known: StoreContents | None = None, **wished: object
 ) -> tuple[int, int]:
     """How many things a sweep with these wishes would free now, and how many bytes of disk.
 
     Nothing is changed. Lets go of a lease as `sweep` does. `known` goes from one question to the next.
     Raises StoreError.
     """
-    known = known or Known()
+    known = known or StoreContents()
     wishes = (wishes or SweepOptions()).replace(**wished)
     store.leases.release()
     changed = store.refs.changed
@@ -145,14 +145,16 @@ def foresee(
         return len(work.items) + len(work.paths), size
 
 
-def reached(store: Store, manifests: Iterable[str], known: Known | None = None) -> tuple[set[str], set[str]]:
+def reached(
+    store: Store, manifests: Iterable[str], known: StoreContents | None = None
+) -> tuple[set[str], set[str]]:
     """Blobs and trees (diff ids) that these manifests or indexes need, as far as they can be read here."""
     work = _Sweep(store, SweepOptions(), known.documents if known else None)
     work._mark_images(list(manifests))
     return work.blobs, work.trees
 
 
-class Known:
+class StoreContents:
     """What several questions about one moment of a store need: what manifests name, what lies where."""
 
     def __init__(self) -> None:
@@ -474,7 +476,7 @@ class _Foresight(_Sweep):
         super().__init__(store, wishes, documents)
         self.paths: list[str] = []
 
-    def known_strays(self, known: Known) -> list[str]:
+    def known_strays(self, known: StoreContents) -> list[str]:
         """What `strays` removes: the same whatever is wished."""
         if known.strays is None:
             before = len(self.paths)

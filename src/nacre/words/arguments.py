@@ -172,7 +172,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Name": _value("Reference", text=True),
     "AnyPlace": _value("Place", text=True),
     "Config": _value("Config"),
-    "Network | None": _optional(_value("Network")),
+    "NetworkSettings | None": _optional(_value("NetworkSettings")),
     "bool": _flag,
     "int": _number,
     "int | None": _optional(_number),

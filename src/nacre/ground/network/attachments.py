@@ -18,7 +18,7 @@ from ...words.addresses import Subnet, packed, shown, version
 from ...words.errors import SandboxError
 from ...words.value import Value
 from . import forwarding, links, namespaces, rules
-from .netlink import ROUTE, Netlink, Refused
+from .netlink import ROUTE, Netlink, NetlinkError
 from .nftables import Firewall, no_table
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ class ContainerNetwork:
             raise SandboxError(f"cannot set up the network of the container: {error.strerror}") from None
 
     def _open(self) -> None:
-        with namespaces.Inside(self.namespace):
+        with namespaces.InsideNamespace(self.namespace):
             self._inside = Netlink(ROUTE)
         self._opened.append(self._inside)
         self._here = Netlink(ROUTE)
@@ -140,7 +140,7 @@ class ContainerNetwork:
                 self._here.send(
                     [links.pair(link, device, self.namespace, group=wanted.group, mac=mac, mtu=wanted.mtu)]
                 )
-            except Refused as error:
+            except NetlinkError as error:
                 if error.errno != EEXIST or attempt == _ATTEMPTS - 1:
                     raise
             else:
@@ -157,7 +157,7 @@ class ContainerNetwork:
                 continue
             try:
                 self._here.send([links.route(index, packed(address), 8 * len(packed(address)))])
-            except Refused as error:
+            except NetlinkError as error:
                 if error.errno != EEXIST:
                     raise
             else:

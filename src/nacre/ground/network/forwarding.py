@@ -11,12 +11,12 @@ import os
 
 from ...words.errors import SandboxError
 from . import nftables as nft
-from .netlink import Refused
+from .netlink import NetlinkError
 from .rules import PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .nftables import Base, Firewall
+    from .nftables import BaseChain, Firewall
 
 _IPV4, _IPV6 = "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"
 _USERS = "DOCKER-USER"
@@ -71,11 +71,11 @@ def let_pass(firewall: Firewall) -> None:
         if base.drops or base.table == _FIREWALLD:
             try:
                 _insert(firewall, base)
-            except Refused:  # it belongs to a program that lets nobody in: docs/network.md
+            except NetlinkError:  # it belongs to a program that lets nobody in: docs/network.md
                 continue
 
 
-def _insert(firewall: Firewall, base: Base) -> None:
+def _insert(firewall: Firewall, base: BaseChain) -> None:
     name = base.name
     if base.name == "FORWARD" and _USERS in firewall.chains(base.family, base.table):
         name = _USERS

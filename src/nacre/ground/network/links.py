@@ -28,7 +28,7 @@ _MAIN, _BY_BOOT, _UNICAST, _ANYWHERE, _ON_LINK = 254, 3, 1, 0, 253
 _LINK, _ADDR, _ROUTE, _WORD = Struct("=BxHiII"), Struct("=BBBBI"), Struct("=BBBBBBBBI"), Struct("=I")
 
 
-class Route(Value):
+class IpRoute(Value):
     """A route of the main table: the family, the packed address and length of what it leads to, its link."""
 
     family: int
@@ -110,7 +110,7 @@ def index(netlink: Netlink, name: str) -> int:
     return int(found[0])
 
 
-def routes(netlink: Netlink) -> Iterator[Route]:
+def routes(netlink: Netlink) -> Iterator[IpRoute]:
     """The routes of the main table, default routes as prefix 0."""
     question = Message(_GETROUTE, DUMP, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0), "list routes", False)
     for kind, payload in netlink.ask(question):
@@ -119,4 +119,4 @@ def routes(netlink: Netlink) -> Iterator[Route]:
             continue
         found = attributes(payload[_ROUTE.size :])
         out = found.get(_OIF, b"")
-        yield Route(kin, found.get(_DST, b""), prefix, _WORD.unpack(out)[0] if out else 0)
+        yield IpRoute(kin, found.get(_DST, b""), prefix, _WORD.unpack(out)[0] if out else 0)

@@ -37,7 +37,7 @@ def current() -> int:
     return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
-class Inside:
+class InsideNamespace:
     """`with Inside(fd):` this thread is in that network namespace: what it makes belongs there."""
 
     def __init__(self, fd: int) -> None:

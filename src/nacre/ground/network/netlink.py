@@ -77,7 +77,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-class Refused(OSError):
+class NetlinkError(OSError):
     """The kernel refused a message; `number` is its place among those sent, -1 for none of them."""
 
     def __init__(self, code: int, text: str, number: int) -> None:
@@ -107,7 +107,7 @@ class Netlink:
         """
         first = self._send(messages)
         waiting = {first + n for n, message in enumerate(messages) if message.answered}
-        refused: Refused | None = None
+        refused: NetlinkError | None = None
         while waiting:
             for kind, flags, sequence, payload in self._receive():
                 if kind != _ERROR or sequence < first:
@@ -170,8 +170,8 @@ class Netlink:
         self.close()
 
 
-def _refused(code: int, flags: int, payload: bytes, what: str, number: int) -> Refused:
+def _refused(code: int, flags: int, payload: bytes, what: str, number: int) -> NetlinkError:
     said = attributes(payload[_CODE.size + _HEADER.size :]) if flags & _ACK_WORDS else {}
     words = said.get(_WORDS, b"").rstrip(b"\0").decode(errors="replace")
     why = os.strerror(code) + (f" ({words})" if words else "")
-    return Refused(code, f"{what}: {why}" if what else why, number)
+    return NetlinkError(code, f"{what}: {why}" if what else why, number)

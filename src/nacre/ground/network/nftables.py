@@ -53,7 +53,7 @@ class Chain(Value):
     priority: int = 0
 
 
-class Base(Value):
+class BaseChain(Value):
     """A chain that was found at a hook, its table, and whether it drops by default."""
 
     family: int
@@ -265,7 +265,7 @@ class Firewall:
         begin = Message(_BEGIN, 0, _HEAD.pack(0, 0, 10), "change the rules of the firewall", False)
         self._netlink.send([begin, *messages, begin.replace(kind=_END)])
 
-    def bases(self, hook: int) -> list[Base]:
+    def bases(self, hook: int) -> list[BaseChain]:
         """The chains that the kernel calls at a hook, of all tables that see IPv4 or IPv6."""
         question = Message(_SUBSYSTEM | _GETCHAIN, DUMP, _HEAD.pack(0, 0, 0), "list chains", False)
         found = (_base(payload) for _, payload in self._netlink.ask(question))
@@ -303,10 +303,10 @@ def _text(data: bytes) -> str:
     return data.rstrip(b"\0").decode(errors="replace")
 
 
-def _base(payload: bytes) -> Base | None:
+def _base(payload: bytes) -> BaseChain | None:
     found = attributes(payload[_HEAD.size :])
     if 4 not in found:
         return None
     place = attributes(found[4])
     drops = _BE32.unpack(found[5])[0] == DROP if 5 in found else False
-    return Base(payload[0], _text(found[1]), _text(found[3]), _BE32.unpack(place[1])[0], drops)
+    return BaseChain(payload[0], _text(found[1]), _text(found[3]), _BE32.unpack(place[1])[0], drops)

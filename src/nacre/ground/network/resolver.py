@@ -56,7 +56,7 @@ class Resolver:
         self._serving, self._known, self._servers = serving, known, servers
         self._asked: dict[int, _Asked] = {}
         self._connections = 0
-        with namespaces.Inside(namespace):
+        with namespaces.InsideNamespace(namespace):
             self._udp = _bound(_socket.SOCK_DGRAM)
             self._tcp = _bound(_socket.SOCK_STREAM)
             self._rules = nft.Firewall()

@@ -37,7 +37,7 @@ from ..model.schema import converted, converted_index, is_refusal, other_form, t
 from ..model.source import ConditionalSource, Referring, TagAwareSink
 from ..places.layout import OciLayout
 from ..places.local import StoreSink, StoreSource, one_platform
-from .pull import Wanted, bring, choose
+from .pull import WantedImage, bring, choose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _into_store(
             "the store keeps manifests unchanged", hint="choose the format when you push or copy the image"
         )
     assert sink.name is not None
-    wanted = Wanted(reference, sink.name, choice.platform)
+    wanted = WantedImage(reference, sink.name, choice.platform)
     done = bring(source, sink.store, wanted, progress, choice.budget)
     size, digest = done.image.descriptor.size, done.image.digest
     return Copied(digest, size, done.moved, 0, done.reused, int(done.changed), 0, done.changed)

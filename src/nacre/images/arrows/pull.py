@@ -59,10 +59,10 @@ def pull(
     """
     progress = progress or NullProgress()
     progress.line(f"{reference.target}: Pulling from {reference.repository}")
-    return bring(source, store, Wanted(reference, reference, platform), progress, budget)
+    return bring(source, store, WantedImage(reference, reference, platform), progress, budget)
 
 
-class Wanted(Value):
+class WantedImage(Value):
     """The image that `reference` names at a source, for one `platform`; its `name` here."""
 
     reference: Reference
@@ -71,7 +71,7 @@ class Wanted(Value):
 
 
 def bring(
-    source: Source, store: Store, wanted: Wanted, progress: Progress, budget: Budget | None = None
+    source: Source, store: Store, wanted: WantedImage, progress: Progress, budget: Budget | None = None
 ) -> PullResult:
     """As `pull`, under another name perhaps."""
     with store.leases.hold():

@@ -14,7 +14,7 @@ from itertools import chain
 
 from ...stores import blocks, caches, volumes
 from ...stores.layout import content
-from ...stores.sweep import Known, SweepOptions, foresee, reached
+from ...stores.sweep import StoreContents, SweepOptions, foresee, reached
 from ...words.digest import Digest
 from ...words.errors import NacreError
 from ...words.value import Value
@@ -114,7 +114,7 @@ class _Survey:
         self.rows = store.containers.list()
         self.steps = store.steps.all()
         self.volumes = volumes.every(store)
-        self._known = Known()
+        self._known = StoreContents()
         self._counted: Inodes = {}
 
     def inodes(self, paths: Iterable[str]) -> Inodes:

@@ -14,12 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ...grammars.endpoint import Endpoint
+    from ...grammars.endpoint import NetworkEndpoint
     from ...stores.containers import ContainerRow
     from .service import Containers
 
 
-def connect(containers: Containers, text: str, endpoint: Endpoint) -> ContainerRow:
+def connect(containers: Containers, text: str, endpoint: NetworkEndpoint) -> ContainerRow:
     """A container joins one more network. Raises NotFound, Conflict, UsageError, SandboxError."""
     endpoints.check_rights()
     row = containers.get(text)

@@ -6,7 +6,7 @@ errors.
 
 from __future__ import annotations
 
-from ...grammars.endpoint import Endpoint
+from ...grammars.endpoint import NetworkEndpoint
 from ...grammars.ports import Publish
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
@@ -38,7 +38,7 @@ def settled(containers: Containers, request: CreateRequest) -> CreateRequest:
     options = request.options
     if options.network.startswith(CONTAINER):
         return request.replace(options=_of_container(containers, request))
-    endpoints = request.endpoints or (Endpoint(options.network),)
+    endpoints = request.endpoints or (NetworkEndpoint(options.network),)
     if len(endpoints) > 1 and any(each.network in (HOST, NONE) for each in endpoints):
         raise UsageError(
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
@@ -77,13 +77,13 @@ def _of_container(containers: Containers, request: CreateRequest) -> RunOptions:
     for given, what in conflicts:
         if given:
             raise UsageError(f"conflicting options: {what} and the container type network mode")
-    _refuse_addresses(Endpoint(options.network) if not request.endpoints else request.endpoints[0])
+    _refuse_addresses(NetworkEndpoint(options.network) if not request.endpoints else request.endpoints[0])
     other = containers.get(name)
     hostname = loads(other.config_json)["config"].get("hostname", "")
     return options.replace(network=CONTAINER + other.id, hostname=hostname)
 
 
-def _refuse_addresses(endpoint: Endpoint) -> None:
+def _refuse_addresses(endpoint: NetworkEndpoint) -> None:
     if endpoint.address or endpoint.address6:
         raise UsageError("user specified IP address is supported on user defined networks only")
     if endpoint.aliases:
@@ -92,7 +92,7 @@ def _refuse_addresses(endpoint: Endpoint) -> None:
         raise UsageError("conflicting options: mac-address and the network mode")
 
 
-def check(networks: Networks, endpoint: Endpoint) -> Endpoint:
+def check(networks: Networks, endpoint: NetworkEndpoint) -> NetworkEndpoint:
     """With the name of its network. Raises NotFound, UsageError, Conflict."""
     if endpoint.network == BRIDGE:
         _refuse_addresses(endpoint.replace(mac=""))
@@ -134,15 +134,15 @@ def record(request: CreateRequest) -> dict[str, Any]:
     }
 
 
-def written(endpoint: Endpoint) -> dict[str, Any]:
+def written(endpoint: NetworkEndpoint) -> dict[str, Any]:
     """As a record keeps it."""
     fields = dict(zip(endpoint._fields, endpoint._astuple(), strict=True))
     return {**fields, "aliases": list(endpoint.aliases)}
 
 
-def read(fields: dict[str, Any]) -> Endpoint:
+def read(fields: dict[str, Any]) -> NetworkEndpoint:
     """An endpoint as a record keeps it."""
-    return Endpoint(**{**fields, "aliases": tuple(fields["aliases"])})
+    return NetworkEndpoint(**{**fields, "aliases": tuple(fields["aliases"])})
 
 
 def published(kept: dict[str, Any]) -> list[Publish]:

@@ -27,7 +27,7 @@ def volumes(folder: str) -> tuple[VolumeMount, ...]:
     return tuple(VolumeMount(f"{folder}/{name}", f"/etc/{name}", standin="copy") for name in _NAMES)
 
 
-class Resolver(Value):
+class ResolvConf(Value):
     """What `/etc/resolv.conf` shall say instead of what the host's says; () leaves that."""
 
     servers: tuple[str, ...] = ()
@@ -35,11 +35,11 @@ class Resolver(Value):
     options: tuple[str, ...] = ()
 
 
-_HOST = Resolver()
+_HOST = ResolvConf()
 
 
 def write(
-    folder: str, hostname: str, *, shared: bool, resolver: Resolver = _HOST, hosts: tuple[str, ...] = (),
+    folder: str, hostname: str, *, shared: bool, resolver: ResolvConf = _HOST, hosts: tuple[str, ...] = (),
     addresses: tuple[str, ...] = ("127.0.0.1",), gateway: str = "127.0.0.1",
 ) -> None:  # fmt: skip
     """Write the files into `folder`. `shared`: the network is the host's.
@@ -55,7 +55,7 @@ def write(
         _write(f"{folder}/{name}", text)
 
 
-def _resolv(wanted: Resolver) -> str:
+def _resolv(wanted: ResolvConf) -> str:
     """Docker's: what is given replaces the lines of its kind; `search .` is no search at all."""
     if wanted == _HOST:
         return _read("/etc/resolv.conf")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ...grammars.endpoint import Endpoint
+    from ...grammars.endpoint import NetworkEndpoint
     from ...ground.network.attachments import Attached
     from ...ground.network.claims import Claim
     from ...ground.sandbox import Attachment
@@ -51,7 +51,7 @@ class Networking:
         self._networks = endpoints.networks_of(store)
         self._claims: list[Claim] = []
         self._network: ContainerNetwork | None = None
-        self._names: dict[str, Endpoint] = {}
+        self._names: dict[str, NetworkEndpoint] = {}
         self._closing: list[Callable[[], object]] = []
         self._resolver: Resolver | None = None
 
@@ -85,7 +85,7 @@ class Networking:
         assert self._network
         return self._network
 
-    def _join(self, endpoint: Endpoint) -> None:
+    def _join(self, endpoint: NetworkEndpoint) -> None:
         network = self._found(endpoint.network)
         attached = self._own.attach(_wanted(network, endpoint))
         names = (self._row.name, *endpoint.aliases, self._row.id[:12])
@@ -173,7 +173,7 @@ class Networking:
         way = self._way_out() or next(iter(self._own.attached), None)
         etc.write(
             self._folder, hostname, shared=False, addresses=tuple(addresses),
-            resolver=etc.Resolver(tuple(servers), tuple(asked.get("DnsSearch") or ()), tuple(options)),
+            resolver=etc.ResolvConf(tuple(servers), tuple(asked.get("DnsSearch") or ()), tuple(options)),
             hosts=tuple(asked.get("ExtraHosts") or ()), gateway=way.wanted.gateway if way else "127.0.0.1",
         )  # fmt: skip
 
@@ -239,7 +239,7 @@ class _Known(Known):
         return self._networks.at(self._where(), address)
 
 
-def _wanted(network: Network, endpoint: Endpoint) -> Wanted:
+def _wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
     options = dict(network.options)
     mac = endpoint.mac or ":".join(f"{byte:02x}" for byte in (2, *os.urandom(5)))
     six = Subnet.parse(network.subnet6) if network.subnet6 else None

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from ...grammars.endpoint import Endpoint
+    from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
     from ...ground.files import Lock
     from ...ground.fork import ChildReport
@@ -77,7 +77,7 @@ class CreateRequest(Value):
     dns_options: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     log_driver: str = ""
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: tuple[NetworkEndpoint, ...] = ()
     publish: tuple[Publish, ...] = ()
     publish_all: bool = False
 
@@ -150,7 +150,7 @@ class Containers:
         folder = self.folder(row.id)
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
-        resolver = etc.Resolver(request.dns, request.dns_search, request.dns_options)
+        resolver = etc.ResolvConf(request.dns, request.dns_search, request.dns_options)
         etc.write(folder, options.hostname, shared=shared, resolver=resolver, hosts=request.hosts)
         self.store.actives.prepare(row.id, request.image.diff_ids)
         named = tuple(volume for volume in options.volumes if volume.name)

@@ -14,7 +14,7 @@ needs it. There is no authentication and no TLS here: put a proxy in front to le
 """
 
 from .app import Registry
-from .listen import Serving, serve
+from .listen import RunningServer, serve
 from .state import RegistryLimits
 
-__all__ = ["RegistryLimits", "Registry", "Serving", "serve"]
+__all__ = ["RegistryLimits", "Registry", "RunningServer", "serve"]

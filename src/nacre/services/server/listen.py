@@ -137,7 +137,7 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-class Serving:
+class RunningServer:
     """The registry in the folder `root`, in a thread of this process, as long as `with` lasts, at `url`.
 
     Raises as `serve` does, on entry.
