@@ -21,7 +21,7 @@ from hypothesis import settings
 from machine import needs_root, needs_userns, remove
 
 from nacre.ground import userns
-from nacre.stores.keeping import BlobPolicy
+from nacre.stores.blobpolicy import BlobPolicy
 
 # The checkout may belong to somebody else, and a busy machine is no failure.
 settings.register_profile("nacre", database=None, deadline=None)

@@ -35,7 +35,7 @@ LEFT: dict[str, int] = {
     "images/test_compressed.py": 1,
     "images/test_late_blob.py": 1,
     "server/test_registry_hostile.py": 2,
-    "stores/test_crossing.py": 1,
+    "stores/test_forkguard.py": 1,
     "stores/test_shared.py": 2,
     "stores/test_sweep.py": 2,
     "stores/test_transaction.py": 2,

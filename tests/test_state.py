@@ -19,10 +19,10 @@ ALLOWED = {
     "nacre.ground.fork._subreaper": "a process has one list of children",
     "nacre.ground.sandbox.permitted._known": "what this user may do on this kernel",
     "nacre.ground.userns._expected": "how the ids of a user are mapped on this machine",
-    "nacre.stores.crossing.KNOWN": "databases are closed before a process forks, all of them",
-    "nacre.stores.crossing._FORKING": "the same",
-    "nacre.stores.crossing._CARRIED": "SQLite counts locks for all connections of a process",
-    "nacre.stores.crossing._GATE": "the same",
+    "nacre.stores.forkguard.KNOWN": "databases are closed before a process forks, all of them",
+    "nacre.stores.forkguard._FORKING": "the same",
+    "nacre.stores.forkguard._CARRIED": "SQLite counts locks for all connections of a process",
+    "nacre.stores.forkguard._GATE": "the same",
     "nacre.stores.database._boot": "which boot this is",
 }
 """What a process has one of, and why."""

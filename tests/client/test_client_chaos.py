@@ -134,7 +134,7 @@ def client_of(connect: Callable[..., Client], seed: int, stall: float = 0.15) ->
 
 
 def pulled(client: Client, reference: Reference) -> list[bytes]:
-    """All layers, verified as `images.layers.take` does."""
+    """All layers, verified as `images.layers.receive` does."""
     repository = client.repository(reference)
     found, data = repository.resolve(reference)
     manifest = parse_document(data, found.media_type)

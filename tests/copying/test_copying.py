@@ -12,7 +12,7 @@ from fakeregistry import FakeRegistry
 
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.copying import Choice, Copied, copy
-from nacre.images.model.seen import MOST, BlobInfoCache
+from nacre.images.model.blobinfo import MOST, BlobInfoCache
 from nacre.images.places.layout import LayoutFolder
 from nacre.images.places.place import ANY, Place, Places
 from nacre.services.client import Client, ClientConfig, Policy, TransportLimits

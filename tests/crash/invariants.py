@@ -8,8 +8,7 @@ import subprocess
 import time
 
 from nacre.ground.files import remove_tree
-from nacre.stores import Store
-from nacre.stores import settle as settling
+from nacre.stores import Store, syncing
 from nacre.words.digest import Digest
 from nacre.words.errors import NacreError, Unsupported
 from nacre.words.oci import Descriptor, ImageConfig, Index, parse_document
@@ -139,7 +138,7 @@ def leftovers(root: str, containers: int) -> list[str]:
 def settle(root: str) -> None:
     """Time passes: everything is on the disk."""
     with Store.open(root, create=False) as store:
-        settling.mark_synced(root, store.db, age=-1.0)
+        syncing.mark_synced(root, store.db, age=-1.0)
 
 
 def tear(root: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nacre.images.layers.copied import common_folder
+from nacre.images.layers.copyup import common_folder
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.write import TarWriter
 from nacre.stores import Store
-from nacre.stores.crossing import resting
+from nacre.stores.forkguard import resting
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, encode_json
 

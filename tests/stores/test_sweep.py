@@ -246,7 +246,7 @@ def test_blobs_that_can_be_had_again_are_shed(
 @pytest.mark.parametrize("spared", [True, False])
 def test_settling(store: Store, monkeypatch: pytest.MonkeyPatch, spared: bool) -> None:
     """What was written a minute ago is synced and marked when the next work begins."""
-    from nacre.stores.settle import mark_synced
+    from nacre.stores.syncing import mark_synced
 
     digest = store.blobs.add(ONE, Digest.of(ONE))
     assert mark_synced(store.root, store.db, age=3600.0 if spared else -1.0) == (0 if spared else 1)

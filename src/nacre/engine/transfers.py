@@ -106,7 +106,7 @@ def copy(
 ) -> Copied:  # fmt: skip
     """From one place to another, by way of the store only where one of them is in it."""
     from ..images.arrows.copying import copy_between
-    from ..images.model.seen import BlobInfoCache
+    from ..images.model.blobinfo import BlobInfoCache
 
     choice = choice.replace(seen=BlobInfoCache(engine.paths.seen))
     source, target = ends

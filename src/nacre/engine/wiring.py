@@ -182,7 +182,7 @@ class Wiring:
         if self.is_inside:
             return work()
         from ..ground import userns
-        from ..stores.crossing import resting
+        from ..stores.forkguard import resting
 
         def in_child() -> T:
             self._client = None  # its connections are those of the parent
@@ -197,7 +197,7 @@ class Wiring:
         if self.config.owns_process:
             return work()
         from ..ground import userns
-        from ..stores.crossing import resting
+        from ..stores.forkguard import resting
 
         def in_child() -> T:
             self._client = self._store = None

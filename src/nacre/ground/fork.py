@@ -28,7 +28,7 @@ from _thread import allocate_lock
 
 from ..words.errors import SandboxError
 from . import linux
-from .carried import pack, unpack
+from .pickled import pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Any number of processes share the file. Readers never wait; writers wait for eac
 Commits survive a kill at once; a power cut only when the transaction was `durable`, which what exists
 nowhere else asks for (SQLite "PRAGMA synchronous": NORMAL may lose, but never breaks, the last commits).
 
-No connection crosses a fork: `crossing`.
+No connection crosses a fork: `forkguard`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from struct import Struct
 
 from ..ground.files import Lock, os_errors, sync_path, trace
 from ..words.errors import DamagedStore, DiskFull, NotFound, StoreError
-from . import crossing
+from . import forkguard
 from .sqlite import sqlite3
 
 TYPE_CHECKING = False
@@ -110,17 +110,17 @@ class Database:
         self.file = (0, 0)
         self.connection: sqlite3.Connection | None = None
         self._rests = False
-        crossing.KNOWN[id(self)] = ref(self)
+        forkguard.KNOWN[id(self)] = ref(self)
         self._connect(create)
 
     def _connect(self, create: bool) -> sqlite3.Connection:
-        with crossing.gate():
+        with forkguard.gate():
             if _is_blank(self.path):
                 self._begin(create)
             with _errors(self.path):
                 found = os.stat(self.path)
                 self.file, self.pid = (found.st_dev, found.st_ino), os.getpid()
-                crossing.check(self)
+                forkguard.check(self)
                 self.connection = connection = _open(self.path)
                 self._rests = False
                 try:
@@ -186,7 +186,7 @@ class Database:
         if self._rests:
             return self._connect(create=False)
         if self.pid != os.getpid():
-            raise crossing.refusal(self.path)
+            raise forkguard.refusal(self.path)
         if self.connection is None:
             raise StoreError(f"{self.path} has been closed")
         return self.connection
@@ -200,11 +200,11 @@ class Database:
                 self._rests = True
 
     def _close(self) -> None:
-        with crossing.gate():
+        with forkguard.gate():
             connection, self.connection = self.connection, None
             if connection is None:
                 return
-            if hasattr(connection, "setconfig") or crossing.has_other(self):
+            if hasattr(connection, "setconfig") or forkguard.has_other(self):
                 connection.close()
             else:
                 _close_alone(connection, self.path)
@@ -254,7 +254,7 @@ class Database:
                 self._rests = False
 
     def __del__(self) -> None:
-        crossing.forget(self)
+        forkguard.forget(self)
 
 
 def _as_text(value: Any) -> Any:

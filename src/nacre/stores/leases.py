@@ -67,7 +67,7 @@ class LeaseStore:
 
         Raises StoreError.
         """
-        from .settle import mark_synced
+        from .syncing import mark_synced
 
         id = random_name()
         with os_errors("take a lease"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from . import reserve
+from .blobpolicy import BlobPolicy
 from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
-from .keeping import BlobPolicy
 from .layers import LayerStore
 from .layout import open_root, publish_index
 from .leases import LeaseStore
@@ -102,7 +102,7 @@ class Store:
     def rest(self) -> None:
         """Before a fork that is to use the store: keep nothing open that must not cross it.
 
-        Where there are other threads or stores, `crossing.resting` is for that.
+        Where there are other threads or stores, `forkguard.resting` is for that.
         """
         self.db.rest()
 

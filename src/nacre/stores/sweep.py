@@ -25,7 +25,7 @@ from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
 from .layout import tidy_index, unknown
-from .settle import mark_synced
+from .syncing import mark_synced
 from .trees.dedup import reclaim
 
 TYPE_CHECKING = False

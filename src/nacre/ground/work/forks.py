@@ -22,8 +22,8 @@ from time import monotonic
 
 from ...words.errors import StoreError
 from .. import linux
-from ..carried import pack, unpack
 from ..fork import RAISING, start
+from ..pickled import pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from ...words.reference import Reference
 from ...words.value import Value
 from ..layers.compressed import CompressedForms, is_here
 from ..layers.ingest import add_layer, known_layer
-from ..layers.take import take
+from ..layers.receive import take
 from ..model.edit import append_layer, new_config, with_fields, write_image
 from ..model.image import Image, find
 from ..places.archivesink import ArchiveSink, Held

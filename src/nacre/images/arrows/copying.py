@@ -31,8 +31,8 @@ from ...words.oci import (
 )
 from ...words.progress import NullProgress, Progress
 from ...words.value import Value
-from ..layers.delivery import BlobSender, task_of
-from ..layers.passing import StreamedBlob
+from ..layers.sender import BlobSender, task_of
+from ..layers.streamed import StreamedBlob
 from ..model.schema import converted, converted_index, is_refusal, other_form, told
 from ..model.source import ConditionalSource, Referring, TagAwareSink
 from ..places.layout import OciLayout
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from ...words.progress import Task
     from ...words.reference import Reference
+    from ..model.blobinfo import BlobInfoCache
     from ..model.schema import Document
-    from ..model.seen import BlobInfoCache
     from ..model.source import Content, Sink, Source
     from ..places.place import Place, Places
 

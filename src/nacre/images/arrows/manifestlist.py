@@ -31,7 +31,7 @@ from ...words.oci import (
 from ...words.progress import NullProgress, Progress
 from ...words.reference import Reference
 from ...words.value import Value
-from ..layers.take import fetch_small
+from ..layers.receive import fetch_small
 from ..model.image import by_name, check_image
 from ..places.place import Place, Places
 from .copying import Choice, copy

@@ -37,7 +37,7 @@ from ...words.progress import NullProgress, Progress
 from ...words.quickjson import loads
 from ...words.reference import Reference
 from ...words.value import Value
-from ..model.seen import BlobInfoCache
+from ..model.blobinfo import BlobInfoCache
 from ..places.layout import LayoutFolder
 from .copying import Choice, Claims, copy, cosign_tags
 

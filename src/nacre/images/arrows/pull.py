@@ -10,8 +10,8 @@ from ...words.errors import ContentError, InvalidDocument, NotFound
 from ...words.oci import Descriptor, Manifest, Platform, parse_document
 from ...words.progress import NullProgress, Progress
 from ...words.value import Value
-from ..layers.delivery import distinct
-from ..layers.take import take
+from ..layers.receive import take
+from ..layers.sender import distinct
 from ..model.image import Image, by_name
 from ..model.platforms import select
 from ..model.source import ConditionalSource

@@ -12,9 +12,9 @@ from ...words.oci import Descriptor, ImageConfig, Manifest
 from ...words.progress import NullProgress, Progress
 from ...words.value import Value
 from ..layers.compressed import CompressedForms
-from ..layers.delivery import SILENT, BlobSender, task_of
 from ..layers.division import processes_for
-from ..layers.take import image_manifest, remember_source, size_down
+from ..layers.receive import image_manifest, remember_source, size_down
+from ..layers.sender import SILENT, BlobSender, task_of
 from ..model.schema import converted, put_in_form
 from ..model.source import ForkSafe, TagAwareSink
 

@@ -18,8 +18,8 @@ from ...words.oci import MAX_DOCUMENT, Descriptor
 from ...words.value import Value
 from ..layers.compressed import is_remade
 from ..layers.recipes import find_recipe
-from .elsewhere import OtherRepositories
 from .finding import Fault, Mended, Remedy
+from .otherrepositories import OtherRepositories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

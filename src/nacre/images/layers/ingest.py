@@ -6,7 +6,7 @@ A layer that comes in is read through these, in one thread, or three where there
 
 Blob and tree become visible only when their digests are right. What fails midway leaves at most a
 partial blob, from which the next attempt goes on. Where the blob need not stay beside the tree
-(`stores.keeping`) its file is written only for a transfer that takes long (`PartialBlob`), and goes once
+(`stores.blobpolicy`) its file is written only for a transfer that takes long (`PartialBlob`), and goes once
 the tree is whole; `compressed` gives its bytes from then on.
 """
 

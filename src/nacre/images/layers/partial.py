@@ -19,7 +19,7 @@ from ...ground.work.threads import in_parallel
 from ...words.errors import ContentError, DigestMismatch, InvalidArchive, NotFound, RegistryError, Unsupported
 from ...words.sizes import human_size
 from ...words.value import Value
-from .findings import LocalContent, read_exactly
+from .localcontent import LocalContent, read_exactly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.oci import Descriptor
     from ..model.source import Ranged
-    from .findings import LocalFile
     from .job import LayerJob
+    from .localcontent import LocalFile
 
 LEAST = 1 << 18
 """Layers of fewer bytes come whole: one request is quicker than three."""

@@ -7,7 +7,7 @@ from ...words.errors import DigestMismatch, NotFound, Unsupported
 from ...words.oci import DOCUMENT_TYPES, Descriptor, Manifest, parse_document
 from ...words.progress import NullProgress
 from ..layers.compressed import CompressedForms, is_here
-from ..layers.take import take
+from ..layers.receive import take
 from ..model.image import by_name, lookup
 
 TYPE_CHECKING = False

@@ -15,9 +15,9 @@ from ...ground.work.pipe import ProgressReader
 from ...ground.work.threads import in_parallel
 from ...words.digest import Digest, Verifier
 from ...words.oci import Descriptor, Manifest, parse_document
-from ..layers.delivery import task_of
-from ..layers.passing import StreamedBlob
 from ..layers.repack import form
+from ..layers.sender import task_of
+from ..layers.streamed import StreamedBlob
 from .members import Section
 
 TYPE_CHECKING = False

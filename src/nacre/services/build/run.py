@@ -7,7 +7,7 @@ import os
 from ...ground import userns
 from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Attachment, Stdio, run
-from ...images.layers.copied import cost_of
+from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
 from ...images.model.edit import new_config
 from ...images.model.platforms import misfit_hint

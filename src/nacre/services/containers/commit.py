@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...ground.work.pipe import Pipe, PipeBuffer
 from ...ground.work.threads import Worker, running
-from ...images.layers.copied import cost_of
+from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import add_layer
 from ...images.model.edit import (
     append_history,

@@ -32,7 +32,7 @@ from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
 from .asked import asked
-from .shield import SignalBuffer
+from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

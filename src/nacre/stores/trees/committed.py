@@ -91,7 +91,7 @@ class Trees:
 
         Nowhere else: neither as a blob here nor in a repository that is known. Raises StoreError.
         """
-        from ..settle import sync_trees
+        from ..syncing import sync_trees
 
         database = self._catalog.database
         alone = [diff_id for diff_id in layers if database.one(_ALONE, (diff_id,))]

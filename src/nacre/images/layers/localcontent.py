@@ -1,4 +1,4 @@
-"""Files that a store has already, for a layer whose table of contents says what it holds.
+"""Finds the files of a chunked layer that the store already has.
 
 A file is looked for under its own path in other trees, the likeliest trees first, and believed only when
 its bytes have the digest that the table gives. Of a large file that differs, the pieces that are equal at

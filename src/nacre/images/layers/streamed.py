@@ -1,4 +1,4 @@
-"""A blob that passes from a source to a sink and lies nowhere in between."""
+"""A blob that is streamed from a source to a sink and stored nowhere in between."""
 
 from __future__ import annotations
 

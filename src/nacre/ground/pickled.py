@@ -1,4 +1,4 @@
-"""Errors that go from a forked child to its parent."""
+"""Passes exceptions from a forked child to its parent."""
 
 from __future__ import annotations
 

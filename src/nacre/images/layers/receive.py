@@ -1,4 +1,4 @@
-"""Taking an image from a source: its config, its layers side by side, then its manifest, without a name."""
+"""Receives an image from a source: config, layers in parallel, then the manifest, without a name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ...words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_
 from ...words.progress import Progress
 from ..model.image import Image, check_image, check_layers
 from ..model.source import ConditionalSource, ForkSafe
-from .delivery import TransferTotals, task_of
 from .division import processes_for
 from .ingest import ingest_layer
 from .job import LayerJob
+from .sender import TransferTotals, task_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""No signal interrupts the beginning or the end of a container.
+"""Buffers signals while a container is being set up or removed.
 
 Between the two the sandbox forwards signals to the program. Where it runs for a program that calls us, that
 program's own handlers are in force instead, and what they raise ends the container. A signal that comes

@@ -1,4 +1,4 @@
-"""Blobs on their way to a sink: each by the cheapest way, and a tally of what became of them."""
+"""Sends blobs to a sink, each in the cheapest way, and counts what became of them."""
 
 from __future__ import annotations
 

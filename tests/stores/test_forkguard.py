@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from storekit import Process, file, layer, make_image, until
 
-from nacre.stores import Store, crossing
-from nacre.stores.crossing import resting
+from nacre.stores import Store, forkguard
 from nacre.stores.database import Database
+from nacre.stores.forkguard import resting
 from nacre.words.errors import StoreError
 
 NAME = "SELECT value FROM meta WHERE key = 'name'"
@@ -155,7 +155,7 @@ def test_a_transaction_of_another_thread_is_waited_for(store: Store) -> None:
             go.wait(20)
 
     def see() -> None:
-        until(lambda: crossing._FORKING)
+        until(lambda: forkguard._FORKING)
         go.set()
 
     threads = [threading.Thread(target=work) for work in (change, see)]

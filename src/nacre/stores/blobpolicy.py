@@ -1,4 +1,4 @@
-"""Whether a pulled layer stays in its compressed form beside the tree that was made of it.
+"""The policy that says whether a pulled layer also stays in its compressed form, beside its tree.
 
     keep   yes: a push finds it, and other tools find it in the OCI layout
     drop   no: a push takes it from where it lies, or from where it came

@@ -1,4 +1,4 @@
-"""Where content may be had again that a store has lost: asked in turn, the likeliest first.
+"""Finds lost content in other repositories, the most likely one first.
 
     the repositories that it came from, as far as they are known
     those of the names of the images that need it
@@ -62,7 +62,7 @@ class OtherRepositories:
 
     def document(self, digest: Digest, size: int) -> tuple[str, bytes] | None:
         """A config, which is a blob of `size` bytes, or a manifest; and where it came from."""
-        from ..layers.take import fetch_small
+        from ..layers.receive import fetch_small
 
         descriptor = Descriptor("", digest, min(size, MAX_DOCUMENT))
         for where in self.places(digest):

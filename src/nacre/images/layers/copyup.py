@@ -1,4 +1,4 @@
-"""Telling what it costs to change mode or owner of files from beneath: all their bytes again."""
+"""Reports the bytes that were copied up only to change the owner or mode of files."""
 
 from __future__ import annotations
 

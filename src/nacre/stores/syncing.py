@@ -1,4 +1,4 @@
-"""Content that was not synced when it was written is marked as safe once it surely is.
+"""Mark content as synced once it is on disk for certain.
 
 Pulled content can be had again, so nothing waits for the disk to take it. A row says in which boot its
 file was written; should the machine go down before the disk had it, the file is looked at again. Work

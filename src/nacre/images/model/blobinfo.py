@@ -1,4 +1,4 @@
-"""Where blobs were seen, so that a copy into another repository of that registry can mount them.
+"""Records which repositories have a blob, so that a copy within one registry can mount it.
 
     FOLDER/<sha256 of the registry>     a line for each: digest, a space, repository; the newest last
 
