@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +285,24 @@ def test_a_forward_chain_that_drops(lab: Lab, chains: tuple[str, ...]) -> None:
     theirs.close()
 
 
+def test_iptables_shows_the_rules_as_its_own(lab: Lab, peer: Callable[..., None]) -> None:
+    peer("iptables")
+
+    def iptables(*words: str) -> list[str]:
+        command = ["nsenter", f"--net={lab.path(lab.machine)}", "iptables", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+
+    if "legacy" in iptables("--version")[0]:
+        pytest.skip("iptables is the legacy one")
+    iptables("-P", "FORWARD", "DROP")
+    lab("run", "--rm", "--network", "bridge", IMAGE, "true")
+    comment = ["-m", "comment", "--comment", "nacre: links of containers", "-j", "ACCEPT"]
+    for way in ("-i", "-o"):
+        assert f'-A FORWARD {way} nv+ -m comment --comment "{comment[3]}" -j ACCEPT' in iptables("-S")
+        iptables("-D", "FORWARD", way, "nv+", *comment)
+    assert not [line for line in iptables("-S") if "nv+" in line]
+
+
 def test_without_root(nacre: Any, busybox_image: str) -> None:
     from nacre.ground import userns
 
@@ -316,8 +336,6 @@ def test_other_networks_than_that_of_the_host_cost_nothing(lab: Lab) -> None:
         "try: entry()\n"
         "finally: print(*[n for n in sys.modules if 'network' in n or n == '_socket'], file=sys.stderr)"
     )
-    import subprocess
-
     words = lab.command("run", "--rm", "--network", "none", IMAGE, "true")
     place = words.index("-m")
     words[place : place + 2] = ["-c", f"import sys; sys.argv[0] = 'nacre'\n{code}"]

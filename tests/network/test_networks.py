@@ -53,6 +53,8 @@ def test_create_list_inspect_remove(lab: Lab) -> None:
         (["lock"], "operation is not permitted on predefined lock network"),
         (["../x"], "invalid network name '../x'"),
         (["-d", "overlay", "x"], "networks have one driver, bridge, not 'overlay'"),
+        (["--ingress", "x"], "--ingress is not supported: there is no swarm"),
+        (["--ipv4=false", "x"], "networks without IPv4 are not supported"),
         (["-o", "parent=eth0", "x"], "the option parent=eth0 of networks is not supported"),
         (["-o", "com.docker.network.driver.mtu=67", "x"], "is not supported"),
         (["--subnet", "10.5.0.9/24", "x"], "invalid subnet 10.5.0.9/24: it should be 10.5.0.0/24"),
@@ -321,6 +323,7 @@ def test_join_and_leave(lab: Lab) -> None:
     lab("network", "connect", "--ip", "10.77.0.60", "web", "aa")
     lab("start", "aa")
     assert lab.address("aa", "web") == "10.77.0.60"
+    assert lab.fails("network", "connect", "--gw-priority", "1", "web", "bb")[0] == 1
     lab.run("--name", "cc", "--network", "none")
     for words in (["connect", "web", "cc"], ["connect", "host", "aa"], ["disconnect", "host", "aa"]):
         assert lab.fails("network", *words)[0] == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..words.errors import NotFound, Unsupported
 from .each import each, inspect_each
 from .filters import Filters
-from .options import Command, flag, many, text
+from .options import Command, choice, flag, many, text
 from .output import LISTING, listing, moment
 from .prune import agreed, network_picked
 
@@ -20,13 +20,38 @@ if TYPE_CHECKING:
     from ..grammars.gotemplate import Struct
     from ..stores.networks import Network
     from .context import Context
-    from .options import Args
+    from .options import Args, Option
 
 _TYPES = ("custom", "builtin")
 
 
+_REFUSED = "Refused"
+_OF_CREATE = {
+    text("--config-from", _REFUSED, hidden=True): "networks are not made from others",
+    flag("--config-only", _REFUSED, hidden=True): "networks are not made from others",
+    flag("--ingress", _REFUSED, hidden=True): "there is no swarm",
+    many("--ipam-opt", _REFUSED, hidden=True): "the driver of addresses has no options",
+}
+_OF_CONNECT = {
+    many("--driver-opt", _REFUSED, hidden=True): "endpoints have no options of their own",
+    text("--gw-priority", _REFUSED, hidden=True): "the first network that leads out has the default route",
+    many("--link", _REFUSED, hidden=True): "containers in one network know each other by name",
+    many("--link-local-ip", _REFUSED, hidden=True): "containers get no link-local IPv4 addresses",
+}
+"""Options of docker's that cannot be obeyed, and why."""
+
+
+def _refuse(args: Args, options: dict[Option, str]) -> None:
+    for option, why in options.items():
+        if option.key in args.given:
+            raise Unsupported(f"--{option.name} is not supported: {why}")
+
+
 def _create(context: Context, args: Args) -> int:
     """Print the id of the new network."""
+    _refuse(args, _OF_CREATE)
+    if not args.ipv4:
+        raise Unsupported("networks without IPv4 are not supported")
     if args.driver != "bridge":
         raise Unsupported(f"networks have one driver, bridge, not {args.driver!r}")
     made = context.engine.networks.create(
@@ -123,6 +148,7 @@ def _remove(context: Context, args: Args) -> int:
 
 
 def _connect(context: Context, args: Args) -> int:
+    _refuse(args, _OF_CONNECT)
     network, container = args.positionals
     context.engine.networks.connect(network, container, aliases=args.alias, ip=args.ip, ip6=args.ip6)
     return 0
@@ -148,15 +174,20 @@ CREATE = Command(
     "NETWORK",
     _create,
     options=(
+        flag("--attachable", "Accepted for compatibility: every network is", hidden=True),
         many("--aux-address", "Addresses that no container gets (NAME=ADDRESS)", type="map", kind="pair"),
         text("-d, --driver", "Driver to manage the Network", default="bridge"),
         many("--gateway", "IPv4 or IPv6 Gateway for the master subnet", kind="address"),
         flag("--internal", "Restrict external access to the network"),
+        choice("--ipam-driver", "IP Address Management Driver", ("default",), default="default", hidden=True),
+        flag("--ipv4", "Enable IPv4 networking (always enabled)", default=True, hidden=True),
         many("--ip-range", "Allocate container ip from a sub-range"),
         flag("--ipv6", "Enable IPv6 networking"),
         many("--label", "Set metadata on a network", kind="label"),
         many("-o, --opt", "Set driver specific options", type="map", kind="pair"),
+        choice("--scope", "Scope of the network", ("local",), default="local", hidden=True),
         many("--subnet", "Subnet in CIDR format that represents a network segment"),
+        *_OF_CREATE,
     ),
 )
 LS = Command("", _list, options=LISTING)
@@ -180,6 +211,7 @@ CONNECT = Command(
         many("--alias", "Add network-scoped alias for the container"),
         text("--ip", "IPv4 address (e.g., 172.30.100.104)", kind="address"),
         text("--ip6", "IPv6 address (e.g., 2001:db8::33)", kind="address"),
+        *_OF_CONNECT,
     ),
 )
 DISCONNECT = Command(
