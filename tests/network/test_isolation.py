@@ -165,7 +165,7 @@ def test_a_killed_keeper_leaves_nothing(lab: Lab, network: str) -> None:
         assert ask(lab.outside, MACHINE, 8080) == f"c1 {OUTSIDE}"
 
 
-def test_what_is_left_when_all_are_killed_at_once(lab: Lab) -> None:
+def test_what_is_left_when_all_are_killed_at_once(lab: Lab, nacre: Any) -> None:
     lab("network", "create", "web")
     names = [f"c{n}" for n in range(4)]
     for name in names:
@@ -174,7 +174,16 @@ def test_what_is_left_when_all_are_killed_at_once(lab: Lab) -> None:
     for keeper in [lab.keeper(name) for name in names]:
         os.kill(keeper, signal.SIGKILL)
     until(lab.is_empty)
+    lab("rm", "-f", *names)
+    lab.run("--name", "last", "--network", "web")
+    members = nacre.root / "networks" / "web" / "members"
+    assert [path.name[:12] for path in members.iterdir()] == [lab("ps", "-q").out.strip()]
+    lab("rm", "-f", "last")
     lab("network", "rm", "web")
+    (members.parent.parent / "bad").mkdir()
+    (members.parent.parent / "bad" / "network").write_text("[]")
+    code, said = lab.fails("network", "ls")
+    assert (code, "networks/bad/network is damaged" in said) == (1, True)
 
 
 def test_a_failed_start_leaves_nothing(lab: Lab, nacre: Any) -> None:

@@ -16,7 +16,7 @@ import time
 
 from ..ground.files import Lock, os_errors, private_dir, remove_tree, unlink, write_atomic
 from ..words.addresses import Subnet
-from ..words.errors import Conflict, NotFound, UsageError
+from ..words.errors import Conflict, NotFound, StoreError, UsageError
 from ..words.quickjson import dumps, loads
 from ..words.value import Value
 
@@ -151,10 +151,13 @@ class Networks:
 
     def _read(self, name: str) -> Network:
         path = f"{self._folder}/{name}/network"
-        with os_errors(f"read {path}"), open(path, "rb") as file:
-            fields = loads(file.read())
-        pairs = {name: tuple(fields[name].items()) for name in ("labels", "options")}
-        return Network(**{**fields, **pairs, "reserved": tuple(fields["reserved"])})
+        try:
+            with os_errors(f"read {path}"), open(path, "rb") as file:
+                fields = loads(file.read())
+            pairs = {key: tuple(fields[key].items()) for key in ("labels", "options")}
+            return Network(**{**fields, **pairs, "reserved": tuple(fields["reserved"])})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise StoreError(f"{path} is damaged", hint=f"remove {self._folder}/{name}") from None
 
     def get(self, text: str) -> Network:
         """By name, id or unique beginning of an id. Raises NotFound, Conflict."""
@@ -186,13 +189,18 @@ class Networks:
         return network
 
     def join(self, name: str, member: Member) -> None:
-        """Let others in the network know of a container. Raises StoreError, NotFound when it is gone."""
+        """Let others in the network know of a container; what kills have left is removed.
+
+        Raises StoreError, NotFound when the network is gone.
+        """
         path = f"{self._folder}/{name}/members/{member.container}"
         words = (member.address, member.address6 or "-", member.mac, *member.names)
         with os_errors(f"join network {name}"), self._lock():
             if not self._exists(name):
                 raise NotFound(f"network {name} not found")
-            unlink(path)
+            for other in self._written(name):
+                if other.container == member.container or not self._is_kept(other.container):
+                    unlink(f"{self._folder}/{name}/members/{other.container}")
             os.symlink(" ".join(words), path)
 
     def leave(self, name: str, container: str) -> None:
