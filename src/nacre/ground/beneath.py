@@ -45,11 +45,12 @@ class Folders:
     def __init__(self, root_fd: int) -> None:
         self.root_fd = root_fd
         self.root = Folder(root_fd, key_of(os.fstat(root_fd)), borrowed=True)
-        self._open: dict[bytes, Folder] = {}
+        self.known: dict[bytes, Folder] = {}
+        """What is open, without the root."""
 
     def get(self, path: bytes) -> Folder | None:
         """The folder at `path` if it is open."""
-        return self._open.get(path) if path else self.root
+        return self.known.get(path) if path else self.root
 
     def resolve(self, path: bytes, flags: int = _FOLDER) -> int:
         """A new descriptor for the folder at `path`, links followed within the root. Raises OSError."""
@@ -82,13 +83,13 @@ class Folders:
 
     def also(self, path: bytes, folder: Folder) -> None:
         """A path leads to an open folder."""
-        if len(self._open) >= MAX_OPEN:
-            self._open.clear()
-        self._open[path] = folder
+        if len(self.known) >= MAX_OPEN:
+            self.known.clear()
+        self.known[path] = folder
 
     def forget(self) -> None:
         """Close all that is not in use, because paths may mean something else now; more can be opened."""
-        self._open.clear()
+        self.known.clear()
 
 
 def key_of(info: os.stat_result) -> Key:

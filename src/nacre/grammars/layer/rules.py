@@ -250,9 +250,11 @@ class ApplyRules(LayerRules[F]):
 
     def place(self, path: bytes) -> tuple[F, tuple[bytes, ...], bytes]:
         """As `LayerRules`; what lies there belongs to this layer from now on."""
-        folder, missing, name = super().place(path)
-        above = self._claim(folder, missing)
-        self._made.add(above + b"/" + name if above else name)
+        folder, missing, name = LayerRules.place(self, path)
+        above, made = self._tree.path(folder), self._made
+        if missing or above not in made:
+            above = self._claim(folder, missing)
+        made.add(above + b"/" + name if above else name)
         return folder, missing, name
 
     def leftovers(self, folder: F) -> Iterator[Decision[F]]:

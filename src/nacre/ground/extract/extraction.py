@@ -87,7 +87,6 @@ class _Extraction:
             if missing:
                 folder = self._parents(folder, missing)
             if verb is rules.PUT:
-                self._places.wait_for(folder, name)
                 self._makers[entry.kind](entry, payload, folder, name)
             else:
                 self._verbs[verb](entry, folder, name)
@@ -193,6 +192,7 @@ class _Extraction:
 
     def _here(self, entry: Entry, payload: Reader, parent: Folder, name: bytes) -> None:
         """Make a file in this process."""
+        self._places.wait_for(parent, name)
         rest: Reader | None = payload
         twin = self._twin(parent, name, entry)
         if twin is not None:
@@ -221,6 +221,7 @@ class _Extraction:
         return lost
 
     def _symlink(self, entry: Entry, _payload: Reader, parent: Folder, name: bytes) -> None:
+        self._places.wait_for(parent, name)
         try:
             os.symlink(entry.link, name, dir_fd=parent.fd)
         except FileExistsError:

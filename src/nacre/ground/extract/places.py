@@ -47,7 +47,7 @@ class ExtractedTree:
         """`alone`: there is nothing but the layer in it, so every link may be followed."""
         self._alone = alone
         self._folders = Folders(root_fd)
-        self.root = self._folders.root
+        self._known, self.root = self._folders.known, self._folders.root
         self.states: dict[Key, FolderState] = {}
         self.workers: NoWorkers | FileWorkers = NoWorkers()
         """They make files at any later time: whoever asks about a name waits for them first."""
@@ -55,9 +55,9 @@ class ExtractedTree:
 
     def open(self, path: bytes) -> Folder | None:
         """As in `rules.Tree`: one system call, whatever the depth. Raises OSError."""
-        found = self._folders.get(path)
-        if found is not None:
-            return found
+        found = self._known.get(path)
+        if found is not None or not path:
+            return found or self.root
         try:
             fd, real = self._folders.open(path) if self._alone else (self._folders.straight(path), path)
         except OSError as error:
@@ -81,7 +81,8 @@ class ExtractedTree:
 
     def look(self, folder: Folder, name: bytes) -> os.stat_result | None:
         """What has the name, or is about to have it. Raises OSError."""
-        self.wait_for(folder, name)
+        if (folder.key, name) in self.workers.pending:
+            self.workers.flush()
         return look(folder.fd, name)
 
     def wait_for(self, folder: Folder, name: bytes) -> None:
