@@ -1,0 +1,125 @@
+"""Class names are unique; every word of a name is a term of the field, or in the glossary."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import nacre
+
+PACKAGE = Path(nacre.__file__).parent
+DESIGN = (Path(__file__).resolve().parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+SHARED: dict[str, str] = {}
+"""Class names that live in two modules, and why they must."""
+
+_FIELD = """
+64 account action active actives addresses ahead answer answers app apply archive archives archivesink arg
+args arguments asked at attached attachment attachments attributes audit auth authenticator aware base
+bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
+builder building built c cache caches calls capabilities catalog certificates cgroups chain challenge change
+changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client clone cmd
+code codecs collection command commands commit committed compare comparison completed compressed compressor
+conditional conditions conf config confine conflict connecting container containers content contents context
+copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo
+describe descriptor device devices df diff difference digest directory disconnected disk display division
+dns docker dockerarchive dockerfile document documents dot download driver drivers each edit either elf
+encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs error errors
+estargz etc evaluate event events exec executable execute executing expand exploration explore export expose
+external extra extract extracted extraction failed failure fault fetched field fields file filehash files
+filling filters finding firewall flags flow folder folderread folders foreign fork forkguard forkmap forks
+format forward forwarding found frames freed from full function functions glob go goheader gotemplate group
+gzip hash hashes hashing header headings healthcheck held help here heredoc history host hostlibs hosts id
+identifier identity ids ignore image images import importer index indexed indexing indexread info ingest
+ingested init inode inodes inputs inside inspect instruction instructions invalid ip item items job join
+joining jsonfile jump key keys kill kind known label laid large later launch layer layers layout lease
+leases leave lex lexer libc libraries limits line lines link links lint linux list listen listing lists
+literals live load loaded local localcontent lock locks log logical login logins logout logs long look
+loopback lost main maintainer making manifest manifestlist manifests map mapping mask member members mended
+mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model mount mounted
+mountoption mounts nacre name names namespace namespaces nearby needs netlink network networking networks
+new nftables nil no node nodes not null number oci of on only oom operation operations option options
+ordered os other otherrepositories out outcome output overlay owner owners pace pack packed packer packing
+parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan platform platforms
+point policy pool port ports prefixed printf problem process profile program progress proof proxies proxy
+prune ps psfilters publish pull push pushed python question quickjson quoting range ranged ranges raw read
+readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed record recorded recorder
+recording records ref reference referrer referrers referring refs refused registries registry relay remedy
+removal removed repack repacker repair report repositories repository request reserve reset resolv resolved
+resolver resource response resting restore result results retry rm rmi route routes row rows rules run
+running runtime safe sandbox save scan scanner schema score scratch search seccomp section seekable seeking
+select selection sender sending server service services serving session sessions settings shapes shared
+shell signal signalbuffer signals sink sizes source span spare sparse special split sqlite stack stage
+stageprogress stargz start state stats stdio stop stopped store stored stores stream streamed streams
+stretch string struct subnet subnets such supervisor syncing syntax syscalls sysctls system table tag take
+tar target tarsplit task template temporary terminal terminals terminated text threads throttle throttles
+times tmpfs toc token tokens toml too tools totals transaction transfer transfers transient transport tree
+trees tuning unauthorized under union unpack unreachable unshare unsupported upload uploadrecords uploads
+usage use user userns users value values variable verifier version view volume volumes wait wanted warning
+waste watch watched where whiteouts wire wiring work workdir worker workers working write writer written
+wrong
+"""
+FIELD = frozenset(_FIELD.split())
+"""Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def classes(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+
+
+def words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def glossary() -> set[str]:
+    table = DESIGN[DESIGN.index("| word | meaning |") :].split("\n\n")[0]
+    return {word for row in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+@cache
+def names() -> dict[str, set[str]]:
+    """Every word of a module, a package or a public class, and where it stands."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in modules():
+        where = str(path.relative_to(PACKAGE))
+        public = [name for name in classes(path) if not name.startswith("_")]
+        for name in (path.stem.replace("__init__", ""), path.parent.name, *public):
+            for word in words(name):
+                found[word].add(where)
+    return found
+
+
+def is_known(word: str, coined: set[str]) -> bool:
+    return word in FIELD or word in coined or word.removesuffix("s") in coined
+
+
+def test_a_class_name_lives_in_one_module() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for name in set(classes(path)):
+            homes[name].append(str(path.relative_to(PACKAGE)))
+    assert {name for name, paths in homes.items() if len(paths) > 1} == set(SHARED), homes
+
+
+def test_every_word_of_a_name_is_known() -> None:
+    coined = glossary()
+    unknown = {word: sorted(paths) for word, paths in names().items() if not is_known(word, coined)}
+    assert not unknown, "take a term of the field, or define the word in the glossary of docs/design.md"
+
+
+@pytest.mark.parametrize("word", sorted(glossary() - {"floor"}))
+def test_the_glossary_defines_what_is_used(word: str) -> None:
+    assert any(found.removesuffix("s") == word.removesuffix("s") for found in names())
