@@ -230,13 +230,8 @@ def test_targets_and_folders_are_cleaned() -> None:
 
 
 def test_files_in_etc(tmp_path: Path) -> None:
-    etc.write(
-        str(tmp_path),
-        "box",
-        shared=False,
-        resolver=etc.ResolvConf(("9.9.9.9",)),
-        hosts=("db:10.0.0.1", "v6=::2"),
-    )
+    hosts = etc.HostsFile(shared=False, hosts=("db:10.0.0.1", "v6=::2"))
+    etc.write(str(tmp_path), "box", hosts, etc.ResolvConf(("9.9.9.9",)))
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 9.9.9.9\n"
     assert (tmp_path / "hostname").read_text() == "box\n"
     lines = (tmp_path / "hosts").read_text().splitlines()
@@ -244,7 +239,7 @@ def test_files_in_etc(tmp_path: Path) -> None:
     assert lines[-3:] == ["10.0.0.1\tdb", "::2\tv6", "127.0.0.1\tbox"]
     assert (tmp_path / "hosts").stat().st_mode & 0o777 == 0o644
     with pytest.raises(UsageError, match="bad format for add-host"):
-        etc.write(str(tmp_path), "box", shared=False, hosts=("nonsense",))
+        etc.write(str(tmp_path), "box", etc.HostsFile(shared=False, hosts=("nonsense",)))
 
 
 def test_log(tmp_path: Path) -> None:

@@ -38,21 +38,32 @@ class ResolvConf(Value):
 _HOST = ResolvConf()
 
 
-def write(
-    folder: str, hostname: str, *, shared: bool, resolver: ResolvConf = _HOST, hosts: tuple[str, ...] = (),
-    addresses: tuple[str, ...] = ("127.0.0.1",), gateway: str = "127.0.0.1",
-) -> None:  # fmt: skip
-    """Write the files into `folder`. `shared`: the network is the host's.
+class HostsFile(Value):
+    """What `/etc/hosts` shall say. `shared`: the network is the host's, and so is the beginning of the file.
 
     `hosts` are `name:address` as for --add-host, `addresses` what the host name means where the network is
-    not shared, `gateway` is this machine as a container reaches it. Raises UsageError, StoreError.
+    not shared, `gateway` is this machine as a container reaches it.
     """
-    known = _with_newline((_read("/etc/hosts") if shared else "") or _LOCAL)
-    known += "".join(host_line(item, gateway) for item in hosts)
-    if not shared and hostname:
-        known += "".join(f"{address}\t{hostname}\n" for address in addresses)
-    for name, text in zip(_NAMES, (_resolv(resolver), known, f"{hostname}\n"), strict=True):
+
+    shared: bool
+    hosts: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    gateway: str = "127.0.0.1"
+
+
+def write(folder: str, hostname: str, hosts: HostsFile, resolver: ResolvConf = _HOST) -> None:
+    """Write the files into `folder`. Raises UsageError, StoreError."""
+    texts = _resolv(resolver), _hosts(hostname, hosts), f"{hostname}\n"
+    for name, text in zip(_NAMES, texts, strict=True):
         _write(f"{folder}/{name}", text)
+
+
+def _hosts(hostname: str, wanted: HostsFile) -> str:
+    known = _with_newline((_read("/etc/hosts") if wanted.shared else "") or _LOCAL)
+    known += "".join(host_line(item, wanted.gateway) for item in wanted.hosts)
+    if not wanted.shared and hostname:
+        known += "".join(f"{address}\t{hostname}\n" for address in wanted.addresses)
+    return known
 
 
 def _resolv(wanted: ResolvConf) -> str:

@@ -171,11 +171,10 @@ class Networking:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
         way = self._way_out() or next(iter(self._own.attached), None)
-        etc.write(
-            self._folder, hostname, shared=False, addresses=tuple(addresses),
-            resolver=etc.ResolvConf(tuple(servers), tuple(asked.get("DnsSearch") or ()), tuple(options)),
-            hosts=tuple(asked.get("ExtraHosts") or ()), gateway=way.wanted.gateway if way else "127.0.0.1",
-        )  # fmt: skip
+        gateway = way.wanted.gateway if way else "127.0.0.1"
+        hosts = etc.HostsFile(False, tuple(asked.get("ExtraHosts") or ()), tuple(addresses), gateway)
+        search = tuple(asked.get("DnsSearch") or ())
+        etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), search, tuple(options)))
 
     def _described(self) -> dict[str, Any]:
         ports: dict[str, list[list[object]]] = {}

@@ -151,7 +151,7 @@ class Containers:
         options = _with_hostname(request.options, row.id)
         shared = options.network == "host"
         resolver = etc.ResolvConf(request.dns, request.dns_search, request.dns_options)
-        etc.write(folder, options.hostname, shared=shared, resolver=resolver, hosts=request.hosts)
+        etc.write(folder, options.hostname, etc.HostsFile(shared, request.hosts), resolver)
         self.store.actives.prepare(row.id, request.image.diff_ids)
         named = tuple(volume for volume in options.volumes if volume.name)
         if named:
