@@ -136,7 +136,7 @@ def test_a_supervisor_has_nothing_of_its_caller(nacre: Any, busybox_image: str, 
 
 def _is_supervisor(pid: str, root: str) -> bool:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return False
     return root in words and "run" in words
