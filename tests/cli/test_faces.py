@@ -16,6 +16,7 @@ from nacre.engine.containers import ContainerCollection, ContainerOptions
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
 from nacre.engine.network import NetworkSettings
+from nacre.engine.networks import NetworkCollection
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -83,7 +84,7 @@ def test_every_exception_is_needed() -> None:
 
 PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
-    "layers": LayerTools, "registries": Registries, "system": System,
+    "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -105,11 +106,11 @@ CREATE = {
     "device-cgroup-rule": "device_rules", "disable-content-trust": "always so", "dns-opt": "dns_options",
     "dns-option": "dns_options", "env": "environment", "env-file": "read it first", "expose": "ports",
     "group-add": "groups", "isolation": "always so", "label": "labels", "label-file": "read it first",
-    "log-opt": "no effect", "mount": "mounts", "net": "network", "no-healthcheck": "always so",
-    "oom-score-adj": "oom_score", "publish": "no effect", "publish-all": "no effect", "quiet": TERMINAL,
-    "restart": "only 'no' is known", "rm": "auto_remove", "security-opt": "security", "sysctl": "sysctls",
-    "ulimit": "ulimits", "userns": "always so", "volume": "volumes", "volume-driver": "always so",
-    "workdir": "working_dir", "attach": "stdio",
+    "log-opt": "no effect", "mount": "mounts", "net": "network", "net-alias": "network_aliases",
+    "network-alias": "network_aliases", "no-healthcheck": "always so", "oom-score-adj": "oom_score",
+    "quiet": TERMINAL, "restart": "only 'no' is known", "rm": "auto_remove", "security-opt": "security",
+    "sysctl": "sysctls", "ulimit": "ulimits", "userns": "always so", "volume": "volumes",
+    "volume-driver": "always so", "workdir": "working_dir", "attach": "stdio",
 }  # fmt: skip
 ENDS = {
     f"{side}-{name}": f"{network}: {field}"
@@ -188,6 +189,18 @@ COMMANDS_OF = {
     "manifest inspect": ("manifest_inspect", INSECURE),
     "manifest push": ("manifest_push", INSECURE),
     "manifest rm": ("manifest_remove", {}),
+    "network connect": ("networks.connect", {"alias": "aliases"}),
+    "network create": ("networks.create", {
+        "aux-address": "reserved", "driver": "there is one driver", "gateway": "gateways", "label": "labels",
+        "ipam-driver": "there is one driver", "ipv4": "always so", "opt": "options", "scope": "always so",
+        "subnet": "subnets", "attachable": "always so",
+    }),
+    "network disconnect": ("networks.disconnect", {}),
+    "network inspect": ("networks.get", {}),
+    "network ls": ("networks.list", {}),
+    "network prune": ("networks.prune", {"force": "it is asked on the terminal", "filter": "wanted"}),
+    "network rm": ("networks.remove", {"force": "NotFound is raised, which the caller may catch"}),
+    "port": ("containers.reached", {}),
     "registry serve": ("registries.serve", {"addr": "host", "root": "folder", "quiet": "access"}),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

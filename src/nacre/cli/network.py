@@ -86,7 +86,6 @@ def _list(context: Context, args: Args) -> int:
 
 
 def _allows(filters: Filters, network: Network) -> bool:
-    from ..stores.networks import PREDEFINED
     from .documents.network import driver_of
 
     return (
@@ -94,18 +93,16 @@ def _allows(filters: Filters, network: Network) -> bool:
         and filters.matches("id", network.id)
         and filters.allows("driver", driver_of(network.name))
         and filters.allows("scope", "local")
-        and filters.allows("type", _TYPES[network.name in PREDEFINED])
+        and filters.allows("type", _TYPES[network.predefined])
         and filters.labels(dict(network.labels))
     )
 
 
 def _dangles(networks: NetworkCollection, network: Network, wanted: bool | None) -> bool:
     """Whether nobody is in it, of those that users have made."""
-    from ..stores.networks import PREDEFINED
-
     if wanted is None:
         return True
-    return network.name not in PREDEFINED and wanted == (not networks.members(network.name))
+    return not network.predefined and wanted == (not networks.members(network.name))
 
 
 def _row(network: Network, args: Args) -> Struct:

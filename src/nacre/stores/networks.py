@@ -67,6 +67,11 @@ class Network(Value):
         """The number of the links of its members, in any namespace of this machine; never 0."""
         return int(self.id[:8], 16) or 1
 
+    @property
+    def predefined(self) -> bool:
+        """Whether it is one of those that are always there."""
+        return self.name in PREDEFINED
+
     def addresses(self) -> Iterable[str]:
         """IPv4 addresses for containers, in order."""
         taken = {self.gateway, *self.reserved}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...grammars.gotemplate import Struct
 from ...stores.containers import ContainerRow
-from ...stores.networks import HOST, NONE, Member, Network
 from ...words.addresses import Subnet
 from ..context import Context
 from ..output import rfc3339
 from .shapes import SHAPES
 
-_DRIVERS = {HOST: "host", NONE: "null"}
+if TYPE_CHECKING:
+    from ...stores.networks import Member, Network
+
+_DRIVERS = {"host": "host", "none": "null"}
 
 
 def driver_of(name: str) -> str:
@@ -66,7 +68,7 @@ def _member(network: Network, member: Member) -> dict[str, str]:
 def settings(context: Context, row: ContainerRow, kept: Mapping[str, Any]) -> dict[str, Any]:
     """NetworkSettings of a container."""
     if "endpoints" not in kept:
-        mode = kept.get("network") or NONE
+        mode = kept.get("network") or "none"
         return {"Ports": {}, "Networks": {} if mode.startswith("container:") else {mode: {}}}
     got = context.engine.containers.reached(row)
     found = {
