@@ -58,7 +58,7 @@ class Lab:
             [links.up(index), links.address(index, packed(four), 24), links.address(index, packed(six), 64)]
         )
 
-    def forward(self, wanted: bool, name: str = "ipv4/ip_forward") -> None:
+    def forward(self, wanted: int, name: str = "ipv4/ip_forward") -> None:
         with namespaces.InsideNamespace(self.machine):
             Path("/proc/sys/net", name).write_text(str(int(wanted)))
 

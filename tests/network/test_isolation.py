@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -108,6 +109,33 @@ def test_no_ipv6_where_none_is_wanted(lab: Lab) -> None:
             client.settimeout(0.5)
             with pytest.raises(OSError, match=r"timed out|unreachable|No route"):
                 client.connect(("fe80::1", port, 0, index))
+
+
+def test_a_container_is_no_router(lab: Lab) -> None:
+    """This machine takes no way out from one, not even where it listens to routers."""
+    lab.forward(True, "ipv6/conf/all/forwarding")
+    lab("network", "create", "--ipv6", "--subnet", "fd00:77::/64", "six")
+    lab.run("--name", "c1", "--network", "six")
+    (link,) = lab.links()
+    lab.forward(2, f"ipv6/conf/{link}/accept_ra")
+    lab.forward(False, f"ipv6/conf/{link}/forwarding")
+    advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    with lab.namespace("c1") as inside, server(lab.machine, "::", 0, "udp") as port:
+        with namespaces.InsideNamespace(inside):
+            raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            index = socket.if_nametoindex("eth0")
+            with Netlink(ROUTE) as netlink:
+                netlink.send([links.address(index, packed("fe80::77"), 64)])
+        until(lambda: reaches(inside, "fd00:77::1", port, "udp"))
+        with raw:
+            raw.bind(("fe80::77", 0, 0, index))
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            for _ in range(3):
+                raw.sendto(advertisement, ("ff02::1", 0, 0, index))
+        assert ask(inside, "fd00:77::1", port, "udp")
+    with namespaces.InsideNamespace(lab.machine), Netlink(ROUTE) as netlink:
+        assert not [route for route in links.routes(netlink) if route.family == 10 and not route.prefix]
 
 
 def test_an_internal_network(lab: Lab) -> None:

@@ -134,6 +134,8 @@ elements = { tcp . 8080 : fd00::2 . 80 }
 chain raw {
 type filter hook prerouting priority raw; policy accept;
 iifname "nv1" ip saddr != 10.9.0.2 drop
+iifname "nv1" icmpv6 type nd-router-advert drop
+iifname "nv1" icmpv6 type nd-redirect drop
 iifname "nv1" ip6 saddr fe80::/16 accept
 iifname "nv1" ip6 saddr :: accept
 iifname "nv1" ip6 saddr fd00::2 accept

@@ -114,6 +114,11 @@ def destination(family: int) -> bytes:
     return payload(1, 16, 4) if family == IPV4 else payload(1, 24, 16)
 
 
+def icmp6(kind: int) -> tuple[bytes, ...]:
+    """Whether it is a message of ICMPv6 of that type."""
+    return meta(L4PROTO), compare(b"\x3a"), payload(2, 0, 1), compare(bytes([kind]))
+
+
 def tracked(key: int, bits: int, operator: int) -> tuple[bytes, ...]:
     """Whether any of `bits` is set in the state or status of the connection (UNLIKE), or none (EQUAL)."""
     load = _expression("ct", attribute(1, number(1)), attribute(2, number(key)))

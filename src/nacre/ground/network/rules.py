@@ -31,6 +31,8 @@ _CHAINS = (
     nft.Chain(_OUT, "nat", nft.OUTPUT, -100),
     nft.Chain(_POST, "nat", nft.POSTROUTING, 100),
 )
+_OF_ROUTERS = (134, 137)
+"""Router advertisement and redirect of ICMPv6."""
 PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
@@ -84,11 +86,16 @@ def _of_link(name: str, link: Link) -> Iterator[Message]:
 
 
 def _no_other_source(name: str, link: Link) -> Iterator[Message]:
-    """Link-local addresses (fe80::/10, and :: before there is one) are how IPv6 finds its neighbours."""
+    """Link-local addresses (fe80::/10, and :: before there is one) are how IPv6 finds its neighbours.
+
+    A container is no router: this machine must not take its way out from one (docker CVE-2020-13401).
+    """
     comes, drop = nft.link(nft.IIFNAME, link.name), nft.verdict(nft.DROP)
     yield nft.rule(name, _RAW, [*comes, *_source(link.address, nft.UNLIKE), drop])
     six = [*comes, *nft.of_family(nft.IPV6)]
     if link.address6:
+        for kind in _OF_ROUTERS:
+            yield nft.rule(name, _RAW, [*comes, *nft.icmp6(kind), drop])
         for known in (packed("fe80::")[:2], bytes(16), packed(link.address6)):
             yield nft.rule(
                 name, _RAW, [*six, nft.source(nft.IPV6), nft.compare(known), nft.verdict(nft.ACCEPT)]
