@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from nacre.grammars.erofs.inode_tree import to_nodes
 from nacre.grammars.erofs.read import ErofsIndex
-from nacre.grammars.erofs.write import to_nodes, write_index
+from nacre.grammars.erofs.write import write_index
 from nacre.grammars.layer.nodes import Inode, walk
 from nacre.grammars.tar.read import read_tar
 from nacre.ground.extract import Form, apply

@@ -73,7 +73,7 @@ class LayerTree:
 
     def nodes(self) -> Inode:
         """All of it as nodes, a copy; only before the index of it is written."""
-        from .write import to_nodes
+        from .inode_tree import to_nodes
 
         return to_nodes(self.inodes)
 

@@ -13,7 +13,6 @@ from struct import Struct, pack
 from ...words.errors import InvalidArchive
 from ..layer import rules
 from ..layer.nodes import Inode
-from ..layer.overlay import OPAQUE, ORIGIN
 from ..tar.entry import show
 from .format import (
     BITS,
@@ -33,7 +32,6 @@ from .format import (
     INODE,
     MAGIC,
     MAX_DEVICES,
-    MAX_LINK,
     MAX_NAME,
     MAX_XATTRS,
     MTIME,
@@ -48,6 +46,7 @@ from .format import (
     XATTR_HEAD,
     crc32c,
 )  # fmt: skip
+from .inode_tree import check_link, from_nodes, marks_of
 from .inodes import ROOT, Inodes
 
 TYPE_CHECKING = False
@@ -72,7 +71,7 @@ _REMEMBERED = 4096
 
 def encode(root: Inode, devices: Sequence[int | None]) -> bytearray:
     """The index of the tree under `root`, see `write_index`; sets `nid` and `nlink` of the nodes."""
-    inodes, numbers = _from_nodes(root)
+    inodes, numbers = from_nodes(root)
     image = bytearray()
 
     def put(data: bytearray, offset: int) -> None:
@@ -179,7 +178,7 @@ class _Builder:
             inodes.size[number] = size = _folder_size(inodes.texts_of(names))
             self._place_data(number, head, size)
         elif kind == stat.S_IFLNK:
-            _check_link(inodes.link(number))
+            check_link(inodes.link(number))
             self._place_data(number, head, size)
         else:
             self._place_inode(number, head)
@@ -234,7 +233,7 @@ class _Builder:
         inodes = self._inodes
         xattrs = inodes.xattrs.get(number, ())
         if inodes.is_folder(number):
-            xattrs += _marks(inodes.device[number])
+            xattrs += marks_of(inodes.device[number])
         found = self._attributes.get(xattrs)
         if found is None:
             if len(self._attributes) >= _REMEMBERED:
@@ -385,20 +384,10 @@ class _Area:
             self._put(held, start)
 
 
-def _marks(marks: int) -> Xattrs:
-    opaque, origin = marks & rules.OPAQUE, marks & rules.ORIGIN
-    return ((OPAQUE,) if opaque else ()) + ((ORIGIN,) if origin else ())
-
-
 def _chunks(size: int) -> tuple[int, int]:
     """The format of a file's chunks (log2 of blocks in one) and how many it has: one, below a terabyte."""
     bits = min(31, max(0, (size - 1).bit_length() - BITS))
     return bits, -(-size // (BLOCK << bits))
-
-
-def _check_link(target: bytes) -> None:
-    if not 0 < len(target) <= MAX_LINK or b"\0" in target:
-        raise InvalidArchive(f"a symbolic link to {show(target)}, {len(target)} bytes, is not possible")
 
 
 def _with_dots(names: Iterable[tuple[bytes, int]], here: int, above: int) -> Iterator[tuple[bytes, int]]:
@@ -473,81 +462,3 @@ def _split_xattr(name: bytes) -> tuple[int, bytes]:
 
 
 # --- nodes
-
-
-def _from_nodes(root: Inode) -> tuple[Inodes, dict[Inode, int]]:
-    """The tree as inodes, and the number of each node. Raises InvalidArchive."""
-    inodes = Inodes()
-    numbers = {root: _inode(inodes, root)}
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        for name, node in (folder.children or {}).items():
-            if len(name) > MAX_NAME:
-                raise InvalidArchive(f"a file name of {len(name)} bytes, {show(name)}, is not possible")
-            entry = inodes.entry(numbers[folder], name)
-            if node not in numbers:
-                numbers[node] = _inode(inodes, node)
-                if node.children is not None:
-                    inodes.block[numbers[node]] = entry
-                    waiting.append(node)
-            inodes.inode[entry] = numbers[node]
-    return inodes, numbers
-
-
-def _inode(inodes: Inodes, node: Inode) -> int:
-    kind = node.mode & _FORMAT
-    size, block, device = 0, node.rdev, 0
-    if kind == stat.S_IFREG:
-        size, block, device = node.size, node.block, node.device
-        if size and not (0 <= block < NOWHERE and 0 < device <= MAX_DEVICES):
-            raise InvalidArchive("a file extends beyond the end of its layer")
-        block = block if size else 0
-    elif kind == stat.S_IFLNK:
-        _check_link(node.link)
-        size, block = len(node.link), inodes.keep(node.link)
-    elif kind == stat.S_IFDIR:
-        block, device = 0, rules.IMPLIED if node.implied else 0
-    number = inodes.add(node.mode, node.uid, node.gid, node.mtime_ns, size, (block, device))
-    if node.xattrs:
-        inodes.xattrs[number] = node.xattrs
-    if node.head:
-        inodes.heads[number] = node.head
-    return number
-
-
-def to_nodes(inodes: Inodes) -> Inode:
-    """The tree under the root as nodes, a copy, before it is encoded."""
-    nodes: dict[int, Inode] = {}
-    root = nodes[ROOT] = _node(inodes, ROOT)
-    waiting = [ROOT]
-    while waiting:
-        folder = waiting.pop()
-        children = {}
-        for entry in inodes.names(folder):
-            number = inodes.inode[entry]
-            if number not in nodes:
-                nodes[number] = _node(inodes, number)
-                if inodes.is_folder(number):
-                    waiting.append(number)
-            children[inodes.name(entry)] = nodes[number]
-        nodes[folder].children = children
-    return root
-
-
-def _node(inodes: Inodes, number: int) -> Inode:
-    mode, device = inodes.mode[number], inodes.device[number]
-    mtime_ns = inodes.mtime[number] * 1_000_000_000 + inodes.nanoseconds[number]
-    node = Inode(mode, inodes.uid[number], inodes.gid[number], mtime_ns, xattrs=inodes.xattrs.get(number, ()))
-    kind = mode & _FORMAT
-    if kind == stat.S_IFREG:
-        node.size, node.block, node.device = inodes.size[number], inodes.block[number], device
-        node.head = inodes.heads.get(number)
-    elif kind == stat.S_IFLNK:
-        node.link = inodes.link(number)
-    elif kind == stat.S_IFDIR:
-        node.implied = bool(device & rules.IMPLIED)
-        node.xattrs += _marks(device)
-    else:
-        node.rdev = inodes.block[number]
-    return node
