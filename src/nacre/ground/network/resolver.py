@@ -12,8 +12,7 @@ import os
 from time import monotonic
 
 from ...grammars import dns
-from ...words.addresses import packed, shown, version
-from ...words.lines import lines
+from ...words.addresses import packed, version
 from . import namespaces
 from . import nftables as nft
 from .serving import thread
@@ -265,16 +264,3 @@ def _read(socket: _socket.socket, count: int) -> bytes:
             return b""
         data += piece
     return bytes(data)
-
-
-def usable(text: str) -> list[str]:
-    """The servers of a resolv.conf, as packed and shown again: what is none is left out."""
-    found = []
-    for line in lines(text):
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                found.append(shown(packed(words[1])))
-            except ValueError:
-                continue
-    return found

@@ -19,6 +19,8 @@ ff02::2\tip6-allrouters
 """
 
 
+OWN_SERVER = "127.0.0.11"
+"""Where a container has a name server of ours, as with docker."""
 _NAMES = ("resolv.conf", "hosts", "hostname")
 
 
@@ -83,9 +85,17 @@ def _named(*names: str) -> list[str]:
     return [line for line in found if line.split()[:1] and line.split()[0] in names]
 
 
-def of_host(name: str) -> str:
-    """What a file of this machine says; "" when it has none."""
-    return _read(f"/etc/{name}")
+def name_servers() -> list[str]:
+    """Those that `/etc/resolv.conf` of this machine names; what is no address is left out."""
+    from ...words.addresses import packed, shown
+
+    found = []
+    for line in _named("nameserver"):
+        try:
+            found.append(shown(packed("".join(line.split()[1:2]))))
+        except ValueError:
+            continue
+    return found
 
 
 def _with_newline(text: str) -> str:

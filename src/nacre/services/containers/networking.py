@@ -12,8 +12,6 @@ import os
 from ...ground.files import unlink, write_atomic
 from ...ground.network import claims
 from ...ground.network.attachments import ContainerNetwork, Wanted
-from ...ground.network.proxy import Proxy
-from ...ground.network.resolver import ADDRESS, Known, Resolver, usable
 from ...ground.network.rules import Forward
 from ...ground.network.serving import Serving
 from ...stores.networks import BRIDGE, Member
@@ -30,9 +28,10 @@ if TYPE_CHECKING:
     from ...grammars.endpoint import NetworkEndpoint
     from ...ground.network.attachments import Attached
     from ...ground.network.claims import Claim
+    from ...ground.network.resolver import Resolver
     from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
-    from ...stores.networks import Network, Networks
+    from ...stores.networks import Network
     from ...stores.store import Store
 
 STATE, SOCKET = "network", "network.sock"
@@ -110,7 +109,10 @@ class Networking:
     def _settle(self) -> None:
         """What follows from the networks that it is in: rules, and files."""
         if self._is_named() and self._resolver is None:
-            known = _Known(self._networks, lambda: [name for name in self._names if name != BRIDGE])
+            from ...ground.network.resolver import Resolver
+            from .members import NetworkMembers
+
+            known = NetworkMembers(self._networks, lambda: [name for name in self._names if name != BRIDGE])
             self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers)
             self._closing.append(self._resolver.close)
         self._own.forwards = list(self._forwards())
@@ -139,13 +141,19 @@ class Networking:
     def _serve(self) -> None:
         self._serving = Serving()
         self._closing.append(self._serving.end)
+        if self._claims:
+            self._pass_on()
+        control = _listener(self._folder)
+        self._closing.append(control.close)
+        self._serving.watch(control.fileno(), lambda: self._obey(control))
+
+    def _pass_on(self) -> None:
+        from ...ground.network.proxy import Proxy
+
         proxy = Proxy(self._serving, self._target)
         self._closing.append(proxy.close)
         for claim in self._claims:
             proxy.take(claim)
-        control = _listener(self._folder)
-        self._closing.append(control.close)
-        self._serving.watch(control.fileno(), lambda: self._obey(control))
 
     def _is_named(self) -> bool:
         """Whether names are ours to resolve: in networks that users have made, and where the servers of this
@@ -155,7 +163,7 @@ class Networking:
 
     def _all_servers(self) -> list[str]:
         own = self._record["asked"].get("Dns")
-        return list(own) if own else usable(etc.of_host("resolv.conf"))
+        return list(own) if own else etc.name_servers()
 
     def _servers(self) -> list[str]:
         """Whom names are asked of that are not ours; nobody for a container that has no way out."""
@@ -166,7 +174,7 @@ class Networking:
         servers: list[str] = asked.get("Dns") or []
         options: list[str] = asked.get("DnsOptions") or []
         if self._is_named():
-            servers, options = [ADDRESS], options or ["ndots:0"]
+            servers, options = [etc.OWN_SERVER], options or ["ndots:0"]
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
@@ -217,25 +225,6 @@ class Networking:
             claim.close()
         for name in (self._state, f"{self._state}.sock"):
             unlink(name)
-
-
-class _Known(Known):
-    """Names of the containers in the networks that `where()` names."""
-
-    def __init__(self, networks: Networks, where: Callable[[], list[str]]) -> None:
-        self._networks, self._where = networks, where
-
-    def addresses(self, name: str) -> list[str] | None:
-        where = self._where()
-        found = self._networks.named(where, name)
-        if not found:  # the name with that of a network, as docker knows it too
-            bare, _, network = name.rpartition(".")
-            found = self._networks.named([network], bare) if bare and network in where else []
-        both = [a for member in found for a in (member.address, member.address6) if a]
-        return both if found else None
-
-    def name(self, address: str) -> str:
-        return self._networks.at(self._where(), address)
 
 
 def _wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
