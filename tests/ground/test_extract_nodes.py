@@ -9,12 +9,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from treemaker import (
     CAPABILITY,
-    DELETE,
     OPAQUE,
     ROOT,
     Item,
@@ -23,7 +20,6 @@ from treemaker import (
     folder,
     hardlink,
     pack,
-    seen,
     symlink,
     tangles,
     trees,
@@ -32,11 +28,9 @@ from treemaker import (
 )
 
 from nacre.grammars.erofs.tree import LayerTree
-from nacre.grammars.layer.nodes import Inode, walk
-from nacre.grammars.layer.union import as_lowest, merge
+from nacre.grammars.layer.nodes import walk
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
-from nacre.ground.extract import Form
 from nacre.words.errors import InvalidArchive
 
 Facts = dict[bytes, tuple[Any, ...]]
@@ -166,74 +160,3 @@ def test_attributes(tmp_path: Path) -> None:
             (Entry(b"n", "char", 0o777, major=4095, minor=(1 << 20) - 1), b""),
         ]
     same(items, tmp_path)
-
-
-# --- layers on layers
-
-
-def merged(layers: list[list[Item]]) -> Facts | None:
-    """What the layers show together; None when one of them is refused."""
-    try:
-        first, *others = [nodes_of(items) for items in layers]
-    except InvalidArchive:
-        return None
-    bottom = as_lowest(first)
-    for root in others:
-        merge(bottom, root)
-    return {path: shown(path, node) for path, node in walk(bottom) if path}
-
-
-def nodes_of(items: list[Item]) -> Inode:
-    tree = LayerTree()
-    for entry, _ in read_tar(io.BytesIO(pack(items))):
-        tree.add(entry)
-    return tree.nodes()
-
-
-def shown(path: bytes, node: Inode) -> tuple[Any, ...]:
-    kind = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
-    mode = 0o777 if stat.S_ISLNK(node.mode) else stat.S_IMODE(node.mode)
-    return kind[stat.S_IFMT(node.mode)], mode, node.mtime_ns, node.link
-
-
-def applied(layers: list[list[Item]], where: Path, form: Form) -> Facts | None:
-    """The same, made one after the other in one folder."""
-    with folder(where) as (_path, fd):
-        try:
-            for items in layers:
-                unpack(items, fd, form)
-        except InvalidArchive:
-            return None
-        found = [entry for entry, _ in seen(fd, form.replace(whiteouts="none"))]
-    first = {entry.path: entry for entry in found}
-    files = {path: first[entry.link] if entry.kind == "hardlink" else entry for path, entry in first.items()}
-    return {path: (it.kind, it.mode, it.mtime_ns, it.link) for path, it in files.items() if path}
-
-
-def without_hidden(items: list[Item]) -> list[Item]:
-    """Only overlayfs takes a device 0/0 for a whiteout."""
-    return [item for item in items if item[0].kind != "char"]
-
-
-@pytest.mark.skipif(not ROOT, reason="modes forbid an ordinary user to look")
-@_slow
-@given(items=tangles())
-def test_one_layer_is_the_same_beneath_a_folder_and_in_a_store(
-    items: list[Item], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    items = without_hidden(items)
-    where = tmp_path_factory.getbasetemp()
-    assert applied([items], where, DELETE) == merged([items])
-
-
-@pytest.mark.skipif(not ROOT, reason="modes forbid an ordinary user to look")
-@_slow
-@given(layers=st.lists(tangles(), min_size=2, max_size=3))
-def test_layers_are_the_same_one_after_the_other_and_merged(
-    layers: list[list[Item]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    layers = [without_hidden(items) for items in layers]
-    expected = merged(layers)
-    if expected is not None:  # a hard link may lead to a lower layer only where that is at hand
-        where = tmp_path_factory.getbasetemp()
-        assert applied(layers, where, DELETE.replace(links=False)) == expected
