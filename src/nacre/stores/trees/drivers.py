@@ -127,8 +127,9 @@ class DriverChoice:
     def driver(self) -> Driver:
         """The first candidate that works here; the last one without a trial."""
         if self._chosen is None:
-            *others, last = map(self._drivers.get, self._candidates)
-            self._chosen = next((driver for driver in others if not self._fault(driver)), last)
+            *others, last = self._candidates  # one after the other: a form that is not used is not imported
+            working = (name for name in others if not self._fault(self._drivers.get(name)))
+            self._chosen = self._drivers.get(next(working, last))
         return self._chosen
 
     @property
