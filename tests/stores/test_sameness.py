@@ -88,7 +88,7 @@ class Step:
         unchanged, foreseen = self.kit.actives.compare(self.active)
         seen = {path.decode() for path in unchanged}
         before = {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}
-        self.copied = self.kit.actives.settle(self.active, clamp=clamp)
+        self.copied = self.kit.actives.drop_unchanged(self.active, clamp=clamp)
         assert self.copied == foreseen or clamp is not None
         gone = before - {str(path.relative_to(self.upper)) for path in self.upper.rglob("*")}
         assert gone == seen or clamp is not None
@@ -206,7 +206,7 @@ def test_folders_that_go_down_for_ever(kit: Kit) -> None:
     layers = [kit.trees.ingest(io.BytesIO(layer(*deep)))]
     active = kit.actives.prepare("deep", layers)
     os.makedirs(f"{active.upper}/{'/'.join(['d'] * 299)}", 0o755)
-    assert kit.actives.settle(active) == []
+    assert kit.actives.drop_unchanged(active) == []
     assert os.listdir(f"{active.upper}/d") == ["d"]
 
 
@@ -278,7 +278,7 @@ def test_nobody_sees_that_it_was_taken_out(kit: Kit, seed: int) -> None:
         else:
             assert _look(top) == before
         os.close(fd)
-        kit.actives.settle(active)
+        kit.actives.drop_unchanged(active)
     diff_id = kit.actives.commit(active, lambda _data: None)
     fd = mounts.detached(kit.trees.view([*layers, diff_id]))
     assert _look(f"/proc/self/fd/{fd}") == before

@@ -25,7 +25,7 @@ from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
 from nacre.stores.trees.dedup import donors, reclaim
-from nacre.stores.trees.dedup.reclaim import foreseen, give_back
+from nacre.stores.trees.dedup.reclaim import free_orphans, reclaimable
 from nacre.stores.trees.forms.indexread import IndexReader
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, InvalidArchive, StoreError
@@ -137,7 +137,7 @@ def test_files_that_differ_in_the_first_page_share_the_rest(kit: Kit, size: int,
     assert kit.trees.repair.prove(second) == ""
     third = ingest(kit, *((Entry(name), content) for name, content in data.items()), tail=b"3")
     drop_tree(kit, first)
-    give_back(kit.root)
+    free_orphans(kit.root)
     assert contents(kit, [third]) == data
     _kernel_reads(kit, third, data)
 
@@ -313,7 +313,7 @@ def test_donors_go_in_any_order(root: str, order: tuple[str, ...]) -> None:
         expected = {name: contents(store, [diff_id]) for name, diff_id in made.items()}
         for name in order:
             before, gone = disk_usage(f"{root}/trees"), [store.trees.rows.folder(made[name])]
-            promised = blocks.freed(gone) + foreseen(root, gone)
+            promised = blocks.freed(gone) + reclaimable(root, gone)
             freed = remove(store, made.pop(name))
             assert before - disk_usage(f"{root}/trees") == freed
             if IS_ROOT:
@@ -336,7 +336,7 @@ def test_what_nobody_borrows_comes_back(root: str) -> None:
         remove(store, made["c"])
         assert disk_usage(f"{root}/trees") < 1.2 * MIB
         assert is_whole(store, again)
-        assert give_back(root) == 0
+        assert free_orphans(root) == 0
 
 
 def test_where_holes_cannot_be_punched(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +359,7 @@ def test_what_is_being_read_is_left_alone(root: str) -> None:
             head = opened.read(1000)
             remove(store, made["a"])
             assert Digest.of(head + opened.read()) == made["a"]
-        assert give_back(root) >= MIB - 8192
+        assert free_orphans(root) >= MIB - 8192
         assert is_whole(store, made["b"])
 
 
@@ -485,7 +485,7 @@ def test_a_kill_while_room_is_given_back(root: str) -> None:
 
     assert Process(work).wait() == -signal.SIGKILL
     with Store.open(root, driver="erofs") as store:
-        assert give_back(root) >= MIB - 8192
+        assert free_orphans(root) >= MIB - 8192
         assert is_whole(store, made["c"])
 
 

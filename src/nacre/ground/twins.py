@@ -135,7 +135,7 @@ def link_twin(twin: Folder, into: Folder, name: bytes, payload: Reader) -> Reade
     except OSError:
         return payload
     comparing = _Comparing(fd, payload)
-    if comparing.equal() and file_worker.share(twin.fd, into.fd, name):
+    if comparing.equal() and file_worker.link(twin.fd, into.fd, name):
         return None
     return comparing
 

@@ -124,13 +124,13 @@ class Database:
                 self.connection = connection = _open(self.path)
                 self._rests = False
                 try:
-                    self._settle(connection)
+                    self._configure(connection)
                 except BaseException:
                     self._close()
                     raise
         return connection
 
-    def _settle(self, connection: sqlite3.Connection) -> None:
+    def _configure(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
             self._prepare(connection, version)

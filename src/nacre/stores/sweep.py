@@ -104,7 +104,7 @@ def sweep(store: Store, wishes: SweepOptions | None = None, **wished: object) ->
         mounted.tidy(root, {row[0] for row in store.db.execute("SELECT id FROM container")})
         shared.tidy(root)
         work.free()
-        freed += reclaim.give_back(root)
+        freed += reclaim.free_orphans(root)
         work.strays()
         if wishes.build_cache:
             work.items += caches.free(root, wishes.cache_before)
@@ -141,7 +141,7 @@ def foresee(
         if wishes.build_cache:
             work.paths += caches.idle(store.root)
         work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
-        size = known.usage.freed(work.paths) + reclaim.foreseen(store.root, work.paths)
+        size = known.usage.freed(work.paths) + reclaim.reclaimable(store.root, work.paths)
         return len(work.items) + len(work.paths), size
 
 

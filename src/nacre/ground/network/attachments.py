@@ -101,7 +101,7 @@ class ContainerNetwork:
         return f"/proc/{os.getpid()}/fd/{self.namespace}"
 
     def attach(self, wanted: Wanted) -> Attached:
-        """Join a network. Nothing passes before `settle`. Raises SandboxError; then nothing is left of it."""
+        """Join a network. Nothing passes before `set_rules`. Raises SandboxError, and leaves nothing then."""
         try:
             forwarding.check(4)
             if wanted.subnet6:
@@ -188,7 +188,7 @@ class ContainerNetwork:
             except OSError as error:
                 raise SandboxError(f"cannot leave network {network}: {error.strerror}") from None
 
-    def settle(self) -> None:
+    def set_rules(self) -> None:
         """Make the rules those of `attached` and `forwards`, in one step. Raises SandboxError."""
         own = [
             rules.Link(each.link, each.wanted.group, each.address, each.address6, each.wanted.internal)

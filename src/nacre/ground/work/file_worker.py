@@ -66,7 +66,7 @@ def _one(job: Job, folders: "array.array[int]", view: memoryview) -> int:
     """Make one file; the bytes that it shares with its twin."""
     at, name, size, uid, gid, mode, mtime_ns, start, twin = job
     content = view[start : start + size]
-    if twin >= 0 and same(folders[twin], name, content) and share(folders[twin], folders[at], name):
+    if twin >= 0 and same(folders[twin], name, content) and link(folders[twin], folders[at], name):
         return size
     fd = os.open(name, _NEW, 0o600, dir_fd=folders[at])
     try:
@@ -100,7 +100,7 @@ def bare(fd: int) -> bool:
     return _OF_THE_HOST.issuperset(os.listxattr(fd))
 
 
-def share(folder: int, into: int, name: bytes) -> bool:
+def link(folder: int, into: int, name: bytes) -> bool:
     """Link the file of one folder into another. False where that cannot be: EMLINK, EXDEV, EPERM, …"""
     try:
         os.link(name, name, src_dir_fd=folder, dst_dir_fd=into, follow_symlinks=False)

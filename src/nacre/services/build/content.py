@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .filehash import settled
+from .filehash import are_stable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def content_of(source: CopySource, chosen: Sequence[Selection], hashes: FileHash
     known = hashes.selection(fingerprint)
     if not known:
         known = _digest(chosen, source.digest)
-        if settled([item for one in chosen for _, item in one.files]):
+        if are_stable([item for one in chosen for _, item in one.files]):
             hashes.keep_selection(fingerprint, known)
     return known.hex()
 

@@ -46,7 +46,7 @@ class FileHashes:
             return b""
         started = time.time_ns()
         found = content_digest(reader)
-        if _settled(item, started):
+        if _is_stable(item, started):
             self._table()[item.path] = (int.from_bytes(found, "big"), *item.stamp)
             self._grown = True
         return found
@@ -89,13 +89,13 @@ class FileHashes:
             return
 
 
-def settled(items: list[CopyItem]) -> bool:
+def are_stable(items: list[CopyItem]) -> bool:
     """Whether none of the files was changed so lately that its stamp proves nothing."""
     now = time.time_ns()
-    return all(_settled(item, now) for item in items if item.kind == "file")
+    return all(_is_stable(item, now) for item in items if item.kind == "file")
 
 
-def _settled(item: CopyItem, now: int) -> bool:
+def _is_stable(item: CopyItem, now: int) -> bool:
     return bool(item.stamp) and item.stamp[2] < now - _TICK_NS
 
 

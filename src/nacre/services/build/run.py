@@ -94,7 +94,7 @@ def run_job(
             raise _failure(job, error.exit_code, error.message, hint) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
-        if cost := cost_of(store.actives.settle(active, clamp=job.clamp)):
+        if cost := cost_of(store.actives.drop_unchanged(active, clamp=job.clamp)):
             report.line(cost)
             report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)

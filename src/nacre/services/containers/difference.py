@@ -144,8 +144,8 @@ def write_tar(members: Iterable[Member], write: Callable[[bytes], object]) -> No
     writer = TarWriter(write)
     for entry, payload in members:
         name = entry.path.rpartition(b"/")[2]
-        settled = entry if name == OPAQUE else entry._replace(mtime_ns=entry.mtime_ns // _NANO * _NANO)
-        writer.add(settled, payload() if payload else None)
+        rounded = entry if name == OPAQUE else entry._replace(mtime_ns=entry.mtime_ns // _NANO * _NANO)
+        writer.add(rounded, payload() if payload else None)
     writer.close()
 
 

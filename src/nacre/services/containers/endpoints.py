@@ -33,7 +33,7 @@ def networks_of(store: Store) -> Networks:
     return Networks(store.root, lambda number: keeper.is_kept(store.containers.folder(number)))
 
 
-def settled(containers: Containers, request: CreateRequest) -> CreateRequest:
+def with_networks(containers: Containers, request: CreateRequest) -> CreateRequest:
     """With the network that is meant, and proved to make sense. Raises UsageError, NotFound, Unsupported."""
     options = request.options
     if options.network.startswith(CONTAINER):

@@ -61,7 +61,7 @@ class Networking:
             for fields in self._record["endpoints"]:
                 self._join(endpoints.read(fields))
             self._serve()
-            self._settle()
+            self._refresh()
             self.config = _in_namespace(self._record["config"], self._network.path)
         except BaseException:
             self._close()
@@ -106,7 +106,7 @@ class Networking:
         self._networks.leave(name, self._row.id)
         self._names.pop(name, None)
 
-    def _settle(self) -> None:
+    def _refresh(self) -> None:
         """What follows from the networks that it is in: rules, and files."""
         if self._is_named() and self._resolver is None:
             from ...ground.network.resolver import Resolver
@@ -116,7 +116,7 @@ class Networking:
             self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers)
             self._closing.append(self._resolver.close)
         self._own.forwards = list(self._forwards())
-        self._own.settle()
+        self._own.set_rules()
         self._write_files()
         write_atomic(self._state, dumps(self._described()).encode())
 
@@ -205,7 +205,7 @@ class Networking:
                 self._join(endpoints.read(request["join"]))
             else:
                 self._leave(request["leave"])
-            self._settle()
+            self._refresh()
         except NacreError as error:
             return {"error": error.message, "hint": error.hint}
         return {}

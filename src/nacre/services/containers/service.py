@@ -120,9 +120,9 @@ class Containers:
     def _with_network(self, request: CreateRequest) -> CreateRequest:
         if not request.own_network:
             return request
-        from .endpoints import settled
+        from .endpoints import with_networks
 
-        return settled(self, request)
+        return with_networks(self, request)
 
     def _with_processes(self, request: CreateRequest) -> CreateRequest:
         """`container:` and the id of another container, whose pid namespace is joined."""

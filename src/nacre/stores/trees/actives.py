@@ -128,12 +128,12 @@ class Actives:
     def compare(self, active: Active) -> tuple[frozenset[bytes], list[tuple[bytes, int]]]:
         """Paths of the difference that are as in the layers beneath: touched, or only parents of such.
 
-        And what was copied, as `settle` gives it. Nothing is changed. Raises StoreError, NotFound.
+        And what was copied, as `drop_unchanged` gives it. Nothing is changed. Raises StoreError, NotFound.
         """
         found = self._compare(active, None, remove=False)
         return (frozenset(found.unchanged), found.copied) if found else (frozenset(), [])
 
-    def settle(self, active: Active, *, clamp: int | None = None) -> list[tuple[bytes, int]]:
+    def drop_unchanged(self, active: Active, *, clamp: int | None = None) -> list[tuple[bytes, int]]:
         """Take out of the difference what is as in the layers beneath, before it is committed.
 
         Gives path and size of files that were copied only to change mode, owner or attributes. Nothing must

@@ -71,7 +71,7 @@ class Cutter:
     def note(self, entry: Entry, block: int = -1) -> None:
         """The next member; `block` of the sparse file, if its content is there.
 
-        Either before its content is fed, or before `settle` is called. Raises InvalidArchive.
+        Either before its content is fed, or before `drain` is called. Raises InvalidArchive.
         """
         inode = self._tree.add(entry)
         if inode and block >= 0:
@@ -79,7 +79,7 @@ class Cutter:
         elif inode:
             self._members.append((inode, entry.offset, entry.size))
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Decide about what was fed, if it is enough to be worth it. Raises OSError."""
         if self._held >= _HELD:
             self._gather()
@@ -100,12 +100,12 @@ class Cutter:
 
     def _decide(self) -> None:
         members = self._members
-        while members and self._settled(*members[0]):
+        while members and self._is_decided(*members[0]):
             members.popleft()
         self._pass(min(self.end, members[0][1]) if members else self.end)
         self._write()
 
-    def _settled(self, inode: int, offset: int, size: int) -> bool:
+    def _is_decided(self, inode: int, offset: int, size: int) -> bool:
         """Decide about one content; False when more of it must be seen."""
         if size < SMALLEST:
             self._tree.place(inode, OWN, (offset - self.cut) // BLOCK)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _PLACES = ("active", "ingest", "trees")
 
 
-def give_back(root: str) -> int:
+def free_orphans(root: str) -> int:
     """Free what is left of tars whose own layer is gone and that no other layer points to; bytes of disk.
 
     The sweep calls it after it has removed trees. Idempotent, safe beside layers being made and read; where
@@ -42,8 +42,8 @@ def give_back(root: str) -> int:
         return sum(_shrink(root, inode, links) for inode, links in _orphans(_folders(root)).items())
 
 
-def foreseen(root: str, paths: Iterable[str]) -> int:
-    """Bytes of disk that `give_back` frees once the folders of trees among these paths are gone.
+def reclaimable(root: str, paths: Iterable[str]) -> int:
+    """Bytes of disk that `free_orphans` frees once the folders of trees among these paths are gone.
 
     What comes back by removing the folders themselves (`blocks.freed`) is not counted. Exact but for the
     blocks in which a file system keeps its own records of a file with many holes, or where it punches none.

@@ -111,7 +111,7 @@ class IndexingWriter:
         self._held = 0
         if data:
             self._indexing.feed(data)
-            self._indexing.settle()
+            self._indexing.drain()
             self._write(data)
 
 
@@ -136,10 +136,10 @@ class _BufferedStream:
     """
 
     def __init__(self, stream: Reader, indexing: _Indexing) -> None:
-        self._read, self._feed, self._settle = stream.read, indexing.feed, indexing.settle
+        self._read, self._feed, self._drain = stream.read, indexing.feed, indexing.drain
 
     def read(self, count: int, /) -> bytes:
-        self._settle()
+        self._drain()
         data = self._read(count)
         self._feed(data)
         return data
@@ -156,7 +156,7 @@ class _Indexing:
         self._tar = os.open(f"{folder}/{TAR}", _NEW, 0o400)
         self._borrowing = Borrowing(donors if locks else None, folder, self._tar)
         self._cutter = Cutter(self._tar, self._tree, self._borrowing)
-        self.feed, self.settle, self.note = self._cutter.feed, self._cutter.settle, self._cutter.note
+        self.feed, self.drain, self.note = self._cutter.feed, self._cutter.drain, self._cutter.note
 
     def take(self, entry: Entry, payload: Reader) -> None:
         """A member that is being read; the content of a sparse one is spread out."""

@@ -35,7 +35,7 @@ class DifferencePacker:
     def run(self, found: Iterable[tuple[Entry, Opener | None]]) -> TreeInfo:
         """Write them all, and the end."""
         for entry, payload in found:
-            entry = self._settled(self._restored(entry))
+            entry = self._with_layer_time(self._restored(entry))
             if entry.path or self._root_differs(entry):
                 self.size += entry.size
                 self.writer.add(entry, payload() if payload else None)
@@ -49,7 +49,7 @@ class DifferencePacker:
         self.kept[entry.path] = owner
         return _with_owner(entry, owner)
 
-    def _settled(self, entry: Entry) -> Entry:
+    def _with_layer_time(self, entry: Entry) -> Entry:
         """The time that goes into the tar, and onto a file of the tree, so that it equals its tar."""
         if is_whiteout(entry.path):
             return entry._replace(mtime_ns=0)

@@ -131,7 +131,7 @@ class LaidOut:
             changes = _changes(active, fd, known)
             packing = DifferencePacker(fd, active, writer, times.replace(on_files=True), known)
             info = packing.run(self._members(active, fd, changes))
-            changes.settle(whole=bool(info.root))
+            changes.undo_touches(whole=bool(info.root))
             _save_owners(active.folder, {path: known[path] for path in known if path in changes.paths})
             return info
         finally:

@@ -132,7 +132,7 @@ class Changes:
         """All that is there now."""
         return self._new.keys()
 
-    def settle(self, *, whole: bool) -> None:
+    def undo_touches(self, *, whole: bool) -> None:
         """What was touched and not changed gets its time back; sockets, which no layer has, are removed.
 
         After this the folder holds what the layers with this one hold. `whole`: the layer has its root.
