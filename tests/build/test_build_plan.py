@@ -156,6 +156,11 @@ def test_copy_action() -> None:
     )  # fmt: skip
     assert last("FROM a\nADD x.tar /").unpack is True
     assert last("FROM a\nADD --unpack=false x.tar /").unpack is False
+    for words, remote in (("", False), ("--unpack=false ", False), ("--unpack ", True)):
+        assert last(f"FROM a\nADD {words}https://h/x.tar /").unpack_remote is remote
+    assert last(f"FROM a\nARG S=sha256:{'0' * 64}\nADD --checksum=$S http://h/x /").checksum == (
+        f"sha256:{'0' * 64}"
+    )
 
 
 def test_workdir_is_relative_to_the_one_before() -> None:
@@ -189,7 +194,8 @@ def test_metadata() -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("ADD https://x/y /", DockerfileError),
+        ("ADD https://x/y.git /", DockerfileError),
+        ("ADD --checksum=md5:0 https://x/y /", DockerfileError),
         ("RUN --security=insecure x", DockerfileError),
         ("RUN --device=gpu x", DockerfileError),
         ("COPY https://x/y /", DockerfileError),

@@ -30,41 +30,41 @@ code codecs collection command commands commit committed compare comparison comp
 conditional conditions conf config confine conflict connecting container containers content contents context
 copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo
 describe descriptor device devices df diff difference digest directory disconnected disk display division
-dns docker dockerarchive dockerfile document documents dot download driver drivers each edit either elf
-encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs error errors
-estargz etc evaluate event events exec executable execute executing expand exploration explore export expose
-external extra extract extracted extraction failed failure fault fetched field fields file filehash files
-filling filters finding firewall flags flow folder folderread folders foreign fork forkguard forkmap forks
-format forward forwarding found frames freed from full function functions glob go goheader gotemplate group
-gzip hash hashes hashing header headings healthcheck held help here heredoc history host hostlibs hosts id
-identifier identity ids ignore image images import importer index indexed indexing indexread info ingest
-ingested init inode inodes inputs inside inspect instruction instructions invalid ip item items job join
-joining jsonfile jump key keys kill kind known label laid large later launch layer layers layout lease
-leases leave lex lexer libc libraries limits line lines link links lint linux list listen listing lists
-literals live load loaded local localcontent lock locks log logical login logins logout logs long look
-loopback lost main maintainer making manifest manifestlist manifests map mapping mask member members mended
-mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model mount mounted
-mountoption mounts nacre name names namespace namespaces nearby needs netlink network networking networks
-new nftables nil no node nodes not null number oci of on only oom operation operations option options
-ordered os other otherrepositories out outcome output overlay owner owners pace pack packed packer packing
-parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan platform platforms
-point policy pool port ports prefixed printf problem process profile program progress proof proxies proxy
-prune ps psfilters publish pull push pushed python question quickjson quoting range ranged ranges raw read
-readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed record recorded recorder
-recording records ref reference referrer referrers referring refs refused registries registry relay remedy
-removal removed repack repacker repair report repositories repository request reserve reset resolv resolved
-resolver resource response resting restore result results retry rm rmi route routes row rows rules run
-running runtime safe sandbox save scan scanner schema score scratch search seccomp section seekable seeking
-select selection sender sending server service services serving session sessions settings shapes shared
-shell signal signalbuffer signals sink sizes source span spare sparse special split sqlite stack stage
-stageprogress stargz start state stats stdio stop stopped store stored stores stream streamed streams
-stretch string struct subnet subnets such supervisor syncing syntax syscalls sysctls system table tag take
-tar target tarsplit task template temporary terminal terminals terminated text threads throttle throttles
-times tmpfs toc token tokens toml too tools totals transaction transfer transfers transient transport tree
-trees tuning unauthorized under union unpack unreachable unshare unsupported upload uploadrecords uploads
-usage use user userns users value values variable verifier version view volume volumes wait wanted warning
-waste watch watched where whiteouts wire wiring work workdir worker workers working write writer written
-wrong
+dns docker dockerarchive dockerfile document documents dot download downloaded downloads driver drivers each
+edit either elf encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs
+error errors estargz etc evaluate event events exec executable execute executing expand exploration explore
+export expose external extra extract extracted extraction failed failure fault fetched field fields file
+filehash files filling filters finding firewall flags flow folder folderread folders foreign fork forkguard
+forkmap forks format forward forwarding found frames freed from full function functions glob go goheader
+gotemplate group gzip hash hashes hashing header headings healthcheck held help here heredoc history host
+hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
+indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip
+item items job join joining jsonfile jump key keys kill kind known label laid large later launch layer
+layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
+listen listing lists literals live load loaded local localcontent lock locks log logical login logins logout
+logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
+members mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model
+mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
+networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
+option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed
+packer packing parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan
+platform platforms point policy pool port ports prefixed printf problem process profile program progress
+proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
+ranged ranges raw read readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed
+record recorded recorder recording records ref reference referrer referrers referring refs refused
+registries registry relay remedy remote removal removed repack repacker repair report repositories
+repository request reserve reset resolv resolved resolver resource response resting restore result results
+retry rm rmi route routes row rows rules run running runtime safe sandbox save scan scanner schema score
+scratch search seccomp section seekable seeking select selection sender sending server service services
+serving session sessions settings shapes shared shell signal signalbuffer signals sink sizes source span
+spare sparse special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped
+store stored stores stream streamed streams stretch string struct subnet subnets such supervisor syncing
+syntax syscalls sysctls system table tag take tar target tarsplit task template temporary terminal terminals
+terminated text threads throttle throttles times tmpfs toc token tokens toml too tools totals transaction
+transfer transfers transient transport tree trees tuning unauthorized under union unpack unreachable unshare
+unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
+view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
+workers working write writer written wrong
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

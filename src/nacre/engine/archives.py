@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..grammars.tar.entry import Reader
     from ..images.arrows.importer import Meta
     from ..images.model.image import Image
+    from ..services.client.download import Download
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference
@@ -102,10 +103,8 @@ def _read(engine: Wiring, origin: Origin) -> Iterator[Reader]:
         return
     path = os.fspath(origin)
     if path.startswith(_WEB):
-        with _explained(path):
-            download = engine.client.download(path)
-        with download as reader:
-            yield _Explained(reader, path)
+        with download(engine, path) as reader:
+            yield reader
         return
     try:
         file = open(path, "rb", buffering=0)
@@ -113,6 +112,15 @@ def _read(engine: Wiring, origin: Origin) -> Iterator[Reader]:
         raise NotFound(f"cannot open {path}: {(error.strerror or '').lower()}") from None
     with file:
         yield file
+
+
+@contextmanager
+def download(engine: Wiring, url: str) -> Iterator[Downloaded]:
+    """What a URL leads to. Raises NotFound, RegistryError."""
+    with _explained(url):
+        opened = engine.client.download(url)
+    with opened as found:
+        yield Downloaded(found, url)
 
 
 @contextmanager
@@ -125,10 +133,13 @@ def _explained(url: str) -> Iterator[None]:
         raise type(error)(f"cannot download {url}: {why}") from None
 
 
-class _Explained:
-    def __init__(self, reader: Reader, url: str) -> None:
-        self._reader, self._url = reader, url
+class Downloaded:
+    """The body of an answer and its fields; an error names the URL."""
+
+    def __init__(self, found: Download, url: str) -> None:
+        self._reader, self._url, self.headers = found, url, found.headers
 
     def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, b"" at the end. Raises RegistryError."""
         with _explained(self._url):
             return self._reader.read(size)

@@ -1,4 +1,4 @@
-"""Builds: the builder is handed what it needs, and a way to resolve FROM."""
+"""Builds: the builder is handed what it needs, a way to resolve FROM and one to fetch a URL."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
 from ..services.build import Builder, BuildOptions, load
 from ..words.errors import DockerfileError
+from .archives import download
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ..grammars.tar.entry import Reader
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs
     from ..words.oci import Platform
     from ..words.progress import Progress
     from . import Engine
-    from .archives import Origin
+    from .archives import Downloaded, Origin
 
 
 def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
@@ -34,13 +37,16 @@ def build(
     def base(name: str, wanted: Platform | None) -> Image:
         return engine.resolve(name, wanted, pull=pull, progress=progress)
 
+    def fetch(url: str) -> AbstractContextManager[Downloaded]:
+        return download(engine, url)
+
     for item in options.hosts:
         host_line(item)
     (context, stream), (file, other) = map(_divided, origins)
     with load(engine.store, context, file, stdin=stream or other) as inputs:
         proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
         try:
-            return Builder(engine.store, base, progress, proxies=proxies).build(inputs, options)
+            return Builder(engine.store, base, fetch, progress, proxies=proxies).build(inputs, options)
         except DockerfileError as error:
             error.source = _line(inputs, error)
             raise

@@ -193,6 +193,19 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+class RangeReader:
+    """A part of a file, as a reader."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd, self._at, self._end = fd, offset, offset + size
+
+    def read(self, count: int, /) -> bytes:
+        """At most `count` bytes, b"" at the end. Raises OSError."""
+        data = os.pread(self._fd, min(count, self._end - self._at), self._at)
+        self._at += len(data)
+        return data
+
+
 def random_name() -> str:
     """16 hexadecimal digits that nobody else has."""
     return os.urandom(8).hex()

@@ -9,6 +9,10 @@ It is lenient where registries are sloppy and never raises: what cannot be read 
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SPACE = " \t"
 MAX_FIELD = 64 * 1024
@@ -65,6 +69,20 @@ class Scanner:
         while self.at < len(self.text) and self.text[self.at] not in ' \t,;"':
             self.at += 1
         return self.text[start : self.at]
+
+    def parameters(self) -> Iterator[tuple[str, str]]:
+        """The parameters that follow, `*( ";" name [ "=" value ] )`, names in lower case."""
+        self.skip()
+        while self.take(";"):
+            self.skip()
+            name = self.token().lower()
+            self.skip()
+            value = ""
+            if self.take("="):
+                self.skip()
+                value = self.value()
+            yield name, value
+            self.skip()
 
     def _quoted(self) -> str:
         out: list[str] = []

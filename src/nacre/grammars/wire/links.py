@@ -32,22 +32,8 @@ def parse_links(field: str) -> Iterator[tuple[str, dict[str, str]]]:
         if not scan.take("<"):
             scan.skip_to(",")
             continue
-        yield scan.until(">"), dict(_parameters(scan))
+        yield scan.until(">"), dict(scan.parameters())
         scan.skip_to(",")
-
-
-def _parameters(scan: Scanner) -> Iterator[tuple[str, str]]:
-    scan.skip()
-    while scan.take(";"):
-        scan.skip()
-        name = scan.token().lower()
-        scan.skip()
-        value = ""
-        if scan.take("="):
-            scan.skip()
-            value = scan.value()
-        yield name, value
-        scan.skip()
 
 
 def next_page(url: str, field: str) -> str:

@@ -15,6 +15,8 @@ from ...grammars.dockerfile import instructions as dockerfile
 from ...grammars.dockerfile.chmod import is_symbolic, octal
 from ...grammars.dockerfile.expand import expand, expand_document, expand_words
 from ...grammars.dockerfile.syntax import parse_heredoc
+from ...words.digest import Digest
+from ...words.errors import InvalidName
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -34,6 +36,7 @@ DEFAULT_SHELL = ("/bin/sh", "-c")
 _MARK = " # nacre"
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MAX_PORTS = 65536
+_GIT = ("git://", "git@", "ssh://")
 
 
 class StageState(Value):
@@ -80,7 +83,8 @@ class CopyAction(Value):
     """Copy `sources` and `contents` (name, text) to `destination`, absolute, a final "/" kept.
 
     `origin` is what --from said ("" is the context). `mode` is that of --chmod, octal or symbolic.
-    `unpack` says that local archives are unpacked (ADD).
+    `unpack` says that local archives are unpacked (ADD), `unpack_remote` that those from URLs are;
+    `checksum` is that of the URL.
     """
 
     sources: tuple[str, ...]
@@ -93,6 +97,8 @@ class CopyAction(Value):
     parents: bool = False
     excludes: tuple[str, ...] = ()
     unpack: bool = False
+    unpack_remote: bool = False
+    checksum: Digest | None = None
 
 
 class WorkdirAction(Value):
@@ -357,6 +363,7 @@ def _onbuild(_fold: Fold, state: StageState, item: dockerfile.OnBuildInstruction
 def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tuple[StageState, Step]:
     sources = tuple(fold.text(state, source, item) for source in item.sources)
     _check_sources(sources, item)
+    checksum = _checksum(fold.text(state, item.checksum, item), sources, item)
     contents = tuple(
         (doc.name, fold.document(state, doc.content, item) if doc.expand else doc.content)
         for doc in item.contents
@@ -367,6 +374,7 @@ def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tu
     action = CopyAction(
         sources, contents, _destination(state.workdir, target), str(item.source_stage), chown,
         _mode(chmod, item), item.link, item.parents, tuple(map(str, item.excludes)), unpack,
+        bool(item.unpack), checksum,
     )  # fmt: skip
     words = [str(item.name), *(["--parents"] if item.parents else [])]
     words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)
@@ -374,14 +382,46 @@ def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tu
     return state, Step(item, " ".join(words) + _MARK, action)
 
 
+def is_url(source: str) -> bool:
+    """Whether a source of ADD is fetched."""
+    return source.startswith(("http://", "https://"))
+
+
+def _is_git(source: str) -> bool:
+    """A repository, as BuildKit tells it from a file."""
+    path = source.partition("#")[0].partition("?")[0]
+    return source.startswith(_GIT) or (is_url(source) and path.endswith(".git"))
+
+
 def _check_sources(sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> None:
     for written, source in zip(item.sources, sources, strict=True):
-        if source.startswith(("http://", "https://", "git://", "git@", "ssh://")):
-            if not item.is_add:
-                raise item.error("source can't be a URL for COPY", written, hint="ADD fetches from URLs")
-            raise unsupported(item, f"from a URL ({source})", "fetch it in a RUN step, or COPY it", written)
-    if item.checksum or item.keep_git_dir is not None:
-        raise item.error("--checksum and --keep-git-dir need a URL as source", item.checksum)
+        if not item.is_add and (is_url(source) or _is_git(source)):
+            raise item.error("source can't be a URL for COPY", written, hint="ADD fetches from URLs")
+        if _is_git(source):
+            raise unsupported(
+                item, f"from git ({source})", "clone it in a RUN step, or COPY a clone", written
+            )
+
+
+def _checksum(text: str, sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> Digest | None:
+    """What --checksum says; it and --keep-git-dir must have a meaning."""
+    if not any(map(is_url, sources)):
+        if item.checksum or item.keep_git_dir is not None:
+            raise item.error("--checksum and --keep-git-dir need a URL as source", item.checksum)
+        return None
+    if item.keep_git_dir is not None:
+        raise item.error("--keep-git-dir needs a git repository as source")
+    if not item.checksum:
+        return None
+    if len(sources) + len(item.contents) > 1:
+        raise item.error("checksum can't be specified for multiple sources", item.checksum)
+    try:
+        return Digest(text)
+    except InvalidName:
+        raise item.error(
+            f"invalid --checksum {text[:150]!r}: expected sha256:<64 hex digits> or sha512:<128 hex digits>",
+            item.checksum,
+        ) from None
 
 
 def _destination(workdir: str, target: str) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.oci import Platform
     from ...words.progress import Progress
+    from .downloads import Downloads, Fetch
     from .inputs import Inputs
     from .layers import Layers
     from .report import StepReport
@@ -83,16 +84,16 @@ class BuildResult(Value):
 class Builder:
     """Builds images into one store.
 
-    `resolve(name, platform)` gives the image that a FROM or a --from names; the builder itself knows no
-    registry. `proxies` are variables that every RUN gets, in both spellings, and that are no part of a cache
-    key; arguments of the same names win over them.
+    `resolve(name, platform)` gives the image that a FROM or a --from names, `fetch(url)` what an ADD of a URL
+    copies; the builder itself knows neither registries nor a client. `proxies` are variables that every RUN
+    gets, in both spellings, and that are no part of a cache key; arguments of the same names win over them.
     """
 
     def __init__(
-        self, store: Store, resolve: Resolve, progress: Progress | None = None, *,
+        self, store: Store, resolve: Resolve, fetch: Fetch, progress: Progress | None = None, *,
         proxies: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self._store, self._resolve = store, resolve
+        self._store, self._resolve, self._fetch = store, resolve, fetch
         self._progress = progress or NullProgress()
         self._proxies = dict(proxies or {})
 
@@ -100,7 +101,7 @@ class Builder:
         """Build an image and set its names, or raise and leave none.
 
         Raises DockerfileError, BuildFailed, NotFound, Unsupported, UsageError, StoreError,
-        SandboxError and whatever `resolve` raises.
+        SandboxError and whatever `resolve` raises. What `fetch` raises becomes a DockerfileError.
         """
         options = options or BuildOptions()
         for tag in options.tags:
@@ -108,7 +109,7 @@ class Builder:
         report = BuildReport(self._progress)
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         with self._store.leases.hold(), BuildContext(inputs.folder, inputs.ignore, hashes) as context:
-            session = BuildSession(self._store, self._resolve, report, context, options)
+            session = BuildSession(self._store, self._resolve, self._fetch, report, context, options)
             session.read(inputs, self._proxies)
             try:
                 standing = session.build()
@@ -153,6 +154,7 @@ class BuildSession:
         self,
         store: Store,
         resolve: Resolve,
+        fetch: Fetch,
         report: BuildReport,
         context: BuildContext,
         options: BuildOptions,
@@ -160,10 +162,10 @@ class BuildSession:
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
         self.cache = Cache(store, options.no_cache)
-        self._resolve = resolve
+        self._resolve, self._fetch = resolve, fetch
         self._stages: dict[int, StageProgress] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
-        self._opened: list[Layers | ScratchDirectory] = []
+        self._opened: list[Layers | ScratchDirectory | Downloads] = []
         store.actives.keep_roots()
 
     def opened(self, layers: Layers) -> Layers:
@@ -177,6 +179,15 @@ class BuildSession:
         scratch = ScratchDirectory(self.store)
         self._opened.append(scratch)
         return scratch.path
+
+    @cached_property
+    def downloads(self) -> Downloads:
+        """What this build fetches."""
+        from .downloads import Downloads
+
+        downloads = Downloads(self.store, self._fetch)
+        self._opened.append(downloads)
+        return downloads
 
     def close(self) -> None:
         """Close what was opened. Idempotent."""

@@ -11,6 +11,7 @@ from ...ground.work.threads import Worker, running
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
 from ...words.digest import Digest
 from ...words.errors import UsageError
+from .downloads import unpacks
 from .items import CopyItem, raw
 from .layers import Layers
 from .owner import find_owner
@@ -70,7 +71,8 @@ class LayerCopier:
         if len(action.sources) + len(action.contents) > 1 or len(chosen) > 1:
             _needs_folder(target, destination)
         for one in chosen:
-            archive = Archive.of(source, one.files[0][1], self._folder) if action.unpack else None
+            top = one.files[0][1] if unpacks(action, one) else None
+            archive = Archive.of(source, top, self._folder) if top else None
             if archive is not None:
                 archives.append(archive)
                 archive.put(target, destination)

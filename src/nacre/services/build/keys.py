@@ -102,6 +102,12 @@ class CopyKey(Key):
         return "the files changed" if fields["content"] != self.content else ""
 
 
+class DownloadKey(CopyKey):
+    """ADD with a URL: `unpacks` says for each source whether an archive is unpacked."""
+
+    unpacks: tuple[bool, ...] = ()
+
+
 class StageCopyKey(Key):
     """COPY --from, known by the layers it copies from, before their files are looked at."""
 

@@ -129,6 +129,9 @@ class LayerTarget:
         self, name: bytes, item: CopyItem, at: bytes, found: CopyItem | None, opener: Opener
     ) -> None:
         if found is not None and found.kind == "dir":
+            if not name:
+                source = item.path.decode("utf-8", "replace")
+                raise UsageError(f"cannot determine filename for source {source}")
             at = at + b"/" + name if at else name
         self.folder(at.rpartition(b"/")[0])
         self._one(at, item, opener)

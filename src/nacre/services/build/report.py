@@ -13,7 +13,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...words.progress import Progress
+    from ...words.progress import Progress, Task
 
 
 class BuildReport:
@@ -46,6 +46,10 @@ class StepReport:
     def line(self, text: str) -> None:
         """News within the step, without a time."""
         self._progress.line(f"#{self._number} {text}")
+
+    def task(self, key: str) -> Task:
+        """A line of progress for something long within the step."""
+        return self._progress.task(key)
 
     def output(self, stream: str, data: bytes) -> None:
         """Output of the step's program; shown line by line, each with the seconds since the step began."""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
-from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, start
+from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, is_url, start
 from ...images.model.platforms import fits
-from ...words.errors import Conflict, NacreError, NotFound, RegistryError, UsageError
+from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import BuildContext
 from .items import raw
-from .keys import CopyKey, RunKey, StageCopyKey, WorkdirKey, layers_id
+from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
 from .stageprogress import StageProgress, StepLayer, from_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
@@ -243,13 +244,10 @@ class StageBuild:
         action: CopyAction,
         report: StepReport,
     ) -> StepLayer:
-        chosen = self._select(source, item, action, report)
-        hashes = source.hashes if isinstance(source, BuildContext) else None
-        content = content_of(source, chosen, hashes)
-        key = CopyKey(
-            *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
-            action.link, action.contents,
-        )  # fmt: skip
+        chosen = self._select(source, standing, item, action, report)
+        if any(map(is_url, action.sources)):
+            source = self._session.downloads.beside(source)
+        key = self._copy_key(source, standing, action, chosen)
         if (made := self._kept(key, report)) is not None:
             return made
         newest = self._clamped(max([one.newest for one in chosen], default=0))
@@ -259,6 +257,21 @@ class StageBuild:
         made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
         self._session.cache.alias(anywhere, made)
         return made
+
+    def _copy_key(
+        self, source: CopySource, standing: StageProgress, action: CopyAction, chosen: list[Selection]
+    ) -> CopyKey:
+        hashes = source.hashes if isinstance(source, BuildContext) else None
+        content = content_of(source, chosen, hashes)
+        fields = (
+            *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
+            action.link, action.contents,
+        )  # fmt: skip
+        if not any(map(is_url, action.sources)):
+            return CopyKey(*fields)
+        from .downloads import unpacks
+
+        return DownloadKey(*fields, tuple(unpacks(action, one) for one in chosen))
 
     def _clamped(self, time_ns: int) -> int:
         clamp = self._session.clamp
@@ -274,10 +287,20 @@ class StageBuild:
         )  # fmt: skip
 
     def _select(
-        self, source: CopySource, item: CopyInstruction, action: CopyAction, report: StepReport
+        self,
+        source: CopySource,
+        standing: StageProgress,
+        item: CopyInstruction,
+        action: CopyAction,
+        report: StepReport,
     ) -> list[Selection]:
-        chosen = []
+        chosen: list[Selection] = []
         for word, token in zip(action.sources, item.sources, strict=True):
+            if is_url(word):
+                undated = self._undated(standing)
+                with _placed(item, token):
+                    chosen.append(self._session.downloads.select(word, action.checksum, undated, report))
+                continue
             found = select(source, word, action.excludes, action.parents)
             if not found and not has_wildcard(word):
                 raise item.error(f"{word!r} not found in {source.name}", token, hint=_hint(source, word))
@@ -286,11 +309,25 @@ class StageBuild:
             chosen += found
         return chosen
 
+    def _undated(self, standing: StageProgress) -> int:
+        """The time of a file whose server does not say one: the epoch asked for, or the newest input."""
+        clamp = self._session.clamp
+        return standing.time_ns if clamp is None else clamp * _SECOND
+
     def _workdir(self, standing: StageProgress, action: WorkdirAction, report: StepReport) -> StepLayer:
         key = WorkdirKey(*self._common(standing), action.path, action.user)
         if (made := self._kept(key, report)) is not None:
             return made
         return self._keep(key, StepLayer(self._copier(standing, standing.time_ns).folder(action)), report)
+
+
+@contextmanager
+def _placed(item: Instruction, token: str) -> Iterator[None]:
+    """What cannot be fetched is a fault of the file at that place."""
+    try:
+        yield
+    except (NotFound, RegistryError, ContentError, UsageError) as error:
+        raise item.error(error.message, token, hint=error.hint) from None
 
 
 def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:

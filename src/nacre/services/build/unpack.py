@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from ...grammars.codecs.stream import decompress
 from ...grammars.tar.read import read_tar
-from ...ground.files import os_errors, random_name, write_all
+from ...ground.files import RangeReader, os_errors, random_name, write_all
 from ...words.errors import ContentError, InvalidArchive, UsageError
 from .items import CopyItem, show
 
@@ -61,7 +61,7 @@ class Archive:
         """Put all members below `destination`. Raises UsageError, InvalidArchive."""
         top = target.folder(destination)
         with _naming(self._name):
-            for entry, _ in read_tar(_Range(self._fd, 0, os.fstat(self._fd).st_size)):
+            for entry, _ in read_tar(RangeReader(self._fd, 0, os.fstat(self._fd).st_size)):
                 if entry.path:
                     self._put_entry(target, top, entry)
 
@@ -82,7 +82,7 @@ class Archive:
         if entry.kind != "file":
             return None
         if entry.sparse is None:
-            return lambda _: _Range(self._fd, entry.offset, entry.size)
+            return lambda _: RangeReader(self._fd, entry.offset, entry.size)
         return lambda _: _Holes(self._fd, entry)
 
     def _put_link(self, target: LayerTarget, path: bytes, link: bytes) -> None:
@@ -131,23 +131,11 @@ def _nameless(folder: str) -> int:
     return fd
 
 
-class _Range:
-    """A part of a file, as a reader."""
-
-    def __init__(self, fd: int, offset: int, size: int) -> None:
-        self._fd, self._at, self._end = fd, offset, offset + size
-
-    def read(self, count: int, /) -> bytes:
-        data = os.pread(self._fd, min(count, self._end - self._at), self._at)
-        self._at += len(data)
-        return data
-
-
 class _Holes:
     """A sparse member as plain bytes, its holes filled with zeros."""
 
     def __init__(self, fd: int, entry: Entry) -> None:
-        self._stored: Reader = _Range(fd, entry.offset, entry.stored)
+        self._stored: Reader = RangeReader(fd, entry.offset, entry.stored)
         self._segments = list(entry.sparse or ())
         self._at, self._size = 0, entry.size
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from ...grammars.config import RegistryTarget, Settings
 from ...grammars.wire import routes
@@ -27,9 +26,6 @@ from .session import DownloadSession, Session
 from .throttle import Throttles
 from .transport import Request, Response, Special, Transport, TransportLimits
 from .uploadrecords import Kept, NoUploadRecords
-
-if TYPE_CHECKING:
-    from ...grammars.tar.entry import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +135,8 @@ class Client:
         host = INDEX_HOST if registry == DEFAULT_REGISTRY else registry
         return search(self._session(host, registry), term, limit, lambda: self.catalog(registry))
 
-    def download(self, url: str) -> AbstractContextManager[Reader]:
-        """Any http or https URL, without credentials, redirects followed; for `import`.
+    def download(self, url: str) -> AbstractContextManager[Download]:
+        """Any http or https URL, without credentials, redirects followed.
 
         The caller bounds and verifies what it reads. Raises InvalidName, NotFound, RegistryError.
         """

@@ -28,6 +28,8 @@ class Download:
     def __init__(self, connect: Connect, retry: Retry) -> None:
         self._connect, self._retry, self._at = connect, retry, 0
         self._response = connect({})
+        self.headers = self._response.headers
+        """Fields of the first answer, names in lower case."""
         self._version = _version(self._response)
 
     def read(self, size: int = -1, /) -> bytes:
