@@ -9,10 +9,13 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from nacre.ground import linux
 
 if TYPE_CHECKING:
     from conftest import Nacre
@@ -38,6 +41,7 @@ class Shell:
             cwd=nacre.folder, env=nacre.env,
         )  # fmt: skip
         os.close(theirs)
+        self._started: list[int] = []
 
     def mode(self) -> list[Any]:
         """As in termios(3)."""
@@ -45,8 +49,9 @@ class Shell:
 
     def command(self) -> int:
         """The pid of nacre."""
-        pid = self.process.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        (command,) = map(int, _children(self.process.pid))
+        self._started = [command, *map(int, _children(command))]
+        return command
 
     def expect(self, text: bytes) -> None:
         """Read until it has been written."""
@@ -55,10 +60,15 @@ class Shell:
             seen += os.read(self.ours, 4096)
 
     def close(self) -> None:
-        """End it all."""
+        """End it all. A container cannot end before somebody has waited for what was run in it."""
         self.process.kill()
         self.process.wait()
         os.close(self.ours)
+        for pid in self._started:
+            with suppress(ChildProcessError):  # its parent has waited for it
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -70,6 +80,8 @@ def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def shell(nacre: Nacre, busybox_image: str) -> Iterator[Callable[..., Shell]]:
+    """Starts a command. This process waits for what a killed one leaves: not every process 1 does."""
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
     made: list[Shell] = []
 
@@ -80,6 +92,7 @@ def shell(nacre: Nacre, busybox_image: str) -> Iterator[Callable[..., Shell]]:
     yield start
     for one in made:
         one.close()
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
     nacre("rm", "-f", *nacre("ps", "-aq").lines)
 
 
