@@ -271,14 +271,16 @@ class ContainerCollection:
         stdio: Stdio | None = None,
     ) -> Completed:  # fmt: skip
         """Run one more program in a running container, to its end; `input` and `stdio` as for `run`."""
+        from ..services.containers.executing import execute
+
         extra = _extra(command, environment, working_dir, user, tty, privileged)
 
         def work() -> Completed:
             with self._outside(name) as store:
                 found = Containers(store)
                 if stdio is None:
-                    return _captured(lambda streams: found.execute(name, extra, streams), input)
-                return Completed(found.execute(name, extra, stdio))
+                    return _captured(lambda streams: execute(found, name, extra, streams), input)
+                return Completed(execute(found, name, extra, stdio))
 
         return self._engine.apart(work)
 
@@ -287,11 +289,13 @@ class ContainerCollection:
         user: str = "", tty: bool = False, privileged: bool = False,
     ) -> None:  # fmt: skip
         """As `exec`, in the background; returns once the program runs."""
+        from ..services.containers.executing import execute_detached
+
         extra = _extra(command, environment, working_dir, user, tty, privileged)
 
         def work() -> None:
             with self._outside(name) as store:
-                Containers(store).execute_detached(name, extra)
+                execute_detached(Containers(store), name, extra)
 
         self._engine.apart(work)
 

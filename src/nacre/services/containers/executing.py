@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
+from ...words.errors import Conflict, Unsupported
+from ...words.mount import Directory
+from ...words.quickjson import loads
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -10,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ...ground.sandbox import Stdio
+    from ...ground.fork import ChildReport
     from ...stores.containers import ContainerRow
-    from ...words.mount import Directory
+    from .service import Containers
 
     Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
 
@@ -47,11 +53,45 @@ class Extra(Value):
         return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
 
 
-def execution(config: dict[str, Any], folder: Directory | None, row: ContainerRow) -> Execution:
-    """What is to be done once the store is not needed any more; `folder` is a root that is not mounted."""
-    if folder is None:
+def execute(containers: Containers, text: str, extra: Extra, stdio: Stdio | None = None) -> int:
+    """Run one more program in a running container; its exit code.
+
+    The process must not have entered a user namespace of its own unless it is the container's.
+    Raises NotFound, Conflict when it does not run, and as `start`.
+    """
+    return _execution(containers, text, extra)(stdio, None)
+
+
+def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
+    """As `execute`, seen through by a process in the background; returns once the program runs."""
+    from .supervisor import begin
+
+    execution = _execution(containers, text, extra)
+
+    def work(report: ChildReport) -> None:
+        def running() -> None:
+            report.tell(True)
+            report.close()
+
+        os.chdir("/")
+        execution(Stdio(-1, -1, -1, tty=extra.tty), running)
+
+    begin(work, "the process that runs the program")
+
+
+def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
+    """What is to be done once the store is not needed any more."""
+    row = containers.get(text)
+    if row.state != "running":
+        raise Conflict(f"container {row.id} is not running")
+    record = loads(row.config_json)
+    if record["runtime"] != "builtin":
+        raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
+    active, config = containers.store.actives.find(row.id), extra.config(record["config"])
+    root = active.mount if active is not None else None
+    if not isinstance(root, Directory):
         return lambda stdio, running: _enter(config, row, stdio, running)
-    return lambda stdio, running: _enter_folder(config, folder, row, stdio, running)
+    return lambda stdio, running: _enter_folder(config, root, row, stdio, running)
 
 
 def _enter(

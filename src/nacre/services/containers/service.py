@@ -25,9 +25,8 @@ from ...words.errors import (
     NacreError,
     NotFound,
     SandboxError,
-    Unsupported,
 )
-from ...words.mount import Directory, Overlay
+from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
@@ -42,10 +41,8 @@ if TYPE_CHECKING:
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
     from ...ground.files import Lock
-    from ...ground.fork import ChildReport
     from ...images.model.image import Image
     from ...stores.store import Store
-    from .executing import Execution, Extra
     from .log import Line
 
 _SIGKILL, _SIGTERM = 9, 15
@@ -510,44 +507,6 @@ class Containers:
                 return code
             row = self.get(row.id)
         return row.exit_code
-
-    def execute(self, text: str, extra: Extra, stdio: Stdio | None = None) -> int:
-        """Run one more program in a running container; its exit code.
-
-        The process must not have entered a user namespace of its own unless it is the container's.
-        Raises NotFound, Conflict when it does not run, and as `start`.
-        """
-        return self._execution(text, extra)(stdio, None)
-
-    def execute_detached(self, text: str, extra: Extra) -> None:
-        """As `execute`, seen through by a process in the background; returns once the program runs."""
-        from .supervisor import begin
-
-        execution = self._execution(text, extra)
-
-        def work(report: ChildReport) -> None:
-            def running() -> None:
-                report.tell(True)
-                report.close()
-
-            os.chdir("/")
-            execution(Stdio(-1, -1, -1, tty=extra.tty), running)
-
-        begin(work, "the process that runs the program")
-
-    def _execution(self, text: str, extra: Extra) -> Execution:
-        """What `execute` does once the store is not needed any more."""
-        row = self.get(text)
-        if row.state != "running":
-            raise Conflict(f"container {row.id} is not running")
-        record = loads(row.config_json)
-        if record["runtime"] != "builtin":
-            raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
-        from .executing import execution
-
-        active, config = self.store.actives.find(row.id), extra.config(record["config"])
-        folder = active.mount if active is not None and isinstance(active.mount, Directory) else None
-        return execution(config, folder, row)
 
     def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
         """What a container wrote; `follow` until it ends. Raises NotFound."""
