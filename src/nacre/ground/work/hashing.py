@@ -43,13 +43,10 @@ class _Hash:
         else:
             self._pipe.write(data)
 
-    def _stop(self) -> None:
-        self._pipe.end()
-        self._worker.stop()
-
     def digest(self) -> Digest:
         """The digest of everything so far, after which there is no more."""
-        self._stop()
+        self._pipe.end()
+        self._worker.finish()
         return Digest("sha256:" + self._hash.hexdigest())
 
     def __enter__(self) -> Self:
@@ -58,7 +55,8 @@ class _Hash:
 
     def __exit__(self, *_exc: object) -> None:
         self._budget.end_thread()
-        self._stop()
+        self._pipe.end()
+        self._worker.stop()
 
 
 class HashingReader:

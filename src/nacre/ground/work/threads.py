@@ -104,6 +104,11 @@ class SpareWorker:
         self._worker.start()
         return True
 
+    def finish(self) -> None:
+        """Wait for its end, however long it takes. Its pipe was ended before. Raises what it raised."""
+        self._worker.join()
+        raise_first([self._worker.failure])
+
     def stop(self) -> BaseException | None:
         """Wait for its end, as long as that is worth it; what it raised. Its pipe was ended before."""
         _join_all([self._worker])
