@@ -97,6 +97,8 @@ class Inodes:
     def find(self, folder: int, name: bytes) -> int:
         """The inode of a name in a folder; 0 for none."""
         code = (hash(name) ^ folder * 0x9E3779B1) & _LAST
+        if not self._table[code & self._mask]:
+            return 0
         return self.inode[self._table[self._seek(code, folder, name)]]
 
     def entry(self, folder: int, name: bytes) -> int:

@@ -56,6 +56,7 @@ class LayerTree:
             verb, folder, missing, name = self._decide(entry)
             if missing:
                 folder = self._parents(folder, missing)
+                self._places.remember(entry.path.rpartition(b"/")[0], folder)
             self.size += entry.size
             if verb is rules.PUT:
                 return self._put(entry, folder, name)
@@ -142,7 +143,9 @@ class LayerTree:
         return 0
 
     def _make(self, entry: Entry, folder: int, name: bytes) -> int:
-        return self._describe(entry, self._new_folder(folder, name, described=True), name)
+        made = self._new_folder(folder, name, described=True)
+        self._places.remember(entry.path, made)
+        return self._describe(entry, made, name)
 
     def _describe(self, entry: Entry, folder: int, _name: bytes) -> int:
         """An entry says all about a folder but overlay's own marks."""

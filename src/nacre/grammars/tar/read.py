@@ -311,17 +311,19 @@ def _rare_member(header: bytes, name: bytes, source: _Source, extras: _Extras) -
     elif flag != b"D":
         stored = 0
     link = records.link or extras.link or header[157:257].partition(b"\0")[0]
-    entry = _rare_entry(header, name, kind, records, link)
-    entry = entry._replace(size=real if kind == "file" else 0, offset=source.position)
+    content = real if kind == "file" else 0, source.position
+    entry = _rare_entry(header, name, kind, records, link, content)
     if segments is not None:
         entry = entry._replace(sparse=_checked(segments, real, stored, name))
     extras.clear()
     return entry, _Payload(source, stored, entry.path), -stored % _BLOCK
 
 
-def _rare_entry(header: bytes, name: bytes, kind: str, records: Records, link: bytes) -> Entry:
-    """All but size and offset of its content."""
-    path = _normal(name)
+def _rare_entry(
+    header: bytes, name: bytes, kind: str, records: Records, link: bytes, content: tuple[int, int]
+) -> Entry:
+    """`content` is its size and offset."""
+    path, (size, offset) = _normal(name), content
     if not path and kind != "dir":
         raise _rootless(name)
     mode, uid, gid = _owner(header, name)
@@ -330,7 +332,8 @@ def _rare_entry(header: bytes, name: bytes, kind: str, records: Records, link: b
     mtime = _mtime(header, name) if records.mtime_ns is None else records.mtime_ns
     link = _link(link, kind, name)
     major, minor = _device(header, records, name) if kind in ("char", "block") else (0, 0)
-    return Entry(path, kind, mode, uid, gid, mtime, 0, link, major, minor, records.sorted_xattrs())
+    xattrs = records.sorted_xattrs()
+    return Entry(path, kind, mode, uid, gid, mtime, size, link, major, minor, xattrs, offset)
 
 
 def _sparse(
