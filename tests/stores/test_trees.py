@@ -327,6 +327,18 @@ def test_missing_layers_are_named(kit: Kit) -> None:
     assert kit.actives.find("k") is None
 
 
+def test_a_tree_of_an_unknown_driver_is_not_here(kit: Kit) -> None:
+    """A newer nacre may have made it."""
+    diff_id = ingest(kit, file("f", b"1"))
+    kit.db.change("UPDATE tree SET driver = 'newer' WHERE diff_id = ?", (diff_id,))
+    assert not kit.trees.has(diff_id)
+    assert not kit.trees.repair.is_in_use(diff_id)
+    with pytest.raises(NotFound, match=diff_id.hex):
+        kit.trees.view([diff_id])
+    assert ingest(kit, file("f", b"1")) == diff_id
+    assert kit.trees.has(diff_id)
+
+
 # ---- views, actives
 
 

@@ -52,6 +52,8 @@ class TreeCatalog:
         """
         found = {}
         for row in self._rows(layers).values():
+            if not self.drivers.knows(row[1]):
+                continue
             diff_id = Digest(row[0])
             tree = self.tree(diff_id, row[1])
             if not os.path.isdir(tree.folder):

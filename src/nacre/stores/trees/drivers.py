@@ -57,6 +57,10 @@ class Drivers:
             self._made.setdefault(name, make())
         return self._made[name]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a driver of this name; a row may have one of a newer nacre."""
+        return name in NAMES
+
     @property
     def unpacking(self) -> tuple[str, ...]:
         """Names of those whose trees are always unpacked."""

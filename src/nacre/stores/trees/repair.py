@@ -56,7 +56,9 @@ class TreeRepair:
         A layer that is mounted through an index stays readable when its folder is replaced.
         """
         driver = self._driver_of(diff_id)
-        if driver is None or not self._catalog.tree(diff_id, driver).is_unpacked:
+        if driver is None or not self._catalog.drivers.knows(driver):
+            return False
+        if not self._catalog.tree(diff_id, driver).is_unpacked:
             return False
         sql = "SELECT layers FROM active JOIN container ON container.id = active.key WHERE state = 'running'"
         return any(diff_id in row[0].split() for row in self._catalog.database.execute(sql))
