@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fakeregistry import FakeRegistry
+
+from nacre import open_store
 
 Nacre = Any
 
@@ -206,3 +209,16 @@ def test_a_build_of_docker_s_kind(nacre: Nacre, busybox_image: str) -> None:
         ids[form] = shown[1]
     assert ids["oci"] == ids["docker"]
     assert "expected docker" in nacre("build", "--format", "v1", "c", check=False).err
+
+
+def test_the_python_api_pulls_several(
+    nacre: Nacre, busybox_image: str, registry: str, tmp_path: Path
+) -> None:
+    names = [f"{registry}/{name}:1" for name in ("one", "two")]
+    for name in names:
+        nacre("tag", busybox_image, name)
+        nacre("push", "-q", name)
+    with open_store(str(tmp_path / "library")) as engine:
+        results = engine.pull_all(names)
+        assert [result.image.id for result in results] == [engine.image(name).id for name in names]
+        assert results[0].image.stat("/bin/busybox").size

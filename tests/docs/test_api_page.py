@@ -94,7 +94,7 @@ def _rows(heading: str) -> dict[str, str]:
 FOR_FACES = {
     "apart", "budget", "client", "config", "container_proxies", "drop_store", "enter", "entered",
     "image_inside", "inside", "is_inside", "is_root", "mapping", "network", "outside", "paths",
-    "result_inside", "root", "shows_mounts",
+    "result_inside", "results_inside", "root", "shows_mounts",
 }  # fmt: skip
 """What an engine has besides, for the faces that are built on it."""
 

@@ -273,7 +273,7 @@ class Engine(Wiring):
         from .transfers import pull_all
 
         references = [Reference.of(name) for name in names]
-        return self.inside(lambda store: pull_all(self, references, platform, tell, progress))
+        return self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
 
     @checked
     def pull(

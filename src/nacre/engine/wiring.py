@@ -233,17 +233,19 @@ class Wiring:
 
     def result_inside(self, work: Callable[[Store], T]) -> T:
         """As `inside`, for results with an `image`, which comes back from a child by its descriptor."""
+        return self.results_inside(lambda store: [work(store)])[0]
+
+    def results_inside(self, work: Callable[[Store], list[T]]) -> list[T]:
+        """As `result_inside`, for several."""
         if self.is_inside:
             return work(self.store)
         from ..images.model.image import Image
 
-        def carried(store: Store) -> Any:
-            result: Any = work(store)
-            return result.replace(image=result.image.descriptor)
+        def carried(store: Store) -> list[Any]:
+            results: list[Any] = work(store)
+            return [result.replace(image=result.image.descriptor) for result in results]
 
-        found: Any = self.inside(carried)
-        result: T = found.replace(image=Image.load(self.store, found.image))
-        return result
+        return [found.replace(image=Image.load(self.store, found.image)) for found in self.inside(carried)]
 
     def _open(self) -> Store:
         from ..stores.store import Store
