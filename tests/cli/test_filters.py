@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from interop.layouts import write_layout
 from tarkit import tar_of
 
 from nacre.cli.filters import Filters
@@ -203,3 +205,15 @@ def test_prunes(nacre: Nacre) -> None:
         result = nacre(*words, check=False)
         assert (result.code, result.out) == (1, "")
         assert result.err.startswith(f"nacre: {message}"), words
+
+
+def test_an_image_that_exposes_what_is_no_port(nacre: Nacre, tmp_path: Path) -> None:
+    layout, ports = tmp_path / "layout", {"$PORT/tcp": {}, "81/tcp": {}}
+    write_layout(layout, [tar_of(f=b"x")], settings={"Cmd": ["/f"], "ExposedPorts": ports})
+    nacre("load", "-i", str(layout))
+    nacre("tag", "test", "odd:1")
+    nacre("create", "--name", "odd", "odd:1")
+    assert nacre("ps", "-a", "--format", "{{.Names}}").out == "odd\n"
+    assert nacre("ps", "-aq", "--filter", "expose=81").lines
+    assert not nacre("ps", "-aq", "--filter", "expose=82").lines
+    assert nacre("inspect", "odd").json[0]["Config"]["ExposedPorts"] == ports

@@ -37,8 +37,10 @@ class Layer:
         return self._buffer.getvalue()
 
 
-def write_layout(folder: Path, layers: list[bytes], tag: str = "test") -> str:
-    """An OCI layout of one image in `folder`; returns the digest of its manifest."""
+def write_layout(
+    folder: Path, layers: list[bytes], tag: str = "test", settings: dict[str, Any] | None = None
+) -> str:
+    """An OCI layout of one image in `folder`, with these `settings`; returns the digest of its manifest."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -48,7 +50,8 @@ def write_layout(folder: Path, layers: list[bytes], tag: str = "test") -> str:
         return {"mediaType": media_type, "digest": f"sha256:{name}", "size": len(data)}
 
     config = {
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
+        "architecture": "amd64", "os": "linux",
+        "config": settings or {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
         "rootfs": {
             "type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
         },

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nacre.grammars.ports import Publish, parse_expose, parse_publish
+from nacre.grammars.ports import Publish, parse_expose, parse_publish, single_ports
 
 PORTS = some.integers(0, 65535)
 
@@ -73,3 +73,8 @@ def test_expose() -> None:
     for text in ("", "x", "80/x", "82-80"):
         with pytest.raises(ValueError, match=r"port|proto"):
             parse_expose(text)
+
+
+def test_what_an_image_exposes_may_be_no_port() -> None:
+    assert single_ports("80-81/udp") == ("80/udp", "81/udp")
+    assert [single_ports(text) for text in ("$PORT/tcp", "", "80/x", "9-8")] == [(), (), (), ()]

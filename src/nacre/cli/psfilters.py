@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..grammars.ports import parse_expose
+from ..grammars.ports import single_ports
 from ..words.errors import NacreError, UsageError
 from .documents.container import mounts_of
 from .documents.network import networks_column
@@ -85,7 +85,7 @@ class Chosen:
 
     def _has_port(self, record: dict[str, Any]) -> bool:
         """By ports of the container: those exposed, and those published."""
-        exposed = {port for text in record.get("ports") or () for port in parse_expose(text)}
+        exposed = {port for text in record.get("ports") or () for port in single_ports(text)}
         published = {f"{port}/{protocol}" for port, protocol, *_ in record.get("publish") or ()}
         return all(
             any(ports.intersection(some) for some in wanted)
@@ -99,20 +99,17 @@ class Chosen:
             return True
         if any(row.image == digest or row.image_ref == text for text, digest, _ in self._ancestors):
             return True
-        mine = _layers(self._context, f"{row.image_ref}", row.image)[2]
+        image = self._context.engine.containers.image_of(row)
+        mine = image.diff_ids if image else ()
         return any(layers and mine[: len(layers)] == layers for _, _, layers in self._ancestors)
 
 
-def _layers(context: Context, text: str, digest: str = "") -> tuple[str, str, tuple[Digest, ...]]:
+def _layers(context: Context, text: str) -> tuple[str, str, tuple[Digest, ...]]:
     """An image as named, its manifest's digest and its layers; without them when it is not there."""
-    engine = context.engine
     try:
-        if digest:
-            there = next((one for one in engine.images(strict=False) if one.digest == digest), None)
-            return text, digest, there.diff_ids if there else ()
-        image = engine.image(text)
+        image = context.engine.image(text)
     except NacreError:
-        return text, digest, ()
+        return text, "", ()
     return text, str(image.digest), image.diff_ids
 
 

@@ -16,7 +16,6 @@ from ..words.value import Value
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _LAST = 65535
-_PIECES = 3
 
 
 class Publish(Value):
@@ -112,3 +111,11 @@ def parse_expose(text: str) -> tuple[str, ...]:
         raise ValueError(f"invalid proto: {protocol}")
     first, last = parse_range(ports)
     return tuple(f"{port}/{protocol.lower() or 'tcp'}" for port in range(first, last + 1))
+
+
+def single_ports(text: str) -> tuple[str, ...]:
+    """As `parse_expose`, and nothing for what is no port: the config of an image may have any text."""
+    try:
+        return parse_expose(text)
+    except ValueError:
+        return ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...grammars.gotemplate import Struct
-from ...grammars.ports import parse_expose
+from ...grammars.ports import single_ports
 from ...stores.containers import ContainerRow
 from ...stores.volumes import named_by
 from ..context import Context
@@ -91,8 +91,13 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Domainname": (asked or {}).get("Domainname"),
         "StopTimeout": (asked or {}).get("StopTimeout"),
         "Labels": kept.get("labels") or {},
-        "ExposedPorts": {port: {} for text in kept.get("ports") or () for port in parse_expose(text)},
+        "ExposedPorts": _exposed(kept),
     }
+
+
+def _exposed(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Each port by itself; what the image calls a port and is none as it stands there."""
+    return {port: {} for text in kept.get("ports") or () for port in single_ports(text) or (text,)}
 
 
 def _anonymous(kept: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -119,10 +119,10 @@ def network_id(context: Context, name: str) -> str:
 
 def ports(kept: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, list[dict[str, str]] | None]:
     """Each port that is published or exposed, and where."""
-    from ...grammars.ports import parse_expose
+    from ...grammars.ports import single_ports
 
     found: dict[str, list[dict[str, str]] | None] = {
-        port: None for text in kept.get("ports") or () for port in parse_expose(text)
+        port: None for text in kept.get("ports") or () for port in single_ports(text)
     }
     for port, places in got.get("ports", {}).items():
         found[port] = [{"HostIp": host, "HostPort": str(number)} for host, number in places]

@@ -49,8 +49,9 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     check_rights()
     networks = networks_of(containers.store)
     checked = tuple(check(networks, each) for each in endpoints)
-    if len({each.network for each in checked}) < len(checked):
-        raise UsageError(f"network {checked[0].network!r} is specified multiple times")
+    names = [each.network for each in checked]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise UsageError(f"network {twice!r} is specified multiple times")
     return request.replace(endpoints=checked, options=options.replace(network=checked[0].network))
 
 
@@ -150,9 +151,9 @@ def published(kept: dict[str, Any]) -> list[Publish]:
     named = [Publish(*fields) for fields in kept.get("publish", ())]
     if not kept.get("publish_all"):
         return named
-    from ...grammars.ports import parse_expose
+    from ...grammars.ports import single_ports
 
-    exposed = [port for text in kept.get("ports", ()) for port in parse_expose(text)]
+    exposed = [port for text in kept.get("ports", ()) for port in single_ports(text)]
     taken = {each.inside for each in named}
     return named + [
         Publish(int(port), protocol)

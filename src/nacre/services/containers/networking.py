@@ -84,7 +84,7 @@ class Networking:
         assert self._network
         return self._network
 
-    def _join(self, endpoint: NetworkEndpoint) -> None:
+    def _join(self, endpoint: NetworkEndpoint) -> str:
         network = self._found(endpoint.network)
         attached = self._own.attach(_wanted(network, endpoint))
         names = (self._row.name, *endpoint.aliases, self._row.id[:12])
@@ -95,6 +95,15 @@ class Networking:
             self._own.detach(network.name)
             raise
         self._names[network.name] = endpoint
+        return network.name
+
+    def _join_running(self, endpoint: NetworkEndpoint) -> None:
+        name = self._join(endpoint)
+        try:
+            self._refresh()
+        except BaseException:
+            self._leave(name)
+            raise
 
     def _found(self, name: str) -> Network:
         from .subnets import used
@@ -202,12 +211,14 @@ class Networking:
     def _done(self, request: dict[str, Any]) -> dict[str, str]:
         try:
             if "join" in request:
-                self._join(endpoints.read(request["join"]))
+                self._join_running(endpoints.read(request["join"]))
             else:
                 self._leave(request["leave"])
-            self._refresh()
+                self._refresh()
         except NacreError as error:
             return {"error": error.message, "hint": error.hint}
+        except OSError as error:
+            return {"error": f"cannot change the networks of the container: {error.strerror}", "hint": ""}
         return {}
 
     def __exit__(self, *_exc: object) -> None:
