@@ -15,8 +15,10 @@ from treekit import Kit, drop_tree
 from nacre.grammars.tar.entry import Entry
 from nacre.grammars.tar.read import read_tar
 from nacre.ground import mounts, userns
+from nacre.ground.work.budget import Budget
 from nacre.stores import Store
 from nacre.stores.trees import Active, Mode
+from nacre.stores.trees.drivers import NAMES, UNPACKING, Drivers
 from nacre.stores.trees.forms import owners
 from nacre.stores.trees.forms.owners import RecordedOwner
 from nacre.words.digest import Digest
@@ -337,6 +339,12 @@ def test_a_tree_of_an_unknown_driver_is_not_here(kit: Kit) -> None:
         kit.trees.view([diff_id])
     assert ingest(kit, file("f", b"1")) == diff_id
     assert kit.trees.has(diff_id)
+
+
+def test_drivers_that_unpack(kit: Kit) -> None:
+    """The list spares the making of forms that are not used."""
+    drivers = Drivers(kit.root, kit.mode, Budget.of_machine)
+    assert tuple(name for name in NAMES if drivers.get(name).form.keeps_files) == UNPACKING
 
 
 # ---- views, actives

@@ -35,7 +35,7 @@ from .leases import LeaseStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import IO, BinaryIO, Self
 
 _CHUNK = 1 << 20
@@ -98,10 +98,14 @@ class BlobStore:
 
         Inside a transaction no file appears whose row comes later.
         """
-        folder, sql = f"{self.root}/blobs", "SELECT 1 FROM blob WHERE digest = ?"
-        with os_errors(f"list {folder}"), self._database.transaction():
-            found = [f"{kind}:{name}" for kind in names(folder) for name in names(f"{folder}/{kind}")]
-            return [digest for digest in found if not self._database.one(sql, (digest,))]
+        sql = "SELECT 1 FROM blob WHERE digest = ?"
+        with os_errors(f"list {self.root}/blobs"), self._database.transaction():
+            return [digest for digest in self.files() if not self._database.one(sql, (digest,))]
+
+    def files(self) -> Iterator[str]:
+        """`algorithm:name` of each file in ROOT/blobs, whatever put it there."""
+        folder = f"{self.root}/blobs"
+        return (f"{kind}:{name}" for kind in names(folder) for name in names(f"{folder}/{kind}"))
 
     def unsynced(self) -> list[Digest]:
         """Blobs of an earlier boot that were never synced: nobody knows yet whether they are whole."""

@@ -240,7 +240,7 @@ class Database:
         with self.lock, _errors(self.path):
             found = _fault(self.here())
         if found:
-            raise DamagedStore(f"{self.path} is incomplete:  {found}")
+            raise DamagedStore(f"{self.path} is incomplete: {found}")
 
     def faults(self) -> list[str]:
         """What SQLite finds wrong in the tables, a phrase each; only the first few. Raises StoreError."""

@@ -89,7 +89,7 @@ def refuse_damaged(store: Store) -> None:
     """Raises DamagedStore when the database must be rebuilt before anything is changed in the store."""
     store.db.check()
     if problem := lost_names(unknown(store.root, store.db)):
-        raise DamagedStore(f"the database of {store.root} is incomplete:  {problem}")
+        raise DamagedStore(f"the database of {store.root} is incomplete: {problem}")
 
 
 def database_faults(store: Store) -> list[str]:
@@ -178,13 +178,11 @@ class _Filling:
                 self._document(digest, found.st_mtime)
 
     def _found(self) -> Iterator[Digest]:
-        blobs = f"{self._store.root}/blobs"
-        for algorithm in names(blobs):
-            for name in names(f"{blobs}/{algorithm}"):
-                try:
-                    yield Digest(f"{algorithm}:{name}")
-                except NacreError:
-                    continue
+        for text in self._store.blobs.files():
+            try:
+                yield Digest(text)
+            except NacreError:
+                continue
 
     def _document(self, digest: Digest, time: float) -> None:
         """An image, if the content is the manifest of one: then its config says which layer is which tree."""

@@ -24,7 +24,7 @@ from .layout import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 DATABASE = "registry.db"
 
@@ -78,18 +78,13 @@ def _own(root: str) -> Lock:
 
 def _tidy_content(blobs: BlobStore, held: set[str]) -> None:
     """Remove content that no repository holds."""
-    for digest in _content(f"{blobs.root}/blobs"):
+    for text in blobs.files():
+        try:
+            digest = Digest(text)
+        except InvalidName:
+            continue  # not made here: not ours to remove
         if digest not in held:
             blobs.delete(digest)
-
-
-def _content(folder: str) -> Iterator[Digest]:
-    for algorithm in names(folder):
-        for name in names(f"{folder}/{algorithm}"):
-            try:
-                yield Digest(f"{algorithm}:{name}")
-            except InvalidName:
-                continue  # not made here: not ours to remove
 
 
 def _tidy_uploads(folder: str, known: set[str]) -> None:

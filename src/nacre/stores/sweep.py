@@ -24,7 +24,7 @@ from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, 
 from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
-from .layout import tidy_index, unknown
+from .layout import names, tidy_index, unknown
 from .syncing import mark_synced
 from .trees.dedup import reclaim
 
@@ -140,7 +140,7 @@ def foresee(
         work.paths += work.known_strays(known)
         if wishes.build_cache:
             work.paths += caches.idle(store.root)
-        work.paths += [f"{store.root}/trash/{name}" for name in _names(f"{store.root}/trash")]
+        work.paths += [f"{store.root}/trash/{name}" for name in names(f"{store.root}/trash")]
         size = known.usage.freed(work.paths) + reclaim.reclaimable(store.root, work.paths)
         return len(work.items) + len(work.paths), size
 
@@ -338,15 +338,12 @@ class _Sweep:
 
     def _collect_blobs(self) -> None:
         kept = {row[0] for row in self.db.execute("SELECT digest FROM blob WHERE used >= ?", (self.since,))}
-        there = set()
-        for algorithm in _names(f"{self.store.root}/blobs"):
-            for name in _names(f"{self.store.root}/blobs/{algorithm}"):
-                digest = f"{algorithm}:{name}"
-                there.add(digest)
-                if digest not in self.blobs and digest not in kept:
-                    self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
-                    self._trash("blob", digest, f"blobs/{algorithm}/{name}")
-        self._collect_rows("blob", "digest", there | self.blobs)
+        there = list(self.store.blobs.files())
+        for digest in there:
+            if digest not in self.blobs and digest not in kept:
+                self.db.change("DELETE FROM blob WHERE digest = ?", (digest,))
+                self._trash("blob", digest, f"blobs/{digest.replace(':', '/', 1)}")
+        self._collect_rows("blob", "digest", self.blobs.union(there))
 
     def _collect_rows(self, table: str, key: str, kept: set[str]) -> None:
         """Rows whose files a killed sweep moved away. That of what is needed stays: `check` tells of it."""
@@ -373,7 +370,7 @@ class _Sweep:
     def _collect_trees(self) -> None:
         rows = dict(self.db.execute("SELECT diff_id, used FROM tree"))
         kept = {Digest(d).hex for d, used in rows.items() if used >= self.since or d in self.trees}
-        there = list(_names(f"{self.store.root}/trees"))
+        there = names(f"{self.store.root}/trees")
         for name in there:
             if name not in kept and not name.startswith("."):
                 diff_id = f"sha256:{name}"
@@ -382,7 +379,7 @@ class _Sweep:
         self._collect_rows("tree", "diff_id", {f"sha256:{name}" for name in there} | self.trees)
 
     def _collect_folders(self, folder: str, kept: set[str], kind: str) -> None:
-        for name in _names(f"{self.store.root}/{folder}"):
+        for name in names(f"{self.store.root}/{folder}"):
             if name not in kept:
                 self._trash(kind, name, f"{folder}/{name}")
         if folder == "active":
@@ -418,9 +415,9 @@ class _Sweep:
     def ingests(self) -> None:
         """Partial content whose writer is gone; downloads that can be resumed only when they are old."""
         folder = f"{self.store.root}/ingest"
-        names = sorted({name.removesuffix(".lock") for name in _names(folder)})
+        known = sorted({name.removesuffix(".lock") for name in names(folder)})
         living = {id for id, _ in self.store.leases.living()}  # asked after listing: leases come before files
-        for name in names:
+        for name in known:
             if name.startswith("add-"):
                 if name.split("-")[1] not in living:
                     self._remove("ingest", name, f"{folder}/{name}")
@@ -454,8 +451,8 @@ class _Sweep:
     def strays(self) -> None:
         """What a kill left of writing a file or folder beside a tree, or a table of the builder."""
         trees = f"{self.store.root}/trees"
-        for folder in [*(f"{trees}/{name}" for name in _names(trees)), f"{self.store.root}/build/contexts"]:
-            for name in _names(folder):
+        for folder in [*(f"{trees}/{name}" for name in names(trees)), f"{self.store.root}/build/contexts"]:
+            for name in names(folder):
                 end = name.rpartition(".")[2]
                 if len(end) == _RANDOM and end != name and _HEX.issuperset(end):
                     self._stray(f"{folder}/{name}", name)
@@ -499,10 +496,3 @@ def _diff_ids(config: bytes) -> list[str]:
         return list(ImageConfig.parse(config).diff_ids)
     except NacreError:
         return []
-
-
-def _names(folder: str) -> Iterable[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return ()

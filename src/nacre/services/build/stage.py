@@ -208,7 +208,7 @@ class StageBuild:
             return error
         before = [planned.stage.name for planned in self._session.plan.stages[: self._planned.index]]
         hint = did_you_mean(name, [stage for stage in before if stage], prefix="the stage ")
-        message = f"{said}: {name!r} is neither an earlier stage nor an available image:  {error.message}"
+        message = f"{said}: {name!r} is neither an earlier stage nor an available image: {error.message}"
         return item.error(message, hint=hint or error.hint)
 
     def _source(self, item: Instruction, text: str, standing: StageProgress | None) -> CopySource:

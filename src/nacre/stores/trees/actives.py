@@ -13,7 +13,7 @@ from ...words.digest import Digest
 from ...words.errors import Conflict, StoreError, UsageError
 from ...words.mount import Mount
 from ...words.value import Value
-from .model import ActiveTree, HeldLocks, Times
+from .model import ActiveTree, HeldLocks, Times, root_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Actives:
         try:
             trees = tuple(self._catalog.stack(layers))
             trace("active:inserted")
-            tree = ActiveTree(trees, folder, self._catalog.root_of(layers))
+            tree = ActiveTree(trees, folder, root_of(trees))
             if not self._take_root(layers, tree):
                 private_dir(folder)
                 root.prepare(tree)
@@ -161,7 +161,8 @@ class Actives:
 
         driver = self._driver_of(active)
         with HashingWriter(write, self._catalog.budget()) as hashing, os_errors("write a layer"):
-            tree = self._tree(active).replace(root=self._catalog.root_of(active.layers))
+            tree = self._tree(active)
+            tree = tree.replace(root=root_of(tree.trees))
             with driver.form.writer(tree.folder, hashing.write, locks) as writer:
                 info = driver.root.pack(tree, writer, Times(clamp, driver.form.keeps_files))
             return hashing.digest(), info

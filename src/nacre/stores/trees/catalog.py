@@ -14,7 +14,7 @@ from ...words.digest import Digest
 from ...words.errors import NotFound
 from ..database import Database, boot_id
 from ..leases import LeaseStore
-from .drivers import Drivers
+from .drivers import UNPACKING, Drivers
 from .model import StoredTree
 
 TYPE_CHECKING = False
@@ -41,9 +41,9 @@ class TreeCatalog:
         """Where the tree is (or would be)."""
         return f"{self.root}/trees/{diff_id.hex}"
 
-    def tree(self, diff_id: Digest, driver: str) -> StoredTree:
+    def tree(self, diff_id: Digest, driver: str, root: str = "") -> StoredTree:
         """As the driver of this name has made it."""
-        return StoredTree(diff_id, self.folder(diff_id), self.drivers.get(driver).form)
+        return StoredTree(diff_id, self.folder(diff_id), self.drivers.get(driver).form, root)
 
     def standing(self, layers: Sequence[Digest]) -> dict[Digest, StoredTree]:
         """Those of the layers that are here, kept by this store's lease if it holds one.
@@ -55,7 +55,7 @@ class TreeCatalog:
             if not self.drivers.knows(row[1]):
                 continue
             diff_id = Digest(row[0])
-            tree = self.tree(diff_id, row[1])
+            tree = self.tree(diff_id, row[1], row[2])
             if not os.path.isdir(tree.folder):
                 continue
             whole = row[4] or row[3] == boot_id() or self._survived(tree)
@@ -94,11 +94,6 @@ class TreeCatalog:
                 raise NotFound(f"the store does not hold the tree of layer {diff_id}", hint="pull it again")
         return [standing[diff_id] for diff_id in layers]
 
-    def root_of(self, layers: Sequence[Digest]) -> str:
-        """ "mode uid gid" of `/`, from the topmost layer that says it; "" when none does."""
-        rows = self._rows(layers)
-        return next((rows[d][2] for d in reversed(layers) if d in rows and rows[d][2]), "")
-
     def publish(self, folder: str, diff_id: Digest, info: TreeInfo, driver: str, active: str = "") -> None:
         """Rename into place, insert the row, forget the `active` it was made from: all or nothing."""
         values = (diff_id, driver, info.size, info.root, boot_id(), time.time())
@@ -125,12 +120,11 @@ class TreeCatalog:
 
     def _unpacked(self) -> list[str]:
         """Folders of unpacked trees, those used last first: what a new one may share files with."""
-        names = self.drivers.unpacking
         sql = (
-            f"SELECT diff_id FROM tree WHERE driver IN ({', '.join('?' * len(names))}) "
+            f"SELECT diff_id FROM tree WHERE driver IN ({', '.join('?' * len(UNPACKING))}) "
             "AND (synced OR boot = ?) ORDER BY used DESC, written DESC LIMIT 32"
         )
-        rows = self.database.execute(sql, (*names, boot_id()))
+        rows = self.database.execute(sql, (*UNPACKING, boot_id()))
         return [f"{self.folder(Digest(row[0]))}/fs" for row in rows]
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .roots.mounted import Mounted
 
 NAMES = ("erofs", "overlay", "plain")
+UNPACKING = ("overlay",)
+"""Those whose trees are always unpacked: a form that `keeps_files`."""
 """All that there are, in the order in which `auto` tries them."""
 
 
@@ -60,11 +62,6 @@ class Drivers:
     def knows(self, name: str) -> bool:
         """Whether there is a driver of this name; a row may have one of a newer nacre."""
         return name in NAMES
-
-    @property
-    def unpacking(self) -> tuple[str, ...]:
-        """Names of those whose trees are always unpacked."""
-        return tuple(name for name in NAMES if self.get(name).form.keeps_files)
 
     def of_folder(self, folder: str) -> Driver | None:
         """The driver that reads a tree of which no row speaks; None where there is none."""

@@ -171,13 +171,20 @@ class TreeForm(Protocol):
         """Whether its files lie in the folder as they are: they must not go while a container shows them."""
 
 
+PLAIN_ROOT = "755 0 0"
+"""What `/` is where no layer says it: mode, uid, gid."""
+
+
 class StoredTree:
-    """A committed tree: `folder` holds it, in a `form`."""
+    """A committed tree: `folder` holds it, in a `form`.
 
-    __slots__ = ("diff_id", "folder", "form")
+    `root` is the "mode uid gid" that its layer gives `/`, "" where it says nothing.
+    """
 
-    def __init__(self, diff_id: Digest, folder: str, form: TreeForm) -> None:
-        self.diff_id, self.folder, self.form = diff_id, folder, form
+    __slots__ = ("diff_id", "folder", "form", "root")
+
+    def __init__(self, diff_id: Digest, folder: str, form: TreeForm, root: str = "") -> None:
+        self.diff_id, self.folder, self.form, self.root = diff_id, folder, form, root
 
     def read(self) -> LayerReader:
         """As `TreeForm.read`. Raises StoreError, OSError."""
@@ -205,6 +212,11 @@ class StoredTree:
     def has_implied(self) -> bool:
         """Whether it has folders that its layer does not describe."""
         return os.path.exists(f"{self.folder}/{files.IMPLIED}")
+
+
+def root_of(trees: Sequence[StoredTree]) -> str:
+    """ "mode uid gid" of `/`, from the topmost tree that says it; "" when none does."""
+    return next((tree.root for tree in reversed(trees) if tree.root), "")
 
 
 class ActiveTree(Value):

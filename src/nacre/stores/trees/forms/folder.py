@@ -15,7 +15,7 @@ import os
 from ....ground.files import content_size, os_errors, private_dir, trace, write_atomic
 from ....words.errors import NacreError, Unsupported
 from .. import files
-from ..model import TreeInfo
+from ..model import PLAIN_ROOT, TreeInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..reading.reader import LayerReader
     from .skeleton import StreamRecorder
 
-_PLAIN_ROOT = "755 0 0"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -141,8 +140,8 @@ class FolderForm:
             node = reader.node(b"")
         finally:
             reader.close()
-        root = f"{node.mode:o} {node.uid} {node.gid}" if node else _PLAIN_ROOT
-        return TreeInfo(content_size(f"{tree.folder}/{files.FS}"), "" if root == _PLAIN_ROOT else root)
+        root = f"{node.mode:o} {node.uid} {node.gid}" if node else PLAIN_ROOT
+        return TreeInfo(content_size(f"{tree.folder}/{files.FS}"), "" if root == PLAIN_ROOT else root)
 
     def read(self, tree: StoredTree) -> LayerReader:
         """Read the files of the tree; the caller closes it. Raises StoreError."""

@@ -6,7 +6,7 @@ import os
 
 from ....grammars.layer.whiteouts import is_whiteout
 from ..forms.owners import RecordedOwner
-from ..model import TreeInfo
+from ..model import PLAIN_ROOT, TreeInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DifferencePacker:
     def _root_differs(self, entry: Entry) -> bool:
         """A root of the same mode and owner as beneath is no change; its time always moves."""
         mine = f"{entry.mode:o} {entry.uid} {entry.gid}"
-        if mine == (self.root or "755 0 0") and not entry.xattrs:
+        if mine == (self.root or PLAIN_ROOT) and not entry.xattrs:
             return False
         self.made_root = mine
         return True

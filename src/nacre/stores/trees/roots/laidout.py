@@ -20,6 +20,7 @@ from ....words.mount import Directory
 from ....words.quickjson import dumps, loads
 from ..files import OWNERS
 from ..forms import owners
+from ..model import PLAIN_ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class LaidOut:
         return self._mode.devices and permitted.way() == "mounts"
 
     def _set_root(self, fd: int, root: str) -> None:
-        mode, uid, gid = (root or "755 0 0").split()
+        mode, uid, gid = (root or PLAIN_ROOT).split()
         if root and not self._mode.single:
             ids.chown(fd, int(uid), int(gid))
         os.fchmod(fd, int(mode, 8) | (0o700 if os.geteuid() else 0))

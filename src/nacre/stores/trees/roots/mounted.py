@@ -15,6 +15,7 @@ from ....ground import ids
 from ....ground.files import os_errors
 from ....words.errors import Unsupported
 from ....words.mount import Erofs, Overlay
+from ..model import PLAIN_ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Mounted:
         with os_errors(f"make {active.folder}"):
             os.mkdir(f"{active.folder}/work", 0o700)
             os.mkdir(upper, 0o700)
-            mode, uid, gid = (active.root or "755 0 0").split()
+            mode, uid, gid = (active.root or PLAIN_ROOT).split()
             if active.root and not self._mode.single:
                 ids.chown(upper, int(uid), int(gid))
             os.chmod(upper, int(mode, 8))
