@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from ..words.errors import NotFound, UsageError
+from ..words.errors import UsageError
 from .options import Command, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import IO
 
     from ..grammars.tar.entry import Entry
@@ -23,9 +20,7 @@ _LETTERS = {
 
 def apply(context: Context, args: Args) -> int:
     """Make a layer from standard input beneath a folder, with what the folder has as the layers below."""
-    if context.stdin.isatty():
-        raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
-    unkept = context.engine.layers.apply(context.input, args.positionals[0])
+    unkept = context.engine.layers.apply(_input(context), args.positionals[0])
     if unkept:
         context.warn(f"{unkept} entries have an owner, a device or an attribute that could not be set")
     return 0
@@ -34,25 +29,15 @@ def apply(context: Context, args: Args) -> int:
 def ls(context: Context, args: Args) -> int:
     """A line for every entry, in the order of the tar, as it is read."""
     origin = args.positionals[0] if args.positionals else "-"
-    with _opened(context, origin) as stream:
-        for entry in context.engine.layers.entries(stream):
-            _show(context, entry, args.format)
+    for entry in context.engine.layers.entries(_input(context) if origin == "-" else origin):
+        _show(context, entry, args.format)
     return 0
 
 
-@contextmanager
-def _opened(context: Context, origin: str) -> Iterator[IO[bytes]]:
-    if origin == "-":
-        if context.stdin.isatty():
-            raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
-        yield context.input
-        return
-    try:
-        file = open(origin, "rb", buffering=0)
-    except OSError as error:
-        raise NotFound(f"cannot open {origin}: {(error.strerror or '').lower()}") from None
-    with file:
-        yield file
+def _input(context: Context) -> IO[bytes]:
+    if context.stdin.isatty():
+        raise UsageError("refusing to read a layer from a terminal. Redirect a tar into standard input")
+    return context.input
 
 
 def _show(context: Context, entry: Entry, form: str) -> None:

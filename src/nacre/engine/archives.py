@@ -98,18 +98,24 @@ def _written(target: Target) -> Iterator[Callable[[bytes], object]]:
 @contextmanager
 def _read(engine: Wiring, origin: Origin) -> Iterator[Reader]:
     """A file, a stream, or what a URL leads to. Raises NotFound, RegistryError."""
+    if isinstance(origin, str | os.PathLike) and (url := os.fspath(origin)).startswith(_WEB):
+        with download(engine, url) as found:
+            yield found
+    else:
+        with opened(origin) as reader:
+            yield reader
+
+
+@contextmanager
+def opened(origin: Origin) -> Iterator[Reader]:
+    """A file or a stream. Raises NotFound."""
     if not isinstance(origin, str | os.PathLike):
         yield origin
         return
-    path = os.fspath(origin)
-    if path.startswith(_WEB):
-        with download(engine, path) as reader:
-            yield reader
-        return
     try:
-        file = open(path, "rb", buffering=0)
+        file = open(origin, "rb", buffering=0)
     except OSError as error:
-        raise NotFound(f"cannot open {path}: {(error.strerror or '').lower()}") from None
+        raise NotFound(f"cannot open {os.fspath(origin)}: {(error.strerror or '').lower()}") from None
     with file:
         yield file
 
@@ -118,8 +124,8 @@ def _read(engine: Wiring, origin: Origin) -> Iterator[Reader]:
 def download(engine: Wiring, url: str) -> Iterator[Downloaded]:
     """What a URL leads to. Raises NotFound, RegistryError."""
     with _explained(url):
-        opened = engine.client.download(url)
-    with opened as found:
+        download = engine.client.download(url)
+    with download as found:
         yield Downloaded(found, url)
 
 

@@ -8,7 +8,6 @@ from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
 from ..services.build import Builder, BuildOptions, load
 from ..words.errors import DockerfileError
-from .archives import download
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def build(
         return engine.resolve(name, wanted, pull=pull, progress=progress)
 
     def fetch(url: str) -> AbstractContextManager[Downloaded]:
+        from .archives import download
+
         return download(engine, url)
 
     for item in options.hosts:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..grammars.tar.entry import Entry, Reader
     from ..ground.extract import Form
+    from .archives import Origin
     from .wiring import Wiring
 
 
@@ -36,12 +37,15 @@ class LayerTools:
         finally:
             os.close(fd)
 
-    def entries(self, stream: Reader) -> Iterator[Entry]:
-        """What a layer holds, in the order of the tar, as it is read. Raises InvalidArchive."""
+    def entries(self, origin: Origin) -> Iterator[Entry]:
+        """What a layer holds, in the order of the tar, as it is read. Raises NotFound, InvalidArchive."""
         from ..grammars.codecs.stream import decompress
         from ..grammars.tar.read import read_tar
+        from .archives import opened
 
-        return (entry for entry, _ in read_tar(decompress(stream)))
+        with opened(origin) as stream:
+            for entry, _ in read_tar(decompress(stream)):
+                yield entry
 
     def diff(self, old: str, new: str, write: Callable[[bytes], object]) -> None:
         """The layer that makes the folder `new` of the folder `old`, through `write`. Raises NotFound."""

@@ -8,12 +8,13 @@ themselves are in the modules beside this one.
 from __future__ import annotations
 
 from ...words.errors import InvalidArchive, Unsupported
-from ..tar.entry import Reader
 from .compressor import Compressor, check_level
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ..tar.entry import Reader
 
 __all__ = ["Compressor", "check_level", "checksummer", "decompress", "media_codec", "sniff"]
 

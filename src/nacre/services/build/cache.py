@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import cached_property
 
-from ...grammars.codecs.stream import media_codec
 from ...stores.steps import StepRecord
 from .keys import apart
 from .stageprogress import StepLayer
@@ -67,19 +66,25 @@ class Cache:
         compressed anew: what the step did need not be done again for that.
         """
         from ...images.layers.compressed import is_here
-        from ...images.layers.ingest import add_layer, ensure_tree
 
         store = self._store
         if not store.trees.has(diff_id):
             if not store.blobs.has(layer.digest):
                 return None
+            from ...images.layers.ingest import ensure_tree
+
             ensure_tree(store, layer, diff_id)
         if is_here(store, layer):
             return layer
-        if not store.trees.can_tar(diff_id):
-            return None
-        with store.trees.tar(diff_id) as tar:
-            return add_layer(store, tar, media_codec(layer.media_type) or "none", expected=diff_id)[0]
+        return self._compressed_anew(layer, diff_id) if store.trees.can_tar(diff_id) else None
+
+    def _compressed_anew(self, layer: Descriptor, diff_id: Digest) -> Descriptor:
+        from ...grammars.codecs.stream import media_codec
+        from ...images.layers.ingest import add_layer
+
+        with self._store.trees.tar(diff_id) as tar:
+            codec = media_codec(layer.media_type) or "none"
+            return add_layer(self._store, tar, codec, expected=diff_id)[0]
 
     def keep(self, key: Key, made: StepLayer) -> None:
         """Keep what a step made that had to be done."""
