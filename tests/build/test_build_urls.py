@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import signal
-import ssl
-import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +14,8 @@ from typing import Any
 
 import pytest
 from machine import needs_userns, remove
+from selfsigned import certificate, speak_tls
+from tarkit import tar_of
 
 from nacre.engine import Config, Engine
 from nacre.ground import userns
@@ -100,16 +99,6 @@ def error(result: Any) -> str:
     """The sentence that a failed build ends with."""
     (line,) = [line for line in result.err.splitlines() if line.startswith("nacre: ")]
     return str(line.removeprefix("nacre: "))
-
-
-def tar_of(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def digest(data: bytes, algorithm: str = "sha256") -> str:
@@ -302,18 +291,12 @@ def test_the_proxies_of_the_user_count(project: Any, site: Site, free_port: Call
 def test_the_authorities_of_the_settings_count(project: Any, site: Site, peer: Callable[..., None]) -> None:
     peer("openssl")
     folder = Path(project.nacre.folder)
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
-         "-days", "3650", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    site.socket = tls.wrap_socket(site.socket, server_side=True, do_handshake_on_connect=False)
+    trusted = certificate(folder, "IP:127.0.0.1")
+    speak_tls(site, trusted)
     text = BASE + f"ADD {site.put('/f', b'x').replace('http:', 'https:')} /f\n"
     assert "is not trusted" in error(project.fails(text))
     settings = folder / "config.toml"
-    settings.write_text(f'ca = "{folder}/cert.pem"\n')
+    settings.write_text(f'ca = "{trusted}"\n')
     project.build(text, NACRE_CONFIG=str(settings))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import pty
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selfsigned import certificate, speak_tls
 from tarkit import tar_of
 
 Nacre = Any
@@ -188,18 +187,12 @@ def test_import_tries_again_as_often_as_the_settings_say(nacre: Nacre, files: Th
 def test_import_trusts_the_authorities_of_the_settings(nacre: Nacre, files: ThreadingHTTPServer, peer):
     peer("openssl")
     folder = Path(nacre.folder)
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
-         "-days", "3650", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    files.socket = tls.wrap_socket(files.socket, server_side=True, do_handshake_on_connect=False)
+    trusted = certificate(folder, "IP:127.0.0.1")
+    speak_tls(files, trusted)
     url = f"https://127.0.0.1:{files.server_port}/root.tar.gz"
     assert "is not trusted" in nacre("import", url, check=False).err
     settings = folder / "config.toml"
-    settings.write_text(f'ca = "{folder}/cert.pem"\n')
+    settings.write_text(f'ca = "{trusted}"\n')
     nacre("import", url, NACRE_CONFIG=str(settings))
 
 

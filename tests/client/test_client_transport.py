@@ -9,6 +9,7 @@ from http.client import BadStatusLine, RemoteDisconnected
 from pathlib import Path
 
 import pytest
+import selfsigned
 from contract import put
 from fakeregistry import Exchange, FakeRegistry
 from urllib3 import exceptions
@@ -57,22 +58,12 @@ def test_candidates(registry: str, urls: list[str]) -> None:
 def certificate(tmp_path: Path) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    path = tmp_path / "both.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
-         "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        cwd=tmp_path, check=True, capture_output=True,
-    )  # fmt: skip
-    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
-    return path
+    return selfsigned.certificate(tmp_path, "DNS:localhost")
 
 
 @pytest.fixture
 def secure(fake: FakeRegistry, certificate: Path) -> Iterator[FakeRegistry]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server = fake._server
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    selfsigned.speak_tls(fake._server, certificate)
     return fake
 
 
@@ -116,12 +107,7 @@ def test_an_authority_for_one_registry(secure: FakeRegistry, certificate: Path, 
         connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
         b"content",
     )
-    other = certificate.with_name("other.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-out", other,
-         "-days", "3650", "-subj", "/CN=localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    other = selfsigned.certificate(certificate.parent, file="other.pem")
     settings = Settings((RegistrySection(name, ca=str(other)),))
     with pytest.raises(Unreachable, match="not trusted"):
         put(
@@ -138,7 +124,7 @@ def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connec
     server = fake._server
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     name, files = here(fake), certificate.parent
-    both = {"cert": str(files / "cert.pem"), "key": str(files / "key.pem")}
+    both = {"cert": str(files / "cert.pem"), "key": str(files / "cert.key")}
     settings = Settings((RegistrySection(name, ca=str(certificate), **both),))  # type: ignore[arg-type]
     put(
         connect(limits=TransportLimits(), settings=settings).repository(Reference.parse(f"{name}/app")),
@@ -160,7 +146,7 @@ def test_a_certificate_of_ones_own(fake: FakeRegistry, certificate: Path, connec
 def test_an_encrypted_key_does_not_ask(certificate: Path) -> None:
     key = certificate.with_name("locked.pem")
     subprocess.run(
-        ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", certificate.with_name("key.pem"),
+        ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", certificate.with_name("cert.key"),
          "-out", key],
         check=True, capture_output=True,
     )  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import tarfile
 from pathlib import Path
+
+from tarkit import tar_of
 
 from nacre.images.model.source import Sink
 from nacre.words.digest import Digest
@@ -23,21 +24,11 @@ from nacre.words.oci import (
 )
 
 
-def tar_of(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
 class Image:
     """An image of some layers; `plain` ones are not compressed."""
 
     def __init__(self, *texts: str, architecture: str = "amd64", plain: bool = False) -> None:
-        tars = [tar_of({"file": text.encode() * 1000, f"only-{architecture}": b"x"}) for text in texts]
+        tars = [tar_of(**{"file": text.encode() * 1000, f"only-{architecture}": b"x"}) for text in texts]
         self.layers = tars if plain else [gzip.compress(tar, 1, mtime=0) for tar in tars]
         rootfs = {"type": "layers", "diff_ids": [str(Digest.of(tar)) for tar in tars]}
         config = {"architecture": architecture, "os": "linux", "rootfs": rootfs, "config": {}}
@@ -102,5 +93,5 @@ def docker_archive(path: Path, image: Image, *names: str) -> Path:
     paths = [f"{number}/layer.tar" for number in range(len(plain))]
     rows = [{"Config": "config.json", "RepoTags": list(names), "Layers": paths}]
     files = {"config.json": image.config, "manifest.json": json.dumps(rows).encode()}
-    path.write_bytes(tar_of(files | dict(zip(paths, plain, strict=True))))
+    path.write_bytes(tar_of(**files, **dict(zip(paths, plain, strict=True))))
     return path

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from copykit import Image, artifact, docker_archive, index_of, put_artifact, put_index
 from fakeregistry import FakeRegistry
+from tarkit import tar_of
 
 from nacre.ground.work.budget import Budget
 from nacre.images.arrows.copying import Choice, Copied, copy
@@ -557,11 +558,9 @@ def test_a_blob_of_another_size_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_json_that_lies(tmp_path: Path, rows: bytes) -> None:
-    from copykit import tar_of
-
     image = Image("a", plain=True)
     files = {"config.json": image.config, "manifest.json": rows, "0/layer.tar": image.layers[0]}
-    (tmp_path / "lie.tar").write_bytes(tar_of(files))
+    (tmp_path / "lie.tar").write_bytes(tar_of(**files))
     places = Places(_none, _none, _none, str(tmp_path))
     place = Place.parse(f"docker-archive:{tmp_path}/lie.tar:app:1")
     with pytest.raises(NacreError), places.source(place) as source:

@@ -1,4 +1,4 @@
-"""Archives for the tests of this room."""
+"""Archives of a few files."""
 
 from __future__ import annotations
 
