@@ -25,10 +25,12 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _needed: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__.get("__annotations__", {})  # noqa: RUF063
         cls._fields = (*cls._fields, *(name for name in own if name[0] != "_" and name not in cls._fields))
+        cls._needed = tuple(name for name in cls._fields if not hasattr(cls, name))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields, given = self._fields, self.__dict__
@@ -39,8 +41,8 @@ class Value:
             if name not in fields or name in given:
                 raise TypeError(f"{type(self).__name__} got an unexpected or repeated {name!r}")
             given[name] = value
-        for name in fields:
-            if name not in given and not hasattr(type(self), name):
+        for name in self._needed:
+            if name not in given:
                 raise TypeError(f"{type(self).__name__} needs {name!r}")
         self._check()
 
