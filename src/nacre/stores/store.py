@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from . import reserve
 from .blobpolicy import BlobPolicy
 from .blobs import BlobStore
 from .containers import ContainerStore
@@ -13,7 +12,6 @@ from .layers import LayerStore
 from .layout import open_root, publish_index
 from .leases import LeaseStore
 from .refs import RefStore
-from .steps import StepStore
 from .trees import Actives, Mode, Trees
 from .trees.catalog import TreeCatalog
 from .trees.drivers import DriverChoice
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..ground.work.budget import Budget
     from ..words.digest import Digest
+    from .steps import StepStore
 
 
 class Store:
@@ -50,8 +49,17 @@ class Store:
         self.driver = DriverChoice(root, database, catalog.drivers, driver)
         self.trees, self.actives = Trees(catalog, self.driver), Actives(catalog, self.driver)
         self.refs = RefStore(database)
-        self.steps = StepStore(database)
+        self._steps: StepStore | None = None
         self.containers = ContainerStore(root, database)
+
+    @property
+    def steps(self) -> StepStore:
+        """The steps of builds."""
+        if self._steps is None:
+            from .steps import StepStore
+
+            self._steps = StepStore(self.db)
+        return self._steps
 
     @property
     def budget(self) -> Budget:
@@ -93,6 +101,8 @@ class Store:
         try:
             self = cls(path, database, driver, Mode.detect(single), layer_blobs, budget)
             if new:
+                from . import reserve
+
                 reserve.take(path)
         except BaseException:
             database.close()
