@@ -88,14 +88,13 @@ def asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOption
 
 
 def _labels(args: Args) -> list[str]:
+    """A name alone in a file is no label, other than on the line; docker has it so."""
     if not args.label_file:
         return list(args.label)
     from ..grammars.envfile import read_variables
 
-    return [
-        *(item for path in args.label_file for item in read_variables(read_small(path), path)),
-        *args.label,
-    ]
+    read = (item for path in args.label_file for item in read_variables(read_small(path), path))
+    return [*(item for item in read if "=" in item), *args.label]
 
 
 def _check_unsupported(context: Context, args: Args) -> None:
