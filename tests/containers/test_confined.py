@@ -345,6 +345,6 @@ def test_one_sentence_where_nothing_can_be_run(nothing: Confined, busybox_tar: b
 
 
 def test_a_commit_never_stops_the_processes_of_the_host() -> None:
-    from nacre.ground.sandbox.pause import Pauses
+    from nacre.ground.monitor.pause import Pauses
 
     assert Pauses(os.getpid())._members() == []

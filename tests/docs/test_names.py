@@ -43,6 +43,7 @@ item items job join joining jsonfile jump key keys kill kind known label laid la
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
 listen listing lists literals live load loaded local localcontent lock locks log logical login logins logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
+monitor loop logfile restart timer supervision
 members mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ...words.mount import Directory
     from ..fork import Child, Work
-    from .relay import Signals
+    from ..monitor.relay import Signals
     from .room import Room
     from .stdio import Streams
 

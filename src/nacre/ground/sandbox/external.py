@@ -13,10 +13,10 @@ from ...words.errors import SandboxError, Unsupported
 from ...words.value import Value
 from .. import linux, mounts, userns
 from ..fork import fork
+from ..monitor.relay import Relay
 from .capabilities import bits
 from .process import cannot_start, opened
 from .profile import document
-from .relay import Relay
 from .users import User, resolve
 
 TYPE_CHECKING = False

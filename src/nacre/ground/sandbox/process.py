@@ -9,9 +9,9 @@ import sys
 from ...words.errors import NacreError, SandboxError
 from .. import cgroups, linux, userns
 from ..fork import BLOCKED, fork, fork_through
+from ..monitor.relay import FORWARDED, Relay
 from .fork import WHAT, first
 from .plan import plan, shares_processes
-from .relay import FORWARDED, Relay
 from .room import Room
 from .stdio import Attachment, Stdio, Streams
 from .tidy import tidy

@@ -12,13 +12,13 @@ import stat
 
 from ...words.errors import SandboxError
 from ...words.value import Value
-from .relay import Flow
+from ..monitor.relay import Flow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .relay import Signals
+    from ..monitor.relay import Signals
     from .terminal import Raw
 
 

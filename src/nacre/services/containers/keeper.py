@@ -3,7 +3,7 @@
     containers/<id>/lock      held (flock) from before the start until the end is recorded; then holds
                               the exit code as text
     containers/<id>/control   a FIFO; each line is the number of a signal to send, or `pause:NAME`
-    containers/<id>/pause.*   FIFOs of those for whom the container stands still (`ground.sandbox.pause`)
+    containers/<id>/pause.*   FIFOs of those for whom the container stands still (`ground.monitor.pause`)
 
 The kernel lets go of the lock when its holder dies, whatever the reason, so a container that is
 recorded as running and whose lock is free has ended. Waiting for the end is waiting for the lock.
@@ -16,8 +16,8 @@ import os
 import select
 
 from ...ground.files import os_errors, trace, unlink
-from ...ground.sandbox.pause import PREFIX
-from ...ground.sandbox.relay import PAUSE
+from ...ground.monitor.pause import PREFIX
+from ...ground.monitor.relay import PAUSE
 from ...words.errors import Conflict, SandboxError
 
 _SIGKILL = 9

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ...ground.fork import Ended
-from ...ground.sandbox.relay import FORWARDED
+from ...ground.monitor.relay import FORWARDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from ...ground.sandbox.relay import Signals
+    from ...ground.monitor.relay import Signals
     from .keeper import Keeper
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms

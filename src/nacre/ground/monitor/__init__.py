@@ -1,0 +1,1 @@
+"""What stays with a container that runs; loads little, because it stays for long."""
