@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..words.addresses import in_brackets
 from ..words.errors import NotFound, UsageError
 from .options import Command
 
@@ -42,7 +43,7 @@ def _port(text: str) -> str:
 
 
 def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{in_brackets(host)}:{port}"
 
 
 COMMAND = Command("CONTAINER [PRIVATE_PORT[/PROTO]]", run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..grammars.endpoint import NetworkEndpoint, parse_endpoint
+from ..grammars.endpoint import CONTAINER, NetworkEndpoint, parse_endpoint
 from ..grammars.ports import parse_publish
 from ..words.errors import UsageError
 
@@ -32,7 +32,7 @@ def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str
         warn(f"WARNING: Published ports are discarded when using {first.network} network mode")
     return {
         "ports": (*options.ports, *(each.inside for each in published)),
-        "endpoints": () if shared or (plain and first.network.startswith("container:")) else endpoints,
+        "endpoints": () if shared or (plain and first.network.startswith(CONTAINER)) else endpoints,
         "publish": tuple(dict.fromkeys(published)),
         "publish_all": options.publish_all,
     }

@@ -9,7 +9,7 @@ from struct import Struct
 
 from ..words.value import Value
 
-A, PTR, AAAA, ANY = 1, 12, 28, 255
+A, PTR, AAAA = 1, 12, 28
 _IN = 1
 _HEADER, _QUESTION, _RECORD = Struct(">HHHHHH"), Struct(">HH"), Struct(">HHIH")
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _ASKED, _AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
@@ -17,7 +17,7 @@ _OPERATION = 0x7800
 _NAME_OF_QUESTION = b"\xc0\x0c"
 _SECONDS = 600
 _LONGEST_NAME, _LONGEST_LABEL = 255, 63
-OK, FAILED, NO_SUCH_NAME, REFUSED = 0, 2, 3, 5
+OK, FAILED = 0, 2
 MOST = 512
 """Bytes of an answer over UDP for who asks for no more."""
 

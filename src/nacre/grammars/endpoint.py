@@ -11,6 +11,9 @@ from __future__ import annotations
 from ..words.addresses import packed, version
 from ..words.value import Value
 
+CONTAINER = "container:"
+"""How a network is called that is another container's."""
+
 _ONES = {"name": "network", "ip": "address", "ip6": "address6", "mac-address": "mac"}
 _DIGITS = frozenset("0123456789abcdef")
 

@@ -19,7 +19,7 @@ def packed(text: str) -> bytes:
     if "\0" in text or "%" in text:
         raise ValueError(f"{text!r} is no IP address")
     try:
-        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+        return inet_pton(family(text), text)
     except OSError:
         raise ValueError(f"{text!r} is no IP address") from None
 
@@ -32,6 +32,16 @@ def shown(address: bytes) -> str:
 def version(text: str) -> int:
     """4 or 6, of an address."""
     return 6 if ":" in text else 4
+
+
+def family(text: str) -> int:
+    """That of sockets, and of the kernel's messages about networks, of an address."""
+    return AF_INET6 if version(text) == 6 else AF_INET
+
+
+def in_brackets(text: str) -> str:
+    """An address or host as it stands before `:PORT`."""
+    return f"[{text}]" if version(text) == 6 else text
 
 
 class Subnet(Value):

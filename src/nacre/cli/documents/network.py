@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...grammars.endpoint import CONTAINER
 from ...grammars.gotemplate import Struct
 from ...stores.containers import ContainerRow
-from ...words.addresses import Subnet
+from ...words.addresses import Subnet, in_brackets
 from ..context import Context
 from ..output import rfc3339
 from .shapes import SHAPES
@@ -69,7 +70,7 @@ def settings(context: Context, row: ContainerRow, kept: Mapping[str, Any]) -> di
     """NetworkSettings of a container."""
     if "endpoints" not in kept:
         mode = kept.get("network") or "none"
-        return {"Ports": {}, "Networks": {} if mode.startswith("container:") else {mode: {}}}
+        return {"Ports": {}, "Networks": {} if mode.startswith(CONTAINER) else {mode: {}}}
     got = context.engine.containers.reached(row)
     found = {
         each["network"]: _endpoint(context, row, each, got.get("endpoints", {}).get(each["network"], {}))
@@ -172,4 +173,4 @@ def _run(host: str, protocol: str, numbers: list[int]) -> str:
 
 
 def _joined(host: str, port: str) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{in_brackets(host)}:{port}"

@@ -77,8 +77,8 @@ class ContainerNetwork:
         self._default: Attached | None = None
         self.attached: list[Attached] = []
         self.forwards: Sequence[Forward] = ()
-        self.namespace = namespaces.new()
         self._opened: list[Netlink | Firewall] = []
+        self.namespace = namespaces.new()
         try:
             self._open()
         except OSError as error:
@@ -99,6 +99,11 @@ class ContainerNetwork:
     def path(self) -> str:
         """The namespace, for whoever shall join it."""
         return f"/proc/{os.getpid()}/fd/{self.namespace}"
+
+    @property
+    def way_out(self) -> Attached | None:
+        """The first network that is not internal: it has the default route."""
+        return next((each for each in self.attached if not each.wanted.internal), None)
 
     def attach(self, wanted: Wanted) -> Attached:
         """Join a network. Nothing passes before `set_rules`. Raises SandboxError, and leaves nothing then."""
@@ -169,7 +174,7 @@ class ContainerNetwork:
     def _set_default(self, gone: Attached | None) -> None:
         """The default route leads to the first network that has a way out; `gone` had it until now."""
         before = self._default
-        first = next((each for each in self.attached if not each.wanted.internal), None)
+        first = self.way_out
         if first is before:
             return
         if before is not None and before is not gone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 
+from ...words.addresses import family, in_brackets, version
 from ...words.errors import SandboxError
 from ...words.value import Value
 
@@ -62,7 +63,7 @@ def _claim(publish: Publish) -> list[Claim]:
                 break
     port = publish.first or publish.port
     raise SandboxError(
-        f"failed to bind host port {_shown(hosts[0])}:{port}/{publish.protocol}: "
+        f"failed to bind host port {in_brackets(hosts[0])}:{port}/{publish.protocol}: "
         f"{(failed.strerror or '').lower()}",
         hint="another program or container has it" if failed.errno == EADDRINUSE else "",
     )
@@ -92,10 +93,11 @@ def _at(hosts: Sequence[str], port: int, publish: Publish) -> list[Claim]:
 
 
 def _bound(host: str, port: int, publish: Publish) -> Claim:
-    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
-    socket = _socket.socket(family, _KINDS[publish.protocol] | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    socket = _socket.socket(
+        family(host), _KINDS[publish.protocol] | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+    )
     try:
-        if family == _socket.AF_INET6:
+        if version(host) == 6:
             socket.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
         if publish.protocol == "tcp":  # what ended lately does not count; what listens does
             socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
@@ -106,7 +108,3 @@ def _bound(host: str, port: int, publish: Publish) -> Claim:
     except BaseException:
         socket.close()
         raise
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

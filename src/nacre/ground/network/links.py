@@ -104,7 +104,7 @@ def _route(index: int, packed: bytes, prefix: int, gateway: bytes) -> bytes:
 
 
 def index(netlink: Netlink, name: str) -> int:
-    """The number of a link. Raises Refused when there is none (ENODEV)."""
+    """The number of a link. Raises NetlinkError when there is none (ENODEV)."""
     question = Message(_GETLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _name(name), f"find link {name}")
     found = [_LINK.unpack_from(payload)[2] for kind, payload in netlink.ask(question) if kind == _NEWLINK]
     return int(found[0])

@@ -15,15 +15,21 @@ def new() -> int:
 
     Raises SandboxError.
     """
+    try:
+        return _new()
+    except PermissionError:
+        raise SandboxError(
+            "a network of its own needs a network namespace, which is not permitted here",
+            hint="--network host",
+        ) from None
+    except OSError as error:
+        raise SandboxError(f"cannot make a network namespace: {error.strerror}") from None
+
+
+def _new() -> int:
     before = current()
     try:
-        try:
-            linux.unshare(linux.CLONE_NEWNET)
-        except PermissionError:
-            raise SandboxError(
-                "a network of its own needs a network namespace, which is not permitted here",
-                hint="--network host",
-            ) from None
+        linux.unshare(linux.CLONE_NEWNET)
         try:
             return current()
         finally:
@@ -38,7 +44,7 @@ def current() -> int:
 
 
 class InsideNamespace:
-    """`with Inside(fd):` this thread is in that network namespace: what it makes belongs there."""
+    """`with InsideNamespace(fd):` this thread is in that network namespace: what it makes belongs there."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._before = fd, -1

@@ -21,7 +21,7 @@ ROUTE, NETFILTER = 0, 12
 """Protocols of netlink."""
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
-REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
+EXCL, CREATE, APPEND = 0x200, 0x400, 0x800
 NESTED = 0x8000
 
 _AF_NETLINK, _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 16, 270, 10, 11
@@ -101,7 +101,7 @@ class Netlink:
         return self._socket.fileno()
 
     def send(self, messages: Sequence[Message]) -> None:
-        """All in one call, and wait for their acknowledgements. Raises Refused for the first refused one.
+        """All in one call, and wait for all answers. Raises NetlinkError for the first that was refused.
 
         Of messages that are no batch of their family those before it, and those after it, have been obeyed.
         """
@@ -123,7 +123,7 @@ class Netlink:
             raise refused
 
     def ask(self, message: Message) -> Iterator[tuple[int, bytes]]:
-        """The answers to one question or dump: their types and what follows the header. Raises Refused."""
+        """The answers to a question or dump: types, and what follows the header. Raises NetlinkError."""
         first = self._send([message])
         while True:
             for kind, flags, sequence, payload in self._receive():

@@ -22,7 +22,7 @@ INET = 1
 IPV4, IPV6 = 2, 10
 """The family of tables for both, and those of packets (NFPROTO_*)."""
 
-PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
+PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
 DROP, ACCEPT = 0, 1
 EQUAL, UNLIKE = 0, 1
 IIFNAME, OIFNAME, NFPROTO, L4PROTO, IIFGROUP, OIFGROUP = 6, 7, 15, 16, 21, 22
@@ -266,7 +266,7 @@ class Firewall:
         self._netlink = Netlink(NETFILTER)
 
     def change(self, messages: Iterable[Message]) -> None:
-        """All or nothing. Raises Refused."""
+        """All or nothing. Raises NetlinkError."""
         begin = Message(_BEGIN, 0, _HEAD.pack(0, 0, 10), "change the rules of the firewall", False)
         self._netlink.send([begin, *messages, begin.replace(kind=_END)])
 

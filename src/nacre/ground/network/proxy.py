@@ -10,7 +10,7 @@ import _socket
 import os
 from time import monotonic
 
-from ...words.addresses import packed
+from ...words.addresses import family
 from .serving import thread
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ _CONNECTING = 10.0
 
 
 class Proxy:
-    """Passes on what comes to claimed ports; `target()` is the container's address, "" for none."""
+    """Passes on what comes to claimed ports; `target()` is the container's address, ValueError for none."""
 
     def __init__(self, serving: Serving, target: Callable[[], str]) -> None:
         self._serving, self._target = serving, target
@@ -69,7 +69,7 @@ class Proxy:
 
     def _connected(self, port: int) -> _socket.socket:
         address = self._target()
-        server = _socket.socket(_family(address), _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        server = _socket.socket(family(address), _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
             server.settimeout(_CONNECTING)
             server.connect((address, port))
@@ -121,7 +121,7 @@ class _Client:
     def __init__(self, claim: Claim, address: Any, target: str) -> None:
         self._claim, self._address = claim, address
         self.socket = _socket.socket(
-            _family(target), _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+            family(target), _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
         )
         self.socket.connect((target, claim.inside))
         self.used = monotonic()
@@ -133,10 +133,6 @@ class _Client:
     def answer(self) -> None:
         self.used = monotonic()
         self._claim.socket.sendto(self.socket.recv(_DATAGRAM), self._address)
-
-
-def _family(address: str) -> int:
-    return _socket.AF_INET if len(packed(address)) == 4 else _socket.AF_INET6
 
 
 def _both_ways(client: _socket.socket, server: _socket.socket) -> None:

@@ -12,9 +12,10 @@ import os
 from time import monotonic
 
 from ...grammars import dns
-from ...words.addresses import packed, version
+from ...words.addresses import family, packed, version
 from . import namespaces
 from . import nftables as nft
+from .rules import PROTOCOLS
 from .serving import thread
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .netlink import Message
     from .serving import Serving
 
-ADDRESS = "127.0.0.11"
+_ADDRESS = "127.0.0.11"
 _PORT = 53
 _LARGEST = 65535
 _WAITING, _CONNECTIONS = 512, 32
@@ -48,6 +49,8 @@ class Known:
 class Resolver:
     """Answers in the network namespace of a descriptor. Raises OSError."""
 
+    address = _ADDRESS
+
     def __init__(
         self, serving: Serving, namespace: int, known: Known, servers: Callable[[], Sequence[str]]
     ) -> None:
@@ -55,14 +58,25 @@ class Resolver:
         self._serving, self._known, self._servers = serving, known, servers
         self._asked: dict[int, _Asked] = {}
         self._connections = 0
-        with namespaces.InsideNamespace(namespace):
-            self._udp = _bound(_socket.SOCK_DGRAM)
-            self._tcp = _bound(_socket.SOCK_STREAM)
-            self._rules = nft.Firewall()
-        self._rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
+        self._opened: list[_socket.socket | nft.Firewall] = []
+        try:
+            self._open(namespace)
+        except BaseException:
+            self._close()
+            raise
         serving.watch(self._udp.fileno(), self._question)
         serving.watch(self._tcp.fileno(), self._accept)
         serving.now_and_then(self._expire)
+
+    def _open(self, namespace: int) -> None:
+        with namespaces.InsideNamespace(namespace):
+            self._udp = _bound(_socket.SOCK_DGRAM)
+            self._opened.append(self._udp)
+            self._tcp = _bound(_socket.SOCK_STREAM)
+            self._opened.append(self._tcp)
+            self._rules = nft.Firewall()
+            self._opened.append(self._rules)
+        self._rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
 
     def _question(self) -> None:
         query, client = self._udp.recvfrom(_LARGEST)
@@ -128,10 +142,12 @@ class Resolver:
         asked.socket.close()
         return asked
 
-    def _expire(self) -> None:
+    def _expire(self) -> bool:
+        """Whether answers are waited for."""
         before = monotonic() - _PATIENCE
         for fd in [fd for fd, asked in self._asked.items() if asked.began < before]:
             self._try_next(fd)
+        return bool(self._asked)
 
     def _accept(self) -> None:
         fd, _ = self._tcp._accept()  # type: ignore[attr-defined]
@@ -175,9 +191,13 @@ class Resolver:
         """When `serving` has ended."""
         for asked in self._asked.values():
             asked.socket.close()
-        self._udp.close()
-        self._tcp.close()
+        self._opened.remove(self._rules)
         self._rules.leave(_TABLE)
+        self._close()
+
+    def _close(self) -> None:
+        for opened in self._opened:
+            opened.close()
 
 
 class _Asked:
@@ -200,7 +220,7 @@ def _bound(kind: int) -> _socket.socket:
     """At a port that is free."""
     socket = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
     try:
-        socket.bind((ADDRESS, 0))
+        socket.bind((_ADDRESS, 0))
         if kind == _socket.SOCK_STREAM:
             socket.listen(_CONNECTIONS)
     except BaseException:
@@ -211,23 +231,22 @@ def _bound(kind: int) -> _socket.socket:
 
 def _redirections(udp: int, tcp: int) -> list[Message]:
     messages = [nft.table(_TABLE), nft.chain(_TABLE, nft.Chain("out", "nat", nft.OUTPUT, -100))]
-    for protocol, port in ((17, udp), (6, tcp)):
+    for protocol, port in (("udp", udp), ("tcp", tcp)):
         meant = [
             *nft.of_family(nft.IPV4),
             nft.destination(nft.IPV4),
-            nft.compare(packed(ADDRESS)),
+            nft.compare(packed(_ADDRESS)),
             nft.meta(nft.L4PROTO),
-            nft.compare(bytes([protocol])),
+            nft.compare(bytes([PROTOCOLS[protocol]])),
             nft.payload(2, 2, 2),
             nft.compare(_PORT.to_bytes(2, "big")),
         ]
-        messages.append(nft.rule(_TABLE, "out", [*meant, *nft.redirected(packed(ADDRESS), port)]))
+        messages.append(nft.rule(_TABLE, "out", [*meant, *nft.redirected(packed(_ADDRESS), port)]))
     return messages
 
 
 def _to(server: str, kind: int) -> _socket.socket:
-    family = _socket.AF_INET6 if version(server) == 6 else _socket.AF_INET
-    socket = _socket.socket(family, kind | _socket.SOCK_CLOEXEC)
+    socket = _socket.socket(family(server), kind | _socket.SOCK_CLOEXEC)
     try:
         if not kind & _socket.SOCK_NONBLOCK:
             socket.settimeout(_PATIENCE)

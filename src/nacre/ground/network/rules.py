@@ -10,7 +10,7 @@ Every table has its say, and one that drops decides: no other one has to know of
 
 from __future__ import annotations
 
-from ...words.addresses import packed
+from ...words.addresses import family, packed
 from ...words.value import Value
 from . import nftables as nft
 
@@ -112,17 +112,13 @@ def _masqueraded(name: str, link: Link) -> Iterator[Message]:
 
 
 def _source(address: str, operator: int) -> tuple[bytes, ...]:
-    family = _family(address)
-    return *nft.of_family(family), nft.source(family), nft.compare(packed(address), operator)
+    kind = family(address)
+    return *nft.of_family(kind), nft.source(kind), nft.compare(packed(address), operator)
 
 
 def _destination(address: str, operator: int = nft.EQUAL) -> tuple[bytes, ...]:
-    family = _family(address)
-    return *nft.of_family(family), nft.destination(family), nft.compare(packed(address), operator)
-
-
-def _family(address: str) -> int:
-    return nft.IPV6 if ":" in address else nft.IPV4
+    kind = family(address)
+    return *nft.of_family(kind), nft.destination(kind), nft.compare(packed(address), operator)
 
 
 def _published(name: str, forwards: Sequence[Forward]) -> Iterator[Message]:
@@ -133,19 +129,19 @@ def _published(name: str, forwards: Sequence[Forward]) -> Iterator[Message]:
             (PROTOCOLS[each.protocol], each.port, packed(each.address), each.target)
             for each in forwards if each.host == host
         ]  # fmt: skip
-        family = _family(host)
-        yield from nft.ports(name, f"ports{number}", number + 1, family, entries)
+        kind = family(host)
+        yield from nft.ports(name, f"ports{number}", number + 1, kind, entries)
         for chain in (_PRE, _OUT):
-            where = _here(host, family, chain)
-            yield nft.rule(name, chain, [*where, *nft.translated(family, f"ports{number}")])
+            where = _here(host, kind, chain)
+            yield nft.rule(name, chain, [*where, *nft.translated(kind, f"ports{number}")])
 
 
-def _here(host: str, family: int, chain: str) -> tuple[bytes, ...]:
+def _here(host: str, kind: int, chain: str) -> tuple[bytes, ...]:
     """Loopback addresses are left alone: a packet of theirs goes nowhere else."""
     if host not in ("0.0.0.0", "::"):
         return _destination(host)
-    home = b"\x7f" if family == nft.IPV4 else packed("::1")
-    local = *nft.of_family(family), *nft.to_this_machine()
+    home = b"\x7f" if kind == nft.IPV4 else packed("::1")
+    local = *nft.of_family(kind), *nft.to_this_machine()
     if chain == _PRE:
         return local
-    return *local, nft.destination(family), nft.compare(home, nft.UNLIKE)
+    return *local, nft.destination(kind), nft.compare(home, nft.UNLIKE)

@@ -1,7 +1,7 @@
 """What a container's network needs of us while it runs: one thread that waits for many descriptors.
 
-Begun after the container's process was forked, ended before anything else is done: no fork meets it. No
-signal comes to it.
+Begun once the program of the container runs, ended before anything else is done: no fork meets it. No signal
+comes to it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import select
 from _thread import allocate_lock, stack_size, start_new_thread
+from time import monotonic
+
+from ...words.errors import SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
 _STACK = 256 << 10
-_EVERY = 10_000
-"""Milliseconds between two calls of what is to be done now and then."""
+_SECOND, _SELDOM = 1.0, 10.0
+"""Seconds between two rounds of what is to be done now and then: while something happens, and otherwise."""
 
 
 class Serving:
@@ -28,6 +31,7 @@ class Serving:
     def __init__(self) -> None:
         self._watched: dict[int, Callable[[], object]] = {}
         self._regular: list[Callable[[], object]] = []
+        self._round = 0.0
         self._ended, self._runs, self._goes_on = allocate_lock(), False, True
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -44,29 +48,41 @@ class Serving:
             self._poll.unregister(fd)
 
     def now_and_then(self, call: Callable[[], object]) -> None:
-        """Every ten seconds, more or less."""
+        """Once a second while something happens or the call answers that it waits, else every ten seconds."""
         self._regular.append(call)
 
     def begin(self) -> None:
-        """Start the thread; everything watched so far counts."""
+        """Start the thread; everything watched so far counts. Raises SandboxError."""
         self._ended.acquire()
         self._runs = True
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             thread(self._run)
+        except RuntimeError as error:
+            self._runs = False
+            raise SandboxError(f"cannot serve the network of the container: {error}") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run(self) -> None:
         try:
+            soon = False
             while self._goes_on:
-                for fd, _ in self._poll.poll(_EVERY if self._regular else None):
-                    if call := self._watched.get(fd):
-                        _attempt(call)
-                for call in self._regular:
-                    _attempt(call)
+                soon = self._turn(_SECOND if soon else _SELDOM)
         finally:
             self._ended.release()
+
+    def _turn(self, seconds: float) -> bool:
+        """Wait once; whether the next wait shall be a short one."""
+        ready = self._poll.poll(1000 * seconds if self._regular else None)
+        for fd, _ in ready:
+            if call := self._watched.get(fd):
+                _attempt(call)
+        if monotonic() < self._round:
+            return True
+        self._round = monotonic() + _SECOND
+        waiting = [_attempt(call) for call in self._regular]
+        return bool(ready) or any(waiting)
 
     def end(self) -> None:
         """Wait until the thread has ended. Idempotent."""
@@ -81,12 +97,12 @@ class Serving:
                 os.close(fd)
 
 
-def _attempt(call: Callable[[], object]) -> None:
+def _attempt(call: Callable[[], object]) -> object:
     """One that fails must not end the others: a program of the container may be the reason."""
     try:
-        call()
+        return call()
     except Exception:
-        return
+        return None
 
 
 def thread(work: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ from ...grammars.dockerfile import instructions as dockerfile
 from ...grammars.dockerfile.chmod import is_symbolic, octal
 from ...grammars.dockerfile.expand import expand, expand_document, expand_words
 from ...grammars.dockerfile.syntax import parse_heredoc
+from ...grammars.ports import parse_expose
 from ...words.digest import Digest
 from ...words.errors import InvalidName
 from ...words.value import Value
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _MARK = " # nacre"
-_PROTOCOLS = ("tcp", "udp", "sctp")
-_MAX_PORTS = 65536
 _GIT = ("git://", "git@", "ssh://")
 
 
@@ -297,17 +296,12 @@ def _expose(fold: Fold, state: StageState, item: dockerfile.ExposeInstruction) -
     return state.changed(ExposedPorts=exposed), Step(item, f"EXPOSE [{' '.join(ports)}]")
 
 
-def _ports(text: str, item: Instruction, at: str) -> list[str]:
+def _ports(text: str, item: Instruction, at: str) -> tuple[str, ...]:
     """`[[ip:]host:]port[-port][/protocol]` as `port/protocol`; what maps to the host is ignored."""
-    port, _, protocol = text.rpartition(":")[2].partition("/")
-    protocol = protocol.lower() or "tcp"
-    low, dash, high = port.partition("-")
-    numbers = [int(n) if n.isascii() and n.isdigit() and len(n) < 6 else -1 for n in (low, high or low)]
-    if protocol not in _PROTOCOLS:
-        raise item.error(f"invalid port {text!r}: the protocol is one of {', '.join(_PROTOCOLS)}", at)
-    if not 0 <= numbers[0] <= numbers[1] < _MAX_PORTS or (dash and not high):
-        raise item.error(f"invalid port {text!r}: expected a number or a range from 0 to 65535", at)
-    return [f"{number}/{protocol}" for number in range(numbers[0], numbers[1] + 1)]
+    try:
+        return parse_expose(text.rpartition(":")[2])
+    except ValueError as error:
+        raise item.error(f"invalid port {text!r}: {error}", at) from None
 
 
 def _user(fold: Fold, state: StageState, item: dockerfile.UserInstruction) -> tuple[StageState, Step]:

@@ -11,6 +11,7 @@ from ...grammars.config import RegistryTarget, Settings
 from ...grammars.wire import routes
 from ...grammars.wire.auth import CATALOG_SCOPE, Credentials
 from ...grammars.wire.links import origin, shown
+from ...words.addresses import in_brackets
 from ...words.errors import InvalidName, RegistryError
 from ...words.reference import DEFAULT_REGISTRY, Reference
 from .auth import Authenticator, Lookup, anonymous
@@ -145,7 +146,7 @@ class Client:
         except ValueError:
             raise InvalidName(f"invalid URL {url[:200]!r}: expected http:// or https://") from None
         hosts = Hosts(self._transport)
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        place = f"{in_brackets(host)}:{port}"
         hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
         throttles = self._throttles.of(place)
         session = DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)

@@ -6,7 +6,7 @@ errors.
 
 from __future__ import annotations
 
-from ...grammars.endpoint import NetworkEndpoint
+from ...grammars.endpoint import CONTAINER, NetworkEndpoint
 from ...grammars.ports import Publish
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from .service import Containers, CreateRequest
 
-CONTAINER = "container:"
 _DRIVER = "com.docker.network.driver."
 MTU = f"{_DRIVER}mtu"
 

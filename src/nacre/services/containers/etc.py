@@ -19,8 +19,6 @@ ff02::2\tip6-allrouters
 """
 
 
-OWN_SERVER = "127.0.0.11"
-"""Where a container has a name server of ours, as with docker."""
 _NAMES = ("resolv.conf", "hosts", "hostname")
 
 

@@ -15,7 +15,7 @@ from ...ground.network.attachments import ContainerNetwork, Wanted
 from ...ground.network.rules import Forward
 from ...ground.network.serving import Serving
 from ...stores.networks import BRIDGE, Member
-from ...words.addresses import Subnet
+from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
 from ...words.quickjson import dumps, loads
 from . import endpoints, etc
@@ -63,21 +63,24 @@ class Networking:
             self._serve()
             self._refresh()
             self.config = _in_namespace(self._record["config"], self._network.path)
+        except OSError as error:
+            self._close()
+            raise SandboxError(f"cannot set up the network of the container: {error.strerror}") from None
         except BaseException:
             self._close()
             raise
         return self
 
     def before(self, attached: Attachment) -> Attachment:
-        """The same, and what serves the network begins once the process of the container exists."""
-        started = attached.on_start
+        """The same, and what serves the network begins once the program runs and nothing forks any more."""
+        running = attached.on_running
 
-        def begin(pid: int) -> None:
+        def begin() -> None:
             self._serving.begin()
-            if started:
-                started(pid)
+            if running:
+                running()
 
-        return attached.replace(on_start=begin)
+        return attached.replace(on_running=begin)
 
     @property
     def _own(self) -> ContainerNetwork:
@@ -129,20 +132,17 @@ class Networking:
         self._write_files()
         write_atomic(self._state, dumps(self._described()).encode())
 
-    def _way_out(self) -> Attached | None:
-        return next((each for each in self._own.attached if not each.wanted.internal), None)
-
     def _forwards(self) -> Iterable[Forward]:
         """By the firewall, as far as it can; what is left is the proxy's."""
-        target = self._way_out()
+        target = self._own.way_out
         for claim in self._claims if target else ():
-            address = target.address6 if ":" in claim.host else target.address  # type: ignore[union-attr]
+            address = target.address6 if version(claim.host) == 6 else target.address  # type: ignore[union-attr]
             if address and not claim.host.startswith("127.") and claim.host != "::1":
                 yield Forward(claim.host, claim.port, claim.protocol, address, claim.inside)
 
     def _target(self) -> str:
         """Where the proxy leads to. Raises ValueError when there is no way in."""
-        found = self._way_out()
+        found = self._own.way_out
         if found is None:
             raise ValueError("no way in")
         return found.address
@@ -176,18 +176,18 @@ class Networking:
 
     def _servers(self) -> list[str]:
         """Whom names are asked of that are not ours; nobody for a container that has no way out."""
-        return self._all_servers() if self._way_out() else []
+        return self._all_servers() if self._own.way_out else []
 
     def _write_files(self) -> None:
         asked, hostname = self._record["asked"], self._record["config"].get("hostname", "")
         servers: list[str] = asked.get("Dns") or []
         options: list[str] = asked.get("DnsOptions") or []
-        if self._is_named():
-            servers, options = [etc.OWN_SERVER], options or ["ndots:0"]
+        if self._resolver and self._is_named():
+            servers, options = [self._resolver.address], options or ["ndots:0"]
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
-        way = self._way_out() or next(iter(self._own.attached), None)
+        way = self._own.way_out or next(iter(self._own.attached), None)
         gateway = way.wanted.gateway if way else "127.0.0.1"
         hosts = etc.HostsFile(False, tuple(asked.get("ExtraHosts") or ()), tuple(addresses), gateway)
         search = tuple(asked.get("DnsSearch") or ())
@@ -195,7 +195,7 @@ class Networking:
 
     def _described(self) -> dict[str, Any]:
         ports: dict[str, list[list[object]]] = {}
-        for claim in self._claims if self._way_out() else ():
+        for claim in self._claims if self._own.way_out else ():
             ports.setdefault(f"{claim.inside}/{claim.protocol}", []).append([claim.host, claim.port])
         return {"ports": ports, "endpoints": {e.wanted.network: _shown(e) for e in self._own.attached}}
 
@@ -234,8 +234,8 @@ class Networking:
             self._network.close()
         for claim in self._claims:
             claim.close()
-        for name in (self._state, f"{self._state}.sock"):
-            unlink(name)
+        for name in (STATE, SOCKET):
+            unlink(f"{self._folder}/{name}")
 
 
 def _wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:

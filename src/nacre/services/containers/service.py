@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from ...grammars.endpoint import CONTAINER
 from ...ground import sandbox
 from ...ground.files import os_errors, remove_tree, surely, trace
 from ...ground.linux import start_time
@@ -165,7 +166,7 @@ class Containers:
         number = names.new_id()
         options = _with_hostname(request.options, number)
         taken = {volume.target for volume in options.volumes}
-        folder = self.folder(options.network.removeprefix("container:") if _joins(options) else number)
+        folder = self.folder(options.network.removeprefix(CONTAINER) if _joins(options) else number)
         files = tuple(file for file in etc.volumes(folder) if file.target not in taken)
         config = runtime_config(request.image.config, options.replace(files=files))
         return ContainerRow(
@@ -325,8 +326,8 @@ class Containers:
         record = loads(row.config_json)
         if record.get("pid_of"):
             self._join(record["config"], "pid", record["pid_of"])
-        if record["network"].startswith("container:"):
-            self._join(record["config"], "network", record["network"].removeprefix("container:"))
+        if record["network"].startswith(CONTAINER):
+            self._join(record["config"], "network", record["network"].removeprefix(CONTAINER))
         attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
@@ -527,7 +528,7 @@ def _with_hostname(options: RunOptions, number: str) -> RunOptions:
 
 
 def _joins(options: RunOptions) -> bool:
-    return options.network.startswith("container:")
+    return options.network.startswith(CONTAINER)
 
 
 def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as Embedded
 
 from ...stores.registry import RegistryStore
+from ...words.addresses import in_brackets
 from ...words.errors import Conflict, Unsupported, UsageError
 from .app import Registry
 
@@ -80,7 +81,7 @@ def bind(host: str, port: int) -> socket.socket:
 def url_of(listening: socket.socket) -> str:
     """The URL of a listening socket, like `http://127.0.0.1:5001`."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{in_brackets(host)}:{port}"
 
 
 async def _run(
