@@ -194,7 +194,7 @@ KNOWN = (
     ("{{json .NetworkSettings.Ports}} {{.NetworkSettings.IPAddress}}", "{} "),
     ("{{range .NetworkSettings.Networks}}<{{.IPAddress}}>{{end}}", "<>"),
     ("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.IsNone}}", "no true"),
-    ("{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig.Type}}", "{no 0} local"),
+    ("{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig.Type}}", "{no 0} json-file"),
     ("{{.HostConfig.NetworkMode}} {{.HostConfig.NetworkMode.IsHost}}", "host true"),
     (
         "{{json .HostConfig.Binds}} {{.HostConfig.ShmSize}} {{.HostConfig.Privileged}}",

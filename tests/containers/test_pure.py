@@ -16,7 +16,8 @@ from nacre.images.model.runtime import (
     runtime_config,
 )
 from nacre.services.containers import etc, keeper, names, signals, volumes
-from nacre.services.containers.log import MAX_LINE, LogWriter, read_log
+from nacre.services.containers.log import MAX_LINE, LogWriter
+from nacre.services.containers.logfiles import read_log
 from nacre.services.containers.mountoption import parse_mount
 from nacre.words.errors import Conflict, Unsupported, UsageError
 from nacre.words.oci import ImageConfig

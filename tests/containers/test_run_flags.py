@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     [
         (["-m", "64m", "--cpus=1.5", "--pids-limit", "9"], "x\n", ["cpus", "memory", "pids-limit"]),
         (["--health-cmd", "true", "--health-interval", "5s"], "x\n", ["health-cmd", "health-interval"]),
-        (["--log-opt", "max-size=1m", "--detach-keys", "ctrl-x"], "x\n", ["detach-keys", "log-opt"]),
+        (["--detach-keys", "ctrl-x"], "x\n", ["detach-keys"]),
         (["--no-healthcheck", "--restart=no", "--userns", "host", "--isolation", "default"], "x\n", []),
     ],
 )
@@ -44,7 +44,10 @@ def test_what_has_no_effect_is_told(
         (["--ip", "10.0.0.1"], "user specified IP address is supported on user defined networks only\n"),
         (["--link", "x"], "--link is not supported: containers in one network know each other by name"),
         (["--gpus", "all"], "--gpus is not supported: "),
-        (["--log-driver", "syslog"], "no log driver named 'syslog'\n"),
+        (["--log-driver", "syslog"], "the log driver syslog is not supported\n"),
+        (["--log-driver", "files"], "no log driver named 'files'\n"),
+        (["--log-opt", "max-sice=1m"], "unknown log opt 'max-sice' for json-file log driver\n"),
+        (["--log-driver", "none", "--log-opt", "tag=x"], "unknown log opt 'tag' for none log driver\n"),
         (["--volume-driver", "nfs"], "the only volume driver is local"),
         (
             ["--no-healthcheck", "--health-cmd", "x"],

@@ -39,9 +39,10 @@ forkmap forks format forward forwarding found frames freed from full function fu
 gotemplate group gzip hash hashes hashing header headings healthcheck held help here heredoc history host
 hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip
-item items job join joining jsonfile jump key keys kill kind known label laid large later launch layer
+item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
-listen listing lists literals live load loaded local localcontent lock locks log logical login logins logout
+listen listing lists literals live load loaded local localcontent lock locks log
+logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
 monitor loop logfile restart timer supervision
 members mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model
@@ -55,7 +56,8 @@ ranged ranges raw read readahead reader reading reassembled rebuild rebuilt rece
 record recorded recorder recording records ref reference referrer referrers referring refs refused
 registries registry relay remedy remote removal removed repack repacker repair report repositories
 repository request reserve reset resolv resolved resolver resource response resting restore result results
-retry rm rmi route routes row rows rules run running runtime safe sandbox save scan scanner schema score
+retry rm rmi
+rotation route routes row rows rules run running runtime safe sandbox save scan scanner schema score
 scratch search seccomp section seekable seeking select selection sender sending server service services
 serving session sessions settings shapes shared shell signal signalbuffer signals sink sizes source span
 spare sparse special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped

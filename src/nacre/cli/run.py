@@ -107,10 +107,6 @@ def _check_unsupported(context: Context, args: Args) -> None:
         if option.key in args.given:
             raise Unsupported(f"--{option.name} is not supported: {why}")
     _check_conflicts(args)
-    if args.log_driver not in ("", "json-file", "local", "none"):
-        raise Unsupported(
-            f"no log driver named {args.log_driver!r}", hint="use one of json-file, local and none"
-        )
     if args.volume_driver not in ("", "local"):
         raise Unsupported(f"the only volume driver is local, not {args.volume_driver!r}")
     _say_ignored(context, args)
@@ -132,10 +128,7 @@ def _check_conflicts(args: Args) -> None:
 def _say_ignored(context: Context, args: Args) -> None:
     ignore(context, args, LIMITS)
     ignore(context, args, HEALTH, "there is no daemon that could run them")
-    for name, why in (
-        ("log_opt", "the log is a single file without a size limit"),
-        ("detach_keys", "attaching later is not supported"),
-    ):
+    for name, why in (("detach_keys", "attaching later is not supported"),):
         if name in args.given:
             context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
 
@@ -164,9 +157,9 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         dns=tuple(args.dns), dns_search=tuple(args.dns_search),
         dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
-        log_driver=args.log_driver, network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip,
-        ip6=args.ip6, mac_address=args.mac_address, publish=tuple(args.publish),
-        publish_all=args.publish_all,
+        log_driver=args.log_driver, log_options=tuple(args.log_opt),
+        network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip, ip6=args.ip6,
+        mac_address=args.mac_address, publish=tuple(args.publish), publish_all=args.publish_all,
     )  # fmt: skip
 
 
@@ -303,8 +296,8 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     text("--isolation", "Container isolation technology: default", kind="isolation", hidden=True),
     many("-l, --label", "Set meta data on a container", kind="label"),
     many("--label-file", "Read in a line delimited file of labels"),
-    text("--log-driver", "Logging driver for the container: json-file, local or none"),
-    many("--log-opt", "Log driver options; ignored with a warning", kind="pair"),
+    text("--log-driver", "Logging driver for the container: json-file, local, journald or none"),
+    many("--log-opt", "Log driver options", kind="pair"),
     text("--mac-address", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", kind="mac"),
     many("--mount", "Attach a filesystem mount to the container", type="mount"),
     text("--name", "Assign a name to the container"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..images.model.runtime import Device, RunOptions, TmpfsMount, VolumeMount
     from ..services.containers.difference import Change
     from ..services.containers.executing import Extra
-    from ..services.containers.log import Line
+    from ..services.containers.logfiles import Line
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
     from ..stores.trees import Active
@@ -51,8 +51,9 @@ class ContainerOptions(Value):
     `security` are as on the command line. `entrypoint` None keeps the image's. `ulimits` are (name, soft,
     hard), -1 for none; `labels`, `sysctls` and `annotations` pairs. `stop_timeout` in seconds, None for
     docker's 10, negative for ever. `auto_remove`: nothing is left of it once it has ended. `log_driver` none
-    keeps no log. `network` and `networks`, which it joins as well, are names, or in docker's long form
-    `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed, `publish` is as for `-p`.
+    keeps no log, `log_options` are pairs in docker's words. `network` and `networks`, which it joins as
+    well, are names, or in docker's long form `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed,
+    `publish` is as for `-p`.
     `platform` and `pull` (missing, always or never) say which image is taken.
     """
 
@@ -101,6 +102,7 @@ class ContainerOptions(Value):
     stop_timeout: int | None = None
     ports: tuple[str, ...] = ()
     log_driver: str = ""
+    log_options: tuple[tuple[str, str], ...] = ()
     networks: tuple[str, ...] = ()
     network_aliases: tuple[str, ...] = ()
     ip: str = ""
@@ -125,6 +127,7 @@ class ContainerCollection:
     def check(self, options: ContainerOptions) -> None:
         """Raises UsageError for options that cannot be read, as `create` and `run` do."""
         _run_options(self._engine, (), options)
+        _log_options(options)
 
     def create(
         self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
@@ -184,7 +187,7 @@ class ContainerCollection:
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
             dns_search=options.dns_search, dns_options=options.dns_options,
             stop_signal=options.stop_signal, stop_timeout=options.stop_timeout,
-            log_driver=options.log_driver, **self._network(options),
+            log_driver=options.log_driver, log_options=_log_options(options), **self._network(options),
         )  # fmt: skip
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
@@ -318,9 +321,12 @@ class ContainerCollection:
 
         return self._engine.inside(lambda store: state(store, row))
 
-    def logs(self, name: str, *, follow: bool = False) -> Iterator[Line]:
-        """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log."""
-        return Containers(self._engine.store).logs(name, follow=follow)
+    def logs(self, name: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
+        """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log.
+
+        `tail`: only that many lines of those that there are now, -1 for all.
+        """
+        return Containers(self._engine.store).logs(name, follow=follow, tail=tail)
 
     def size(self, row: ContainerRow) -> int:
         """Bytes that a container has written into its own layer."""
@@ -486,6 +492,15 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
         pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
         annotations=options.annotations,
     )  # fmt: skip
+
+
+def _log_options(options: ContainerOptions) -> tuple[tuple[str, str], ...]:
+    """Checked. Raises UsageError, Unsupported."""
+    if options.log_driver or options.log_options:
+        from ..grammars.logoptions import parse_log_options
+
+        parse_log_options(options.log_driver, options.log_options)
+    return options.log_options
 
 
 def joins_nothing(options: ContainerOptions) -> bool:

@@ -2,7 +2,8 @@
 
     {"log": "text with its newline\\n", "stream": "stdout", "time": "2024-05-01T12:00:00.000000000Z"}
 
-A line longer than 16 KiB is kept in pieces, the last of which has the newline.
+A line longer than 16 KiB is kept in pieces, the last of which has the newline. A log of limited size goes on
+in a new file (`logfiles`).
 """
 
 from __future__ import annotations
@@ -14,18 +15,15 @@ from ...ground.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from .logfiles import Rotation
 
 MAX_LINE = 16384
-_POLL = 0.05
 
 
-class LogWriter:
-    """Appends to the log at `path`; made 0600 if absent. Close it, or the last line may be missing."""
+class Log:
+    """Output in lines, those longer than 16 KiB in pieces. Close it, or the last line may be missing."""
 
-    def __init__(self, path: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
+    def __init__(self) -> None:
         self._partial: dict[str, bytes] = {}
 
     def write(self, stream: str, data: bytes) -> None:
@@ -38,26 +36,61 @@ class LogWriter:
         if rest:
             self._partial[stream] = rest
         if pieces:
-            self._append(stream, pieces)
+            self.append(stream, pieces)
 
-    def _append(self, stream: str, pieces: list[bytes]) -> None:
-        from json import dumps
-
-        moment, tail = stamp(time.time_ns()), f'"stream":"{stream}"'
-        lines = [
-            f'{{"log":{dumps(piece.decode(errors="replace"))},{tail},"time":"{moment}"}}\n'
-            for piece in pieces
-        ]
-        write_all(self._fd, "".join(lines).encode())
+    def append(self, stream: str, pieces: list[bytes]) -> None:
+        """Keep some lines or pieces of them."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Write what had no newline at its end, and close. Idempotent."""
-        if self._fd < 0:
-            return
-        for stream, rest in self._partial.items():
-            self._append(stream, [rest])
-        os.close(self._fd)
-        self._fd = -1
+        partial, self._partial = self._partial, {}
+        for stream, rest in partial.items():
+            self.append(stream, [rest])
+
+
+class LogWriter(Log):
+    """Appends to the log at `path`; made 0600 if absent. `attributes` stand in each entry."""
+
+    def __init__(
+        self, path: str, rotation: Rotation | None = None, attributes: dict[str, str] | None = None
+    ) -> None:
+        super().__init__()
+        self._fd, self._path, self._rotation = _opened(path), path, rotation
+        self._more = ""
+        if attributes:
+            from json import dumps
+
+            self._more = f'"attrs":{dumps(attributes, separators=(",", ":"))},'
+
+    def append(self, stream: str, pieces: list[bytes]) -> None:  # noqa: D102
+        from json import dumps
+
+        moment, tail = stamp(time.time_ns()), f'"stream":"{stream}",{self._more}'
+        lines = [
+            f'{{"log":{dumps(piece.decode(errors="replace"))},{tail}"time":"{moment}"}}\n' for piece in pieces
+        ]
+        if self._rotation is None:
+            return write_all(self._fd, "".join(lines).encode())
+        for line in lines:
+            if self._rotation.is_due(self._fd):
+                self._rotation.rotate()
+                self._fd = _opened(self._path, self._fd)
+            write_all(self._fd, line.encode())
+        return None
+
+    def close(self) -> None:  # noqa: D102
+        if self._fd >= 0:
+            super().close()
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _opened(path: str, before: int = -1) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if before >= 0:
+        os.close(before)
+    return fd
 
 
 def _split(line: bytes) -> list[bytes]:
@@ -68,46 +101,3 @@ def stamp(nanoseconds: int) -> str:
     """RFC 3339 with nanoseconds, UTC."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
-
-
-class Line:
-    """One entry of a log: `stream`, `time` as written, `text` with its newline."""
-
-    def __init__(self, stream: str, moment: str, text: str) -> None:
-        self.stream, self.time, self.text = stream, moment, text
-
-
-def read_log(path: str, *, follow: Callable[[], bool] | None = None) -> Iterator[Line]:
-    """The entries of a log, oldest first; with `follow`, on and on for as long as that says True.
-
-    A log that does not exist is empty; a damaged line is skipped.
-    """
-    try:
-        stream = open(path, "rb")
-    except FileNotFoundError:
-        return
-    with stream:
-        pending = b""
-        more = True
-        while True:
-            data = stream.readline()
-            if not data:
-                if not more:
-                    return
-                more = bool(follow and follow())
-                time.sleep(_POLL if more else 0)
-                continue
-            pending += data
-            if pending.endswith(b"\n"):
-                yield from _decode(pending)
-                pending = b""
-
-
-def _decode(line: bytes) -> Iterator[Line]:
-    from json import loads
-
-    try:
-        fields = loads(line)
-        yield Line(fields["stream"], fields["time"], fields["log"])
-    except (ValueError, KeyError, TypeError):
-        return

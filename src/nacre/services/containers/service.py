@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from ...ground.files import Lock
     from ...images.model.image import Image
     from ...stores.store import Store
-    from .log import Line
+    from .logfiles import Line
 
 _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
+_UNREADABLE = ("none", "journald")
 
 
 class CreateRequest(Value):
@@ -55,7 +56,8 @@ class CreateRequest(Value):
 
     `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
     `stop_timeout` in seconds, None for docker's 10, negative for ever. `ports` are exposed (`80/tcp`), which
-    is told, and published by `publish_all`. `log_driver` none keeps no log. `endpoints` are the networks that
+    is told, and published by `publish_all`. `log_driver` none keeps no log; `log_options` are pairs in
+    docker's words (`grammars.logoptions`), already checked. `endpoints` are the networks that
     it joins, if it has a network of its own; () is the one of `options`.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
@@ -75,6 +77,7 @@ class CreateRequest(Value):
     dns_options: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     log_driver: str = ""
+    log_options: tuple[tuple[str, str], ...] = ()
     endpoints: tuple[NetworkEndpoint, ...] = ()
     publish: tuple[Publish, ...] = ()
     publish_all: bool = False
@@ -270,11 +273,14 @@ class Containers:
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
-        if row.auto_remove or loads(row.config_json).get("log_driver") == "none":
+        record = loads(row.config_json)
+        if row.auto_remove and record.get("log_driver") != "journald":
             return self.keep(row, stdio, forward=forward)
-        from .log import LogWriter
+        from .logdrivers import open_log
 
-        log = LogWriter(self.store.containers.file(row.id, "log"))
+        log = open_log(self.store.containers.file(row.id, "log"), row, record)
+        if log is None:
+            return self.keep(row, stdio, forward=forward)
         return self.keep(row, stdio.replace(log=log.write), on_end=log.close, forward=forward)
 
     def keep(
@@ -509,15 +515,22 @@ class Containers:
             row = self.get(row.id)
         return row.exit_code
 
-    def logs(self, text: str, *, follow: bool = False) -> Iterator[Line]:
-        """What a container wrote; `follow` until it ends. Raises NotFound."""
-        from .log import read_log
+    def logs(self, text: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
+        """What a container wrote; `follow` until it ends, `tail` lines of what there is now, -1 for all.
+
+        Raises NotFound; Conflict for a driver that keeps nothing here.
+        """
+        from .logfiles import read_log
 
         row = self.get(text)
-        if loads(row.config_json).get("log_driver") == "none":
-            raise Conflict("configured logging driver does not support reading", hint="it is none")
+        driver = loads(row.config_json).get("log_driver")
+        if driver in _UNREADABLE:
+            hint = f"it is {driver}"
+            if driver == "journald":
+                hint = f"read the journal: journalctl CONTAINER_ID_FULL={row.id}"
+            raise Conflict("configured logging driver does not support reading", hint=hint)
         folder, path = self.folder(row.id), self.store.containers.file(row.id, "log")
-        return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None)
+        return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None, tail=tail)
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:
@@ -554,6 +567,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
         "stop_timeout": request.stop_timeout,
         "log_driver": request.log_driver,
+        "log_options": dict(request.log_options),
         "pid_of": options.pid.partition(":")[2],
         **network,
     }

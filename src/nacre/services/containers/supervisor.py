@@ -8,7 +8,7 @@ from ...ground.fork import fork_detached
 from ...ground.sandbox import Stdio
 from ...words.errors import SandboxError
 from ...words.quickjson import loads
-from .log import LogWriter
+from .logdrivers import open_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _supervise(
 
     with type(store).open(store.root, create=False) as fresh:
         containers, record = service(fresh), loads(row.config_json)
-        path = fresh.containers.file(row.id, "log")
-        log = None if record.get("log_driver") == "none" else LogWriter(path)
+        log = open_log(fresh.containers.file(row.id, "log"), row, record)
         stdio = (attached or _nobody(record)).replace(log=log.write if log else None)
         code = containers.keep(row, stdio, running, log.close if log else None)
     if attached:
