@@ -6,7 +6,7 @@ import os
 
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import Written, write_out
-from .options import Command, choice, flag, many, size, text
+from .options import Command, choice, flag, many, name_and_value, size, text
 from .run import ignore, limits
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def _options(context: Context, args: Args) -> BuildOptions:
         target=args.target,
         arguments=tuple(_arguments(context, args.build_arg)),
         tags=tuple(map(Reference.parse, args.tag)),
-        labels=tuple(_pair(label) for label in args.label),
+        labels=tuple(name_and_value(label) for label in args.label),
         no_cache=args.no_cache,
         platform=_platform(args.platform),
         network="host" if args.network == "default" else args.network,
@@ -186,11 +186,6 @@ def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
         if equals or name in context.environment:
             found.append((name, value if equals else context.environment[name]))
     return found
-
-
-def _pair(label: str) -> tuple[str, str]:
-    name, _, value = label.partition("=")
-    return name, value
 
 
 def _summary(result: Built, args: Args, seconds: float) -> str:

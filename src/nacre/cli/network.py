@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..words.errors import NotFound, Unsupported
 from .each import each, inspect_each
 from .filters import Filters
-from .options import Command, choice, flag, many, text
+from .options import Command, choice, flag, many, name_and_value, text
 from .output import LISTING, listing, moment
 from .prune import agreed, network_picked
 
@@ -57,7 +57,7 @@ def _create(context: Context, args: Args) -> int:
     made = context.engine.networks.create(
         args.positionals[0], subnets=args.subnet, gateways=args.gateway, ip_range=_range(args.ip_range),
         reserved=[value for _, value in args.aux_address], internal=args.internal, ipv6=args.ipv6,
-        labels=[_pair(label) for label in args.label], options=args.opt,
+        labels=[name_and_value(label) for label in args.label], options=args.opt,
     )  # fmt: skip
     context.print(made.id)
     return 0
@@ -67,11 +67,6 @@ def _range(given: list[str]) -> str:
     if len(given) > 1 or any(":" in text for text in given):
         raise Unsupported("a network has one --ip-range, of IPv4")
     return "".join(given)
-
-
-def _pair(label: str) -> tuple[str, str]:
-    name, _, value = label.partition("=")
-    return name, value
 
 
 def _list(context: Context, args: Args) -> int:

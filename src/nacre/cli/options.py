@@ -57,6 +57,12 @@ class Option(Value):
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
 
 
+def name_and_value(text: str) -> tuple[str, str]:
+    """`NAME=value` as a pair; without "=" the value is empty."""
+    name, _, value = text.partition("=")
+    return name, value
+
+
 def flag(spelling: str, help: str, *, default: bool = False, hidden: bool = False) -> Option:
     """A boolean: `flag("-d, --detach", "Run in background")` gives `args.detach: bool`."""
     short, name = _names(spelling)

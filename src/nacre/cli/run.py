@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import StoreError, Unsupported, UsageError
-from .options import Command, choice, flag, many, number, size, text
+from .options import Command, choice, flag, many, name_and_value, number, size, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         sysctls=tuple(args.sysctl),
         oom_score=args.oom_score_adj if "oom_score_adj" in args.given else None, pid=args.pid, ipc=args.ipc,
         uts=args.uts, cgroupns=args.cgroupns, annotations=tuple(args.annotation),
-        labels=tuple(map(_pair, _labels(args))), auto_remove=args.rm, runtime=args.runtime,
+        labels=tuple(map(name_and_value, _labels(args))), auto_remove=args.rm, runtime=args.runtime,
         dns=tuple(args.dns), dns_search=tuple(args.dns_search),
         dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
@@ -161,11 +161,6 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip, ip6=args.ip6,
         mac_address=args.mac_address, publish=tuple(args.publish), publish_all=args.publish_all,
     )  # fmt: skip
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
 
 
 def environment(context: Context, args: Args) -> Iterator[str]:

@@ -341,10 +341,11 @@ class ContainerCollection:
     def image_of(self, row: ContainerRow) -> Image | None:
         """The image of a container, None when it cannot be read any more."""
         from ..images.model.image import Image
+        from ..words.digest import Digest
         from ..words.errors import NacreError
 
         store = self._engine.store
-        found = next((one for one in store.refs.images() if one.digest == row.image), None)
+        found = store.refs.image(Digest(row.image))
         try:
             return Image.load(store, found) if found else None
         except NacreError:

@@ -158,7 +158,7 @@ def _config(store: Store, digest: Digest) -> ImageConfig | None:
     from ..images.model.image import Image
     from ..words.errors import NacreError
 
-    descriptor = next((one for one in store.refs.images() if one.digest == digest), None)
+    descriptor = store.refs.image(digest)
     try:
         return Image.load(store, descriptor).config if descriptor else None
     except NacreError:

@@ -110,6 +110,11 @@ class RefStore:
         rows = self._database.execute("SELECT descriptor FROM image ORDER BY added DESC, digest")
         return [_decode(row[0]) for row in rows]
 
+    def image(self, digest: Digest) -> Descriptor | None:
+        """The manifest or index of this digest, None where it is not kept."""
+        row = self._database.one("SELECT descriptor FROM image WHERE digest = ?", (digest,))
+        return _decode(row[0]) if row else None
+
     def kept(self) -> List[tuple[Digest, str]]:
         """Every manifest that is named or remembered, once for each name; "" for one without a name."""
         rows = self._database.execute(
