@@ -197,9 +197,55 @@ def test_a_taken_port(lab: Lab) -> None:
     assert lab("port", "c3", "80").lines == ["0.0.0.0:8081", "[::]:8081"]
     code, said = lab.fails("run", "--network", "bridge", "-p", "203.0.113.7:80:80", IMAGE, "true")
     assert (code, "203.0.113.7:80/tcp: cannot assign requested address" in said) == (125, True)
-    assert lab.fails("run", "--network", "bridge", "-p", "80/sctp", IMAGE, "true")[0] == 125
+    twice = ["-p", "9000:80", "-p", "9000:81"]
+    assert "9000/tcp: address already in use" in lab.fails("run", "--network", "bridge", *twice, IMAGE)[1]
     lab("rm", "-f", "c1")
     lab("start", "c2")
+
+
+def test_a_claimed_port_is_nobody_elses(lab: Lab) -> None:
+    """Also between one address and all of them, for as long as the container runs and no longer."""
+    lab.run("--name", "c1", "--network", "bridge", "-p", "127.0.0.1:9000:80", "-p", "9001:80/udp")
+    for words in ("9000:80", "127.0.0.1:9000:80", "9001:80/udp", "127.0.0.1:9001:80/udp", "[::]:9001:80/udp"):
+        code, said = lab.fails("run", "--rm", "--network", "bridge", "-p", words, IMAGE, "true")
+        assert (code, "address already in use" in said) == (125, True), words
+    for words in ("9001:80", "[::1]:9000:80"):
+        assert lab("run", "--rm", "--network", "bridge", "-p", words, IMAGE, "true").err == ""
+    lab("kill", "c1")
+    lab("run", "--rm", "--network", "bridge", "-p", "9000:80", "-p", "9001:80/udp", IMAGE, "true")
+
+
+def test_an_address_of_ipv6(lab: Lab) -> None:
+    lab.run("--name", "c1", "--network", "bridge", "-p", "[::1]:9000:80", "-p", f"[{MACHINE6}]:9001:80")
+    assert lab("port", "c1", "80").lines == ["[::1]:9000", f"[{MACHINE6}]:9001"]
+    with lab.serving("c1", 80):
+        assert ask(lab.machine, "::1", 9000) == "c1 10.90.0.1"
+        assert ask(lab.outside, MACHINE6, 9001) == "c1 10.90.0.1"
+        for fd, host, port in (
+            (lab.machine, "127.0.0.1", 9000), (lab.machine, MACHINE6, 9000), (lab.outside, MACHINE6, 9000),
+            (lab.machine, "::1", 9001), (lab.machine, MACHINE, 9001),
+        ):  # fmt: skip
+            with pytest.raises(ConnectionRefusedError):
+                ask(fd, host, port)
+
+
+def test_ranges_lead_where_they_say(lab: Lab) -> None:
+    lab.run("--name", "c1", "--network", "bridge", "-p", "9000-9002:80-82", "-p", "9000-9001:53-54/udp")
+    for port in (80, 82):
+        with lab.serving("c1", port):
+            assert ask(lab.outside, MACHINE, 9000 + port - 80) == f"c1 {OUTSIDE}"
+    with lab.serving("c1", 54, "udp"):
+        assert ask(lab.outside, MACHINE, 9001, "udp") == f"c1 {OUTSIDE}"
+
+
+def test_sctp_is_rejected_by_name(lab: Lab, nacre: Any, busybox_tar: bytes) -> None:
+    """Before there is a container, or with -P when the image asks for it."""
+    said = "only ports of TCP and UDP can be published"
+    code, err = lab.fails("run", "--network", "bridge", "-p", "8080:80/sctp", IMAGE, "true")
+    assert (code, err) == (125, f"nacre: cannot publish port 80/sctp: {said}\n")
+    assert lab("ps", "-aq").out == ""
+    nacre("import", "--change", "EXPOSE 80/sctp", "--change", "ENV PATH=/bin", "-", "s:1", input=busybox_tar)
+    assert said in lab.fails("run", "--rm", "-P", "--network", "bridge", "s:1", "true")[1]
 
 
 def test_restart_and_create(lab: Lab) -> None:

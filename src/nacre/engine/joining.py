@@ -22,7 +22,7 @@ def mode(options: ContainerOptions) -> str:
 
 
 def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str, Any]:
-    """Those of a request. Raises UsageError; `warn` hears of ports that cannot be published."""
+    """Those of a request. Raises UsageError, Unsupported; `warn` hears of ports that cannot be published."""
     endpoints = _endpoints(options)
     published = [each for text in options.publish for each in _read(parse_publish, text)]
     first = endpoints[0]
@@ -30,6 +30,10 @@ def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str
     shared = plain and first.network in _SHARED
     if shared and (published or options.publish_all):
         warn(f"WARNING: Published ports are discarded when using {first.network} network mode")
+    elif published:
+        from ..ground.network import claims
+
+        claims.check(published)
     return {
         "ports": (*options.ports, *(each.inside for each in published)),
         "endpoints": () if shared or (plain and first.network.startswith(CONTAINER)) else endpoints,

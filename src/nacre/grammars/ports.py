@@ -1,12 +1,14 @@
 """Ports as docker writes them, of containers and of this machine.
 
     publish  = [ [ address ":" ] [ range ] ":" ] range [ "/" protocol ]
-             | "target=" range [ ",published=" range ] [ ",protocol=" protocol ]
+             | "target=" range [ ",published=" range ] [ ",protocol=" protocol ] [ ",mode=" mode ]
     expose   = range [ "/" protocol ]
     range    = port [ "-" port ]
     protocol = "tcp" | "udp" | "sctp"
+    mode     = "host" | "ingress", which say the same without a swarm
 
-Source: docker/go-connections nat; docker/cli cli/command/container/opts.go. Errors are ValueError.
+Docker ignores other fields of the long form, and publishes `host_ip=127.0.0.1` to everybody; here they are
+errors. Source: docker/go-connections nat; docker/cli cli/command/container/opts.go. Errors are ValueError.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from ..words.addresses import packed
 from ..words.value import Value
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+_FIELDS, _MODES = ("target", "published", "protocol", "mode"), ("host", "ingress")
 _LAST = 65535
 
 
@@ -45,6 +48,8 @@ def parse_publish(text: str) -> tuple[Publish, ...]:
     if protocol not in PROTOCOLS:
         raise ValueError(f"invalid proto: {protocol}")
     first, last = _named(ports, "containerPort")
+    if not first:
+        raise ValueError(f"invalid containerPort: {ports} (nothing can listen on port 0)")
     if not outside:
         return tuple(Publish(port, protocol, address) for port in range(first, last + 1))
     low, high = _named(outside, "hostPort")
@@ -63,7 +68,11 @@ def _standard(text: str) -> str:
         name, equals, value = field.partition("=")
         if not equals or not name:
             raise ValueError(f"invalid publish opts format (should be name=value but got '{field}')")
+        if name not in _FIELDS:
+            raise ValueError(f"invalid publish key '{name}': it is one of {', '.join(_FIELDS)}")
         fields[name] = value
+    if fields.get("mode", "host") not in _MODES:
+        raise ValueError(f"invalid publish mode '{fields['mode']}': it is host or ingress")
     return f"{fields.get('published', '')}:{fields.get('target', '')}/{fields['protocol']}"
 
 

@@ -6,7 +6,7 @@ import _socket
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 
 from ...words.addresses import family, in_brackets, version
-from ...words.errors import SandboxError
+from ...words.errors import SandboxError, Unsupported
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -36,8 +36,18 @@ class Claim(Value):
         self.socket.close()
 
 
-def claim(wanted: Iterable[Publish]) -> list[Claim]:
-    """All of them, or none. Raises SandboxError, which names the one that is taken."""
+def check(wanted: Iterable[Publish]) -> None:
+    """Raises Unsupported for a protocol that is not passed on."""
+    for each in wanted:
+        if each.protocol not in _KINDS:
+            raise Unsupported(
+                f"cannot publish port {each.inside}: only ports of TCP and UDP can be published"
+            )
+
+
+def claim(wanted: Sequence[Publish]) -> list[Claim]:
+    """All of them, or none. Raises SandboxError, which names the one that is taken, and as `check`."""
+    check(wanted)
     held: list[Claim] = []
     try:
         for publish in wanted:
@@ -52,7 +62,9 @@ def claim(wanted: Iterable[Publish]) -> list[Claim]:
 def _claim(publish: Publish) -> list[Claim]:
     """One port at all the addresses that are meant."""
     if publish.protocol not in _KINDS:
-        raise SandboxError(f"cannot publish port {publish.inside}: {publish.protocol} is not supported")
+        raise SandboxError(
+            f"cannot publish port {publish.inside}: only ports of TCP and UDP can be published"
+        )
     hosts = [publish.address] if publish.address else [ANY, ANY6]
     for port in _candidates(publish):
         try:
