@@ -68,6 +68,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
+apparmor filter rule security
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

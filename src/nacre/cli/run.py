@@ -327,7 +327,10 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     ),
     flag("--rm", "Automatically remove the container when it exits"),
     text("--runtime", "Runtime to use for this container: builtin, crun, runc or a path", default="builtin"),
-    many("--security-opt", "Security options: seccomp=unconfined, no-new-privileges"),
+    many(
+        "--security-opt",
+        "Security options: seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, ...",
+    ),
     size("--shm-size", "Size of /dev/shm", default=64 << 20),
     text("--stop-signal", "Signal to stop the container"),
     number("--stop-timeout", "Seconds until `nacre stop` kills the container (default 10; -1: never)"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
     from ..images.model.image import Image
-    from ..images.model.runtime import Device, RunOptions, TmpfsMount, VolumeMount
+    from ..images.model.runtime import Device, RunOptions, Security, TmpfsMount, VolumeMount
     from ..services.containers.difference import Change
     from ..services.containers.executing import Extra
     from ..services.containers.logfiles import Line
@@ -480,15 +480,14 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
     from ..images.model.runtime import RunOptions
 
     volumes, temporary = _volumes(engine, options)
-    seccomp, no_new_privileges = _security(options.security)
     return RunOptions(
         command=command, entrypoint=options.entrypoint,
         environment=_with_proxies(engine, options.environment), working_dir=options.working_dir,
         user=options.user, hostname=options.hostname, domainname=options.domainname, tty=options.tty,
         interactive=options.interactive, volumes=volumes, temporary=temporary, devices=_devices(options),
         device_rules=options.device_rules, read_only=options.read_only, network=_mode(options),
-        cap_add=options.cap_add, cap_drop=options.cap_drop, privileged=options.privileged, seccomp=seccomp,
-        no_new_privileges=no_new_privileges, shm_size=options.shm_size, init=options.init,
+        cap_add=options.cap_add, cap_drop=options.cap_drop, privileged=options.privileged,
+        security=_security(options), shm_size=options.shm_size, init=options.init,
         groups=options.groups, ulimits=options.ulimits, sysctls=options.sysctls, oom_score=options.oom_score,
         pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
         annotations=options.annotations,
@@ -549,21 +548,14 @@ def _volumes(
     return tuple(binds), tuple(temporary)
 
 
-def _security(options: tuple[str, ...]) -> tuple[bool, bool]:
-    """Whether to filter system calls, and whether to forbid new privileges."""
-    from ..words.errors import UsageError
+def _security(options: ContainerOptions) -> Security:
+    from ..images.model.runtime import Security
 
-    seccomp, no_new_privileges = True, False
-    for option in options:
-        if option in ("seccomp=unconfined", "seccomp:unconfined"):
-            seccomp = False
-        elif option in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"):
-            no_new_privileges = True
-        elif option not in ("seccomp=builtin", "apparmor=unconfined", "label=disable", "label:disable"):
-            raise UsageError(
-                f"unknown security option {option!r}", hint="use one of seccomp=unconfined, no-new-privileges"
-            )
-    return seccomp, no_new_privileges
+    if not options.security:
+        return Security()
+    from .security import read_options
+
+    return read_options(options.security)
 
 
 def _devices(options: ContainerOptions) -> tuple[Device, ...]:

@@ -67,7 +67,9 @@ def info_document(own: Mapping[str, Any], proxies: Mapping[str, str], debug: boo
         "Runtimes": {"builtin": {}},
         "DefaultRuntime": "builtin",
         "Swarm": {"LocalNodeState": "inactive"},
-        "SecurityOptions": ["name=seccomp,profile=builtin"] + ["name=rootless"] * own["Rootless"],
+        "SecurityOptions": ["name=seccomp,profile=builtin"]
+        + ["name=rootless"] * own["Rootless"]
+        + ["name=cgroupns"],
         "CDISpecDirs": [],
         "ClientInfo": {"Debug": debug, "Version": version, "Context": "default"},
     }

@@ -165,7 +165,7 @@ def _confine(process: Mapping[str, Any], system: Mapping[str, Any]) -> Confine:
     kept = known.capabilities
     if limits({"linux": system}) is not None:
         kept &= ~bits(_WAYS_OUT)
-    return Confine(kept, known.filter, True, True)
+    return known.replace(capabilities=kept, no_new_privileges=True, lenient=True)
 
 
 def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
@@ -189,6 +189,8 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise SandboxError("--read-only needs a mount, and none is permitted here")
     if config["linux"].get("sysctl"):
         raise SandboxError("--sysctl and --domainname need /proc, which cannot be mounted here")
+    if config["process"].get("apparmorProfile"):
+        raise SandboxError("--security-opt apparmor needs /proc, which cannot be mounted here")
     if any(n["type"] == "network" and n.get("path") for n in config["linux"]["namespaces"]):
         raise SandboxError(
             "networks of containers need namespaces, which are not permitted here", hint="--network host"

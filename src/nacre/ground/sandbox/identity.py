@@ -7,6 +7,7 @@ import stat
 
 from ...words.errors import CommandNotExecutable, CommandNotFound, ExecFormatError, SandboxError
 from .. import linux
+from .capabilities import CAP_SYS_ADMIN
 from .operations import Operation
 from .room import Room
 from .users import User, resolve
@@ -107,13 +108,16 @@ class Confine(Operation):
     Inheritable and ambient sets stay empty (docker CVE-2022-24769). The filter is installed before
     privileges go, since that takes CAP_SYS_ADMIN unless `no_new_privileges`. `lenient`: where the bounding
     set cannot be changed it stays, and another user is never reached by one more namespace, which cannot
-    be made in a chroot.
+    be made in a chroot. `late`: the filter may refuse what is still to be done here, so it waits for the
+    exec; CAP_SYS_ADMIN is kept for it, which the exec takes away unless it is in the bounding set.
     """
 
     capabilities: int
     filter: bytes = b""
     no_new_privileges: bool = False
     lenient: bool = False
+    late: bool = False
+    flags: int = 0
 
     def apply(self, room: Room) -> None:  # noqa: D102
         user = room.user or User(0, 0)
@@ -124,14 +128,20 @@ class Confine(Operation):
         for number in range(_LAST_CAPABILITY + 1):
             if not self.capabilities >> number & 1:
                 _drop_from_bounding(number, self.lenient)
-        if self.filter:
-            linux.seccomp_filter(self.filter)
+        if self.filter and not self.late:
+            linux.seccomp_filter(self.filter, self.flags)
+        if self.late:
+            linux.prctl(linux.PR_SET_KEEPCAPS, 1)
         _become(user)
-        self._set_capabilities(user)
+        self._set_capabilities(user, room)
 
-    def _set_capabilities(self, user: User) -> None:
-        own = linux.capabilities()[1] & self.capabilities if not user.uid else 0
-        linux.set_capabilities(own, own, 0)
+    def _set_capabilities(self, user: User, room: Room) -> None:
+        permitted = linux.capabilities()[1]
+        own = kept = permitted & self.capabilities if not user.uid else 0
+        if self.late:
+            room.filter, room.capabilities = (self.filter, self.flags), own
+            kept |= 0 if self.no_new_privileges else permitted & CAP_SYS_ADMIN
+        linux.set_capabilities(kept, kept, 0)
 
     def __str__(self) -> str:
         count = bin(self.capabilities).count("1")
@@ -204,21 +214,22 @@ class Execute(Operation):
         room.environment = variables
         name = self.arguments[0] if self.arguments else ""
         if "/" in name:
-            self._run(name, variables)
+            self._run(name, room)
         for folder in variables.get("PATH", _DEFAULT_PATH).split(":"):
-            self._try(folder, name, variables)
+            self._try(folder, name, room)
         raise CommandNotFound(f'exec: "{name}": executable file not found in $PATH')
 
-    def _try(self, folder: str, name: str, variables: dict[str, str]) -> None:
+    def _try(self, folder: str, name: str, room: Room) -> None:
         path = f"{folder or '.'}/{name}"
         if name and os.path.isfile(path) and os.access(path, os.X_OK):
-            self._run(path, variables)
+            self._run(path, room)
 
-    def _run(self, path: str, variables: dict[str, str]) -> None:
+    def _run(self, path: str, room: Room) -> None:
         name = self.arguments[0]
         try:
             _refuse_magic(path)
-            os.execve(path, self.arguments, variables)
+            room.filter_calls()
+            os.execve(path, self.arguments, room.environment)
         except OSError as error:
             if error.errno in (_ENOENT, _ENOTDIR):
                 raise _missing(path, name) from None

@@ -37,6 +37,7 @@ class ExecuteUnderInit(Execute):
         def watch(pid: int) -> int:
             linux.prctl(linux.PR_SET_DUMPABLE, 0)
             linux.close_range(_FIRST_FREE)
+            room.stay_behind()
             return _watch(pid, signals)
 
         leave_behind(watch)

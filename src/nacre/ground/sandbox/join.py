@@ -10,7 +10,7 @@ from ..fork import BLOCKED, fork_through
 from .fork import WHAT
 from .identity import NewSession
 from .operations import Operation
-from .plan import account, confine, execute, oom_score, resource_limits, working_folder
+from .plan import account, apparmor, confine, execute, oom_score, resource_limits, working_folder
 from .process import child, hide, is_root, listen, opened, stay
 from .room import Room
 from .stdio import Attachment
@@ -93,6 +93,7 @@ def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
         working_folder(process),
         NewSession(streams.owned),
         *resource_limits(process),
+        *apparmor(process),
         confine(process, system, linux.MACHINE),
         execute(process),
     ]

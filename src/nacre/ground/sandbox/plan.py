@@ -8,7 +8,6 @@ config.md, config-linux.md "Default Devices" and "Default Filesystems".
 
 from __future__ import annotations
 
-from ...words.errors import SandboxError
 from ...words.mount import Mount
 from .. import linux
 from .capabilities import CAP_SYS_ADMIN, DEFAULT_BITS, bits
@@ -96,7 +95,7 @@ def plan(
     operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [NewSession(owned), *resource_limits(process), confined]
+    operations += [NewSession(owned), *resource_limits(process), *apparmor(process), confined]
     operations.append(execute(process, watched=shares_processes(config)))
     return operations
 
@@ -231,14 +230,26 @@ def resource_limits(process: Mapping[str, Any]) -> list[Operation]:
     return [ResourceLimits(tuple((each["type"], each["soft"], each["hard"]) for each in limits))]
 
 
+def apparmor(process: Mapping[str, Any]) -> list[Operation]:
+    """The profile of the program, to be chosen while /proc can still be written to."""
+    if not process.get("apparmorProfile"):
+        return []
+    from .apparmor import ChangeProfile
+
+    return [ChangeProfile(process["apparmorProfile"])]
+
+
 def confine(process: Mapping[str, Any], system: Mapping[str, Any], machine: str) -> Confine:
-    """What it may do. Raises SandboxError, Unsupported."""
+    """What it may do. Raises Unsupported, UsageError."""
     capabilities = bits((process.get("capabilities") or {}).get("bounding", ()))
     wanted = system.get("seccomp")
-    if wanted not in (None, "default"):
-        raise SandboxError("the built-in sandbox supports only the default system call list")
-    code = _filter(machine, capabilities) if wanted else b""
-    return Confine(capabilities, code, bool(process.get("noNewPrivileges")))
+    found = Confine(capabilities, b"", bool(process.get("noNewPrivileges")))
+    if wanted in (None, "default"):
+        return found.replace(filter=_filter(machine, capabilities)) if wanted else found
+    from .document import compiled
+
+    code, flags = compiled(wanted, machine)
+    return found.replace(filter=code, flags=flags, late=True)
 
 
 def _filter(machine: str, capabilities: int) -> bytes:

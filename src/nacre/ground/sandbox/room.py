@@ -34,6 +34,8 @@ class Room:
     `sources` are detached mounts, each by the `id` of its operation. `made` lists the resolved paths that
     were created to mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the
     attributes of every mount where no control group keeps devices away; `rules` then say which are allowed.
+    `filter`: a program and flags for seccomp(2) that wait for the last moment; `capabilities` are those that
+    are to be left then.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
@@ -47,6 +49,8 @@ class Room:
         self.made: list[str] = []
         self.user: User | None = None
         self.environment: dict[str, str] = {}
+        self.filter: tuple[bytes, int] | None = None
+        self.capabilities = 0
 
     def open(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
         """Open beneath the container's root. Raises OSError."""
@@ -135,6 +139,18 @@ class Room:
             return os.stat("/proc").st_dev if os.stat("/proc").st_ino == _PROC_INO else -1
         except OSError:
             return -1
+
+    def filter_calls(self) -> None:
+        """Install the filter that waits. It may permit little more than execve(2)."""
+        if self.filter:
+            program, flags = self.filter
+            self.filter = None
+            linux.seccomp_filter(program, flags)
+
+    def stay_behind(self) -> None:
+        """For a process that becomes no program: give up what is kept to install the filter."""
+        if self.filter:
+            linux.set_capabilities(self.capabilities, self.capabilities, 0)
 
     def close_host(self) -> None:
         """Forget the host's root."""

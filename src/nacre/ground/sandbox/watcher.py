@@ -66,6 +66,7 @@ class ExecuteWatched(Execute):
             linux.prctl(linux.PR_SET_DUMPABLE, 0)
             linux.die_with_parent(END)
             linux.close_range(_FIRST_FREE)
+            room.stay_behind()
             return _watch(pid, signals)
 
         leave_behind(watch)

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...grammars.seccomp import Profile
     from ...words.oci import ImageConfig
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,6 +85,22 @@ class Device(Value):
     access: str = "rwm"
 
 
+class Security(Value):
+    """What --security-opt says. `seccomp` is "", builtin, unconfined, or profile, which is in `profile`.
+
+    `apparmor` is the name of a profile, "" to leave it. `unconfined_paths`: nothing of /proc and /sys is
+    hidden or read-only. `written`: the options as docker's `inspect` shows them, a profile by its content.
+    """
+
+    seccomp: str = ""
+    profile: Profile | None = None
+    no_new_privileges: bool = False
+    apparmor: str = ""
+    unconfined_paths: bool = False
+    writable_cgroups: bool = False
+    written: tuple[str, ...] = ()
+
+
 class RunOptions(Value):
     """What a user may say about one container. "" and () mean: as the image says.
 
@@ -113,8 +130,7 @@ class RunOptions(Value):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
-    seccomp: bool = True
-    no_new_privileges: bool = False
+    security: Security = Security()
     shm_size: int = SHM_SIZE
     init: bool = False
     groups: tuple[str, ...] = ()
@@ -192,6 +208,8 @@ def _check(options: RunOptions) -> None:
             raise UsageError(f"invalid path {path!r}: it must be absolute")
     if any(clean(mount.target) == "/" for mount in options.volumes + options.temporary):
         raise UsageError("invalid volume: its destination cannot be '/'")
+    if options.security.writable_cgroups and options.cgroupns == "host":
+        raise UsageError("writable-cgroups needs a cgroup namespace of the container's own")
     if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
         raise UsageError(f"invalid hostname {options.hostname!r}")
     for name, _ in options.sysctls:
@@ -210,8 +228,7 @@ def _check_sysctl(name: str, options: RunOptions) -> None:
 
 
 def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
-    wanted = options.privileged or options.cap_add or options.cap_drop
-    names = choose(options.cap_add, options.cap_drop, privileged=options.privileged) if wanted else DEFAULT
+    names = _capabilities(options)
     process: dict[str, Any] = {
         "terminal": options.tty,
         "user": {"username": options.user or image.user},
@@ -229,11 +246,18 @@ def _process(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         ]
     if options.oom_score is not None:
         process["oomScoreAdj"] = options.oom_score
-    if options.no_new_privileges:
+    if options.security.apparmor:
+        process["apparmorProfile"] = options.security.apparmor
+    if options.security.no_new_privileges:
         process["noNewPrivileges"] = True
     if options.init:
         process["init"] = True
     return process
+
+
+def _capabilities(options: RunOptions) -> tuple[str, ...]:
+    wanted = options.privileged or options.cap_add or options.cap_drop
+    return choose(options.cap_add, options.cap_drop, privileged=options.privileged) if wanted else DEFAULT
 
 
 def _unlimited(value: int) -> int:
@@ -260,10 +284,26 @@ def _linux(options: RunOptions) -> dict[str, Any]:
         ]
     section["resources"] = {"devices": _permitted(options)}
     if not options.privileged:
-        section |= {"maskedPaths": list(_MASKED), "readonlyPaths": list(_READ_ONLY)}
-        if options.seccomp:
-            section["seccomp"] = "default"
+        hidden = not options.security.unconfined_paths
+        section["maskedPaths"] = list(_MASKED) if hidden else []
+        section["readonlyPaths"] = list(_READ_ONLY) if hidden else []
+    if calls := _system_calls(options):
+        section["seccomp"] = calls
     return section
+
+
+def _system_calls(options: RunOptions) -> Any:
+    """The word "default", a list, or None. Raises UsageError."""
+    profile = options.security.profile
+    if profile is not None:
+        from ...ground.sandbox.document import compiled
+
+        kernel = os.uname()
+        document = profile.document(_capabilities(options), kernel.machine, kernel.release)
+        compiled(document, kernel.machine)  # so that what the kernel would not take is an error now
+        return document
+    default = "unconfined" if options.privileged else "builtin"
+    return "default" if (options.security.seccomp or default) == "builtin" else None
 
 
 def _permitted(options: RunOptions) -> list[dict[str, Any]]:
@@ -298,7 +338,7 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
             "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
         _mount("sysfs", "/sys", *_SAFE, access),
-        _mount("cgroup", "/sys/fs/cgroup", *_SAFE, access),
+        _mount("cgroup", "/sys/fs/cgroup", *_SAFE, "rw" if options.security.writable_cgroups else access),
         _mount("mqueue", "/dev/mqueue", *_SAFE),
         *_shared_memory(options),
     ]

@@ -28,7 +28,7 @@ def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "Dns": list(request.dns),
         "ExtraHosts": list(request.hosts),
         "Tmpfs": {mount.target: ",".join(mount.options) for mount in options.temporary},
-        "SecurityOpt": _security(options),
+        "SecurityOpt": list(options.security.written),
         "Devices": [device.path for device in options.devices],
         "Privileged": options.privileged,
         "Init": options.init or None,
@@ -56,8 +56,3 @@ def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "UTSMode": options.uts,
         "CgroupnsMode": options.cgroupns,
     }
-
-
-def _security(options: RunOptions) -> list[str]:
-    seccomp = [] if options.seccomp else ["seccomp=unconfined"]
-    return seccomp + (["no-new-privileges"] if options.no_new_privileges else [])

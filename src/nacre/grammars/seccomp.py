@@ -1,0 +1,264 @@
+"""docker's profiles for system calls: read whole, and reduced to what holds for one container.
+
+    profile   = { defaultAction, [ defaultErrnoRet ], [ architectures / archMap ], [ flags ], syscalls }
+    archMap   = [ { architecture, [ subArchitectures ] } ]
+    syscalls  = [ { names / name, action, [ errnoRet ], [ args ], [ includes ], [ excludes ], [ comment ] } ]
+    args      = [ { index, value, [ valueTwo ], op } ]
+    includes, excludes = { [ caps ], [ arches ], [ minKernel ] }
+
+podman's `defaultErrno` and `errno`, which name errors, are read as well. What is misspelt is an error.
+Source: moby/profiles seccomp/seccomp.go, OCI runtime-spec config-linux.md "Seccomp".
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+
+from ..words.errors import UsageError
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from typing import Any
+
+LARGEST = 1 << 20
+"""Bytes that a profile may have. docker's own has 20,000."""
+
+_MOST_NAMES = 4096
+_ACTIONS = ("KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "LOG", "ALLOW")
+_FOREIGN = {
+    "SCMP_ACT_TRACE": "needs a tracer, and there is none",
+    "SCMP_ACT_NOTIFY": "needs a program that answers, and there is none",
+}
+_OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+_FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "loongarch64": "loong64"}
+_NATIVE = {
+    "x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "riscv64": "SCMP_ARCH_RISCV64",
+    "loongarch64": "SCMP_ARCH_LOONGARCH64",
+}  # fmt: skip
+_TOP = (
+    "defaultAction", "defaultErrnoRet", "defaultErrno", "architectures", "archMap", "flags", "syscalls",
+    "listenerPath", "listenerMetadata",
+)  # fmt: skip
+_RULE = (
+    "names",
+    "name",
+    "action",
+    "errnoRet",
+    "errno",
+    "args",
+    "includes",
+    "excludes",
+    "comment",
+    "priority",
+)
+
+
+class Filter(Value):
+    """For which containers a rule holds: capabilities, processors, the oldest kernel. Empty is for all."""
+
+    caps: tuple[str, ...] = ()
+    arches: tuple[str, ...] = ()
+    kernel: tuple[int, int] | None = None
+
+
+class Rule(Value):
+    """An entry of `syscalls`: its words in the runtime-spec as JSON, and for whom it holds."""
+
+    spec: str
+    includes: Filter
+    excludes: Filter
+
+    def holds(self, caps: Collection[str], arch: str, kernel: tuple[int, int]) -> bool:
+        """Whether it is part of the list. Source: moby/profiles, setupSeccomp."""
+        no, yes = self.excludes, self.includes
+        if arch in no.arches or any(name in caps for name in no.caps) or (no.kernel and kernel >= no.kernel):
+            return False
+        if (yes.arches and arch not in yes.arches) or (yes.kernel and kernel < yes.kernel):
+            return False
+        return all(name in caps for name in yes.caps)
+
+
+class Profile(Value):
+    """A profile that was read from `file`; `text` is it again, without blanks."""
+
+    file: str
+    text: str
+    head: str
+    architectures: tuple[str, ...]
+    arch_map: tuple[tuple[str, tuple[str, ...]], ...]
+    rules: tuple[Rule, ...]
+
+    def document(self, caps: Collection[str], machine: str, release: str) -> dict[str, Any]:
+        """As `linux.seccomp` of the runtime-spec, for a container with `caps`. Raises UsageError."""
+        arch, kernel = _ARCHES.get(machine, machine), _kernel(release)
+        names = self._architectures(machine)
+        if _NATIVE.get(machine, machine) not in names:
+            raise UsageError(f"the seccomp profile {self.file} has no list for {machine}")
+        rules = [json.loads(rule.spec) for rule in self.rules if rule.holds(caps, arch, kernel)]
+        return {**json.loads(self.head), "architectures": names, "syscalls": rules}
+
+    def _architectures(self, machine: str) -> list[str]:
+        native = _NATIVE.get(machine, machine)
+        if self.architectures:
+            return list(self.architectures)
+        if self.arch_map:
+            return [name for own, others in self.arch_map if own == native for name in (own, *others)]
+        return [native]
+
+
+def _kernel(release: str) -> tuple[int, int]:
+    major, minor = (*release.split("."), "0")[:2]
+    digits = minor[: len(minor) - len(minor.lstrip("0123456789"))]
+    return int(major), int(digits or 0)
+
+
+def read_profile(data: bytes, file: str) -> Profile:
+    """A profile from its bytes. Raises UsageError that names the file and the place in it."""
+    if len(data) > LARGEST:
+        raise UsageError(f"the seccomp profile {file} is larger than 1 MiB")
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UsageError(f"the seccomp profile {file} is not JSON: {why}") from None
+    return _profile(_Node(value, file), text)
+
+
+def _profile(top: _Node, text: str) -> Profile:
+    top.known(_TOP)
+    for key in ("listenerPath", "listenerMetadata"):
+        if top.get(key):
+            raise top.at(key).wrong("is not supported: it needs a program that answers")
+    architectures = tuple(each.text() for each in top.at("architectures").items())
+    arch_map = tuple(_subarchitectures(each) for each in top.at("archMap").items())
+    if architectures and arch_map:
+        raise top.at("archMap").wrong("stands beside architectures; use one of them")
+    head: dict[str, Any] = {"defaultAction": _action(top.at("defaultAction"))}
+    _add_error(head, top, "defaultErrnoRet", "defaultErrno")
+    if flags := [each.word(_FLAGS) for each in top.at("flags").items()]:
+        head["flags"] = flags
+    rules = tuple(_rule(each) for each in top.at("syscalls").items())
+    return Profile(top.file, text, json.dumps(head), architectures, arch_map, rules)
+
+
+def _subarchitectures(node: _Node) -> tuple[str, tuple[str, ...]]:
+    node.known(("architecture", "subArchitectures"))
+    others = tuple(each.text() for each in node.at("subArchitectures").items())
+    return node.at("architecture").text(), others
+
+
+def _rule(node: _Node) -> Rule:
+    node.known(_RULE)
+    spec: dict[str, Any] = {"names": list(_names(node)), "action": _action(node.at("action"))}
+    _add_error(spec, node, "errnoRet", "errno")
+    if args := [_argument(each) for each in node.at("args").items()]:
+        spec["args"] = args
+    return Rule(json.dumps(spec), _where(node.at("includes")), _where(node.at("excludes")))
+
+
+def _names(node: _Node) -> tuple[str, ...]:
+    if node.get("name") and node.get("names"):
+        raise node.at("name").wrong("stands beside names; use one of them")
+    names = (node.at("name"),) if node.get("name") else tuple(node.at("names").items())
+    if not names:
+        raise node.at("names").wrong("is missing")
+    if len(names) > _MOST_NAMES:
+        raise node.at("names").wrong("is too long")
+    return tuple(each.text() for each in names)
+
+
+def _action(node: _Node) -> str:
+    if str(node.value) in _FOREIGN:
+        raise node.wrong(f"is {node.value}, which {_FOREIGN[str(node.value)]}")
+    return node.word(tuple(f"SCMP_ACT_{name}" for name in _ACTIONS))
+
+
+def _add_error(spec: dict[str, Any], node: _Node, number: str, name: str) -> None:
+    """`errnoRet`, in the words of the profile a number or, as podman has it, a name."""
+    key = "defaultErrnoRet" if "default" in number else "errnoRet"
+    if node.get(number) is not None:
+        spec[key] = node.at(number).number(4095)
+    elif node.get(name):
+        known = {text: value for value, text in errno.errorcode.items()}
+        spec[key] = known[node.at(name).word(tuple(known))]
+
+
+def _argument(node: _Node) -> dict[str, Any]:
+    node.known(("index", "value", "valueTwo", "op"))
+    return {
+        "index": node.at("index").number(5),
+        "value": node.at("value").number((1 << 64) - 1),
+        "valueTwo": node.at("valueTwo").number((1 << 64) - 1) if node.get("valueTwo") is not None else 0,
+        "op": node.at("op").word(tuple(f"SCMP_CMP_{name}" for name in _OPERATORS)),
+    }
+
+
+def _where(node: _Node) -> Filter:
+    if node.value is None:
+        return Filter()
+    node.known(("caps", "arches", "minKernel"))
+    caps, arches = (tuple(each.text() for each in node.at(key).items()) for key in ("caps", "arches"))
+    return Filter(caps, arches, _least(node.at("minKernel")) if node.get("minKernel") else None)
+
+
+def _least(node: _Node) -> tuple[int, int]:
+    major, dot, minor = node.text().partition(".")
+    if not dot or not all(part.isascii() and part.isdigit() and len(part) < 5 for part in (major, minor)):
+        raise node.wrong(f"is {node.shown()}, not MAJOR.MINOR")
+    return int(major), int(minor)
+
+
+class _Node:
+    """A value of the JSON and where it stands."""
+
+    def __init__(self, value: Any, file: str, path: str = "") -> None:
+        self.value, self.file, self.path = value, file, path
+
+    def wrong(self, why: str) -> UsageError:
+        return UsageError(f"the seccomp profile {self.file}: {self.path or 'the whole'} {why}")
+
+    def shown(self) -> str:
+        return json.dumps(self.value)[:80]
+
+    def known(self, names: Collection[str]) -> None:
+        """It is an object that has no other names. Raises UsageError."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("is not an object")
+        for name in self.value:
+            if name not in names:
+                raise self.at(name).wrong("is not known")
+
+    def get(self, name: str) -> Any:
+        return self.value.get(name)
+
+    def at(self, name: str) -> _Node:
+        key = name if name.isidentifier() else json.dumps(name[:80])
+        return _Node(self.value.get(name), self.file, f"{self.path}.{key}" if self.path else key)
+
+    def items(self) -> Iterator[_Node]:
+        if not isinstance(self.value, list | None):
+            raise self.wrong("is not a list")
+        for number, value in enumerate(self.value or ()):
+            yield _Node(value, self.file, f"{self.path}[{number}]")
+
+    def text(self) -> str:
+        if not isinstance(self.value, str) or not self.value:
+            raise self.wrong("is missing" if self.value in (None, "") else "is not a string")
+        return self.value
+
+    def word(self, words: Collection[str]) -> str:
+        if self.text() not in words:
+            raise self.wrong(f"is {self.shown()}, which is not known")
+        return self.text()
+
+    def number(self, most: int) -> int:
+        if not isinstance(self.value, int) or isinstance(self.value, bool):
+            raise self.wrong("is missing" if self.value is None else "is not a number")
+        if not 0 <= self.value <= most:
+            raise self.wrong(f"is {self.shown()}, not a number from 0 to {most}")
+        return self.value
