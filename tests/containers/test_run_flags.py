@@ -280,6 +280,32 @@ def test_shared_memory(nacre: Nacre, busybox_image: str) -> None:
     assert [shown(mode) for mode in ("none", "host", "private", "shareable", "")] == [1, 0, 0, 0, 0]
 
 
+@pytest.mark.skipif(not userns.mapped(), reason="containers of an ordinary user share no user namespace")
+def test_shared_memory_of_another_container(nacre: Nacre, busybox_image: str) -> None:
+    """One namespace and one /dev/shm, for `exec` as well; only of containers that allow it."""
+    nacre("run", "-d", "--name", "web", "--ipc", "shareable", busybox_image, "sleep", f"{MARK}7")
+    nacre("exec", "web", "sh", "-c", "echo x > /dev/shm/f")
+    code = ["sh", "-c", "cat /dev/shm/f; readlink /proc/self/ns/ipc; echo y > /dev/shm/g"]
+    done = nacre("run", "--name", "two", "--ipc", "container:web", busybox_image, *code)
+    ours = nacre("exec", "web", "readlink", "/proc/self/ns/ipc").out.strip()
+    assert done.lines == ["x", ours]
+    assert ours != os.readlink("/proc/self/ns/ipc")
+    assert nacre("exec", "web", "cat", "/dev/shm/g").out == "y\n"
+    nacre("run", "-d", "--name", "own", busybox_image, "sleep", f"{MARK}8")
+    done = nacre("run", "--rm", "--ipc", "container:own", busybox_image, "true", check=False)
+    assert done.code == 125
+    assert done.err.startswith(
+        "nacre: failed to join IPC namespace: that of container own is not shareable\n"
+    )
+    nacre("rm", "-f", "web", "own")
+    done = nacre("start", "-a", "two", check=False)
+    assert "No such container" in done.err
+    done = nacre("run", "--rm", "--ipc", "container:nobody", busybox_image, "true", check=False)
+    assert (done.code, done.err) == (125, "nacre: No such container: nobody\n")
+    done = nacre("run", "--ipc", "container:two", busybox_image, "true", check=False)
+    assert done.err.startswith("nacre: cannot join IPC of a non running container: ")
+
+
 def test_names_and_labels(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("# no\nfile=1\nboth=1\nalone\n")
     words = ["--label-file", "labels", "-l", "both=2", "--expose", "80", "--expose", "90-91/udp"]

@@ -38,14 +38,15 @@ filehash files filling filters finding firewall flags flow folder folderread fol
 forkmap forks format forward forwarding found frames freed from full function functions glob go goheader
 gotemplate group gzip hash hashes hashing header headings healthcheck held help here heredoc history host
 hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
-indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip
+indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
 listen listing lists literals live load loaded local localcontent lock locks log
 logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
 monitor loop logfile restart timer supervision
-members mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode model
+members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
+model
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed

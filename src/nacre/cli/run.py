@@ -113,8 +113,6 @@ def _check_unsupported(context: Context, args: Args) -> None:
 
 
 def _check_conflicts(args: Args) -> None:
-    if args.ipc.startswith("container:"):
-        raise Unsupported(f"--ipc {args.ipc} is not supported")
     if not args.disable_content_trust:
         raise Unsupported("content trust is not supported")
     if args.no_healthcheck and any(option.key in args.given for option in HEALTH):
@@ -287,7 +285,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     flag("-i, --interactive", "Keep STDIN open even if not attached"),
     text("--ip", "IPv4 address (e.g., 172.30.100.104)", kind="address"),
     text("--ip6", "IPv6 address (e.g., 2001:db8::33)", kind="address"),
-    text("--ipc", "IPC mode to use: host, none, private or shareable", kind="ipc"),
+    text("--ipc", "IPC mode to use: host, none, private, shareable or container:NAME", kind="ipc"),
     text("--isolation", "Container isolation technology: default", kind="isolation", hidden=True),
     many("-l, --label", "Set meta data on a container", kind="label"),
     many("--label-file", "Read in a line delimited file of labels"),

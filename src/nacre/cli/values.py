@@ -227,14 +227,15 @@ def _within(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _of(*known: str, container: bool = False) -> Callable[[str], str]:
-    """One of the words, or with `container` also `container:NAME`."""
+def _of(*known: str, container: bool = False, what: str = "") -> Callable[[str], str]:
+    """One of the words, or with `container` also `container:NAME`; `what` is said of others."""
 
     def read(text: str) -> str:
         named = container and text.startswith("container:") and len(text) > len("container:")
         if text not in known and not named:
             more = ", container:NAME" if container else ""
-            raise ValueError(f"expected one of {', '.join(filter(None, known))}{more}")
+            said = f"invalid {what} mode, " if what else ""
+            raise ValueError(f"{said}expected one of {', '.join(filter(None, known))}{more}")
         return text
 
     return read
@@ -246,9 +247,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "search": search_domain, "duration": health_time, "pair": pair, "device-rule": device_rule,
     "processors": processor_set, "device-value": device_value, "detach-keys": detach_keys,
     "oom-score": _within(-1000, 1000), "swappiness": _within(-1, 100), "weight": _within(0, 1000),
-    "pid": _of("", "host", container=True),
-    "ipc": _of("", "host", "private", "shareable", "none", container=True),
-    "uts": _of("", "host"), "cgroupns": _of("", "host", "private"), "userns": _of("", "host"),
+    "pid": _of("", "host", container=True, what="PID"),
+    "ipc": _of("", "host", "private", "shareable", "none", container=True, what="IPC"),
+    "uts": _of("", "host", what="UTS"), "cgroupns": _of("", "host", "private", what="cgroup"),
+    "userns": _of("", "host", what="user namespace"),
     "label": label, "cache": cache, "isolation": _of("", "default"), "restart": restart,
 }  # fmt: skip
 """By the kind of an option."""

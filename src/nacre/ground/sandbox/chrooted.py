@@ -195,6 +195,11 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise SandboxError(
             "networks of containers need namespaces, which are not permitted here", hint="--network host"
         )
+    for each in config["linux"]["namespaces"]:
+        if each["type"] in ("pid", "ipc") and each.get("path"):
+            raise SandboxError(
+                f"--{each['type']} container:NAME needs namespaces, which are not permitted here"
+            )
     for entry in config.get("mounts") or ():
         if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
             raise SandboxError(

@@ -2,7 +2,8 @@
 
 Some values go beyond the runtime-spec, so that the common case needs no work: `linux.seccomp` may be
 the word "default", `process.user.username` may name `user[:group]` of the image, `process.init` asks
-for an init. `external` replaces them before another runtime sees the config. Source: OCI runtime-spec
+for an init, and a mount of the type shm is the /dev/shm of the container whose IPC is joined. `external`
+replaces them before another runtime sees the config. Source: OCI runtime-spec
 config.md, config-linux.md "Default Devices" and "Default Filesystems".
 """
 
@@ -78,6 +79,11 @@ def plan(
     operations += [
         JoinNetwork(n["path"]) for n in system["namespaces"] if n["type"] == "network" and n.get("path")
     ]
+    ipc = [n["path"] for n in system["namespaces"] if n["type"] == "ipc" and n.get("path")]
+    if ipc:
+        from .ipc import JoinIpc
+
+        operations.append(JoinIpc(ipc[0]))
     operations.append(Namespaces(new_kinds(system)))
     operations.append(MountRoot(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
     own, wanted = _mounts(config.get("mounts") or ())
@@ -122,6 +128,10 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [FileSystem(kind, target, flags, data), Devices(_NODES), Links(_LINKS)]
     if kind == "devpts":
         return [Terminals(data)]
+    if kind == "shm":
+        from .ipc import SharedMemory
+
+        return [SharedMemory()]
     if kind == "tmpfs" and source != "shm":
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
@@ -168,8 +178,9 @@ def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operati
 
 
 def new_kinds(system: Mapping[str, Any]) -> tuple[str, ...]:
-    """The namespaces that are made; a network that is there already is joined."""
-    return tuple(n["type"] for n in system["namespaces"] if n["type"] != "network" or not n.get("path"))
+    """The namespaces that are made; a network or IPC that is there already is joined."""
+    joined = ("network", "ipc")
+    return tuple(n["type"] for n in system["namespaces"] if n["type"] not in joined or not n.get("path"))
 
 
 def shares_processes(config: Mapping[str, Any]) -> bool:

@@ -36,10 +36,11 @@ class Room:
     attributes of every mount where no control group keeps devices away; `rules` then say which are allowed.
     `filter`: a program and flags for seccomp(2) that wait for the last moment; `capabilities` are those that
     are to be left then.
+    `shared` is a detached mount for /dev/shm, where it is that of another container.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
-        self.host = self.top = self.root = -1
+        self.host = self.top = self.root = self.shared = -1
         self.chrooted = self.covers = False
         self.terminal, self.pts = terminal, pts
         self.devices = True

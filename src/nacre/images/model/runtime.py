@@ -108,8 +108,9 @@ class RunOptions(Value):
     does. `environment` is `NAME=value`. `network` is host, none, the name of a network or container:ID.
     `files` are bound over /etc: resolv.conf, hosts, hostname. `groups` are names or numbers; `ulimits` (name,
     soft, hard), -1 for none; `oom_score` None leaves it. `pid` is "", host or container:ID; `ipc` "", host,
-    none, private or shareable; `uts` "" or host; `cgroupns` "", host or private. `device_rules` are docker's:
-    `c 1:* rwm`. `shm_size` 0 is the default. `hostname_wished`: it is an error if it is refused.
+    none, private, shareable or container:ID; `uts` "" or host; `cgroupns` "", host or private.
+    `device_rules` are docker's: `c 1:* rwm`. `shm_size` 0 is the default. `hostname_wished`: it is an
+    error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -357,6 +358,8 @@ def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
         return [_bind(VolumeMount("/dev/shm", "/dev/shm"))]
     if options.ipc == "none":
         return []
+    if options.ipc.startswith("container:"):
+        return [_mount("shm", "/dev/shm")]
     return [
         _mount("tmpfs", "/dev/shm", *_SAFE, "mode=1777", f"size={options.shm_size or SHM_SIZE}", source="shm")
     ]

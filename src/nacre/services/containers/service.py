@@ -105,7 +105,7 @@ class Containers:
 
     def _begin(self, request: CreateRequest) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
-        request = self._with_volumes(self._with_processes(self._with_network(request)))
+        request = self._with_volumes(self._with_namespaces(self._with_network(request)))
         row = self._design(request)
         self._make_way(row.name)
         lock = self.store.containers.begin(row)
@@ -125,12 +125,12 @@ class Containers:
 
         return with_networks(self, request)
 
-    def _with_processes(self, request: CreateRequest) -> CreateRequest:
-        """`container:` and the id of another container, whose pid namespace is joined."""
-        kind, _, name = request.options.pid.partition(":")
-        if kind != "container":
+    def _with_namespaces(self, request: CreateRequest) -> CreateRequest:
+        if not (request.options.pid or request.options.ipc):
             return request
-        return request.replace(options=request.options.replace(pid=f"{kind}:{self.get(name).id}"))
+        from .namespaces import with_others
+
+        return with_others(self, request)
 
     def _with_volumes(self, request: CreateRequest) -> CreateRequest:
         options, named = request.options, request.image.config.run.get("Volumes") or {}
@@ -330,10 +330,10 @@ class Containers:
         on_running: Callable[[], object],
     ) -> int:  # fmt: skip
         record = loads(row.config_json)
-        if record.get("pid_of"):
-            self._join(record["config"], "pid", record["pid_of"])
-        if record["network"].startswith(CONTAINER):
-            self._join(record["config"], "network", record["network"].removeprefix(CONTAINER))
+        if record.get("pid_of") or record.get("ipc_of") or record["network"].startswith(CONTAINER):
+            from .namespaces import join
+
+            join(self, record)
         attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
@@ -360,15 +360,6 @@ class Containers:
             bundle = self.store.containers.file(row.id, "bundle")
             runtime = external.Runtime(record["runtime"], bundle, row.id)
             return external.run(record["config"], root, runtime, attached)
-
-    def _join(self, config: dict[str, Any], kind: str, text: str) -> None:
-        other = self.get(text)
-        if other.state != "running":
-            what = "PID" if kind == "pid" else "network"
-            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
-        for namespace in config["linux"]["namespaces"]:
-            if namespace["type"] == kind:
-                namespace["path"] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:
@@ -569,6 +560,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "log_driver": request.log_driver,
         "log_options": dict(request.log_options),
         "pid_of": options.pid.partition(":")[2],
+        "ipc_of": options.ipc.partition(":")[2],
         **network,
     }
 

@@ -1,0 +1,78 @@
+"""The IPC namespace of another container, and its /dev/shm."""
+
+from __future__ import annotations
+
+import os
+
+from ...words.errors import SandboxError
+from .. import linux
+from .operations import Operation
+from .room import Room
+
+_SHARED = "/dev/shm"
+_PATH = os.O_PATH | os.O_CLOEXEC
+
+
+class JoinIpc(Operation):
+    """Enter the namespace at `path`, /proc/PID/ns/ipc, and get hold of what that process has at /dev/shm.
+
+    To be done while the mount namespace is that of the parent. The other's mount namespace is entered for one
+    system call; what that container may have put at the path is its own, whatever it is.
+    """
+
+    path: str
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        folder = os.path.dirname(self.path)
+        try:
+            _enter(self.path, linux.CLONE_NEWIPC)
+            room.shared = _cloned(f"{folder}/mnt")
+        except PermissionError:
+            raise SandboxError(
+                "failed to join IPC namespace: it is in another user namespace",
+                hint="containers created by root can",
+            ) from None
+        except OSError as error:
+            raise SandboxError(f"failed to join IPC namespace: {error.strerror}") from None
+
+    def __str__(self) -> str:
+        return f"join the ipc namespace at {self.path}"
+
+
+def _enter(path: str, kind: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(fd, kind)
+    finally:
+        os.close(fd)
+
+
+def _cloned(path: str) -> int:
+    """A detached copy of the mount at /dev/shm of that mount namespace."""
+    home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    root, folder = os.open("/", _PATH), os.open(".", _PATH)
+    try:
+        _enter(path, linux.CLONE_NEWNS)
+        try:
+            flags = linux.OPEN_TREE_CLONE | linux.AT_SYMLINK_NOFOLLOW
+            return linux.open_tree(linux.AT_FDCWD, _SHARED, flags)
+        finally:
+            linux.setns(home, linux.CLONE_NEWNS)
+            os.fchdir(root)
+            os.chroot(".")
+            os.fchdir(folder)
+    finally:
+        for fd in (home, root, folder):
+            os.close(fd)
+
+
+class SharedMemory(Operation):
+    """What `JoinIpc` got hold of, at /dev/shm."""
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        os.mkdir(_SHARED, 0o755)
+        linux.move_mount(room.shared, linux.AT_FDCWD, _SHARED)
+        os.close(room.shared)
+
+    def __str__(self) -> str:
+        return f"{_SHARED} of the other container"

@@ -1,0 +1,65 @@
+"""Namespaces that a container takes over from another one: `container:NAME`."""
+
+from __future__ import annotations
+
+from ...words.errors import Conflict, SandboxError, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...stores.containers import ContainerRow
+    from .service import Containers, CreateRequest
+
+_CONTAINER = "container:"
+
+
+def with_others(containers: Containers, request: CreateRequest) -> CreateRequest:
+    """`container:` and the id of the other container, for pid and IPC. Raises NotFound, Unsupported."""
+    options = request.options
+    if options.pid.startswith(_CONTAINER):
+        options = options.replace(pid=_named(containers, options.pid))
+    if options.ipc.startswith(_CONTAINER):
+        if request.runtime != "builtin":
+            raise Unsupported(f"--ipc {options.ipc} is not possible with the runtime {request.runtime}")
+        options = options.replace(ipc=_named(containers, options.ipc))
+    return request.replace(options=options)
+
+
+def _named(containers: Containers, mode: str) -> str:
+    return f"{_CONTAINER}{containers.get(mode.removeprefix(_CONTAINER)).id}"
+
+
+def join(containers: Containers, record: dict[str, Any]) -> None:
+    """Have the config of a container that starts name the namespaces of the others, which must run.
+
+    Raises NotFound, Conflict; SandboxError for an IPC namespace that is not shareable.
+    """
+    config = record["config"]
+    if record.get("pid_of"):
+        _join(config, "pid", "PID", containers.get(record["pid_of"]))
+    if record.get("ipc_of"):
+        other = containers.get(record["ipc_of"])
+        _join(config, "ipc", "IPC", other)
+        _check_shareable(other)
+    if record["network"].startswith(_CONTAINER):
+        _join(config, "network", "network", containers.get(record["network"].removeprefix(_CONTAINER)))
+
+
+def _join(config: dict[str, Any], kind: str, title: str, other: ContainerRow) -> None:
+    if other.state != "running":
+        raise Conflict(f"cannot join {title} of a non running container: {other.id}")
+    for namespace in config["linux"]["namespaces"]:
+        if namespace["type"] == kind:
+            namespace["path"] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
+
+
+def _check_shareable(other: ContainerRow) -> None:
+    from ...words.quickjson import loads
+
+    mode = loads(other.config_json)["asked"].get("IpcMode") or ""
+    if mode not in ("host", "shareable") and not mode.startswith(_CONTAINER):
+        raise SandboxError(
+            f"failed to join IPC namespace: that of container {other.name} is not shareable",
+            hint="start that container with --ipc shareable",
+        )
