@@ -39,7 +39,7 @@ TAKEN = {
     "images.model.image.repo_digests": PURE,
     "images.model.platforms.fits": PURE,
     "images.model.platforms.misfit": PURE,
-    "services.containers.log.stamp": PURE,
+    "ground.monitor.logfile.stamp": PURE,
     "stores.volumes.named_by": PURE,
     "ground.userns": "demo and unshare enter a namespace for other programs, without a store",
     "ground.files.remove_tree": "the tour removes its own folder",

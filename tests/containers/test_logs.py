@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nacre.ground.monitor.logfile import MAX_LINE, LogWriter
+from nacre.ground.monitor.rotation import Rotation, numbers
 from nacre.services.containers.journal import JournalWriter
-from nacre.services.containers.log import MAX_LINE, LogWriter
-from nacre.services.containers.logfiles import Rotation, numbers, read_log
+from nacre.services.containers.logfiles import read_log
 from nacre.words.errors import SandboxError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nacre.ground.monitor.logfile import MAX_LINE, LogWriter
 from nacre.images.model.runtime import (
     RunOptions,
     TmpfsMount,
@@ -16,7 +17,6 @@ from nacre.images.model.runtime import (
     runtime_config,
 )
 from nacre.services.containers import etc, keeper, names, signals, volumes
-from nacre.services.containers.log import MAX_LINE, LogWriter
 from nacre.services.containers.logfiles import read_log
 from nacre.services.containers.mountoption import parse_mount
 from nacre.words.errors import Conflict, Unsupported, UsageError

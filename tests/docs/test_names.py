@@ -44,9 +44,9 @@ layers layout lease leases leave lex lexer libc libraries limits line lines link
 listen listing lists literals live load loaded local localcontent lock locks log
 logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
-monitor loop logfile restart timer supervision
 members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
 model
+handover logfile loop monitor restart resume rotation shim timer
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed

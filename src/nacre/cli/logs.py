@@ -55,7 +55,7 @@ def _between(lines: Iterable[Line], args: Args) -> Iterator[Line]:
 
 def _moment(text: str) -> str:
     """A time or an age as the logs write times, to the nanosecond; "" for none."""
-    from ..services.containers.log import stamp
+    from ..ground.monitor.logfile import stamp
     from .output import instant
 
     if not text:

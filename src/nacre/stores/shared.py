@@ -27,6 +27,7 @@ from .database import boot_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
 
     from ..words.mount import Mount
 
@@ -59,6 +60,10 @@ class Shared:
             self._release()
             raise
 
+    def describe(self) -> list[list[Any]]:
+        """What is held, as plain values: for `release`, in another program of this process."""
+        return [held.describe() for held in self._held]
+
     def _lower(self, lower: str | Erofs) -> str:
         if isinstance(lower, str):
             return lower
@@ -74,6 +79,12 @@ class Shared:
     def _release(self) -> None:
         while self._held:
             self._held.pop().release()
+
+
+def release(described: list[list[Any]]) -> None:
+    """Let go of what another program of this process held, as it was described."""
+    for fd, name, index in described:
+        _Held.adopt(fd, name, index).release()
 
 
 def detached(root: str, mount: Mount) -> int:
@@ -105,6 +116,17 @@ class _Held:
         except (OSError, StoreError):
             if self.fd < 0:
                 self.fd = mounts.detached(lower)
+
+    @classmethod
+    def adopt(cls, fd: int, name: str, index: str) -> _Held:
+        """One that `describe` told of."""
+        self = cls.__new__(cls)
+        self.fd, self._name, self._index = fd, name, index
+        return self
+
+    def describe(self) -> list[Any]:
+        """As plain values, for `adopt`."""
+        return [self.fd, self._name, self._index]
 
     def _join(self, folder: str, lower: Erofs) -> None:
         key = _key(lower)

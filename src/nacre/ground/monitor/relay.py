@@ -10,18 +10,24 @@ from __future__ import annotations
 import os
 import select
 
-from ...words.errors import SandboxError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Protocol
 
-    from ..fork import Child
+    from .loop import EventLoop
     from .pause import Pauses
 
     Signals = bool | Mapping[int, Any]
+
+    class ChildProcess(Protocol):
+        """A child of this process."""
+
+        pid: int
+
+        def wait(self) -> int | None:
+            """Its status once it has ended, None if somebody else took it."""
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
@@ -33,14 +39,21 @@ FORWARDED = tuple(
 PAUSE = b"pause:"
 """A line of the control that is no number: see `pause`."""
 _DEMANDS = 3
+_SETTLED = 1.0
+"""Seconds until a supervisor leaves: a program that ends soon is not worth another process image."""
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 class Flow:
-    """Bytes from one descriptor to another place. `write` blocks; `target` is written as it can take it."""
+    """Bytes from one descriptor to another place. `write` blocks; `target` is written as it can take it.
 
-    def __init__(self, source: int, write: Callable[[bytes], object] | None = None, target: int = -1) -> None:
-        self.source, self.write, self.target = source, write, target
+    `name` is that of the stream in the log.
+    """
+
+    def __init__(
+        self, source: int, write: Callable[[bytes], object] | None = None, target: int = -1, name: str = ""
+    ) -> None:
+        self.source, self.write, self.target, self.name = source, write, target, name
         self.waiting = b""
 
     def wants(self) -> tuple[int, int]:
@@ -73,18 +86,33 @@ class Flow:
 class Relay:
     """Passes bytes and signals until the process ends; `control` as in `process.run`.
 
-    `deadly` is sent instead of SIGKILL.
+    `deadly` is sent instead of SIGKILL. `on_signal(n)` hears of signals that are passed on. `leave(told)` has
+    another program of this process go on with what it is told; it returns only if that has failed.
     """
 
-    def __init__(self, child: Child, outputs: list[Flow], inputs: list[Flow], control: int = -1) -> None:
+    def __init__(
+        self, child: ChildProcess, outputs: list[Flow], inputs: list[Flow], control: int = -1
+    ) -> None:
         self.child, self.control = child, control
         self.outputs, self.inputs = outputs, inputs
         self.on_resize: Callable[[], None] | None = None
         self.on_ready: Callable[[], object] | None = None
+        self.on_signal: Callable[[int], object] | None = None
+        self.leave: Callable[[dict[str, Any]], object] | None = None
         self.deadly: int = signal.SIGKILL
         self._demands = 0
         self._pauses: Pauses | None = None
         self._pidfd = -1
+        self._loop: EventLoop | None = None
+
+    @property
+    def loop(self) -> EventLoop:
+        """For what else is to be done while the process runs."""
+        if self._loop is None:
+            from .loop import EventLoop
+
+            self._loop = EventLoop()
+        return self._loop
 
     def run(self, *, signals: Signals) -> int:
         """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
@@ -93,6 +121,7 @@ class Relay:
         try:
             if self.on_ready:
                 self.on_ready()
+            self._plan_to_leave()
             while not self._turn(pidfd):
                 pass
             return _exit_code(self.child.wait())
@@ -116,10 +145,7 @@ class Relay:
             interest[fd] = 0  # POLLHUP
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
-        poll = select.poll()
-        for fd, events in interest.items():
-            poll.register(fd, events)
-        ready = dict(poll.poll())
+        ready = self._loop.wait(interest) if self._loop else _poll(interest)
         if self._wakeup and self._wakeup[0] in ready:
             self._woken(os.read(self._wakeup[0], _CHUNK))
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
@@ -130,6 +156,29 @@ class Relay:
             if ready.get(fd, 0) & (events | _GONE) and not flow.step():
                 self._end(flow)
         return pidfd in ready
+
+    def _plan_to_leave(self) -> None:
+        if self.leave:
+            self.loop.call_later(_SETTLED, self._leave)
+
+    def _leave(self) -> None:
+        """Unless there is more to do than the other program can."""
+        if not self._is_quiet:
+            self._plan_to_leave()
+        elif self.leave:
+            leave, self.leave = self.leave, None
+            leave(self.describe())
+
+    @property
+    def _is_quiet(self) -> bool:
+        paused = self._pauses and self._pauses.holders
+        waiting = any(flow.waiting or flow.target >= 0 for flow in self.outputs)
+        return self.loop.is_idle and not (self.inputs or waiting or paused)
+
+    def describe(self) -> dict[str, Any]:
+        """What is left to do, as plain values."""
+        outputs = [[flow.source, flow.name] for flow in self.outputs]
+        return {"pid": self.child.pid, "control": self.control, "outputs": outputs, "deadly": self.deadly}
 
     def _obey(self, lines: bytes) -> None:
         for line in lines.split():
@@ -227,7 +276,16 @@ class Relay:
         """Pass the signal on; the third demand to end kills, as docker's client does."""
         if number in (signal.SIGINT, signal.SIGTERM):
             self._demands += 1
+        if self.on_signal:
+            self.on_signal(number)
         self._send(signal.SIGKILL if self._demands >= _DEMANDS else number)
+
+
+def _poll(interest: Mapping[int, int]) -> dict[int, int]:
+    poll = select.poll()
+    for fd, events in interest.items():
+        poll.register(fd, events)
+    return dict(poll.poll())
 
 
 def _readable(fd: int) -> bool:
@@ -238,6 +296,8 @@ def _readable(fd: int) -> bool:
 
 def _exit_code(status: int | None) -> int:
     if status is None:
+        from ...words.errors import SandboxError
+
         raise SandboxError("the exit code of the program is lost: another part of this process collected it")
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

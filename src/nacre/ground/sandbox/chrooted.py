@@ -91,7 +91,11 @@ class Permitted(Operation):
 def run(
     config: Mapping[str, Any], root: Directory, attached: Attachment | None = None, *, volatile: bool = False
 ) -> int:
-    """As `process.run`, which does it where mounts are permitted. Raises SandboxError where nothing is."""
+    """As `process.run`, which does it where mounts are permitted. Raises SandboxError where nothing is.
+
+    What stands in for mounts is this process's to take away, so it does not leave.
+    """
+    attached = (attached or Attachment()).replace(leave=None)
     if permitted.check() == "mounts":
         with Standins(root) as places:
             for entry in config.get("mounts") or ():
@@ -103,7 +107,7 @@ def run(
         for entry in config.get("mounts") or ():
             _stand_in(places, entry)
         _devices(places, config)
-        return _run(config, root, attached or Attachment())
+        return _run(config, root, attached)
 
 
 def _run(config: Mapping[str, Any], root: Directory, attached: Attachment) -> int:

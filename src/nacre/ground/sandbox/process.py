@@ -53,7 +53,7 @@ def run(
             config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned,
             cgroup=cgroups.new_name(),
         )  # fmt: skip
-        hide(config)
+        attached = _may_leave(attached, config, made, volatile)
         with _fork(config, operations, streams) as started:
             streams.given()
             if attached.on_start:
@@ -62,9 +62,24 @@ def run(
             return _stay(started, streams, attached, shares_processes(config))
     finally:
         streams.close()
-        cgroups.tidy()
-        if not volatile:
-            tidy(root, made)
+        clean(root, made, volatile=volatile)
+
+
+def clean(root: Mount, made: list[str], *, volatile: bool) -> None:
+    """Take away what a container that has ended needed; `made` are the paths made to mount on."""
+    cgroups.tidy()
+    if not volatile:
+        tidy(root, made)
+
+
+def _may_leave(
+    attached: Attachment, config: Mapping[str, Any], made: list[str], volatile: bool
+) -> Attachment:
+    """The shim is told what is to be cleaned; it cannot hide."""
+    hidden, leave = hide(config), attached.leave
+    if hidden or not leave:
+        return attached.replace(leave=None)
+    return attached.replace(leave=lambda told: leave({**told, "made": made, "volatile": volatile}))
 
 
 def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> Streams:
@@ -80,13 +95,16 @@ def cannot_start(error: OSError) -> SandboxError:
     return SandboxError(f"cannot start a container: {error.strerror}")
 
 
-def hide(config: Mapping[str, Any]) -> None:
+def hide(config: Mapping[str, Any]) -> bool:
     """From a program that may trace others: where it is shown the /proc around us, we are in there.
 
-    In a user namespace it has its rights over us too, but not over what cannot be dumped: ptrace(2).
+    In a user namespace it has its rights over us too, but not over what cannot be dumped: ptrace(2). Gives
+    whether that is so; execve(2) ends it.
     """
-    if "CAP_SYS_PTRACE" in config["process"]["capabilities"]["bounding"] and not userns.is_first():
+    traces = "CAP_SYS_PTRACE" in config["process"]["capabilities"]["bounding"] and not userns.is_first()
+    if traces:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    return traces
 
 
 def is_root(config: Mapping[str, Any]) -> bool:
@@ -168,7 +186,9 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
     relay = Relay(started, streams.outputs, streams.inputs, attached.control)
     relay.deadly = deadly
-    relay.on_ready = attached.on_running
+    relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
+    if leave := attached.leave:
+        relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()

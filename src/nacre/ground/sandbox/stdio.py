@@ -17,6 +17,7 @@ from ..monitor.relay import Flow
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..monitor.relay import Signals
     from .terminal import Raw
@@ -43,6 +44,8 @@ class Attachment(Value):
     and signals are forwarded. `signals`: forward SIGTERM and others while waiting (main thread only), or the
     handlers that they have meanwhile. `control`: a FIFO open for reading and writing, whose lines are signal
     numbers to send; the way for other processes, which may not be allowed to signal into this user namespace.
+    `on_signal(n)` hears of signals that are passed on. `leave` as in `Relay`; None where whoever runs the
+    container has more to do than the shim can.
     """
 
     stdio: Stdio = Stdio()
@@ -50,6 +53,8 @@ class Attachment(Value):
     on_running: Callable[[], object] | None = None
     signals: Signals = True
     control: int = -1
+    on_signal: Callable[[int], object] | None = None
+    leave: Callable[[dict[str, Any]], object] | None = None
 
 
 class Streams:
@@ -88,7 +93,7 @@ class Streams:
         self._given.append(theirs)
         self._kept.append(self.terminal)
         self.child, self.owned = (theirs, theirs, theirs), (0,)
-        self.outputs.append(Flow(self.terminal, self._writer("stdout", self.stdio.stdout)))
+        self.outputs.append(Flow(self.terminal, self._writer("stdout", self.stdio.stdout), name="stdout"))
         if self.stdio.stdin >= 0:
             self.inputs.append(Flow(self.stdio.stdin, target=self.terminal))
         self.resize()
@@ -123,7 +128,7 @@ class Streams:
                 self._own(number, fd)
             return fd if fd >= 0 else self._null()
         ours, theirs = os.pipe2(os.O_CLOEXEC)
-        self.outputs.append(Flow(ours, self._writer(name, fd)))
+        self.outputs.append(Flow(ours, self._writer(name, fd), name=name))
         self._given.append(theirs)
         self._kept.append(ours)
         self.owned = (*self.owned, number)
@@ -155,6 +160,11 @@ class Streams:
                 _write_all(fd, data)
 
         return write
+
+    @property
+    def kept(self) -> list[int]:
+        """The descriptors of ours that must stay open while the container runs."""
+        return list(self._kept)
 
     def given(self) -> None:
         """In the parent after the fork: close what the child has."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
+from ...ground.monitor.logfile import Log
 from ...words.errors import SandboxError
-from .log import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

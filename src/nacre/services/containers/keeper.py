@@ -20,6 +20,10 @@ from ...ground.monitor.pause import PREFIX
 from ...ground.monitor.relay import PAUSE
 from ...words.errors import Conflict, SandboxError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 _SIGKILL = 9
 LOST = 137
 """Exit code of a container whose keeper was killed; the container was killed with it."""
@@ -41,6 +45,18 @@ class Keeper:
                 self._wait_for_askers(folder)
             os.ftruncate(self._fd, 0)
             self.control = self._open_control(f"{folder}/control")
+
+    @classmethod
+    def adopt(cls, fd: int, control: int) -> Self:
+        """The right that another program of this process had: its lock and its control."""
+        self = cls.__new__(cls)
+        self._fd, self.control = fd, control
+        return self
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that is locked."""
+        return self._fd
 
     def _wait_for_askers(self, folder: str) -> None:
         """Somebody may hold the lock for a moment only to see whether it is free."""
@@ -92,14 +108,19 @@ def is_kept(folder: str) -> bool:
 
 def wait(folder: str) -> int | None:
     """Wait until nobody keeps the container; the exit code recorded, None if there is none."""
+    return outcome(folder)[0]
+
+
+def outcome(folder: str) -> tuple[int | None, float]:
+    """As `wait`, and when the code was recorded, in seconds since 1970."""
     try:
         fd = os.open(f"{folder}/lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return None, 0.0
     try:
         fcntl.flock(fd, fcntl.LOCK_SH)
         text = os.read(fd, 32)
-        return int(text) if text.isdigit() else None
+        return (int(text), os.fstat(fd).st_mtime) if text.isdigit() else (None, 0.0)
     finally:
         os.close(fd)
 

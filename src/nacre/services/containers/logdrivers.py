@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .log import Log, LogWriter
+from ...ground.monitor.logfile import Log, LogWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _with_options(path: str, row: ContainerRow, record: dict[str, Any]) -> Log:
 def _files(path: str, options: LogOptions, attributes: dict[str, str]) -> LogWriter:
     if not options.max_size:
         return LogWriter(path, None, attributes)
-    from .logfiles import Rotation
+    from ...ground.monitor.rotation import Rotation
 
     rotation = Rotation(path, options.max_size, options.max_file, compress=options.compress)
     return LogWriter(path, rotation, attributes)

@@ -72,7 +72,10 @@ class Networking:
         return self
 
     def before(self, attached: Attachment) -> Attachment:
-        """The same, and what serves the network begins once the program runs and nothing forks any more."""
+        """The same, and what serves the network begins once the program runs and nothing forks any more.
+
+        A thread of this process does that, so this process stays.
+        """
         running = attached.on_running
 
         def begin() -> None:
@@ -80,7 +83,7 @@ class Networking:
             if running:
                 running()
 
-        return attached.replace(on_running=begin)
+        return attached.replace(on_running=begin, leave=None)
 
     @property
     def _own(self) -> ContainerNetwork:

@@ -19,6 +19,7 @@ from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
 from ...stores.shared import Shared
+from ...stores.shared import release as release_shared
 from ...words.errors import (
     Conflict,
     ExecFormatError,
@@ -273,25 +274,21 @@ class Containers:
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
-        record = loads(row.config_json)
+        record, attached = loads(row.config_json), sandbox.Attachment(stdio)
         if row.auto_remove and record.get("log_driver") != "journald":
-            return self.keep(row, stdio, forward=forward)
+            return self.keep(row, attached, forward=forward)
         from .logdrivers import open_log
 
         log = open_log(self.store.containers.file(row.id, "log"), row, record)
         if log is None:
-            return self.keep(row, stdio, forward=forward)
-        return self.keep(row, stdio.replace(log=log.write), on_end=log.close, forward=forward)
+            return self.keep(row, attached, forward=forward)
+        attached = attached.replace(stdio=stdio.replace(log=log.write))
+        return self.keep(row, attached, on_end=log.close, forward=forward)
 
     def keep(
-        self,
-        row: ContainerRow,
-        stdio: Stdio,
-        on_running: Callable[[], object] | None = None,
-        on_end: Callable[[], object] | None = None,
-        *,
-        forward: bool = True,
-    ) -> int:
+        self, row: ContainerRow, attached: sandbox.Attachment,
+        on_end: Callable[[], object] | None = None, *, forward: bool = True,
+    ) -> int:  # fmt: skip
         """Hold the container's lock, run it, record how it ended; the exit code. Raises as `start`.
 
         `on_end` is called after the end and before anybody who waits for it learns of it. `forward` as
@@ -302,7 +299,7 @@ class Containers:
         shield = SignalBuffer(kept, forward=forward)
         trace("container:kept")
         try:
-            code = self._run(row, stdio, kept, shield, shield.before(on_running))
+            code = self._run(row, _attached_by(attached, kept, shield))
             self._ended(row, code)
             return code
         except NacreError as error:
@@ -319,22 +316,40 @@ class Containers:
         finally:
             if on_end:
                 on_end()
-            if row.auto_remove:
-                self._discard(row)  # before anything is written: its files may have filled the disk
-            kept.record(code)
-            kept.close()
+            self._let_go(row, kept, code)
             shield.close()
 
-    def _run(
-        self, row: ContainerRow, stdio: Stdio, kept: keeper.Keeper, shield: SignalBuffer,
-        on_running: Callable[[], object],
-    ) -> int:  # fmt: skip
+    def _let_go(self, row: ContainerRow, kept: keeper.Keeper, code: int) -> None:
+        """Nothing of a `--rm` container is left; whoever waits learns the code."""
+        if row.auto_remove:
+            self._discard(row)  # before anything is written: its files may have filled the disk
+        kept.record(code)
+        kept.close()
+
+    def resume(self, row: ContainerRow, told: dict[str, Any]) -> None:
+        """Do the rest for a container that ended while the shim stayed with it: see `supervisor`."""
+        from ...ground.monitor.handover import let_signals_in
+
+        kept = keeper.Keeper.adopt(told["lock"], told["control"])
+        shield = SignalBuffer(kept)
+        let_signals_in()
+        try:
+            active = self.store.actives.find(row.id)
+            if active is not None:
+                sandbox.clean(active.mount, told["made"], volatile=told["volatile"])
+            release_shared(told["shared"])
+            self._ended(row, told["code"], told["ended"])
+        finally:
+            self._let_go(row, kept, told["code"])
+            shield.close()
+
+    def _run(self, row: ContainerRow, attached: sandbox.Attachment) -> int:
         record = loads(row.config_json)
         if record.get("pid_of") or record.get("ipc_of") or record["network"].startswith(CONTAINER):
             from .namespaces import join
 
             join(self, record)
-        attached = sandbox.Attachment(stdio, self._started(row), on_running, shield.meanwhile, kept.control)
+        attached = attached.replace(on_start=self._started(row))
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
         from .networking import Networking
@@ -351,7 +366,10 @@ class Containers:
             _check_not_mounted(self.store.root, row)
         for folder in record.get("make", ()):
             _make_folder(folder)
-        with Shared(self.store.root, active.mount) as root:
+        shared = Shared(self.store.root, active.mount)
+        with shared as root:
+            if leave := attached.leave:
+                attached = attached.replace(leave=lambda told: leave({**told, "shared": shared.describe()}))
             if record["runtime"] == "builtin":
                 volatile = row.auto_remove and isinstance(root, Overlay)
                 return sandbox.run(record["config"], root, attached, volatile=volatile)
@@ -370,9 +388,10 @@ class Containers:
 
         return record
 
-    def _ended(self, row: ContainerRow, code: int) -> None:
+    def _ended(self, row: ContainerRow, code: int, moment: float = 0.0) -> None:
         if not row.auto_remove:
-            self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
+            finished = moment or time.time()
+            self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=finished)
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
@@ -405,17 +424,20 @@ class Containers:
             return self._begun(row)
         if row.state != "running" or keeper.is_kept(self.folder(row.id)):
             return row
-        code = keeper.wait(self.folder(row.id))
-        changes = {"state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code}
+        code, moment = keeper.outcome(self.folder(row.id))
+        changes = {
+            "state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code,
+            "finished": moment or time.time(),
+        }  # fmt: skip
         try:
             latest = self.store.containers.get(row.id)
             if latest.state != "running":
                 return latest
-            self.store.containers.update(row.id, **changes, finished=time.time())
+            self.store.containers.update(row.id, **changes)
         except NotFound:
             if code is None:
                 raise
-        return row.replace(**changes, finished=time.time())
+        return row.replace(**changes)
 
     def _begun(self, row: ContainerRow) -> ContainerRow:
         """For others it is a container as soon as it is there, unless nobody will make it whole any more."""
@@ -522,6 +544,16 @@ class Containers:
             raise Conflict("configured logging driver does not support reading", hint=hint)
         folder, path = self.folder(row.id), self.store.containers.file(row.id, "log")
         return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None, tail=tail)
+
+
+def _attached_by(
+    attached: sandbox.Attachment, kept: keeper.Keeper, shield: SignalBuffer
+) -> sandbox.Attachment:
+    """The same for a container that is kept; who takes over is told of the lock."""
+    if leave := attached.leave:
+        attached = attached.replace(leave=lambda told: leave({**told, "lock": kept.lock}))
+    running = shield.before(attached.on_running)
+    return attached.replace(on_running=running, signals=shield.meanwhile, control=kept.control)
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:

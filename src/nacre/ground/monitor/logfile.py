@@ -1,9 +1,9 @@
-"""What a container wrote, kept as docker's json-file driver keeps it: one JSON object a line.
+"""The log of a container, as docker's json-file driver keeps it: one JSON object a line.
 
     {"log": "text with its newline\\n", "stream": "stdout", "time": "2024-05-01T12:00:00.000000000Z"}
 
 A line longer than 16 KiB is kept in pieces, the last of which has the newline. A log of limited size goes on
-in a new file (`logfiles`).
+in a new file (`rotation`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground.files import write_all
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .logfiles import Rotation
+    from typing import Any, Self
+
+    from .rotation import Rotation
+
+try:
+    from _json import encode_basestring_ascii as _quoted
+except ImportError:  # another Python than CPython
+    from json.encoder import encode_basestring_ascii as _quoted
 
 MAX_LINE = 16384
 
@@ -42,6 +47,10 @@ class Log:
         """Keep some lines or pieces of them."""
         raise NotImplementedError
 
+    def describe(self) -> dict[str, Any] | None:
+        """What another program of this process needs to go on with it; None where none can."""
+        return None
+
     def close(self) -> None:
         """Write what had no newline at its end, and close. Idempotent."""
         partial, self._partial = self._partial, {}
@@ -63,20 +72,39 @@ class LogWriter(Log):
 
             self._more = f'"attrs":{dumps(attributes, separators=(",", ":"))},'
 
-    def append(self, stream: str, pieces: list[bytes]) -> None:  # noqa: D102
-        from json import dumps
+    @classmethod
+    def adopt(cls, told: dict[str, Any]) -> Self:
+        """The one that `describe` told of."""
+        self = cls.__new__(cls)
+        self._partial = {stream: bytes.fromhex(rest) for stream, rest in told["partial"].items()}
+        self._fd, self._path, self._more, self._rotation = told["fd"], told["path"], told["more"], None
+        if told["rotation"]:
+            from .rotation import Rotation
 
+            size, count, compress = told["rotation"]
+            self._rotation = Rotation(self._path, size, count, compress=compress)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Also the descriptor that must stay open."""
+        partial = {stream: rest.hex() for stream, rest in self._partial.items()}
+        rotation = self._rotation.limits if self._rotation else None
+        more = {"more": self._more, "partial": partial, "rotation": rotation}
+        return {"fd": self._fd, "path": self._path, **more}
+
+    def append(self, stream: str, pieces: list[bytes]) -> None:  # noqa: D102
         moment, tail = stamp(time.time_ns()), f'"stream":"{stream}",{self._more}'
         lines = [
-            f'{{"log":{dumps(piece.decode(errors="replace"))},{tail}"time":"{moment}"}}\n' for piece in pieces
+            f'{{"log":{_quoted(piece.decode(errors="replace"))},{tail}"time":"{moment}"}}\n'
+            for piece in pieces
         ]
         if self._rotation is None:
-            return write_all(self._fd, "".join(lines).encode())
+            return _write(self._fd, "".join(lines).encode())
         for line in lines:
             if self._rotation.is_due(self._fd):
                 self._rotation.rotate()
                 self._fd = _opened(self._path, self._fd)
-            write_all(self._fd, line.encode())
+            _write(self._fd, line.encode())
         return None
 
     def close(self) -> None:  # noqa: D102
@@ -84,6 +112,12 @@ class LogWriter(Log):
             super().close()
             os.close(self._fd)
             self._fd = -1
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _opened(path: str, before: int = -1) -> int:

@@ -1,0 +1,77 @@
+"""Another program takes the place of this process: its pid, its children, its locks and descriptors stay.
+
+What it has to know goes with it as JSON in memory. Its interpreter is this one, without `site` and whatever
+the environment says, and takes nacre from where this one did. All signals are blocked until it lets them in,
+so none is lost, and none ends it before it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ...words.quickjson import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterable
+    from typing import Any
+else:
+    import _signal as signal
+
+_ALL = signal.valid_signals()
+_SOURCE = "import sys; sys.path.append(sys.argv[1]); from {module} import {name}; {name}(int(sys.argv[2]))"
+
+
+def python() -> str:
+    """The interpreter itself, not a link to it in an environment that may be removed; "" if unknown."""
+    return os.path.realpath(sys.executable) if sys.executable else ""
+
+
+def folder() -> str:
+    """Where the package is that this module belongs to."""
+    return os.path.dirname(__file__).removesuffix("/nacre/ground/monitor")
+
+
+def become(place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[int], label: str) -> None:
+    """Be the function `place` (module, name) of a new interpreter, which gets `told`: see `received`.
+
+    `descriptors` stay open, whatever they are; those that close themselves are closed. `label` is for those
+    who look at the list of processes. Raises OSError, and then everything is as it was.
+    """
+    module, name = place
+    kept = [fd for fd in (0, 1, 2, *descriptors) if fd >= 0 and not os.get_inheritable(fd)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
+    memory = os.memfd_create("nacre", 0)
+    try:
+        data = dumps({**told, "python": told.get("python") or python(), "folder": folder()}).encode()
+        os.write(memory, data)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        source = _SOURCE.format(module=module, name=name)
+        options = ["-S", "-I", *(["-B"] if sys.dont_write_bytecode else [])]
+        words = [told.get("python") or python(), *options, "-c", source, folder(), str(memory), label]
+        os.execv(words[0], words)
+    finally:
+        os.close(memory)
+        for fd in kept:
+            os.set_inheritable(fd, False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def received(fd: int) -> dict[str, Any]:
+    """What this program was told. Raises ValueError, OSError."""
+    try:
+        data = bytearray()
+        while piece := os.pread(fd, 1 << 16, len(data)):
+            data += piece
+    finally:
+        os.close(fd)
+    told: dict[str, Any] = loads(bytes(data))
+    return told
+
+
+def let_signals_in() -> None:
+    """Once there is somebody to deal with them."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,0 +1,67 @@
+"""The shim: what a supervisor is while its container runs and nothing is to be decided.
+
+It passes output to the log, obeys the control, waits. When the container has ended it leaves the exit code in
+the lock, which it goes on holding, and the supervisor takes its place again to do the rest. Where that cannot
+be started any more (nacre was removed or is broken), the code in the lock is what others go by.
+"""
+
+from __future__ import annotations
+
+import os
+from time import time
+
+from .handover import become, let_signals_in, received
+from .logfile import LogWriter
+from .relay import Flow, Relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+PLACE = __name__, "main"
+
+
+class _Program:
+    """The first process of the container, which is a child of this one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def wait(self) -> int | None:
+        """Its status, as `Child.wait` gives it."""
+        try:
+            return os.waitpid(self.pid, 0)[1]
+        except ChildProcessError:
+            return None
+
+
+def main(fd: int) -> None:
+    """Stay with the container that the supervisor told of, then be the supervisor again."""
+    told = received(fd)
+    log = LogWriter.adopt(told["log"]) if told["log"] else None
+    signals: list[int] = []
+    code = _relay(told, log, signals).run(signals=True)
+    descriptors = told["descriptors"]
+    if log:
+        log.close()
+        descriptors = [fd for fd in descriptors if fd != told["log"]["fd"]]
+    os.pwrite(told["lock"], str(code).encode(), 0)
+    ended = {"code": code, "ended": time(), "signals": signals, "descriptors": descriptors}
+    become(tuple(told["back"]), {**told, **ended}, descriptors, told["id"])
+
+
+def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> Relay:
+    outputs = [Flow(fd, _writer(log, name), name=name) for fd, name in told["outputs"]]
+    relay = Relay(_Program(told["pid"]), outputs, [], told["control"])
+    relay.deadly, relay.on_signal = told["deadly"], signals.append
+    relay.on_ready = let_signals_in
+    return relay
+
+
+def _writer(log: LogWriter | None, name: str) -> Callable[[bytes], object]:
+    def write(data: bytes) -> None:
+        if log:
+            log.write(name, data)
+
+    return write

@@ -1,0 +1,158 @@
+"""Who stays with a detached container: small while it waits, and nothing is left when it is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from test_commands import left, states, until
+
+if TYPE_CHECKING:
+    from conftest import Nacre
+
+SMALL = "nacre.ground.monitor.shim"
+ALLOWED = {
+    "nacre", "nacre.ground", "nacre.ground.monitor", "nacre.ground.monitor.handover",
+    "nacre.ground.monitor.logfile", "nacre.ground.monitor.relay", "nacre.ground.monitor.shim",
+    "nacre.words", "nacre.words.quickjson",
+}  # fmt: skip
+"""All of nacre that the small process may load when nothing special happens."""
+
+
+def pid_of(nacre: Nacre, name: str) -> int:
+    return int(nacre("inspect", "-f", "{{.State.Pid}}", name).out)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def waits(pid: int) -> bool:
+    """Whether it has opened what it waits for; its own is closed when another takes over."""
+    try:
+        return any("pidfd" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def small(nacre: Nacre, name: str) -> tuple[int, int]:
+    """The supervisor of a container once it is small, and the container's first process."""
+    pid = pid_of(nacre, name)
+    found = parent(pid)
+    until(lambda: SMALL in command_line(found) and waits(found))
+    return found, pid
+
+
+def code_of(nacre: Nacre, name: str) -> tuple[str, int]:
+    status, code = nacre("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name).out.split()
+    return status, int(code)
+
+
+def test_the_small_process_passes_on_the_log_and_the_end(nacre: Nacre, busybox_image: str) -> None:
+    script = "echo one; printf two; trap 'echo three; echo last >&2; exit 7' TERM; while :; do sleep .1; done"
+    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    small(nacre, "up")
+    nacre("stop", "up")
+    assert nacre("wait", "up").out == "7\n"
+    assert code_of(nacre, "up") == ("exited", 7)
+    done = nacre("logs", "up")
+    assert (done.out, done.err) == ("one\ntwothree\n", "last\n")
+    nacre("start", "up")
+    small(nacre, "up")
+    nacre("rm", "-f", "up")
+    assert left(nacre) == []
+
+
+def test_nothing_is_left_of_a_removed_one(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--rm", "--name", "up", "-i", busybox_image, "cat")
+    supervisor, _ = small(nacre, "up")
+    nacre("kill", "up")
+    until(lambda: ended(supervisor))
+    assert left(nacre) == []
+
+
+def test_the_small_process_is_small(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
+    supervisor, _ = small(nacre, "up")
+    rollup = Path(f"/proc/{supervisor}/smaps_rollup").read_text().splitlines()
+    fields = {line.split(":")[0]: int(line.split()[1]) for line in rollup[1:]}
+    nacre("rm", "-f", "up")
+    assert fields["Private_Dirty"] < 4200
+
+
+def test_the_small_process_loads_little() -> None:
+    code = f"import sys; import {SMALL}; print(*(n for n in sys.modules if n.startswith('nacre')))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= ALLOWED
+
+
+def test_a_killed_supervisor_takes_its_container_along(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
+    supervisor, pid = small(nacre, "up")
+    waiting = nacre.start("wait", "up")
+    os.kill(supervisor, signal.SIGKILL)
+    assert waiting.communicate()[0] == b"137\n"
+    until(lambda: ended(pid))
+    assert code_of(nacre, "up") == ("exited", 137)
+    assert "Exited (137)" in nacre("ps", "-a").out
+    nacre("rm", "up")
+    assert left(nacre) == []
+
+
+def test_a_signal_to_the_supervisor_goes_to_the_program(nacre: Nacre, busybox_image: str) -> None:
+    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
+    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    supervisor, _ = small(nacre, "up")
+    os.kill(supervisor, signal.SIGTERM)
+    assert nacre("wait", "up").out == "9\n"
+    nacre("rm", "up")
+
+
+@pytest.fixture
+def copied(nacre: Nacre, tmp_path: Path) -> Path:
+    """The command line runs from a copy of the package, which may be removed."""
+    import nacre as package
+
+    target = tmp_path / "lib"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(package.__file__).parent, target / "nacre", ignore=ignored)
+    nacre.env["PYTHONPATH"] = str(target)
+    return target
+
+
+def test_an_end_is_seen_when_nacre_is_not_there_any_more(
+    nacre: Nacre, busybox_image: str, copied: Path
+) -> None:
+    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
+    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    supervisor, _ = small(nacre, "up")
+    assert str(copied) in command_line(supervisor)
+    del nacre.env["PYTHONPATH"]
+    copied.rename(copied.with_name("away"))
+    nacre("stop", "up")
+    until(lambda: ended(supervisor))
+    assert code_of(nacre, "up") == ("exited", 9)
+    assert nacre("wait", "up").out == "9\n"
+    assert states(nacre) == {"up": "exited"}
+    nacre("rm", "up")
+    assert left(nacre) == []
