@@ -70,6 +70,7 @@ unsupported upload uploadrecords uploads usage use user userns users value value
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
 apparmor filter rule security
+freezer lifecycle notify pausing processes rename renaming top waiting
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

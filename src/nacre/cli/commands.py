@@ -45,10 +45,12 @@ _KILL = CommandEntry("kill", "Kill one or more running containers")
 _LOAD = CommandEntry("load", "Load an image from a tar archive or STDIN")
 _LOGS = CommandEntry("logs", "Fetch the logs of a container")
 _MOUNT = CommandEntry("mount", "Mount a container's or an image's filesystem and print where", "MOUNT")
+_PAUSE = CommandEntry("pause", "Pause all processes within one or more containers", "PAUSE")
 _PORT = CommandEntry("port", "List port mappings or a specific mapping for the container")
 _PS = CommandEntry("ps", "List containers")
 _PULL = CommandEntry("pull", "Download an image from a registry")
 _PUSH = CommandEntry("push", "Upload an image to a registry")
+_RENAME = CommandEntry("rename", "Rename a container")
 _RM = CommandEntry("rm", "Remove one or more containers")
 _RMI = CommandEntry("rmi", "Remove one or more images")
 _RUN = CommandEntry("run", "Create and run a new container from an image")
@@ -56,8 +58,10 @@ _SAVE = CommandEntry("save", "Save one or more images to a tar archive (streamed
 _START = CommandEntry("start", "Start one or more stopped containers")
 _STOP = CommandEntry("stop", "Stop one or more running containers")
 _TAG = CommandEntry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+_TOP = CommandEntry("top", "Display the running processes of a container")
 _TREE = CommandEntry("explore", "Show the layers of an image as a tree", "TREE")
 _UNMOUNT = CommandEntry("mount", "Unmount file systems mounted by `nacre mount`", "UNMOUNT")
+_UNPAUSE = CommandEntry("pause", "Unpause all processes within one or more containers", "UNPAUSE")
 _WAIT = CommandEntry("wait", "Block until one or more containers stop, then print their exit codes")
 
 COMMON = {
@@ -93,7 +97,9 @@ COMMANDS = {
     "logs": _LOGS,
     "mirror": CommandEntry("mirror", "Mirror repositories as listed in a file, copying only changes"),
     "mount": _MOUNT,
+    "pause": _PAUSE,
     "port": _PORT,
+    "rename": _RENAME,
     "rm": _RM,
     "rmi": _RMI,
     "save": _SAVE,
@@ -101,8 +107,10 @@ COMMANDS = {
     "start": _START,
     "stop": _STOP,
     "tag": _TAG,
+    "top": _TOP,
     "tree": _TREE,
     "unmount": _UNMOUNT,
+    "unpause": _UNPAUSE,
     "unshare": CommandEntry("unshare", "Run a command in the user namespace of the store"),
     "wait": _WAIT,
 }
@@ -129,12 +137,16 @@ GROUPS = {
             "kill": _KILL,
             "logs": _LOGS,
             "ls": _PS,
+            "pause": _PAUSE,
             "port": _PORT,
             "prune": CommandEntry("prune", "Remove all stopped containers", "CONTAINER"),
+            "rename": _RENAME,
             "rm": _RM,
             "run": _RUN,
             "start": _START,
             "stop": _STOP,
+            "top": _TOP,
+            "unpause": _UNPAUSE,
             "wait": _WAIT,
         },
         {"list": "ls", "ps": "ls", "remove": "rm"},

@@ -69,8 +69,8 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
         "Ports": _ports(context, row, record),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
-        "State": row.state,
-        "Status": status(row),
+        "State": state_of(context, row),
+        "Status": status(row) + (" (Paused)" if context.engine.containers.is_paused(row) else ""),
     }
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
@@ -81,6 +81,11 @@ def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
     from .documents.network import ports_column
 
     return ports_column(record, context.engine.containers.reached(row))
+
+
+def state_of(context: Context, row: ContainerRow) -> str:
+    """docker's word for what a container does now."""
+    return "paused" if context.engine.containers.is_paused(row) else row.state
 
 
 def status(row: ContainerRow) -> str:

@@ -54,6 +54,9 @@ class Chosen:
         """Whether containers that do not run are asked for."""
         return bool(self.filters.get("status") or self.filters.get("exited"))
 
+    def _state(self, row: ContainerRow) -> str:
+        return "paused" if self._context.engine.containers.is_paused(row) else row.state
+
     def allows(self, row: ContainerRow, record: dict[str, Any]) -> bool:
         """Whether a container is to be listed."""
         filters, place = self.filters, (row.created, row.id)
@@ -64,7 +67,7 @@ class Chosen:
             and filters.matches("id", row.id)
             and self._is_task is not True
             and filters.allows("isolation", "", "default")
-            and filters.allows("status", row.state)
+            and filters.allows("status", self._state(row))
             and filters.allows("health", "none")
             and (not self._codes or (row.state == "exited" and row.exit_code in self._codes))
             and (not filters.get("label") or filters.labels(record.get("labels") or {}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .options import Command
+from ..words.errors import NacreError
+from .options import Command, choice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,12 +12,27 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """One code a line, in the order given."""
-    containers = context.engine.containers
+    """One code a line, in the order given; 1 when one of them is not there."""
+    failed = 0
     for text in args.positionals:
-        context.print(str(containers.wait(text)))
+        try:
+            context.print(str(context.engine.containers.wait(text, args.condition)))
+        except NacreError as error:
+            context.warn(f"nacre: {error.message}")
+            failed = 1
         context.stdout.flush()
-    return 0
+    return failed
 
 
-COMMAND = Command("CONTAINER [CONTAINER...]", run)
+COMMAND = Command(
+    "CONTAINER [CONTAINER...]",
+    run,
+    options=(
+        choice(
+            "--condition",
+            "What to wait for: not-running, next-exit or removed",
+            ("not-running", "next-exit", "removed"),
+            default="not-running",
+        ),
+    ),
+)

@@ -7,6 +7,7 @@ import os
 from ..services.containers import Containers, CreateRequest
 from ..words.errors import NotFound
 from ..words.value import Value
+from .lifecycle import Lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class ContainerOptions(Value):
     publish_all: bool = False
 
 
-class ContainerCollection:
+class ContainerCollection(Lifecycle):
     """The containers of an engine's store. `name` is a name, an id or the beginning of one.
 
     Whatever names a container raises NotFound, and Conflict where a beginning fits several.
@@ -259,10 +260,6 @@ class ContainerCollection:
         """Send a signal to a running container. Raises Conflict when it does not run."""
         number = _number(signal)
         return self._inside(lambda found: found.kill(name, number))
-
-    def wait(self, name: str) -> int:
-        """The exit code of a container, once it has ended."""
-        return self._inside(lambda found: found.wait(name))
 
     def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
         """Remove a container; with `force` also one that runs, `volumes` with those that have no name."""
@@ -423,6 +420,7 @@ class ContainerCollection:
         """
         from ..services.containers.commit import CommitOptions, commit
         from ..services.containers.keeper import Paused
+        from ..services.containers.pausing import is_paused
         from ..words.reference import Reference
 
         target = Reference.of(reference) if reference else None
@@ -431,24 +429,12 @@ class ContainerCollection:
         def work(store: Store) -> Image:
             found = Containers(store)
             row = found.get(name)
-            if not pause or row.state != "running":
+            if not pause or row.state != "running" or is_paused(found, row):
                 return commit(store, row, target, wishes, self._engine.config.warn)
             with Paused(found.folder(row.id)):
                 return commit(store, row, target, wishes, self._engine.config.warn)
 
         return self._engine.image_inside(work)
-
-    # how
-
-    def _inside(self, work: Callable[[Containers], T]) -> T:
-        return self._engine.inside(lambda store: work(Containers(store)))
-
-    def _outside(self, name: str) -> Store:
-        """The store for work inside the namespace of a container that runs. To be closed."""
-        try:
-            return self._engine.outside()
-        except NotFound:
-            raise NotFound(f"No such container: {name}") from None
 
 
 def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:

@@ -70,10 +70,7 @@ class ContainerStore:
         with self._database.transaction():
             taken = self._database.one("SELECT id FROM container WHERE name = ?", (row.name,))
             if taken:
-                raise Conflict(
-                    f'the container name "/{row.name}" is already in use by container "{taken[0]}"',
-                    hint="remove or rename that container to be able to reuse that name",
-                )
+                raise _taken(row.name, taken[0])
             if self._database.one("SELECT id FROM container WHERE id = ?", (row.id,)):
                 raise Conflict(f"the container id {row.id} is already in use")
             self._database.change(f"INSERT INTO container ({_COLUMNS}) VALUES ({marks})", row._astuple())
@@ -94,7 +91,8 @@ class ContainerStore:
         sql = "SELECT driver, layers, created FROM active WHERE key = ?"
         document = [dict(zip(_FIELDS, row._astuple(), strict=True)), self._database.one(sql, (row.id,))]
         with os_errors(f"describe container {row.name}"):
-            fd = os.open(self.file(row.id, _RECORD), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            fd = os.open(self.file(row.id, _RECORD), flags, 0o600)
             try:
                 write_all(fd, quickjson.dumps(document).encode())
             finally:
@@ -153,8 +151,8 @@ class ContainerStore:
         with self._database.transaction():
             name = changes.get("name")
             sql = "SELECT id FROM container WHERE name = ? AND id <> ?"
-            if name is not None and self._database.one(sql, (name, id)):
-                raise Conflict(f'the container name "/{name}" is already in use')
+            if name is not None and (taken := self._database.one(sql, (name, id))):
+                raise _taken(str(name), taken[0])
             sets = ", ".join(f"{field} = ?" for field in changes)
             if not self._database.change(
                 f"UPDATE container SET {sets} WHERE id = ?", (*changes.values(), id)
@@ -213,3 +211,10 @@ def _row(row: tuple[Any, ...]) -> ContainerRow:
 
 def _no_container(text: str) -> NotFound:
     return NotFound(f"No such container: {text}")
+
+
+def _taken(name: str, id: str) -> Conflict:
+    return Conflict(
+        f'the container name "/{name}" is already in use by container "{id}"',
+        hint="remove or rename that container to be able to reuse that name",
+    )

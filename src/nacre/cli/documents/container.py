@@ -32,7 +32,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "Created": rfc3339(row.created),
         "Path": args[0],
         "Args": args[1:],
-        "State": _state(row),
+        "State": _state(context, row),
         "Image": kept.get("image_id") or row.image,
         **{field: context.engine.store.containers.file(row.id, name) for field, name in _FILES.items()},
         "Name": f"/{row.name}",
@@ -167,9 +167,11 @@ def _device(path: str) -> dict[str, str]:
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
 
 
-def _state(row: ContainerRow) -> dict[str, Any]:
+def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
+    paused = context.engine.containers.is_paused(row)
     return {
-        "Status": row.state,
+        "Status": "paused" if paused else row.state,
+        "Paused": paused,
         "Running": row.state == "running",
         "Dead": row.state == "dead",
         "Pid": row.pid if row.state == "running" else 0,

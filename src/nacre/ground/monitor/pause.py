@@ -56,7 +56,7 @@ class Pauses:
         if not self.holders:
             stopped, self._stopped = self._stopped, []
             for pid in stopped:
-                _send(pid, signal.SIGCONT)
+                send(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """The container has ended, or its keeper ends."""
@@ -68,20 +68,22 @@ class Pauses:
         from time import monotonic, sleep
 
         end = monotonic() + _PATIENCE
-        while (running := self._members()) and monotonic() < end:
+        while (running := members(self._pid)) and monotonic() < end:
             self._stopped += [
-                pid for pid in running if pid not in self._stopped and _send(pid, signal.SIGSTOP)
+                pid for pid in running if pid not in self._stopped and send(pid, signal.SIGSTOP)
             ]
             sleep(_MOMENT)
 
-    def _members(self) -> list[int]:
-        try:
-            wanted = os.readlink(f"/proc/{self._pid}/ns/pid")
-            if wanted == os.readlink("/proc/self/ns/pid"):  # no namespace of its own: that would be everybody
-                return []
-        except OSError:
+
+def members(pid: int, *, standing: bool = False) -> list[int]:
+    """Those in the pid namespace of `pid` that run, or those that stand; none if that namespace is ours."""
+    try:
+        wanted = os.readlink(f"/proc/{pid}/ns/pid")
+        if wanted == os.readlink("/proc/self/ns/pid"):  # no namespace of its own: that would be everybody
             return []
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _runs_in(name, wanted)]
+    except OSError:
+        return []
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_in(name, wanted, standing)]
 
 
 def _open(path: str, how: int) -> int:
@@ -111,18 +113,22 @@ def _is_held(holder: int) -> bool:
         return True
 
 
-def _runs_in(name: str, wanted: str) -> bool:
-    """Whether the process of that number is in the pid namespace `wanted`, and neither stopped nor dead."""
+def _is_in(name: str, wanted: str, standing: bool) -> bool:
+    """Whether the process of that number is in the pid namespace `wanted`, and neither stopped nor dead.
+
+    `standing`: it is one or the other.
+    """
     try:
         if os.readlink(f"/proc/{name}/ns/pid") != wanted:
             return False
         with open(f"/proc/{name}/stat", "rb") as file:
-            return file.read(4096).rpartition(b")")[2].split()[0] not in _STANDING
+            return (file.read(4096).rpartition(b")")[2].split()[0] in _STANDING) == standing
     except OSError:
         return False
 
 
-def _send(pid: int, number: int) -> bool:
+def send(pid: int, number: int) -> bool:
+    """Send a signal; False when that was not possible."""
     try:
         os.kill(pid, number)
     except OSError:

@@ -38,6 +38,8 @@ FORWARDED = tuple(
 """Signals that are passed on to the program."""
 PAUSE = b"pause:"
 """A line of the control that is no number: see `pause`."""
+_FREEZER = (b"freeze:", b"thaw:")
+"""Others: see `freezer`."""
 _DEMANDS = 3
 _SETTLED = 1.0
 """Seconds until a supervisor leaves: a program that ends soon is not worth another process image."""
@@ -186,6 +188,10 @@ class Relay:
                 self._send(int(line))
             elif line.startswith(PAUSE):
                 self._pause(os.fsdecode(line[len(PAUSE) :]))
+            elif line.startswith(_FREEZER):
+                from . import freezer
+
+                freezer.obey(self.child.pid, self.control, line)
 
     def _pause(self, name: str) -> None:
         if self._pauses is None:

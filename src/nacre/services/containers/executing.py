@@ -10,6 +10,7 @@ from ...words.errors import Conflict, Unsupported
 from ...words.mount import Directory
 from ...words.quickjson import loads
 from ...words.value import Value
+from .pausing import is_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
     row = containers.get(text)
     if row.state != "running":
         raise Conflict(f"container {row.id} is not running")
+    if is_paused(containers, row):
+        raise Conflict(f"container {text} is paused, unpause the container before exec")
     record = loads(row.config_json)
     if record["runtime"] != "builtin":
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")

@@ -133,10 +133,11 @@ def end(folder: str) -> None:
 
 def send(folder: str, number: int) -> bool:
     """Have the keeper send a signal; False when nobody keeps the container."""
-    return _tell(folder, f"{number}\n".encode())
+    return tell(folder, f"{number}\n".encode())
 
 
-def _tell(folder: str, line: bytes) -> bool:
+def tell(folder: str, line: bytes) -> bool:
+    """Have the keeper read a line of the control; False when nobody keeps the container."""
     try:
         fd = os.open(f"{folder}/control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -165,7 +166,7 @@ class Paused:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             trace("container:pausing")
-            if _tell(self._folder, PAUSE + name.encode() + b"\n"):
+            if tell(self._folder, PAUSE + name.encode() + b"\n"):
                 self._wait()
             trace("container:paused")
         except BaseException:

@@ -108,7 +108,7 @@ class Containers:
         """A new container that no sweep takes away while the lock is held."""
         request = self._with_volumes(self._with_namespaces(self._with_network(request)))
         row = self._design(request)
-        self._make_way(row.name)
+        self.make_way(row.name)
         lock = self.store.containers.begin(row)
         try:
             trace("container:begun")
@@ -141,7 +141,7 @@ class Containers:
 
         return request.replace(options=complete(options, named, self.store.root))
 
-    def _make_way(self, name: str) -> None:
+    def make_way(self, name: str) -> None:
         """What was never whole does not keep its name."""
         try:
             self._current(self.store.containers.get(f"/{name}"))
@@ -267,7 +267,9 @@ class Containers:
         A container that runs already is left alone.
         """
         row = self.get(text)
-        if row.state != "running":
+        if row.state == "running":
+            self._check_not_paused(row, "cannot start a paused container, try unpause instead")
+        else:
             from .supervisor import launch
 
             launch(type(self), self.store, row)
@@ -464,6 +466,10 @@ class Containers:
         row = self.get(text)
         if row.state == "running":
             if not force:
+                self._check_not_paused(
+                    row,
+                    f'cannot remove container "/{row.name}": container is paused and must be unpaused first',
+                )
                 raise Conflict(
                     f'cannot remove container "/{row.name}": container is running',
                     hint="stop the container before removing it, or force the removal with -f",
@@ -495,7 +501,21 @@ class Containers:
         row = self.get(text)
         if row.state != "running" or not keeper.send(self.folder(row.id), number):
             raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
+        if number in (_SIGKILL, loads(row.config_json).get("stop_signal") or number):
+            self._resume(row)
         return row
+
+    def _resume(self, row: ContainerRow) -> None:
+        """A signal that is to end a paused container has it go on, as docker does."""
+        from .pausing import resume
+
+        resume(self, row)
+
+    def _check_not_paused(self, row: ContainerRow, message: str) -> None:
+        from .pausing import is_paused
+
+        if is_paused(self, row):
+            raise Conflict(message)
 
     def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
         """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
@@ -514,6 +534,7 @@ class Containers:
         """Signal, wait at most `timeout` for the process, kill, wait for the keeper to finish."""
         folder = self.folder(row.id)
         keeper.send(folder, number)
+        self._resume(row)
         if timeout is not None and timeout >= 0 and not _wait_for_process(row, timeout):
             keeper.send(folder, _SIGKILL)
         keeper.wait(folder)

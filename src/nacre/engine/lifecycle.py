@@ -1,0 +1,80 @@
+"""What happens to containers between their start and their end."""
+
+from __future__ import annotations
+
+from ..services.containers import Containers
+from ..words.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from ..services.containers.processes import ProcessList
+    from ..stores.containers import ContainerRow
+    from ..stores.store import Store
+    from .wiring import Wiring
+
+    T = TypeVar("T")
+
+
+class Lifecycle:
+    """The part of `ContainerCollection` that concerns containers which run."""
+
+    _engine: Wiring
+
+    def pause(self, name: str) -> ContainerRow:
+        """All processes of a container stand still. Raises Conflict when it does not run, or is paused."""
+        from ..services.containers.pausing import pause
+
+        return self._inside(lambda found: pause(found, name))
+
+    def unpause(self, name: str) -> ContainerRow:
+        """They go on. Raises Conflict when the container is not paused."""
+        from ..services.containers.pausing import unpause
+
+        return self._inside(lambda found: unpause(found, name))
+
+    def is_paused(self, row: ContainerRow) -> bool:
+        """Whether a container stands still."""
+        from ..services.containers.pausing import is_paused
+
+        return self._engine.inside(lambda store: is_paused(Containers(store), row))
+
+    def rename(self, name: str, new_name: str) -> ContainerRow:
+        """Give a container another name, running or not. Raises InvalidName; Conflict when it is taken."""
+        from ..services.containers.renaming import rename
+
+        return self._inside(lambda found: rename(found, name, new_name))
+
+    def top(self, name: str, options: Sequence[str] = ()) -> ProcessList:
+        """The processes of a container; `options` are for the `ps` of this machine, () needs none.
+
+        Raises Conflict when it does not run, NotFound where there is no `ps`.
+        """
+        from ..services.containers.processes import processes
+
+        def work() -> ProcessList:
+            with self._outside(name) as store:
+                return processes(Containers(store), name, options)
+
+        return self._engine.apart(work)
+
+    def wait(self, name: str, condition: str = "not-running") -> int:
+        """The exit code of a container, once it has ended; one that does not run answers at once.
+
+        `condition` next-exit waits for its next end in any case, removed until it is gone. Raises UsageError.
+        """
+        from ..services.containers.waiting import wait
+
+        return self._inside(lambda found: wait(found, name, condition))
+
+    def _inside(self, work: Callable[[Containers], T]) -> T:
+        return self._engine.inside(lambda store: work(Containers(store)))
+
+    def _outside(self, name: str) -> Store:
+        """The store for work inside the namespace of a container that runs. To be closed."""
+        try:
+            return self._engine.outside()
+        except NotFound:
+            raise NotFound(f"No such container: {name}") from None

@@ -1,0 +1,80 @@
+"""Containers that stand still until they are let go on: `ground.monitor.freezer`, by way of their keeper."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ...ground.files import os_errors, unlink
+from ...ground.monitor.freezer import ALREADY, FREEZE, MARK, PREFIX, THAW, UNABLE, stopped
+from ...words.errors import Conflict, SandboxError, Unsupported
+from . import keeper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...stores.containers import ContainerRow
+    from .service import Containers
+
+_SLICE, _PATIENCE = 100, 100
+
+
+def pause(containers: Containers, text: str) -> ContainerRow:
+    """All processes of a container stand still. Raises NotFound, Conflict, Unsupported."""
+    row = containers.get(text)
+    if row.state != "running":
+        raise Conflict(f"container {row.id} is not running")
+    answer = _ask(containers.folder(row.id), FREEZE)
+    if answer == ALREADY:
+        raise Conflict(f"container {row.id} is already paused")
+    if answer == UNABLE:
+        raise Unsupported(
+            f"container {row.name} cannot be paused: it has no pid namespace and no control group of its own"
+        )
+    return row
+
+
+def unpause(containers: Containers, text: str) -> ContainerRow:
+    """They go on. Raises NotFound, Conflict."""
+    row = containers.get(text)
+    if row.state != "running" or _ask(containers.folder(row.id), THAW) == ALREADY:
+        raise Conflict(f"container {row.id} is not paused")
+    return row
+
+
+def resume(containers: Containers, row: ContainerRow) -> bool:
+    """Let a container go on if it is paused; whether it was."""
+    return is_paused(containers, row) and _ask(containers.folder(row.id), THAW) != ALREADY
+
+
+def is_paused(containers: Containers, row: ContainerRow) -> bool:
+    """Whether a container stands still."""
+    if row.state != "running":
+        return False
+    return stopped(containers.store.containers.file(row.id, MARK), row.pid, row.pid_start) is not None
+
+
+def _ask(folder: str, word: bytes) -> bytes:
+    """What the keeper says; b"" when there is none any more. Raises SandboxError."""
+    path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"
+    with os_errors(f"make {path}"):
+        os.mkfifo(path, 0o600)
+    fd = -1
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        keeper.tell(folder, word + os.path.basename(path).encode() + b"\n")
+        return _wait(folder, fd)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+        unlink(path)
+
+
+def _wait(folder: str, fd: int) -> bytes:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    for _ in range(_PATIENCE):
+        if poll.poll(_SLICE):
+            return os.read(fd, 1)
+        if not keeper.is_kept(folder):
+            return b""
+    raise SandboxError("the supervisor of the container does not answer")

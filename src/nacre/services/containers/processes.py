@@ -1,0 +1,182 @@
+"""The processes of a container, as ps(1) lists them: `nacre top`.
+
+The usual columns are read from proc(5), so that no program is needed. With options the `ps` of this machine
+is asked, never one of the container.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ...ground.linux import start_time
+from ...words.errors import Conflict, NacreError, NotFound, SandboxError
+from ...words.value import Value
+from .program import entered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...stores.containers import ContainerRow
+    from .service import Containers
+
+_TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+_TTY_SLAVES = range(136, 144)
+_DAY = 86400
+_WIDEST = 8
+
+
+class ProcessList(Value):
+    """`titles` and a row of as many words for each process, the last of which may hold blanks."""
+
+    titles: tuple[str, ...]
+    processes: tuple[tuple[str, ...], ...]
+
+
+def processes(containers: Containers, text: str, options: Sequence[str] = ()) -> ProcessList:
+    """What runs in a container. Raises NotFound, Conflict when it does not run, SandboxError."""
+    row = containers.get(text)
+    if row.state != "running":
+        raise Conflict(f"container {row.id} is not running")
+    pids = _members(row)
+    if options:
+        return _by_ps(pids, tuple(options))
+    found = tuple(_row(pid) for pid in sorted(pids))
+    return ProcessList(_TITLES, tuple(row for row in found if row))
+
+
+def _members(row: ContainerRow) -> set[int]:
+    """Those in its pid namespace; where it has none, the descendants of its program."""
+    every = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    try:
+        wanted = os.readlink(f"/proc/{entered(row)}/ns/pid")
+        own = wanted == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        own = True
+    if start_time(row.pid) != row.pid_start:
+        raise Conflict(f"container {row.id} is not running")
+    family = _descendants(row.pid, every)
+    return family if own else family | {pid for pid in every if _namespace(pid) == wanted}
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def _descendants(first: int, every: list[int]) -> set[int]:
+    parents = {pid: int(stat[1]) for pid in every if (stat := _stat(pid)[1])}
+    found, before = {first}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    return found
+
+
+def _stat(pid: int) -> tuple[str, list[str]]:
+    """The name of a process, and the fields after it in /proc/PID/stat; ("", []) when it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            head, _, rest = file.read().rpartition(")")
+    except OSError:
+        return "", []
+    return head.partition("(")[2], rest.split()
+
+
+def _row(pid: int) -> tuple[str, ...]:
+    """The line of `ps -ef`; () when it has ended."""
+    name, stat = _stat(pid)
+    try:
+        uid = _effective_user(pid)
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read(65536).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ()
+    if not stat:
+        return ()
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = (int(stat[11]) + int(stat[12])) // ticks
+    begun = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(stat[19]) / ticks
+    share = min(99, int(100 * used / max(1.0, time.time() - begun)))
+    shown = f"{used // 3600:02}:{used // 60 % 60:02}:{used % 60:02}"
+    return (
+        _user(uid), str(pid), stat[1], str(share), _started(begun), _terminal(int(stat[4])), shown,
+        _one_line(command) or f"[{_one_line(name)}]",
+    )  # fmt: skip
+
+
+def _effective_user(pid: int) -> int:
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return next((int(line.split()[2]) for line in file if line.startswith("Uid:")), 0)
+
+
+def _one_line(text: str) -> str:
+    """What a process calls itself must not write to a terminal as it likes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _user(uid: int) -> str:
+    """Its name on this machine, as ps shows it."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}+"
+
+
+def _started(begun: float) -> str:
+    now = time.localtime()
+    then = time.localtime(begun)
+    if then[:3] == now[:3] or time.time() - begun < 0:
+        return time.strftime("%H:%M", then)
+    return time.strftime("%b%d" if then.tm_year == now.tm_year else "%Y", then)
+
+
+def _terminal(number: int) -> str:
+    major, minor = os.major(number), os.minor(number)
+    if major in _TTY_SLAVES:
+        return f"pts/{minor + 256 * (major - _TTY_SLAVES.start)}"
+    return f"tty{minor}" if major == 4 and minor < 64 else "?"
+
+
+def _by_ps(pids: set[int], options: tuple[str, ...]) -> ProcessList:
+    """The lines of ps that have one of the pids."""
+    lines = _ps(options).split("\n")
+    titles = lines[0].split()
+    if "PID" not in titles:
+        raise NacreError("Couldn't find PID field in ps output")
+    place, last = titles.index("PID"), len(titles) - 1
+    found, ours = [], False
+    for line in lines[1:]:
+        words = line.split(None, last)
+        if len(words) <= place:
+            continue
+        ours = (words[place].isdigit() and int(words[place]) in pids) or (words[place] == "-" and ours)
+        if ours:
+            found.append((*words, *[""] * (len(titles) - len(words))))
+    return ProcessList(tuple(titles), tuple(found))
+
+
+def _ps(options: tuple[str, ...]) -> str:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["ps", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise NotFound(
+            "no program named ps is installed, which options need", hint="leave them out"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SandboxError(f"cannot run ps: {error}") from None
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip().partition("\n")[0]
+        raise NacreError(f"ps: {why or f'exit code {done.returncode}'}")
+    return done.stdout
