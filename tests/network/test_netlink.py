@@ -9,8 +9,10 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from lab import until
 
 from nacre.ground.fork import ChildReport, fork
 from nacre.ground.network import links, namespaces, rules
@@ -231,6 +233,26 @@ def test_a_thousand_ports(namespace: int) -> None:
         firewall = nft.Firewall()
         firewall.change(rules.table("t", [], forwards))
         firewall.close()
+
+
+def test_an_owner_that_leaves_holds_nothing(namespace: int) -> None:
+    """Its table is gone at once, its socket as soon as the kernel comes to it."""
+    with namespaces.InsideNamespace(namespace):
+        before = sorted(os.listdir("/proc/self/fd"))
+        owner, watching = nft.Firewall(), nft.Firewall()
+        owner.change(TABLE)
+        assert len(_sockets()) == 2
+        owner.leave("t")
+        assert watching.bases(nft.FORWARD) == []
+        until(lambda: len(_sockets()) == 1)
+        watching.close()
+        until(lambda: sorted(os.listdir("/proc/self/fd")) == before)
+
+
+def _sockets() -> list[str]:
+    """Of the firewall, in the namespace of this thread."""
+    rows = Path("/proc/thread-self/net/netlink").read_text().split("\n")[1:]
+    return [row for row in rows if row.split()[1:2] == [str(NETFILTER)] and row.split()[2] != "0"]
 
 
 def test_a_killed_owner_leaves_nothing(namespace: int) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..grammars.endpoint import CONTAINER, NetworkEndpoint, parse_endpoint
-from ..grammars.ports import parse_publish
 from ..words.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..grammars.ports import Publish
     from .containers import ContainerOptions
 
 _SHARED = ("host", "none")
@@ -24,7 +24,7 @@ def mode(options: ContainerOptions) -> str:
 def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str, Any]:
     """Those of a request. Raises UsageError, Unsupported; `warn` hears of ports that cannot be published."""
     endpoints = _endpoints(options)
-    published = [each for text in options.publish for each in _read(parse_publish, text)]
+    published = _published(options.publish)
     first = endpoints[0]
     plain = len(endpoints) == 1 and first == NetworkEndpoint(first.network)
     shared = plain and first.network in _SHARED
@@ -54,6 +54,14 @@ def _endpoints(options: ContainerOptions) -> tuple[NetworkEndpoint, ...]:
             raise UsageError(f"conflicting options: {given} and that of the network {first.network}")
     changes = {field: given for field, given in asked.items() if given}
     return first.replace(aliases=(*first.aliases, *options.network_aliases), **changes), *others
+
+
+def _published(texts: Sequence[str]) -> list[Publish]:
+    if not texts:
+        return []
+    from ..grammars.ports import parse_publish
+
+    return [each for text in texts for each in _read(parse_publish, text)]
 
 
 def _read(read: Callable[[str], Any], text: str) -> Any:

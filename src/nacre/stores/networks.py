@@ -31,10 +31,7 @@ RESERVED = (*PREDEFINED, "default", "container")
 _POOL = Subnet(4, (10 << 24) + (90 << 16), 16)
 """Where the subnets of networks come from that were given none; then its neighbours up to 10.127."""
 _POOLS, _PREFIX, _PREFIX6 = 38, 24, 64
-_SPECIAL = tuple(
-    Subnet.parse(text)
-    for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/64", "fe80::/10", "ff00::/8")
-)
+_SPECIAL = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/64", "fe80::/10", "ff00::/8")
 """Addresses that mean something else: this machine, loopback, neighbours, many at once."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _LONGEST = 128
@@ -294,7 +291,7 @@ def _gateway(text: str, asked: str) -> str:
         return ""
     subnet = Subnet.parse(text)
     bits = 32 if subnet.version == 4 else 128
-    if not 8 <= subnet.prefix <= bits - 2 or any(subnet.overlaps(other) for other in _SPECIAL):
+    if not 8 <= subnet.prefix <= bits - 2 or any(subnet.overlaps(Subnet.parse(other)) for other in _SPECIAL):
         raise UsageError(f"invalid subnet {text}: it cannot be that of a network of containers")
     if asked and not _holds(subnet, asked):
         raise UsageError(f"no matching subnet for gateway {asked}")

@@ -7,7 +7,6 @@ errors.
 from __future__ import annotations
 
 from ...grammars.endpoint import CONTAINER, NetworkEndpoint
-from ...grammars.ports import Publish
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
 from ...words.errors import Conflict, Unsupported, UsageError
@@ -18,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ...grammars.ports import Publish
     from ...images.model.runtime import RunOptions
     from ...stores.networks import Network
     from ...stores.store import Store
@@ -147,11 +147,13 @@ def read(fields: dict[str, Any]) -> NetworkEndpoint:
 
 def published(kept: dict[str, Any]) -> list[Publish]:
     """All ports to be published: those that were named, and with `-P` the rest of what is exposed."""
+    if not kept.get("publish") and not kept.get("publish_all"):
+        return []
+    from ...grammars.ports import Publish, single_ports
+
     named = [Publish(*fields) for fields in kept.get("publish", ())]
     if not kept.get("publish_all"):
         return named
-    from ...grammars.ports import single_ports
-
     exposed = [port for text in kept.get("ports", ()) for port in single_ports(text)]
     taken = {each.inside for each in named}
     return named + [

@@ -10,7 +10,6 @@ import _socket
 import os
 
 from ...ground.files import unlink, write_atomic
-from ...ground.network import claims
 from ...ground.network.attachments import ContainerNetwork, Wanted
 from ...ground.network.rules import Forward
 from ...ground.network.serving import Serving
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...grammars.endpoint import NetworkEndpoint
+    from ...grammars.ports import Publish
     from ...ground.network.attachments import Attached
     from ...ground.network.claims import Claim
     from ...ground.network.resolver import Resolver
@@ -56,7 +56,7 @@ class Networking:
 
     def __enter__(self) -> Networking:
         try:
-            self._claims = claims.claim(endpoints.published(self._record))
+            self._claim(endpoints.published(self._record))
             self._network = ContainerNetwork(self._row.id[:12])
             for fields in self._record["endpoints"]:
                 self._join(endpoints.read(fields))
@@ -70,6 +70,12 @@ class Networking:
             self._close()
             raise
         return self
+
+    def _claim(self, wanted: list[Publish]) -> None:
+        if wanted:
+            from ...ground.network import claims
+
+            self._claims = claims.claim(wanted)
 
     def before(self, attached: Attachment) -> Attachment:
         """The same, and what serves the network begins once the program runs and nothing forks any more.
@@ -112,9 +118,7 @@ class Networking:
             raise
 
     def _found(self, name: str) -> Network:
-        from .subnets import used
-
-        return self._networks.bridge(used) if name == BRIDGE else self._networks.get(name)
+        return self._networks.bridge(_used) if name == BRIDGE else self._networks.get(name)
 
     def _leave(self, name: str) -> None:
         self._own.detach(name)
@@ -239,6 +243,13 @@ class Networking:
             claim.close()
         for name in (STATE, SOCKET):
             unlink(f"{self._folder}/{name}")
+
+
+def _used() -> list[Subnet]:
+    """The subnets of this machine; a network is made but once."""
+    from .subnets import used
+
+    return used()
 
 
 def _wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
