@@ -270,6 +270,29 @@ def test_what_is_given_can_be_used(engine: Nacre, victim: Victim, busybox_image:
     assert engine("run", "--rm", "--privileged", busybox_image, "sh", "-c", script).out[:1] in "Sx"
 
 
+def test_where_a_device_is_put(engine: Nacre, busybox_image: str) -> None:
+    """In folders of /dev that are made, with the owner that it has on the host."""
+    words = ["--device", "/dev/null:/dev/a/b/c:r", "--device", "/dev/zero"]
+    done = engine("run", "--rm", *words, busybox_image, "sh", "-c", "ls -ln /dev/a/b/c; cat /dev/a/b/c")
+    (line,) = done.lines
+    info = os.stat("/dev/null")
+    assert line.replace(",", " ").split()[:6] == [
+        stat.filemode(info.st_mode), "1", str(info.st_uid), str(info.st_gid), "1", "3",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not userns.is_first(), reason="an owner needs root of the machine")
+def test_the_owner_of_a_device(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    os.mknod(node, 0o660 | stat.S_IFCHR, os.makedev(1, 3))
+    os.chown(node, 1000, 2000)
+    os.chmod(node, 0o660)
+    done = nacre(
+        "run", "--rm", "--device", f"{node}:/dev/n", busybox_image, "stat", "-c", "%u %g %a", "/dev/n"
+    )
+    assert done.out == "1000 2000 660\n"
+
+
 def test_mknod_of_the_null_device(engine: Nacre, victim: Victim, busybox_image: str) -> None:
     """It works as with docker; used it can be where there is a control group."""
     script = "mknod /n c 1 3 && mknod /dev/n c 1 3 && test -c /n && echo made; echo x > /n && echo used"

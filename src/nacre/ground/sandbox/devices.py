@@ -13,6 +13,7 @@ import stat
 
 from ...words.errors import SandboxError
 from ...words.mount import Bind
+from ...words.value import Value
 from .. import cgroups, linux, mounts, userns
 from .capabilities import CAP_SYS_ADMIN
 from .operations import Operation
@@ -97,32 +98,50 @@ def _is_device(entry: os.DirEntry[str]) -> bool:
     return stat.S_ISBLK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev != 0)
 
 
+class Node(Value):
+    """A device node: `mode` with its type; `source` is its path on the host, where that is another."""
+
+    path: str
+    mode: int
+    major: int
+    minor: int
+    uid: int = 0
+    gid: int = 0
+    source: str = ""
+
+    @property
+    def number(self) -> int:
+        """As st_rdev has it."""
+        return os.makedev(self.major, self.minor)
+
+
 class Devices(Operation):
-    """Devices in our own /dev: made, or bound from the host where mknod is not allowed.
+    """Devices in our own /dev: made, or bound from the host where mknod is not allowed."""
 
-    A node is (path, mode with its type, major, minor).
-    """
-
-    nodes: tuple[tuple[str, int, int, int], ...]
+    nodes: tuple[Node, ...]
 
     def apply(self, room: Room) -> None:  # noqa: D102
+        wanted = [node for node in self.nodes if not _is_there(node)]
+        for node in wanted:
+            folder = os.path.dirname(node.path)
+            if folder != "/dev":
+                os.makedirs(folder, 0o755, exist_ok=True)
         if room.nodev:
-            self._shelve()
+            self._shelve(wanted)
         else:
-            self._make(room)
+            self._make(room, wanted)
 
-    def _make(self, room: Room) -> None:
-        for path, mode, major, minor in self.nodes:
-            device = os.makedev(major, minor)
+    def _make(self, room: Room, nodes: list[Node]) -> None:
+        for node in nodes:
             if room.devices:
                 try:
-                    os.mknod(path, mode, device)
+                    _made(node, node.path)
                     continue
                 except PermissionError:
                     room.devices = False
-            _place(_of_host(room, path, mode, device), path)
+            _place(_of_host(room, node), node.path)
 
-    def _shelve(self) -> None:
+    def _shelve(self, nodes: list[Node]) -> None:
         """Nodes on a tmpfs of which nothing stays but these files: each is a mount, and none is the host's.
 
         The tmpfs covers our /dev for a moment, since only what is attached can be cloned (before Linux 6.15).
@@ -130,23 +149,42 @@ class Devices(Operation):
         linux.mount("tmpfs", _SHELF, "tmpfs", linux.MS_NOSUID | linux.MS_NOEXEC, "mode=700,size=64k")
         made = []
         try:
-            for number, (path, mode, major, minor) in enumerate(self.nodes):
-                os.mknod(f"{_SHELF}/{number}", mode, os.makedev(major, minor))
+            for number, node in enumerate(nodes):
+                _made(node, f"{_SHELF}/{number}")
                 fd = mounts.bind(Bind(f"{_SHELF}/{number}", recursive=False))
-                made.append((fd, path))
+                made.append((fd, node.path))
         finally:
             linux.umount(_SHELF)
         for fd, path in made:
             _place(fd, path)
 
     def __str__(self) -> str:
-        return f"devices: {' '.join(node[0] for node in self.nodes)}"
+        return f"devices: {' '.join(node.path for node in self.nodes)}"
 
 
-def _of_host(room: Room, path: str, mode: int, device: int) -> int:
+def _is_there(node: Node) -> bool:
+    """Whether everybody has it; another thing at the path makes way."""
+    try:
+        info = os.lstat(node.path)
+    except OSError:
+        return False
+    if info.st_rdev == node.number:
+        return True
+    os.unlink(node.path)
+    return False
+
+
+def _made(node: Node, path: str) -> None:
+    os.mknod(path, node.mode, node.number)
+    if node.uid or node.gid:
+        os.chown(path, node.uid, node.gid)
+
+
+def _of_host(room: Room, node: Node) -> int:
+    path = node.source or node.path
     fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
     info = os.fstat(fd)
-    if stat.S_IFMT(info.st_mode) != stat.S_IFMT(mode) or info.st_rdev != device:
+    if stat.S_IFMT(info.st_mode) != stat.S_IFMT(node.mode) or info.st_rdev != node.number:
         raise SandboxError(f"{path} of the host is not the expected device")
     return fd
 

@@ -75,7 +75,7 @@ class TmpfsMount(Value):
 
 
 class Device(Value):
-    """A device node: `kind` c or b, `access` of "rwm"."""
+    """A device node: `kind` c or b, `access` of "rwm"; `source` is its path here, where that is another."""
 
     path: str
     kind: str
@@ -83,6 +83,9 @@ class Device(Value):
     minor: int
     mode: int = 0o666
     access: str = "rwm"
+    uid: int = 0
+    gid: int = 0
+    source: str = ""
 
 
 class Security(Value):
@@ -279,10 +282,7 @@ def _linux(options: RunOptions) -> dict[str, Any]:
     if sysctls:
         section["sysctl"] = sysctls
     if options.devices:
-        section["devices"] = [
-            {"path": d.path, "type": d.kind, "major": d.major, "minor": d.minor, "fileMode": d.mode}
-            for d in options.devices
-        ]
+        section["devices"] = [_device(device) for device in options.devices]
     section["resources"] = {"devices": _permitted(options)}
     if not options.privileged:
         hidden = not options.security.unconfined_paths
@@ -305,6 +305,14 @@ def _system_calls(options: RunOptions) -> Any:
         return document
     default = "unconfined" if options.privileged else "builtin"
     return "default" if (options.security.seccomp or default) == "builtin" else None
+
+
+def _device(device: Device) -> dict[str, Any]:
+    more = {"uid": device.uid, "gid": device.gid, "source": device.source}
+    return {
+        "path": device.path, "type": device.kind, "major": device.major, "minor": device.minor,
+        "fileMode": device.mode, **{name: value for name, value in more.items() if value},
+    }  # fmt: skip
 
 
 def _permitted(options: RunOptions) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def parse_device(text: str) -> Device:
         target, access = source, target
     if not set(access) <= _ACCESS or len(access) > len(set(access)):
         raise UsageError(f"invalid device mode: {access}", hint="expected letters of rwm")
-    device = _device(source, target or source, access or "rwm")
+    device = device_at(source, target or source, access or "rwm")
     if device is None or not device.path.startswith("/dev/"):
         raise UsageError(f"{source!r} is not a device node", hint="expected /dev/NAME[:/dev/NAME]")
     return device
@@ -31,11 +31,12 @@ def parse_device(text: str) -> Device:
 def all_devices() -> tuple[Device, ...]:
     """Those directly in /dev, for --privileged."""
     names = sorted(name for name in os.listdir("/dev") if name not in _OWN)
-    found = [_device(f"/dev/{name}", f"/dev/{name}", "rwm") for name in names]
+    found = [device_at(f"/dev/{name}", f"/dev/{name}", "rwm") for name in names]
     return tuple(device for device in found if device)
 
 
-def _device(source: str, target: str, access: str) -> Device | None:
+def device_at(source: str, target: str, access: str) -> Device | None:
+    """The node at `source` of this machine; None if there is none."""
     try:
         info = os.stat(source)
     except OSError:
@@ -44,4 +45,6 @@ def _device(source: str, target: str, access: str) -> Device | None:
     if kind is None:
         return None
     major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
-    return Device(os.path.normpath(target), kind, major, minor, stat.S_IMODE(info.st_mode), access)
+    path, mode = os.path.normpath(target), stat.S_IMODE(info.st_mode)
+    named = "" if path == source else source
+    return Device(path, kind, major, minor, mode, access, info.st_uid, info.st_gid, named)
