@@ -474,9 +474,41 @@ def test_exec_makes_no_folder(nacre: Nacre, busybox_image: str, folder: str, why
         "nacre: OCI runtime exec failed: exec failed: unable to start container process: "
         f'chdir to cwd ("{folder}") failed: {why}\n'
     )
+    assert nacre("exec", "-d", "-w", folder, "box", "pwd", check=False).code == 1
     assert nacre("exec", "box", "ls", "/not", check=False).code == 1
     assert nacre("diff", "box").out == ""
     nacre("rm", "-f", "box")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ["-w", "srv", "box", "true"],
+            128,
+            "the working directory 'srv' is invalid, it needs to be an absolute",
+        ),
+        (
+            ["-u", "nobody", "box", "true"],
+            1,
+            "unable to find user nobody: no matching entries in passwd file",
+        ),
+        (["-e", "=x", "box", "true"], 125, "invalid environment variable: =x"),
+        (["-d", "box", "nosuch"], 1, 'exec: "nosuch": executable file not found in $PATH'),
+        (["box", "nosuch"], 127, 'exec: "nosuch": executable file not found in $PATH'),
+        (["box", "/srv"], 126, 'exec: "/srv": is a directory'),
+        (["--env-file", "none", "box", "true"], 1, "cannot read none: No such file or directory"),
+    ],
+)
+def test_exec_that_cannot_be(
+    nacre: Nacre, busybox_image: str, words: list[str], code: int, said: str
+) -> None:
+    """With docker's exit codes."""
+    nacre("run", "-d", "--name", "box", busybox_image, "sleep", "1000")
+    done = nacre("exec", *words, check=False)
+    nacre("rm", "-f", "box")
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(f"nacre: {said}")
 
 
 def test_standard_input_stays_open_in_the_background(nacre: Nacre, busybox_image: str) -> None:

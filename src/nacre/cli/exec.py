@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..words.errors import SandboxError
 from .options import Command, flag, many, text
 from .run import check_terminal, environment
 
@@ -29,11 +30,16 @@ def run(context: Context, args: Args) -> int:
         "tty": args.tty, "privileged": args.privileged,
     }  # fmt: skip
     context.stdout.flush()
-    if args.detach:
-        context.engine.containers.exec_detached(name, command, **given)
-        return 0
-    stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
-    return context.engine.containers.exec(name, command, stdio=stdio, **given).exit_code
+    try:
+        if args.detach:
+            context.engine.containers.exec_detached(name, command, **given)
+            return 0
+        stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
+        return context.engine.containers.exec(name, command, stdio=stdio, **given).exit_code
+    except SandboxError as error:
+        if args.detach or error.exit_code == SandboxError.exit_code:
+            error.exit_code = 1  # docker's 126 and 127 are for a program that is waited for
+        raise
 
 
 COMMAND = Command(

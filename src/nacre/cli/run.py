@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import StoreError, Unsupported, UsageError
-from .options import Command, choice, flag, many, name_and_value, number, size, text
+from .options import Command, choice, flag, many, name_and_value, number, size, text, usage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def environment(context: Context, args: Args) -> Iterator[str]:
     for item in written:
         name, equals, _ = item.partition("=")
         if not name:
-            raise UsageError(f"invalid environment variable: {item!r}")
+            raise usage_error(f"invalid environment variable: {item}", args.command)
         if equals:
             yield item
         elif name in context.environment:
@@ -251,7 +251,8 @@ HEALTH: tuple[Option, ...] = (
 
 ABSENT: dict[Option, str] = {
     text("--gpus", _REFUSED, hidden=True): "GPUs cannot be requested by name; name their nodes with --device",
-    many("--link", _REFUSED, hidden=True): "containers in one network know each other by name",
+    many("--link", _REFUSED, hidden=True): "join both containers to a network of yours, "
+    "where they find each other by name",
     many("--link-local-ip", _REFUSED, hidden=True): "containers get no link-local IPv4 addresses",
     many("--storage-opt", _REFUSED, hidden=True): "the size of a container's file system cannot be limited",
     flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon with a socket",

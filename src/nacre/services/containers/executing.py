@@ -6,7 +6,7 @@ import os
 
 from ...ground.sandbox import Stdio
 from ...ground.sandbox.capabilities import ALL
-from ...words.errors import Conflict, Unsupported
+from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.mount import Directory
 from ...words.quickjson import loads
 from ...words.value import Value
@@ -87,6 +87,7 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
         raise Conflict(f"container {row.id} is not running")
     if is_paused(containers, row):
         raise Conflict(f"container {text} is paused, unpause the container before exec")
+    _check_folder(extra.working_dir)
     record = loads(row.config_json)
     if record["runtime"] != "builtin":
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
@@ -95,6 +96,14 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
     if not isinstance(root, Directory):
         return lambda stdio, running: _enter(config, row, stdio, running)
     return lambda stdio, running: _enter_folder(config, root, row, stdio, running)
+
+
+def _check_folder(path: str) -> None:
+    """Raises UsageError, with docker's exit code."""
+    if path and not path.startswith("/"):
+        error = UsageError(f"the working directory {path!r} is invalid, it needs to be an absolute path")
+        error.exit_code = 128
+        raise error
 
 
 def _enter(
