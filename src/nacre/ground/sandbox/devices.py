@@ -98,7 +98,7 @@ def _is_device(entry: os.DirEntry[str]) -> bool:
     return stat.S_ISBLK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev != 0)
 
 
-class Node(Value):
+class DeviceNode(Value):
     """A device node: `mode` with its type; `source` is its path on the host, where that is another."""
 
     path: str
@@ -118,7 +118,7 @@ class Node(Value):
 class Devices(Operation):
     """Devices in our own /dev: made, or bound from the host where mknod is not allowed."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[DeviceNode, ...]
 
     def apply(self, room: Room) -> None:  # noqa: D102
         wanted = [node for node in self.nodes if not _is_there(node)]
@@ -131,7 +131,7 @@ class Devices(Operation):
         else:
             self._make(room, wanted)
 
-    def _make(self, room: Room, nodes: list[Node]) -> None:
+    def _make(self, room: Room, nodes: list[DeviceNode]) -> None:
         for node in nodes:
             if room.devices:
                 try:
@@ -141,7 +141,7 @@ class Devices(Operation):
                     room.devices = False
             _place(_of_host(room, node), node.path)
 
-    def _shelve(self, nodes: list[Node]) -> None:
+    def _shelve(self, nodes: list[DeviceNode]) -> None:
         """Nodes on a tmpfs of which nothing stays but these files: each is a mount, and none is the host's.
 
         The tmpfs covers our /dev for a moment, since only what is attached can be cloned (before Linux 6.15).
@@ -162,7 +162,7 @@ class Devices(Operation):
         return f"devices: {' '.join(node.path for node in self.nodes)}"
 
 
-def _is_there(node: Node) -> bool:
+def _is_there(node: DeviceNode) -> bool:
     """Whether everybody has it; another thing at the path makes way."""
     try:
         info = os.lstat(node.path)
@@ -174,13 +174,13 @@ def _is_there(node: Node) -> bool:
     return False
 
 
-def _made(node: Node, path: str) -> None:
+def _made(node: DeviceNode, path: str) -> None:
     os.mknod(path, node.mode, node.number)
     if node.uid or node.gid:
         os.chown(path, node.uid, node.gid)
 
 
-def _of_host(room: Room, node: Node) -> int:
+def _of_host(room: Room, node: DeviceNode) -> int:
     path = node.source or node.path
     fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
     info = os.fstat(fd)

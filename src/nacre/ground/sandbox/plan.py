@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...words.mount import Mount
 from .. import linux
 from .capabilities import CAP_SYS_ADMIN, DEFAULT_BITS, bits
-from .devices import Devices, Node, group
+from .devices import DeviceNode, Devices, group
 from .identity import Account, Confine, Execute, NewSession, WorkingFolder
 from .operations import (
     HOST_NAME_WISHED,
@@ -50,9 +50,11 @@ _ATTRIBUTES = {
 _IGNORED = ("rw", "bind", "rbind", "suid", "dev", "exec", "private", "rprivate", "slave", "rslave", "z", "Z")
 
 _CHAR = 0o20666
-_NODES = (
-    Node("/dev/null", _CHAR, 1, 3), Node("/dev/zero", _CHAR, 1, 5), Node("/dev/full", _CHAR, 1, 7),
-    Node("/dev/random", _CHAR, 1, 8), Node("/dev/urandom", _CHAR, 1, 9), Node("/dev/tty", _CHAR, 5, 0),
+_NODES = tuple(
+    DeviceNode(f"/dev/{name}", _CHAR, major, minor)
+    for name, major, minor in (
+        ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
+    )
 )  # fmt: skip
 _LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
@@ -140,11 +142,13 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
 
 
-def _node(device: Mapping[str, Any]) -> Node:
+def _node(device: Mapping[str, Any]) -> DeviceNode:
     """`source` in a device is our own word."""
     mode = (0o60000 if device["type"] == "b" else 0o20000) | device.get("fileMode", 0o666)
     owner = device.get("uid", 0), device.get("gid", 0)
-    return Node(device["path"], mode, device["major"], device["minor"], *owner, device.get("source", ""))
+    return DeviceNode(
+        device["path"], mode, device["major"], device["minor"], *owner, device.get("source", "")
+    )
 
 
 def _options(options: Any) -> tuple[int, int, str]:
