@@ -176,6 +176,17 @@ def reaches(fd: int, host: str, port: int, protocol: str = "tcp") -> bool:
         return False
 
 
+def listens(fd: int, host: str, port: int) -> bool:
+    """Whether a program accepts connections there."""
+    try:
+        with make(fd, host, "tcp") as client:
+            client.settimeout(SECONDS)
+            client.connect((host, port))
+            return True
+    except ConnectionRefusedError:
+        return False
+
+
 @contextmanager
 def server(fd: int, host: str, port: int, protocol: str = "tcp", name: str = "server") -> Iterator[int]:
     """Answers in a namespace with `name` and the address of who asks; the port."""
