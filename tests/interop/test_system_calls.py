@@ -57,7 +57,8 @@ def when(index: int, op: str, value: int, second: int = 0) -> dict[str, Any]:
 PROFILES: dict[str, dict[str, Any]] = {
     "denies": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["mkdir", "mkdirat", "socket", "shmget"], **ERRNO, "errnoRet": 95},
-        {"names": ["sync"], "action": "SCMP_ACT_KILL_PROCESS"}, {"names": ["syncfs"], "action": "SCMP_ACT_LOG"},
+        {"names": ["sync"], "action": "SCMP_ACT_KILL_PROCESS"},
+        {"names": ["syncfs"], "action": "SCMP_ACT_LOG"},
         {"names": ["kill"], **ERRNO, "args": [when(1, "EQ", 10)]},
         {"names": ["sethostname"], "action": "SCMP_ACT_TRAP"},
     ]},

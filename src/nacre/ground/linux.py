@@ -95,14 +95,14 @@ _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
-    "statx": 332, "syncfs": 306, "bpf": 321,
+    "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291,
-    "syncfs": 267,
+    "syncfs": 267, "fstatfs": 44,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -253,6 +253,13 @@ def keep_freed_memory() -> None:
         return
     for option, size in _MALLOPT:
         mallopt(option, size)
+
+
+def file_system(fd: int) -> int:
+    """The kind of file system that `fd` is on, as a number of linux/magic.h: fstatfs(2)."""
+    data = libc.create_string_buffer(256)
+    _syscall("fstatfs", fd, data)
+    return int(Struct("@l").unpack_from(data.raw)[0])
 
 
 def syncfs(fd: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ENABLED = "/sys/module/apparmor/parameters/enabled"
 _PLACES = ("thread-self/attr/apparmor/exec", "thread-self/attr/exec")
-_PROC_INO = 1
+_PROC_INO, _PROC_SUPER_MAGIC = 1, 0x9FA0  # the root of a tmpfs has that number, too
 
 
 def is_enabled() -> bool:
@@ -41,7 +41,7 @@ class ChangeProfile(Operation):
     def apply(self, room: Room) -> None:  # noqa: D102
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(proc).st_ino != _PROC_INO:
+            if linux.file_system(proc) != _PROC_SUPER_MAGIC or os.fstat(proc).st_ino != _PROC_INO:
                 raise SandboxError("/proc of the container is no proc file system")
             _write(proc, f"exec {self.profile}".encode())
         except OSError as error:
