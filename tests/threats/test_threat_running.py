@@ -328,7 +328,10 @@ def test_writable_groups_end_at_its_own(nacre: Any, busybox_image: str) -> None:
     mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg && echo OPENED
     rmdir /sys/fs/cgroup/in; true
     """
-    done = nacre("run", "--rm", "--security-opt", "writable-cgroups", busybox_image, "sh", "-c", script)
+    words = ("run", "--rm", "--security-opt", "writable-cgroups", busybox_image, "sh", "-c", script)
+    done = nacre(*words, check=False)
+    if done.code == 125:
+        pytest.skip("control groups are not ours here")
     assert done.out == "", done
 
 

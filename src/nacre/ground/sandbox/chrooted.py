@@ -205,6 +205,8 @@ def _refuse(config: Mapping[str, Any]) -> None:
                 f"--{each['type']} container:NAME needs namespaces, which are not permitted here"
             )
     for entry in config.get("mounts") or ():
+        if entry.get("needed"):
+            raise SandboxError(f"cannot mount {entry['destination']}: mounts are not permitted here")
         if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
             raise SandboxError(
                 f"cannot mount {entry['source']} at {entry['destination']}: mounts are not permitted here",

@@ -161,7 +161,7 @@ def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, 
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
     if mount["type"] == "devpts" and not _group_exists(5):
         return {**mount, "options": [option for option in mount["options"] if option != "gid=5"]}
-    return {key: value for key, value in mount.items() if key != "standin"}
+    return {key: value for key, value in mount.items() if key not in ("standin", "needed")}
 
 
 def _group_exists(gid: int) -> bool:

@@ -137,7 +137,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     if kind == "tmpfs" and source != "shm":
         return [TemporaryFolder(target, flags, data)]
     if kind == "cgroup":
-        return [FileSystem("cgroup2", target, flags, optional=True)]
+        return [FileSystem("cgroup2", target, flags, optional=not entry.get("needed"))]
     otherwise = {"sysfs": "/sys", "proc": "/proc"}.get(kind, "")
     return [FileSystem(kind, target, flags, data, kind == "mqueue", otherwise)]
 

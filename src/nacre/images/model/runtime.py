@@ -347,7 +347,7 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
             "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
         _mount("sysfs", "/sys", *_SAFE, access),
-        _mount("cgroup", "/sys/fs/cgroup", *_SAFE, "rw" if options.security.writable_cgroups else access),
+        _control_groups(options, access),
         _mount("mqueue", "/dev/mqueue", *_SAFE),
         *_shared_memory(options),
     ]
@@ -359,6 +359,13 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
     taken = _REPLACED.intersection(mount["destination"] for mount in wanted)
     mounts = [mount for mount in mounts if mount["destination"] not in taken]
     return mounts + sorted(wanted, key=lambda mount: str(mount["destination"]).count("/"))
+
+
+def _control_groups(options: RunOptions, access: str) -> dict[str, Any]:
+    """`needed` is a word of our own: else the mount is left out where it is refused."""
+    if options.security.writable_cgroups:
+        return _mount("cgroup", "/sys/fs/cgroup", *_SAFE, "rw") | {"needed": True}
+    return _mount("cgroup", "/sys/fs/cgroup", *_SAFE, access)
 
 
 def _shared_memory(options: RunOptions) -> list[dict[str, Any]]:
