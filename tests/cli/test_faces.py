@@ -210,7 +210,7 @@ COMMANDS_OF = {
     "system df": ("disk_usage", {"verbose": "see system.summary"}),
     "system prune": ("system.sweep", PRUNED | {"all": "images", "volumes": "see volumes.prune"}),
     "system reset": ("system.reset", {"force": "it is asked on the terminal"}),
-    "volume create": ("volumes.create", {"driver": "there is one driver"}),
+    "volume create": ("volumes.create", {"label": "labels", "opt": "options"}),
     "volume inspect": ("volumes.get", {}),
     "volume ls": ("volumes.list", {}),
     "volume prune": ("volumes.prune", {"force": "it is asked on the terminal"}),

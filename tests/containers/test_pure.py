@@ -18,6 +18,7 @@ from nacre.images.model.runtime import (
 )
 from nacre.services.containers import etc, keeper, names, signals, volumes
 from nacre.services.containers.logfiles import read_log
+from nacre.services.containers.mountmode import read_idmap
 from nacre.services.containers.mountoption import parse_mount
 from nacre.words.errors import Conflict, Unsupported, UsageError
 from nacre.words.oci import ImageConfig
@@ -112,13 +113,18 @@ def test_signals_that_are_none(text: str) -> None:
 
 def test_volumes(tmp_path: Path) -> None:
     root, here = str(tmp_path / "store"), str(tmp_path)
-    assert volumes.parse_volume("/etc:/e", here, root) == VolumeMount("/etc", "/e", make=True)
-    assert volumes.parse_volume("./new:/e:ro,z", here, root) == VolumeMount(
-        f"{here}/new", "/e", True, make=True
+    own = VolumeMount("/etc", "/e", make=True, options=("rprivate",))
+    assert volumes.parse_volume("/etc:/e", here, root) == own
+    assert volumes.parse_volume("./new:/e:ro,z", here, root) == own.replace(
+        source=f"{here}/new", readonly=True, relabel="z"
     )
-    assert volumes.parse_volume("/x/../y/:/a/./b//c/..", here, root) == VolumeMount("/y", "/a/b", make=True)
-    named = volumes.parse_volume("data:/e:nocopy", here, root)
-    assert named == VolumeMount(f"{root}/volumes/data", "/e", name="data", copy=False)
+    assert volumes.parse_volume("/x/../y/:/a/./b//c/..", here, root) == own.replace(
+        source="/y", target="/a/b"
+    )
+    named = volumes.parse_volume("data:/e:nocopy,U", here, root)
+    assert named == VolumeMount(
+        f"{root}/volumes/data", "/e", name="data", copy=False, chown=True, options=("rprivate",)
+    )
     alone = volumes.parse_volume("/e/", here, root)
     assert (alone.target, len(alone.name), alone.anonymous) == ("/e", 64, True)
     assert list(tmp_path.iterdir()) == []
@@ -141,44 +147,69 @@ def test_other_mounts(tmp_path: Path) -> None:
     here = str(tmp_path)
     assert volumes.parse_tmpfs("/t/../u") == TmpfsMount("/u")
     assert volumes.parse_tmpfs("/t:size=64k,noexec").options == ("size=64k", "noexec", "mode=1777")
-    for bad in ("/t:size=1,uid=0;evil", "t", ""):
+    for bad in (
+        "/t:size=1,uid=0;evil", "t", "", "/", "/t/..:ro", "/t:size=abc", "/t:size", "/t:mode=8",
+        "/t:mode=17777",
+        "/t:uid=root", "/t:gid=4294967296", "/t:nr_inodes=5%", "/t:shared", "/t:ro=1",
+    ):  # fmt: skip
         with pytest.raises(UsageError):
             volumes.parse_tmpfs(bad)
-    assert parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == VolumeMount(
-        "/etc", "/e", True
-    )
-    assert parse_mount(
-        "type=bind,src=/etc,dst=/x/../e,ro=0,bind-propagation=rslave", here, here
-    ) == VolumeMount("/etc", "/e")
+    own = VolumeMount("/etc", "/e", True, options=("rprivate",))
+    assert parse_mount("type=bind,source=/etc,target=/e,readonly", here, here) == own
+    assert parse_mount("TYPE=BIND,Src=/etc,dst=/x/../e,ro=0", here, here) == own.replace(readonly=False)
     assert parse_mount("source=data,target=/e,volume-nocopy", here, here) == VolumeMount(
-        f"{here}/volumes/data", "/e", name="data", copy=False
+        f"{here}/volumes/data", "/e", name="data", copy=False, options=("rprivate",)
     )
     assert parse_mount("target=/e", here, here).anonymous  # type: ignore[union-attr]
     assert parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", here, here) == TmpfsMount(
-        "/t", ("mode=1777", "size=1m")
+        "/t", ("mode=1777", "size=1048576")
     )
     (tmp_path / "a,b").mkdir()
-    assert parse_mount(f'type=bind,"source={here}/a,b",dst=/e', here, here) == VolumeMount(
-        f"{here}/a,b", "/e"
+    assert parse_mount(f'type=bind,"source={here}/a,b",dst=/e', here, here) == own.replace(
+        source=f"{here}/a,b", readonly=False
     )
 
 
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("type=bind,target=/x", "type bind needs a source"),
-        ("type=nfs,source=/a,target=/b", "type 'nfs' is not bind, volume or tmpfs"),
+        ("type=bind,target=/x", "field Source must not be empty"),
+        ("type=nfs,source=/a,target=/b", 'invalid mount config for type "nfs": mount type unknown'),
         ("type=bind,source=/no/such,target=/b", "bind source path does not exist: /no/such"),
-        ("type=bind,source=/etc,target=b", "target must be an absolute path"),
-        ("type=bind,source=/etc,target=/x/..", "target must be an absolute path other than '/'"),
+        ("type=bind,source=/etc,target=b", "mount path must be absolute"),
+        ("type=bind,source=/etc,target=/x/..", "destination can't be '/'"),
         ("type=bind,source=/etc,target=/b,colour=red", "unexpected key 'colour'"),
         ("type=bind,source=/etc,target=/b,type", "invalid field 'type'"),
-        ("type=bind,source=/etc,target=/b,readonly=maybe", "invalid value for readonly: maybe"),
-        ("type=bind,source=/etc,target=/b,tmpfs-size=1", "cannot mix 'tmpfs-*' options with type 'bind'"),
-        ("type=bind,source=/etc,target=/b,bind-propagation=x", "invalid propagation mode 'x'"),
-        ("type=tmpfs,source=x,target=/b", "type tmpfs has no source"),
+        ("type=bind,source=/etc,target=/b,readonly=maybe", "invalid value for 'readonly': maybe"),
+        (
+            "type=bind,source=/etc,target=/b,tmpfs-size=1",
+            "cannot mix 'tmpfs-*' options with mount type 'bind'",
+        ),
+        ("type=bind,source=/etc,target=/b,bind-propagation=x", "invalid value for bind-propagation: x"),
+        ("type=tmpfs,source=x,target=/b", "field Source must not be specified"),
         ("source=a/b,target=/b", "includes invalid characters for a volume name"),
-        ('type=bind,"source=/etc', "invalid mount"),
+        ("type=bind,source=/etc", "target is required"),
+        ("type=bind,source=etc,target=/b", "mount path must be absolute"),
+        ('type=bind,"source=/etc', "parse error on line 1"),
+        ('type=bi"nd"', 'column 8: bare " in non-quoted-field'),
+        ('"type"=bind', 'column 6: extraneous or missing " in quoted-field'),
+        ("type=bind,source=/etc,target= /b", "value should not have whitespace"),
+        ("type=bind, source=/etc,target=/b", "option should not have whitespace"),
+        ("type=bind,source=,target=/b", "invalid value for 'source': value is empty"),
+        ("", "value is empty"),
+        ("type=bind,source=/etc,target=/b,bind-recursive=some", "must be one of enabled, disabled"),
+        ("type=bind,source=/etc,target=/b,bind-recursive=writable", "requires 'readonly' to be specified"),
+        ("type=bind,source=/etc,target=/b,ro,bind-recursive=readonly", "'bind-propagation=rprivate'"),
+        ("source=v,target=/b,volume-subpath=../x", "subpath must be a relative path within the volume"),
+        ("source=v,target=/b,volume-subpath=/x", "subpath must be a relative path within the volume"),
+        ("target=/b,volume-subpath=x", "must not set Subpath when using anonymous volumes"),
+        ("type=image,target=/b", "field Source must not be empty"),
+        ("type=image,source=i,target=/b,image-subpath=a/../..", "a relative path within the image"),
+        ("type=tmpfs,target=/b,tmpfs-size=lots", "invalid value for tmpfs-size: lots"),
+        ("type=tmpfs,target=/b,tmpfs-mode=889", "invalid value for tmpfs-mode: 889"),
+        ("type=tmpfs,target=/b,consistency=x", "invalid value for consistency"),
+        ("source=v,target=/b,volume-opt=a=b", 'invalid option: "a"'),
+        ("source=v,target=/b,volume-opt=type=none", 'missing required option: "device"'),
     ],
 )
 def test_mounts_that_make_no_sense(tmp_path: Path, bad: str, said: str) -> None:
@@ -189,11 +220,69 @@ def test_mounts_that_make_no_sense(tmp_path: Path, bad: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["type=bind,source=/etc,target=/b,bind-propagation=shared", "dst=/b,volume-opt=a=b"]
+    ("bad", "said"),
+    [
+        ("dst=/b,volume-driver=nfs", "the only volume driver is local, not 'nfs'"),
+        ("dst=/b,volume-opt=type=nfs,volume-opt=device=:/x,volume-opt=o=addr=::1", "type 'nfs'"),
+        ("dst=/b,volume-opt=type=tmpfs,volume-opt=device=tmpfs", "type 'tmpfs'"),
+        (
+            'dst=/b,volume-opt=type=none,volume-opt=device=/,"volume-opt=o=bind,nosuid"',
+            "'nosuid' of a volume",
+        ),
+        ("dst=/b,volume-opt=size=1g", "no quota support"),
+    ],
 )
-def test_mounts_of_docker_that_are_absent(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(Unsupported, match="is not supported"):
+def test_mounts_of_docker_that_are_absent(tmp_path: Path, bad: str, said: str) -> None:
+    with pytest.raises(Unsupported, match=said):
         parse_mount(bad, str(tmp_path), str(tmp_path))
+
+
+def test_a_folder_of_the_host_as_a_volume(tmp_path: Path) -> None:
+    here = str(tmp_path)
+    text = (
+        f"src=vol,dst=/b,volume-opt=type=none,volume-opt=device={here},volume-opt=o=bind,volume-label=a=b=c"
+    )
+    found = parse_mount(text, here, here)
+    assert isinstance(found, VolumeMount)
+    assert dict(found.driver_options) == {"type": "none", "device": here, "o": "bind"}
+    assert found.labels == (("a", "b=c"),)
+
+
+def test_how_a_folder_is_mounted(tmp_path: Path) -> None:
+    def options(more: str) -> tuple[str, ...]:
+        mount = parse_mount(f"type=bind,src=/etc,dst=/b{more}", str(tmp_path), str(tmp_path))
+        assert isinstance(mount, VolumeMount)
+        config = runtime_config(image(), RunOptions(command=("x",), volumes=(mount,)))
+        return tuple(config["mounts"][-1]["options"])
+
+    assert options("") == ("rbind", "rw", "rprivate")
+    assert options(",ro") == ("rbind", "ro", "rro", "rprivate")
+    assert options(",ro,bind-recursive=writable") == ("rbind", "rprivate", "ro")
+    assert options(",ro,bind-recursive=disabled") == ("ro", "rro", "rprivate", "bind")
+    assert options(",bind-nonrecursive=1,bind-propagation=private") == ("rw", "private", "bind")
+
+
+@pytest.mark.parametrize("mode", ["U", "z", "Z,U"])
+@pytest.mark.parametrize("folder", ["/", "/etc", "/usr/../home"])
+def test_the_system_is_given_to_nobody(tmp_path: Path, folder: str, mode: str) -> None:
+    with pytest.raises(UsageError, match="is not allowed: it belongs to the system"):
+        volumes.parse_volume(f"{folder}:/x:{mode}", str(tmp_path), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "bad", ["uids", "uids=", "uids=1-2", "uids=1-2-x", "uids=1-2-0", "uids=1-2-4294967295", "x=1-2-3",
+            "uids=1-2-3;uids=1-2-3", "uids=1-2-3#", "uids=-1-2-3", "uids=99999999999999999999-1-1"],
+)  # fmt: skip
+def test_maps_of_owners_that_make_no_sense(bad: str) -> None:
+    with pytest.raises(UsageError, match="invalid idmap"):
+        read_idmap(bad)
+
+
+def test_maps_of_owners() -> None:
+    assert read_idmap("uids=0-1-2#5-6-7") == {
+        "uids": [(0, 1, 2), (5, 6, 7)], "gids": [(0, 1, 2), (5, 6, 7)],
+    }  # fmt: skip
+    assert read_idmap("gids=0-1-2;uids=@3-4-5") == {"uids": [(3, 4, 5)], "gids": [(0, 1, 2)]}
 
 
 def test_one_mount_at_a_place() -> None:
@@ -213,7 +302,7 @@ def test_one_mount_at_a_place() -> None:
     assert len(targets(image=("/a", "/b", "c"))) == 3
     assert targets(image=("/a",), tmpfs=("/a",)) == targets(new, tmpfs=("/a", "/a")) == []
     for mounts, tmpfs in (((one, two), ()), ((one,), ("/a",))):
-        with pytest.raises(UsageError, match="Duplicate mount point: /a"):
+        with pytest.raises(UsageError, match=r"Duplicate mount point: /a: /1 and (/2|tmpfs)"):
             targets(*mounts, tmpfs=tmpfs)
 
 

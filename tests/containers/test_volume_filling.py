@@ -135,7 +135,7 @@ def test_nothing_is_made_before_all_is_checked(nacre: Nacre, image: str, tmp_pat
 
 def test_two_mounts_at_one_place(nacre: Nacre, image: str) -> None:
     done = nacre("run", "--rm", "-v", "vol:/b", "-v", "wol:/a/../b/", image, "true", check=False)
-    assert (done.code, done.err) == (125, "nacre: Duplicate mount point: /b\n")
+    assert (done.code, done.err) == (125, "nacre: Duplicate mount point: /b: vol and wol\n")
     assert nacre("run", "--rm", "-v", "vol:/b", "-v", "vol:/b", image, "ls", "-d", "/b").out == "/b\n"
     nacre(
         "run", "--rm", "--tmpfs", "/new/../c", "-v", "vol:/none/./x/../y", image, "ls", "-d", "/c", "/none/y"

@@ -47,6 +47,7 @@ logs long look loopback lost main maintainer making manifest manifestlist manife
 members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
 model
 handover logfile loop monitor restart resume rotation shim timer
+binds csvline driveroptions idmap mountmode mountsources ownership selinux
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed

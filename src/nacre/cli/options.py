@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
-_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
 class Option(Value):
@@ -328,17 +327,10 @@ def _read_float(written: str) -> float:
 
 
 def read_bytes(written: str) -> int:
-    """`10`, `512m`, `1.5GiB`, `2 kb`: binary units as docker's --memory. Raises ValueError."""
-    number = written.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in _UNITS and number[-1:] else ""
-    number = number.removesuffix(unit).strip()
-    if written == "-1":
-        return -1
-    if not (number.replace(".", "", 1).isdigit() and number.isascii()):
-        raise ValueError(f"invalid size: {written!r}")
-    whole, _, fraction = number.partition(".")
-    scale = 1 << _UNITS[unit]
-    return int(whole or "0") * scale + int(float(f"0.{fraction or 0}") * scale)
+    """A size in binary units, -1 for none. Raises ValueError."""
+    from ..words.sizes import read_size
+
+    return -1 if written == "-1" else read_size(written)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..words.errors import NotFound, Unsupported
+from ..words.errors import NotFound
 from .each import each, inspect_each
 from .filters import Filters
-from .options import Command, flag, many, text
+from .options import Command, flag, many, name_and_value, text
 from .output import FILTER, FORMAT, QUIET, human_size, listing
 from .prune import agreed
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def _create(context: Context, args: Args) -> int:
     """Print the name; without one a name is made up."""
-    if args.driver != "local" or args.opt or args.label:
-        raise Unsupported("volumes have one driver (local), no options and no labels in this version")
-    context.print(context.engine.volumes.create(*args.positionals))
+    labels, options = dict(map(name_and_value, args.label)), dict(args.opt)
+    context.print(
+        context.engine.volumes.create(*args.positionals, labels=labels, driver=args.driver, options=options)
+    )
     return 0
 
 
@@ -34,7 +35,7 @@ def _list(context: Context, args: Args) -> int:
         if dangling in (None, not volume.users)
         and filters.allows("driver", "local")
         and filters.matches("name", volume.name)
-        and filters.labels({})
+        and filters.labels(dict(volume.labels))
     ]
     columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")]
     listing(context, args, [_row(volume) for volume in found], columns, key="Name")
@@ -45,11 +46,13 @@ def _row(volume: Volume) -> Struct:
     from ..grammars.gotemplate import Struct
 
     known = {
-        "Availability": "N/A", "Driver": "local", "Group": "N/A", "Labels": "", "Mountpoint": volume.path,
-        "Links": str(len(volume.users)), "Name": volume.name, "Scope": "local", "Size": "N/A",
-        "Status": "N/A",
+        "Availability": "N/A", "Driver": "local", "Group": "N/A",
+        "Labels": ",".join(f"{name}={value}" for name, value in sorted(volume.labels)),
+        "Mountpoint": volume.path, "Links": str(len(volume.users)), "Name": volume.name, "Scope": "local",
+        "Size": "N/A", "Status": "N/A",
     }  # fmt: skip
-    return Struct(known, "row", methods={"Label": lambda _row, _name: ""})
+    labels = dict(volume.labels)
+    return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
 
 def _inspect(context: Context, args: Args) -> int:
@@ -78,7 +81,9 @@ def _prune(context: Context, args: Args) -> int:
     which = "all volumes" if everything else "anonymous volumes"
     if not args.force and not agreed(context, [f"{which} not used by at least one container"]):
         return 0
-    names, freed = context.engine.volumes.prune(all=everything) if filters.labels({}) else ([], 0)
+    names, freed = context.engine.volumes.prune(
+        all=everything, picked=lambda volume: filters.labels(dict(volume.labels))
+    )
     if names:
         context.print("\n".join(["Deleted Volumes:", *names, ""]))
     context.print(f"Total reclaimed space: {human_size(freed, 4)}")
@@ -90,8 +95,8 @@ CREATE = Command(
     _create,
     options=(
         text("-d, --driver", "Specify volume driver name", default="local"),
-        many("--label", "Refused: volumes have no labels in this version", hidden=True),
-        many("-o, --opt", "Refused: the driver has no options", hidden=True),
+        many("--label", "Set metadata for a volume", kind="label"),
+        many("-o, --opt", "Set driver options: type=none, o=bind and device=FOLDER", type="map", kind="pair"),
     ),
 )
 INSPECT = Command(

@@ -180,7 +180,7 @@ class ContainerCollection(Lifecycle):
     ) -> CreateRequest:  # fmt: skip
         """What is to be made; the image is fetched if it has to be."""
         options = options or ContainerOptions()
-        run = _run_options(self._engine, tuple(command), options)
+        run = self._with_images(_run_options(self._engine, tuple(command), options))
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
         return CreateRequest(
@@ -190,6 +190,18 @@ class ContainerCollection(Lifecycle):
             stop_signal=options.stop_signal, stop_timeout=options.stop_timeout,
             log_driver=options.log_driver, log_options=_log_options(options), **self._network(options),
         )  # fmt: skip
+
+    def _with_images(self, run: RunOptions) -> RunOptions:
+        """With what the images are that shall be mounted; they must be in the store."""
+        if not any(volume.image for volume in run.volumes):
+            return run
+        return run.replace(volumes=tuple(map(self._with_image, run.volumes)))
+
+    def _with_image(self, volume: VolumeMount) -> VolumeMount:
+        if not volume.image or volume.layers:
+            return volume
+        found = self._resolve(volume.image, None, pull="never")
+        return volume.replace(image=str(found.digest), layers=tuple(map(str, found.diff_ids)))
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
         if joins_nothing(options):
@@ -531,7 +543,16 @@ def _volumes(
 
         mount = parse_mount(written, here, root)
         (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
+    _warn_of_labels(engine, binds)
     return tuple(binds), tuple(temporary)
+
+
+def _warn_of_labels(engine: Wiring, volumes: list[VolumeMount]) -> None:
+    if any(volume.relabel for volume in volumes):
+        from ..services.containers.ownership import ignored
+
+        if line := ignored(volumes):
+            engine.config.warn(line)
 
 
 def _security(options: ContainerOptions) -> Security:

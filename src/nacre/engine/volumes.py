@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from ..stores import volumes
-from ..words.errors import UsageError
+from ..words.errors import Conflict, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..stores.store import Store
     from ..stores.volumes import Volume
     from .wiring import Wiring
 
@@ -20,14 +23,25 @@ class VolumeCollection:
     def __init__(self, engine: Wiring) -> None:
         self._engine = engine
 
-    def create(self, name: str = "") -> str:
-        """Make a volume unless there is one of this name, "" for a new name; its name. Raises UsageError."""
-        from ..services.containers.names import is_name, new_id
+    def create(
+        self, name: str = "", *, labels: Mapping[str, str] | None = None, driver: str = "local",
+        options: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        """Make a volume unless there is one of this name, "" for a new name; its name.
 
+        `options` are those of docker's driver `local`, for a folder of the host. Raises UsageError,
+        Unsupported.
+        """
+        from ..services.containers.driveroptions import check_driver, check_options
+        from ..services.containers.names import new_id
+        from ..services.containers.volumes import check_name
+
+        check_driver(driver)
+        check_options(options or {})
         name = name or new_id()
-        if not is_name(name):
-            raise UsageError(f"{name!r} includes invalid characters for a volume name")
-        self._engine.inside(lambda store: volumes.make(store.root, name))
+        check_name(name)
+        more = tuple((labels or {}).items()), tuple((options or {}).items())
+        self._engine.inside(lambda store: volumes.make(store.root, name, *more))
         return name
 
     def list(self) -> Volumes:
@@ -42,11 +56,21 @@ class VolumeCollection:
         """Remove a volume and what is in it; bytes of disk. Raises NotFound, Conflict while it is in use."""
         return self._engine.inside(lambda store: volumes.remove(store, name))
 
-    def prune(self, *, all: bool = False) -> Freed:
-        """Remove volumes that no container has, with a name only if `all`; their names, and bytes of disk."""
+    def prune(self, *, all: bool = False, picked: Callable[[Volume], bool] | None = None) -> Freed:
+        """Remove volumes that no container has, with a name only if `all`; their names, and bytes of disk.
 
-        def work() -> Freed:
-            unused = [one for one in self.list() if not one.users and (all or one.anonymous)]
-            return [one.name for one in unused], sum(self.remove(one.name) for one in unused)
+        `picked` says which of them.
+        """
 
-        return self._engine.inside(lambda store: work())
+        def work(store: Store) -> Freed:
+            names, freed = [], 0
+            for one in volumes.every(store):
+                if not one.users and (all or one.anonymous) and (picked is None or picked(one)):
+                    try:
+                        freed += volumes.remove(store, one.name)
+                    except (Conflict, NotFound):  # a container has it now, or somebody was faster
+                        continue
+                    names.append(one.name)
+            return names, freed
+
+        return self._engine.inside(work)

@@ -40,7 +40,9 @@ MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_SYNCHRONOUS = 0x10
 MS_REMOUNT = 0x20
+MS_DIRSYNC = 0x80
 MS_NOATIME = 0x400
 MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
@@ -69,6 +71,7 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 AF_INET = 2
 SOCK_DGRAM = 2
@@ -402,6 +405,12 @@ def mount_setattr(
     name = _text(path) or b""
     attr = _MOUNT_ATTR.pack(add, remove, propagation, 0)
     _syscall("mount_setattr", fd, name, flags | (0 if name else AT_EMPTY_PATH), attr, len(attr))
+
+
+def mount_idmap(fd: int, userns: int, flags: int = 0) -> None:
+    """Map the owners of files on a detached mount by a user namespace; `flags` as for `mount_setattr`."""
+    attr = _MOUNT_ATTR.pack(MOUNT_ATTR_IDMAP, 0, 0, userns)
+    _syscall("mount_setattr", fd, b"", flags | AT_EMPTY_PATH, attr, len(attr))
 
 
 def punch_hole(fd: int, start: int, length: int) -> None:

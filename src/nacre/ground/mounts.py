@@ -126,6 +126,27 @@ def detached(mount: Mount, *, volatile: bool = False) -> int:
         raise SandboxError(f"cannot mount {_subject(mount)}: {error.strerror}") from None
 
 
+def shared_with(path: str) -> tuple[str, str]:
+    """Where the mount that holds `path` is, and whether others see changes: shared, slave or private.
+
+    Of a path that does not exist, the folder above it counts. Source: proc(5), mountinfo. Raises OSError.
+    """
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        number = str(linux.mount_id(fd))
+    finally:
+        os.close(fd)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        fields = next((line.split() for line in lines if line.startswith(f"{number} ")), [])
+    tags = fields[6 : fields.index("-")] if fields else []
+    kind = "shared" if any(tag.startswith("shared:") for tag in tags) else "private"
+    if kind == "private" and any(tag.startswith("master:") for tag in tags):
+        kind = "slave"
+    return (fields[4] if fields else path), kind
+
+
 def bind(mount: Bind, dir_fd: int = linux.AT_FDCWD) -> int:
     """A detached copy of an existing mount. Raises OSError."""
     depth = linux.AT_RECURSIVE if mount.recursive else 0
@@ -246,6 +267,29 @@ def _apart(make: Callable[[], int]) -> int:
     if isinstance(made[0], BaseException):
         raise made[0]
     return made[0]
+
+
+def part(mount: Mount, path: str) -> int:
+    """A detached mount of what is at `path` in a mount, and nowhere else. Raises SandboxError, OSError.
+
+    The kernel copies only what is attached somewhere.
+    """
+
+    def make() -> int:
+        with _Paths() as paths:
+            whole = paths.keep(detached(mount))
+            linux.move_mount(whole, linux.AT_FDCWD, "/")
+            return linux.open_tree(
+                paths.keep(beneath(whole, path)), b"", linux.OPEN_TREE_CLONE | linux.AT_EMPTY_PATH
+            )
+
+    return _apart(make)
+
+
+def beneath(folder: int, path: str) -> int:
+    """An O_PATH descriptor of `path` in a folder that may be anybody's: links lead nowhere outside."""
+    flags = os.O_PATH | os.O_CLOEXEC
+    return linux.openat2(folder, path, flags, 0, linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS)
 
 
 def _stacked(mount: Overlay, volatile: bool, *, attach: bool) -> int:

@@ -47,6 +47,12 @@ class ContainerRow(Value):
     boot: str = ""
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """The manifests that it needs: its own, and those of images that are mounted in it."""
+        kept = quickjson.loads(self.config_json).get("images") if '"images"' in self.config_json else None
+        return (self.image, *(kept or ()))
+
+    @property
     def networked(self) -> bool:
         """Whether it has a network of its own that is more than loopback."""
         return "endpoints" in quickjson.loads(self.config_json)
@@ -180,8 +186,12 @@ class ContainerStore:
         return self._select(("" if all else "WHERE state = 'running' ") + "ORDER BY created DESC, id")
 
     def of_image(self, digest: str) -> List[ContainerRow]:
-        """Containers made from this manifest, the newest first."""
-        return self._select("WHERE image = ? ORDER BY created DESC, id", (digest,))
+        """Containers made from this manifest, or that have it mounted, the newest first."""
+        return [row for row in self.list() if digest in row.images]
+
+    def images(self) -> set[str]:
+        """The manifests that containers need."""
+        return {digest for row in self.list() for digest in row.images}
 
     def delete(self, id: str) -> bool:
         """Drop the row; discard the active first. False if there was none."""

@@ -215,7 +215,7 @@ class _Sweep:
                 self.items.append(("container", row.id, 0))
 
     def _forget_images(self, named: bool) -> None:
-        used = {row[0] for row in self.db.execute("SELECT image FROM container")}
+        used = self.store.containers.images()
         if not named:
             used |= {row[0] for row in self.db.execute("SELECT digest FROM ref")}
         for (digest,) in self.db.execute("SELECT digest FROM image ORDER BY digest"):
@@ -236,8 +236,8 @@ class _Sweep:
         self._clear()
         self._mark_rows()
         self._mark_leases()
-        roots = "SELECT digest FROM image UNION SELECT digest FROM ref UNION SELECT image FROM container"
-        named = [row[0] for row in self.db.execute(roots)] + mounted.images(self.store.root)
+        rows = self.db.execute("SELECT digest FROM image UNION SELECT digest FROM ref")
+        named = [row[0] for row in rows] + [*self.store.containers.images(), *mounted.images(self.store.root)]
         self._mark_images(named + self._spared_documents())
         for key, layers in self.db.execute("SELECT key, layers FROM active"):
             if key in self.actives:

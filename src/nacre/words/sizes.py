@@ -1,8 +1,23 @@
-"""Write and parse sizes in bytes as people do: `1.5MB`."""
+"""Sizes in bytes as people write them: `1.5MB`, `512m`."""
 
 from __future__ import annotations
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+_BINARY = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+
+
+def read_size(written: str) -> int:
+    """`10`, `512m`, `1.5GiB`, `2 kb`: binary units as docker's --memory. Raises ValueError."""
+    number = written.strip().lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:] in _BINARY and number[-1:] else ""
+    number = number.removesuffix(unit).strip()
+    if not (number.replace(".", "", 1).isdigit() and number.isascii()):
+        raise ValueError(f"invalid size: {written!r}")
+    whole, _, fraction = number.partition(".")
+    scale = 1 << _BINARY[unit]
+    return int(whole or "0") * scale + int(float(f"0.{fraction or 0}") * scale)
 
 
 def human_size(count: float, precision: int = 3) -> str:

@@ -17,6 +17,7 @@ from .shapes import SHAPES
 
 _FILES = {"ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log"}
 _SHM = 64 << 20
+_PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 
 
 def container_document(context: Context, row: ContainerRow, size: bool = False) -> Struct:
@@ -69,11 +70,14 @@ def mounts_of(kept: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
 
 
 def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
-    source, read_only = mount["source"], "ro" in mount.get("options", ())
+    source, options = mount["source"], mount.get("options", ())
+    read_only = "ro" in options
     found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
-    if name := named_by(root, source):
+    if name := mount.get("name") or named_by(root, source):
         return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": "ro" if read_only else "z"}
-    return found | {"Type": "bind", "Mode": "ro" if read_only else "", "Propagation": "rprivate"}
+    kept = [option for option in options if option in _PROPAGATIONS]
+    more = {"Mode": "ro" if read_only else "", "Propagation": kept[0] if kept else "rprivate"}
+    return found | {"Type": mount["type"], **({"Name": source} if mount["type"] == "image" else {})} | more
 
 
 def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +131,7 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
     return {
         **{name: [] for name in _EMPTY},
         **{name: asked[name] for name in _ASKED if name in asked},
-        "Binds": [_bind(mount) for mount in mounts if not is_anonymous(mount)] or None,
+        "Binds": [_bind(mount) for mount in mounts if _is_bind(mount)] or None,
         "LogConfig": {"Type": kept.get("log_driver") or "json-file", "Config": kept.get("log_options") or {}},
         "NetworkMode": kept.get("network") or "none",
         "PortBindings": bindings(kept),
@@ -150,6 +154,10 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
 
 def _has(linux: Mapping[str, Any], namespace: str) -> bool:
     return any(one.get("type") == namespace for one in linux.get("namespaces") or ())
+
+
+def _is_bind(mount: Mapping[str, Any]) -> bool:
+    return mount["Type"] != "image" and not is_anonymous(mount)
 
 
 def _bind(mount: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ def volume_document(volume: Volume) -> Struct:
     known = {
         "CreatedAt": local_rfc3339(volume.created),
         "Driver": "local",
+        "Labels": dict(volume.labels) or None,
+        "Options": dict(volume.options) or None,
         "Mountpoint": volume.path,
         "Name": volume.name,
         "Scope": "local",

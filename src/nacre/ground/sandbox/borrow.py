@@ -16,8 +16,10 @@ from .. import linux
 _PATH = os.O_PATH | os.O_CLOEXEC
 
 
-def borrow(pidfd: int, pid: int) -> int:
+def borrow(pidfd: int, pid: int, path: str = "/") -> int:
     """A descriptor of the root of the container of `pid`, without what is mounted in it; close it.
+
+    Another `path` gives what is mounted there, or a part of the root.
 
     An ordinary user's process joins the user namespace of the container for good, and gets a copy of its
     own mount namespace in there; it must have one thread. `pidfd` makes sure of the process. Raises
@@ -27,21 +29,21 @@ def borrow(pidfd: int, pid: int) -> int:
         if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
             linux.setns(pidfd, linux.CLONE_NEWUSER)
             linux.unshare(linux.CLONE_NEWNS)
-        return _cloned(pidfd)
+        return _cloned(pidfd, path)
     except (ProcessLookupError, FileNotFoundError):
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot open the file system of the container: {error.strerror}") from None
 
 
-def _cloned(pidfd: int) -> int:
+def _cloned(pidfd: int, path: str) -> int:
     """Its root is that of the namespace, wherever the container's processes have moved theirs."""
     home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     root, folder = os.open("/", _PATH), os.open(".", _PATH)
     try:
         linux.setns(pidfd, linux.CLONE_NEWNS)
         try:
-            return linux.open_tree(linux.AT_FDCWD, "/", linux.OPEN_TREE_CLONE)
+            return _copied(path)
         finally:
             linux.setns(home, linux.CLONE_NEWNS)
             os.fchdir(root)
@@ -50,3 +52,18 @@ def _cloned(pidfd: int) -> int:
     finally:
         for fd in (home, root, folder):
             os.close(fd)
+
+
+def _copied(path: str) -> int:
+    """A detached copy of what the present root has there; links lead nowhere outside."""
+    if path == "/":
+        return linux.open_tree(linux.AT_FDCWD, "/", linux.OPEN_TREE_CLONE)
+    top = os.open("/", _PATH)
+    try:
+        fd = linux.openat2(top, path, _PATH, 0, linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS)
+    finally:
+        os.close(top)
+    try:
+        return linux.open_tree(fd, b"", linux.OPEN_TREE_CLONE | linux.AT_EMPTY_PATH)
+    finally:
+        os.close(fd)

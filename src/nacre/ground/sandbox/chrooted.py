@@ -207,7 +207,7 @@ def _refuse(config: Mapping[str, Any]) -> None:
     for entry in config.get("mounts") or ():
         if entry.get("needed"):
             raise SandboxError(f"cannot mount {entry['destination']}: mounts are not permitted here")
-        if (entry.get("type") or "bind") == "bind" and not entry.get("standin"):
+        if (entry.get("type") or "bind") in ("bind", "image") and not entry.get("standin"):
             raise SandboxError(
                 f"cannot mount {entry['source']} at {entry['destination']}: mounts are not permitted here",
                 hint="copy it with COPY or `nacre cp`",

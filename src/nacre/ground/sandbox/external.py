@@ -32,6 +32,9 @@ else:
     import _signal as signal
 
 _STREAMS = 3
+_WORDS = ("destination", "type", "source", "options")
+"""What the runtime-spec has of a mount."""
+
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _ENVIRONMENT = {"PATH": ":".join(_FOLDERS), "XDG_RUNTIME_DIR": ""}
 
@@ -119,12 +122,25 @@ def _become(
         raise SandboxError("another runtime cannot be used in a chroot", hint="leave out --runtime")
     mounts.attach(root, f"{bundle}/rootfs")
     _simplify_cgroups()
+    _place_binds(config, bundle)
     _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
     options = ["--root", f"{bundle}/state"]
     if not userns.is_first() and path.endswith("crun"):
         options.append("--cgroup-manager=disabled")
     report.tell(True)
     os.execve(path, [path, *options, "run", "--bundle", bundle, runtime.name[:32]], _ENVIRONMENT)
+
+
+def _place_binds(config: Mapping[str, Any], bundle: str) -> None:
+    """What the runtime-spec has no words for is mounted in the bundle, and bound from there."""
+    for number, entry in enumerate(config["mounts"]):
+        if any(entry.get(word) for word in ("subpath", "userns", "tree")):
+            from .binds import volume_bind
+            from .room import Room
+
+            path = f"{bundle}/mounts/{number}"
+            volume_bind(entry, 0).place(Room(), path)
+            entry |= {"source": path, "type": "bind"}
 
 
 def _simplify_cgroups() -> None:
@@ -161,7 +177,7 @@ def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, 
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
     if mount["type"] == "devpts" and not _group_exists(5):
         return {**mount, "options": [option for option in mount["options"] if option != "gid=5"]}
-    return {key: value for key, value in mount.items() if key not in ("standin", "needed")}
+    return {key: value for key, value in mount.items() if key in _WORDS}
 
 
 def _group_exists(gid: int) -> bool:

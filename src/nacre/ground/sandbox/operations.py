@@ -182,6 +182,11 @@ class BindMount(Operation):
     recursive: bool = True
     attributes: int = 0
 
+    @property
+    def early(self) -> bool:
+        """Whether it is taken while the mount namespace is still that of the host."""
+        return False
+
     def take(self, room: Room) -> None:
         """Get hold of the source, opened from the host's root."""
         try:

@@ -43,11 +43,16 @@ if TYPE_CHECKING:
 _FLAGS = {
     "nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY,
     "strictatime": linux.MS_STRICTATIME, "relatime": linux.MS_RELATIME, "noatime": linux.MS_NOATIME,
+    "nodiratime": linux.MS_NODIRATIME, "sync": linux.MS_SYNCHRONOUS, "dirsync": linux.MS_DIRSYNC,
 }  # fmt: skip
 _ATTRIBUTES = {
     "nosuid": linux.MOUNT_ATTR_NOSUID, "nodev": linux.MOUNT_ATTR_NODEV, "noexec": linux.MOUNT_ATTR_NOEXEC,
 }  # fmt: skip
-_IGNORED = ("rw", "bind", "rbind", "suid", "dev", "exec", "private", "rprivate", "slave", "rslave", "z", "Z")
+_PROPAGATION = frozenset(("private", "rprivate", "slave", "rslave", "shared", "rshared"))
+_IGNORED = frozenset((
+    "rw", "rro", "bind", "rbind", "suid", "dev", "exec", "async", "atime", "diratime", "norelatime",
+    "nostrictatime", "defaults", *_PROPAGATION,
+))  # fmt: skip
 
 _CHAR = 0o20666
 _NODES = tuple(
@@ -86,9 +91,10 @@ def plan(
         from .ipc import JoinIpc
 
         operations.append(JoinIpc(ipc[0]))
+    own, wanted = _mounts(config.get("mounts") or ())
+    operations += _early(wanted)
     operations.append(Namespaces(new_kinds(system)))
     operations.append(MountRoot(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
-    own, wanted = _mounts(config.get("mounts") or ())
     operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))
@@ -119,13 +125,23 @@ def _mounts(entries: Any) -> tuple[list[Operation], list[Operation]]:
     return own, wanted
 
 
+def _early(wanted: list[Operation]) -> list[Operation]:
+    """What can be had of the host only before its mount namespace is left."""
+    binds = [each for each in wanted if isinstance(each, BindMount) and each.early]
+    return [Take(tuple(binds))] if binds else []
+
+
 def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     kind, target = entry.get("type") or "bind", entry["destination"]
     source = entry.get("source") or kind
-    flags, attributes, data = _options(entry.get("options") or ())
-    if kind == "bind":
-        recursive = "bind" not in (entry.get("options") or ())
-        return [BindMount(source, target, bool(flags & linux.MS_RDONLY), recursive, attributes)]
+    options = entry.get("options") or ()
+    flags, attributes, data = _options(options)
+    if kind in ("bind", "image"):
+        if not _PROPAGATION.isdisjoint(options) or ("ro" in options and "rro" not in options):
+            from .binds import volume_bind
+
+            return [volume_bind(entry, attributes)]
+        return [BindMount(source, target, "rro" in options, "bind" not in options, attributes)]
     if target == "/dev":
         return [FileSystem(kind, target, flags, data), Devices(_NODES), Links(_LINKS)]
     if kind == "devpts":

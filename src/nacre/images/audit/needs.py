@@ -42,7 +42,7 @@ class Needs:
         A container keeps its image also when that has been removed.
         """
         kept = [(digest, name or digest) for digest, name in self._store.refs.kept()]
-        used = {Digest(row.image) for row in self._store.containers.list()}
+        used = {Digest(digest) for digest in self._store.containers.images()}
         return kept + [(digest, digest) for digest in sorted(used.difference(dict(kept)))]
 
     def document(self, digest: Digest) -> Manifest | Index:

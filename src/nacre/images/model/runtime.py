@@ -39,6 +39,9 @@ _SAFE = ("nosuid", "noexec", "nodev")
 _REPLACED = frozenset(("/dev/shm", "/dev/mqueue"))
 """Ours, unless the user has something mounted there."""
 
+_OWN = ("standin", "name", "subpath", "idmap", "image", "layers")
+"""What stands in an entry of `mounts` beside the words of the runtime-spec."""
+
 _UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
 _DEVICES = (
     ("c", -1, -1, "m"), ("b", -1, -1, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
@@ -54,6 +57,12 @@ class VolumeMount(Value):
     uses: it is moved there and back. `make`: a folder is made where `source` is absent. `name`: it is a
     volume of the store; when that is empty it gets what the image has at `target`, unless `copy` is False.
     `anonymous`: nobody chose its name. `inherited`: another container has it. Both give way to any other.
+
+    `options` are words of the runtime-spec: a propagation, `bind` for one mount without those beneath, `ro`
+    for one that is read-only without them. `subpath` is a path within, `idmap` how its owners are mapped,
+    `chown`: everything in it is given to the user of the container, `relabel`: z or Z. `image`: it is the
+    digest of one, `layers` its trees, and `source` its name. `labels` and `driver_options` are those of a
+    volume that is made.
     """
 
     source: str
@@ -65,6 +74,15 @@ class VolumeMount(Value):
     copy: bool = True
     anonymous: bool = False
     inherited: bool = False
+    options: tuple[str, ...] = ()
+    subpath: str = ""
+    idmap: str = ""
+    chown: bool = False
+    relabel: str = ""
+    image: str = ""
+    layers: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    driver_options: tuple[tuple[str, str], ...] = ()
 
 
 class TmpfsMount(Value):
@@ -385,6 +403,8 @@ def _mount(kind: str, target: str, *options: str, source: str = "") -> dict[str,
 
 
 def _bind(volume: VolumeMount) -> dict[str, Any]:
-    access = "ro" if volume.readonly else "rw"
-    mount = _mount("bind", volume.target, "rbind", access, source=volume.source)
-    return mount | {"standin": volume.standin} if volume.standin else mount
+    depth = () if "bind" in volume.options else ("rbind",)
+    access = ("rw",) if not volume.readonly else () if "ro" in volume.options else ("ro", "rro")
+    kind, words = "image" if volume.image else "bind", (*depth, *access, *volume.options)
+    mount = _mount(kind, volume.target, *words, source=volume.source)
+    return mount | {word: value for word in _OWN if (value := getattr(volume, word))}

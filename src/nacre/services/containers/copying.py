@@ -22,6 +22,7 @@ from ...grammars.tar.entry import Entry
 from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
 from ...ground.scan import scan
+from ...words.digest import Digest
 from ...words.errors import Conflict, NotFound, StoreError, UsageError
 from ...words.mount import Directory
 from ...words.quickjson import loads
@@ -30,7 +31,8 @@ from .difference import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from ...grammars.tar.entry import Reader
     from ...ground.extract import Stats
@@ -120,11 +122,13 @@ def opened(
     must be `userns.mapped()`, and the container cannot start while this is open for writing. `mounted`: it
     is known to run and not to have a real folder (`has_folder`), so that `store` may be closed already.
     """
-    volume = _volume(row, path)
-    if volume is not None:
-        with volume.root:
-            yield volume
-    elif mounted or (row.state == "running" and not has_folder(store, row)):
+    entry = _mount_of(row, path)
+    mounted = mounted or (row.state == "running" and not has_folder(store, row))
+    if entry:
+        place = _mounted_place(store, row, path, entry, running=mounted)
+        with place.root:
+            yield place
+    elif mounted:
         with Inside(borrowed(row)) as root:
             yield CopyPath(root, path)
     else:
@@ -133,13 +137,13 @@ def opened(
             yield CopyPath(root, path)
 
 
-def borrowed(row: ContainerRow) -> int:
+def borrowed(row: ContainerRow, path: str = "/") -> int:
     """A descriptor of the root of a running container, see `borrow`. Raises Conflict, SandboxError."""
     from ...ground.sandbox.borrow import borrow
     from .program import Program
 
     with Program(row) as (pid, pidfd):
-        return borrow(pidfd, pid)
+        return borrow(pidfd, pid, path)
 
 
 def image_root(store: Store, row: ContainerRow) -> Inside:
@@ -184,22 +188,59 @@ def idle(store: Store, row: ContainerRow, write: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def _volume(row: ContainerRow, path: bytes) -> CopyPath | None:
-    """The host's folder or file, when the path is in one that is bound into the container."""
-    best: tuple[bytes, str, bool] | None = None
+def _mount_of(row: ContainerRow, path: bytes) -> Mapping[str, Any] | None:
+    """The mount that the path is in, of those that were asked for."""
     plain = os.path.normpath(b"/" + path.lstrip(b"/"))
+    best: Mapping[str, Any] | None = None
     for mount in loads(row.config_json)["config"].get("mounts", ()):
         target = os.fsencode(mount["destination"].rstrip("/"))
         inside = plain == target or plain.startswith(target + b"/")
-        if mount["type"] == "bind" and inside and (best is None or len(target) > len(best[0])):
-            best = target, mount["source"], "ro" in mount.get("options", ())
-    if best is None:
-        return None
-    target, source, readonly = best
-    rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
-    if os.path.isdir(source):
-        return CopyPath(Inside(source), rest or b"/", readonly)
-    return CopyPath(Inside(os.path.dirname(source)), os.fsencode(os.path.basename(source)), readonly=True)
+        longer = best is None or len(mount["destination"]) > len(best["destination"])
+        if mount["type"] in ("bind", "image") and inside and longer:
+            best = mount
+    return best
+
+
+def _mounted_place(
+    store: Store, row: ContainerRow, path: bytes, entry: Mapping[str, Any], *, running: bool
+) -> CopyPath:
+    """The path in what is mounted: as a running container has it, else from where it would be mounted."""
+    target, subpath = os.fsencode(entry["destination"].rstrip("/")), entry.get("subpath") or "."
+    readonly = "ro" in entry.get("options", ())
+    try:
+        fd = borrowed(row, entry["destination"]) if running else _source_of(store, entry, subpath)
+    except OSError as error:
+        raise _explained(target, error) from None
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        plain = os.path.normpath(b"/" + path.lstrip(b"/"))
+        rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
+        return CopyPath(Inside(fd), rest or b"/", readonly)
+    os.close(fd)
+    if subpath == ".":
+        return CopyPath(Inside(os.path.dirname(entry["source"])), _name(entry["source"]), readonly=True)
+    above = _source_of(store, entry, os.path.dirname(subpath) or ".")
+    return CopyPath(Inside(above), _name(subpath), readonly=True)
+
+
+def _name(path: str) -> bytes:
+    return os.fsencode(os.path.basename(path))
+
+
+def _source_of(store: Store, entry: Mapping[str, Any], subpath: str) -> int:
+    from ...ground.mounts import beneath
+    from ...stores.shared import opened as opened_mount
+
+    if entry.get("layers"):
+        layers = [Digest(layer) for layer in entry["layers"]]
+        whole = opened_mount(store.root, store.trees.view(layers))
+    else:
+        whole = os.open(entry["source"], os.O_PATH | os.O_CLOEXEC)
+    if subpath == ".":
+        return whole
+    try:
+        return beneath(whole, subpath)
+    finally:
+        os.close(whole)
 
 
 def source(place: CopyPath, *, follow: bool = False) -> ResolvedSource:

@@ -1,12 +1,14 @@
 """Volumes for a container that is being made: each exists then, and an empty one gets what the image has.
 
 Filled aside, in the container's folder, and renamed into place, so that a killed command leaves an empty
-volume and no half of one. Where another container has the empty volume already it is filled in place, as
-docker does. Whoever fills holds a lock on the volume's folder (flock). Source: moby daemon/create_unix.go.
+volume and no half of one. Where another container has the empty volume already, or it stands for a folder of
+the host, it is filled in place, as docker does; a mark says so, and who meets the mark fills it once more.
+Whoever fills holds a lock on the volume's folder (flock). Source: moby daemon/create_unix.go.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -20,62 +22,102 @@ from . import copying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ...images.model.runtime import VolumeMount
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 def prepare(store: Store, row: ContainerRow, wanted: tuple[VolumeMount, ...]) -> None:
     """Make and fill them; the row of the container names them already. Raises StoreError."""
     with ExitStack() as opened:
-        root: copying.Inside | None = None
+        roots: list[copying.Inside] = []
+
+        def root() -> copying.Inside:
+            if not roots:
+                roots.append(opened.enter_context(copying.image_root(store, row)))
+            return roots[0]
+
         for volume in wanted:
-            volumes.make(store.root, volume.name)
-            if not volume.copy:
-                continue
-            with _held(volume.source) as empty:
-                if empty:
-                    root = root or opened.enter_context(copying.image_root(store, row))
-                    _fill(store, row, volume, root)
+            if volume.name and not volume.inherited:
+                _prepare(store, row, volume, root)
+            if volume.chown or volume.relabel:
+                from . import ownership
+
+                ownership.apply(row, volume, root)
+
+
+def _prepare(
+    store: Store, row: ContainerRow, volume: VolumeMount, root: Callable[[], copying.Inside]
+) -> None:
+    folder = volumes.make(store.root, volume.name, volume.labels, volume.driver_options)
+    with _held(folder):
+        replaceable = volume.source == folder and volumes.find(store, volume.name).users == (row.id,)
+        half = volumes.is_half_filled(store.root, volume.name)
+        if half and replaceable:
+            _clear(folder)
+        if volume.copy and (half or not _content(volume.source)):
+            _fill(store, row, volume, root(), replaceable=replaceable)
+        elif half and replaceable:
+            volumes.mark_half_filled(store.root, volume.name, half=False)
+
+
+def _content(folder: str) -> list[str]:
+    with os_errors(f"look into {folder}"):
+        return os.listdir(folder)
+
+
+def _clear(folder: str) -> None:
+    for name in _content(folder):
+        remove_tree(f"{folder}/{name}")
 
 
 @contextmanager
-def _held(path: str) -> Iterator[bool]:
-    """Lock a volume's folder; whether it is empty."""
+def _held(path: str) -> Iterator[None]:
+    """Lock a volume's folder: the one that is there, not one that a filled one has replaced."""
     while True:
         with os_errors(f"open {path}"):
             fd = os.open(path, _FOLDER)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.samestat(os.fstat(fd), os.stat(path)):
-                yield not os.listdir(fd)
+                yield
                 return
         finally:
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open as well
             os.close(fd)
 
 
-def _fill(store: Store, row: ContainerRow, volume: VolumeMount, root: copying.Inside) -> None:
+def _fill(
+    store: Store, row: ContainerRow, volume: VolumeMount, root: copying.Inside, *, replaceable: bool
+) -> None:
+    """`replaceable`: the folder may be another one afterwards; nobody has it mounted."""
     source = _folder(root, volume.target)
-    if source is None:
-        return
-    if volumes.find(store, volume.name).users != (row.id,):
+    if source and replaceable:
+        _replace(source, volume.source, store.containers.file(row.id, "filling"))
+    elif source:
+        volumes.mark_half_filled(store.root, volume.name)
+        trace("volume:filling")
         _copy(source, volume.source)
-        return
-    aside = store.containers.file(row.id, "filling")
-    with os_errors(f"fill the volume {volume.name}"):
+    volumes.mark_half_filled(store.root, volume.name, half=False)
+
+
+def _replace(source: copying.ResolvedSource, folder: str, aside: str) -> None:
+    """A copy of the source takes the place of an empty folder, unless somebody has filled that meanwhile."""
+    with os_errors(f"fill {folder}"):
         os.mkdir(aside, 0o755)
         try:
             _copy(source, aside)
             trace("volume:filled")
-            os.rename(aside, volume.source)
-        except BaseException:
+            os.rename(aside, folder)
+        except BaseException as error:
             surely(remove_tree, aside)
-            raise
+            if not isinstance(error, OSError) or error.errno not in _TAKEN:
+                raise
 
 
 def _folder(root: copying.Inside, target: str) -> copying.ResolvedSource | None:
@@ -99,10 +141,6 @@ def _copy(source: copying.ResolvedSource, folder: str) -> None:
         copying.write(
             copying.members(source, b""), copying.ResolvedTarget(fd, b"", False), owners="keep", form=form
         )
-    except BaseException:
-        for name in os.listdir(fd):
-            surely(remove_tree, f"{folder}/{name}")
-        raise
     finally:
         os.close(fd)
 

@@ -155,11 +155,10 @@ class Containers:
         resolver = etc.ResolvConf(request.dns, request.dns_search, request.dns_options)
         etc.write(folder, options.hostname, etc.HostsFile(shared, request.hosts), resolver)
         self.store.actives.prepare(row.id, request.image.diff_ids)
-        named = tuple(volume for volume in options.volumes if volume.name)
-        if named:
+        if any(volume.name or volume.chown or volume.relabel for volume in options.volumes):
             from . import filling
 
-            filling.prepare(self.store, row, named)
+            filling.prepare(self.store, row, options.volumes)
         self.store.containers.describe(row)
 
     def _design(self, request: CreateRequest) -> ContainerRow:
@@ -368,6 +367,11 @@ class Containers:
             _check_not_mounted(self.store.root, row)
         for folder in record.get("make", ()):
             _make_folder(folder)
+        if record.pop("sources", False):
+            from .mountsources import ready
+
+            with ready(self.store, record["config"]) as config:
+                return self._run_in(row, record | {"config": config}, attached)
         shared = Shared(self.store.root, active.mount)
         with shared as root:
             if leave := attached.leave:
@@ -608,6 +612,8 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "volumes": [v.source for v in options.volumes],
         "anonymous": [v.name for v in options.volumes if v.anonymous],
         "make": [v.source for v in options.volumes if v.make],
+        "images": [v.image for v in options.volumes if v.image],
+        "sources": any(v.image or v.idmap for v in options.volumes),
         "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
         "stop_timeout": request.stop_timeout,
         "log_driver": request.log_driver,
