@@ -349,19 +349,6 @@ def test_iptables_shows_the_rules_as_its_own(lab: Lab, peer: Callable[..., None]
     assert not [line for line in iptables("-S") if "nv+" in line]
 
 
-def test_without_root(nacre: Any, busybox_image: str) -> None:
-    from nacre.ground import userns
-
-    if userns.is_first():
-        pytest.skip("an ordinary user's case")
-    done = nacre("run", "--rm", "--network", "bridge", busybox_image, "true", check=False)
-    said = (
-        "nacre: container networks need root; this version has only --network host and none for other users\n"
-    )
-    assert (done.code, done.err) == (125, said)
-    assert nacre("network", "create", "web1", check=False).err == said
-
-
 def test_the_memory_of_a_keeper(lab: Lab) -> None:
     """A thread, two dozen small modules."""
     lab.run("--name", "c1", "--network", "none")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grammars.endpoint import NetworkEndpoint
-from ..services.containers.endpoints import MTU, check_rights, networks_of
+from ..services.containers.endpoints import MTU, networks_of
 from ..stores.networks import BRIDGE, HOST, NONE, Network, generated6, new_id
 from ..words.errors import Conflict, NotFound, Unsupported, UsageError
 
@@ -41,7 +41,6 @@ class NetworkCollection:
 
         from ..services.containers.subnets import used
 
-        check_rights()
         _check_options(options)
         subnet, subnet6 = _by_version(subnets, "subnet")
         gateway, gateway6 = _by_version(gateways, "gateway")

@@ -92,20 +92,21 @@ SECCOMP_SET_MODE_FILTER = 1
 _COMMON = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
     "fsmount": 432, "fspick": 433, "pidfd_open": 434, "close_range": 436, "openat2": 437,
-    "pidfd_getfd": 438, "mount_setattr": 442,
+    "pidfd_getfd": 438, "mount_setattr": 442, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
 }  # fmt: skip
 _X86_64 = {
     "capget": 125, "capset": 126, "pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166,
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
-    "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138,
+    "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
+    "bind": 49, "listen": 50,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
-    "bpf": 280, "statx": 291,
-    "syncfs": 267, "fstatfs": 44,
+    "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
+    "bind": 200, "listen": 201,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -127,7 +128,7 @@ def _syscall(name: str, *args: int | bytes | Any | None) -> int:
 
 
 _OPEN_HOW = Struct("=QQQ")
-_EAGAIN = 11
+_EAGAIN, _EFAULT = 11, 14
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
 
 
@@ -305,11 +306,58 @@ def setgroups_raw(groups: tuple[int, ...]) -> None:
     _syscall("setgroups", len(groups), Struct(f"={len(groups)}I").pack(*groups) if groups else None)
 
 
-def seccomp_filter(program: bytes, flags: int = 0) -> None:
-    """Install a classic BPF program of 8-byte instructions. seccomp(2), SECCOMP_SET_MODE_FILTER."""
+def setids_raw(uid: int, gid: int) -> None:
+    """setresuid(2) and setresgid(2) of this thread alone."""
+    _syscall("setresgid", gid, gid, gid)
+    _syscall("setresuid", uid, uid, uid)
+
+
+def seccomp_filter(program: bytes, flags: int = 0) -> int:
+    """Install a classic BPF program of 8-byte instructions; a listener if `flags` ask for one.
+
+    seccomp(2), SECCOMP_SET_MODE_FILTER.
+    """
     code = libc.create_string_buffer(program)
     fprog = Struct("@HP").pack(len(program) // 8, libc.addressof(code))
-    _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+    return _syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
+def landlock_create_ruleset(attributes: bytes, flags: int) -> int:
+    """A descriptor of rules; with no attributes and the flag 1 the version. landlock_create_ruleset(2)."""
+    return _syscall("landlock_create_ruleset", attributes or None, len(attributes), flags)
+
+
+def landlock_restrict_self(rules: int) -> None:
+    """This thread, and what it starts, may do only what the rules allow. landlock_restrict_self(2)."""
+    _syscall("landlock_restrict_self", rules, 0)
+
+
+_IOVEC = Struct("@PN")
+
+
+def process_vm_readv(pid: int, address: int, length: int) -> bytes:
+    """Bytes of the memory of another process. Raises OSError, EFAULT also for fewer bytes."""
+    buffer = libc.create_string_buffer(length)
+    here, there = _IOVEC.pack(libc.addressof(buffer), length), _IOVEC.pack(address, length)
+    if _syscall("process_vm_readv", pid, here, 1, there, 1, 0) != length:
+        raise OSError(_EFAULT, os.strerror(_EFAULT))
+    data: bytes = buffer.raw
+    return data
+
+
+def connect(fd: int, address: bytes) -> None:
+    """connect(2) with an address in the kernel's form. Raises OSError."""
+    _syscall("connect", fd, address, len(address))
+
+
+def bind(fd: int, address: bytes) -> None:
+    """bind(2) with an address in the kernel's form. Raises OSError."""
+    _syscall("bind", fd, address, len(address))
+
+
+def listen(fd: int, backlog: int) -> None:
+    """listen(2) with a number that may wait. Raises OSError."""
+    _syscall("listen", fd, backlog)
 
 
 _BPF_LOAD = Struct("@IIPPIIPII16sII")

@@ -16,7 +16,7 @@ import time
 
 from ..ground.files import Lock, os_errors, private_dir, remove_tree, unlink, write_atomic
 from ..words.addresses import Subnet
-from ..words.errors import Conflict, NotFound, StoreError, UsageError
+from ..words.errors import Conflict, NotFound, SandboxError, StoreError, UsageError
 from ..words.quickjson import dumps, loads
 from ..words.value import Value
 
@@ -195,15 +195,34 @@ class Networks:
 
         Raises StoreError, NotFound when the network is gone.
         """
+        with os_errors(f"join network {name}"), self._lock():
+            self._join(name, member)
+
+    def _join(self, name: str, member: Member) -> None:
         path = f"{self._folder}/{name}/members/{member.container}"
         words = (member.address, member.address6 or "-", member.mac, *member.names)
-        with os_errors(f"join network {name}"), self._lock():
-            if not self._exists(name):
-                raise NotFound(f"network {name} not found")
-            for other in self._written(name):
-                if other.container == member.container or not self._is_kept(other.container):
-                    unlink(f"{self._folder}/{name}/members/{other.container}")
-            os.symlink(" ".join(words), path)
+        if not self._exists(name):
+            raise NotFound(f"network {name} not found")
+        for other in self._written(name):
+            if other.container == member.container or not self._is_kept(other.container):
+                unlink(f"{self._folder}/{name}/members/{other.container}")
+        os.symlink(" ".join(words), path)
+
+    def admit(
+        self, network: Network, address: str, address6: str, member: Callable[[str, str], Member]
+    ) -> Member:
+        """As `join`, with free addresses unless they are asked for; `member` says who it is with them.
+
+        Raises SandboxError for an address that another has, and when there is none left.
+        """
+        with os_errors(f"join network {network.name}"), self._lock():
+            there = self.members(network.name)
+            taken = {each for other in there for each in (other.address, other.address6)}
+            four = _free_address(network, address, network.addresses(), taken)
+            six = _free_address(network, address6, network.addresses6(), taken) if network.subnet6 else ""
+            found = member(four, six)
+            self._join(network.name, found)
+        return found
 
     def leave(self, name: str, container: str) -> None:
         """The opposite; nothing happens when it is not in it."""
@@ -239,6 +258,11 @@ class Networks:
             if any(each.lower() == name for each in member.names) and self._is_kept(member.container)
         ]
 
+    def with_address(self, name: str, address: str) -> Member | None:
+        """Who has an address in a network."""
+        found = (each for each in self.members(name) if address in (each.address, each.address6))
+        return next(found, None)
+
     def at(self, networks: Iterable[str], address: str) -> str:
         """The name of the container that has an address, with that of the network; "" for nobody."""
         for network in networks:
@@ -246,6 +270,15 @@ class Networks:
                 if address in (member.address, member.address6) and self._is_kept(member.container):
                     return f"{member.names[0]}.{network}"
         return ""
+
+
+def _free_address(network: Network, asked: str, addresses: Iterable[str], taken: set[str]) -> str:
+    if asked and asked in taken:
+        raise SandboxError(f"failed to set up container networking: Address already in use: {asked}")
+    found = asked or next((address for address in addresses if address not in taken), "")
+    if not found:
+        raise SandboxError(f"network {network.name} has no free addresses left in {network.subnet}")
+    return found
 
 
 def new_id() -> str:

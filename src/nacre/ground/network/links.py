@@ -17,7 +17,16 @@ LONGEST_NAME = 15
 INET, INET6 = 2, 10
 """Families of addresses."""
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 16, 17, 18, 20, 24, 25, 26
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _GETROUTE = (
+    16,
+    17,
+    18,
+    20,
+    21,
+    24,
+    25,
+    26,
+)
 _UP = 1
 _ADDRESS, _IFNAME, _MTU, _LINKINFO, _AF_SPEC, _GROUP, _NET_NS_FD = 1, 3, 4, 18, 26, 27, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _GENERATED = 1, 2, 1, 8
@@ -25,6 +34,7 @@ _NO_ADDRESS = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _NO_DETECTION = 1, 2, 8, 0x82
 _DST, _OIF, _GATEWAY, _PRIORITY = 1, 4, 5, 6
 _MAIN, _BY_BOOT, _UNICAST, _ANYWHERE, _ON_LINK = 254, 3, 1, 0, 253
+_LOCAL, _LOCAL_KIND, _HERE = 255, 2, 254
 _LINK, _ADDR, _ROUTE, _WORD = Struct("=BxHiII"), Struct("=BBBBI"), Struct("=BBBBBBBBI"), Struct("=I")
 
 
@@ -84,6 +94,19 @@ def address(index: int, packed: bytes, prefix: int) -> Message:
     body = _ADDR.pack(family(packed), prefix, 0, 0, index)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed) + flags
     return Message(_NEWADDR, CREATE | EXCL, body, f"set an address of link {index}")
+
+
+def no_address(index: int, packed: bytes, prefix: int) -> Message:
+    """Take an address from a link."""
+    body = _ADDR.pack(family(packed), prefix, 0, 0, index) + attribute(_IFA_LOCAL, packed)
+    return Message(_DELADDR, 0, body, f"remove an address of link {index}")
+
+
+def local(index: int, packed: bytes) -> Message:
+    """Have one more address mean this namespace, without being an address of a link."""
+    body = _ROUTE.pack(family(packed), 8 * len(packed), 0, 0, _LOCAL, _BY_BOOT, _HERE, _LOCAL_KIND, 0)
+    body += attribute(_DST, packed) + attribute(_OIF, _WORD.pack(index))
+    return Message(_NEWROUTE, CREATE | EXCL, body, "add a local address")
 
 
 def route(index: int, packed: bytes, prefix: int, gateway: bytes = b"") -> Message:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock, get_native_id
 
 from ...words.errors import SandboxError
-from .. import linux
+from .. import linux, userns
+from .serving import thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _OWN = "/proc/thread-self/ns/net"
 
@@ -16,7 +25,7 @@ def new() -> int:
     Raises SandboxError.
     """
     try:
-        return _new()
+        return _and_back(_new) if userns.is_first() else apart(_new)
     except PermissionError:
         raise SandboxError(
             "a network of its own needs a network namespace, which is not permitted here",
@@ -27,11 +36,15 @@ def new() -> int:
 
 
 def _new() -> int:
+    linux.unshare(linux.CLONE_NEWNET)
+    return current()
+
+
+def _and_back(work: Callable[[], T]) -> T:
     before = current()
     try:
-        linux.unshare(linux.CLONE_NEWNET)
         try:
-            return current()
+            return work()
         finally:
             linux.setns(before, linux.CLONE_NEWNET)
     finally:
@@ -43,8 +56,50 @@ def current() -> int:
     return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def enter(fd: int) -> None:
+    """This thread moves there, and what it makes belongs there. Raises OSError."""
+    linux.setns(fd, linux.CLONE_NEWNET)
+
+
+def inside(fd: int, work: Callable[[], T]) -> T:
+    """What `work()` returns, done in that network namespace. Raises as `work`, OSError.
+
+    Only root of the machine comes back into the one that it has left: others send a thread, which ends there.
+    """
+
+    def there() -> T:
+        enter(fd)
+        return work()
+
+    return _and_back(there) if userns.is_first() else apart(there)
+
+
+def apart(work: Callable[[], T]) -> T:
+    """What `work()` returns, done in a thread of its own, which has ended. Raises as `work`."""
+    done, found, failed = allocate_lock(), [], []
+    number = []
+
+    def run() -> None:
+        try:
+            number.append(get_native_id())
+            found.append(work())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.release()
+
+    done.acquire()
+    thread(run)
+    done.acquire()
+    while os.path.exists(f"/proc/self/task/{number[0]}"):  # a fork from now on meets one thread
+        os.sched_yield()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
 class InsideNamespace:
-    """`with InsideNamespace(fd):` this thread is in that network namespace: what it makes belongs there."""
+    """`with InsideNamespace(fd):` what this thread makes belongs to that network namespace. For root."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._before = fd, -1

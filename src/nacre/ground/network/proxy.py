@@ -11,6 +11,7 @@ import os
 from time import monotonic
 
 from ...words.addresses import family
+from . import namespaces
 from .serving import thread
 
 TYPE_CHECKING = False
@@ -28,10 +29,13 @@ _CONNECTING = 10.0
 
 
 class Proxy:
-    """Passes on what comes to claimed ports; `target()` is the container's address, ValueError for none."""
+    """Passes on what comes to claimed ports; `target()` is the container's address, ValueError for none.
 
-    def __init__(self, serving: Serving, target: Callable[[], str]) -> None:
-        self._serving, self._target = serving, target
+    `namespace` is the network namespace from which the container is reached, -1 for the one that we are in.
+    """
+
+    def __init__(self, serving: Serving, target: Callable[[], str], namespace: int = -1) -> None:
+        self._serving, self._target, self._namespace = serving, target, namespace
         self._live: set[_socket.socket] = set()
         self._clients: dict[tuple[int, object], _Client] = {}
         serving.now_and_then(self._expire)
@@ -57,6 +61,8 @@ class Proxy:
         server = None
         try:
             client.settimeout(None)
+            if self._namespace >= 0:
+                namespaces.enter(self._namespace)  # this thread, which ends with the connection
             server = self._connected(port)
             self._live.add(server)
             _both_ways(client, server)
@@ -90,9 +96,15 @@ class Proxy:
         if client is None:
             if len(self._clients) >= _MOST_CLIENTS:
                 return
-            client = self._clients[key] = _Client(claim, address, self._target())
+            client = self._clients[key] = self._met(claim, address)
             self._serving.watch(client.socket.fileno(), client.answer)
         client.ask(data)
+
+    def _met(self, claim: Claim, address: Any) -> _Client:
+        target = self._target()
+        if self._namespace < 0:
+            return _Client(claim, address, target)
+        return namespaces.inside(self._namespace, lambda: _Client(claim, address, target))
 
     def _expire(self) -> None:
         """Who has said nothing for long is forgotten."""

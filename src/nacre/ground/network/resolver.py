@@ -69,14 +69,16 @@ class Resolver:
         serving.now_and_then(self._expire)
 
     def _open(self, namespace: int) -> None:
-        with namespaces.InsideNamespace(namespace):
-            self._udp = _bound(_socket.SOCK_DGRAM)
-            self._opened.append(self._udp)
-            self._tcp = _bound(_socket.SOCK_STREAM)
-            self._opened.append(self._tcp)
-            self._rules = nft.Firewall()
-            self._opened.append(self._rules)
+        namespaces.inside(namespace, self._open_inside)
         self._rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
+
+    def _open_inside(self) -> None:
+        self._udp = _bound(_socket.SOCK_DGRAM)
+        self._opened.append(self._udp)
+        self._tcp = _bound(_socket.SOCK_STREAM)
+        self._opened.append(self._tcp)
+        self._rules = nft.Firewall()
+        self._opened.append(self._rules)
 
     def _question(self) -> None:
         query, client = self._udp.recvfrom(_LARGEST)

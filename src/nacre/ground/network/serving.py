@@ -26,7 +26,7 @@ _SECOND, _SELDOM = 1.0, 10.0
 
 
 class Serving:
-    """Calls `watched[fd]()` when a descriptor can be read, from `begin` to `end`, in one thread."""
+    """Calls `watched[fd]()` when a descriptor is ready, from `begin` to `end`, in one thread."""
 
     def __init__(self) -> None:
         self._watched: dict[int, Callable[[], object]] = {}
@@ -37,10 +37,10 @@ class Serving:
         self._poll = select.poll()
         self._poll.register(self._wake[0], select.POLLIN)
 
-    def watch(self, fd: int, call: Callable[[], object]) -> None:
-        """From now on; before `begin`, or in the thread."""
+    def watch(self, fd: int, call: Callable[[], object], *, events: int = select.POLLIN) -> None:
+        """From now on; before `begin`, or in the thread. `events` as those of poll(2)."""
         self._watched[fd] = call
-        self._poll.register(fd, select.POLLIN)
+        self._poll.register(fd, events)
 
     def forget(self, fd: int) -> None:
         """Before it is closed."""

@@ -17,11 +17,11 @@ from .stdio import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from ..fork import Child, Work
-    from .stdio import Stdio, Streams
+    from .stdio import Streams
 
 _KINDS = {
     "user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID,
@@ -40,32 +40,34 @@ class Look(Operation):
         return "root of the container"
 
 
-def join(
-    config: Mapping[str, Any], pidfd: int, pid: int, *, stdio: Stdio | None = None, signals: bool = True,
-    on_running: Callable[[], object] | None = None,
-) -> int:  # fmt: skip
+def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment | None = None) -> int:
     """Run `config["process"]` in the namespaces of the process `pid`; the exit code as `run`.
 
     `pidfd` is a descriptor of that process and makes sure that it is still the one meant. A caller
-    that is not `userns.mapped()` must own the container's user namespace. `on_running()` is called once
-    the program runs. Raises as `run`, Conflict when the container has ended.
+    that is not `userns.mapped()` must own the container's user namespace. Raises as `run`, Conflict when the
+    container has ended.
     """
-    streams = opened(stdio, relayed=not is_root(config))
+    attached = attached or Attachment()
+    streams = opened(attached.stdio, relayed=not is_root(config))
     try:
-        work = child(_operations(config, streams), streams)  # here: over there nothing can be imported
+        operations = _operations(config, streams)
+        if attached.channel >= 0:
+            from .switched import within
+
+            operations, streams.channel = within(operations), attached.channel
+        work = child(operations, streams)  # here: over there nothing can be imported
         hide(config)
         with _fork(work, streams, pidfd, pid) as started:
             streams.given()
             listen(started, [])
-            return stay(started, streams, Attachment(on_running=on_running, signals=signals))
+            return stay(started, streams, attached)
     finally:
         streams.close()
 
 
 def _fork(work: Work, streams: Streams, pidfd: int, pid: int) -> Child:
-    keep = (*streams.child, streams.pts)
     try:
-        return fork_through(lambda: _enter(pidfd, pid), work, what=WHAT, keep=keep, signals=BLOCKED)
+        return fork_through(lambda: _enter(pidfd, pid), work, what=WHAT, keep=streams.passed, signals=BLOCKED)
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:

@@ -54,6 +54,10 @@ def run(
             cgroup=cgroups.new_name(),
         )  # fmt: skip
         attached = _may_leave(attached, config, made, volatile)
+        if attached.channel >= 0:
+            from .switched import switched
+
+            operations, streams.channel = switched(operations), attached.channel
         with _fork(config, operations, streams) as started:
             streams.given()
             if attached.on_start:
@@ -150,9 +154,8 @@ def _into(path: str, work: Work, streams: Streams) -> Child:
     fd = -1
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        keep = (*streams.child, streams.pts)
         return fork_through(
-            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=keep, signals=BLOCKED
+            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=streams.passed, signals=BLOCKED
         )
     except PermissionError:
         raise SandboxError(
@@ -166,7 +169,7 @@ def _into(path: str, work: Work, streams: Streams) -> Child:
 
 def begin(work: Work, streams: Streams, *, alone: bool) -> Child:
     """A child that has the descriptors of a container only; `alone`: in a pid namespace. Raises OSError."""
-    keep = (*streams.child, streams.pts)
+    keep = streams.passed
     return first(work, keep) if alone else fork(work, what=WHAT, keep=keep, signals=BLOCKED)
 
 
@@ -221,13 +224,13 @@ def _sandbox_error(error: BaseException) -> BaseException:
 
 
 def _arrange(room: Room, streams: Streams, report: ChildReport) -> None:
-    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts) and close all others.
+    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel), close all others.
 
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
     sys.meta_path.clear()
-    fds = [*streams.child, report.fd, *([streams.pts] if streams.pts >= 0 else [])]
+    fds = [*streams.child, report.fd, *(fd for fd in (streams.pts, streams.channel) if fd >= 0)]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
     report.fd = high[_REPORT]  # 3 may be anything until it is ours
     for number, fd in enumerate(high):
@@ -239,6 +242,8 @@ def _arrange(room: Room, streams: Streams, report: ChildReport) -> None:
         room.terminal = 0
     if streams.pts >= 0:
         room.pts = _PTS
+    if streams.channel >= 0:
+        room.channel = len(fds) - 1
     linux.keyctl_join_session()
 
 

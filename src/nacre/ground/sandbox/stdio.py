@@ -46,6 +46,7 @@ class Attachment(Value):
     numbers to send; the way for other processes, which may not be allowed to signal into this user namespace.
     `on_signal(n)` hears of signals that are passed on. `leave` as in `Relay`; None where whoever runs the
     container has more to do than the shim can.
+    `channel`: a Unix socket by which sockets of the program are switched (`switched`), which the child gets.
     """
 
     stdio: Stdio = Stdio()
@@ -55,6 +56,7 @@ class Attachment(Value):
     control: int = -1
     on_signal: Callable[[int], object] | None = None
     leave: Callable[[dict[str, Any]], object] | None = None
+    channel: int = -1
 
 
 class Streams:
@@ -68,7 +70,7 @@ class Streams:
         """`devpts_options` "": a terminal is one of the host's, for a container that runs already."""
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
-        self.pts = self.terminal = -1
+        self.pts = self.terminal = self.channel = -1
         self.outputs: list[Flow] = []
         self.inputs: list[Flow] = []
         self.owned: tuple[int, ...] = ()
@@ -79,6 +81,11 @@ class Streams:
             self._open_terminal(devpts_options)
         else:
             self._open_pipes()
+
+    @property
+    def passed(self) -> tuple[int, ...]:
+        """All descriptors that the child needs; -1 for none."""
+        return (*self.child, self.pts, self.channel)
 
     def _open_terminal(self, options: str) -> None:
         from . import terminal

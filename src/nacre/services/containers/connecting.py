@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 def connect(containers: Containers, text: str, endpoint: NetworkEndpoint) -> ContainerRow:
     """A container joins one more network. Raises NotFound, Conflict, UsageError, SandboxError."""
-    endpoints.check_rights()
     row = containers.get(text)
     record = _record(row, endpoint.network)
     found = endpoints.check(endpoints.networks_of(containers.store), endpoint)
@@ -40,7 +39,6 @@ def disconnect(containers: Containers, text: str, network: str, *, force: bool =
 
     Raises NotFound, Conflict, SandboxError.
     """
-    endpoints.check_rights()
     row = containers.get(text)
     record = _record(row, network)
     name = _name(containers, network, record, force=force)
@@ -84,9 +82,9 @@ def _record(row: ContainerRow, network: str) -> dict[str, Any]:
 
 
 def _tell(containers: Containers, row: ContainerRow, request: dict[str, Any]) -> None:
-    from .networking import tell
+    from .networksocket import tell
 
-    tell(containers.store, row, request)
+    tell(containers.folder(row.id), request)
 
 
 def _write(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> None:

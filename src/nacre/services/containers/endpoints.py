@@ -45,7 +45,7 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     if options.network in (HOST, NONE):
         _refuse_addresses(endpoints[0])
         return request.replace(endpoints=())
-    check_rights()
+    check_rights(request.runtime)
     networks = networks_of(containers.store)
     checked = tuple(check(networks, each) for each in endpoints)
     names = [each.network for each in checked]
@@ -54,19 +54,30 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     return request.replace(endpoints=checked, options=options.replace(network=checked[0].network))
 
 
-def check_rights() -> None:
-    """Raises Unsupported unless we are root of the machine."""
+def check_rights(runtime: str) -> None:
+    """Raises Unsupported where neither links nor sockets can be made for a container."""
+    from ...ground import userns
+
+    if userns.is_first():
+        return
+    if runtime != "builtin":
+        raise Unsupported(
+            f"as an ordinary user the runtime {runtime} has only --network host and none",
+            hint="the built-in runtime has all networks",
+        )
+
+
+def _check_root() -> None:
+    """The namespaces of a container belong to a user namespace of its own. Raises Unsupported."""
     from ...ground import userns
 
     if not userns.is_first():
-        raise Unsupported(
-            "container networks need root; this version has only --network host and none for other users"
-        )
+        raise Unsupported("--network container:NAME needs root")
 
 
 def _of_container(containers: Containers, request: CreateRequest) -> RunOptions:
     options, name = request.options, request.options.network.removeprefix(CONTAINER)
-    check_rights()
+    _check_root()
     conflicts = (
         (options.hostname, "hostname"),
         (request.publish or request.publish_all, "port publishing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ...ground.sandbox import Stdio
+from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.mount import Directory
@@ -93,6 +93,8 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
     active, config = containers.store.actives.find(row.id), extra.config(record["config"])
     root = active.mount if active is not None else None
+    if "endpoints" in record and (folder := _switched(containers, row)):
+        return lambda stdio, running: _enter_switched(config, folder, row, stdio, running)
     if not isinstance(root, Directory):
         return lambda stdio, running: _enter(config, row, stdio, running)
     return lambda stdio, running: _enter_folder(config, root, row, stdio, running)
@@ -106,14 +108,36 @@ def _check_folder(path: str) -> None:
         raise error
 
 
+def _switched(containers: Containers, row: ContainerRow) -> str:
+    """The folder of a container whose sockets are switched; "" for others."""
+    from .networking import state
+
+    return containers.folder(row.id) if state(containers.store, row).get("switched") else ""
+
+
+def _enter_switched(
+    config: dict[str, Any], folder: str, row: ContainerRow, stdio: Stdio | None,
+    on_running: Callable[[], object] | None,
+) -> int:  # fmt: skip
+    from .switching import channel
+
+    connection = channel(folder)
+    try:
+        return _enter(config, row, stdio, on_running, connection.fileno())
+    finally:
+        connection.close()
+
+
 def _enter(
-    config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None
-) -> int:
+    config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None,
+    channel: int = -1,
+) -> int:  # fmt: skip
     from ...ground.sandbox.join import join
     from .program import Program
 
     with Program(row) as (pid, pidfd):
-        return join(config, pidfd, pid, stdio=stdio, on_running=on_running)
+        attached = Attachment(stdio or Stdio(), on_running=on_running, channel=channel)
+        return join(config, pidfd, pid, attached)
 
 
 def _enter_folder(

@@ -18,6 +18,7 @@ from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
 from ...words.quickjson import dumps, loads
 from . import endpoints, etc
+from .networksocket import SECONDS, SOCKET, line, listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ if TYPE_CHECKING:
     from ...stores.networks import Network
     from ...stores.store import Store
 
-STATE, SOCKET = "network", "network.sock"
-_LONGEST = 1 << 16
-_SECONDS = 10.0
+STATE = "network"
 
 
 class Networking:
     """`with Networking(store, row, record) as network:` the container is to be run with `network.config`."""
 
+    _inside = -1
+    """The namespace in which connections to the container begin; -1: the one of this process."""
+
     def __init__(self, store: Store, row: ContainerRow, record: dict[str, Any]) -> None:
         """`record` is what the row keeps."""
+        self._store = store
         self._row, self._record = row, record
         self._folder = store.containers.folder(row.id)
         self._state = store.containers.file(row.id, STATE)
@@ -57,12 +60,12 @@ class Networking:
     def __enter__(self) -> Networking:
         try:
             self._claim(endpoints.published(self._record))
-            self._network = ContainerNetwork(self._row.id[:12])
+            self._network = self._made()
             for fields in self._record["endpoints"]:
                 self._join(endpoints.read(fields))
             self._serve()
             self._refresh()
-            self.config = _in_namespace(self._record["config"], self._network.path)
+            self.config = self._configured()
         except OSError as error:
             self._close()
             raise SandboxError(f"cannot set up the network of the container: {error.strerror}") from None
@@ -96,18 +99,31 @@ class Networking:
         assert self._network
         return self._network
 
+    def _made(self) -> ContainerNetwork:
+        return ContainerNetwork(self._row.id[:12])
+
+    def _configured(self) -> dict[str, Any]:
+        """What the container is run with."""
+        return _in_namespace(self._record["config"], self._own.path)
+
     def _join(self, endpoint: NetworkEndpoint) -> str:
-        network = self._found(endpoint.network)
-        attached = self._own.attach(_wanted(network, endpoint))
-        names = (self._row.name, *endpoint.aliases, self._row.id[:12])
-        member = Member(self._row.id, attached.address, attached.address6, attached.wanted.mac, names)
+        name = self._attach(self._found(endpoint.network), endpoint)
+        self._names[name] = endpoint
+        return name
+
+    def _attach(self, network: Network, endpoint: NetworkEndpoint) -> str:
+        attached = self._own.attach(wanted(network, endpoint))
+        member = self._member(attached.wanted, endpoint, attached.address, attached.address6)
         try:
             self._networks.join(network.name, member)
         except BaseException:
             self._own.detach(network.name)
             raise
-        self._names[network.name] = endpoint
         return network.name
+
+    def _member(self, wanted: Wanted, endpoint: NetworkEndpoint, address: str, address6: str) -> Member:
+        names = (self._row.name, *endpoint.aliases, self._row.id[:12])
+        return Member(self._row.id, address, address6, wanted.mac, names)
 
     def _join_running(self, endpoint: NetworkEndpoint) -> None:
         name = self._join(endpoint)
@@ -134,10 +150,13 @@ class Networking:
             known = NetworkMembers(self._networks, lambda: [name for name in self._names if name != BRIDGE])
             self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers)
             self._closing.append(self._resolver.close)
-        self._own.forwards = list(self._forwards())
-        self._own.set_rules()
+        self._set_rules()
         self._write_files()
         write_atomic(self._state, dumps(self._described()).encode())
+
+    def _set_rules(self) -> None:
+        self._own.forwards = list(self._forwards())
+        self._own.set_rules()
 
     def _forwards(self) -> Iterable[Forward]:
         """By the firewall, as far as it can; what is left is the proxy's."""
@@ -159,14 +178,14 @@ class Networking:
         self._closing.append(self._serving.end)
         if self._claims:
             self._pass_on()
-        control = _listener(self._folder)
+        control = listener(self._folder)
         self._closing.append(control.close)
         self._serving.watch(control.fileno(), lambda: self._obey(control))
 
     def _pass_on(self) -> None:
         from ...ground.network.proxy import Proxy
 
-        proxy = Proxy(self._serving, self._target)
+        proxy = Proxy(self._serving, self._target, self._inside)
         self._closing.append(proxy.close)
         for claim in self._claims:
             proxy.take(claim)
@@ -194,11 +213,14 @@ class Networking:
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]
-        way = self._own.way_out or next(iter(self._own.attached), None)
-        gateway = way.wanted.gateway if way else "127.0.0.1"
-        hosts = etc.HostsFile(False, tuple(asked.get("ExtraHosts") or ()), tuple(addresses), gateway)
+        hosts = etc.HostsFile(False, tuple(asked.get("ExtraHosts") or ()), tuple(addresses), self._gateway())
         search = tuple(asked.get("DnsSearch") or ())
         etc.write(self._folder, hostname, hosts, etc.ResolvConf(tuple(servers), search, tuple(options)))
+
+    def _gateway(self) -> str:
+        """This machine, as the container reaches it."""
+        way = self._own.way_out or next(iter(self._own.attached), None)
+        return way.wanted.gateway if way else "127.0.0.1"
 
     def _described(self) -> dict[str, Any]:
         ports: dict[str, list[list[object]]] = {}
@@ -210,10 +232,13 @@ class Networking:
         fd, _ = control._accept()  # type: ignore[attr-defined]
         client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
         try:
-            client.settimeout(_SECONDS)
-            client.sendall(dumps(self._done(loads(_line(client)))).encode() + b"\n")
+            client.settimeout(SECONDS)
+            self._met(client, loads(line(client)))
         finally:
             client.close()
+
+    def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
+        client.sendall(dumps(self._done(request)).encode() + b"\n")
 
     def _done(self, request: dict[str, Any]) -> dict[str, str]:
         try:
@@ -252,7 +277,8 @@ def _used() -> list[Subnet]:
     return used()
 
 
-def _wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
+def wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
+    """What an endpoint is to be, as the kernel hears it."""
     options = dict(network.options)
     mac = endpoint.mac or ":".join(f"{byte:02x}" for byte in (2, *os.urandom(5)))
     six = Subnet.parse(network.subnet6) if network.subnet6 else None
@@ -284,52 +310,6 @@ def _in_namespace(config: dict[str, Any], path: str) -> dict[str, Any]:
         for each in config["linux"]["namespaces"]
     ]
     return {**config, "linux": {**config["linux"], "namespaces": kinds}}
-
-
-def _listener(folder: str) -> _socket.socket:
-    """At a path that may be longer than an address of a socket."""
-    unlink(f"{folder}/{SOCKET}")
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    socket = _socket.socket(
-        _socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
-    )
-    try:
-        socket.bind(f"/proc/self/fd/{fd}/{SOCKET}")
-        socket.listen(8)
-    except BaseException:
-        socket.close()
-        raise
-    finally:
-        os.close(fd)
-    return socket
-
-
-def _line(client: _socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\n") and len(data) < _LONGEST:
-        piece = client.recv(_LONGEST)
-        if not piece:
-            break
-        data += piece
-    return data
-
-
-def tell(store: Store, row: ContainerRow, request: dict[str, Any]) -> None:
-    """Have the keeper of a container join or leave a network. Raises SandboxError."""
-    fd = os.open(store.containers.folder(row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    try:
-        socket.settimeout(2 * _SECONDS)
-        socket.connect(f"/proc/self/fd/{fd}/{SOCKET}")
-        socket.sendall(dumps(request).encode() + b"\n")
-        answer = loads(_line(socket) or b"{}")
-    except (OSError, ValueError):
-        raise SandboxError("the process that keeps the container does not answer") from None
-    finally:
-        socket.close()
-        os.close(fd)
-    if "error" in answer:
-        raise SandboxError(answer["error"], hint=answer["hint"])
 
 
 def state(store: Store, row: ContainerRow) -> dict[str, Any]:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ...images.model.image import Image
     from ...stores.store import Store
     from .logfiles import Line
+    from .networking import Networking
 
 _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
@@ -353,9 +354,7 @@ class Containers:
         attached = attached.replace(on_start=self._started(row))
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
-        from .networking import Networking
-
-        with Networking(self.store, row, record) as network:
+        with _networking()(self.store, row, record) as network:
             record["config"] = network.config
             return self._run_in(row, record, network.before(attached))
 
@@ -579,6 +578,19 @@ def _attached_by(
         attached = attached.replace(leave=lambda told: leave({**told, "lock": kept.lock}))
     running = shield.before(attached.on_running)
     return attached.replace(on_running=running, signals=shield.meanwhile, control=kept.control)
+
+
+def _networking() -> type[Networking]:
+    """How containers get a network here: links are for root of the machine."""
+    from ...ground import userns
+
+    if userns.is_first():
+        from .networking import Networking
+
+        return Networking
+    from .switching import SwitchedNetworking
+
+    return SwitchedNetworking
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:

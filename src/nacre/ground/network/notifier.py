@@ -1,0 +1,225 @@
+"""System calls about sockets that another process makes, answered by this one.
+
+A filter of a program's system calls hands `connect`, `bind` and `listen` to a listener, a descriptor that the
+process which installs the filter gives away before it becomes the program. Calls that would connect without
+that are refused: MSG_FASTOPEN, io_uring, and `socketcall` of 32 bits, whose arguments no filter sees.
+Source: seccomp(2), seccomp_unotify(2); linux/bpf_common.h, include/uapi/linux/seccomp.h.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from errno import EINTR, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP
+from struct import Struct
+
+from ...words.errors import Unsupported
+from .. import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Code = list[tuple[int, int, int, int]]
+
+CONNECT, BIND, LISTEN = "connect", "bind", "listen"
+
+_LOAD, _JUMP, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
+_NR, _ARCH, _ARG0 = 0, 4, 16
+_ALLOW, _ERROR, _NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
+_FASTOPEN, _X32 = 0x20000000, 0x40000000
+_IO_URING = 425, 428
+"""The numbers of its three calls, and the one behind them."""
+_SOCKETCALLS = (2, 3, 4, 11, 16, 20)
+"""bind, connect, listen, sendto, sendmsg, sendmmsg. Source: linux/net.h."""
+_FLAGS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
+"""Which argument has the flags."""
+_PACK = Struct("=HBBI").pack
+
+_GENERIC = {"connect": 203, "bind": 200, "listen": 201, "sendto": 206, "sendmsg": 211, "sendmmsg": 269}
+_I386 = {"connect": 362, "bind": 361, "listen": 363, "sendto": 369, "sendmsg": 370, "sendmmsg": 345}
+_ARM = {"connect": 283, "bind": 282, "listen": 284, "sendto": 290, "sendmsg": 296, "sendmmsg": 374}
+_X86_64 = {"connect": 42, "bind": 49, "listen": 50, "sendto": 44, "sendmsg": 46, "sendmmsg": 307}
+_AUDIT_X86_64, _AUDIT_I386, _AUDIT_AARCH64, _AUDIT_ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
+_NUMBERS = {
+    "x86_64": {_AUDIT_X86_64: _X86_64, _AUDIT_I386: _I386},
+    "aarch64": {_AUDIT_AARCH64: _GENERIC, _AUDIT_ARM: _ARM},
+    "riscv64": {0xC00000F3: _GENERIC},
+    "loongarch64": {0xC0000102: _GENERIC},
+}
+_NAMES = {
+    (arch, numbers[name]): name
+    for halves in _NUMBERS.values()
+    for arch, numbers in halves.items()
+    for name in (CONNECT, BIND, LISTEN)
+}
+
+_NEW_LISTENER, _WAIT_KILLABLE = 8, 0x20
+_RECEIVE, _SEND, _IS_VALID, _ADD_FD = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
+_NOTIFICATION, _ANSWER, _ADDED, _ID = Struct("=QIIiIQ6Q"), Struct("=QqiI"), Struct("=QIIII"), Struct("=Q")
+_CONTINUE, _SET_FD = 1, 1
+_PIDFD_THREAD = os.O_EXCL
+_LONGEST = 128
+
+
+def program(machine: str) -> bytes:
+    """The filter, ready for seccomp(2). Raises Unsupported for a machine whose calls are not known."""
+    if machine not in _NUMBERS:
+        raise Unsupported(f"a network of its own is not supported for ordinary users on {machine}")
+    code: Code = [(_LOAD, 0, 0, _ARCH)]
+    for arch, numbers in _NUMBERS[machine].items():
+        body = _body(arch, numbers)
+        code += [(_EQUAL, 1, 0, arch), (_JUMP, 0, 0, len(body)), *body]
+    code.append((_RETURN, 0, 0, _ERROR | ENOSYS))
+    return b"".join([_PACK(*instruction) for instruction in code])
+
+
+def _body(arch: int, numbers: dict[str, int]) -> Code:
+    code: Code = [(_LOAD, 0, 0, _NR)]
+    if arch == _AUDIT_X86_64:
+        code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERROR | ENOSYS)]
+    for name in (CONNECT, BIND, LISTEN):
+        code += _if(numbers[name], [(_RETURN, 0, 0, _NOTIFY)])
+    for name, place in _FLAGS.items():
+        test = [(_LOAD, 0, 0, _ARG0 + 8 * place), (_HAS, 0, 1, _FASTOPEN)]
+        code += _if(numbers[name], [*test, (_RETURN, 0, 0, _ERROR | EOPNOTSUPP), (_RETURN, 0, 0, _ALLOW)])
+    if arch == _AUDIT_I386:
+        tests = [step for call in _SOCKETCALLS for step in _if(call, [(_RETURN, 0, 0, _ERROR | ENOSYS)])]
+        code += _if(102, [(_LOAD, 0, 0, _ARG0), *tests, (_RETURN, 0, 0, _ALLOW)])
+    first, behind = _IO_URING
+    code += [(_AT_LEAST, 2, 0, behind), (_AT_LEAST, 0, 1, first), (_RETURN, 0, 0, _ERROR | ENOSYS)]
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _if(number: int, body: Code) -> Code:
+    return [(_EQUAL, 0, len(body), number), *body]
+
+
+def install(filter: bytes) -> int:
+    """Have this process, and all that it starts, filtered; the listener.
+
+    A signal does not interrupt a call that was received, if the kernel can do that (Linux 5.19): who calls
+    could not tell that from a connect that goes on. Needs CAP_SYS_ADMIN in the user namespace, or no new
+    privileges. Raises OSError: EBUSY where there is a listener already.
+    """
+    try:
+        return linux.seccomp_filter(filter, _NEW_LISTENER | _WAIT_KILLABLE)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        return linux.seccomp_filter(filter, _NEW_LISTENER)
+
+
+class Notification:
+    """One call that waits: who makes it (`tid`, a thread), which one, with what."""
+
+    def __init__(self, data: bytes) -> None:
+        self.id, self.tid, _, number, arch, _, *self.arguments = _NOTIFICATION.unpack(data)
+        self.call = _NAMES.get((arch, number), "")
+
+    @property
+    def number(self) -> int:
+        """The descriptor that the call is about, as the caller numbers it."""
+        return int(self.arguments[0] & 0xFFFFFFFF)
+
+    @property
+    def backlog(self) -> int:
+        """How many may wait to be accepted, as `listen` has it."""
+        return int(self.arguments[1] & 0x7FFFFFFF)
+
+    def socket(self) -> int:
+        """A duplicate of that descriptor. Raises OSError."""
+        try:
+            process = os.pidfd_open(self.tid, _PIDFD_THREAD)
+        except OSError as error:  # before Linux 6.9
+            if error.errno != EINVAL:
+                raise
+            process = os.pidfd_open(int(_status(self.tid, b"Tgid:")[1]))
+        try:
+            return linux.pidfd_getfd(process, self.number)
+        finally:
+            os.close(process)
+
+    def address(self) -> bytes:
+        """The socket address that the call names, read once. Raises OSError."""
+        length = self.arguments[2] & 0xFFFFFFFF
+        if not 2 <= length <= _LONGEST:
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        return linux.process_vm_readv(self.tid, self.arguments[1], length)
+
+    def is_inherited(self) -> bool:
+        """Whether the descriptor stays open in what the caller executes."""
+        fd = os.open(f"/proc/{self.tid}/fdinfo/{self.number}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            words = os.read(fd, 4096).split()
+        finally:
+            os.close(fd)
+        return not int(words[words.index(b"flags:") + 1], 8) & os.O_CLOEXEC
+
+    def ids(self) -> tuple[int, int]:
+        """The effective user and group of the caller, as they are here. Raises OSError."""
+        return int(_status(self.tid, b"Uid:")[2]), int(_status(self.tid, b"Gid:")[2])
+
+    def has_signal(self) -> bool:
+        """Whether a signal waits for the caller that it does not block."""
+        try:
+            own, shared, blocked = (
+                int(_status(self.tid, name)[1], 16) for name in (b"SigPnd:", b"ShdPnd:", b"SigBlk:")
+            )
+        except (OSError, StopIteration):
+            return False
+        return bool((own | shared) & ~blocked)
+
+
+def _status(tid: int, name: bytes) -> list[bytes]:
+    with open(f"/proc/{tid}/status", "rb") as file:
+        return next(line.split() for line in file if line.startswith(name))
+
+
+class Notifier:
+    """A listener, which is closed with it. Everybody who was filtered may have ended: `ended`."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd, self.ended = fd, False
+
+    def receive(self) -> Notification | None:
+        """The next call; None when its caller was interrupted. Blocks when there is none."""
+        data = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(self.fd, _RECEIVE, data)
+        except OSError as error:
+            self.ended = error.errno not in (ENOENT, EINTR)
+            return None
+        return Notification(bytes(data))
+
+    def is_valid(self, note: Notification) -> bool:
+        """Whether the caller still waits, so that what was found out by its number is about it."""
+        try:
+            fcntl.ioctl(self.fd, _IS_VALID, _ID.pack(note.id))
+        except OSError:
+            return False
+        return True
+
+    def answer(self, note: Notification, value: int) -> bool:
+        """The call returns: 0 or a negative errno. False when the caller does not wait any more."""
+        return self._send(_ANSWER.pack(note.id, 0, value, 0))
+
+    def let(self, note: Notification) -> bool:
+        """The kernel does the call, with whatever is in the caller's memory by then."""
+        return self._send(_ANSWER.pack(note.id, 0, 0, _CONTINUE))
+
+    def _send(self, answer: bytes) -> bool:
+        try:
+            fcntl.ioctl(self.fd, _SEND, bytearray(answer))
+        except OSError:
+            return False
+        return True
+
+    def replace(self, note: Notification, fd: int, *, inherited: bool) -> None:
+        """A duplicate of `fd` takes the place of the descriptor that the call is about. Raises OSError."""
+        flags = 0 if inherited else os.O_CLOEXEC
+        fcntl.ioctl(self.fd, _ADD_FD, bytearray(_ADDED.pack(note.id, _SET_FD, fd, note.number, flags)))
+
+    def close(self) -> None:
+        """Calls that wait, and all later ones, fail with ENOSYS. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

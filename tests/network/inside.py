@@ -1,0 +1,358 @@
+"""What programs in a container do with sockets, for tests: `inside.py NAME ARGUMENT...` prints JSON.
+
+Runs with any Python in any container, so it imports the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+FASTOPEN = 0x20000000
+SHORT = 20.0
+
+
+def sockaddr(host: str, port: int) -> bytes:
+    head = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port)
+    return head + socket.inet_pton(socket.AF_INET, host) + bytes(8)
+
+
+UNSPECIFIED = bytes(16)
+
+
+def connect(fd: int, address: bytes) -> int:
+    """An errno."""
+    return ctypes.get_errno() if LIBC.connect(fd, address, len(address)) else 0
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """`ok`, what it returns or the name of the error."""
+    try:
+        found = call()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0] if error.errno else str(error)
+    return "ok" if found is None else str(found)
+
+
+def opened(host: str, port: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.connect((host, int(port)))
+    return made
+
+
+def greeting(connection: socket.socket) -> str:
+    with connection:
+        return connection.makefile().readline().strip()
+
+
+# what works
+
+
+def talk(host: str, port: str) -> object:
+    return greeting(opened(host, port))
+
+
+def ways(host: str, port: str, closed: str) -> object:
+    """Every way to connect."""
+    address = host, int(port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found: dict[str, object] = {}
+    plain = socket.socket(family)
+    plain.connect(address)
+    found["again"] = outcome(lambda: plain.connect(address))
+    found["peer"] = plain.getpeername()[0]
+    found["blocking"] = greeting(plain)
+    found["refused"] = outcome(lambda: socket.socket(family).connect((host, int(closed))))
+    found["polled"] = _polled(family, address, found)
+    found["polled refused"] = _polled(family, (host, int(closed)), found)
+    timed = socket.socket(family)
+    timed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 20, 0))
+    timed.connect(address)
+    found["timed"] = greeting(timed)
+    found["retried"] = _retried(family, address, int(closed))
+    found["dissolved"] = _dissolved(family, address)
+    return found
+
+
+def _polled(family: int, address: tuple[str, int], found: dict[str, object]) -> str:
+    made = socket.socket(family)
+    made.setblocking(False)
+    first = made.connect_ex(address)
+    found["at first"] = errno.errorcode.get(first, "ok")
+    if first not in (0, errno.EINPROGRESS):
+        return errno.errorcode[first]
+    select.select([], [made], [], SHORT)
+    if code := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return errno.errorcode[code]
+    assert outcome(lambda: made.connect(address)) == "ok"
+    assert outcome(lambda: made.connect(address)) == "EISCONN"
+    made.setblocking(True)
+    return greeting(made)
+
+
+def _retried(family: int, address: tuple[str, int], closed: int) -> str:
+    """The same socket, after it was refused."""
+    made = socket.socket(family)
+    made.setblocking(False)
+    if made.connect_ex((address[0], closed)) == errno.EINPROGRESS:
+        select.select([], [made], [], SHORT)
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+    made.setblocking(True)
+    made.connect(address)
+    return greeting(made)
+
+
+def _dissolved(family: int, address: tuple[str, int]) -> str:
+    made = socket.socket(family)
+    made.connect(address)
+    assert connect(made.fileno(), UNSPECIFIED) == 0
+    made.connect(address)
+    return greeting(made)
+
+
+def kept(host: str, port: str) -> object:
+    """What a program had set before it connected."""
+    made = socket.socket()
+    options = (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000),
+        (socket.IPPROTO_IP, socket.IP_TOS, 16), (socket.SOL_SOCKET, socket.SO_SNDBUF, 60000),
+    )  # fmt: skip
+    for option in options:
+        made.setsockopt(*option)
+    times = struct.pack("@ll", 7, 0)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, times)
+    made.set_inheritable(True)
+    made.connect((host, int(port)))
+    return {
+        "options": [bool(made.getsockopt(level, name) >= value) for level, name, value in options],
+        "times": made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) == times,
+        "inheritable": made.get_inheritable(),
+        "other": not opened(host, port).get_inheritable(),
+        "blocking": not fcntl.fcntl(made, fcntl.F_GETFL) & os.O_NONBLOCK,
+    }
+
+
+def interrupted(host: str, port: str) -> object:
+    """Signals come all the time; the kernel makes the calls again, or this does."""
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    found = set()
+    for restart in (False, True):
+        signal.siginterrupt(signal.SIGALRM, not restart)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for _ in range(50):
+            made = socket.socket()
+            while (code := connect(made.fileno(), sockaddr(host, int(port)))) == errno.EINTR:
+                assert not restart
+            assert code in (0, errno.EISCONN), errno.errorcode[code]
+            found.add(greeting(made))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return sorted(found)
+
+
+def home(port: str) -> object:
+    """A server and clients in one container."""
+    found: dict[str, object] = {}
+    for host in ("127.0.0.1", "::1", socket.gethostbyname(socket.gethostname())):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, int(port)), family=family) as server:
+            client = socket.create_connection((host, int(port)), SHORT)
+            accepted, _ = server.accept()
+            accepted.sendall(b"home\n")
+            accepted.close()
+            found[host] = greeting(client)
+        found[f"{host} closed"] = outcome(lambda h=host: opened(h, port))
+    return found
+
+
+def unix() -> object:
+    """Who listens at a Unix socket, as whoever connects sees it; and one without a name."""
+    path = "/tmp/unix"
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen()
+        client.connect(path)
+        _, uid, gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return [uid, gid, os.geteuid(), os.getegid()]
+
+
+def datagram(host: str) -> object:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        return outcome(lambda: made.sendto(b"x", (host, 9)))
+
+
+def early(host: str, port: str) -> object:
+    """Registered with epoll before it connects."""
+    made = socket.socket()
+    made.setblocking(False)
+    poll = select.epoll()
+    poll.register(made, select.EPOLLIN | select.EPOLLOUT)
+    made.connect_ex((host, int(port)))
+    deadline = time.monotonic() + SHORT
+    while time.monotonic() < deadline:
+        events = dict(poll.poll(1)).get(made.fileno(), 0)
+        if events & select.EPOLLIN:
+            break
+    else:
+        return "no event"
+    poll.modify(made, select.EPOLLIN)
+    made.setblocking(True)
+    return greeting(made)
+
+
+def resolved(name: str) -> object:
+    return sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
+
+
+# what must not work
+
+
+def after_unspecified(host: str, port: str, secret: str) -> object:
+    """A socket that was switched, and then connected to nothing."""
+    found: dict[str, object] = {}
+    target = "127.0.0.1", int(secret)
+    for way in ("sendto", "sendmsg", "connect", "listen", "bind"):
+        made = opened(host, port)
+        found[f"{way} connected"] = outcome(lambda m=made, w=way: _misuse(m, w, target))
+        assert connect(made.fileno(), UNSPECIFIED) == 0
+        found[way] = outcome(lambda m=made, w=way: _misuse(m, w, target))
+    return found
+
+
+def _misuse(made: socket.socket, way: str, target: tuple[str, int]) -> None:
+    if way == "sendto":
+        made.sendto(b"x", FASTOPEN, target)
+    elif way == "sendmsg":
+        made.sendmsg([b"x"], [], FASTOPEN, target)
+    elif way == "connect":
+        made.connect(target)
+    elif way == "listen":
+        made.listen()
+    else:
+        made.bind(("0.0.0.0", 0))
+
+
+def after_reset(host: str, port: str, secret: str) -> object:
+    """A socket that was switched, and that the other side has thrown out."""
+    found: dict[str, object] = {}
+    for way in ("sendto", "connect", "listen", "bind"):
+        made = opened(host, port)
+        made.sendall(b"reset")
+        with contextlib.suppress(OSError):
+            while made.recv(100):
+                pass
+        found[way] = outcome(lambda m=made, w=way: _misuse(m, w, ("127.0.0.1", int(secret))))
+    return found
+
+
+def rings() -> object:
+    """io_uring, which no filter sees through."""
+    number = {"x86_64": 425}.get(os.uname().machine, 425)
+    LIBC.syscall(number, 8, bytes(120))
+    return errno.errorcode[ctypes.get_errno()]
+
+
+def raced_address(host: str, port: str, secret: str) -> object:
+    """The address changes while the call is looked at."""
+    good, bad = sockaddr(host, int(port)), sockaddr("127.0.0.1", int(secret))
+    memory = ctypes.create_string_buffer(good, len(good))
+    with _meanwhile(lambda: (ctypes.memmove(memory, bad, 16), ctypes.memmove(memory, good, 16))):
+        return sorted({_read_from(memory) for _ in range(300)})
+
+
+def _read_from(memory: ctypes.Array[ctypes.c_char]) -> str:
+    with socket.socket() as made:
+        if LIBC.connect(made.fileno(), memory, len(memory)):
+            return errno.errorcode[ctypes.get_errno()]
+        return made.recv(100).decode().split()[0]
+
+
+def raced_number(host: str, port: str, secret: str, seconds: str) -> object:
+    """The descriptor changes while a call that the kernel does itself is looked at; so does the address."""
+    switched, unix_socket = opened(host, port), socket.socket(socket.AF_UNIX)
+    number = os.dup(unix_socket.fileno())
+    bad, nothing = sockaddr("127.0.0.1", int(secret)), UNSPECIFIED
+    path = struct.pack("=H", socket.AF_UNIX) + b"/none".ljust(14, b"\0")
+    memory = ctypes.create_string_buffer(path, 16)
+    found: dict[str, int] = {}
+
+    def change() -> None:
+        os.dup2(switched.fileno(), number)
+        ctypes.memmove(memory, bad, 16)
+        ctypes.memmove(memory, nothing, 16)
+        os.dup2(unix_socket.fileno(), number)
+        ctypes.memmove(memory, path, 16)
+
+    end = time.monotonic() + float(seconds)
+    with _meanwhile(change):
+        while time.monotonic() < end:
+            for call in (lambda: LIBC.connect(number, memory, 16), lambda: LIBC.listen(number, 5),
+                         lambda: LIBC.bind(number, memory, 16)):  # fmt: skip
+                code = ctypes.get_errno() if call() else 0
+                name = errno.errorcode.get(code, "ok")
+                found[name] = found.get(name, 0) + 1
+    return found
+
+
+@contextlib.contextmanager
+def _meanwhile(change: Callable[[], object]) -> Iterator[None]:
+    going = [True]
+
+    def run() -> None:
+        while going:
+            change()
+
+    thread = threading.Thread(target=run)
+    sys.setswitchinterval(1e-5)
+    thread.start()
+    try:
+        yield
+    finally:
+        going.clear()
+        thread.join()
+
+
+def narrow(host: str, port: str, secret: str) -> object:
+    """Calls of 32 bits, by machine code; `none` where the kernel has none."""
+    made = opened(host, port)
+    low = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40, 7)
+    low[:16] = sockaddr("127.0.0.1", int(secret))
+    place = ctypes.addressof(ctypes.c_char.from_buffer(low))
+    low[64:76] = struct.pack("=III", made.fileno(), place, 16)
+    calls = {"connect": (362, made.fileno(), place, 16), "socketcall": (102, 3, place + 64, 0)}
+    found = {}
+    for name, numbers in calls.items():
+        reader, writer = os.pipe()
+        if not os.fork():
+            os.write(writer, struct.pack("=i", _narrow_call(low, place, numbers)))
+            os._exit(0)
+        os.close(writer)
+        data = os.read(reader, 4)
+        found[name] = errno.errorcode.get(-struct.unpack("=i", data)[0], "ok") if data else "none"
+    return found
+
+
+def _narrow_call(low: mmap.mmap, place: int, numbers: tuple[int, int, int, int]) -> int:
+    number, first, second, third = numbers
+    code = b"\x53\xb8" + struct.pack("=I", number) + b"\xbb" + struct.pack("=I", first)
+    code += b"\xb9" + struct.pack("=I", second) + b"\xba" + struct.pack("=I", third) + b"\xcd\x80\x5b\xc3"
+    low[128 : 128 + len(code)] = code
+    return int(ctypes.CFUNCTYPE(ctypes.c_int)(place + 128)())
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
