@@ -55,6 +55,22 @@ def test_knows_where_exceptions_may_hide() -> None:
     assert not Ignore(["a"]).may_keep_below("a")
 
 
+@pytest.mark.parametrize("pattern", ["[z-a]", "!x[^z-a]", "a/[b-dz-a]*"])
+def test_a_range_that_runs_backwards(pattern: str) -> None:
+    """docker refuses it in .dockerignore, and takes it for a class without members in COPY."""
+    with pytest.raises(DockerfileError, match="a character range that runs backwards"):
+        read_ignore(f"{pattern}\n")
+    check(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [("[z-a]", ""), ("[^z-a]", "abz"), ("[z-ab]", "b"), ("[^bz-a]", "az"), ("[a-b]", "ab")],
+)
+def test_a_class_without_members(pattern: str, names: str) -> None:
+    assert "".join(filter(matcher(pattern), "abz")) == names
+
+
 def test_glob_helpers() -> None:
     assert has_wildcard("a*") is has_wildcard("[a]") is True
     assert not has_wildcard("a\\*")

@@ -39,12 +39,17 @@ def unescape(pattern: str) -> str:
     return out
 
 
-def check(pattern: str) -> None:
-    """Raise UsageError for a pattern that Go calls malformed."""
+def check(pattern: str, *, ordered: bool = False) -> None:
+    """Raise UsageError for a pattern that Go calls malformed; `ordered`: for `[z-a]` as well.
+
+    Go's file patterns have that as a class without members, its regular expressions refuse it.
+    """
     at = 0
     while at < len(pattern):
         if pattern[at] == "[":
-            at = _class(pattern, at)[0]
+            at, _, ranges = _ranges(pattern, at)
+            if ordered and any(low > high for low, high in ranges):
+                raise _bad(pattern, "a character range that runs backwards")
         elif pattern[at] == "\\":
             if at + 1 == len(pattern):
                 raise _bad(pattern, "a trailing backslash")
@@ -112,17 +117,26 @@ def _literal(char: str) -> str:
 
 def _class(pattern: str, at: int) -> tuple[int, str]:
     """The class that begins at `at`: where it ends, and as a regular expression."""
+    end, negated, ranges = _ranges(pattern, at)
+    members = "".join(f"{_literal(low)}-{_literal(high)}" for low, high in ranges if low <= high)
+    if not members:
+        return end, "." if negated else "(?!)"
+    return end, f"[{'^' if negated else ''}{members}]"
+
+
+def _ranges(pattern: str, at: int) -> tuple[int, bool, list[tuple[str, str]]]:
+    """Where the class ends, whether it is negated, and its members; from z to a there is none."""
     at += 1
     negated = pattern.startswith("^", at)
     at += negated
-    ranges = ""
-    while not (ranges and pattern.startswith("]", at)):
+    found: list[tuple[str, str]] = []
+    while not (found and pattern.startswith("]", at)):
         at, low = _member(pattern, at)
         high = low
         if pattern.startswith("-", at):
             at, high = _member(pattern, at + 1)
-        ranges += _literal(low) + ("-" + _literal(high) if low <= high else "")
-    return at + 1, f"[{'^' if negated else ''}{ranges}]"
+        found.append((low, high))
+    return at + 1, negated, found
 
 
 def _member(pattern: str, at: int) -> tuple[int, str]:

@@ -117,7 +117,7 @@ def _rule(pattern: str) -> tuple[bool, Test]:
         raise UsageError("illegal exclusion pattern: '!'")
     keep = pattern[0] == "!"
     pattern = pattern[keep:]
-    check(pattern)
+    check(pattern, ordered=True)  # docker makes a regular expression of it
     return keep, _test(pattern)
 
 
