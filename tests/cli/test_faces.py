@@ -107,7 +107,7 @@ CREATE = {
     "dns-option": "dns_options", "env": "environment", "env-file": "read it first", "expose": "ports",
     "group-add": "groups", "isolation": "always so", "label": "labels", "label-file": "read it first",
     "log-opt": "log_options", "mount": "mounts", "net": "network", "net-alias": "network_aliases",
-    "network-alias": "network_aliases", "no-healthcheck": "always so", "oom-score-adj": "oom_score",
+    "network-alias": "network_aliases", "oom-score-adj": "oom_score",
     "quiet": TERMINAL, "restart": "only 'no' is known", "rm": "auto_remove", "security-opt": "security",
     "sysctl": "sysctls", "ulimit": "ulimits", "userns": "always so", "volume": "volumes",
     "volume-driver": "always so", "workdir": "working_dir", "attach": "stdio",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     ("words", "shown", "said"),
     [
         (["-m", "64m", "--cpus=1.5", "--pids-limit", "9"], "x\n", ["cpus", "memory", "pids-limit"]),
-        (["--health-cmd", "true", "--health-interval", "5s"], "x\n", ["health-cmd", "health-interval"]),
         (["--detach-keys", "ctrl-x"], "x\n", ["detach-keys"]),
         (["--no-healthcheck", "--restart=no", "--userns", "host", "--isolation", "default"], "x\n", []),
     ],
@@ -42,7 +41,7 @@ def test_what_has_no_effect_is_told(
     ("words", "said"),
     [
         (["--ip", "10.0.0.1"], "user specified IP address is supported on user defined networks only\n"),
-        (["--link", "x"], "--link is not supported: containers in one network know each other by name"),
+        (["--link", "x"], "--link is not supported: join both containers to a network of yours, "),
         (["--gpus", "all"], "--gpus is not supported: "),
         (["--log-driver", "syslog"], "the log driver syslog is not supported\n"),
         (["--log-driver", "files"], "no log driver named 'files'\n"),
@@ -52,6 +51,15 @@ def test_what_has_no_effect_is_told(
         (
             ["--no-healthcheck", "--health-cmd", "x"],
             "--no-healthcheck conflicts with the options of a health check\n",
+        ),
+        (["--health-cmd", "x", "--health-retries", "-1"], "--health-retries cannot be negative\n"),
+        (
+            ["--health-cmd", "x", "--health-interval", "5us"],
+            'invalid argument "5us" for "--health-interval" flag: ',
+        ),
+        (
+            ["--health-cmd", "x", "--runtime", "crun"],
+            "health checks are not possible with the runtime crun\n",
         ),
         (["--uts", "host", "-h", "box"], "conflicting options: hostname and the UTS mode\n"),
         (["-d", "-a", "stdout"], "conflicting options: cannot specify both --attach and --detach\n"),

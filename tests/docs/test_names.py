@@ -36,7 +36,8 @@ error errors estargz etc evaluate event events exec executable execute executing
 export expose external extra extract extracted extraction failed failure fault fetched field fields file
 filehash files filling filters finding firewall flags flow folder folderread folders foreign fork forkguard
 forkmap forks format forward forwarding found frames freed from full function functions glob go goheader
-gotemplate group gzip hash hashes hashing header headings healthcheck held help here heredoc history host
+gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc history
+host
 hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
@@ -52,7 +53,7 @@ mount mounted mountoption mounts nacre name names namespace namespaces nearby ne
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed
 packer packing parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan
-platform platforms point policy pool port ports prefixed printf problem process profile program progress
+platform platforms point policy pool port ports prefixed printf probe problem process profile program progress
 proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
 ranged ranges raw read readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed
 record recorded recorder recording records ref reference referrer referrers referring refs refused

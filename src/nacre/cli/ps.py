@@ -54,10 +54,11 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
     mounts = mounts_of(record, context.root)
     names = [mount.get("Name") or mount["Source"] for mount in mounts]
+    health = health_of(context, row)
     known = {
         "Command": f'"{command}"',
         "CreatedAt": moment(int(row.created)),
-        "HealthStatus": "",
+        "HealthStatus": health,
         "ID": row.id if args.no_trunc else row.id[:12],
         "Image": row.image_ref or row.image,
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
@@ -70,7 +71,7 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
         "State": state_of(context, row),
-        "Status": status(row) + (" (Paused)" if context.engine.containers.is_paused(row) else ""),
+        "Status": status(row) + _more(context, row, health),
     }
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
@@ -81,6 +82,20 @@ def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
     from .documents.network import ports_column
 
     return ports_column(record, context.engine.containers.reached(row))
+
+
+def _more(context: Context, row: ContainerRow, health: str) -> str:
+    if row.state != "running":
+        return ""
+    if context.engine.containers.is_paused(row):
+        return " (Paused)"
+    return f" ({'health: ' if health == 'starting' else ''}{health})" if health else ""
+
+
+def health_of(context: Context, row: ContainerRow) -> str:
+    """starting, healthy or unhealthy; "" without a check."""
+    known = context.engine.containers.health(row)
+    return str(known["Status"]) if known else ""
 
 
 def state_of(context: Context, row: ContainerRow) -> str:
@@ -116,7 +131,7 @@ COMMAND = Command(
         flag("-l, --latest", "Show the latest created container (includes all states)"),
         flag("-s, --size", "Display total file sizes"),
     ),
-    details="Filters: ancestor=IMAGE before=CONTAINER exited=CODE expose=PORT health=none id=ID "
+    details="Filters: ancestor=IMAGE before=CONTAINER exited=CODE expose=PORT health=STATE id=ID "
     "is-task=true|false label=NAME[=VALUE] name=REGEXP network=NAME publish=PORT since=CONTAINER "
     "status=STATE volume=NAME|PATH",
 )

@@ -68,7 +68,7 @@ class Chosen:
             and self._is_task is not True
             and filters.allows("isolation", "", "default")
             and filters.allows("status", self._state(row))
-            and filters.allows("health", "none")
+            and filters.allows("health", self._health(row))
             and (not self._codes or (row.state == "exited" and row.exit_code in self._codes))
             and (not filters.get("label") or filters.labels(record.get("labels") or {}))
             and filters.allows("network", *networks_column(record).split(","))
@@ -76,6 +76,12 @@ class Chosen:
             and self._has_port(record)
             and self._descends(row)
         )
+
+    def _health(self, row: ContainerRow) -> str:
+        if not self.filters.get("health"):
+            return ""
+        known = self._context.engine.containers.health(row)
+        return str(known["Status"]) if known else "none"
 
     def _has_volume(self, record: dict[str, Any]) -> bool:
         if not self.filters.get("volume"):

@@ -115,8 +115,6 @@ def _check_unsupported(context: Context, args: Args) -> None:
 def _check_conflicts(args: Args) -> None:
     if not args.disable_content_trust:
         raise Unsupported("content trust is not supported")
-    if args.no_healthcheck and any(option.key in args.given for option in HEALTH):
-        raise UsageError("--no-healthcheck conflicts with the options of a health check")
     if args.uts == "host" and (args.hostname or args.domainname):
         raise UsageError(
             f"conflicting options: {'hostname' if args.hostname else 'domainname'} and the UTS mode"
@@ -125,7 +123,6 @@ def _check_conflicts(args: Args) -> None:
 
 def _say_ignored(context: Context, args: Args) -> None:
     ignore(context, args, LIMITS)
-    ignore(context, args, HEALTH, "there is no daemon that could run them")
     for name, why in (("detach_keys", "attaching later is not supported"),):
         if name in args.given:
             context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
@@ -156,9 +153,17 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
         log_driver=args.log_driver, log_options=tuple(args.log_opt),
+        health_cmd=args.health_cmd, health_interval=_seconds(args.health_interval),
+        health_timeout=_seconds(args.health_timeout), health_start_period=_seconds(args.health_start_period),
+        health_start_interval=_seconds(args.health_start_interval), health_retries=args.health_retries or 0,
+        no_healthcheck=args.no_healthcheck,
         network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip, ip6=args.ip6,
         mac_address=args.mac_address, publish=tuple(args.publish), publish_all=args.publish_all,
     )  # fmt: skip
+
+
+def _seconds(nanoseconds: int | str) -> float:
+    return int(nanoseconds or 0) / 1e9
 
 
 def environment(context: Context, args: Args) -> Iterator[str]:
@@ -241,12 +246,29 @@ def limits(*names: str) -> tuple[Option, ...]:
 
 
 HEALTH: tuple[Option, ...] = (
-    text("--health-cmd", _IGNORED, hidden=True),
-    text("--health-interval", _IGNORED, kind="duration", hidden=True),
-    number("--health-retries", _IGNORED, hidden=True),
-    text("--health-start-interval", _IGNORED, kind="duration", hidden=True),
-    text("--health-start-period", _IGNORED, kind="duration", hidden=True),
-    text("--health-timeout", _IGNORED, kind="duration", hidden=True),
+    text("--health-cmd", "Command to run to check health"),
+    text(
+        "--health-interval", "Time between running the check (default 30s)", type="duration", kind="duration"
+    ),
+    number("--health-retries", "Consecutive failures needed to report unhealthy (default 3)"),
+    text(
+        "--health-start-interval",
+        "Time between running the check during the start period (default 5s)",
+        type="duration",
+        kind="duration",
+    ),
+    text(
+        "--health-start-period",
+        "Start period for the container to initialize before failures count",
+        type="duration",
+        kind="duration",
+    ),
+    text(
+        "--health-timeout",
+        "Maximum time to allow one check to run (default 30s)",
+        type="duration",
+        kind="duration",
+    ),
 )
 
 ABSENT: dict[Option, str] = {
@@ -303,7 +325,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
         kind="network",
     ),
     many("--network-alias", "Add network-scoped alias for the container"),
-    flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK (always disabled)"),
+    flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     text("--oom-score-adj", "Tune the host's OOM preferences (-1000 to 1000)", type="int", kind="oom-score"),
     text("--pid", "PID namespace to use: host or container:NAME", kind="pid"),
     text("--platform", "Set platform if the image has several"),

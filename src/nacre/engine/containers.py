@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
+    from ..images.model.healthcheck import HealthOptions
     from ..images.model.image import Image
     from ..images.model.runtime import Device, RunOptions, Security, TmpfsMount, VolumeMount
     from ..services.containers.difference import Change
@@ -55,6 +56,7 @@ class ContainerOptions(Value):
     keeps no log, `log_options` are pairs in docker's words. `network` and `networks`, which it joins as
     well, are names, or in docker's long form `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed,
     `publish` is as for `-p`.
+    The times of `health_…` are seconds; what is 0 or empty is as the image says, else docker's default.
     `platform` and `pull` (missing, always or never) say which image is taken.
     """
 
@@ -104,6 +106,13 @@ class ContainerOptions(Value):
     ports: tuple[str, ...] = ()
     log_driver: str = ""
     log_options: tuple[tuple[str, str], ...] = ()
+    health_cmd: str = ""
+    health_interval: float = 0.0
+    health_timeout: float = 0.0
+    health_start_period: float = 0.0
+    health_start_interval: float = 0.0
+    health_retries: int = 0
+    no_healthcheck: bool = False
     networks: tuple[str, ...] = ()
     network_aliases: tuple[str, ...] = ()
     ip: str = ""
@@ -129,6 +138,7 @@ class ContainerCollection(Lifecycle):
         """Raises UsageError for options that cannot be read, as `create` and `run` do."""
         _run_options(self._engine, (), options)
         _log_options(options)
+        _health(options)
 
     def create(
         self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
@@ -188,7 +198,8 @@ class ContainerCollection(Lifecycle):
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
             dns_search=options.dns_search, dns_options=options.dns_options,
             stop_signal=options.stop_signal, stop_timeout=options.stop_timeout,
-            log_driver=options.log_driver, log_options=_log_options(options), **self._network(options),
+            log_driver=options.log_driver, log_options=_log_options(options),
+            health=self._health(found, options), **self._network(options),
         )  # fmt: skip
 
     def _with_images(self, run: RunOptions) -> RunOptions:
@@ -202,6 +213,18 @@ class ContainerCollection(Lifecycle):
             return volume
         found = self._resolve(volume.image, None, pull="never")
         return volume.replace(image=str(found.digest), layers=tuple(map(str, found.diff_ids)))
+
+    def _health(self, image: Image, options: ContainerOptions) -> HealthOptions | None:
+        """Says so when nothing is there to be run. Raises UsageError."""
+        health = _health(options)
+        if health and not health.disabled:
+            from ..images.model.healthcheck import merged
+
+            if "Test" not in merged(image.config, health):
+                self._engine.config.warn(
+                    "WARNING: health check options ignored: neither --health-cmd nor the image has a command"
+                )
+        return health
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
         if joins_nothing(options):
@@ -329,6 +352,17 @@ class ContainerCollection(Lifecycle):
         from ..services.containers.networking import state
 
         return self._engine.inside(lambda store: state(store, row))
+
+    def health(self, row: ContainerRow) -> dict[str, Any] | None:
+        """docker's State.Health of a container (Status, FailingStreak, Log), None without a check."""
+        from ..words.quickjson import loads
+
+        record = loads(row.config_json)
+        if not record.get("health"):
+            return None
+        from ..services.containers.health import state
+
+        return state(Containers(self._engine.store), row, record)
 
     def logs(self, name: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
         """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log.
@@ -499,6 +533,19 @@ def _log_options(options: ContainerOptions) -> tuple[tuple[str, str], ...]:
 
         parse_log_options(options.log_driver, options.log_options)
     return options.log_options
+
+
+def _health(options: ContainerOptions) -> HealthOptions | None:
+    """None if they say nothing. Raises UsageError."""
+    times = (
+        options.health_interval, options.health_timeout, options.health_start_period,
+        options.health_start_interval,
+    )  # fmt: skip
+    if not (options.health_cmd or any(times) or options.health_retries or options.no_healthcheck):
+        return None
+    from ..images.model.healthcheck import HealthOptions
+
+    return HealthOptions(options.health_cmd, *times, options.health_retries, options.no_healthcheck)
 
 
 def joins_nothing(options: ContainerOptions) -> bool:

@@ -186,4 +186,5 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
         "ExitCode": row.exit_code,
         "StartedAt": rfc3339(row.started),
         "FinishedAt": rfc3339(row.finished),
+        **({"Health": health} if (health := context.engine.containers.health(row)) else {}),
     }

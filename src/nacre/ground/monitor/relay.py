@@ -200,6 +200,12 @@ class Relay:
             self._pauses = Pauses(self.child.pid)
         self._pauses.begin(self.control, name)
 
+    def kill(self) -> None:
+        """End the process, and those that it has not sent out of its group."""
+        self._send(signal.SIGKILL)
+        if self.deadly == signal.SIGKILL:
+            os.killpg(self.child.pid, signal.SIGKILL)
+
     def _send(self, number: int) -> None:
         try:
             number = self.deadly if number == signal.SIGKILL else number

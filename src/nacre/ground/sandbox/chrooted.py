@@ -183,7 +183,8 @@ def join(
 ) -> int:  # fmt: skip
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
     permitted.check()
-    attached = Attachment(stdio or Stdio(), on_running=on_running, signals=signals)
+    timeout = config["process"].get("timeout", 0.0)
+    attached = Attachment(stdio or Stdio(), on_running=on_running, signals=signals, timeout=timeout)
     return _run(config, root, attached)
 
 

@@ -195,7 +195,14 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()
-    return relay.run(signals=attached.signals)
+    if attached.timeout:
+        relay.loop.call_later(attached.timeout, relay.kill)
+    end = attached.beside(relay.loop) if attached.beside else None
+    try:
+        return relay.run(signals=attached.signals)
+    finally:
+        if end:
+            end()
 
 
 def child(operations: list[Operation], streams: Streams) -> Work:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..monitor.loop import EventLoop
     from ..monitor.relay import Signals
     from .terminal import Raw
 
@@ -44,7 +45,9 @@ class Attachment(Value):
     and signals are forwarded. `signals`: forward SIGTERM and others while waiting (main thread only), or the
     handlers that they have meanwhile. `control`: a FIFO open for reading and writing, whose lines are signal
     numbers to send; the way for other processes, which may not be allowed to signal into this user namespace.
-    `on_signal(n)` hears of signals that are passed on. `leave` as in `Relay`; None where whoever runs the
+    `timeout`: seconds after which it is killed, 0 for never. `beside(loop)` is called with the event loop of
+    the process once the program runs, and what that returns at the end. `on_signal(n)` hears of signals that
+    are passed on. `leave` as in `Relay`; None where whoever runs the
     container has more to do than the shim can.
     `channel`: a Unix socket by which sockets of the program are switched (`switched`), which the child gets.
     """
@@ -54,6 +57,8 @@ class Attachment(Value):
     on_running: Callable[[], object] | None = None
     signals: Signals = True
     control: int = -1
+    timeout: float = 0.0
+    beside: Callable[[EventLoop], Callable[[], object]] | None = None
     on_signal: Callable[[int], object] | None = None
     leave: Callable[[dict[str, Any]], object] | None = None
     channel: int = -1

@@ -20,7 +20,7 @@ def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "User": options.user or image.user,
         "StopSignal": request.stop_signal or image.run.get("StopSignal"),
         "Volumes": image.run.get("Volumes"),
-        "Healthcheck": image.run.get("Healthcheck"),
+        "Healthcheck": _health(request),
         "OnBuild": image.run.get("OnBuild"),
         "Shell": image.run.get("Shell"),
         "CapAdd": list(options.cap_add),
@@ -36,6 +36,14 @@ def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         **_more(request, options),
     }
     return {name: value for name, value in found.items() if value or value == 0}
+
+
+def _health(request: CreateRequest) -> object:
+    if not request.health:
+        return request.image.config.run.get("Healthcheck")
+    from ...images.model.healthcheck import merged
+
+    return merged(request.image.config, request.health)
 
 
 def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:

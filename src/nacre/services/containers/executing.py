@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
     from ...ground.fork import ChildReport
     from ...stores.containers import ContainerRow
+    from ...words.mount import Mount
     from .service import Containers
 
     Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
 
 
 class Extra(Value):
-    """One more program for a running container; what is empty is as for its first program."""
+    """One more program for a running container; what is empty is as for its first program.
+
+    `timeout`: seconds after which it is killed, 0 for never.
+    """
 
     command: tuple[str, ...]
     environment: tuple[str, ...] = ()
@@ -33,6 +37,7 @@ class Extra(Value):
     user: str = ""
     tty: bool = False
     privileged: bool = False
+    timeout: float = 0.0
 
     def config(self, base: dict[str, Any]) -> dict[str, Any]:
         """The config of the container with another process."""
@@ -47,6 +52,7 @@ class Extra(Value):
             "user": {"username": self.user} if self.user else first["user"],
             "init": False,
             "existing": True,
+            "timeout": self.timeout,
         }
         if not self.privileged:
             return base | {"process": process}
@@ -67,7 +73,7 @@ def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
     """As `execute`, seen through by a process in the background; returns once the program runs."""
     from .supervisor import begin
 
-    execution = _execution(containers, text, extra)
+    run = _execution(containers, text, extra)
 
     def work(report: ChildReport) -> None:
         def running() -> None:
@@ -75,7 +81,7 @@ def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
             report.close()
 
         os.chdir("/")
-        execution(Stdio(-1, -1, -1, tty=extra.tty), running)
+        run(Stdio(-1, -1, -1, tty=extra.tty), running)
 
     begin(work, "the process that runs the program")
 
@@ -91,9 +97,18 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
     record = loads(row.config_json)
     if record["runtime"] != "builtin":
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
-    active, config = containers.store.actives.find(row.id), extra.config(record["config"])
+    active = containers.store.actives.find(row.id)
     root = active.mount if active is not None else None
-    if "endpoints" in record and (folder := _switched(containers, row)):
+    return execution(row, root, extra, switched(containers, row, record))
+
+
+def execution(row: ContainerRow, root: Mount | None, extra: Extra, folder: str = "") -> Execution:
+    """What is to be done in a container that runs; `root` matters where that is a folder.
+
+    `folder` as from `switched`.
+    """
+    config = extra.config(loads(row.config_json)["config"])
+    if folder:
         return lambda stdio, running: _enter_switched(config, folder, row, stdio, running)
     if not isinstance(root, Directory):
         return lambda stdio, running: _enter(config, row, stdio, running)
@@ -108,8 +123,10 @@ def _check_folder(path: str) -> None:
         raise error
 
 
-def _switched(containers: Containers, row: ContainerRow) -> str:
+def switched(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> str:
     """The folder of a container whose sockets are switched; "" for others."""
+    if "endpoints" not in record:
+        return ""
     from .networking import state
 
     return containers.folder(row.id) if state(containers.store, row).get("switched") else ""
@@ -136,7 +153,8 @@ def _enter(
     from .program import Program
 
     with Program(row) as (pid, pidfd):
-        attached = Attachment(stdio or Stdio(), on_running=on_running, channel=channel)
+        timeout = config["process"]["timeout"]
+        attached = Attachment(stdio or Stdio(), on_running=on_running, channel=channel, timeout=timeout)
         return join(config, pidfd, pid, attached)
 
 

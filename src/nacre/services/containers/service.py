@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
     from ...ground.files import Lock
+    from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
     from ...stores.store import Store
     from .logfiles import Line
@@ -59,8 +60,8 @@ class CreateRequest(Value):
     `hosts` are name:address, `labels` pairs. `auto_remove`: nothing is left of it once it has ended.
     `stop_timeout` in seconds, None for docker's 10, negative for ever. `ports` are exposed (`80/tcp`), which
     is told, and published by `publish_all`. `log_driver` none keeps no log; `log_options` are pairs in
-    docker's words (`grammars.logoptions`), already checked. `endpoints` are the networks that
-    it joins, if it has a network of its own; () is the one of `options`.
+    docker's words (`grammars.logoptions`), already checked. `health` None is as the image says.
+    `endpoints` are the networks that it joins, if it has a network of its own; () is the one of `options`.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
 
@@ -80,6 +81,7 @@ class CreateRequest(Value):
     ports: tuple[str, ...] = ()
     log_driver: str = ""
     log_options: tuple[tuple[str, str], ...] = ()
+    health: HealthOptions | None = None
     endpoints: tuple[NetworkEndpoint, ...] = ()
     publish: tuple[Publish, ...] = ()
     publish_all: bool = False
@@ -352,6 +354,10 @@ class Containers:
 
             join(self, record)
         attached = attached.replace(on_start=self._started(row))
+        if record.get("health"):
+            from .health import beside
+
+            attached = attached.replace(beside=beside(self, row, record), leave=None)
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
         with _networking()(self.store, row, record) as network:
@@ -630,10 +636,20 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "stop_timeout": request.stop_timeout,
         "log_driver": request.log_driver,
         "log_options": dict(request.log_options),
+        "health": _health(request),
         "pid_of": options.pid.partition(":")[2],
         "ipc_of": options.ipc.partition(":")[2],
         **network,
     }
+
+
+def _health(request: CreateRequest) -> dict[str, Any] | None:
+    """docker's document, None if nothing is to be run. Raises Unsupported."""
+    if not (request.health or request.image.config.run.get("Healthcheck")):
+        return None
+    from .health import wanted
+
+    return wanted(request)
 
 
 def _make_folder(path: str) -> None:
