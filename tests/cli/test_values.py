@@ -128,7 +128,7 @@ def test_values(kind: str, text: str, value: object) -> None:
         ("--uts", "private", "expected one of host"),
         ("--userns", "keep-id", "expected one of host"),
         ("--restart", "sometimes", "unknown policy 'sometimes'"),
-        ("--restart", "always:3", "only on-failure takes a count"),
+        ("--restart", "always:3", "maximum retry count can only be used with"),
         ("--stop-timeout", "1.5", "not a whole number"),
         ("--label", "=x", "invalid label '=x': empty name"),
         ("--label", "a b=x", "label 'a b' contains whitespaces"),

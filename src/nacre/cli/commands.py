@@ -51,6 +51,7 @@ _PS = CommandEntry("ps", "List containers")
 _PULL = CommandEntry("pull", "Download an image from a registry")
 _PUSH = CommandEntry("push", "Upload an image to a registry")
 _RENAME = CommandEntry("rename", "Rename a container")
+_RESTART = CommandEntry("restart", "Restart one or more containers")
 _RM = CommandEntry("rm", "Remove one or more containers")
 _RMI = CommandEntry("rmi", "Remove one or more images")
 _RUN = CommandEntry("run", "Create and run a new container from an image")
@@ -100,6 +101,7 @@ COMMANDS = {
     "pause": _PAUSE,
     "port": _PORT,
     "rename": _RENAME,
+    "restart": _RESTART,
     "rm": _RM,
     "rmi": _RMI,
     "save": _SAVE,
@@ -141,6 +143,7 @@ GROUPS = {
             "port": _PORT,
             "prune": CommandEntry("prune", "Remove all stopped containers", "CONTAINER"),
             "rename": _RENAME,
+            "restart": _RESTART,
             "rm": _RM,
             "run": _RUN,
             "start": _START,

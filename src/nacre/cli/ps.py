@@ -109,6 +109,8 @@ def status(row: ContainerRow) -> str:
 
     if row.state == "running":
         return f"Up {human_duration(time.time() - row.started)}"
+    if row.state == "restarting":
+        return f"Restarting ({row.exit_code}) {ago(row.finished)}"
     if row.state == "exited":
         return f"Exited ({row.exit_code}) {ago(row.finished)}"
     return row.state.capitalize()
@@ -132,6 +134,6 @@ COMMAND = Command(
         flag("-s, --size", "Display total file sizes"),
     ),
     details="Filters: ancestor=IMAGE before=CONTAINER exited=CODE expose=PORT health=STATE id=ID "
-    "is-task=true|false label=NAME[=VALUE] name=REGEXP network=NAME publish=PORT since=CONTAINER "
-    "status=STATE volume=NAME|PATH",
+    "is-task=true|false label=NAME[=VALUE] name=REGEXP network=NAME publish=PORT "
+    "restart-policy=POLICY since=CONTAINER status=STATE volume=NAME|PATH",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..grammars.ports import single_ports
+from ..grammars.restart import POLICIES
 from ..words.errors import NacreError, UsageError
 from .documents.container import mounts_of
 from .documents.network import networks_column
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 ALLOWED = (
     "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
-    "network", "publish", "since", "status", "volume",
+    "network", "publish", "restart-policy", "since", "status", "volume",
 )  # fmt: skip
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
@@ -36,6 +37,7 @@ class Chosen:
         self.filters = filters = Filters(written, ALLOWED)
         filters.one_of("status", _STATES, "state")
         filters.one_of("health", _HEALTH)
+        filters.one_of("restart-policy", POLICIES)
         filters.matches("name", ""), filters.matches("id", "")
         self._codes = [_code(value) for value in filters.get("exited")]
         self._is_task = filters.flag("is-task")
@@ -69,6 +71,7 @@ class Chosen:
             and filters.allows("isolation", "", "default")
             and filters.allows("status", self._state(row))
             and filters.allows("health", self._health(row))
+            and filters.allows("restart-policy", *(record.get("restart") or ["no"])[:1])
             and (not self._codes or (row.state == "exited" and row.exit_code in self._codes))
             and (not filters.get("label") or filters.labels(record.get("labels") or {}))
             and filters.allows("network", *networks_column(record).split(","))

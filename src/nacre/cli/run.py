@@ -98,11 +98,6 @@ def _labels(args: Args) -> list[str]:
 
 
 def _check_unsupported(context: Context, args: Args) -> None:
-    if args.restart not in ("no", ""):
-        raise Unsupported(
-            f"--restart {args.restart} is not supported",
-            hint="there is no daemon that could restart it; let systemd run 'nacre run'",
-        )
     for option, why in ABSENT.items():
         if option.key in args.given:
             raise Unsupported(f"--{option.name} is not supported: {why}")
@@ -152,7 +147,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         dns=tuple(args.dns), dns_search=tuple(args.dns_search),
         dns_options=(*args.dns_opt, *args.dns_option), hosts=tuple(args.add_host),
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout, ports=tuple(args.expose),
-        log_driver=args.log_driver, log_options=tuple(args.log_opt),
+        restart=args.restart, log_driver=args.log_driver, log_options=tuple(args.log_opt),
         health_cmd=args.health_cmd, health_interval=_seconds(args.health_interval),
         health_timeout=_seconds(args.health_timeout), health_start_period=_seconds(args.health_start_period),
         health_start_interval=_seconds(args.health_start_interval), health_retries=args.health_retries or 0,
@@ -342,7 +337,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     flag("--read-only", "Mount the container's root filesystem as read only"),
     text(
         "--restart",
-        "Only 'no' is supported, because there is no daemon",
+        "When to restart the container: no, on-failure[:MAX], always or unless-stopped",
         default="no",
         kind="restart",
     ),

@@ -209,11 +209,9 @@ def detach_keys(text: str) -> str:
 
 def restart(text: str) -> str:
     """`no`, `always`, `unless-stopped` or `on-failure[:COUNT]`."""
-    name, colon, count = text.partition(":")
-    if name not in ("", "no", "always", "unless-stopped", "on-failure"):
-        raise ValueError(f"invalid restart policy: unknown policy {name!r}")
-    if colon and (name != "on-failure" or not count.isdigit()):
-        raise ValueError("invalid restart policy: only on-failure takes a count, a whole number")
+    from ..grammars.restart import parse_restart
+
+    parse_restart(text)
     return text
 
 

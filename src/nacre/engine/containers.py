@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO, TypeVar
 
+    from ..grammars.restart import RestartPolicy
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
     from ..images.model.healthcheck import HealthOptions
@@ -53,11 +54,11 @@ class ContainerOptions(Value):
     `security` are as on the command line. `entrypoint` None keeps the image's. `ulimits` are (name, soft,
     hard), -1 for none; `labels`, `sysctls` and `annotations` pairs. `stop_timeout` in seconds, None for
     docker's 10, negative for ever. `auto_remove`: nothing is left of it once it has ended. `log_driver` none
-    keeps no log, `log_options` are pairs in docker's words. `network` and `networks`, which it joins as
-    well, are names, or in docker's long form `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed,
-    `publish` is as for `-p`.
-    The times of `health_…` are seconds; what is 0 or empty is as the image says, else docker's default.
-    `platform` and `pull` (missing, always or never) say which image is taken.
+    keeps no log, `restart` is a policy as for `--restart`, `log_options` are pairs in docker's
+    words. `network` and `networks`, which it joins as well, are names, or in docker's long form
+    `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed, `publish` is as for `-p`. The times of
+    `health_…` are seconds; what is 0 or empty is as the image says, else docker's default. `platform`
+    and `pull` (missing, always or never) say which image is taken.
     """
 
     name: str = ""
@@ -103,6 +104,7 @@ class ContainerOptions(Value):
     hosts: tuple[str, ...] = ()
     stop_signal: str = ""
     stop_timeout: int | None = None
+    restart: str = ""
     ports: tuple[str, ...] = ()
     log_driver: str = ""
     log_options: tuple[tuple[str, str], ...] = ()
@@ -197,7 +199,7 @@ class ContainerCollection(Lifecycle):
             found, run, reference=image, name=options.name, labels=options.labels,
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
             dns_search=options.dns_search, dns_options=options.dns_options,
-            stop_signal=options.stop_signal, stop_timeout=options.stop_timeout,
+            stop_signal=options.stop_signal, stop_timeout=options.stop_timeout, restart=_restart(options),
             log_driver=options.log_driver, log_options=_log_options(options),
             health=self._health(found, options), **self._network(options),
         )  # fmt: skip
@@ -546,6 +548,21 @@ def _health(options: ContainerOptions) -> HealthOptions | None:
     from ..images.model.healthcheck import HealthOptions
 
     return HealthOptions(options.health_cmd, *times, options.health_retries, options.no_healthcheck)
+
+
+def _restart(options: ContainerOptions) -> RestartPolicy | None:
+    if options.restart in ("", "no"):
+        return None
+    from ..grammars.restart import parse_restart
+    from ..words.errors import UsageError
+
+    try:
+        found = parse_restart(options.restart)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if options.auto_remove and found.name != "no":
+        raise UsageError("conflicting options: cannot specify both --restart and --rm")
+    return None if found.name == "no" else found
 
 
 def joins_nothing(options: ContainerOptions) -> bool:

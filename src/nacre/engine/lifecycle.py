@@ -22,6 +22,7 @@ class Lifecycle:
     """The part of `ContainerCollection` that concerns containers which run."""
 
     _engine: Wiring
+    _permit: Callable[..., None]
 
     def pause(self, name: str) -> ContainerRow:
         """All processes of a container stand still. Raises Conflict when it does not run, or is paused."""
@@ -40,6 +41,31 @@ class Lifecycle:
         from ..services.containers.pausing import is_paused
 
         return self._engine.inside(lambda store: is_paused(Containers(store), row))
+
+    def restart(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
+        """Stop a container if it runs, as `stop`, and start it in the background. Raises as both do."""
+        from ..services.containers.signals import number
+
+        found = number(signal) if signal else 0
+
+        def work(containers: Containers) -> ContainerRow:
+            row = containers.get(name)
+            self._permit(containers, networked=row.networked)
+            return containers.restart(row.id, timeout=timeout, number=found)
+
+        return self._inside(work)
+
+    def restarts(self, row: ContainerRow) -> int:
+        """How often its policy has started a container again, since a user has."""
+        from ..services.containers.supervision import RESTARTS, restarts
+
+        return self._engine.inside(lambda store: restarts(store.containers.file(row.id, RESTARTS)))
+
+    def may_start(self, row: ContainerRow) -> bool:
+        """Whether nobody has stopped it, for a container that is to run unless somebody does."""
+        from ..services.containers.supervision import is_held_back
+
+        return self._engine.inside(lambda store: not is_held_back(store, row))
 
     def rename(self, name: str, new_name: str) -> ContainerRow:
         """Give a container another name, running or not. Raises InvalidName; Conflict when it is taken."""

@@ -141,7 +141,7 @@ def _using(store: Store, image: Image) -> list[ContainerRow]:
 
 def _check_running(using: list[ContainerRow], shown: str) -> None:
     for row in using:
-        if row.state == "running":
+        if row.is_live:
             raise Conflict(
                 f"conflict: unable to delete {shown} (cannot be forced) - "
                 f"image is being used by running container {row.id[:12]}"

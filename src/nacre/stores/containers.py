@@ -25,9 +25,9 @@ class ContainerRow(Value):
     """One container. Times are seconds since 1970, 0 if it has not happened.
 
     `id` 64 hex digits; `image` digest of the manifest; `image_ref` as the user gave it;
-    `state` begun (see BEGUN), created, running, exited, dead; `pid_start` field 22 of /proc/PID/stat, which
-    with `boot` tells a recycled pid; `config_json` whatever the service needs to start it again.
-    The key of its active is its id, and its folder is ROOT/containers/<id>.
+    `state` begun (see BEGUN), created, running, restarting, exited, dead; `pid_start` field 22 of
+    /proc/PID/stat, which with `boot` tells a recycled pid; `config_json` whatever the service needs to
+    start it again. The key of its active is its id, and its folder is ROOT/containers/<id>.
     """
 
     id: str
@@ -51,6 +51,11 @@ class ContainerRow(Value):
         """The manifests that it needs: its own, and those of images that are mounted in it."""
         kept = quickjson.loads(self.config_json).get("images") if '"images"' in self.config_json else None
         return (self.image, *(kept or ()))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process keeps it: it runs, or is to run again."""
+        return self.state in ("running", "restarting")
 
     @property
     def networked(self) -> bool:
@@ -183,7 +188,9 @@ class ContainerStore:
 
     def list(self, *, all: bool = True) -> List[ContainerRow]:
         """The newest first; `all` False: only running ones (by their recorded state)."""
-        return self._select(("" if all else "WHERE state = 'running' ") + "ORDER BY created DESC, id")
+        return self._select(
+            ("" if all else "WHERE state IN ('running', 'restarting') ") + "ORDER BY created DESC, id"
+        )
 
     def of_image(self, digest: str) -> List[ContainerRow]:
         """Containers made from this manifest, or that have it mounted, the newest first."""

@@ -207,7 +207,7 @@ class _Sweep:
         """Those that were never whole, and those that do not run; not one that somebody is about to start."""
         picked = self.wishes.container_picked
         for row in self.store.containers.list():
-            wanted = stopped and row.state != "running" and (picked is None or picked(row))
+            wanted = stopped and not row.is_live and (picked is None or picked(row))
             if not wanted and row.state != BEGUN:
                 continue
             if not self.store.containers.is_starting(row.id):

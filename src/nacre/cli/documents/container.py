@@ -37,6 +37,7 @@ def container_document(context: Context, row: ContainerRow, size: bool = False) 
         "Image": kept.get("image_id") or row.image,
         **{field: context.engine.store.containers.file(row.id, name) for field, name in _FILES.items()},
         "Name": f"/{row.name}",
+        "RestartCount": context.engine.containers.restarts(row),
         "Driver": context.engine.store.driver.name,
         **({"LogPath": ""} if kept.get("log_driver") in ("none", "journald") else {}),
         "Platform": "linux",
@@ -136,7 +137,7 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
         "NetworkMode": kept.get("network") or "none",
         "PortBindings": bindings(kept),
         "PublishAllPorts": bool(kept.get("publish_all")),
-        "RestartPolicy": {"Name": "no"},
+        "RestartPolicy": _restart_policy(kept),
         "AutoRemove": row.auto_remove,
         "ConsoleSize": [0, 0],
         "CgroupnsMode": asked.get("CgroupnsMode") or ("private" if _has(linux, "cgroup") else "host"),
@@ -171,6 +172,11 @@ def is_anonymous(mount: Mapping[str, Any]) -> bool:
     return len(name) == 64 and set(name) <= set("0123456789abcdef")
 
 
+def _restart_policy(kept: Mapping[str, Any]) -> dict[str, Any]:
+    name, maximum = kept.get("restart") or ("no", 0)
+    return {"Name": name, "MaximumRetryCount": maximum}
+
+
 def _device(path: str) -> dict[str, str]:
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
 
@@ -180,7 +186,8 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
     return {
         "Status": "paused" if paused else row.state,
         "Paused": paused,
-        "Running": row.state == "running",
+        "Running": row.is_live,
+        "Restarting": row.state == "restarting",
         "Dead": row.state == "dead",
         "Pid": row.pid if row.state == "running" else 0,
         "ExitCode": row.exit_code,

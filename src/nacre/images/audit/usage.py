@@ -160,7 +160,7 @@ class _Survey:
         return Kind("Images", len(listed), active, stored, freed)
 
     def _containers(self) -> Kind:
-        running = sum(row.state == "running" for row in self.rows)
+        running = sum(row.is_live for row in self.rows)
         stored = self._stored(path for row in self.rows for path in self._folders(row))
         freed = self._foresee(containers="stopped")[1] - self.base
         return Kind("Containers", len(self.rows), running, stored, freed)
@@ -189,7 +189,7 @@ class _Survey:
 
     def prunable(self) -> int:
         """Bytes that `system prune -a --volumes` frees."""
-        stopped = {row.id for row in self.rows if row.state != "running"}
+        stopped = {row.id for row in self.rows if not row.is_live}
         gone = [volume for volume in self.volumes if volume.anonymous and stopped.issuperset(volume.users)]
         wishes = SweepOptions("all", True, "stopped", -1.0, True)
         return self._foresee(wishes)[1] + self._known.usage.freed(volume.path for volume in gone)

@@ -132,7 +132,7 @@ def opened(
         with Inside(borrowed(row)) as root:
             yield CopyPath(root, path)
     else:
-        alone = write and row.state != "running"
+        alone = write and not row.is_live
         with idle(store, row, alone), Inside(_mounted(store, row, write)) as root:
             yield CopyPath(root, path)
 

@@ -89,6 +89,8 @@ def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
 def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
     """What is to be done once the store is not needed any more."""
     row = containers.get(text)
+    if row.state == "restarting":
+        raise Conflict(f"Container {text} is restarting, wait until the container is running")
     if row.state != "running":
         raise Conflict(f"container {row.id} is not running")
     if is_paused(containers, row):

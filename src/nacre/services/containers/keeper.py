@@ -78,6 +78,24 @@ class Keeper:
             os.mkfifo(path, 0o600)
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
+    def forget(self) -> None:
+        """The exit code recorded is that of a run before."""
+        os.ftruncate(self._fd, 0)
+
+    def wait_to_restart(self, seconds: float) -> bool:
+        """Wait that long; False when a signal is to be sent meanwhile, which nobody is there to get."""
+        from time import monotonic
+
+        poll, end = select.poll(), monotonic() + seconds
+        poll.register(self.control, select.POLLIN)
+        while (left := end - monotonic()) > 0:
+            if poll.poll(left * 1000 + 1) and any(line.isdigit() for line in self._lines()):
+                return False
+        return True
+
+    def _lines(self) -> list[bytes]:
+        return os.read(self.control, 1 << 16).split()
+
     def record(self, code: int) -> None:
         """Leave the exit code for those who wait. Raises StoreError."""
         with os_errors("record the exit code of a container"):

@@ -6,15 +6,25 @@ import os
 
 from ...ground.monitor import handover
 from ...stores.store import Store
+from .keeper import Keeper
 from .service import Containers
+from .signalbuffer import SignalBuffer
+from .supervision import Supervision
 
 
 def resume(fd: int) -> None:
     """Take our place back from the shim, which tells by the descriptor what happened."""
     told = handover.received(fd)
     for number in told["descriptors"]:
-        if number >= 0:
-            os.set_inheritable(number, False)
+        os.set_inheritable(number, False)
+    kept = Keeper.adopt(told["lock"], told["control"])
+    shield = SignalBuffer(kept)
+    handover.let_signals_in()
     with Store.open(told["root"], create=False) as store:
-        containers = Containers(store)
-        containers.resume(store.containers.get(told["id"]), told)
+        row = store.containers.get(told["id"])
+        supervision = Supervision(Containers(store), row, kept, shield)
+        try:
+            supervision.resume(told)
+            supervision.go_on()
+        finally:
+            supervision.end()

@@ -19,7 +19,6 @@ from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.mounted import is_mounted, place, release
 from ...stores.shared import Shared
-from ...stores.shared import release as release_shared
 from ...words.errors import (
     Conflict,
     ExecFormatError,
@@ -42,12 +41,14 @@ if TYPE_CHECKING:
 
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
+    from ...grammars.restart import RestartPolicy
     from ...ground.files import Lock
     from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
     from ...stores.store import Store
     from .logfiles import Line
     from .networking import Networking
+    from .supervision import Supervision
 
 _SIGKILL, _SIGTERM = 9, 15
 _SHOWN_COMMAND = 4096
@@ -76,6 +77,7 @@ class CreateRequest(Value):
     hosts: tuple[str, ...] = ()
     stop_signal: str = ""
     stop_timeout: int | None = None
+    restart: RestartPolicy | None = None
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
@@ -269,7 +271,7 @@ class Containers:
         A container that runs already is left alone.
         """
         row = self.get(text)
-        if row.state == "running":
+        if row.is_live:
             self._check_not_paused(row, "cannot start a paused container, try unpause instead")
         else:
             from .supervisor import launch
@@ -302,50 +304,71 @@ class Containers:
         code = SandboxError.exit_code
         shield = SignalBuffer(kept, forward=forward)
         trace("container:kept")
+        again, goes_on = self._restarts(row, kept, shield), False
         try:
-            code = self._run(row, _attached_by(attached, kept, shield))
-            self._ended(row, code)
+            if again:
+                attached = attached.replace(on_signal=again.signalled)
+            code = self.attempt(row, attached, kept, shield)
+            if again:
+                goes_on = self._leave_to_another(again, row, code)
+            else:
+                self._ended(row, code)
             return code
+        except NacreError as error:
+            code = error.exit_code
+            raise
+        finally:
+            if on_end:
+                on_end()
+            if goes_on:
+                kept.close()
+            else:
+                self.let_go(row, kept, code)
+            shield.close()
+
+    def _restarts(self, row: ContainerRow, kept: keeper.Keeper, shield: SignalBuffer) -> Supervision | None:
+        if not loads(row.config_json).get("restart"):
+            return None
+        from .supervision import Supervision
+
+        again = Supervision(self, row, kept, shield)
+        again.begin()
+        return again
+
+    def _leave_to_another(self, again: Supervision, row: ContainerRow, code: int) -> bool:
+        """What comes after the first end is not this process's, as docker's client ends with it."""
+        again.ended(code)
+        if again.goes_on:
+            from .supervisor import go_on_apart
+
+            go_on_apart(again, type(self), self.store, row)
+        return again.goes_on
+
+    def attempt(
+        self, row: ContainerRow, attached: sandbox.Attachment, kept: keeper.Keeper, shield: SignalBuffer
+    ) -> int:
+        """Run it once; the exit code, which is not recorded. Raises as `start`; that is."""
+        try:
+            running = shield.before(attached.on_running)
+            signals = shield.meanwhile
+            return self._run(row, attached.replace(on_running=running, signals=signals, control=kept.control))
         except NacreError as error:
             if isinstance(error, ExecFormatError):
                 from ...images.model.platforms import why_not_executed
 
                 error.hint = why_not_executed(self.store, row.image)
-            code = error.exit_code
             self._failed(row, error)
             raise
         except BaseException:
             self._ended(row, keeper.LOST)
             raise
-        finally:
-            if on_end:
-                on_end()
-            self._let_go(row, kept, code)
-            shield.close()
 
-    def _let_go(self, row: ContainerRow, kept: keeper.Keeper, code: int) -> None:
+    def let_go(self, row: ContainerRow, kept: keeper.Keeper, code: int) -> None:
         """Nothing of a `--rm` container is left; whoever waits learns the code."""
         if row.auto_remove:
             self._discard(row)  # before anything is written: its files may have filled the disk
         kept.record(code)
         kept.close()
-
-    def resume(self, row: ContainerRow, told: dict[str, Any]) -> None:
-        """Do the rest for a container that ended while the shim stayed with it: see `supervisor`."""
-        from ...ground.monitor.handover import let_signals_in
-
-        kept = keeper.Keeper.adopt(told["lock"], told["control"])
-        shield = SignalBuffer(kept)
-        let_signals_in()
-        try:
-            active = self.store.actives.find(row.id)
-            if active is not None:
-                sandbox.clean(active.mount, told["made"], volatile=told["volatile"])
-            release_shared(told["shared"])
-            self._ended(row, told["code"], told["ended"])
-        finally:
-            self._let_go(row, kept, told["code"])
-            shield.close()
 
     def _run(self, row: ContainerRow, attached: sandbox.Attachment) -> int:
         record = loads(row.config_json)
@@ -399,10 +422,9 @@ class Containers:
 
         return record
 
-    def _ended(self, row: ContainerRow, code: int, moment: float = 0.0) -> None:
+    def _ended(self, row: ContainerRow, code: int) -> None:
         if not row.auto_remove:
-            finished = moment or time.time()
-            self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=finished)
+            self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
@@ -421,7 +443,7 @@ class Containers:
                 current = self._current(row)
             except NotFound:
                 continue
-            if (all or current.state == "running") and not self._abandoned(row, current):
+            if (all or current.is_live) and not self._abandoned(row, current):
                 rows.append(current)
         return rows
 
@@ -433,7 +455,7 @@ class Containers:
         """
         if row.state == BEGUN:
             return self._begun(row)
-        if row.state != "running" or keeper.is_kept(self.folder(row.id)):
+        if not row.is_live or keeper.is_kept(self.folder(row.id)):
             return row
         code, moment = keeper.outcome(self.folder(row.id))
         changes = {
@@ -442,7 +464,7 @@ class Containers:
         }  # fmt: skip
         try:
             latest = self.store.containers.get(row.id)
-            if latest.state != "running":
+            if not latest.is_live:
                 return latest
             self.store.containers.update(row.id, **changes)
         except NotFound:
@@ -462,7 +484,7 @@ class Containers:
 
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
         """Remove what a killed keeper of a --rm container left; True if that was so."""
-        if not (before.auto_remove and before.state == "running" and current.state == "exited"):
+        if not (before.auto_remove and current.state == "exited"):
             return False
         self._discard(before)
         return True
@@ -473,17 +495,19 @@ class Containers:
         Raises NotFound; Conflict when it runs and not `force`.
         """
         row = self.get(text)
-        if row.state == "running":
+        if row.is_live:
             if not force:
                 self._check_not_paused(
                     row,
                     f'cannot remove container "/{row.name}": container is paused and must be unpaused first',
                 )
                 raise Conflict(
-                    f'cannot remove container "/{row.name}": container is running',
+                    f'cannot remove container "/{row.name}": container is {row.state}',
                     hint="stop the container before removing it, or force the removal with -f",
                 )
-            self._end(row, _SIGKILL, None)
+            from .ending import end
+
+            end(self, row)
         self._discard(row, volumes=volumes)
         return row
 
@@ -507,18 +531,9 @@ class Containers:
 
     def kill(self, text: str, number: int = _SIGKILL) -> ContainerRow:
         """Send a signal. Raises NotFound; Conflict when it does not run."""
-        row = self.get(text)
-        if row.state != "running" or not keeper.send(self.folder(row.id), number):
-            raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
-        if number in (_SIGKILL, loads(row.config_json).get("stop_signal") or number):
-            self._resume(row)
-        return row
+        from .ending import kill
 
-    def _resume(self, row: ContainerRow) -> None:
-        """A signal that is to end a paused container has it go on, as docker does."""
-        from .pausing import resume
-
-        resume(self, row)
+        return kill(self, text, number)
 
     def _check_not_paused(self, row: ContainerRow, message: str) -> None:
         from .pausing import is_paused
@@ -529,29 +544,32 @@ class Containers:
     def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
         """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
 
-        A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound.
+        A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound;
+        SandboxError when it does not end even then.
         """
-        row = self.get(text)
-        if row.state == "running":
-            wanted = number or loads(row.config_json).get("stop_signal") or _SIGTERM
-            own = loads(row.config_json).get("stop_timeout")
-            usual = 10.0 if own is None else float(own)
-            self._end(row, wanted, usual if timeout is None else timeout)
-        return row
+        from .ending import stop
 
-    def _end(self, row: ContainerRow, number: int, timeout: float | None) -> None:
-        """Signal, wait at most `timeout` for the process, kill, wait for the keeper to finish."""
-        folder = self.folder(row.id)
-        keeper.send(folder, number)
-        self._resume(row)
-        if timeout is not None and timeout >= 0 and not _wait_for_process(row, timeout):
-            keeper.send(folder, _SIGKILL)
-        keeper.wait(folder)
+        return stop(self, text, timeout, number)
+
+    def restart(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
+        """`stop` and `start_detached`. Raises as these, Conflict for one that is removed when it ends."""
+        row = self.get(text)
+        if row.auto_remove:
+            raise Conflict(
+                f"cannot restart container {row.name}: it is removed when it ends", hint="leave out --rm"
+            )
+        self.stop(row.id, timeout=timeout, number=number)
+        self.start_detached(row.id)
+        return row
 
     def wait(self, text: str) -> int:
         """Wait until a container ends; its exit code. One that is not running answers at once."""
         row = self.get(text)
-        if row.state == "running":
+        if row.is_live and loads(row.config_json).get("restart"):
+            from .waiting import next_end
+
+            return next_end(self, row)
+        if row.is_live:
             code = keeper.wait(self.folder(row.id))
             if code is not None:
                 return code
@@ -574,16 +592,6 @@ class Containers:
             raise Conflict("configured logging driver does not support reading", hint=hint)
         folder, path = self.folder(row.id), self.store.containers.file(row.id, "log")
         return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None, tail=tail)
-
-
-def _attached_by(
-    attached: sandbox.Attachment, kept: keeper.Keeper, shield: SignalBuffer
-) -> sandbox.Attachment:
-    """The same for a container that is kept; who takes over is told of the lock."""
-    if leave := attached.leave:
-        attached = attached.replace(leave=lambda told: leave({**told, "lock": kept.lock}))
-    running = shield.before(attached.on_running)
-    return attached.replace(on_running=running, signals=shield.meanwhile, control=kept.control)
 
 
 def _networking() -> type[Networking]:
@@ -634,6 +642,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "sources": any(v.image or v.idmap for v in options.volumes),
         "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
         "stop_timeout": request.stop_timeout,
+        **({"restart": [request.restart.name, request.restart.maximum]} if request.restart else {}),
         "log_driver": request.log_driver,
         "log_options": dict(request.log_options),
         "health": _health(request),
@@ -678,21 +687,3 @@ def _check_not_mounted(root: str, row: ContainerRow) -> None:
             f"container {row.name} is mounted at {place(root, row.id)}",
             hint=f"first run: nacre unmount {row.name}",
         )
-
-
-def _wait_for_process(row: ContainerRow, timeout: float) -> bool:
-    """True when the process has ended within `timeout` seconds."""
-    import select
-
-    if not row.pid or start_time(row.pid) != row.pid_start:
-        return True
-    try:
-        fd = os.pidfd_open(row.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
-    finally:
-        os.close(fd)

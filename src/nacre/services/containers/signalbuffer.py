@@ -31,6 +31,8 @@ class SignalBuffer:
     def __init__(self, kept: Keeper, *, forward: bool = True) -> None:
         self._kept, self._forward = kept, forward
         self._noted: list[int] = []
+        self.to_control = False
+        """Whether signals are written to the control, which somebody waits for."""
         self._before: dict[int, Any] = {}
         try:
             for number in FORWARDED:
@@ -40,7 +42,10 @@ class SignalBuffer:
             return
 
     def _note(self, number: int, _frame: object) -> None:
-        self._noted.append(number)
+        if self.to_control:
+            os.write(self._kept.control, f"{number}\n".encode())
+        else:
+            self._noted.append(number)
 
     @property
     def meanwhile(self) -> Signals:

@@ -14,24 +14,18 @@ from __future__ import annotations
 import os
 
 from ...ground.fork import fork_detached
-from ...ground.sandbox import Attachment, Stdio
+from ...ground.sandbox import Stdio
 from ...words.errors import SandboxError
-from ...words.quickjson import loads
-from .logdrivers import open_log
+from .keeper import Keeper
+from .signalbuffer import SignalBuffer
+from .supervision import Supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from ...ground.fork import ChildReport, Work
-    from ...ground.monitor.logfile import Log
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
     from .service import Containers
-
-_BACK = f"{__package__}.resume", "resume"
-"""Where the supervisor goes on after the shim."""
 
 
 def launch(service: type[Containers], store: Store, row: ContainerRow) -> None:
@@ -70,10 +64,10 @@ def attend(service: type[Containers], store: Store, row: ContainerRow, stdio: St
     return int(code)
 
 
-def begin(work: Work, what: str) -> None:
+def begin(work: Work, what: str, keep: tuple[int, ...] = ()) -> None:
     """Have `work` go on in the background once it has told that its program runs. Raises what it met."""
     try:
-        with fork_detached(work, what=what) as child:
+        with fork_detached(work, what=what, keep=keep) as child:
             child.answer()
             child.wait()
     except OSError as error:
@@ -93,46 +87,41 @@ def _supervise(
             report.close()
 
     with type(store).open(store.root, create=False) as fresh:
-        containers, record = service(fresh), loads(row.config_json)
-        log = open_log(fresh.containers.file(row.id, "log"), row, record)
-        kept: list[int] = []
-        stdio = (attached or _nobody(record, kept)).replace(log=log.write if log else None)
-        leave = None if attached else _leaving(store.root, row, log, kept)
-        attachment = Attachment(stdio, on_running=running, leave=leave)
-        code = containers.keep(row, attachment, log.close if log else None)
-    if attached:
+        supervision = supervised(service(fresh), row)
+        try:
+            supervision.begin()
+            code = supervision.run(running, attached)
+            if attached and supervision.goes_on:
+                report.tell(code)
+                report.close()
+            supervision.go_on()
+        finally:
+            supervision.end()
+    if attached and report.fd >= 0:
         report.tell(code)
 
 
-def _leaving(
-    root: str, row: ContainerRow, log: Log | None, kept: list[int]
-) -> Callable[[dict[str, Any]], None] | None:
-    """Has the shim take our place, unless it cannot write the log; `kept` stay open as well."""
-    if log and log.describe() is None:
-        return None
-
-    def leave(told: dict[str, Any]) -> None:
-        from ...ground.monitor import handover, shim
-
-        written = log.describe() if log else None
-        open_for_log = [written["fd"]] if written else []
-        shared = [held[0] for held in told["shared"]]
-        descriptors = [*told["descriptors"], *kept, *shared, *open_for_log, told["lock"], told["control"]]
-        told |= {"descriptors": descriptors, "log": written}
-        told |= {"root": root, "id": row.id, "back": _BACK}
-        handover.become(shim.PLACE, told, descriptors, row.id)
-
-    return leave
+def supervised(containers: Containers, row: ContainerRow) -> Supervision:
+    """What keeps a container from now on. Raises Conflict when another process does."""
+    kept = Keeper(containers.folder(row.id))
+    return Supervision(containers, row, kept, SignalBuffer(kept))
 
 
-def _nobody(record: dict[str, Any], kept: list[int]) -> Stdio:
-    """Streams where nobody is attached; with `-i` standard input stays open all the same."""
-    tty = bool(record.get("tty"))
-    return Stdio(_open_pipe(kept) if record.get("interactive") and not tty else -1, -1, -1, tty=tty)
+def go_on_apart(before: Supervision, service: type[Containers], store: Store, row: ContainerRow) -> None:
+    """Have another process start a container again; it holds the same lock."""
+    kept = before.kept
 
+    def work(report: ChildReport) -> None:
+        os.chdir("/")
+        with type(store).open(store.root, create=False) as fresh:
+            supervision = Supervision(service(fresh), row, kept, SignalBuffer(kept))
+            supervision.take_over(before)
+            report.tell(True)
+            report.close()
+            try:
+                supervision.go_on()
+            finally:
+                supervision.end()
 
-def _open_pipe(kept: list[int]) -> int:
-    """A standard input that never ends, as long as what is added to `kept` is open."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    kept.append(writer)
-    return reader
+    store.rest()
+    begin(work, "the supervisor of the container", (kept.lock, kept.control))

@@ -8,12 +8,15 @@ from ...ground.files import os_errors
 from ...ground.notify import CREATE, DELETE_SELF, MODIFY, FileWatch
 from ...words.errors import NotFound, UsageError
 from . import keeper
+from .supervision import RESTARTS, last_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from .service import Containers
 
+_SLICE = 1.0
+"""Seconds between two looks at a container whose supervisor may have been killed, which changes no file."""
 CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -47,6 +50,20 @@ def _next_exit(containers: Containers, row: ContainerRow, watch: FileWatch) -> i
             return now.exit_code
     code = keeper.wait(folder)
     return _now(containers, row).exit_code if code is None else code
+
+
+def next_end(containers: Containers, first: ContainerRow) -> int:
+    """The exit code of this run of a container that its policy may start again, as docker tells it."""
+    path = containers.store.containers.file(first.id, "lock")
+    with os_errors(f"watch container {first.name}"), FileWatch() as watch:
+        watch.add(path, MODIFY)
+        while True:
+            row = _now(containers, first)
+            if not row.is_live or (row.state == "restarting" and first.state == "running"):
+                return row.exit_code
+            if row.started != first.started and first.state == "running":
+                return last_code(containers.store.containers.file(row.id, RESTARTS))
+            watch.wait(_SLICE)
 
 
 def _removed(containers: Containers, row: ContainerRow, watch: FileWatch) -> int:

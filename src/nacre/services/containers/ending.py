@@ -1,0 +1,129 @@
+"""Ending containers that run, or are to run again: `stop`, `kill` and `rm -f`."""
+
+from __future__ import annotations
+
+import os
+import select
+from time import monotonic, sleep
+
+from ...ground.files import os_errors
+from ...ground.linux import start_time
+from ...words.errors import Conflict, SandboxError
+from ...words.quickjson import loads
+from . import keeper
+from .pausing import resume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...stores.containers import ContainerRow
+    from .service import Containers
+
+_SIGKILL, _SIGTERM = 9, 15
+_USUAL = 10.0
+_PATIENCE, _MOMENT = 30.0, 0.005
+"""Seconds for a container to end after SIGKILL; between two looks."""
+
+
+def kill(containers: Containers, text: str, number: int) -> ContainerRow:
+    """Send a signal, as `Containers.kill` says."""
+    row = containers.get(text)
+    stop_signal = loads(row.config_json).get("stop_signal") or _SIGTERM
+    if row.is_live and number in (_SIGKILL, stop_signal):
+        _not_again(containers, row)
+    if not row.is_live or not keeper.send(containers.folder(row.id), number):
+        raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
+    if number in (_SIGKILL, loads(row.config_json).get("stop_signal") or number):
+        resume(containers, row)
+    return row
+
+
+def stop(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
+    """Ask it to end, as `Containers.stop` says."""
+    row = containers.get(text)
+    if row.is_live:
+        record = loads(row.config_json)
+        own = record.get("stop_timeout")
+        usual = _USUAL if own is None else float(own)
+        wanted = number or record.get("stop_signal") or _SIGTERM
+        end(containers, row, wanted, usual if timeout is None else timeout)
+    return row
+
+
+def end(containers: Containers, row: ContainerRow, number: int = _SIGKILL, timeout: float = 0.0) -> None:
+    """Signal, wait at most `timeout` for the process, for ever if negative, kill, wait for the keeper.
+
+    Raises SandboxError when that does not end, and says what holds it.
+    """
+    folder = containers.folder(row.id)
+    _not_again(containers, row)
+    keeper.send(folder, number)
+    resume(containers, row)
+    if timeout < 0:
+        keeper.wait(folder)
+        return
+    if not _wait_for_process(row, timeout) and number != _SIGKILL:
+        keeper.send(folder, _SIGKILL)
+    until = monotonic() + _PATIENCE
+    while keeper.is_kept(folder):
+        if monotonic() > until:
+            raise SandboxError(f"container {row.name} does not end: {_what_holds(row)}")
+        sleep(_MOMENT)
+
+
+def _not_again(containers: Containers, row: ContainerRow) -> None:
+    """Said before the signal is sent: the container's policy does not start it again."""
+    if loads(row.config_json).get("restart"):
+        from .supervision import STOPPED
+
+        with os_errors(f"stop container {row.name}"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            os.close(os.open(containers.store.containers.file(row.id, STOPPED), flags, 0o600))
+
+
+def _wait_for_process(row: ContainerRow, timeout: float) -> bool:
+    """True when the process has ended within `timeout` seconds."""
+    if not row.pid or start_time(row.pid) != row.pid_start:
+        return True
+    try:
+        fd = os.pidfd_open(row.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    finally:
+        os.close(fd)
+
+
+def _what_holds(row: ContainerRow) -> str:
+    """The first process that keeps the kernel from ending the container."""
+    if start_time(row.pid) != row.pid_start:
+        return "its supervisor does not answer"
+    for pid in (row.pid, *_members(row.pid)):
+        name, state, above = _look_at(pid)
+        if state == "D":
+            return f"process {pid} ({name}) waits for a device or a file system"
+        if state == "Z" and pid != row.pid and above:
+            other = _look_at(above)[0]
+            return f"process {pid} ({name}) has ended, but its parent {above} ({other}) does not wait for it"
+    supervisor = _look_at(row.pid)[2]
+    stopped = "is stopped" if _look_at(supervisor)[1] == "T" else "does not answer"
+    return f"its supervisor, process {supervisor}, {stopped}"
+
+
+def _look_at(pid: int) -> tuple[str, str, int]:
+    """Name, state and parent of a process, as proc_pid_stat(5) has them."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            head, _, rest = file.read(4096).rpartition(b")")
+    except OSError:
+        return "", "", 0
+    state, above = rest.split()[:2]
+    return head.partition(b"(")[2].decode(errors="replace"), state.decode(), int(above)
+
+
+def _members(pid: int) -> list[int]:
+    from ...ground.monitor.pause import members
+
+    return sorted({*members(pid), *members(pid, standing=True)})
