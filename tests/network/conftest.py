@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from lab import Lab
 from machine import needs_root
+from switchlab import IMAGE, SwitchLab
+from world import World
 
 from nacre.ground import userns
 from nacre.words.errors import NacreError
@@ -47,3 +49,22 @@ def lab(nacre: Any, busybox_image: str) -> Iterator[Lab]:
     made = Lab(nacre)
     yield made
     made.close()
+
+
+@pytest.fixture
+def user_lab(nacre: Any, busybox_tar: bytes) -> Iterator[SwitchLab]:
+    """The machine of an ordinary user, with an image `busybox:test`."""
+    import shutil
+
+    if not shutil.which("nsenter"):
+        pytest.skip("nsenter is not installed")
+    try:
+        world = World()
+    except AssertionError as error:
+        pytest.skip(str(error))
+    made = SwitchLab(nacre, world)
+    nacre("import", "--change", "ENV PATH=/bin", "-", IMAGE, input=busybox_tar)
+    yield made
+    for row in nacre("ps", "-aq").lines:
+        nacre("rm", "-f", row)
+    world.close()

@@ -191,7 +191,7 @@ class ContainerCollection(Lifecycle):
         progress: Progress | None,
     ) -> CreateRequest:  # fmt: skip
         """What is to be made; the image is fetched if it has to be."""
-        options = options or ContainerOptions()
+        options = self._fitting(options or ContainerOptions())
         run = self._with_images(_run_options(self._engine, tuple(command), options))
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
@@ -227,6 +227,13 @@ class ContainerCollection(Lifecycle):
                     "WARNING: health check options ignored: neither --health-cmd nor the image has a command"
                 )
         return health
+
+    def _fitting(self, options: ContainerOptions) -> ContainerOptions:
+        if joins_nothing(options):
+            return options
+        from .joining import fitting
+
+        return fitting(options, self._engine.store, self._engine.config.warn)
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
         if joins_nothing(options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..grammars.endpoint import CONTAINER, NetworkEndpoint, parse_endpoint
+from ..stores.networks import BRIDGE, HOST
 from ..words.errors import UsageError
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..grammars.ports import Publish
+    from ..stores.store import Store
     from .containers import ContainerOptions
 
 _SHARED = ("host", "none")
@@ -40,6 +42,16 @@ def fields(options: ContainerOptions, warn: Callable[[str], object]) -> dict[str
         "publish": tuple(dict.fromkeys(published)),
         "publish_all": options.publish_all,
     }
+
+
+def fitting(options: ContainerOptions, store: Store, warn: Callable[[str], object]) -> ContainerOptions:
+    """With the network of this machine in place of `bridge` where no other can be had, which is said."""
+    from ..services.containers.endpoints import are_possible
+
+    if [each.network for each in _endpoints(options)] != [BRIDGE] or are_possible(store):
+        return options
+    warn("WARNING: no namespaces are permitted here: the container shares the network of this machine")
+    return options.replace(network=HOST)
 
 
 def _endpoints(options: ContainerOptions) -> tuple[NetworkEndpoint, ...]:

@@ -45,7 +45,7 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     if options.network in (HOST, NONE):
         _refuse_addresses(endpoints[0])
         return request.replace(endpoints=())
-    check_rights(request.runtime)
+    _check_rights(containers.store, request.runtime)
     networks = networks_of(containers.store)
     checked = tuple(check(networks, each) for each in endpoints)
     names = [each.network for each in checked]
@@ -54,10 +54,23 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     return request.replace(endpoints=checked, options=options.replace(network=checked[0].network))
 
 
-def check_rights(runtime: str) -> None:
-    """Raises Unsupported where neither links nor sockets can be made for a container."""
+def are_possible(store: Store) -> bool:
+    """Whether containers can have a network of their own here at all."""
+    if store.driver.mounts_roots:
+        return True
+    from ...ground.sandbox import permitted
+
+    return permitted.way() == "mounts"
+
+
+def _check_rights(store: Store, runtime: str) -> None:
+    """Raises Unsupported where a container can have no network of its own."""
     from ...ground import userns
 
+    if not are_possible(store):
+        raise Unsupported(
+            "networks of containers need namespaces, which are not permitted here", hint="--network host"
+        )
     if userns.is_first():
         return
     if runtime != "builtin":
