@@ -45,6 +45,70 @@ def test_create_list_inspect_remove(nacre: Any) -> None:
     assert nacre("volume", "ls", "-q").out == ""
 
 
+def test_labels_and_filters(nacre: Any) -> None:
+    nacre("volume", "create", "--label", "a=b", "--label", "c", "one")
+    nacre("volume", "create", "--label", "a=x", "one")
+    nacre("volume", "create", "two")
+    (anonymous,) = nacre("volume", "create", "--label", "a=b").lines
+    (document,) = nacre("volume", "inspect", "one").json
+    assert (document["Labels"], document["Options"]) == ({"a": "b", "c": ""}, None)
+    (document,) = nacre("volume", "inspect", anonymous).json
+    assert document["Labels"] == {"a": "b", "com.docker.volume.anonymous": ""}
+    shown = nacre("volume", "ls", "--format", '{{.Name}} {{.Labels}} {{.Label "a"}}').lines
+    assert {"one a=b,c= b", "two  "} < set(shown)
+    for words, names in (
+        (["label=a"], {"one", anonymous}), (["label=a=b", "label=c"], {"one"}), (["driver=nfs"], set()),
+        (["driver=local", "name=o"], {"one", "two"}), (["dangling=false"], set()),
+        (["dangling=1", "name=^one$"], {"one"}), (["label=com.docker.volume.anonymous"], {anonymous}),
+    ):  # fmt: skip
+        filters = [word for one in words for word in ("-f", one)]
+        found = {
+            name for name in nacre("volume", "ls", "-q", *filters).lines if len(name) < 64 or "a" in words[0]
+        }
+        assert found == names, words
+    assert nacre("volume", "ls", "-f", "size=1", check=False).code == 1
+    assert nacre("volume", "prune", "-af", "--filter", "label!=a").lines[1] == "two"
+    assert nacre("volume", "prune", "-f", "--filter", "label=c").lines == ["Total reclaimed space: 0B"]
+    assert nacre("volume", "prune", "-f", "--filter", "label=a=b").lines[1] == anonymous
+    assert nacre("volume", "ls", "-q").out == "one\n"
+    nacre("volume", "rm", "one")
+    nacre("volume", "create", "one")
+    (document,) = nacre("volume", "inspect", "one").json
+    assert document["Labels"] is None
+
+
+def test_what_cannot_be_made(nacre: Any) -> None:
+    for words, said in (
+        (["-d", "nfs"], "the only volume driver is local, not 'nfs'"),
+        (
+            ["-o", "type=nfs", "-o", "device=:/", "-o", "o=addr=::1"],
+            "volumes of type 'nfs' are not supported",
+        ),
+        (["-o", "type=tmpfs", "-o", "device=tmpfs"], "volumes of type 'tmpfs' are not supported"),
+        (["-o", "colour=red"], 'invalid option: "colour"'),
+        (["-o", "device=/x"], 'missing required option: "type"'),
+        (["-o", "size=1g"], "quota size requested but no quota support"),
+        (["-o", "type=none", "-o", "o=bind", "-o", "device=x"], "must be an absolute path: 'x'"),
+        (["x"], "volume name 'x' is too short"),
+    ):
+        done = nacre("volume", "create", *words, check=False)
+        assert (done.code, done.out) == (1, "")
+        assert said in done.err
+    assert nacre("volume", "ls", "-q").out == ""
+
+
+def test_a_folder_of_the_host_is_not_counted_and_stays(nacre: Any, tmp_path: Any) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "large").write_bytes(bytes(1 << 20))
+    nacre("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={folder}", "vol")
+    (document,) = nacre("volume", "inspect", "vol").json
+    assert document["Options"] == {"type": "none", "o": "bind", "device": str(folder)}
+    assert df(nacre, "Local Volumes")[2] in ("0B", "4.096kB")
+    assert nacre("volume", "prune", "-af").lines[1] == "vol"
+    assert (folder / "large").exists()
+
+
 def test_a_volume_in_use_stays(nacre: Any, busybox_image: str) -> None:
     nacre("run", "--name", "box", "-v", "data:/data", busybox_image, "sh", "-c", "echo hello > /data/f")
     refused = nacre("volume", "rm", "data", check=False)

@@ -182,6 +182,17 @@ def test_volumes_from(nacre: Nacre, image: str) -> None:
     assert "No such container: one" in refused(nacre, "--volumes-from", "one", image, "true")
 
 
+def test_volumes_from_another_store(nacre: Nacre, busybox_image: str, busybox_tar: bytes) -> None:
+    """Whoever has it: nothing but one's own store is looked at."""
+    other = ("--root", str(nacre.root.parent / "other"))
+    nacre(*other, "import", "-", "busybox:test", input=busybox_tar)
+    (number,) = nacre(*other, "create", "--name", "theirs", "-v", "vol:/data", "busybox:test", "true").lines
+    for name in ("theirs", number):
+        words = ("--volumes-from", name, busybox_image, "true")
+        assert f"No such container: {name}" in refused(nacre, *words)
+    nacre(*other, "system", "reset", "-f")
+
+
 def test_what_yields_to_what(nacre: Nacre, image: str) -> None:
     """A volume of the image, one of another container, what the user says."""
     nacre("create", "--name", "one", "-v", "vol:/data", image, "true")

@@ -121,10 +121,18 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             ("run", "--rm", "-v", "filled:/bin", "-v", "/etc", "busybox:1", "true"),
             proof=("run", "--rm", "-v", "filled:/f", "busybox:1", "sh", "-c", same),
         ),
+        "fill-in-place": Scenario(
+            ("run", "--rm", "-v", "filled:/bin", "busybox:1", "true"), containers=3,
+            first=("create", "--name", "has", "-v", "filled:/v", "busybox:1", "true"),
+            proof=("run", "--rm", "-v", "filled:/bin", "busybox:1", "sh", "-c", "ls /bin/yes"),
+        ),
         "cp": Scenario(("cp", context, "kept:/to"), proof=("cp", "kept:/to/f", str(folder / "back"))),
         "prune": Scenario(("system", "prune", "-f", "--volumes"), containers=0),
         "builder-prune": Scenario(("builder", "prune", "-a", "-f")),
         "volume-create": Scenario(("volume", "create", "fresh"), proof=("volume", "inspect", "fresh")),
+        "volume-describe": Scenario(
+            ("volume", "create", "--label", "a=b", "fresh"), proof=("volume", "inspect", "fresh")
+        ),
         "volume-rm": Scenario(("volume", "rm", "spare"), again="no such volume"),
         "mount": Scenario(("mount", "keep:1"), proof=("unmount", "keep:1")),
         "unmount": Scenario(("unmount", "kept"), again="is not mounted", first=("mount", "kept")),

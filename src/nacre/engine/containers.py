@@ -195,6 +195,8 @@ class ContainerCollection(Lifecycle):
         run = self._with_images(_run_options(self._engine, tuple(command), options))
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
+        if options.runtime != "builtin":
+            _check_runtime(options.runtime, run)
         return CreateRequest(
             found, run, reference=image, name=options.name, labels=options.labels,
             auto_remove=options.auto_remove, runtime=options.runtime, dns=options.dns, hosts=options.hosts,
@@ -499,6 +501,16 @@ def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:
     if active is None:
         raise NotFound(f"the file system of container {row.name} is missing")
     return row, active
+
+
+def _check_runtime(runtime: str, run: RunOptions) -> None:
+    """Raises Unsupported for one that is not installed, or cannot do what is asked."""
+    from ..ground.sandbox.external import find
+    from ..words.errors import Unsupported
+
+    find(runtime)
+    if any({"shared", "rshared"} & set(volume.options) for volume in run.volumes):
+        raise Unsupported("bind propagation 'shared' needs the built-in sandbox", hint="leave out --runtime")
 
 
 def _number(signal: str) -> int:

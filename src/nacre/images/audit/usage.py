@@ -150,7 +150,7 @@ class _Survey:
 
     def _images(self) -> Kind:
         kept = [str(descriptor.digest) for descriptor in self.store.refs.images()]
-        used = {row.image for row in self.rows}
+        used = {digest for row in self.rows for digest in row.images}
         blobs, trees = reached(self.store, [*kept, *used], self._known)
         listed = [digest for digest in kept if self._known.documents.get(digest, _NOTHING) != _NOTHING]
         active = sum(digest in used for digest in listed)
@@ -168,9 +168,13 @@ class _Survey:
     def _folders(self, row: ContainerRow) -> list[str]:
         return [self.store.actives.folder(row.id), self.store.containers.folder(row.id)]
 
+    def _folder(self, volume: volumes.Volume) -> str:
+        """What goes with a volume; a folder of the host that it stands for stays."""
+        return volumes.place(self.store.root, volume.name)
+
     def _volumes(self) -> Kind:
-        paths = [volume.path for volume in self.volumes]
-        unused = [volume.path for volume in self.volumes if not volume.users]
+        paths = [self._folder(volume) for volume in self.volumes]
+        unused = [self._folder(volume) for volume in self.volumes if not volume.users]
         used = len(paths) - len(unused)
         return Kind("Local Volumes", len(paths), used, self._stored(paths), self._known.usage.freed(unused))
 
@@ -192,7 +196,7 @@ class _Survey:
         stopped = {row.id for row in self.rows if not row.is_live}
         gone = [volume for volume in self.volumes if volume.anonymous and stopped.issuperset(volume.users)]
         wishes = SweepOptions("all", True, "stopped", -1.0, True)
-        return self._foresee(wishes)[1] + self._known.usage.freed(volume.path for volume in gone)
+        return self._foresee(wishes)[1] + self._known.usage.freed(map(self._folder, gone))
 
     def _foresee(self, wishes: SweepOptions | None = None, **wished: object) -> tuple[int, int]:
         return foresee(self.store, (wishes or SweepOptions()).replace(**wished), known=self._known)
@@ -251,7 +255,10 @@ class _Survey:
     def _each_volume(self) -> tuple[UsageItem, ...]:
         return tuple(
             UsageItem(
-                volume.name, sum(self.inodes([volume.path]).values()), volume.created, len(volume.users)
+                volume.name,
+                sum(self.inodes([self._folder(volume)]).values()),
+                volume.created,
+                len(volume.users),
             )
             for volume in self.volumes
         )

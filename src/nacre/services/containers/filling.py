@@ -95,7 +95,7 @@ def _held(path: str) -> Iterator[None]:
 def _fill(
     store: Store, row: ContainerRow, volume: VolumeMount, root: copying.Inside, *, replaceable: bool
 ) -> None:
-    """`replaceable`: the folder may be another one afterwards; nobody has it mounted."""
+    """`replaceable`: the folder may be another one afterwards; nobody has it mounted, and it is empty."""
     source = _folder(root, volume.target)
     if source and replaceable:
         _replace(source, volume.source, store.containers.file(row.id, "filling"))
@@ -103,7 +103,8 @@ def _fill(
         volumes.mark_half_filled(store.root, volume.name)
         trace("volume:filling")
         _copy(source, volume.source)
-    volumes.mark_half_filled(store.root, volume.name, half=False)
+    if source or replaceable:
+        volumes.mark_half_filled(store.root, volume.name, half=False)
 
 
 def _replace(source: copying.ResolvedSource, folder: str, aside: str) -> None:
