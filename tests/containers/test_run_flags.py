@@ -42,7 +42,7 @@ def test_what_has_no_effect_is_told(
     [
         (["--ip", "10.0.0.1"], "user specified IP address is supported on user defined networks only\n"),
         (["--link", "x"], "--link is not supported: join both containers to a network of yours, "),
-        (["--gpus", "all"], "--gpus is not supported: "),
+        (["--gpus", "some"], "invalid --gpus 'some': count must be an integer or all, not 'some'\n"),
         (["--log-driver", "syslog"], "the log driver syslog is not supported\n"),
         (["--log-driver", "files"], "no log driver named 'files'\n"),
         (["--log-opt", "max-sice=1m"], "unknown log opt 'max-sice' for json-file log driver\n"),

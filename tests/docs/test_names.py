@@ -24,20 +24,22 @@ _FIELD = """
 64 account action active actives addresses ahead answer answers app apply archive archives archivesink arg
 args arguments asked at attached attachment attachments attributes audit auth authenticator aware base
 bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
-builder building built c cache caches calls capabilities catalog certificates cgroups chain challenge change
-changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client clone cmd
+builder building built c cache caches calls capabilities catalog certificates cdi cgroups chain challenge
+change changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client
+clone cmd
 code codecs collection command commands commit committed compare comparison completed compressed compressor
 conditional conditions conf config confine conflict connecting container containers content contents context
 copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo
 describe descriptor device devices df diff difference digest directory disconnected disk display division
 dns docker dockerarchive dockerfile document documents dot download downloaded downloads driver drivers each
-edit either elf encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs
+edit edits
+either elf encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs
 error errors estargz etc evaluate event events exec executable execute executing expand exploration explore
 export expose external extra extract extracted extraction failed failure fault fetched field fields file
 filehash files filling filters finding firewall flags flow folder folderread folders foreign fork forkguard
 forkmap forks format forward forwarding found frames freed from full function functions glob go goheader
 gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc history
-host
+hook host
 hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
@@ -63,7 +65,7 @@ retry rm rmi
 rotation route routes row rows rules run running runtime safe sandbox save scan scanner schema score
 scratch search seccomp section seekable seeking select selection sender sending server service services
 serving session sessions settings shapes shared shell signal signalbuffer signals sink sizes source span
-spare sparse special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped
+spare sparse spec special split sqlite stack stage stageprogress stargz start state stats stdio stop stopped
 store stored stores stream streamed streams stretch string struct subnet subnets such supervisor syncing
 syntax syscalls sysctls system table tag take tar target tarsplit task template temporary terminal terminals
 terminated text threads throttle throttles times tmpfs toc token tokens toml too tools totals transaction

@@ -135,7 +135,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         entrypoint=entrypoint, environment=tuple(environment(context, args)), working_dir=args.workdir,
         user=args.user, hostname=args.hostname, domainname=args.domainname, tty=args.tty,
         interactive=args.interactive, volumes=tuple(args.volume), volumes_from=tuple(args.volumes_from),
-        mounts=tuple(args.mount), tmpfs=tuple(args.tmpfs), devices=tuple(args.device),
+        mounts=tuple(args.mount), tmpfs=tuple(args.tmpfs), devices=tuple(args.device), gpus=tuple(args.gpus),
         device_rules=tuple(args.device_cgroup_rule), read_only=args.read_only,
         network=network, networks=tuple(networks), cap_add=tuple(args.cap_add), cap_drop=tuple(args.cap_drop),
         privileged=args.privileged, security=tuple(args.security_opt), shm_size=args.shm_size,
@@ -267,7 +267,6 @@ HEALTH: tuple[Option, ...] = (
 )
 
 ABSENT: dict[Option, str] = {
-    text("--gpus", _REFUSED, hidden=True): "GPUs cannot be requested by name; name their nodes with --device",
     many("--link", _REFUSED, hidden=True): "join both containers to a network of yours, "
     "where they find each other by name",
     many("--link-local-ip", _REFUSED, hidden=True): "containers get no link-local IPv4 addresses",
@@ -284,7 +283,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     many("--cap-drop", "Drop Linux capabilities"),
     text("--cgroupns", "Cgroup namespace to use: host or private", kind="cgroupns"),
     text("--cidfile", "Write the container ID to the file"),
-    many("--device", "Add a host device to the container"),
+    many("--device", "Add a host device to the container, or one by CDI (vendor.com/class=name)"),
     many("--device-cgroup-rule", "Add a rule to the cgroup allowed devices list", kind="device-rule"),
     flag("--disable-content-trust", "Skip image verification (always skipped)", default=True, hidden=True),
     many("--dns", "Set custom DNS servers", kind="address"),
@@ -296,6 +295,9 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     many("-e, --env", "Set environment variables (NAME=VALUE, or NAME from your environment)"),
     many("--env-file", "Read in a file of environment variables"),
     many("--expose", "Expose a port or a range of ports; -P publishes them", kind="expose"),
+    many(
+        "--gpus", "GPU devices to add to the container ('all' to pass all GPUs), by CDI", type="gpu-request"
+    ),
     many("--group-add", "Add additional groups to join"),
     *HEALTH,
     text("-h, --hostname", "Container host name"),

@@ -78,6 +78,7 @@ class ContainerOptions(Value):
     tmpfs: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
     read_only: bool = False
     network: str = "host"
     cap_add: tuple[str, ...] = ()
@@ -533,7 +534,7 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
     from ..images.model.runtime import RunOptions
 
     volumes, temporary = _volumes(engine, options)
-    return RunOptions(
+    run = RunOptions(
         command=command, entrypoint=options.entrypoint,
         environment=_with_proxies(engine, options.environment), working_dir=options.working_dir,
         user=options.user, hostname=options.hostname, domainname=options.domainname, tty=options.tty,
@@ -545,6 +546,23 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
         pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
         annotations=options.annotations,
     )  # fmt: skip
+    names = [text for text in options.devices if _is_cdi(text)]
+    if not (names or options.gpus):
+        return run
+    from ..services.containers.cdi import gpus, inject
+
+    names += [name for text in options.gpus for name in gpus(text)]
+    hooks = options.runtime != "builtin"
+    return inject(run, names, hooks=hooks, folders=engine.config.cdi_folders)
+
+
+def _is_cdi(text: str) -> bool:
+    """Whether it is no path but VENDOR/CLASS=NAME."""
+    if "=" not in text:
+        return False
+    from ..grammars.cdi import is_qualified
+
+    return is_qualified(text)
 
 
 def _log_options(options: ContainerOptions) -> tuple[tuple[str, str], ...]:
@@ -653,7 +671,7 @@ def _devices(options: ContainerOptions) -> tuple[Device, ...]:
         return ()
     from ..services.containers import devices
 
-    listed = tuple(devices.parse_device(text) for text in options.devices)
+    listed = tuple(devices.parse_device(text) for text in options.devices if not _is_cdi(text))
     return (devices.all_devices() if options.privileged else ()) + listed
 
 

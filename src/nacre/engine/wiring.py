@@ -40,7 +40,7 @@ class Config(Value):
     docker's config.json, whose proxies containers and builds get; "" for none. `folder` is for what must lie
     in a file for a while. `owns_process`: no other thread runs, so that the process may enter a user
     namespace, and fork to work on several processors. `warn` hears what a user should know and no result
-    tells.
+    tells. `cdi_folders`: where vendors describe their devices, the most important last.
     """
 
     root: str
@@ -52,6 +52,7 @@ class Config(Value):
     folder: str = "/var/tmp"
     owns_process: bool = False
     warn: Callable[[str], object] = _silent
+    cdi_folders: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
 
 
 class Wiring:

@@ -118,6 +118,7 @@ _OF_IMAGE = ("Entrypoint", "StopSignal", "Volumes", "Healthcheck", "OnBuild", "S
 _ASKED = (
     "CapAdd", "CapDrop", "ExtraHosts", "SecurityOpt", "Tmpfs", "Init", "Dns", "DnsSearch", "DnsOptions",
     "GroupAdd", "Ulimits", "Sysctls", "OomScoreAdj", "Annotations", "Privileged",
+    "DeviceRequests",
 )  # fmt: skip
 _EMPTY = (
     "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",

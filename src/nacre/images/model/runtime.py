@@ -130,8 +130,9 @@ class RunOptions(Value):
     `files` are bound over /etc: resolv.conf, hosts, hostname. `groups` are names or numbers; `ulimits` (name,
     soft, hard), -1 for none; `oom_score` None leaves it. `pid` is "", host or container:ID; `ipc` "", host,
     none, private, shareable or container:ID; `uts` "" or host; `cgroupns` "", host or private.
-    `device_rules` are docker's: `c 1:* rwm`. `shm_size` 0 is the default. `hostname_wished`: it is an
-    error if it is refused.
+    `device_rules` are docker's: `c 1:* rwm`. `cdi` names devices of the Container Device Interface, which
+    `injections` and `hooks` (name, path, args, env, seconds) come from. `shm_size` 0 is the default.
+    `hostname_wished`: it is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -166,6 +167,9 @@ class RunOptions(Value):
     cgroupns: str = ""
     annotations: tuple[tuple[str, str], ...] = ()
     device_rules: tuple[str, ...] = ()
+    cdi: tuple[str, ...] = ()
+    injections: tuple[VolumeMount, ...] = ()
+    hooks: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], int], ...] = ()
 
 
 def clean(path: str) -> str:
@@ -220,8 +224,18 @@ def runtime_config(image: ImageConfig, options: RunOptions) -> dict[str, Any]:
         "mounts": _mounts(options),
         "linux": _linux(options),
     }
+    if options.hooks:
+        config["hooks"] = _hooks(options)
     annotations = dict(options.annotations) | ({HOST_NAME_WISHED: "true"} if options.hostname_wished else {})
     return config | {"annotations": annotations} if annotations else config
+
+
+def _hooks(options: RunOptions) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, path, args, env, seconds in options.hooks:
+        hook: dict[str, Any] = {"path": path, "args": list(args), "env": list(env)}
+        found.setdefault(name, []).append(hook | ({"timeout": seconds} if seconds else {}))
+    return found
 
 
 def _check(options: RunOptions) -> None:
@@ -369,7 +383,7 @@ def _mounts(options: RunOptions) -> list[dict[str, Any]]:
         _mount("mqueue", "/dev/mqueue", *_SAFE),
         *_shared_memory(options),
     ]
-    wanted = [_bind(volume) for volume in options.files + options.volumes]
+    wanted = [_bind(volume) for volume in options.files + options.volumes + options.injections]
     for temporary in options.temporary:
         undone = {_UNDONE.get(option) for option in temporary.options}
         safe = [option for option in _SAFE if option not in undone]

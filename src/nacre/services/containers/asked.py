@@ -30,12 +30,20 @@ def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "Tmpfs": {mount.target: ",".join(mount.options) for mount in options.temporary},
         "SecurityOpt": list(options.security.written),
         "Devices": [device.path for device in options.devices],
+        "DeviceRequests": _requests(options),
         "Privileged": options.privileged,
         "Init": options.init or None,
         "ShmSize": options.shm_size,
         **_more(request, options),
     }
     return {name: value for name, value in found.items() if value or value == 0}
+
+
+def _requests(options: RunOptions) -> list[dict[str, Any]]:
+    if not options.cdi:
+        return []
+    request = {"Driver": "cdi", "Count": 0, "DeviceIDs": list(options.cdi)}
+    return [request | {"Capabilities": None, "Options": None}]
 
 
 def _health(request: CreateRequest) -> object:
