@@ -75,7 +75,7 @@ view volume volumes wait wanted warning waste watch watched where whiteouts wire
 workers working write writer written wrong
 apparmor filter rule security
 freezer lifecycle notify pausing processes rename renaming top waiting
-descriptors landlock networksocket notification notifier sockets
+descriptors epoll landlock networksocket notification notifier sockets
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

@@ -27,6 +27,11 @@ def test_what_a_socket_was_told_stays(user_lab: SwitchLab) -> None:
     }  # fmt: skip
 
 
+def test_registered_with_epoll_before(user_lab: SwitchLab) -> None:
+    found = user_lab.inside("early", OUTSIDE, user_lab.port("outside"))
+    assert found == f"outside {OUTSIDE}"
+
+
 def test_signals_interrupt_nothing(user_lab: SwitchLab) -> None:
     assert user_lab.inside("interrupted", OUTSIDE, user_lab.port("outside")) == [f"outside {OUTSIDE}"]
 

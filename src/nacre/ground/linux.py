@@ -28,6 +28,7 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 AT_SYMLINK_NOFOLLOW = 0x100
 
+CLONE_FILES = 0x00000400
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -99,14 +100,14 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
-    "bind": 49, "listen": 50,
+    "bind": 49, "listen": 50, "epoll_ctl": 233,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
-    "bind": 200, "listen": 201,
+    "bind": 200, "listen": 201, "epoll_ctl": 21,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -304,6 +305,15 @@ def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
 def setgroups_raw(groups: tuple[int, ...]) -> None:
     """setgroups(2) of this thread alone."""
     _syscall("setgroups", len(groups), Struct(f"={len(groups)}I").pack(*groups) if groups else None)
+
+
+_EPOLL_EVENT = Struct("=IQ" if MACHINE == "x86_64" else "@IQ")
+_EPOLL_CTL_ADD = 1
+
+
+def epoll_add(instance: int, fd: int, events: int, data: int) -> None:
+    """epoll_ctl(2) with data that Python's does not let one choose."""
+    _syscall("epoll_ctl", instance, _EPOLL_CTL_ADD, fd, _EPOLL_EVENT.pack(events, data))
 
 
 def setids_raw(uid: int, gid: int) -> None:

@@ -1,8 +1,9 @@
 """System calls about sockets that another process makes, answered by this one.
 
-A filter of a program's system calls hands `connect`, `bind` and `listen` to a listener, a descriptor that the
-process which installs the filter gives away before it becomes the program. Calls that would connect without
-that are refused: MSG_FASTOPEN, io_uring, and `socketcall` of 32 bits, whose arguments no filter sees.
+A filter of a program's system calls hands `connect`, `bind` and `listen` to a listener, a descriptor that
+the process which installs the filter gives away before it becomes the program; it tells of `epoll_create`
+too. Calls that would connect without that are refused: MSG_FASTOPEN, io_uring, and `socketcall` of 32 bits,
+whose arguments no filter sees.
 Source: seccomp(2), seccomp_unotify(2); linux/bpf_common.h, include/uapi/linux/seccomp.h.
 """
 
@@ -20,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Code = list[tuple[int, int, int, int]]
 
-CONNECT, BIND, LISTEN = "connect", "bind", "listen"
+CONNECT, BIND, LISTEN, EPOLL = "connect", "bind", "listen", "epoll_create1"
 
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NR, _ARCH, _ARG0 = 0, 4, 16
@@ -34,10 +35,14 @@ _FLAGS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
 """Which argument has the flags."""
 _PACK = Struct("=HBBI").pack
 
-_GENERIC = {"connect": 203, "bind": 200, "listen": 201, "sendto": 206, "sendmsg": 211, "sendmmsg": 269}
-_I386 = {"connect": 362, "bind": 361, "listen": 363, "sendto": 369, "sendmsg": 370, "sendmmsg": 345}
-_ARM = {"connect": 283, "bind": 282, "listen": 284, "sendto": 290, "sendmsg": 296, "sendmmsg": 374}
-_X86_64 = {"connect": 42, "bind": 49, "listen": 50, "sendto": 44, "sendmsg": 46, "sendmmsg": 307}
+_GENERIC = {"connect": 203, "bind": 200, "listen": 201, "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
+            EPOLL: 20}  # fmt: skip
+_I386 = {"connect": 362, "bind": 361, "listen": 363, "sendto": 369, "sendmsg": 370, "sendmmsg": 345,
+         EPOLL: 329, "epoll_create": 254}  # fmt: skip
+_ARM = {"connect": 283, "bind": 282, "listen": 284, "sendto": 290, "sendmsg": 296, "sendmmsg": 374,
+        EPOLL: 357, "epoll_create": 250}  # fmt: skip
+_X86_64 = {"connect": 42, "bind": 49, "listen": 50, "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
+           EPOLL: 291, "epoll_create": 213}  # fmt: skip
 _AUDIT_X86_64, _AUDIT_I386, _AUDIT_AARCH64, _AUDIT_ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 _NUMBERS = {
     "x86_64": {_AUDIT_X86_64: _X86_64, _AUDIT_I386: _I386},
@@ -45,11 +50,13 @@ _NUMBERS = {
     "riscv64": {0xC00000F3: _GENERIC},
     "loongarch64": {0xC0000102: _GENERIC},
 }
+_WATCHED = {CONNECT: CONNECT, BIND: BIND, LISTEN: LISTEN, EPOLL: EPOLL, "epoll_create": EPOLL}
 _NAMES = {
-    (arch, numbers[name]): name
+    (arch, number): _WATCHED[name]
     for halves in _NUMBERS.values()
     for arch, numbers in halves.items()
-    for name in (CONNECT, BIND, LISTEN)
+    for name, number in numbers.items()
+    if name in _WATCHED
 }
 
 _NEW_LISTENER, _WAIT_KILLABLE = 8, 0x20
@@ -76,7 +83,7 @@ def _body(arch: int, numbers: dict[str, int]) -> Code:
     code: Code = [(_LOAD, 0, 0, _NR)]
     if arch == _AUDIT_X86_64:
         code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERROR | ENOSYS)]
-    for name in (CONNECT, BIND, LISTEN):
+    for name in _WATCHED.keys() & numbers:
         code += _if(numbers[name], [(_RETURN, 0, 0, _NOTIFY)])
     for name, place in _FLAGS.items():
         test = [(_LOAD, 0, 0, _ARG0 + 8 * place), (_HAS, 0, 1, _FASTOPEN)]
@@ -125,8 +132,8 @@ class Notification:
         """How many may wait to be accepted, as `listen` has it."""
         return int(self.arguments[1] & 0x7FFFFFFF)
 
-    def socket(self) -> int:
-        """A duplicate of that descriptor. Raises OSError."""
+    def duplicate(self, number: int) -> int:
+        """A descriptor of the caller's, for us. Raises OSError."""
         try:
             process = os.pidfd_open(self.tid, _PIDFD_THREAD)
         except OSError as error:  # before Linux 6.9
@@ -134,7 +141,7 @@ class Notification:
                 raise
             process = os.pidfd_open(int(_status(self.tid, b"Tgid:")[1]))
         try:
-            return linux.pidfd_getfd(process, self.number)
+            return linux.pidfd_getfd(process, number)
         finally:
             os.close(process)
 

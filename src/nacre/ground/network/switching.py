@@ -22,7 +22,8 @@ from errno import EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, EPERM
 from .. import linux
 from . import namespaces, sockets
 from .descriptors import received
-from .notifier import BIND, CONNECT, Notifier
+from .epoll import EpollTable
+from .notifier import BIND, CONNECT, EPOLL, Notifier
 from .serving import thread
 
 TYPE_CHECKING = False
@@ -60,11 +61,8 @@ class _Call:
 
     def __init__(self, listener: Notifier, note: Notification) -> None:
         self.listener, self.note = listener, note
-        self.socket = sockets.adopted(note.socket())
-
-    def give(self, new: _socket.socket) -> None:
-        """Another socket takes the place of the program's. Raises OSError."""
-        self.listener.replace(self.note, new.fileno(), inherited=self.note.is_inherited())
+        self.socket = sockets.adopted(note.duplicate(note.number))
+        self.inode = os.fstat(self.socket.fileno()).st_ino
 
     def answer(self, value: int) -> bool:
         """And that was it; False when nobody waits for it any more."""
@@ -93,6 +91,7 @@ class Switch:
         self._notifiers: list[Notifier] = []
         self._waiting: dict[int, _Connecting] = {}
         self._unsaid: dict[bytes, None] = {}
+        self._epolls = EpollTable()
         self._busy = 0
         serving.now_and_then(self._look)
 
@@ -124,6 +123,10 @@ class Switch:
 
     def _settle(self, listener: Notifier, note: Notification) -> None:
         """Answer, unless that is for somebody else to do."""
+        if note.call == EPOLL:
+            self._epolls.made()
+            listener.let(note)
+            return
         try:
             call = _Call(listener, note)
         except OSError as error:
@@ -201,8 +204,8 @@ class Switch:
         call.socket = namespaces.inside(self._namespace, lambda: sockets.new(family))
         sockets.copy_options(before, call.socket)
         call.socket.setblocking(sockets.is_blocking(before))
+        self._give(call, call.socket)
         before.close()
-        call.give(call.socket)
         return 0 if sockets.is_unspecified(address) else self._at_home(call, address)
 
     def _at_home(self, call: _Call, address: bytes) -> int | None:
@@ -283,9 +286,15 @@ class Switch:
         if code == EINPROGRESS:
             self._remember(new)
         if code in (0, EINPROGRESS):
-            call.give(new)
+            self._give(call, new)
         if code:
             raise OSError(code, os.strerror(code))
+
+    def _give(self, call: _Call, new: _socket.socket) -> None:
+        """A socket takes the place of the program's, as it waits for that. Raises OSError."""
+        call.listener.replace(call.note, new.fileno(), inherited=call.note.is_inherited())
+        if not sockets.is_blocking(new):
+            self._epolls.repeat(call.note, call.inode, new)
 
     def _remember(self, socket: _socket.socket) -> None:
         """The next connect says that it is connected, which is no error the first time."""
@@ -305,7 +314,7 @@ class Switch:
         try:
             if answer in (0, -_AGAIN) and not waiting.has:
                 waiting.new.setblocking(True)
-                call.give(waiting.new)
+                self._give(call, waiting.new)
         except OSError as error:
             answer = _code(error)
         told = call.answer(answer)
