@@ -147,6 +147,9 @@ def test_other_mounts(tmp_path: Path) -> None:
     here = str(tmp_path)
     assert volumes.parse_tmpfs("/t/../u") == TmpfsMount("/u")
     assert volumes.parse_tmpfs("/t:size=64k,noexec").options == ("size=64k", "noexec", "mode=1777")
+    assert volumes.parse_tmpfs("/t:ro,noexec,size=1m,mode=700,size=2m,exec,rw").options == (
+        "mode=700", "size=2m", "exec", "rw",
+    )  # fmt: skip
     for bad in (
         "/t:size=1,uid=0;evil", "t", "", "/", "/t/..:ro", "/t:size=abc", "/t:size", "/t:mode=8",
         "/t:mode=17777",

@@ -100,6 +100,17 @@ def test_a_folder_of_the_host_as_a_volume(nacre: Nacre, image: str, tmp_path: Pa
     assert (folder / "sub" / "f").exists()
 
 
+@needs_root
+def test_a_disk_that_is_mounted_as_a_volume(nacre: Nacre, image: str) -> None:
+    nacre("volume", "create", "vol")
+    run = nacre.command("run", "--rm", "-v", "vol:/data", image, "cat", "/data/sub/f")
+    folder = nacre.root / "volumes" / "vol"
+    empty = ["sh", "-c", 'rmdir "$0/sub"; exec "$@"', str(folder), *run]
+    with in_mounts(nacre, folder, "private", *empty) as process:
+        out, err = process.communicate(timeout=60)
+    assert out == b"hi\n", err
+
+
 @needs_owners
 def test_a_folder_given_to_the_user(nacre: Nacre, image: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"

@@ -1,9 +1,9 @@
 """Volumes for a container that is being made: each exists then, and an empty one gets what the image has.
 
 Filled aside, in the container's folder, and renamed into place, so that a killed command leaves an empty
-volume and no half of one. Where another container has the empty volume already, or it stands for a folder of
-the host, it is filled in place, as docker does; a mark says so, and who meets the mark fills it once more.
-Whoever fills holds a lock on the volume's folder (flock). Source: moby daemon/create_unix.go.
+volume and no half of one. Where another container has the empty volume already, or it is a folder of the
+host or a mount point, it is filled in place, as docker does; a mark says so, and who meets the mark fills it
+once more. Whoever fills holds a lock on the volume's folder (flock). Source: moby daemon/create_unix.go.
 """
 
 from __future__ import annotations
@@ -56,7 +56,11 @@ def _prepare(
 ) -> None:
     folder = volumes.make(store.root, volume.name, volume.labels, volume.driver_options)
     with _held(folder):
-        replaceable = volume.source == folder and volumes.find(store, volume.name).users == (row.id,)
+        replaceable = (
+            volume.source == folder
+            and not os.path.ismount(folder)
+            and volumes.find(store, volume.name).users == (row.id,)
+        )
         half = volumes.is_half_filled(store.root, volume.name)
         if half and replaceable:
             _clear(folder)

@@ -133,7 +133,18 @@ def parse_tmpfs(text: str) -> TmpfsMount:
             raise UsageError(f"invalid tmpfs option {word!r}")
     if words and not any(word.startswith("mode=") for word in words):
         words += ("mode=1777",)
-    return TmpfsMount(clean(target), words)
+    return TmpfsMount(clean(target), _last_of_each(words))
+
+
+def _last_of_each(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A later option counts more than an earlier one that says the same or the opposite, as in mount(8)."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, _ = word.partition("=")
+        subject = key if equals else key.removeprefix("no").replace("ro", "rw")
+        found.pop(subject, None)
+        found[subject] = word
+    return tuple(found.values())
 
 
 def _is_tmpfs_option(word: str) -> bool:
