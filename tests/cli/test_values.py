@@ -1,43 +1,12 @@
-"""Values of options that have a grammar of their own, and the flags that docker has."""
+"""Values of options that have a grammar of their own."""
 
 from __future__ import annotations
 
 import pytest
 
-from nacre.cli import build, create, exec, run, values
+from nacre.cli import build, run, values
 from nacre.cli.options import parse
 from nacre.words.errors import UsageError
-
-RUN_FLAGS = """
-add-host annotation attach blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile
-cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach detach-keys
-device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops
-disable-content-trust dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus
-group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout
-hostname init interactive ip ip6 ipc isolation kernel-memory label label-file link link-local-ip log-driver
-log-opt mac-address memory memory-reservation memory-swap memory-swappiness mount name net net-alias network
-network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit platform privileged publish
-publish-all pull quiet read-only restart rm runtime security-opt shm-size sig-proxy stop-signal stop-timeout
-storage-opt sysctl tmpfs tty ulimit use-api-socket user userns uts volume volume-driver volumes-from workdir
-"""
-OF_RUN_ALONE = {"detach", "detach-keys", "sig-proxy"}
-
-
-def test_every_flag_of_docker_is_known() -> None:
-    wanted = set(RUN_FLAGS.split())
-    assert wanted <= {option.name for option in run.COMMAND.options}
-    assert wanted - OF_RUN_ALONE <= {option.name for option in create.COMMAND.options}
-    assert {
-        "detach",
-        "detach-keys",
-        "env",
-        "env-file",
-        "interactive",
-        "privileged",
-        "tty",
-        "user",
-        "workdir",
-    } <= {option.name for option in exec.COMMAND.options}
 
 
 def test_every_reader_is_used() -> None:

@@ -271,6 +271,10 @@ ABSENT: dict[Option, str] = {
     "where they find each other by name",
     many("--link-local-ip", _REFUSED, hidden=True): "containers get no link-local IPv4 addresses",
     many("--storage-opt", _REFUSED, hidden=True): "the size of a container's file system cannot be limited",
+    number("--cpu-count", _REFUSED, hidden=True): "it is for containers of Windows; use --cpus",
+    number("--cpu-percent", _REFUSED, hidden=True): "it is for containers of Windows; use --cpus",
+    text("--io-maxbandwidth", _REFUSED, hidden=True): "it is for containers of Windows",
+    number("--io-maxiops", _REFUSED, hidden=True): "it is for containers of Windows",
     flag("--use-api-socket", _REFUSED, hidden=True): "there is no daemon with a socket",
 }
 """Options that cannot be obeyed, and why: an error, since a program would not have what it counts on."""
