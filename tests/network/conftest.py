@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,14 +53,15 @@ def lab(nacre: Any, busybox_image: str) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def user_lab(nacre: Any, busybox_tar: bytes) -> Iterator[SwitchLab]:
+def user_lab(nacre: Any, busybox_tar: bytes, tmp_path: Path) -> Iterator[SwitchLab]:
     """The machine of an ordinary user, with an image `busybox:test`."""
     import shutil
 
     if not shutil.which("nsenter"):
         pytest.skip("nsenter is not installed")
+    (tmp_path / "web").mkdir()
     try:
-        world = World()
+        world = World(str(tmp_path / "web"))
     except AssertionError as error:
         pytest.skip(str(error))
     made = SwitchLab(nacre, world)

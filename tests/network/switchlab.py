@@ -22,12 +22,18 @@ class SwitchLab:
     """With an image that has a shell; Python is that of the real machine, given to containers by `python`."""
 
     def __init__(self, nacre: Any, world: World) -> None:
-        self.nacre, self.world = nacre, world
+        self.nacre, self.world, self.web = nacre, world, nacre.folder / "web"
         own = nacre.command
         nacre.command = lambda *words: world.command(own(*words))
         folders = {*(each for each in _FOLDERS if os.path.isdir(each)), sys.base_prefix}
-        self.python = [word for each in sorted(folders) for word in ("-v", f"{each}:{each}:ro")]
-        self.python += ["-v", f"{_INSIDE}:/inside.py:ro", "--entrypoint", os.path.realpath(sys.executable)]
+        self.programs = [word for each in sorted(folders) for word in ("-v", f"{each}:{each}:ro")]
+        self.python = [
+            *self.programs,
+            "-v",
+            f"{_INSIDE}:/inside.py:ro",
+            "--entrypoint",
+            os.path.realpath(sys.executable),
+        ]
 
     def inside(self, name: str, *arguments: object, options: tuple[str, ...] = BRIDGE) -> Any:
         """What a function of `inside.py` finds in a new container."""

@@ -3,11 +3,14 @@
     127.0.0.1, ::1              the loopback of the machine, where nobody but the machine belongs
     192.0.2.9, 2001:db8::9      the outside
 
-At both somebody listens and says who they are. Lines of standard input are answered by what was seen there.
+At both somebody listens and says who they are. Outside there are also a web server for a folder, and a name
+server that knows web.test. Lines of standard input are answered by what was seen there.
 """
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import socket
@@ -24,12 +27,14 @@ _RESET = b"\1\0\0\0\0\0\0\0"
 
 
 class World:
-    """The other process, as a test sees it. `ports` are those of `secret` and `outside`."""
+    """The other process, as a test sees it. `ports` are those of `secret`, `outside` and `web`.
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    `folder` is what the web server serves.
+    """
+
+    def __init__(self, folder: str) -> None:
+        words = [sys.executable, "-P", __file__, folder]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self._line()
         self.ports: dict[str, int] = line
 
@@ -102,6 +107,28 @@ def _talk(client: socket.socket, greeting: str) -> None:
             return
 
 
+def _serve_web(folder: str) -> int:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = http.server.ThreadingHTTPServer((OUTSIDE, 0), functools.partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
+
+
+def _serve_names() -> None:
+    from nacre.grammars import dns
+
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((OUTSIDE, 53))
+    while True:
+        query, client = server.recvfrom(4096)
+        question = dns.read_question(query)
+        known = question.name == "web.test" and question.kind == dns.A
+        server.sendto(dns.answer(query, question, [socket.inet_aton(OUTSIDE)] if known else []), client)
+
+
 def _listening() -> Iterator[int]:
     for name in ("tcp", "tcp6"):
         for line in Path("/proc/net", name).read_text().splitlines()[1:]:
@@ -116,6 +143,8 @@ def _main() -> None:
     for name, addresses in _ADDRESSES.items():
         for address in addresses:
             ports[name] = _serve(name, address, ports.get(name, 0), hits)
+    ports["web"] = _serve_web(sys.argv[1])
+    threading.Thread(target=_serve_names, daemon=True).start()
     print(json.dumps(ports), flush=True)
     for _ in sys.stdin:
         print(json.dumps({**hits, "listening": sorted(set(_listening()))}), flush=True)
