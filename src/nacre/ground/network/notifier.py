@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from errno import EINTR, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP
+import select
+from errno import EINVAL, ENOSYS, EOPNOTSUPP
 from struct import Struct
 
 from ...words.errors import Unsupported
@@ -186,14 +187,19 @@ class Notifier:
 
     def __init__(self, fd: int) -> None:
         self.fd, self.ended = fd, False
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
 
     def receive(self) -> Notification | None:
-        """The next call; None when its caller was interrupted. Blocks when there is none."""
+        """The next call; None when there is none, or when its caller was interrupted."""
+        events = dict(self._poll.poll(0)).get(self.fd, 0)
+        if not events & select.POLLIN:  # the kernel would wait, with nobody left to wait for
+            self.ended = bool(events)
+            return None
         data = bytearray(_NOTIFICATION.size)
         try:
             fcntl.ioctl(self.fd, _RECEIVE, data)
-        except OSError as error:
-            self.ended = error.errno not in (ENOENT, EINTR)
+        except OSError:
             return None
         return Notification(bytes(data))
 
