@@ -119,6 +119,7 @@ class Nacre:
         }
         self.env.pop("PYTHONUNBUFFERED", None)
         self.env["NACRE_LAYER_BLOBS"] = "keep"  # however full the disk of the machine is
+        self.env["NACRE_NETWORK"] = "host"  # the default is tested in tests/network
         self.env |= {"DOCKER_CONFIG": str(folder / "docker"), "PYTHONWARNINGS": "error"}
 
     def command(self, *words: str) -> list[str]:

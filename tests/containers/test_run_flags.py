@@ -63,7 +63,10 @@ def test_what_has_no_effect_is_told(
         ),
         (["--uts", "host", "-h", "box"], "conflicting options: hostname and the UTS mode\n"),
         (["-d", "-a", "stdout"], "conflicting options: cannot specify both --attach and --detach\n"),
-        (["--sysctl", "net.ipv4.ip_forward=1"], "sysctl 'net.ipv4.ip_forward' is not allowed in the network"),
+        (
+            ["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
+            "sysctl 'net.ipv4.ip_forward' is not allowed in the network",
+        ),
         (["--sysctl", "kernel.panic=1"], "sysctl 'kernel.panic' is not in a separate kernel namespace\n"),
         (["--ipc", "host", "--sysctl", "kernel.shmmax=1"], "sysctl 'kernel.shmmax' is not in a separate"),
         (["--ulimit", "nofile=99999999999"], "cannot set the limit nofile to 99999999999: at most "),

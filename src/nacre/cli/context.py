@@ -78,6 +78,7 @@ class Context:
                     self.root, self.driver, self.layer_blobs, self._network, self._proxy_variables(),
                     docker_config=self.docker_config,
                     folder=self.environment.get("TMPDIR") or "/var/tmp", owns_process=True, warn=self.warn,
+                    container_network=self.environment.get("NACRE_NETWORK") or "default",
                 )
             )  # fmt: skip
         return self._engine

@@ -129,7 +129,7 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
     from ..words.oci import Platform
 
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
-    network, *networks = (*args.network, *args.net) or ("host",)
+    network, *networks = (*args.network, *args.net) or ("default",)
     return ContainerOptions(
         name=args.name, platform=Platform.parse(args.platform) if args.platform else None, pull=args.pull,
         entrypoint=entrypoint, environment=tuple(environment(context, args)), working_dir=args.workdir,
@@ -322,7 +322,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     many("--net-alias", "As --network-alias", hidden=True),
     many(
         "--network",
-        "Network of the container: host (the default), none, bridge, container:NAME or one of yours",
+        "Network of the container: default, bridge, host, none, container:NAME or one of yours",
         kind="network",
     ),
     many("--network-alias", "Add network-scoped alias for the container"),

@@ -509,7 +509,7 @@ class Engine(Wiring):
     def run(
         self, name: str, command: Sequence[str] = (), *, input: bytes = b"",
         environment: Mapping[str, str] | None = None, working_dir: str = "", user: str = "",
-        volumes: Sequence[str] = (), network: str = "host", read_only: bool = False,
+        volumes: Sequence[str] = (), network: str = "default", read_only: bool = False,
         progress: Progress | None = None,
     ) -> Completed:  # fmt: skip
         """Run a program in a container of its own, of which nothing is left afterwards.

@@ -80,7 +80,7 @@ class ContainerOptions(Value):
     device_rules: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     read_only: bool = False
-    network: str = "host"
+    network: str = "default"
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
@@ -232,6 +232,9 @@ class ContainerCollection(Lifecycle):
         return health
 
     def _fitting(self, options: ContainerOptions) -> ContainerOptions:
+        """With a network that is possible here."""
+        if options.network == "default":
+            options = options.replace(network=self._engine.config.usual_network)
         if joins_nothing(options):
             return options
         from .joining import fitting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grammars.endpoint import CONTAINER, NetworkEndpoint, parse_endpoint
-from ..stores.networks import BRIDGE, HOST
+from ..stores.networks import BRIDGE, HOST, NONE
 from ..words.errors import UsageError
 
 TYPE_CHECKING = False
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from .containers import ContainerOptions
 
-_SHARED = ("host", "none")
+DEFAULT = "default"
+_SHARED = (HOST, NONE)
 
 
 def mode(options: ContainerOptions) -> str:
@@ -48,16 +49,30 @@ def fitting(options: ContainerOptions, store: Store, warn: Callable[[str], objec
     """With the network of this machine in place of `bridge` where no other can be had, which is said."""
     from ..services.containers.endpoints import are_possible
 
+    if options.network == DEFAULT:
+        options = options.replace(network=_usual(store, warn))
     if [each.network for each in _endpoints(options)] != [BRIDGE] or are_possible(store):
         return options
     warn("WARNING: no namespaces are permitted here: the container shares the network of this machine")
     return options.replace(network=HOST)
 
 
+def _usual(store: Store, warn: Callable[[str], object]) -> str:
+    """What `default` is for root of the machine."""
+    from ..services.containers.endpoints import are_possible, obstacle
+
+    if not are_possible(store):
+        return HOST
+    if why := obstacle(store):
+        warn(f"WARNING: the container shares the network of this machine: {why}")
+        return HOST
+    return BRIDGE
+
+
 def _endpoints(options: ContainerOptions) -> tuple[NetworkEndpoint, ...]:
     """Each network with what was asked for it; options of their own count for the first."""
     first, *others = (
-        each.replace(network="host") if each.network == "default" else each
+        each.replace(network=BRIDGE) if each.network == DEFAULT else each
         for each in (_read(parse_endpoint, text) for text in (options.network, *options.networks))
     )
     asked = {"address": options.ip, "address6": options.ip6, "mac": options.mac_address}

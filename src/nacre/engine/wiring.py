@@ -40,7 +40,9 @@ class Config(Value):
     docker's config.json, whose proxies containers and builds get; "" for none. `folder` is for what must lie
     in a file for a while. `owns_process`: no other thread runs, so that the process may enter a user
     namespace, and fork to work on several processors. `warn` hears what a user should know and no result
-    tells. `cdi_folders`: where vendors describe their devices, the most important last.
+    tells. `cdi_folders`: where vendors describe their devices, the most important last. `container_network`
+    is that of containers for which none is named: `default` is `bridge` for root, where that is possible,
+    else `host`.
     """
 
     root: str
@@ -53,6 +55,14 @@ class Config(Value):
     owns_process: bool = False
     warn: Callable[[str], object] = _silent
     cdi_folders: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
+    container_network: str = "default"
+
+    @property
+    def usual_network(self) -> str:
+        """The same, but that ordinary users have that of this machine."""
+        from ..ground import userns
+
+        return self.container_network if self.container_network != "default" or userns.is_first() else "host"
 
 
 class Wiring:

@@ -2,6 +2,7 @@
 
     networks/lock                     held while a network is made or removed
     networks/<name>/network           what it is, as JSON; there once it is whole
+    networks/.probed                  a link that leads nowhere: where and since when `bridge` is possible
     networks/<name>/members/<id>      a link that leads nowhere; its text says which addresses and names the
                                       container has: `10.90.1.2 fd00::2 02:… web db.local`, `-` for none
 
@@ -142,6 +143,22 @@ class Networks:
                 if not self._exists(BRIDGE):
                     raise
         return self._read(BRIDGE)
+
+    def is_probed(self, where: str) -> bool:
+        """Whether `note_probed` was called with the same."""
+        try:
+            return os.readlink(f"{self._folder}/.probed") == where
+        except OSError:
+            return False
+
+    def note_probed(self, where: str) -> None:
+        """Networks are possible `where`; a store that cannot be written to forgets it."""
+        private_dir(self._folder)
+        unlink(f"{self._folder}/.probed")
+        try:
+            os.symlink(where, f"{self._folder}/.probed")
+        except FileExistsError:  # by another command
+            return
 
     def every(self) -> list[Network]:
         """All that are in files, by name."""

@@ -35,6 +35,11 @@ def enabled(version: int = 4) -> bool:
         return False
 
 
+def possible() -> bool:
+    """Whether it forwards IPv4, or can be told to."""
+    return enabled() or os.access(_IPV4, os.W_OK)
+
+
 def enable() -> None:
     """Have it forward IPv4. Raises SandboxError when that is forbidden."""
     try:

@@ -6,7 +6,10 @@ errors.
 
 from __future__ import annotations
 
+import os
+
 from ...grammars.endpoint import CONTAINER, NetworkEndpoint
+from ...ground.files import os_errors
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
 from ...words.errors import Conflict, Unsupported, UsageError
@@ -61,6 +64,22 @@ def are_possible(store: Store) -> bool:
     from ...ground.sandbox import permitted
 
     return permitted.way() == "mounts"
+
+
+def obstacle(store: Store) -> str:
+    """Why root can have no network for containers here, "" when it can; looked for once in each boot."""
+    from ...stores.database import boot_id
+
+    where, networks = f"{boot_id()}.{os.stat('/proc/self/ns/net').st_ino}", networks_of(store)
+    if networks.is_probed(where):
+        return ""
+    from ...ground.network import probe
+
+    found = probe.obstacle()
+    if not found:
+        with os_errors("note that networks are possible"):
+            networks.note_probed(where)
+    return found
 
 
 def _check_rights(store: Store, runtime: str) -> None:
