@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -117,6 +119,28 @@ def test_following_misses_nothing(tmp_path: Path) -> None:
     found = [int(line.text) for line in read_log(str(path), follow=lambda: not writing.is_set())]
     writer.join()
     assert found == list(range(last))
+
+
+def test_a_full_disk_stops_nothing(tmp_path: Path) -> None:
+    """What does not fit is lost; the entries after it are read again."""
+    path = tmp_path / "log"
+    log = LogWriter(str(path))
+    log.write("stdout", b"one\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+    try:
+        log.write("stdout", b"lost\n")
+        log.write("stdout", b"lost\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    log.write("stdout", b"two\nthree\n")
+    log.close()
+    assert texts(path) == ["one", "two", "three"]
+    full = LogWriter("/dev/full")
+    full.write("stdout", b"lost\n")
+    full.close()
 
 
 def test_attributes(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ class Log:
 class LogWriter(Log):
     """Appends to the log at `path`; made 0600 if absent. `attributes` stand in each entry."""
 
+    _torn = False
+
     def __init__(
         self, path: str, rotation: Rotation | None = None, attributes: dict[str, str] | None = None
     ) -> None:
@@ -92,20 +94,34 @@ class LogWriter(Log):
         more = {"more": self._more, "partial": partial, "rotation": rotation}
         return {"fd": self._fd, "path": self._path, **more}
 
-    def append(self, stream: str, pieces: list[bytes]) -> None:  # noqa: D102
+    def append(self, stream: str, pieces: list[bytes]) -> None:
+        """What cannot be written is lost, as with docker: a full disk must not stop the container."""
+        try:
+            self._append(stream, pieces)
+        except OSError:
+            self._torn = True
+
+    def _append(self, stream: str, pieces: list[bytes]) -> None:
         moment, tail = stamp(time.time_ns()), f'"stream":"{stream}",{self._more}'
         lines = [
             f'{{"log":{_quoted(piece.decode(errors="replace"))},{tail}"time":"{moment}"}}\n'
             for piece in pieces
         ]
         if self._rotation is None:
-            return _write(self._fd, "".join(lines).encode())
+            return self._write("".join(lines))
         for line in lines:
             if self._rotation.is_due(self._fd):
-                self._rotation.rotate()
-                self._fd = _opened(self._path, self._fd)
-            _write(self._fd, line.encode())
+                try:
+                    self._rotation.rotate()
+                finally:
+                    self._fd = _opened(self._path, self._fd)
+            self._write(line)
         return None
+
+    def _write(self, text: str) -> None:
+        """After an entry that was cut off, on a line of its own."""
+        torn, self._torn = self._torn, False
+        _write(self._fd, (f"\n{text}" if torn else text).encode())
 
     def close(self) -> None:  # noqa: D102
         if self._fd >= 0:
