@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -34,6 +36,19 @@ def test_the_first_users_of_a_volume(nacre: Nacre, image: str) -> None:
     started = [nacre.start("run", "--rm", "-v", "vol:/data", image, *ALL) for _ in range(4)]
     said = [process.communicate(timeout=120) for process in started]
     assert [out.decode().split() for out, _ in said] == [[FILES, "all"]] * 4, said
+
+
+def test_a_lock_on_the_folder_of_a_volume(nacre: Nacre, image: str) -> None:
+    """Every container that has it can hold one, and for ever."""
+    nacre("volume", "create", "vol")
+    folder = os.open(nacre.root / "volumes" / "vol", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        assert nacre("run", "--rm", "-v", "vol:/data", image, *ALL, timeout=60).lines == [FILES, "all"]
+    finally:
+        os.close(folder)
+    assert nacre("volume", "ls", "-q").out == "vol\n"
+    assert sorted(path.name for path in (nacre.root / "volumes").iterdir()) == ["vol"]
 
 
 def test_a_prune_beside_the_first_user(nacre: Nacre, image: str) -> None:

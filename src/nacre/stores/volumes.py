@@ -3,6 +3,7 @@
     volumes/<name>     what is in it, or empty where the volume is a folder of the host
     volumes/.<name>    its labels and the options of its driver, if it has any: a JSON object
     volumes/.<name>:filling    empty: somebody fills it in place, or has died of it
+    volumes/.<name>:lock       while somebody fills it, or sees whether that is to be done
 
 A volume is in use while a container has it among its mounts, running or not. Making and removing one hold a
 lock (flock) on the folder of all, so that a description always belongs to the volume that is there.
@@ -14,7 +15,7 @@ import fcntl
 import os
 from contextlib import contextmanager
 
-from ..ground.files import os_errors, private_dir, random_name, remove_tree, trace, unlink, write_all
+from ..ground.files import Lock, os_errors, private_dir, random_name, remove_tree, trace, unlink, write_all
 from ..ground.jsonfile import read_object
 from ..ground.linux import AT_FDCWD, born
 from ..words.errors import Conflict, NotFound
@@ -193,6 +194,17 @@ def names_in(root: str, record: Mapping[str, Any]) -> dict[str, None]:
     mounts = record.get("config", {}).get("mounts") or ()
     names = (mount.get("name") or named_by(root, mount.get("source") or "") for mount in mounts)
     return dict.fromkeys(name for name in names if name)
+
+
+@contextmanager
+def held(root: str, name: str) -> Iterator[None]:
+    """No other process fills the volume meanwhile, or finds it before that is done. Raises StoreError."""
+    with os_errors(f"lock the volume {name}"):
+        lock = Lock(f"{root}/volumes/.{name}:lock")
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
 
 
 def mark_half_filled(root: str, name: str, *, half: bool = True) -> None:

@@ -3,16 +3,16 @@
 Filled aside, in the container's folder, and renamed into place, so that a killed command leaves an empty
 volume and no half of one. Where another container has the empty volume already, or it is a folder of the
 host or a mount point, it is filled in place, as docker does; a mark says so, and who meets the mark fills it
-once more. Whoever fills holds a lock on the volume's folder (flock). Source: moby daemon/create_unix.go.
+once more. Whoever fills holds a lock beside the volume: on its folder every container could hold one.
+Source: moby daemon/create_unix.go.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from ...ground.extract import Form
 from ...ground.files import os_errors, remove_tree, surely, trace
@@ -22,7 +22,7 @@ from . import copying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ...images.model.runtime import VolumeMount
     from ...stores.containers import ContainerRow
@@ -43,7 +43,7 @@ def prepare(store: Store, row: ContainerRow, wanted: tuple[VolumeMount, ...]) ->
             return roots[0]
 
         for volume in wanted:
-            if volume.name and not volume.inherited:
+            if volume.name:
                 _prepare(store, row, volume, root)
             if volume.chown or volume.relabel:
                 from . import ownership
@@ -55,7 +55,7 @@ def _prepare(
     store: Store, row: ContainerRow, volume: VolumeMount, root: Callable[[], copying.Inside]
 ) -> None:
     folder = volumes.make(store.root, volume.name, volume.labels, volume.driver_options)
-    with _held(folder):
+    with volumes.held(store.root, volume.name):
         replaceable = (
             volume.source == folder
             and not os.path.ismount(folder)
@@ -78,22 +78,6 @@ def _content(folder: str) -> list[str]:
 def _clear(folder: str) -> None:
     for name in _content(folder):
         remove_tree(f"{folder}/{name}")
-
-
-@contextmanager
-def _held(path: str) -> Iterator[None]:
-    """Lock a volume's folder: the one that is there, not one that a filled one has replaced."""
-    while True:
-        with os_errors(f"open {path}"):
-            fd = os.open(path, _FOLDER)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(fd), os.stat(path)):
-                yield
-                return
-        finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open as well
-            os.close(fd)
 
 
 def _fill(
