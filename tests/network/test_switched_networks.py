@@ -119,6 +119,13 @@ def test_isolation(user_lab: SwitchLab) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("helper", ["pasta", "slirp4netns"])
+def test_helper_programs_are_refused(user_lab: SwitchLab, helper: str) -> None:
+    done = user_lab.nacre("run", "--rm", "--network", helper, IMAGE, "true", check=False)
+    assert done.code == 125
+    assert done.err.startswith(f"nacre: --network {helper} is not supported\nhint: --network bridge has TCP")
+
+
 def test_internal(user_lab: SwitchLab) -> None:
     user_lab.nacre("network", "create", "--internal", "back")
     serve(user_lab, "db", "--network", "back", "-p", "8080:80")

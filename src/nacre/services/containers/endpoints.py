@@ -12,7 +12,7 @@ from ...grammars.endpoint import CONTAINER, NetworkEndpoint
 from ...ground.files import os_errors
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
-from ...words.errors import Conflict, Unsupported, UsageError
+from ...words.errors import Conflict, NotFound, Unsupported, UsageError
 from ...words.quickjson import loads
 from . import keeper
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .service import Containers, CreateRequest
 
 _DRIVER = "com.docker.network.driver."
+_HELPERS = ("pasta", "slirp4netns")
 MTU = f"{_DRIVER}mtu"
 
 
@@ -142,13 +143,26 @@ def check(networks: Networks, endpoint: NetworkEndpoint) -> NetworkEndpoint:
         return endpoint
     if endpoint.network in (HOST, NONE):
         raise Conflict(f"cannot attach to the network {endpoint.network}")
-    network = networks.get(endpoint.network)
+    network = _found(networks, endpoint.network)
     for asked, subnet in ((endpoint.address, network.subnet), (endpoint.address6, network.subnet6)):
         _check_address(network, asked, subnet)
     for alias in endpoint.aliases:
         if not is_name(alias):
             raise UsageError(f"invalid network alias {alias!r}")
     return endpoint.replace(network=network.name)
+
+
+def _found(networks: Networks, name: str) -> Network:
+    """Raises NotFound, and Unsupported for what podman has helper programs for."""
+    try:
+        return networks.get(name)
+    except NotFound:
+        if name.partition(":")[0] in _HELPERS:
+            raise Unsupported(
+                f"--network {name} is not supported",
+                hint="--network bridge has TCP without a helper program, --network host has UDP too",
+            ) from None
+        raise
 
 
 def _check_address(network: Network, asked: str, subnet: str) -> None:

@@ -15,7 +15,7 @@ from ...ground.network import namespaces, sockets
 from ...ground.network.descriptors import hand, received
 from ...ground.network.loopback import LoopbackNetwork
 from ...ground.network.switching import Routes, Switch
-from ...words.addresses import packed, shown
+from ...words.addresses import Subnet, packed, shown
 from . import networking
 from .networking import Networking
 from .networksocket import asked, unanswered
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ...ground.sandbox import Attachment
     from ...stores.networks import Member, Network
 
-_NOWHERE, _NOWHERE6, _LOOPBACK6 = bytes(4), bytes(16), bytes(15) + b"\1"
+_NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
+_PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
+"""How addresses begin that networks of containers have, by length."""
 
 
 class SwitchedNetworking(Networking):
@@ -155,6 +157,14 @@ class SwitchedNetworking(Networking):
             channel.close()
         raise OSError(EHOSTUNREACH, "the container has ended")
 
+    def is_anothers(self, address: bytes) -> bool:
+        """Whether it belongs to a network that the container is not in. Files say so: ask for few."""
+        if address[0] not in _PRIVATE[len(address)]:
+            return False
+        text = shown(address)
+        subnets = (each for network in self._networks.every() for each in (network.subnet, network.subnet6))
+        return any(text in Subnet.parse(subnet) for subnet in subnets if subnet)
+
     def leads_out(self) -> bool:
         """Whether anything but its own networks is reached."""
         return self._loopback.way_out is not None
@@ -176,7 +186,7 @@ class _Routes(Routes):
         way = self._network.beside(shown(address))
         if way:
             return self._network.neighbour(family, shown(address), way)
-        if not self._network.leads_out() or _is_of_a_link(address):
+        if not self._network.leads_out() or _is_of_a_link(address) or self._network.is_anothers(address):
             raise OSError(ENETUNREACH, "no way out")
         return sockets.new(family)
 
