@@ -284,6 +284,27 @@ def test_processes_of_another_container(nacre: Nacre, busybox_image: str) -> Non
     assert (done.code, done.err) == (125, "nacre: No such container: nobody\n")
 
 
+@pytest.mark.skipif(not userns.mapped(), reason="containers of an ordinary user share no user namespace")
+def test_top_and_kill_of_containers_that_share_processes(nacre: Nacre, busybox_image: str) -> None:
+    """Each has its own, whatever namespace they are in."""
+    nacre("run", "-d", "--name", "web", busybox_image, "sleep", f"{MARK}1")
+    nacre("run", "-d", "--name", "two", "--pid", "container:web", busybox_image, "sleep", f"{MARK}2")
+    nacre("run", "-d", "--name", "all", "--pid", "host", busybox_image, "sleep", f"{MARK}3")
+    nacre("exec", "-d", "web", "sleep", f"{MARK}4")
+
+    def top(name: str) -> list[str]:
+        return sorted(line.split("sleep ")[1] for line in nacre("top", name).lines[1:])
+
+    until(lambda: marked(f"{MARK}2") and marked(f"{MARK}3") and marked(f"{MARK}4"))
+    assert (top("two"), top("all")) == ([f"{MARK}2"], [f"{MARK}3"])
+    shared = [f"{MARK}1", f"{MARK}4"]
+    assert top("web") in (shared, [shared[0], f"{MARK}2", shared[1]])  # the second without a control group
+    nacre("kill", "two")
+    until(lambda: not marked(f"{MARK}2"))
+    assert sorted(nacre("ps", "--format", "{{.Names}}").lines) == ["all", "web"]
+    nacre("rm", "-f", "web", "all", "two")
+
+
 def test_shared_memory(nacre: Nacre, busybox_image: str) -> None:
     def shown(mode: str) -> int:
         return nacre("run", "--rm", "--ipc", mode, busybox_image, "ls", "/dev/shm", check=False).code

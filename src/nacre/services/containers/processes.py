@@ -10,7 +10,9 @@ import os
 import time
 
 from ...ground.linux import start_time
+from ...ground.sandbox.plan import shares_processes
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError
+from ...words.quickjson import loads
 from ...words.value import Value
 from .program import entered
 
@@ -25,6 +27,7 @@ _TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 _TTY_SLAVES = range(136, 144)
 _DAY = 86400
 _WIDEST = 8
+_GROUP = "nacre-"
 
 
 class ProcessList(Value):
@@ -47,7 +50,10 @@ def processes(containers: Containers, text: str, options: Sequence[str] = ()) ->
 
 
 def _members(row: ContainerRow) -> set[int]:
-    """Those in its pid namespace; where it has none, the descendants of its program."""
+    """Those in its pid namespace and control group; without one of its own, the descendants of its program.
+
+    Another container may have joined the namespace, and what `exec` runs descends from elsewhere.
+    """
     every = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     try:
         wanted = os.readlink(f"/proc/{entered(row)}/ns/pid")
@@ -57,7 +63,23 @@ def _members(row: ContainerRow) -> set[int]:
     if start_time(row.pid) != row.pid_start:
         raise Conflict(f"container {row.id} is not running")
     family = _descendants(row.pid, every)
-    return family if own else family | {pid for pid in every if _namespace(pid) == wanted}
+    record = loads(row.config_json)
+    if record.get("pid_of") or shares_processes(record["config"]):
+        return family - {row.pid}  # the watcher is ours
+    if own:
+        return family
+    group = _group(row.pid)
+    return family | {pid for pid in every if _namespace(pid) == wanted and _group(pid) == group}
+
+
+def _group(pid: int) -> str:
+    """The name of the group that a container has to itself, "" without one."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+            names = file.read().replace("\n", "/").split("/")
+    except OSError:
+        return ""
+    return next((name for name in names if name.startswith(_GROUP)), "")
 
 
 def _namespace(pid: int) -> str:
