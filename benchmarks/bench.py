@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import bigimage
 from .harness import Case, Skip
 from .lines import Line
 from .peers import Docker, Nacre, Peer, Podman, Skopeo, busybox_tar, users_nacre
 
-P = TypeVar("P", bound=Peer)
+P, S = TypeVar("P", bound=Peer), TypeVar("S")
 
 
 class Bench:
@@ -23,25 +23,34 @@ class Bench:
     def __init__(self, scratch: Path, stack: ExitStack, nacre: str = "") -> None:
         self.scratch, self._stack, self._program = scratch, stack, nacre
         self.ready: list[Peer] = []
+        self._shared: dict[Any, Any] = {}
         self._numbers = itertools.count()
         self._rounds = stack.enter_context(ExitStack())
 
-    def _with_base(self, peer: P) -> P:
+    def shared(self, make: Callable[[Bench, ExitStack], S]) -> S:
+        """What several scenarios share, made once; ended at the end."""
+        if make not in self._shared:
+            self._shared[make] = make(self, self._stack)
+        found: S = self._shared[make]
+        return found
+
+    def with_base(self, peer: P) -> P:
+        """A peer that has the base image."""
         peer.load_base(busybox_tar())
         self.ready.append(peer)
         return peer
 
     @cached_property
     def nacre(self) -> Nacre:
-        return self._with_base(Nacre(self.scratch, self._program))
+        return self.with_base(Nacre(self.scratch, self._program))
 
     @cached_property
     def podman(self) -> Podman:
-        return self._with_base(Podman(self.scratch))
+        return self.with_base(Podman(self.scratch))
 
     @cached_property
     def docker(self) -> Docker:
-        return self._with_base(Docker(self.scratch / "docker", self._stack))
+        return self.with_base(Docker(self.scratch / "docker", self._stack))
 
     @cached_property
     def buildah(self) -> Podman:

@@ -140,7 +140,10 @@ class Docker(Peer):
 
     name = "docker"
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, stack: ExitStack, before: Sequence[str] = (), *, bridge: bool = False
+    ) -> None:
+        """`before` are words before the daemon's; with `bridge` it has its default network."""
         super().__init__()
         require("docker", "dockerd", "containerd")
         if os.geteuid():
@@ -149,10 +152,10 @@ class Docker(Peer):
         socket, self.storage = folder / "sock", folder / "data"
         self.words = ["docker", "--host", f"unix://{socket}"]
         self.env = {"DOCKER_CONFIG": str(folder / "config")}
+        alone = [] if bridge else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         words = [
-            "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
-            "--pidfile", str(folder / "pid"), "--host", f"unix://{socket}",
-            "--bridge", "none", "--iptables=false", "--ip6tables=false",
+            *before, "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
+            "--pidfile", str(folder / "pid"), "--host", f"unix://{socket}", *alone,
         ]  # fmt: skip
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(words, stdout=log, stderr=log)
@@ -195,7 +198,7 @@ def busybox_tar() -> bytes:
         for folder in ("bin", "etc", "tmp", "srv", "proc", "sys", "dev"):
             _add(tar, folder, tarfile.DIRTYPE)
         _add(tar, "bin/busybox", tarfile.REGTYPE, data)
-        for applet in ("sh", "true", "cat", "echo", "ls", "mkdir", "cp", "seq"):
+        for applet in ("sh", "true", "cat", "echo", "ls", "mkdir", "cp", "seq", "sleep"):
             _add(tar, f"bin/{applet}", tarfile.SYMTYPE, link="busybox")
         _add(tar, "etc/passwd", tarfile.REGTYPE, b"root:x:0:0:root:/:/bin/sh\n")
     return out.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, transfers, wires
+from . import builds, disk, networks, transfers, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -32,6 +32,7 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         Run("none"),
         Run("host"),
+        *networks.SCENARIOS,
         *builds.SCENARIOS,
         *transfers.SCENARIOS,
         *wires.SCENARIOS,
