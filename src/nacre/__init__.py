@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .images.audit.finding import Finding
     from .images.audit.usage import DiskUsage
     from .images.model.image import Image, Layer
+    from .images.model.limits import Limits
     from .services.client.search import SearchResult
     from .words.digest import Digest
     from .words.errors import NacreError
@@ -32,6 +33,7 @@ _HOMES = {
     "NetworkSettings": "engine.network",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
+    "Limits": "images.model.limits",
     "SearchResult": "services.client.search", "Outcome": "images.arrows.mirroring",
     "Pushed": "images.arrows.manifestlist", "Copied": "images.arrows.copying",
     "PullResult": "images.arrows.pull", "PushResult": "images.arrows.push",
@@ -41,9 +43,9 @@ _HOMES = {
 
 __all__ = [
     "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest", "DiskUsage",
-    "Engine", "Exploration", "Finding", "Image", "Layer", "NacreError", "NetworkSettings", "Outcome",
-    "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report", "SearchResult",
-    "open_store",
+    "Engine", "Exploration", "Finding", "Image", "Layer", "Limits", "NacreError", "NetworkSettings",
+    "Outcome", "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report",
+    "SearchResult", "open_store",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import nacre
 from nacre import cli
+from nacre.cli import build, run
 from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
 from nacre.engine import Config, Engine
 from nacre.engine.containers import ContainerCollection, ContainerOptions
@@ -20,6 +21,7 @@ from nacre.engine.networks import NetworkCollection
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
+from nacre.images.model.limits import Limits
 from nacre.services.build import BuildOptions
 
 FOLDER = Path(cli.__path__[0])
@@ -36,6 +38,7 @@ TAKEN = {
     "images.arrows.manifestlist.exact_entries": PURE,
     "images.arrows.manifestlist.platform_fields": PURE,
     "images.model.image.Image": VALUE,
+    "images.model.limits.Limits": VALUE,
     "images.model.image.repo_digests": PURE,
     "images.model.platforms.fits": PURE,
     "images.model.platforms.misfit": PURE,
@@ -91,6 +94,7 @@ OPTIONS = {
     "BuildOptions": BuildOptions,
     "Network": NetworkSettings,
     "Config": Config,
+    "Limits": Limits,
 }
 TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
 NOTHING = ("Refused", "Rejected", "Ignored", "Accepted", "Discarded")
@@ -101,7 +105,10 @@ EVERYWHERE = {
     "progress": "an object with the methods of Progress", "verbose": PRINTED, "iidfile": TERMINAL,
     "digestfile": TERMINAL,
 }  # fmt: skip
-CREATE = {
+LIMITS = {
+    option.name: f"Limits: {option.key}" for option in run.LIMITS if not option.help.startswith(NOTHING)
+}
+CREATE = LIMITS | {
     "add-host": "hosts", "annotation": "annotations", "cap-add": "cap_add", "device": "devices",
     "device-cgroup-rule": "device_rules", "disable-content-trust": "always so", "dns-opt": "dns_options",
     "dns-option": "dns_options", "env": "environment", "env-file": "read it first", "expose": "ports",
@@ -129,6 +136,8 @@ COMMANDS_OF = {
         "format": "BuildOptions: form",
         "label": "labels", "output": "see export_tar and export_folder", "secret": "BuildOptions: secrets",
         "tag": "tags", "network": "BuildOptions: network", "shm-size": "BuildOptions: shm_size",
+        "ulimit": "BuildOptions: ulimits",
+        **{option.name: f"Limits: {option.key}" for option in build.COMMAND.options if option in run.LIMITS},
     }),
     "commit": ("containers.commit", {"change": "changes"}),
     "copy": ("copy", ENDS | {
@@ -183,6 +192,8 @@ COMMANDS_OF = {
     "unpause": ("containers.unpause", {}),
     "unshare": (None, "a shell for people; Engine.inside does the same for a function"),
     "version": (None, "nacre.__version__"),
+    "stats": ("containers.stats", {"all": CALLER, "no-stream": "it is one look"}),
+    "update": ("containers.update", {}),
     "wait": ("containers.wait", {}),
     "builder prune": ("system.sweep", PRUNED),
     "container prune": ("system.sweep", PRUNED),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("words", "shown", "said"),
     [
-        (["-m", "64m", "--cpus=1.5", "--pids-limit", "9"], "x\n", ["cpus", "memory", "pids-limit"]),
+        (["--kernel-memory", "64m"], "x\n", ["kernel-memory"]),
         (["--detach-keys", "ctrl-x"], "x\n", ["detach-keys"]),
         (["--no-healthcheck", "--restart=no", "--userns", "host", "--isolation", "default"], "x\n", []),
     ],

@@ -76,6 +76,7 @@ workers working write writer written wrong
 apparmor filter rule security
 freezer lifecycle notify pausing processes rename renaming top waiting
 descriptors epoll landlock networksocket notification notifier sockets
+bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

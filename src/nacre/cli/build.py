@@ -7,7 +7,7 @@ import os
 from ..words.errors import DockerfileError, Unsupported, UsageError
 from .files import Written, write_out
 from .options import Command, choice, flag, many, name_and_value, size, text
-from .run import ignore, limits
+from .run import limits, limits_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _options(context: Context, args: Args) -> BuildOptions:
         shm_size=args.shm_size,
         secrets=tuple(_secret(context, item) for item in args.secret),
         form=form_of(args.format or OCI),
+        limits=limits_of(context, args),
+        ulimits=tuple(args.ulimit),
     )
 
 
@@ -152,7 +154,6 @@ def _discarded(context: Context, args: Args) -> None:
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
             context.warn(f"WARNING: --{name} ignored: the cache of the local store is used")
-    ignore(context, args, _LIMITS)
 
 
 def _refuse_attestations(args: Args) -> None:
@@ -231,7 +232,7 @@ _LIMITS = (
         "memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems",
         "cgroup-parent",
     ),
-    many("--ulimit", "Ignored with a warning", kind="ulimit", hidden=True),
+    many("--ulimit", "Ulimit options (NAME=SOFT[:HARD])", type="ulimit", kind="ulimit"),
 )  # fmt: skip
 
 COMMAND = Command(

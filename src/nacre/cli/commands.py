@@ -61,8 +61,10 @@ _STOP = CommandEntry("stop", "Stop one or more running containers")
 _TAG = CommandEntry("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 _TOP = CommandEntry("top", "Display the running processes of a container")
 _TREE = CommandEntry("explore", "Show the layers of an image as a tree", "TREE")
+_STATS = CommandEntry("stats", "Display a live stream of container(s) resource usage statistics")
 _UNMOUNT = CommandEntry("mount", "Unmount file systems mounted by `nacre mount`", "UNMOUNT")
 _UNPAUSE = CommandEntry("pause", "Unpause all processes within one or more containers", "UNPAUSE")
+_UPDATE = CommandEntry("update", "Update configuration of one or more containers")
 _WAIT = CommandEntry("wait", "Block until one or more containers stop, then print their exit codes")
 
 COMMON = {
@@ -107,6 +109,7 @@ COMMANDS = {
     "save": _SAVE,
     "search": CommandEntry("search", "Search a registry for images"),
     "start": _START,
+    "stats": _STATS,
     "stop": _STOP,
     "tag": _TAG,
     "top": _TOP,
@@ -114,6 +117,7 @@ COMMANDS = {
     "unmount": _UNMOUNT,
     "unpause": _UNPAUSE,
     "unshare": CommandEntry("unshare", "Run a command in the user namespace of the store"),
+    "update": _UPDATE,
     "wait": _WAIT,
 }
 
@@ -147,9 +151,11 @@ GROUPS = {
             "rm": _RM,
             "run": _RUN,
             "start": _START,
+            "stats": _STATS,
             "stop": _STOP,
             "top": _TOP,
             "unpause": _UNPAUSE,
+            "update": _UPDATE,
             "wait": _WAIT,
         },
         {"list": "ls", "ps": "ls", "remove": "rm"},

@@ -89,11 +89,12 @@ def choice(
 
 
 def number(
-    spelling: str, help: str, *, default: int | None = None, type: str = "int", hidden: bool = False
-) -> Option:
-    """A whole number; gives `int`, or `default` when absent."""
+    spelling: str, help: str, *, default: int | None = None, type: str = "int", hidden: bool = False,
+    kind: str = "int",
+) -> Option:  # fmt: skip
+    """A whole number; gives `int`, or `default` when absent. `kind` as for `text`."""
     short, name = _names(spelling)
-    return Option(name, short, help, "int", type, default, (), "", False, hidden)
+    return Option(name, short, help, kind, type, default, (), "", False, hidden)
 
 
 def decimal(spelling: str, help: str, *, default: float = 0.0, type: str = "decimal") -> Option:
@@ -327,10 +328,10 @@ def _read_float(written: str) -> float:
 
 
 def read_bytes(written: str) -> int:
-    """A size in binary units, -1 for none. Raises ValueError."""
+    """A size in binary units. Raises ValueError."""
     from ..words.sizes import read_size
 
-    return -1 if written == "-1" else read_size(written)
+    return read_size(written)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from ..engine.containers import ContainerOptions
     from ..ground.sandbox import Stdio
+    from ..images.model.limits import Limits
     from .context import Context
     from .options import Args, Option
 
 
-_NO_LIMITS = "resource limits are not supported yet"
 _MOST = 16 << 20
 
 
-def ignore(context: Context, args: Args, options: Iterable[Option], why: str = _NO_LIMITS) -> None:
+def ignore(context: Context, args: Args, options: Iterable[Option], why: str) -> None:
     """One line for each that stood on the line and has no effect."""
     for option in options:
         if option.key in args.given:
@@ -117,7 +117,6 @@ def _check_conflicts(args: Args) -> None:
 
 
 def _say_ignored(context: Context, args: Args) -> None:
-    ignore(context, args, LIMITS)
     for name, why in (("detach_keys", "attaching later is not supported"),):
         if name in args.given:
             context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
@@ -154,11 +153,21 @@ def options_of(context: Context, args: Args) -> ContainerOptions:
         no_healthcheck=args.no_healthcheck,
         network_aliases=(*args.network_alias, *args.net_alias), ip=args.ip, ip6=args.ip6,
         mac_address=args.mac_address, publish=tuple(args.publish), publish_all=args.publish_all,
+        limits=limits_of(context, args),
     )  # fmt: skip
 
 
 def _seconds(nanoseconds: int | str) -> float:
     return int(nanoseconds or 0) / 1e9
+
+
+def limits_of(context: Context, args: Args) -> Limits | None:
+    """The limits that stand on the line; None for none."""
+    if _LIMIT_KEYS.isdisjoint(args.given):
+        return None
+    from .limits import read_limits
+
+    return read_limits(context, args)
 
 
 def environment(context: Context, args: Args) -> Iterator[str]:
@@ -209,30 +218,34 @@ _IGNORED = "Ignored with a warning"
 _REFUSED = "Refused"
 
 LIMITS: tuple[Option, ...] = (
-    text("--blkio-weight", _IGNORED, kind="weight", hidden=True),
-    many("--blkio-weight-device", _IGNORED, kind="device-value", hidden=True),
-    text("--cgroup-parent", _IGNORED, hidden=True),
-    number("--cpu-period", _IGNORED, hidden=True),
-    number("--cpu-quota", _IGNORED, hidden=True),
-    number("--cpu-rt-period", _IGNORED, hidden=True),
-    number("--cpu-rt-runtime", _IGNORED, hidden=True),
-    number("-c, --cpu-shares", _IGNORED, hidden=True),
-    text("--cpus", _IGNORED, kind="float", hidden=True),
-    text("--cpuset-cpus", _IGNORED, kind="processors", hidden=True),
-    text("--cpuset-mems", _IGNORED, kind="processors", hidden=True),
-    many("--device-read-bps", _IGNORED, kind="device-value", hidden=True),
-    many("--device-read-iops", _IGNORED, kind="device-value", hidden=True),
-    many("--device-write-bps", _IGNORED, kind="device-value", hidden=True),
-    many("--device-write-iops", _IGNORED, kind="device-value", hidden=True),
-    text("--kernel-memory", _IGNORED, kind="bytes", hidden=True),
-    text("-m, --memory", _IGNORED, kind="bytes", hidden=True),
-    text("--memory-reservation", _IGNORED, kind="bytes", hidden=True),
-    text("--memory-swap", _IGNORED, kind="bytes", hidden=True),
-    text("--memory-swappiness", _IGNORED, kind="swappiness", hidden=True),
-    flag("--oom-kill-disable", _IGNORED, hidden=True),
-    number("--pids-limit", _IGNORED, hidden=True),
+    number("--blkio-weight", "Block IO (relative weight), between 10 and 1000", type="uint16", kind="weight"),
+    many("--blkio-weight-device", "Block IO weight (relative device weight)", kind="device-weight"),
+    text("--cgroup-parent", "Parent control group; a path without leading slash is below nacre's own"),
+    number("--cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period"),
+    number("--cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    number("--cpu-rt-period", "Limit CPU real-time period in microseconds"),
+    number("--cpu-rt-runtime", "Limit CPU real-time runtime in microseconds"),
+    number("-c, --cpu-shares", "CPU shares (relative weight)"),
+    text("--cpus", "Number of CPUs", type="decimal", kind="cpus"),
+    text("--cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)"),
+    text("--cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
+    many("--device-read-bps", "Limit read rate (bytes per second) from a device", kind="device-rate"),
+    many("--device-read-iops", "Limit read rate (IO per second) from a device", kind="device-count"),
+    many("--device-write-bps", "Limit write rate (bytes per second) to a device", kind="device-rate"),
+    many("--device-write-iops", "Limit write rate (IO per second) to a device", kind="device-count"),
+    text("--kernel-memory", "Ignored with a warning: Linux has no such limit", kind="bytes", hidden=True),
+    size("-m, --memory", "Memory limit"),
+    size("--memory-reservation", "Memory soft limit"),
+    text(
+        "--memory-swap", "Swap limit equal to memory plus swap; -1: unlimited swap", type="bytes", kind="swap"
+    ),
+    number("--memory-swappiness", "Tune container memory swappiness (0 to 100)"),
+    flag("--oom-kill-disable", "Disable OOM Killer"),
+    number("--pids-limit", "Tune container pids limit (-1 for unlimited)"),
 )
-"""They need control groups with controllers: see `ignore`."""
+"""Read by `limits.read_limits` when one of them stands on the line."""
+
+_LIMIT_KEYS = frozenset(option.key for option in LIMITS)
 
 
 def limits(*names: str) -> tuple[Option, ...]:

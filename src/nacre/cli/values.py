@@ -6,6 +6,8 @@ docker/go-units; docker/go-connections nat.
 
 from __future__ import annotations
 
+from ..words.sizes import read_size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,8 @@ _STREAMS = ("stdin", "stdout", "stderr")
 _DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _MAX_KEYS = 16
 _PAIR = 2
+_NANO, _LONGEST_NUMBER = 9, 32
+_LIGHTEST, _HEAVIEST, _MOST_WEIGHT = 10, 1000, (1 << 16) - 1
 
 
 def whole(text: str, what: str = "a whole number") -> int:
@@ -181,20 +185,70 @@ def device_rule(text: str) -> str:
     return text
 
 
-def processor_set(text: str) -> str:
-    """Check that `text` is a list of processors like `0-3,7`. Raises ValueError."""
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise ValueError(f"{text} is not a list of processors")
-    return text
+def cpus(text: str) -> float:
+    """A number of processors, to the billionth."""
+    whole_part, _, fraction = text.removeprefix("+").removeprefix("-").partition(".")
+    if not (whole_part + fraction).isdigit() or not text.isascii() or len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"failed to parse {text} as a rational number")
+    if len(fraction.rstrip("0")) > _NANO:
+        raise ValueError("value is too precise")
+    return float(text)
 
 
-def device_value(text: str) -> tuple[str, str]:
-    """Check that `text` is like `/dev/sda:VALUE`. Raises ValueError."""
+def swap(text: str) -> int:
+    """Bytes, or -1 for any amount."""
+    return -1 if text == "-1" else read_size(text)
+
+
+def weight(text: str) -> int:
+    """Of input and output, without its range."""
+    found = whole(text)
+    if not 0 <= found <= _MOST_WEIGHT:
+        raise ValueError(f"{found} is out of range")
+    return found
+
+
+def device_weight(text: str) -> tuple[str, int]:
+    """A disk and its weight, `/dev/sda:100`."""
+    path, value = _of_device(text)
+    if not value.isascii() or not value.isdigit() or len(value) > 5 or not _weighs(int(value)):
+        raise ValueError(f"invalid weight for device: {text}")
+    return path, int(value)
+
+
+def _weighs(number: int) -> bool:
+    return number == 0 or _LIGHTEST <= number <= _HEAVIEST
+
+
+def device_rate(text: str) -> tuple[str, int]:
+    """`/dev/sda:1mb`, bytes in a second."""
+    path, value = _of_device(text)
+    try:
+        return path, read_size(value)
+    except ValueError:
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
+            "Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
+        ) from None
+
+
+def device_count(text: str) -> tuple[str, int]:
+    """`/dev/sda:1000`, operations in a second."""
+    path, value = _of_device(text)
+    if not (value.isascii() and value.isdigit() and len(value) < 19):
+        raise ValueError(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>. "
+            "Number must be a positive integer"
+        )
+    return path, int(value)
+
+
+def _of_device(text: str) -> tuple[str, str]:
     path, colon, value = text.partition(":")
-    if not path.startswith("/dev/") or not colon or not value:
+    if not colon or not value or ":" in value:
         raise ValueError(f"bad format: {text}")
+    if not path.startswith("/dev/"):
+        raise ValueError(f"bad format for device path: {text}")
     return path, value
 
 
@@ -243,8 +297,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "ulimit": ulimit, "attach": attach, "expose": expose, "publish": publish, "address": address,
     "mac": mac, "network": network,
     "search": search_domain, "duration": health_time, "pair": pair, "device-rule": device_rule,
-    "processors": processor_set, "device-value": device_value, "detach-keys": detach_keys,
-    "oom-score": _within(-1000, 1000), "swappiness": _within(-1, 100), "weight": _within(0, 1000),
+    "cpus": cpus, "swap": swap, "weight": weight, "device-weight": device_weight,
+    "device-rate": device_rate, "device-count": device_count, "detach-keys": detach_keys,
+    "oom-score": _within(-1000, 1000),
     "pid": _of("", "host", container=True, what="PID"),
     "ipc": _of("", "host", "private", "shareable", "none", container=True, what="IPC"),
     "uts": _of("", "host", what="UTS"), "cgroupns": _of("", "host", "private", what="cgroup"),

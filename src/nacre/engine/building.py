@@ -43,6 +43,10 @@ def build(
 
     for item in options.hosts:
         host_line(item)
+    if options.limits:
+        from ..images.model.permitted import permitted
+
+        options = options.replace(limits=permitted(options.limits, engine.config.warn))
     (context, stream), (file, other) = map(_divided, origins)
     with load(engine.store, context, file, stdin=stream or other) as inputs:
         proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..ground.sandbox import Stdio
     from ..images.model.healthcheck import HealthOptions
     from ..images.model.image import Image
+    from ..images.model.limits import Limits
     from ..images.model.runtime import Device, RunOptions, Security, TmpfsMount, VolumeMount
     from ..services.containers.difference import Change
     from ..services.containers.executing import Extra
@@ -58,7 +59,7 @@ class ContainerOptions(Value):
     words. `network` and `networks`, which it joins as well, are names, or in docker's long form
     `name=NAME,alias=ALIAS,ip=ADDRESS`; `ports` are exposed, `publish` is as for `-p`. The times of
     `health_…` are seconds; what is 0 or empty is as the image says, else docker's default. `platform`
-    and `pull` (missing, always or never) say which image is taken.
+    and `pull` (missing, always or never) say which image is taken. `limits` None are none.
     """
 
     name: str = ""
@@ -123,6 +124,7 @@ class ContainerOptions(Value):
     mac_address: str = ""
     publish: tuple[str, ...] = ()
     publish_all: bool = False
+    limits: Limits | None = None
 
 
 class ContainerCollection(Lifecycle):
@@ -194,6 +196,7 @@ class ContainerCollection(Lifecycle):
         """What is to be made; the image is fetched if it has to be."""
         options = self._fitting(options or ContainerOptions())
         run = self._with_images(_run_options(self._engine, tuple(command), options))
+        limits = self._permitted(options.limits)
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
         if options.runtime != "builtin":
@@ -204,7 +207,7 @@ class ContainerCollection(Lifecycle):
             dns_search=options.dns_search, dns_options=options.dns_options,
             stop_signal=options.stop_signal, stop_timeout=options.stop_timeout, restart=_restart(options),
             log_driver=options.log_driver, log_options=_log_options(options),
-            health=self._health(found, options), **self._network(options),
+            health=self._health(found, options), limits=limits, **self._network(options),
         )  # fmt: skip
 
     def _with_images(self, run: RunOptions) -> RunOptions:
@@ -240,6 +243,13 @@ class ContainerCollection(Lifecycle):
         from .joining import fitting
 
         return fitting(options, self._engine.store, self._engine.config.warn)
+
+    def _permitted(self, limits: Limits | None) -> Limits | None:
+        if limits is None:
+            return None
+        from ..images.model.permitted import permitted
+
+        return permitted(limits, self._engine.config.warn)
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
         if joins_nothing(options):
@@ -367,17 +377,6 @@ class ContainerCollection(Lifecycle):
         from ..services.containers.networking import state
 
         return self._engine.inside(lambda store: state(store, row))
-
-    def health(self, row: ContainerRow) -> dict[str, Any] | None:
-        """docker's State.Health of a container (Status, FailingStreak, Log), None without a check."""
-        from ..words.quickjson import loads
-
-        record = loads(row.config_json)
-        if not record.get("health"):
-            return None
-        from ..services.containers.health import state
-
-        return state(Containers(self._engine.store), row, record)
 
     def logs(self, name: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
         """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log.

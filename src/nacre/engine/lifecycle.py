@@ -8,8 +8,10 @@ from ..words.errors import NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
+    from ..ground.limits.usage import ContainerUsage
+    from ..images.model.limits import Limits
     from ..services.containers.processes import ProcessList
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
@@ -35,6 +37,39 @@ class Lifecycle:
         from ..services.containers.pausing import unpause
 
         return self._inside(lambda found: unpause(found, name))
+
+    def update(self, name: str, limits: Limits | None = None, *, restart: str = "") -> ContainerRow:
+        """Change limits of a container, at once if it runs, and its restart policy.
+
+        What `limits` does not say stays as it is. Raises UsageError and Conflict for values that do not fit,
+        SandboxError for what the kernel refuses.
+        """
+        from ..services.containers.updating import update
+
+        return self._inside(lambda found: update(found, name, limits, restart, self._engine.config.warn))
+
+    def stats(self, name: str) -> ContainerUsage | None:
+        """What a running container uses at this moment; None for one that does not run."""
+        from ..services.containers.updating import used
+
+        return self._inside(lambda found: used(found, name))
+
+    def oom_killed(self, row: ContainerRow) -> bool:
+        """Whether a process of a container was killed since its last start because memory ran out."""
+        from ..services.containers.limits import oom_killed
+
+        return self._engine.inside(lambda store: oom_killed(store, row.id))
+
+    def health(self, row: ContainerRow) -> dict[str, Any] | None:
+        """docker's State.Health of a container (Status, FailingStreak, Log), None without a check."""
+        from ..words.quickjson import loads
+
+        record = loads(row.config_json)
+        if not record.get("health"):
+            return None
+        from ..services.containers.health import state
+
+        return state(Containers(self._engine.store), row, record)
 
     def is_paused(self, row: ContainerRow) -> bool:
         """Whether a container stands still."""

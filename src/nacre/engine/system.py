@@ -98,6 +98,7 @@ class System:
         of layers that can be had again) free those. Of these only what is picked, by an image's config (None
         where it cannot be read), a container's row, and when the cache was last used at the latest.
         """
+        from ..services.containers.limits import lift_dead
         from ..stores import reserve
         from ..stores.sweep import SweepOptions, sweep
 
@@ -108,6 +109,7 @@ class System:
         )  # fmt: skip
 
         def work(store: Store) -> Freed:
+            lift_dead(store)
             if image_picked is None:
                 return sweep(store, wishes)
             return sweep(store, wishes.replace(image_picked=lambda one: image_picked(_config(store, one))))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-_PREFIX = "nacre-"
+_PREFIX, _LIMITED = "nacre-", "nacre."
+CURRENT = "."
+"""The group that a process is in already, as the name of a group."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ATTEMPTS = 16
 _ENOENT, _ENODEV = 2, 19
@@ -42,11 +44,13 @@ def confine(name: str, rules: Iterable[Mapping[str, Any]]) -> None:
     """Put this process, which has one thread, into a new group `name` with `rules` for devices.
 
     `rules` are `linux.resources.devices` of an OCI runtime config. Raises OSError where that cannot be had;
-    then this process is where it was.
+    then this process is where it was. As CURRENT the group that it is in gets the rules.
     """
     code = program(rules)
     above = _open(path())
     try:
+        if name == CURRENT:
+            return linux.attach_to_cgroup(above, code)
         for attempt in range(_ATTEMPTS):
             try:
                 return _confine(above, name, code)
@@ -102,15 +106,18 @@ def path(pid: int | str = "self") -> str:
 
 
 def follow(pid: int) -> None:
-    """Enter the group that `confine` made for the process `pid`; none is fine. Raises OSError."""
+    """Enter the groups that were made for the process `pid`; none is fine. Raises OSError, SandboxError."""
     theirs = path(pid)
-    if theirs == path() or not _is_ours(theirs):
-        return
-    group = _open(theirs)
-    try:
-        _enter(group)
-    finally:
-        os.close(group)
+    if _is_limited(pid):
+        from .limits.joining import follow as follow_limited
+
+        follow_limited(pid)
+    if theirs != path() and _is_ours(theirs):
+        group = _open(theirs)
+        try:
+            _enter(group)
+        finally:
+            os.close(group)
 
 
 def is_confined(pid: int) -> bool:
@@ -120,6 +127,12 @@ def is_confined(pid: int) -> bool:
 
 def _is_ours(group: str) -> bool:
     return os.path.basename(group).startswith(_PREFIX)
+
+
+def _is_limited(pid: int) -> bool:
+    """Whether a process is in a group of `limits` in any hierarchy."""
+    with open(f"/proc/{pid}/cgroup", "rb") as lines:
+        return any(line.rpartition(b"/")[2].startswith(_LIMITED.encode()) for line in lines)
 
 
 def tidy() -> None:

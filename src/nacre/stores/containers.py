@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..ground.files import Lock, os_errors, private_dir, write_all
+from ..ground.files import Lock, os_errors, private_dir, write_all, write_atomic
 from ..words import quickjson
 from ..words.digest import Digest
 from ..words.errors import Conflict, NacreError, NotFound
@@ -14,6 +14,7 @@ from .database import Database, boot_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from builtins import list as List
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -99,15 +100,18 @@ class ContainerStore:
 
     def describe(self, row: ContainerRow) -> None:
         """Leave beside the container what is needed to make its rows again. Raises StoreError."""
-        sql = "SELECT driver, layers, created FROM active WHERE key = ?"
-        document = [dict(zip(_FIELDS, row._astuple(), strict=True)), self._database.one(sql, (row.id,))]
         with os_errors(f"describe container {row.name}"):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             fd = os.open(self.file(row.id, _RECORD), flags, 0o600)
             try:
-                write_all(fd, quickjson.dumps(document).encode())
+                write_all(fd, self._description(row))
             finally:
                 os.close(fd)
+
+    def _description(self, row: ContainerRow) -> bytes:
+        sql = "SELECT driver, layers, created FROM active WHERE key = ?"
+        document = [dict(zip(_FIELDS, row._astuple(), strict=True)), self._database.one(sql, (row.id,))]
+        return quickjson.dumps(document).encode()
 
     def described(self, id: str) -> tuple[ContainerRow, tuple[Any, ...]] | None:
         """The row of a container, and that of its active without the key, as its files tell them.
@@ -169,6 +173,18 @@ class ContainerStore:
                 f"UPDATE container SET {sets} WHERE id = ?", (*changes.values(), id)
             ):
                 raise _no_container(id)
+
+    def change(self, id: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> ContainerRow:
+        """Change what the service keeps, at once for all; the row with it. Raises NotFound."""
+        with self._database.transaction():
+            rows = self._select("WHERE id = ?", (id,))
+            if not rows:
+                raise _no_container(id)
+            record = quickjson.dumps(changed(quickjson.loads(rows[0].config_json)))
+            self.update(id, config_json=record)
+        row = rows[0].replace(config_json=record)
+        write_atomic(self.file(id, _RECORD), self._description(row))
+        return row
 
     def get(self, text: str) -> ContainerRow:
         """By full name, full id or unique id prefix. Raises NotFound, Conflict when ambiguous."""

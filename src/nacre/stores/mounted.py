@@ -39,6 +39,14 @@ def is_mounted(root: str, key: str) -> bool:
     return os.path.ismount(place(root, key))
 
 
+def check_not_mounted(root: str, key: str, name: str) -> None:
+    """Raises Conflict for a container `name` that is: two mounts must not write to one tree."""
+    if is_mounted(root, key):
+        raise Conflict(
+            f"container {name} is mounted at {place(root, key)}", hint=f"first run: nacre unmount {name}"
+        )
+
+
 def show(root: str, key: str, mount: Mount | int) -> str:
     """Mount a tree, or move the detached mount of a descriptor, to its place, nodev; gives the path.
 

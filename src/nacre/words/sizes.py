@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_BINARY_NAMES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -27,3 +28,12 @@ def human_size(count: float, precision: int = 3) -> str:
         count /= 1000
         unit += 1
     return f"{count:.{precision}g}{_DECIMAL[unit]}"
+
+
+def binary_size(count: float) -> str:
+    """Bytes in binary units, four significant digits: `23.54GiB` (docker/go-units BytesSize)."""
+    unit = 0
+    while count >= 1024 and unit < len(_BINARY_NAMES) - 1:
+        count /= 1024
+        unit += 1
+    return f"{count:.4g}{_BINARY_NAMES[unit]}"

@@ -151,7 +151,33 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
         "Devices": [_device(path) for path in asked.get("Devices", ())],
         "MaskedPaths": linux.get("maskedPaths"),
         "ReadonlyPaths": linux.get("readonlyPaths"),
+        **_limits(kept.get("limits") or {}),
     }  # fmt: skip
+
+
+def _limits(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """By docker's names; what is not there has docker's zero."""
+    found = {_LIMITS[name]: value for name, value in kept.items() if name in _LIMITS}
+    found |= {
+        field: [{"Path": path, key: value} for path, value in kept[name]]
+        for name, (field, key) in _OF_DEVICES.items() if name in kept
+    }  # fmt: skip
+    return found | ({"NanoCpus": round(kept["cpus"] * 10**9)} if "cpus" in kept else {})
+
+
+_LIMITS = {
+    "memory": "Memory", "memory_swap": "MemorySwap", "memory_reservation": "MemoryReservation",
+    "memory_swappiness": "MemorySwappiness", "oom_kill_disable": "OomKillDisable", "cpu_period": "CpuPeriod",
+    "cpu_quota": "CpuQuota", "cpu_rt_period": "CpuRealtimePeriod", "cpu_rt_runtime": "CpuRealtimeRuntime",
+    "cpu_shares": "CpuShares", "cpuset_cpus": "CpusetCpus", "cpuset_mems": "CpusetMems",
+    "pids_limit": "PidsLimit", "blkio_weight": "BlkioWeight", "cgroup_parent": "CgroupParent",
+}  # fmt: skip
+_OF_DEVICES = {
+    "blkio_weight_device": ("BlkioWeightDevice", "Weight"),
+    "device_read_bps": ("BlkioDeviceReadBps", "Rate"), "device_write_bps": ("BlkioDeviceWriteBps", "Rate"),
+    "device_read_iops": ("BlkioDeviceReadIOps", "Rate"),
+    "device_write_iops": ("BlkioDeviceWriteIOps", "Rate"),
+}  # fmt: skip
 
 
 def _has(linux: Mapping[str, Any], namespace: str) -> bool:
@@ -187,6 +213,7 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
     return {
         "Status": "paused" if paused else row.state,
         "Paused": paused,
+        "OOMKilled": context.engine.containers.oom_killed(row),
         "Running": row.is_live,
         "Restarting": row.state == "restarting",
         "Dead": row.state == "dead",

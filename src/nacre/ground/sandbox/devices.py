@@ -72,9 +72,18 @@ def limits(config: Mapping[str, Any]) -> Rules | None:
 
 
 def group(config: Mapping[str, Any], name: str, capabilities: int) -> list[Operation]:
-    """The first thing to do in a child, unless it may use everything."""
-    rules = limits(config)
-    return [] if rules is None else [DeviceGroup(name, rules, bool(capabilities & CAP_SYS_ADMIN))]
+    """The first thing to do in a child, unless it may use everything.
+
+    `linux.groups` are our own word: control groups that were made for it, with limits.
+    """
+    rules, made = limits(config), (config.get("linux") or {}).get("groups")
+    found: list[Operation] = []
+    if made:
+        from .groups import JoinGroups, has_unified
+
+        found.append(JoinGroups(tuple(made)))
+        name = cgroups.CURRENT if has_unified(made) else name
+    return found if rules is None else [*found, DeviceGroup(name, rules, bool(capabilities & CAP_SYS_ADMIN))]
 
 
 def refuse_nodes(folder: str, shown: str) -> None:

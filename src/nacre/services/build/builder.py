@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from ...grammars.dockerfile.instructions import Dockerfile, Instruction
     from ...images.dockerfile.plan import Plan
+    from ...images.model.limits import Limits
     from ...stores.store import Store
     from ...words.oci import Platform
     from ...words.progress import Progress
@@ -57,7 +58,8 @@ class BuildOptions(Value):
 
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
-    (`images.model.schema`). `shm_size` 0 is the default.
+    (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
+    RUN.
     """
 
     target: str = ""
@@ -71,6 +73,8 @@ class BuildOptions(Value):
     shm_size: int = 0
     secrets: tuple[tuple[str, bytes], ...] = ()
     form: str = OCI
+    limits: Limits | None = None
+    ulimits: tuple[tuple[str, int, int], ...] = ()
 
 
 class BuildResult(Value):

@@ -20,11 +20,13 @@ from . import mounts as mounting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
     from ...images.dockerfile.fold import RunAction
+    from ...images.model.limits import Limits
     from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.oci import Descriptor, Platform
@@ -51,6 +53,8 @@ class RunJob(Value):
     hosts: tuple[str, ...] = ()
     secrets: tuple[tuple[str, bytes], ...] = ()
     shm_size: int = 0
+    limits: Limits | None = None
+    ulimits: tuple[tuple[str, int, int], ...] = ()
 
 
 def permit(store: Store, item: Instruction) -> str:
@@ -88,7 +92,9 @@ def run_job(
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
             with Shared(store.root, active.mount) as root:
-                code = run(config, root, Attachment(stdio, signals=False))
+                code = _limited(
+                    job, config, lambda config: run(config, root, Attachment(stdio, signals=False))
+                )
         except SandboxError as error:
             hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
             raise _failure(job, error.exit_code, error.message, hint) from None
@@ -117,8 +123,20 @@ def _options(
         environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
         working_dir=action.workdir, user=action.user, hostname=HOSTNAME, volumes=volumes,
         temporary=temporary, files=_etc_files(scratch, job.hosts), network=job.network,
-        shm_size=job.shm_size,
+        shm_size=job.shm_size, ulimits=job.ulimits,
     )  # fmt: skip
+
+
+def _limited(job: RunJob, config: dict[str, Any], work: Callable[[dict[str, Any]], int]) -> int:
+    """Do `work` with the config of a program that has the limits of the job."""
+    if job.limits is None:
+        return work(config)
+    from ...ground.limits.groups import StepGroups
+    from ...ground.limits.machine import disk_numbers
+    from ...images.model.limits import resources
+
+    with StepGroups(resources(job.limits, disk_numbers), job.limits.cgroup_parent) as folders:
+        return work(config | {"linux": config["linux"] | {"groups": folders}})
 
 
 def _mounts(

@@ -167,7 +167,7 @@ class StageBuild:
         job = RunJob(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
-            session.options.shm_size,
+            session.options.shm_size, session.options.limits, session.options.ulimits,
         )  # fmt: skip
         scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
         layer = run_job(session.store, job, scratch, session.caches, report)

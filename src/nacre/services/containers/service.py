@@ -17,7 +17,7 @@ from ...ground.sandbox import Stdio
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
-from ...stores.mounted import is_mounted, place, release
+from ...stores.mounted import check_not_mounted, place, release
 from ...stores.shared import Shared
 from ...words.errors import (
     Conflict,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ...ground.files import Lock
     from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
+    from ...images.model.limits import Limits
     from ...stores.store import Store
     from .logfiles import Line
     from .networking import Networking
@@ -63,6 +64,7 @@ class CreateRequest(Value):
     is told, and published by `publish_all`. `log_driver` none keeps no log; `log_options` are pairs in
     docker's words (`grammars.logoptions`), already checked. `health` None is as the image says.
     `endpoints` are the networks that it joins, if it has a network of its own; () is the one of `options`.
+    `limits` None are none.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
 
@@ -87,6 +89,7 @@ class CreateRequest(Value):
     endpoints: tuple[NetworkEndpoint, ...] = ()
     publish: tuple[Publish, ...] = ()
     publish_all: bool = False
+    limits: Limits | None = None
 
     @property
     def own_network(self) -> bool:
@@ -376,6 +379,10 @@ class Containers:
             from .namespaces import join
 
             join(self, record)
+        if "limits" in record:
+            from . import limits
+
+            record["config"] = limits.begin(self.store, row, record)
         attached = attached.replace(on_start=self._started(row))
         if record.get("health"):
             from .health import beside
@@ -392,9 +399,11 @@ class Containers:
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is missing")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
-            _check_not_mounted(self.store.root, row)
+            check_not_mounted(self.store.root, row.id, row.name)
         for folder in record.get("make", ()):
-            _make_folder(folder)
+            if not os.path.lexists(folder):  # docker makes it
+                with os_errors(f"create {folder}"):
+                    os.makedirs(folder)
         if record.pop("sources", False):
             from .mountsources import ready
 
@@ -423,13 +432,22 @@ class Containers:
         return record
 
     def _ended(self, row: ContainerRow, code: int) -> None:
+        self.lift_limits(row)
         if not row.auto_remove:
             self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
+        self.lift_limits(row)
         if not row.auto_remove:
             self.store.containers.update(row.id, state="created", pid=0, exit_code=error.exit_code)
+
+    def lift_limits(self, row: ContainerRow) -> None:
+        """Remove the control groups that were made for a container, by whom and when ever."""
+        if os.path.exists(self.store.containers.file(row.id, "groups")):
+            from . import limits
+
+            limits.finish(self.store, row.id)
 
     def get(self, text: str) -> ContainerRow:
         """By name, id or unique prefix, with its state as it is now. Raises NotFound, Conflict."""
@@ -457,6 +475,7 @@ class Containers:
             return self._begun(row)
         if not row.is_live or keeper.is_kept(self.folder(row.id)):
             return row
+        self.lift_limits(row)
         code, moment = keeper.outcome(self.folder(row.id))
         changes = {
             "state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code,
@@ -513,6 +532,7 @@ class Containers:
 
     def _discard(self, row: ContainerRow, *, volumes: bool = False) -> None:
         """Its anonymous volumes go with it when it was `--rm` or never whole, as docker has it."""
+        self.lift_limits(row)
         if os.path.isdir(place(self.store.root, row.id)):
             release(self.store.root, row.id, force=True)
         self.store.actives.discard(row.id)
@@ -648,6 +668,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "health": _health(request),
         "pid_of": options.pid.partition(":")[2],
         "ipc_of": options.ipc.partition(":")[2],
+        **({"limits": request.limits.fields()} if request.limits else {}),
         **network,
     }
 
@@ -661,13 +682,6 @@ def _health(request: CreateRequest) -> dict[str, Any] | None:
     return wanted(request)
 
 
-def _make_folder(path: str) -> None:
-    """A folder of the host that is to be mounted and is absent, as docker makes it. Raises StoreError."""
-    if not os.path.lexists(path):
-        with os_errors(f"create {path}"):
-            os.makedirs(path)
-
-
 def _signal_number(name: str) -> int:
     if not name:
         return 0
@@ -679,11 +693,3 @@ def _signal_number(name: str) -> int:
 def _shown(args: list[str]) -> str:
     """As docker's COMMAND column has it."""
     return " ".join(arg if arg and " " not in arg else f"'{arg}'" for arg in args)[:_SHOWN_COMMAND]
-
-
-def _check_not_mounted(root: str, row: ContainerRow) -> None:
-    if is_mounted(root, row.id):
-        raise Conflict(
-            f"container {row.name} is mounted at {place(root, row.id)}",
-            hint=f"first run: nacre unmount {row.name}",
-        )

@@ -83,6 +83,7 @@ class Supervision:
     def ended(self, code: int, moment: float = 0.0) -> int:
         """Record an end, and whether it is to go on; the code."""
         self.code = code
+        self._containers.lift_limits(self._row)
         if not self._row.auto_remove:
             self._row = self._containers.store.containers.get(self._row.id)
             policy = policy_of(loads(self._row.config_json))

@@ -1,0 +1,28 @@
+"""Entering the groups of a container that runs."""
+
+from __future__ import annotations
+
+import os
+
+from ...words.errors import SandboxError
+from . import scope
+from .hierarchies import OURS, places, write
+
+
+def follow(pid: int) -> None:
+    """Enter the groups of the process `pid` that have limits. Raises SandboxError."""
+    for place in places(pid):
+        if os.path.basename(place.folder).startswith(OURS):
+            _enter(place.folder)
+
+
+def _enter(folder: str) -> None:
+    try:
+        write(folder, "cgroup.procs", "0")
+    except PermissionError as error:
+        unit = next((name for name in reversed(folder.split("/")) if name.endswith(".scope")), "")
+        if not (unit and scope.bus()):
+            raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
+        scope.attach(unit, os.getpid(), os.path.basename(folder))
+    except OSError as error:
+        raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
