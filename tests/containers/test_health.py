@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,35 @@ def test_a_check_that_takes_too_long_is_killed(nacre: Nacre, busybox_image: str)
 
 def processes(nacre: Nacre) -> list[str]:
     return nacre("top", "box", check=False).lines
+
+
+MARK = 80_000_000 + os.getpid()
+
+
+def test_a_killed_supervisor_leaves_no_check(nacre: Nacre, busybox_image: str) -> None:
+    words = ["--health-cmd", f"sleep {MARK}", "--health-interval", "20ms"]
+    nacre("run", "-d", "--name", "box", *words, busybox_image, "sleep", "1000")
+    until(sleepers)
+    pid = nacre("inspect", "-f", "{{.State.Pid}}", "box").out.strip()
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    os.kill(int(stat[1]), signal.SIGKILL)
+    until(lambda: not sleepers())
+    assert nacre("ps", "-aqf", "status=exited", "-f", "exited=137").out != ""
+    assert health(nacre)["Status"] == "unhealthy"
+    nacre("rm", "box")
+
+
+def sleepers() -> list[str]:
+    """Processes of this machine that have the number as an argument."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:1] == [b"sleep"] and str(MARK).encode() in words:
+            found.append(name)
+    return found
 
 
 def test_output_is_cut(nacre: Nacre, busybox_image: str) -> None:
