@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nacre import Config, ContainerOptions, Engine
 from nacre.ground import userns
 
 if TYPE_CHECKING:
@@ -454,6 +455,36 @@ def test_other_runtimes(nacre: Nacre, busybox_image: str, peer: Callable[..., No
         pytest.skip(f"{runtime} does not work inside this user namespace: {done.err[:200]}")
     assert (done.code, done.lines) == (3, ["1000", "/tmp", "/srv"]), done.err
     assert left(nacre) == []
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not userns.is_first(), reason="runtimes are tried with hooks as root"
+)
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_other_runtimes_get_all_of_a_device(
+    nacre: Nacre, busybox_image: str, peer: Callable[..., None], runtime: str, tmp_path: Path
+) -> None:
+    """Hooks of CDI are theirs to run, and a file can be mounted read-only."""
+    peer(runtime)
+    (tmp_path / "file").write_text("content\n")
+    edits = {
+        "env": ["A=1"],
+        "deviceNodes": [{"path": "/dev/v/zero", "hostPath": "/dev/zero"}],
+        "mounts": [
+            {"hostPath": f"{tmp_path}/file", "containerPath": "/f", "options": ["ro", "rbind", "nosuid"]}
+        ],
+        "hooks": [
+            {"hookName": "createRuntime", "path": "/usr/bin/touch", "args": ["touch", f"{tmp_path}/hooked"]}
+        ],
+    }
+    spec = {"cdiVersion": "0.6.0", "kind": "v/c", "devices": [{"name": "0", "containerEdits": edits}]}
+    (tmp_path / "cdi").mkdir()
+    (tmp_path / "cdi/a.json").write_text(json.dumps(spec))
+    with Engine(Config(str(nacre.root), cdi_folders=(f"{tmp_path}/cdi",))) as engine:
+        options = ContainerOptions(devices=("v/c=0",), runtime=runtime, auto_remove=True)
+        code = ["sh", "-c", "echo $A; test -c /dev/v/zero && cat /f"]
+        assert engine.containers.run("busybox:test", code, options).stdout == b"1\ncontent\n"
+    assert (tmp_path / "hooked").exists()
 
 
 def test_a_runtime_that_is_not_there(nacre: Nacre, busybox_image: str) -> None:

@@ -177,7 +177,11 @@ def _translate_mount(mount: Mapping[str, Any], host_network: bool) -> dict[str, 
         return {**mount, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]}
     if mount["type"] == "devpts" and not _group_exists(5):
         return {**mount, "options": [option for option in mount["options"] if option != "gid=5"]}
-    return {key: value for key, value in mount.items() if key in _WORDS}
+    found = {key: value for key, value in mount.items() if key in _WORDS}
+    if "rro" in mount.get("options", ()) and not os.path.isdir(mount["source"]):
+        # crun opens it as a folder
+        found["options"] = [option for option in mount["options"] if option != "rro"]
+    return found
 
 
 def _group_exists(gid: int) -> bool:
