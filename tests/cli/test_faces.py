@@ -116,7 +116,7 @@ CREATE = LIMITS | {
     "log-opt": "log_options", "mount": "mounts", "net": "network", "net-alias": "network_aliases",
     "network-alias": "network_aliases", "oom-score-adj": "oom_score",
     "quiet": TERMINAL, "rm": "auto_remove", "security-opt": "security",
-    "sysctl": "sysctls", "ulimit": "ulimits", "userns": "always so", "volume": "volumes",
+    "sysctl": "sysctls", "ulimit": "ulimits", "volume": "volumes",
     "volume-driver": "always so", "workdir": "working_dir", "attach": "stdio",
 }  # fmt: skip
 ENDS = {

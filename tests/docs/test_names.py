@@ -73,7 +73,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
-apparmor filter rule security
+apparmor enter filter hold rule security
 freezer lifecycle notify pausing processes rename renaming top waiting
 descriptors epoll landlock networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update

@@ -293,6 +293,18 @@ def _of(*known: str, container: bool = False, what: str = "") -> Callable[[str],
     return read
 
 
+def userns(text: str) -> str:
+    """podman's words beside docker's host; what follows a colon is read with the rest of a container."""
+    kind, colon, words = text.partition(":")
+    if kind not in ("", "host", "auto", "keep-id", "nomap") or (
+        colon and (kind in ("", "host", "nomap") or not words)
+    ):
+        raise ValueError(
+            "invalid user namespace mode, expected one of host, auto[:size=COUNT], keep-id[:uid=UID,gid=GID]"
+        )
+    return text
+
+
 READERS: dict[str, Callable[[str], Any]] = {
     "ulimit": ulimit, "attach": attach, "expose": expose, "publish": publish, "address": address,
     "mac": mac, "network": network,
@@ -303,7 +315,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "pid": _of("", "host", container=True, what="PID"),
     "ipc": _of("", "host", "private", "shareable", "none", container=True, what="IPC"),
     "uts": _of("", "host", what="UTS"), "cgroupns": _of("", "host", "private", what="cgroup"),
-    "userns": _of("", "host", what="user namespace"),
+    "userns": userns,
     "label": label, "cache": cache, "isolation": _of("", "default"), "restart": restart,
 }  # fmt: skip
 """By the kind of an option."""

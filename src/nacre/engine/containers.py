@@ -80,6 +80,7 @@ class ContainerOptions(Value):
     devices: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
+    userns: str = ""
     read_only: bool = False
     network: str = "default"
     cap_add: tuple[str, ...] = ()
@@ -541,7 +542,8 @@ def _run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpt
         environment=_with_proxies(engine, options.environment), working_dir=options.working_dir,
         user=options.user, hostname=options.hostname, domainname=options.domainname, tty=options.tty,
         interactive=options.interactive, volumes=volumes, temporary=temporary, devices=_devices(options),
-        device_rules=options.device_rules, read_only=options.read_only, network=_mode(options),
+        device_rules=options.device_rules, userns=options.userns,
+        read_only=options.read_only, network=_mode(options),
         cap_add=options.cap_add, cap_drop=options.cap_drop, privileged=options.privileged,
         security=_security(options), shm_size=options.shm_size, init=options.init,
         groups=options.groups, ulimits=options.ulimits, sysctls=options.sysctls, oom_score=options.oom_score,

@@ -100,14 +100,14 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
-    "bind": 49, "listen": 50, "epoll_ctl": 233,
+    "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
-    "bind": 200, "listen": 201, "epoll_ctl": 21,
+    "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -300,6 +300,17 @@ def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     halves = [s & 0xFFFFFFFF for s in (effective, permitted, inheritable)]
     halves += [s >> 32 for s in (effective, permitted, inheritable)]
     _syscall("capset", _CAP_HEADER.pack(_CAP_VERSION_3, 0), _CAP_DATA.pack(*halves))
+
+
+def own_files_as(uid: int, gid: int) -> None:
+    """What this thread makes from now on belongs to others; it may do what it could before.
+
+    A change from 0 takes the capabilities for files away, and they are taken back: setfsuid(2).
+    """
+    effective, permitted, inheritable = capabilities()
+    _syscall("setfsgid", gid)
+    _syscall("setfsuid", uid)
+    set_capabilities(effective, permitted, inheritable)
 
 
 def setgroups_raw(groups: tuple[int, ...]) -> None:

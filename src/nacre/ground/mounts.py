@@ -109,12 +109,15 @@ def detach(target: str) -> None:
             raise SandboxError(f"cannot unmount {target}: {error.strerror}") from None
 
 
-def detached(mount: Mount, *, volatile: bool = False) -> int:
+def detached(mount: Mount, *, volatile: bool = False, userns: int = -1) -> int:
     """A descriptor of the mount, attached nowhere; the caller closes it. Raises SandboxError.
 
-    `volatile`: an overlay whose content need not survive a crash and is not synced at unmount.
+    `volatile`: an overlay whose content need not survive a crash and is not synced at unmount. `userns`: a
+    user namespace by which the owners of files are mapped, both ways.
     """
     try:
+        if userns >= 0:
+            return _mapped(mount, volatile, userns)
         if isinstance(mount, Overlay):
             return _overlay(mount, volatile)
         if isinstance(mount, Bind):
@@ -225,6 +228,33 @@ def _overlay(mount: Overlay, volatile: bool) -> int:
         if not refused:
             raise
     return _apart(lambda: _stacked(mount, volatile, attach=True))
+
+
+def _mapped(mount: Mount, volatile: bool, userns: int) -> int:
+    """Of an overlay the layers are mapped, since it has no maps of its own."""
+    if not isinstance(mount, Overlay):
+        return _map(detached(mount), userns)
+    with _Paths() as paths:
+        context = paths.keep(linux.fsopen("overlay"))
+        for lower in mount.lowers:
+            fd = _erofs(lower) if isinstance(lower, Erofs) else bind(Bind(lower, recursive=False))
+            linux.fsconfig_fd(context, "lowerdir+", paths.keep(_map(fd, userns)))
+        if mount.upper:
+            above = os.path.dirname(mount.upper)
+            fd = paths.keep(_map(bind(Bind(above, recursive=False)), userns))
+            for key, path in (("upperdir", mount.upper), ("workdir", mount.work)):
+                linux.fsconfig(context, key, f"/proc/self/fd/{fd}/{os.path.relpath(path, above)}")
+        _overlay_flags(context, mount, volatile)
+        return _create(context, 0 if mount.upper else linux.MOUNT_ATTR_RDONLY)
+
+
+def _map(fd: int, userns: int) -> int:
+    try:
+        linux.mount_idmap(fd, userns)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def takes_detached() -> bool:

@@ -354,6 +354,11 @@ def _subordinate(path: str, uid: int, name: str) -> list[Range]:
     return extents
 
 
+def ranges_of(path: str, owner: str) -> list[tuple[int, int]]:
+    """First ids and counts of a user that may only be a name, in /etc/subuid or /etc/subgid."""
+    return [extent[1:] for extent in _subordinate(path, -1, owner)]
+
+
 def _user_name(uid: int) -> str:
     """Our login name. `pwd` asks NSS, so users of LDAP are found as well."""
     import pwd

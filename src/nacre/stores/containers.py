@@ -98,6 +98,11 @@ class ContainerStore:
             private_dir(folder)
             return Lock(f"{folder}/{_STARTING}")
 
+    def ids_lock(self) -> Lock:
+        """Held while a container gets ids that no other has. Raises StoreError."""
+        with os_errors("lock the ids of containers"):
+            return Lock(f"{self._root}/ids.lock")
+
     def describe(self, row: ContainerRow) -> None:
         """Leave beside the container what is needed to make its rows again. Raises StoreError."""
         with os_errors(f"describe container {row.name}"):

@@ -144,6 +144,7 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
         "CgroupnsMode": asked.get("CgroupnsMode") or ("private" if _has(linux, "cgroup") else "host"),
         "IpcMode": asked.get("IpcMode") or ("private" if _has(linux, "ipc") else "host"),
         "PidMode": asked.get("PidMode") or ("" if _has(linux, "pid") else "host"),
+        "UsernsMode": asked.get("UsernsMode", ""),
         "UTSMode": asked.get("UTSMode") or ("" if _has(linux, "uts") else "host"),
         "ReadonlyRootfs": bool(config.get("root", {}).get("readonly")),
         "ShmSize": asked.get("ShmSize", _SHM),

@@ -16,17 +16,19 @@ from .. import linux
 _PATH = os.O_PATH | os.O_CLOEXEC
 
 
-def borrow(pidfd: int, pid: int, path: str = "/") -> int:
+def borrow(pidfd: int, pid: int, path: str = "/", *, own_users: bool = False) -> int:
     """A descriptor of the root of the container of `pid`, without what is mounted in it; close it.
 
     Another `path` gives what is mounted there, or a part of the root.
 
     An ordinary user's process joins the user namespace of the container for good, and gets a copy of its
-    own mount namespace in there; it must have one thread. `pidfd` makes sure of the process. Raises
-    Conflict when it has ended, SandboxError.
+    own mount namespace in there; it must have one thread. `own_users`: the container has a user
+    namespace, but its mounts are not of it. `pidfd` makes sure of the process. Raises Conflict when it has
+    ended, SandboxError.
     """
     try:
-        if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
+        other = os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+        if other and not own_users:
             linux.setns(pidfd, linux.CLONE_NEWUSER)
             linux.unshare(linux.CLONE_NEWNS)
         return _cloned(pidfd, path)

@@ -194,6 +194,8 @@ def _refuse(config: Mapping[str, Any]) -> None:
         raise SandboxError("--read-only needs a mount, and none is permitted here")
     if config["linux"].get("sysctl"):
         raise SandboxError("--sysctl and --domainname need /proc, which cannot be mounted here")
+    if config["linux"].get("uidMappings"):
+        raise SandboxError("--userns needs mounts, which are not permitted here", hint="--userns host")
     if config["process"].get("apparmorProfile"):
         raise SandboxError("--security-opt apparmor needs /proc, which cannot be mounted here")
     if any(n["type"] == "network" and n.get("path") for n in config["linux"]["namespaces"]):

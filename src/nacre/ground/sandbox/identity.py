@@ -93,7 +93,7 @@ class NewSession(Operation):
     def _give(self, fd: int, room: Room) -> None:
         user = room.user or User(0, 0)
         try:
-            os.fchown(fd, user.uid, -1)
+            os.fchown(fd, room.outside(user.uid), -1)
         except OSError as error:
             if error.errno not in (_EPERM, _EINVAL):
                 raise

@@ -10,7 +10,17 @@ from ..fork import BLOCKED, fork_through
 from .fork import WHAT
 from .identity import NewSession
 from .operations import Operation
-from .plan import account, apparmor, confine, execute, oom_score, resource_limits, working_folder
+from .plan import (
+    account,
+    apparmor,
+    confine,
+    enter_users,
+    execute,
+    hold_users,
+    oom_score,
+    resource_limits,
+    working_folder,
+)  # fmt: skip
 from .process import child, hide, is_root, listen, opened, stay
 from .room import Room
 from .stdio import Attachment
@@ -50,14 +60,15 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
     attached = attached or Attachment()
     streams = opened(attached.stdio, relayed=not is_root(config))
     try:
-        operations = _operations(config, streams)
+        own_users = bool(config["linux"].get("uidMappings"))
+        operations = _operations(with_users_of(config, pid) if own_users else config, streams)
         if attached.channel >= 0:
             from .switched import within
 
             operations, streams.channel = within(operations), attached.channel
         work = child(operations, streams)  # here: over there nothing can be imported
         hide(config)
-        with _fork(work, streams, pidfd, pid) as started:
+        with _fork(work, streams, pidfd, pid, own_users) as started:
             streams.given()
             listen(started, [])
             return stay(started, streams, attached)
@@ -65,16 +76,18 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
         streams.close()
 
 
-def _fork(work: Work, streams: Streams, pidfd: int, pid: int) -> Child:
+def _fork(work: Work, streams: Streams, pidfd: int, pid: int, own_users: bool) -> Child:
     try:
-        return fork_through(lambda: _enter(pidfd, pid), work, what=WHAT, keep=streams.passed, signals=BLOCKED)
+        return fork_through(
+            lambda: _enter(pidfd, pid, own_users), work, what=WHAT, keep=streams.passed, signals=BLOCKED
+        )
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot enter the container: {error.strerror}") from None
 
 
-def _enter(pidfd: int, pid: int) -> None:
+def _enter(pidfd: int, pid: int, own_users: bool) -> None:
     """In the helper. From here on processes of the container must not look into us (runc CVE-2016-9962)."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     cgroups.follow(pid)
@@ -83,19 +96,36 @@ def _enter(pidfd: int, pid: int) -> None:
         # joining the one we are in may be forbidden: the host's network belongs to another user namespace
         if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
             kinds |= kind
+    if own_users:  # entered at last, as by the first program
+        kinds &= ~linux.CLONE_NEWUSER
     linux.setns(pidfd, kinds)
+
+
+def with_users_of(config: Mapping[str, Any], pid: int) -> dict[str, Any]:
+    """The config with the user namespace of a process, by its path in the container. Raises Conflict."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            number = next(line.split()[-1] for line in file if line.startswith("NSpid:"))
+    except (OSError, StopIteration):
+        raise Conflict("the container is not running") from None
+    users = {"type": "user", "path": f"/proc/{number}/ns/user"}
+    others = [each for each in config["linux"]["namespaces"] if each["type"] != "user"]
+    return {**config, "linux": {**config["linux"], "namespaces": [*others, users]}}
 
 
 def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
     process, system = config["process"], config.get("linux") or {}
+    users = hold_users(system)
     return [
         *oom_score(process),
+        *users,
         Look(),
         account(process["user"]),
         working_folder(process),
         NewSession(streams.owned),
         *resource_limits(process),
         *apparmor(process),
+        *enter_users(users),
         confine(process, system, linux.MACHINE),
         execute(process),
     ]

@@ -93,7 +93,7 @@ class MountRoot(Operation):
     powerful: bool = False
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        room.root = mounts.detached(self.mount, volatile=self.volatile)
+        room.root = mounts.detached(self.mount, volatile=self.volatile, userns=room.map)
         if room.nodev:
             linux.mount_setattr(room.root, add=room.nodev)
         room.host = room.top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -93,6 +93,8 @@ def plan(
         operations.append(JoinIpc(ipc[0]))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += _early(wanted)
+    users = hold_users(system)
+    operations += users
     operations.append(Namespaces(new_kinds(system)))
     operations.append(MountRoot(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
     operations += own
@@ -109,7 +111,8 @@ def plan(
     operations += [account(process["user"]), working_folder(process)]
     if (config.get("root") or {}).get("readonly"):
         operations.append(ReadOnlyRoot())
-    operations += [NewSession(owned), *resource_limits(process), *apparmor(process), confined]
+    operations += [NewSession(owned), *resource_limits(process), *apparmor(process)]
+    operations += [*enter_users(users), confined]
     operations.append(execute(process, watched=shares_processes(config)))
     return operations
 
@@ -137,7 +140,11 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
     options = entry.get("options") or ()
     flags, attributes, data = _options(options)
     if kind in ("bind", "image"):
-        if not _PROPAGATION.isdisjoint(options) or ("ro" in options and "rro" not in options):
+        if (
+            not _PROPAGATION.isdisjoint(options)
+            or entry.get("userns")
+            or ("ro" in options and "rro" not in options)
+        ):
             from .binds import volume_bind
 
             return [volume_bind(entry, attributes)]
@@ -200,8 +207,8 @@ def _names(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operati
 
 
 def new_kinds(system: Mapping[str, Any]) -> tuple[str, ...]:
-    """The namespaces that are made; a network or IPC that is there already is joined."""
-    joined = ("network", "ipc")
+    """The namespaces that are made; one of these kinds that is there already is joined."""
+    joined = ("network", "ipc", "user")
     return tuple(n["type"] for n in system["namespaces"] if n["type"] not in joined or not n.get("path"))
 
 
@@ -261,6 +268,25 @@ def resource_limits(process: Mapping[str, Any]) -> list[Operation]:
 
     limits = process["rlimits"]
     return [ResourceLimits(tuple((each["type"], each["soft"], each["hard"]) for each in limits))]
+
+
+def hold_users(system: Mapping[str, Any]) -> list[Operation]:
+    """For a user namespace of its own: to be done while the host is there."""
+    if not system.get("uidMappings"):
+        return []
+    from .userns import own_users
+
+    found = own_users(system)
+    return [found] if found else []
+
+
+def enter_users(held: list[Operation]) -> list[Operation]:
+    """And before it is confined."""
+    if not held:
+        return []
+    from .userns import EnterUsers
+
+    return [EnterUsers()]
 
 
 def apparmor(process: Mapping[str, Any]) -> list[Operation]:

@@ -112,9 +112,12 @@ def hide(config: Mapping[str, Any]) -> bool:
 
 
 def is_root(config: Mapping[str, Any]) -> bool:
-    """Whether the program is meant to run as user 0, as far as the config itself says."""
+    """Whether the program is meant to run as user 0 here, as far as the config itself says."""
     user = config["process"]["user"]
-    return user.get("username", "").partition(":")[0] in ("", "0", "root") and not user.get("uid")
+    own_users = config["linux"].get("uidMappings")
+    return user.get("username", "").partition(":")[0] in ("", "0", "root") and not (
+        user.get("uid") or own_users
+    )
 
 
 def _devpts_options(config: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from ..userns import Range
     from .users import User
 
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
@@ -35,7 +36,8 @@ class Room:
     were created to mount on. `devices`: mknod is allowed here; found out by trying. `nodev`: added to the
     attributes of every mount where no control group keeps devices away; `rules` then say which are allowed.
     `filter`: a program and flags for seccomp(2) that wait for the last moment; `capabilities` are those that
-    are to be left then.
+    are to be left then. `userns` is the user namespace of the container's own that is entered at last, `map`
+    the same if its ids differ from ours, `uids` its users: first inside, first outside, count.
     `shared` is a detached mount for /dev/shm, where it is that of another container.
     """
 
@@ -52,6 +54,8 @@ class Room:
         self.environment: dict[str, str] = {}
         self.filter: tuple[bytes, int] | None = None
         self.capabilities = 0
+        self.userns = self.map = -1
+        self.uids: tuple[Range, ...] = ()
 
     def open(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> int:
         """Open beneath the container's root. Raises OSError."""
@@ -140,6 +144,15 @@ class Room:
             return os.stat("/proc").st_dev if os.stat("/proc").st_ino == _PROC_INO else -1
         except OSError:
             return -1
+
+    def outside(self, uid: int) -> int:
+        """What a user of the container is here. Raises SandboxError for one that is not mapped."""
+        for first, here, count in self.uids:
+            if first <= uid < first + count:
+                return here + uid - first
+        if self.uids:
+            raise SandboxError(f"user {uid} does not exist in the user namespace of the container")
+        return uid
 
     def filter_calls(self) -> None:
         """Install the filter that waits. It may permit little more than execve(2)."""

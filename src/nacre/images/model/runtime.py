@@ -42,6 +42,9 @@ _REPLACED = frozenset(("/dev/shm", "/dev/mqueue"))
 _OWN = ("standin", "name", "subpath", "idmap", "image", "layers")
 """What stands in an entry of `mounts` beside the words of the runtime-spec."""
 
+_COUNT_IN_USERNS = ("CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_LINUX_IMMUTABLE")
+"""Capabilities beside the default ones that mean something for one's own processes and files alone."""
+
 _UNDONE = {"exec": "noexec", "dev": "nodev", "suid": "nosuid"}
 _DEVICES = (
     ("c", -1, -1, "m"), ("b", -1, -1, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"), ("c", 1, 7, "rwm"),
@@ -130,9 +133,10 @@ class RunOptions(Value):
     `files` are bound over /etc: resolv.conf, hosts, hostname. `groups` are names or numbers; `ulimits` (name,
     soft, hard), -1 for none; `oom_score` None leaves it. `pid` is "", host or container:ID; `ipc` "", host,
     none, private, shareable or container:ID; `uts` "" or host; `cgroupns` "", host or private.
-    `device_rules` are docker's: `c 1:* rwm`. `cdi` names devices of the Container Device Interface, which
-    `injections` and `hooks` (name, path, args, env, seconds) come from. `shm_size` 0 is the default.
-    `hostname_wished`: it is an error if it is refused.
+    `userns` is "", host, auto or keep-id; `uids` and `gids` then say who its users are outside: first inside,
+    first outside, count. `device_rules` are docker's: `c 1:* rwm`. `cdi` names devices of the Container
+    Device Interface, which `injections` and `hooks` (name, path, args, env, seconds) come from. `shm_size`
+    0 is the default. `hostname_wished`: it is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -170,6 +174,9 @@ class RunOptions(Value):
     cdi: tuple[str, ...] = ()
     injections: tuple[VolumeMount, ...] = ()
     hooks: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], int], ...] = ()
+    userns: str = ""
+    uids: tuple[tuple[int, int, int], ...] = ()
+    gids: tuple[tuple[int, int, int], ...] = ()
 
 
 def clean(path: str) -> str:
@@ -248,6 +255,8 @@ def _check(options: RunOptions) -> None:
         raise UsageError("writable-cgroups needs a cgroup namespace of the container's own")
     if len(options.hostname) > _LONGEST_HOST_NAME or "/" in options.hostname:
         raise UsageError(f"invalid hostname {options.hostname!r}")
+    if options.uids:
+        _check_users(options)
     for name, _ in options.sysctls:
         _check_sysctl(name, options)
 
@@ -311,6 +320,10 @@ def _linux(options: RunOptions) -> dict[str, Any]:
     sysctls = dict(options.sysctls) | (
         {"kernel.domainname": options.domainname} if options.domainname else {}
     )
+    if options.uids:
+        section["namespaces"].append({"type": "user"})
+        section |= {"uidMappings": _extents(options.uids), "gidMappings": _extents(options.gids)}
+        sysctls = _own_users_network(options) | sysctls
     if sysctls:
         section["sysctl"] = sysctls
     if options.devices:
@@ -323,6 +336,31 @@ def _linux(options: RunOptions) -> dict[str, Any]:
     if calls := _system_calls(options):
         section["seccomp"] = calls
     return section
+
+
+def _extents(ids: tuple[tuple[int, int, int], ...]) -> list[dict[str, int]]:
+    return [{"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in ids]
+
+
+def _own_users_network(options: RunOptions) -> dict[str, str]:
+    """What CAP_NET_BIND_SERVICE and CAP_NET_RAW are for: they do not count in a network of the machine's."""
+    if options.network.partition(":")[0] in ("host", "container"):
+        return {}
+    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+def _check_users(options: RunOptions) -> None:
+    """Rights that would count nowhere. Source: moby daemon/daemon_unix.go."""
+    if options.privileged:
+        raise UsageError(
+            "privileged mode is incompatible with user namespaces", hint="--userns host, or no --privileged"
+        )
+    names = choose(options.cap_add, ()) if options.cap_add else ()
+    vain = [name for name in names if name not in (*DEFAULT, *_COUNT_IN_USERNS)]
+    if "ALL" in map(str.upper, options.cap_add):
+        vain = ["ALL"]
+    if vain:
+        raise UsageError(f"--cap-add {vain[0]} has no effect with --userns {options.userns}")
 
 
 def _system_calls(options: RunOptions) -> Any:

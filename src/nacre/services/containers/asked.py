@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from ...images.model.runtime import RunOptions
     from .service import CreateRequest
 
+_SHOWN_COMMAND = 4096
+
 
 def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
     """docker's names for it; what is not there was left to the image, or to nacre."""
@@ -54,6 +56,11 @@ def _health(request: CreateRequest) -> object:
     return merged(request.image.config, request.health)
 
 
+def shown(args: list[str]) -> str:
+    """As docker's COMMAND column has it."""
+    return " ".join(arg if arg and " " not in arg else f"'{arg}'" for arg in args)[:_SHOWN_COMMAND]
+
+
 def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
     ulimits = [{"Name": name, "Hard": hard, "Soft": soft} for name, soft, hard in options.ulimits]
     return {
@@ -70,5 +77,6 @@ def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "PidMode": options.pid,
         "IpcMode": options.ipc,
         "UTSMode": options.uts,
+        "UsernsMode": options.userns,
         "CgroupnsMode": options.cgroupns,
     }

@@ -28,6 +28,7 @@ from ...words.mount import Directory
 from ...words.quickjson import loads
 from ...words.value import Value
 from .difference import frozen
+from .owners import has_own_users, owners_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ...ground.extract import Stats
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
+    from .owners import OwnerMapping
 
     Opener = Callable[[], Reader]
     Member = tuple[Entry, Opener | None]
@@ -88,11 +90,12 @@ class Host:
 
 
 class CopyPath(Value):
-    """Where names are resolved, and a path there as the user wrote it."""
+    """Where names are resolved, and a path there as the user wrote it. `owners` are mapped if not None."""
 
     root: Inside | Host
     path: bytes
     readonly: bool = False
+    owners: OwnerMapping | None = None
 
 
 class ResolvedSource(Value):
@@ -102,6 +105,7 @@ class ResolvedSource(Value):
     name: bytes
     folder: bool
     content: bool
+    owners: OwnerMapping | None = None
 
 
 class ResolvedTarget(Value):
@@ -110,6 +114,7 @@ class ResolvedTarget(Value):
     fd: int
     prefix: bytes
     exists: bool
+    owners: OwnerMapping | None = None
 
 
 @contextmanager
@@ -124,13 +129,16 @@ def opened(
     """
     entry = _mount_of(row, path)
     mounted = mounted or (row.state == "running" and not has_folder(store, row))
+    owners = owners_of(row) if mounted else None
+    if owners and write:
+        owners.own_files()
     if entry:
         place = _mounted_place(store, row, path, entry, running=mounted)
         with place.root:
-            yield place
+            yield place.replace(owners=owners)
     elif mounted:
         with Inside(borrowed(row)) as root:
-            yield CopyPath(root, path)
+            yield CopyPath(root, path, owners=owners)
     else:
         alone = write and not row.is_live
         with idle(store, row, alone), Inside(_mounted(store, row, write)) as root:
@@ -143,7 +151,7 @@ def borrowed(row: ContainerRow, path: str = "/") -> int:
     from .program import Program
 
     with Program(row) as (pid, pidfd):
-        return borrow(pidfd, pid, path)
+        return borrow(pidfd, pid, path, own_users=has_own_users(row))
 
 
 def image_root(store: Store, row: ContainerRow) -> Inside:
@@ -256,25 +264,31 @@ def source(place: CopyPath, *, follow: bool = False) -> ResolvedSource:
     if not folder and path.endswith((b"/", b"/.")):
         raise UsageError(f"{_show(path)} is not a directory")
     name = os.path.basename(os.path.normpath(b"/" + path))
-    return ResolvedSource(fd, name, folder, content or not name)
+    return ResolvedSource(fd, name, folder, content or not name, place.owners)
 
 
 def members(found: ResolvedSource, top: bytes, form: Form = _PLAIN) -> Iterator[Member]:
     """The entries of a source, its own one named `top`. Raises StoreError. Closes the source."""
     try:
+        seen = found.owners.seen if found.owners else _same
         if not found.folder:
-            yield _single(found.fd, top)
+            entry, payload = _single(found.fd, top)
+            yield seen(entry), payload
             return
         fd = os.open(".", _LISTING, dir_fd=found.fd)
         try:
             for entry, payload in scan(fd, form):
-                yield _moved(entry, top), payload
+                yield seen(_moved(entry, top)), payload
         finally:
             os.close(fd)
     except OSError as error:
         raise StoreError(f"cannot read {_show(found.name)}: {(error.strerror or '').lower()}") from None
     finally:
         os.close(found.fd)
+
+
+def _same(entry: Entry) -> Entry:
+    return entry
 
 
 def _single(fd: int, path: bytes) -> Member:
@@ -327,11 +341,11 @@ def target(place: CopyPath, *, folder: bool, content: bool, name: bytes) -> Reso
     try:
         fd = place.root.open(path or b"/", os.O_PATH)
     except FileNotFoundError:
-        return _new(place, folder)
+        return _new(place, folder).replace(owners=place.owners)
     except OSError as error:
         raise _explained(path, error) from None
     try:
-        return _there(place, fd, folder, content, name)
+        return _there(place, fd, folder, content, name).replace(owners=place.owners)
     finally:
         os.close(fd)
 
@@ -373,6 +387,7 @@ def write(found: Iterable[Member], goal: ResolvedTarget, *, owners: str, form: F
         for entry, payload in found:
             if entry.path or not goal.exists:  # a folder that exists stays as it is
                 entry = entry._replace(uid=0, gid=0) if owners == "root" else entry
+                entry = goal.owners.given(entry) if goal.owners else entry
                 yield _moved(entry, goal.prefix), payload() if payload else BytesIO()
 
     return extract(arriving(), goal.fd, form)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 def ready(store: Store, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The config with all that its mounts need, until the end of the block. Raises NotFound, SandboxError."""
     with ExitStack() as held:
+        if config["linux"].get("uidMappings"):
+            from . import userns
+
+            config = held.enter_context(userns.ready(config))
         entries = [{**entry, **_needed(store, entry, held)} for entry in config["mounts"]]
         yield {**config, "mounts": entries}
 

@@ -31,7 +31,7 @@ from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
-from .asked import asked
+from .asked import asked, shown
 from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from .supervision import Supervision
 
 _SIGKILL, _SIGTERM = 9, 15
-_SHOWN_COMMAND = 4096
 _UNREADABLE = ("none", "journald")
 
 
@@ -115,9 +114,12 @@ class Containers:
     def _begin(self, request: CreateRequest) -> tuple[ContainerRow, Lock]:
         """A new container that no sweep takes away while the lock is held."""
         request = self._with_volumes(self._with_namespaces(self._with_network(request)))
-        row = self._design(request)
-        self.make_way(row.name)
-        lock = self.store.containers.begin(row)
+        if request.options.userns in ("", "host"):
+            request, row, lock = self._insert(request)
+        else:
+            from . import userns
+
+            request, row, lock = userns.begin(self, request, self._insert)
         try:
             trace("container:begun")
             self._make(request, row)
@@ -126,6 +128,11 @@ class Containers:
             self._discard(row)
             raise
         return row, lock
+
+    def _insert(self, request: CreateRequest) -> tuple[CreateRequest, ContainerRow, Lock]:
+        row = self._design(request)
+        self.make_way(row.name)
+        return request, row, self.store.containers.begin(row)
 
     def _with_network(self, request: CreateRequest) -> CreateRequest:
         if not request.own_network:
@@ -183,7 +190,7 @@ class Containers:
         return ContainerRow(
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
             image_ref=request.reference, created=time.time(), state=BEGUN, auto_remove=request.auto_remove,
-            command=_shown(config["process"]["args"]),
+            command=shown(config["process"]["args"]),
             config_json=dumps(_record(request, options, config)),
         )  # fmt: skip
 
@@ -659,7 +666,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "anonymous": [v.name for v in options.volumes if v.anonymous],
         "make": [v.source for v in options.volumes if v.make],
         "images": [v.image for v in options.volumes if v.image],
-        "sources": any(v.image or v.idmap for v in options.volumes),
+        "sources": bool(options.uids) or any(v.image or v.idmap for v in options.volumes),
         "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
         "stop_timeout": request.stop_timeout,
         **({"restart": [request.restart.name, request.restart.maximum]} if request.restart else {}),
@@ -688,8 +695,3 @@ def _signal_number(name: str) -> int:
     from .signals import number
 
     return number(name)
-
-
-def _shown(args: list[str]) -> str:
-    """As docker's COMMAND column has it."""
-    return " ".join(arg if arg and " " not in arg else f"'{arg}'" for arg in args)[:_SHOWN_COMMAND]
