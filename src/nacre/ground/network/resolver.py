@@ -59,6 +59,7 @@ class Resolver:
         self._asked: dict[int, _Asked] = {}
         self._connections = 0
         self._opened: list[_socket.socket | nft.Firewall] = []
+        self._rules: nft.Firewall | None = None
         try:
             self._open(namespace)
         except BaseException:
@@ -69,16 +70,25 @@ class Resolver:
         serving.now_and_then(self._expire)
 
     def _open(self, namespace: int) -> None:
-        namespaces.inside(namespace, self._open_inside)
-        self._rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
+        """Where the kernel has no rules for us, port 53 itself is taken, which no program has then."""
+        try:
+            namespaces.inside(namespace, lambda: self._bind(0))
+            namespaces.inside(namespace, self._redirect)
+        except OSError:
+            self._close()
+            namespaces.inside(namespace, lambda: self._bind(_PORT))
 
-    def _open_inside(self) -> None:
-        self._udp = _bound(_socket.SOCK_DGRAM)
+    def _bind(self, port: int) -> None:
+        self._udp = _bound(_socket.SOCK_DGRAM, port)
         self._opened.append(self._udp)
-        self._tcp = _bound(_socket.SOCK_STREAM)
+        self._tcp = _bound(_socket.SOCK_STREAM, port)
         self._opened.append(self._tcp)
-        self._rules = nft.Firewall()
-        self._opened.append(self._rules)
+
+    def _redirect(self) -> None:
+        rules = nft.Firewall()
+        self._opened.append(rules)
+        rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
+        self._rules = rules
 
     def _question(self) -> None:
         query, client = self._udp.recvfrom(_LARGEST)
@@ -193,13 +203,14 @@ class Resolver:
         """When `serving` has ended."""
         for asked in self._asked.values():
             asked.socket.close()
-        self._opened.remove(self._rules)
-        self._rules.leave(_TABLE)
+        if self._rules:
+            self._opened.remove(self._rules)
+            self._rules.leave(_TABLE)
         self._close()
 
     def _close(self) -> None:
-        for opened in self._opened:
-            opened.close()
+        while self._opened:
+            self._opened.pop().close()
 
 
 class _Asked:
@@ -218,11 +229,11 @@ class _Asked:
             raise
 
 
-def _bound(kind: int) -> _socket.socket:
-    """At a port that is free."""
+def _bound(kind: int, port: int) -> _socket.socket:
+    """Port 0 is one that is free."""
     socket = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
     try:
-        socket.bind((_ADDRESS, 0))
+        socket.bind((_ADDRESS, port))
         if kind == _socket.SOCK_STREAM:
             socket.listen(_CONNECTIONS)
     except BaseException:
