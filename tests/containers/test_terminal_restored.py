@@ -60,15 +60,15 @@ class Shell:
             seen += os.read(self.ours, 4096)
 
     def close(self) -> None:
-        """End it all. A container cannot end before somebody has waited for what was run in it."""
+        """End the command; its children end by themselves, and fall to us."""
         self.process.kill()
         self.process.wait()
         os.close(self.ours)
         for pid in self._started:
             with suppress(ChildProcessError):  # its parent has waited for it
-                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                if pid == self._started[0] and os.waitpid(pid, os.WNOHANG) == (0, 0):
                     os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+                os.waitpid(pid, 0)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -113,7 +113,8 @@ def test_a_mode_that_somebody_set_meanwhile_stays(shell: Callable[..., Shell]) -
     started.expect(b"be-gun")
     until(lambda: not started.mode()[3] & termios.ICANON)
     command = started.command()
-    (guard,) = [pid for pid in _children(command) if _program(pid) == _program(str(command))]
+    ours = [pid for pid in _children(command) if _program(pid) == _program(str(command))]
+    (guard,) = [pid for pid in ours if not _children(int(pid))]
     watched = os.pidfd_open(int(guard))
     changed = started.mode()
     changed[3] |= termios.ECHO

@@ -14,7 +14,8 @@ Children differ in three ways:
     keep      the descriptors that stay open; None: all, for a child that shares the work of its parent
     signals   DEFAULT; RAISING: those that end a program raise `Ended`, so that `finally` cleans up;
               BLOCKED: none comes in until the work lets it
-    way       `fork`; `fork_through` other namespaces; `fork_detached`, which belongs to nobody
+    way       `fork`; `fork_through` other namespaces; `fork_held`, by a process that outlives us and waits
+              for it; `fork_detached`, which belongs to nobody
 """
 
 from __future__ import annotations
@@ -143,6 +144,10 @@ class Child:
             self.pid = 0
         return self.status
 
+    def pidfd(self) -> int:
+        """A descriptor of it, to be closed, before it has been waited for. Raises OSError."""
+        return os.pidfd_open(self.pid)
+
     def send(self, number: int) -> None:
         """Send a signal; nothing happens when the child has been waited for."""
         if self.pid > 0:
@@ -251,6 +256,112 @@ def fork_through(
     finally:
         for fd in (writer, adopted, go):
             _close(fd)
+
+
+class HeldChild(Child):
+    """A child of a process that outlives us, which waits for it in any case, and tells us its status."""
+
+    def __init__(self, pid: int, fd: int, what: str, holder: Child) -> None:
+        super().__init__(pid, fd, what)
+        self._holder, self._pidfd = holder, os.pidfd_open(pid)
+
+    def wait(self) -> int | None:
+        """As `Child.wait`; the pid may be another process's by then."""
+        if self.pid > 0:
+            told = self._holder.hear()
+            self.status = told[0] if told else None
+            self.pid = 0
+            self._holder.wait()
+        return self.status
+
+    def pidfd(self) -> int:
+        """As `Child.pidfd`, of one that may have ended and be waited for already."""
+        return fcntl.fcntl(self._pidfd, fcntl.F_DUPFD_CLOEXEC, _STREAMS)
+
+    def send(self, number: int) -> None:
+        """As `Child.send`, surely to this one."""
+        if self.pid > 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def close(self) -> None:
+        """Listen no more. Idempotent."""
+        super().close()
+        self._holder.close()
+        self._pidfd = _close(self._pidfd)
+
+
+def fork_held(
+    move: Callable[[], None], work: Work, *, what: str, keep: Iterable[int] = (), deadly: int = signal.SIGKILL
+) -> HeldChild:
+    """As `fork`, BLOCKED, but the child's parent is a process that `move` has prepared, and that outlives us.
+
+    A pid namespace cannot end while a process in it has ended and nobody has waited for it. Were we its
+    parent and killed, that would be left to the first process of our own namespace, which may wait for
+    nobody. When we die the child gets the signal `deadly`. Also raises what `move` raised. Source:
+    pid_namespaces(7).
+    """
+    (reader, writer), (learned, go) = _pipes(2)
+    holder: Child | None = None
+    try:
+        with Blocked() as before:
+            run = _reporting(work, ChildReport(writer), keep, BLOCKED, before)
+            hold = _holding(move, _waiting(run, learned), go, deadly)
+            holder = fork(hold, what=what, keep=None, signals=BLOCKED)
+            (pid,) = holder.answer()
+            child = HeldChild(pid, reader, what, holder)
+            os.write(go, b".")
+        return child
+    except BaseException:
+        go = _close(go)
+        _close(reader)
+        if holder:
+            holder.end(signal.SIGTERM)
+            holder.close()
+        raise
+    finally:
+        for fd in (writer, learned, go):
+            _close(fd)
+
+
+def _waiting(run: Callable[[set[int]], int], go: int) -> Callable[[set[int]], int]:
+    """`run`, once it is known to whom it matters; never if that one has died."""
+
+    def begin(before: set[int]) -> int:
+        return run(before) if os.read(go, 1) else SILENT
+
+    return begin
+
+
+def _holding(move: Callable[[], None], begin: Callable[[set[int]], int], go: int, deadly: int) -> Work:
+    """What the parent of a `HeldChild` does; in a group of its own, not to be killed with ours."""
+    parent = os.getpid()
+
+    def hold(report: ChildReport) -> None:
+        os.close(go)
+        os.setpgid(0, 0)
+        move()
+        pid = _spawn(begin)
+        report.tell(pid)
+        linux.die_with_parent(signal.SIGTERM)
+        if os.getppid() != parent:
+            signal.raise_signal(signal.SIGTERM)
+        _keep_only(set(report.descriptors()))
+        report.tell(_wait_for(pid, deadly))
+
+    return hold
+
+
+def _wait_for(pid: int, deadly: int) -> int:
+    """The status of a child, to which a SIGTERM to us is passed on as `deadly`."""
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if signal.sigwait((signal.SIGCHLD, signal.SIGTERM)) == signal.SIGTERM:
+            os.kill(pid, deadly)
 
 
 def _helping(

@@ -23,6 +23,7 @@ def _enter(folder: str) -> None:
         unit = next((name for name in reversed(folder.split("/")) if name.endswith(".scope")), "")
         if not (unit and scope.bus()):
             raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
-        scope.attach(unit, os.getpid(), os.path.basename(folder))
+        ours = int(os.readlink("/proc/self"))  # we may be in the pid namespace of the container already
+        scope.attach(unit, ours, os.path.basename(folder))
     except OSError as error:
         raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None

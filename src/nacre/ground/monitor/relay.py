@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
         def wait(self) -> int | None:
             """Its status once it has ended, None if somebody else took it."""
+
+        def pidfd(self) -> int:
+            """A descriptor of it, to be closed."""
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
@@ -118,7 +121,7 @@ class Relay:
 
     def run(self, *, signals: Signals) -> int:
         """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
-        pidfd = self._pidfd = os.pidfd_open(self.child.pid)
+        pidfd = self._pidfd = self.child.pidfd()
         before = {} if signals is False else self._take_signals(None if signals is True else signals)
         try:
             if self.on_ready:

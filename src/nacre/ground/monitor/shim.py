@@ -28,6 +28,10 @@ class _Program:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
+    def pidfd(self) -> int:
+        """A descriptor of it, to be closed."""
+        return os.pidfd_open(self.pid)
+
     def wait(self) -> int | None:
         """Its status, as `Child.wait` gives it."""
         try:

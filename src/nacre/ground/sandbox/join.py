@@ -6,7 +6,7 @@ import os
 
 from ...words.errors import Conflict, SandboxError
 from .. import cgroups, linux
-from ..fork import BLOCKED, fork_through
+from ..fork import fork_held
 from .fork import WHAT
 from .identity import NewSession
 from .operations import Operation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..fork import Child, Work
+    from ..fork import Child, ChildReport, Work
     from .stdio import Streams
 
 _KINDS = {
@@ -38,6 +38,7 @@ _KINDS = {
     "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS, "cgroup": linux.CLONE_NEWCGROUP,
     "net": linux.CLONE_NEWNET,
 }  # fmt: skip
+_OF_CHILDREN = linux.CLONE_NEWUSER | linux.CLONE_NEWPID
 
 
 class Look(Operation):
@@ -77,28 +78,42 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
 
 
 def _fork(work: Work, streams: Streams, pidfd: int, pid: int, own_users: bool) -> Child:
+    kinds = _kinds(pid)
+    if own_users:  # entered at last, as by the first program
+        kinds &= ~linux.CLONE_NEWUSER
+
+    def inside(report: ChildReport) -> None:
+        cgroups.follow(pid)
+        linux.setns(pidfd, kinds & ~_OF_CHILDREN)
+        os.close(pidfd)
+        work(report)
+
+    keep = (*streams.passed, pidfd)
     try:
-        return fork_through(
-            lambda: _enter(pidfd, pid, own_users), work, what=WHAT, keep=streams.passed, signals=BLOCKED
-        )
+        return fork_held(lambda: _prepare(pidfd, kinds), inside, what=WHAT, keep=keep)
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot enter the container: {error.strerror}") from None
 
 
-def _enter(pidfd: int, pid: int, own_users: bool) -> None:
-    """In the helper. From here on processes of the container must not look into us (runc CVE-2016-9962)."""
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    cgroups.follow(pid)
+def _kinds(pid: int) -> int:
+    """Joining the one we are in may be forbidden: the host's network belongs to another user namespace."""
     kinds = 0
     for name, kind in _KINDS.items():
-        # joining the one we are in may be forbidden: the host's network belongs to another user namespace
         if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
             kinds |= kind
-    if own_users:  # entered at last, as by the first program
-        kinds &= ~linux.CLONE_NEWUSER
-    linux.setns(pidfd, kinds)
+    return kinds
+
+
+def _prepare(pidfd: int, kinds: int) -> None:
+    """In the parent, which enters no namespace but that of users, which permits the rest.
+
+    From here on processes of the container must not look into its child (runc CVE-2016-9962).
+    """
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    if kinds & _OF_CHILDREN:
+        linux.setns(pidfd, kinds & _OF_CHILDREN)
 
 
 def with_users_of(config: Mapping[str, Any], pid: int) -> dict[str, Any]:

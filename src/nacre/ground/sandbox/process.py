@@ -8,7 +8,7 @@ import sys
 
 from ...words.errors import NacreError, SandboxError
 from .. import cgroups, linux, userns
-from ..fork import BLOCKED, fork, fork_through
+from ..fork import BLOCKED, fork, fork_held
 from ..monitor.relay import FORWARDED, Relay
 from .fork import WHAT, first
 from .plan import plan, shares_processes
@@ -79,9 +79,10 @@ def clean(root: Mount, made: list[str], *, volatile: bool) -> None:
 def _may_leave(
     attached: Attachment, config: Mapping[str, Any], made: list[str], volatile: bool
 ) -> Attachment:
-    """The shim is told what is to be cleaned; it cannot hide."""
+    """The shim is told what is to be cleaned; it cannot hide, and waits only for its own child."""
     hidden, leave = hide(config), attached.leave
-    if hidden or not leave:
+    joins = any(one["type"] == "pid" and one.get("path") for one in config["linux"]["namespaces"])
+    if hidden or joins or not leave:
         return attached.replace(leave=None)
     return attached.replace(leave=lambda told: leave({**told, "made": made, "volatile": volatile}))
 
@@ -153,12 +154,14 @@ def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Strea
 
 
 def _into(path: str, work: Work, streams: Streams) -> Child:
-    """A child in the pid namespace at `path`."""
+    """A child in the pid namespace at `path`, which ends what it starts: see `watcher`."""
+    from .watcher import END
+
     fd = -1
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return fork_through(
-            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=streams.passed, signals=BLOCKED
+        return fork_held(
+            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=streams.passed, deadly=END
         )
     except PermissionError:
         raise SandboxError(
