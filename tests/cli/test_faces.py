@@ -131,6 +131,9 @@ ENDS = {
 PRUNED = {"force": "it is asked on the terminal", "filter": "image_picked"}
 INSECURE = {"insecure": "Network: insecure"}
 COMMANDS_OF = {
+    "attach": ("containers.attach", {
+        "detach-keys": "a field of stdio", "no-stdin": "a field of stdio", "sig-proxy": "a field of stdio",
+    }),
     "build": ("build", {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
         "format": "BuildOptions: form",
@@ -152,7 +155,7 @@ COMMANDS_OF = {
     "diff": ("containers.diff", {}),
     "exec": ("containers.exec", {
         "detach": "see exec_detached", "env": "environment", "env-file": "read it first",
-        "interactive": "input", "workdir": "working_dir",
+        "interactive": "input", "workdir": "working_dir", "detach-keys": "a field of stdio",
     }),
     "explore": ("explore", {"depth": PRINTED, "top": PRINTED}),
     "export": ("containers.export", {"output": "write"}),
@@ -178,11 +181,14 @@ COMMANDS_OF = {
     "restart": ("containers.restart", {"time": "timeout"}),
     "rm": ("containers.remove", {}),
     "rmi": ("remove", {"no-prune": "prune"}),
-    "run": ("containers.run", CREATE | {"detach": "see run_detached", "sig-proxy": "apart"}),
+    "run": ("containers.run", CREATE | {
+        "detach": "see run_detached", "detach-keys": "a field of stdio", "sig-proxy": "apart",
+    }),
     "save": ("save", {"output": "path"}),
     "search": ("registries.search", {}),
     "start": ("containers.start", {
         "all": CALLER, "attach": "see start_attached", "interactive": "see start_attached",
+        "detach-keys": "a field of stdio",
     }),
     "stop": ("containers.stop", {"time": "timeout"}),
     "tag": ("tag", {}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import select
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from terminals import Terminal
 
 from nacre import Config, ContainerOptions, Engine
 from nacre.ground import userns
@@ -263,40 +263,6 @@ def test_the_third_interrupt_kills(nacre: Nacre, busybox_image: str) -> None:
     process.communicate()
     assert process.returncode in (137, 130), "130: one more came when the container was gone"
     assert left(nacre) == []
-
-
-class Terminal:
-    """`nacre` on a terminal of its own."""
-
-    def __init__(self, nacre: Nacre, *words: str) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(nacre.folder)
-            argv = nacre.command(*words)
-            os.execve(argv[0], argv, nacre.env)
-        self.seen = b""
-
-    def expect(self, text: bytes) -> None:
-        deadline = time.monotonic() + 30
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.fd], [], [], 0.1)[0]:
-                try:
-                    self.seen += os.read(self.fd, 65536)
-                except OSError:
-                    break
-        assert text in self.seen, self.seen
-        self.seen = self.seen.partition(text)[2]
-
-    def end(self) -> int:
-        while select.select([self.fd], [], [], 30)[0]:
-            try:
-                if not os.read(self.fd, 65536):
-                    break
-            except OSError:
-                break
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def test_terminal(nacre: Nacre, busybox_image: str) -> None:

@@ -97,7 +97,7 @@ def test_the_small_process_is_small(nacre: Nacre, busybox_image: str) -> None:
     rollup = Path(f"/proc/{supervisor}/smaps_rollup").read_text().splitlines()
     fields = {line.split(":")[0]: int(line.split()[1]) for line in rollup[1:]}
     nacre("rm", "-f", "up")
-    assert fields["Private_Dirty"] < 4200
+    assert fields["Private_Dirty"] < 4600, "without bytecode in files, which costs 1 MB"
 
 
 def test_the_small_process_loads_little() -> None:

@@ -50,7 +50,9 @@ class Shell:
     def command(self) -> int:
         """The pid of nacre."""
         (command,) = map(int, _children(self.process.pid))
-        self._started = [command, *map(int, _children(command))]
+        self._started = [command]
+        for pid in self._started:  # parents before their children
+            self._started += map(int, _children(pid))
         return command
 
     def expect(self, text: bytes) -> None:

@@ -92,7 +92,8 @@ def _rows(heading: str) -> dict[str, str]:
 
 
 FOR_FACES = {
-    "apart", "budget", "client", "config", "container_proxies", "drop_store", "enter", "entered",
+    "apart", "budget", "client", "config", "container_proxies", "docker_setting", "drop_store", "enter",
+    "entered",
     "image_inside", "inside", "is_inside", "is_root", "mapping", "network", "outside", "paths",
     "result_inside", "results_inside", "root", "shows_mounts",
 }  # fmt: skip

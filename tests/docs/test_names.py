@@ -74,7 +74,8 @@ unsupported upload uploadrecords uploads usage use user userns users value value
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
 apparmor enter filter hold rule security
-freezer lifecycle notify pausing processes rename renaming top waiting
+attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
+rename renaming top waiting
 descriptors epoll landlock networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 """

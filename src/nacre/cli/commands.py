@@ -28,6 +28,9 @@ class Group(Value):
     aliases: dict[str, str]
 
 
+_ATTACH = CommandEntry(
+    "attach", "Attach local standard input, output, and error streams to a running container"
+)
 _BUILD = CommandEntry("build", "Build an image from a Dockerfile")
 _COMMIT = CommandEntry("commit", "Create a new image from a container's changes")
 _COPY = CommandEntry("copy", "Copy an image between registries, directories, archives, daemons and the store")
@@ -83,6 +86,7 @@ COMMON = {
 }
 
 COMMANDS = {
+    "attach": _ATTACH,
     "commit": _COMMIT,
     "copy": _COPY,
     "cp": _CP,
@@ -133,6 +137,7 @@ GROUPS = {
     "container": Group(
         "Manage containers",
         {
+            "attach": _ATTACH,
             "commit": _COMMIT,
             "cp": _CP,
             "create": _CREATE,

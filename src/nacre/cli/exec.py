@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..words.errors import SandboxError
+from .attach import left
 from .options import Command, flag, many, text
-from .run import check_terminal, environment
+from .run import check_terminal, environment, with_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ def run(context: Context, args: Args) -> int:
     The store is opened without entering a user namespace of our own: the container's is entered.
     """
     check_terminal(args)
-    if args.detach_keys:
-        context.warn("WARNING: --detach-keys ignored: attaching later is not supported")
     from ..ground.sandbox import Stdio
 
     name, *command = args.positionals
@@ -35,7 +34,9 @@ def run(context: Context, args: Args) -> int:
             context.engine.containers.exec_detached(name, command, **given)
             return 0
         stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
-        return context.engine.containers.exec(name, command, stdio=stdio, **given).exit_code
+        stdio = with_keys(context, args, stdio)
+        done = context.engine.containers.exec(name, command, stdio=stdio, **given)
+        return left(context) if done.detached else done.exit_code
     except SandboxError as error:
         if args.detach or error.exit_code == SandboxError.exit_code:
             error.exit_code = 1  # docker's 126 and 127 are for a program that is waited for
@@ -47,7 +48,7 @@ COMMAND = Command(
     run,
     options=(
         flag("-d, --detach", "Detached mode: run command in the background"),
-        text("--detach-keys", "Ignored with a warning", kind="detach-keys", hidden=True),
+        text("--detach-keys", "Override the key sequence for detaching a container", kind="detach-keys"),
         many("-e, --env", "Set environment variables"),
         many("--env-file", "Read in a file of environment variables"),
         flag("-i, --interactive", "Keep STDIN open even if not attached"),

@@ -46,18 +46,28 @@ def run(context: Context, args: Args) -> int:
     context.stdout.flush()
     apart = not args.sig_proxy and not args.tty and not (args.interactive and os.isatty(0))
     done = containers.run(
-        image, command, options, stdio=_stdio(args), apart=apart, on_start=begun, progress=later
+        image, command, options, stdio=_stdio(context, args), apart=apart, on_start=begun, progress=later
     )
     return done.exit_code
 
 
-def _stdio(args: Args) -> Stdio:
+def _stdio(context: Context, args: Args) -> Stdio:
     """Ours, as far as `--attach` names them."""
     from ..ground.sandbox import Stdio
 
     shown = args.attach or ("stdout", "stderr")
     out, error = 1 if "stdout" in shown else -1, 2 if "stderr" in shown else -1
-    return Stdio(0 if args.interactive else -1, out, error, tty=args.tty)
+    stdio = Stdio(0 if args.interactive else -1, out, error, tty=args.tty, forward=bool(args.sig_proxy))
+    return with_keys(context, args, stdio)
+
+
+def with_keys(context: Context, args: Args, stdio: Stdio) -> Stdio:
+    """And the keys that leave the container alone, where they can be typed."""
+    if not (stdio.tty and stdio.stdin >= 0):
+        return stdio
+    from .detachkeys import detach_keys
+
+    return stdio.replace(detach=detach_keys(context, args))
 
 
 def _begun(context: Context, args: Args, number: str) -> None:
@@ -117,9 +127,8 @@ def _check_conflicts(args: Args) -> None:
 
 
 def _say_ignored(context: Context, args: Args) -> None:
-    for name, why in (("detach_keys", "attaching later is not supported"),):
-        if name in args.given:
-            context.warn(f"WARNING: --{name.replace('_', '-')} ignored: {why}")
+    if "detach_keys" in args.given and not (args.tty and args.interactive):
+        context.warn("WARNING: --detach-keys ignored: keys are typed on a terminal (-i and -t)")
 
 
 def options_of(context: Context, args: Args) -> ContainerOptions:
@@ -388,7 +397,7 @@ COMMAND = Command(
     run,
     options=(
         flag("-d, --detach", "Run container in background and print container ID"),
-        text("--detach-keys", "Ignored with a warning", kind="detach-keys", hidden=True),
+        text("--detach-keys", "Override the key sequence for detaching a container", kind="detach-keys"),
         flag("--sig-proxy", "Proxy received signals to the process", default=True),
         *CREATE_OPTIONS,
     ),

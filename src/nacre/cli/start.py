@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from .options import Command, flag, many, usage_error
+from .options import Command, flag, many, text, usage_error
+from .run import with_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _attached(context: Context, args: Args) -> int:
     row = containers.get(args.positionals[0])
     tty = bool(_record(row).get("tty"))
     context.stdout.flush()
-    return containers.start_attached(row.id, Stdio(0 if args.interactive else -1, 1, 2, tty=tty)).exit_code
+    stdio = with_keys(context, args, Stdio(0 if args.interactive else -1, 1, 2, tty=tty))
+    return containers.start_attached(row.id, stdio).exit_code
 
 
 COMMAND = Command(
@@ -66,6 +68,7 @@ COMMAND = Command(
         flag("--all", "Start all containers that do not run"),
         flag("-a, --attach", "Attach STDOUT/STDERR and forward signals"),
         many("--filter", "With --all: only these, as `nacre ps` filters (restart-policy=always)"),
+        text("--detach-keys", "Override the key sequence for detaching a container", kind="detach-keys"),
         flag("-i, --interactive", "Attach container's STDIN"),
     ),
 )

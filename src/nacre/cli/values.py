@@ -253,11 +253,12 @@ def _of_device(text: str) -> tuple[str, str]:
 
 
 def detach_keys(text: str) -> str:
-    """`ctrl-p,ctrl-q`: letters, or ctrl- and one of a-z @ ^ [ , _ ."""
-    for key in text.split(","):
+    """`ctrl-p,ctrl-q`: letters, DEL, or ctrl- and one of a-z @ ^ [ \\ ] _ ."""
+    for key in text.split(",") if text else ():
         name = key.removeprefix("ctrl-")
-        if len(name) != 1 or (key != name and not (name.isalpha() or name in "@^[]\\_")):
-            raise ValueError(f"Unknown character: {key!r}")
+        known = name in "abcdefghijklmnopqrstuvwxyz@^[]\\_" if key != name else name.isascii()
+        if key != "DEL" and (len(name) != 1 or not known):
+            raise ValueError(f"Unknown character: '{key}'")
     return text
 
 

@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 class Completed(Value):
     """A program that has ended: its code (128 + n after signal n) and what it wrote.
 
-    Both outputs are empty where the program was given streams to write to.
+    Both outputs are empty where the program was given streams to write to. `detached`: it goes on, because a
+    user has typed the keys that leave it alone.
     """
 
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    detached: bool = False
 
 
 class ContainerOptions(Value):
@@ -172,8 +174,8 @@ class ContainerCollection(Lifecycle):
                 return _captured(
                     lambda streams: found.run(request, streams, on_start=on_start, forward=False), input
                 )
-            begin = found.run_apart if apart else found.run
-            return Completed(begin(request, stdio, on_start=on_start))
+            begin = found.run_apart if apart and not stdio.is_detachable else found.run
+            return _completed(begin(request, stdio, on_start=on_start))
 
         return self._inside(work)
 
@@ -305,26 +307,17 @@ class ContainerCollection(Lifecycle):
         """Start a container and stay with it to its end; as `run`, which see for `stdio`."""
 
         def work(found: Containers) -> Completed:
-            self._permit(found, networked=found.get(name).networked)
+            row = found.get(name)
+            if row.state == "running" and stdio:
+                from ..services.containers.attaching import attach
+
+                return _completed(attach(found, name, stdio))
+            self._permit(found, networked=row.networked)
             if stdio is None:
                 return _captured(lambda streams: found.start(name, streams))
-            return Completed(found.start(name, stdio))
+            return _completed(found.start(name, stdio))
 
         return self._inside(work)
-
-    def stop(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
-        """Send the stop signal, and SIGKILL after `timeout` seconds (None: those of the container)."""
-        number = _number(signal) if signal else 0
-        return self._inside(lambda found: found.stop(name, timeout=timeout, number=number))
-
-    def kill(self, name: str, signal: str = "KILL") -> ContainerRow:
-        """Send a signal to a running container. Raises Conflict when it does not run."""
-        number = _number(signal)
-        return self._inside(lambda found: found.kill(name, number))
-
-    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
-        """Remove a container; with `force` also one that runs, `volumes` with those that have no name."""
-        return self._inside(lambda found: found.remove(name, force=force, volumes=volumes))
 
     def exec(
         self, name: str, command: Sequence[str], *, environment: Sequence[str] = (), working_dir: str = "",
@@ -341,7 +334,7 @@ class ContainerCollection(Lifecycle):
                 found = Containers(store)
                 if stdio is None:
                     return _captured(lambda streams: execute(found, name, extra, streams), input)
-                return Completed(execute(found, name, extra, stdio))
+                return _completed(execute(found, name, extra, stdio))
 
         return self._engine.apart(work)
 
@@ -517,12 +510,6 @@ def _check_runtime(runtime: str, run: RunOptions) -> None:
         raise Unsupported("bind propagation 'shared' needs the built-in sandbox", hint="leave out --runtime")
 
 
-def _number(signal: str) -> int:
-    from ..services.containers.signals import number
-
-    return number(signal)
-
-
 def _extra(
     command: Sequence[str], environment: Sequence[str], working_dir: str, user: str, tty: bool,
     privileged: bool,
@@ -679,14 +666,18 @@ def _devices(options: ContainerOptions) -> tuple[Device, ...]:
     return (devices.all_devices() if options.privileged else ()) + listed
 
 
-def _captured(begin: Callable[[Stdio], int], input: bytes = b"") -> Completed:
+def _completed(code: int | None) -> Completed:
+    return Completed(code or 0, detached=code is None)
+
+
+def _captured(begin: Callable[[Stdio], int | None], input: bytes = b"") -> Completed:
     """Run a program with files for its streams: no pipe can fill up, whatever it writes."""
     from ..ground.sandbox import Stdio
 
     with _memory("stdin") as stdin, _memory("stdout") as stdout, _memory("stderr") as stderr:
         stdin.write(input)
         stdin.seek(0)
-        code = begin(Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno()))
+        code = begin(Stdio(stdin.fileno(), stdout.fileno(), stderr.fileno())) or 0
         return Completed(code, _content(stdout), _content(stderr))
 
 

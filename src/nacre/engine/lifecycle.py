@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ..ground.limits.usage import ContainerUsage
+    from ..ground.sandbox import Stdio
     from ..images.model.limits import Limits
     from ..services.containers.processes import ProcessList
     from ..stores.containers import ContainerRow
@@ -25,6 +26,20 @@ class Lifecycle:
 
     _engine: Wiring
     _permit: Callable[..., None]
+
+    def stop(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
+        """Send the stop signal, and SIGKILL after `timeout` seconds (None: those of the container)."""
+        number = _number(signal) if signal else 0
+        return self._inside(lambda found: found.stop(name, timeout=timeout, number=number))
+
+    def kill(self, name: str, signal: str = "KILL") -> ContainerRow:
+        """Send a signal to a running container. Raises Conflict when it does not run."""
+        number = _number(signal)
+        return self._inside(lambda found: found.kill(name, number))
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
+        """Remove a container; with `force` also one that runs, `volumes` with those that have no name."""
+        return self._inside(lambda found: found.remove(name, force=force, volumes=volumes))
 
     def pause(self, name: str) -> ContainerRow:
         """All processes of a container stand still. Raises Conflict when it does not run, or is paused."""
@@ -121,6 +136,16 @@ class Lifecycle:
 
         return self._engine.apart(work)
 
+    def attach(self, name: str, stdio: Stdio) -> int | None:
+        """Show what a container writes from now on, and pass `stdio.stdin` to it; its exit code.
+
+        None when the user has typed `stdio.detach`. Signals that this process gets go to the program, unless
+        `stdio.forward` is False. Raises Conflict when it does not run, Unsupported if its output is not here.
+        """
+        from ..services.containers.attaching import attach
+
+        return self._inside(lambda found: attach(found, name, stdio))
+
     def wait(self, name: str, condition: str = "not-running") -> int:
         """The exit code of a container, once it has ended; one that does not run answers at once.
 
@@ -139,3 +164,9 @@ class Lifecycle:
             return self._engine.outside()
         except NotFound:
             raise NotFound(f"No such container: {name}") from None
+
+
+def _number(signal: str) -> int:
+    from ..services.containers.signals import number
+
+    return number(signal)

@@ -137,6 +137,20 @@ class Wiring:
             self.config.warn(f"WARNING: its proxies are ignored: {error.message}")
             return {}
 
+    def docker_setting(self, name: str) -> str:
+        """A text of docker's config.json; "" where there is none, after a warning if it cannot be read."""
+        path = self.config.docker_config
+        if not path or not os.path.lexists(path):
+            return ""
+        from ..ground.jsonfile import read_object
+        from ..words.errors import StoreError
+
+        try:
+            return str(read_object(path).get(name) or "")
+        except StoreError as error:
+            self.config.warn(f"WARNING: its {name} are ignored: {error.message}")
+            return ""
+
     def enter(self) -> None:
         """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
 

@@ -90,6 +90,7 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "User": user.get("username") or "",
         "Tty": bool(kept.get("tty")),
         "OpenStdin": bool(kept.get("interactive")),
+        "StdinOnce": bool(kept.get("stdin_once")),
         "Env": process.get("env") or [],
         "Cmd": asked.get("Cmd") if asked is not None else process.get("args"),
         "Image": row.image_ref,

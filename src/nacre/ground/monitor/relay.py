@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol
 
+    from .attached import Clients
     from .loop import EventLoop
     from .pause import Pauses
 
@@ -43,6 +44,8 @@ PAUSE = b"pause:"
 """A line of the control that is no number: see `pause`."""
 _FREEZER = (b"freeze:", b"thaw:")
 """Others: see `freezer`."""
+_ATTACH, _RESIZE = b"attach:", b"resize:"
+"""And these: see `attached`."""
 _DEMANDS = 3
 _SETTLED = 1.0
 """Seconds until a supervisor leaves: a program that ends soon is not worth another process image."""
@@ -52,7 +55,8 @@ _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 class Flow:
     """Bytes from one descriptor to another place. `write` blocks; `target` is written as it can take it.
 
-    `name` is that of the stream in the log.
+    `name` is that of the stream in the log. `copy(name, data)` gets what is written too. `on_end()` is called
+    when it is over, instead of what `Relay` does then.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Flow:
     ) -> None:
         self.source, self.write, self.target, self.name = source, write, target, name
         self.waiting = b""
+        self.copy: Callable[[str, bytes], object] | None = None
+        self.on_end: Callable[[], object] | None = None
 
     def wants(self) -> tuple[int, int]:
         """The descriptor to wait for, and the events."""
@@ -79,6 +85,8 @@ class Flow:
         try:
             if self.write:
                 self.write(data)
+                if self.copy:
+                    self.copy(self.name, data)
             else:
                 self.waiting = data[os.write(self.target, data) :]
         except BlockingIOError:
@@ -93,6 +101,8 @@ class Relay:
 
     `deadly` is sent instead of SIGKILL. `on_signal(n)` hears of signals that are passed on. `leave(told)` has
     another program of this process go on with what it is told; it returns only if that has failed.
+    `input` is where those write to who attach later, -1 for nowhere; with `once` its end is that of the first
+    of them. `attachable`: what the container writes comes by here.
     """
 
     def __init__(
@@ -105,6 +115,8 @@ class Relay:
         self.on_signal: Callable[[int], object] | None = None
         self.leave: Callable[[dict[str, Any]], object] | None = None
         self.deadly: int = signal.SIGKILL
+        self.input, self.once, self.attachable = -1, False, bool(outputs)
+        self._clients: Clients | None = None
         self._demands = 0
         self._pauses: Pauses | None = None
         self._pidfd = -1
@@ -126,12 +138,14 @@ class Relay:
         try:
             if self.on_ready:
                 self.on_ready()
-            self._plan_to_leave()
+            self.plan_to_leave()
             while not self._turn(pidfd):
                 pass
             return _exit_code(self.child.wait())
         finally:
             self._drain()
+            if self._clients:
+                self._clients.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
             if self._pauses:
@@ -141,7 +155,8 @@ class Relay:
 
     def _turn(self, pidfd: int) -> bool:
         """Wait once; True when the process has ended."""
-        flows = [(flow, *flow.wants()) for flow in self.outputs + self.inputs]
+        outputs = [] if self._clients and self._clients.is_behind else self.outputs
+        flows = [(flow, *flow.wants()) for flow in outputs + self.inputs]
         interest = {pidfd: select.POLLIN}
         for fd in (self._wakeup[0] if self._wakeup else -1, self.control):
             if fd >= 0:
@@ -162,14 +177,15 @@ class Relay:
                 self._end(flow)
         return pidfd in ready
 
-    def _plan_to_leave(self) -> None:
+    def plan_to_leave(self) -> None:
+        """Leave once there is nothing else to do."""
         if self.leave:
             self.loop.call_later(_SETTLED, self._leave)
 
     def _leave(self) -> None:
         """Unless there is more to do than the other program can."""
         if not self._is_quiet:
-            self._plan_to_leave()
+            self.plan_to_leave()
         elif self.leave:
             leave, self.leave = self.leave, None
             leave(self.describe())
@@ -183,7 +199,10 @@ class Relay:
     def describe(self) -> dict[str, Any]:
         """What is left to do, as plain values."""
         outputs = [[flow.source, flow.name] for flow in self.outputs]
-        return {"pid": self.child.pid, "control": self.control, "outputs": outputs, "deadly": self.deadly}
+        return {
+            "pid": self.child.pid, "control": self.control, "outputs": outputs, "deadly": self.deadly,
+            "input": self.input, "once": self.once,
+        }  # fmt: skip
 
     def _obey(self, lines: bytes) -> None:
         for line in lines.split():
@@ -195,6 +214,38 @@ class Relay:
                 from . import freezer
 
                 freezer.obey(self.child.pid, self.control, line)
+            elif line.startswith((_ATTACH, _RESIZE)):
+                self._attach(line)
+
+    def _attach(self, line: bytes) -> None:
+        from . import attached
+
+        if line.startswith(_ATTACH):
+            self._clients = self._clients or attached.Clients(self)
+            self._clients.begin(os.fsdecode(line[len(_ATTACH) :]))
+        else:
+            for terminal in [flow.source for flow in self.outputs if os.isatty(flow.source)]:
+                attached.resize(terminal, line)
+
+    def add_input(self, fd: int) -> None:
+        """What comes from `fd` goes to the container, until it ends; it is closed then."""
+        flow = Flow(fd, target=self.input)
+
+        def over() -> None:
+            os.close(fd)
+            if self.once:
+                self.close_input()
+
+        flow.on_end = over
+        self.inputs.append(flow)
+
+    def close_input(self) -> None:
+        """Nobody will write to the container any more. The number of its input stays taken until the end."""
+        fd, self.input = self.input, -1
+        for flow in [flow for flow in self.inputs if flow.target == fd and flow.on_end]:
+            self.inputs.remove(flow)
+            os.close(flow.source)
+        _replace_by_null(fd)
 
     def _pause(self, name: str) -> None:
         if self._pauses is None:
@@ -224,17 +275,19 @@ class Relay:
         if flow not in self.inputs:  # hung up a moment ago
             return
         self.inputs.remove(flow)
-        if os.isatty(flow.target):
-            self._hang_up(flow.target)
+        if flow.on_end:
+            flow.on_end()
+        elif os.isatty(flow.target):
+            self.hang_up(flow.target)
+        elif flow.target == self.input:
+            self.close_input()
         else:
             os.close(flow.target)
 
-    def _hang_up(self, terminal: int) -> None:
+    def hang_up(self, terminal: int) -> None:
         """The user's terminal is gone: so is the container's. Its number stays taken until the end."""
         self.outputs = [flow for flow in self.outputs if flow.source != terminal]
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(null, terminal, inheritable=False)
-        os.close(null)
+        _replace_by_null(terminal)
 
     def _drain(self) -> None:
         """What the container wrote before its end; nothing of it can still be writing."""
@@ -294,6 +347,12 @@ class Relay:
         if self.on_signal:
             self.on_signal(number)
         self._send(signal.SIGKILL if self._demands >= _DEMANDS else number)
+
+
+def _replace_by_null(fd: int) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, fd, inheritable=False)
+    os.close(null)
 
 
 def _poll(interest: Mapping[int, int]) -> dict[int, int]:

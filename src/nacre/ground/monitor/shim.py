@@ -60,6 +60,7 @@ def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> R
     relay = Relay(_Program(told["pid"]), outputs, [], told["control"])
     relay.deadly, relay.on_signal = told["deadly"], signals.append
     relay.on_ready = let_signals_in
+    relay.input, relay.once, relay.attachable = told["input"], told["once"], True
     return relay
 
 

@@ -23,17 +23,16 @@ from .plan import account, confine, execute, host_name, oom_score, resource_limi
 from .process import begin, cannot_start, child, is_root, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
-from .stdio import Attachment, Stdio
+from .stdio import Attachment
 from .watcher import END, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from ...words.mount import Directory
     from ..fork import Child, Work
-    from ..monitor.relay import Signals
     from .room import Room
     from .stdio import Streams
 
@@ -177,15 +176,10 @@ def _execute(process: Mapping[str, Any], watched: bool) -> Execute:
     return execute({**process, "init": False} if watched else process)
 
 
-def join(
-    config: Mapping[str, Any], root: Directory, *, stdio: Stdio | None = None, signals: Signals = True,
-    on_running: Callable[[], object] | None = None,
-) -> int:  # fmt: skip
+def join(config: Mapping[str, Any], root: Directory, attached: Attachment | None = None) -> int:
     """One more program in the root of a container that runs; the exit code as `run`. It ends on its own."""
     permitted.check()
-    timeout = config["process"].get("timeout", 0.0)
-    attached = Attachment(stdio or Stdio(), on_running=on_running, signals=signals, timeout=timeout)
-    return _run(config, root, attached)
+    return _run(config, root, attached or Attachment())
 
 
 def _refuse(config: Mapping[str, Any]) -> None:

@@ -195,9 +195,13 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
     relay = Relay(started, streams.outputs, streams.inputs, attached.control)
     relay.deadly = deadly
+    relay.input, relay.once = streams.input, streams.stdio.once and not streams.stdio.tty
     relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
-    if leave := attached.leave:
+    leave = attached.leave
+    if leave and not attached.on_detach:
         relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
+    if attached.on_detach:
+        _let_detach(relay, streams, attached)
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()
@@ -209,6 +213,30 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     finally:
         if end:
             end()
+
+
+def _let_detach(relay: Relay, streams: Streams, attached: Attachment) -> None:
+    """At the keys the user's terminal is let go, and the container goes on as if nobody had seen it start."""
+    flow, leave = relay.inputs[0], attached.leave
+
+    def detach() -> None:
+        relay.loop.forget(attached.user)
+        if flow in relay.inputs:
+            relay.inputs.remove(flow)
+        streams.let_go()
+        relay.on_resize = None
+        if attached.on_detach:
+            attached.on_detach()
+        if leave:
+            relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
+            relay.plan_to_leave()
+
+    def over() -> None:
+        detach() if getattr(flow, "detached", False) else relay.hang_up(streams.terminal)
+
+    flow.on_end = over
+    if attached.user >= 0:
+        relay.loop.watch(attached.user, detach, 0)
 
 
 def child(operations: list[Operation], streams: Streams) -> Work:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 class Stdio(Value):
     """Descriptors of the caller, -1 for nothing; they stay the caller's.
 
-    `tty`: give the container a terminal. `log` is called with the name of the stream ("stdout",
+    `tty`: give the container a terminal; the keys `detach`, typed there, leave the container alone (b"" are
+    none); signals that come to the user's process go to the program, or with `forward` False end that alone.
+    `input` is the other end of the pipe `stdin`, for those who attach later; with `once` the end of the
+    first input is that of the container's. `log` is called with the name of the stream ("stdout",
     "stderr") and each piece of output, in the process that called `run`.
     """
 
@@ -36,6 +39,15 @@ class Stdio(Value):
     stderr: int = 2
     tty: bool = False
     log: Callable[[str, bytes], object] | None = None
+    detach: bytes = b""
+    input: int = -1
+    once: bool = False
+    forward: bool = True
+
+    @property
+    def is_detachable(self) -> bool:
+        """Whether there is a terminal on which the keys can be typed."""
+        return self.tty and bool(self.detach) and self.stdin >= 0 and os.isatty(self.stdin)
 
 
 class Attachment(Value):
@@ -47,7 +59,8 @@ class Attachment(Value):
     numbers to send; the way for other processes, which may not be allowed to signal into this user namespace.
     `timeout`: seconds after which it is killed, 0 for never. `beside(loop)` is called with the event loop of
     the process once the program runs, and what that returns at the end. `on_signal(n)` hears of signals that
-    are passed on. `leave` as in `Relay`; None where whoever runs the
+    are passed on, `on_detach()` that the user has left the container alone, which is also when there is a
+    hang-up at `user`. `leave` as in `Relay`; None where whoever runs the
     container has more to do than the shim can.
     `channel`: a Unix socket by which sockets of the program are switched (`switched`), which the child gets.
     """
@@ -62,6 +75,8 @@ class Attachment(Value):
     on_signal: Callable[[int], object] | None = None
     leave: Callable[[dict[str, Any]], object] | None = None
     channel: int = -1
+    on_detach: Callable[[], object] | None = None
+    user: int = -1
 
 
 class Streams:
@@ -76,6 +91,7 @@ class Streams:
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
         self.pts = self.terminal = self.channel = -1
+        self.input = stdio.input
         self.outputs: list[Flow] = []
         self.inputs: list[Flow] = []
         self.owned: tuple[int, ...] = ()
@@ -106,7 +122,13 @@ class Streams:
         self._kept.append(self.terminal)
         self.child, self.owned = (theirs, theirs, theirs), (0,)
         self.outputs.append(Flow(self.terminal, self._writer("stdout", self.stdio.stdout), name="stdout"))
-        if self.stdio.stdin >= 0:
+        if self.stdio.stdin >= 0 or self.stdio.input >= 0:
+            self.input = self.terminal
+        if self.stdio.is_detachable:
+            from ..monitor.detach import KeyedFlow
+
+            self.inputs.append(KeyedFlow(self.stdio.stdin, self.terminal, self.stdio.detach))
+        elif self.stdio.stdin >= 0:
             self.inputs.append(Flow(self.stdio.stdin, target=self.terminal))
         self.resize()
 
@@ -131,7 +153,8 @@ class Streams:
         os.set_blocking(ours, False)
         self.inputs.append(Flow(fd, target=ours))
         self._given.append(theirs)
-        self.owned = (0,)
+        self._kept.append(ours)
+        self.owned, self.input = (0,), ours
         return theirs
 
     def _output(self, name: str, number: int, fd: int) -> int:
@@ -199,13 +222,24 @@ class Streams:
                 terminal.copy_size(fd, self.terminal)
                 return
 
-    def close(self) -> None:
-        """Restore the user's terminal and close everything. Idempotent."""
+    def let_go(self) -> None:
+        """The user's terminal as it was, and ours no more: whatever is written goes nowhere."""
+        self._restore()
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        for fd in {self.stdio.stdin, self.stdio.stdout, self.stdio.stderr}:
+            if fd >= 0:
+                os.dup2(null, fd)
+        os.close(null)
+
+    def _restore(self) -> None:
         if self._raw is not None:
             self._raw.restore()
             self._raw = None
+
+    def close(self) -> None:
+        """Restore the user's terminal and close everything. Idempotent."""
+        self._restore()
         self.given()
-        self._kept += [flow.target for flow in self.inputs if flow.target != self.terminal]
         self.inputs.clear()
         _close_all(self._kept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import termios
 
 from .. import linux, mounts
@@ -51,6 +52,15 @@ def copy_size(source: int, target: int) -> None:
         fcntl.ioctl(target, _TIOCSWINSZ, fcntl.ioctl(source, _TIOCGWINSZ, bytes(8)))
     except OSError:
         return
+
+
+def size(fd: int) -> tuple[int, int] | None:
+    """Rows and columns of a terminal; None for anything else."""
+    try:
+        found = fcntl.ioctl(fd, _TIOCGWINSZ, bytes(8))
+    except OSError:
+        return None
+    return int.from_bytes(found[:2], sys.byteorder), int.from_bytes(found[2:4], sys.byteorder)
 
 
 class Raw:

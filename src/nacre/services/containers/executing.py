@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...words.mount import Mount
     from .service import Containers
 
-    Execution = Callable[[Stdio | None, Callable[[], object] | None], int]
+    Execution = Callable[[Attachment], int]
 
 
 class Extra(Value):
@@ -60,13 +60,24 @@ class Extra(Value):
         return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
 
 
-def execute(containers: Containers, text: str, extra: Extra, stdio: Stdio | None = None) -> int:
-    """Run one more program in a running container; its exit code.
+def execute(containers: Containers, text: str, extra: Extra, stdio: Stdio | None = None) -> int | None:
+    """Run one more program in a running container; its exit code, None when the user has left it alone.
 
     The process must not have entered a user namespace of its own unless it is the container's.
     Raises NotFound, Conflict when it does not run, and as `start`.
     """
-    return _execution(containers, text, extra)(stdio, None)
+    execution, attached = _execution(containers, text, extra), Attachment(stdio or Stdio())
+    if not attached.stdio.is_detachable:
+        return execution(attached)
+    from .foreground import Foreground, detachable
+
+    def work(report: ChildReport) -> None:
+        code = execution(detachable(attached, report))
+        if report.fd >= 0:
+            report.tell(code)
+
+    containers.store.rest()
+    return Foreground(attached.stdio).attend(work, "the process that runs the program")
 
 
 def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
@@ -81,7 +92,7 @@ def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
             report.close()
 
         os.chdir("/")
-        run(Stdio(-1, -1, -1, tty=extra.tty), running)
+        run(Attachment(Stdio(-1, -1, -1, tty=extra.tty), on_running=running))
 
     begin(work, "the process that runs the program")
 
@@ -111,10 +122,10 @@ def execution(row: ContainerRow, root: Mount | None, extra: Extra, folder: str =
     """
     config = extra.config(loads(row.config_json)["config"])
     if folder:
-        return lambda stdio, running: _enter_switched(config, folder, row, stdio, running)
+        return lambda attached: _enter_switched(config, folder, row, attached)
     if not isinstance(root, Directory):
-        return lambda stdio, running: _enter(config, row, stdio, running)
-    return lambda stdio, running: _enter_folder(config, root, row, stdio, running)
+        return lambda attached: _enter(config, row, attached)
+    return lambda attached: _enter_folder(config, root, row, attached)
 
 
 def _check_folder(path: str) -> None:
@@ -134,41 +145,30 @@ def switched(containers: Containers, row: ContainerRow, record: dict[str, Any]) 
     return containers.folder(row.id) if state(containers.store, row).get("switched") else ""
 
 
-def _enter_switched(
-    config: dict[str, Any], folder: str, row: ContainerRow, stdio: Stdio | None,
-    on_running: Callable[[], object] | None,
-) -> int:  # fmt: skip
+def _enter_switched(config: dict[str, Any], folder: str, row: ContainerRow, attached: Attachment) -> int:
     from .switching import channel
 
     connection = channel(folder)
     try:
-        return _enter(config, row, stdio, on_running, connection.fileno())
+        return _enter(config, row, attached.replace(channel=connection.fileno()))
     finally:
         connection.close()
 
 
-def _enter(
-    config: dict[str, Any], row: ContainerRow, stdio: Stdio | None, on_running: Callable[[], object] | None,
-    channel: int = -1,
-) -> int:  # fmt: skip
+def _enter(config: dict[str, Any], row: ContainerRow, attached: Attachment) -> int:
     from ...ground.sandbox.join import join
     from .program import Program
 
     with Program(row) as (pid, pidfd):
-        timeout = config["process"]["timeout"]
-        attached = Attachment(stdio or Stdio(), on_running=on_running, channel=channel, timeout=timeout)
-        return join(config, pidfd, pid, attached)
+        return join(config, pidfd, pid, attached.replace(timeout=config["process"]["timeout"]))
 
 
-def _enter_folder(
-    config: dict[str, Any], root: Directory, row: ContainerRow, stdio: Stdio | None,
-    on_running: Callable[[], object] | None,
-) -> int:  # fmt: skip
+def _enter_folder(config: dict[str, Any], root: Directory, row: ContainerRow, attached: Attachment) -> int:
     """Where the container has its namespaces they are joined, else its root is entered once more."""
     from ...ground import userns
     from ...ground.sandbox import chrooted, permitted
 
     userns.attempt()
     if permitted.way() != "mounts":
-        return chrooted.join(config, root, stdio=stdio, on_running=on_running)
-    return _enter(config, row, stdio, on_running)
+        return chrooted.join(config, root, attached.replace(timeout=config["process"]["timeout"]))
+    return _enter(config, row, attached)

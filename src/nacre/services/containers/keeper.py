@@ -143,6 +143,25 @@ def outcome(folder: str) -> tuple[int | None, float]:
         os.close(fd)
 
 
+class Ending:
+    """`with Ending(folder) as ending:` learns of the end of a container even if its folder is gone then."""
+
+    def __init__(self, folder: str) -> None:
+        self._fd = os.open(f"{folder}/lock", os.O_RDONLY | os.O_CLOEXEC)
+
+    def code(self) -> int:
+        """Wait for the end; the exit code."""
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+        text = os.pread(self._fd, 32, 0)
+        return int(text) if text.isdigit() else LOST
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+
 def end(folder: str) -> None:
     """Kill the container, if somebody keeps it, and wait until it has ended."""
     if is_kept(folder) and send(folder, _SIGKILL):

@@ -53,6 +53,12 @@ def is_paused(containers: Containers, row: ContainerRow) -> bool:
     return stopped(containers.store.containers.file(row.id, MARK), row.pid, row.pid_start) is not None
 
 
+def check_not_paused(containers: Containers, row: ContainerRow, message: str) -> None:
+    """Raise Conflict, with that message, for a container that stands still."""
+    if is_paused(containers, row):
+        raise Conflict(message)
+
+
 def _ask(folder: str, word: bytes) -> bytes:
     """What the keeper says; b"" when there is none any more. Raises SandboxError."""
     path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"

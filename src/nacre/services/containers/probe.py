@@ -11,7 +11,7 @@ from time import monotonic
 
 from ...ground import linux
 from ...ground.monitor.freezer import MARK as PAUSED
-from ...ground.sandbox import Stdio
+from ...ground.sandbox import Attachment, Stdio
 from ...stores.containers import ContainerRow
 from ...words.errors import NacreError
 from ...words.mount import Directory
@@ -73,7 +73,7 @@ def _run(todo: dict[str, Any], stdio: Stdio) -> int:
     row = ContainerRow(**todo["row"])
     extra = Extra(tuple(todo["command"]), timeout=todo["timeout"])
     root = Directory(todo["folder"]) if todo["folder"] else None
-    return execution(row, root, extra, todo["switched"])(stdio, None)
+    return execution(row, root, extra, todo["switched"])(Attachment(stdio))
 
 
 class _Beginning:

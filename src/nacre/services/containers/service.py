@@ -64,6 +64,7 @@ class CreateRequest(Value):
     docker's words (`grammars.logoptions`), already checked. `health` None is as the image says.
     `endpoints` are the networks that it joins, if it has a network of its own; () is the one of `options`.
     `limits` None are none.
+    `stdin_once`: the end of the first input is that of the container's.
     `hostname` in `options` is chosen when empty: that of the host on its network, else the short id.
     """
 
@@ -89,6 +90,7 @@ class CreateRequest(Value):
     publish: tuple[Publish, ...] = ()
     publish_all: bool = False
     limits: Limits | None = None
+    stdin_once: bool = True
 
     @property
     def own_network(self) -> bool:
@@ -210,8 +212,10 @@ class Containers:
     def run(
         self, request: CreateRequest, stdio: Stdio | None = None, *,
         on_start: Callable[[str], object] | None = None, forward: bool = True,
-    ) -> int:  # fmt: skip
-        """Create, start, wait; the exit code. With `auto_remove` nothing is left, whatever happens.
+    ) -> int | None:  # fmt: skip
+        """Create, start, wait; the exit code, None when the user has left it alone.
+
+        With `auto_remove` nothing is left, whatever happens.
 
         `on_start(id)` is called once the container exists. `forward`: signals go to the program; otherwise to
         the handlers that they have here, and what those raise ends it. Raises as `create` and `start`.
@@ -221,9 +225,9 @@ class Containers:
         try:
             if on_start:
                 on_start(row.id)
-            return self._keep_logged(row, stdio or Stdio(), forward)
+            return self._attend(row, stdio or Stdio(), forward)
         except BaseException:  # a signal may come before `keep` sees to it
-            if row.auto_remove:
+            if row.auto_remove and not (stdio and stdio.is_detachable):
                 surely(self._discard, row)
             raise
         finally:
@@ -247,7 +251,7 @@ class Containers:
     def run_detached(self, request: CreateRequest, *, on_start: Callable[[str], object] | None = None) -> str:
         """Create, start under a supervisor; the id, once the program runs. Raises as `create` and `start`."""
         self.permit()
-        row, lock = self._begin(request)
+        row, lock = self._begin(request.replace(stdin_once=False))
         try:
             if on_start:
                 on_start(row.id)
@@ -268,12 +272,12 @@ class Containers:
         permitted.check()
         return permitted.warning()
 
-    def start(self, text: str, stdio: Stdio | None = None) -> int:
-        """Start a container and stay with it to its end; the exit code.
+    def start(self, text: str, stdio: Stdio | None = None) -> int | None:
+        """Start a container and stay with it to its end; the exit code, None when the user has left it alone.
 
         Raises NotFound, Conflict when it runs, SandboxError, CommandNotFound, CommandNotExecutable.
         """
-        return self._keep_logged(self.get(text), stdio or Stdio())
+        return self._attend(self.get(text), stdio or Stdio())
 
     def start_detached(self, text: str) -> None:
         """Start a container under a supervisor and return once its program runs. Raises as `start`.
@@ -282,11 +286,20 @@ class Containers:
         """
         row = self.get(text)
         if row.is_live:
-            self._check_not_paused(row, "cannot start a paused container, try unpause instead")
+            from .pausing import check_not_paused
+
+            check_not_paused(self, row, "cannot start a paused container, try unpause instead")
         else:
             from .supervisor import launch
 
             launch(type(self), self.store, row)
+
+    def _attend(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int | None:
+        if not stdio.is_detachable:
+            return self._keep_logged(row, stdio, forward)
+        from .supervisor import attend_terminal
+
+        return attend_terminal(type(self), self.store, row, stdio)
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
@@ -523,10 +536,10 @@ class Containers:
         row = self.get(text)
         if row.is_live:
             if not force:
-                self._check_not_paused(
-                    row,
-                    f'cannot remove container "/{row.name}": container is paused and must be unpaused first',
-                )
+                from .pausing import check_not_paused
+
+                what = f'cannot remove container "/{row.name}": container is paused'
+                check_not_paused(self, row, f"{what} and must be unpaused first")
                 raise Conflict(
                     f'cannot remove container "/{row.name}": container is {row.state}',
                     hint="stop the container before removing it, or force the removal with -f",
@@ -562,12 +575,6 @@ class Containers:
 
         return kill(self, text, number)
 
-    def _check_not_paused(self, row: ContainerRow, message: str) -> None:
-        from .pausing import is_paused
-
-        if is_paused(self, row):
-            raise Conflict(message)
-
     def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
         """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
 
@@ -591,17 +598,9 @@ class Containers:
 
     def wait(self, text: str) -> int:
         """Wait until a container ends; its exit code. One that is not running answers at once."""
-        row = self.get(text)
-        if row.is_live and loads(row.config_json).get("restart"):
-            from .waiting import next_end
+        from .waiting import not_running
 
-            return next_end(self, row)
-        if row.is_live:
-            code = keeper.wait(self.folder(row.id))
-            if code is not None:
-                return code
-            row = self.get(row.id)
-        return row.exit_code
+        return not_running(self, text)
 
     def logs(self, text: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
         """What a container wrote; `follow` until it ends, `tail` lines of what there is now, -1 for all.
@@ -661,6 +660,7 @@ def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any])
         "runtime": request.runtime,
         "tty": options.tty,
         "interactive": options.interactive,
+        "stdin_once": options.interactive and request.stdin_once,
         "network": options.network,
         "volumes": [v.source for v in options.volumes],
         "anonymous": [v.name for v in options.volumes if v.anonymous],

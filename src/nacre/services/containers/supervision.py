@@ -51,14 +51,22 @@ class Supervision:
         for name in (STOPPED, RESTARTS):
             unlink(self._file(name))
 
-    def run(self, running: Callable[[], object] | None = None, stdio: Stdio | None = None) -> int:
-        """Once; the exit code. With `stdio` that is a caller's no shim takes over. Raises as `start`."""
+    def run(
+        self, running: Callable[[], object] | None = None, stdio: Stdio | None = None,
+        detachable: Callable[[Attachment], Attachment] | None = None,
+    ) -> int:  # fmt: skip
+        """Once; the exit code. Raises as `start`.
+
+        With `stdio` that is a caller's no shim takes over, unless it is `detachable` and was left alone.
+        """
         record = loads(self._row.config_json)
         log = open_log(self._file("log"), self._row, record)
-        streams = (stdio or self._nobody(record)).replace(log=log.write if log else None)
+        streams = self._with_input(stdio or Stdio(-1, -1, -1, tty=bool(record.get("tty"))), record)
         attached = Attachment(
-            streams, on_running=running, on_signal=self.signalled, leave=None if stdio else self._leaving(log)
-        )
+            streams.replace(log=log.write if log else _nowhere), on_running=running, on_signal=self.signalled,
+            leave=self._leaving(log) if detachable or not stdio else None,
+        )  # fmt: skip
+        attached = detachable(attached) if detachable else attached
         try:
             code = self._containers.attempt(self._row, attached, self.kept, self._shield)
         except NacreError as error:
@@ -169,14 +177,17 @@ class Supervision:
 
         return leave
 
-    def _nobody(self, record: dict[str, Any]) -> Stdio:
-        """Streams where nobody is attached; with `-i` standard input stays open all the same."""
+    def _with_input(self, stdio: Stdio, record: dict[str, Any]) -> Stdio:
+        """With `-i` standard input stays open while nobody is attached, for who attaches later."""
         while self._stdin:
             os.close(self._stdin.pop())
-        if not record.get("interactive") or record.get("tty"):
-            return Stdio(-1, -1, -1, tty=bool(record.get("tty")))
+        if stdio.stdin >= 0 or not record.get("interactive"):
+            return stdio
         self._stdin += os.pipe2(os.O_CLOEXEC)
-        return Stdio(self._stdin[0], -1, -1)
+        reader, writer = self._stdin
+        os.set_blocking(writer, False)
+        once = bool(record.get("stdin_once"))
+        return stdio.replace(stdin=-1 if stdio.tty else reader, input=writer, once=once)
 
     def end(self) -> None:
         """Let go of it: whoever waits learns the code, and nothing of a `--rm` container is left."""
@@ -184,6 +195,10 @@ class Supervision:
             self._containers.let_go(self._row, self.kept, self.code)
         finally:
             self._shield.close()
+
+
+def _nowhere(_name: str, _data: bytes) -> None:
+    """Nothing is kept of what a container writes, but who attaches later sees it."""
 
 
 def policy_of(record: dict[str, Any]) -> RestartPolicy:

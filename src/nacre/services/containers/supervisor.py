@@ -22,7 +22,10 @@ from .supervision import Supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...ground.fork import ChildReport, Work
+    from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
     from .service import Containers
@@ -64,6 +67,21 @@ def attend(service: type[Containers], store: Store, row: ContainerRow, stdio: St
     return int(code)
 
 
+def attend_terminal(service: type[Containers], store: Store, row: ContainerRow, stdio: Stdio) -> int | None:
+    """Stay with a container on a terminal of ours; its exit code, None when the user has left it alone.
+
+    The process that keeps it is a child of this one, so that it may go on without it. With `stdio.forward` it
+    gets the signals that come here, and does not outlive a kill; otherwise those end only this.
+    """
+    from .foreground import Foreground
+
+    def work(report: ChildReport) -> None:
+        _supervise(service, store, row, report, stdio)
+
+    store.rest()
+    return Foreground(stdio).attend(work, "the process that keeps the container")
+
+
 def begin(work: Work, what: str, keep: tuple[int, ...] = ()) -> None:
     """Have `work` go on in the background once it has told that its program runs. Raises what it met."""
     try:
@@ -81,6 +99,8 @@ def _supervise(
     report: ChildReport,
     attached: Stdio | None = None,
 ) -> None:
+    apart = _beside(attached, report)
+
     def running() -> None:
         report.tell(True)
         if not attached:
@@ -90,8 +110,8 @@ def _supervise(
         supervision = supervised(service(fresh), row)
         try:
             supervision.begin()
-            code = supervision.run(running, attached)
-            if attached and supervision.goes_on:
+            code = supervision.run(running, attached, apart)
+            if attached and supervision.goes_on and report.fd >= 0:
                 report.tell(code)
                 report.close()
             supervision.go_on()
@@ -99,6 +119,15 @@ def _supervise(
             supervision.end()
     if attached and report.fd >= 0:
         report.tell(code)
+
+
+def _beside(attached: Stdio | None, report: ChildReport) -> Callable[[Attachment], Attachment] | None:
+    """What makes a container on a terminal one that the user may leave alone."""
+    if not (attached and attached.is_detachable):
+        return None
+    from .foreground import detachable
+
+    return lambda attachment: detachable(attachment, report)
 
 
 def supervised(containers: Containers, row: ContainerRow) -> Supervision:

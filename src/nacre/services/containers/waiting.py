@@ -7,6 +7,7 @@ import os
 from ...ground.files import os_errors
 from ...ground.notify import CREATE, DELETE_SELF, MODIFY, FileWatch
 from ...words.errors import NotFound, UsageError
+from ...words.quickjson import loads
 from . import keeper
 from .supervision import RESTARTS, last_code
 
@@ -74,6 +75,19 @@ def _removed(containers: Containers, row: ContainerRow, watch: FileWatch) -> int
         else:
             watch.wait()
     return code
+
+
+def not_running(containers: Containers, text: str) -> int:
+    """The exit code of a container once it has ended; one that does not run answers at once."""
+    row = containers.get(text)
+    if row.is_live and loads(row.config_json).get("restart"):
+        return next_end(containers, row)
+    if row.is_live:
+        code = keeper.wait(containers.folder(row.id))
+        if code is not None:
+            return code
+        row = containers.get(row.id)
+    return row.exit_code
 
 
 def _now(containers: Containers, row: ContainerRow) -> ContainerRow:

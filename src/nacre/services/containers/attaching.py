@@ -1,0 +1,223 @@
+"""Attaching to a container that another process keeps: `ground.monitor.attached`."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ...ground.files import os_errors, unlink, write_all
+from ...ground.monitor.attached import ATTACH, DROPPED, NOTHING, PREFIX, RESIZE, WITH_INPUT
+from ...ground.monitor.detach import KeyedFlow
+from ...ground.monitor.relay import FORWARDED, Flow
+from ...ground.sandbox.terminal import Raw, size
+from ...words.errors import Conflict, NacreError, SandboxError, Unsupported
+from ...words.quickjson import loads
+from . import keeper
+from .pausing import is_paused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import Any
+
+    from ...ground.sandbox import Stdio
+    from .service import Containers
+else:
+    import _signal as signal
+
+_CHUNK = 65536
+_SLICE, _PATIENCE = 100, 100
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+def attach(containers: Containers, text: str, stdio: Stdio) -> int | None:
+    """Show what a container writes from now on, and pass `stdio.stdin` to it; its exit code.
+
+    None when the user has typed the keys that leave it alone. Signals go to its program, unless
+    `stdio.forward` is False. Raises NotFound; Conflict when it does not run, or is paused; Unsupported.
+    """
+    row = containers.get(text)
+    if row.state != "running":
+        raise Conflict("You cannot attach to a stopped container, start it first")
+    if is_paused(containers, row):
+        raise Conflict("You cannot attach to a paused container, unpause it first")
+    tty = bool(loads(row.config_json).get("tty"))
+    if tty and stdio.stdin >= 0 and not os.isatty(stdio.stdin):
+        raise Conflict("the input device is not a TTY", hint="leave out standard input with --no-stdin")
+    with os_errors(f"attach to container {row.name}"):
+        session = AttachSession(containers.folder(row.id), stdio.replace(tty=tty))
+        ending = keeper.Ending(containers.folder(row.id))
+    with ending:
+        try:
+            session.open(row.name)
+            return ending.code() if session.run() else None
+        finally:
+            session.close()
+
+
+class AttachSession:
+    """One client of a container, whose folder is `folder`."""
+
+    def __init__(self, folder: str, stdio: Stdio) -> None:
+        self._folder, self._stdio = folder, stdio
+        self._path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"
+        self._flows: list[Flow] = []
+        self._input: Flow | None = None
+        self._descriptors: dict[int, int] = {}
+        self._raw: Raw | None = None
+        self._before: dict[int, Any] = {}
+        self._wakeup = (-1, -1)
+        self._others_wakeup = -1
+        self._failed: OSError | None = None
+
+    def open(self, name: str) -> None:
+        """Become a client. Raises Unsupported when there is nothing to see, SandboxError, OSError."""
+        stdio = self._stdio
+        for number, target in ((1, stdio.stdout), (2, stdio.stderr))[: 1 if stdio.tty else 2]:
+            self._flows.append(Flow(self._fifo(number, os.O_RDONLY), self._writer(target)))
+        inward = self._fifo(0, os.O_RDWR) if stdio.stdin >= 0 else -1
+        self._take_signals()
+        keeper.tell(self._folder, ATTACH + os.path.basename(self._path).encode() + b"\n")
+        answer = self._answer()
+        if answer == NOTHING:
+            raise Unsupported(
+                f"the command that runs container {name} has its output for itself",
+                hint="attach to containers that were started with -d, or on a terminal",
+            )
+        if answer == WITH_INPUT and inward >= 0:
+            self._begin_input(inward)
+        self._resize(redraw=True)
+
+    def _fifo(self, number: int, how: int) -> int:
+        path = f"{self._path}.{number}"
+        os.mkfifo(path, 0o600)
+        fd = os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._descriptors[number] = fd
+        return fd
+
+    def _answer(self) -> bytes:
+        """What the keeper says first. Raises Conflict when there is none any more, SandboxError."""
+        fd = self._flows[0].source
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        for _ in range(_PATIENCE):
+            if poll.poll(_SLICE):
+                return os.read(fd, 1)
+            if not keeper.is_kept(self._folder):
+                raise Conflict("You cannot attach to a stopped container, start it first")
+        raise SandboxError("the supervisor of the container does not answer")
+
+    def _begin_input(self, target: int) -> None:
+        stdin, keys = self._stdio.stdin, self._stdio.detach
+        typed = self._stdio.tty and keys
+        self._input = KeyedFlow(stdin, target, keys) if typed else Flow(stdin, target=target)
+        if self._stdio.tty:
+            self._raw = Raw(stdin)
+
+    def _take_signals(self) -> None:
+        """Main thread only: elsewhere no signals come."""
+        try:
+            self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._others_wakeup = signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+            for number in FORWARDED if self._stdio.forward else ():
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._forward)
+            if self._stdio.tty:
+                resized = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
+                self._before[signal.SIGWINCH] = resized
+        except ValueError:
+            return
+
+    def _forward(self, number: int, _frame: object) -> None:
+        keeper.send(self._folder, number)
+
+    def _resize(self, *, redraw: bool = False) -> None:
+        """The size of the user's terminal for that of the container.
+
+        `redraw`: a size that it has not first, so that the program shows again what is there; as docker does.
+        """
+        for fd in (self._stdio.stdin, self._stdio.stdout) if self._stdio.tty else ():
+            found = size(fd) if fd >= 0 else None
+            if found:
+                rows, columns = found
+                for more in (1, 0) if redraw else (0,):
+                    keeper.tell(self._folder, RESIZE + f"{rows + more}:{columns + more}\n".encode())
+                return
+
+    def _writer(self, fd: int) -> Callable[[bytes], object]:
+        def write(data: bytes) -> None:
+            try:
+                if fd >= 0:
+                    write_all(fd, data)
+            except OSError as error:
+                self._failed = error
+                raise
+
+        return write
+
+    def run(self) -> bool:
+        """Until the container has ended; False when the user has left it alone.
+
+        Raises NacreError when it took nothing for long, OSError when our own output cannot be written.
+        """
+        while self._flows:
+            if not self._turn():
+                return False
+            if self._failed:
+                raise self._failed
+        if os.path.exists(self._path + DROPPED):
+            os.unlink(self._path + DROPPED)
+            raise NacreError(
+                "this terminal took nothing for too long while the container was writing",
+                hint="attach again; nacre logs shows what came meanwhile",
+            )
+        return True
+
+    def _turn(self) -> bool:
+        """Wait once and pass on what there is; False when the keys were typed."""
+        flows = [*self._flows, *([self._input] if self._input else [])]
+        poll = select.poll()
+        if self._wakeup[0] >= 0:
+            poll.register(self._wakeup[0], select.POLLIN)
+        wanted = [(flow, *flow.wants()) for flow in flows]
+        for _, fd, events in wanted:
+            poll.register(fd, events)
+        ready = dict(poll.poll())
+        if self._wakeup[0] in ready:
+            os.read(self._wakeup[0], _CHUNK)
+        for flow, fd, events in wanted:
+            if ready.get(fd, 0) & (events | _GONE) and not flow.step():
+                if flow is self._input:
+                    self._end_input()
+                    if getattr(flow, "detached", False):
+                        return False
+                else:
+                    self._flows.remove(flow)
+        return True
+
+    def _end_input(self) -> None:
+        """The keeper is told by the end of the FIFO."""
+        self._input = None
+        self._close(0)
+
+    def _close(self, number: int) -> None:
+        fd = self._descriptors.pop(number, -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def close(self) -> None:
+        """The user's terminal and signals as they were. Idempotent."""
+        if self._raw:
+            self._raw.restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+        if self._wakeup[0] >= 0:
+            signal.set_wakeup_fd(self._others_wakeup)
+            os.close(self._wakeup[0])
+            os.close(self._wakeup[1])
+            self._wakeup = (-1, -1)
+        for number in list(self._descriptors):
+            self._close(number)
+            unlink(f"{self._path}.{number}")
