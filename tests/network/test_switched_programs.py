@@ -68,6 +68,28 @@ public class Main { public static void main(String[] words) throws Exception {
 } }
 """
 
+MUSL = r"""
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+int main(int count, char **words) {
+    struct addrinfo wanted = {0}, *found;
+    char text[4096], *last;
+    wanted.ai_socktype = SOCK_STREAM;
+    wanted.ai_flags = AI_ADDRCONFIG;
+    if (getaddrinfo("web.test", words[1], &wanted, &found)) return 2;
+    int web = socket(found->ai_family, found->ai_socktype, 0);
+    if (connect(web, found->ai_addr, found->ai_addrlen)) return 3;
+    write(web, "GET /page HTTP/1.0\r\n\r\n", 22);
+    long size, all = 0;
+    while ((size = read(web, text + all, sizeof text - 1 - all)) > 0) all += size;
+    text[all] = 0;
+    last = strstr(text, "\r\n\r\n");
+    return last ? write(1, last + 4, strlen(last + 4)) < 0 : 4;
+}
+"""
+
 
 @pytest.fixture
 def fetch(user_lab: SwitchLab) -> Callable[..., list[str]]:
@@ -114,8 +136,19 @@ def test_go(user_lab: SwitchLab, fetch: Callable[..., list[str]], tmp_path: Path
     (tmp_path / "main.go").write_text(GO)
     environment = os.environ | {"CGO_ENABLED": "0", "GOCACHE": str(tmp_path / "cache"), "GO111MODULE": "off"}
     subprocess.run([go, "build", "-o", "main", "main.go"], cwd=tmp_path, env=environment, check=True)
-    options = "-v", f"{tmp_path}/main:/main:ro", "-v", f"{tmp_path}/main:{tmp_path}/main:ro"
+    options = "-v", f"{tmp_path}/main:{tmp_path}/main:ro"
     assert fetch(f"{tmp_path}/main", str(user_lab.port("web")), options=options) == ["page", "own"]
+
+
+def test_musl(user_lab: SwitchLab, fetch: Callable[..., list[str]], tmp_path: Path) -> None:
+    """The other C library, whose resolver asks for both kinds of addresses at once."""
+    compiler = shutil.which("musl-gcc")
+    if not compiler:
+        pytest.skip("musl-gcc is not installed")
+    (tmp_path / "main.c").write_text(MUSL)
+    subprocess.run([compiler, "-static", "-o", "main", "main.c"], cwd=tmp_path, check=True)
+    options = "-v", f"{tmp_path}/main:{tmp_path}/main:ro"
+    assert fetch(f"{tmp_path}/main", str(user_lab.port("web")), options=options) == ["page"]
 
 
 def test_java(user_lab: SwitchLab, fetch: Callable[..., list[str]], tmp_path: Path) -> None:
