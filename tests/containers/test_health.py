@@ -198,6 +198,22 @@ def test_whatever_a_probe_answers(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_probe_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when another process has its end of the pipe; then there is a next one."""
+    answering(monkeypatch, f"echo $$ >> {tmp_path}/pids; sleep {MARK} & echo $! >> {tmp_path}/pids; wait")
+    monkeypatch.setattr(HealthMonitor, "grace", 0.2)
+    loop = EventLoop()
+    monitor = HealthMonitor(loop, HealthCheck(("x",), 0.001, 0.1, 0, 5, 2), str(tmp_path))
+    monitor.begin({})
+    while len((known := read(f"{tmp_path}/health"))["Log"]) < 2:
+        loop.wait({})
+    monitor.close()
+    for name in sleepers():
+        os.kill(int(name), signal.SIGKILL)
+    assert known["Status"] == "unhealthy"
+    assert {one["Output"] for one in known["Log"]} == {"the health check was killed"}
+
+
 def test_a_paused_container_is_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, "exit 1")
     (tmp_path / probe.PAUSED).write_text("1 1")

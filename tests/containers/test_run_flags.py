@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     [
         (["--kernel-memory", "64m"], "x\n", ["kernel-memory"]),
         (["--detach-keys", "ctrl-x"], "x\n", ["detach-keys"]),
+        (["--ipc", "host", "--shm-size", "1m"], "x\n", ["shm-size"]),
         (["--no-healthcheck", "--restart=no", "--userns", "host", "--isolation", "default"], "x\n", []),
     ],
 )

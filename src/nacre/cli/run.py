@@ -129,6 +129,10 @@ def _check_conflicts(args: Args) -> None:
 def _say_ignored(context: Context, args: Args) -> None:
     if "detach_keys" in args.given and not (args.tty and args.interactive):
         context.warn("WARNING: --detach-keys ignored: keys are typed on a terminal (-i and -t)")
+    if "shm_size" in args.given and (args.ipc in ("host", "none") or args.ipc.startswith("container:")):
+        context.warn(
+            f"WARNING: --shm-size ignored: the container has no /dev/shm of its own with --ipc {args.ipc}"
+        )
 
 
 def options_of(context: Context, args: Args) -> ContainerOptions:

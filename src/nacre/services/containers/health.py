@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 FILE = "health"
 _KEPT = 5
-_GRACE = 5.0
-"""Seconds after its time-out until a probe itself is killed."""
 
 
 def wanted(request: CreateRequest) -> dict[str, Any] | None:
@@ -88,7 +86,12 @@ def beside(containers: Containers, row: ContainerRow, record: dict[str, Any]) ->
 
 
 class HealthMonitor:
-    """Probes a container, and writes what comes of it into its folder."""
+    """Probes a container, and writes what comes of it into its folder.
+
+    `grace`: seconds after its time-out until a probe itself is killed.
+    """
+
+    grace = 5.0
 
     def __init__(self, loop: EventLoop, check: HealthCheck, folder: str) -> None:
         self._loop, self._check, self._folder = loop, check, folder
@@ -126,7 +129,7 @@ class HealthMonitor:
             ).encode()
             return self._done()
         self._loop.watch(self._answer, self._hear)
-        self._limit = self._loop.call_later(self._check.timeout + _GRACE, self._give_up)
+        self._limit = self._loop.call_later(self._check.timeout + self.grace, self._give_up)
         return None
 
     @property
@@ -163,8 +166,11 @@ class HealthMonitor:
             self._plan()
 
     def _give_up(self) -> None:
-        """It should have come to an end by itself."""
+        """It should have come to an end by itself; somebody else may hold the pipe."""
         os.kill(self._pid, 9)
+        self._data = b""
+        self._reap()
+        self._done()
 
     def _reap(self) -> None:
         self._loop.forget(self._answer)
