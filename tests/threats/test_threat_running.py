@@ -385,7 +385,8 @@ OPTIONS = (
     "--device-cgroup-rule={}", "--device-cgroup-rule=c {} rwm", "--tmpfs=/t:{}", "--tmpfs=/t:size={}",
     "--tmpfs=/{}", "--shm-size={}", "--volume=/tmp:/{}", "--volume=/tmp:/x:{}", "--mount=type=tmpfs,target=/t,{}",
     "--mount=type=tmpfs,target=/t,tmpfs-mode={}", "--cap-add={}", "--security-opt=seccomp={}",
-    "--security-opt=apparmor={}", "--security-opt={}", "--oom-score-adj={}", "--stop-signal={}", "--pid={}",
+    "--security-opt=apparmor={}", "--security-opt={}", "--userns={}", "--userns=auto:size={}",
+    "--userns=keep-id:uid={}", "--oom-score-adj={}", "--stop-signal={}", "--pid={}",
     "--ipc={}", "--cgroupns={}", "--network={}", "--annotation={}", "--dns={}", "--add-host={}", "--entrypoint={}",
 )  # fmt: skip
 
