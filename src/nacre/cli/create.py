@@ -8,17 +8,21 @@ from .run import CREATE_OPTIONS, asked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engine.containers import ContainerOptions
+    from ..stores.containers import ContainerRow
+    from ..words.progress import Progress
     from .context import Context
     from .options import Args
 
 
 def run(context: Context, args: Args) -> int:
     """Print the id of the new container."""
-    image, command, options = _asked(context, args)
     later = context.later(args.quiet)
     try:
-        row = context.engine.containers.create(image, command, options, progress=later)
+        row = _created(context, args, later)
+    except UsageError as error:  # docker ends with 125 for options that it cannot read
+        if not isinstance(error, InvalidName):
+            error.exit_code = 125
+        raise
     finally:
         later.close()
     if args.cidfile:
@@ -28,16 +32,9 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _asked(context: Context, args: Args) -> tuple[str, list[str], ContainerOptions]:
-    """docker ends with 125 for options that it cannot read, and with 1 for everything else."""
-    try:
-        found = asked(context, args)
-        context.engine.containers.check(found[2])
-    except UsageError as error:
-        if not isinstance(error, InvalidName):
-            error.exit_code = 125
-        raise
-    return found
+def _created(context: Context, args: Args, progress: Progress) -> ContainerRow:
+    image, command, options = asked(context, args)
+    return context.engine.containers.create(image, command, options, progress=progress)
 
 
 COMMAND = Command("IMAGE [COMMAND] [ARG...]", run, options=CREATE_OPTIONS, interspersed=False)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference
+    from .files import Located
     from .wiring import Wiring
 
     T = TypeVar("T")
@@ -429,7 +430,7 @@ class ContainerCollection(Lifecycle):
         from .files import copy_out
 
         return self._reaching(
-            name, lambda: copy_out(self._engine, name, path, target, archive=archive, follow=follow)
+            name, lambda found: copy_out(self._engine, found, path, target, archive=archive, follow=follow)
         )
 
     def copy_in(
@@ -439,7 +440,7 @@ class ContainerCollection(Lifecycle):
         from .files import copy_in
 
         return self._reaching(
-            name, lambda: copy_in(self._engine, source, name, path, archive=archive, follow=follow)
+            name, lambda found: copy_in(self._engine, source, found, path, archive=archive, follow=follow)
         )
 
     def get_archive(
@@ -448,21 +449,22 @@ class ContainerCollection(Lifecycle):
         """A file or folder of a container as a tar, through `write`."""
         from .files import stream_out
 
-        self._reaching(name, lambda: stream_out(self._engine, name, path, write, follow=follow))
+        self._reaching(name, lambda found: stream_out(self._engine, found, path, write, follow=follow))
 
     def put_archive(self, name: str, path: str, stream: Reader) -> None:
         """Put the files of a tar, compressed or not, into a folder of a container. Raises NotFound."""
         from .files import stream_in
 
-        self._reaching(name, lambda: stream_in(self._engine, stream, name, path))
+        self._reaching(name, lambda found: stream_in(self._engine, stream, found, path))
 
-    def _reaching(self, name: str, work: Callable[[], T]) -> T:
+    def _reaching(self, name: str, work: Callable[[Located], T]) -> T:
         """Do `work` on the files of a container where they can be reached."""
-        from .files import needs_namespace
+        from .files import locate
 
-        if needs_namespace(self._engine, name):
-            return self._engine.inside(lambda store: work())
-        return self._engine.apart(work)
+        found = locate(self._engine, name)
+        if found[1]:
+            return self._engine.inside(lambda store: work(found))
+        return self._engine.apart(lambda: work(found))
 
     def commit(
         self, name: str, reference: Reference | str = "", *, author: str = "", message: str = "",

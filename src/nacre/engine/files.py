@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from ..stores.containers import ContainerRow
     from .wiring import Wiring
 
+    Located = tuple[ContainerRow, bool]
 
-def copy_out(engine: Wiring, name: str, path: str, target: str, *, archive: bool, follow: bool) -> int:
+
+def copy_out(engine: Wiring, located: Located, path: str, target: str, *, archive: bool, follow: bool) -> int:
     """A file or folder of a container to the host; the bytes copied."""
-    with _opened(engine, name, path, write=False) as place, copying.Host() as host:
+    with _opened(engine, located, path, write=False) as place, copying.Host() as host:
         found = copying.source(place, follow=follow)
         here = copying.CopyPath(host, os.fsencode(target))
         end = copying.target(here, folder=found.folder, content=found.content, name=found.name)
@@ -29,9 +31,9 @@ def copy_out(engine: Wiring, name: str, path: str, target: str, *, archive: bool
         return copying.write(copying.members(found, b""), end, owners=owners, form=_form()).size
 
 
-def copy_in(engine: Wiring, source: str, name: str, path: str, *, archive: bool, follow: bool) -> int:
+def copy_in(engine: Wiring, source: str, located: Located, path: str, *, archive: bool, follow: bool) -> int:
     """A file or folder of the host to a container; the bytes copied."""
-    with _opened(engine, name, path, write=True) as place, copying.Host() as host:
+    with _opened(engine, located, path, write=True) as place, copying.Host() as host:
         found = copying.source(copying.CopyPath(host, os.fsencode(source)), follow=follow)
         end = copying.target(place, folder=found.folder, content=found.content, name=found.name)
         owners = "keep" if archive else "root"
@@ -39,24 +41,24 @@ def copy_in(engine: Wiring, source: str, name: str, path: str, *, archive: bool,
 
 
 def stream_out(
-    engine: Wiring, name: str, path: str, write: Callable[[bytes], object], *, follow: bool
+    engine: Wiring, located: Located, path: str, write: Callable[[bytes], object], *, follow: bool
 ) -> None:
     """A file or folder of a container as a tar."""
     from ..services.containers.difference import write_tar
 
-    with _opened(engine, name, path, write=False) as place:
+    with _opened(engine, located, path, write=False) as place:
         found = copying.source(place, follow=follow)
         write_tar(copying.members(found, found.name or b""), write)
 
 
-def stream_in(engine: Wiring, stream: Reader, name: str, path: str) -> None:
+def stream_in(engine: Wiring, stream: Reader, located: Located, path: str) -> None:
     """The files of a tar into a folder of a container. Raises NotFound when there is no such folder."""
     from functools import partial
 
     from ..grammars.codecs.stream import decompress
     from ..grammars.tar.read import read_tar
 
-    with _opened(engine, name, path, write=True) as place:
+    with _opened(engine, located, path, write=True) as place:
         end = copying.target(place, folder=True, content=True, name=b"")
         if not end.exists:
             raise NotFound(f"no such directory: {os.fsdecode(place.path)}")
@@ -69,9 +71,9 @@ def _same(payload: Reader) -> Reader:
 
 
 @contextmanager
-def _opened(engine: Wiring, name: str, path: str, *, write: bool) -> Iterator[CopyPath]:
+def _opened(engine: Wiring, located: Located, path: str, *, write: bool) -> Iterator[CopyPath]:
     """A place in a container: where it runs, its own namespace is entered, so no other may be before."""
-    row, alone = _looked_up(engine, name)
+    row, alone = located
     if alone:
         with copying.opened(engine.store, row, os.fsencode(path), write=write) as place:
             yield place
@@ -82,7 +84,7 @@ def _opened(engine: Wiring, name: str, path: str, *, write: bool) -> Iterator[Co
         yield place
 
 
-def _looked_up(engine: Wiring, name: str) -> tuple[ContainerRow, bool]:
+def locate(engine: Wiring, name: str) -> Located:
     """A container, and whether its files can be reached without entering it."""
     try:
         with engine.outside() as store:
@@ -90,11 +92,6 @@ def _looked_up(engine: Wiring, name: str) -> tuple[ContainerRow, bool]:
             return row, row.state != "running" or copying.has_folder(store, row)
     except NotFound:
         raise NotFound(f"No such container: {name}") from None
-
-
-def needs_namespace(engine: Wiring, name: str) -> bool:
-    """Whether a container does not run, so that a copy needs the user namespace of the store."""
-    return _looked_up(engine, name)[1]
 
 
 def _form() -> Form:
