@@ -235,10 +235,12 @@ def test_exit_codes_and_who_where_with_what(pod: Confined, busybox_tar: bytes) -
 
 def test_what_cannot_be_kept_is_refused(pod: Confined, busybox_tar: bytes, tmp_path: Path) -> None:
     image = load(pod, busybox_tar)
-    for wish in (("-v", f"{tmp_path}:/x"), ("--read-only",)):
-        done = pod("run", "--rm", *wish, image, "true", check=False)
+    for wish in (("-v", f"{tmp_path}/new:/x", "-v", "vol:/y"), ("--read-only", "-v", "/z")):
+        done = pod("run", *wish, image, "true", check=False)
         assert done.code == 125
         assert "permitted here" in done.err
+        assert not (tmp_path / "new").exists()
+        assert pod("volume", "ls", "-q").out == pod("ps", "-aq").out == ""
 
 
 def test_confinement_that_is_left(pod: Confined, busybox_tar: bytes) -> None:

@@ -182,6 +182,12 @@ def join(config: Mapping[str, Any], root: Directory, attached: Attachment | None
     return _run(config, root, attached or Attachment())
 
 
+def refuse_here(config: Mapping[str, Any]) -> None:
+    """Before anything is made for a container: what a chroot cannot give, if that is all there is."""
+    if permitted.way() == "chroot":
+        _refuse(config)
+
+
 def _refuse(config: Mapping[str, Any]) -> None:
     """Wishes that would be broken silently. Raises SandboxError."""
     if (config.get("root") or {}).get("readonly"):

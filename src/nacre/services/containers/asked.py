@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from ...words.quickjson import loads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ...images.model.runtime import RunOptions
+    from ...stores.containers import ContainerRow
+    from ...stores.store import Store
     from .service import CreateRequest
 
 _SHOWN_COMMAND = 4096
+
+
+def check_possible(store: Store, row: ContainerRow) -> None:
+    """Raises SandboxError for what a chroot cannot give where that is all, before anything is made."""
+    if not store.driver.mounts_roots:
+        from ...ground.sandbox.chrooted import refuse_here
+
+        refuse_here(loads(row.config_json)["config"])
 
 
 def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:

@@ -22,11 +22,18 @@ if TYPE_CHECKING:
     from .copying import Inside
 
 
+def make_folders(paths: Iterable[str]) -> None:
+    """Folders of the host that are to be mounted, where absent, as docker makes them. Raises StoreError."""
+    for path in paths:
+        if not os.path.lexists(path):
+            with os_errors(f"create {path}"):
+                os.makedirs(path)
+
+
 def apply(row: ContainerRow, volume: VolumeMount, root: Callable[[], Inside]) -> None:
     """Change everything beneath the source, made if that was asked for. Raises StoreError, SandboxError."""
-    if volume.make and not os.path.lexists(volume.source):
-        with os_errors(f"create {volume.source}"):
-            os.makedirs(volume.source)
+    if volume.make:
+        make_folders((volume.source,))
     if volume.chown:
         process = loads(row.config_json)["config"]["process"]
         user = resolve(root().fd, process["user"].get("username", ""), process["user"].get("groups", ()))

@@ -31,7 +31,7 @@ from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
-from .asked import asked, shown
+from .asked import asked, check_possible, shown
 from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
@@ -133,6 +133,7 @@ class Containers:
 
     def _insert(self, request: CreateRequest) -> tuple[CreateRequest, ContainerRow, Lock]:
         row = self._design(request)
+        check_possible(self.store, row)
         self.make_way(row.name)
         return request, row, self.store.containers.begin(row)
 
@@ -420,10 +421,10 @@ class Containers:
             raise SandboxError(f"the file system of container {row.name} is missing")
         if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
             check_not_mounted(self.store.root, row.id, row.name)
-        for folder in record.get("make", ()):
-            if not os.path.lexists(folder):  # docker makes it
-                with os_errors(f"create {folder}"):
-                    os.makedirs(folder)
+        if record.get("make"):
+            from .ownership import make_folders
+
+            make_folders(record["make"])
         if record.pop("sources", False):
             from .mountsources import ready
 
