@@ -117,6 +117,7 @@ def _scenarios(folder: Path, pulled: str, pushed: str) -> dict[str, Scenario]:
             proof=("start", "-a", "made"),
         ),
         "run": Scenario(("run", "--rm", "-v", "used:/v", "busybox:1", *shell)),
+        "limit": Scenario(("run", "--rm", "-m", "64m", "busybox:1", "true")),
         "fill": Scenario(
             ("run", "--rm", "-v", "filled:/bin", "-v", "/etc", "busybox:1", "true"),
             proof=("run", "--rm", "-v", "filled:/f", "busybox:1", "sh", "-c", same),
