@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,12 +228,16 @@ def test_a_parent(nacre: Nacre, busybox_image: str) -> None:
 
 
 ESCAPE = """
-for name in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*; do
+for name in /sys/fs/cgroup/* /sys/fs/cgroup/*/*; do
   test -f $name && echo 1 > $name && echo wrote $name
 done 2>/dev/null
 mkdir /sys/fs/cgroup/sub 2>/dev/null && echo made
+mkdir /sys/fs/cgroup/memory/sub 2>/dev/null && echo made
 for kind in cgroup cgroup2; do mount -t $kind -o memory none /tmp 2>/dev/null && echo mounted $kind; done
-mount -o remount,rw /sys/fs/cgroup 2>/dev/null && echo remounted
+for place in /sys/fs/cgroup /sys/fs/cgroup/memory; do
+  mount -o remount,rw $place 2>/dev/null && echo remounted
+  umount $place 2>/dev/null && echo unmounted
+done
 grep memory: /proc/self/cgroup
 """
 
@@ -241,6 +249,17 @@ def test_a_program_cannot_change_its_limits(nacre: Nacre, busybox_image: str) ->
         assert done.lines[:-1] == []
         assert "memory:/" in done.lines[-1]
     assert done.lines[-1].endswith(tuple("0123456789abcdef"))  # the host's namespace shows the path
+
+
+def test_a_program_sees_its_limits(nacre: Nacre, busybox_image: str) -> None:
+    needs_limits("memory", "pids")
+    files = ["memory/memory.limit_in_bytes", "pids/pids.max"]
+    words = ["run", "--rm", "-m", "64m", "--pids-limit", "9", busybox_image]
+    shown = nacre(*words, "cat", *(f"/sys/fs/cgroup/{each}" for each in files)).out.split()
+    assert shown == [str(64 * MIB), "9"]
+    options = nacre(*words, "grep", "/sys/fs/cgroup", "/proc/self/mountinfo").lines
+    assert options
+    assert all(line.split()[5].startswith("ro,") for line in options)
 
 
 def test_stats(nacre: Nacre, busybox_image: str) -> None:
@@ -298,3 +317,47 @@ def test_a_policy_that_was_updated_is_followed(nacre: Nacre, busybox_image: str)
     os.kill(pid, signal.SIGKILL) if start_time(pid) else None
     assert nacre("wait", "web").out.strip() == "137"
     assert field(nacre, "web", "{{.State.Status}}") == "exited"
+
+
+def test_stats_are_drawn_on_a_terminal(nacre: Nacre, busybox_image: str) -> None:
+    nacre("run", "-d", "--name", "web", busybox_image, "sleep", "1000")
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(
+            sys.executable, [sys.executable, "-m", "nacre", "--root", str(nacre.root), "stats"], nacre.env
+        )
+    seen = b""
+    while seen.count(b"\x1b[H\x1b[J") < 2:
+        seen += os.read(terminal, 4096)
+    os.kill(pid, signal.SIGINT)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert b"CONTAINER ID" in seen
+    assert b"web" in seen
+    nacre("rm", "-f", "web")
+
+
+def test_limits_hold_where_nothing_can_be_mounted(nacre: Nacre, busybox_tar: bytes) -> None:
+    """Root of a pod, whose control groups can be written."""
+    needs_limits("memory")
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    less = (
+        "unshare",
+        "-m",
+        "setpriv",
+        "--bounding-set=-sys_admin",
+        "--inh-caps=-sys_admin",
+        "--no-new-privs",
+    )
+
+    def pod(*words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        line = [*less, sys.executable, "-P", "-m", "nacre", "--root", str(nacre.root), *words]
+        return subprocess.run(line, env=nacre.env, input=data, capture_output=True, check=False)
+
+    assert pod("import", "-", "busybox:test", data=busybox_tar).returncode == 0
+    done = pod("run", "-d", "--name", "web", "-m", "16m", "busybox:test", "/bin/sleep", "1000")
+    assert done.returncode == 0, done.stderr
+    assert pod("exec", "web", "/bin/sh", "-c", EAT.replace("tail", "/bin/tail")).returncode == 137
+    assert b"true" in pod("inspect", "-f", "{{.State.OOMKilled}}", "web").stdout
+    assert pod("rm", "-f", "web").returncode == 0

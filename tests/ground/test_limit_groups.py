@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nacre.ground import userns
 from nacre.ground.limits import delegation, groups
-from nacre.ground.limits.hierarchies import Hierarchy, parse, places
+from nacre.ground.limits.hierarchies import Hierarchy, parse, places, unified_folder
 from nacre.ground.limits.members import members
 from nacre.ground.limits.usage import usage
 from nacre.words.errors import SandboxError
@@ -306,3 +306,50 @@ def test_with_groups_they_are_asked(make: Make, nobody: subprocess.Popen[bytes])
 def test_nobody_uses_nothing() -> None:
     assert members(1 << 22) == []
     assert usage(1 << 22, groups.ControlGroups()).memory == 0
+
+
+# groups of version 2, by the kernel, where they have no controllers
+
+
+def test_a_group_of_version_2_ends_all_in_it(nobody: subprocess.Popen[bytes]) -> None:
+    """Also what forks meanwhile, and what stands still."""
+    above = unified_folder()
+    if not userns.is_first() or os.geteuid() or not above:
+        pytest.skip("needs root and a hierarchy of version 2")
+    folder = f"{above}/nacre.test-{os.urandom(4).hex()}"
+    os.mkdir(folder)
+    made = groups.ControlGroups([groups.ControlGroup(2, folder, ())])
+    try:
+        made.move([nobody.pid])
+        Path(folder, "cgroup.freeze").write_text("1")
+    finally:
+        made.remove()
+    assert nobody.wait() == -9
+    assert not os.path.exists(folder)
+
+
+def test_device_rules_go_to_a_group_that_is_there() -> None:
+    """A process in a group with limits of version 2 gets no other one for its devices."""
+    above = unified_folder()
+    if not userns.is_first() or os.geteuid() or not above:
+        pytest.skip("needs root and a hierarchy of version 2")
+    folder = f"{above}/nacre.test-{os.urandom(4).hex()}"
+    os.mkdir(folder)
+    code = f"""if True:
+        from nacre.ground import cgroups
+        from nacre.ground.limits.hierarchies import write
+        write({folder!r}, "cgroup.procs", "0")
+        cgroups.confine(cgroups.CURRENT, [{{"allow": False, "access": "rwm"}}])
+        print(cgroups.path())
+        try:
+            open("/dev/null")
+        except PermissionError:
+            print("refused")
+    """
+    try:
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    finally:
+        os.rmdir(folder)
+    place, refused = done.stdout.split()
+    assert place.endswith(os.path.basename(folder))
+    assert refused == "refused"

@@ -108,7 +108,7 @@ def path(pid: int | str = "self") -> str:
 def follow(pid: int) -> None:
     """Enter the groups that were made for the process `pid`; none is fine. Raises OSError, SandboxError."""
     theirs = path(pid)
-    if _is_limited(pid):
+    if is_limited(pid):
         from .limits.joining import follow as follow_limited
 
         follow_limited(pid)
@@ -129,7 +129,7 @@ def _is_ours(group: str) -> bool:
     return os.path.basename(group).startswith(_PREFIX)
 
 
-def _is_limited(pid: int) -> bool:
+def is_limited(pid: int) -> bool:
     """Whether a process is in a group of `limits` in any hierarchy."""
     with open(f"/proc/{pid}/cgroup", "rb") as lines:
         return any(line.rpartition(b"/")[2].startswith(_LIMITED.encode()) for line in lines)

@@ -9,11 +9,15 @@ from . import scope
 from .hierarchies import OURS, places, write
 
 
+def folders(pid: int) -> list[str]:
+    """The groups of the process `pid` that have limits. Raises OSError."""
+    return [place.folder for place in places(pid) if os.path.basename(place.folder).startswith(OURS)]
+
+
 def follow(pid: int) -> None:
     """Enter the groups of the process `pid` that have limits. Raises SandboxError."""
-    for place in places(pid):
-        if os.path.basename(place.folder).startswith(OURS):
-            _enter(place.folder)
+    for folder in folders(pid):
+        _enter(folder)
 
 
 def _enter(folder: str) -> None:

@@ -16,7 +16,7 @@ from ...words.mount import Bind
 from .. import linux, userns
 from . import permitted
 from .capabilities import bits
-from .devices import limits, refuse_nodes
+from .devices import entering, limits, refuse_nodes
 from .identity import Confine, Execute, NewSession
 from .operations import NAMESPACES, HostName, Loopback, Operation
 from .plan import account, confine, execute, host_name, oom_score, resource_limits, working_folder
@@ -150,6 +150,7 @@ def operations(
     kinds = tuple(n["type"] for n in system["namespaces"] if n["type"] not in ("mount", "pid"))
     return [
         *([Watch()] if watched else []),
+        *entering(config),
         *oom_score(process),
         Permitted(kinds, host_name(config)),
         Chroot(root.path),

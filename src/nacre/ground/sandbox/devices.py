@@ -71,19 +71,24 @@ def limits(config: Mapping[str, Any]) -> Rules | None:
     return None if any(rule["allow"] and rule.get("type", "a") == "a" for rule in rules) else rules
 
 
+def entering(config: Mapping[str, Any]) -> list[Operation]:
+    """`linux.groups` are our own word: control groups that were made for the container, with limits."""
+    made = config["linux"].get("groups")
+    if not made:
+        return []
+    from .groups import JoinGroups
+
+    return [JoinGroups(tuple(made))]
+
+
 def group(config: Mapping[str, Any], name: str, capabilities: int) -> list[Operation]:
-    """The first thing to do in a child, unless it may use everything.
+    """The first things to do in a child; the second is left out if it may use everything."""
+    rules, first = limits(config), entering(config)
+    if first:
+        from .groups import has_unified
 
-    `linux.groups` are our own word: control groups that were made for it, with limits.
-    """
-    rules, made = limits(config), (config.get("linux") or {}).get("groups")
-    found: list[Operation] = []
-    if made:
-        from .groups import JoinGroups, has_unified
-
-        found.append(JoinGroups(tuple(made)))
-        name = cgroups.CURRENT if has_unified(made) else name
-    return found if rules is None else [*found, DeviceGroup(name, rules, bool(capabilities & CAP_SYS_ADMIN))]
+        name = cgroups.CURRENT if has_unified(config["linux"]["groups"]) else name
+    return first if rules is None else [*first, DeviceGroup(name, rules, bool(capabilities & CAP_SYS_ADMIN))]
 
 
 def refuse_nodes(folder: str, shown: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...words.errors import SandboxError
+from .. import linux
 from ..limits.hierarchies import write
 from .operations import Operation
 
@@ -29,6 +30,39 @@ class JoinGroups(Operation):
 
     def __str__(self) -> str:
         return f"control groups: {' '.join(self.folders)}"
+
+
+class MountGroups(Operation):
+    """The groups of version 1 where programs look for their limits: in a folder for each hierarchy.
+
+    In a namespace of control groups each begins at the container's own. `names` are their controllers. What
+    the kernel does not let us mount is left out.
+    """
+
+    target: str
+    flags: int
+    names: tuple[str, ...]
+
+    def apply(self, room: Room) -> None:  # noqa: D102
+        plain = self.flags & ~linux.MS_RDONLY
+        try:
+            linux.mount("tmpfs", self.target, "tmpfs", plain, "mode=755")
+            for name in self.names:
+                self._show(name)
+            linux.mount(None, self.target, "", self.flags | linux.MS_REMOUNT | linux.MS_BIND)
+        except OSError:
+            return
+
+    def _show(self, name: str) -> None:
+        folder = f"{self.target}/{name}"
+        os.mkdir(folder, 0o755)
+        try:
+            linux.mount("cgroup", folder, "cgroup", self.flags, name)
+        except OSError:
+            os.rmdir(folder)
+
+    def __str__(self) -> str:
+        return f"control groups at {self.target}: {' '.join(self.names)}"
 
 
 def has_unified(folders: Sequence[str]) -> bool:

@@ -159,6 +159,10 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
         return [SharedMemory()]
     if kind == "tmpfs" and source != "shm":
         return [TemporaryFolder(target, flags, data)]
+    if kind == "cgroup" and entry.get("hierarchies"):
+        from .groups import MountGroups
+
+        return [MountGroups(target, flags, tuple(entry["hierarchies"]))]
     if kind == "cgroup":
         return [FileSystem("cgroup2", target, flags, optional=not entry.get("needed"))]
     otherwise = {"sysfs": "/sys", "proc": "/proc"}.get(kind, "")

@@ -165,10 +165,14 @@ def _enter(config: dict[str, Any], row: ContainerRow, attached: Attachment) -> i
 
 def _enter_folder(config: dict[str, Any], root: Directory, row: ContainerRow, attached: Attachment) -> int:
     """Where the container has its namespaces they are joined, else its root is entered once more."""
-    from ...ground import userns
+    from ...ground import cgroups, userns
     from ...ground.sandbox import chrooted, permitted
 
     userns.attempt()
     if permitted.way() != "mounts":
+        if cgroups.is_limited(row.pid):
+            from ...ground.limits.joining import folders
+
+            config = config | {"linux": config["linux"] | {"groups": folders(row.pid)}}
         return chrooted.join(config, root, attached.replace(timeout=config["process"]["timeout"]))
     return _enter(config, row, attached)

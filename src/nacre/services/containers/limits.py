@@ -48,7 +48,25 @@ def begin(store: Store, row: ContainerRow, record: dict[str, Any]) -> dict[str, 
     except BaseException:
         finish(store, row.id)
         raise
-    return config | {"linux": system | {"groups": groups.folders}}
+    mounts = (
+        [_showing(mount, groups) for mount in config["mounts"]] if _is_apart(system) else config["mounts"]
+    )
+    return config | {"linux": system | {"groups": groups.folders}, "mounts": mounts}
+
+
+def _is_apart(system: dict[str, Any]) -> bool:
+    return any(namespace["type"] == "cgroup" for namespace in system["namespaces"])
+
+
+def _showing(mount: dict[str, Any], groups: ControlGroups) -> dict[str, Any]:
+    """With groups of version 1 those are shown: programs look there for their limits.
+
+    `hierarchies` in a mount is our own word.
+    """
+    names = [",".join(group.controllers) for group in groups.groups if group.version == 1]
+    if mount["type"] != "cgroup" or mount.get("needed") or not names:
+        return mount
+    return mount | {"hierarchies": names}
 
 
 def note(store: Store, number: str, groups: list[ControlGroup]) -> None:
