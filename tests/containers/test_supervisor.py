@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,3 +158,41 @@ def test_an_end_is_seen_when_nacre_is_not_there_any_more(
     assert states(nacre) == {"up": "exited"}
     nacre("rm", "up")
     assert left(nacre) == []
+
+
+@pytest.mark.parametrize("moment", ["before it is small", "while it is small"])
+def test_killed_at_any_moment(nacre: Nacre, busybox_image: str, moment: str) -> None:
+    nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
+    pid = pid_of(nacre, "up")
+    supervisor = parent(pid) if moment.startswith("before") else small(nacre, "up")[0]
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: ended(pid))
+    assert code_of(nacre, "up") == ("exited", 137)
+    assert nacre("start", "up").out == "up\n"
+    nacre("rm", "-f", "up")
+    assert left(nacre) == []
+
+
+def test_killed_while_it_records(nacre: Nacre, busybox_image: str) -> None:
+    script = "trap 'exit 9' TERM; while :; do sleep .1; done"
+    nacre("run", "-d", "--name", "up", busybox_image, "sh", "-c", script)
+    supervisor, _ = small(nacre, "up")
+    with closing(sqlite3.connect(nacre.root / "nacre.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        os.kill(supervisor, signal.SIGTERM)
+        until(lambda: "containers.resume" in command_line(supervisor))
+        os.kill(supervisor, signal.SIGKILL)
+        until(lambda: ended(supervisor))
+        database.execute("ROLLBACK")
+    assert code_of(nacre, "up") == ("exited", 9)
+    nacre("rm", "up")
+    assert left(nacre) == []
+
+
+def test_a_command_in_the_foreground_is_not_its_supervisor(nacre: Nacre, busybox_image: str) -> None:
+    waiting = nacre.start("run", "-d", "--name", "up", busybox_image, "sleep", "1000", start_new_session=True)
+    assert waiting.communicate()[0]
+    with suppress(ProcessLookupError):
+        os.killpg(waiting.pid, signal.SIGKILL)
+    assert states(nacre) == {"up": "running"}
+    nacre("rm", "-f", "up")
