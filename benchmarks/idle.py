@@ -179,10 +179,13 @@ def main() -> None:
         for engine in engines(folder):
             engine.load(tar)
             for count in counts:
-                total = measure(engine, count)
-                print(
-                    f"{engine.name:24} {count:4} containers {total:8} kB, {total // count:6} each", flush=True
-                )
+                try:
+                    total = measure(engine, count)
+                except subprocess.CalledProcessError as error:
+                    print(f"{engine.name:24} {error.stderr.strip()}", flush=True)
+                    break
+                each = f"{total // count:6} each"
+                print(f"{engine.name:24} {count:4} containers {total:8} kB, {each}", flush=True)
 
 
 if __name__ == "__main__":
