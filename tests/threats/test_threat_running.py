@@ -160,8 +160,8 @@ def test_users_are_looked_up_in_files_of_the_container(nacre: Any, busybox_image
         assert logs.stdout.readline() == b"done\n"
         logs.terminate()
         logs.communicate()
-        sentence(nacre("exec", "-u", "me", "box", "id", check=False, timeout=60), (125, 126))
-        sentence(nacre("exec", "-u", "0:g", "box", "id", check=False, timeout=60), (125, 126))
+        sentence(nacre("exec", "-u", "me", "box", "id", check=False, timeout=60), (1, 125, 126))
+        sentence(nacre("exec", "-u", "0:g", "box", "id", check=False, timeout=60), (1, 125, 126))
         found = nacre("exec", "-u", "0", "box", "grep", "Uid:", "/proc/self/status", timeout=60)
         assert set(found.out.split()[1:]) == {"0"}
 
