@@ -76,7 +76,7 @@ workers working write writer written wrong
 apparmor enter filter hold rule security
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting
-descriptors epoll landlock networksocket notification notifier sockets
+descriptors epoll landlock networkshim networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 """
 FIELD = frozenset(_FIELD.split())

@@ -61,7 +61,22 @@ def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> R
     relay.deadly, relay.on_signal = told["deadly"], signals.append
     relay.on_ready = let_signals_in
     relay.input, relay.once, relay.attachable = told["input"], told["once"], True
+    if told.get("network"):
+        _watch(relay, told)
     return relay
+
+
+def _watch(relay: Relay, told: dict[str, Any]) -> None:
+    """What serves the network is loaded by the first who asks for something."""
+    (module, name), watched = told["network"]["place"], told["network"]["watched"]
+
+    def wake() -> None:
+        for fd in watched:
+            relay.loop.forget(fd)
+        getattr(__import__(module, fromlist=[name]), name)(told)
+
+    for fd in watched:
+        relay.loop.watch(fd, wake)
 
 
 def _writer(log: LogWriter | None, name: str) -> Callable[[bytes], object]:

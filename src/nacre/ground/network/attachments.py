@@ -71,14 +71,16 @@ class ContainerNetwork:
     Must be made where the container's links shall end. Raises SandboxError.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, held: tuple[int, int] = (-1, -1)) -> None:
+        """`held` as another program of this process had it, whose networks are told by `take_over`."""
         self._table = f"nacre-{name}"
-        self._made = False
+        namespace, self._owner = held
+        self._made = namespace >= 0
         self._default: Attached | None = None
         self.attached: list[Attached] = []
         self.forwards: Sequence[Forward] = ()
         self._opened: list[Netlink | Firewall] = []
-        self.namespace = namespaces.new()
+        self.namespace = namespace if self._made else namespaces.new()
         try:
             self._open()
         except OSError as error:
@@ -91,14 +93,25 @@ class ContainerNetwork:
         self._opened.append(self._inside)
         self._here = Netlink(ROUTE)
         self._opened.append(self._here)
-        self._firewall = Firewall()
+        self._firewall = Firewall(self._owner)
         self._opened.append(self._firewall)
-        self._inside.send([links.up(1)])
+        if not self._made:
+            self._inside.send([links.up(1)])
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """The descriptors that the network lives by: its namespace, and the owner of its rules."""
+        return self.namespace, self._firewall.fileno()
 
     @property
     def path(self) -> str:
         """The namespace, for whoever shall join it."""
         return f"/proc/{os.getpid()}/fd/{self.namespace}"
+
+    def take_over(self, attached: Iterable[Attached]) -> None:
+        """These networks have been joined already."""
+        self.attached = list(attached)
+        self._default = self.way_out
 
     @property
     def way_out(self) -> Attached | None:

@@ -31,6 +31,15 @@ class Claim(Value):
     inside: int
     socket: _socket.socket
 
+    @classmethod
+    def adopt(cls, host: str, port: int, protocol: str, inside: int, fd: int) -> Claim:
+        """One whose socket is the descriptor `fd`."""
+        return cls(host, port, protocol, inside, _socket.socket(family(host), _KINDS[protocol], 0, fd))
+
+    def describe(self) -> list[object]:
+        """What `adopt` takes, as plain values."""
+        return [self.host, self.port, self.protocol, self.inside, self.socket.fileno()]
+
     def close(self) -> None:
         """Let go of the port."""
         self.socket.close()

@@ -88,10 +88,13 @@ class NetlinkError(OSError):
 class Netlink:
     """A socket of one protocol in the network namespace of the calling thread. `with` or `close`."""
 
-    def __init__(self, protocol: int) -> None:
-        """`protocol` is ROUTE or NETFILTER. Raises OSError."""
-        self._socket = _socket.socket(_AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
-        self._sequence = 0
+    def __init__(self, protocol: int, fd: int = -1) -> None:
+        """`protocol` is ROUTE or NETFILTER, `fd` such a socket that is there already. Raises OSError."""
+        kind, self._sequence = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0
+        if fd >= 0:
+            self._socket = _socket.socket(_AF_NETLINK, kind, protocol, fd)
+            return
+        self._socket = _socket.socket(_AF_NETLINK, kind, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.bind((0, 0))

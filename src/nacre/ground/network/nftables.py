@@ -262,9 +262,13 @@ def _element(entry: tuple[int, int, bytes, int]) -> bytes:
 class Firewall:
     """A socket that owns the tables which it makes: they are gone when it is closed or its holder dies."""
 
-    def __init__(self) -> None:
-        """In the network namespace of the calling thread. Raises OSError."""
-        self._netlink = Netlink(NETFILTER)
+    def __init__(self, fd: int = -1) -> None:
+        """In the network namespace of the calling thread; `fd` is a socket of before. Raises OSError."""
+        self._netlink = Netlink(NETFILTER, fd)
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self._netlink.fileno()
 
     def change(self, messages: Iterable[Message]) -> None:
         """All or nothing. Raises NetlinkError."""

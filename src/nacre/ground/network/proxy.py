@@ -40,6 +40,11 @@ class Proxy:
         self._clients: dict[tuple[int, object], _Client] = {}
         serving.now_and_then(self._expire)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being passed on."""
+        return not self._live and not self._clients
+
     def take(self, claim: Claim) -> None:
         """Pass on what comes to a port, from now on."""
         passes = self._accept if claim.protocol == "tcp" else self._datagram

@@ -52,16 +52,20 @@ class Resolver:
     address = _ADDRESS
 
     def __init__(
-        self, serving: Serving, namespace: int, known: Known, servers: Callable[[], Sequence[str]]
-    ) -> None:
-        """`servers` are asked about all other names; () for none."""
+        self, serving: Serving, namespace: int, known: Known, servers: Callable[[], Sequence[str]],
+        held: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        """`servers` are asked about all other names; () for none. `held` as another resolver had it."""
         self._serving, self._known, self._servers = serving, known, servers
         self._asked: dict[int, _Asked] = {}
         self._connections = 0
         self._opened: list[_socket.socket | nft.Firewall] = []
         self._rules: nft.Firewall | None = None
         try:
-            self._open(namespace)
+            if held:
+                self._take(*held)
+            else:
+                self._open(namespace)
         except BaseException:
             self._close()
             raise
@@ -77,6 +81,24 @@ class Resolver:
         except OSError:
             self._close()
             namespaces.inside(namespace, lambda: self._bind(_PORT))
+
+    def _take(self, udp: int, tcp: int, rules: int = -1) -> None:
+        self._udp = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0, udp)
+        self._tcp = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, tcp)
+        self._opened += [self._udp, self._tcp]
+        if rules >= 0:
+            self._rules = nft.Firewall(rules)
+            self._opened.append(self._rules)
+
+    @property
+    def held(self) -> list[int]:
+        """Its descriptors, for a resolver in another program of this process."""
+        return [each.fileno() for each in self._opened]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for an answer."""
+        return not self._asked and not self._connections
 
     def _bind(self, port: int) -> None:
         self._udp = _bound(_socket.SOCK_DGRAM, port)

@@ -60,6 +60,7 @@ class Serving:
             thread(self._run)
         except RuntimeError as error:
             self._runs = False
+            self._ended.release()
             raise SandboxError(f"cannot serve the network of the container: {error}") from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -84,13 +85,24 @@ class Serving:
         waiting = [_attempt(call) for call in self._regular]
         return bool(ready) or any(waiting)
 
-    def end(self) -> None:
-        """Wait until the thread has ended. Idempotent."""
-        self._goes_on = False
+    def pause(self) -> None:
+        """Wait until the thread has ended; it may begin again. Idempotent."""
         if self._runs:
+            self._goes_on = False
             os.write(self._wake[1], b".")
             self._ended.acquire()
-            self._runs = False
+            self._ended.release()
+            os.read(self._wake[0], 1)
+            self._runs, self._goes_on = False, True
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are watched now."""
+        return list(self._watched)
+
+    def end(self) -> None:
+        """Wait until the thread has ended. Idempotent."""
+        self.pause()
         wake, self._wake = self._wake, (-1, -1)
         for fd in wake:
             if fd >= 0:

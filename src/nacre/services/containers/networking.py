@@ -18,17 +18,18 @@ from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
 from ...words.quickjson import dumps, loads
 from . import endpoints, etc
-from .networksocket import SECONDS, SOCKET, line, listener
+from .networksocket import SECONDS, SOCKET, adopted, line, listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
     from ...ground.network.attachments import Attached
     from ...ground.network.claims import Claim
+    from ...ground.network.proxy import Proxy
     from ...ground.network.resolver import Resolver
     from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
 
 STATE = "network"
+PLACE = f"{__package__}.networkshim", "wake"
 
 
 class Networking:
@@ -56,6 +58,7 @@ class Networking:
         self._names: dict[str, NetworkEndpoint] = {}
         self._closing: list[Callable[[], object]] = []
         self._resolver: Resolver | None = None
+        self._proxy: Proxy | None = None
 
     def __enter__(self) -> Networking:
         try:
@@ -67,10 +70,10 @@ class Networking:
             self._refresh()
             self.config = self._configured()
         except OSError as error:
-            self._close()
+            self.close()
             raise SandboxError(f"cannot set up the network of the container: {error.strerror}") from None
         except BaseException:
-            self._close()
+            self.close()
             raise
         return self
 
@@ -81,10 +84,7 @@ class Networking:
             self._claims = claims.claim(wanted)
 
     def before(self, attached: Attachment) -> Attachment:
-        """The same, and what serves the network begins once the program runs and nothing forks any more.
-
-        A thread of this process does that, so this process stays.
-        """
+        """The same, and what serves the network begins once the program runs and nothing forks any more."""
         running = attached.on_running
 
         def begin() -> None:
@@ -92,7 +92,66 @@ class Networking:
             if running:
                 running()
 
-        return attached.replace(on_running=begin, leave=None)
+        return attached.replace(on_running=begin, leave=self._leaving(attached.leave))
+
+    def _leaving(self, leave: Callable[[dict[str, Any]], object] | None) -> Any:
+        """Has the shim take over, unless something is being passed on: see `networkshim`."""
+        if not leave:
+            return None
+
+        def leaving(told: dict[str, Any]) -> None:
+            self._serving.pause()
+            try:
+                if all(each.is_idle for each in (self._proxy, self._resolver) if each):
+                    held = self.describe()
+                    told = {**told, "descriptors": [*told["descriptors"], *held["descriptors"]]}
+                    leave({**told, "network": held})
+            finally:
+                self._serving.begin()
+
+        return leaving
+
+    def describe(self) -> dict[str, Any]:
+        """What `adopt` takes, as plain values."""
+        owned = [*self._own.held, *(self._resolver.held if self._resolver else ())]
+        return {
+            "place": PLACE,
+            "watched": self._serving.descriptors,
+            "descriptors": [*dict.fromkeys((*owned, *self._serving.descriptors))],
+            "control": self._control.fileno(),
+            "held": self._own.held,
+            "resolver": self._resolver.held if self._resolver else [],
+            "claims": [claim.describe() for claim in self._claims],
+            "names": {name: endpoints.written(each) for name, each in self._names.items()},
+            "attached": [_plain(each) for each in self._own.attached],
+        }
+
+    @classmethod
+    def adopt(cls, store: Store, row: ContainerRow, told: dict[str, Any]) -> Networking:
+        """What another program of this process has left; nothing is served yet. Raises OSError."""
+        found = cls(store, row, loads(row.config_json))
+        if told["claims"]:
+            from ...ground.network.claims import Claim
+
+            found._claims = [Claim.adopt(*each) for each in told["claims"]]
+        found._network = ContainerNetwork(row.id[:12], tuple(told["held"]))
+        found._names = {name: endpoints.read(fields) for name, fields in told["names"].items()}
+        found._network.take_over(found._attached(each) for each in told["attached"])
+        found._serve(adopted(told["control"]))
+        if told["resolver"]:
+            found._resolve(told["resolver"])
+        return found
+
+    def _attached(self, told: Sequence[Any]) -> Attached:
+        from ...ground.network.attachments import Attached
+
+        name, mac, *rest = told
+        plan = wanted(self._found(name), self._names[name])
+        return Attached(plan.replace(mac=mac), *rest)
+
+    def begin(self) -> None:
+        """Serve it. Raises SandboxError."""
+        self._serving.begin()
 
     @property
     def _own(self) -> ContainerNetwork:
@@ -144,15 +203,18 @@ class Networking:
     def _refresh(self) -> None:
         """What follows from the networks that it is in: rules, and files."""
         if self._is_named() and self._resolver is None:
-            from ...ground.network.resolver import Resolver
-            from .members import NetworkMembers
-
-            known = NetworkMembers(self._networks, lambda: [name for name in self._names if name != BRIDGE])
-            self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers)
-            self._closing.append(self._resolver.close)
+            self._resolve()
         self._set_rules()
         self._write_files()
         write_atomic(self._state, dumps(self._described()).encode())
+
+    def _resolve(self, held: Sequence[int] = ()) -> None:
+        from ...ground.network.resolver import Resolver
+        from .members import NetworkMembers
+
+        known = NetworkMembers(self._networks, lambda: [name for name in self._names if name != BRIDGE])
+        self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers, held)
+        self._closing.append(self._resolver.close)
 
     def _set_rules(self) -> None:
         self._own.forwards = list(self._forwards())
@@ -173,19 +235,19 @@ class Networking:
             raise ValueError("no way in")
         return found.address
 
-    def _serve(self) -> None:
+    def _serve(self, control: _socket.socket | None = None) -> None:
         self._serving = Serving()
         self._closing.append(self._serving.end)
         if self._claims:
             self._pass_on()
-        control = listener(self._folder)
+        control = self._control = control or listener(self._folder)
         self._closing.append(control.close)
         self._serving.watch(control.fileno(), lambda: self._obey(control))
 
     def _pass_on(self) -> None:
         from ...ground.network.proxy import Proxy
 
-        proxy = Proxy(self._serving, self._target, self._inside)
+        proxy = self._proxy = Proxy(self._serving, self._target, self._inside)
         self._closing.append(proxy.close)
         for claim in self._claims:
             proxy.take(claim)
@@ -254,9 +316,10 @@ class Networking:
         return {}
 
     def __exit__(self, *_exc: object) -> None:
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Nothing is left of it."""
         for close in self._closing:
             close()
         self._closing.clear()
@@ -288,6 +351,12 @@ def wanted(network: Network, endpoint: NetworkEndpoint) -> Wanted:
         (endpoint.address6,) if endpoint.address6 else network.addresses6(), network.internal, mac,
         int(options.get(endpoints.MTU, "0")),
     )  # fmt: skip
+
+
+def _plain(attached: Attached) -> list[object]:
+    """The network, the address of the link, and the other fields."""
+    name, mac = attached.wanted.network, attached.wanted.mac
+    return [name, mac, *attached._astuple()[1:]]
 
 
 def _shown(attached: Attached) -> dict[str, Any]:

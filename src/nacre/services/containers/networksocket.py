@@ -38,6 +38,11 @@ def listener(folder: str) -> _socket.socket:
     return socket
 
 
+def adopted(fd: int) -> _socket.socket:
+    """The listener that another program of this process has left."""
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+
+
 def line(client: _socket.socket) -> bytes:
     """What was said. Raises OSError."""
     data = b""

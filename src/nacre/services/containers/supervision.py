@@ -83,6 +83,10 @@ class Supervision:
         if active is not None:
             sandbox.clean(active.mount, told["made"], volatile=told["volatile"])
         release(told["shared"])
+        if told.get("network"):
+            from .networkshim import clean
+
+            clean(self._containers.store, self._row, told["network"])
         self._delay, self._signalled = told["delay"], told["signalled"] or bool(told["signals"])
         for fd in told["stdin"]:
             os.close(fd)

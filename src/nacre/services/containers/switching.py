@@ -66,8 +66,11 @@ class SwitchedNetworking(Networking):
     def _set_rules(self) -> None:
         """Nothing comes in that they would have to keep out."""
 
-    def _serve(self) -> None:
-        super()._serve()
+    def _leaving(self, leave: Any) -> None:
+        """Connections are made by this process, and it has the only listener."""
+
+    def _serve(self, control: _socket.socket | None = None) -> None:
+        super()._serve(control)
         self._switch = Switch(self._serving, self._loopback.namespace, _Routes(self))
         self._closing.append(self._switch.close)
 

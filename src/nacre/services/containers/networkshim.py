@@ -1,0 +1,27 @@
+"""The network of a container while its supervisor is the shim.
+
+The shim watches what belongs to the network, and loads what serves it when somebody asks for the first time.
+Packets that rules redirect need nobody.
+"""
+
+from __future__ import annotations
+
+from ...stores.store import Store
+from .networking import Networking
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...stores.containers import ContainerRow
+
+
+def wake(told: dict[str, Any]) -> None:
+    """In the shim: serve the network from now on. Raises NacreError, OSError."""
+    store = Store.open(told["root"], create=False)
+    Networking.adopt(store, store.containers.get(told["id"]), told["network"]).begin()
+
+
+def clean(store: Store, row: ContainerRow, told: dict[str, Any]) -> None:
+    """In the supervisor: the container has ended. Raises OSError."""
+    Networking.adopt(store, row, told).close()
