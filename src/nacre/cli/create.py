@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..words.errors import InvalidName, UsageError
+from ..words.errors import InvalidLimit, InvalidName, UsageError
 from .options import Command
 from .run import CREATE_OPTIONS, asked
 
@@ -20,7 +20,7 @@ def run(context: Context, args: Args) -> int:
     try:
         row = _created(context, args, later)
     except UsageError as error:  # docker ends with 125 for options that it cannot read
-        if not isinstance(error, InvalidName):
+        if not isinstance(error, InvalidName | InvalidLimit):
             error.exit_code = 125
         raise
     finally:
