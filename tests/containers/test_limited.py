@@ -361,3 +361,16 @@ def test_limits_hold_where_nothing_can_be_mounted(nacre: Nacre, busybox_tar: byt
     assert pod("exec", "web", "/bin/sh", "-c", EAT.replace("tail", "/bin/tail")).returncode == 137
     assert b"true" in pod("inspect", "-f", "{{.State.OOMKilled}}", "web").stdout
     assert pod("rm", "-f", "web").returncode == 0
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_another_runtime_sets_them(nacre: Nacre, busybox_image: str, runtime: str) -> None:
+    if shutil.which(runtime) is None:
+        pytest.skip(f"{runtime} is not installed")
+    words = ("run", "--rm", "--runtime", runtime, "-m", "32m", busybox_image, "sh", "-c", EAT)
+    done = nacre(*words, check=False)
+    if userns.is_first() and not os.geteuid():
+        assert done.code == 137
+    else:
+        said = f"WARNING: limits ignored: the runtime {runtime} makes no control groups for ordinary users"
+        assert said in done.err

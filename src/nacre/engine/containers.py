@@ -200,7 +200,7 @@ class ContainerCollection(Lifecycle):
         """What is to be made; the image is fetched if it has to be."""
         options = self._fitting(options or ContainerOptions())
         run = self._with_images(_run_options(self._engine, tuple(command), options))
-        limits = self._permitted(options.limits)
+        limits = self._permitted(options.limits, options.runtime)
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
         if options.runtime != "builtin":
@@ -248,12 +248,12 @@ class ContainerCollection(Lifecycle):
 
         return fitting(options, self._engine.store, self._engine.config.warn)
 
-    def _permitted(self, limits: Limits | None) -> Limits | None:
+    def _permitted(self, limits: Limits | None, runtime: str) -> Limits | None:
         if limits is None:
             return None
         from ..images.model.permitted import permitted
 
-        return permitted(limits, self._engine.config.warn)
+        return permitted(limits, self._engine.config.warn, runtime)
 
     def _network(self, options: ContainerOptions) -> dict[str, Any]:
         if joins_nothing(options):

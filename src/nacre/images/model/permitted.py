@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ground import userns
 from ...ground.limits.groups import refused
 from ...ground.limits.machine import disk_numbers, machine
 from .limits import checked, resources
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 
-def permitted(limits: Limits, warn: Callable[[str], object]) -> Limits:
+def permitted(limits: Limits, warn: Callable[[str], object], runtime: str = "builtin") -> Limits:
     """The limits of a new container; each that cannot be had here is told, and tried again at every start.
 
     Raises UsageError in docker's words, SandboxError for what the kernel refuses.
@@ -25,6 +26,9 @@ def permitted(limits: Limits, warn: Callable[[str], object]) -> Limits:
             "WARNING: OOM killer is disabled for the container, but no memory limit is set, this can result "
             "in the system running out of resources."
         )
+    if runtime != "builtin" and not userns.is_first():
+        warn(f"WARNING: limits ignored: the runtime {runtime} makes no control groups for ordinary users")
+        return limits
     tell(limits, refused(resources(limits, disk_numbers), limits.cgroup_parent), warn)
     return limits
 

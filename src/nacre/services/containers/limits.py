@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ...ground import userns
 from ...ground.files import trace, unlink, write_atomic
 from ...ground.limits import groups as made
 from ...ground.limits.groups import ControlGroup, ControlGroups
@@ -39,6 +40,8 @@ def begin(store: Store, row: ContainerRow, record: dict[str, Any]) -> dict[str, 
     config: dict[str, Any] = record["config"]
     system = config["linux"]
     if record["runtime"] != "builtin":
+        if not userns.is_first():  # it was said that they have no effect
+            return config
         return config | {"linux": system | {"resources": system["resources"] | wanted}}
     found, _ = made.reachable(wanted, limits.cgroup_parent)
     groups = made.make(row.id, wanted, found, limits.cgroup_parent, lambda each: note(store, row.id, each))
