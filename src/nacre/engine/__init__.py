@@ -217,7 +217,7 @@ class Engine(Wiring):
         """Write the files of an image, all layers merged, as one tar. Raises NotFound, StoreError."""
         from .archives import export_tar
 
-        self.inside(lambda store: export_tar(self, name, path))
+        export_tar(self, name, path)
 
     @checked
     def export_folder(self, name: str, folder: AnyPath) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..images.arrows.importer import Meta
     from ..images.model.image import Image
     from ..services.client.download import Download
+    from ..stores.store import Store
     from ..words.oci import Platform
     from ..words.progress import Progress
     from ..words.reference import Reference
@@ -51,10 +52,20 @@ def export_tar(engine: Wiring, name: str, target: Target) -> None:
     """The files of an image, all layers merged."""
     from ..images.layers.export import write_tar
     from ..images.model.image import find
+    from .piped import piped
 
-    image = find(engine.store, name)
-    with _written(target) as write:
-        write_tar(image, write)
+    def work(store: Store, give: Callable[[bytes], object]) -> None:
+        write_tar(find(store, name), give)
+
+    def to_file(store: Store) -> None:
+        find(store, name)  # before a file is made
+        with _written(target) as write:
+            work(store, write)
+
+    if isinstance(target, str | os.PathLike):
+        return engine.inside(to_file)
+    inside = engine.inside
+    return piped(target.write, lambda give, meanwhile: inside(lambda store: work(store, give), meanwhile))
 
 
 def load(

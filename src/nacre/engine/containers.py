@@ -417,8 +417,13 @@ class ContainerCollection(Lifecycle):
     def export(self, name: str, write: Callable[[bytes], object]) -> None:
         """All files of a container as one tar, through `write`; volumes are not among them."""
         from ..services.containers.difference import merged, write_tar
+        from .piped import piped
 
-        self._engine.inside(lambda store: write_tar(merged(store, _active(store, name)[1]), write))
+        def work(store: Store, give: Callable[[bytes], object]) -> None:
+            write_tar(merged(store, _active(store, name)[1]), give)
+
+        inside = self._engine.inside
+        piped(write, lambda give, meanwhile: inside(lambda store: work(store, give), meanwhile))
 
     def copy_out(
         self, name: str, path: str, target: str, *, archive: bool = False, follow: bool = False
@@ -448,8 +453,13 @@ class ContainerCollection(Lifecycle):
     ) -> None:
         """A file or folder of a container as a tar, through `write`."""
         from .files import stream_out
+        from .piped import piped
 
-        self._reaching(name, lambda found: stream_out(self._engine, found, path, write, follow=follow))
+        def work(found: Located, give: Callable[[bytes], object]) -> None:
+            stream_out(self._engine, found, path, give, follow=follow)
+
+        reaching = self._reaching
+        piped(write, lambda give, beside: reaching(name, lambda found: work(found, give), beside))
 
     def put_archive(self, name: str, path: str, stream: Reader) -> None:
         """Put the files of a tar, compressed or not, into a folder of a container. Raises NotFound."""
@@ -457,14 +467,16 @@ class ContainerCollection(Lifecycle):
 
         self._reaching(name, lambda found: stream_in(self._engine, stream, found, path))
 
-    def _reaching(self, name: str, work: Callable[[Located], T]) -> T:
+    def _reaching(
+        self, name: str, work: Callable[[Located], T], meanwhile: Callable[[], object] | None = None
+    ) -> T:
         """Do `work` on the files of a container where they can be reached."""
         from .files import locate
 
         found = locate(self._engine, name)
         if found[1]:
-            return self._engine.inside(lambda store: work(found))
-        return self._engine.apart(lambda: work(found))
+            return self._engine.inside(lambda store: work(found), meanwhile)
+        return self._engine.apart(lambda: work(found), meanwhile)
 
     def commit(
         self, name: str, reference: Reference | str = "", *, author: str = "", message: str = "",

@@ -184,10 +184,10 @@ class Wiring:
 
         return Store.open(self.root, driver=self.config.driver, create=False)
 
-    def inside(self, work: Callable[[Store], T]) -> T:
+    def inside(self, work: Callable[[Store], T], meanwhile: Callable[[], object] | None = None) -> T:
         """Do `work` where files may get any owner and mounts are possible.
 
-        Unless this process is there, its result must be picklable.
+        Unless this process is there, its result must be picklable, and `meanwhile()` is called here.
         """
         if self.is_inside:
             return work(self.store)
@@ -198,9 +198,9 @@ class Wiring:
             with self._open() as self._store:
                 return work(self._store)
 
-        return self.entered(opened)
+        return self.entered(opened, meanwhile)
 
-    def entered(self, work: Callable[[], T]) -> T:
+    def entered(self, work: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
         """As `inside`, for work that does not need the store to be open."""
         if self.config.owns_process:
             self.enter()
@@ -214,10 +214,10 @@ class Wiring:
             return work()
 
         with resting():
-            result: T = userns.call(in_child)
+            result: T = userns.call(in_child, meanwhile=meanwhile)
         return result
 
-    def apart(self, work: Callable[[], T]) -> T:
+    def apart(self, work: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
         """Do `work` that enters the namespaces of a container: in a child, unless this process is owned."""
         if self.config.owns_process:
             return work()
@@ -229,7 +229,7 @@ class Wiring:
             return work()
 
         with resting():
-            result: T = userns.apart(in_child)
+            result: T = userns.apart(in_child, meanwhile)
         return result
 
     def drop_store(self) -> None:

@@ -128,8 +128,10 @@ def enter() -> Mapping:
     return Mapping(True, ((0, uid, 1),), ((0, gid, 1),))
 
 
-def call(function: Callable[..., Any], *args: Any) -> Any:
+def call(function: Callable[..., Any], *args: Any, meanwhile: Callable[[], object] | None = None) -> Any:
     """Run `function(*args)` in a forked child that has entered the namespace, if it can; returns its result.
+
+    `meanwhile()` is called here while the child works.
 
     Arguments are inherited by the fork, the result must be picklable. A NacreError raised there is
     raised here as the same class with the same data; anything else becomes a SandboxError.
@@ -139,10 +141,10 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
         attempt()
         return function(*args)
 
-    return apart(entered)
+    return apart(entered, meanwhile)
 
 
-def apart(function: Callable[[], Any]) -> Any:
+def apart(function: Callable[[], Any], meanwhile: Callable[[], object] | None = None) -> Any:
     """As `call`, but the child enters nothing by itself. What `function` enters, this process does not."""
     import pickle
 
@@ -155,6 +157,8 @@ def apart(function: Callable[[], Any]) -> Any:
 
     with _forked(work, "the process working in the user namespace", keep=None, signals=RAISING) as child:
         try:
+            if meanwhile:
+                meanwhile()
             (answer,) = child.answer()
         except BaseException:  # ctrl-C, or whatever else the caller's handlers raise: tidied up all the same
             child.ask_to_end()
