@@ -153,6 +153,7 @@ COMMANDS_OF = {
     "create": ("containers.create", CREATE | {"attach": "there is nothing to attach to yet"}),
     "demo": (None, "a tour for people"),
     "diff": ("containers.diff", {}),
+    "events": ("system.events", {}),
     "exec": ("containers.exec", {
         "detach": "see exec_detached", "env": "environment", "env-file": "read it first",
         "interactive": "input", "workdir": "working_dir", "detach-keys": "a field of stdio",

@@ -73,7 +73,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
-piped
+eventlog piped
 apparmor enter filter hold rule security
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting

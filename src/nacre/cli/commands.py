@@ -37,6 +37,7 @@ _COPY = CommandEntry("copy", "Copy an image between registries, directories, arc
 _CP = CommandEntry("cp", "Copy files/folders between a container and the local filesystem")
 _CREATE = CommandEntry("create", "Create a new container")
 _DIFF = CommandEntry("diff", "Inspect changes to files of a container, or between two images")
+_EVENTS = CommandEntry("events", "Get real time events from the store")
 _EXEC = CommandEntry("exec", "Execute a command in a running container")
 _EXPLORE = CommandEntry("explore", "Show where the bytes of an image are, and which are wasted", "EXPLORE")
 _EXPORT = CommandEntry("export", "Export a container's filesystem as a tar archive")
@@ -92,6 +93,7 @@ COMMANDS = {
     "cp": _CP,
     "create": _CREATE,
     "diff": _DIFF,
+    "events": _EVENTS,
     "explore": _EXPLORE,
     "export": _EXPORT,
     "history": _HISTORY,
@@ -233,6 +235,7 @@ GROUPS = {
         {
             "check": CommandEntry("check", "Verify everything in the store, and repair it"),
             "df": CommandEntry("df", "Show disk usage"),
+            "events": _EVENTS,
             "info": _INFO,
             "prune": CommandEntry("prune", "Remove unused data", "SYSTEM"),
             "reset": CommandEntry("reset", "Remove the store with all containers, images and volumes"),

@@ -129,6 +129,11 @@ def _filled(template: Template, document: Any) -> str:
         raise UsageError(f"template parsing error: {error.message}", hint=hint) from None
 
 
+def filled(form: str, document: Any) -> str:
+    """A document by a template. Raises UsageError."""
+    return _filled(_parsed(form), document)
+
+
 def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, title: str = "") -> None:
     """One record: a `Name: value` line for each field (under `title`), `json`, or a template."""
     if form:

@@ -183,7 +183,9 @@ class Engine(Wiring):
         reference = Reference.of(target)
         if reference.digest is not None:
             raise UsageError(f"refusing to create a tag with a digest reference: {target}")
-        self.store.refs.set(str(reference), self.image(source).descriptor)
+        image = self.image(source)
+        self.store.refs.set(str(reference), image.descriptor)
+        self.tell("image", "tag", str(image.id), str(reference))
 
     @checked
     def untag(self, name: Name) -> bool:
@@ -203,7 +205,10 @@ class Engine(Wiring):
         """
         from .removal import remove
 
-        return self.inside(lambda store: remove(store, name, tell, force=force, prune=prune))
+        gone = self.inside(lambda store: remove(store, name, tell, force=force, prune=prune))
+        for one in gone:
+            self.tell("image", "untag" if one.untagged else "delete", one.untagged or one.deleted)
+        return gone
 
     @checked
     def tags(self, name: Name, *, remote: bool = False) -> list[Reference]:
@@ -273,7 +278,10 @@ class Engine(Wiring):
         from .transfers import pull_all
 
         references = [Reference.of(name) for name in names]
-        return self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
+        results = self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
+        for reference in references:
+            self.tell("image", "pull", reference.familiar, reference.familiar)
+        return results
 
     @checked
     def pull(
@@ -286,7 +294,9 @@ class Engine(Wiring):
         from .transfers import pull
 
         reference = Reference.of(name)
-        return self.result_inside(lambda store: pull(self, reference, platform, progress))
+        result = self.result_inside(lambda store: pull(self, reference, platform, progress))
+        self.tell("image", "pull", reference.familiar, reference.familiar)
+        return result
 
     @checked
     def push(
@@ -307,7 +317,9 @@ class Engine(Wiring):
         reference, form = Reference.of(name), form_of(format)
         packing = Packing(compression, level, force or level is not None) if compression else None
         descriptor = self.pushed(reference)
-        return push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+        result = push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+        self.tell("image", "push", reference.familiar, reference.familiar)
+        return result
 
     @checked
     def pushed(self, name: Name) -> Descriptor:
@@ -427,7 +439,9 @@ class Engine(Wiring):
         if reference is not None and reference.digest is not None:
             raise UsageError(f"cannot import digest reference: {reference}")
         meta = Meta(tuple(changes), message, platform, created)
-        return self.image_inside(lambda store: import_tar(self, path, reference, meta))
+        image = self.image_inside(lambda store: import_tar(self, path, reference, meta))
+        self.tell("image", "import", str(image.id), str(reference or image.id))
+        return image
 
     # multi-platform lists
 

@@ -380,16 +380,6 @@ class ContainerCollection(Lifecycle):
         """
         return Containers(self._engine.store).logs(name, follow=follow, tail=tail)
 
-    def size(self, row: ContainerRow) -> int:
-        """Bytes that a container has written into its own layer."""
-        from ..ground.files import content_size
-
-        def work(store: Store) -> int:
-            active = store.actives.find(row.id)
-            return content_size(active.upper) if active else 0
-
-        return self._engine.inside(work)
-
     def image_of(self, row: ContainerRow) -> Image | None:
         """The image of a container, None when it cannot be read any more."""
         from ..images.model.image import Image

@@ -117,6 +117,16 @@ class Lifecycle:
 
         return self._engine.inside(lambda store: not is_held_back(store, row))
 
+    def size(self, row: ContainerRow) -> int:
+        """Bytes that a container has written into its own layer."""
+        from ..ground.files import content_size
+
+        def work(store: Store) -> int:
+            active = store.actives.find(row.id)
+            return content_size(active.upper) if active else 0
+
+        return self._engine.inside(work)
+
     def rename(self, name: str, new_name: str) -> ContainerRow:
         """Give a container another name, running or not. Raises InvalidName; Conflict when it is taken."""
         from ..services.containers.renaming import rename

@@ -50,7 +50,9 @@ class NetworkCollection:
             reserved=tuple(reserved), internal=internal, chosen=bool(subnets), labels=tuple(labels),
             options=tuple(options),
         )  # fmt: skip
-        return self._inside(lambda networks: networks.create(network, used()))
+        made = self._inside(lambda networks: networks.create(network, used()))
+        self._engine.tell("network", "create", made.id, made.name)
+        return made
 
     def list(self) -> Found:
         """All networks by name, with those that are always there."""
@@ -74,17 +76,23 @@ class NetworkCollection:
         from ..services.containers.connecting import connect
 
         endpoint = NetworkEndpoint(name, tuple(aliases), ip, ip6)
-        return self._containers(lambda found: connect(found, container, endpoint))
+        row = self._containers(lambda found: connect(found, container, endpoint))
+        self._engine.tell("network", "connect", name, name, container=row.id)
+        return row
 
     def disconnect(self, name: str, container: str, *, force: bool = False) -> ContainerRow:
         """Have a container leave a network; with `force` also one that is gone. Raises as `connect`."""
         from ..services.containers.connecting import disconnect
 
-        return self._containers(lambda found: disconnect(found, container, name, force=force))
+        row = self._containers(lambda found: disconnect(found, container, name, force=force))
+        self._engine.tell("network", "disconnect", name, name, container=row.id)
+        return row
 
     def remove(self, name: str) -> Network:
         """Remove a network. Raises NotFound, Conflict while a running container is in it."""
-        return self._inside(lambda networks: networks.remove(name))
+        network = self._inside(lambda networks: networks.remove(name))
+        self._engine.tell("network", "destroy", network.id, network.name)
+        return network
 
     def prune(self, wanted: Callable[[Network], bool] = lambda _network: True) -> Found:
         """Remove the networks that are `wanted` and that no running container is in; those that were."""

@@ -8,12 +8,13 @@ from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..images.audit.check import Report
     from ..images.audit.finding import Finding
     from ..images.audit.usage import Kind
     from ..stores.containers import ContainerRow
+    from ..stores.eventlog import StoreEvent
     from ..stores.rebuild import Rebuilt
     from ..stores.store import Store
     from ..stores.sweep import Freed
@@ -41,6 +42,15 @@ class System:
 
     def __init__(self, engine: Wiring) -> None:
         self._engine = engine
+
+    def events(self, *, since: float | None = None, until: float | None = None) -> Iterator[StoreEvent]:
+        """What happens to containers, images, volumes and networks, from `since` to `until` (since 1970).
+
+        Without `since` from now on; without `until`, or with one to come, it waits for more.
+        """
+        from ..stores.eventlog import read_events
+
+        return read_events(self._engine.store.root, since, until)
 
     def info(self) -> Info:
         """Counts, and the driver with the reason for it."""

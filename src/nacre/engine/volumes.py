@@ -42,6 +42,7 @@ class VolumeCollection:
         check_name(name)
         more = tuple((labels or {}).items()), tuple((options or {}).items())
         self._engine.inside(lambda store: volumes.make(store.root, name, *more))
+        self._engine.tell("volume", "create", name)
         return name
 
     def list(self) -> Volumes:
@@ -54,7 +55,9 @@ class VolumeCollection:
 
     def remove(self, name: str) -> int:
         """Remove a volume and what is in it; bytes of disk. Raises NotFound, Conflict while it is in use."""
-        return self._engine.inside(lambda store: volumes.remove(store, name))
+        freed = self._engine.inside(lambda store: volumes.remove(store, name))
+        self._engine.tell("volume", "destroy", name)
+        return freed
 
     def prune(self, *, all: bool = False, picked: Callable[[Volume], bool] | None = None) -> Freed:
         """Remove volumes that no container has, with a name only if `all`; their names, and bytes of disk.
@@ -71,6 +74,7 @@ class VolumeCollection:
                     except (Conflict, NotFound):  # a container has it now, or somebody was faster
                         continue
                     names.append(one.name)
+                    self._engine.tell("volume", "destroy", one.name)
             return names, freed
 
         return self._engine.inside(work)

@@ -151,6 +151,12 @@ class Wiring:
             self.config.warn(f"WARNING: its {name} are ignored: {error.message}")
             return ""
 
+    def tell(self, kind: str, action: str, id: str, name: str = "", **more: str) -> None:
+        """Record what happens to an image, a volume or a network for `nacre events`."""
+        from ..stores.events import record
+
+        record(self.root, kind, action, id, more | ({"name": name} if name else {}))
+
     def enter(self) -> None:
         """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
 

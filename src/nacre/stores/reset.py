@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FOLDERS = (
     "containers", "active", "mounted", "shared", "trees", "blobs", "ingest", "volumes", "networks", "build",
-    REGISTRY, *BESIDE, "trash",
+    "events", REGISTRY, *BESIDE, "trash",
 )  # fmt: skip
 _FILES = ("reserve", "hints", "index.json", "index.lock", "index.json.damaged", "sweep.lock")
 _LAST = ("nacre.db", "leases", "oci-layout")

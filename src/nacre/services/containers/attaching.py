@@ -51,7 +51,11 @@ def attach(containers: Containers, text: str, stdio: Stdio) -> int | None:
     with ending:
         try:
             session.open(row.name)
-            return ending.code() if session.run() else None
+            containers.tell(row, "attach")
+            if session.run():
+                return ending.code()
+            containers.tell(row, "detach")
+            return None
         finally:
             session.close()
 

@@ -32,6 +32,7 @@ def kill(containers: Containers, text: str, number: int) -> ContainerRow:
         _not_again(containers, row)
     if not row.is_live or not keeper.send(containers.folder(row.id), number):
         raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
+    containers.tell(row, "kill", signal=number)
     if number in (_SIGKILL, loads(row.config_json).get("stop_signal") or number):
         resume(containers, row)
     return row
@@ -46,6 +47,20 @@ def stop(containers: Containers, text: str, timeout: float | None, number: int) 
         usual = _USUAL if own is None else float(own)
         wanted = number or record.get("stop_signal") or _SIGTERM
         end(containers, row, wanted, usual if timeout is None else timeout)
+        containers.tell(row, "stop")
+    return row
+
+
+def restart(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
+    """End it and start it again, as `Containers.restart` says."""
+    row = containers.get(text)
+    if row.auto_remove:
+        raise Conflict(
+            f"cannot restart container {row.name}: it is removed when it ends", hint="leave out --rm"
+        )
+    containers.stop(row.id, timeout=timeout, number=number)
+    containers.start_detached(row.id)
+    containers.tell(row, "restart")
     return row
 
 
@@ -57,12 +72,14 @@ def end(containers: Containers, row: ContainerRow, number: int = _SIGKILL, timeo
     folder = containers.folder(row.id)
     _not_again(containers, row)
     keeper.send(folder, number)
+    containers.tell(row, "kill", signal=number)
     resume(containers, row)
     if timeout < 0:
         keeper.wait(folder)
         return
     if not _wait_for_process(row, timeout) and number != _SIGKILL:
         keeper.send(folder, _SIGKILL)
+        containers.tell(row, "kill", signal=_SIGKILL)
     until = monotonic() + _PATIENCE
     while keeper.is_kept(folder):
         if monotonic() > until:

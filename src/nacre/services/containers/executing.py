@@ -112,7 +112,17 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
     active = containers.store.actives.find(row.id)
     root = active.mount if active is not None else None
-    return execution(row, root, extra, switched(containers, row, record))
+    command, number = " ".join(extra.command), os.urandom(32).hex()
+    containers.tell(row, f"exec_create: {command}", execID=number)
+    inner = execution(row, root, extra, switched(containers, row, record))
+
+    def told(attached: Attachment) -> int:
+        containers.tell(row, f"exec_start: {command}", execID=number)
+        code = inner(attached)
+        containers.tell(row, "exec_die", execID=number, exitCode=code)
+        return code
+
+    return told
 
 
 def execution(row: ContainerRow, root: Mount | None, extra: Extra, folder: str = "") -> Execution:

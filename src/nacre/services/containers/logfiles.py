@@ -6,7 +6,10 @@ import os
 import zlib
 
 from ...ground.monitor.rotation import SUFFIX, numbers
+from ...words.errors import Conflict
+from ...words.quickjson import loads
 from ...words.value import Value
+from .keeper import is_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +17,10 @@ if TYPE_CHECKING:
     from gzip import GzipFile
     from typing import IO
 
+    from .service import Containers
+
 _POLL = 0.05
+_UNREADABLE = ("none", "journald")
 
 
 class Line(Value):
@@ -24,6 +30,19 @@ class Line(Value):
     time: str
     text: str
     attributes: tuple[tuple[str, str], ...] = ()
+
+
+def logs(containers: Containers, text: str, follow: bool, tail: int) -> Iterator[Line]:
+    """What a container wrote, as `Containers.logs` says."""
+    row = containers.get(text)
+    driver = loads(row.config_json).get("log_driver")
+    if driver in _UNREADABLE:
+        hint = f"it is {driver}"
+        if driver == "journald":
+            hint = f"read the journal: journalctl CONTAINER_ID_FULL={row.id}"
+        raise Conflict("configured logging driver does not support reading", hint=hint)
+    folder, path = containers.folder(row.id), containers.store.containers.file(row.id, "log")
+    return read_log(path, follow=(lambda: is_kept(folder)) if follow else None, tail=tail)
 
 
 def read_log(path: str, *, follow: Callable[[], bool] | None = None, tail: int = -1) -> Iterator[Line]:

@@ -30,6 +30,7 @@ def pause(containers: Containers, text: str) -> ContainerRow:
         raise Unsupported(
             f"container {row.name} cannot be paused: it has no pid namespace and no control group of its own"
         )
+    containers.tell(row, "pause")
     return row
 
 
@@ -38,12 +39,16 @@ def unpause(containers: Containers, text: str) -> ContainerRow:
     row = containers.get(text)
     if row.state != "running" or _ask(containers.folder(row.id), THAW) == ALREADY:
         raise Conflict(f"container {row.id} is not paused")
+    containers.tell(row, "unpause")
     return row
 
 
 def resume(containers: Containers, row: ContainerRow) -> bool:
     """Let a container go on if it is paused; whether it was."""
-    return is_paused(containers, row) and _ask(containers.folder(row.id), THAW) != ALREADY
+    was = is_paused(containers, row) and _ask(containers.folder(row.id), THAW) != ALREADY
+    if was:
+        containers.tell(row, "unpause")
+    return was
 
 
 def is_paused(containers: Containers, row: ContainerRow) -> bool:

@@ -43,6 +43,7 @@ def processes(containers: Containers, text: str, options: Sequence[str] = ()) ->
     if row.state != "running":
         raise Conflict(f"container {row.id} is not running")
     pids = _members(row)
+    containers.tell(row, "top")
     if options:
         return _by_ps(pids, tuple(options))
     found = tuple(_row(pid) for pid in sorted(pids))

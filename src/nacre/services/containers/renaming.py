@@ -28,6 +28,7 @@ def rename(containers: Containers, text: str, name: str) -> ContainerRow:
     containers.make_way(name)
     containers.store.containers.update(row.id, name=name)
     containers.store.containers.describe(row.replace(name=name))
+    containers.tell(row.replace(name=name), "rename", oldName=f"/{row.name}")
     if "endpoints" in loads(row.config_json):
         _rename_member(containers, row, name)
     return row

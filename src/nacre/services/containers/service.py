@@ -17,6 +17,7 @@ from ...ground.sandbox import Stdio
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
+from ...stores.events import record as record_event
 from ...stores.mounted import check_not_mounted, place, release
 from ...stores.shared import Shared
 from ...words.errors import (
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from .supervision import Supervision
 
 _SIGKILL, _SIGTERM = 9, 15
-_UNREADABLE = ("none", "journald")
 
 
 class CreateRequest(Value):
@@ -125,6 +125,7 @@ class Containers:
         try:
             trace("container:begun")
             self._make(request, row)
+            self.tell(row, "create")
         except BaseException:
             lock.release()
             self._discard(row)
@@ -449,16 +450,26 @@ class Containers:
                 row.id, state="running", pid=pid, pid_start=start_time(pid), started=time.time(),
                 finished=0.0, exit_code=0, boot=boot_id(),
             )  # fmt: skip
+            self.tell(row, "start")
 
         return record
 
+    def tell(self, row: ContainerRow, action: str, **more: object) -> None:
+        """Record what happens to a container for `nacre events`, with its image, name and labels."""
+        labels = {} if '"labels":{}' in row.config_json else loads(row.config_json)["labels"]
+        known = {"image": row.image_ref or row.image, "name": row.name}
+        more_text = {name: str(value) for name, value in more.items()}
+        record_event(self.store.root, "container", action, row.id, labels | known | more_text)
+
     def _ended(self, row: ContainerRow, code: int) -> None:
+        self.tell(row, "die", exitCode=code)
         self.lift_limits(row)
         if not row.auto_remove:
             self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
 
     def _failed(self, row: ContainerRow, error: NacreError) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
+        self.tell(row, "die", exitCode=error.exit_code)
         self.lift_limits(row)
         if not row.auto_remove:
             self.store.containers.update(row.id, state="created", pid=0, exit_code=error.exit_code)
@@ -560,6 +571,8 @@ class Containers:
         trace("container:discarded")
         self.store.containers.delete(row.id)  # before the lock in its folder goes, whose absence means an end
         trace("container:deleted")
+        if row.state != BEGUN or row.auto_remove:
+            self.tell(row, "destroy")
         folder = self.folder(row.id)
         if os.path.isdir(folder):
             with os_errors(f"remove {folder}"):
@@ -588,14 +601,9 @@ class Containers:
 
     def restart(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
         """`stop` and `start_detached`. Raises as these, Conflict for one that is removed when it ends."""
-        row = self.get(text)
-        if row.auto_remove:
-            raise Conflict(
-                f"cannot restart container {row.name}: it is removed when it ends", hint="leave out --rm"
-            )
-        self.stop(row.id, timeout=timeout, number=number)
-        self.start_detached(row.id)
-        return row
+        from .ending import restart
+
+        return restart(self, text, timeout, number)
 
     def wait(self, text: str) -> int:
         """Wait until a container ends; its exit code. One that is not running answers at once."""
@@ -608,17 +616,9 @@ class Containers:
 
         Raises NotFound; Conflict for a driver that keeps nothing here.
         """
-        from .logfiles import read_log
+        from .logfiles import logs
 
-        row = self.get(text)
-        driver = loads(row.config_json).get("log_driver")
-        if driver in _UNREADABLE:
-            hint = f"it is {driver}"
-            if driver == "journald":
-                hint = f"read the journal: journalctl CONTAINER_ID_FULL={row.id}"
-            raise Conflict("configured logging driver does not support reading", hint=hint)
-        folder, path = self.folder(row.id), self.store.containers.file(row.id, "log")
-        return read_log(path, follow=(lambda: keeper.is_kept(folder)) if follow else None, tail=tail)
+        return logs(self, text, follow, tail)
 
 
 def _networking() -> type[Networking]:

@@ -95,6 +95,7 @@ class Supervision:
     def ended(self, code: int, moment: float = 0.0) -> int:
         """Record an end, and whether it is to go on; the code."""
         self.code = code
+        self._containers.tell(self._row, "die", exitCode=code)
         self._containers.lift_limits(self._row)
         if not self._row.auto_remove:
             self._row = self._containers.store.containers.get(self._row.id)
