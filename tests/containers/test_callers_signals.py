@@ -106,7 +106,7 @@ def test_an_execution_in_the_background_lets_go(nacre: Any, busybox_image: str) 
         assert len([line for line in nacre("exec", "box", "ps").lines if "sleep 100" in line]) == 2
         failed = nacre("exec", "-d", "box", "nosuch", check=False)
         assert (failed.code, failed.err) == (
-            127,
+            1,
             'nacre: exec: "nosuch": executable file not found in $PATH\n',
         )
     finally:

@@ -84,7 +84,8 @@ def test_a_signal_that_does_not_stop_leaves_the_policy(nacre: Nacre, busybox_ima
 
 
 def test_a_supervisor_killed_between_two_runs(nacre: Nacre, busybox_image: str) -> None:
-    nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", "sleep .2; exit 5")
+    script = "test -e /n && exit 5; : >/n; sleep 3; exit 5"  # long enough to look at it
+    nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script)
     supervisor = parent(pid_of(nacre, "up"))
     until(lambda: count(nacre, "up") >= 3 and state(nacre, "up") == "restarting")
     os.kill(supervisor, signal.SIGKILL)
