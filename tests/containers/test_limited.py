@@ -140,7 +140,8 @@ def test_update_of_one_that_runs(nacre: Nacre, busybox_image: str) -> None:
     nacre("run", "-d", "--name", "web", busybox_image, "sh", "-c", "sleep 1000 & exec sleep 1000")
     assert nacre("update", "-m", "64m", "--pids-limit", "3", "web").out == "web\n"
     assert file(nacre, "web", "memory", "memory.limit_in_bytes") == str(64 * MIB)
-    assert file(nacre, "web", "pids", "pids.current") == "2"
+    while file(nacre, "web", "pids", "pids.current") != "2":  # its shell has yet to begin the other
+        os.sched_yield()
     nacre("update", "--cpuset-cpus", "0", "--cpu-quota", "20000", "web")
     assert file(nacre, "web", "cpuset", "cpuset.cpus") == "0"
     assert file(nacre, "web", "cpu", "cpu.cfs_quota_us") == "20000"
