@@ -74,10 +74,12 @@ def test_a_program_is_restarted_through_the_shim(nacre: Nacre, busybox_image: st
 
 
 def test_a_signal_that_does_not_stop_leaves_the_policy(nacre: Nacre, busybox_image: str) -> None:
-    script = "trap 'exit 4' HUP; while :; do sleep .1; done"
+    script = "trap 'exit 4' HUP; echo ready; while :; do sleep .1; done"
     nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script)
     waiting = nacre.start("wait", "up")
-    until(lambda: nacre("kill", "-s", "HUP", "up", check=False).code == 0 and count(nacre, "up") >= 1)
+    until(lambda: nacre("logs", "up").out == "ready\n")  # before its trap, the first process ignores the signal
+    nacre("kill", "-s", "HUP", "up")  # once: between two runs a signal ends the waiting
+    until(lambda: count(nacre, "up") >= 1)
     assert waiting.communicate()[0] == b"4\n"
     nacre("rm", "-f", "up")
     assert left(nacre) == []

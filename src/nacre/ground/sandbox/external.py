@@ -12,7 +12,7 @@ import os
 from ...words.errors import SandboxError, Unsupported
 from ...words.value import Value
 from .. import linux, mounts, userns
-from ..fork import fork
+from ..fork import fork, program
 from ..monitor.relay import Relay
 from .capabilities import bits
 from .process import cannot_start, opened
@@ -55,6 +55,11 @@ class Runtime(Value):
     bundle: str
     name: str
 
+    @property
+    def id(self) -> str:
+        """What the runtime calls the container."""
+        return self.name[:32]
+
 
 def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Attachment) -> int:
     """As `process.run`, by another program.
@@ -81,6 +86,19 @@ def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Atta
     finally:
         if streams:
             streams.close()
+        end(runtime)
+
+
+def end(runtime: Runtime) -> None:
+    """Kill what is left of a container whose runtime was killed, and could not end it. Idempotent.
+
+    A runtime that ends by itself removes its state. Source: crun(1), runc-delete(8).
+    """
+    state = f"{runtime.bundle}/state"
+    if not os.path.isdir(f"{state}/{runtime.id}"):
+        return
+    words = [find(runtime.program), "--root", state, "delete", "--force", runtime.id]
+    os.waitpid(program(words, (-1, -1, -1)), 0)
 
 
 def _fork(config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int]) -> Child:
@@ -128,7 +146,7 @@ def _become(
     if not userns.is_first() and path.endswith("crun"):
         options.append("--cgroup-manager=disabled")
     report.tell(True)
-    os.execve(path, [path, *options, "run", "--bundle", bundle, runtime.name[:32]], _ENVIRONMENT)
+    os.execve(path, [path, *options, "run", "--bundle", bundle, runtime.id], _ENVIRONMENT)
 
 
 def _place_binds(config: Mapping[str, Any], bundle: str) -> None:

@@ -15,7 +15,11 @@ from .pausing import resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from ...ground.sandbox.external import Runtime
     from ...stores.containers import ContainerRow
+    from ...stores.store import Store
     from .service import Containers
 
 _SIGKILL, _SIGTERM = 9, 15
@@ -85,6 +89,20 @@ def end(containers: Containers, row: ContainerRow, number: int = _SIGKILL, timeo
         if monotonic() > until:
             raise SandboxError(f"container {row.name} does not end: {_what_holds(row)}")
         sleep(_MOMENT)
+
+
+def runtime_of(store: Store, row: ContainerRow, record: dict[str, Any]) -> Runtime:
+    """Another runtime than the built-in one, as it runs this container."""
+    from ...ground.sandbox.external import Runtime
+
+    return Runtime(record["runtime"], store.containers.file(row.id, "bundle"), row.id)
+
+
+def end_runtime(store: Store, row: ContainerRow) -> None:
+    """Kill the container of another runtime whose supervisor was killed. Raises Unsupported, OSError."""
+    from ...ground.sandbox.external import end
+
+    end(runtime_of(store, row, loads(row.config_json)))
 
 
 def _not_again(containers: Containers, row: ContainerRow) -> None:

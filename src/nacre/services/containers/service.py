@@ -32,7 +32,7 @@ from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
-from .asked import asked, check_possible, shown
+from .record import check_possible, record, shown
 from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ class Containers:
             id=number, name=request.name or self._free_name(), image=str(request.image.digest),
             image_ref=request.reference, created=time.time(), state=BEGUN, auto_remove=request.auto_remove,
             command=shown(config["process"]["args"]),
-            config_json=dumps(_record(request, options, config)),
+            config_json=dumps(record(request, options, config)),
         )  # fmt: skip
 
     def _free_name(self) -> str:
@@ -439,10 +439,9 @@ class Containers:
                 volatile = row.auto_remove and isinstance(root, Overlay)
                 return sandbox.run(record["config"], root, attached, volatile=volatile)
             from ...ground.sandbox import external
+            from .ending import runtime_of
 
-            bundle = self.store.containers.file(row.id, "bundle")
-            runtime = external.Runtime(record["runtime"], bundle, row.id)
-            return external.run(record["config"], root, runtime, attached)
+            return external.run(record["config"], root, runtime_of(self.store, row, record), attached)
 
     def _started(self, row: ContainerRow) -> Callable[[int], None]:
         def record(pid: int) -> None:
@@ -481,6 +480,14 @@ class Containers:
 
             limits.finish(self.store, row.id)
 
+    def _end_rest(self, row: ContainerRow) -> None:
+        """What a killed supervisor left to others."""
+        self.lift_limits(row)
+        if os.path.isdir(self.store.containers.file(row.id, "bundle")):
+            from .ending import end_runtime
+
+            end_runtime(self.store, row)
+
     def get(self, text: str) -> ContainerRow:
         """By name, id or unique prefix, with its state as it is now. Raises NotFound, Conflict."""
         return self._current(self.store.containers.get(text))
@@ -507,7 +514,7 @@ class Containers:
             return self._begun(row)
         if not row.is_live or keeper.is_kept(self.folder(row.id)):
             return row
-        self.lift_limits(row)
+        self._end_rest(row)
         code, moment = keeper.outcome(self.folder(row.id))
         changes = {
             "state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code,
@@ -643,56 +650,3 @@ def _with_hostname(options: RunOptions, number: str) -> RunOptions:
 
 def _joins(options: RunOptions) -> bool:
     return options.network.startswith(CONTAINER)
-
-
-def _record(request: CreateRequest, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
-    """What the row keeps: all that a later start or an `inspect` needs."""
-    image, network = request.image.config, {}
-    if request.endpoints:
-        from .endpoints import record
-
-        network = record(request)
-    return {
-        "config": config,
-        "image_id": str(request.image.id),
-        "labels": image.labels | dict(request.labels),
-        "stop_signal": _signal_number(request.stop_signal or image.run.get("StopSignal") or ""),
-        "asked": asked(request, options),
-        "runtime": request.runtime,
-        "tty": options.tty,
-        "interactive": options.interactive,
-        "stdin_once": options.interactive and request.stdin_once,
-        "network": options.network,
-        "volumes": [v.source for v in options.volumes],
-        "anonymous": [v.name for v in options.volumes if v.anonymous],
-        "make": [v.source for v in options.volumes if v.make],
-        "images": [v.image for v in options.volumes if v.image],
-        "sources": bool(options.uids) or any(v.image or v.idmap for v in options.volumes),
-        "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
-        "stop_timeout": request.stop_timeout,
-        **({"restart": [request.restart.name, request.restart.maximum]} if request.restart else {}),
-        "log_driver": request.log_driver,
-        "log_options": dict(request.log_options),
-        "health": _health(request),
-        "pid_of": options.pid.partition(":")[2],
-        "ipc_of": options.ipc.partition(":")[2],
-        **({"limits": request.limits.fields()} if request.limits else {}),
-        **network,
-    }
-
-
-def _health(request: CreateRequest) -> dict[str, Any] | None:
-    """docker's document, None if nothing is to be run. Raises Unsupported."""
-    if not (request.health or request.image.config.run.get("Healthcheck")):
-        return None
-    from .health import wanted
-
-    return wanted(request)
-
-
-def _signal_number(name: str) -> int:
-    if not name:
-        return 0
-    from .signals import number
-
-    return number(name)

@@ -1,4 +1,4 @@
-"""What was asked for a container, as far as its runtime config does not show it: kept for `inspect`."""
+"""What the row of a container keeps: all that a later start or an `inspect` needs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,47 @@ def check_possible(store: Store, row: ContainerRow) -> None:
         refuse_here(loads(row.config_json)["config"])
 
 
-def asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
-    """docker's names for it; what is not there was left to the image, or to nacre."""
+def record(request: CreateRequest, options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
+    """What the row keeps: all that a later start or an `inspect` needs."""
+    image, network = request.image.config, {}
+    if request.endpoints:
+        from . import endpoints
+
+        network = endpoints.record(request)
+    return {
+        "config": config,
+        "image_id": str(request.image.id),
+        "labels": image.labels | dict(request.labels),
+        "stop_signal": _signal_number(request.stop_signal or image.run.get("StopSignal") or ""),
+        "asked": _asked(request, options),
+        "runtime": request.runtime,
+        "tty": options.tty,
+        "interactive": options.interactive,
+        "stdin_once": options.interactive and request.stdin_once,
+        "network": options.network,
+        "volumes": [v.source for v in options.volumes],
+        "anonymous": [v.name for v in options.volumes if v.anonymous],
+        "make": [v.source for v in options.volumes if v.make],
+        "images": [v.image for v in options.volumes if v.image],
+        "sources": bool(options.uids) or any(v.image or v.idmap for v in options.volumes),
+        "ports": sorted({*(image.run.get("ExposedPorts") or ()), *request.ports}),
+        "stop_timeout": request.stop_timeout,
+        **({"restart": [request.restart.name, request.restart.maximum]} if request.restart else {}),
+        "log_driver": request.log_driver,
+        "log_options": dict(request.log_options),
+        "health": _probes(request),
+        "pid_of": options.pid.partition(":")[2],
+        "ipc_of": options.ipc.partition(":")[2],
+        **({"limits": request.limits.fields()} if request.limits else {}),
+        **network,
+    }
+
+
+def _asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
+    """What was asked for, as far as the runtime config does not show it, by docker's names.
+
+    What is not there was left to the image, or to nacre.
+    """
     image = request.image.config
     own = options.entrypoint is not None
     found: dict[str, Any] = {
@@ -92,3 +131,20 @@ def _more(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
         "UsernsMode": options.userns,
         "CgroupnsMode": options.cgroupns,
     }
+
+
+def _probes(request: CreateRequest) -> dict[str, Any] | None:
+    """docker's document, None if nothing is to be run. Raises Unsupported."""
+    if not (request.health or request.image.config.run.get("Healthcheck")):
+        return None
+    from .health import wanted
+
+    return wanted(request)
+
+
+def _signal_number(name: str) -> int:
+    if not name:
+        return 0
+    from .signals import number
+
+    return number(name)
