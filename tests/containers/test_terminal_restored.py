@@ -41,7 +41,7 @@ class Shell:
             cwd=nacre.folder, env=nacre.env,
         )  # fmt: skip
         os.close(theirs)
-        self._started: list[int] = []
+        self.started: list[int] = []
 
     def mode(self) -> list[Any]:
         """As in termios(3)."""
@@ -50,9 +50,9 @@ class Shell:
     def command(self) -> int:
         """The pid of nacre."""
         (command,) = map(int, _children(self.process.pid))
-        self._started = [command]
-        for pid in self._started:  # parents before their children
-            self._started += map(int, _children(pid))
+        self.started = [command]
+        for pid in self.started:  # parents before their children
+            self.started += map(int, _children(pid))
         return command
 
     def expect(self, text: bytes) -> None:
@@ -66,9 +66,9 @@ class Shell:
         self.process.kill()
         self.process.wait()
         os.close(self.ours)
-        for pid in self._started:
+        for pid in self.started:
             with suppress(ChildProcessError):  # its parent has waited for it
-                if pid == self._started[0] and os.waitpid(pid, os.WNOHANG) == (0, 0):
+                if pid == self.started[0] and os.waitpid(pid, os.WNOHANG) == (0, 0):
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
@@ -115,9 +115,9 @@ def test_a_mode_that_somebody_set_meanwhile_stays(shell: Callable[..., Shell]) -
     started.expect(b"be-gun")
     until(lambda: not started.mode()[3] & termios.ICANON)
     command = started.command()
-    ours = [pid for pid in _children(command) if _program(pid) == _program(str(command))]
-    (guard,) = [pid for pid in ours if not _children(int(pid))]
-    watched = os.pidfd_open(int(guard))
+    ours = [pid for pid in started.started[1:] if _program(str(pid)) == _program(str(command))]
+    (guard,) = [pid for pid in ours if not _children(pid)]
+    watched = os.pidfd_open(guard)
     changed = started.mode()
     changed[3] |= termios.ECHO
     termios.tcsetattr(started.ours, termios.TCSANOW, changed)

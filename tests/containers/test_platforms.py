@@ -1,14 +1,8 @@
-"""Restart policies are refused, and images of other platforms."""
+"""Containers of images for other platforms."""
 
 from __future__ import annotations
 
 from typing import Any
-
-
-def test_restart_policies_are_refused(nacre: Any, busybox_image: str) -> None:
-    done = nacre("run", "-d", "--restart", "always", busybox_image, "true", check=False)
-    assert done.code == 125
-    assert done.err.startswith("nacre: --restart always is not supported\nhint: ")
 
 
 def test_platforms(nacre: Any, busybox_image: str, busybox_tar: bytes) -> None:
