@@ -77,7 +77,9 @@ def test_a_signal_that_does_not_stop_leaves_the_policy(nacre: Nacre, busybox_ima
     script = "trap 'exit 4' HUP; echo ready; while :; do sleep .1; done"
     nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script)
     waiting = nacre.start("wait", "up")
-    until(lambda: nacre("logs", "up").out == "ready\n")  # before its trap, the first process ignores the signal
+    until(
+        lambda: nacre("logs", "up").out == "ready\n"
+    )  # before its trap, the first process ignores the signal
     nacre("kill", "-s", "HUP", "up")  # once: between two runs a signal ends the waiting
     until(lambda: count(nacre, "up") >= 1)
     assert waiting.communicate()[0] == b"4\n"

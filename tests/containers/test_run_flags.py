@@ -58,10 +58,6 @@ def test_what_has_no_effect_is_told(
             ["--health-cmd", "x", "--health-interval", "5us"],
             'invalid argument "5us" for "--health-interval" flag: ',
         ),
-        (
-            ["--health-cmd", "x", "--runtime", "crun"],
-            "health checks are not possible with the runtime crun\n",
-        ),
         (["--uts", "host", "-h", "box"], "conflicting options: hostname and the UTS mode\n"),
         (["-d", "-a", "stdout"], "conflicting options: cannot specify both --attach and --detach\n"),
         (
@@ -83,6 +79,15 @@ def test_what_cannot_be_done_is_refused(
     assert (done.code, done.out) == (125, "")
     assert done.err.startswith(f"nacre: {said}")
     assert nacre("ps", "-aq").out == ""
+
+
+def test_another_runtime_has_no_health_checks(
+    nacre: Nacre, busybox_image: str, peer: Callable[..., None]
+) -> None:
+    peer("crun")
+    done = nacre("run", "--rm", "--health-cmd", "x", "--runtime", "crun", busybox_image, "true", check=False)
+    assert (done.code, done.out) == (125, "")
+    assert done.err.startswith("nacre: health checks are not possible with the runtime crun\n")
 
 
 def test_ports_need_a_network_of_their_own(nacre: Nacre, busybox_image: str) -> None:

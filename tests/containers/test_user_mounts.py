@@ -356,3 +356,12 @@ def test_what_is_mounted_beneath(
 @pytest.mark.parametrize("word", ["shared", "rshared"])
 def test_mounts_are_shared_by_root_alone(nacre: Nacre, busybox_image: str, tmp_path: Path, word: str) -> None:
     assert "needs root" in refused(nacre, "-v", f"{tmp_path}:/x:{word}", busybox_image, "true")
+
+
+def test_the_driver_that_mounts_nothing_takes_no_mounts_away(nacre: Nacre, busybox_image: str) -> None:
+    """Mounts of another user namespace must not be uncovered, but mounts are permitted all the same."""
+    plain = ("--storage-driver", "plain")
+    done = nacre(
+        *plain, "run", "--rm", "-v", "used:/v", busybox_image, "sh", "-c", "echo x > /v/f; ls /v /proc/1/comm"
+    )
+    assert (done.out, done.err) == ("/proc/1/comm\n\n/v:\nf\n", "")
