@@ -49,10 +49,10 @@ def ended(pid: int) -> bool:
         return True
 
 
-def waits(pid: int) -> bool:
+def waits(pid: int, kind: str = "pidfd") -> bool:
     """Whether it has opened what it waits for; its own is closed when another takes over."""
     try:
-        return any("pidfd" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+        return any(kind in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
 

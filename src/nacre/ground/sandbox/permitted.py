@@ -38,7 +38,7 @@ def _try() -> str:
 def _answer() -> str:
     try:
         mounts.leave()
-        # with what is below: mounts of another user namespace must not be uncovered (EINVAL, mount_namespaces(7))
+        # with what is below: no user namespace may uncover what another mounted over (mount_namespaces(7))
         os.close(linux.open_tree(linux.AT_FDCWD, "/", linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE))
     except OSError:
         pass  # the next way is tried
