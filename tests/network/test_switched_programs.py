@@ -23,7 +23,8 @@ async def main():
     writer.write(b"GET /page HTTP/1.0\\r\\n\\r\\n")
     print((await reader.read()).decode().split()[-1])
     server = await asyncio.start_server(lambda r, w: (w.write(b"own"), w.close()), "0.0.0.0", 8000)
-    print((await (await asyncio.open_connection("127.0.0.1", 8000))[0].read()).decode())
+    reader, _writer = await asyncio.open_connection("127.0.0.1", 8000)  # a writer that nobody has is closed
+    print((await reader.read()).decode())
 asyncio.run(main())
 """
 NODE = """
@@ -187,8 +188,10 @@ def test_pip(user_lab: SwitchLab, fetch: Callable[..., list[str]]) -> None:
     links = f"http://web.test:{user_lab.port('web')}/"
     words = "-m", "pip", "download", "-q", "--no-index", "--find-links", links, "--trusted-host", "web.test"
     folder = Path(sys.prefix)
-    options = "--tmpfs", "/tmp", "-v", f"{folder}:{folder}:ro", "-w", "/tmp", "-e", f"PYTHONPATH={_site()}"
-    assert fetch(sys.executable, *words, "--disable-pip-version-check", "x", options=options) == []
+    options = ["--tmpfs", "/tmp", "-v", f"{folder}:{folder}:ro", "-w", "/tmp", "-e", f"PYTHONPATH={_site()}"]
+    if os.path.isdir("/etc/ssl/certs"):  # Debian's pip looks there
+        options += ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+    assert fetch(sys.executable, *words, "--disable-pip-version-check", "x", options=tuple(options)) == []
 
 
 def _site() -> str:
