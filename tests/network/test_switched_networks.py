@@ -24,7 +24,7 @@ try:
     data = b""
     while not (data and kind == socket.SOCK_DGRAM) and (piece := made.recv(65536)):
         data += piece
-    print(data.decode().split()[-1])
+    print((data.decode().split() or ["nothing"])[-1])
 except OSError as error:
     print(type(error).__name__)
 """
