@@ -326,7 +326,10 @@ def test_exec_and_start_can_be_left_alone(nacre: Nacre, busybox_image: str) -> N
 
 
 def test_the_size_goes_through(nacre: Nacre, busybox_image: str) -> None:
-    nacre("run", "-d", "-it", "--name", "first", "-e", "PS1=>>", busybox_image, "sh")
+    script = (
+        'while read line; do echo "<$(stty size)>"; done'  # a shell at its prompt would write as it likes
+    )
+    nacre("run", "-d", "-it", "--name", "first", busybox_image, "sh", "-c", script)
     terminal = Terminal(nacre, "attach", "first")
     until(lambda: is_raw(terminal))
     fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 61, 0, 0))
@@ -336,19 +339,13 @@ def test_the_size_goes_through(nacre: Nacre, busybox_image: str) -> None:
 
 
 def shown_size(terminal: Terminal) -> bytes:
-    terminal.type(b"echo =`stty size`=\r")
-    terminal.expect(b"size`=\r\n=")
-    terminal.expect(b"=\r\n")
-    return terminal_line(terminal)
-
-
-def terminal_line(terminal: Terminal) -> bytes:
-    terminal.type(b"stty size\r")
-    terminal.expect(b"stty size\r\n")
-    while b"\r\n" not in terminal.seen:
+    """As a program on the terminal sees it that answers each line."""
+    terminal.type(b"x\r")
+    terminal.expect(b"<")
+    while b">" not in terminal.seen:
         terminal.seen += os.read(terminal.fd, 65536)
-    line, _, terminal.seen = terminal.seen.partition(b"\r\n")
-    return line
+    size, _, terminal.seen = terminal.seen.partition(b">")
+    return size
 
 
 def test_a_killed_run_on_a_terminal_ends_its_container(nacre: Nacre, busybox_image: str) -> None:

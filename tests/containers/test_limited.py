@@ -29,10 +29,10 @@ FORK = "cat | cat | cat | cat | cat | cat | cat"
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    """No control group with limits is there afterwards."""
+    """No control group with limits is there afterwards. Only root makes any; others may see root's."""
     before = left()
     yield
-    assert set(left()) <= set(before)
+    assert os.geteuid() or set(left()) <= set(before)
 
 
 def left() -> list[str]:
