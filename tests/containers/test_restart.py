@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,7 +142,7 @@ def test_what_is_refused(nacre: Nacre, busybox_image: str, words: list[str], sai
 
 def boot_again(nacre: Nacre) -> None:
     """As if the machine had been switched off: nobody keeps anything, whatever the rows say."""
-    with sqlite3.connect(nacre.root / "nacre.db") as database:
+    with closing(sqlite3.connect(nacre.root / "nacre.db", isolation_level=None)) as database:
         database.execute("UPDATE container SET boot = 'before', pid = 1")
 
 
