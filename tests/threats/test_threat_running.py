@@ -351,7 +351,9 @@ def test_volumes_of_another_user_are_out_of_reach(nacre: Any, busybox_image: str
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-        said = []
+        said: list[str] = []
+        if not os.access(nacre.command()[0], os.X_OK):
+            return said
         for words in (
             ["run", "--volumes-from", "theirs", "busybox:test"],
             ["inspect", "theirs"],
@@ -365,11 +367,14 @@ def test_volumes_of_another_user_are_out_of_reach(nacre: Any, busybox_image: str
             assert done.returncode, done
         return said
 
-    for said in userns.apart(work):
+    found = userns.apart(work)
+    for said in found:
         assert "Traceback" not in said
         assert "secret" not in said
     for name in ("../theirs", "theirs/..", f"{nacre.root}/containers/x"):
         sentence(nacre("run", "--rm", "--volumes-from", name, busybox_image, check=False), (1, 125))
+    if not found:
+        pytest.skip("another user may not run this Python")
 
 
 # --- values that reach the kernel
