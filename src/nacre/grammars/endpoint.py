@@ -8,7 +8,6 @@ Source: docker/cli opts/network.go. Errors are ValueError.
 
 from __future__ import annotations
 
-from ..words.addresses import packed, version
 from ..words.value import Value
 
 CONTAINER = "container:"
@@ -57,7 +56,7 @@ def parse_endpoint(text: str) -> NetworkEndpoint:
 def _read(key: str, value: str) -> str:
     if key == "mac-address":
         return parse_mac(value)
-    if key.startswith("ip") and (packed(value), version(value))[1] != (6 if key == "ip6" else 4):
+    if key.startswith("ip") and _version(value) != (6 if key == "ip6" else 4):
         raise ValueError(f"{value} is no address of that version")
     return value
 
@@ -69,3 +68,10 @@ def parse_mac(text: str) -> str:
     if not good or int(parts[0], 16) & 1 or not any(int(part, 16) for part in parts):
         raise ValueError(f"{text} is not a valid mac address")
     return ":".join(parts)
+
+
+def _version(address: str) -> int:
+    from ..words.addresses import packed, version
+
+    packed(address)
+    return version(address)
