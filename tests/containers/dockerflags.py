@@ -53,7 +53,7 @@ ELSEWHERE = {
     "init": f"{_CONTAINERS}commands.py::test_init",
     "log-driver": f"{_CONTAINERS}logs.py::test_drivers_by_name",
     "log-opt": f"{_CONTAINERS}logs.py::test_a_container_with_a_limited_log",
-    "platform": f"{_CONTAINERS}container_options.py::test_platforms",
+    "platform": f"{_CONTAINERS}foreign_images.py::test_platforms",
     "restart": f"{_CONTAINERS}restart.py::test_failures_are_restarted_as_often_as_asked",
     "runtime": f"{_CONTAINERS}commands.py::test_other_runtimes",
     "security-opt": f"{_CONTAINERS}security_options.py::test_a_profile_decides",

@@ -141,13 +141,22 @@ class AttachSession:
 
         `redraw`: a size that it has not first, so that the program shows again what is there; as docker does.
         """
+        told = None
+        if redraw and (found := self._size()):
+            self._tell_size(found[0] + 1, found[1] + 1)
+        while (found := self._size()) and found != told:  # SIGWINCH may come in between, and tell another
+            self._tell_size(*found)
+            told = found
+
+    def _size(self) -> tuple[int, int] | None:
+        """Rows and columns of the user's terminal."""
         for fd in (self._stdio.stdin, self._stdio.stdout) if self._stdio.tty else ():
-            found = size(fd) if fd >= 0 else None
-            if found:
-                rows, columns = found
-                for more in (1, 0) if redraw else (0,):
-                    keeper.tell(self._folder, RESIZE + f"{rows + more}:{columns + more}\n".encode())
-                return
+            if fd >= 0 and (found := size(fd)):
+                return found
+        return None
+
+    def _tell_size(self, rows: int, columns: int) -> None:
+        keeper.tell(self._folder, RESIZE + f"{rows}:{columns}\n".encode())
 
     def _writer(self, fd: int) -> Callable[[bytes], object]:
         def write(data: bytes) -> None:
