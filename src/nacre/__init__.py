@@ -5,8 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .engine import Built, Config, Engine, open_store
-    from .engine.containers import Completed, ContainerOptions
+    from .engine.containers import Completed
     from .engine.network import NetworkSettings
+    from .engine.options import ContainerOptions
     from .images.arrows.copying import Copied
     from .images.arrows.manifestlist import Pushed
     from .images.arrows.mirroring import Outcome
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine",
-    "Completed": "engine.containers", "ContainerOptions": "engine.containers",
+    "Completed": "engine.containers", "ContainerOptions": "engine.options",
     "NetworkSettings": "engine.network",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",

@@ -13,11 +13,12 @@ from nacre import cli
 from nacre.cli import build, run
 from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
 from nacre.engine import Config, Engine
-from nacre.engine.containers import ContainerCollection, ContainerOptions
+from nacre.engine.containers import ContainerCollection
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
 from nacre.engine.network import NetworkSettings
 from nacre.engine.networks import NetworkCollection
+from nacre.engine.options import ContainerOptions
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection

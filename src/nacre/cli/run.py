@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..engine.containers import ContainerOptions
+    from ..engine.options import ContainerOptions
     from ..ground.sandbox import Stdio
     from ..images.model.limits import Limits
     from .context import Context
@@ -137,7 +137,7 @@ def _say_ignored(context: Context, args: Args) -> None:
 
 def options_of(context: Context, args: Args) -> ContainerOptions:
     """The options of the container. Raises UsageError."""
-    from ..engine.containers import ContainerOptions
+    from ..engine.options import ContainerOptions
     from ..words.oci import Platform
 
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None

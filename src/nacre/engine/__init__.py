@@ -532,7 +532,7 @@ class Engine(Wiring):
         memory; `progress` is told of a pull. Raises NotFound, SandboxError, CommandNotFound,
         CommandNotExecutable.
         """
-        from .containers import ContainerOptions
+        from .options import ContainerOptions
 
         pairs = tuple(f"{key}={value}" for key, value in (environment or {}).items())
         options = ContainerOptions(

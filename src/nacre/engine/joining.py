@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..grammars.ports import Publish
     from ..stores.store import Store
-    from .containers import ContainerOptions
+    from .options import ContainerOptions
 
 DEFAULT = "default"
 _SHARED = (HOST, NONE)
