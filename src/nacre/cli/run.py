@@ -9,7 +9,7 @@ from .options import Command, choice, flag, many, name_and_value, number, size, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ..engine.options import ContainerOptions
     from ..ground.sandbox import Stdio
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 
 _MOST = 16 << 20
-
-
-def ignore(context: Context, args: Args, options: Iterable[Option], why: str) -> None:
-    """One line for each that stood on the line and has no effect."""
-    for option in options:
-        if option.key in args.given:
-            context.warn(f"WARNING: --{option.name} ignored: {why}")
 
 
 def run(context: Context, args: Args) -> int:
@@ -227,7 +220,6 @@ def _cidfile(args: Args, number: str) -> None:
             stream.write(number)
 
 
-_IGNORED = "Ignored with a warning"
 _REFUSED = "Refused"
 
 LIMITS: tuple[Option, ...] = (

@@ -22,10 +22,6 @@ from .blobs import BlobStore
 from .catalog import Catalog
 from .layout import names
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 DATABASE = "registry.db"
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from .roots.mounted import Mounted
 
 NAMES = ("erofs", "overlay", "plain")
+"""All that there are, in the order in which `auto` tries them."""
 UNPACKING = ("overlay",)
 """Those whose trees are always unpacked: a form that `keeps_files`."""
-"""All that there are, in the order in which `auto` tries them."""
 
 
 class Driver:
