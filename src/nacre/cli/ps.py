@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..words.quickjson import loads
 from .options import Command, flag, number
 from .output import LISTING, ago, ellipsis, human_duration, human_size, listing, moment
 
@@ -29,7 +30,7 @@ def run(context: Context, args: Args) -> int:
     newest = 1 if args.latest else args.last
     everything = args.all or newest is not None or chosen.wants_all
     rows = context.engine.containers.list(all=bool(everything))
-    shown = [row for row in rows if chosen.allows(row, _record(row))]
+    shown = [row for row in rows if chosen.allows(row, loads(row.config_json))]
     if newest is not None and newest >= 0:
         shown = shown[:newest]
     columns = [*_COLUMNS, ("SIZE", "Size")] if args.size else _COLUMNS
@@ -37,24 +38,17 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _record(row: ContainerRow) -> dict[str, Any]:
-    import json
-
-    record: dict[str, Any] = json.loads(row.config_json)
-    return record
-
-
 def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
     from ..grammars.gotemplate import Struct
-    from .documents.container import mounts_of
+    from .documents.container import health_of, mounts_of, state_of
     from .documents.network import networks_column
 
-    record = _record(row)
+    record = loads(row.config_json)
     labels = record.get("labels") or {}
     command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
     mounts = mounts_of(record, context.root)
     names = [mount.get("Name") or mount["Source"] for mount in mounts]
-    health = health_of(context, row)
+    state, health = state_of(context, row), health_of(context, row)
     known = {
         "Command": f'"{command}"',
         "CreatedAt": moment(int(row.created)),
@@ -70,8 +64,8 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
         "Ports": _ports(context, row, record),
         "RunningFor": ago(row.created),
         "Size": _size(context, row) if args.size else "0B",
-        "State": state_of(context, row),
-        "Status": status(row) + _more(context, row, health),
+        "State": state,
+        "Status": status(row) + _more(state, health),
     }
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
@@ -84,23 +78,12 @@ def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
     return ports_column(record, context.engine.containers.reached(row))
 
 
-def _more(context: Context, row: ContainerRow, health: str) -> str:
-    if row.state != "running":
-        return ""
-    if context.engine.containers.is_paused(row):
+def _more(state: str, health: str) -> str:
+    if state == "paused":
         return " (Paused)"
-    return f" ({'health: ' if health == 'starting' else ''}{health})" if health else ""
-
-
-def health_of(context: Context, row: ContainerRow) -> str:
-    """starting, healthy or unhealthy; "" without a check."""
-    known = context.engine.containers.health(row)
-    return str(known["Status"]) if known else ""
-
-
-def state_of(context: Context, row: ContainerRow) -> str:
-    """docker's word for what a container does now."""
-    return "paused" if context.engine.containers.is_paused(row) else row.state
+    if state != "running" or not health:
+        return ""
+    return f" ({'health: ' if health == 'starting' else ''}{health})"
 
 
 def status(row: ContainerRow) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..grammars.ports import single_ports
 from ..grammars.restart import POLICIES
 from ..words.errors import NacreError, UsageError
-from .documents.container import mounts_of
+from .documents.container import health_of, mounts_of, state_of
 from .documents.network import networks_column
 from .filters import Filters
 
@@ -56,9 +56,6 @@ class Chosen:
         """Whether containers that do not run are asked for."""
         return bool(self.filters.get("status") or self.filters.get("exited"))
 
-    def _state(self, row: ContainerRow) -> str:
-        return "paused" if self._context.engine.containers.is_paused(row) else row.state
-
     def allows(self, row: ContainerRow, record: dict[str, Any]) -> bool:
         """Whether a container is to be listed."""
         filters, place = self.filters, (row.created, row.id)
@@ -69,7 +66,7 @@ class Chosen:
             and filters.matches("id", row.id)
             and self._is_task is not True
             and filters.allows("isolation", "", "default")
-            and filters.allows("status", self._state(row))
+            and filters.allows("status", state_of(self._context, row))
             and filters.allows("health", self._health(row))
             and filters.allows("restart-policy", *(record.get("restart") or ["no"])[:1])
             and (not self._codes or (row.state == "exited" and row.exit_code in self._codes))
@@ -81,10 +78,7 @@ class Chosen:
         )
 
     def _health(self, row: ContainerRow) -> str:
-        if not self.filters.get("health"):
-            return ""
-        known = self._context.engine.containers.health(row)
-        return str(known["Status"]) if known else "none"
+        return (health_of(self._context, row) or "none") if self.filters.get("health") else ""
 
     def _has_volume(self, record: dict[str, Any]) -> bool:
         if not self.filters.get("volume"):

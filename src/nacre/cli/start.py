@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from ..words.quickjson import loads
 from .options import Command, flag, many, text, usage_error
 from .run import with_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
 
@@ -36,16 +34,9 @@ def _all(context: Context, args: Args) -> int:
     if args.positionals or args.attach or args.interactive:
         raise UsageError("conflicting options: --all with containers, --attach or --interactive")
     chosen, containers = Chosen(context, args.filter), context.engine.containers
-    rows = [row for row in reversed(containers.list()) if chosen.allows(row, _record(row))]
+    rows = [row for row in reversed(containers.list()) if chosen.allows(row, loads(row.config_json))]
     names = [row.name for row in rows if not row.is_live and containers.may_start(row)]
     return each(context, names, containers.start)
-
-
-def _record(row: ContainerRow) -> dict[str, Any]:
-    import json
-
-    record: dict[str, Any] = json.loads(row.config_json)
-    return record
 
 
 def _attached(context: Context, args: Args) -> int:
@@ -55,7 +46,7 @@ def _attached(context: Context, args: Args) -> int:
         raise UsageError("you cannot start and attach multiple containers at once")
     containers = context.engine.containers
     row = containers.get(args.positionals[0])
-    tty = bool(_record(row).get("tty"))
+    tty = bool(loads(row.config_json).get("tty"))
     context.stdout.flush()
     stdio = with_keys(context, args, Stdio(0 if args.interactive else -1, 1, 2, tty=tty))
     return containers.start_attached(row.id, stdio).exit_code

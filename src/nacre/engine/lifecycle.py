@@ -94,14 +94,12 @@ class Lifecycle:
 
     def restart(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
         """Stop a container if it runs, as `stop`, and start it in the background. Raises as both do."""
-        from ..services.containers.signals import number
+        number = _number(signal) if signal else 0
 
-        found = number(signal) if signal else 0
-
-        def work(containers: Containers) -> ContainerRow:
-            row = containers.get(name)
-            self._permit(containers, networked=row.networked)
-            return containers.restart(row.id, timeout=timeout, number=found)
+        def work(found: Containers) -> ContainerRow:
+            row = found.get(name)
+            self._permit(found, networked=row.networked)
+            return found.restart(row.id, timeout=timeout, number=number)
 
         return self._inside(work)
 

@@ -210,11 +210,22 @@ def _device(path: str) -> dict[str, str]:
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
 
 
+def state_of(context: Context, row: ContainerRow) -> str:
+    """docker's word for what a container does now."""
+    return "paused" if context.engine.containers.is_paused(row) else row.state
+
+
+def health_of(context: Context, row: ContainerRow) -> str:
+    """starting, healthy or unhealthy; "" without a check."""
+    known = context.engine.containers.health(row)
+    return str(known["Status"]) if known else ""
+
+
 def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
-    paused = context.engine.containers.is_paused(row)
+    status = state_of(context, row)
     return {
-        "Status": "paused" if paused else row.state,
-        "Paused": paused,
+        "Status": status,
+        "Paused": status == "paused",
         "OOMKilled": context.engine.containers.oom_killed(row),
         "Running": row.is_live,
         "Restarting": row.state == "restarting",
