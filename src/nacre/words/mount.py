@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from .value import Value
 
+PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
+"""Whether mounts made later are seen on the other side, in the words of mount(8)."""
+
 
 class Bind(Value):
     """An existing folder or file of the host, `source` an absolute path."""

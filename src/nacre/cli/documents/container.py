@@ -9,6 +9,7 @@ from ...grammars.gotemplate import Struct
 from ...grammars.ports import single_ports
 from ...stores.containers import ContainerRow
 from ...stores.volumes import named_by
+from ...words.mount import PROPAGATIONS
 from ..context import Context
 from ..output import rfc3339
 from .image import config_of
@@ -17,7 +18,6 @@ from .shapes import SHAPES
 
 _FILES = {"ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log"}
 _SHM = 64 << 20
-_PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 
 
 def container_document(context: Context, row: ContainerRow, size: bool = False) -> Struct:
@@ -76,7 +76,7 @@ def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
     found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
     if name := mount.get("name") or named_by(root, source):
         return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": "ro" if read_only else "z"}
-    kept = [option for option in options if option in _PROPAGATIONS]
+    kept = [option for option in options if option in PROPAGATIONS]
     more = {"Mode": "ro" if read_only else "", "Propagation": kept[0] if kept else "rprivate"}
     return found | {"Type": mount["type"], **({"Name": source} if mount["type"] == "image" else {})} | more
 

@@ -10,12 +10,12 @@ import os
 from ...ground import mounts, userns
 from ...ground.files import os_errors
 from ...words.errors import Unsupported, UsageError
+from ...words.mount import PROPAGATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...images.model.runtime import VolumeMount
 
-PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 CONSISTENCIES = ("consistent", "cached", "delegated", "default")
 _KINDS = (("ro", "rw"), ("z", "Z"), ("nocopy",), ("U",), CONSISTENCIES, PROPAGATIONS)
 """Of each row one word at most."""

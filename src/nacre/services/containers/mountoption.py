@@ -12,10 +12,11 @@ import os
 from ...grammars.csvline import read_record
 from ...images.model.runtime import TmpfsMount, VolumeMount, clean
 from ...words.errors import UsageError
+from ...words.mount import PROPAGATIONS
 from ...words.sizes import read_size
 from . import volumes
 from .driveroptions import check_driver, check_options
-from .mountmode import CONSISTENCIES, PROPAGATIONS, changed
+from .mountmode import CONSISTENCIES, changed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _FLAGS = ("readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
 _MANY = ("volume-label", "volume-opt")
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 _DEPTHS = ("enabled", "disabled", "writable", "readonly")
-_MOST_MODE = 0o7777
 
 
 class MountOption:
@@ -200,7 +200,7 @@ def _temporary(option: MountOption, _cwd: str, _store_root: str) -> TmpfsMount:
 
 def _mode(option: MountOption) -> str:
     mode = option.values.get("tmpfs-mode", "1777")
-    if not mode.isascii() or not mode.isdigit() or set(mode) & set("89") or int(mode, 8) > _MOST_MODE:
+    if not volumes.is_mode(mode):
         raise UsageError(f"invalid value for tmpfs-mode: {mode}", hint="expected octal digits such as 1777")
     return f"{int(mode, 8):o}"
 

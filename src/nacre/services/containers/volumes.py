@@ -12,8 +12,9 @@ import os
 from ...images.model.runtime import TmpfsMount, VolumeMount, clean
 from ...stores.volumes import content, described, exists, named_by, place
 from ...words.errors import UsageError
+from ...words.mount import PROPAGATIONS
 from ...words.quickjson import loads
-from .mountmode import PROPAGATIONS, with_words
+from .mountmode import with_words
 from .names import is_name, new_id
 
 TYPE_CHECKING = False
@@ -155,8 +156,13 @@ def _is_tmpfs_option(word: str) -> bool:
     if key in _AMOUNTS:
         return (value[:-1] if value[-1:].lower() in _AMOUNTS[key] else value).isdigit() and len(value) < 20
     if key == "mode":
-        return value.isdigit() and not set(value) & set("89") and int(value, 8) <= 0o7777
+        return is_mode(value)
     return key in ("uid", "gid") and value.isdigit() and int(value) <= _MOST_ID
+
+
+def is_mode(text: str) -> bool:
+    """Whether `text` is the mode of a folder in octal digits."""
+    return text.isascii() and text.isdigit() and not set(text) & set("89") and int(text, 8) <= 0o7777
 
 
 _MOST_ID = (1 << 31) - 1
