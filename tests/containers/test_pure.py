@@ -154,6 +154,7 @@ def test_other_mounts(tmp_path: Path) -> None:
         "/t:size=1,uid=0;evil", "t", "", "/", "/t/..:ro", "/t:size=abc", "/t:size", "/t:mode=8",
         "/t:mode=17777",
         "/t:uid=root", "/t:gid=4294967296", "/t:nr_inodes=5%", "/t:shared", "/t:ro=1",
+        f"/t:uid={'1' * 5000}",
     ):  # fmt: skip
         with pytest.raises(UsageError):
             volumes.parse_tmpfs(bad)

@@ -31,6 +31,7 @@ _FLAGS = frozenset((
 ))  # fmt: skip
 _AMOUNTS = {"size": "kmgtpe%", "nr_inodes": "kmg", "nr_blocks": "kmg"}
 """Options of tmpfs that are numbers, and the units of each."""
+_MOST_ID = (1 << 31) - 1
 
 
 def parse_volume(text: str, cwd: str, store_root: str) -> VolumeMount:
@@ -157,15 +158,12 @@ def _is_tmpfs_option(word: str) -> bool:
         return (value[:-1] if value[-1:].lower() in _AMOUNTS[key] else value).isdigit() and len(value) < 20
     if key == "mode":
         return is_mode(value)
-    return key in ("uid", "gid") and value.isdigit() and int(value) <= _MOST_ID
+    return key in ("uid", "gid") and value.isdigit() and len(value) < 20 and int(value) <= _MOST_ID
 
 
 def is_mode(text: str) -> bool:
     """Whether `text` is the mode of a folder in octal digits."""
     return text.isascii() and text.isdigit() and not set(text) & set("89") and int(text, 8) <= 0o7777
-
-
-_MOST_ID = (1 << 31) - 1
 
 
 def complete(options: RunOptions, image_volumes: Mapping[str, object], store_root: str) -> RunOptions:
