@@ -71,6 +71,8 @@ def test_images_volumes_and_filters(nacre: Nacre, busybox_image: str) -> None:
     assert found == ["volume create data", "volume destroy data"]
     assert told(nacre, "--filter", "event=untag", "--format", "{{.ID}}") == ["other:1"]
     assert told(nacre, "--filter", "volume=nosuch") == []
+    done = nacre("events", "--until", "0s", "--format", "{{", check=False)
+    assert (done.code, done.out) == (64, "")
     done = nacre("events", "--since", "bogus", check=False)
     assert (done.code, done.err) == (1, 'nacre: failed to parse value as time or duration: "bogus"\n')
     assert nacre("events", "--until", "0s", "--filter", "nosuch=1", check=False).code == 1

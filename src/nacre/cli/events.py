@@ -8,6 +8,8 @@ from .options import Command, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..grammars.gotemplate import Struct
     from ..stores.eventlog import StoreEvent
     from .context import Context
@@ -20,10 +22,10 @@ _ALLOWED = (*_KINDS, "event", "label", "type", "scope", "daemon")
 def run(context: Context, args: Args) -> int:
     """One line for each, until the time that `--until` gives, or for ever."""
     filters = Filters(args.filter, _ALLOWED)
-    since, until = _moment(args.since), _moment(args.until)
+    since, until, shown = _moment(args.since), _moment(args.until), _form(args.format)
     for event in context.engine.system.events(since=since, until=until):
         if _allows(filters, event):
-            context.print(_shown(event, args.format))
+            context.print(shown(event))
             context.stdout.flush()
     return 0
 
@@ -61,15 +63,23 @@ def _is_of(filters: Filters, kind: str, event: StoreEvent, attributes: dict[str,
     return bool({image, image.rpartition(":")[0]} - {""} & set(wanted))
 
 
-def _shown(event: StoreEvent, form: str) -> str:
-    if form == "json":
-        from json import dumps
+def _form(form: str) -> Callable[[StoreEvent], str]:
+    """What shows an event. Raises UsageError for a template that cannot be read."""
+    if form in ("", "json"):
+        return _json if form else _line
+    from .output import filler
 
-        return dumps(_document(event), ensure_ascii=False, separators=(",", ":"))
-    if form:
-        from .output import filled
+    fill = filler(form)
+    return lambda event: fill(_struct(event))
 
-        return filled(form, _struct(event))
+
+def _json(event: StoreEvent) -> str:
+    from json import dumps
+
+    return dumps(_document(event), ensure_ascii=False, separators=(",", ":"))
+
+
+def _line(event: StoreEvent) -> str:
     inside = ", ".join(f"{name}={value}" for name, value in event.attributes)
     return f"{_local(event.time)} {event.kind} {event.action} {event.id}" + (f" ({inside})" if inside else "")
 

@@ -13,7 +13,7 @@ from .options import Option, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from ..grammars.gotemplate import Template
@@ -129,9 +129,10 @@ def _filled(template: Template, document: Any) -> str:
         raise UsageError(f"template parsing error: {error.message}", hint=hint) from None
 
 
-def filled(form: str, document: Any) -> str:
-    """A document by a template. Raises UsageError."""
-    return _filled(_parsed(form), document)
+def filler(form: str) -> Callable[[Any], str]:
+    """What shows documents by a template, read once. Raises UsageError, and so does the result."""
+    template = _parsed(form)
+    return lambda document: _filled(template, document)
 
 
 def print_fields(context: Context, form: str, fields: Mapping[str, Any], *, title: str = "") -> None:
