@@ -1,4 +1,4 @@
-"""OwnerMapping of files in a running container that has a user namespace of its own, seen from outside."""
+"""The owners of files in a running container that has a user namespace of its own, seen from outside."""
 
 from __future__ import annotations
 
