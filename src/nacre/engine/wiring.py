@@ -124,32 +124,30 @@ class Wiring:
 
     def container_proxies(self) -> dict[str, str]:
         """The proxies that docker's config.json names for containers; a warning if it cannot be read."""
-        path = self.config.docker_config
-        if not path or not os.path.lexists(path):
+        found = self._docker_config("proxies")
+        if not found:
             return {}
-        from ..ground.jsonfile import read_object
         from ..images.model.proxies import docker_proxies
-        from ..words.errors import StoreError
 
-        try:
-            return docker_proxies(read_object(path))
-        except StoreError as error:
-            self.config.warn(f"WARNING: its proxies are ignored: {error.message}")
-            return {}
+        return docker_proxies(found)
 
     def docker_setting(self, name: str) -> str:
         """A text of docker's config.json; "" where there is none, after a warning if it cannot be read."""
+        return str(self._docker_config(name).get(name) or "")
+
+    def _docker_config(self, wanted: str) -> dict[str, Any]:
+        """docker's config.json, of which `wanted` is to be read; {} where there is none, or a damaged one."""
         path = self.config.docker_config
         if not path or not os.path.lexists(path):
-            return ""
+            return {}
         from ..ground.jsonfile import read_object
         from ..words.errors import StoreError
 
         try:
-            return str(read_object(path).get(name) or "")
+            return read_object(path)
         except StoreError as error:
-            self.config.warn(f"WARNING: its {name} are ignored: {error.message}")
-            return ""
+            self.config.warn(f"WARNING: its {wanted} are ignored: {error.message}")
+            return {}
 
     def tell(self, kind: str, action: str, id: str, name: str = "", **more: str) -> None:
         """Record what happens to an image, a volume or a network for `nacre events`."""
