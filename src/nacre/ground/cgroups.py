@@ -120,11 +120,6 @@ def follow(pid: int) -> None:
             os.close(group)
 
 
-def is_confined(pid: int) -> bool:
-    """Whether a process is in a group that `confine` made."""
-    return _is_ours(path(pid))
-
-
 def _is_ours(group: str) -> bool:
     return os.path.basename(group).startswith(_PREFIX)
 

@@ -9,7 +9,7 @@ So there are these ways, in this order:
     scope    systemd makes such a group and moves this program into it (`scope`)
     beside   root, no systemd: next to the group of this process, if that has no limits that would be left
 
-Source: Linux Documentation/admin-guide/cgroup-v2.rst "No Internal MemberProcess Constraint", "Delegation".
+Source: Linux Documentation/admin-guide/cgroup-v2.rst "No Internal Process Constraint", "Delegation".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .hierarchies import Hierarchy
 
 GIVEN, ALONE, SCOPE, BESIDE = "given", "alone", "scope", "beside"
-_SUBTREE, _CONTROLLERS = "cgroup.subtree_control", "cgroup.controllers"
+_SUBTREE = "cgroup.subtree_control"
 _OWN = f"{OURS}supervisor"
 _LIMITS = (("memory.max", "max"), ("memory.high", "max"), ("memory.swap.max", "max"), ("pids.max", "max"),
            ("cpuset.cpus", ""), ("io.max", ""))  # fmt: skip

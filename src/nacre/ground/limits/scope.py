@@ -1,7 +1,7 @@
 """A group of version 2 from systemd: this program is moved into a scope that is delegated to it.
 
 systemd removes the scope with its last process, also after `kill -9`. Source: org.freedesktop.systemd1(5),
-systemd.scope(5), "Control ControlGroup APIs and Delegation".
+systemd.scope(5), "Control Group APIs and Delegation".
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class Standins:
         try:
             return linux.openat2(self._root, path, _FOLDER, 0, _IN_ROOT)
         except FileNotFoundError:
-            pass
+            pass  # it is made
         parent, place = self._place(path)
         try:
             before, name = os.fstat(parent), os.path.basename(place)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 _TTY_SLAVES = range(136, 144)
-_DAY = 86400
 _WIDEST = 8
 _GROUP = "nacre-"
 
