@@ -13,6 +13,10 @@ import os
 from ...words.errors import Conflict, SandboxError
 from .. import linux
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PATH = os.O_PATH | os.O_CLOEXEC
 
 
@@ -31,21 +35,25 @@ def borrow(pidfd: int, pid: int, path: str = "/", *, own_users: bool = False) ->
         if other and not own_users:
             linux.setns(pidfd, linux.CLONE_NEWUSER)
             linux.unshare(linux.CLONE_NEWNS)
-        return _cloned(pidfd, path)
+        return within(pidfd, lambda: _copied(path))
     except (ProcessLookupError, FileNotFoundError):
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot open the file system of the container: {error.strerror}") from None
 
 
-def _cloned(pidfd: int, path: str) -> int:
-    """Its root is that of the namespace, wherever the container's processes have moved theirs."""
+def within(namespace: int, copy: Callable[[], int]) -> int:
+    """What `copy()` gives in another mount namespace, which is left at once. Raises OSError.
+
+    `namespace` is a descriptor of it or of a process in it. The root is that of the namespace, wherever the
+    processes in it have moved theirs.
+    """
     home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     root, folder = os.open("/", _PATH), os.open(".", _PATH)
     try:
-        linux.setns(pidfd, linux.CLONE_NEWNS)
+        linux.setns(namespace, linux.CLONE_NEWNS)
         try:
-            return _copied(path)
+            return copy()
         finally:
             linux.setns(home, linux.CLONE_NEWNS)
             os.fchdir(root)

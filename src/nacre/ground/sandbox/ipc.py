@@ -6,11 +6,11 @@ import os
 
 from ...words.errors import SandboxError
 from .. import linux
-from .operations import Operation
+from .borrow import within
+from .operations import Operation, enter
 from .room import Room
 
 _SHARED = "/dev/shm"
-_PATH = os.O_PATH | os.O_CLOEXEC
 
 
 class JoinIpc(Operation):
@@ -25,8 +25,8 @@ class JoinIpc(Operation):
     def apply(self, room: Room) -> None:  # noqa: D102
         folder = os.path.dirname(self.path)
         try:
-            _enter(self.path, linux.CLONE_NEWIPC)
-            room.shared = _cloned(f"{folder}/mnt")
+            enter(self.path, linux.CLONE_NEWIPC)
+            room.shared = _shared(f"{folder}/mnt")
         except PermissionError:
             raise SandboxError(
                 "failed to join IPC namespace: it is in another user namespace",
@@ -39,31 +39,14 @@ class JoinIpc(Operation):
         return f"join the ipc namespace at {self.path}"
 
 
-def _enter(path: str, kind: int) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        linux.setns(fd, kind)
-    finally:
-        os.close(fd)
-
-
-def _cloned(path: str) -> int:
+def _shared(path: str) -> int:
     """A detached copy of the mount at /dev/shm of that mount namespace."""
-    home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    root, folder = os.open("/", _PATH), os.open(".", _PATH)
+    flags = linux.OPEN_TREE_CLONE | linux.AT_SYMLINK_NOFOLLOW
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _enter(path, linux.CLONE_NEWNS)
-        try:
-            flags = linux.OPEN_TREE_CLONE | linux.AT_SYMLINK_NOFOLLOW
-            return linux.open_tree(linux.AT_FDCWD, _SHARED, flags)
-        finally:
-            linux.setns(home, linux.CLONE_NEWNS)
-            os.fchdir(root)
-            os.chroot(".")
-            os.fchdir(folder)
+        return within(namespace, lambda: linux.open_tree(linux.AT_FDCWD, _SHARED, flags))
     finally:
-        for fd in (home, root, folder):
-            os.close(fd)
+        os.close(namespace)
 
 
 class SharedMemory(Operation):

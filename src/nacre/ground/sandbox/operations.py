@@ -56,6 +56,15 @@ class Namespaces(Operation):
         return f"new namespaces: {' '.join(self.kinds)}"
 
 
+def enter(path: str, kind: int) -> None:
+    """Enter the namespace that is shown at `path`. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(fd, kind)
+    finally:
+        os.close(fd)
+
+
 class JoinNetwork(Operation):
     """Enter a network namespace that is there; `path` is where the host shows it."""
 
@@ -63,11 +72,7 @@ class JoinNetwork(Operation):
 
     def apply(self, room: Room) -> None:  # noqa: D102
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                linux.setns(fd, linux.CLONE_NEWNET)
-            finally:
-                os.close(fd)
+            enter(self.path, linux.CLONE_NEWNET)
         except OSError as error:
             raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
 
