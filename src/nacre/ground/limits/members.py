@@ -28,30 +28,37 @@ class MemberProcess(Value):
 
 def members(pid: int) -> list[MemberProcess]:
     """All in the pid namespace of `pid`, if it has one of its own, and what descends from them."""
-    everybody = list(_processes())
-    inside = {pid, *_in_namespace_of(pid, everybody)}
-    before = 0
-    while len(inside) != before:
-        before = len(inside)
-        inside.update(each.pid for each in everybody if each.parent in inside)
+    everybody = list(all_processes())
+    inside = descendants({pid, *_in_namespace_of(pid, everybody)}, everybody)
     return [each for each in everybody if each.pid in inside]
 
 
+def descendants(first: set[int], everybody: list[MemberProcess]) -> set[int]:
+    """These processes, and all that they started."""
+    inside, before = set(first), 0
+    while len(inside) != before:
+        before = len(inside)
+        inside.update(each.pid for each in everybody if each.parent in inside)
+    return inside
+
+
 def _in_namespace_of(pid: int, everybody: list[MemberProcess]) -> list[int]:
-    theirs = _namespace(pid)
-    if not theirs or theirs == _namespace(os.getpid()):
+    theirs = namespace(pid)
+    if not theirs or theirs == namespace("self"):
         return []
-    return [each.pid for each in everybody if _namespace(each.pid) == theirs]
+    return [each.pid for each in everybody if namespace(each.pid) == theirs]
 
 
-def _namespace(pid: int) -> str:
+def namespace(pid: int | str) -> str:
+    """The pid namespace of a process; "" where it is not shown."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
         return ""
 
 
-def _processes() -> Iterator[MemberProcess]:
+def all_processes() -> Iterator[MemberProcess]:
+    """Those that this /proc shows."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             process = _process(int(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from ...ground.limits.members import all_processes, descendants, namespace
 from ...ground.linux import start_time
 from ...ground.sandbox.plan import shares_processes
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError
@@ -54,22 +55,19 @@ def _members(row: ContainerRow) -> set[int]:
 
     Another container may have joined the namespace, and what `exec` runs descends from elsewhere.
     """
-    every = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    try:
-        wanted = os.readlink(f"/proc/{entered(row)}/ns/pid")
-        own = wanted == os.readlink("/proc/self/ns/pid")
-    except OSError:
-        own = True
+    everybody = list(all_processes())
+    wanted = namespace(entered(row))
     if start_time(row.pid) != row.pid_start:
         raise Conflict(f"container {row.id} is not running")
-    family = _descendants(row.pid, every)
+    family = descendants({row.pid}, everybody)
     record = loads(row.config_json)
     if record.get("pid_of") or shares_processes(record["config"]):
         return family - {row.pid}  # the watcher is ours
-    if own:
+    if wanted in ("", namespace("self")):
         return family
     group = _group(row.pid)
-    return family | {pid for pid in every if _namespace(pid) == wanted and _group(pid) == group}
+    inside = (each.pid for each in everybody if namespace(each.pid) == wanted)
+    return family | {pid for pid in inside if _group(pid) == group}
 
 
 def _group(pid: int) -> str:
@@ -80,22 +78,6 @@ def _group(pid: int) -> str:
     except OSError:
         return ""
     return next((name for name in names if name.startswith(_GROUP)), "")
-
-
-def _namespace(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return ""
-
-
-def _descendants(first: int, every: list[int]) -> set[int]:
-    parents = {pid: int(stat[1]) for pid in every if (stat := _stat(pid)[1])}
-    found, before = {first}, 0
-    while len(found) > before:
-        before = len(found)
-        found |= {pid for pid, parent in parents.items() if parent in found}
-    return found
 
 
 def _stat(pid: int) -> tuple[str, list[str]]:
