@@ -123,9 +123,9 @@ def with_users_of(config: Mapping[str, Any], pid: int) -> dict[str, Any]:
             number = next(line.split()[-1] for line in file if line.startswith("NSpid:"))
     except (OSError, StopIteration):
         raise Conflict("the container is not running") from None
-    users = {"type": "user", "path": f"/proc/{number}/ns/user"}
-    others = [each for each in config["linux"]["namespaces"] if each["type"] != "user"]
-    return {**config, "linux": {**config["linux"], "namespaces": [*others, users]}}
+    from .userns import with_namespace
+
+    return with_namespace(config, f"/proc/{number}/ns/user")
 
 
 def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:

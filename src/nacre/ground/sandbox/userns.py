@@ -68,5 +68,12 @@ def own_users(system: Mapping[str, Any]) -> HoldUsers | None:
     return None
 
 
+def with_namespace(config: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The config with the user namespace that is shown at `path` in place of a new one."""
+    others = [each for each in config["linux"]["namespaces"] if each["type"] != "user"]
+    namespaces = [*others, {"type": "user", "path": path}]
+    return {**config, "linux": {**config["linux"], "namespaces": namespaces}}
+
+
 def _extent(entry: Mapping[str, int]) -> Range:
     return entry["containerID"], entry["hostID"], entry["size"]

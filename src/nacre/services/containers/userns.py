@@ -14,6 +14,7 @@ import os
 from contextlib import contextmanager
 
 from ...ground.idmap import user_namespace
+from ...ground.sandbox.userns import with_namespace
 from ...ground.userns import is_first, ranges_of
 from ...words.errors import Unsupported, UsageError
 from ...words.quickjson import loads
@@ -141,9 +142,7 @@ def ready(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     try:
         path = f"/proc/{os.getpid()}/fd/{fd}"
         mounts = [_mapped(entry, path) for entry in config["mounts"]] if uids[0][1] else config["mounts"]
-        others = [each for each in linux["namespaces"] if each["type"] != "user"]
-        namespaces = [*others, {"type": "user", "path": path}]
-        yield {**config, "linux": {**linux, "namespaces": namespaces}, "mounts": mounts}
+        yield with_namespace(config, path) | {"mounts": mounts}
     finally:
         os.close(fd)
 
