@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bpf import interpret
 from hypothesis import given
 from hypothesis import strategies as st
-from test_sandbox_seccomp import ARCHES, ENOSYS, OPS, interpret
+from test_sandbox_seccomp import ARCHES, ENOSYS, OPS
 
 from nacre.ground.sandbox import capabilities, facts, profile, seccomp, syscalls
 from nacre.ground.sandbox.document import compiled

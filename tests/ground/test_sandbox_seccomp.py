@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib.util
 import mmap
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bpf import interpret
 
 from nacre.ground import linux
 from nacre.ground.sandbox import capabilities, facts, plan, profile, seccomp, syscalls
@@ -38,30 +38,6 @@ OPS: dict[str, Callable[[int, int, int], bool]] = {
     "SCMP_CMP_GT": lambda got, value, _: got > value,
     "SCMP_CMP_MASKED_EQ": lambda got, value, second: got & value == second,
 }
-
-
-@functools.cache
-def decoded(program: bytes) -> list[tuple[int, int, int, int]]:
-    return list(struct.iter_unpack("=HBBI", program))
-
-
-def interpret(program: bytes, arch: int, number: int, *arguments: int) -> int:
-    data = struct.pack("=IIQ6Q", number, arch, 0, *arguments, *[0] * (6 - len(arguments)))
-    code, at, acc = decoded(program), 0, 0
-    while True:
-        op, yes, no, k = code[at]
-        at += 1
-        if op == 0x20:
-            acc = struct.unpack_from("=I", data, k)[0]
-        elif op == 0x54:
-            acc &= k
-        elif op == 0x05:
-            at += k
-        elif op == 0x06:
-            return int(k)
-        else:
-            hit = {0x15: acc == k, 0x25: acc > k, 0x35: acc >= k}[op]
-            at += yes if hit else no
 
 
 def expected(document: dict[str, Any], name: str, *arguments: int) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bpf import interpret
 
 from nacre.ground import linux
 from nacre.ground.sandbox import syscalls
@@ -40,10 +40,6 @@ ARGUMENTS = (
 )
 SEIZE, INTERRUPT, DETACH, GET_FILTER, ALL_CHILDREN = 0x4206, 0x4207, 17, 0x420C, 0x40000000
 ALLOW, ERRNO = {"action": "SCMP_ACT_ALLOW"}, {"action": "SCMP_ACT_ERRNO"}
-JUMPS: dict[int, Callable[[int, int], bool]] = {
-    0x15: lambda acc, k: acc == k, 0x25: lambda acc, k: acc > k, 0x35: lambda acc, k: acc >= k,
-    0x45: lambda acc, k: bool(acc & k),
-}  # fmt: skip
 OLDEST = 449
 """Calls that libseccomp 2.5.4 knows."""
 
@@ -114,32 +110,14 @@ def _programs(ptrace: Callable[..., int]) -> Iterator[bytes]:
         yield buffer.raw
 
 
-def run(program: list[tuple[int, int, int, int]], arch: int, number: int, argument: int) -> int:
-    data = struct.pack("=IIQ6Q", number, arch, 0, argument, 2, 0, 0, 0, 0)
-    at = acc = 0
-    while True:
-        op, yes, no, k = program[at]
-        at += 1
-        if op == 0x20:
-            acc = struct.unpack_from("=I", data, k)[0]
-        elif op == 0x54:
-            acc &= k
-        elif op == 0x05:
-            at += k
-        elif op == 0x06:
-            return k
-        else:
-            at += yes if JUMPS[op](acc, k) else no
-
-
 def differences(ours: bytes, theirs: bytes, calls: int = 600) -> dict[tuple[str, str], set[int]]:
-    one, other = (list(struct.iter_unpack("=HBBI", program)) for program in (ours, theirs))
     found: dict[tuple[str, str], set[int]] = {}
     for half, arch in ARCHES.items():
         names = {number: name for name, number in syscalls.numbers(half).items()}
         for number in range(calls):
             for argument in (value for value in ARGUMENTS if half == "x86_64" or value < 1 << 32):
-                if run(one, arch, number, argument) != run(other, arch, number, argument):
+                call = (arch, number, argument, 2)
+                if interpret(ours, *call) != interpret(theirs, *call):
                     found.setdefault((half, names.get(number, str(number))), set()).add(argument)
     return found
 
