@@ -17,6 +17,16 @@ _ANY = -1
 _FEWEST_SHARES, _MOST_SHARES = 2, 262144
 _LIGHTEST, _HEAVY, _HEAVIEST = 10, 1000, 10000
 _PERIOD = 100_000
+_MEMORY = (
+    ("limit", "memory.limit_in_bytes", "memory"), ("swap", "memory.memsw.limit_in_bytes", "memory-swap"),
+    ("reservation", "memory.soft_limit_in_bytes", "memory-reservation"),
+    ("swappiness", "memory.swappiness", "memory-swappiness"),
+)  # fmt: skip
+_CPU = (
+    ("shares", "cpu.shares", "cpu-shares"), ("period", "cpu.cfs_period_us", "cpu-period"),
+    ("quota", "cpu.cfs_quota_us", "cpu-quota"), ("realtimePeriod", "cpu.rt_period_us", "cpu-rt-period"),
+    ("realtimeRuntime", "cpu.rt_runtime_us", "cpu-rt-runtime"),
+)  # fmt: skip
 _THROTTLES = (
     ("throttleReadBpsDevice", "read_bps", "rbps", "device-read-bps"),
     ("throttleWriteBpsDevice", "write_bps", "wbps", "device-write-bps"),
@@ -44,16 +54,18 @@ def settings(resources: Mapping[str, Any], version: int) -> list[Setting]:
     return [setting for part in parts for setting in part(resources)]
 
 
+def _each(
+    controller: str, section: Mapping[str, Any], names: tuple[tuple[str, str, str], ...]
+) -> Iterator[Setting]:
+    """What is written as it stands: a name in the section, a file, an option."""
+    for name, file, option in names:
+        if name in section:
+            yield Setting(controller, ((file, str(section[name])),), option)
+
+
 def _memory(resources: Mapping[str, Any]) -> Iterator[Setting]:
     memory = resources.get("memory") or {}
-    names = (
-        ("limit", "memory.limit_in_bytes", "memory"), ("swap", "memory.memsw.limit_in_bytes", "memory-swap"),
-        ("reservation", "memory.soft_limit_in_bytes", "memory-reservation"),
-        ("swappiness", "memory.swappiness", "memory-swappiness"),
-    )  # fmt: skip
-    for name, file, option in names:
-        if name in memory:
-            yield Setting("memory", ((file, str(memory[name])),), option)
+    yield from _each("memory", memory, _MEMORY)
     if memory.get("disableOOMKiller"):
         yield Setting("memory", (("memory.oom_control", "1"),), "oom-kill-disable")
 
@@ -74,16 +86,9 @@ def _memory2(resources: Mapping[str, Any]) -> Iterator[Setting]:
 
 def _cpu(resources: Mapping[str, Any]) -> Iterator[Setting]:
     cpu = resources.get("cpu") or {}
-    if "shares" in cpu:
-        yield Setting("cpu", (("cpu.shares", str(cpu["shares"])),), "cpu-shares")
-    if "period" in cpu:
-        yield Setting("cpu", (("cpu.cfs_period_us", str(cpu["period"])),), "cpu-period")
     if "quota" in cpu:
-        yield Setting("cpu", (("cpu.cfs_quota_us", str(max(cpu["quota"], _ANY))),), "cpu-quota")
-    if "realtimePeriod" in cpu:
-        yield Setting("cpu", (("cpu.rt_period_us", str(cpu["realtimePeriod"])),), "cpu-rt-period")
-    if "realtimeRuntime" in cpu:
-        yield Setting("cpu", (("cpu.rt_runtime_us", str(cpu["realtimeRuntime"])),), "cpu-rt-runtime")
+        cpu = {**cpu, "quota": max(cpu["quota"], _ANY)}
+    yield from _each("cpu", cpu, _CPU)
 
 
 def _cpu2(resources: Mapping[str, Any]) -> Iterator[Setting]:
