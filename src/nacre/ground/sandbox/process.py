@@ -197,11 +197,10 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     relay.deadly = deadly
     relay.input, relay.once = streams.input, streams.stdio.once and not streams.stdio.tty
     relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
-    leave = attached.leave
-    if leave and not attached.on_detach:
-        relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
     if attached.on_detach:
         _let_detach(relay, streams, attached)
+    else:
+        _let_leave(relay, streams, attached)
     if streams.terminal >= 0:
         relay.on_resize = streams.resize
     streams.begin()
@@ -215,9 +214,16 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
             end()
 
 
+def _let_leave(relay: Relay, streams: Streams, attached: Attachment) -> None:
+    """The shim is told which descriptors keep the container's streams."""
+    leave = attached.leave
+    if leave:
+        relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
+
+
 def _let_detach(relay: Relay, streams: Streams, attached: Attachment) -> None:
     """At the keys the user's terminal is let go, and the container goes on as if nobody had seen it start."""
-    flow, leave = relay.inputs[0], attached.leave
+    flow = relay.inputs[0]
 
     def detach() -> None:
         relay.loop.forget(attached.user)
@@ -227,9 +233,8 @@ def _let_detach(relay: Relay, streams: Streams, attached: Attachment) -> None:
         relay.on_resize = None
         if attached.on_detach:
             attached.on_detach()
-        if leave:
-            relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
-            relay.plan_to_leave()
+        _let_leave(relay, streams, attached)
+        relay.plan_to_leave()
 
     def over() -> None:
         detach() if getattr(flow, "detached", False) else relay.hang_up(streams.terminal)
