@@ -67,10 +67,16 @@ def merged(image: ImageConfig, options: HealthOptions | None) -> dict[str, Any]:
 def _of_image(found: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         return {}
-    test = found.get("Test")
-    good = isinstance(test, list) and test and all(isinstance(word, str) for word in test)
+    test = _words(found.get("Test"))
     numbers = {name: found[name] for name in _NUMBERS if _is_count(found.get(name))}
-    return ({"Test": test} if good else {}) | numbers
+    return ({"Test": test} if test else {}) | numbers
+
+
+def _words(found: object) -> list[str]:
+    """A list of words; [] for anything else."""
+    if isinstance(found, list) and all(isinstance(word, str) for word in found):
+        return found
+    return []
 
 
 def _is_count(value: object) -> bool:
@@ -108,6 +114,5 @@ def _command(test: list[str], shell: object) -> tuple[str, ...]:
     if kind == "CMD":
         return tuple(words)
     if kind == "CMD-SHELL" and words:
-        own = isinstance(shell, list) and shell and all(isinstance(word, str) for word in shell)
-        return (*(shell if own else _SHELL), *words)  # type: ignore[misc]
+        return (*(_words(shell) or _SHELL), *words)
     return ()
