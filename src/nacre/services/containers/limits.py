@@ -89,20 +89,28 @@ def _state(store: Store, number: str) -> dict[str, Any]:
 
 def groups_of(store: Store, number: str) -> ControlGroups:
     """The groups that a container has; none for one that has no limits."""
-    fields = _state(store, number).get("groups") or ()
+    return _groups(_state(store, number))
+
+
+def _groups(state: dict[str, Any]) -> ControlGroups:
+    fields = state.get("groups") or ()
     return ControlGroups(ControlGroup(version, folder, tuple(names)) for version, folder, names in fields)
 
 
 def oom_killed(store: Store, number: str) -> bool:
     """Whether the kernel has killed a process of it for want of memory, since its last start."""
-    state = _state(store, number)
-    return bool(state.get("oom_killed")) or groups_of(store, number).oom_kills() > 0
+    return _has_killed(_state(store, number))
+
+
+def _has_killed(state: dict[str, Any]) -> bool:
+    return bool(state.get("oom_killed")) or _groups(state).oom_kills() > 0
 
 
 def finish(store: Store, number: str) -> None:
     """Remove the groups of a container that has ended, and keep whether memory ran out."""
-    killed = oom_killed(store, number)
-    groups_of(store, number).remove()
+    state = _state(store, number)
+    killed = _has_killed(state)
+    _groups(state).remove()
     path = store.containers.file(number, STATE)
     if killed:
         write_atomic(path, dumps({"oom_killed": True}).encode())
