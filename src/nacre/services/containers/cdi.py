@@ -7,12 +7,12 @@ device are a conflict. Source: container-device-interface pkg/cdi, docker/cli op
 from __future__ import annotations
 
 import os
-import stat
 
 from ...grammars.cdi import CdiEdits, CdiSpec, parse_spec
 from ...grammars.csvline import read_record
 from ...images.model.runtime import Device, VolumeMount
 from ...words.errors import NacreError, NotFound, StoreError, Unsupported, UsageError
+from .devices import device_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,21 +169,18 @@ def _content(path: str) -> bytes:
 
 def _node(node: CdiNode) -> Device:
     """What the spec leaves out is as at the node of this machine. Raises NotFound."""
-    found = Device(
-        os.path.normpath(node.path), node.kind, node.major, node.minor, max(node.mode, 0), node.access,
-        max(node.uid, 0), max(node.gid, 0), "" if node.source == node.path else node.source,
-    )  # fmt: skip
     if node.kind and node.major >= 0 and node.minor >= 0:
-        return found.replace(mode=node.mode if node.mode >= 0 else 0o666)
+        return Device(
+            os.path.normpath(node.path), node.kind, node.major, node.minor,
+            node.mode if node.mode >= 0 else 0o666, node.access, max(node.uid, 0), max(node.gid, 0),
+            "" if node.source == node.path else node.source,
+        )  # fmt: skip
     try:
         info = os.stat(node.source)
     except OSError as error:
         raise NotFound(f"the device {node.source} of a CDI spec: {error.strerror}") from None
-    kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(info.st_mode))
-    if kind is None or node.kind not in ("", kind):
+    here = device_of(info, node.source, node.path, node.access)
+    if here is None or node.kind not in ("", here.kind):
         raise NotFound(f"the device {node.source} of a CDI spec is no such device node")
-    return found.replace(
-        kind=kind, major=os.major(info.st_rdev), minor=os.minor(info.st_rdev),
-        mode=node.mode if node.mode >= 0 else stat.S_IMODE(info.st_mode),
-        uid=node.uid if node.uid >= 0 else info.st_uid, gid=node.gid if node.gid >= 0 else info.st_gid,
-    )  # fmt: skip
+    said = {"mode": node.mode, "uid": node.uid, "gid": node.gid}
+    return here.replace(**{name: value for name, value in said.items() if value >= 0})

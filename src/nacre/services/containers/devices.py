@@ -38,9 +38,13 @@ def all_devices() -> tuple[Device, ...]:
 def device_at(source: str, target: str, access: str) -> Device | None:
     """The node at `source` of this machine; None if there is none."""
     try:
-        info = os.stat(source)
+        return device_of(os.stat(source), source, target, access)
     except OSError:
         return None
+
+
+def device_of(info: os.stat_result, source: str, target: str, access: str) -> Device | None:
+    """The node at `source`, whose status is known; None for what is no device."""
     kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(info.st_mode))
     if kind is None:
         return None
