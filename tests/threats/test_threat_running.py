@@ -265,21 +265,14 @@ def test_cve_2025_52881_settings_go_to_the_real_proc(place: str, tmp_path: Path)
     decoy.write_text("")
 
     def work() -> str:
-        if place == "proc":
-            linux.mount("tmpfs", "/proc", "tmpfs", 0)
-            os.makedirs("/proc/thread-self/attr/apparmor")
-            Path("/proc/thread-self/attr/apparmor/exec").write_text("")
+        folders = {"proc": "/proc", "task": "/proc/thread-self", "attr": "/proc/thread-self/attr"}
+        if place == "file":
+            linux.mount(str(decoy), "/proc/thread-self/attr/exec", "", linux.MS_BIND)
         else:
-            target = {
-                "task": "/proc/thread-self/attr",
-                "attr": "/proc/thread-self/attr",
-                "file": "/proc/thread-self/attr/exec",
-            }
-            if place == "file":
-                linux.mount(str(decoy), target[place], "", linux.MS_BIND)
-            else:
-                linux.mount("tmpfs", target[place], "tmpfs", 0)
-                Path(f"{target[place]}/exec").write_text("")
+            linux.mount("tmpfs", folders[place], "tmpfs", 0)
+            os.makedirs("/proc/thread-self/attr/apparmor")
+            for name in ("apparmor/exec", "exec"):
+                Path("/proc/thread-self/attr", name).write_text("")
         try:
             ChangeProfile("evil").apply(Room())
         except SandboxError as error:
