@@ -160,10 +160,12 @@ def inspect_one(context: Context, document: Any, form: str) -> None:
         context.print(_parsed(form).render(Struct(document, "record"), strict=True))
 
 
-def table(context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns as docker's: three spaces between them, the last one not padded."""
+def table(
+    context: Context, headings: Sequence[str], rows: Iterable[Sequence[Any]], narrowest: int = 0
+) -> None:
+    """Columns as docker's: three spaces between them, `narrowest` with these; the last one not padded."""
     lines = [[*headings], *([_shown(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) + _GAP for column in zip(*lines, strict=False)]
+    widths = [max(narrowest, max(map(len, column)) + _GAP) for column in zip(*lines, strict=False)]
     for line in lines:
         padded = [value.ljust(width) for value, width in zip(line[:-1], widths, strict=False)]
         context.print("".join([*padded, *line[-1:]]))
