@@ -85,7 +85,7 @@ class OtherRepositories:
         except Unreachable:
             self._silent.add(host)
         except NacreError:
-            pass
+            pass  # it does not have the content; another may
         return None
 
 

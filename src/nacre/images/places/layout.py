@@ -363,7 +363,7 @@ class LayoutFolder(OciLayout):
             try:
                 os.mkdir(part, 0o755, dir_fd=above)
             except FileExistsError:
-                pass
+                pass  # something else of that name is an error of the open that follows
             finally:
                 os.close(above)
             at = f"{at}/{part}" if at else part

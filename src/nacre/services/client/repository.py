@@ -261,7 +261,7 @@ class Repository:
             except Unreachable:
                 raise
             except (NotFound, RegistryError):
-                pass
+                pass  # says nothing of a GET
             return None
 
         return self.session.attempt(ask)
