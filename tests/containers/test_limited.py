@@ -375,3 +375,11 @@ def test_another_runtime_sets_them(nacre: Nacre, busybox_image: str, runtime: st
         done = nacre(*words, "true", check=False)  # without a limit, EAT never ends
         said = f"WARNING: limits ignored: the runtime {runtime} makes no control groups for ordinary users"
         assert said in done.err
+
+
+def test_a_step_of_a_build_has_limits(nacre: Nacre, busybox_image: str) -> None:
+    needs_limits("memory")
+    Path(nacre.folder, "Dockerfile").write_text(f"FROM {busybox_image}\nRUN {EAT}\n")
+    done = nacre("build", "-m", "32m", ".", check=False)
+    assert done.code != 0
+    assert "did not complete successfully: exit code: 137" in done.err
