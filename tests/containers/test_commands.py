@@ -10,13 +10,14 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from terminals import Terminal
 
 from nacre import Config, ContainerOptions, Engine
 from nacre.ground import userns
+from nacre.words.errors import UsageError
 
 if TYPE_CHECKING:
     from conftest import Nacre
@@ -451,6 +452,21 @@ def test_other_runtimes_get_all_of_a_device(
         code = ["sh", "-c", "echo $A; test -c /dev/v/zero && cat /f"]
         assert engine.containers.run("busybox:test", code, options).stdout == b"1\ncontent\n"
     assert (tmp_path / "hooked").exists()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"volumes": ("a:/b:c:d",)}, {"security": ("seccomp",)}, {"log_options": (("nosuch", "1"),)},
+        {"health_cmd": "true", "no_healthcheck": True}, {"restart": "sometimes"},
+        {"restart": "always", "auto_remove": True},
+    ],
+)  # fmt: skip
+def test_options_are_checked_before_there_is_a_container(nacre: Nacre, bad: dict[str, Any]) -> None:
+    with Engine(Config(str(nacre.root))) as engine:
+        engine.containers.check(ContainerOptions(restart="on-failure:2"))
+        with pytest.raises(UsageError):
+            engine.containers.check(ContainerOptions(**bad))
 
 
 def test_a_runtime_that_is_not_there(nacre: Nacre, busybox_image: str) -> None:

@@ -75,6 +75,7 @@ class ContainerCollection(Lifecycle):
         run_options(self._engine, (), options)
         log_options(options)
         health_options(options)
+        restart_policy(options)
 
     def create(
         self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
