@@ -56,17 +56,19 @@ def _prepare(
 ) -> None:
     folder = volumes.make(store.root, volume.name, volume.labels, volume.driver_options)
     with volumes.held(store.root, volume.name):
+        half = volumes.is_half_filled(store.root, volume.name)
+        if not half and not (volume.copy and not _content(volume.source)):
+            return
         replaceable = (
             volume.source == folder
             and not os.path.ismount(folder)
             and volumes.find(store, volume.name).users == (row.id,)
         )
-        half = volumes.is_half_filled(store.root, volume.name)
         if half and replaceable:
             _clear(folder)
-        if volume.copy and (half or not _content(volume.source)):
+        if volume.copy:
             _fill(store, row, volume, root(), replaceable=replaceable)
-        elif half and replaceable:
+        elif replaceable:
             volumes.mark_half_filled(store.root, volume.name, half=False)
 
 
