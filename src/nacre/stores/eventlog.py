@@ -96,10 +96,9 @@ def _rest(fd: int) -> Iterator[bytes]:
 
 def _is_there(path: str, fd: int) -> bool:
     try:
-        there, ours = os.stat(path), os.fstat(fd)
+        return os.path.samestat(os.stat(path), os.fstat(fd))
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _decode(line: bytes) -> StoreEvent | None:

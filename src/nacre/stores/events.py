@@ -59,6 +59,5 @@ def _rotate(root: str, fd: int) -> None:
     import fcntl
 
     fcntl.flock(fd, fcntl.LOCK_EX)
-    there, ours = os.stat(f"{root}/{JOURNAL}"), os.fstat(fd)
-    if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+    if os.path.samestat(os.stat(f"{root}/{JOURNAL}"), os.fstat(fd)):
         os.rename(f"{root}/{JOURNAL}", f"{root}/{BEFORE}")
