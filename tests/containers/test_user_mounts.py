@@ -62,6 +62,25 @@ def test_an_image(nacre: Nacre, image: str) -> None:
     assert "No such image: none:1" in refused(nacre, "--mount", "type=image,src=none:1,dst=/i", image, "true")
 
 
+def test_a_copy_of_a_file_that_is_mounted(nacre: Nacre, image: str, tmp_path: Path) -> None:
+    """While it runs, its store is closed and its user namespace entered before anything is copied."""
+    nacre("run", "--rm", "-v", "vol:/data", image, "true")
+    (tmp_path / "own").write_text("hi\n")
+    mounts = (
+        "--mount", f"type=image,source={image},target=/a,image-subpath=data/sub/f",
+        "--mount", "source=vol,target=/b,volume-subpath=in/./f", "-v", "./own:/c",
+    )  # fmt: skip
+    nacre("run", "-d", "--name", "box", *mounts, image, "sleep", "1000")
+    for _ in range(2):
+        for name in "abc":
+            nacre("cp", f"box:/{name}", name)
+            assert (tmp_path / name).read_text() == "hi\n"
+            (tmp_path / name).unlink()
+            assert "read-only" in nacre("cp", "own", f"box:/{name}", check=False).err
+        nacre("stop", "-t", "0", "box")
+    nacre("rm", "box")
+
+
 def test_an_image_that_is_mounted_stays(nacre: Nacre, image: str, busybox_image: str) -> None:
     nacre(
         "create", "--name", "box", "--mount", f"type=image,src={image},dst=/i", busybox_image, "ls", "/i/data"

@@ -62,6 +62,14 @@ class Inside(Root):
         return self.fd, _join(path[len(base) :] if path.startswith(base) else b"", rest)
 
 
+class MountedFile(Inside):
+    """A file that is mounted by itself: every path is that file, and nothing can be made beside it."""
+
+    def open(self, path: bytes | str, flags: int, mode: int = 0) -> int:
+        """The same descriptor once more."""
+        return os.dup(self.fd)
+
+
 class Host:
     """The host, whose links the user's path may follow; what is copied stays in the folder it leads to."""
 
@@ -223,15 +231,8 @@ def _mounted_place(
         plain = os.path.normpath(b"/" + path.lstrip(b"/"))
         rest = plain[len(target) :] + path[len(path.rstrip(b"/.")) :]
         return CopyPath(Inside(fd), rest or b"/", readonly)
-    os.close(fd)
-    if subpath == ".":
-        return CopyPath(Inside(os.path.dirname(entry["source"])), _name(entry["source"]), readonly=True)
-    above = _source_of(store, entry, os.path.dirname(subpath) or ".")
-    return CopyPath(Inside(above), _name(subpath), readonly=True)
-
-
-def _name(path: str) -> bytes:
-    return os.fsencode(os.path.basename(path))
+    name = os.path.basename(entry["source"] if subpath == "." else subpath)
+    return CopyPath(MountedFile(fd), os.fsencode(name), readonly=True)
 
 
 def _source_of(store: Store, entry: Mapping[str, Any], subpath: str) -> int:
