@@ -70,10 +70,6 @@ def claim(wanted: Sequence[Publish]) -> list[Claim]:
 
 def _claim(publish: Publish) -> list[Claim]:
     """One port at all the addresses that are meant."""
-    if publish.protocol not in _KINDS:
-        raise SandboxError(
-            f"cannot publish port {publish.inside}: only ports of TCP and UDP can be published"
-        )
     hosts = [publish.address] if publish.address else [ANY, ANY6]
     for port in _candidates(publish):
         try:
