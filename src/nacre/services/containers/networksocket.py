@@ -14,6 +14,7 @@ from ...words.quickjson import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SOCKET = "network.sock"
@@ -23,23 +24,33 @@ _KIND = _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC
 
 
 def listener(folder: str) -> _socket.socket:
-    """In the folder of a container, whose path may be longer than an address of a socket. Raises OSError."""
+    """In the folder of a container. Raises OSError."""
     unlink(f"{folder}/{SOCKET}")
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    socket = _socket.socket(_socket.AF_UNIX, _KIND | _socket.SOCK_NONBLOCK)
-    try:
-        socket.bind(f"/proc/self/fd/{fd}/{SOCKET}")
+
+    def listen(socket: _socket.socket, address: str) -> None:
+        socket.bind(address)
         socket.listen(128)
-    except BaseException:
-        socket.close()
-        raise
+
+    return _opened(folder, _KIND | _socket.SOCK_NONBLOCK, listen)
+
+
+def _opened(folder: str, kind: int, use: Callable[[_socket.socket, str], object]) -> _socket.socket:
+    """A socket, used with its address: the path of the folder itself may be too long to be one."""
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        socket = _socket.socket(_socket.AF_UNIX, kind)
+        try:
+            use(socket, f"/proc/self/fd/{fd}/{SOCKET}")
+        except BaseException:
+            socket.close()
+            raise
+        return socket
     finally:
         os.close(fd)
-    return socket
 
 
 def adopted(fd: int) -> _socket.socket:
-    """The listener that another program of this process has left."""
+    """The socket that a descriptor is, which belongs to it then."""
     return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
 
 
@@ -56,18 +67,13 @@ def line(client: _socket.socket) -> bytes:
 
 def asked(folder: str, request: dict[str, Any]) -> _socket.socket:
     """A connection to the keeper of a container, which has been asked something. Raises OSError."""
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    socket = _socket.socket(_socket.AF_UNIX, _KIND)
-    try:
+
+    def ask(socket: _socket.socket, address: str) -> None:
         socket.settimeout(2 * SECONDS)
-        socket.connect(f"/proc/self/fd/{fd}/{SOCKET}")
+        socket.connect(address)
         socket.sendall(dumps(request).encode() + b"\n")
-    except BaseException:
-        socket.close()
-        raise
-    finally:
-        os.close(fd)
-    return socket
+
+    return _opened(folder, _KIND, ask)
 
 
 def tell(folder: str, request: dict[str, Any]) -> None:

@@ -15,10 +15,10 @@ from ...ground.network import namespaces, sockets
 from ...ground.network.descriptors import hand, received
 from ...ground.network.loopback import LoopbackNetwork
 from ...ground.network.switching import Routes, Switch
-from ...words.addresses import Subnet, packed, shown
+from ...words.addresses import Subnet, packed, shown, version
 from . import networking
 from .networking import Networking
-from .networksocket import asked, unanswered
+from .networksocket import adopted, asked, unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ class SwitchedNetworking(Networking):
         if "socket" in request:
             self._give_socket(client, request)
         elif "switch" in request:
-            self._switch.expect(
-                _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(client.fileno()))
-            )
+            self._switch.expect(adopted(os.dup(client.fileno())))
         else:
             super()._met(client, request)
 
@@ -150,7 +148,7 @@ class SwitchedNetworking(Networking):
         member = self._networks.with_address(way.wanted.network, address)
         if member is None:
             raise OSError(EHOSTUNREACH, "no container has this address")
-        source = way.address6 if ":" in address else way.address
+        source = way.address6 if version(address) == 6 else way.address
         request = {"socket": family, "from": source}
         channel = asked(self._store.containers.folder(member.container), request)
         try:
