@@ -12,7 +12,7 @@ from time import monotonic
 
 from ...words.addresses import family
 from . import namespaces
-from .serving import thread
+from .serving import accepted, thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Proxy:
         self._serving.watch(claim.socket.fileno(), lambda: passes(claim))
 
     def _accept(self, claim: Claim) -> None:
-        fd, _ = claim.socket._accept()  # type: ignore[attr-defined]
-        client = _socket.socket(claim.socket.family, _socket.SOCK_STREAM, 0, fd)
+        client = accepted(claim.socket)
         if len(self._live) >= 2 * _MOST_CONNECTIONS:
             client.close()
             return

@@ -16,7 +16,7 @@ from ...words.addresses import family, packed, version
 from . import namespaces
 from . import nftables as nft
 from .rules import PROTOCOLS
-from .serving import thread
+from .serving import accepted, thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ class Resolver:
         return bool(self._asked)
 
     def _accept(self) -> None:
-        fd, _ = self._tcp._accept()  # type: ignore[attr-defined]
-        client = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fd)
+        client = accepted(self._tcp)
         if self._connections >= _CONNECTIONS:
             client.close()
             return

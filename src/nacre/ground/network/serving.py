@@ -6,6 +6,7 @@ comes to it.
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 from _thread import allocate_lock, stack_size, start_new_thread
@@ -115,6 +116,12 @@ def _attempt(call: Callable[[], object]) -> object:
         return call()
     except Exception:
         return None
+
+
+def accepted(listening: _socket.socket) -> _socket.socket:
+    """The next connection to a socket of streams. Raises OSError."""
+    fd, _ = listening._accept()  # type: ignore[attr-defined]
+    return _socket.socket(listening.family, _socket.SOCK_STREAM, 0, fd)
 
 
 def thread(work: Callable[[], object]) -> None:

@@ -6,13 +6,12 @@ it is told to join or leave a network.
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from ...ground.files import unlink, write_atomic
 from ...ground.network.attachments import ContainerNetwork, Wanted
 from ...ground.network.rules import Forward
-from ...ground.network.serving import Serving
+from ...ground.network.serving import Serving, accepted
 from ...stores.networks import BRIDGE, Member
 from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
@@ -22,6 +21,7 @@ from .networksocket import SECONDS, SOCKET, adopted, line, listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
@@ -104,8 +104,8 @@ class Networking:
             try:
                 if all(each.is_idle for each in (self._proxy, self._resolver) if each):
                     held = self.describe()
-                    told = {**told, "descriptors": [*told["descriptors"], *held["descriptors"]]}
-                    leave({**told, "network": held})
+                    descriptors = [*told["descriptors"], *held["descriptors"]]
+                    leave({**told, "descriptors": descriptors, "network": held})
             finally:
                 self._serving.begin()
 
@@ -240,9 +240,9 @@ class Networking:
         self._closing.append(self._serving.end)
         if self._claims:
             self._pass_on()
-        control = self._control = control or listener(self._folder)
-        self._closing.append(control.close)
-        self._serving.watch(control.fileno(), lambda: self._obey(control))
+        self._control = control or listener(self._folder)
+        self._closing.append(self._control.close)
+        self._serving.watch(self._control.fileno(), self._obey)
 
     def _pass_on(self) -> None:
         from ...ground.network.proxy import Proxy
@@ -290,9 +290,8 @@ class Networking:
             ports.setdefault(f"{claim.inside}/{claim.protocol}", []).append([claim.host, claim.port])
         return {"ports": ports, "endpoints": {e.wanted.network: _shown(e) for e in self._own.attached}}
 
-    def _obey(self, control: _socket.socket) -> None:
-        fd, _ = control._accept()  # type: ignore[attr-defined]
-        client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+    def _obey(self) -> None:
+        client = accepted(self._control)
         try:
             client.settimeout(SECONDS)
             self._met(client, loads(line(client)))
