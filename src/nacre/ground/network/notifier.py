@@ -140,7 +140,7 @@ class Notification:
         except OSError as error:  # before Linux 6.9
             if error.errno != EINVAL:
                 raise
-            process = os.pidfd_open(int(_status(self.tid, b"Tgid:")[1]))
+            process = os.pidfd_open(int(_status(self.tid, b"Tgid:")[0][1]))
         try:
             return linux.pidfd_getfd(process, number)
         finally:
@@ -164,22 +164,23 @@ class Notification:
 
     def ids(self) -> tuple[int, int]:
         """The effective user and group of the caller, as they are here. Raises OSError."""
-        return int(_status(self.tid, b"Uid:")[2]), int(_status(self.tid, b"Gid:")[2])
+        user, group = _status(self.tid, b"Uid:", b"Gid:")
+        return int(user[2]), int(group[2])
 
     def has_signal(self) -> bool:
         """Whether a signal waits for the caller that it does not block."""
         try:
-            own, shared, blocked = (
-                int(_status(self.tid, name)[1], 16) for name in (b"SigPnd:", b"ShdPnd:", b"SigBlk:")
-            )
-        except (OSError, StopIteration):
+            lines = _status(self.tid, b"SigPnd:", b"ShdPnd:", b"SigBlk:")
+            own, shared, blocked = (int(mask, 16) for _, mask in lines)
+        except (OSError, ValueError):
             return False
         return bool((own | shared) & ~blocked)
 
 
-def _status(tid: int, name: bytes) -> list[bytes]:
+def _status(tid: int, *names: bytes) -> list[list[bytes]]:
+    """The words of the lines that begin so, in the order of the file."""
     with open(f"/proc/{tid}/status", "rb") as file:
-        return next(line.split() for line in file if line.startswith(name))
+        return [line.split() for line in file if line.startswith(names)]
 
 
 class Notifier:
