@@ -25,7 +25,10 @@ def new() -> int:
     Raises SandboxError.
     """
     try:
-        return _and_back(_new) if userns.is_first() else apart(_new)
+        if userns.is_first():
+            with InsideNamespace():
+                return _new()
+        return apart(_new)
     except PermissionError:
         raise SandboxError(
             "a network of its own needs a network namespace, which is not permitted here",
@@ -38,17 +41,6 @@ def new() -> int:
 def _new() -> int:
     linux.unshare(linux.CLONE_NEWNET)
     return current()
-
-
-def _and_back(work: Callable[[], T]) -> T:
-    before = current()
-    try:
-        try:
-            return work()
-        finally:
-            linux.setns(before, linux.CLONE_NEWNET)
-    finally:
-        os.close(before)
 
 
 def current() -> int:
@@ -66,12 +58,15 @@ def inside(fd: int, work: Callable[[], T]) -> T:
 
     Only root of the machine comes back into the one that it has left: others send a thread, which ends there.
     """
+    if userns.is_first():
+        with InsideNamespace(fd):
+            return work()
 
     def there() -> T:
         enter(fd)
         return work()
 
-    return _and_back(there) if userns.is_first() else apart(there)
+    return apart(there)
 
 
 def apart(work: Callable[[], T]) -> T:
@@ -99,15 +94,25 @@ def apart(work: Callable[[], T]) -> T:
 
 
 class InsideNamespace:
-    """`with InsideNamespace(fd):` what this thread makes belongs to that network namespace. For root."""
+    """`with InsideNamespace(fd):` what this thread makes belongs to that network namespace. For root.
 
-    def __init__(self, fd: int) -> None:
+    Without `fd` it stays where it is. Wherever it goes meanwhile, it comes back at the end.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
         self._fd, self._before = fd, -1
 
     def __enter__(self) -> None:
         self._before = current()
-        linux.setns(self._fd, linux.CLONE_NEWNET)
+        try:
+            if self._fd is not None:
+                enter(self._fd)
+        except BaseException:
+            os.close(self._before)
+            raise
 
     def __exit__(self, *_exc: object) -> None:
-        linux.setns(self._before, linux.CLONE_NEWNET)
-        os.close(self._before)
+        try:
+            enter(self._before)
+        finally:
+            os.close(self._before)
