@@ -65,7 +65,18 @@ class Attached(Value):
     address6: str = ""
 
 
-class ContainerNetwork:
+class NetworkAttachments:
+    """The networks that a container is `attached` to, in the order in which it joined them."""
+
+    attached: list[Attached]
+
+    @property
+    def way_out(self) -> Attached | None:
+        """The first network that is not internal: it has the default route, where there is one."""
+        return next((each for each in self.attached if not each.wanted.internal), None)
+
+
+class ContainerNetwork(NetworkAttachments):
     """The network of the container `name`, until `close` or the death of this process, and the container's.
 
     Must be made where the container's links shall end. Raises SandboxError.
@@ -77,7 +88,7 @@ class ContainerNetwork:
         namespace, self._owner = held
         self._made = namespace >= 0
         self._default: Attached | None = None
-        self.attached: list[Attached] = []
+        self.attached = []
         self.forwards: Sequence[Forward] = ()
         self._opened: list[Netlink | Firewall] = []
         self.namespace = namespace if self._made else namespaces.new()
@@ -112,11 +123,6 @@ class ContainerNetwork:
         """These networks have been joined already."""
         self.attached = list(attached)
         self._default = self.way_out
-
-    @property
-    def way_out(self) -> Attached | None:
-        """The first network that is not internal: it has the default route."""
-        return next((each for each in self.attached if not each.wanted.internal), None)
 
     def attach(self, wanted: Wanted) -> Attached:
         """Join a network. Nothing passes before `set_rules`. Raises SandboxError, and leaves nothing then."""

@@ -12,13 +12,13 @@ from errno import EEXIST
 from ...words.addresses import packed
 from ...words.errors import SandboxError
 from . import links, namespaces
-from .attachments import Attached, Wanted
+from .attachments import Attached, NetworkAttachments, Wanted
 from .netlink import ROUTE, Netlink, NetlinkError
 
 _LOOPBACK, _DEVICE = 1, "lo"
 
 
-class LoopbackNetwork:
+class LoopbackNetwork(NetworkAttachments):
     """The network of one container, as long as this process or a process of the container lives.
 
     Raises SandboxError.
@@ -26,7 +26,7 @@ class LoopbackNetwork:
 
     def __init__(self) -> None:
         self.namespace = namespaces.new()
-        self.attached: list[Attached] = []
+        self.attached = []
         self.addresses: frozenset[bytes] = frozenset()
         try:
             self._netlink = namespaces.inside(self.namespace, lambda: Netlink(ROUTE))
@@ -45,11 +45,6 @@ class LoopbackNetwork:
             raise SandboxError(f"failed to set up container networking: {error.strerror}") from None
         self._became([*self.attached, found])
         return found
-
-    @property
-    def way_out(self) -> Attached | None:
-        """The first network that is not internal."""
-        return next((each for each in self.attached if not each.wanted.internal), None)
 
     def detach(self, network: str) -> None:
         """Leave a network, if it is in it. Raises SandboxError."""
