@@ -13,19 +13,23 @@ _VERSION, _NETWORK = 1, 4
 """Flag that asks for the version of the kernel's, and the one that knows of TCP (Linux 6.7)."""
 
 
-def forbid_tcp() -> bool:
-    """This process, and all that it starts, can bind and connect no TCP socket; False before Linux 6.7.
+def knows_tcp() -> bool:
+    """Whether this kernel can forbid it."""
+    try:
+        return linux.landlock_create_ruleset(b"", _VERSION) >= _NETWORK
+    except OSError:  # not in this kernel, or turned off
+        return False
+
+
+def forbid_tcp() -> None:
+    """This process, and all that it starts, can bind and connect no TCP socket; nothing before Linux 6.7.
 
     Needs CAP_SYS_ADMIN in the user namespace, or no new privileges. Raises OSError.
     """
-    try:
-        if linux.landlock_create_ruleset(b"", _VERSION) < _NETWORK:
-            return False
-    except OSError:  # not in this kernel, or turned off
-        return False
+    if not knows_tcp():
+        return
     rules = linux.landlock_create_ruleset(_RULESET.pack(0, _BIND_TCP | _CONNECT_TCP), 0)
     try:
         linux.landlock_restrict_self(rules)
     finally:
         os.close(rules)
-    return True
