@@ -261,8 +261,7 @@ def after_reset(host: str, port: str, secret: str) -> object:
 
 def rings() -> object:
     """io_uring, which no filter sees through."""
-    number = {"x86_64": 425}.get(os.uname().machine, 425)
-    LIBC.syscall(number, 8, bytes(120))
+    LIBC.syscall(425, 8, bytes(120))  # io_uring_setup, everywhere
     return errno.errorcode[ctypes.get_errno()]
 
 

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,14 @@ MACHINE, OUTSIDE = "192.0.2.1", "192.0.2.9"
 MACHINE6, OUTSIDE6 = "2001:db8::1", "2001:db8::9"
 SECONDS = 20.0
 _SHORT = 0.5
+_SMALL = "nacre.ground.monitor.shim"
 _FAMILIES = {True: socket.AF_INET6, False: socket.AF_INET}
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
     """Wait for a real condition."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
@@ -69,8 +70,9 @@ class Lab:
     def path(self, fd: int) -> str:
         return f"/proc/{os.getpid()}/fd/{fd}"
 
-    def command(self, *words: str) -> list[str]:
-        return ["nsenter", f"--net={self.path(self.machine)}", *self._nacre.command(*words)]
+    def command(self, *words: str, before: Sequence[str] = ()) -> list[str]:
+        """`nacre` on the machine, started there by the words `before` it."""
+        return ["nsenter", f"--net={self.path(self.machine)}", *before, *self._nacre.command(*words)]
 
     def __call__(self, *words: str, check: bool = True) -> Any:
         """`nacre`, on the machine."""
@@ -100,6 +102,13 @@ class Lab:
         """The process that keeps a container."""
         status = Path(f"/proc/{self.pid(name)}/status").read_text()
         return int(status.split("PPid:")[1].split()[0])
+
+    def small_keeper(self, name: str) -> int:
+        """The same, once it is the small process that a detached container is left to."""
+        pid = self.keeper(name)
+        line = Path(f"/proc/{pid}/cmdline")
+        until(lambda: _SMALL in line.read_text() and _waits(pid))
+        return pid
 
     @contextmanager
     def namespace(self, name: str) -> Iterator[int]:
@@ -154,6 +163,13 @@ class Lab:
             os.close(fd)
 
 
+def _waits(pid: int) -> bool:
+    try:
+        return any("pidfd" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # closed meanwhile
+        return False
+
+
 def make(fd: int, host: str, protocol: str) -> socket.socket:
     with namespaces.InsideNamespace(fd):
         return socket.socket(_FAMILIES[":" in host], _KINDS[protocol])
@@ -185,6 +201,16 @@ def listens(fd: int, host: str, port: int) -> bool:
             return True
     except ConnectionRefusedError:
         return False
+
+
+def pour(source: socket.socket, sink: socket.socket, size: int) -> None:
+    """So many bytes go from one socket into the other, and arrive."""
+    thread = threading.Thread(target=source.sendall, args=(b"x" * size,))
+    thread.start()
+    got = 0
+    while got < size:
+        got += len(sink.recv(1 << 16))
+    thread.join()
 
 
 @contextmanager

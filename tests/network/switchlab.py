@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab import until
 from world import World
 
 IMAGE = "busybox:test"
@@ -50,10 +50,7 @@ class SwitchLab:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a real condition."""
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen"
-            time.sleep(0.02)
+        until(condition, 60)
 
     def answers(self, container: str, port: int) -> None:
         """Wait until a program of a container listens."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import MACHINE, MACHINE6, OUTSIDE, Lab, ask, make, reaches, server, until
+from lab import MACHINE, MACHINE6, OUTSIDE, Lab, ask, make, pour, reaches, server, until
 
 from nacre.ground.network import namespaces
 from nacre.ground.network import nftables as nft
@@ -97,23 +97,12 @@ def test_much_through_the_proxy(lab: Lab) -> None:
             client.connect(("127.0.0.1", 8080))
             served, _ = listening.accept()
             for one, two in ((client, served), (served, client)):
-                _pour(one, two, size)
+                pour(one, two, size)
             served.shutdown(socket.SHUT_WR)
             assert client.recv(1) == b""
             client.sendall(b"last")
             assert served.recv(4) == b"last"
             served.close()
-
-
-def _pour(one: socket.socket, two: socket.socket, size: int) -> None:
-    import threading
-
-    thread = threading.Thread(target=one.sendall, args=(b"x" * size,))
-    thread.start()
-    got = 0
-    while got < size:
-        got += len(two.recv(1 << 16))
-    thread.join()
 
 
 def test_ports_shown(lab: Lab) -> None:
@@ -351,11 +340,9 @@ def test_iptables_shows_the_rules_as_its_own(lab: Lab, peer: Callable[..., None]
 
 def test_the_memory_of_a_keeper(lab: Lab) -> None:
     """A network that nobody asks anything needs none."""
-    from test_shim import small
-
     lab.run("--name", "c1", "--network", "none")
     lab.run("--name", "c2", "--network", "bridge", "-p", "8080:80")
-    own, more = (_private(small(lab, name)) for name in ("c1", "c2"))
+    own, more = (_private(lab.small_keeper(name)) for name in ("c1", "c2"))
     assert more < own + 300
 
 

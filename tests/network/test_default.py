@@ -62,22 +62,21 @@ def test_where_networks_cannot_be_managed(lab: Lab, nacre: Any) -> None:
     """Without CAP_NET_ADMIN the network is shared, and one line says so; who asks for another is refused."""
     if not shutil.which("setpriv"):
         pytest.skip("setpriv is not installed")
-    code, out, err = _limited(lab, nacre, "run", "--rm", IMAGE, *LINKS)
+    limits = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    code, out, err = _started_by(limits, lab, nacre, IMAGE, *LINKS)
     assert (code, out.split()) == (0, ["lo", "up0"]), err
     assert err.startswith(SHARED)
     assert err.count("\n") == 1
-    code, _, err = _limited(lab, nacre, "run", "--rm", "--network", "bridge", IMAGE, *LINKS)
+    code, _, err = _started_by(limits, lab, nacre, "--network", "bridge", IMAGE, *LINKS)
     assert code == 125
     assert "Operation not permitted" in err
     assert not (nacre.root / "networks" / ".probed").is_symlink()
 
 
-def _limited(lab: Lab, nacre: Any, *words: str) -> tuple[int, str, str]:
-    command = lab.command(*words)
-    place = command.index(nacre.command()[0])
-    limits = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+def _started_by(before: list[str], lab: Lab, nacre: Any, *words: str) -> tuple[int, str, str]:
+    """Code and streams of `nacre run --rm` that another program starts on the machine."""
     done = subprocess.run(
-        [*command[:place], *limits, *command[place:]],
+        lab.command("run", "--rm", *words, before=before),
         env=nacre.env, cwd=nacre.folder, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -86,14 +85,10 @@ def _limited(lab: Lab, nacre: Any, *words: str) -> tuple[int, str, str]:
 @pytest.mark.usefixtures("unset")
 def test_where_packets_cannot_be_forwarded(lab: Lab, nacre: Any) -> None:
     lab.forward(False)
-    command = lab.command("run", "--rm", IMAGE, *LINKS)
     script = 'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"'
-    done = subprocess.run(
-        [*command[:2], "unshare", "--mount", "sh", "-c", script, "sh", *command[2:]],
-        env=nacre.env, cwd=nacre.folder, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.stdout.split() == ["lo", "up0"]
-    assert done.stderr == f"{SHARED}it does not forward packets, and that cannot be changed\n"
+    _, out, err = _started_by(["unshare", "--mount", "sh", "-c", script, "sh"], lab, nacre, IMAGE, *LINKS)
+    assert out.split() == ["lo", "up0"]
+    assert err == f"{SHARED}it does not forward packets, and that cannot be changed\n"
 
 
 @pytest.mark.usefixtures("unset")

@@ -6,15 +6,18 @@ import hashlib
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import MACHINE, MACHINE6, OUTSIDE, Lab, listens, make, server, until
+from lab import MACHINE, MACHINE6, OUTSIDE, Lab, listens, make, pour, server, until
 from programs import (
     FETCH_C,
     FETCH_GO,
@@ -30,8 +33,10 @@ from programs import (
     needs_tools,
 )
 
+from nacre.grammars import dns
 from nacre.ground.network import links, namespaces
-from nacre.ground.network.netlink import ROUTE, Message, Netlink
+from nacre.ground.network.netlink import ROUTE, Message, Netlink, attribute
+from nacre.words.addresses import packed
 
 WHERE = (SERVER, str(PORT))
 CONNECTIONS = 400
@@ -199,38 +204,31 @@ def test_a_name_server_elsewhere(programs: Programs) -> None:
             assert asked == f"server {MACHINE}"
 
 
-def _name_server(lab: Lab) -> Any:
+@contextmanager
+def _name_server(lab: Lab) -> Iterator[None]:
     """Outside: every name has the address of the outside, and no IPv6."""
-    from contextlib import contextmanager
+    ended = threading.Event()
+    with make(lab.outside, OUTSIDE, "udp") as udp:
+        udp.bind((OUTSIDE, 53))
+        thread = threading.Thread(target=_serve_names, args=(udp, ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
-    from nacre.grammars import dns
-    from nacre.words.addresses import packed
 
-    def serve(udp: socket.socket, ended: threading.Event) -> None:
-        udp.settimeout(0.05)
-        while not ended.is_set():
-            try:
-                query, client = udp.recvfrom(2000)
-            except OSError:
-                continue
-            question = dns.read_question(query)
-            records = [packed(OUTSIDE)] if question.kind == dns.A else []
-            udp.sendto(dns.answer(query, question, records), client)
-
-    @contextmanager
-    def running() -> Any:
-        ended = threading.Event()
-        with make(lab.outside, OUTSIDE, "udp") as udp:
-            udp.bind((OUTSIDE, 53))
-            thread = threading.Thread(target=serve, args=(udp, ended))
-            thread.start()
-            try:
-                yield
-            finally:
-                ended.set()
-                thread.join()
-
-    return running()
+def _serve_names(udp: socket.socket, ended: threading.Event) -> None:
+    udp.settimeout(0.05)
+    while not ended.is_set():
+        try:
+            query, client = udp.recvfrom(2000)
+        except OSError:
+            continue
+        question = dns.read_question(query)
+        records = [packed(OUTSIDE)] if question.kind == dns.A else []
+        udp.sendto(dns.answer(query, question, records), client)
 
 
 def test_many_connections_at_once(programs: Programs) -> None:
@@ -285,26 +283,13 @@ def test_a_narrow_way_out(lab: Lab) -> None:
             served, _ = listening.accept()
             with served:
                 served.settimeout(20)
-                _pour(client, served, size)
-                _pour(served, client, size)
+                pour(client, served, size)
+                pour(served, client, size)
 
 
 def _set_mtu(netlink: Netlink, index: int, mtu: int) -> None:
-    import struct
-
-    from nacre.ground.network.netlink import attribute
-
     body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + attribute(4, struct.pack("=I", mtu))
     netlink.send([Message(16, 0, body, "set the size of packets")])
-
-
-def _pour(source: socket.socket, sink: socket.socket, size: int) -> None:
-    thread = threading.Thread(target=source.sendall, args=(b"x" * size,))
-    thread.start()
-    got = 0
-    while got < size:
-        got += len(sink.recv(1 << 16))
-    thread.join()
 
 
 def test_the_size_of_packets_is_the_networks(lab: Lab) -> None:

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from lab import MACHINE, OUTSIDE, Lab, ask, until
 
 IMAGE = "busybox:test"
-SMALL = "nacre.ground.monitor.shim"
-
-
-def small(lab: Lab, name: str) -> int:
-    """The process that keeps a container, once it is small."""
-    pid = lab.keeper(name)
-    until(lambda: SMALL in Path(f"/proc/{pid}/cmdline").read_text() and _waits(pid))
-    return pid
-
-
-def _waits(pid: int) -> bool:
-    try:
-        return any("pidfd" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    except FileNotFoundError:  # closed meanwhile
-        return False
 
 
 def threads(pid: int) -> int:
@@ -33,7 +17,7 @@ def threads(pid: int) -> int:
 
 def test_rules_need_nobody(lab: Lab) -> None:
     lab.run("--name", "c1", "--network", "bridge", "-p", "8080:80")
-    pid = small(lab, "c1")
+    pid = lab.small_keeper("c1")
     with lab.serving("c1", 80):
         assert ask(lab.outside, MACHINE, 8080) == f"c1 {OUTSIDE}"
         assert threads(pid) == 1
@@ -50,8 +34,8 @@ def test_names(lab: Lab) -> None:
     lab("network", "create", "shop")
     for name in ("aa", "bb"):
         lab.run("--name", name, "--network", "shop")
-    pid = small(lab, "bb")
-    small(lab, "aa")
+    pid = lab.small_keeper("bb")
+    lab.small_keeper("aa")
     assert "10.90.0.2" in lab("exec", "bb", "busybox", "nslookup", "aa").out
     assert threads(pid) > 1
     lab("rm", "-f", "aa", "bb")
@@ -63,7 +47,7 @@ def test_join_and_leave(lab: Lab) -> None:
     lab("network", "create", "shop")
     lab.run("--name", "aa", "--network", "shop")
     lab.run("--name", "bb", "--network", "bridge", "-p", "8080:80")
-    small(lab, "bb")
+    lab.small_keeper("bb")
     lab("network", "connect", "--alias", "www", "shop", "bb")
     with lab.serving("bb", 81), lab.namespace("aa") as other:
         assert ask(other, lab.address("bb", "shop"), 81) == f"bb {lab.address('aa', 'shop')}"
@@ -74,7 +58,7 @@ def test_join_and_leave(lab: Lab) -> None:
     lab("stop", "-t", "0", "bb")
     assert lab("ps", "-aq", "--filter", "status=exited").out
     lab("start", "bb")
-    small(lab, "bb")
+    lab.small_keeper("bb")
     lab("rm", "-f", "aa", "bb")
     until(lab.is_empty)
 
@@ -83,7 +67,7 @@ def test_join_and_leave(lab: Lab) -> None:
 def test_a_killed_one_leaves_nothing(lab: Lab, woken: bool) -> None:
     lab("network", "create", "shop")
     lab.run("--name", "c1", "--network", "shop", "-p", "8080:80")
-    pid = small(lab, "c1")
+    pid = lab.small_keeper("c1")
     if woken:
         assert "127.0.0.11" in lab("exec", "c1", "busybox", "nslookup", "c1").out
     os.kill(pid, signal.SIGKILL)
@@ -93,7 +77,7 @@ def test_a_killed_one_leaves_nothing(lab: Lab, woken: bool) -> None:
 
 def test_an_end_cleans_up_and_a_policy_begins_again(lab: Lab) -> None:
     lab.run("--name", "c1", "--network", "bridge", "-p", "8080:80", "--restart", "always")
-    pid = small(lab, "c1")
+    pid = lab.small_keeper("c1")
     before = lab.pid("c1")
     os.kill(before, signal.SIGKILL)
     until(lambda: lab.pid("c1") not in (0, before))

@@ -35,8 +35,7 @@ class World:
     def __init__(self, folder: str) -> None:
         words = [sys.executable, "-P", __file__, folder]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        line = self._line()
-        self.ports: dict[str, int] = line
+        self.ports: dict[str, int] = self._line()
 
     def _line(self) -> Any:
         assert self._process.stdout
