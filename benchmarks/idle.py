@@ -9,13 +9,15 @@ installed, or whose daemon does not answer, are left out.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .harness import Skip
+from .peers import busybox_tar
 
 NACRE = [sys.executable, "-P", "-m", "nacre"]
 _SETTLED = 3.0
@@ -148,14 +150,10 @@ def engines(folder: str) -> Iterator[Engine]:
 
 
 def archive(folder: str) -> str:
-    """A root file system of one static program."""
-    program = shutil.which("busybox")
-    if program is None:
-        raise SystemExit("busybox-static is not installed")
-    os.makedirs(f"{folder}/root/bin")
-    shutil.copy(program, f"{folder}/root/bin/sleep")
-    run("tar", "-C", f"{folder}/root", "-cf", f"{folder}/root.tar", ".")
-    return f"{folder}/root.tar"
+    """The base of all benchmarks, as a file."""
+    path = Path(folder, "root.tar")
+    path.write_bytes(busybox_tar())
+    return str(path)
 
 
 def measure(engine: Engine, count: int) -> int:
@@ -175,7 +173,10 @@ def main() -> None:
     """A line for each engine and number."""
     counts = [int(word) for word in sys.argv[1:]] or [1, 50]
     with tempfile.TemporaryDirectory(prefix="nacre-idle-") as folder:
-        tar = archive(folder)
+        try:
+            tar = archive(folder)
+        except Skip as missing:
+            raise SystemExit(str(missing)) from None
         for engine in engines(folder):
             engine.load(tar)
             for count in counts:
