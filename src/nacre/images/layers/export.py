@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 
 from ...grammars.tar.entry import Entry
 from ...grammars.tar.write import TarWriter
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_tar(image: Image, write: Callable[[bytes], object]) -> None:
-    """Everything, parents first. Hard links become files of their own. Raises NotFound, StoreError."""
+    """Everything, parents first. Raises NotFound, StoreError."""
     tar = TarWriter(write)
     for entry, payload in _entries(image):
         tar.add(entry, payload)
@@ -43,11 +44,17 @@ def write_folder(image: Image, folder: str) -> None:
 
 
 def _entries(image: Image) -> Iterator[tuple[Entry, Reader]]:
+    names: dict[tuple[str, int], bytes] = {}
     for found in image.walk():
         entry = Entry(
             found.path, found.kind, found.mode, found.uid, found.gid, found.mtime_ns, found.size,
             found.link, found.major, found.minor, found.xattrs,
         )  # fmt: skip
+        if found.inode:
+            first = names.setdefault((found.layer, found.inode), found.path)
+            if first != found.path:
+                yield entry._replace(kind="hardlink", size=0, link=first, xattrs=()), BytesIO()
+                continue
         yield entry, _LazyContent(found)
 
 

@@ -64,7 +64,9 @@ class FolderReader:
         size = found.st_size if kind == "file" else 0
         mode = stat.S_IMODE(found.st_mode)
         node = Node(kind, mode, *self._owner(found), found.st_mtime_ns, size)
-        node.content = found.st_ino if size and found.st_nlink > 1 else 0
+        if found.st_nlink > 1 and kind != "dir":
+            node.inode = found.st_ino
+            node.content = found.st_ino if size else 0
         if kind == "symlink":
             node.link = os.readlink(b"", dir_fd=fd)
         elif kind in ("char", "block"):
