@@ -167,7 +167,6 @@ def test_missing_sources(project: Any) -> None:
     assert "outside its context" in project.fails(BASE + "COPY ../Dockerfilex /\n").err
     assert "not found in image busybox:test" in project.fails(BASE + "COPY --from=busybox:test /n /\n").err
     assert "matches nothing" in project.build(BASE + "COPY nothing* /\n").err
-    assert "must be a directory" in project.fails(BASE + "COPY Dockerfile .dockerignore /new\n").err
 
 
 def test_unknown_base(project: Any) -> None:

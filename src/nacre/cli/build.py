@@ -151,9 +151,22 @@ def _discarded(context: Context, args: Args) -> None:
     if args.builder:
         context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
     _refuse_attestations(args)
+    _without_effect(context, args)
     for name in ("cache-from", "cache-to"):
         if getattr(args, name.replace("-", "_")):
             context.warn(f"WARNING: --{name} ignored: the cache of the local store is used")
+
+
+def _without_effect(context: Context, args: Args) -> None:
+    """Name the flags that ask for what never happens here."""
+    never = {
+        "--rm=false": (not args.rm, "a build never leaves containers behind"),
+        "--load=false": (not args.load, "the image is always in the store"),
+        "--compress": (args.compress, "the context is never sent"),
+    }
+    for written, (given, why) in never.items():
+        if given:
+            context.warn(f"WARNING: {written} has no effect: {why}")
 
 
 def _refuse_attestations(args: Args) -> None:
@@ -221,8 +234,8 @@ _MAX_SECRET = 500 << 10  # as BuildKit
 _IGNORED = (
     flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
     flag("--force-rm", "Accepted: a build never leaves containers behind", hidden=True),
-    flag("--compress", "Accepted: the context is never sent", hidden=True),
-    flag("--load", "Accepted: the image is always in the store", hidden=True),
+    flag("--compress", "Ignored with a warning: the context is never sent", hidden=True),
+    flag("--load", "Accepted: the image is always in the store", default=True, hidden=True),
     text("--builder", "Ignored with a warning: there is one builder", hidden=True),
     choice("--isolation", "Accepted: Linux has only one", ("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),

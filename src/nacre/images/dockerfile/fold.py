@@ -213,6 +213,8 @@ def _run(fold: Fold, state: StageState, item: dockerfile.RunInstruction) -> tupl
     if item.devices:
         raise unsupported(item, "--device")
     argv, scripts = _run_words(state, item)
+    if not argv[0]:
+        raise item.error("RUN: the name of the program is empty", item.command.words[0])
     mounts = tuple(fold.text(state, mount, item) for mount in item.mounts)
     network = "" if item.network in ("", "default") else str(item.network)
     action = RunAction(

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.instructions import Dockerfile, Instruction, Stage
 
 SCRATCH = "scratch"
-_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK")
+HOSTNAME, CACHES = "BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS"
+"""Arguments that name the container of RUN, and a space of its own for ids of cache mounts."""
+_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES)
 
 
 class Base(Value):

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     Resolve = Callable[[str, Platform | None], Image]
 
 
+_SECOND = 1_000_000_000
+
+
 class BuildOptions(Value):
     """Wishes for one build. `network` is host or none.
 
@@ -151,6 +154,7 @@ class BuildSession:
     plan: Plan
     fold: Fold
     clamp: int | None
+    undated_ns: int
     proxies: tuple[tuple[str, str], ...]
     warned = False
 
@@ -215,10 +219,13 @@ class BuildSession:
         arguments = dict(options.arguments)
         self.plan = plan(file, arguments, target=options.target, platform=options.platform)
         self.fold, self.clamp = Fold(self.plan), source_date_epoch(self.plan)
+        self.undated_ns = inputs.time_ns
         self.proxies = tuple(proxy_variables(proxies, arguments).items())
         self._check(file, step)
         for name in self.plan.unused():
-            step.line(f"WARNING: build-arg {name} was not consumed: no ARG of {file.file} declares it")
+            unknown = name.startswith("BUILDKIT_")
+            why = "ignored: it is not supported" if unknown else "was not consumed: no ARG of {} declares it"
+            step.line(f"WARNING: build-arg {name} {why.format(file.file)}")
 
     def _check(self, file: Dockerfile, step: StepReport) -> None:
         """Tell the warnings of the file, or fail for them where the file wants that."""
@@ -233,6 +240,11 @@ class BuildSession:
             step.line(f"WARNING: error=true: only {' and '.join(RULES)} are checked in this version")
             if broken := sorted({warning.rule for warning in warnings} & set(RULES)):
                 raise BuildFailed(f"{file.file}: lint violation found for rules: {', '.join(broken)}")
+
+    @property
+    def epoch_ns(self) -> int | None:
+        """SOURCE_DATE_EPOCH in nanoseconds; None without."""
+        return None if self.clamp is None else self.clamp * _SECOND
 
     def build(self) -> StageProgress:
         """Build the target stage and the stages that it needs. Raises NacreError."""

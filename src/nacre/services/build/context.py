@@ -7,8 +7,10 @@ copied, as with docker: what comes from a context belongs to root.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from io import BytesIO
 
 from ...ground.files import Root
 from ...words.errors import Conflict, NotFound, StoreError
@@ -27,7 +29,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = 0o170000
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo",
+    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "file",
 }  # fmt: skip
 
 
@@ -74,7 +76,7 @@ class BuildContext:
             os.close(parent)
 
     def _item(self, path: bytes, found: os.stat_result, parent: int, name: bytes) -> CopyItem:
-        kind = _KINDS.get(found.st_mode & _FORMAT, "socket")
+        kind = _KINDS[found.st_mode & _FORMAT]
         if kind == "file":
             identity = (found.st_dev, found.st_ino) if found.st_nlink > 1 else None
             return CopyItem(
@@ -112,7 +114,7 @@ class BuildContext:
             item = self._item(path, os.lstat(name, dir_fd=fd), fd, name)
             if item.kind == "dir":
                 self._states[path] = ignored, below
-            if item.kind != "socket" and (not ignored or (item.kind == "dir" and self._has_kept(item))):
+            if not ignored or (item.kind == "dir" and self._has_kept(item)):
                 found.append(item)
         return found
 
@@ -145,6 +147,8 @@ class BuildContext:
         try:
             fd = self._open(item.path, _FILE)
         except OSError as error:
+            if error.errno == errno.ENXIO:
+                return BytesIO()  # a socket: an empty file, as BuildKit makes of it
             raise _unreadable(item, error) from None
         return _Unchanged(fd, item)
 

@@ -10,7 +10,6 @@ from ...ground.work.pipe import Pipe
 from ...ground.work.threads import Worker, running
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
 from ...words.digest import Digest
-from ...words.errors import UsageError
 from .downloads import unpacks
 from .items import CopyItem, raw
 from .layers import Layers
@@ -68,8 +67,6 @@ class LayerCopier:
         archives: list[Archive],
     ) -> None:  # fmt: skip
         destination = raw(action.destination)
-        if len(action.sources) + len(action.contents) > 1 or len(chosen) > 1:
-            _needs_folder(target, destination)
         for one in chosen:
             top = one.files[0][1] if unpacks(action, one) else None
             archive = Archive.of(source, top, self._folder) if top else None
@@ -139,17 +136,6 @@ class _Pieces:
         if self._held:
             self.enough = self._write(b"".join(self._held)) is False
             self._held, self._size = [], 0
-
-
-def _needs_folder(target: LayerTarget, destination: bytes) -> None:
-    if destination.endswith(b"/"):
-        return
-    found = target.resolve(destination)[1]
-    if found is None or found.kind != "dir":
-        raise UsageError(
-            "when using COPY with more than one source file, the destination must be a directory and end "
-            "with a /"
-        )
 
 
 def _put_text(target: LayerTarget, destination: bytes, name: str, text: str, time_ns: int) -> None:

@@ -1,7 +1,8 @@
 """Where a build takes Dockerfile and context from: a folder, a file elsewhere, or standard input.
 
     CONTEXT    a folder, or "-": a tar with the context, or the Dockerfile alone
-    FILE       "" is CONTEXT/Dockerfile; "-" is standard input; else a path (in a tar: a name in it)
+    FILE       "" is CONTEXT/Dockerfile, else CONTEXT/dockerfile; "-" is standard input; else a path (in a
+               tar: a name in it)
     ignored    FILE.dockerignore beside the Dockerfile, else CONTEXT/.dockerignore
 
 What is found inside a context is opened inside it: a link there that leads out of it leads nowhere.
@@ -10,9 +11,10 @@ What is found inside a context is opened inside it: a link there that leads out 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ...grammars.dockerfile.ignore import Ignore, read_ignore
-from ...ground.files import Root, os_errors
+from ...ground.files import Root, os_errors, read_bounded
 from ...words.errors import DockerfileError, NotFound, UsageError
 from ...words.value import Value
 from .scratch import ScratchDirectory
@@ -30,6 +32,7 @@ _HEAD = 1 << 10
 class Inputs(Value):
     """What to build: `folder` the context, `dockerfile` the text and `name` how messages call it.
 
+    `time_ns` is when the Dockerfile was changed last, 0 where nobody knows.
     `scratch` holds a context that had to be unpacked; `close`, or `with`, lets go of it.
     """
 
@@ -38,6 +41,7 @@ class Inputs(Value):
     name: str = "Dockerfile"
     ignore: Ignore = Ignore()
     scratch: ScratchDirectory | None = None
+    time_ns: int = 0
 
     def close(self) -> None:
         """Remove what was unpacked. Idempotent."""
@@ -73,12 +77,22 @@ def load(store: Store, context: str, file: str = "", *, stdin: Reader | None = N
 
 
 def _from_folder(context: str, file: str, name: str = "") -> Inputs:
-    path = file or os.path.join(context, "Dockerfile")
+    path = file or os.path.join(context, _default_name(context))
     name = name or os.path.relpath(path) if file else "Dockerfile"
     folder, inner = _place(context, path)
     with _inside(folder) as root:
-        text = _decoded(_read(root, inner, MAX_DOCKERFILE, path), name)
-    return Inputs(context, text, name, _ignore(context, name, path))
+        data, time_ns = _read(root, inner, path)
+    return Inputs(context, _decoded(data, name), name, _ignore(context, name, path), time_ns=time_ns)
+
+
+def _default_name(context: str) -> str:
+    """The name in lower case only if the usual one is not there, as docker does."""
+    with _inside(context) as root:
+        for name in ("Dockerfile", "dockerfile"):
+            with suppress(OSError):
+                os.close(root.open(name, os.O_PATH))
+                return name
+    return "Dockerfile"
 
 
 def _place(context: str, path: str) -> tuple[str, str]:
@@ -96,11 +110,18 @@ def _inside(folder: str) -> Root:
         raise NotFound(f"unable to prepare context: path {folder!r}: {error.strerror}") from None
 
 
-def _read(root: Root, name: str, limit: int, shown: str) -> bytes:
+def _read(root: Root, name: str, shown: str) -> tuple[bytes, int]:
+    """A Dockerfile, and when it was changed."""
     try:
-        return root.read(name, limit)
+        fd = root.open_file(name)
     except NotFound:
         raise NotFound(f"failed to read dockerfile: open {shown}: no such file or directory") from None
+    try:
+        with os_errors(f"read {shown}"):
+            data = read_bounded(lambda count: os.read(fd, count), MAX_DOCKERFILE, shown)
+            return data, os.fstat(fd).st_mtime_ns
+    finally:
+        os.close(fd)
 
 
 def _ignore(context: str, name: str, path: str) -> Ignore:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Key(Value):

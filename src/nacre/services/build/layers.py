@@ -27,7 +27,9 @@ class Layers:
     def lookup(self, path: bytes) -> CopyItem | None:
         """The item at `path`, None if there is none, as `Source` says."""
         seen = self._look(path)
-        return seen[0] if seen else None
+        if seen is None:
+            return None if path else CopyItem(b"", "dir", 0o755, 0)  # no layer says what the root is
+        return seen[0]
 
     def _look(self, path: bytes) -> tuple[CopyItem, Found] | None:
         if path not in self._seen:
@@ -75,4 +77,5 @@ def _item(found: Found) -> CopyItem:
     return CopyItem(
         found.path, found.kind, found.mode, found.mtime_ns, uid=found.uid, gid=found.gid, size=found.size,
         link=found.link, major=found.major, minor=found.minor, xattrs=found.xattrs,
+        identity=(int(found.layer.hex[:16], 16), found.inode) if found.inode else None,
     )  # fmt: skip

@@ -39,6 +39,14 @@ def check(mount: RunMount, item: Instruction, secrets: Mapping[str, bytes]) -> N
         raise unsupported(item, "--mount=type=cache with from or source")
 
 
+def in_namespace(mount: RunMount, space: str, workdir: str) -> RunMount:
+    """A cache with an id in the namespace `space`, if there is one; other mounts as they are."""
+    if not space or mount.kind != "cache":
+        return mount
+    name = mount.id or os.path.normpath(os.path.join(workdir, mount.target))
+    return mount.replace(id=f"{space}/{name}")
+
+
 def secret_id(mount: RunMount) -> str:
     """Which secret a mount shows: `id`, else the last part of the target."""
     return mount.id or os.path.basename(mount.target)

@@ -1,7 +1,7 @@
 """--chown and USER as numbers, by the image's own /etc/passwd and /etc/group.
 
-`user` alone means his primary group, a number alone the group of the same number. Source: Dockerfile
-reference, "COPY --chown".
+`user` alone means his primary group, a number alone the group of the same number; an empty part beside a
+colon is 0. Source: Dockerfile reference, "COPY --chown"; BuildKit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def find_owner(text: str, read: Callable[[bytes, int], bytes]) -> Owner | None:
     """
     if not text:
         return None
-    user, _, group = text.partition(":")
-    uid, gid = _user(user, read)
-    return Owner(uid, _group(group, read) if group else gid)
+    user, colon, group = text.partition(":")
+    uid, gid = _user(user, read) if user else (0, 0)
+    return Owner(uid, (_group(group, read) if group else 0) if colon else gid)
 
 
 def _user(name: str, read: Callable[[bytes, int], bytes]) -> tuple[int, int]:

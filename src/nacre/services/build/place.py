@@ -89,17 +89,20 @@ class LayerTarget:
         """A destination with its links followed. Raises UsageError."""
         return resolve(self.lookup, path)
 
-    def folder(self, path: bytes, *, mode: int | None = None) -> bytes:
-        """Make a folder and those above it unless they exist; its canonical path. Raises UsageError."""
+    def folder(self, path: bytes, *, mode: int | None = None, of_root: bool = False) -> bytes:
+        """Make a folder and those above it unless they exist; its canonical path. Raises UsageError.
+
+        `of_root`: whatever --chown says.
+        """
         at = b""
         for part in [part for part in path.split(b"/") if part not in (b"", b".")]:
             at, found = self.resolve(at + b"/" + part)
             if found is None:
                 if at.rpartition(b"/")[0]:
-                    self.folder(at.rpartition(b"/")[0], mode=mode)
+                    self.folder(at.rpartition(b"/")[0], mode=mode, of_root=of_root)
                 wanted = self._terms.folder_mode() if mode is None else mode
                 made = CopyItem(at, "dir", wanted, self._terms.time_ns)
-                self._keep(at, made, None)
+                self._keep(at, made, None, None if of_root else self._terms.owner)
             elif found.kind != "dir":
                 raise UsageError(f"{show(at)} is not a directory")
         return at
@@ -155,14 +158,13 @@ class LayerTarget:
             self._terms.whole(item.mtime_ns), uid=item.uid, gid=item.gid, size=item.size, link=item.link,
             major=item.major, minor=item.minor, identity=identity, stamp=item.stamp, xattrs=item.xattrs,
         )  # fmt: skip
-        self._keep(path, put, opener and (lambda _: opener(item)))
+        self._keep(path, put, opener and (lambda _: opener(item)), self._terms.owner)
 
-    def _keep(self, path: bytes, item: CopyItem, opener: Opener | None) -> None:
+    def _keep(self, path: bytes, item: CopyItem, opener: Opener | None, owner: Owner | None) -> None:
         if any(part.startswith(WHITEOUT) for part in path.split(b"/")):
             raise UsageError(
                 f"{show(path)} cannot be stored in a layer: names there must not begin with .wh."
             )
-        owner = self._terms.owner
         if owner is not None:
             item.uid, item.gid = owner.uid, owner.gid
         before = self._put.get(path)

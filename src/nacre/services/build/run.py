@@ -55,6 +55,7 @@ class RunJob(Value):
     shm_size: int = 0
     limits: Limits | None = None
     ulimits: tuple[tuple[str, int, int], ...] = ()
+    hostname: str = ""
 
 
 def permit(store: Store, item: Instruction) -> str:
@@ -121,8 +122,8 @@ def _options(
     return RunOptions(
         command=action.argv, entrypoint=(),
         environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
-        working_dir=action.workdir, user=action.user, hostname=HOSTNAME, volumes=volumes,
-        temporary=temporary, files=_etc_files(scratch, job.hosts), network=job.network,
+        working_dir=action.workdir, user=action.user, hostname=job.hostname or HOSTNAME, volumes=volumes,
+        temporary=temporary, files=_etc_files(scratch, job), network=job.network,
         shm_size=job.shm_size, ulimits=job.ulimits,
     )  # fmt: skip
 
@@ -177,10 +178,11 @@ def _revealed(job: RunJob) -> list[tuple[str, str]]:
     return [(name, os.fsdecode(given[key])) for name, key in wanted if key in given]
 
 
-def _etc_files(scratch: str, added: Sequence[str]) -> tuple[VolumeMount, ...]:
+def _etc_files(scratch: str, job: RunJob) -> tuple[VolumeMount, ...]:
     """resolv.conf as the host has it, and a hosts file that knows the container's name; both copies."""
-    hosts = f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-    hosts += "".join(map(host_line, added))
+    name = job.hostname or HOSTNAME
+    hosts = f"127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    hosts += "".join(map(host_line, job.hosts))
     try:
         with open(_RESOLV, "rb") as file:
             resolv = file.read(1 << 16)

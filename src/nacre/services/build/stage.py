@@ -9,6 +9,7 @@ from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, is_url, start
+from ...images.dockerfile.plan import CACHES, HOSTNAME
 from ...images.model.platforms import fits
 from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 _NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
 _MARKS = frozenset("/:@")
 """What the name of an image may have and that of a stage may not."""
-_SECOND = 1_000_000_000
 
 
 class StageBuild:
@@ -80,7 +80,8 @@ class StageBuild:
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
-            return StageProgress(start(None), platform or session.plan.platform), []
+            time_ns = session.epoch_ns or 0
+            return StageProgress(start(None), platform or session.plan.platform, time_ns=time_ns), []
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
             image = session.image(base.name, platform, self._planned.stage.base)
@@ -96,7 +97,7 @@ class StageBuild:
                 f'expected "{wanted}" for this build'
             )
         report.done()
-        standing = from_image(image, start(image.config), session.clamp)
+        standing = from_image(image, start(image.config), session.epoch_ns)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)
 
     def _title(self, text: str) -> str:
@@ -152,6 +153,8 @@ class StageBuild:
         contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
         labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
         labels += (f"/dev/shm {session.options.shm_size}",) if session.options.shm_size else ()
+        hostname = session.plan.arguments.get(HOSTNAME, "")
+        labels += (f"hostname {hostname}",) if hostname else ()
         key = RunKey(
             *self._common(standing), action.argv, action.env, action.user, action.workdir, network, labels,
             action.scripts, session.options.hosts,
@@ -167,7 +170,7 @@ class StageBuild:
         job = RunJob(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
-            session.options.shm_size, session.options.limits, session.options.ulimits,
+            session.options.shm_size, session.options.limits, session.options.ulimits, hostname,
         )  # fmt: skip
         scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
         layer = run_job(session.store, job, scratch, session.caches, report)
@@ -175,12 +178,13 @@ class StageBuild:
 
     def _mounts(self, action: RunAction, item: Instruction) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
-        from .mounts import check
+        from .mounts import check, in_namespace
 
         found: list[MountedFiles] = []
         for text in action.mounts:
             mount = parse_mount(text, item)
             check(mount, item, dict(self._session.options.secrets))
+            mount = in_namespace(mount, self._session.plan.arguments.get(CACHES, ""), action.workdir)
             source = self._source(item, mount.source_stage, None) if mount.kind == "bind" else None
             chosen = select(source, mount.source) if source else []
             if source and not chosen:
@@ -250,12 +254,15 @@ class StageBuild:
         key = self._copy_key(source, standing, action, chosen)
         if (made := self._kept(key, report)) is not None:
             return made
+        session = self._session
         newest = self._clamped(max([one.newest for one in chosen], default=0))
+        if action.contents:
+            newest = max(newest, standing.time_ns) or session.undated_ns
         anywhere = key.replace(parent="")
-        known = self._session.cache.knows(anywhere)
+        known = session.cache.knows(anywhere)
         copier = self._copier(standing, max(newest, standing.time_ns), known)
         made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
-        self._session.cache.alias(anywhere, made)
+        session.cache.alias(anywhere, made)
         return made
 
     def _copy_key(
@@ -274,8 +281,8 @@ class StageBuild:
         return DownloadKey(*fields, tuple(unpacks(action, one) for one in chosen))
 
     def _clamped(self, time_ns: int) -> int:
-        clamp = self._session.clamp
-        return time_ns if clamp is None else min(time_ns, clamp * _SECOND)
+        epoch = self._session.epoch_ns
+        return time_ns if epoch is None else min(time_ns, epoch)
 
     def _copier(self, standing: StageProgress, time_ns: int, known: bool = False) -> LayerCopier:
         from .copy import LayerCopier
@@ -297,7 +304,7 @@ class StageBuild:
         chosen: list[Selection] = []
         for word, token in zip(action.sources, item.sources, strict=True):
             if is_url(word):
-                undated = self._undated(standing)
+                undated = standing.time_ns  # the newest input so far, or the epoch asked for
                 with _placed(item, token):
                     chosen.append(self._session.downloads.select(word, action.checksum, undated, report))
                 continue
@@ -309,16 +316,12 @@ class StageBuild:
             chosen += found
         return chosen
 
-    def _undated(self, standing: StageProgress) -> int:
-        """The time of a file whose server does not say one: the epoch asked for, or the newest input."""
-        clamp = self._session.clamp
-        return standing.time_ns if clamp is None else clamp * _SECOND
-
     def _workdir(self, standing: StageProgress, action: WorkdirAction, report: StepReport) -> StepLayer:
         key = WorkdirKey(*self._common(standing), action.path, action.user)
         if (made := self._kept(key, report)) is not None:
             return made
-        return self._keep(key, StepLayer(self._copier(standing, standing.time_ns).folder(action)), report)
+        time_ns = standing.time_ns or self._session.undated_ns
+        return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
 
 
 @contextmanager

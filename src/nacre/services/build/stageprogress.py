@@ -69,12 +69,11 @@ class StageProgress(Value):
         )
 
 
-def from_image(image: Image, state: StageState, clamp: int | None) -> StageProgress:
-    """The beginning of a stage whose base is an image."""
+def from_image(image: Image, state: StageState, epoch_ns: int | None) -> StageProgress:
+    """The beginning of a stage whose base is an image. What is made bears `epoch_ns`, if there is one."""
     config = image.config
     layers = tuple((layer.descriptor, layer.diff_id) for layer in image.layers)
-    time_ns = parse_rfc3339(config.created)
-    time_ns = time_ns if clamp is None else min(time_ns, clamp * _SECOND)
+    time_ns = parse_rfc3339(config.created) if epoch_ns is None else epoch_ns
     return StageProgress(state, config.platform, layers, _padded(config.history, len(layers)), time_ns)
 
 

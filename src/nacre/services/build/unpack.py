@@ -58,8 +58,8 @@ class Archive:
                     write_all(self._fd, data)
 
     def put(self, target: LayerTarget, destination: bytes) -> None:
-        """Put all members below `destination`. Raises UsageError, InvalidArchive."""
-        top = target.folder(destination)
+        """Put all members below `destination`; --chmod means neither. Raises UsageError, InvalidArchive."""
+        top = target.folder(destination, mode=0o755)
         with _naming(self._name):
             for entry, _ in read_tar(RangeReader(self._fd, 0, os.fstat(self._fd).st_size)):
                 if entry.path:
@@ -67,7 +67,7 @@ class Archive:
 
     def _put_entry(self, target: LayerTarget, top: bytes, entry: Entry) -> None:
         folder, _, name = entry.path.rpartition(b"/")
-        above = target.folder(_join(top, folder), mode=0o755)
+        above = target.folder(_join(top, folder), mode=0o755, of_root=True)
         path = _join(above, name)
         if entry.kind == "hardlink":
             self._put_link(target, path, _join(top, entry.link))
