@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from switchlab import BRIDGE, IMAGE, SwitchLab
@@ -137,3 +138,48 @@ def test_one_more_program_is_switched_as_well(user_lab: SwitchLab) -> None:
     found = user_lab.nacre("exec", "one", python, "/inside.py", *words).json
     assert found["sendto"] == "ENOTSUP"
     assert user_lab.secrets() == before
+
+
+def test_one_more_program_sees_the_first(user_lab: SwitchLab) -> None:
+    """What is read by way of ptrace: Landlock keeps programs of different domains apart."""
+    user_lab.nacre("run", "-d", "--name", "one", *BRIDGE, "-e", "SEEN=yes", IMAGE, "sleep", "100")
+    for words in (["exec"], ["exec", "--privileged"]):
+        found = user_lab.nacre(*words, "one", "sh", "-c", "cat /proc/1/environ; readlink /proc/1/fd/0").out
+        assert "SEEN=yes" in found
+        assert found.endswith("/dev/null\n")
+
+
+def test_one_more_program_ends_with_who_asked_for_it(user_lab: SwitchLab) -> None:
+    user_lab.nacre("run", "-d", "--name", "one", *BRIDGE, IMAGE, "sleep", "100")
+    started = user_lab.nacre.start("exec", "one", "sh", "-c", "echo begun; exec sleep 777")
+    assert started.stdout.readline() == b"begun\n"
+    started.kill()
+    started.communicate()
+    user_lab.until(lambda: "777" not in user_lab.nacre("exec", "one", "ps").out)
+
+
+def test_nothing_of_the_zygote_is_left(user_lab: SwitchLab) -> None:
+    """Neither when the container ends nor when its keeper is killed."""
+    for name in ("ended", "killed"):
+        user_lab.nacre("run", "-d", "--name", name, *BRIDGE, IMAGE, "sleep", "100")
+        pid = user_lab.nacre("inspect", "-f", "{{.State.Pid}}", name).out.strip()
+        others = _siblings(pid)
+        assert len(others) == 2
+        if name == "ended":
+            user_lab.nacre("rm", "-f", name)
+        else:
+            user_lab.kill_keeper(name)
+        user_lab.until(lambda others=others: not any(map(_runs, others)))
+
+
+def _siblings(pid: str) -> list[str]:
+    """The children of the keeper, the zygote among them."""
+    keeper = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    return Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

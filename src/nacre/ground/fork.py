@@ -326,6 +326,57 @@ def fork_held(
             _close(fd)
 
 
+def fork_elsewhere(ask: Callable[[int, int], int], *, what: str) -> HeldChild:
+    """As `fork_held`, of a process that is not ours and that does `hold`.
+
+    `ask(writer, learned)` hands these ends of pipes to it, and gives the descriptor by which it reports. The
+    child gets SIGKILL when that is closed. Raises OSError, SandboxError.
+    """
+    (reader, writer), (learned, go) = _pipes(2)
+    holder: Child | None = None
+    try:
+        holder = Child(0, ask(writer, learned), what)
+        (pid,) = holder.answer()
+        child = HeldChild(pid, reader, what, holder)
+        os.write(go, b".")
+        return child
+    except BaseException:
+        go = _close(go)
+        _close(reader)
+        if holder:
+            holder.close()
+        raise
+    finally:
+        for fd in (writer, learned, go):
+            _close(fd)
+
+
+def hold(
+    move: Callable[[], None], work: Work, report: ChildReport, ends: tuple[int, int], keep: Iterable[int]
+) -> None:
+    """What the parent of a child does that others have asked for: see `fork_elsewhere`.
+
+    `move` as in `fork_held`. All signals must be blocked.
+    """
+    writer, learned = ends
+    run = _reporting(work, ChildReport(writer), keep, BLOCKED, set())
+    move()
+    pid = _spawn(_waiting(run, learned))
+    report.tell(pid)
+    _keep_only(set(report.descriptors()))
+    report.tell(_wait_beside(pid, report.fd))
+
+
+def _wait_beside(pid: int, fd: int) -> int:
+    """The status of a child, which is killed when the other end of `fd` is closed."""
+    pidfd, poll = os.pidfd_open(pid), select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(fd, select.POLLIN)
+    if fd in dict(poll.poll()):
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
 def _waiting(run: Callable[[set[int]], int], go: int) -> Callable[[set[int]], int]:
     """`run`, once it is known to whom it matters; never if that one has died."""
 

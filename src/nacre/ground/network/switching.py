@@ -21,7 +21,6 @@ from errno import EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, EPERM
 
 from .. import linux
 from . import namespaces, sockets
-from .descriptors import received
 from .epoll import EpollTable
 from .notifier import BIND, CONNECT, EPOLL, Notifier
 from .serving import thread
@@ -95,22 +94,11 @@ class Switch:
         self._busy = 0
         serving.now_and_then(self._look)
 
-    def expect(self, channel: _socket.socket) -> None:
-        """A listener comes through `channel`, which is closed then; nothing comes from one that just ends."""
-
-        def arrived() -> None:
-            self._serving.forget(channel.fileno())
-            try:
-                for fd in received(channel):
-                    self._take(Notifier(fd))
-            finally:
-                channel.close()
-
-        self._serving.watch(channel.fileno(), arrived)
-
-    def _take(self, listener: Notifier) -> None:
+    def take(self, fd: int) -> None:
+        """Answer a listener, which belongs to it then; before the thread begins."""
+        listener = Notifier(fd)
         self._notifiers.append(listener)
-        self._serving.watch(listener.fd, lambda: self._called(listener))
+        self._serving.watch(fd, lambda: self._called(listener))
 
     def _called(self, listener: Notifier) -> None:
         note = listener.receive()

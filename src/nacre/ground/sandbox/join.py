@@ -1,12 +1,20 @@
-"""Running one more program in a container that runs already."""
+"""Running one more program in a container that runs already.
+
+Where its sockets are `switched`, the program is forked by a zygote: we connect to it, hand over what the
+program needs, and stay with it as with a child of ours (`_connected`, and `serve` on the other side).
+"""
 
 from __future__ import annotations
 
+import _socket
 import os
+from errno import ECONNREFUSED
 
 from ...words.errors import Conflict, SandboxError
+from ...words.quickjson import dumps, loads
 from .. import cgroups, linux
-from ..fork import fork_held
+from ..fork import ChildReport, fork_elsewhere, fork_held, hold
+from ..network.descriptors import hand_all, received_all
 from .fork import WHAT
 from .identity import NewSession
 from .operations import Operation
@@ -23,14 +31,14 @@ from .plan import (
 )  # fmt: skip
 from .process import child, hide, is_root, listen, opened, stay
 from .room import Room
-from .stdio import Attachment
+from .stdio import Attachment, StreamDescriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..fork import Child, ChildReport, Work
+    from ..fork import Child
     from .stdio import Streams
 
 _KINDS = {
@@ -38,6 +46,8 @@ _KINDS = {
     "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS, "cgroup": linux.CLONE_NEWCGROUP,
     "net": linux.CLONE_NEWNET,
 }  # fmt: skip
+_LENGTH, _HANDED = 4, 6
+"""Bytes of a length, and descriptors that come with it: the standard streams, a pidfd, two ends of pipes."""
 _OF_CHILDREN = linux.CLONE_NEWUSER | linux.CLONE_NEWPID
 
 
@@ -61,15 +71,8 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
     attached = attached or Attachment()
     streams = opened(attached.stdio, relayed=not is_root(config))
     try:
-        own_users = bool(config["linux"].get("uidMappings"))
-        operations = _operations(with_users_of(config, pid) if own_users else config, streams)
-        if attached.channel >= 0:
-            from .switched import within
-
-            operations, streams.channel = within(operations), attached.channel
-        work = child(operations, streams)  # here: over there nothing can be imported
         hide(config)
-        with _fork(work, streams, pidfd, pid, own_users) as started:
+        with _begun(config, streams, pidfd, pid, attached.channel) as started:
             streams.given()
             listen(started, [])
             return stay(started, streams, attached)
@@ -77,24 +80,97 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
         streams.close()
 
 
-def _fork(work: Work, streams: Streams, pidfd: int, pid: int, own_users: bool) -> Child:
-    kinds = _kinds(pid)
-    if own_users:  # entered at last, as by the first program
-        kinds &= ~linux.CLONE_NEWUSER
-
-    def inside(report: ChildReport) -> None:
-        cgroups.follow(pid)
-        linux.setns(pidfd, kinds & ~_OF_CHILDREN)
-        os.close(pidfd)
-        work(report)
-
-    keep = (*streams.passed, pidfd)
+def _begun(config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, channel: int) -> Child:
+    if channel >= 0:
+        return _connected(config, streams, pidfd, pid, channel)
+    ours = StreamDescriptors(streams.child, streams.owned, streams.terminal, streams.pts)
+    program = Joining(config, ours, pidfd, pid)
     try:
-        return fork_held(lambda: _prepare(pidfd, kinds), inside, what=WHAT, keep=keep)
+        return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept)
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:
         raise SandboxError(f"cannot enter the container: {error.strerror}") from None
+
+
+class Joining:
+    """What a program that joins a container's namespaces needs; made where everything can be imported."""
+
+    def __init__(
+        self, config: Mapping[str, Any], streams: StreamDescriptors, pidfd: int, pid: int
+    ) -> None:  # fmt: skip
+        own_users = bool(config["linux"].get("uidMappings"))
+        operations = _operations(with_users_of(config, pid) if own_users else config, streams.owned)
+        self._work, self._pidfd, self._pid = child(operations, streams), pidfd, pid
+        self.kept = (*streams.child, streams.pts, pidfd)
+        kinds = _kinds(pid)
+        self._kinds = kinds & ~linux.CLONE_NEWUSER if own_users else kinds  # entered at last, as by the first
+
+    def prepare(self) -> None:
+        """In the parent, which enters no namespace but that of users, which permits the rest.
+
+        From here on processes of the container must not look into its child (runc CVE-2016-9962).
+        """
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        if self._kinds & _OF_CHILDREN:
+            linux.setns(self._pidfd, self._kinds & _OF_CHILDREN)
+
+    def begin(self, report: ChildReport) -> None:
+        """In the child, which becomes the program."""
+        cgroups.follow(self._pid)
+        linux.setns(self._pidfd, self._kinds & ~_OF_CHILDREN)
+        os.close(self._pidfd)
+        self._work(report)
+
+
+def _connected(
+    config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, channel: int
+) -> Child:  # fmt: skip
+    """By a zygote, which listens at `channel`."""
+    told = {"config": config, "pid": pid, "owned": streams.owned, "terminal": streams.terminal}
+
+    def ask(*ends: int) -> int:
+        own = os.dup(channel)
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, own)
+        if not connection.recv(1):  # what comes before it is another's
+            raise OSError(ECONNREFUSED, os.strerror(ECONNREFUSED))
+        data = dumps(told).encode()
+        hand_all(connection, len(data).to_bytes(_LENGTH, "big"), (*streams.child, pidfd, *ends))
+        connection.sendall(data)
+        connection.detach()
+        return own
+
+    try:
+        return fork_elsewhere(ask, what=WHAT)
+    except OSError as error:
+        raise SandboxError(f"cannot enter the container: {error.strerror}") from None
+
+
+def serve(connection: int) -> None:
+    """In a process that a zygote has begun: be the parent of the program that is asked for."""
+    report = ChildReport(connection)
+    try:
+        told, (*standard, pidfd, writer, learned) = _received(connection)
+        taken = standard[0], standard[1], standard[2]
+        streams = StreamDescriptors(taken, tuple(told["owned"]), told["terminal"])
+        program = Joining(told["config"], streams, pidfd, told["pid"])
+        hold(program.prepare, program.begin, report, (writer, learned), program.kept)
+    except BaseException as error:
+        report.fail(error)
+
+
+def _received(connection: int) -> tuple[dict[str, Any], list[int]]:
+    """What is told and handed over once the other side learns that somebody listens. Raises OSError."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection)
+    socket.setblocking(True)
+    socket.send(b".")
+    head, descriptors = received_all(socket, _LENGTH, _HANDED)
+    length, data = int.from_bytes(head, "big"), bytearray()
+    while len(data) < length and (piece := socket.recv(length - len(data))):
+        data += piece
+    socket.detach()
+    told: dict[str, Any] = loads(bytes(data))
+    return told, descriptors
 
 
 def _kinds(pid: int) -> int:
@@ -104,16 +180,6 @@ def _kinds(pid: int) -> int:
         if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
             kinds |= kind
     return kinds
-
-
-def _prepare(pidfd: int, kinds: int) -> None:
-    """In the parent, which enters no namespace but that of users, which permits the rest.
-
-    From here on processes of the container must not look into its child (runc CVE-2016-9962).
-    """
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    if kinds & _OF_CHILDREN:
-        linux.setns(pidfd, kinds & _OF_CHILDREN)
 
 
 def with_users_of(config: Mapping[str, Any], pid: int) -> dict[str, Any]:
@@ -128,7 +194,7 @@ def with_users_of(config: Mapping[str, Any], pid: int) -> dict[str, Any]:
     return with_namespace(config, f"/proc/{number}/ns/user")
 
 
-def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
+def _operations(config: Mapping[str, Any], owned: tuple[int, ...]) -> list[Operation]:
     process, system = config["process"], config.get("linux") or {}
     users = hold_users(system)
     return [
@@ -137,7 +203,7 @@ def _operations(config: Mapping[str, Any], streams: Streams) -> list[Operation]:
         Look(),
         account(process["user"]),
         working_folder(process),
-        NewSession(streams.owned),
+        NewSession(owned),
         *resource_limits(process),
         *apparmor(process),
         *enter_users(users),

@@ -13,7 +13,7 @@ from ..monitor.relay import FORWARDED, Relay
 from .fork import WHAT, first
 from .plan import plan, shares_processes
 from .room import Room
-from .stdio import Attachment, Stdio, Streams
+from .stdio import Attachment, Stdio, StreamDescriptors, Streams
 from .tidy import tidy
 
 TYPE_CHECKING = False
@@ -54,11 +54,7 @@ def run(
             cgroup=cgroups.new_name(),
         )  # fmt: skip
         attached = _may_leave(attached, config, made, volatile)
-        if attached.channel >= 0:
-            from .switched import switched
-
-            operations, streams.channel = switched(operations), attached.channel
-        with _fork(config, operations, streams) as started:
+        with _fork(config, operations, streams, attached) as started:
             streams.given()
             if attached.on_start:
                 attached.on_start(started.pid)
@@ -142,10 +138,16 @@ def _stay(started: Child, streams: Streams, attached: Attachment, shared: bool) 
         raise
 
 
-def _fork(config: Mapping[str, Any], operations: list[Operation], streams: Streams) -> Child:
+def _fork(
+    config: Mapping[str, Any], operations: list[Operation], streams: Streams, attached: Attachment
+) -> Child:
     pids = [namespace for namespace in config["linux"]["namespaces"] if namespace["type"] == "pid"]
     work = child(operations, streams)
     try:
+        if attached.further:
+            from . import switched
+
+            return switched.first(work, streams.passed, attached.channel, attached.further, alone=bool(pids))
         if pids and pids[0].get("path"):
             return _into(pids[0]["path"], work, streams)
         return begin(work, streams, alone=bool(pids))
@@ -244,7 +246,7 @@ def _let_detach(relay: Relay, streams: Streams, attached: Attachment) -> None:
         relay.loop.watch(attached.user, detach, 0)
 
 
-def child(operations: list[Operation], streams: Streams) -> Work:
+def child(operations: list[Operation], streams: Streams | StreamDescriptors) -> Work:
     """What the child does. Whatever goes wrong is told to the parent, which raises it."""
 
     def work(report: ChildReport) -> None:
@@ -269,14 +271,14 @@ def _sandbox_error(error: BaseException) -> BaseException:
     return SandboxError(f"cannot set up the container: {text}")
 
 
-def _arrange(room: Room, streams: Streams, report: ChildReport) -> None:
-    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel), close all others.
+def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildReport) -> None:
+    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts), close all others.
 
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
     sys.meta_path.clear()
-    fds = [*streams.child, report.fd, *(fd for fd in (streams.pts, streams.channel) if fd >= 0)]
+    fds = [*streams.child, report.fd, *([streams.pts] if streams.pts >= 0 else [])]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
     report.fd = high[_REPORT]  # 3 may be anything until it is ours
     for number, fd in enumerate(high):
@@ -288,8 +290,6 @@ def _arrange(room: Room, streams: Streams, report: ChildReport) -> None:
         room.terminal = 0
     if streams.pts >= 0:
         room.pts = _PTS
-    if streams.channel >= 0:
-        room.channel = len(fds) - 1
     linux.keyctl_join_session()
 
 

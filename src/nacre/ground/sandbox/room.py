@@ -44,7 +44,7 @@ class Room:
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
         self.host = self.top = self.root = self.shared = -1
         self.chrooted = self.covers = False
-        self.terminal, self.pts, self.channel = terminal, pts, -1
+        self.terminal, self.pts = terminal, pts
         self.devices = True
         self.nodev = 0
         self.rules: tuple[Mapping[str, Any], ...] = ()

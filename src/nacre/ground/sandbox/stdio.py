@@ -62,7 +62,8 @@ class Attachment(Value):
     are passed on, `on_detach()` that the user has left the container alone, which is also when there is a
     hang-up at `user`. `leave` as in `Relay`; None where whoever runs the
     container has more to do than the shim can.
-    `channel`: a Unix socket by which sockets of the program are switched (`switched`), which the child gets.
+    `channel`: a Unix socket, by which the keeper of a container whose sockets are `switched` hears of it; by
+    which one more program of such a container is begun. `further(connection)` begins that one: `join.serve`.
     """
 
     stdio: Stdio = Stdio()
@@ -75,8 +76,18 @@ class Attachment(Value):
     on_signal: Callable[[int], object] | None = None
     leave: Callable[[dict[str, Any]], object] | None = None
     channel: int = -1
+    further: Callable[[int], object] | None = None
     on_detach: Callable[[], object] | None = None
     user: int = -1
+
+
+class StreamDescriptors(Value):
+    """What a child needs of `Streams` that are another process's."""
+
+    child: tuple[int, int, int]
+    owned: tuple[int, ...]
+    terminal: int = -1
+    pts: int = -1
 
 
 class Streams:
@@ -90,7 +101,7 @@ class Streams:
         """`devpts_options` "": a terminal is one of the host's, for a container that runs already."""
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
-        self.pts = self.terminal = self.channel = -1
+        self.pts = self.terminal = -1
         self.input = stdio.input
         self.outputs: list[Flow] = []
         self.inputs: list[Flow] = []
@@ -106,7 +117,7 @@ class Streams:
     @property
     def passed(self) -> tuple[int, ...]:
         """All descriptors that the child needs; -1 for none."""
-        return (*self.child, self.pts, self.channel)
+        return (*self.child, self.pts)
 
     def _open_terminal(self, options: str) -> None:
         from . import terminal

@@ -1,6 +1,12 @@
-"""A container whose sockets are switched: it gets its network namespace, and gives its listener.
+"""Containers whose sockets are switched (`ground.network.switching`): how their processes come into being.
 
-Both go through one Unix socket, the channel, whose other end the keeper has (`ground.network.switching`).
+    keeper     forks a helper
+    helper     is what all of them are to be: in the network namespace, filtered, without TCP of its own;
+               gives the listener to the keeper, forks the zygote and the first process, and ends
+    zygote     stays, and forks the parents of later programs (`join`)
+
+Landlock lets a process look at another only within one domain, and a domain can only be inherited. So later
+programs are forked from what the first one was.
 """
 
 from __future__ import annotations
@@ -10,64 +16,106 @@ import os
 from errno import EBUSY
 
 from ...words.errors import SandboxError
-from .. import linux
+from .. import fork, linux
 from ..network import landlock, namespaces, notifier
-from ..network.descriptors import hand, received
-from .operations import Operation
+from ..network.descriptors import hand, hand_all, received, received_all
+from .fork import WHAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .room import Room
+    import signal
+    from collections.abc import Callable, Iterable
+
+    Further = Callable[[int], object]
+else:
+    import _signal as signal
+
+_PID = 4
+"""Bytes of its number."""
 
 
-class ReceiveNetwork(Operation):
-    """Enter the network namespace that comes through the channel."""
+def first(
+    work: fork.Work, keep: Iterable[int], channel: int, further: Further, *, alone: bool
+) -> fork.Child:  # fmt: skip
+    """The first process of a container; `channel` is the keeper's: its namespace comes from there.
 
-    def apply(self, room: Room) -> None:  # noqa: D102
-        channel = _channel(room)
-        try:
-            for fd in received(channel):
-                namespaces.enter(fd)
-                os.close(fd)
-        except OSError as error:
-            raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
-        finally:
-            channel.detach()  # it is needed once more
+    What `Zygote` takes goes there, after the listener. `further(connection)` is what is done for each program
+    that is asked for later. `alone`: in a pid namespace. Raises OSError, SandboxError.
+    """
+    code = notifier.program(linux.MACHINE)
 
-    def __str__(self) -> str:
-        return "join the network of the container"
-
-
-class SwitchSockets(Operation):
-    """Let the keeper answer what the program asks of sockets, and forbid it to connect any by itself."""
-
-    filter: bytes
-
-    def apply(self, room: Room) -> None:  # noqa: D102
+    def move() -> None:
+        keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, channel)
+        _enter(keeper)
         landlock.forbid_tcp()
-        try:
-            fd = notifier.install(self.filter)
-        except OSError as error:
-            why = "another program answers system calls already" if error.errno == EBUSY else error.strerror
-            raise SandboxError(f"cannot switch sockets: {why}", hint="--network host") from None
-        channel = _channel(room)
-        hand(channel, fd)
-        os.close(fd)
-        os.close(channel.detach())
+        _filter(keeper, code)
+        _leave_zygote(keeper, further)
+        keeper.detach()
+        if alone:
+            linux.unshare(linux.CLONE_NEWPID)
 
-    def __str__(self) -> str:
-        return "switch the sockets of TCP when they connect"
+    return fork.fork_through(move, work, what=WHAT, keep=keep, signals=fork.BLOCKED)
 
 
-def _channel(room: Room) -> _socket.socket:
-    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, room.channel)
+def _enter(keeper: _socket.socket) -> None:
+    try:
+        for fd in received(keeper):
+            namespaces.enter(fd)
+            os.close(fd)
+    except OSError as error:
+        raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
 
 
-def switched(operations: list[Operation]) -> list[Operation]:
-    """With what a new container needs; the last two, which take rights away, stay the last."""
-    return [ReceiveNetwork(), *within(operations)]
+def _filter(keeper: _socket.socket, code: bytes) -> None:
+    try:
+        fd = notifier.install(code)
+    except OSError as error:
+        why = "another program answers system calls already" if error.errno == EBUSY else error.strerror
+        raise SandboxError(f"cannot switch sockets: {why}", hint="--network host") from None
+    hand(keeper, fd)
+    os.close(fd)
 
 
-def within(operations: list[Operation]) -> list[Operation]:
-    """The same for one more program, in a namespace that it has joined already."""
-    return [*operations[:-2], SwitchSockets(notifier.program(linux.MACHINE)), *operations[-2:]]
+def _leave_zygote(keeper: _socket.socket, further: Further) -> None:
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    pid = fork.start(lambda: serve(ours, further), keep=(ours.fileno(),), signals=fork.BLOCKED)
+    hand_all(keeper, pid.to_bytes(_PID, "big"), (theirs.fileno(),))
+    ours.close()
+    theirs.close()
+
+
+class Zygote:
+    """The keeper's end of one: it is a child of the process that has called `first`. Raises OSError."""
+
+    def __init__(self, channel: _socket.socket) -> None:
+        data, (fd,) = received_all(channel, _PID, 1)
+        self._pid = int.from_bytes(data, "big")
+        self._requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+
+    def pass_on(self, connection: _socket.socket) -> None:
+        """Whoever is at its other end wants one more program."""
+        hand(self._requests, connection.fileno())
+
+    def close(self) -> None:
+        """The container has ended. Idempotent."""
+        self._requests.close()
+        fork.Child(self._pid, -1, "").end()
+        self._pid = 0
+
+
+def serve(requests: _socket.socket, further: Further) -> None:
+    """Begin a process for each connection that comes, until the keeper is gone."""
+    os.setsid()
+    os.chdir("/")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    while fds := received(requests):
+        for fd in fds:
+            _begin(fd, further)
+            os.close(fd)
+
+
+def _begin(connection: int, further: Further) -> None:
+    try:
+        fork.start(lambda: further(connection), keep=(connection,), signals=fork.BLOCKED)
+    except OSError:  # whoever asked finds the connection closed
+        return

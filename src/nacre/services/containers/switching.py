@@ -1,24 +1,25 @@
 """The network of a container of an ordinary user: as that of root, but its sockets are switched.
 
 The keeper makes them, and asks the keepers of other containers for those that lead there, by their
-`network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor. `{"switch": true}` asks for
-one more program of the container to be served, whose listener comes then.
+`network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor. `{"exec": true}` asks for
+one more program of the container: the connection goes on to the zygote (`ground.sandbox.switched`).
 """
 
 from __future__ import annotations
 
 import _socket
-import os
 from errno import EHOSTUNREACH, ENETUNREACH
 
 from ...ground.network import namespaces, sockets
 from ...ground.network.descriptors import hand, received
 from ...ground.network.loopback import LoopbackNetwork
 from ...ground.network.switching import Routes, Switch
+from ...ground.sandbox import join
+from ...ground.sandbox.switched import Zygote
 from ...words.addresses import Subnet, packed, shown, version
 from . import networking
 from .networking import Networking
-from .networksocket import adopted, asked, unanswered
+from .networksocket import asked, unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,20 +74,29 @@ class SwitchedNetworking(Networking):
         super()._serve(control)
         self._switch = Switch(self._serving, self._loopback.namespace, _Routes(self))
         self._closing.append(self._switch.close)
+        self._zygote: Zygote | None = None
 
     def before(self, attached: Attachment) -> Attachment:
-        """With the channel by which the child gets its namespace and gives its listener."""
+        """With the channel by which the container gets its namespace and gives its listener."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        self._closing += [ours.close, theirs.close]
         hand(ours, self._loopback.namespace)
-        self._switch.expect(ours)
         started = attached.on_start
 
         def forked(pid: int) -> None:
+            self._born(ours)
             theirs.close()
             if started:
                 started(pid)
 
-        return super().before(attached.replace(channel=theirs.fileno(), on_start=forked))
+        return super().before(attached.replace(channel=theirs.fileno(), further=join.serve, on_start=forked))
+
+    def _born(self, channel: _socket.socket) -> None:
+        """What the container gives: its listener, and the zygote."""
+        for fd in received(channel):
+            self._switch.take(fd)
+        self._zygote = Zygote(channel)
+        self._closing.append(self._zygote.close)
 
     def _is_named(self) -> bool:
         """Questions go by UDP, which is not switched."""
@@ -110,8 +120,8 @@ class SwitchedNetworking(Networking):
     def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
         if "socket" in request:
             self._give_socket(client, request)
-        elif "switch" in request:
-            self._switch.expect(adopted(os.dup(client.fileno())))
+        elif "exec" in request and self._zygote:
+            self._zygote.pass_on(client)
         else:
             super()._met(client, request)
 
@@ -198,8 +208,10 @@ def _is_of_a_link(address: bytes) -> bool:
 
 
 def channel(folder: str) -> _socket.socket:
-    """By which one more program of a running container is switched. Raises SandboxError."""
+    """By which one more program of a running container is begun. Raises SandboxError."""
     try:
-        return asked(folder, {"switch": True})
+        connection = asked(folder, {"exec": True})
+        connection.setblocking(True)
+        return connection
     except OSError:
         raise unanswered() from None
