@@ -24,7 +24,6 @@ PREFIX = "attached."
 DROPPED = ".dropped"
 """The end of the name of a file that tells a client that it was let go."""
 WITH_INPUT, WITHOUT_INPUT, NOTHING = b"+", b"-", b"!"
-ATTACH, RESIZE = b"attach:", b"resize:"
 _STREAMS = ("stdout", "stderr")
 _PATIENCE = 5.0
 _TIOCSWINSZ = 0x5414

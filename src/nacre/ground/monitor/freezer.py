@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-FREEZE, THAW = b"freeze:", b"thaw:"
 PREFIX = "answer."
 DONE, UNABLE, ALREADY = b"+", b"-", b"="
 MARK = "paused"
@@ -30,16 +29,14 @@ _GROUP = "nacre-"
 _PATIENCE, _MOMENT = 2.0, 0.001
 
 
-def obey(pid: int, control: int, line: bytes) -> None:
-    """Do what a line of the control says with the container whose first process is `pid`."""
-    word, _, name = line.partition(b":")
-    text = os.fsdecode(name)
-    if not text.startswith(PREFIX) or "/" in text:
+def obey(pid: int, control: int, name: str, *, freeze: bool) -> None:
+    """Freeze the container whose first process is `pid`, or let it go on, and answer in the FIFO `name`."""
+    if not name.startswith(PREFIX) or "/" in name:
         return
     folder = os.path.dirname(os.readlink(f"/proc/self/fd/{control}"))
-    answer = (_freeze if word + b":" == FREEZE else _thaw)(pid, f"{folder}/{MARK}")
+    answer = (_freeze if freeze else _thaw)(pid, f"{folder}/{MARK}")
     try:
-        fd = os.open(f"{folder}/{text}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
     os.write(fd, answer)

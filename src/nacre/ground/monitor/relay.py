@@ -42,9 +42,9 @@ FORWARDED = tuple(
 """Signals that are passed on to the program."""
 PAUSE = b"pause:"
 """A line of the control that is no number: see `pause`."""
-_FREEZER = (b"freeze:", b"thaw:")
+FREEZE, THAW = b"freeze:", b"thaw:"
 """Others: see `freezer`."""
-_ATTACH, _RESIZE = b"attach:", b"resize:"
+ATTACH, RESIZE = b"attach:", b"resize:"
 """And these: see `attached`."""
 _DEMANDS = 3
 _SETTLED = 1.0
@@ -210,19 +210,20 @@ class Relay:
                 self._send(int(line))
             elif line.startswith(PAUSE):
                 self._pause(os.fsdecode(line[len(PAUSE) :]))
-            elif line.startswith(_FREEZER):
+            elif line.startswith((FREEZE, THAW)):
                 from . import freezer
 
-                freezer.obey(self.child.pid, self.control, line)
-            elif line.startswith((_ATTACH, _RESIZE)):
+                name = os.fsdecode(line.partition(b":")[2])
+                freezer.obey(self.child.pid, self.control, name, freeze=line.startswith(FREEZE))
+            elif line.startswith((ATTACH, RESIZE)):
                 self._attach(line)
 
     def _attach(self, line: bytes) -> None:
         from . import attached
 
-        if line.startswith(_ATTACH):
+        if line.startswith(ATTACH):
             self._clients = self._clients or attached.Clients(self)
-            self._clients.begin(os.fsdecode(line[len(_ATTACH) :]))
+            self._clients.begin(os.fsdecode(line[len(ATTACH) :]))
         else:
             for terminal in [flow.source for flow in self.outputs if os.isatty(flow.source)]:
                 attached.resize(terminal, line)

@@ -6,9 +6,9 @@ import os
 import select
 
 from ...ground.files import os_errors, unlink, write_all
-from ...ground.monitor.attached import ATTACH, DROPPED, NOTHING, PREFIX, RESIZE, WITH_INPUT
+from ...ground.monitor.attached import DROPPED, NOTHING, PREFIX, WITH_INPUT
 from ...ground.monitor.detach import KeyedFlow
-from ...ground.monitor.relay import FORWARDED, Flow
+from ...ground.monitor.relay import ATTACH, FORWARDED, RESIZE, Flow
 from ...ground.sandbox.terminal import Raw, size
 from ...words.errors import Conflict, NacreError, SandboxError, Unsupported
 from ...words.quickjson import loads

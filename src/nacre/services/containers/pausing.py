@@ -6,7 +6,8 @@ import os
 import select
 
 from ...ground.files import os_errors, unlink
-from ...ground.monitor.freezer import ALREADY, FREEZE, MARK, PREFIX, THAW, UNABLE, stopped
+from ...ground.monitor.freezer import ALREADY, MARK, PREFIX, UNABLE, stopped
+from ...ground.monitor.relay import FREEZE, THAW
 from ...words.errors import Conflict, SandboxError, Unsupported
 from . import keeper
 
