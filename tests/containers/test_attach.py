@@ -11,6 +11,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -404,12 +405,18 @@ def test_keys(keys: bytes, typed: list[bytes], passed: bytes, found: bool) -> No
     assert reader.found is found
 
 
-def test_a_library_can_attach(nacre: Nacre, busybox_image: str) -> None:
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_library_can_attach(nacre: Nacre, busybox_image: str, in_thread: bool) -> None:
     nacre("run", "-d", "-i", "--name", "first", busybox_image, "sh", "-c", "read x; echo $x; exit 3")
     (theirs, ours), (shown, out) = os.pipe(), os.pipe()
     os.write(ours, b"word\n")
-    with Engine(Config(str(nacre.root))) as engine:
-        assert engine.containers.attach("first", Stdio(theirs, out, out)) == 3
+
+    def attach() -> int | None:
+        with Engine(Config(str(nacre.root))) as engine:
+            return engine.containers.attach("first", Stdio(theirs, out, out))
+
+    with ThreadPoolExecutor() as pool:
+        assert (pool.submit(attach).result() if in_thread else attach()) == 3
     assert os.read(shown, 100) == b"word\n"
     for fd in (theirs, ours, shown, out):
         os.close(fd)

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping
-    from typing import Any, Protocol
+    from typing import Any, Protocol, Self
 
     from .attached import Clients
     from .loop import EventLoop
@@ -134,7 +134,7 @@ class Relay:
     def run(self, *, signals: Signals) -> int:
         """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
         pidfd = self._pidfd = self.child.pidfd()
-        before = {} if signals is False else self._take_signals(None if signals is True else signals)
+        before = {} if signals is False else self._take_signals(signals)
         try:
             if self.on_ready:
                 self.on_ready()
@@ -146,11 +146,12 @@ class Relay:
             self._drain()
             if self._clients:
                 self._clients.close()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            give_back(before)
             if self._pauses:
                 self._pauses.close()
-            self._sleepers_end()
+            if self._wakeup:
+                self._wakeup.close()
+                self._wakeup = None
             os.close(pidfd)
 
     def _turn(self, pidfd: int) -> bool:
@@ -158,7 +159,7 @@ class Relay:
         outputs = [] if self._clients and self._clients.is_behind else self.outputs
         flows = [(flow, *flow.wants()) for flow in outputs + self.inputs]
         interest = {pidfd: select.POLLIN}
-        for fd in (self._wakeup[0] if self._wakeup else -1, self.control):
+        for fd in (self._wakeup.fd if self._wakeup else -1, self.control):
             if fd >= 0:
                 interest[fd] = select.POLLIN
         for fd in self._pauses.holders if self._pauses else ():
@@ -166,8 +167,8 @@ class Relay:
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
-        if self._wakeup and self._wakeup[0] in ready:
-            self._woken(os.read(self._wakeup[0], _CHUNK))
+        if self._wakeup and self._wakeup.fd in ready:
+            self._wakeup.take()
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
             self._pauses.end(fd)  # type: ignore[union-attr]
         if self.control in ready:
@@ -296,46 +297,20 @@ class Relay:
             while _readable(flow.source) and flow.step():
                 pass
 
-    _wakeup: tuple[int, int] | None = None
-    _others_wakeup = -1
+    _wakeup: Wakeup | None = None
 
-    def _take_signals(self, handlers: Mapping[int, Any] | None) -> dict[int, Any]:
-        """From now on forward, or let `handlers` deal with them; what was before.
-
-        The wake-up pipe ends a `poll` that a signal came just before.
-        """
-        before: dict[int, Any] = {}
-        wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            self._others_wakeup = signal.set_wakeup_fd(wakeup[1], warn_on_full_buffer=False)
-        except ValueError:  # not the main thread: signals do not come here
-            for fd in wakeup:
-                os.close(fd)
-            return before
-        self._wakeup = wakeup
-        if handlers is None:
-            kept = {number for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN}
-            handlers = {number: self._forward for number in FORWARDED if number not in kept}
-        for number, handler in handlers.items():
-            before[number] = signal.signal(number, handler)
+    def _take_signals(self, signals: Signals) -> dict[int, Any]:
+        """From now on forward, or let those handlers deal with them; what was before."""
+        self._wakeup = Wakeup.attempt()
+        if not self._wakeup:
+            return {}
+        if isinstance(signals, bool):
+            before = take_signals(self._forward)
+        else:
+            before = {number: signal.signal(number, handler) for number, handler in signals.items()}
         if self.on_resize:
             before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
         return before
-
-    def _sleepers_end(self) -> None:
-        if self._wakeup:
-            signal.set_wakeup_fd(self._others_wakeup)
-            for fd in self._wakeup:
-                os.close(fd)
-            self._wakeup = None
-
-    def _woken(self, numbers: bytes) -> None:
-        """Signals came. An event loop of the caller's, which was woken until now, learns of them."""
-        if self._others_wakeup >= 0:
-            try:
-                os.write(self._others_wakeup, numbers)
-            except OSError:
-                return
 
     def _resize(self) -> None:
         if self.on_resize:
@@ -348,6 +323,66 @@ class Relay:
         if self.on_signal:
             self.on_signal(number)
         self._send(signal.SIGKILL if self._demands >= _DEMANDS else number)
+
+
+class Wakeup:
+    """A pipe that signals write to, so that one that comes just before a `poll` ends it."""
+
+    def __init__(self) -> None:
+        """Raises ValueError outside the main thread, where no signals come."""
+        self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        except ValueError:
+            self._close()
+            raise
+
+    @classmethod
+    def attempt(cls) -> Self | None:
+        """None outside the main thread."""
+        try:
+            return cls()
+        except ValueError:
+            return None
+
+    def take(self) -> None:
+        """Signals came. An event loop of the caller's, which was woken until now, learns of them."""
+        numbers = os.read(self.fd, _CHUNK)
+        if self._before >= 0:
+            try:
+                os.write(self._before, numbers)
+            except OSError:  # full: it wakes anyway
+                return
+
+    def close(self) -> None:
+        """Once, in the main thread: signals wake whom they woke before."""
+        signal.set_wakeup_fd(self._before)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self.fd)
+        os.close(self._writer)
+
+
+def take_signals(handler: Callable[[int, Any], object]) -> dict[int, Any]:
+    """Have `handler` get those of FORWARDED that are not ignored here; what is to be given back.
+
+    {} outside the main thread, where no signals come.
+    """
+    try:
+        return {
+            number: signal.signal(number, handler)
+            for number in FORWARDED
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)
+        }
+    except ValueError:
+        return {}
+
+
+def give_back(before: Mapping[int, Any]) -> None:
+    """Handlers as they were."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _replace_by_null(fd: int) -> None:

@@ -8,7 +8,7 @@ import select
 from ...ground.files import os_errors, unlink, write_all
 from ...ground.monitor.attached import DROPPED, NOTHING, PREFIX, WITH_INPUT
 from ...ground.monitor.detach import KeyedFlow
-from ...ground.monitor.relay import ATTACH, FORWARDED, RESIZE, Flow
+from ...ground.monitor.relay import ATTACH, RESIZE, Flow, Wakeup, give_back, take_signals
 from ...ground.sandbox.terminal import Raw, size
 from ...words.errors import Conflict, NacreError, SandboxError, Unsupported
 from ...words.quickjson import loads
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_CHUNK = 65536
 _SLICE, _PATIENCE = 100, 100
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -71,8 +70,7 @@ class AttachSession:
         self._descriptors: dict[int, int] = {}
         self._raw: Raw | None = None
         self._before: dict[int, Any] = {}
-        self._wakeup = (-1, -1)
-        self._others_wakeup = -1
+        self._wakeup: Wakeup | None = None
         self._failed: OSError | None = None
 
     def open(self, name: str) -> None:
@@ -120,18 +118,12 @@ class AttachSession:
             self._raw = Raw(stdin)
 
     def _take_signals(self) -> None:
-        """Main thread only: elsewhere no signals come."""
-        try:
-            self._wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            self._others_wakeup = signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-            for number in FORWARDED if self._stdio.forward else ():
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._forward)
-            if self._stdio.tty:
-                resized = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
-                self._before[signal.SIGWINCH] = resized
-        except ValueError:
+        self._wakeup = Wakeup.attempt()
+        if not self._wakeup:
             return
+        self._before = take_signals(self._forward) if self._stdio.forward else {}
+        if self._stdio.tty:
+            self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
 
     def _forward(self, number: int, _frame: object) -> None:
         keeper.send(self._folder, number)
@@ -191,14 +183,14 @@ class AttachSession:
         """Wait once and pass on what there is; False when the keys were typed."""
         flows = [*self._flows, *([self._input] if self._input else [])]
         poll = select.poll()
-        if self._wakeup[0] >= 0:
-            poll.register(self._wakeup[0], select.POLLIN)
+        if self._wakeup:
+            poll.register(self._wakeup.fd, select.POLLIN)
         wanted = [(flow, *flow.wants()) for flow in flows]
         for _, fd, events in wanted:
             poll.register(fd, events)
         ready = dict(poll.poll())
-        if self._wakeup[0] in ready:
-            os.read(self._wakeup[0], _CHUNK)
+        if self._wakeup and self._wakeup.fd in ready:
+            self._wakeup.take()
         for flow, fd, events in wanted:
             if ready.get(fd, 0) & (events | _GONE) and not flow.step():
                 if flow is self._input:
@@ -223,14 +215,11 @@ class AttachSession:
         """The user's terminal and signals as they were. Idempotent."""
         if self._raw:
             self._raw.restore()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         self._before.clear()
-        if self._wakeup[0] >= 0:
-            signal.set_wakeup_fd(self._others_wakeup)
-            os.close(self._wakeup[0])
-            os.close(self._wakeup[1])
-            self._wakeup = (-1, -1)
+        if self._wakeup:
+            self._wakeup.close()
+            self._wakeup = None
         for number in list(self._descriptors):
             self._close(number)
             unlink(f"{self._path}.{number}")

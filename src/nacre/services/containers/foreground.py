@@ -15,18 +15,15 @@ import os
 from ...ground import linux
 from ...ground.fork import BLOCKED, fork
 from ...ground.monitor.handover import let_signals_in
-from ...ground.monitor.relay import FORWARDED
+from ...ground.monitor.relay import give_back, take_signals
 from ...words.errors import SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
     from typing import Any, Self
 
     from ...ground.fork import Child, ChildReport, Work
     from ...ground.sandbox import Attachment, Stdio
-else:
-    import _signal as signal
 
 _DETACHED = "detached"
 
@@ -85,12 +82,7 @@ class Forwarding:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        try:
-            for number in FORWARDED if self._wanted else ():
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._pass)
-        except ValueError:  # another thread: signals do not come here
-            return self
+        self._before = take_signals(self._pass) if self._wanted else {}
         return self
 
     def begin(self, child: Child) -> None:
@@ -106,8 +98,7 @@ class Forwarding:
             self._noted.append(number)
 
     def __exit__(self, *_exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
 
 
 def detachable(attached: Attachment, report: ChildReport) -> Attachment:

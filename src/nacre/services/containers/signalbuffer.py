@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 
 from ...ground.fork import Ended
-from ...ground.monitor.relay import FORWARDED
+from ...ground.monitor.relay import give_back, take_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from ...ground.monitor.relay import Signals
     from .keeper import Keeper
@@ -33,13 +33,7 @@ class SignalBuffer:
         self._noted: list[int] = []
         self.to_control = False
         """Whether signals are written to the control, which somebody waits for."""
-        self._before: dict[int, Any] = {}
-        try:
-            for number in FORWARDED:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._note)
-        except ValueError:  # another thread: signals do not come here
-            return
+        self._before = take_signals(self._note)
 
     def _note(self, number: int, _frame: object) -> None:
         if self.to_control:
@@ -79,8 +73,7 @@ class SignalBuffer:
 
     def close(self) -> None:
         """Handlers as they were; the caller's get what is left for them."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         self._before.clear()
         noted, self._noted = self._noted, []
         for number in noted if not self._forward else ():
