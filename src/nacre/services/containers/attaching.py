@@ -10,7 +10,7 @@ from ...ground.monitor.attached import DROPPED, NOTHING, PREFIX, WITH_INPUT
 from ...ground.monitor.detach import KeyedFlow
 from ...ground.monitor.relay import ATTACH, RESIZE, Flow, Wakeup, give_back, take_signals
 from ...ground.sandbox.terminal import Raw, size
-from ...words.errors import Conflict, NacreError, SandboxError, Unsupported
+from ...words.errors import Conflict, NacreError, Unsupported
 from ...words.quickjson import loads
 from . import keeper
 from .pausing import is_paused
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_SLICE, _PATIENCE = 100, 100
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -101,14 +100,9 @@ class AttachSession:
     def _answer(self) -> bytes:
         """What the keeper says first. Raises Conflict when there is none any more, SandboxError."""
         fd = self._flows[0].source
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        for _ in range(_PATIENCE):
-            if poll.poll(_SLICE):
-                return os.read(fd, 1)
-            if not keeper.is_kept(self._folder):
-                raise Conflict("You cannot attach to a stopped container, start it first")
-        raise SandboxError("the supervisor of the container does not answer")
+        if keeper.has_answered(self._folder, fd):
+            return os.read(fd, 1)
+        raise Conflict("You cannot attach to a stopped container, start it first")
 
     def _begin_input(self, target: int) -> None:
         stdin, keys = self._stdio.stdin, self._stdio.detach
@@ -171,8 +165,7 @@ class AttachSession:
                 return False
             if self._failed:
                 raise self._failed
-        if os.path.exists(self._path + DROPPED):
-            os.unlink(self._path + DROPPED)
+        if unlink(self._path + DROPPED):
             raise NacreError(
                 "this terminal took nothing for too long while the container was writing",
                 hint="attach again; nacre logs shows what came meanwhile",

@@ -186,6 +186,46 @@ def tell(folder: str, line: bytes) -> bool:
     return True
 
 
+def ask(folder: str, word: bytes, prefix: str, *, hint: str = "") -> int:
+    """Have the keeper read the line `word` with the name of a FIFO that begins with `prefix`.
+
+    A descriptor of both ends, to be closed, which the answer can be read from; nothing is in it when nobody
+    keeps the container. Raises SandboxError when its keeper does not answer, StoreError.
+    """
+    path = f"{folder}/{prefix}{os.urandom(8).hex()}"
+    with os_errors(f"make {path}"):
+        os.mkfifo(path, 0o600)
+    fd = -1
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        trace("container:asking")
+        if tell(folder, word + os.path.basename(path).encode() + b"\n"):
+            has_answered(folder, fd, hint=hint)
+        trace("container:answered")
+    except BaseException:
+        if fd >= 0:
+            os.close(fd)
+        raise
+    finally:
+        unlink(path)
+    return fd
+
+
+def has_answered(folder: str, fd: int, *, hint: str = "") -> bool:
+    """Wait until the keeper has written to `fd`; False when nobody keeps the container any more.
+
+    Raises SandboxError when it does not answer.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    for _ in range(_PATIENCE):
+        if poll.poll(_SLICE):
+            return True
+        if not is_kept(folder):
+            return False
+    raise SandboxError("the supervisor of the container does not answer", hint=hint)
+
+
 class Paused:
     """`with Paused(folder):` the processes of a container stand still, as long as this process lives.
 
@@ -196,38 +236,9 @@ class Paused:
         self._folder, self._fd = folder, -1
 
     def __enter__(self) -> None:
-        name = f"{PREFIX}{os.urandom(8).hex()}"
-        path = f"{self._folder}/{name}"
-        with os_errors(f"make {path}"):
-            os.mkfifo(path, 0o600)
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            trace("container:pausing")
-            if tell(self._folder, PAUSE + name.encode() + b"\n"):
-                self._wait()
-            trace("container:paused")
-        except BaseException:
-            self._let_go()
-            raise
-        finally:
-            unlink(path)
-
-    def _wait(self) -> None:
-        """Until the keeper has stopped them, or there is none any more."""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        for _ in range(_PATIENCE):
-            if poll.poll(_SLICE) or not is_kept(self._folder):
-                return
-        raise SandboxError(
-            "the supervisor of the container does not answer",
-            hint="use --pause=false to commit without a pause",
-        )
+        self._fd = ask(self._folder, PAUSE, PREFIX, hint="use --pause=false to commit without a pause")
 
     def __exit__(self, *_exc: object) -> None:
-        self._let_go()
-
-    def _let_go(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

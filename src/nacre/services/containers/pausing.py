@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import select
 
-from ...ground.files import os_errors, unlink
 from ...ground.monitor.freezer import ALREADY, MARK, PREFIX, UNABLE, stopped
 from ...ground.monitor.relay import FREEZE, THAW
-from ...words.errors import Conflict, SandboxError, Unsupported
+from ...words.errors import Conflict, Unsupported
 from . import keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from .service import Containers
-
-_SLICE, _PATIENCE = 100, 100
 
 
 def pause(containers: Containers, text: str) -> ContainerRow:
@@ -67,26 +63,10 @@ def check_not_paused(containers: Containers, row: ContainerRow, message: str) ->
 
 def _ask(folder: str, word: bytes) -> bytes:
     """What the keeper says; b"" when there is none any more. Raises SandboxError."""
-    path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"
-    with os_errors(f"make {path}"):
-        os.mkfifo(path, 0o600)
-    fd = -1
+    fd = keeper.ask(folder, word, PREFIX)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        keeper.tell(folder, word + os.path.basename(path).encode() + b"\n")
-        return _wait(folder, fd)
+        return os.read(fd, 1)
+    except BlockingIOError:
+        return b""
     finally:
-        if fd >= 0:
-            os.close(fd)
-        unlink(path)
-
-
-def _wait(folder: str, fd: int) -> bytes:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    for _ in range(_PATIENCE):
-        if poll.poll(_SLICE):
-            return os.read(fd, 1)
-        if not keeper.is_kept(folder):
-            return b""
-    raise SandboxError("the supervisor of the container does not answer")
+        os.close(fd)
