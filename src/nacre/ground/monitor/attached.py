@@ -15,6 +15,8 @@ import os
 import select
 import sys
 
+from .pause import beside, close, open_beside, remove
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .loop import Timer
@@ -70,31 +72,30 @@ class Clients:
 
     def begin(self, name: str) -> None:
         """Take in the client that has made the FIFOs `name`."""
-        if not name.startswith(PREFIX) or "/" in name:
+        path = beside(self._relay.control, name, PREFIX)
+        if not path:
             return
-        path = f"{os.path.dirname(os.readlink(f'/proc/self/fd/{self._relay.control}'))}/{name}"
-        found = [_open(f"{path}.{number}", os.O_WRONLY) for number in (1, 2)]
+        found = [_taken(f"{path}.{number}", os.O_WRONLY) for number in (1, 2)]
         outputs = {stream: fd for stream, fd in zip(_STREAMS, found, strict=True) if fd >= 0}
-        inward = _open(f"{path}.0", os.O_RDONLY)
+        inward = _taken(f"{path}.0", os.O_RDONLY)
         if "stdout" in outputs:
             self._take(_Attached(path, outputs), inward)
         else:  # gone already
-            _close(*outputs.values(), inward)
+            close(*outputs.values(), inward)
 
     def _take(self, client: _Attached, inward: int) -> None:
         relay = self._relay
         answer = NOTHING if not relay.attachable else WITH_INPUT if relay.input >= 0 else WITHOUT_INPUT
         client.write("stdout", answer)
         if answer != WITH_INPUT or inward < 0:
-            _close(inward)
+            close(inward)
         else:
             relay.add_input(inward)
         if answer == NOTHING:
-            _close(*client.outputs.values())
+            close(*client.outputs.values())
             return
         self._clients.append(client)
-        for stream, fd in client.outputs.items():
-            relay.loop.watch(fd, lambda stream=stream: self._step(client, stream), 0)  # type: ignore[misc]
+        self._wait_for(client)
         for flow in relay.outputs:
             flow.copy = self.give
 
@@ -133,7 +134,7 @@ class Clients:
         self._timer = None
         for client in list(self._clients):
             if client.is_behind and not client.moved:
-                _close(_open(client.path + DROPPED, os.O_WRONLY | os.O_CREAT))
+                close(open_beside(client.path + DROPPED, os.O_WRONLY | os.O_CREAT))
                 self._end(client)
             client.moved = False
         for client in self._clients:
@@ -169,21 +170,12 @@ def resize(terminal: int, line: bytes) -> None:
         fcntl.ioctl(terminal, _TIOCSWINSZ, size)
 
 
-def _open(path: str, how: int) -> int:
-    """Its name goes as soon as it is open, but for one that is made."""
-    try:
-        fd = os.open(path, how | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        if not how & os.O_CREAT:
-            os.unlink(path)
-    except OSError:
-        return -1
+def _taken(path: str, how: int) -> int:
+    """Its name goes as soon as it is open."""
+    fd = open_beside(path, how)
+    if fd >= 0:
+        remove(path)
     return fd
-
-
-def _close(*descriptors: int) -> None:
-    for fd in descriptors:
-        if fd >= 0:
-            os.close(fd)
 
 
 def _is_gone(fd: int) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from .pause import members, send
+from .pause import beside, close, members, open_beside, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,16 +31,14 @@ _PATIENCE, _MOMENT = 2.0, 0.001
 
 def obey(pid: int, control: int, name: str, *, freeze: bool) -> None:
     """Freeze the container whose first process is `pid`, or let it go on, and answer in the FIFO `name`."""
-    if not name.startswith(PREFIX) or "/" in name:
+    path = beside(control, name, PREFIX)
+    if not path:
         return
-    folder = os.path.dirname(os.readlink(f"/proc/self/fd/{control}"))
-    answer = (_freeze if freeze else _thaw)(pid, f"{folder}/{MARK}")
-    try:
-        fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    os.write(fd, answer)
-    os.close(fd)
+    answer = (_freeze if freeze else _thaw)(pid, f"{os.path.dirname(path)}/{MARK}")
+    fd = open_beside(path, os.O_WRONLY)
+    if fd >= 0:
+        os.write(fd, answer)
+    close(fd)
 
 
 def stopped(mark: str, pid: int, start: int) -> list[int] | None:

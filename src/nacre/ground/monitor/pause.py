@@ -34,20 +34,18 @@ class Pauses:
 
     def begin(self, control: int, name: str) -> None:
         """Stop the processes for the FIFO `name`. `end` what is added to `holders` at its POLLHUP."""
-        if not name.startswith(PREFIX) or "/" in name:
-            return
-        path = f"{os.path.dirname(os.readlink(f'/proc/self/fd/{control}'))}/{name}"
-        holder = _open(path, os.O_RDONLY)
+        path = beside(control, name, PREFIX)
+        holder = open_beside(path, os.O_RDONLY) if path else -1
         if holder < 0 or not _is_held(holder):
-            _close(holder)
+            close(holder)
             return
         self.holders.append(holder)
         self._stop()
-        answer = _open(path, os.O_WRONLY)
+        answer = open_beside(path, os.O_WRONLY)
         if answer >= 0:
             os.write(answer, STOPPED)
-        _close(answer)
-        _unlink(path)
+        close(answer)
+        remove(path)
 
     def end(self, holder: int) -> None:
         """One asker less; after the last the processes go on."""
@@ -86,23 +84,34 @@ def members(pid: int, *, standing: bool = False) -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_in(name, wanted, standing)]
 
 
-def _open(path: str, how: int) -> int:
+def beside(control: int, name: str, prefix: str) -> str:
+    """The path of what an asker has made beside the control, which is open; "" for a name of another kind."""
+    if not name.startswith(prefix) or "/" in name:
+        return ""
+    return f"{os.path.dirname(os.readlink(f'/proc/self/fd/{control}'))}/{name}"
+
+
+def open_beside(path: str, how: int) -> int:
+    """Open, or make, 0600, without waiting; -1 when that is not possible: the asker may be gone."""
     try:
-        return os.open(path, how | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, how | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
         return -1
 
 
-def _unlink(path: str) -> None:
+def remove(path: str) -> None:
+    """Unless its asker was faster."""
     try:
         os.unlink(path)
     except OSError:
         return
 
 
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)
+def close(*descriptors: int) -> None:
+    """But for those that are -1."""
+    for fd in descriptors:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _is_held(holder: int) -> bool:
