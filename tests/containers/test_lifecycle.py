@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,17 @@ def test_the_end_of_its_supervisor_ends_a_paused_container(nacre: Nacre, up: str
         pass
     assert nacre("start", "first").code == 0
     assert state(nacre, "first")["Paused"] is False
+
+
+def test_a_pause_that_fails_does_not_end_it(nacre: Nacre, busybox_image: str) -> None:
+    script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done"
+    number = nacre("run", "-d", "--name", "first", busybox_image, "sh", "-c", script).out.strip()
+    while nacre("logs", "first").out != "ready\n":
+        pass
+    folder = nacre.root / "containers" / number
+    (folder / "paused").mkdir()
+    (folder / "control").write_text(f"freeze:answer.x\n{signal.SIGUSR1:d}\n")
+    assert nacre("wait", "first").out == "5\n"
 
 
 def test_only_what_runs_can_be_paused(nacre: Nacre, busybox_image: str) -> None:

@@ -207,17 +207,24 @@ class Relay:
 
     def _obey(self, lines: bytes) -> None:
         for line in lines.split():
-            if line.isdigit() and 0 < int(line) < signal.NSIG:
-                self._send(int(line))
-            elif line.startswith(PAUSE):
-                self._pause(os.fsdecode(line[len(PAUSE) :]))
-            elif line.startswith((FREEZE, THAW)):
-                from . import freezer
+            try:
+                self._do(line)
+            except OSError:  # who asks may be gone, or the disk full: that does not end the container
+                continue
 
-                name = os.fsdecode(line.partition(b":")[2])
-                freezer.obey(self.child.pid, self.control, name, freeze=line.startswith(FREEZE))
-            elif line.startswith((ATTACH, RESIZE)):
-                self._attach(line)
+    def _do(self, line: bytes) -> None:
+        """What a line of the control says. Raises OSError."""
+        name = os.fsdecode(line.partition(b":")[2])
+        if line.isdigit() and 0 < int(line) < signal.NSIG:
+            self._send(int(line))
+        elif line.startswith(PAUSE):
+            self._pause(name)
+        elif line.startswith((FREEZE, THAW)):
+            from . import freezer
+
+            freezer.obey(self.child.pid, self.control, name, freeze=line.startswith(FREEZE))
+        elif line.startswith((ATTACH, RESIZE)):
+            self._attach(line)
 
     def _attach(self, line: bytes) -> None:
         from . import attached
