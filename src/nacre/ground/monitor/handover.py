@@ -29,9 +29,12 @@ def python() -> str:
     return os.path.realpath(sys.executable) if sys.executable else ""
 
 
-def folder() -> str:
-    """Where the package is that this module belongs to."""
-    return os.path.dirname(__file__).removesuffix("/nacre/ground/monitor")
+def command(interpreter: str, place: tuple[str, str], fd: int) -> list[str]:
+    """The command line that calls the function `place` (module, name) with a descriptor: see `received`."""
+    module, name = place
+    folder = os.path.dirname(__file__).removesuffix("/nacre/ground/monitor")
+    options = ["-S", "-I", *(["-B"] if sys.dont_write_bytecode else [])]
+    return [interpreter, *options, "-c", _SOURCE.format(module=module, name=name), folder, str(fd)]
 
 
 def become(place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[int], label: str) -> None:
@@ -40,19 +43,15 @@ def become(place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[i
     `descriptors` stay open, whatever they are; those that close themselves are closed. `label` is for those
     who look at the list of processes. Raises OSError, and then everything is as it was.
     """
-    module, name = place
     kept = [fd for fd in (0, 1, 2, *descriptors) if fd >= 0 and not os.get_inheritable(fd)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
     memory = os.memfd_create("nacre", 0)
     try:
-        data = dumps({**told, "python": told.get("python") or python(), "folder": folder()}).encode()
-        os.write(memory, data)
+        interpreter = told.get("python") or python()
+        os.write(memory, dumps({**told, "python": interpreter}).encode())
         for fd in kept:
             os.set_inheritable(fd, True)
-        source = _SOURCE.format(module=module, name=name)
-        options = ["-S", "-I", *(["-B"] if sys.dont_write_bytecode else [])]
-        words = [told.get("python") or python(), *options, "-c", source, folder(), str(memory), label]
-        os.execv(words[0], words)
+        os.execv(interpreter, [*command(interpreter, place, memory), label])
     finally:
         os.close(memory)
         for fd in kept:

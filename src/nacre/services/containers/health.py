@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 from time import time
 
+from ...ground.files import write_atomic
 from ...ground.fork import program
-from ...ground.monitor import handover
 from ...images.model.healthcheck import HealthCheck, merged
 from ...words.errors import Unsupported
 from ...words.quickjson import dumps, loads
@@ -142,7 +142,7 @@ class HealthMonitor:
         self._answer, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             os.write(memory, dumps(self._told).encode())
-            self._pid = program(probe.words(handover.python(), handover.folder()), (-1, theirs, -1, memory))
+            self._pid = program(probe.words(), (-1, theirs, -1, memory))
         except BaseException:
             os.close(self._answer)
             raise
@@ -192,14 +192,7 @@ class HealthMonitor:
         self._write()
 
     def _write(self) -> None:
-        path = f"{self._folder}/{FILE}"
-        with open(f"{path}.new", "wb", opener=_private) as file:
-            file.write(dumps(self._state).encode())
-        os.rename(f"{path}.new", path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        write_atomic(f"{self._folder}/{FILE}", dumps(self._state).encode())
 
 
 def _read_answer(data: bytes) -> dict[str, Any]:

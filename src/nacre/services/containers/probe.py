@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from time import monotonic
 
 from ...ground import linux
+from ...ground.monitor import handover
 from ...ground.monitor.freezer import MARK as PAUSED
 from ...ground.sandbox import Attachment, Stdio
 from ...stores.containers import ContainerRow
@@ -41,20 +41,15 @@ def told(containers: Containers, row: ContainerRow, check: HealthCheck) -> dict[
     }  # fmt: skip
 
 
-def words(python: str, folder: str) -> list[str]:
-    """The command line of a probe: this module in a new interpreter without `site`."""
-    options = ["-S", "-I", *(["-B"] if sys.dont_write_bytecode else [])]
-    source = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import main; main()"
-    return [python, *options, "-c", source, folder]
+def words() -> list[str]:
+    """The command line of a probe: this module in a new interpreter."""
+    return handover.command(handover.python(), (__name__, "main"), _TOLD)
 
 
-def main() -> None:
+def main(fd: int) -> None:
     """Run the program, answer."""
     linux.die_with_parent()
-    with open(_TOLD, "rb") as file:
-        file.seek(0)
-        todo = loads(file.read())
-    os.write(1, dumps(_result(todo)).encode())
+    os.write(1, dumps(_result(handover.received(fd))).encode())
 
 
 def _result(todo: dict[str, Any]) -> dict[str, Any]:
