@@ -31,13 +31,13 @@ _PATIENCE, _MOMENT = 30.0, 0.005
 def kill(containers: Containers, text: str, number: int) -> ContainerRow:
     """Send a signal, as `Containers.kill` says."""
     row = containers.get(text)
-    stop_signal = loads(row.config_json).get("stop_signal") or _SIGTERM
-    if row.is_live and number in (_SIGKILL, stop_signal):
+    stop_signal = loads(row.config_json).get("stop_signal")
+    if row.is_live and number in (_SIGKILL, stop_signal or _SIGTERM):
         _not_again(containers, row)
     if not row.is_live or not keeper.send(containers.folder(row.id), number):
         raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
     containers.tell(row, "kill", signal=number)
-    if number in (_SIGKILL, loads(row.config_json).get("stop_signal") or number):
+    if number in (_SIGKILL, stop_signal or number):
         resume(containers, row)
     return row
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ...words.errors import InvalidName
+
 _ADJECTIVES = """
 agile amber azure bold brave bright brisk calm clever coral curious daring deep eager early fair fluid
 fresh gentle glad golden grand happy hidden humble keen kind lively lucid lucky mellow merry mighty
@@ -33,6 +35,12 @@ def new_name() -> str:
     """One of some thousands of names."""
     first, second = os.urandom(2)
     return f"{_ADJECTIVES[first % len(_ADJECTIVES)]}_{_NOUNS[second % len(_NOUNS)]}"
+
+
+def check_name(text: str) -> None:
+    """Raises InvalidName for what cannot be the name of a container."""
+    if not is_name(text):
+        raise InvalidName(f"invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 def is_name(text: str) -> bool:

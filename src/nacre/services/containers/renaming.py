@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...words.errors import Conflict, InvalidName, UsageError
+from ...words.errors import Conflict, UsageError
 from ...words.quickjson import loads
 from . import names
 
@@ -23,8 +23,7 @@ def rename(containers: Containers, text: str, name: str) -> ContainerRow:
     name = name.removeprefix("/")
     if name == row.name:
         raise Conflict("renaming a container with the same name as its current name")
-    if not names.is_name(name):
-        raise InvalidName(f"invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    names.check_name(name)
     containers.make_way(name)
     containers.store.containers.update(row.id, name=name)
     containers.store.containers.describe(row.replace(name=name))

@@ -20,14 +20,7 @@ from ...stores.database import boot_id
 from ...stores.events import record as record_event
 from ...stores.mounted import check_not_mounted, place, release
 from ...stores.shared import Shared
-from ...words.errors import (
-    Conflict,
-    ExecFormatError,
-    InvalidName,
-    NacreError,
-    NotFound,
-    SandboxError,
-)
+from ...words.errors import Conflict, ExecFormatError, NacreError, NotFound, SandboxError
 from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
@@ -52,7 +45,7 @@ if TYPE_CHECKING:
     from .networking import Networking
     from .supervision import Supervision
 
-_SIGKILL, _SIGTERM = 9, 15
+_SIGKILL = 9
 
 
 class CreateRequest(Value):
@@ -181,10 +174,8 @@ class Containers:
         self.store.containers.describe(row)
 
     def _design(self, request: CreateRequest) -> ContainerRow:
-        if request.name and not names.is_name(request.name):
-            raise InvalidName(
-                f"invalid container name ({request.name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-            )
+        if request.name:
+            names.check_name(request.name)
         number = names.new_id()
         options = _with_hostname(request.options, number)
         taken = {volume.target for volume in options.volumes}
