@@ -18,6 +18,7 @@ from nacre.grammars.restart import RestartPolicy, next_delay, parse_restart
         ("on-failure", RestartPolicy("on-failure")),
         ("on-failure:", RestartPolicy("on-failure")),
         ("on-failure:3", RestartPolicy("on-failure", 3)),
+        ("on-failure:+3", RestartPolicy("on-failure", 3)),
     ],
 )
 def test_a_policy(text: str, policy: RestartPolicy) -> None:
@@ -33,6 +34,7 @@ def test_a_policy(text: str, policy: RestartPolicy) -> None:
         ("always:3", "maximum retry count can only be used with 'on-failure'"),
         ("on-failure:x", "maximum retry count must be an integer"),
         ("on-failure:1.5", "maximum retry count must be an integer"),
+        ("on-failure:-+1", "maximum retry count must be an integer"),
         ("on-failure:-1", "maximum retry count cannot be negative"),
         ("on-failure:²", "maximum retry count must be an integer"),
     ],

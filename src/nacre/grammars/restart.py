@@ -43,7 +43,7 @@ def parse_restart(text: str) -> RestartPolicy:
         raise ValueError(
             f"invalid restart policy: unknown policy '{name}'; use one of {listed}, or '{POLICIES[-1]}'"
         )
-    digits = count.removeprefix("-").removeprefix("+")
+    digits = count[1:] if count[:1] in ("+", "-") else count
     if count and not (digits.isascii() and digits.isdigit()):
         raise ValueError("invalid restart policy format: maximum retry count must be an integer")
     maximum = int(count or "0")
