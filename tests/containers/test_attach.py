@@ -9,14 +9,15 @@ import signal
 import struct
 import subprocess
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from terminals import Terminal
+from test_commands import until
+from test_supervisor import parent, pid_of
 
 from nacre.engine import Config, Engine
 from nacre.ground.monitor.detach import DetachKeys
@@ -32,12 +33,6 @@ KEYS = b"\x10\x11"
 def nothing_is_left(nacre: Nacre) -> Iterator[None]:
     yield
     nacre("rm", "-f", "first", check=False)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
 
 
 def state(nacre: Nacre) -> str:
@@ -216,8 +211,7 @@ def test_a_command_that_has_the_output_for_itself(nacre: Nacre, busybox_image: s
 def test_a_supervisor_that_is_killed(nacre: Nacre, busybox_image: str) -> None:
     nacre("run", "-d", "-i", "--name", "first", busybox_image, "cat")
     with attached(nacre) as client:
-        pid = int(nacre("inspect", "-f", "{{.State.Pid}}", "first").out)
-        os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+        os.kill(parent(pid_of(nacre, "first")), signal.SIGKILL)
         assert client.wait() == 137
 
 
@@ -276,8 +270,7 @@ def test_a_container_left_alone_is_as_a_detached_one(nacre: Nacre, busybox_image
     terminal.expect(b">>")
     terminal.type(KEYS)
     assert terminal.end() == 0
-    pid = int(nacre("inspect", "-f", "{{.State.Pid}}", "first").out)
-    keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    keeper = parent(pid_of(nacre, "first"))
     until(lambda: b"monitor.shim" in Path(f"/proc/{keeper}/cmdline").read_bytes())
     fields = Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()
     assert int(fields[3]) == keeper, "a session of its own"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_supervisor import parent, pid_of
 
 from nacre.ground.monitor.loop import EventLoop
 from nacre.images.model.healthcheck import HealthCheck
@@ -93,9 +94,7 @@ def test_a_killed_supervisor_leaves_no_check(nacre: Nacre, busybox_image: str) -
     words = ["--health-cmd", f"sleep {MARK}", "--health-interval", "20ms"]
     nacre("run", "-d", "--name", "box", *words, busybox_image, "sleep", "1000")
     until(sleepers)
-    pid = nacre("inspect", "-f", "{{.State.Pid}}", "box").out.strip()
-    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    os.kill(int(stat[1]), signal.SIGKILL)
+    os.kill(parent(pid_of(nacre, "box")), signal.SIGKILL)
     until(lambda: not sleepers())
     assert nacre("ps", "-aqf", "status=exited", "-f", "exited=137").out != ""
     assert health(nacre)["Status"] == "unhealthy"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_supervisor import parent, pid_of
 
 from nacre.engine import Config, Engine
 from nacre.words.errors import Conflict, InvalidName, UsageError
@@ -75,7 +76,7 @@ def test_what_a_paused_container_refuses(nacre: Nacre, up: str) -> None:
 
 def test_nothing_runs_while_it_is_paused(nacre: Nacre, busybox_image: str) -> None:
     nacre("run", "-d", "--name", "busy", busybox_image, "sh", "-c", "while :; do :; done")
-    pid = int(str(state(nacre, "busy")["Pid"]))
+    pid = pid_of(nacre, "busy")
     nacre("pause", "busy")
     before = used(pid)
     assert nacre("inspect", "busy").code == 0  # takes some time
@@ -106,9 +107,8 @@ def test_a_gentle_stop_wakes_it(nacre: Nacre, busybox_image: str) -> None:
 
 def test_the_end_of_its_supervisor_ends_a_paused_container(nacre: Nacre, up: str) -> None:
     nacre("pause", "first")
-    pid = int(str(state(nacre, "first")["Pid"]))
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, 9)
+    pid = pid_of(nacre, "first")
+    os.kill(parent(pid), 9)
     assert nacre("wait", "first").out == "137\n"
     while os.path.exists(f"/proc/{pid}") and "Z" not in Path(f"/proc/{pid}/status").read_text():
         pass

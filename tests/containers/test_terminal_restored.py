@@ -7,13 +7,13 @@ import shlex
 import signal
 import subprocess
 import termios
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_commands import until
 
 from nacre.ground import linux
 
@@ -71,13 +71,6 @@ class Shell:
                 if pid == self.started[0] and os.waitpid(pid, os.WNOHANG) == (0, 0):
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a real condition."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
 
 
 @pytest.fixture
