@@ -306,7 +306,9 @@ class ContainerCollection(Lifecycle):
 
         `tail`: only that many lines of those that there are now, -1 for all.
         """
-        return Containers(self._engine.store).logs(name, follow=follow, tail=tail)
+        from ..services.containers.logfiles import logs
+
+        return logs(Containers(self._engine.store), name, follow, tail)
 
     def image_of(self, row: ContainerRow) -> Image | None:
         """The image of a container, None when it cannot be read any more."""

@@ -29,13 +29,17 @@ class Lifecycle:
 
     def stop(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
         """Send the stop signal, and SIGKILL after `timeout` seconds (None: those of the container)."""
+        from ..services.containers.ending import stop
+
         number = _number(signal) if signal else 0
-        return self._inside(lambda found: found.stop(name, timeout=timeout, number=number))
+        return self._inside(lambda found: stop(found, name, timeout, number))
 
     def kill(self, name: str, signal: str = "KILL") -> ContainerRow:
         """Send a signal to a running container. Raises Conflict when it does not run."""
+        from ..services.containers.ending import kill
+
         number = _number(signal)
-        return self._inside(lambda found: found.kill(name, number))
+        return self._inside(lambda found: kill(found, name, number))
 
     def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
         """Remove a container; with `force` also one that runs, `volumes` with those that have no name."""
@@ -94,12 +98,14 @@ class Lifecycle:
 
     def restart(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
         """Stop a container if it runs, as `stop`, and start it in the background. Raises as both do."""
+        from ..services.containers.ending import restart
+
         number = _number(signal) if signal else 0
 
-        def work(found: Containers) -> ContainerRow:
-            row = found.get(name)
-            self._permit(found, networked=row.networked)
-            return found.restart(row.id, timeout=timeout, number=number)
+        def work(containers: Containers) -> ContainerRow:
+            row = containers.get(name)
+            self._permit(containers, networked=row.networked)
+            return restart(containers, row.id, timeout, number)
 
         return self._inside(work)
 

@@ -273,7 +273,7 @@ class Relay:
         try:
             number = self.deadly if number == signal.SIGKILL else number
             signal.pidfd_send_signal(self._pidfd, number)
-        except ProcessLookupError:
+        except ProcessLookupError:  # it has ended
             return
 
     def _end(self, flow: Flow) -> None:

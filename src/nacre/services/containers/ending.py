@@ -29,7 +29,7 @@ _PATIENCE, _MOMENT = 30.0, 0.005
 
 
 def kill(containers: Containers, text: str, number: int) -> ContainerRow:
-    """Send a signal, as `Containers.kill` says."""
+    """Send a signal. Raises NotFound; Conflict when it does not run."""
     row = containers.get(text)
     stop_signal = loads(row.config_json).get("stop_signal")
     if row.is_live and number in (_SIGKILL, stop_signal or _SIGTERM):
@@ -43,7 +43,11 @@ def kill(containers: Containers, text: str, number: int) -> ContainerRow:
 
 
 def stop(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
-    """Ask it to end, as `Containers.stop` says."""
+    """Ask it to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
+
+    A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound; SandboxError
+    when it does not end even then.
+    """
     row = containers.get(text)
     if row.is_live:
         record = loads(row.config_json)
@@ -56,13 +60,13 @@ def stop(containers: Containers, text: str, timeout: float | None, number: int) 
 
 
 def restart(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
-    """End it and start it again, as `Containers.restart` says."""
+    """`stop` and `start_detached`. Raises as these, Conflict for one that is removed when it ends."""
     row = containers.get(text)
     if row.auto_remove:
         raise Conflict(
             f"cannot restart container {row.name}: it is removed when it ends", hint="leave out --rm"
         )
-    containers.stop(row.id, timeout=timeout, number=number)
+    stop(containers, row.id, timeout, number)
     containers.start_detached(row.id)
     containers.tell(row, "restart")
     return row

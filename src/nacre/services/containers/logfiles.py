@@ -33,7 +33,10 @@ class Line(Value):
 
 
 def logs(containers: Containers, text: str, follow: bool, tail: int) -> Iterator[Line]:
-    """What a container wrote, as `Containers.logs` says."""
+    """What a container wrote; `follow` until it ends, `tail` lines of what there is now, -1 for all.
+
+    Raises NotFound; Conflict for a driver that keeps nothing here.
+    """
     row = containers.get(text)
     driver = loads(row.config_json).get("log_driver")
     if driver in _UNREADABLE:

@@ -30,7 +30,7 @@ from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from ...grammars.endpoint import NetworkEndpoint
@@ -41,11 +41,8 @@ if TYPE_CHECKING:
     from ...images.model.image import Image
     from ...images.model.limits import Limits
     from ...stores.store import Store
-    from .logfiles import Line
     from .networking import Networking
     from .supervision import Supervision
-
-_SIGKILL = 9
 
 
 class CreateRequest(Value):
@@ -580,43 +577,6 @@ class Containers:
             from . import filling
 
             filling.discard(self.store, tuple(anonymous))
-
-    def kill(self, text: str, number: int = _SIGKILL) -> ContainerRow:
-        """Send a signal. Raises NotFound; Conflict when it does not run."""
-        from .ending import kill
-
-        return kill(self, text, number)
-
-    def stop(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
-        """Ask a container to end (its stop signal, or `number`), kill it after `timeout` seconds or its own.
-
-        A negative `timeout` waits for ever. A container that does not run is fine. Raises NotFound;
-        SandboxError when it does not end even then.
-        """
-        from .ending import stop
-
-        return stop(self, text, timeout, number)
-
-    def restart(self, text: str, *, timeout: float | None = None, number: int = 0) -> ContainerRow:
-        """`stop` and `start_detached`. Raises as these, Conflict for one that is removed when it ends."""
-        from .ending import restart
-
-        return restart(self, text, timeout, number)
-
-    def wait(self, text: str) -> int:
-        """Wait until a container ends; its exit code. One that is not running answers at once."""
-        from .waiting import not_running
-
-        return not_running(self, text)
-
-    def logs(self, text: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
-        """What a container wrote; `follow` until it ends, `tail` lines of what there is now, -1 for all.
-
-        Raises NotFound; Conflict for a driver that keeps nothing here.
-        """
-        from .logfiles import logs
-
-        return logs(self, text, follow, tail)
 
 
 def _networking() -> type[Networking]:

@@ -29,7 +29,7 @@ def wait(containers: Containers, text: str, condition: str = CONDITIONS[0]) -> i
     if condition not in CONDITIONS:
         raise UsageError(f"invalid condition {condition!r}", hint=f"use one of {', '.join(CONDITIONS)}")
     if condition == "not-running":
-        return containers.wait(text)
+        return _not_running(containers, text)
     row = containers.get(text)
     wanted = _next_exit if condition == "next-exit" else _removed
     with os_errors(f"watch container {row.name}"), FileWatch() as watch:
@@ -77,7 +77,7 @@ def _removed(containers: Containers, row: ContainerRow, watch: FileWatch) -> int
     return code
 
 
-def not_running(containers: Containers, text: str) -> int:
+def _not_running(containers: Containers, text: str) -> int:
     """The exit code of a container once it has ended; one that does not run answers at once."""
     row = containers.get(text)
     if row.is_live and loads(row.config_json).get("restart"):
