@@ -149,9 +149,9 @@ class Relay:
             give_back(before)
             if self._pauses:
                 self._pauses.close()
-            if self._wakeup:
-                self._wakeup.close()
-                self._wakeup = None
+            if self._pipe:
+                self._pipe.close()
+                self._pipe = None
             os.close(pidfd)
 
     def _turn(self, pidfd: int) -> bool:
@@ -159,7 +159,7 @@ class Relay:
         outputs = [] if self._clients and self._clients.is_behind else self.outputs
         flows = [(flow, *flow.wants()) for flow in outputs + self.inputs]
         interest = {pidfd: select.POLLIN}
-        for fd in (self._wakeup.fd if self._wakeup else -1, self.control):
+        for fd in (self._pipe.fd if self._pipe else -1, self.control):
             if fd >= 0:
                 interest[fd] = select.POLLIN
         for fd in self._pauses.holders if self._pauses else ():
@@ -167,8 +167,8 @@ class Relay:
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
-        if self._wakeup and self._wakeup.fd in ready:
-            self._wakeup.take()
+        if self._pipe and self._pipe.fd in ready:
+            self._pipe.take()
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
             self._pauses.end(fd)  # type: ignore[union-attr]
         if self.control in ready:
@@ -304,12 +304,12 @@ class Relay:
             while _readable(flow.source) and flow.step():
                 pass
 
-    _wakeup: Wakeup | None = None
+    _pipe: SignalPipe | None = None
 
     def _take_signals(self, signals: Signals) -> dict[int, Any]:
         """From now on forward, or let those handlers deal with them; what was before."""
-        self._wakeup = Wakeup.attempt()
-        if not self._wakeup:
+        self._pipe = SignalPipe.attempt()
+        if not self._pipe:
             return {}
         if isinstance(signals, bool):
             before = take_signals(self._forward)
@@ -332,7 +332,7 @@ class Relay:
         self._send(signal.SIGKILL if self._demands >= _DEMANDS else number)
 
 
-class Wakeup:
+class SignalPipe:
     """A pipe that signals write to, so that one that comes just before a `poll` ends it."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import select
 from ...ground.files import os_errors, unlink, write_all
 from ...ground.monitor.attached import DROPPED, NOTHING, PREFIX, WITH_INPUT
 from ...ground.monitor.detach import KeyedFlow
-from ...ground.monitor.relay import ATTACH, RESIZE, Flow, Wakeup, give_back, take_signals
+from ...ground.monitor.relay import ATTACH, RESIZE, Flow, SignalPipe, give_back, take_signals
 from ...ground.sandbox.terminal import Raw, size
 from ...words.errors import Conflict, NacreError, Unsupported
 from ...words.quickjson import loads
@@ -69,7 +69,7 @@ class AttachSession:
         self._descriptors: dict[int, int] = {}
         self._raw: Raw | None = None
         self._before: dict[int, Any] = {}
-        self._wakeup: Wakeup | None = None
+        self._pipe: SignalPipe | None = None
         self._failed: OSError | None = None
 
     def open(self, name: str) -> None:
@@ -112,8 +112,8 @@ class AttachSession:
             self._raw = Raw(stdin)
 
     def _take_signals(self) -> None:
-        self._wakeup = Wakeup.attempt()
-        if not self._wakeup:
+        self._pipe = SignalPipe.attempt()
+        if not self._pipe:
             return
         self._before = take_signals(self._forward) if self._stdio.forward else {}
         if self._stdio.tty:
@@ -176,14 +176,14 @@ class AttachSession:
         """Wait once and pass on what there is; False when the keys were typed."""
         flows = [*self._flows, *([self._input] if self._input else [])]
         poll = select.poll()
-        if self._wakeup:
-            poll.register(self._wakeup.fd, select.POLLIN)
+        if self._pipe:
+            poll.register(self._pipe.fd, select.POLLIN)
         wanted = [(flow, *flow.wants()) for flow in flows]
         for _, fd, events in wanted:
             poll.register(fd, events)
         ready = dict(poll.poll())
-        if self._wakeup and self._wakeup.fd in ready:
-            self._wakeup.take()
+        if self._pipe and self._pipe.fd in ready:
+            self._pipe.take()
         for flow, fd, events in wanted:
             if ready.get(fd, 0) & (events | _GONE) and not flow.step():
                 if flow is self._input:
@@ -210,9 +210,9 @@ class AttachSession:
             self._raw.restore()
         give_back(self._before)
         self._before.clear()
-        if self._wakeup:
-            self._wakeup.close()
-            self._wakeup = None
+        if self._pipe:
+            self._pipe.close()
+            self._pipe = None
         for number in list(self._descriptors):
             self._close(number)
             unlink(f"{self._path}.{number}")
