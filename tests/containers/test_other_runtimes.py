@@ -1,10 +1,12 @@
-"""Containers of crun and runc end with their supervisor, however it ends."""
+"""Containers of other runtimes end with their supervisor, however it ends, also while the runtime starts."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +15,31 @@ from test_confined import running
 from test_supervisor import parent, pid_of
 
 from nacre.ground import userns
+from nacre.ground.limits.hierarchies import folders
 
 if TYPE_CHECKING:
     from conftest import Nacre
 
-pytestmark = pytest.mark.skipif(
+needs_them = pytest.mark.skipif(
     os.geteuid() != 0 or not userns.is_first(), reason="not every runtime works in a user namespace"
 )
+WAYS = pytest.mark.parametrize("words", [("rm", "-f"), ("stop", "-t", "0"), ("kill",)])
+
+
+def new_mark() -> str:
+    return f"1000.{secrets.randbits(48)}"
+
+
+def sleeping(mark: str) -> list[int]:
+    """The program in the container; what starts it has the mark among its arguments too."""
+    return [pid for pid in running(mark) if command(pid) == f"sleep {mark}"]
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return ""
 
 
 @pytest.fixture(params=["crun", "runc"])
@@ -28,13 +48,14 @@ def marked(
 ) -> str:
     """An argument of the program in the container `up`."""
     peer(request.param)
-    mark = f"1000.{os.getpid()}"
+    mark = new_mark()
     nacre("run", "-d", "--name", "up", "--runtime", request.param, busybox_image, "sleep", mark)
-    until(lambda: running(mark))
+    until(lambda: sleeping(mark))
     return mark
 
 
-@pytest.mark.parametrize("words", [("rm", "-f"), ("stop", "-t", "0"), ("kill",)])
+@needs_them
+@WAYS
 def test_what_is_killed_is_gone(nacre: Nacre, marked: str, words: tuple[str, ...]) -> None:
     nacre(*words, "up")
     nacre("wait", "up", check=False)
@@ -43,9 +64,52 @@ def test_what_is_killed_is_gone(nacre: Nacre, marked: str, words: tuple[str, ...
     assert left(nacre) == []
 
 
+@needs_them
 def test_a_killed_supervisor_leaves_nothing(nacre: Nacre, marked: str) -> None:
     os.kill(parent(pid_of(nacre, "up")), signal.SIGKILL)
     until(lambda: "Exited (137)" in nacre("ps", "-a").out)
     until(lambda: not running(marked))
     nacre("rm", "up")
     assert left(nacre) == []
+
+
+@pytest.fixture
+def starting(nacre: Nacre, busybox_image: str, tmp_path: Path) -> str:
+    """As `marked`, of a runtime that has started a process, and written down nothing of it."""
+    mark, runtime = new_mark(), tmp_path / "runtime"
+    runtime.write_text(f"#!/bin/sh\nsetsid sh -c 'sleep {mark} & wait' >/dev/null 2>&1 &\nsleep 1000\n")
+    runtime.chmod(0o755)
+    nacre("run", "-d", "--name", "up", "--runtime", str(runtime), busybox_image)
+    until(lambda: sleeping(mark))
+    return mark
+
+
+@WAYS
+def test_what_a_runtime_began_is_gone(nacre: Nacre, starting: str, words: tuple[str, ...]) -> None:
+    nacre(*words, "up")
+    nacre("wait", "up", check=False)
+    assert not running(starting)
+    nacre("rm", "up", check=False)
+    assert left(nacre) == []
+
+
+def test_a_killed_supervisor_leaves_nothing_that_a_runtime_began(nacre: Nacre, starting: str) -> None:
+    os.kill(parent(pid_of(nacre, "up")), signal.SIGKILL)
+    until(lambda: not running(starting))
+    nacre("rm", "up")
+    assert left(nacre) == []
+
+
+@needs_them
+def test_no_control_group_is_left_of_a_killed_runtime(
+    nacre: Nacre, busybox_image: str, tmp_path: Path
+) -> None:
+    """One that it made while it started."""
+    above, runtime = folders()[0], tmp_path / "runtime"
+    lines = ["#!/bin/sh", "for id; do :; done", f"mkdir -p {above}/$id/below", "kill -9 $$"]
+    runtime.write_text("\n".join(lines))
+    runtime.chmod(0o755)
+    before = set(os.listdir(above))
+    assert nacre("run", "--rm", "--runtime", str(runtime), busybox_image, check=False).code == 137
+    made = {name for name in set(os.listdir(above)) - before if len(name) == 32}
+    assert not made

@@ -151,7 +151,7 @@ class ControlGroups:
     def remove(self) -> None:
         """With the processes that are still in them. Never fails."""
         for group in reversed(self.groups):
-            _remove(group.folder)
+            remove(group.folder)
 
 
 def make(
@@ -291,8 +291,8 @@ def _move(folder: str, pid: int) -> None:
             raise
 
 
-def _remove(folder: str) -> None:
-    """Processes that were killed are in it until they are gone."""
+def remove(folder: str) -> None:
+    """A group, with its processes: those that are killed are in it until they are gone. Never fails."""
     from time import sleep
 
     for _ in range(_ATTEMPTS):

@@ -39,10 +39,12 @@ class Hierarchy(Value):
 
 def places(pid: int | str = "self") -> list[Hierarchy]:
     """The hierarchies that have a controller of ours, those of version 1 first. Raises OSError."""
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        groups = file.read()
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return list(parse(groups, file.read()))
+    return list(parse(_text(f"/proc/{pid}/cgroup"), _text("/proc/self/mountinfo")))
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def parse(groups: str, mountinfo: str) -> Iterator[Hierarchy]:
@@ -56,6 +58,27 @@ def parse(groups: str, mountinfo: str) -> Iterator[Hierarchy]:
             yield from _version2(path, mounted)
         elif controllers:
             yield from _version1(path, controllers, mounted)
+
+
+def folders() -> list[str]:
+    """Our groups in all hierarchies that are mounted here, with controllers or not. Raises OSError."""
+    mounted = list(_mounts(_text("/proc/self/mountinfo")))
+    lines = [line.split(":", 2) for line in _text("/proc/self/cgroup").split("\n") if line]
+    found = [_seen(path, set(names.split(",")) - {""}, mounted) for _, names, path in lines]
+    return [folder for folder in found if folder]
+
+
+def _seen(path: str, names: set[str], mounted: list[tuple[str, str, str, set[str]]]) -> str:
+    """Where a group is seen in the hierarchy with these names (version 2 has none); "" out of sight."""
+    wanted = "cgroup" if names else "cgroup2"
+    return next(
+        (
+            folder
+            for kind, root, point, options in mounted
+            if kind == wanted and options >= names and (folder := _folder(path, root, point))
+        ),
+        "",
+    )
 
 
 def unified_folder(pid: int | str = "self") -> str:

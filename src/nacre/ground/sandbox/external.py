@@ -1,7 +1,9 @@
 """Handing a container to an installed OCI runtime (crun, runc) instead of the built-in sandbox.
 
 The root is mounted at BUNDLE/rootfs in a mount namespace of the runtime's own, so nothing of it is
-visible outside and nothing has to be unmounted. Source: OCI runtime-spec bundle.md; crun(1), runc(8).
+visible outside and nothing has to be unmounted. A runtime that is killed while it starts a container leaves
+processes that it has written down nowhere: so its parent is a watcher (`watcher`), and BUNDLE/groups lists
+the control groups that it may make. Source: OCI runtime-spec bundle.md; crun(1), runc(8).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from .capabilities import bits
 from .process import cannot_start, opened
 from .profile import document
 from .users import User, resolve
+from .watcher import END, be_watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from ...words.mount import Mount
     from ..fork import Child, ChildReport
-    from .stdio import Attachment
+    from .stdio import Attachment, Streams
 else:
     import _signal as signal
 
@@ -69,6 +72,7 @@ def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Atta
     runtime = runtime.replace(program=find(runtime.program))
     os.makedirs(f"{runtime.bundle}/rootfs", exist_ok=True)
     os.makedirs(f"{runtime.bundle}/state", exist_ok=True)
+    _note(runtime)
     stdio = attached.stdio
     streams = None if stdio.tty else opened(stdio, relayed=False)
     fds = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
@@ -78,27 +82,65 @@ def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Atta
                 streams.given()
             if attached.on_start:
                 attached.on_start(started.pid)
-            _listen(started, runtime.program)
-            outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
-            relay = Relay(started, outputs, inputs, attached.control)
-            relay.on_ready = attached.on_running
-            return relay.run(signals=attached.signals)
+            return _stay(started, runtime, streams, attached)
     finally:
         if streams:
             streams.close()
         end(runtime)
 
 
+def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: Attachment) -> int:
+    """Its exit code. A watcher must not be killed before it has ended what the runtime started."""
+    try:
+        _listen(started, runtime.program)
+        outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
+        relay = Relay(started, outputs, inputs, attached.control)
+        relay.deadly = END
+        relay.on_ready = attached.on_running
+        return relay.run(signals=attached.signals)
+    except BaseException:
+        started.end(END)
+        raise
+
+
 def end(runtime: Runtime) -> None:
     """Kill what is left of a container whose runtime was killed, and could not end it. Idempotent.
 
-    A runtime that ends by itself removes its state. Source: crun(1), runc-delete(8).
+    A runtime that ends by itself removes its state and its control groups; one that was killed before it had
+    written its state knows nothing of them. Source: crun(1), runc-delete(8).
     """
     state = f"{runtime.bundle}/state"
-    if not os.path.isdir(f"{state}/{runtime.id}"):
-        return
-    words = [find(runtime.program), "--root", state, "delete", "--force", runtime.id]
-    os.waitpid(program(words, (-1, -1, -1)), 0)
+    if os.path.isdir(f"{state}/{runtime.id}"):
+        words = [find(runtime.program), "--root", state, "delete", "--force", runtime.id]
+        os.waitpid(program(words, (-1, -1, -1)), 0)
+    for folder in _noted(runtime):
+        if os.path.isdir(folder):
+            _remove(folder)
+
+
+def _remove(folder: str) -> None:
+    """A control group, with those beneath and all processes."""
+    from ..limits.groups import remove
+
+    for below, _, _ in os.walk(folder, topdown=False):
+        remove(below)
+
+
+def _note(runtime: Runtime) -> None:
+    """Which control groups the runtime may make, before it does; none where it can make none."""
+    from ..limits.hierarchies import folders
+
+    text = "".join(f"{folder}/{runtime.id}\0" for folder in folders())
+    with open(f"{runtime.bundle}/groups", "wb") as file:
+        file.write(os.fsencode(text))
+
+
+def _noted(runtime: Runtime) -> list[str]:
+    try:
+        with open(f"{runtime.bundle}/groups", "rb") as file:
+            return os.fsdecode(file.read()).split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def _fork(config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int]) -> Child:
@@ -146,7 +188,16 @@ def _become(
     if not userns.is_first() and path.endswith("crun"):
         options.append("--cgroup-manager=disabled")
     report.tell(True)
+    _leave_watcher()
     os.execve(path, [path, *options, "run", "--bundle", bundle, runtime.id], _ENVIRONMENT)
+
+
+def _leave_watcher() -> None:
+    """This process is the watcher from now on, a child of it goes on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    be_watched()
+    linux.die_with_parent()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _place_binds(config: Mapping[str, Any], bundle: str) -> None:

@@ -1,4 +1,4 @@
-"""The parent of a program that has no pid namespace: ends all that the program started when it ends.
+"""The parent of a program without a pid namespace, or of another runtime: ends all that this started with it.
 
 Processes that have lost their parent fall to the watcher (PR_SET_CHILD_SUBREAPER), so nothing escapes it by
 becoming a daemon. It stays outside of the root, with /proc, and nobody may look into it. `END` kills all;
@@ -37,21 +37,26 @@ class Watch(Operation):
     """Fork: the parent watches and never returns, the child goes on. All signals are blocked."""
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-        signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON)
-
-        def watch(pid: int) -> int:
-            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-            linux.prctl(linux.PR_SET_DUMPABLE, 0)
-            linux.die_with_parent(END)
-            linux.close_range(0)
-            return _watch(pid, signals)
-
-        leave_behind(watch)
-        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+        be_watched()
 
     def __str__(self) -> str:
         return "watched by its parent"
+
+
+def be_watched() -> None:
+    """Fork: the parent watches and never returns, the child goes on. All signals are blocked."""
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    signals = {int(number) for number in signal.valid_signals()} - set(_NOT_PASSED_ON)
+
+    def watch(pid: int) -> int:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
+        linux.die_with_parent(END)
+        linux.close_range(0)
+        return _watch(pid, signals)
+
+    leave_behind(watch)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
 
 
 class ExecuteWatched(Execute):

@@ -61,7 +61,7 @@ def _members(row: ContainerRow) -> set[int]:
         raise Conflict(f"container {row.id} is not running")
     family = descendants({row.pid}, everybody)
     record = loads(row.config_json)
-    if record.get("pid_of") or shares_processes(record["config"]):
+    if record["runtime"] != "builtin" or record.get("pid_of") or shares_processes(record["config"]):
         return family - {row.pid}  # the watcher is ours
     if wanted in ("", namespace("self")):
         return family
