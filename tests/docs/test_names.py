@@ -49,7 +49,7 @@ logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
 members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
 model
-ending handover held logfile loop monitor policy restart resume rotation shim supervision timer
+ending handover held idle logfile loop monitor policy restart resume rotation shim supervision timer
 binds csvline driveroptions idmap mountmode mountsources ownership selinux
 mount mounted mountoption mounts nacre name names namespace namespaces nearby needs netlink network
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations

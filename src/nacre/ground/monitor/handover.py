@@ -15,13 +15,37 @@ from ...words.quickjson import dumps, loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any
 else:
     import _signal as signal
 
 _ALL = signal.valid_signals()
 _SOURCE = "import sys; sys.path.append(sys.argv[1]); from {module} import {name}; {name}(int(sys.argv[2]))"
+_WAITING = """\
+import sys; sys.path.append(sys.argv[1])
+try:
+    from {module} import {name}; {name}(int(sys.argv[2]))
+except Exception:
+    import os, select
+    end, poll = os.pidfd_open({pid}), select.poll()
+    for fd in (end, {control}, *{outputs}):
+        poll.register(fd, select.POLLIN)
+    while end not in (ready := [fd for fd, _ in poll.poll()]):
+        for fd in ready:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                poll.unregister(fd)
+            for word in data.split() if fd == {control} else ():
+                if word.isdigit():
+                    os.kill({pid}, {deadly} if int(word) == 9 else int(word))
+    code = os.waitstatus_to_exitcode(os.waitpid({pid}, 0)[1])
+    os.pwrite({lock}, str(code if code >= 0 else 128 - code).encode(), 0)
+"""
+"""The same long after, when this package may be another, or gone: then the container can still be stopped."""
 
 
 def python() -> str:
@@ -37,11 +61,15 @@ def command(interpreter: str, place: tuple[str, str], fd: int) -> list[str]:
     return [interpreter, *options, "-c", _SOURCE.format(module=module, name=name), folder, str(fd)]
 
 
-def become(place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[int], label: str) -> None:
+def become(
+    place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[int], label: str,
+    until: Collection[int] = (),
+) -> None:  # fmt: skip
     """Be the function `place` (module, name) of a new interpreter, which gets `told`: see `received`.
 
     `descriptors` stay open, whatever they are; those that close themselves are closed. `label` is for those
-    who look at the list of processes. Raises OSError, and then everything is as it was.
+    who look at the list of processes. With `until` nothing is loaded before one of these is ready, where that
+    is possible (`idle`). Raises OSError, and then everything is as it was.
     """
     kept = [fd for fd in (0, 1, 2, *descriptors) if fd >= 0 and not os.get_inheritable(fd)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
@@ -51,12 +79,33 @@ def become(place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[i
         os.write(memory, dumps({**told, "python": interpreter}).encode())
         for fd in kept:
             os.set_inheritable(fd, True)
-        os.execv(interpreter, [*command(interpreter, place, memory), label])
+        words = [*command(interpreter, place, memory), label]
+        if until:
+            words[words.index("-c") + 1] = _later(place, told)
+            _wait(words, until)
+        os.execv(interpreter, words)
     finally:
         os.close(memory)
         for fd in kept:
             os.set_inheritable(fd, False)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _later(place: tuple[str, str], told: dict[str, Any]) -> str:
+    module, name = place
+    known = {key: told[key] for key in ("pid", "lock", "control", "deadly")}
+    return _WAITING.format(module=module, name=name, outputs=[fd for fd, _ in told["outputs"]], **known)
+
+
+def _wait(words: list[str], until: Collection[int]) -> None:
+    """Returns where it is not possible."""
+    from . import idle
+    from .relay import FORWARDED
+
+    try:
+        idle.wait(words, until, FORWARDED)
+    except (OSError, LookupError):
+        return
 
 
 def received(fd: int) -> dict[str, Any]:

@@ -30,19 +30,26 @@ class EventLoop:
     def __init__(self) -> None:
         self._watched: dict[int, tuple[int, Call]] = {}
         self._timers: list[Timer] = []
+        self.others: set[int] = set()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is watched and no timer runs."""
-        return not self._watched and not self._timers
+        """Whether nothing is watched but by `watch_for_others`, and no timer runs."""
+        return self._watched.keys() <= self.others and not self._timers
 
     def watch(self, fd: int, call: Call, events: int = select.POLLIN) -> None:
         """Call `call()` whenever `fd` is ready, or hung up, until `forget`; once for a descriptor."""
         self._watched[fd] = events, call
 
+    def watch_for_others(self, fd: int, call: Call) -> None:
+        """As `watch`, until another program of this process watches it: see `is_idle`."""
+        self.others.add(fd)
+        self.watch(fd, call)
+
     def forget(self, fd: int) -> None:
         """Before it is closed. Idempotent."""
         self._watched.pop(fd, None)
+        self.others.discard(fd)
 
     def call_later(self, seconds: float, call: Call) -> Timer:
         """Call `call()` once, in `seconds`."""

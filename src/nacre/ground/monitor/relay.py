@@ -47,7 +47,7 @@ FREEZE, THAW = b"freeze:", b"thaw:"
 ATTACH, RESIZE = b"attach:", b"resize:"
 """And these: see `attached`."""
 _DEMANDS = 3
-_SETTLED = 1.0
+SETTLED = 1.0
 """Seconds until a supervisor leaves: a program that ends soon is not worth another process image."""
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -101,6 +101,7 @@ class Relay:
 
     `deadly` is sent instead of SIGKILL. `on_signal(n)` hears of signals that are passed on. `leave(told)` has
     another program of this process go on with what it is told; it returns only if that has failed.
+    That comes after `settled` seconds, and if `still` only once nothing has happened for so long.
     `input` is where those write to who attach later, -1 for nowhere; with `once` its end is that of the first
     of them. `attachable`: what the container writes comes by here.
     """
@@ -114,6 +115,7 @@ class Relay:
         self.on_ready: Callable[[], object] | None = None
         self.on_signal: Callable[[int], object] | None = None
         self.leave: Callable[[dict[str, Any]], object] | None = None
+        self.settled, self.still, self._moved = SETTLED, False, False
         self.deadly: int = signal.SIGKILL
         self.input, self.once, self.attachable = -1, False, bool(outputs)
         self._clients: Clients | None = None
@@ -167,6 +169,7 @@ class Relay:
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
+        self._moved = self._moved or bool(ready)
         if self._pipe and self._pipe.fd in ready:
             self._pipe.take()
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
@@ -181,15 +184,16 @@ class Relay:
     def plan_to_leave(self) -> None:
         """Leave once there is nothing else to do."""
         if self.leave:
-            self.loop.call_later(_SETTLED, self._leave)
+            self._moved = False
+            self.loop.call_later(self.settled, self._leave)
 
     def _leave(self) -> None:
-        """Unless there is more to do than the other program can."""
-        if not self._is_quiet:
-            self.plan_to_leave()
-        elif self.leave:
+        """Unless there is more to do than the other program can. One that failed is not tried again."""
+        if self.leave and self._is_quiet and not (self.still and self._moved):
             leave, self.leave = self.leave, None
             leave(self.describe())
+            self.leave = leave
+        self.plan_to_leave()
 
     @property
     def _is_quiet(self) -> bool:
@@ -200,8 +204,10 @@ class Relay:
     def describe(self) -> dict[str, Any]:
         """What is left to do, as plain values."""
         outputs = [[flow.source, flow.name] for flow in self.outputs]
+        watched = [self._pidfd, self.control, *self.loop.others, *(flow.source for flow in self.outputs)]
         return {
             "pid": self.child.pid, "control": self.control, "outputs": outputs, "deadly": self.deadly,
+            "pidfd": self._pidfd, "watched": [fd for fd in watched if fd >= 0],
             "input": self.input, "once": self.once,
         }  # fmt: skip
 

@@ -1,8 +1,9 @@
 """The shim: what a supervisor is while its container runs and nothing is to be decided.
 
-It passes output to the log, obeys the control, waits. When the container has ended it leaves the exit code in
-the lock, which it goes on holding, and the supervisor takes its place again to do the rest. Where that cannot
-be started any more (nacre was removed or is broken), the code in the lock is what others go by.
+It passes output to the log, obeys the control, waits; while nothing happens it is not even loaded (`idle`).
+When the container has ended it leaves the exit code in the lock, which it goes on holding, and the supervisor
+takes its place again to do the rest. Where that cannot be started any more (nacre was removed or is broken),
+the code in the lock is what others go by. What the shim is told may come from an older version of nacre.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLACE = __name__, "main"
+_STILL = 5.0
+"""Seconds without anything to do until it waits unloaded: to load it takes 15 ms."""
 
 
 class _Program:
     """The first process of the container, which is a child of this one."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid, self._pidfd = pid, pidfd
 
     def pidfd(self) -> int:
         """A descriptor of it, to be closed."""
-        return os.pidfd_open(self.pid)
+        return self._pidfd
 
     def wait(self) -> int | None:
         """Its status, as `Child.wait` gives it."""
@@ -44,20 +47,40 @@ def main(fd: int) -> None:
     """Stay with the container that the supervisor told of, then be the supervisor again."""
     told = received(fd)
     log = LogWriter.adopt(told["log"]) if told["log"] else None
-    signals: list[int] = []
+    signals: list[int] = told.get("signals", [])
     code = _relay(told, log, signals).run(signals=True)
-    descriptors = told["descriptors"]
     if log:
         log.close()
-        descriptors = [fd for fd in descriptors if fd != told["log"]["fd"]]
     os.pwrite(told["lock"], str(code).encode(), 0)
+    descriptors = _without_log(told)
     ended = {"code": code, "ended": time(), "signals": signals, "descriptors": descriptors}
     become(tuple(told["back"]), {**told, **ended}, descriptors, told["id"])
 
 
+def wait(told: dict[str, Any]) -> None:
+    """Be the shim of what is told, as soon as there is something to do. Raises OSError."""
+    until = [*told["watched"], *(told["network"]["watched"] if told.get("network") else ())]
+    become(PLACE, told, {*told["descriptors"], *until}, told["id"], until)
+
+
+def _without_log(told: dict[str, Any]) -> list[int]:
+    log = told["log"]["fd"] if told["log"] else -1
+    return [fd for fd in told["descriptors"] if fd != log]
+
+
+def _rest(told: dict[str, Any], log: LogWriter | None, signals: list[int], left: dict[str, Any]) -> None:
+    """Nothing has happened for some time: wait for less."""
+    written = log.describe() if log else None
+    now = {**told, **left}
+    descriptors = [*_without_log(now), *([written["fd"]] if written else [])]
+    wait({**now, "descriptors": descriptors, "log": written, "signals": signals})
+
+
 def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> Relay:
     outputs = [Flow(fd, _writer(log, name), name=name) for fd, name in told["outputs"]]
-    relay = Relay(_Program(told["pid"]), outputs, [], told["control"])
+    relay = Relay(_Program(told["pid"], told["pidfd"]), outputs, [], told["control"])
+    relay.settled, relay.still = _STILL, True
+    relay.leave = lambda left: _rest(told, log, signals, left)
     relay.deadly, relay.on_signal = told["deadly"], signals.append
     relay.on_ready = let_signals_in
     relay.input, relay.once, relay.attachable = told["input"], told["once"], True
@@ -73,10 +96,10 @@ def _watch(relay: Relay, told: dict[str, Any]) -> None:
     def wake() -> None:
         for fd in watched:
             relay.loop.forget(fd)
-        getattr(__import__(module, fromlist=[name]), name)(told)
+        relay.leave = getattr(__import__(module, fromlist=[name]), name)(told, relay.leave)
 
     for fd in watched:
-        relay.loop.watch(fd, wake)
+        relay.loop.watch_for_others(fd, wake)
 
 
 def _writer(log: LogWriter | None, name: str) -> Callable[[bytes], object]:

@@ -92,9 +92,9 @@ class Networking:
             if running:
                 running()
 
-        return attached.replace(on_running=begin, leave=self._leaving(attached.leave))
+        return attached.replace(on_running=begin, leave=self.leaving(attached.leave))
 
-    def _leaving(self, leave: Callable[[dict[str, Any]], object] | None) -> Any:
+    def leaving(self, leave: Callable[[dict[str, Any]], object] | None) -> Any:
         """Has the shim take over, unless something is being passed on: see `networkshim`."""
         if not leave:
             return None
@@ -104,7 +104,7 @@ class Networking:
             try:
                 if all(each.is_idle for each in (self._proxy, self._resolver) if each):
                     held = self.describe()
-                    descriptors = [*told["descriptors"], *held["descriptors"]]
+                    descriptors = [*told.get("descriptors", ()), *held["descriptors"]]
                     leave({**told, "descriptors": descriptors, "network": held})
             finally:
                 self._serving.begin()

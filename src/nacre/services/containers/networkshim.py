@@ -11,15 +11,19 @@ from .networking import Networking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ...stores.containers import ContainerRow
 
 
-def wake(told: dict[str, Any]) -> None:
-    """In the shim: serve the network from now on. Raises NacreError, OSError."""
+def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any:
+    """In the shim: serve the network from now on; how to leave it then. Raises NacreError, OSError."""
     store = Store.open(told["root"], create=False)
-    Networking.adopt(store, store.containers.get(told["id"]), told["network"]).begin()
+    network = Networking.adopt(store, store.containers.get(told["id"]), told["network"])
+    network.begin()
+    others = [fd for fd in told["descriptors"] if fd not in told["network"]["descriptors"]]
+    return network.leaving(lambda left: leave({**left, "descriptors": [*others, *left["descriptors"]]}))
 
 
 def clean(store: Store, row: ContainerRow, told: dict[str, Any]) -> None:

@@ -167,7 +167,7 @@ class Supervision:
             return None
 
         def leave(told: dict[str, Any]) -> None:
-            from ...ground.monitor import handover, shim
+            from ...ground.monitor import shim
 
             written = log.describe() if log else None
             held = [each[0] for each in told["shared"]]
@@ -178,7 +178,7 @@ class Supervision:
                 "lock": self.kept.lock, "stdin": self._stdin[1:], "delay": self._delay,
                 "signalled": self._signalled,
             }  # fmt: skip
-            handover.become(shim.PLACE, told, told["descriptors"], self._row.id)
+            shim.wait(told)
 
         return leave
 

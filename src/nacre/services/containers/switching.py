@@ -67,7 +67,7 @@ class SwitchedNetworking(Networking):
     def _set_rules(self) -> None:
         """Nothing comes in that they would have to keep out."""
 
-    def _leaving(self, leave: Any) -> None:
+    def leaving(self, leave: Any) -> None:
         """Connections are made by this process, and it has the only listener."""
 
     def _serve(self, control: _socket.socket | None = None) -> None:
