@@ -77,6 +77,7 @@ eventlog piped
 apparmor enter filter hold rule security
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting
+call outline variables
 descriptors epoll landlock networkshim networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 """

@@ -26,6 +26,10 @@ def run(context: Context, args: Args) -> int:
     options = _options(context, args)
     output = _output(args.output)
     _discarded(context, args)
+    if args.check or args.call != "build":
+        from .build_call import call
+
+        return call(context, args, options)
     folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.progress(quiet=args.quiet, form=args.progress) as progress:
         try:
@@ -254,6 +258,10 @@ COMMAND = Command(
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
+        text(
+            "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
+        ),
+        flag("--check", "Check the Dockerfile instead of building (same as --call=check)"),
         many("--cache-from", "Ignored with a warning: the cache of the local store is used", kind="cache"),
         many("--cache-to", "Ignored with a warning: the cache of the local store is used", kind="cache"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),

@@ -24,6 +24,7 @@ from .wiring import Config, Wiring
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from ..grammars.tar.entry import Reader
     from ..images.arrows.copying import Copied
@@ -518,6 +519,24 @@ class Engine(Wiring):
         origins = context, dockerfile
         built = self.result_inside(lambda store: build(self, origins, wanted, pull, progress))
         return Built(built.image, built.ran, built.cached)
+
+    @checked
+    def call(
+        self, method: str, context: Origin, *, dockerfile: Origin = "", target: str = "",
+        arguments: Mapping[str, str] | None = None, options: BuildOptions | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """What the Dockerfile of `context` says of itself, without building; the rest as for `build`.
+
+        `method` "check" are the warnings of build checks, for all stages if no `target` is given, and the
+        fault that would end the build; "outline" the parameters of the target; "targets" the stages. The
+        documents have BuildKit's fields. Nothing is pulled: of a base image that is not in the store no
+        variables are known. Raises DockerfileError, NotFound, UsageError.
+        """
+        from .building import call, merged
+
+        wanted = merged(options, target=target, arguments=tuple((arguments or {}).items()))
+        origins = context, dockerfile
+        return self.result_inside(lambda store: call(self, origins, wanted, method))
 
     @checked
     def run(

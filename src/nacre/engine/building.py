@@ -7,11 +7,13 @@ import os
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
 from ..services.build import Builder, BuildOptions, load
-from ..words.errors import DockerfileError
+from ..services.build import call as look
+from ..words.errors import DockerfileError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from ..grammars.tar.entry import Reader
     from ..images.model.image import Image
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from . import Engine
     from .archives import Downloaded, Origin
+
+
+CALLS = ("check", "outline", "targets")
 
 
 def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
@@ -55,6 +60,21 @@ def build(
         except DockerfileError as error:
             error.source = _line(inputs, error)
             raise
+
+
+def call(
+    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, method: str
+) -> dict[str, Any]:
+    """What the Dockerfile says of itself, from the same origins."""
+    if method not in CALLS:
+        raise UsageError(f"unsupported request {method[:80]!r}", hint=f"use {', '.join(CALLS)}")
+
+    def here(name: str, wanted: Platform | None) -> Image:
+        return engine.resolve(name, wanted, pull="never")
+
+    (context, stream), (file, other) = map(_divided, origins)
+    with load(engine.store, context, file, stdin=stream or other) as inputs:
+        return look(method, inputs, options, here)
 
 
 def _divided(origin: Origin) -> tuple[str, Reader | None]:

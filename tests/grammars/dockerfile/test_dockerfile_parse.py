@@ -110,8 +110,9 @@ def test_run_forms() -> None:
 
 
 def test_text_that_looks_like_json_is_reported() -> None:
-    (warning,) = parse("FROM a\nCMD ['x']\n").warnings
-    assert warning.text.startswith("Dockerfile:2: CMD starts with '['")
+    (warning,) = parse("FROM a\nRUN ['x']\nCMD ['x']\n").warnings
+    assert str(warning).startswith("RUN starts with '['")
+    assert str(warning).endswith("(line 2)")
 
 
 def test_foreign_frontends_are_reported() -> None:
@@ -189,21 +190,28 @@ def test_env_forms() -> None:
 
 
 def test_warns_of_empty_continuation() -> None:
-    (warning,) = parse("FROM a\nRUN x \\\n\n y\n").warnings
-    assert warning.text == "Dockerfile:3: empty line inside a continued instruction"
-    assert warning.rule == "NoEmptyContinuation"
+    (warning,) = parse("FROM a\nRUN x \\\n\n\n y\n").warnings
+    assert str(warning) == "NoEmptyContinuation: Empty continuation line (line 5)"
 
 
 def test_check_directive() -> None:
     assert parse_checks("", "d") == Checks()
-    assert parse_checks("skip=A,b ; error=TRUE", "d") == Checks(("a", "b"), True)
-    assert parse_checks("A", "d") == Checks(("a",))
-    assert parse_checks("error=true;experimental=all", "d").error
-    rule, unnamed = LintWarning("one", "SomeRule"), LintWarning("two")
-    assert Checks(("somerule",)).left([rule, unnamed]) == [unnamed]
+    assert parse_checks("skip=A,b ; error=TRUE", "d") == Checks(("a", "b"), True, unknown=("A", "b"))
+    assert parse_checks("error=true;experimental=all", "d") == Checks(error=True, experimental=("all",))
+    rule, unnamed = LintWarning("one", "UndefinedVar"), LintWarning("two")
+    assert Checks(("undefinedvar",)).left([rule, unnamed]) == [unnamed]
     assert Checks(("all",)).left([rule, unnamed]) == [unnamed]
     assert Checks(("other",)).left([rule]) == [rule]
-    for wrong, why in ("error=maybe", "neither true nor false"), ("eror=true", "unknown key 'eror'"):
+    for comment in ("check=skip=UndefinedVar and why", "check = skip=all"):
+        assert Checks().left([rule.replace(comments=("text", comment))]) == []
+    assert Checks().left([rule.replace(comments=("check=nonsense",))])
+    described = LintWarning("one", "InvalidDefinitionDescription")
+    assert Checks().left([described]) == []
+    assert Checks(experimental=("all",), skip=("all",)).left([described])
+    for wrong, why in (
+        ("error=maybe", "neither true nor false"), ("eror=true", "unknown key 'eror'"),
+        ("UndefinedVar", "invalid check option 'UndefinedVar'"),
+    ):  # fmt: skip
         with pytest.raises(UsageError, match=why):
             parse_checks(wrong, "Dockerfile: check")
 

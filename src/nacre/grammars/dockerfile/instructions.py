@@ -60,15 +60,17 @@ class ArgInstruction(Instruction):
 
 
 class EnvInstruction(Instruction):
-    """ENV name=value … or ENV name value."""
+    """ENV name=value … or, `legacy`, ENV name value."""
 
     pairs: Pairs
+    legacy: bool = False
 
 
 class LabelInstruction(Instruction):
-    """LABEL: adds key-value metadata to the image config."""
+    """LABEL: adds key-value metadata to the image config; `legacy` as for ENV."""
 
     pairs: Pairs
+    legacy: bool = False
 
 
 class MaintainerInstruction(Instruction):

@@ -15,7 +15,7 @@ instruction is skipped with a warning, as BuildKit does.
 from __future__ import annotations
 
 from ...words.errors import DockerfileError
-from .checks import EMPTY_CONTINUATION, LintWarning
+from .checks import LintWarning
 from .tokens import LogicalLine
 
 DIRECTIVES = ("syntax", "escape", "check")
@@ -31,13 +31,18 @@ class LineReader:
         self.warnings: list[LintWarning] = []
         self._lines = _physical(text.removeprefix("\ufeff"))
         self._next = 0
+        self._skipped = False
         self._read_directives()
 
     def next(self) -> LogicalLine | None:
         """The next instruction, None at the end of the file."""
+        comments: tuple[str, ...] = ()
         while self._next < len(self._lines):
             raw = self._take().rstrip("\r\n")
             text = raw.lstrip()
+            if text[:1] == "#":
+                comment = text[1:].strip()
+                comments = (*comments, comment) if comment else ()
             if not text or text[0] == "#":
                 continue
             pieces = [(0, self._next, len(raw) - len(text) + 1)]
@@ -46,8 +51,18 @@ class LineReader:
                 body = self._join(body, pieces)
             elif not body:
                 continue
-            return LogicalLine(self.file, body, pieces)
+            return self._noted(LogicalLine(self.file, body, pieces, comments))
         return None
+
+    def _noted(self, line: LogicalLine) -> LogicalLine:
+        """The line; that it has empty ones in it is a warning."""
+        if self._skipped:
+            last = self._next
+            self.warnings.append(
+                LintWarning("Empty continuation line", "NoEmptyContinuation", last, last, line.comments)
+            )
+        self._skipped = False
+        return line
 
     def heredoc(self, line: LogicalLine, name: str, strip_tabs: bool) -> str:
         """The lines up to one that is `name` alone. Raises DockerfileError when there is none."""
@@ -56,6 +71,7 @@ class LineReader:
             raw = self._take()
             closing = raw.rstrip("\r\n")
             if (closing.lstrip("\t") if strip_tabs else closing) == name:
+                line.end_line = self._next
                 return "".join(taken)
             taken.append(raw)
         raise line.error(
@@ -79,10 +95,7 @@ class LineReader:
             if raw.lstrip().startswith("#"):
                 continue
             if not raw.strip():
-                place = f"{self.file}:{self._next}"
-                self.warnings.append(
-                    LintWarning(f"{place}: empty line inside a continued instruction", EMPTY_CONTINUATION)
-                )
+                self._skipped = True
                 continue
             text, more = self._continued(raw)
             pieces.append((len(body), self._next, 1))

@@ -16,7 +16,7 @@ Source: Dockerfile reference. Names of instructions and of stages do not care fo
 
 from __future__ import annotations
 
-from .checks import JSON_ARGUMENTS, LintWarning
+from .checks import LintWarning
 from .flags import BOOL, LIST, TEXT, read_flags
 from .instructions import (
     ArgInstruction,
@@ -75,7 +75,7 @@ def parse(text: str, file: str = "Dockerfile") -> Dockerfile:
         file, _global_args(instructions[:first]), stages, syntax.escape, syntax.directives,
         (
             *syntax.warnings,
-            *other_frontend(dict(syntax.directives).get("syntax", ""), f"{file}:1: syntax"),
+            *other_frontend(dict(syntax.directives).get("syntax", ""), "syntax"),
             *_suspicions(syntax.nodes),
         ),
     )  # fmt: skip
@@ -94,21 +94,21 @@ def other_frontend(name: str, where: str) -> list[LintWarning]:
     image = name.removeprefix("docker.io/")
     if image.partition(":")[0].partition("@")[0] in ("", "docker/dockerfile", "docker/dockerfile-upstream"):
         return []
-    return [LintWarning(f"{where}={image} requests another frontend, which is ignored")]
+    why = "nacre runs no frontends and reads the file as a Dockerfile"
+    return [LintWarning(f"{where}={image} requests another frontend, which is ignored: {why}")]
 
 
 def _suspicions(nodes: tuple[RawInstruction, ...]) -> list[LintWarning]:
-    """Text that was meant to be JSON, as far as one can tell."""
+    """Text after RUN that was meant to be JSON, as far as one can tell; CMD and ENTRYPOINT have a rule."""
     return [
         LintWarning(
-            f"{node.line.file}:{node.line.line}: {node.name.upper()} starts with '[' but is not a JSON "
-            "array of "
-            "strings (they need double quotes), so the shell runs it unchanged",
-            "" if node.name.upper() == "RUN" else JSON_ARGUMENTS,
+            "RUN starts with '[' but is not a JSON array of strings (they need double quotes), so the shell "
+            "runs it unchanged",
+            line=node.line.line, end=node.line.end_line,
         )
         for node in nodes
         if node.args and not node.json and node.args[0].startswith("[") and node.args[-1].endswith("]")
-        and node.name.upper() in ("RUN", "CMD", "ENTRYPOINT")
+        and node.name.upper() == "RUN"
     ]  # fmt: skip
 
 
@@ -208,11 +208,11 @@ def _pairs(node: RawInstruction) -> tuple[tuple[Token, Token], ...]:
 
 
 def _env(node: RawInstruction, head: _Head) -> EnvInstruction:
-    return EnvInstruction(*head, _pairs(node))
+    return EnvInstruction(*head, _pairs(node), not node.args[2])
 
 
 def _label(node: RawInstruction, head: _Head) -> LabelInstruction:
-    return LabelInstruction(*head, _pairs(node))
+    return LabelInstruction(*head, _pairs(node), not node.args[2])
 
 
 def _one(kind: Callable[..., Instruction]) -> Callable[..., Instruction]:

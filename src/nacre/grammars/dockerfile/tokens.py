@@ -32,13 +32,16 @@ class LogicalLine:
     """One instruction, joined from physical lines.
 
     `text` is the joined text, `pieces` say for rising offsets in it at which line and column of the file
-    the text from there on stood, `line` and `end_line` are its first and last physical line.
+    the text from there on stood, `line` and `end_line` are its first and last physical line. `comments` stand
+    above it: those since the instruction before, without their `#`, an empty one ends them.
     """
 
-    __slots__ = ("end_line", "file", "line", "pieces", "text")
+    __slots__ = ("comments", "end_line", "file", "line", "pieces", "text")
 
-    def __init__(self, file: str, text: str, pieces: list[tuple[int, int, int]]) -> None:
-        self.file, self.text, self.pieces = file, text, pieces
+    def __init__(
+        self, file: str, text: str, pieces: list[tuple[int, int, int]], comments: tuple[str, ...] = ()
+    ) -> None:
+        self.file, self.text, self.pieces, self.comments = file, text, pieces, comments
         self.line, self.end_line = pieces[0][1], pieces[-1][1]
 
     def where(self, offset: int) -> tuple[int, int]:

@@ -383,7 +383,7 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def _is_git(source: str) -> bool:
+def is_git(source: str) -> bool:
     """A repository, as BuildKit tells it from a file."""
     path = source.partition("#")[0].partition("?")[0]
     return source.startswith(_GIT) or (is_url(source) and path.endswith(".git"))
@@ -391,9 +391,9 @@ def _is_git(source: str) -> bool:
 
 def _check_sources(sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> None:
     for written, source in zip(item.sources, sources, strict=True):
-        if not item.is_add and (is_url(source) or _is_git(source)):
+        if not item.is_add and (is_url(source) or is_git(source)):
             raise item.error("source can't be a URL for COPY", written, hint="ADD fetches from URLs")
-        if _is_git(source):
+        if is_git(source):
             raise unsupported(
                 item, f"from git ({source})", "clone it in a RUN step, or COPY a clone", written
             )

@@ -122,6 +122,12 @@ def plan(
     return Plan(file, tuple(stages), _needed(stages, end), end, platform, dict(arguments), scope)
 
 
+def defaults(planned: Plan) -> dict[str, str]:
+    """What FROM lines would see if the caller gave no arguments."""
+    stage = planned.file.stages[planned.target].name or "default"
+    return _globals(planned.file, {}, _predefined(Platform.host(), planned.platform, stage))
+
+
 def _predefined(build: Platform, target: Platform, stage: str) -> dict[str, str]:
     return {
         "BUILDPLATFORM": str(build), "BUILDOS": build.os, "BUILDOSVERSION": build.os_version,

@@ -12,22 +12,20 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ...grammars.dockerfile.checks import ARGUMENT, RULES, parse_checks
-from ...grammars.dockerfile.parse import other_frontend, parse
 from ...ground.files import surely
-from ...images.dockerfile.fold import Fold
-from ...images.dockerfile.plan import plan, source_date_epoch
+from ...images.dockerfile.plan import source_date_epoch
 from ...images.model.edit import make_manifest, write_image
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...images.model.schema import converted
 from ...stores import caches
-from ...words.errors import BuildFailed, InvalidName, NacreError
+from ...words.errors import InvalidName, NacreError
 from ...words.oci import OCI, Descriptor
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
 from .cache import Cache
+from .checks import BuildChecks, planned_build
 from .context import BuildContext
 from .filehash import FileHashes
 from .report import BuildReport
@@ -36,10 +34,12 @@ from .stage import StageBuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ...grammars.dockerfile.instructions import Dockerfile, Instruction
-    from ...images.dockerfile.plan import Plan
+    from ...grammars.dockerfile.checks import LintWarning
+    from ...grammars.dockerfile.instructions import Instruction
+    from ...images.dockerfile.fold import Fold
+    from ...images.dockerfile.plan import Plan, StagePlan
     from ...images.model.limits import Limits
     from ...stores.store import Store
     from ...words.oci import Platform
@@ -155,6 +155,7 @@ class BuildSession:
     fold: Fold
     clamp: int | None
     undated_ns: int
+    checks: BuildChecks
     proxies: tuple[tuple[str, str], ...]
     warned = False
 
@@ -206,7 +207,7 @@ class BuildSession:
 
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
         """Parse and plan; must come first."""
-        step = self.report.step(f"[internal] load build definition from {inputs.name}")
+        step = self._definition = self.report.step(f"[internal] load build definition from {inputs.name}")
         try:
             self._read(inputs, proxies, step)
         except NacreError as error:
@@ -215,31 +216,33 @@ class BuildSession:
         step.done()
 
     def _read(self, inputs: Inputs, proxies: Mapping[str, str], step: StepReport) -> None:
-        file, options = parse(inputs.dockerfile, inputs.name), self.options
-        arguments = dict(options.arguments)
-        self.plan = plan(file, arguments, target=options.target, platform=options.platform)
-        self.fold, self.clamp = Fold(self.plan), source_date_epoch(self.plan)
+        arguments = dict(self.options.arguments)
+        self.plan, self.fold = planned_build(inputs, self.options)
+        self.clamp = source_date_epoch(self.plan)
         self.undated_ns = inputs.time_ns
         self.proxies = tuple(proxy_variables(proxies, arguments).items())
-        self._check(file, step)
+        self._check(inputs)
         for name in self.plan.unused():
             unknown = name.startswith("BUILDKIT_")
             why = "ignored: it is not supported" if unknown else "was not consumed: no ARG of {} declares it"
-            step.line(f"WARNING: build-arg {name} {why.format(file.file)}")
+            step.line(f"WARNING: build-arg {name} {why.format(inputs.name)}")
 
-    def _check(self, file: Dockerfile, step: StepReport) -> None:
-        """Tell the warnings of the file, or fail for them where the file wants that."""
-        arguments, directives = self.plan.arguments, dict(file.directives)
-        where = ARGUMENT if ARGUMENT in arguments else f"{file.file}: check"
-        checks = parse_checks(arguments.get(ARGUMENT, directives.get("check", "")), where)
-        asked = other_frontend(arguments.get("BUILDKIT_SYNTAX", ""), "BUILDKIT_SYNTAX")
-        warnings = checks.left((*file.warnings, *asked))
+    def _check(self, inputs: Inputs) -> None:
+        """Tell what is wrong in the file, or fail for it where the file wants that."""
+        self.checks = BuildChecks(self.plan, self.fold, inputs)
+        self.warn(self.checks.of_file())
+        if self.checks.are_errors:
+            self.warn(self.checks.of_stages(self.plan.needed, self._base))
+            self.checks.fail()
+
+    def _base(self, planned: StagePlan) -> Image:
+        platform = planned.platform or self.options.platform
+        return self.image(planned.base.name, platform, planned.stage.base)
+
+    def warn(self, warnings: Sequence[LintWarning]) -> None:
+        """Tell what is wrong in the Dockerfile."""
         for warning in warnings:
-            step.line(f"WARNING: {warning.text}")
-        if checks.error:
-            step.line(f"WARNING: error=true: only {' and '.join(RULES)} are checked in this version")
-            if broken := sorted({warning.rule for warning in warnings} & set(RULES)):
-                raise BuildFailed(f"{file.file}: lint violation found for rules: {', '.join(broken)}")
+            self._definition.line(f"WARN: {warning}")
 
     @property
     def epoch_ns(self) -> int | None:

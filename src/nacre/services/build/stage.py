@@ -10,7 +10,6 @@ from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, is_url, start
 from ...images.dockerfile.plan import CACHES, HOSTNAME
-from ...images.model.platforms import fits
 from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import BuildContext
@@ -52,6 +51,8 @@ class StageBuild:
     def build(self) -> StageProgress:
         """Do everything; the stage as it stands at its end."""
         standing, triggers = self._base()
+        session = self._session
+        session.warn(session.checks.of_stage(self._planned, standing.state))
         if triggers:
             standing = self._inherited(standing, triggers)
         return self._steps(standing, self._planned.stage.instructions)
@@ -90,12 +91,8 @@ class StageBuild:
             if isinstance(error, NotFound | RegistryError) and self._planned.index:
                 raise self._neither(self._planned.stage.base, "FROM", base.name, error) from None
             raise
-        wanted = platform or session.plan.platform
-        if not fits(image, wanted):
-            report.line(
-                f'WARNING: base image {base.name} has the platform "{image.config.platform}", '
-                f'expected "{wanted}" for this build'
-            )
+        if not session.checks.are_errors:
+            session.warn(session.checks.misfit(self._planned, image, platform or session.plan.platform))
         report.done()
         standing = from_image(image, start(image.config), session.epoch_ns)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)

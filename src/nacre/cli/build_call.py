@@ -1,0 +1,127 @@
+"""`nacre build --check` and `--call`: what a Dockerfile says of itself, for people or as JSON."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+from ..words.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..services.build import BuildOptions
+    from .context import Context
+    from .options import Args
+
+    Row = dict[str, Any]
+
+_RULE = "-" * 20
+_AROUND = 2
+"""Lines shown before and after those that are meant."""
+
+
+def call(context: Context, args: Args, options: BuildOptions) -> int:
+    """Print the document; 1 if a check found anything, unless `ignorestatus`."""
+    method, fields = _read(args)
+    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
+    document = context.engine.call(method, folder, dockerfile=file, options=options)
+    if fields.get("format") == "json":
+        import json
+
+        context.print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        context.print("\n".join(_TEXTS[method](document)))
+    wrong = bool(document.get("warnings") or document.get("buildError"))
+    return int(wrong and fields.get("ignorestatus", "false") not in ("true", "1", ""))
+
+
+def _read(args: Args) -> tuple[str, dict[str, str]]:
+    """docker's `METHOD[,format=json|text][,ignorestatus=true]`; `lint` is another name of check."""
+    name, *rest = ["check"] if args.check else args.call.split(",")
+    if args.check and args.call not in ("build", "check", "lint"):
+        raise UsageError(f"--check and --call={args.call} ask for different things")
+    fields = {key: value for key, _, value in (field.partition("=") for field in rest)}
+    for key, value in fields.items():
+        if key not in ("format", "ignorestatus") or (key == "format" and value not in ("json", "text")):
+            raise UsageError(
+                f"invalid --call field {key}={value}", hint="write format=json or ignorestatus=true"
+            )
+    name = name.removeprefix("frontend.")
+    return ("check" if name == "lint" else name), fields
+
+
+def _checked(document: Row) -> list[str]:
+    count, error = len(document["warnings"]), document.get("buildError")
+    source = document["sources"][0]
+    lines = b64decode(source["data"]).decode("utf-8", "replace").split("\n")
+    out = []
+    if count or not error:
+        found = (
+            f"{count} warning{'s have' if count > 1 else ' has'} been found!"
+            if count
+            else "no warnings found."
+        )
+        out.append(f"Check complete, {found}")
+    for one in document["warnings"]:
+        page = f" - {one['url']}" if "url" in one else ""
+        out += ["", f"WARNING: {one.get('ruleName', 'Dockerfile')}{page}", one["detail"]]
+        out += _excerpt(source["filename"], lines, one.get("location"))
+    if error:
+        out += ["", f"ERROR: {error['message']}", *_excerpt(source["filename"], lines, error["location"])]
+    return out
+
+
+def _excerpt(name: str, lines: Sequence[str], location: Row | None) -> list[str]:
+    """The lines that are meant, marked, with some around them."""
+    if not location:
+        return []
+    first, last = (location["ranges"][0][end]["line"] for end in ("start", "end"))
+    numbers = range(max(first - _AROUND, 1), min(last + _AROUND, len(lines)) + 1)
+    shown = [f"{n:4} | {'>>>' if first <= n <= last else '   '} {lines[n - 1].rstrip()}" for n in numbers]
+    return [f"{name}:{first}", _RULE, *shown, _RULE]
+
+
+def _outlined(document: Row) -> list[str]:
+    out = []
+    if "name" in document or "description" in document:
+        rows = [
+            ["TARGET:", document.get("name", "(default)")],
+            ["DESCRIPTION:", document.get("description", "")],
+        ]
+        out += [*_table([row for row in rows if row[1]], 1), ""]
+    if found := document.get("args"):
+        names = ("name", "value", "description")
+        rows = [
+            ["BUILD ARG", "VALUE", "DESCRIPTION"],
+            *([one.get(name, "") for name in names] for one in found),
+        ]
+        out += [*_table(rows, 3), ""]
+    for key, title in (("secrets", "SECRET"), ("ssh", "SSH")):
+        if found := document.get(key):
+            rows = [[one["name"], "true" if one.get("required") else ""] for one in found]
+            out += [*_table([[title, "REQUIRED"], *rows], 3), ""]
+    return out[:-1]
+
+
+def _listed(document: Row) -> list[str]:
+    rows = [["TARGET", "DESCRIPTION"]]
+    for one in document["targets"]:
+        name = one.get("name", "")
+        default = "(default)" if one.get("default") else ""
+        rows.append([f"{name} {default}".strip(), one.get("description", "")])
+    return _table(rows, 1)
+
+
+def _table(rows: Sequence[Sequence[str]], gap: int) -> list[str]:
+    """Columns as wide as their longest cell."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) + gap for column in zip(*rows, strict=True)]
+    return [
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+_TEXTS = {"check": _checked, "outline": _outlined, "targets": _listed}
