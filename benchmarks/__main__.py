@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .bench import Bench
-from .harness import Scenario, Weighed, machine, measure, report, rows, table, timed, weights
+from .harness import MOUNTS, Scenario, Weighed, machine, measure, report, rows, table, timed, weights
 from .scenarios import SCENARIOS
 from .steady import Steady
 
@@ -71,9 +71,11 @@ def _arguments() -> argparse.Namespace:
 
 def _privately() -> None:
     """As root in a mount namespace of our own, where the mixed cgroups that crun refuses are hidden."""
-    if os.geteuid() or not os.path.ismount(_HYBRID) or os.environ.get("NACRE_BENCH_PRIVATE"):
+    if os.geteuid() or not os.path.ismount(_HYBRID) or os.environ.get(MOUNTS):
         return
-    os.environ["NACRE_BENCH_PRIVATE"] = "1"
+    machine = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    os.set_inheritable(machine, True)
+    os.environ[MOUNTS] = str(machine)
     words = [
         "sh",
         "-c",

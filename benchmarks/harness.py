@@ -13,6 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+MOUNTS = "NACRE_BENCH_MOUNTS"
+"""The variable with the descriptor of the mount namespace in which nothing of the machine is hidden."""
+
+
+def as_it_is() -> list[str]:
+    """Options of nsenter(1) for a command that can see the whole machine."""
+    descriptor = os.environ.get(MOUNTS)
+    return [f"--mount=/proc/{os.getpid()}/fd/{descriptor}"] if descriptor else []
+
 
 class Skip(Exception):
     """A peer that cannot be measured here; the text says why."""
