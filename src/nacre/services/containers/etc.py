@@ -112,11 +112,16 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """Readable by every user of the container, whatever the umask is."""
+    """Readable by every user of the container, whatever the umask is.
+
+    A file that is emptied first ext4 writes to the disk at once, and has to free there when it goes.
+    """
+    data = text.encode("utf-8", "surrogateescape")
     with os_errors(f"write {path}"):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)
-            write_all(fd, text.encode("utf-8", "surrogateescape"))
+            write_all(fd, data)
+            os.ftruncate(fd, len(data))
         finally:
             os.close(fd)
