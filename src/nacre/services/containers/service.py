@@ -123,10 +123,16 @@ class Containers:
         return row, lock
 
     def _insert(self, request: CreateRequest) -> tuple[CreateRequest, ContainerRow, Lock]:
-        row = self._design(request)
-        check_possible(self.store, row)
-        self.make_way(row.name)
-        return request, row, self.store.containers.begin(row)
+        """A name that is none of the user's may be taken meanwhile."""
+        while True:
+            row = self._design(request)
+            check_possible(self.store, row)
+            self.make_way(row.name)
+            try:
+                return request, row, self.store.containers.begin(row)
+            except Conflict:
+                if request.name:
+                    raise
 
     def _with_network(self, request: CreateRequest) -> CreateRequest:
         if not request.own_network:
