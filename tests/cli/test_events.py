@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +47,10 @@ def test_the_life_of_a_container(nacre: Nacre, busybox_image: str) -> None:
         == f"container rename {number} (image={busybox_image}, k=v, name=second, oldName=/first)"
     )
     (document,) = map(json.loads, told(nacre, "--filter", "event=die", "--format", "json"))
-    assert document["Actor"] == {
-        "ID": number, "Attributes": {"image": busybox_image, "k": "v", "name": "first", "exitCode": "137"}
-    }  # fmt: skip
+    assert document["Actor"]["ID"] == number
+    attributes = document["Actor"]["Attributes"]
+    assert int(attributes.pop("execDuration")) < 60
+    assert attributes == {"image": busybox_image, "k": "v", "name": "first", "exitCode": "137"}
     assert (document["Type"], document["status"], document["scope"]) == ("container", "die", "local")
 
 
@@ -62,20 +64,97 @@ def test_of_a_container_that_is_removed(nacre: Nacre, busybox_image: str) -> Non
     ]
 
 
-def test_images_volumes_and_filters(nacre: Nacre, busybox_image: str) -> None:
+def test_images_wantedand_filters(nacre: Nacre, busybox_image: str) -> None:
     nacre("volume", "create", "data")
     nacre("volume", "rm", "data")
     nacre("tag", busybox_image, "other:1")
     nacre("rmi", "other:1")
     found = told(nacre, "--filter", "type=volume", "--format", "{{.Type}} {{.Action}} {{.Actor.ID}}")
     assert found == ["volume create data", "volume destroy data"]
-    assert told(nacre, "--filter", "event=untag", "--format", "{{.ID}}") == ["other:1"]
+    id = nacre("image", "inspect", "-f", "{{.Id}}", busybox_image).out.strip()
+    forms = (
+        "--filter",
+        "event=untag",
+        "--filter",
+        "event=tag",
+        "--format",
+        "{{.Action}} {{.ID}} {{json .Actor}}",
+    )
+    tagged, untagged = told(nacre, *forms)[-2:]
+    assert (tagged.split()[:2], json.loads(tagged.split(" ", 2)[2])["Attributes"]["name"]) == (
+        ["tag", id],
+        "other:1",
+    )
+    assert (untagged.split()[:2], json.loads(untagged.split(" ", 2)[2])["Attributes"]["name"]) == (
+        ["untag", id],
+        id,
+    )
     assert told(nacre, "--filter", "volume=nosuch") == []
     done = nacre("events", "--until", "0s", "--format", "{{", check=False)
     assert (done.code, done.out) == (64, "")
     done = nacre("events", "--since", "bogus", check=False)
     assert (done.code, done.err) == (1, 'nacre: failed to parse value as time or duration: "bogus"\n')
     assert nacre("events", "--until", "0s", "--filter", "nosuch=1", check=False).code == 1
+
+
+def test_wantedof_a_container_and_its_files(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    wanted = ("-v", "data:/data:ro", "-v", "/anonymous")
+    number = nacre("run", "-d", "--name", "first", *wanted, busybox_image, "sleep", "1000").out.strip()
+    nacre("cp", "first:/etc/passwd", str(tmp_path / "passwd"))
+    nacre("cp", str(tmp_path / "passwd"), "first:/tmp/")
+    nacre("export", "-o", str(tmp_path / "tar"), "first")
+    made = nacre("commit", "-m", "note", "first", "made:1").out.strip()
+    nacre("update", "--restart", "no", "first")
+    nacre("rm", "-f", "-v", "first")
+    known = told(nacre, "--filter", "container=first", "--format", "{{.Action}}")
+    assert known == [
+        "create", "start", "archive-path", "extract-to-dir", "export", "commit", "update", "kill", "die",
+        "destroy",
+    ]  # fmt: skip
+    (commit,) = map(json.loads, told(nacre, "--filter", "event=commit", "--format", "json"))
+    found = commit["Actor"]["Attributes"]
+    assert (found["comment"], found["imageID"], found["imageRef"]) == ("note", made, "made:1")
+    volumes = told(nacre, "--filter", "type=volume")
+    mounted = "destination=/data, driver=local, propagation=, read/write=false"
+    inside = [line.split(" ", 4)[2:] for line in volumes if line.split()[3] == "data"]
+    assert inside == [
+        ["create", "data", "(driver=local)"],
+        ["mount", "data", f"(container={number}, {mounted})"],
+        ["unmount", "data", f"(container={number}, driver=local)"],
+    ]  # fmt: skip
+    others = [line.split()[2] for line in volumes if line.split()[3] != "data"]
+    assert others == ["create", "mount", "unmount", "destroy"]
+
+
+def test_images_that_move(nacre: Nacre, busybox_image: str, tmp_path: Path) -> None:
+    id = nacre("image", "inspect", "-f", "{{.Id}}", busybox_image).out.strip()
+    (tmp_path / "Dockerfile").write_text(f"FROM {busybox_image}\nLABEL k=v\n")
+    nacre("build", "-q", "-t", "built:1", str(tmp_path))
+    nacre("save", "-o", str(tmp_path / "tar"), busybox_image)
+    nacre("load", "-i", str(tmp_path / "tar"))
+    nacre("rmi", "built:1")
+    nacre("container", "prune", "-f")
+    form = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.k}}"
+    built, named, saved, loaded, untagged, deleted, pruned = told(nacre, "--format", form)[-7:]
+    assert (saved, loaded) == (f"image save {id} <no value>", f"image load {id} <no value>")
+    new = built.split()[2]
+    assert (built, named) == (f"image create {new} v", "image tag built:1 v")
+    assert (untagged, deleted) == (f"image untag {new} v", f"image delete {new} v")
+    assert pruned == "container prune <no value> <no value>"
+
+
+def test_the_end_of_a_killed_supervisor(nacre: Nacre, busybox_image: str) -> None:
+    """Told by whoever sees it first, and once."""
+    nacre("run", "-d", "--name", "first", "-v", "data:/data", busybox_image, "sleep", "1000")
+    pid = int(nacre("inspect", "-f", "{{.State.Pid}}", "first").out)
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    assert nacre("wait", "first").out == "137\n"
+    nacre("ps", "-a")
+    form = "{{.Action}} {{.Actor.Attributes.exitCode}}"
+    assert told(nacre, "--filter", "event=die", "--filter", "event=unmount", "--format", form) == [
+        "unmount <no value>", "die 137"
+    ]  # fmt: skip
 
 
 def test_it_follows(tmp_path: Path) -> None:

@@ -185,8 +185,8 @@ def test_whatever_a_probe_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, output: str
 ) -> None:
     answering(monkeypatch, answer)
-    loop = EventLoop()
-    monitor = HealthMonitor(loop, HealthCheck(("x",), 0.001, 30, 0, 5, 1), str(tmp_path))
+    loop, told = EventLoop(), list[str]()
+    monitor = HealthMonitor(loop, HealthCheck(("x",), 0.001, 30, 0, 5, 1), str(tmp_path), told.append)
     monitor.begin({})
     before = len(os.listdir("/proc/self/fd"))
     while not (known := read(f"{tmp_path}/health"))["Log"]:
@@ -194,6 +194,7 @@ def test_whatever_a_probe_answers(
     monitor.close()
     assert (known["Log"][0]["ExitCode"], known["Log"][0]["Output"]) == (code, output)
     assert known["Status"] == ("unhealthy" if code else "healthy")
+    assert told == [known["Status"]]
     assert len(os.listdir("/proc/self/fd")) == before
 
 

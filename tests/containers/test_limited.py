@@ -89,6 +89,9 @@ def test_memory_that_runs_out_is_seen(nacre: Nacre, busybox_image: str) -> None:
     assert field(nacre, "child", "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 0"
     nacre("run", "--name", "none", "-m", "16m", busybox_image, "true")
     assert field(nacre, "none", "{{.State.OOMKilled}}") == "false"
+    form = "{{.Action}} {{.Actor.Attributes.name}}"
+    told = nacre("events", "--since", "1", "--until", "0s", "-f", "event=oom", "--format", form)
+    assert told.lines == ["oom first", "oom child"]
 
 
 def test_memory_that_runs_out_is_seen_while_it_runs(nacre: Nacre, busybox_image: str) -> None:

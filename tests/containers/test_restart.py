@@ -13,6 +13,8 @@ import pytest
 from test_commands import left, states, until
 from test_supervisor import code_of, ended, parent, pid_of, small
 
+from nacre.services.containers.supervision import ends_restarts
+
 if TYPE_CHECKING:
     from conftest import Nacre
 
@@ -74,9 +76,36 @@ def test_a_program_is_restarted_through_the_shim(nacre: Nacre, busybox_image: st
     assert left(nacre) == []
 
 
-def test_a_signal_that_does_not_stop_leaves_the_policy(nacre: Nacre, busybox_image: str) -> None:
+@pytest.mark.parametrize(
+    ("record", "number", "over"),
+    [
+        ({"restart": ["always", 0]}, 1, True),
+        ({"restart": ["on-failure", 0], "stop_signal": 0}, 15, True),
+        ({"restart": ["always", 0], "stop_signal": 2}, 1, False),
+        ({"restart": ["on-failure", 0], "stop_signal": 2}, 15, False),
+        ({"restart": ["unless-stopped", 0], "stop_signal": 2}, 1, True),
+        ({"restart": ["always", 0], "stop_signal": 2}, 2, True),
+        ({"restart": ["always", 0], "stop_signal": 2}, 9, True),
+    ],
+)
+def test_which_signals_end_restarts(record: dict[str, object], number: int, *, over: bool) -> None:
+    """As docker 28 does, tried by hand."""
+    assert ends_restarts(record, number) is over
+
+
+def test_any_signal_ends_restarts(nacre: Nacre, busybox_image: str) -> None:
     script = "trap 'exit 4' HUP; echo ready; while :; do sleep .1; done"
     nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script)
+    until(lambda: nacre("logs", "up").out == "ready\n")
+    nacre("kill", "-s", "HUP", "up")
+    until(lambda: state(nacre, "up") == "exited")
+    assert (code_of(nacre, "up"), count(nacre, "up")) == (("exited", 4), 0)
+
+
+def test_one_that_does_not_stop_leaves_the_policy(nacre: Nacre, busybox_image: str) -> None:
+    script = "trap 'exit 4' HUP; echo ready; while :; do sleep .1; done"
+    policy = ("--restart", "always", "--stop-signal", "INT")
+    nacre("run", "-d", *policy, "--name", "up", busybox_image, "sh", "-c", script)
     waiting = nacre.start("wait", "up")
     until(
         lambda: nacre("logs", "up").out == "ready\n"
@@ -122,10 +151,34 @@ def test_restart(nacre: Nacre, busybox_image: str) -> None:
     assert nacre("restart", "-s", "KILL", "up").out == "up\n"
     assert state(nacre, "up") == "running"
     nacre("rm", "-f", "up")
-    nacre("run", "-d", "--rm", "--name", "gone", busybox_image, "sleep", "1000")
-    done = nacre("restart", "gone", check=False)
-    assert (done.code, "removed when it ends" in done.err) == (1, True)
-    nacre("rm", "-f", "gone")
+
+
+def test_restart_of_one_that_is_removed_when_it_ends(nacre: Nacre, busybox_image: str) -> None:
+    """This end is none of those; what it has written is still there."""
+    script = "test -e /n && echo again; : >/n; exec sleep 1000"
+    number = nacre("run", "-d", "--rm", "--name", "gone", busybox_image, "sh", "-c", script).out.strip()
+    for _ in range(2):
+        assert nacre("restart", "-t", "0", "gone").out == "gone\n"
+    until(lambda: nacre("logs", "gone").out.startswith("again\n"))
+    assert os.listdir(nacre.root / "containers") == [number]
+    nacre("kill", "gone")
+    until(lambda: left(nacre) == [])
+
+
+def test_one_that_cannot_start_says_why(nacre: Nacre, busybox_image: str) -> None:
+    """As docker: no further attempt, the code of the last end, and State.Error until it runs again."""
+    script = "test -e /n && exit 6; : >/n; rm /bin/sh; exit 5"
+    nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script)
+    until(lambda: state(nacre, "up") == "exited")
+    wrong = nacre("inspect", "-f", "{{.State.ExitCode}} {{.RestartCount}} {{.State.Error}}", "up").out
+    assert (wrong.startswith("5 1 "), "sh" in wrong) == (True, True)
+    nacre("create", "--name", "never", busybox_image, "/nosuch")
+    assert nacre("start", "never", check=False).code == 1
+    wrong = nacre("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "never").out
+    assert (wrong.startswith("created 127 "), "/nosuch" in wrong) == (True, True)
+    started = "{{.Action}}"
+    told = nacre("events", "--since", "1", "--until", "0s", "-f", "container=never", "--format", started)
+    assert told.lines == ["create"]
 
 
 @pytest.mark.parametrize(

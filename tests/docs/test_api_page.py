@@ -95,7 +95,7 @@ FOR_FACES = {
     "apart", "budget", "client", "config", "container_proxies", "docker_setting", "drop_store", "enter",
     "entered",
     "image_inside", "inside", "is_inside", "is_root", "mapping", "network", "outside", "paths",
-    "result_inside", "results_inside", "root", "shows_mounts", "tell",
+    "result_inside", "results_inside", "root", "shows_mounts", "tell", "tell_image",
 }  # fmt: skip
 """What an engine has besides, for the faces that are built on it."""
 

@@ -186,7 +186,7 @@ class Engine(Wiring):
             raise UsageError(f"refusing to create a tag with a digest reference: {target}")
         image = self.image(source)
         self.store.refs.set(str(reference), image.descriptor)
-        self.tell("image", "tag", str(image.id), str(reference))
+        self.tell_image("tag", image, reference)
 
     @checked
     def untag(self, name: Name) -> bool:
@@ -206,10 +206,7 @@ class Engine(Wiring):
         """
         from .removal import remove
 
-        gone = self.inside(lambda store: remove(store, name, tell, force=force, prune=prune))
-        for one in gone:
-            self.tell("image", "untag" if one.untagged else "delete", one.untagged or one.deleted)
-        return gone
+        return self.inside(lambda store: remove(store, name, tell, force=force, prune=prune))
 
     @checked
     def tags(self, name: Name, *, remote: bool = False) -> list[Reference]:
@@ -279,10 +276,7 @@ class Engine(Wiring):
         from .transfers import pull_all
 
         references = [Reference.of(name) for name in names]
-        results = self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
-        for reference in references:
-            self.tell("image", "pull", reference.familiar, reference.familiar)
-        return results
+        return self.results_inside(lambda store: pull_all(self, references, platform, tell, progress))
 
     @checked
     def pull(
@@ -295,9 +289,7 @@ class Engine(Wiring):
         from .transfers import pull
 
         reference = Reference.of(name)
-        result = self.result_inside(lambda store: pull(self, reference, platform, progress))
-        self.tell("image", "pull", reference.familiar, reference.familiar)
-        return result
+        return self.result_inside(lambda store: pull(self, reference, platform, progress))
 
     @checked
     def push(
@@ -319,7 +311,7 @@ class Engine(Wiring):
         packing = Packing(compression, level, force or level is not None) if compression else None
         descriptor = self.pushed(reference)
         result = push(self, reference, descriptor, packing=packing, form=form, progress=progress)
-        self.tell("image", "push", reference.familiar, reference.familiar)
+        self.tell("image", "push", reference.familiar, reference.familiar_name)
         return result
 
     @checked
@@ -441,7 +433,9 @@ class Engine(Wiring):
             raise UsageError(f"cannot import digest reference: {reference}")
         meta = Meta(tuple(changes), message, platform, created)
         image = self.image_inside(lambda store: import_tar(self, path, reference, meta))
-        self.tell("image", "import", str(image.id), str(reference or image.id))
+        if reference:
+            self.tell_image("tag", image, reference)
+        self.tell_image("import", image)
         return image
 
     # multi-platform lists
@@ -518,6 +512,9 @@ class Engine(Wiring):
         )  # fmt: skip
         origins = context, dockerfile
         built = self.result_inside(lambda store: build(self, origins, wanted, pull, progress))
+        self.tell_image("create", built.image)
+        for reference in wanted.tags:
+            self.tell_image("tag", built.image, reference)
         return Built(built.image, built.ran, built.cached)
 
     @checked

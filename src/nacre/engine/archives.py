@@ -45,7 +45,11 @@ def save(engine: Wiring, names: Sequence[str], target: Target, progress: Progres
         for name in names:
             find(engine.store, name)  # before a file is made
     with _written(target) as write:
-        save(engine.store, names, write, progress=progress, sources=lambda name: repository(engine, name))
+        saved = save(
+            engine.store, names, write, progress=progress, sources=lambda name: repository(engine, name)
+        )
+    for image in saved:
+        engine.tell_image("save", image)
 
 
 def export_tar(engine: Wiring, name: str, target: Target) -> None:
@@ -81,6 +85,7 @@ def load(
         with _read(engine, origin) as stream:
             found = load(engine.store, stream, platform=platform, progress=progress)
     for one in found:
+        engine.tell_image("load", one.image)
         if tell:
             tell(one.image, one.names)
     return [one.image for one in found]

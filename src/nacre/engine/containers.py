@@ -340,7 +340,9 @@ class ContainerCollection(Lifecycle):
         from .piped import piped
 
         def work(store: Store, give: Callable[[bytes], object]) -> None:
-            write_tar(merged(store, _active(store, name)[1]), give)
+            row, active = _active(store, name)
+            Containers(store).tell(row, "export")
+            write_tar(merged(store, active), give)
 
         inside = self._engine.inside
         piped(write, lambda give, meanwhile: inside(lambda store: work(store, give), meanwhile))
@@ -406,7 +408,7 @@ class ContainerCollection(Lifecycle):
 
         `changes` are Dockerfile instructions, `created` is an RFC 3339 time, "" for now. Raises UsageError.
         """
-        from ..services.containers.commit import CommitOptions, commit
+        from ..services.containers.commit import CommitOptions, commit_told
         from ..services.containers.keeper import Paused
         from ..services.containers.pausing import is_paused
         from ..words.reference import Reference
@@ -418,9 +420,9 @@ class ContainerCollection(Lifecycle):
             found = Containers(store)
             row = found.get(name)
             if not pause or row.state != "running" or is_paused(found, row):
-                return commit(store, row, target, wishes, self._engine.config.warn)
+                return commit_told(found, row, target, wishes, self._engine.config.warn)
             with Paused(found.folder(row.id)):
-                return commit(store, row, target, wishes, self._engine.config.warn)
+                return commit_told(found, row, target, wishes, self._engine.config.warn)
 
         return self._engine.image_inside(work)
 

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 
 from ..services.containers import Containers, copying
+from ..stores.events import of_container
 from ..words.errors import NotFound
 
 TYPE_CHECKING = False
@@ -74,6 +75,7 @@ def _same(payload: Reader) -> Reader:
 def _opened(engine: Wiring, located: Located, path: str, *, write: bool) -> Iterator[CopyPath]:
     """A place in a container: where it runs, its own namespace is entered, so no other may be before."""
     row, alone = located
+    of_container(engine.root, row, "extract-to-dir" if write else "archive-path", {})
     if alone:
         with copying.opened(engine.store, row, os.fsencode(path), write=write) as place:
             yield place

@@ -79,6 +79,12 @@ class Lifecycle:
 
         return self._engine.inside(lambda store: oom_killed(store, row.id))
 
+    def failure(self, row: ContainerRow) -> str:
+        """Why the last start of a container failed, "" when it did not."""
+        from ..services.containers.failure import read
+
+        return self._engine.inside(lambda store: read(store, row))
+
     def health(self, row: ContainerRow) -> dict[str, Any] | None:
         """docker's State.Health of a container (Status, FailingStreak, Log), None without a check."""
         from ..words.quickjson import loads

@@ -96,7 +96,9 @@ class NetworkCollection:
 
     def prune(self, wanted: Callable[[Network], bool] = lambda _network: True) -> Found:
         """Remove the networks that are `wanted` and that no running container is in; those that were."""
-        return [one for one in self.list() if wanted(one) and self._is_removed(one)]
+        gone = [one for one in self.list() if wanted(one) and self._is_removed(one)]
+        self._engine.tell("network", "prune", "", reclaimed="0")
+        return gone
 
     def _is_removed(self, network: Network) -> bool:
         """Whether it could be: somebody may have joined it, or removed it."""

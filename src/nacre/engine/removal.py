@@ -29,21 +29,26 @@ def remove(
     store: Store, text: str, tell: Callable[[Removed], object] | None, *, force: bool, prune: bool
 ) -> list[Removed]:
     """Remove the name `text` of an image, or the image by its id; what is gone, of which `tell` hears too."""
+    from ..images.model.image import find
+    from ..stores.events import of_image
+
     gone: list[Removed] = []
+    image = find(store, text)
+    id, labels = str(image.id), image.config.labels
 
     def hear(one: Removed) -> None:
         gone.append(one)
+        if one.untagged or one.deleted == id:
+            of_image(store.root, "untag" if one.untagged else "delete", id, labels)
         if tell:
             tell(one)
 
-    _remove(store, text, hear, force=force, prune=prune)
+    _remove(image, text, hear, force=force, prune=prune)
     return gone
 
 
-def _remove(store: Store, text: str, tell: Callable[[Removed], object], *, force: bool, prune: bool) -> None:
-    from ..images.model.image import find
-
-    image = find(store, text)
+def _remove(image: Image, text: str, tell: Callable[[Removed], object], *, force: bool, prune: bool) -> None:
+    store = image.store
     names = image.names  # once: another process may take one of them, or give another, at any time
     name = _named(names, text)
     if name is not None:

@@ -124,7 +124,11 @@ class System:
                 return sweep(store, wishes)
             return sweep(store, wishes.replace(image_picked=lambda one: image_picked(_config(store, one))))
 
-        return self._engine.inside(work)
+        freed: Freed = self._engine.inside(work)
+        for kind, asked in (("container", containers), ("image", images)):
+            if asked != "none":
+                self._engine.tell(kind, "prune", "", reclaimed=str(freed.bytes))
+        return freed
 
     def check_reset(self) -> None:
         """Raises NotFound, StoreError, Conflict for what `reset` would refuse."""

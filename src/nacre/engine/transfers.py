@@ -51,10 +51,12 @@ def pull(
     """From the registry that the reference names into the store."""
     from ..images.arrows.pull import pull
 
-    return pull(
+    result = pull(
         engine.client.repository(reference), reference, engine.store, platform=platform, progress=progress,
         budget=budget(engine),
     )  # fmt: skip
+    engine.tell("image", "pull", reference.familiar, reference.familiar_name)
+    return result
 
 
 def tags(engine: Wiring, repository: Reference, remote: bool) -> list[Reference]:

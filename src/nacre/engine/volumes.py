@@ -42,7 +42,6 @@ class VolumeCollection:
         check_name(name)
         more = tuple((labels or {}).items()), tuple((options or {}).items())
         self._engine.inside(lambda store: volumes.make(store.root, name, *more))
-        self._engine.tell("volume", "create", name)
         return name
 
     def list(self) -> Volumes:
@@ -55,9 +54,7 @@ class VolumeCollection:
 
     def remove(self, name: str) -> int:
         """Remove a volume and what is in it; bytes of disk. Raises NotFound, Conflict while it is in use."""
-        freed = self._engine.inside(lambda store: volumes.remove(store, name))
-        self._engine.tell("volume", "destroy", name)
-        return freed
+        return self._engine.inside(lambda store: volumes.remove(store, name))
 
     def prune(self, *, all: bool = False, picked: Callable[[Volume], bool] | None = None) -> Freed:
         """Remove volumes that no container has, with a name only if `all`; their names, and bytes of disk.
@@ -74,7 +71,8 @@ class VolumeCollection:
                     except (Conflict, NotFound):  # a container has it now, or somebody was faster
                         continue
                     names.append(one.name)
-                    self._engine.tell("volume", "destroy", one.name)
             return names, freed
 
-        return self._engine.inside(work)
+        names, freed = self._engine.inside(work)
+        self._engine.tell("volume", "prune", "", reclaimed=str(freed))
+        return names, freed

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..services.client import Client
     from ..stores.paths import Paths
     from ..stores.store import Store
+    from ..words.reference import Reference
     from .network import NetworkSettings
 
     T = TypeVar("T")
@@ -154,6 +155,14 @@ class Wiring:
         from ..stores.events import record
 
         record(self.root, kind, action, id, more | ({"name": name} if name else {}))
+
+    def tell_image(self, action: str, image: Image, reference: Reference | None = None) -> None:
+        """Record what happens to an image, or to a name of it, with its labels, as docker does."""
+        from ..stores.events import of_image
+
+        of_image(
+            self.root, action, str(image.id), image.config.labels, reference.familiar if reference else ""
+        )
 
     def enter(self) -> None:
         """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.

@@ -129,6 +129,17 @@ def detached(mount: Mount, *, volatile: bool = False, userns: int = -1) -> int:
         raise SandboxError(f"cannot mount {_subject(mount)}: {error.strerror}") from None
 
 
+def reuse(mount: Overlay) -> None:
+    """Let what was written by a volatile mount be mounted once more: on this boot nothing of it is lost.
+
+    overlayfs refuses that until its mark is gone. Raises OSError.
+    """
+    mark = f"{mount.work}/work/incompat/volatile"
+    if os.path.isdir(mark):
+        os.unlink(f"{mark}/dirty")
+        os.rmdir(mark)
+
+
 def shared_with(path: str) -> tuple[str, str]:
     """Where the mount that holds `path` is, and whether others see changes: shared, slave or private.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_LIVE = ("running", "restarting")
 BEGUN = "begun"
 """The state of a container that is not whole yet: its maker holds a lock, see `is_starting`, or is dead."""
 
@@ -56,7 +57,7 @@ class ContainerRow(Value):
     @property
     def is_live(self) -> bool:
         """Whether a process keeps it: it runs, or is to run again."""
-        return self.state in ("running", "restarting")
+        return self.state in _LIVE
 
     @property
     def networked(self) -> bool:
@@ -178,6 +179,15 @@ class ContainerStore:
                 f"UPDATE container SET {sets} WHERE id = ?", (*changes.values(), id)
             ):
                 raise _no_container(id)
+
+    def end(self, id: str, **changes: object) -> bool:
+        """`update` for one that is live; False if it is not any more. Raises NotFound."""
+        with self._database.transaction():
+            row = self._database.one("SELECT state FROM container WHERE id = ?", (id,))
+            if row and row[0] not in _LIVE:
+                return False
+            self.update(id, **changes)
+        return True
 
     def change(self, id: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> ContainerRow:
         """Change what the service keeps, at once for all; the row with it. Raises NotFound."""

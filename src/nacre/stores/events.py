@@ -14,11 +14,13 @@ from __future__ import annotations
 import os
 from time import time_ns
 
-from ..words.quickjson import dumps
+from ..words.quickjson import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .containers import ContainerRow
 
 FOLDER, JOURNAL, BEFORE = "events", "events/journal", "events/journal.1"
 MOST = 1 << 20
@@ -42,6 +44,33 @@ def record(root: str, kind: str, action: str, id: str, attributes: Mapping[str, 
             os.close(fd)
     except OSError:
         return
+
+
+def of_container(root: str, row: ContainerRow, action: str, more: Mapping[str, object]) -> None:
+    """What happens to a container, with its image, name and labels."""
+    labels = {} if '"labels":{}' in row.config_json else loads(row.config_json)["labels"]
+    known = {"image": row.image_ref or row.image, "name": row.name}
+    record(root, "container", action, row.id, labels | known | {key: str(more[key]) for key in more})
+
+
+def of_image(root: str, action: str, id: str, labels: Mapping[str, str], name: str = "") -> None:
+    """What happens to an image; without a name its id is told twice, as by docker."""
+    record(root, "image", action, id, {**labels, "name": name or id})
+
+
+def of_volumes(root: str, row: ContainerRow, *, mounted: bool) -> None:
+    """The volumes of a container are mounted, or are not any more."""
+    if '"volumes":[]' in row.config_json:
+        return
+    for mount in loads(row.config_json)["config"]["mounts"]:
+        if name := mount.get("name"):
+            told = {"container": row.id, "driver": "local"}
+            if mounted:
+                read_write = "false" if "ro" in mount["options"] else "true"
+                told |= {
+                    "destination": mount["destination"], "read/write": read_write, "propagation": "",
+                }  # fmt: skip
+            record(root, "volume", "mount" if mounted else "unmount", name, told)
 
 
 def _open(root: str) -> int:

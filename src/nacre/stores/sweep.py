@@ -24,6 +24,7 @@ from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, 
 from ..words.value import Value
 from . import blocks, caches, mounted, reserve, shared
 from .containers import BEGUN
+from .events import of_container
 from .layout import names, tidy_index, unknown
 from .syncing import mark_synced
 from .trees.dedup import reclaim
@@ -212,6 +213,8 @@ class _Sweep:
                 continue
             if not self.store.containers.is_starting(row.id):
                 self.store.containers.delete(row.id)
+                if wanted:
+                    of_container(self.store.root, row, "destroy", {})
                 self.items.append(("container", row.id, 0))
 
     def _forget_images(self, named: bool) -> None:

@@ -21,6 +21,7 @@ from ..ground.linux import AT_FDCWD, born
 from ..words.errors import Conflict, NotFound
 from ..words.quickjson import dumps, loads
 from ..words.value import Value
+from .events import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Pairs = tuple[tuple[str, str], ...]
 
 _ANONYMOUS = 64
+_DRIVER = {"driver": "local"}
 _LABEL = "com.docker.volume.anonymous"
 """docker's label of a volume whose name nobody chose."""
 
@@ -79,6 +81,7 @@ def make(root: str, name: str, labels: Pairs = (), options: Pairs = ()) -> str:
         if not os.path.isdir(path):
             _describe(root, name, labels, options)
             os.mkdir(path, 0o755)
+            record(root, "volume", "create", name, _DRIVER)
     trace("volume:made")
     return path
 
@@ -177,6 +180,7 @@ def remove(store: Store, name: str) -> int:
             trace("volume:renamed")
             unlink(_description(store.root, name))
             unlink(_mark(store.root, name))
+    record(store.root, "volume", "destroy", name, _DRIVER)
     return remove_tree(trash)
 
 

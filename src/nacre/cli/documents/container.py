@@ -232,6 +232,7 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
         "Dead": row.state == "dead",
         "Pid": row.pid if row.state == "running" else 0,
         "ExitCode": row.exit_code,
+        "Error": context.engine.containers.failure(row),
         "StartedAt": rfc3339(row.started),
         "FinishedAt": rfc3339(row.finished),
         **({"Health": health} if (health := context.engine.containers.health(row)) else {}),

@@ -68,14 +68,14 @@ class Loaded(Value):
 def save(
     store: Store, names: Sequence[str], write: Callable[[bytes], object], *,
     progress: Progress | None = None, sources: Sources | None = None,
-) -> None:  # fmt: skip
+) -> list[Image]:  # fmt: skip
     """Write images as one tar through `write`; equal images under equal names give equal bytes.
 
     A name without a tag stands for all its tags, an id for the image without a name, as with docker.
     A layer is written in the form that its manifest names: from its blob, made again, or from a repository
     that `sources` gives. Where none of these is to be had it goes out in another form that is here, a plain
     tar at worst; its manifest then says so, and `progress` gets a line. Raises NotFound before anything is
-    written.
+    written. Gives the images.
     """
     with store.leases.hold():
         parts = _Parts(store, progress or NullProgress(), sources)
@@ -86,6 +86,7 @@ def save(
             parts.emit(sink, digest)
         parts.tell(sink)
         sink.close()
+        return list(parts.found.values())
 
 
 class _Parts:
@@ -94,6 +95,7 @@ class _Parts:
     def __init__(self, store: Store, progress: Progress, sources: Sources | None) -> None:
         self.store, self.progress, self.forms = store, progress, CompressedForms(store, sources)
         self.blobs: dict[Digest, bytes | Descriptor] = {}
+        self.found: dict[Digest, Image] = {}
         self.images: dict[Digest, tuple[Descriptor, Manifest]] = {}
         self.names: dict[Digest, list[Reference]] = {}
 
@@ -102,6 +104,7 @@ class _Parts:
         for image, reference in _named(self.store, text):
             names = self.names.setdefault(image.digest, [])
             if image.digest not in self.images:
+                self.found[image.digest] = image
                 self.images[image.digest] = self._complete(image)
             if reference is not None and reference not in names:
                 names.append(reference)

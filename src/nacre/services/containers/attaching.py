@@ -44,7 +44,10 @@ def attach(containers: Containers, text: str, stdio: Stdio) -> int | None:
     if tty and stdio.stdin >= 0 and not os.isatty(stdio.stdin):
         raise Conflict("the input device is not a TTY", hint="leave out standard input with --no-stdin")
     with os_errors(f"attach to container {row.name}"):
-        session = AttachSession(containers.folder(row.id), stdio.replace(tty=tty))
+        session = AttachSession(
+            containers.folder(row.id), stdio.replace(tty=tty),
+            lambda rows, columns: containers.tell(row, "resize", height=rows, width=columns),
+        )  # fmt: skip
         ending = keeper.Ending(containers.folder(row.id))
     with ending:
         try:
@@ -59,10 +62,10 @@ def attach(containers: Containers, text: str, stdio: Stdio) -> int | None:
 
 
 class AttachSession:
-    """One client of a container, whose folder is `folder`."""
+    """One client of a container, whose folder is `folder`; `resized(rows, columns)` hears of sizes."""
 
-    def __init__(self, folder: str, stdio: Stdio) -> None:
-        self._folder, self._stdio = folder, stdio
+    def __init__(self, folder: str, stdio: Stdio, resized: Callable[[int, int], object]) -> None:
+        self._folder, self._stdio, self._resized = folder, stdio, resized
         self._path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"
         self._flows: list[Flow] = []
         self._input: Flow | None = None
@@ -143,6 +146,7 @@ class AttachSession:
 
     def _tell_size(self, rows: int, columns: int) -> None:
         keeper.tell(self._folder, RESIZE + f"{rows}:{columns}\n".encode())
+        self._resized(rows, columns)
 
     def _writer(self, fd: int) -> Callable[[bytes], object]:
         def write(data: bytes) -> None:

@@ -16,6 +16,7 @@ from ...images.model.edit import (
     write_image,
 )
 from ...images.model.image import Image
+from ...stores.events import of_image
 from ...words.digest import Digest
 from ...words.errors import NotFound
 from ...words.oci import Descriptor, parse_document
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.oci import ImageConfig
     from ...words.reference import Reference
+    from .service import Containers
 
 
 class CommitOptions(Value):
@@ -61,6 +63,19 @@ def commit(
         if reference is not None:
             store.refs.set(str(reference), descriptor)
         return Image.load(store, descriptor)
+
+
+def commit_told(
+    containers: Containers, row: ContainerRow, reference: Reference | None, wishes: CommitOptions,
+    tell: Callable[[str], object],
+) -> Image:  # fmt: skip
+    """`commit`, with the events that docker has for it."""
+    image = commit(containers.store, row, reference, wishes, tell)
+    id, name = str(image.id), reference.familiar if reference else ""
+    for action, known in (("create", ""), *([("tag", name)] if name else [])):
+        of_image(containers.store.root, action, id, image.config.labels, known)
+    containers.tell(row, "commit", comment=wishes.message, imageID=id, imageRef=name)
+    return image
 
 
 def _write(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import contextmanager
 from time import monotonic, sleep
 
-from ...ground.files import os_errors
+from ...ground.files import Lock, os_errors
 from ...ground.linux import start_time
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import loads
@@ -15,14 +16,18 @@ from .pausing import resume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ...ground.sandbox.external import Runtime
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
+    from ...words.mount import Mount
     from .service import Containers
 
 _SIGKILL, _SIGTERM = 9, 15
+_RESTARTING = "restarting"
+"""Beside a container of `--rm`: locked by the process that restarts it."""
 _USUAL = 10.0
 _PATIENCE, _MOMENT = 30.0, 0.005
 """Seconds for a container to end after SIGKILL; between two looks."""
@@ -31,13 +36,16 @@ _PATIENCE, _MOMENT = 30.0, 0.005
 def kill(containers: Containers, text: str, number: int) -> ContainerRow:
     """Send a signal. Raises NotFound; Conflict when it does not run."""
     row = containers.get(text)
-    stop_signal = loads(row.config_json).get("stop_signal")
-    if row.is_live and number in (_SIGKILL, stop_signal or _SIGTERM):
-        _not_again(containers, row)
+    record = loads(row.config_json)
+    if row.is_live and record.get("restart"):
+        from .supervision import ends_restarts
+
+        if ends_restarts(record, number):
+            _not_again(containers, row)
     if not row.is_live or not keeper.send(containers.folder(row.id), number):
         raise Conflict(f"cannot kill container: {text}: container {row.id} is not running")
     containers.tell(row, "kill", signal=number)
-    if number in (_SIGKILL, stop_signal or number):
+    if number in (_SIGKILL, record.get("stop_signal") or number):
         resume(containers, row)
     return row
 
@@ -60,16 +68,49 @@ def stop(containers: Containers, text: str, timeout: float | None, number: int) 
 
 
 def restart(containers: Containers, text: str, timeout: float | None, number: int) -> ContainerRow:
-    """`stop` and `start_detached`. Raises as these, Conflict for one that is removed when it ends."""
+    """`stop` and `start_detached`, also of one that is removed when it ends. Raises as these."""
     row = containers.get(text)
-    if row.auto_remove:
-        raise Conflict(
-            f"cannot restart container {row.name}: it is removed when it ends", hint="leave out --rm"
-        )
-    stop(containers, row.id, timeout, number)
-    containers.start_detached(row.id)
+    with _kept_meanwhile(containers, row):
+        stop(containers, row.id, timeout, number)
+        containers.start_detached(row.id)
     containers.tell(row, "restart")
     return row
+
+
+@contextmanager
+def _kept_meanwhile(containers: Containers, row: ContainerRow) -> Iterator[None]:
+    """A container of `--rm` is not removed by this end."""
+    if not row.auto_remove:
+        yield
+        return
+    with os_errors(f"restart container {row.name}"):
+        lock = Lock(containers.store.containers.file(row.id, _RESTARTING))
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+def is_restarted(store: Store, row: ContainerRow) -> bool:
+    """Whether a `restart` goes on that will start the container again."""
+    path = store.containers.file(row.id, _RESTARTING)
+    if not os.path.exists(path):
+        return False
+    with os_errors(f"look at {path}"):
+        lock = Lock.attempt(path)
+    if lock:
+        lock.release()
+    return lock is None
+
+
+def reuse(root: Mount) -> None:
+    """Mount again what a container of `--rm` has written: it was restarted. Raises SandboxError."""
+    from ...ground.mounts import reuse
+    from ...words.mount import Overlay
+
+    if isinstance(root, Overlay):
+        with os_errors("mount the files of the container again"):
+            reuse(root)
 
 
 def end(containers: Containers, row: ContainerRow, number: int = _SIGKILL, timeout: float = 0.0) -> None:

@@ -75,10 +75,13 @@ def state(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> 
 def beside(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> Callable[[EventLoop], Any]:
     """What `Attachment.beside` is for a container with a check."""
 
+    def tell(status: str) -> None:
+        containers.tell(containers.store.containers.get(row.id), f"health_status: {status}")
+
     def begin(loop: EventLoop) -> Callable[[], object]:
         check = of_record(record)
         assert check is not None
-        monitor = HealthMonitor(loop, check, containers.folder(row.id))
+        monitor = HealthMonitor(loop, check, containers.folder(row.id), tell)
         monitor.begin(probe.told(containers, containers.store.containers.get(row.id), check))
         return monitor.close
 
@@ -86,15 +89,18 @@ def beside(containers: Containers, row: ContainerRow, record: dict[str, Any]) ->
 
 
 class HealthMonitor:
-    """Probes a container, and writes what comes of it into its folder.
+    """Probes a container, and writes what comes of it into its folder; `tell` hears of a new status.
 
     `grace`: seconds after its time-out until a probe itself is killed.
     """
 
     grace = 5.0
 
-    def __init__(self, loop: EventLoop, check: HealthCheck, folder: str) -> None:
-        self._loop, self._check, self._folder = loop, check, folder
+    def __init__(
+        self, loop: EventLoop, check: HealthCheck, folder: str,
+        tell: Callable[[str], object] = lambda _status: None,
+    ) -> None:  # fmt: skip
+        self._loop, self._check, self._folder, self._tell = loop, check, folder, tell
         self._state = read(f"{folder}/{FILE}") | {"Status": STARTING, "FailingStreak": 0}
         self._started = time()
         self._told: dict[str, Any] = {}
@@ -180,7 +186,7 @@ class HealthMonitor:
 
     def _note(self, result: dict[str, Any]) -> None:
         """docker's rules: failures count from the start period on, or after the first success."""
-        known = self._state
+        known, before = self._state, self._state["Status"]
         times = {"Start": _rfc3339(self._begun), "End": _rfc3339(time())}
         known["Log"] = [*known["Log"][1 - _KEPT :], times | result]
         if result["ExitCode"] == 0:
@@ -190,6 +196,8 @@ class HealthMonitor:
             if known["FailingStreak"] >= self._check.retries:
                 known["Status"] = UNHEALTHY
         self._write()
+        if known["Status"] != before:
+            self._tell(known["Status"])
 
     def _write(self) -> None:
         write_atomic(f"{self._folder}/{FILE}", dumps(self._state).encode())

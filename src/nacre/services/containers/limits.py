@@ -106,8 +106,8 @@ def _has_killed(state: dict[str, Any]) -> bool:
     return bool(state.get("oom_killed")) or _groups(state).oom_kills() > 0
 
 
-def finish(store: Store, number: str) -> None:
-    """Remove the groups of a container that has ended, and keep whether memory ran out."""
+def finish(store: Store, number: str) -> bool:
+    """Remove the groups of a container that has ended, and keep whether memory ran out; if it is news."""
     state = _state(store, number)
     killed = _has_killed(state)
     _groups(state).remove()
@@ -116,6 +116,7 @@ def finish(store: Store, number: str) -> None:
         write_atomic(path, dumps({"oom_killed": True}).encode())
     else:
         unlink(path)
+    return killed and not state.get("oom_killed")
 
 
 def lift_dead(store: Store) -> None:

@@ -11,13 +11,13 @@ import time
 
 from ...grammars.endpoint import CONTAINER
 from ...ground import sandbox
-from ...ground.files import os_errors, remove_tree, surely, trace
+from ...ground.files import os_errors, remove_tree, surely, trace, unlink
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
-from ...stores.events import record as record_event
+from ...stores.events import of_container, of_volumes
 from ...stores.mounted import check_not_mounted, place, release
 from ...stores.shared import Shared
 from ...words.errors import Conflict, ExecFormatError, NacreError, NotFound, SandboxError
@@ -367,8 +367,17 @@ class Containers:
         self, row: ContainerRow, attached: sandbox.Attachment, kept: keeper.Keeper, shield: SignalBuffer
     ) -> int:
         """Run it once; the exit code, which is not recorded. Raises as `start`; that is."""
+        runs: list[bool] = []
+
+        def told() -> None:
+            runs.append(True)
+            of_volumes(self.store.root, row, mounted=True)
+            self.tell(row, "start")
+            if attached.on_running:
+                attached.on_running()
+
         try:
-            running = shield.before(attached.on_running)
+            running = shield.before(told)
             signals = shield.meanwhile
             return self._run(row, attached.replace(on_running=running, signals=signals, control=kept.control))
         except NacreError as error:
@@ -376,7 +385,7 @@ class Containers:
                 from ...images.model.platforms import why_not_executed
 
                 error.hint = why_not_executed(self.store, row.image)
-            self._failed(row, error)
+            self._failed(row, error, ran=bool(runs))
             raise
         except BaseException:
             self._ended(row, keeper.LOST)
@@ -384,7 +393,7 @@ class Containers:
 
     def let_go(self, row: ContainerRow, kept: keeper.Keeper, code: int) -> None:
         """Nothing of a `--rm` container is left; whoever waits learns the code."""
-        if row.auto_remove:
+        if row.auto_remove and not self._is_restarted(row):
             self._discard(row)  # before anything is written: its files may have filled the disk
         kept.record(code)
         kept.close()
@@ -431,6 +440,10 @@ class Containers:
                 attached = attached.replace(leave=lambda told: leave({**told, "shared": shared.describe()}))
             if record["runtime"] == "builtin":
                 volatile = row.auto_remove and isinstance(root, Overlay)
+                if volatile and row.started:
+                    from .ending import reuse
+
+                    reuse(active.mount)
                 return sandbox.run(record["config"], root, attached, volatile=volatile)
             from ...ground.sandbox import external
             from .ending import runtime_of
@@ -443,28 +456,36 @@ class Containers:
                 row.id, state="running", pid=pid, pid_start=start_time(pid), started=time.time(),
                 finished=0.0, exit_code=0, boot=boot_id(),
             )  # fmt: skip
-            self.tell(row, "start")
+            if row.exit_code or row.started:
+                unlink(self.store.containers.file(row.id, "error"))
 
         return record
 
     def tell(self, row: ContainerRow, action: str, **more: object) -> None:
         """Record what happens to a container for `nacre events`, with its image, name and labels."""
-        labels = {} if '"labels":{}' in row.config_json else loads(row.config_json)["labels"]
-        known = {"image": row.image_ref or row.image, "name": row.name}
-        more_text = {name: str(value) for name, value in more.items()}
-        record_event(self.store.root, "container", action, row.id, labels | known | more_text)
+        of_container(self.store.root, row, action, more)
+
+    def tell_end(self, row: ContainerRow, code: int, moment: float = 0.0) -> None:
+        """It has ended, now or at `moment`, and what it had mounted is free."""
+        of_volumes(self.store.root, row, mounted=False)
+        took = (moment or time.time()) - row.started if row.started else 0.0
+        self.tell(row, "die", exitCode=code, execDuration=int(max(took, 0.0)))
 
     def _ended(self, row: ContainerRow, code: int) -> None:
-        self.tell(row, "die", exitCode=code)
         self.lift_limits(row)
+        self.tell_end(self.store.containers.get(row.id), code)
         if not row.auto_remove:
             self.store.containers.update(row.id, state="exited", pid=0, exit_code=code, finished=time.time())
 
-    def _failed(self, row: ContainerRow, error: NacreError) -> None:
+    def _failed(self, row: ContainerRow, error: NacreError, *, ran: bool) -> None:
         """A container that could not start is as it was, with the code of the error, as docker has it."""
-        self.tell(row, "die", exitCode=error.exit_code)
         self.lift_limits(row)
+        if ran:
+            self.tell_end(self.store.containers.get(row.id), error.exit_code)
         if not row.auto_remove:
+            from . import failure
+
+            failure.note(self.store, row, error)
             self.store.containers.update(row.id, state="created", pid=0, exit_code=error.exit_code)
 
     def lift_limits(self, row: ContainerRow) -> None:
@@ -472,7 +493,8 @@ class Containers:
         if os.path.exists(self.store.containers.file(row.id, "groups")):
             from . import limits
 
-            limits.finish(self.store, row.id)
+            if limits.finish(self.store, row.id):
+                self.tell(row, "oom")
 
     def _end_rest(self, row: ContainerRow) -> None:
         """What a killed supervisor left to others."""
@@ -510,18 +532,17 @@ class Containers:
             return row
         self._end_rest(row)
         code, moment = keeper.outcome(self.folder(row.id))
-        changes = {
-            "state": "exited", "pid": 0, "exit_code": keeper.LOST if code is None else code,
-            "finished": moment or time.time(),
-        }  # fmt: skip
+        moment, last = moment or time.time(), keeper.LOST if code is None else code
+        changes = {"state": "exited", "pid": 0, "exit_code": last, "finished": moment}
         try:
-            latest = self.store.containers.get(row.id)
-            if not latest.is_live:
-                return latest
-            self.store.containers.update(row.id, **changes)
+            if not self.store.containers.end(row.id, **changes):
+                return self.store.containers.get(row.id)  # another process has seen it first
         except NotFound:
             if code is None:
                 raise
+            return row.replace(**changes)
+        if code is None or not row.auto_remove:  # nobody was left to tell
+            self.tell_end(row, last, moment)
         return row.replace(**changes)
 
     def _begun(self, row: ContainerRow) -> ContainerRow:
@@ -534,9 +555,16 @@ class Containers:
             raise NotFound(f"No such container: {row.name}")
         return latest
 
+    def _is_restarted(self, row: ContainerRow) -> bool:
+        if not os.path.exists(self.store.containers.file(row.id, "restarting")):
+            return False
+        from .ending import is_restarted
+
+        return is_restarted(self.store, row)
+
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
         """Remove what a killed keeper of a --rm container left; True if that was so."""
-        if not (before.auto_remove and current.state == "exited"):
+        if not (before.auto_remove and current.state == "exited") or self._is_restarted(before):
             return False
         self._discard(before)
         return True

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .service import Containers
     from .signalbuffer import SignalBuffer
 
+_SIGKILL = 9
 STOPPED, RESTARTS = "stopped", "restarts"
 _BACK = f"{__package__}.resume", "resume"
 """Where the supervisor goes on after the shim."""
@@ -87,7 +88,9 @@ class Supervision:
             from .networkshim import clean
 
             clean(self._containers.store, self._row, told["network"])
-        self._delay, self._signalled = told["delay"], told["signalled"] or bool(told["signals"])
+        self._delay, self._signalled = told["delay"], told["signalled"]
+        for number in told["signals"]:
+            self.signalled(number)
         for fd in told["stdin"]:
             os.close(fd)
         self.ended(told["code"], told["ended"])
@@ -95,10 +98,10 @@ class Supervision:
     def ended(self, code: int, moment: float = 0.0) -> int:
         """Record an end, and whether it is to go on; the code."""
         self.code = code
-        self._containers.tell(self._row, "die", exitCode=code)
+        self._row = self._containers.store.containers.get(self._row.id)
         self._containers.lift_limits(self._row)
+        self._containers.tell_end(self._row, code, moment)
         if not self._row.auto_remove:
-            self._row = self._containers.store.containers.get(self._row.id)
             policy = policy_of(loads(self._row.config_json))
             self.goes_on = policy.wants(code, self._restarts()) and not self._is_stopped()
             self._update("restarting" if self.goes_on else "exited", finished=moment or time.time())
@@ -142,9 +145,10 @@ class Supervision:
     def _is_stopped(self) -> bool:
         return self._signalled or os.path.exists(self._file(STOPPED))
 
-    def signalled(self, _number: int) -> None:
-        """A signal that was passed on is somebody's wish that it ends, as `docker kill` is."""
-        self._signalled = True
+    def signalled(self, number: int) -> None:
+        """A signal that was passed on counts as one of `kill`."""
+        if ends_restarts(loads(self._row.config_json), number):
+            self._signalled = True
 
     def _restarts(self) -> int:
         return restarts(self._file(RESTARTS))
@@ -210,6 +214,17 @@ def policy_of(record: dict[str, Any]) -> RestartPolicy:
     """The policy of a container, by what its row keeps."""
     name, maximum = record.get("restart") or ("no", 0)
     return RestartPolicy(name, maximum)
+
+
+def ends_restarts(record: dict[str, Any], number: int) -> bool:
+    """Whether the restart policy of a container is over once a user has sent it this signal.
+
+    Any signal says so, of a container with a stop signal of its own that one and SIGKILL; with unless-stopped
+    any in any case. Source: moby daemon/kill.go, restartmanager.
+    """
+    policy, _ = record.get("restart") or ("no", 0)
+    own = record.get("stop_signal")
+    return policy == "unless-stopped" or not own or number in (own, _SIGKILL)
 
 
 def is_held_back(store: Store, row: ContainerRow) -> bool:

@@ -39,6 +39,7 @@ def update(
     row = containers.store.containers.change(row.id, lambda record: record | changes)
     if row.state == "running" and not is_kept(containers.folder(row.id)):  # it has ended meanwhile
         finish(containers.store, row.id)
+    containers.tell(row, "update")
     return row
 
 
