@@ -319,7 +319,10 @@ def test_a_trigger_fetches(project: Any, site: Site) -> None:
 
 
 def test_a_download_is_a_line_of_progress(project: Any, site: Site) -> None:
-    assert "\nf: Download complete\n" in project.build(f"FROM scratch\nADD {site.put('/f', b'x')} /f\n").err
+    assert (
+        "\n#2 f: Download complete\n#2 DONE "
+        in project.build(f"FROM scratch\nADD {site.put('/f', b'x')} /f\n").err
+    )
 
 
 def test_a_library_builds_with_urls(site: Site, tmp_path: Path) -> None:

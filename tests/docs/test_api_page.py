@@ -93,7 +93,7 @@ def _rows(heading: str) -> dict[str, str]:
 
 FOR_FACES = {
     "apart", "budget", "client", "config", "container_proxies", "docker_setting", "drop_store", "enter",
-    "entered",
+    "entered", "forked",
     "image_inside", "inside", "is_inside", "is_root", "mapping", "network", "outside", "paths",
     "result_inside", "results_inside", "root", "shows_mounts", "tell", "tell_image",
 }  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import DockerfileError, Unsupported, UsageError
+from ..words.errors import BuildFailed, DockerfileError, Unsupported, UsageError
 from .files import Written, write_out
-from .options import Command, choice, flag, many, name_and_value, size, text
+from .options import Command, choice, flag, many, name_and_value, number, size, text
 from .run import limits, limits_of
 
 TYPE_CHECKING = False
@@ -31,13 +31,14 @@ def run(context: Context, args: Args) -> int:
 
         return call(context, args, options)
     folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
-    with context.progress(quiet=args.quiet, form=args.progress) as progress:
+    with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
         try:
             built = context.engine.build(
                 folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
                 progress=progress,
             )  # fmt: skip
-        except DockerfileError as error:
+        except (DockerfileError, BuildFailed) as error:
+            progress.close()
             _show(context, error)
             raise
         if output:
@@ -69,7 +70,14 @@ def _options(context: Context, args: Args) -> BuildOptions:
         form=form_of(args.format or OCI),
         limits=limits_of(context, args),
         ulimits=tuple(args.ulimit),
+        parallel=_parallel(args.parallel),
     )
+
+
+def _parallel(wanted: int | None) -> int:
+    if wanted is not None and wanted < 1:
+        raise UsageError(f"--parallel {wanted}: at least one step must be able to run")
+    return wanted or 0
 
 
 def _platform(written: list[str]) -> Platform | None:
@@ -216,13 +224,15 @@ def _summary(result: Built, args: Args, seconds: float) -> str:
     return f"built {names} in {seconds:.2f}s: {steps}"
 
 
-def _show(context: Context, error: DockerfileError) -> None:
-    """The line of the Dockerfile with a mark under the fault."""
-    if not error.source:
-        return
-    line, number = error.source.encode("utf-8", "replace").decode(), str(error.line)
-    blanks = "".join("\t" if char == "\t" else " " for char in line[: error.column - 1])
-    context.warn(f" {number} | {line}\n {' ' * len(number)} | {blanks}^")
+def _show(context: Context, error: DockerfileError | BuildFailed) -> None:
+    """The lines of the Dockerfile, with a mark under the fault where one word is at fault."""
+    lines = error.source.encode("utf-8", "replace").decode().split("\n") if error.source else []
+    width = len(str(error.line + len(lines)))
+    for at, line in enumerate(lines, error.line):
+        context.warn(f" {at:>{width}} | {line}")
+    if lines and isinstance(error, DockerfileError):
+        blanks = "".join("\t" if char == "\t" else " " for char in lines[0][: error.column - 1])
+        context.warn(f" {' ' * width} | {blanks}^")
 
 
 def _write(path: str, data: str) -> None:
@@ -273,7 +283,15 @@ COMMAND = Command(
         choice("--network", "Network of RUN instructions", ("default", "host", "none"), default="default"),
         flag("--no-cache", "Do not use cache when building the image"),
         many("--platform", "Set target platform for build", type="stringArray"),
-        choice("--progress", "Set type of progress output", ("auto", "plain", "json"), default="auto"),
+        number(
+            "--parallel", "Number of steps that may run at once (default: 4 for each processor, at least 8)"
+        ),
+        choice(
+            "--progress",
+            "Set type of progress output",
+            ("auto", "plain", "tty", "quiet", "rawjson", "json"),
+            default="auto",
+        ),
         many(
             "-o, --output", "Write the files of the result: type=local,dest=DIRECTORY or type=tar,dest=FILE"
         ),

@@ -124,6 +124,16 @@ class Context:
         self._displays.append(shown)
         return shown
 
+    def build_progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
+        """As `progress`, for a build: `form` is BUILDKIT_PROGRESS where it is `auto`. Raises UsageError."""
+        from .buildsteps import build_display
+
+        if form == "auto":
+            form = self.environment.get("BUILDKIT_PROGRESS") or form
+        shown = build_display(self, quiet=quiet, form=form)
+        self._displays.append(shown)
+        return shown
+
     def later(self, quiet: bool = False) -> Later:
         """A `Progress` that appears when there is something to tell; whoever made it closes it."""
         return Later(self, quiet)

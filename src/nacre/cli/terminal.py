@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..words.progress import Task
     from .context import Context
 
-_FRAME = 1 / 12
+FRAME = 1 / 12
 _BAR = 25
 _WINDOW = 3.0
 
@@ -34,7 +34,7 @@ class Display:
 
     def task(self, key: str) -> Task:
         """A new line named `key`."""
-        return _Task(key, _ignore)
+        return LiveTask(key, _ignore)
 
     def line(self, text: str) -> None:
         """One plain line of news."""
@@ -52,16 +52,17 @@ class Display:
         self.close()
 
 
-class _Task:
+class LiveTask:
     """One task's state; `changed(task, weighty)` hears of every change, `weighty` unless bytes only."""
 
-    def __init__(self, key: str, changed: Callable[[_Task, bool], None]) -> None:
+    def __init__(self, key: str, changed: Callable[[LiveTask, bool], None]) -> None:
         self.key, self.changed = key, changed
         self.status, self.count, self.total, self.over = "Waiting", 0, 0, False
         self._lock = RLock()
         self._pace = Pace(monotonic())
 
     def phase(self, name: str, total: int | None = None) -> None:
+        """Begin a phase; see `Task`."""
         with self._lock:
             self.status, self.count, self.total = name, 0, total or 0
             self._pace = Pace(monotonic())
@@ -73,11 +74,13 @@ class _Task:
             return self._pace.at(monotonic(), self.count)
 
     def advance(self, count: int) -> None:
+        """Count bytes; see `Task`."""
         with self._lock:
             self.count += count
         self.changed(self, False)
 
     def done(self, status: str) -> None:
+        """It is over; see `Task`."""
         self.status, self.count, self.total, self.over = status, 0, 0, True
         self.changed(self, True)
 
@@ -96,7 +99,7 @@ class Pace:
         return (count - before) / (now - began) if now - began > 0.5 else 0.0
 
 
-def _ignore(_task: _Task, _weighty: bool) -> None:
+def _ignore(_task: LiveTask, _weighty: bool) -> None:
     pass
 
 
@@ -108,7 +111,7 @@ class Plain(Display):
 
     def task(self, key: str) -> Task:
         """A new line named `key`, shown when it is done."""
-        return _Task(key, self._changed)
+        return LiveTask(key, self._changed)
 
     def line(self, text: str) -> None:
         """Write `text` to the stream at once."""
@@ -116,7 +119,7 @@ class Plain(Display):
             self._stream.write(text + "\n")
             self._stream.flush()
 
-    def _changed(self, task: _Task, _weighty: bool) -> None:
+    def _changed(self, task: LiveTask, _weighty: bool) -> None:
         if task.over:
             self.line(f"{task.key}: {task.status}")
 
@@ -130,17 +133,17 @@ class Events(Display):
 
     def task(self, key: str) -> Task:
         """A task of a new `id`, for events."""
-        return _Task(key, self._changed)
+        return LiveTask(key, self._changed)
 
     def line(self, text: str) -> None:
         """An object with a status alone."""
         self._write({"status": text})
 
-    def _changed(self, task: _Task, weighty: bool) -> None:
+    def _changed(self, task: LiveTask, weighty: bool) -> None:
         now = monotonic()
         if not weighty and now < self._next.get(task.key, 0):
             return
-        self._next[task.key] = now + _FRAME
+        self._next[task.key] = now + FRAME
         event: dict[str, object] = {"id": task.key, "status": task.status}
         if task.total or task.count:
             event["progressDetail"] = {"current": task.count, "total": task.total}
@@ -166,13 +169,13 @@ class Live(Display):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lock = stream, RLock()
-        self._tasks: list[_Task] = []
+        self._tasks: list[LiveTask] = []
         self._drawn, self._next = 0, 0.0
         self.live = True
 
     def task(self, key: str) -> Task:
         """A new line at the end of the block."""
-        task = _Task(key, self._changed)
+        task = LiveTask(key, self._changed)
         with self._lock:
             self._tasks.append(task)
             self._draw()
@@ -190,27 +193,27 @@ class Live(Display):
                 self._draw()
             self._tasks, self._drawn, self.live = [], 0, False
 
-    def _changed(self, _task: _Task, weighty: bool) -> None:
+    def _changed(self, _task: LiveTask, weighty: bool) -> None:
         with self._lock:
             now = monotonic()
             if weighty or now >= self._next:
-                self._next = now + _FRAME
+                self._next = now + FRAME
                 self._draw()
 
     def _draw(self, above: list[str] | None = None) -> None:
         """Everything in one write: back to the top of the block, news, finished tasks, the rest."""
-        width, height = _window(self._stream)
+        width, height = window(self._stream)
         leaving = list(above or ())
         while self._tasks and self._tasks[0].over:
-            leaving.append(_row(self._tasks.pop(0), width))
-        shown = [_row(task, width) for task in self._tasks[: max(height - 1, 1)]]
+            leaving.append(row(self._tasks.pop(0), width))
+        shown = [row(task, width) for task in self._tasks[: max(height - 1, 1)]]
         back = f"\x1b[{self._drawn}A\r\x1b[J" if self._drawn else ""
         self._drawn = len(shown)
         self._stream.write(back + "".join(f"{line}\n" for line in (*leaving, *shown)))
         self._stream.flush()
 
 
-def _row(task: _Task, width: int) -> str:
+def row(task: LiveTask, width: int) -> str:
     """`0123456789ab: Downloading [====>     ]  3.2MB/7.38MB  1.2MB/s  4s`, cut at the terminal's width."""
     text = f"{task.key}: {task.status}"
     if task.total:
@@ -222,7 +225,7 @@ def _row(task: _Task, width: int) -> str:
     return text[: width - 1]
 
 
-def _pace(task: _Task) -> str:
+def _pace(task: LiveTask) -> str:
     """Speed and time left, as far as they can be told."""
     speed = task.speed()
     if speed <= 0 or task.count >= task.total:
@@ -240,7 +243,8 @@ def short_time(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m" if whole < 360_000 else "…"
 
 
-def _window(stream: TextIO) -> tuple[int, int]:
+def window(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of a terminal as it is now; 80 and 24 where it cannot be asked."""
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -254,7 +258,9 @@ def display(context: Context, *, quiet: bool, form: str) -> Display:
         return Display()
     if form == "json":
         return Events(context.stdout)
-    dumb = context.environment.get("TERM", "dumb") == "dumb"
-    if form == "auto" and context.stderr.isatty() and not dumb:
-        return Live(context.stderr)
-    return Plain(context.stderr)
+    return Live(context.stderr) if form == "auto" and is_capable(context) else Plain(context.stderr)
+
+
+def is_capable(context: Context) -> bool:
+    """Whether standard error is a terminal on which lines can be drawn again."""
+    return context.stderr.isatty() and context.environment.get("TERM", "dumb") != "dumb"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+from ..images.model.platforms import fits
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
-from ..services.build import Builder, BuildOptions, load
+from ..services.build import Builder, BuildOptions, BuildSources, load
 from ..services.build import call as look
-from ..words.errors import DockerfileError, UsageError
+from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
+from ..words.reference import is_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 
 CALLS = ("check", "outline", "targets")
+_SHOWN = 10
+"""Lines of a step that are shown when it failed."""
 
 
 def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
@@ -38,8 +42,11 @@ def build(
 ) -> BuildResult:  # fmt: skip
     """Build the first of `origins`, a folder or a stream, by the second, "" or a Dockerfile."""
 
-    def base(name: str, wanted: Platform | None) -> Image:
-        return engine.resolve(name, wanted, pull=pull, progress=progress)
+    def base(name: str, wanted: Platform | None, shown: Progress) -> Image:
+        return engine.resolve(name, wanted, pull=pull, progress=shown)
+
+    def at_hand(name: str, wanted: Platform | None) -> Image | None:
+        return _at_hand(engine, name, wanted, pull)
 
     def fetch(url: str) -> AbstractContextManager[Downloaded]:
         from .archives import download
@@ -56,9 +63,10 @@ def build(
     with load(engine.store, context, file, stdin=stream or other) as inputs:
         proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
         try:
-            return Builder(engine.store, base, fetch, progress, proxies=proxies).build(inputs, options)
-        except DockerfileError as error:
-            error.source = _line(inputs, error)
+            sources = BuildSources(base, at_hand, fetch, engine.forked)
+            return Builder(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+        except (DockerfileError, BuildFailed) as error:
+            error.source = _lines(inputs, error)
             raise
 
 
@@ -77,13 +85,27 @@ def call(
         return look(method, inputs, options, here)
 
 
+def _at_hand(engine: Engine, name: str, platform: Platform | None, pull: str) -> Image | None:
+    """The image, if nothing has to be pulled for it."""
+    host = is_host(name)
+    if pull == "always" and not host:
+        return None
+    try:
+        image = engine.resolve(name, platform, pull="never")
+    except NotFound:
+        return None
+    return image if host or platform is None or pull == "never" or fits(image, platform) else None
+
+
 def _divided(origin: Origin) -> tuple[str, Reader | None]:
     """A path, or "-" and the stream that it stands for."""
     return (os.fspath(origin), None) if isinstance(origin, str | os.PathLike) else ("-", origin)
 
 
-def _line(inputs: Inputs, error: DockerfileError) -> str:
-    """The line of the Dockerfile with the fault; "" for another file."""
+def _lines(inputs: Inputs, error: DockerfileError | BuildFailed) -> str:
+    """The line of the Dockerfile with the fault, or all of a step that failed; "" for another file."""
     lines = inputs.dockerfile.split("\n")
-    known = error.file == inputs.name and 1 <= error.line <= len(lines)
-    return lines[error.line - 1].rstrip("\r") if known else ""
+    if error.file != inputs.name or not 1 <= error.line <= len(lines):
+        return ""
+    last = min(error.last_line, error.line + _SHOWN - 1) if isinstance(error, BuildFailed) else error.line
+    return "\n".join(line.rstrip("\r") for line in lines[error.line - 1 : max(last, error.line)])

@@ -223,12 +223,16 @@ class Wiring:
         from ..stores.forkguard import resting
 
         def in_child() -> T:
-            self._client = None  # its connections are those of the parent
+            self.forked()
             return work()
 
         with resting():
             result: T = userns.call(in_child, meanwhile=meanwhile)
         return result
+
+    def forked(self) -> None:
+        """In a forked child: the connections of the client are those of the parent."""
+        self._client = None
 
     def apart(self, work: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
         """Do `work` that enters the namespaces of a container: in a child, unless this process is owned."""

@@ -117,6 +117,10 @@ class Child:
         record: tuple[Any, ...] = value
         return record
 
+    def fileno(self) -> int:
+        """The descriptor to wait at for records: see `hear`."""
+        return self._fd
+
     def has_told(self) -> bool:
         """Whether a record is there now."""
         poll = select.poll()

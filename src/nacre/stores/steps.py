@@ -64,6 +64,14 @@ class StepStore:
             (*values, record.inputs_json, record.created or now, now),
         )
 
+    def put_first(self, record: StepRecord) -> StepRecord:
+        """Keep it, unless another process was first; what is kept now."""
+        with self._database.transaction():
+            found = self.get(record.key)
+            if found is None:
+                self.put(record)
+        return found or record
+
     def children(self, parent: str) -> list[StepRecord]:
         """Steps that followed `parent`, the newest first (to say why a cache missed)."""
         sql = f"SELECT {_COLUMNS} FROM step WHERE parent = ? ORDER BY created DESC, key LIMIT 100"

@@ -108,11 +108,25 @@ class DockerfileError(NacreError):
 
 
 class BuildFailed(NacreError):
-    """A step ended with a code other than 0; `code` is that of the step."""
+    """A step ended with a code other than 0; `code` is that of the step, `file` and `line` say which.
 
-    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
+    `source` are its lines in the Dockerfile, where they are at hand.
+    """
+
+    source = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 1,
+        hint: str = "",
+        file: str = "",
+        line: int = 0,
+        last_line: int = 0,
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code, self.file, self.line, self.last_line = code, file, line, last_line
 
 
 class StoreError(NacreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 else:
     Protocol = object
@@ -30,6 +31,28 @@ class Progress(Protocol):
 
     def line(self, text: str) -> None:
         """One plain line of news (`latest: Pulling from library/app`, output of a build step)."""
+
+
+class Steps(Protocol):
+    """Shows the steps of a build, which may go on side by side. A display gives its own by `steps()`."""
+
+    def begin(self, number: int, title: str) -> None:
+        """A step begins; `number` from 1."""
+
+    def news(self, number: int, text: str) -> None:
+        """A line about a step."""
+
+    def output(self, number: int, seconds: float, stream: str, lines: Sequence[str]) -> None:
+        """What the program of a step wrote to "stdout" or "stderr", `seconds` after its beginning."""
+
+    def transfer(self, number: int, key: str) -> Task:
+        """Something long within a step."""
+
+    def end(self, number: int, how: str, seconds: float, why: str) -> None:
+        """A step has ended: DONE, CACHED, CANCELED, or ERROR and `why`."""
+
+    def tick(self) -> None:
+        """Time has passed: called a few times a second while steps are under way."""
 
 
 class _NullTask:

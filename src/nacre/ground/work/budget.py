@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _TRANSFERS = 8
 _PROCESSES = 8
+_STEPS, _STEPS_PER_PROCESSOR = 8, 4
 
 
 class Count:
@@ -68,6 +69,11 @@ class Budget:
     def transfers(self) -> int:
         """How many may move at once."""
         return self._transfers or _TRANSFERS
+
+    @property
+    def steps(self) -> int:
+        """How many steps of a build may be at work at once: most of them wait, for a network or a disk."""
+        return max(_STEPS, _STEPS_PER_PROCESSOR * self.processors)
 
     @classmethod
     def of_machine(cls, *, forks: bool = False) -> Budget:

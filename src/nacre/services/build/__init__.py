@@ -1,7 +1,7 @@
 """Building images from Dockerfiles."""
 
-from .builder import Builder, BuildOptions, BuildResult
+from .builder import Builder, BuildOptions, BuildResult, BuildSources
 from .checks import call
 from .inputs import Inputs, load
 
-__all__ = ["BuildOptions", "BuildResult", "Builder", "Inputs", "call", "load"]
+__all__ = ["BuildOptions", "BuildResult", "BuildSources", "Builder", "Inputs", "call", "load"]

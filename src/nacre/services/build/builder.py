@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from ...grammars.wire.downloads import url_name
+from ...grammars.wire.links import shown
 from ...ground.files import surely
+from ...images.dockerfile.fold import start
 from ...images.dockerfile.plan import source_date_epoch
 from ...images.model.edit import make_manifest, write_image
 from ...images.model.image import Image
@@ -26,15 +29,19 @@ from ...words.reference import Reference
 from ...words.value import Value
 from .cache import Cache
 from .checks import BuildChecks, planned_build
+from .content import content_of, fingerprint, unread
 from .context import BuildContext
 from .filehash import FileHashes
 from .report import BuildReport
 from .scratch import ScratchDirectory
 from .stage import StageBuild
+from .stageprogress import StageProgress, StepLayer
+from .waiting import Waiting, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from ...grammars.dockerfile.checks import LintWarning
     from ...grammars.dockerfile.instructions import Instruction
@@ -42,15 +49,20 @@ if TYPE_CHECKING:
     from ...images.dockerfile.plan import Plan, StagePlan
     from ...images.model.limits import Limits
     from ...stores.store import Store
+    from ...words.digest import Digest
     from ...words.oci import Platform
-    from ...words.progress import Progress
-    from .downloads import Downloads, Fetch
+    from ...words.progress import Progress, Steps
+    from .downloads import Downloads, Fetch, FetchedFile
     from .inputs import Inputs
+    from .items import CopySource
     from .layers import Layers
     from .report import StepReport
-    from .stageprogress import StageProgress
+    from .select import Selection
+    from .waiting import Name, StageSteps
 
-    Resolve = Callable[[str, Platform | None], Image]
+
+_AT_ONCE = 8 << 20
+"""Bytes that a process which schedules reads by itself."""
 
 
 _SECOND = 1_000_000_000
@@ -62,7 +74,7 @@ class BuildOptions(Value):
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
     (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
-    RUN.
+    RUN. `parallel` is how many steps may be at work at once: 0 for what is usual.
     """
 
     target: str = ""
@@ -78,6 +90,25 @@ class BuildOptions(Value):
     form: str = OCI
     limits: Limits | None = None
     ulimits: tuple[tuple[str, int, int], ...] = ()
+    parallel: int = 0
+
+
+def _nothing() -> None:
+    pass
+
+
+class BuildSources(Value):
+    """Where a build has from what is not in its context; the builder knows neither registries nor a client.
+
+    `resolve(name, platform, progress)` gives the image that a FROM or a --from names, `find(name, platform)`
+    the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies. `forked()` is
+    called in each process that works for the build.
+    """
+
+    resolve: Callable[[str, Platform | None, Progress], Image]
+    find: Callable[[str, Platform | None], Image | None]
+    fetch: Fetch
+    forked: Callable[[], object] = staticmethod(_nothing)
 
 
 class BuildResult(Value):
@@ -91,16 +122,15 @@ class BuildResult(Value):
 class Builder:
     """Builds images into one store.
 
-    `resolve(name, platform)` gives the image that a FROM or a --from names, `fetch(url)` what an ADD of a URL
-    copies; the builder itself knows neither registries nor a client. `proxies` are variables that every RUN
-    gets, in both spellings, and that are no part of a cache key; arguments of the same names win over them.
+    `proxies` are variables that every RUN gets, in both spellings, and that are no part of a cache key;
+    arguments of the same names win over them.
     """
 
     def __init__(
-        self, store: Store, resolve: Resolve, fetch: Fetch, progress: Progress | None = None, *,
+        self, store: Store, sources: BuildSources, progress: Progress | None = None, *,
         proxies: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self._store, self._resolve, self._fetch = store, resolve, fetch
+        self._store, self._sources = store, sources
         self._progress = progress or NullProgress()
         self._proxies = dict(proxies or {})
 
@@ -116,7 +146,7 @@ class Builder:
         report = BuildReport(self._progress)
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         with self._store.leases.hold(), BuildContext(inputs.folder, inputs.ignore, hashes) as context:
-            session = BuildSession(self._store, self._resolve, self._fetch, report, context, options)
+            session = BuildSession(self._store, self._sources, report, context, options)
             session.read(inputs, self._proxies)
             try:
                 standing = session.build()
@@ -148,6 +178,25 @@ def _finish(store: Store, standing: StageProgress, options: BuildOptions, report
     return Image.load(store, descriptor)
 
 
+def _title(url: str) -> str:
+    try:
+        return shown(url)
+    except ValueError:
+        return "invalid URL"
+
+
+def _failing(
+    report: StepReport, blame: Callable[[NacreError], NacreError]
+) -> Callable[[NacreError], NacreError]:
+    """`blame`, and the step of the error ends with it."""
+
+    def failing(error: NacreError) -> NacreError:
+        report.failed(error.message)
+        return blame(error)
+
+    return failing
+
+
 class BuildSession:
     """One build at work: what its stages share."""
 
@@ -158,22 +207,22 @@ class BuildSession:
     checks: BuildChecks
     proxies: tuple[tuple[str, str], ...]
     warned = False
+    schedules = False
+    """Whether this process leaves to others what takes long: see `waiting`."""
 
     def __init__(
-        self,
-        store: Store,
-        resolve: Resolve,
-        fetch: Fetch,
-        report: BuildReport,
-        context: BuildContext,
+        self, store: Store, sources: BuildSources, report: BuildReport, context: BuildContext,
         options: BuildOptions,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
         self.cache = Cache(store, options.no_cache)
-        self._resolve, self._fetch = resolve, fetch
+        self.sources = sources
         self._stages: dict[int, StageProgress] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
+        self._contents: dict[str, str] = {}
+        self._sides: dict[Name, StepLayer] = {}
+        self.builds: dict[int, StageBuild] = {}
         self._opened: list[Layers | ScratchDirectory | Downloads] = []
         store.actives.keep_roots()
 
@@ -194,7 +243,7 @@ class BuildSession:
         """What this build fetches."""
         from .downloads import Downloads
 
-        downloads = Downloads(self.store, self._fetch)
+        downloads = Downloads(self.scratch, self.sources.fetch)
         self._opened.append(downloads)
         return downloads
 
@@ -237,7 +286,7 @@ class BuildSession:
 
     def _base(self, planned: StagePlan) -> Image:
         platform = planned.platform or self.options.platform
-        return self.image(planned.base.name, platform, planned.stage.base)
+        return self.image(planned.base.name, platform, planned.stage.base, self._definition)
 
     def warn(self, warnings: Sequence[LintWarning]) -> None:
         """Tell what is wrong in the Dockerfile."""
@@ -251,27 +300,151 @@ class BuildSession:
 
     def build(self) -> StageProgress:
         """Build the target stage and the stages that it needs. Raises NacreError."""
-        for index in self.plan.needed:
-            self.stage(index)
+        parallel, budget = self.options.parallel, self.store.budget
+        if parallel or budget.processes > 1:
+            self._build_side_by_side(parallel or budget.steps)
         return self.stage(self.plan.target)
 
+    def _build_side_by_side(self, limit: int) -> None:
+        """Find what is kept, in this process; the rest is scheduled."""
+        self.schedules = True
+        stages = {index: self.steps(index) for index in self.plan.needed}
+        left = {}
+        for index, steps in stages.items():
+            try:
+                waiting = next(steps)
+            except StopIteration as end:
+                self.keep(("stage", index), end.value)
+            else:
+                left[index] = steps, waiting
+        if left:
+            from .graph import Graph
+
+            Graph(self, limit).build(left)
+        self.schedules = False
+
+    def steps(self, index: int) -> StageSteps:
+        """What a stage does; nothing is done yet."""
+        self.builds[index] = StageBuild(self, self.plan.stages[index])
+        return self.builds[index].build()
+
+    @property
+    def nothing(self) -> StageProgress:
+        """The beginning of a stage from scratch."""
+        platform = self.options.platform or self.plan.platform
+        return StageProgress(start(None), platform, time_ns=self.epoch_ns or 0)
+
+    def side(self, name: Name) -> StepLayer:
+        """What a step has made beside its stage. Raises Waiting."""
+        if name not in self._sides:
+            raise Waiting(name)
+        return self._sides[name]
+
     def stage(self, index: int) -> StageProgress:
-        """A stage, built once."""
+        """A stage, built once. Raises Waiting."""
         if index not in self._stages:
-            self._stages[index] = StageBuild(self, self.plan.stages[index]).build()
+            if self.schedules:
+                raise Waiting(("stage", index))
+            self._stages[index] = finish(self.steps(index))
         return self._stages[index]
 
-    def image(self, name: str, platform: Platform | None, item: Instruction) -> Image:
-        """An image by name, looked for once, its trees all here."""
+    def keep(self, name: Name, made: object) -> None:
+        """Keep what a stage has come to, or a step beside one."""
+        if isinstance(made, StageProgress):
+            self._stages[int(str(name[1]))] = made
+        elif isinstance(made, StepLayer):
+            self._sides[name] = made
+
+    def later(self, name: Name, work: Callable[[], StepLayer]) -> StepLayer:
+        """What `work` makes; a process that schedules leaves it to others. Raises Waiting."""
+        if self.schedules:
+            raise Waiting(name, work)
+        return work()
+
+    def content(self, source: CopySource, chosen: Sequence[Selection], hashes: FileHashes) -> str:
+        """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
+        if self.schedules and unread(chosen, hashes) > _AT_ONCE:
+            name = fingerprint(chosen).hex()
+            if name not in self._contents:
+                raise Waiting(("content", name), lambda: content_of(source, chosen, hashes))
+            return self._contents[name]
+        return content_of(source, chosen, hashes)
+
+    def download(self, url: str, checksum: Digest | None, blame: Callable[[NacreError], NacreError]) -> None:
+        """See that a file is here, fetched once in a build. Raises Waiting, errors as `blame` has them."""
+        downloads = self.downloads
+        if downloads.has(url):
+            return
+        report = self.report.step(_title(url))
+
+        def work() -> FetchedFile:
+            fetched = downloads.fetch(url, checksum, report.task(url_name(url) or "download"))
+            report.done()
+            return fetched
+
+        if self.schedules:
+            waiting = Waiting(("url", url), work, report)
+            waiting.blame = _failing(report, blame)
+            raise waiting
+        try:
+            downloads.keep(url, work())
+        except NacreError as error:
+            raise _failing(report, blame)(error) from None
+
+    def image(self, name: str, platform: Platform | None, item: Instruction, report: StepReport) -> Image:
+        """An image by name, looked for once, its trees all here. Raises Waiting."""
         key = (name, platform)
         if key not in self._images:
             try:
-                image = self._resolve(name, platform)
+                found = self.sources.find(name, platform)
             except InvalidName as error:
                 raise item.error(error.message, hint=error.hint) from None
-            self._ensure_trees(image)
-            self._images[key] = image
+            if found is None or self.store.trees.missing(found.diff_ids):
+                found = self._brought(name, platform, report)
+            self._images[key] = found
         return self._images[key]
+
+    def _brought(self, name: str, platform: Platform | None, report: StepReport) -> Image:
+        def work() -> Descriptor:
+            image = self.sources.resolve(name, platform, report)
+            self._ensure_trees(image)
+            return image.descriptor
+
+        if self.schedules:
+            raise Waiting(("image", name, platform), work)
+        return Image.load(self.store, work())
+
+    def learn(self, name: Name, found: Any) -> None:
+        """Keep what another process has found: an image, or the digest of files."""
+        if name[0] == "image":
+            _, image, platform = name
+            self._images[str(image), platform] = Image.load(self.store, found)  # type: ignore[index]
+        elif name[0] == "content":
+            self._contents[str(name[1])] = found
+        elif name[0] == "url":
+            self.downloads.keep(str(name[1]), found)
+
+    # --- what processes that work for this one do, and tell
+
+    def work_alone(self, steps: Steps) -> None:
+        """In such a process, first of all."""
+        self.schedules = False
+        self.report.steps = steps
+        self.cache.ran = self.cache.cached = 0
+        self.context.hashes.news()
+        self.sources.forked()
+
+    def told(self) -> tuple[Any, ...]:
+        """What such a process has learnt, besides its result."""
+        return self.cache.ran, self.cache.cached, self.context.hashes.news(), self.store.actives.kept_roots()
+
+    def hear(self, told: tuple[Any, ...]) -> None:
+        """Keep what such a process has told."""
+        ran, cached, news, roots = told
+        self.cache.ran += ran
+        self.cache.cached += cached
+        self.context.hashes.learn(*news)
+        self.store.actives.take_roots(roots)
 
     def _ensure_trees(self, image: Image) -> None:
         missing = set(self.store.trees.missing(image.diff_ids))

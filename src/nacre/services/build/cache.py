@@ -86,17 +86,26 @@ class Cache:
             codec = media_codec(layer.media_type) or "none"
             return add_layer(self._store, tar, codec, expected=diff_id)[0]
 
-    def keep(self, key: Key, made: StepLayer) -> None:
-        """Keep what a step made that had to be done."""
+    def keep(self, key: Key, made: StepLayer) -> StepLayer:
+        """Keep what a step made that had to be done. What another build has made meanwhile wins over it."""
         self.ran += 1
-        self.alias(key, made)
+        if self._disabled:
+            self.alias(key, made)
+            return made
+        first = self._store.steps.put_first(_record(key, made))
+        layer = (first.layer, first.diff_id) if first.layer and first.diff_id else None
+        return StepLayer(layer, _time(first.config_json))
 
     def alias(self, key: Key, made: StepLayer) -> None:
         """Keep it under a further key."""
-        layer, diff_id = made.layer or (None, None)
-        extra = json.dumps({"time_ns": made.time_ns})
-        record = StepRecord(key.digest, key.parent, layer, diff_id, extra, key.inputs)
-        self._store.steps.put(record)
+        self._store.steps.put(_record(key, made))
+
+
+def _record(key: Key, made: StepLayer) -> StepRecord:
+    layer, diff_id = made.layer or (None, None)
+    return StepRecord(
+        key.digest, key.parent, layer, diff_id, json.dumps({"time_ns": made.time_ns}), key.inputs
+    )
 
 
 def _time(text: str) -> int:

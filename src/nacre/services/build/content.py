@@ -19,13 +19,26 @@ def content_of(source: CopySource, chosen: Sequence[Selection], hashes: FileHash
     """The digest, hexadecimal. With `hashes`, files whose stamps are all known are not even asked for."""
     if hashes is None:
         return _digest(chosen, source.digest).hex()
-    fingerprint = _digest(chosen, _stamp)
-    known = hashes.selection(fingerprint)
+    stamps = fingerprint(chosen)
+    known = hashes.selection(stamps)
     if not known:
         known = _digest(chosen, source.digest)
         if are_stable([item for one in chosen for _, item in one.files]):
-            hashes.keep_selection(fingerprint, known)
+            hashes.keep_selection(stamps, known)
     return known.hex()
+
+
+def fingerprint(chosen: Sequence[Selection]) -> bytes:
+    """A digest of the stamps of files: as long as it is the same, so is their content."""
+    return _digest(chosen, _stamp)
+
+
+def unread(chosen: Sequence[Selection], hashes: FileHashes) -> int:
+    """How many bytes have to be read for the digest."""
+    if hashes.selection(fingerprint(chosen)):
+        return 0
+    files = [item for one in chosen for _, item in one.files if item.kind == "file"]
+    return sum(item.size for item in files if not hashes.digest(item, None))
 
 
 def _stamp(item: CopyItem) -> bytes:

@@ -1,16 +1,19 @@
 """ADD of URLs: what they lead to, fetched once in a build.
 
-    url ──fetch──▶ a file of the store without a name ──▶ RemoteFile ──▶ copied as a file of the context
+    url ──fetch──▶ FetchedFile: a file of the build ──▶ RemoteFile ──▶ copied as a file of the context
 
 The build knows no client: it is handed a way to fetch.
 """
 
 from __future__ import annotations
 
+import os
+
 from ...grammars.wire.downloads import disposition_name, modified, url_name
 from ...grammars.wire.links import shown
-from ...ground.files import RangeReader, os_errors, write_all
+from ...ground.files import RangeReader, os_errors, random_name, unlink, write_all
 from ...words.digest import Verifier
+from ...words.value import Value
 from .items import CopyItem, raw
 from .select import Selection
 
@@ -18,15 +21,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from typing import IO, Protocol
+    from typing import Protocol
 
     from ...grammars.tar.entry import Reader
     from ...images.dockerfile.fold import CopyAction
-    from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.progress import Task
     from .items import CopySource
-    from .report import StepReport
 
     class Remote(Reader, Protocol):
         """The body of an answer; the names of `headers` are in lower case."""
@@ -53,52 +54,69 @@ class RemoteFile(CopyItem):
         self.fd, self.content = fd, content
 
 
+class FetchedFile(Value):
+    """A file that was fetched: its path, SHA-256 and name, and when it was modified (None: unknown)."""
+
+    path: str
+    size: int
+    content: bytes
+    name: str
+    modified: int | None
+
+
 class Downloads:
-    """What one build fetches. Close it."""
+    """What one build fetches, into the folder `folder`. Close it."""
 
-    def __init__(self, store: Store, fetch: Fetch) -> None:
-        self._store, self._fetch = store, fetch
-        self._known: dict[str, _Download] = {}
+    def __init__(self, folder: str, fetch: Fetch) -> None:
+        self._folder, self._fetch = folder, fetch
+        self._known: dict[str, tuple[FetchedFile, int]] = {}
 
-    def select(self, url: str, checksum: Digest | None, undated_ns: int, report: StepReport) -> Selection:
-        """The file that a URL leads to; `undated_ns` is its time if the server does not say one.
+    def has(self, url: str) -> bool:
+        """Whether it was fetched."""
+        return url in self._known
 
-        Raises StoreError, DigestMismatch unless it has the `checksum`, and whatever fetching raises.
-        """
-        found = self._known.get(url)
-        if found is None:
-            found = self._download(url, checksum, report.task(url_name(url) or "download"))
-            self._known[url] = found
-        elif checksum:
-            found.verify(Verifier(checksum, what=shown(url)))
-        time_ns = undated_ns if found.modified is None else found.modified * _SECOND
-        item = RemoteFile(url, found.file.fileno(), found.size, found.content, time_ns)
-        return Selection(raw(found.name), ((b"", item),))
+    def keep(self, url: str, fetched: FetchedFile) -> None:
+        """It was fetched, here or in another process. Raises StoreError."""
+        with os_errors("read a download"):
+            self._known[url] = fetched, os.open(fetched.path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def _download(self, url: str, checksum: Digest | None, task: Task) -> _Download:
+    def fetch(self, url: str, checksum: Digest | None, task: Task) -> FetchedFile:
+        """Fetch a file, which must have the `checksum`. Raises StoreError, DigestMismatch, and others."""
+        path = f"{self._folder}/download-{random_name()}"
         with os_errors("make room for a download"):
-            file = self._store.blobs.temporary()
-        try:
-            return self._filled(file, url, checksum, task)
-        except BaseException:
-            file.close()
-            raise
-
-    def _filled(self, file: IO[bytes], url: str, checksum: Digest | None, task: Task) -> _Download:
-        with self._fetch(url) as remote:
+            file = open(path, "xb", buffering=0)
+        with file, self._fetch(url) as remote:
             verifier = Verifier(checksum, what=shown(url))
             content = Verifier() if checksum and checksum.algorithm != _ALGORITHM else verifier
-            length = remote.headers.get("content-length", "")[:18]
-            task.phase("Downloading", int(length) if length.isdecimal() else None)
-            while data := remote.read(_CHUNK):
-                for each in {content, verifier}:
-                    each.update(data)
-                with os_errors("keep a download"):
-                    write_all(file.fileno(), data)
-                task.advance(len(data))
-        verifier.verify()
+            self._fill(file.fileno(), remote, {content, verifier}, task)
+            verifier.verify()
+            headers = remote.headers
         task.done("Download complete")
-        return _Download(file, url, content, remote.headers)
+        name = url_name(url) or disposition_name(headers.get("content-disposition", ""))
+        found = bytes.fromhex(content.verify().hex)
+        return FetchedFile(path, content.count, found, name, modified(headers.get("last-modified", "")))
+
+    def _fill(self, fd: int, remote: Remote, verifiers: set[Verifier], task: Task) -> None:
+        length = remote.headers.get("content-length", "")[:18]
+        task.phase("Downloading", int(length) if length.isdecimal() else None)
+        while data := remote.read(_CHUNK):
+            for each in verifiers:
+                each.update(data)
+            with os_errors("keep a download"):
+                write_all(fd, data)
+            task.advance(len(data))
+
+    def select(self, url: str, checksum: Digest | None, undated_ns: int) -> Selection:
+        """A file that was fetched; `undated_ns` is its time if the server did not say one.
+
+        Raises DigestMismatch unless it has the `checksum`.
+        """
+        found, fd = self._known[url]
+        if checksum and (checksum.algorithm, checksum.hex) != (_ALGORITHM, found.content.hex()):
+            _verify(fd, found.size, Verifier(checksum, what=shown(url)))
+        time_ns = undated_ns if found.modified is None else found.modified * _SECOND
+        item = RemoteFile(url, fd, found.size, found.content, time_ns)
+        return Selection(raw(found.name), ((b"", item),))
 
     def beside(self, source: CopySource) -> CopySource:
         """A source that has what was fetched as well."""
@@ -107,21 +125,16 @@ class Downloads:
     def close(self) -> None:
         """Give the room back. Idempotent."""
         while self._known:
-            self._known.popitem()[1].file.close()
+            fetched, fd = self._known.popitem()[1]
+            os.close(fd)
+            unlink(fetched.path)
 
 
-class _Download:
-    def __init__(self, file: IO[bytes], url: str, content: Verifier, headers: Mapping[str, str]) -> None:
-        self.file, self.size = file, content.count
-        self.content = bytes.fromhex(content.verify().hex)
-        self.name = url_name(url) or disposition_name(headers.get("content-disposition", ""))
-        self.modified = modified(headers.get("last-modified", ""))
-
-    def verify(self, verifier: Verifier) -> None:
-        reader = RangeReader(self.file.fileno(), 0, self.size)
-        while data := reader.read(_CHUNK):
-            verifier.update(data)
-        verifier.verify()
+def _verify(fd: int, size: int, verifier: Verifier) -> None:
+    reader = RangeReader(fd, 0, size)
+    while data := reader.read(_CHUNK):
+        verifier.update(data)
+    verifier.verify()
 
 
 class _Beside:

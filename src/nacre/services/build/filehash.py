@@ -36,6 +36,7 @@ class FileHashes:
         self._known: dict[bytes, tuple[int, ...]] | None = None
         self._selections: dict[bytes, bytes] = {}
         self._grown = False
+        self._news: list[tuple[bytes, tuple[int, ...]]] = []
 
     def digest(self, item: CopyItem, reader: Reader | None) -> bytes:
         """The SHA-256 of a file; `reader` gives its content (None: only if it is known, else b"")."""
@@ -47,7 +48,9 @@ class FileHashes:
         started = time.time_ns()
         found = content_digest(reader)
         if _is_stable(item, started):
-            self._table()[item.path] = (int.from_bytes(found, "big"), *item.stamp)
+            row = (int.from_bytes(found, "big"), *item.stamp)
+            self._table()[item.path] = row
+            self._news.append((item.path, row))
             self._grown = True
         return found
 
@@ -63,6 +66,18 @@ class FileHashes:
         while len(self._selections) > 100:
             del self._selections[next(iter(self._selections))]
         self._grown = True
+
+    def news(self) -> tuple[list[tuple[bytes, tuple[int, ...]]], dict[bytes, bytes]]:
+        """What was hashed since the last call, and all selections: for `learn`, in another process."""
+        news, self._news = self._news, []
+        return news, self._selections
+
+    def learn(self, files: list[tuple[bytes, tuple[int, ...]]], selections: dict[bytes, bytes]) -> None:
+        """Keep what another process has hashed."""
+        if files or not selections.keys() <= self._selections.keys():
+            self._table().update(files)
+            self._selections |= selections
+            self._grown = True
 
     def _table(self) -> dict[bytes, tuple[int, ...]]:
         if self._known is None:

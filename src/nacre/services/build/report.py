@@ -1,10 +1,12 @@
-"""What a build says, in the words of BuildKit's plain progress.
+"""What a build tells of its steps, which may go on side by side; as lines, in BuildKit's words.
 
 #5 [build 2/4] RUN make
 #5 0.412 cc -c a.c
-#5 DONE 1.2s
-#6 [build 3/4] COPY a b
+#6 [web 2/3] COPY a b
 #6 CACHED
+#5 DONE 1.2s
+
+A step gets its number when there is something to tell of it, or when it begins to work.
 """
 
 from __future__ import annotations
@@ -13,43 +15,61 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...words.progress import Progress, Task
+    from collections.abc import Sequence
+
+    from ...words.progress import Progress, Steps, Task
+
+DONE, CACHED, ERROR, CANCELED = "DONE", "CACHED", "ERROR", "CANCELED"
+_AGAIN = 5.0
+"""Seconds after which a step that goes on between others says again what it is."""
 
 
 class BuildReport:
-    """Counts the steps of one build and tells them line by line."""
+    """Numbers the steps of one build; `steps` hears of them."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        own = getattr(progress, "steps", None)
+        self.steps: Steps = own() if own else LineSteps(progress)
         self._count = 0
-        self.started = time.monotonic()
 
     def step(self, title: str) -> StepReport:
-        """Begin a numbered step with this title."""
-        self._count += 1
-        self._progress.line(f"#{self._count} {title}")
-        return StepReport(self._progress, self._count)
+        """A step that has not begun."""
+        return StepReport(self, title)
 
-    def line(self, text: str) -> None:
-        """A line that belongs to no step."""
-        self._progress.line(text)
+    def begin(self, title: str) -> int:
+        """Begin a step; its number."""
+        self._count += 1
+        self.steps.begin(self._count, title)
+        return self._count
 
 
 class StepReport:
-    """One step: its lines, and how it ended."""
+    """One step: its lines, and how it ended. What is told of it first begins it."""
 
-    def __init__(self, progress: Progress, number: int) -> None:
-        self._progress, self._number = progress, number
-        self._started = time.monotonic()
+    def __init__(self, report: BuildReport, title: str) -> None:
+        self._report, self._title = report, title
+        self._number, self._started, self._ended = 0, 0.0, False
         self._pending = {"stdout": b"", "stderr": b""}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has a number."""
+        return self._number > 0
+
+    def begin(self) -> int:
+        """Begin it, unless it has begun; its number."""
+        if not self._number:
+            self._started = time.monotonic()
+            self._number = self._report.begin(self._title)
+        return self._number
 
     def line(self, text: str) -> None:
         """News within the step, without a time."""
-        self._progress.line(f"#{self._number} {text}")
+        self._report.steps.news(self.begin(), text)
 
     def task(self, key: str) -> Task:
         """A line of progress for something long within the step."""
-        return self._progress.task(key)
+        return self._report.steps.transfer(self.begin(), key)
 
     def output(self, stream: str, data: bytes) -> None:
         """Output of the step's program; shown line by line, each with the seconds since the step began."""
@@ -57,30 +77,92 @@ class StepReport:
         if len(rest) > 1 << 16:
             lines, rest = [*lines, rest], b""
         self._pending[stream] = rest
-        for line in lines:
-            self._show(line)
+        if lines:
+            self._show(stream, lines)
 
-    def _show(self, line: bytes) -> None:
-        text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-        self._progress.line(f"#{self._number} {time.monotonic() - self._started:.3f} {text}")
+    def _show(self, stream: str, lines: Sequence[bytes]) -> None:
+        texts = [line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace") for line in lines]
+        number = self.begin()
+        self._report.steps.output(number, time.monotonic() - self._started, stream, texts)
 
     def flush(self) -> None:
         """Show what was written without a line end."""
         for stream, rest in self._pending.items():
             if rest:
-                self._show(rest)
+                self._show(stream, [rest])
             self._pending[stream] = b""
 
     def done(self) -> None:
         """Report that the step succeeded, with its duration."""
-        self.flush()
-        self.line(f"DONE {time.monotonic() - self._started:.1f}s")
+        self._end(DONE)
 
     def cached(self) -> None:
         """Nothing had to be done."""
-        self.line("CACHED")
+        self._end(CACHED)
 
     def failed(self, why: str) -> None:
         """Report that the step failed, and why."""
+        self._end(ERROR, why)
+
+    def ended(self) -> None:
+        """Another process has told its end."""
+        self._ended = True
+
+    def canceled(self) -> None:
+        """Report that the step was ended because another failed; nothing if it had not begun or has ended."""
+        if self._number and not self._ended:
+            self._end(CANCELED)
+
+    def _end(self, how: str, why: str = "") -> None:
         self.flush()
-        self.line(f"ERROR: {why}")
+        number, self._ended = self.begin(), True
+        self._report.steps.end(number, how, time.monotonic() - self._started, why)
+
+
+class LineSteps:
+    """The steps as lines of a `Progress`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._titles: dict[int, str] = {}
+        self._shown: dict[int, float] = {}
+        self._last = 0
+
+    def begin(self, number: int, title: str) -> None:
+        """The line with the title."""
+        self._titles[number] = title
+        self._head(number)
+
+    def _head(self, number: int) -> None:
+        self._last, self._shown[number] = number, time.monotonic()
+        self._progress.line(f"#{number} {self._titles.get(number, '')}")
+
+    def news(self, number: int, text: str) -> None:
+        """A line without a time."""
+        self._follow(number)
+        self._progress.line(f"#{number} {text}")
+
+    def output(self, number: int, seconds: float, stream: str, lines: Sequence[str]) -> None:
+        """A line for each line."""
+        self._follow(number)
+        for line in lines:
+            self._progress.line(f"#{number} {seconds:.3f} {line}")
+
+    def _follow(self, number: int) -> None:
+        """Say again what a step is whose last title is far above."""
+        if number != self._last and time.monotonic() - self._shown.get(number, 0.0) > _AGAIN:
+            self._head(number)
+        self._last = number
+
+    def transfer(self, number: int, key: str) -> Task:
+        """A task of the `Progress`."""
+        return self._progress.task(f"#{number} {key}")
+
+    def end(self, number: int, how: str, seconds: float, why: str) -> None:
+        """The last line of a step."""
+        self._last = number
+        said = {DONE: f" {seconds:.1f}s", ERROR: f": {why}"}.get(how, "")
+        self._progress.line(f"#{number} {how}{said}")
+
+    def tick(self) -> None:
+        """Lines do not change with time."""

@@ -226,5 +226,6 @@ def _failure(job: RunJob, code: int, why: str = "", hint: str = "") -> BuildFail
     reason = f": {why}" if why else ""
     return BuildFailed(
         f'{job.item.where}: process "{shown}" did not complete successfully: exit code: {code}{reason}',
-        code=code, hint=hint,
+        code=code, hint=hint, file=job.item.line.file, line=job.item.line.line,
+        last_line=job.item.line.end_line,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import suppress
 
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction
@@ -17,14 +17,16 @@ from .items import raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
 from .stageprogress import StageProgress, StepLayer, from_image
+from .waiting import Waiting, there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
+    from typing import TypeVar
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
-    from ...images.dockerfile.fold import Step
+    from ...images.dockerfile.fold import StageState, Step
     from ...images.dockerfile.plan import StagePlan
     from ...words.digest import Digest
     from .builder import BuildSession
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from .keys import Key
     from .report import StepReport
     from .select import Selection
+    from .waiting import Answer, Name, StageSteps
 
+    T = TypeVar("T")
     MountedFiles = tuple[RunMount, CopySource | None, Selection | None]
 
 _NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
@@ -47,37 +51,108 @@ class StageBuild:
     def __init__(self, session: BuildSession, planned: StagePlan) -> None:
         self._session, self._planned = session, planned
         self._number, self._length, self._kind = 0, planned.length, ""
+        self._chosen: dict[int, list[Selection]] = {}
+        self._left: tuple[StageState, Sequence[Instruction]]
+        self._is_new = False
+        self._beside: set[Name] = set()
 
-    def build(self) -> StageProgress:
-        """Do everything; the stage as it stands at its end."""
-        standing, triggers = self._base()
+    def build(self) -> StageSteps:
+        """Do everything; the stage as it stands at its end. Yields what it has to wait for: see `waiting`."""
+        standing, triggers = yield from self._base()
         session = self._session
         session.warn(session.checks.of_stage(self._planned, standing.state))
         if triggers:
-            standing = self._inherited(standing, triggers)
-        return self._steps(standing, self._planned.stage.instructions)
+            standing = yield from self._inherited(standing, triggers)
+        return (yield from self._steps(standing, self._planned.stage.instructions))
 
-    def _inherited(self, standing: StageProgress, triggers: list[Instruction]) -> StageProgress:
+    def _inherited(self, standing: StageProgress, triggers: list[Instruction]) -> StageSteps:
         """The ONBUILD triggers done; they are counted by themselves: the file does not show them."""
         kept = self._number, self._length, self._kind
         self._number, self._length = 0, sum(item.name in _NUMBERED for item in triggers)
         self._kind = "onbuild "
-        standing = self._steps(standing, triggers)
+        standing = yield from self._steps(standing, triggers)
         self._number, self._length, self._kind = kept
         return standing
 
-    def _steps(self, standing: StageProgress, instructions: Sequence[Instruction]) -> StageProgress:
-        for item in instructions:
+    def _steps(self, standing: StageProgress, instructions: Sequence[Instruction]) -> StageSteps:
+        self._is_new = True
+        for at, item in enumerate(instructions, 1):
             state, step = self._session.fold.advance(standing.state, item)
-            standing = standing.after(state, step, self._do(standing, step) if step.action else None)
+            self._left = state, instructions[at:]
+            made = (yield from self._made(standing, step)) if step.action else None
+            standing = standing.after(state, step, made)
         return standing
 
-    def _base(self) -> tuple[StageProgress, list[Instruction]]:
+    def _made(self, standing: StageProgress, step: Step) -> Generator[Waiting, Answer, StepLayer]:
+        """What a step makes, here or beside this stage."""
+        title = self._title(_shown(step)) if step.instruction.name in _NUMBERED else step.created_by
+        name = self._name(self._number)
+        if name in self._beside:
+            return (yield from there(lambda: self._session.side(name)))
+        return (yield from self._do(standing, step, title))
+
+    def _name(self, number: int) -> Name:
+        """What others call a step of this stage."""
+        return ("side", self._planned.index, self._kind, number)
+
+    def ahead(self) -> list[tuple[Name, Generator[Waiting, Answer, object]]]:
+        """What can be done before the steps that are left come to it: a name for each, and its steps.
+
+        To be asked when the stage has to wait. These are files and images that must be fetched, and steps
+        that depend on none before them in their stage.
+        """
+        if not self._is_new:
+            return []
+        self._is_new = False
+        (state, instructions), number = self._left, self._number
+        found: list[tuple[Name, Generator[Waiting, Answer, object]]] = []
+        with suppress(NacreError):  # it is raised when the stage has come to it
+            for item in instructions:
+                state, step = self._session.fold.advance(state, item)
+                number += bool(step.action) and item.name in _NUMBERED
+                if isinstance(step.action, CopyAction) and isinstance(item, CopyInstruction):
+                    found += self._copied_ahead(step, item, step.action, number)
+        return found
+
+    def _copied_ahead(
+        self, step: Step, item: CopyInstruction, action: CopyAction, number: int
+    ) -> list[tuple[Name, Generator[Waiting, Answer, object]]]:
+        name = self._name(number)
+        if _is_independent(action):
+            self._beside.add(name)
+            return [(name, self._do(self._session.nothing, step, self._titled(number, _shown(step))))]
+        if all(map(is_url, action.sources)):
+            urls = zip(action.sources, item.sources, strict=True)
+            return [((*name, url), there(self._download(item, action, url, token))) for url, token in urls]
+        if (
+            action.origin
+            and self._session.plan.source(item, action.origin, self._planned.index).stage is None
+        ):
+            return [(name, self._pulled(item, action.origin))]
+        return []
+
+    def _pulled(self, item: Instruction, name: str) -> Generator[Waiting, Answer, None]:
+        """The image of a --from that comes later."""
+        report = self._session.report.step(f"FROM {name}")
+        try:
+            yield from there(lambda: self._origin(item, name, None, report), report)
+        except NacreError as error:
+            report.failed(error.message)
+            raise
+        if report.has_begun:
+            report.done()
+
+    def _download(
+        self, item: CopyInstruction, action: CopyAction, url: str, token: str
+    ) -> Callable[[], None]:
+        return lambda: self._session.download(url, action.checksum, _at_fault(item, token))
+
+    def _base(self) -> Generator[Waiting, Answer, tuple[StageProgress, list[Instruction]]]:
         """Where the stage begins, and the ONBUILD triggers of what it begins from."""
         session, base = self._session, self._planned.base
         platform = self._planned.platform or session.options.platform
-        if base.stage is not None:
-            before = session.stage(base.stage)
+        if (number := base.stage) is not None:
+            before = yield from there(lambda: session.stage(number))
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
@@ -85,7 +160,8 @@ class StageBuild:
             return StageProgress(start(None), platform or session.plan.platform, time_ns=time_ns), []
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
-            image = session.image(base.name, platform, self._planned.stage.base)
+            item = self._planned.stage.base
+            image = yield from there(lambda: session.image(base.name, platform, item, report), report)
         except NacreError as error:
             report.failed(error.message)
             if isinstance(error, NotFound | RegistryError) and self._planned.index:
@@ -99,15 +175,17 @@ class StageBuild:
 
     def _title(self, text: str) -> str:
         self._number += 1
-        name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
-        return f"[{name}{self._kind}{self._number:>{len(str(self._length))}}/{self._length}] {text}"
+        return self._titled(self._number, text)
 
-    def _do(self, standing: StageProgress, step: Step) -> StepLayer:
+    def _titled(self, number: int, text: str) -> str:
+        name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
+        return f"[{name}{self._kind}{number:>{len(str(self._length))}}/{self._length}] {text}"
+
+    def _do(self, standing: StageProgress, step: Step, title: str) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, from the cache or anew. Errors without a place get that of the step."""
-        title = self._title(_shown(step)) if step.instruction.name in _NUMBERED else step.created_by
         report = self._session.report.step(title)
         try:
-            return self._dispatch(standing, step, report)
+            return (yield from there(lambda: self._dispatch(standing, step, report), report))
         except (UsageError, Conflict) as error:
             report.failed(error.message)
             raise step.instruction.error(error.message, hint=error.hint) from None
@@ -137,15 +215,19 @@ class StageBuild:
         return made
 
     def _keep(self, key: Key, made: StepLayer, report: StepReport) -> StepLayer:
-        self._session.cache.keep(key, made)
+        made = self._session.cache.keep(key, made)
         report.done()
         return made
+
+    def _later(self, key: Key, work: Callable[[], StepLayer]) -> StepLayer:
+        """What `work` makes for a key that was not found, done now or in another process."""
+        return self._session.later(("step", key.digest), work)
 
     def _run(
         self, standing: StageProgress, item: Instruction, action: RunAction, report: StepReport
     ) -> StepLayer:
         session = self._session
-        mounts = self._mounts(action, item) if action.mounts else []
+        mounts = self._mounts(action, item, report) if action.mounts else []
         network = action.network or session.options.network
         contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
         labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
@@ -169,11 +251,15 @@ class StageBuild:
             session.clamp, session.options.hosts, session.options.secrets,
             session.options.shm_size, session.options.limits, session.options.ulimits, hostname,
         )  # fmt: skip
-        scratch = f"{session.scratch}/run-{self._planned.index}-{self._kind.strip()}{self._number}"
-        layer = run_job(session.store, job, scratch, session.caches, report)
-        return self._keep(key, StepLayer(layer), report)
+        name = f"run-{self._planned.index}-{self._kind.strip()}{self._number}"
 
-    def _mounts(self, action: RunAction, item: Instruction) -> list[MountedFiles]:
+        def work() -> StepLayer:
+            layer = run_job(session.store, job, f"{session.scratch}/{name}", session.caches, report)
+            return self._keep(key, StepLayer(layer), report)
+
+        return self._later(key, work)
+
+    def _mounts(self, action: RunAction, item: Instruction, report: StepReport) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
         from .mounts import check, in_namespace
 
@@ -182,7 +268,8 @@ class StageBuild:
             mount = parse_mount(text, item)
             check(mount, item, dict(self._session.options.secrets))
             mount = in_namespace(mount, self._session.plan.arguments.get(CACHES, ""), action.workdir)
-            source = self._source(item, mount.source_stage, None) if mount.kind == "bind" else None
+            bound = mount.kind == "bind"
+            source = self._source(item, mount.source_stage, None, report) if bound else None
             chosen = select(source, mount.source) if source else []
             if source and not chosen:
                 raise item.error(f"--mount: {mount.source!r} not found in {source.name}")
@@ -190,7 +277,7 @@ class StageBuild:
         return found
 
     def _origin(
-        self, item: Instruction, text: str, standing: StageProgress | None
+        self, item: Instruction, text: str, standing: StageProgress | None, report: StepReport
     ) -> tuple[tuple[Digest, ...], str]:
         """The layers that `--from=text` means, and how to call them."""
         session = self._session
@@ -198,10 +285,19 @@ class StageBuild:
         if base.stage is not None:
             return session.stage(base.stage).diff_ids, f"stage {text}"
         platform = standing.platform if standing else session.options.platform
+
+        def neither(error: NacreError) -> NacreError:
+            if not isinstance(error, NotFound | RegistryError):
+                return error
+            return self._neither(item, f"--from={text}", text, error)
+
         try:
-            return session.image(base.name, platform, item).diff_ids, f"image {base.name}"
+            return session.image(base.name, platform, item, report).diff_ids, f"image {base.name}"
+        except Waiting as waiting:
+            waiting.blame = neither
+            raise
         except (NotFound, RegistryError) as error:
-            raise self._neither(item, f"--from={text}", text, error) from None
+            raise neither(error) from None
 
     def _neither(self, item: Instruction, said: str, name: str, error: NacreError) -> NacreError:
         """A name that is no stage means an image, as in docker; a mistyped stage must not read as that."""
@@ -212,19 +308,24 @@ class StageBuild:
         message = f"{said}: {name!r} is neither an earlier stage nor an available image: {error.message}"
         return item.error(message, hint=hint or error.hint)
 
-    def _source(self, item: Instruction, text: str, standing: StageProgress | None) -> CopySource:
+    def _source(
+        self, item: Instruction, text: str, standing: StageProgress | None, report: StepReport
+    ) -> CopySource:
         if not text:
             return self._session.context
         from .layers import Layers
 
-        return self._session.opened(Layers(self._session.store, *self._origin(item, text, standing)))
+        origin = self._origin(item, text, standing, report)
+        return self._session.opened(Layers(self._session.store, *origin))
 
     def _copy(
         self, standing: StageProgress, item: CopyInstruction, action: CopyAction, report: StepReport
     ) -> StepLayer:
+        if _is_independent(action):
+            standing = self._session.nothing.replace(platform=standing.platform)
         if not action.origin:
             return self._copy_from(self._session.context, standing, item, action, report)
-        diff_ids, _ = self._origin(item, action.origin, standing)
+        diff_ids, _ = self._origin(item, action.origin, standing, report)
         words = (*action.sources, f"parents={action.parents}", *action.excludes)
         key = StageCopyKey(
             *self._common(standing), layers_id(diff_ids), action.destination, action.chown, action.mode,
@@ -232,10 +333,14 @@ class StageBuild:
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
-        source = self._source(item, action.origin, standing)
-        made = self._copy_from(source, standing, item, action, report)
-        self._session.cache.alias(key, made)
-        return made
+
+        def work() -> StepLayer:
+            source = self._source(item, action.origin, standing, report)
+            made = self._copy_from(source, standing, item, action, report)
+            self._session.cache.alias(key, made)
+            return made
+
+        return self._later(key, work)
 
     def _copy_from(
         self,
@@ -245,9 +350,21 @@ class StageBuild:
         action: CopyAction,
         report: StepReport,
     ) -> StepLayer:
-        chosen = self._select(source, standing, item, action, report)
+        if id(item) not in self._chosen:
+            self._chosen[id(item)] = self._select(source, standing, item, action, report)
+        chosen = self._chosen[id(item)]
         if any(map(is_url, action.sources)):
             source = self._session.downloads.beside(source)
+        return self._copy_chosen(source, standing, action, chosen, report)
+
+    def _copy_chosen(
+        self,
+        source: CopySource,
+        standing: StageProgress,
+        action: CopyAction,
+        chosen: list[Selection],
+        report: StepReport,
+    ) -> StepLayer:
         key = self._copy_key(source, standing, action, chosen)
         if (made := self._kept(key, report)) is not None:
             return made
@@ -256,17 +373,21 @@ class StageBuild:
         if action.contents:
             newest = max(newest, standing.time_ns) or session.undated_ns
         anywhere = key.replace(parent="")
-        known = session.cache.knows(anywhere)
-        copier = self._copier(standing, max(newest, standing.time_ns), known)
-        made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
-        session.cache.alias(anywhere, made)
-        return made
+
+        def work() -> StepLayer:
+            known = session.cache.knows(anywhere)
+            copier = self._copier(standing, max(newest, standing.time_ns), known)
+            made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
+            session.cache.alias(anywhere, made)
+            return made
+
+        return self._later(key, work)
 
     def _copy_key(
         self, source: CopySource, standing: StageProgress, action: CopyAction, chosen: list[Selection]
     ) -> CopyKey:
         hashes = source.hashes if isinstance(source, BuildContext) else None
-        content = content_of(source, chosen, hashes)
+        content = self._session.content(source, chosen, hashes) if hashes else content_of(source, chosen)
         fields = (
             *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
             action.link, action.contents,
@@ -302,8 +423,11 @@ class StageBuild:
         for word, token in zip(action.sources, item.sources, strict=True):
             if is_url(word):
                 undated = standing.time_ns  # the newest input so far, or the epoch asked for
-                with _placed(item, token):
-                    chosen.append(self._session.downloads.select(word, action.checksum, undated, report))
+                self._download(item, action, word, token)()
+                try:
+                    chosen.append(self._session.downloads.select(word, action.checksum, undated))
+                except NacreError as error:
+                    raise _at_fault(item, token)(error) from None
                 continue
             found = select(source, word, action.excludes, action.parents)
             if not found and not has_wildcard(word):
@@ -321,13 +445,20 @@ class StageBuild:
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
 
 
-@contextmanager
-def _placed(item: Instruction, token: str) -> Iterator[None]:
+def _is_independent(action: CopyAction) -> bool:
+    """Whether what a COPY makes is the same whatever is beneath: then names cannot be looked up there."""
+    return action.link and all(part.isdigit() for part in action.chown.split(":") if part)
+
+
+def _at_fault(item: Instruction, token: str) -> Callable[[NacreError], NacreError]:
     """What cannot be fetched is a fault of the file at that place."""
-    try:
-        yield
-    except (NotFound, RegistryError, ContentError, UsageError) as error:
-        raise item.error(error.message, token, hint=error.hint) from None
+
+    def blame(error: NacreError) -> NacreError:
+        if isinstance(error, NotFound | RegistryError | ContentError | UsageError):
+            return item.error(error.message, token, hint=error.hint)
+        return error
+
+    return blame
 
 
 def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:

@@ -17,7 +17,7 @@ from .model import ActiveTree, HeldLocks, Times, root_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .catalog import TreeCatalog
     from .drivers import Driver, DriverChoice
@@ -212,6 +212,22 @@ class Actives:
         from .roots.kept import Roots
 
         self._roots = self._roots or Roots()
+
+    def lend_roots(self) -> None:
+        """A process that was just forked has what is kept, and this one nothing until `take_roots`."""
+        if self._roots is not None:
+            self._roots.take_all()
+
+    def kept_roots(self) -> dict[tuple[Digest, ...], str]:
+        """What is kept: for `take_roots`, in the process that this one was forked from."""
+        return self._roots.all() if self._roots else {}
+
+    def take_roots(self, kept: Mapping[tuple[Digest, ...], str]) -> None:
+        """Keep what a fork has kept. Raises StoreError."""
+        for layers, key in kept.items():
+            replaced = self._roots.put(layers, key) if self._roots else key
+            if replaced:
+                self.discard(replaced)
 
     def drop_roots(self) -> None:
         """Discard those that nobody took. Idempotent. Raises StoreError."""

@@ -39,6 +39,11 @@ class Roots:
                     return count, key
         return 0, ""
 
+    def all(self) -> dict[tuple[Digest, ...], str]:
+        """The keys of all, which stay here."""
+        with self._lock:
+            return dict(self._keys)
+
     def take_all(self) -> list[str]:
         """The keys of all, which are no longer kept here."""
         with self._lock:

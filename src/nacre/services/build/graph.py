@@ -1,0 +1,237 @@
+"""The stages of a build side by side: what takes long is done by other processes, one for each step.
+
+    stage ──yields──▶ Waiting ──▶ Job, once for each name ──room?──▶ fork: does it, tells, ends
+      ▲                                                                │ what its step says
+      └──────────────── sent: what the step has made ◀── result ◀──────┘
+
+This process forks, draws, and asks the cache; it has one thread, so that a fork is safe, and never waits for
+one job alone. The first failure ends all other jobs, and is what is raised. Why processes: a step forks
+itself (its sandbox), and compresses; both are beside the point with threads, which share one interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+from collections import deque
+from time import monotonic
+
+from ...ground import linux
+from ...ground.files import surely
+from ...ground.fork import RAISING, Child, fork
+from ...ground.work.memory import available
+from ...stores.forkguard import resting
+from .remote import RemoteSteps, StepsOfChild
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Generator, Mapping
+    from typing import Any
+
+    from ...ground.fork import ChildReport
+    from .builder import BuildSession
+    from .report import StepReport
+    from .stageprogress import StepLayer
+    from .waiting import Answer, Name, StageSteps, Waiting, Work
+
+    Steps = Generator[Waiting, Answer, object]
+else:
+    import _signal as signal
+
+_TICK = 100
+"""Milliseconds between two looks at the clock."""
+_ROOM = 256 << 20
+"""Bytes of memory that must be available for one more step beside others."""
+_RESULT = "result"
+
+
+class RunningStage:
+    """One stage on its way, or one step beside its stage; `ahead` as in `StageBuild`."""
+
+    def __init__(
+        self, name: Name, steps: Steps, ahead: Callable[[], list[tuple[Name, Steps]]] = list
+    ) -> None:
+        self.name, self.steps, self.ahead = name, steps, ahead
+
+
+class StepJob:
+    """Something that is done once, and the stages that wait for it, the first of which has asked for it."""
+
+    def __init__(self, name: Name, work: Work, report: StepReport | None, stage: RunningStage) -> None:
+        self.name, self.work, self.report, self.stages = name, work, report, [stage]
+        self.child: Child | None = None
+        self.shown: StepsOfChild | None = None
+
+    def answers(self, made: object) -> list[Answer]:
+        """What each of the stages is told."""
+        if self.name[0] != "step":
+            return [None] * len(self.stages)
+        layer: StepLayer = made  # type: ignore[assignment]
+        return [(layer, number > 0) for number in range(len(self.stages))]
+
+
+class Graph:
+    """The stages of one build that are not done, at most `limit` of their steps at work at once."""
+
+    def __init__(self, session: BuildSession, limit: int) -> None:
+        self._session, self._limit = session, limit
+        self._left = 0
+        self._jobs: dict[Name, StepJob] = {}
+        self._made: dict[Name, object] = {}
+        self._queue: deque[StepJob] = deque()
+        self._running: dict[int, StepJob] = {}
+        self._ready: deque[tuple[RunningStage, Answer]] = deque()
+        self._sleeping: dict[Name, list[RunningStage]] = {}
+        self._poll = select.poll()
+        self._ticked = 0.0
+
+    def build(self, stages: Mapping[int, tuple[StageSteps, Waiting]]) -> None:
+        """Bring all of them to their ends; each comes with what it waits for. Raises NacreError."""
+        self._left = len(stages)
+        try:
+            for index, (steps, waiting) in stages.items():
+                ahead = self._session.builds[index].ahead
+                self._wait(RunningStage(("stage", index), steps, ahead), waiting)
+            while self._left:
+                self._go_on()
+                self._start()
+                if self._running:
+                    self._listen()
+        except BaseException:
+            self._stop()
+            raise
+
+    # --- stages
+
+    def _go_on(self) -> None:
+        while self._ready:
+            self._advance(*self._ready.popleft())
+
+    def _advance(self, stage: RunningStage, answer: Answer = None, error: Exception | None = None) -> None:
+        """As far as a stage comes without waiting. Raises what it fails with."""
+        try:
+            waiting = stage.steps.throw(error) if error else stage.steps.send(answer)
+        except StopIteration as end:
+            self._left -= 1
+            self._session.keep(stage.name, end.value)
+            self._ready.extend((other, None) for other in self._sleeping.pop(stage.name, ()))
+        else:
+            self._wait(stage, waiting)
+
+    def _wait(self, stage: RunningStage, waiting: Waiting) -> None:
+        name, work = waiting.name, waiting.work
+        for side, steps in stage.ahead():
+            self._left += 1
+            self._ready.append((RunningStage(side, steps), None))
+        if work is None:
+            self._sleeping.setdefault(name, []).append(stage)
+        elif name in self._made:
+            self._session.cache.cached += 1
+            self._ready.append((stage, (self._made[name], True)))  # type: ignore[arg-type]
+        elif name in self._jobs:
+            self._jobs[name].stages.append(stage)
+        else:
+            self._jobs[name] = job = StepJob(name, work, waiting.report, stage)
+            self._queue.append(job)
+
+    # --- jobs
+
+    def _start(self) -> None:
+        while self._queue and self._has_room():
+            job = self._queue.popleft()
+            if job.report:
+                job.report.begin()
+            job.shown = StepsOfChild(self._session.report.steps)
+            job.child = self._forked(job)
+            fd = job.child.fileno()
+            self._running[fd] = job
+            self._poll.register(fd, select.POLLIN)
+
+    def _has_room(self) -> bool:
+        running = len(self._running)
+        return not running or (running < self._limit and available() >= _ROOM)
+
+    def _forked(self, job: StepJob) -> Child:
+        session, parent = self._session, os.getpid()
+        folder = session.scratch  # made here: a child must not be the one that removes it
+
+        def work(report: ChildReport) -> None:
+            linux.die_with_parent()
+            if os.getppid() == parent and folder:
+                session.work_alone(RemoteSteps(report))
+                made = self._done(job)
+                report.tell(_RESULT, pickle.dumps((made, session.told())))
+
+        with resting():
+            child = fork(work, what="the process of a build step", keep=None, signals=RAISING)
+        session.store.actives.lend_roots()
+        return child
+
+    def _done(self, job: StepJob) -> object:
+        """Runs in the child."""
+        try:
+            return job.work()
+        except BaseException:
+            if job.report:
+                job.report.flush()
+            surely(self._session.store.actives.drop_roots)
+            raise
+
+    def _listen(self) -> None:
+        for fd, _ in self._poll.poll(_TICK):
+            self._hear(self._running[fd])
+        if monotonic() - self._ticked > _TICK / 1000:
+            self._ticked = monotonic()
+            self._session.report.steps.tick()
+
+    def _hear(self, job: StepJob) -> None:
+        assert job.child is not None
+        assert job.shown is not None
+        try:
+            told = job.child.hear()
+            if told is None:
+                raise job.child.died()
+        except Exception as error:
+            self._over(job)
+            self._advance(job.stages[0], error=error)
+            raise
+        if told[0] == _RESULT:
+            self._over(job)
+            self._succeeded(job, *pickle.loads(told[1]))
+        else:
+            job.shown.show(told)
+
+    def _succeeded(self, job: StepJob, made: object, told: tuple[Any, ...]) -> None:
+        session = self._session
+        session.learn(job.name, made)
+        session.hear(told)
+        if job.name[0] in ("step", "url") and job.report:
+            job.report.ended()
+        if job.name[0] == "step":
+            self._made[job.name] = made
+            session.cache.cached += len(job.stages) - 1
+        self._ready.extend(zip(job.stages, job.answers(made), strict=True))
+
+    def _over(self, job: StepJob) -> None:
+        child, job.child = job.child, None
+        if child is not None:
+            self._poll.unregister(child.fileno())
+            del self._running[child.fileno()]
+            child.close()
+            child.wait()
+            del self._jobs[job.name]
+
+    def _stop(self) -> None:
+        """End what is still at work: first all are asked, then each is waited for."""
+        jobs = list(self._running.values())
+        for job in jobs:
+            if job.child is not None:
+                job.child.send(signal.SIGTERM)
+        for job in jobs:
+            if job.child is not None:
+                job.child.ask_to_end()
+                job.child.close()
+            if job.report:
+                job.report.canceled()
