@@ -100,7 +100,7 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
-    "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123,
+    "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123, "fchownat": 260,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
@@ -108,6 +108,7 @@ _GENERIC = {
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
     "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152,
+    "fchownat": 54,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -178,6 +179,11 @@ def mount_id(fd: int) -> int:
     _syscall("statx", fd, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer)
     number: int = _MNT_ID.unpack_from(buffer.raw, _MNT_ID_OFFSET)[0]
     return number
+
+
+def fchownat(fd: int, uid: int, gid: int) -> None:
+    """Change the owner of what a descriptor is, even an O_PATH of a link; -1 keeps. Raises OSError."""
+    _syscall("fchownat", fd, b"", uid, gid, AT_EMPTY_PATH)
 
 
 def fallocate(fd: int, length: int) -> None:

@@ -69,6 +69,16 @@ def current() -> Mapping:
     return Mapping(single, uids, gids, entered=False)
 
 
+def is_single(pid: int) -> bool:
+    """Whether only one id is mapped where a process is."""
+    return sum(count for _, _, count in _read_map(f"/proc/{pid}/uid_map")) == 1
+
+
+def shares(pid: int) -> bool:
+    """Whether a process is in the user namespace that we are in. Raises OSError."""
+    return os.path.samestat(os.stat(f"/proc/{pid}/ns/user"), os.stat("/proc/self/ns/user"))
+
+
 def attempt() -> Mapping:
     """As `enter`, but where that is not allowed the process stays as it is, and `denied` says why.
 

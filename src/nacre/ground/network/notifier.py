@@ -20,6 +20,8 @@ from .. import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     Code = list[tuple[int, int, int, int]]
 
 CONNECT, BIND, LISTEN, EPOLL = "connect", "bind", "listen", "epoll_create1"
@@ -68,24 +70,46 @@ _PIDFD_THREAD = os.O_EXCL
 _LONGEST = 128
 
 
-def program(machine: str) -> bytes:
-    """The filter, ready for seccomp(2). Raises Unsupported for a machine whose calls are not known."""
+def program(machine: str, more: Mapping[int, Code] | None = None) -> bytes:
+    """The filter, ready for seccomp(2); what comes before it may be `more`, by architecture.
+
+    Raises Unsupported for a machine whose calls are not known.
+    """
     if machine not in _NUMBERS:
         raise Unsupported(f"a network of its own is not supported for ordinary users on {machine}")
+    halves = {
+        arch: [*(more or {}).get(arch, ()), *_body(arch, numbers)]
+        for arch, numbers in _NUMBERS[machine].items()
+    }
+    return _assembled(halves, _ERROR | ENOSYS)
+
+
+def program_of(halves: Mapping[int, Code]) -> bytes:
+    """A filter that does this, by architecture, and nothing else."""
+    allowed: Code = [(_RETURN, 0, 0, _ALLOW)]
+    return _assembled({arch: [*code, *allowed] for arch, code in halves.items()}, _ALLOW)
+
+
+def _assembled(halves: dict[int, Code], otherwise: int) -> bytes:
+    """One part for each architecture, and what is to be done with calls of any other."""
     code: Code = [(_LOAD, 0, 0, _ARCH)]
-    for arch, numbers in _NUMBERS[machine].items():
-        body = _body(arch, numbers)
+    for arch, half in halves.items():
+        body = [(_LOAD, 0, 0, _NR), *half]
         code += [(_EQUAL, 1, 0, arch), (_JUMP, 0, 0, len(body)), *body]
-    code.append((_RETURN, 0, 0, _ERROR | ENOSYS))
+    code.append((_RETURN, 0, 0, otherwise))
     return b"".join([_PACK(*instruction) for instruction in code])
 
 
+def handed(numbers: Iterable[int]) -> Code:
+    """The part of a filter that hands these calls over; what is loaded before and after is the number."""
+    return [step for number in numbers for step in _if(number, [(_RETURN, 0, 0, _NOTIFY)])]
+
+
 def _body(arch: int, numbers: dict[str, int]) -> Code:
-    code: Code = [(_LOAD, 0, 0, _NR)]
+    code: Code = []
     if arch == _AUDIT_X86_64:
         code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERROR | ENOSYS)]
-    for name in _WATCHED.keys() & numbers:
-        code += _if(numbers[name], [(_RETURN, 0, 0, _NOTIFY)])
+    code += handed(numbers[name] for name in _WATCHED.keys() & numbers)
     for name, place in _FLAGS.items():
         test = [(_LOAD, 0, 0, _ARG0 + 8 * place), (_HAS, 0, 1, _FASTOPEN)]
         code += _if(numbers[name], [*test, (_RETURN, 0, 0, _ERROR | EOPNOTSUPP), (_RETURN, 0, 0, _ALLOW)])
@@ -95,6 +119,17 @@ def _body(arch: int, numbers: dict[str, int]) -> Code:
     first, behind = _IO_URING
     code += [(_AT_LEAST, 2, 0, behind), (_AT_LEAST, 0, 1, first), (_RETURN, 0, 0, _ERROR | ENOSYS)]
     return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
+def ignored(number: int, limit: int, place: int, pointer: int = -1) -> Code:
+    """The part of a filter that lets a call do nothing and succeed if its argument `place` is `limit`.
+
+    With a `pointer`, only if that argument is not NULL.
+    """
+    code: Code = [(_LOAD, 0, 0, _ARG0 + 8 * place), (_EQUAL, 1, 0, limit), (_RETURN, 0, 0, _ALLOW)]
+    for half in (0, 4) if pointer >= 0 else ():
+        code += [(_LOAD, 0, 0, _ARG0 + 8 * pointer + half), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _ERROR)]
+    return _if(number, [*code, (_RETURN, 0, 0, _ALLOW if pointer >= 0 else _ERROR)])
 
 
 def _if(number: int, body: Code) -> Code:
@@ -117,11 +152,15 @@ def install(filter: bytes) -> int:
 
 
 class Notification:
-    """One call that waits: who makes it (`tid`, a thread), which one, with what."""
+    """One call that waits: who makes it (`tid`, a thread), which one, with what.
+
+    `call` is its name if it is about sockets; `origin` architecture and number of any.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.id, self.tid, _, number, arch, _, *self.arguments = _NOTIFICATION.unpack(data)
-        self.call = _NAMES.get((arch, number), "")
+        self.origin = arch, number
+        self.call = _NAMES.get(self.origin, "")
 
     @property
     def number(self) -> int:
@@ -213,8 +252,8 @@ class Notifier:
         return True
 
     def answer(self, note: Notification, value: int) -> bool:
-        """The call returns: 0 or a negative errno. False when the caller does not wait any more."""
-        return self._send(_ANSWER.pack(note.id, 0, value, 0))
+        """The call returns that, or a negative errno. False when the caller does not wait any more."""
+        return self._send(_ANSWER.pack(note.id, max(value, 0), min(value, 0), 0))
 
     def let(self, note: Notification) -> bool:
         """The kernel does the call, with whatever is in the caller's memory by then."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import _socket
 import os
 import select
-from errno import EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, EPERM
+from errno import EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, ENOSYS, EPERM
 
 from .. import linux
 from . import namespaces, sockets
@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..ownership.answers import Ownership
     from .notifier import Notification
     from .serving import Serving
 
@@ -91,6 +92,7 @@ class Switch:
         self._waiting: dict[int, _Connecting] = {}
         self._unsaid: dict[bytes, None] = {}
         self._epolls = EpollTable()
+        self._ownership: Ownership | None = None
         self._busy = 0
         serving.now_and_then(self._look)
 
@@ -111,6 +113,9 @@ class Switch:
 
     def _settle(self, listener: Notifier, note: Notification) -> None:
         """Answer, unless that is for somebody else to do."""
+        if not note.call:
+            self._about_users(listener, note)
+            return
         if note.call == EPOLL:
             self._epolls.made()
             listener.let(note)
@@ -129,6 +134,15 @@ class Switch:
             answer = _code(error)
         if answer is not None:
             call.answer(answer)
+
+    def _about_users(self, listener: Notifier, note: Notification) -> None:
+        """Where only one id exists, they come by the same listener."""
+        if not self._ownership:
+            from ..ownership.answers import Ownership
+
+            self._ownership = Ownership()
+        if not self._ownership.take(listener, note):
+            listener.answer(note, -ENOSYS)
 
     def _outcome(self, call: _Call) -> int | None:
         """What the call returns; None when it is answered by somebody else. Raises OSError."""

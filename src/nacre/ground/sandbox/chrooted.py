@@ -19,8 +19,8 @@ from .capabilities import bits
 from .devices import entering, limits, refuse_nodes
 from .identity import Confine, Execute, NewSession
 from .operations import NAMESPACES, HostName, Loopback, Operation
-from .plan import account, confine, execute, host_name, oom_score, resource_limits, working_folder
-from .process import begin, cannot_start, child, is_root, listen, opened, stay
+from .plan import account, confine, execute, host_name, is_root, oom_score, resource_limits, working_folder
+from .process import begin, cannot_start, child, listen, opened, stay
 from .process import run as run_mounted
 from .standins import Standins
 from .stdio import Attachment

@@ -132,7 +132,7 @@ class Confine(Operation):
             linux.seccomp_filter(self.filter, self.flags)
         if self.late:
             linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-        _become(user)
+        _become(user, granted=room.granted)
         self._set_capabilities(user, room)
 
     def _set_capabilities(self, user: User, room: Room) -> None:
@@ -178,21 +178,31 @@ def _become_by_namespace(user: User) -> None:
         os.close(fd)
 
 
-def _become(user: User) -> None:
-    try:
-        linux.setgroups_raw(user.groups or (user.gid,))
-    except OSError as error:
-        if error.errno != _EPERM:  # setgroups is denied where one id is mapped
-            raise _unmapped(user) from None
-        if user.strict:
-            raise SandboxError(
-                "cannot add groups: only one id is mapped here", hint="add a range to /etc/subgid"
-            ) from None
+def _become(user: User, *, granted: bool) -> None:
+    """`granted`: it is root already, and asking would be waiting for somebody who does not listen yet."""
+    if granted:
+        _refuse_groups(user)
+        return
+    _join_groups(user)
     try:
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)
     except OSError:
         raise _unmapped(user) from None
+
+
+def _join_groups(user: User) -> None:
+    try:
+        linux.setgroups_raw(user.groups or (user.gid,))
+    except OSError as error:
+        if error.errno != _EPERM:  # setgroups is denied where one id is mapped
+            raise _unmapped(user) from None
+        _refuse_groups(user)
+
+
+def _refuse_groups(user: User) -> None:
+    if user.strict:
+        raise SandboxError("cannot add groups: only one id is mapped here", hint="add a range to /etc/subgid")
 
 
 def _unmapped(user: User) -> SandboxError:

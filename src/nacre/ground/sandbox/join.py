@@ -12,7 +12,7 @@ from errno import ECONNREFUSED
 
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import dumps, loads
-from .. import cgroups, linux
+from .. import cgroups, linux, userns
 from ..fork import ChildReport, fork_elsewhere, fork_held, hold
 from ..network.descriptors import hand_all, received_all
 from .fork import WHAT
@@ -25,11 +25,12 @@ from .plan import (
     enter_users,
     execute,
     hold_users,
+    is_root,
     oom_score,
     resource_limits,
     working_folder,
 )  # fmt: skip
-from .process import child, hide, is_root, listen, opened, stay
+from .process import child, hide, listen, opened, stay
 from .room import Room
 from .stdio import Attachment, StreamDescriptors
 
@@ -71,6 +72,10 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
     attached = attached or Attachment()
     streams = opened(attached.stdio, relayed=not is_root(config))
     try:
+        if attached.channel < 0 and userns.is_single(pid):
+            from .calls import attend_in
+
+            attached = attend_in(config, attached, streams, (pidfd, pid))
         hide(config)
         with _begun(config, streams, pidfd, pid, attached.channel) as started:
             streams.given()
@@ -83,7 +88,7 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
 def _begun(config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, channel: int) -> Child:
     if channel >= 0:
         return _connected(config, streams, pidfd, pid, channel)
-    ours = StreamDescriptors(streams.child, streams.owned, streams.terminal, streams.pts)
+    ours = StreamDescriptors(streams.child, streams.owned, streams.terminal, streams.pts, streams.channel)
     program = Joining(config, ours, pidfd, pid)
     try:
         return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept)
@@ -101,8 +106,12 @@ class Joining:
     ) -> None:  # fmt: skip
         own_users = bool(config["linux"].get("uidMappings"))
         operations = _operations(with_users_of(config, pid) if own_users else config, streams.owned)
+        if streams.channel >= 0:
+            from .calls import notified
+
+            operations = notified(operations, config)
         self._work, self._pidfd, self._pid = child(operations, streams), pidfd, pid
-        self.kept = (*streams.child, streams.pts, pidfd)
+        self.kept = (*streams.child, streams.pts, streams.channel, pidfd)
         kinds = _kinds(pid)
         self._kinds = kinds & ~linux.CLONE_NEWUSER if own_users else kinds  # entered at last, as by the first
 

@@ -228,6 +228,15 @@ def host_name(config: Mapping[str, Any]) -> HostName:
     return HostName(config.get("hostname") or "", wished)
 
 
+def is_root(config: Mapping[str, Any]) -> bool:
+    """Whether the program is meant to run as user 0 here, as far as the config itself says."""
+    user = config["process"]["user"]
+    own_users = config["linux"].get("uidMappings")
+    return user.get("username", "").partition(":")[0] in ("", "0", "root") and not (
+        user.get("uid") or own_users
+    )
+
+
 def execute(process: Mapping[str, Any], *, watched: bool = False) -> Execute:
     """The program itself. `init` in a process is our own word."""
     program = tuple(process["args"]), tuple(process.get("env") or ())

@@ -11,7 +11,7 @@ from .. import cgroups, linux, userns
 from ..fork import BLOCKED, fork, fork_held
 from ..monitor.relay import FORWARDED, Relay
 from .fork import WHAT, first
-from .plan import plan, shares_processes
+from .plan import is_root, plan, shares_processes
 from .room import Room
 from .stdio import Attachment, Stdio, StreamDescriptors, Streams
 from .tidy import tidy
@@ -54,6 +54,11 @@ def run(
             cgroup=cgroups.new_name(),
         )  # fmt: skip
         attached = _may_leave(attached, config, made, volatile)
+        if attached.channel < 0 and not userns.is_first():
+            from .calls import attend, notified
+
+            attached = attend(config, attached, streams)
+            operations = notified(operations, config) if streams.channel >= 0 else operations
         with _fork(config, operations, streams, attached) as started:
             streams.given()
             if attached.on_start:
@@ -108,15 +113,6 @@ def hide(config: Mapping[str, Any]) -> bool:
     return traces
 
 
-def is_root(config: Mapping[str, Any]) -> bool:
-    """Whether the program is meant to run as user 0 here, as far as the config itself says."""
-    user = config["process"]["user"]
-    own_users = config["linux"].get("uidMappings")
-    return user.get("username", "").partition(":")[0] in ("", "0", "root") and not (
-        user.get("uid") or own_users
-    )
-
-
 def _devpts_options(config: Mapping[str, Any]) -> str:
     for mount in config.get("mounts") or ():
         if mount.get("type") == "devpts":
@@ -145,9 +141,12 @@ def _fork(
     work = child(operations, streams)
     try:
         if attached.further:
-            from . import switched
+            from . import calls, switched
 
-            return switched.first(work, streams.passed, attached.channel, attached.further, alone=bool(pids))
+            return switched.first(
+                work, streams.passed, attached.channel, attached.further,
+                alone=bool(pids), code=calls.switched_program(config),
+            )  # fmt: skip
         if pids and pids[0].get("path"):
             return _into(pids[0]["path"], work, streams)
         return begin(work, streams, alone=bool(pids))
@@ -272,13 +271,13 @@ def _sandbox_error(error: BaseException) -> BaseException:
 
 
 def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildReport) -> None:
-    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts), close all others.
+    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel), close all others.
 
     From here on nothing can be imported: in the new root that would run code of the image with our
     privileges (docker CVE-2019-14271).
     """
     sys.meta_path.clear()
-    fds = [*streams.child, report.fd, *([streams.pts] if streams.pts >= 0 else [])]
+    fds = [*streams.child, report.fd, *(fd for fd in (streams.pts, streams.channel) if fd >= 0)]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
     report.fd = high[_REPORT]  # 3 may be anything until it is ours
     for number, fd in enumerate(high):
@@ -290,6 +289,8 @@ def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildRepo
         room.terminal = 0
     if streams.pts >= 0:
         room.pts = _PTS
+    if streams.channel >= 0:
+        room.channel = len(fds) - 1
     linux.keyctl_join_session()
 
 

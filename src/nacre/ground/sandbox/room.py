@@ -38,13 +38,14 @@ class Room:
     `filter`: a program and flags for seccomp(2) that wait for the last moment; `capabilities` are those that
     are to be left then. `userns` is the user namespace of the container's own that is entered at last, `map`
     the same if its ids differ from ours, `uids` its users: first inside, first outside, count.
+    `granted`: whatever the program asks of users is answered, and nothing of that is the kernel's: `calls`.
     `shared` is a detached mount for /dev/shm, where it is that of another container.
     """
 
     def __init__(self, terminal: int = -1, pts: int = -1) -> None:
         self.host = self.top = self.root = self.shared = -1
         self.chrooted = self.covers = False
-        self.terminal, self.pts = terminal, pts
+        self.terminal, self.pts, self.channel = terminal, pts, -1
         self.devices = True
         self.nodev = 0
         self.rules: tuple[Mapping[str, Any], ...] = ()
@@ -54,6 +55,7 @@ class Room:
         self.environment: dict[str, str] = {}
         self.filter: tuple[bytes, int] | None = None
         self.capabilities = 0
+        self.granted = False
         self.userns = self.map = -1
         self.uids: tuple[Range, ...] = ()
 

@@ -88,6 +88,7 @@ class StreamDescriptors(Value):
     owned: tuple[int, ...]
     terminal: int = -1
     pts: int = -1
+    channel: int = -1
 
 
 class Streams:
@@ -101,7 +102,7 @@ class Streams:
         """`devpts_options` "": a terminal is one of the host's, for a container that runs already."""
         self.stdio, self.relayed = stdio, relayed
         self.child: tuple[int, int, int] = (-1, -1, -1)
-        self.pts = self.terminal = -1
+        self.pts = self.terminal = self.channel = -1
         self.input = stdio.input
         self.outputs: list[Flow] = []
         self.inputs: list[Flow] = []
@@ -117,7 +118,7 @@ class Streams:
     @property
     def passed(self) -> tuple[int, ...]:
         """All descriptors that the child needs; -1 for none."""
-        return (*self.child, self.pts)
+        return (*self.child, self.pts, self.channel)
 
     def _open_terminal(self, options: str) -> None:
         from . import terminal
@@ -211,6 +212,11 @@ class Streams:
     def kept(self) -> list[int]:
         """The descriptors of ours that must stay open while the container runs."""
         return list(self._kept)
+
+    def give_channel(self, fd: int) -> None:
+        """The child has one more, by which it gives a listener: see `calls`."""
+        self.channel = fd
+        self._given.append(fd)
 
     def given(self) -> None:
         """In the parent after the fork: close what the child has."""

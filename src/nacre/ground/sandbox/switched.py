@@ -35,14 +35,13 @@ _PID = 4
 
 
 def first(
-    work: fork.Work, keep: Iterable[int], channel: int, further: Further, *, alone: bool
+    work: fork.Work, keep: Iterable[int], channel: int, further: Further, *, alone: bool, code: bytes
 ) -> fork.Child:  # fmt: skip
     """The first process of a container; `channel` is the keeper's: its namespace comes from there.
 
     What `Zygote` takes goes there, after the listener. `further(connection)` is what is done for each program
-    that is asked for later. `alone`: in a pid namespace. Raises OSError, SandboxError.
+    that is asked for later. `alone`: in a pid namespace; `code` is the filter. Raises OSError, SandboxError.
     """
-    code = notifier.program(linux.MACHINE)
 
     def move() -> None:
         keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, channel)

@@ -67,8 +67,8 @@ class SwitchedNetworking(Networking):
     def _set_rules(self) -> None:
         """Nothing comes in that they would have to keep out."""
 
-    def leaving(self, leave: Any) -> None:
-        """Connections are made by this process, and it has the only listener."""
+    def leaving(self, leave: Any) -> Any:
+        """Nobody takes over: connections are made by this process, and it has the only listener."""
 
     def _serve(self, control: _socket.socket | None = None) -> None:
         super()._serve(control)
@@ -88,8 +88,11 @@ class SwitchedNetworking(Networking):
             theirs.close()
             if started:
                 started(pid)
+            self._serving.begin()  # the set-up of the program is filtered as it will be
 
-        return super().before(attached.replace(channel=theirs.fileno(), further=join.serve, on_start=forked))
+        return attached.replace(
+            channel=theirs.fileno(), further=join.serve, on_start=forked, leave=self.leaving(attached.leave)
+        )
 
     def _born(self, channel: _socket.socket) -> None:
         """What the container gives: its listener, and the zygote."""
