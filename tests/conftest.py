@@ -159,6 +159,18 @@ def nacre(tmp_path: Path) -> Iterator[Nacre]:
 
 
 @pytest.fixture
+def single(nacre: Nacre, peer: Callable[..., None]) -> Nacre:
+    """The command line in a user namespace of one id, as for a user whom /etc/subuid does not name."""
+    peer("unshare")
+    words = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespace here")
+    command = nacre.command
+    nacre.command = lambda *more: [*words, *command(*more)]  # type: ignore[method-assign]
+    return nacre
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> Iterator[Any]:
     """An empty store of this process. Needs root: an ordinary user's store works in a user namespace."""
     needs_root()

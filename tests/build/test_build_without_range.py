@@ -16,18 +16,6 @@ Owners = dict[str, tuple[int, int]]
 
 
 @pytest.fixture
-def single(nacre: Any, peer: Callable[..., None]) -> Any:
-    """The command line in a user namespace of one id, as for a user whom /etc/subuid does not name."""
-    peer("unshare")
-    words = ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no user namespace here")
-    command = nacre.command
-    nacre.command = lambda *more: [*words, *command(*more)]
-    return nacre
-
-
-@pytest.fixture
 def registry(tmp_path: Path, nacre: Any) -> Iterator[str]:
     """A registry of its own, in a process outside of the namespace."""
     words = nacre.command(
@@ -115,6 +103,42 @@ def test_the_owner_of_the_layer_that_shows_a_file_counts(
         assert {path: top[path] for path in wanted} == wanted, name
     with tarfile.open(tmp_path / "export.tar") as tar:
         assert {path: (tar.getmember(path).uid, tar.getmember(path).gid) for path in wanted} == wanted
+
+
+GIVEN = """
+chown 33:34 /srv/new && chown -R 5 /srv/tree && chown 5:6 /srv/tree/deep/leaf
+chown 7:8 /srv/data && ln /srv/data /srv/another && chown 0:0 /srv/own && chown :9 /bin/busybox
+touch /srv/plain
+[ "$(su -s /bin/sh user -c 'id -u; id -g')" = "1000
+1000" ] && chown 3 /tmp && [ "$(ls -ln /srv/new | cut -c 1-10)" = -rw------- ]
+"""
+
+
+def test_a_program_gives_files_away(single: Any, busybox_tar: bytes, tmp_path: Path) -> None:
+    """What no user namespace of one id can do is answered, and in the layer as root's build has it."""
+    single("import", "--change", "ENV PATH=/bin", "-", "base:1", input=_base(busybox_tar))
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "give").write_text(GIVEN)
+    before = "mkdir -p /srv/tree/deep && touch /srv/tree/deep/leaf /srv/new && chmod 600 /srv/new"
+    names = "chown chmod su cut id mkdir touch ln ls"
+    links = f"for name in {names}; do busybox ln -sf busybox /bin/$name; done"
+    (context / "Dockerfile").write_text(
+        f"FROM base:1\nRUN {links}; {before}\n"
+        "COPY give /\nRUN sh -e /give\nRUN echo 2 >> /srv/new\nRUN chown 0:0 /srv/tree\n"
+    )
+    single("build", "-t", "app:1", str(context))
+    single("copy", "-q", "nacre:app:1", f"oci:{tmp_path / 'layout'}:1")
+    given, touched, back = _layers(tmp_path / "layout")[-3:]
+    assert given == given | {
+        "srv/new": (33, 34), "srv/tree": (5, 0), "srv/tree/deep": (5, 0), "srv/tree/deep/leaf": (5, 6),
+        "srv/data": (7, 8), "srv/another": (7, 8), "srv/own": (0, 0), "bin/busybox": (0, 9),
+        "srv/plain": (0, 0), "tmp": (3, 0),
+    }  # fmt: skip
+    assert touched["srv/new"] == (33, 34)
+    assert back["srv/tree"] == (0, 0)
+    assert "srv/tree/deep" not in back
+    assert single("system", "check").code == 0
 
 
 def test_pull_build_push_keeps_owners(

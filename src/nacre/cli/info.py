@@ -61,7 +61,7 @@ def _user(context: Context) -> dict[str, Any]:
     mapping = context.engine.mapping
     rootless = context.uid != 0
     ids = sum(count for _, _, count in mapping.uids) if mapping and rootless else 0
-    single = "only your own, so files cannot change owner; add a range to /etc/subuid and /etc/subgid"
+    single = "only your own, so owners are kept beside the files; add a range to /etc/subuid and /etc/subgid"
     return {"Rootless": rootless} | ({"MappedIDs": single if ids == 1 else ids} if ids else {})
 
 

@@ -216,7 +216,7 @@ class _Watch:
         """Where no other id exists, why that may be; else ""."""
         if not self._owners or not userns.current().single:
             return ""
-        return "this user has a single id, so files cannot change owner: see 'nacre info'"
+        return "this user has a single id, so owners are only kept beside the files: see 'nacre info'"
 
 
 def _failure(job: RunJob, code: int, why: str = "", hint: str = "") -> BuildFailed:

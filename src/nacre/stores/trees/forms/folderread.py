@@ -6,6 +6,7 @@ import os
 import stat
 
 from ....grammars.layer import overlay
+from ....grammars.layer.owner import ATTRIBUTE
 from ....grammars.layer.union import Node
 from ....ground import linux, userns
 from ....ground.files import reopen_file
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _SAFE = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
 _PREFIXES = tuple(map(os.fsdecode, overlay.PREFIXES))
 _OPAQUE = tuple(prefix + "opaque" for prefix in _PREFIXES)
+_OWNER = os.fsdecode(ATTRIBUTE)
 
 
 class FolderReader:
@@ -114,7 +116,7 @@ class FolderReader:
         return userns.opened(lambda: reopen_file(fd, path))
 
     def xattrs(self, path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        """Extended attributes, sorted, without overlay's own."""
+        """Extended attributes, sorted, without overlay's own and ours."""
         try:
             return self._xattrs(path)
         except PermissionError:
@@ -129,7 +131,9 @@ class FolderReader:
             found = dict(self._owners[path].xattrs) if path in self._owners else {}
             if not stat.S_ISLNK(os.fstat(fd).st_mode):
                 link = f"/proc/self/fd/{fd}"
-                names = [name for name in os.listxattr(link) if not name.startswith(_PREFIXES)]
+                names = [
+                    name for name in os.listxattr(link) if name != _OWNER and not name.startswith(_PREFIXES)
+                ]
                 found |= {os.fsencode(name): os.getxattr(link, name) for name in names}
             return tuple(sorted(found.items()))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ....grammars.layer.owner import given
 from ....grammars.layer.whiteouts import is_whiteout
 from ..forms.owners import RecordedOwner
 from ..model import PLAIN_ROOT, TreeInfo
@@ -43,11 +44,20 @@ class DifferencePacker:
         return TreeInfo(self.size, self.made_root)
 
     def _restored(self, entry: Entry) -> Entry:
-        owner = self.known.get(entry.path)
-        if owner is None or is_whiteout(entry.path):
+        if is_whiteout(entry.path):
             return entry
-        self.kept[entry.path] = owner
-        return _with_owner(entry, owner)
+        found = self._given(entry)
+        owner = self.known.get(entry.path)
+        if owner:
+            self.kept[entry.path] = owner.replace(uid=found.uid, gid=found.gid)
+        elif (entry.uid, entry.gid) != (found.uid, found.gid):
+            self.kept[entry.path] = RecordedOwner(found.uid, found.gid)
+        return found
+
+    def _given(self, entry: Entry) -> Entry:
+        """A further name of a file has the owner of the first, whose attributes alone are read."""
+        first = self.kept.get(entry.link) if entry.kind == "hardlink" else None
+        return entry._replace(uid=first.uid, gid=first.gid) if first else restored(entry, self.known)
 
     def _with_layer_time(self, entry: Entry) -> Entry:
         """The time that goes into the tar, and onto a file of the tree, so that it equals its tar."""
@@ -69,9 +79,9 @@ class DifferencePacker:
 
 
 def restored(entry: Entry, known: Owners) -> Entry:
-    """With the owner that was kept beside it."""
+    """With the owner that was kept beside it, or that it was given since."""
     owner = None if is_whiteout(entry.path) else known.get(entry.path)
-    return _with_owner(entry, owner) if owner else entry
+    return given(_with_owner(entry, owner) if owner else entry)
 
 
 def _with_owner(entry: Entry, owner: RecordedOwner) -> Entry:

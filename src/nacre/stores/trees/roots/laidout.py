@@ -133,7 +133,8 @@ class LaidOut:
             packing = DifferencePacker(fd, active, writer, times.replace(on_files=True), known)
             info = packing.run(self._members(active, fd, changes))
             changes.undo_touches(whole=bool(info.root))
-            _save_owners(active.folder, {path: known[path] for path in known if path in changes.paths})
+            now = known | packing.kept
+            _save_owners(active.folder, {path: now[path] for path in now if path in changes.paths})
             return info
         finally:
             os.close(fd)

@@ -16,7 +16,9 @@ from struct import Struct
 from struct import error as StructError
 from time import time_ns
 
+from ....grammars.layer.owner import ATTRIBUTE
 from ....grammars.layer.whiteouts import OPAQUE, WHITEOUT
+from ....grammars.tar.entry import Entry
 from ....ground import linux
 from ....ground.files import write_atomic
 from ....words.errors import StoreError
@@ -225,18 +227,21 @@ class Changes:
         try:
             if kind == stat.S_IFLNK:
                 return os.readlink(b"", dir_fd=fd) != lower.link
-            if self._attributes(fd, path) != dict(lower.xattrs):
+            if self._differs_in_attributes(fd, path, lower):
                 return True
             return kind == stat.S_IFREG and lower.kind == "file" and not _equal(fd, lower)
         finally:
             os.close(fd)
 
-    def _attributes(self, fd: int, path: bytes) -> dict[bytes, bytes]:
+    def _differs_in_attributes(self, fd: int, path: bytes, lower: Found) -> bool:
+        """The owner counts if a program has given it."""
         from ....ground.scan import attributes
+        from .difference import restored
 
-        owner = self._owners.get(path)
         found = attributes(b"/proc/self/fd/%d" % fd, path, follow=True)
-        return {**dict(owner.xattrs if owner else ()), **dict(found)}
+        entry = restored(Entry(path, "file", 0, xattrs=found), self._owners)
+        moved = ATTRIBUTE in dict(found) and (entry.uid, entry.gid) != (lower.uid, lower.gid)
+        return moved or entry.xattrs != lower.xattrs
 
     def _missing(self, path: bytes, new: dict[bytes, Row]) -> None:
         above, _, name = path.rpartition(b"/")
