@@ -17,15 +17,17 @@ import json
 
 from ..words.errors import UsageError
 from ..words.value import Value
+from .jsonnode import JsonNode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from typing import Any
 
 LARGEST = 1 << 20
 """Bytes that a profile may have. docker's own has 20,000."""
 
+_WHAT = "the seccomp profile "
 _MOST_NAMES = 4096
 _ACTIONS = ("KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "LOG", "ALLOW")
 _FOREIGN = {
@@ -126,10 +128,22 @@ def read_profile(data: bytes, file: str) -> Profile:
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UsageError(f"the seccomp profile {file} is not JSON: {why}") from None
-    return _profile(_Node(value, file), text)
+    return _profile(JsonNode(value, f"{_WHAT}{file}"), text)
 
 
-def _profile(top: _Node, text: str) -> Profile:
+def read_list(value: dict[str, Any], machine: str, what: str = "config.json") -> dict[str, Any]:
+    """`linux.seccomp` of a runtime config, checked. The processor's own list is always part of it.
+
+    Raises UsageError.
+    """
+    native = _NATIVE.get(machine, machine)
+    names = value.get("architectures")
+    if isinstance(names, list) and names and native not in names:
+        value = {**value, "architectures": [native, *names]}
+    return _profile(JsonNode(value, what, "linux.seccomp"), "").document((), machine, "0.0")
+
+
+def _profile(top: JsonNode, text: str) -> Profile:
     top.known(_TOP)
     for key in ("listenerPath", "listenerMetadata"):
         if top.get(key):
@@ -143,16 +157,16 @@ def _profile(top: _Node, text: str) -> Profile:
     if flags := [each.word(_FLAGS) for each in top.at("flags").items()]:
         head["flags"] = flags
     rules = tuple(_rule(each) for each in top.at("syscalls").items())
-    return Profile(top.file, text, json.dumps(head), architectures, arch_map, rules)
+    return Profile(top.what.removeprefix(_WHAT), text, json.dumps(head), architectures, arch_map, rules)
 
 
-def _subarchitectures(node: _Node) -> tuple[str, tuple[str, ...]]:
+def _subarchitectures(node: JsonNode) -> tuple[str, tuple[str, ...]]:
     node.known(("architecture", "subArchitectures"))
     others = tuple(each.text() for each in node.at("subArchitectures").items())
     return node.at("architecture").text(), others
 
 
-def _rule(node: _Node) -> Rule:
+def _rule(node: JsonNode) -> Rule:
     node.known(_RULE)
     spec: dict[str, Any] = {"names": list(_names(node)), "action": _action(node.at("action"))}
     _add_error(spec, node, "errnoRet", "errno")
@@ -161,7 +175,7 @@ def _rule(node: _Node) -> Rule:
     return Rule(json.dumps(spec), _where(node.at("includes")), _where(node.at("excludes")))
 
 
-def _names(node: _Node) -> tuple[str, ...]:
+def _names(node: JsonNode) -> tuple[str, ...]:
     if node.get("name") and node.get("names"):
         raise node.at("name").wrong("stands beside names; use one of them")
     names = (node.at("name"),) if node.get("name") else tuple(node.at("names").items())
@@ -172,13 +186,13 @@ def _names(node: _Node) -> tuple[str, ...]:
     return tuple(each.text() for each in names)
 
 
-def _action(node: _Node) -> str:
+def _action(node: JsonNode) -> str:
     if str(node.value) in _FOREIGN:
         raise node.wrong(f"is {node.value}, which {_FOREIGN[str(node.value)]}")
     return node.word(tuple(f"SCMP_ACT_{name}" for name in _ACTIONS))
 
 
-def _add_error(spec: dict[str, Any], node: _Node, number: str, name: str) -> None:
+def _add_error(spec: dict[str, Any], node: JsonNode, number: str, name: str) -> None:
     """`errnoRet`, in the words of the profile a number or, as podman has it, a name."""
     key = "defaultErrnoRet" if "default" in number else "errnoRet"
     if node.get(number) is not None:
@@ -188,7 +202,7 @@ def _add_error(spec: dict[str, Any], node: _Node, number: str, name: str) -> Non
         spec[key] = known[node.at(name).word(tuple(known))]
 
 
-def _argument(node: _Node) -> dict[str, Any]:
+def _argument(node: JsonNode) -> dict[str, Any]:
     node.known(("index", "value", "valueTwo", "op"))
     return {
         "index": node.at("index").number(5),
@@ -198,7 +212,7 @@ def _argument(node: _Node) -> dict[str, Any]:
     }
 
 
-def _where(node: _Node) -> Filter:
+def _where(node: JsonNode) -> Filter:
     if node.value is None:
         return Filter()
     node.known(("caps", "arches", "minKernel"))
@@ -206,59 +220,8 @@ def _where(node: _Node) -> Filter:
     return Filter(caps, arches, _least(node.at("minKernel")) if node.get("minKernel") else None)
 
 
-def _least(node: _Node) -> tuple[int, int]:
+def _least(node: JsonNode) -> tuple[int, int]:
     major, dot, minor = node.text().partition(".")
     if not dot or not all(part.isascii() and part.isdigit() and len(part) < 5 for part in (major, minor)):
         raise node.wrong(f"is {node.shown()}, not MAJOR.MINOR")
     return int(major), int(minor)
-
-
-class _Node:
-    """A value of the JSON and where it stands."""
-
-    def __init__(self, value: Any, file: str, path: str = "") -> None:
-        self.value, self.file, self.path = value, file, path
-
-    def wrong(self, why: str) -> UsageError:
-        return UsageError(f"the seccomp profile {self.file}: {self.path or 'the whole'} {why}")
-
-    def shown(self) -> str:
-        return json.dumps(self.value)[:80]
-
-    def known(self, names: Collection[str]) -> None:
-        """It is an object that has no other names. Raises UsageError."""
-        if not isinstance(self.value, dict):
-            raise self.wrong("is not an object")
-        for name in self.value:
-            if name not in names:
-                raise self.at(name).wrong("is not known")
-
-    def get(self, name: str) -> Any:
-        return self.value.get(name)
-
-    def at(self, name: str) -> _Node:
-        key = name if name.isidentifier() else json.dumps(name[:80])
-        return _Node(self.value.get(name), self.file, f"{self.path}.{key}" if self.path else key)
-
-    def items(self) -> Iterator[_Node]:
-        if not isinstance(self.value, list | None):
-            raise self.wrong("is not a list")
-        for number, value in enumerate(self.value or ()):
-            yield _Node(value, self.file, f"{self.path}[{number}]")
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value:
-            raise self.wrong("is missing" if self.value in (None, "") else "is not a string")
-        return self.value
-
-    def word(self, words: Collection[str]) -> str:
-        if self.text() not in words:
-            raise self.wrong(f"is {self.shown()}, which is not known")
-        return self.text()
-
-    def number(self, most: int) -> int:
-        if not isinstance(self.value, int) or isinstance(self.value, bool):
-            raise self.wrong("is missing" if self.value is None else "is not a number")
-        if not 0 <= self.value <= most:
-            raise self.wrong(f"is {self.shown()}, not a number from 0 to {most}")
-        return self.value
