@@ -22,8 +22,9 @@ FLOORS = {
     "services": 5,
     "engine": 6,
     "cli": 7,
+    "runtime": 7,
 }
-FACES = ("__init__", "__main__", "cli")
+FACES = ("__init__", "__main__", "cli", "runtime")
 
 # What a start of `nacre run` must not load: each costs between one and a hundred milliseconds.
 BANNED = (

@@ -86,6 +86,7 @@ PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 SECCOMP_SET_MODE_FILTER = 1
@@ -100,15 +101,16 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
-    "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123, "fchownat": 260,
+    "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123, "personality": 135,
+    "ioprio_set": 251, "sched_setattr": 314, "fchownat": 260,
 }  # fmt: skip
 _GENERIC = {
     "umount2": 39, "mount": 40, "pivot_root": 41, "fallocate": 47, "capget": 90, "capset": 91,
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
-    "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152,
-    "fchownat": 54,
+    "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152, "personality": 92,
+    "ioprio_set": 30, "sched_setattr": 274, "fchownat": 54,
 }  # fmt: skip
 
 MACHINE = os.uname().machine
@@ -322,6 +324,25 @@ def own_files_as(uid: int, gid: int) -> None:
 def setgroups_raw(groups: tuple[int, ...]) -> None:
     """setgroups(2) of this thread alone."""
     _syscall("setgroups", len(groups), Struct(f"={len(groups)}I").pack(*groups) if groups else None)
+
+
+def personality(persona: int) -> None:
+    """The execution domain of this process: personality(2)."""
+    _syscall("personality", persona)
+
+
+def ioprio_set(kind: int, priority: int) -> None:
+    """The I/O class and priority of this process: ioprio_set(2)."""
+    _syscall("ioprio_set", 1, 0, kind << 13 | priority)
+
+
+_SCHED_ATTR = Struct("=IIQiIQQQ")
+
+
+def sched_setattr(policy: int, flags: int, nice: int, priority: int, times: tuple[int, int, int]) -> None:
+    """How this process is scheduled; `times` are runtime, deadline and period: sched_setattr(2)."""
+    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, policy, flags, nice, priority, *times)
+    _syscall("sched_setattr", 0, attributes, 0)
 
 
 _EPOLL_EVENT = Struct("=IQ" if MACHINE == "x86_64" else "@IQ")

@@ -287,16 +287,51 @@ def _enter_with_all() -> Mapping:
     """Root without CAP_SYS_ADMIN keeps all its ids: a helper that stays outside may map them as they are."""
     here = current()
     maps = [[(first, first, count) for first, _, count in ranges] for ranges in (here.uids, here.gids)]
+    if any(_unshare_beside(_mapper(tuple(maps[0]), tuple(maps[1])))):
+        raise _refused("its ids cannot be mapped")
+    return Mapping(here.single, tuple(maps[0]), tuple(maps[1]))
+
+
+def make(uids: tuple[Range, ...], gids: tuple[Range, ...]) -> None:
+    """Move this process, which has one thread, into a new user namespace with these ids, and become its root.
+
+    By root, or with newuidmap and newgidmap; an ordinary user needs neither for one id, their own. Raises
+    SandboxError.
+    """
+    ids = os.geteuid(), os.getegid()
+    if not linux.capabilities()[0] & _CAP_SETUID and (uids, gids) == (((0, ids[0], 1),), ((0, ids[1], 1),)):
+        _unshare()
+        return _map_self(*ids)
+    if linux.capabilities()[0] & _CAP_SETUID:
+        statuses = _unshare_beside(_mapper(uids, gids))
+    else:
+        statuses = _unshare_beside(_program("newuidmap", list(uids)), _program("newgidmap", list(gids)))
+    if any(statuses):
+        raise SandboxError("the ids of the user namespace cannot be mapped: they are not ours to give")
+    become_root()
+    return None
+
+
+def become_root() -> None:
+    """Of the new namespace; without an id 0 in there, everything is done as nobody with all rights."""
+    try:
+        linux.setgroups_raw(())
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError:
+        return
+
+
+def _mapper(uids: tuple[Range, ...], gids: tuple[Range, ...]) -> Callable[[], None]:
+    """Maps the ids of our parent."""
     parent = os.getpid()
 
-    def write() -> None:
-        for kind, extents in zip(("uid", "gid"), maps, strict=True):
+    def work() -> None:
+        for kind, extents in (("uid", uids), ("gid", gids)):
             text = "".join(f"{first} {outside} {count}\n" for first, outside, count in extents)
             _write(f"/proc/{parent}/{kind}_map", text)
 
-    if any(_unshare_beside(write)):
-        raise _refused("its ids cannot be mapped")
-    return Mapping(here.single, tuple(maps[0]), tuple(maps[1]))
+    return work
 
 
 def _unshare_beside(*works: Callable[[], object]) -> list[int | None]:

@@ -73,15 +73,19 @@ def _memory(resources: Mapping[str, Any]) -> Iterator[Setting]:
 def _memory2(resources: Mapping[str, Any]) -> Iterator[Setting]:
     memory = resources.get("memory") or {}
     if "limit" in memory:
-        yield Setting("memory", (("memory.max", str(memory["limit"])),), "memory")
+        yield Setting("memory", (("memory.max", _or_max(memory["limit"])),), "memory")
     if "swap" in memory:
-        swap = "max" if memory["swap"] == _ANY else str(memory["swap"] - memory.get("limit", 0))
+        swap = "max" if memory["swap"] == _ANY else str(memory["swap"] - max(memory.get("limit", 0), 0))
         yield Setting("memory", (("memory.swap.max", swap),), "memory-swap")
     if "reservation" in memory:
-        yield Setting("memory", (("memory.low", str(memory["reservation"])),), "memory-reservation")
+        yield Setting("memory", (("memory.low", _or_max(memory["reservation"])),), "memory-reservation")
     for name, option in (("swappiness", "memory-swappiness"), ("disableOOMKiller", "oom-kill-disable")):
         if name in memory:
             yield Setting("memory", (), option)
+
+
+def _or_max(number: int) -> str:
+    return "max" if number == _ANY else str(number)
 
 
 def _cpu(resources: Mapping[str, Any]) -> Iterator[Setting]:
@@ -126,11 +130,15 @@ def _block(resources: Mapping[str, Any]) -> Iterator[Setting]:
     block = resources.get("blockIO") or {}
     if "weight" in block:
         yield _weight("", str(block["weight"]), "blkio-weight")
-    for entry in block.get("weightDevice", ()):
+    for entry in _weighed(block):
         yield _weight("_device", _of_device(entry, "weight"), "blkio-weight-device")
     for name, file, _, option in _THROTTLES:
         for entry in block.get(name, ()):
             yield Setting("blkio", ((f"blkio.throttle.{file}_device", _of_device(entry, "rate")),), option)
+
+
+def _weighed(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (entry for entry in block.get("weightDevice", ()) if "weight" in entry)
 
 
 def _weight(kind: str, text: str, option: str) -> Setting:
@@ -141,7 +149,7 @@ def _io2(resources: Mapping[str, Any]) -> Iterator[Setting]:
     block = resources.get("blockIO") or {}
     if "weight" in block:
         yield _weight2("default ", block["weight"], "blkio-weight")
-    for entry in block.get("weightDevice", ()):
+    for entry in _weighed(block):
         yield _weight2(f"{entry['major']}:{entry['minor']} ", entry["weight"], "blkio-weight-device")
     for name, _, key, option in _THROTTLES:
         for entry in block.get(name, ()):

@@ -219,20 +219,21 @@ class Execute(Operation):
     environment: tuple[str, ...] = ()
 
     def apply(self, room: Room) -> None:  # noqa: D102
+        self._run(self.find(room), room)
+
+    def find(self, room: Room) -> str:
+        """The path of the program, and its environment in `room`. Raises CommandNotFound."""
         variables = dict(item.partition("=")[::2] for item in self.environment)
         variables.setdefault("HOME", room.user.home if room.user else "/")
         room.environment = variables
         name = self.arguments[0] if self.arguments else ""
         if "/" in name:
-            self._run(name, room)
+            return name
         for folder in variables.get("PATH", _DEFAULT_PATH).split(":"):
-            self._try(folder, name, room)
+            path = f"{folder or '.'}/{name}"
+            if name and os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
         raise CommandNotFound(f'exec: "{name}": executable file not found in $PATH')
-
-    def _try(self, folder: str, name: str, room: Room) -> None:
-        path = f"{folder or '.'}/{name}"
-        if name and os.path.isfile(path) and os.access(path, os.X_OK):
-            self._run(path, room)
 
     def _run(self, path: str, room: Room) -> None:
         name = self.arguments[0]

@@ -1,0 +1,172 @@
+"""What is known of each container, in a folder for each beneath the root of the runtime.
+
+    ROOT/ID/state.json    a `Record`; none while it is being made
+            config.json   the config as it was at `create`, checked
+            start         the Unix socket at which the process waits; gone once it was started
+
+A container runs while the process with its pid has the start time that is recorded: a pid that was given to
+another process is never taken for it. The folder is locked for as long as an operation changes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+
+from ...ground.bundle import groups
+from ...ground.jsonfile import read_object
+from ...words.errors import Conflict, InvalidName, NotFound
+from ...words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+_LONGEST = 1024
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_START = "start"
+
+
+class Record(Value):
+    """A container. `groups` are pairs of a folder and the names of its controllers."""
+
+    id: str
+    version: str
+    bundle: str
+    pid: int
+    started: int
+    created: str
+    owner: str = ""
+    groups: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folders(self) -> list[str]:
+        """The control groups, the one that shows most of the processes first."""
+        return [folder for folder, _ in self.groups]
+
+
+def check_id(name: str) -> None:
+    """Raises InvalidName if it is none."""
+    if not name or name in (".", "..") or len(name) > _LONGEST or set(name) - _LETTERS:
+        raise InvalidName(f"invalid container id: {name!r}", hint="letters, digits and the four _ + - .")
+
+
+def process_state(pid: int) -> tuple[str, int]:
+    """The letter of a process's state and its start time; ("", 0) for none. Source: proc_pid_stat(5)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read(4096).rpartition(b")")[2].split()
+        return fields[0].decode(), int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return "", 0
+
+
+class ContainerFolder:
+    """The folder of one container, locked until it is closed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def lock(self) -> None:
+        """Wait for others who change it."""
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    @property
+    def socket(self) -> str:
+        """A path that is short enough for an address, wherever the folder is."""
+        return f"/proc/self/fd/{self.fd}/{_START}"
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Replace a file. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(f".{name}", flags, 0o600, dir_fd=self.fd)
+        with open(fd, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+        os.rename(f".{name}", name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def config(self) -> dict[str, Any]:
+        """The config as it was at `create`. Raises StoreError."""
+        return read_object(f"{self.path}/config.json")
+
+    def record(self) -> Record:
+        """Raises NotFound while the container is being made."""
+        fields = read_object(f"{self.path}/state.json")
+        if not fields:
+            raise _unknown(os.path.basename(self.path))
+        pairs = {name: tuple(tuple(pair) for pair in fields[name]) for name in ("groups", "annotations")}
+        return Record(**{**fields, **pairs})
+
+    def keep(self, record: Record) -> None:
+        """Write what is known. Raises OSError."""
+        self.write("state.json", {name: getattr(record, name) for name in Record._fields})
+
+    def status(self, record: Record) -> str:
+        """One of the five words of the runtime-spec and runc."""
+        letter, started = process_state(record.pid)
+        if letter in ("", "Z", "X") or started != record.started:
+            return STOPPED
+        if os.path.lexists(f"{self.path}/{_START}"):
+            return CREATED
+        return PAUSED if groups.is_frozen(record.groups) else RUNNING
+
+    def mark_started(self) -> None:
+        """It waits no more."""
+        os.unlink(_START, dir_fd=self.fd)
+
+    def remove(self) -> None:
+        """With all in it. Raises OSError."""
+        shutil.rmtree(self.path)
+
+    def __enter__(self) -> ContainerFolder:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self.fd)
+
+
+class KnownContainers:
+    """The root of the runtime."""
+
+    def __init__(self, root: str) -> None:
+        self.base = os.path.abspath(root)
+
+    def new(self, name: str) -> ContainerFolder:
+        """Make the folder of a new container, and lock it. Raises InvalidName, Conflict, OSError."""
+        check_id(name)
+        os.makedirs(self.base, 0o700, exist_ok=True)
+        try:
+            os.mkdir(f"{self.base}/{name}", 0o700)
+        except FileExistsError:
+            raise Conflict(f"container with id exists: {name}") from None
+        folder = ContainerFolder(f"{self.base}/{name}")
+        folder.lock()
+        return folder
+
+    def open(self, name: str, *, lock: bool = False) -> ContainerFolder:
+        """The folder of a container. Raises InvalidName, NotFound."""
+        check_id(name)
+        try:
+            folder = ContainerFolder(f"{self.base}/{name}")
+        except OSError:
+            raise _unknown(name) from None
+        if lock:
+            folder.lock()
+        return folder
+
+    def names(self) -> Iterator[str]:
+        """The ids of all containers, sorted."""
+        try:
+            yield from sorted(os.listdir(self.base))
+        except OSError:
+            return
+
+
+def _unknown(name: str) -> NotFound:
+    """In the words of runc, which containerd looks for."""
+    return NotFound(f'container "{name}" does not exist')
