@@ -90,14 +90,14 @@ LIMITS = {
 """A value, which has an effect or a sentence that names the flag, and one that makes no sense."""
 
 RUNS: tuple[tuple[list[str], list[str], str], ...] = (
-    (["--add-host", "x:10.1.2.3"], ["grep", "x$", "/etc/hosts"], "10.1.2.3\tx\n"),
+    (["--add-host", "x:10.1.2.3"], ["grep", "\tx$", "/etc/hosts"], "10.1.2.3\tx\n"),
     (
         ["--cap-drop", "ALL", "--cap-add", "CHOWN"],
         ["grep", "CapBnd", "/proc/1/status"],
         f"CapBnd:\t{1:016x}\n",
     ),
     (["--device", "/dev/null:/dev/x"], ["sh", "-c", "test -c /dev/x && echo y"], "y\n"),
-    (["--dns", "9.9.9.9"], ["cat", "/etc/resolv.conf"], "nameserver 9.9.9.9\n"),
+    (["--dns", "9.9.9.9", "--network=host"], ["cat", "/etc/resolv.conf"], "nameserver 9.9.9.9\n"),
     (["--domainname", "a.example"], ["cat", "/proc/sys/kernel/domainname"], "a.example\n"),
     (["--entrypoint", "echo"], ["x"], "x\n"),
     (["-e", "A=1", "--env=B=2"], ["sh", "-c", "echo $A$B"], "12\n"),
@@ -109,7 +109,7 @@ RUNS: tuple[tuple[list[str], list[str], str], ...] = (
     (["--net", "none"], ["ls", "/sys/class/net"], "lo\n"),
     (["--network", "none"], ["ls", "/sys/class/net"], "lo\n"),
     (["--oom-score-adj", "500"], ["cat", "/proc/1/oom_score_adj"], "500\n"),
-    (["--privileged"], ["grep", "Seccomp:", "/proc/1/status"], "Seccomp:\t0\n"),
+    (["--privileged", "--network=host"], ["grep", "Seccomp:", "/proc/1/status"], "Seccomp:\t0\n"),
     (["--pull", "never", "-q"], ["echo", "x"], "x\n"),
     (["--read-only"], ["sh", "-c", "echo > /x; echo $?"], "1\n"),
     (["--shm-size", "1m"], ["sh", "-c", "grep -c ' /dev/shm .*size=1024k' /proc/mounts"], "1\n"),

@@ -266,6 +266,7 @@ def test_run_and_leave_alone(nacre: Nacre, busybox_image: str) -> None:
 
 
 def test_a_container_left_alone_is_as_a_detached_one(nacre: Nacre, busybox_image: str) -> None:
+    nacre.env["NACRE_NETWORK"] = "host"
     terminal = Terminal(nacre, "run", "-it", "--rm", "--name", "first", "-e", "PS1=>>", busybox_image, "sh")
     terminal.expect(b">>")
     terminal.type(KEYS)

@@ -119,7 +119,8 @@ def test_a_supervisor_has_nothing_of_its_caller(nacre: Any, busybox_image: str, 
     secret.touch()
     with secret.open() as file:
         os.set_inheritable(file.fileno(), True)
-        process = nacre.start("run", "-d", "--name", "box", busybox_image, "sleep", "100", close_fds=False)
+        words = "run", "-d", "--name", "box", "--network", "host", busybox_image, "sleep", "100"
+        process = nacre.start(*words, close_fds=False)
         out, err = process.communicate(timeout=60)
     try:
         assert (process.returncode, err) == (0, b"")

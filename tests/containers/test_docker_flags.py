@@ -68,7 +68,7 @@ def test_what_it_does(nacre: Nacre, busybox_image: str) -> None:
 
 @pytest.mark.usefixtures("variables")
 def test_what_it_does_to_one_more_program(nacre: Nacre, busybox_image: str) -> None:
-    nacre("run", "-d", "--name", "box", busybox_image, "sleep", "1000")
+    nacre("run", "-d", "--name", "box", "--network", "host", busybox_image, "sleep", "1000")
     for flags, command, said in EXECS:
         done = nacre("exec", *flags, "box", *command, input="in", check=False)
         assert (flags, done.code, done.raw.decode()) == (flags, 0, said)

@@ -63,6 +63,7 @@ def test_stop_ends_restarts(nacre: Nacre, busybox_image: str) -> None:
 
 
 def test_a_program_is_restarted_through_the_shim(nacre: Nacre, busybox_image: str) -> None:
+    nacre.env["NACRE_NETWORK"] = "host"  # as an ordinary user others have more to do than the shim
     nacre("run", "-d", "--restart", "always", "--name", "up", busybox_image, "sleep", "1000")
     supervisor, pid = small(nacre, "up")
     os.kill(pid, signal.SIGKILL)
@@ -131,6 +132,7 @@ def test_a_supervisor_killed_between_two_runs(nacre: Nacre, busybox_image: str) 
 
 
 def test_the_foreground_ends_with_the_first_run(nacre: Nacre, busybox_image: str) -> None:
+    nacre.env["NACRE_NETWORK"] = "host"
     script = "echo once; test -e /done && exec sleep 1000; : >/done; exit 6"
     done = nacre("run", "--restart", "always", "--name", "up", busybox_image, "sh", "-c", script, check=False)
     assert (done.code, done.out) == (6, "once\n")

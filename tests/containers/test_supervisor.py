@@ -27,6 +27,12 @@ ALLOWED = {
 """All of nacre that the small process may load when nothing special happens."""
 
 
+@pytest.fixture(autouse=True)
+def shared_network(nacre: Nacre) -> None:
+    """As an ordinary user, the supervisor of others answers system calls, and stays as it is."""
+    nacre.env["NACRE_NETWORK"] = "host"
+
+
 def pid_of(nacre: Nacre, name: str) -> int:
     return int(nacre("inspect", "-f", "{{.State.Pid}}", name).out)
 

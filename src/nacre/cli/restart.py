@@ -28,4 +28,5 @@ COMMAND = Command(
         number("-t, --timeout", "Seconds to wait before killing the container (default 10)"),
         number("--time", "As --timeout", hidden=True),
     ),
+    store=False,
 )

@@ -398,5 +398,6 @@ COMMAND = Command(
         *CREATE_OPTIONS,
     ),
     interspersed=False,
+    store=False,
     failure=125,
 )

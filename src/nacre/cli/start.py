@@ -44,6 +44,9 @@ def _attached(context: Context, args: Args) -> int:
 
     if len(args.positionals) != 1:
         raise UsageError("you cannot start and attach multiple containers at once")
+    from ..engine.userns import enter
+
+    enter(context.engine, args.positionals[0])
     containers = context.engine.containers
     row = containers.get(args.positionals[0])
     tty = bool(loads(row.config_json).get("tty"))
@@ -62,4 +65,5 @@ COMMAND = Command(
         text("--detach-keys", "Override the key sequence for detaching a container", kind="detach-keys"),
         flag("-i, --interactive", "Attach container's STDIN"),
     ),
+    store=False,
 )

@@ -106,7 +106,7 @@ class ContainerCollection(Lifecycle):
             begin = found.run_apart if apart and not stdio.is_detachable else found.run
             return _completed(begin(request, stdio, on_start=on_start))
 
-        return self._inside(work)
+        return self._inside(work, options.network if options else "")
 
     def run_detached(
         self, image: str, command: Sequence[str] = (), options: ContainerOptions | None = None, *,
@@ -119,7 +119,7 @@ class ContainerCollection(Lifecycle):
             self._permit(found, networked=bool(request.endpoints))
             return found.run_detached(request, on_start=on_start)
 
-        return self._inside(work)
+        return self._inside(work, options.network if options else "")
 
     def _request(
         self, image: str, command: Sequence[str], options: ContainerOptions | None,
@@ -169,7 +169,7 @@ class ContainerCollection(Lifecycle):
     def _fitting(self, options: ContainerOptions) -> ContainerOptions:
         """With a network that is possible here."""
         if options.network == "default":
-            options = options.replace(network=self._engine.config.usual_network)
+            options = options.replace(network=self._engine.config.container_network)
         if joins_nothing(options):
             return options
         from .joining import fitting
@@ -230,7 +230,7 @@ class ContainerCollection(Lifecycle):
             self._permit(found, networked=found.get(name).networked)
             found.start_detached(name)
 
-        self._inside(work)
+        self._inside(work, self._shared(name))
 
     def start_attached(self, name: str, stdio: Stdio | None = None) -> Completed:
         """Start a container and stay with it to its end; as `run`, which see for `stdio`."""
@@ -246,7 +246,7 @@ class ContainerCollection(Lifecycle):
                 return _captured(lambda streams: found.start(name, streams))
             return _completed(found.start(name, stdio))
 
-        return self._inside(work)
+        return self._inside(work, self._shared(name))
 
     def exec(
         self, name: str, command: Sequence[str], *, environment: Sequence[str] = (), working_dir: str = "",

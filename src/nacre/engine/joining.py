@@ -58,7 +58,7 @@ def fitting(options: ContainerOptions, store: Store, warn: Callable[[str], objec
 
 
 def _usual(store: Store, warn: Callable[[str], object]) -> str:
-    """What `default` is for root of the machine."""
+    """The network that `default` is here."""
     from ..services.containers.endpoints import are_possible, obstacle
 
     if not are_possible(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..grammars.endpoint import CONTAINER
 from ..services.containers import Containers
 from ..words.errors import NotFound
 
@@ -113,7 +114,7 @@ class Lifecycle:
             self._permit(containers, networked=row.networked)
             return restart(containers, row.id, timeout, number)
 
-        return self._inside(work)
+        return self._inside(work, self._shared(name))
 
     def restarts(self, row: ContainerRow) -> int:
         """How often its policy has started a container again, since a user has."""
@@ -175,8 +176,20 @@ class Lifecycle:
 
         return self._inside(lambda found: wait(found, name, condition))
 
-    def _inside(self, work: Callable[[Containers], T]) -> T:
-        return self._engine.inside(lambda store: work(Containers(store)))
+    def _inside(self, work: Callable[[Containers], T], network: str = "") -> T:
+        """`network`: that of a container which starts, as its options have it."""
+        if not network.startswith(CONTAINER) or self._engine.is_root:
+            return self._engine.inside(lambda store: work(Containers(store)))
+        from .userns import UserNamespaceOf
+
+        with UserNamespaceOf(self._engine, network) as beside:
+            return self._engine.inside(lambda store: work(Containers(store)), beside=beside)
+
+    def _shared(self, name: str) -> str:
+        """The network of a container that is to start, if it is another's."""
+        from .userns import shared_by
+
+        return shared_by(self._engine, name)
 
     def _outside(self, name: str) -> Store:
         """The store for work inside the namespace of a container that runs. To be closed."""

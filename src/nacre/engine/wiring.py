@@ -42,8 +42,7 @@ class Config(Value):
     in a file for a while. `owns_process`: no other thread runs, so that the process may enter a user
     namespace, and fork to work on several processors. `warn` hears what a user should know and no result
     tells. `cdi_folders`: where vendors describe their devices, the most important last. `container_network`
-    is that of containers for which none is named: `default` is `bridge` for root, where that is possible,
-    else `host`.
+    is that of containers for which none is named: `default` is `bridge` where that is possible, else `host`.
     """
 
     root: str
@@ -57,13 +56,6 @@ class Config(Value):
     warn: Callable[[str], object] = _silent
     cdi_folders: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     container_network: str = "default"
-
-    @property
-    def usual_network(self) -> str:
-        """The same, but that ordinary users have that of this machine."""
-        from ..ground import userns
-
-        return self.container_network if self.container_network != "default" or userns.is_first() else "host"
 
 
 class Wiring:
@@ -164,16 +156,17 @@ class Wiring:
             self.root, action, str(image.id), image.config.labels, reference.familiar if reference else ""
         )
 
-    def enter(self) -> None:
+    def enter(self, beside: int = -1) -> None:
         """Become able to mount and change owners: an ordinary user enters a user namespace, once, if allowed.
 
-        For who owns the process. Must run before any thread starts.
+        It is a new one, or with a pidfd `beside` that of a process. For who owns the process. Must run before
+        any thread starts.
         """
         if self.mapping is None:
             from ..ground import userns
 
             self._began_as_root = self.is_root
-            self.mapping = userns.attempt()
+            self.mapping = userns.join(beside) if beside >= 0 else userns.attempt()
 
     @property
     def is_root(self) -> bool:
@@ -197,11 +190,15 @@ class Wiring:
 
         return Store.open(self.root, driver=self.config.driver, create=False)
 
-    def inside(self, work: Callable[[Store], T], meanwhile: Callable[[], object] | None = None) -> T:
-        """Do `work` where files may get any owner and mounts are possible.
+    def inside(
+        self, work: Callable[[Store], T], meanwhile: Callable[[], object] | None = None, beside: int = -1
+    ) -> T:  # fmt: skip
+        """Do `work` where files may get any owner and mounts are possible; `beside` as for `enter`.
 
         Unless this process is there, its result must be picklable, and `meanwhile()` is called here.
         """
+        if beside >= 0 and self.config.owns_process:
+            self.enter(beside)
         if self.is_inside:
             return work(self.store)
         if self._store is not None:
@@ -211,12 +208,14 @@ class Wiring:
             with self._open() as self._store:
                 return work(self._store)
 
-        return self.entered(opened, meanwhile)
+        return self.entered(opened, meanwhile, beside)
 
-    def entered(self, work: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
+    def entered(
+        self, work: Callable[[], T], meanwhile: Callable[[], object] | None = None, beside: int = -1
+    ) -> T:  # fmt: skip
         """As `inside`, for work that does not need the store to be open."""
         if self.config.owns_process:
-            self.enter()
+            self.enter(beside)
         if self.is_inside:
             return work()
         from ..ground import userns
@@ -227,7 +226,7 @@ class Wiring:
             return work()
 
         with resting():
-            result: T = userns.call(in_child, meanwhile=meanwhile)
+            result: T = userns.call(in_child, meanwhile=meanwhile, beside=beside)
         return result
 
     def forked(self) -> None:

@@ -117,6 +117,13 @@ def inside(ranges: tuple[Range, ...], number: int) -> int:
     return _NOBODY
 
 
+def join(pidfd: int) -> Mapping:
+    """As `enter`, of the user namespace that a process has, whose owner we are. Raises OSError."""
+    linux.setns(pidfd, linux.CLONE_NEWUSER)
+    linux.unshare(linux.CLONE_NEWNS)
+    return current().replace(entered=True)
+
+
 def enter() -> Mapping:
     """Become root of a new user and mount namespace; does nothing when already `mapped`.
 
@@ -138,17 +145,22 @@ def enter() -> Mapping:
     return Mapping(True, ((0, uid, 1),), ((0, gid, 1),))
 
 
-def call(function: Callable[..., Any], *args: Any, meanwhile: Callable[[], object] | None = None) -> Any:
+def call(
+    function: Callable[..., Any], *args: Any, meanwhile: Callable[[], object] | None = None, beside: int = -1
+) -> Any:
     """Run `function(*args)` in a forked child that has entered the namespace, if it can; returns its result.
 
-    `meanwhile()` is called here while the child works.
+    `meanwhile()` is called here while the child works. `beside` as for `join`, if it is a descriptor.
 
     Arguments are inherited by the fork, the result must be picklable. A NacreError raised there is
     raised here as the same class with the same data; anything else becomes a SandboxError.
     """
 
     def entered() -> Any:
-        attempt()
+        if beside >= 0:
+            join(beside)
+        else:
+            attempt()
         return function(*args)
 
     return apart(entered, meanwhile)

@@ -14,7 +14,7 @@ import os
 from ...words.errors import SandboxError, Unsupported
 from ...words.value import Value
 from .. import linux, mounts, userns
-from ..fork import fork, program
+from ..fork import fork, fork_through, program
 from ..monitor.relay import Relay
 from .capabilities import bits
 from .process import cannot_start, opened
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ...words.mount import Mount
     from ..fork import Child, ChildReport
     from .stdio import Attachment, Streams
+
+    Descriptors = tuple[int, int, int]
 else:
     import _signal as signal
 
@@ -77,7 +79,7 @@ def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Atta
     streams = None if stdio.tty else opened(stdio, relayed=False)
     fds = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
     try:
-        with _fork(config, root, runtime, fds) as started:
+        with _fork(config, root, runtime, fds, attached) as started:
             if streams:
                 streams.given()
             if attached.on_start:
@@ -143,12 +145,22 @@ def _noted(runtime: Runtime) -> list[str]:
         return []
 
 
-def _fork(config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int]) -> Child:
+def _fork(
+    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: Descriptors, attached: Attachment
+) -> Child:  # fmt: skip
+    """Where sockets are switched, the runtime itself is filtered, and so is what it starts."""
+    what = f"the process that starts {runtime.program}"
+
     def work(report: ChildReport) -> None:
-        _become(config, root, runtime, fds, report)
+        _become(config, root, runtime, fds, report, own_network=bool(attached.further))
 
     try:
-        return fork(work, what=f"the process that starts {runtime.program}", keep=fds)
+        if attached.further:
+            from . import calls, switched
+
+            move = switched.entering(attached.channel, attached.further, calls.switched_program(config))
+            return fork_through(move, work, what=what, keep=fds)
+        return fork(work, what=what, keep=fds)
     except OSError as error:
         raise cannot_start(error) from None
 
@@ -166,8 +178,9 @@ def _listen(started: Child, path: str) -> None:
 
 
 def _become(
-    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: tuple[int, int, int], report: ChildReport
-) -> None:
+    config: Mapping[str, Any], root: Mount, runtime: Runtime, fds: Descriptors, report: ChildReport, *,
+    own_network: bool,
+) -> None:  # fmt: skip
     """Runs in the child; does not return."""
     path, bundle = runtime.program, runtime.bundle
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -183,7 +196,7 @@ def _become(
     mounts.attach(root, f"{bundle}/rootfs")
     _simplify_cgroups()
     _place_binds(config, bundle)
-    _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs"))
+    _write(f"{bundle}/config.json", translate(config, f"{bundle}/rootfs", own_network))
     options = ["--root", f"{bundle}/state"]
     if not userns.is_first() and path.endswith("crun"):
         options.append("--cgroup-manager=disabled")
@@ -222,8 +235,11 @@ def _simplify_cgroups() -> None:
         linux.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)
 
 
-def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
-    """The config in the words of the runtime-spec: numeric user, HOME, list of system calls."""
+def translate(config: Mapping[str, Any], rootfs: str, own_network: bool = False) -> dict[str, Any]:
+    """The config in the words of the runtime-spec: numeric user, HOME, list of system calls.
+
+    `own_network`: the runtime is in the network namespace of the container already.
+    """
     process, system = dict(config["process"]), dict(config["linux"])
     process.pop("init", None)
     if "username" in process["user"]:
@@ -235,7 +251,7 @@ def translate(config: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
             process["env"] = [*process["env"], f"HOME={user.home}"]
     if system.get("seccomp") == "default":
         system["seccomp"] = document(linux.MACHINE, bits(process["capabilities"]["bounding"]))
-    host = "network" not in [n["type"] for n in system["namespaces"]]
+    host = not own_network and "network" not in [n["type"] for n in system["namespaces"]]
     entries = [_translate_mount(mount, host) for mount in config["mounts"]]
     return {**config, "process": process, "linux": system, "mounts": entries}
 

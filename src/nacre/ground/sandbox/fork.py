@@ -14,7 +14,7 @@ from .. import fork, linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 WHAT = "the process that sets up the container"
 
@@ -30,6 +30,17 @@ def first(work: fork.Work, keep: Iterable[int]) -> fork.Child:
         return _and_back(own, work, keep)
     finally:
         os.close(own)
+
+
+def through(move: Callable[[], None], work: fork.Work, keep: Iterable[int], *, alone: bool) -> fork.Child:
+    """A child where `move` leads, `alone` in a pid namespace. Raises OSError, SandboxError."""
+
+    def both() -> None:
+        move()
+        if alone:
+            _unshare()
+
+    return fork.fork_through(both, work, what=WHAT, keep=keep, signals=fork.BLOCKED)
 
 
 def _and_back(own: int, work: fork.Work, keep: Iterable[int]) -> fork.Child:

@@ -10,7 +10,7 @@ from ...words.errors import NacreError, SandboxError
 from .. import cgroups, linux, userns
 from ..fork import BLOCKED, fork, fork_held
 from ..monitor.relay import FORWARDED, Relay
-from .fork import WHAT, first
+from .fork import WHAT, first, through
 from .plan import is_root, plan, shares_processes
 from .room import Room
 from .stdio import Attachment, Stdio, StreamDescriptors, Streams
@@ -19,7 +19,7 @@ from .tidy import tidy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from ...words.mount import Mount
@@ -140,30 +140,38 @@ def _fork(
     pids = [namespace for namespace in config["linux"]["namespaces"] if namespace["type"] == "pid"]
     work = child(operations, streams)
     try:
-        if attached.further:
-            from . import calls, switched
-
-            return switched.first(
-                work, streams.passed, attached.channel, attached.further,
-                alone=bool(pids), code=calls.switched_program(config),
-            )  # fmt: skip
+        move = _moving(config, attached)
         if pids and pids[0].get("path"):
-            return _into(pids[0]["path"], work, streams)
+            return _into(pids[0]["path"], work, streams, move)
+        if move:
+            return through(move, work, streams.passed, alone=bool(pids))
         return begin(work, streams, alone=bool(pids))
     except OSError as error:
         raise cannot_start(error) from None
 
 
-def _into(path: str, work: Work, streams: Streams) -> Child:
+def _moving(config: Mapping[str, Any], attached: Attachment) -> Callable[[], None] | None:
+    """What leads a helper where the container belongs, if that is more than a pid namespace."""
+    if not attached.further:
+        return None
+    from . import calls, switched
+
+    return switched.entering(attached.channel, attached.further, calls.switched_program(config))
+
+
+def _into(path: str, work: Work, streams: Streams, before: Callable[[], None] | None) -> Child:
     """A child in the pid namespace at `path`, which ends what it starts: see `watcher`."""
     from .watcher import END
+
+    def move() -> None:
+        if before:
+            before()
+        linux.setns(fd, linux.CLONE_NEWPID)
 
     fd = -1
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return fork_held(
-            lambda: linux.setns(fd, linux.CLONE_NEWPID), work, what=WHAT, keep=streams.passed, deadly=END
-        )
+        return fork_held(move, work, what=WHAT, keep=streams.passed, deadly=END)
     except PermissionError:
         raise SandboxError(
             "cannot join the pid namespace of another container: it is in another user namespace",

@@ -16,15 +16,14 @@ import os
 from errno import EBUSY
 
 from ...words.errors import SandboxError
-from .. import fork, linux
+from .. import fork
 from ..network import landlock, namespaces, notifier
 from ..network.descriptors import hand, hand_all, received, received_all
-from .fork import WHAT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     Further = Callable[[int], object]
 else:
@@ -34,13 +33,11 @@ _PID = 4
 """Bytes of its number."""
 
 
-def first(
-    work: fork.Work, keep: Iterable[int], channel: int, further: Further, *, alone: bool, code: bytes
-) -> fork.Child:  # fmt: skip
-    """The first process of a container; `channel` is the keeper's: its namespace comes from there.
+def entering(channel: int, further: Further, code: bytes) -> Callable[[], None]:
+    """What leads a helper (`fork_through`) where the first process of a container belongs.
 
-    What `Zygote` takes goes there, after the listener. `further(connection)` is what is done for each program
-    that is asked for later. `alone`: in a pid namespace; `code` is the filter. Raises OSError, SandboxError.
+    `channel` is the keeper's: the namespace comes from there, the listener and what `Zygote` takes go there.
+    `further(connection)` is done for each program that is asked for later. `code` is the filter.
     """
 
     def move() -> None:
@@ -50,10 +47,8 @@ def first(
         _filter(keeper, code)
         _leave_zygote(keeper, further)
         keeper.detach()
-        if alone:
-            linux.unshare(linux.CLONE_NEWPID)
 
-    return fork.fork_through(move, work, what=WHAT, keep=keep, signals=fork.BLOCKED)
+    return move
 
 
 def _enter(keeper: _socket.socket) -> None:
@@ -84,7 +79,7 @@ def _leave_zygote(keeper: _socket.socket, further: Further) -> None:
 
 
 class Zygote:
-    """The keeper's end of one: it is a child of the process that has called `first`. Raises OSError."""
+    """The keeper's end of one: it is a child of the process that has led others there. Raises OSError."""
 
     def __init__(self, channel: _socket.socket) -> None:
         data, (fd,) = received_all(channel, _PID, 1)

@@ -49,7 +49,7 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
     if options.network in (HOST, NONE):
         _refuse_addresses(endpoints[0])
         return request.replace(endpoints=())
-    _check_rights(containers.store, request.runtime)
+    _check_rights(containers.store)
     networks = networks_of(containers.store)
     checked = tuple(check(networks, each) for each in endpoints)
     names = [each.network for each in checked]
@@ -68,7 +68,7 @@ def are_possible(store: Store) -> bool:
 
 
 def obstacle(store: Store) -> str:
-    """Why root can have no network for containers here, "" when it can; looked for once in each boot."""
+    """Why a container can have no network of its own here, "" when it can; looked for once in each boot."""
     from ...stores.database import boot_id
 
     where, networks = f"{boot_id()}.{os.stat('/proc/self/ns/net').st_ino}", networks_of(store)
@@ -83,34 +83,16 @@ def obstacle(store: Store) -> str:
     return found
 
 
-def _check_rights(store: Store, runtime: str) -> None:
+def _check_rights(store: Store) -> None:
     """Raises Unsupported where a container can have no network of its own."""
-    from ...ground import userns
-
     if not are_possible(store):
         raise Unsupported(
             "networks of containers need namespaces, which are not permitted here", hint="--network host"
         )
-    if userns.is_first():
-        return
-    if runtime != "builtin":
-        raise Unsupported(
-            f"as an ordinary user the runtime {runtime} has only --network host and none",
-            hint="the built-in runtime has all networks",
-        )
-
-
-def _check_root() -> None:
-    """The namespaces of a container belong to a user namespace of its own. Raises Unsupported."""
-    from ...ground import userns
-
-    if not userns.is_first():
-        raise Unsupported("--network container:NAME needs root")
 
 
 def _of_container(containers: Containers, request: CreateRequest) -> RunOptions:
     options, name = request.options, request.options.network.removeprefix(CONTAINER)
-    _check_root()
     conflicts = (
         (options.hostname, "hostname"),
         (request.publish or request.publish_all, "port publishing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...grammars.endpoint import CONTAINER
 from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.capabilities import ALL
 from ...words.errors import Conflict, Unsupported, UsageError
@@ -148,7 +149,7 @@ def _check_folder(path: str) -> None:
 
 def switched(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> str:
     """The folder of a container whose sockets are switched; "" for others."""
-    if "endpoints" not in record:
+    if "endpoints" not in record and not record["network"].startswith(CONTAINER):
         return ""
     from .networking import state
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ...words.errors import Conflict, SandboxError, Unsupported
+from ...words.quickjson import loads
+from .networking import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ def _named(containers: Containers, mode: str) -> str:
     return f"{_CONTAINER}{containers.get(mode.removeprefix(_CONTAINER)).id}"
 
 
-def join(containers: Containers, record: dict[str, Any]) -> None:
+def join(containers: Containers, record: dict[str, Any]) -> ContainerRow | None:
     """Have the config of a container that starts name the namespaces of the others, which must run.
 
-    Raises NotFound, Conflict; SandboxError for an IPC namespace that is not shareable.
+    Gives the one whose network is to be shared if sockets are switched there. Raises NotFound, Conflict;
+    SandboxError for an IPC namespace that is not shareable.
     """
     config = record["config"]
     if record.get("pid_of"):
@@ -43,7 +46,19 @@ def join(containers: Containers, record: dict[str, Any]) -> None:
         _join(config, "ipc", "IPC", other)
         _check_shareable(other)
     if record["network"].startswith(_CONTAINER):
-        _join(config, "network", "network", containers.get(record["network"].removeprefix(_CONTAINER)))
+        other = _owner(containers, record["network"])
+        _join(config, "network", "network", other)
+        if state(containers.store, other).get("switched"):
+            return other
+    return None
+
+
+def _owner(containers: Containers, network: str) -> ContainerRow:
+    """The container that a network is of: the one that is named may have that of another as well."""
+    while network.startswith(_CONTAINER):
+        other = containers.get(network.removeprefix(_CONTAINER))
+        network = loads(other.config_json)["network"]
+    return other
 
 
 def _join(config: dict[str, Any], kind: str, title: str, other: ContainerRow) -> None:
@@ -55,8 +70,6 @@ def _join(config: dict[str, Any], kind: str, title: str, other: ContainerRow) ->
 
 
 def _check_shareable(other: ContainerRow) -> None:
-    from ...words.quickjson import loads
-
     mode = loads(other.config_json)["asked"].get("IpcMode") or ""
     if mode not in ("host", "shareable") and not mode.startswith(_CONTAINER):
         raise SandboxError(

@@ -400,10 +400,11 @@ class Containers:
 
     def _run(self, row: ContainerRow, attached: sandbox.Attachment) -> int:
         record = loads(row.config_json)
+        other = None
         if record.get("pid_of") or record.get("ipc_of") or record["network"].startswith(CONTAINER):
             from .namespaces import join
 
-            join(self, record)
+            other = join(self, record)
         if "limits" in record:
             from . import limits
 
@@ -413,6 +414,12 @@ class Containers:
             from .health import beside
 
             attached = attached.replace(beside=beside(self, row, record), leave=None)
+        if other:
+            from .shared import SharedNetworking
+
+            with SharedNetworking(self.store, row, record["config"], other) as shared:
+                record["config"] = shared.config
+                return self._run_in(row, record, shared.before(attached))
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
         with _networking()(self.store, row, record) as network:

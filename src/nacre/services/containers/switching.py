@@ -3,6 +3,7 @@
 The keeper makes them, and asks the keepers of other containers for those that lead there, by their
 `network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor. `{"exec": true}` asks for
 one more program of the container: the connection goes on to the zygote (`ground.sandbox.switched`).
+`{"switch": true}` is answered by a byte; then the listener of a container comes that shares this network.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from ...ground.network import namespaces, sockets
 from ...ground.network.descriptors import hand, received
 from ...ground.network.loopback import LoopbackNetwork
 from ...ground.network.switching import Routes, Switch
-from ...ground.sandbox import join
-from ...ground.sandbox.switched import Zygote
 from ...words.addresses import Subnet, packed, shown, version
 from . import networking
+from .launch import ProgramLaunch, without_network
 from .networking import Networking
 from .networksocket import asked, unanswered
 
@@ -45,9 +45,7 @@ class SwitchedNetworking(Networking):
 
     def _configured(self) -> dict[str, Any]:
         """The child gets its namespace by the channel."""
-        system = self._record["config"]["linux"]
-        kinds = [each for each in system["namespaces"] if each["type"] != "network"]
-        return {**self._record["config"], "linux": {**system, "namespaces": kinds}}
+        return without_network(self._record["config"])
 
     def _attach(self, network: Network, endpoint: NetworkEndpoint) -> str:
         """An address is claimed in the store: no other namespace has to respect it."""
@@ -74,32 +72,13 @@ class SwitchedNetworking(Networking):
         super()._serve(control)
         self._switch = Switch(self._serving, self._loopback.namespace, _Routes(self))
         self._closing.append(self._switch.close)
-        self._zygote: Zygote | None = None
+        self._launch = ProgramLaunch(self._loopback.namespace, self._switch.take)
+        self._closing.append(self._launch.close)
 
     def before(self, attached: Attachment) -> Attachment:
         """With the channel by which the container gets its namespace and gives its listener."""
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        self._closing += [ours.close, theirs.close]
-        hand(ours, self._loopback.namespace)
-        started = attached.on_start
-
-        def forked(pid: int) -> None:
-            self._born(ours)
-            theirs.close()
-            if started:
-                started(pid)
-            self._serving.begin()  # the set-up of the program is filtered as it will be
-
-        return attached.replace(
-            channel=theirs.fileno(), further=join.serve, on_start=forked, leave=self.leaving(attached.leave)
-        )
-
-    def _born(self, channel: _socket.socket) -> None:
-        """What the container gives: its listener, and the zygote."""
-        for fd in received(channel):
-            self._switch.take(fd)
-        self._zygote = Zygote(channel)
-        self._closing.append(self._zygote.close)
+        attached = attached.replace(leave=self.leaving(attached.leave))
+        return self._launch.before(attached, self._serving.begin)
 
     def _is_named(self) -> bool:
         """Questions go by UDP, which is not switched."""
@@ -123,8 +102,10 @@ class SwitchedNetworking(Networking):
     def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
         if "socket" in request:
             self._give_socket(client, request)
-        elif "exec" in request and self._zygote:
-            self._zygote.pass_on(client)
+        elif "exec" in request:
+            self._launch.further(client)
+        elif "switch" in request:
+            self._switch_for(client)
         else:
             super()._met(client, request)
 
@@ -143,6 +124,12 @@ class SwitchedNetworking(Networking):
             hand(client, socket.fileno())
         finally:
             socket.close()
+
+    def _switch_for(self, client: _socket.socket) -> None:
+        """Another container shares this network; what its programs ask is answered here too."""
+        client.sendall(b".")  # what comes after it is not read with the question
+        for fd in received(client):
+            self._switch.take(fd)
 
     def addresses(self) -> frozenset[bytes]:
         """Those of the container."""

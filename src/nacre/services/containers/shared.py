@@ -1,0 +1,104 @@
+"""The network of a container of an ordinary user that is another container's: `--network container:NAME`.
+
+Its namespace is the other's, whose keeper also answers what its programs ask of sockets. This process must be
+in the user namespace of the other (`engine.userns`), or neither is permitted.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from ...ground.files import unlink, write_atomic
+from ...ground.network.descriptors import hand
+from ...ground.network.serving import Serving
+from ...words.errors import SandboxError
+from ...words.quickjson import dumps, loads
+from .launch import ProgramLaunch, without_network
+from .networking import STATE
+from .networksocket import SECONDS, SOCKET, adopted, asked, line, listener, unanswered
+from .program import Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from ...ground.sandbox import Attachment
+    from ...stores.containers import ContainerRow
+    from ...stores.store import Store
+
+
+class SharedNetworking:
+    """As `Networking`, for a container in the network of `other`, which runs and is switched."""
+
+    def __init__(
+        self, store: Store, row: ContainerRow, config: dict[str, Any], other: ContainerRow
+    ) -> None:  # fmt: skip
+        self._folder, self._state = store.containers.folder(row.id), store.containers.file(row.id, STATE)
+        self._other, self._keeper = other, store.containers.folder(other.id)
+        self.config = without_network(config)
+        self._closing: list[Callable[[], object]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except OSError as error:
+            self.close()
+            raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        with Program(self._other) as (pid, _):
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._launch = ProgramLaunch(namespace, self._give)
+        finally:
+            os.close(namespace)
+        self._closing.append(self._launch.close)
+        control = listener(self._folder)
+        self._closing.insert(0, control.close)
+        self._serving = Serving()
+        self._closing.insert(0, self._serving.end)
+        self._serving.watch(control.fileno(), lambda: self._obey(control))
+        write_atomic(self._state, dumps({"switched": True, "ports": {}, "endpoints": {}}).encode())
+
+    def before(self, attached: Attachment) -> Attachment:
+        """As `Networking.before`, for one that never leaves."""
+        return self._launch.before(attached.replace(leave=None), self._serving.begin)
+
+    def _give(self, fd: int) -> None:
+        """The listener goes to the keeper of the other container. Raises SandboxError."""
+        try:
+            keeper = asked(self._keeper, {"switch": True})
+            if not keeper.recv(1):
+                raise unanswered()
+            hand(keeper, fd)
+            keeper.close()
+        except OSError:
+            raise unanswered() from None
+        finally:
+            os.close(fd)
+
+    def _obey(self, control: _socket.socket) -> None:
+        client = adopted(control._accept()[0])  # type: ignore[attr-defined]
+        try:
+            client.settimeout(SECONDS)
+            if "exec" in loads(line(client)):
+                self._launch.further(client)
+        finally:
+            client.close()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The other container keeps what it has. Idempotent."""
+        for close in self._closing:
+            close()
+        self._closing.clear()
+        for name in (STATE, SOCKET):
+            unlink(f"{self._folder}/{name}")

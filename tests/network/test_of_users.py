@@ -1,0 +1,120 @@
+"""The network that a container of an ordinary user has when none is named. As root: `test_default`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+SHARED = "WARNING: the container shares the network of this machine: "
+
+
+@pytest.fixture
+def image(nacre: Any, busybox_image: str) -> Iterator[str]:
+    """For an ordinary user; no container is left."""
+    if os.geteuid() == 0:
+        pytest.skip("an ordinary user's case")
+    if nacre("run", "--rm", busybox_image, "true").err.startswith(SHARED):
+        pytest.skip("no network of its own is possible here")
+    yield busybox_image
+    for row in nacre("ps", "-aq").lines:
+        nacre("rm", "-f", row)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a real condition."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def served(port: int) -> bytes:
+    """What a published port answers; nothing as long as it does not."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(4096), b""))
+    except OSError:
+        return b""
+
+
+def serve(nacre: Any, image: str, name: str, *options: str) -> int:
+    """A server at port 80, published at a free port of 127.0.0.1, which is given."""
+    script = f"echo {name} > /srv/index.html; exec httpd -f -p 80 -h /srv"
+    nacre("run", "-d", "--name", name, "-p", "127.0.0.1::80", *options, image, "sh", "-c", script)
+    port = int(nacre("port", name, "80").out.rpartition(":")[2])
+    until(lambda: name.encode() in served(port))
+    return port
+
+
+def test_it_is_bridge(nacre: Any, image: str) -> None:
+    own = os.readlink("/proc/self/ns/net")
+    for words in ([], ["--network", "default"]):
+        done = nacre("run", "--rm", *words, image, "readlink", "/proc/self/ns/net")
+        assert done.err == ""
+        assert done.out.strip() != own
+    nacre("create", "--name", "one", image, "readlink", "/proc/self/ns/net")
+    assert nacre("inspect", "-f", "{{.HostConfig.NetworkMode}}", "one").out == "bridge\n"
+    assert nacre("start", "-a", "one").out.strip() != own
+
+
+@pytest.mark.parametrize("given", ["host", "none"])
+def test_another_default(nacre: Any, image: str, given: str) -> None:
+    nacre.env["NACRE_NETWORK"] = given
+    found = nacre("run", "--rm", image, "readlink", "/proc/self/ns/net").out.strip()
+    assert (found == os.readlink("/proc/self/ns/net")) is (given == "host")
+
+
+def test_two_copies_of_a_server(nacre: Any, image: str) -> None:
+    """Each at port 80 of its own, and published only where it was asked for."""
+    ports = [serve(nacre, image, name) for name in ("first", "second")]
+    assert b"first" in served(ports[0])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", ports[0]), timeout=10)
+    inspected = nacre("inspect", "first").json[0]["NetworkSettings"]
+    assert inspected["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(ports[0])}]}
+    assert inspected["Networks"]["bridge"]["IPAddress"]
+    assert f"127.0.0.1:{ports[0]}->80/tcp" in nacre("ps").out
+
+
+def test_what_listens_here_is_not_reached(nacre: Any, image: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        assert nacre("run", "--rm", image, "nc", "127.0.0.1", port, check=False).code == 1
+
+
+def test_one_more_program_sees_the_first(nacre: Any, image: str) -> None:
+    nacre("run", "-d", "--name", "one", "-e", "SEEN=yes", image, "sleep", "1000")
+    assert "SEEN=yes" in nacre("exec", "one", "cat", "/proc/1/environ").out
+
+
+def test_network_of_another_container(nacre: Any, image: str) -> None:
+    """Also by way of a third, started later, and for `exec`."""
+    serve(nacre, image, "web")
+    ask = "wget", "-q", "-O-", "http://127.0.0.1/index.html"
+    assert nacre("run", "--rm", "--network", "container:web", image, *ask).out == "web\n"
+    nacre("create", "--name", "beside", "--network", "container:web", image, "sleep", "1000")
+    nacre("start", "beside")
+    assert nacre("exec", "beside", *ask).out == "web\n"
+    nacre("restart", "-t", "0", "beside")
+    assert nacre("exec", "beside", *ask).out == "web\n"
+    assert nacre("run", "--rm", "--network", "container:beside", image, *ask).out == "web\n"
+    nacre("create", "--name", "attached", "--network", "container:web", image, *ask)
+    assert nacre("start", "-a", "attached").out == "web\n"
+    nacre("rm", "-f", "web")
+    failed = nacre("start", "attached", check=False)
+    assert (failed.code, "No such container" in failed.err) == (1, True)
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_other_runtimes(nacre: Any, image: str, runtime: str, peer: Callable[..., None]) -> None:
+    peer(runtime)
+    serve(nacre, image, "other", "--runtime", runtime)
+    ask = "wget", "-q", "-O-", "http://127.0.0.1/index.html"
+    words = "run", "--rm", "--network", "container:other", "--runtime", runtime
+    assert nacre(*words, image, *ask).out == "other\n"
