@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import needs_userns, remove
+
+from nacre import Config, Engine
+from nacre.ground import userns
+from nacre.services.build import BuildOptions
 
 BASE = "FROM busybox:test AS "
 MEET = "RUN --network=none --mount=type=cache,id=meet,target=/m "
@@ -92,6 +99,37 @@ def test_large_files_are_read_beside_other_steps(project: Any) -> None:
     assert "2 steps run, 0 cached" in project.build(text).err
     assert "nothing changed (2 cached)" in project.build().err
     assert "1 step run, 2 cached" in project.build(text + "COPY large /c\n").err
+
+
+def test_much_that_is_copied_shows_its_progress(project: Any) -> None:
+    with (project.folder / "large").open("wb") as file:
+        file.truncate(65 << 20)
+    lines = project.build("FROM scratch\nCOPY large /\n", "--progress", "json").lines
+    events = [json.loads(line) for line in lines]
+    shown = [event for event in events if event.get("id", "").endswith(" files")]
+    assert {"Reading", "Copying", "read", "copied"} == {event["status"] for event in shown}
+    assert any(event["progressDetail"]["total"] == 65 << 20 for event in shown if "progressDetail" in event)
+
+
+def test_a_library_builds_one_step_after_the_other_unless_told(project: Any, tmp_path: Path) -> None:
+    """It must not fork a program that it knows nothing of."""
+    if not userns.mapped():
+        needs_userns()
+    folder = tmp_path / "library"
+    folder.mkdir()
+    (folder / "f").write_text("x")
+    text = "FROM scratch AS a\nCOPY f /f\nFROM scratch\nCOPY --from=a /f /g\n"
+    (folder / "Dockerfile").write_text(text)
+    found = set()
+    with ExitStack() as after:
+        for parallel in (0, 2):
+            root = tmp_path / f"store{parallel}"
+            after.callback(remove, root)
+            with Engine(Config(root=str(root))) as engine:
+                built = engine.build(str(folder), options=BuildOptions(parallel=parallel))
+                assert (built.ran, built.cached) == (2, 0)
+                found.add(built.image.id)
+    assert len(found) == 1
 
 
 def graph(seed: int) -> str:

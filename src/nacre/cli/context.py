@@ -126,11 +126,13 @@ class Context:
 
     def build_progress(self, *, quiet: bool = False, form: str = "auto") -> Display:
         """As `progress`, for a build: `form` is BUILDKIT_PROGRESS where it is `auto`. Raises UsageError."""
+        if quiet:
+            return self.progress(quiet=True)
         from .buildsteps import build_display
 
         if form == "auto":
             form = self.environment.get("BUILDKIT_PROGRESS") or form
-        shown = build_display(self, quiet=quiet, form=form)
+        shown = build_display(self, form)
         self._displays.append(shown)
         return shown
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ...grammars.wire.downloads import url_name
-from ...grammars.wire.links import shown
 from ...ground.files import surely
 from ...images.dockerfile.fold import start
 from ...images.dockerfile.plan import source_date_epoch
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
     from ...words.progress import Progress, Steps
     from .downloads import Downloads, Fetch, FetchedFile
     from .inputs import Inputs
-    from .items import CopySource
     from .layers import Layers
     from .report import StepReport
     from .select import Selection
@@ -179,6 +176,8 @@ def _finish(store: Store, standing: StageProgress, options: BuildOptions, report
 
 
 def _title(url: str) -> str:
+    from ...grammars.wire.links import shown
+
     try:
         return shown(url)
     except ValueError:
@@ -300,27 +299,35 @@ class BuildSession:
 
     def build(self) -> StageProgress:
         """Build the target stage and the stages that it needs. Raises NacreError."""
-        parallel, budget = self.options.parallel, self.store.budget
-        if parallel or budget.processes > 1:
-            self._build_side_by_side(parallel or budget.steps)
+        left = self._first_pass()
+        if left:
+            self._go_on(left)
         return self.stage(self.plan.target)
 
-    def _build_side_by_side(self, limit: int) -> None:
-        """Find what is kept, in this process; the rest is scheduled."""
+    def _first_pass(self) -> dict[int, tuple[StageSteps, Waiting]]:
+        """Go through what is kept, in this process; the stages that have to wait, and for what."""
         self.schedules = True
-        stages = {index: self.steps(index) for index in self.plan.needed}
         left = {}
-        for index, steps in stages.items():
+        for index in self.plan.needed:
+            steps = self.steps(index)
             try:
-                waiting = next(steps)
+                left[index] = steps, next(steps)
             except StopIteration as end:
                 self.keep(("stage", index), end.value)
-            else:
-                left[index] = steps, waiting
-        if left:
-            from .graph import Graph
+        self.schedules = False
+        return left
 
-            Graph(self, limit).build(left)
+    def _go_on(self, left: dict[int, tuple[StageSteps, Waiting]]) -> None:
+        """Side by side, or one after the other where this process must not be forked."""
+        parallel, budget = self.options.parallel, self.store.budget
+        if not parallel and budget.processes == 1:
+            for index, (steps, _) in left.items():
+                self.keep(("stage", index), finish(steps))
+            return
+        from .graph import Graph
+
+        self.schedules = True
+        Graph(self, parallel or budget.steps).build(left)
         self.schedules = False
 
     def steps(self, index: int) -> StageSteps:
@@ -361,20 +368,32 @@ class BuildSession:
             raise Waiting(name, work)
         return work()
 
-    def content(self, source: CopySource, chosen: Sequence[Selection], hashes: FileHashes) -> str:
+    def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
         """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
+        hashes = source.hashes
         if self.schedules and unread(chosen, hashes) > _AT_ONCE:
             name = fingerprint(chosen).hex()
             if name not in self._contents:
-                raise Waiting(("content", name), lambda: content_of(source, chosen, hashes))
+                raise Waiting(("content", name), lambda: self._read_content(source, chosen, report))
             return self._contents[name]
         return content_of(source, chosen, hashes)
+
+    def _read_content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
+        from .copy import copying
+
+        source.task = copying(report, chosen, "Reading")
+        found = content_of(source, chosen, source.hashes)
+        if source.task:
+            source.task.done("read")
+        return found
 
     def download(self, url: str, checksum: Digest | None, blame: Callable[[NacreError], NacreError]) -> None:
         """See that a file is here, fetched once in a build. Raises Waiting, errors as `blame` has them."""
         downloads = self.downloads
         if downloads.has(url):
             return
+        from ...grammars.wire.downloads import url_name
+
         report = self.report.step(_title(url))
 
         def work() -> FetchedFile:

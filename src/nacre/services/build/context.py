@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...grammars.dockerfile.ignore import Ignore
     from ...grammars.tar.entry import Reader
+    from ...words.progress import Task
     from .filehash import FileHashes
 
     State = tuple[bool, ...] | None
@@ -40,6 +41,7 @@ class BuildContext:
         """Raises NotFound when there is no such folder."""
         self.name = "the build context"
         self.ignore, self.hashes = ignore, hashes
+        self.task: Task | None = None
         try:
             self._root = Root(folder)
         except OSError as error:
@@ -154,7 +156,12 @@ class BuildContext:
 
     def digest(self, item: CopyItem) -> bytes:
         """See `Source`; from the table of known files when the file has not changed."""
-        return self.hashes.digest(item, None) or self.hashes.digest(item, self.open(item))
+        known = self.hashes.digest(item, None)
+        if known or self.task is None:
+            return known or self.hashes.digest(item, self.open(item))
+        from ...ground.work.pipe import ProgressReader
+
+        return self.hashes.digest(item, ProgressReader(self.open(item), self.task))
 
     def close(self) -> None:
         """Close the folder, keep what was learnt about its files."""

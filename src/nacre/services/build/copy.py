@@ -6,7 +6,7 @@ from hashlib import sha256
 from io import BytesIO
 
 from ...grammars.tar.write import TarWriter
-from ...ground.work.pipe import Pipe
+from ...ground.work.pipe import Pipe, ProgressReader
 from ...ground.work.threads import Worker, running
 from ...images.layers.ingest import EMPTY_DIFF_ID, add_layer
 from ...words.digest import Digest
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import CopyAction, WorkdirAction
     from ...stores.store import Store
     from ...words.oci import Descriptor
+    from ...words.progress import Task
     from .items import CopySource
+    from .report import StepReport
 
     Layer = tuple[Descriptor, Digest]
 
 _PIECE = 1 << 18
+_MUCH = 64 << 20
+"""Bytes from which on it is told how far a copy is."""
 _SECOND = 1_000_000_000
 
 
@@ -48,8 +52,13 @@ class LayerCopier:
         clamp_ns = None if clamp is None else clamp * _SECOND
         self._terms = CopyOptions(time_ns=time_ns // _SECOND * _SECOND, clamp_ns=clamp_ns)
 
-    def copy(self, action: CopyAction, source: CopySource, chosen: Sequence[Selection]) -> Layer | None:
-        """The layer of a COPY or ADD, None when it changes nothing. Raises UsageError, ContentError."""
+    def copy(
+        self, action: CopyAction, source: CopySource, chosen: Sequence[Selection], report: StepReport
+    ) -> Layer | None:
+        """The layer of a COPY or ADD, None when it changes nothing. Raises UsageError, ContentError.
+
+        `report` hears how far it is when there is much to copy.
+        """
         with Layers(self._store, self._diff_ids, "the image") as image:
             owner = find_owner(action.chown, image.read)
             lower = _nothing if action.link else image.lookup
@@ -57,7 +66,7 @@ class LayerCopier:
             archives: list[Archive] = []
             try:
                 self._place(action, source, chosen, target, archives)
-                return self._write(target)
+                return self._write(target, copying(report, chosen))
             finally:
                 for archive in archives:
                     archive.close()
@@ -86,19 +95,40 @@ class LayerCopier:
             target.folder(raw(action.path))
             return self._write(target)
 
-    def _write(self, target: LayerTarget) -> Layer | None:
+    def _write(self, target: LayerTarget, task: Task | None = None) -> Layer | None:
         """Store the layer. One that is probably here already is only hashed, which is much quicker."""
         expected = None
         if self._known:
             digest = sha256()
-            _write_tar(target, digest.update)
+            _write_tar(target, _counted(digest.update, task) if task else digest.update)
             expected = Digest(f"sha256:{digest.hexdigest()}")
         pipe = Pipe()
         stage = Worker(lambda: _write_tar(target, pipe.write), feeds=pipe)
         with running([stage], [pipe]):
-            descriptor, diff_id = add_layer(self._store, pipe, expected=expected)
+            tar = ProgressReader(pipe, task) if task else pipe
+            descriptor, diff_id = add_layer(self._store, tar, expected=expected)
             pipe.satisfy()
+        if task:
+            task.done("copied")
         return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+
+
+def _counted(write: Callable[[bytes], object], task: Task) -> Callable[[bytes], object]:
+    def counted(data: bytes) -> None:
+        write(data)
+        task.advance(len(data))
+
+    return counted
+
+
+def copying(report: StepReport, chosen: Sequence[Selection], phase: str = "Copying") -> Task | None:
+    """What tells of much that is read; None for little."""
+    size = sum(item.size for one in chosen for _, item in one.files if item.kind == "file")
+    if size < _MUCH:
+        return None
+    task = report.task("files")
+    task.phase(phase, size)
+    return task
 
 
 def _nothing(_path: bytes) -> None:

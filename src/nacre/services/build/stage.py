@@ -365,7 +365,7 @@ class StageBuild:
         chosen: list[Selection],
         report: StepReport,
     ) -> StepLayer:
-        key = self._copy_key(source, standing, action, chosen)
+        key = self._copy_key(source, standing, action, chosen, report)
         if (made := self._kept(key, report)) is not None:
             return made
         session = self._session
@@ -377,17 +377,24 @@ class StageBuild:
         def work() -> StepLayer:
             known = session.cache.knows(anywhere)
             copier = self._copier(standing, max(newest, standing.time_ns), known)
-            made = self._keep(key, StepLayer(copier.copy(action, source, chosen), newest), report)
+            made = self._keep(key, StepLayer(copier.copy(action, source, chosen, report), newest), report)
             session.cache.alias(anywhere, made)
             return made
 
         return self._later(key, work)
 
     def _copy_key(
-        self, source: CopySource, standing: StageProgress, action: CopyAction, chosen: list[Selection]
+        self,
+        source: CopySource,
+        standing: StageProgress,
+        action: CopyAction,
+        chosen: list[Selection],
+        report: StepReport,
     ) -> CopyKey:
-        hashes = source.hashes if isinstance(source, BuildContext) else None
-        content = self._session.content(source, chosen, hashes) if hashes else content_of(source, chosen)
+        if isinstance(source, BuildContext):
+            content = self._session.content(source, chosen, report)
+        else:
+            content = content_of(source, chosen)
         fields = (
             *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
             action.link, action.contents,
