@@ -319,7 +319,7 @@ def test_mounts(project: Any) -> None:
     bad = project.fails(BASE + "RUN --mount=type=chache,target=/x true\n")
     assert "Dockerfile:2:" in bad.err
     assert "did you mean cache?" in bad.err
-    assert "not supported" in project.fails(BASE + "RUN --mount=type=ssh,required true\n").err
+    assert "agent default: not found" in project.fails(BASE + "RUN --mount=type=ssh,required true\n").err
 
 
 def test_dockerfile_from_standard_input(project: Any) -> None:

@@ -21,7 +21,7 @@ def test_harmless_flags_are_taken(project: Any) -> None:
     ).err  # fmt: skip
     assert "WARNING: --builder default ignored: there is one builder" in said
     assert "WARNING: --cache-from ignored" in said
-    for flag in ("--ssh=default", "--push", "--output=type=oci,dest=x", "--output=type=image,push=true"):
+    for flag in ("--push", "--output=type=oci,dest=x", "--output=type=image,push=true"):
         assert "is not supported\nhint: " in project.fails("", flag).err
 
 

@@ -196,7 +196,6 @@ def test_metadata() -> None:
     [
         ("ADD https://x/y.git /", DockerfileError),
         ("ADD --checksum=md5:0 https://x/y /", DockerfileError),
-        ("RUN --security=insecure x", DockerfileError),
         ("RUN --device=gpu x", DockerfileError),
         ("COPY https://x/y /", DockerfileError),
         ("COPY --chmod=9 a b", DockerfileError),

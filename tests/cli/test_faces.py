@@ -137,7 +137,9 @@ COMMANDS_OF = {
     }),
     "build": ("build", {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
-        "format": "BuildOptions: form", "call": "see call", "check": "see call",
+        "format": "BuildOptions: form", "allow": "BuildOptions: allow",
+        "ssh": "BuildOptions: agents",
+        "call": "see call", "check": "see call",
         "label": "labels", "output": "see export_tar and export_folder", "secret": "BuildOptions: secrets",
         "tag": "tags", "network": "BuildOptions: network", "shm-size": "BuildOptions: shm_size",
         "ulimit": "BuildOptions: ulimits",

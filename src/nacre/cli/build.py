@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISSOCK
 
 from ..words.errors import BuildFailed, DockerfileError, Unsupported, UsageError
 from .files import Written, write_out
@@ -71,6 +72,8 @@ def _options(context: Context, args: Args) -> BuildOptions:
         limits=limits_of(context, args),
         ulimits=tuple(args.ulimit),
         parallel=_parallel(args.parallel),
+        allow=tuple(args.allow),
+        agents=tuple(_agent(context, item) for item in args.ssh),
     )
 
 
@@ -110,6 +113,26 @@ def _secret(context: Context, written: str) -> tuple[str, bytes]:
     if name:
         raise UsageError(f"secret {key}: there is no variable {name} in the environment")
     return key, _content(key, path or key)
+
+
+def _agent(context: Context, written: str) -> tuple[str, str]:
+    """docker's `ID[=SOCKET]`, without a socket the agent of the environment."""
+    key, _, path = written.partition("=")
+    path = path or context.environment.get("SSH_AUTH_SOCK", "")
+    if not key or not path:
+        raise UsageError(
+            f"invalid --ssh {written!r}: no socket", hint="start ssh-agent, which sets SSH_AUTH_SOCK"
+        )
+    try:
+        is_socket = S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise UsageError(f"--ssh {written}: {path}: {(error.strerror or '').lower()}") from None
+    if not is_socket:
+        raise Unsupported(
+            f"--ssh {written}: {path} is not the socket of an agent",
+            hint="load keys with ssh-add into an agent, and use --ssh default",
+        )
+    return key, os.path.abspath(path)
 
 
 def _content(key: str, path: str) -> bytes:
@@ -154,8 +177,6 @@ def _export(context: Context, image: str, kind: str, target: str) -> None:
 
 def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
-    if args.ssh:
-        raise Unsupported("--ssh is not supported", hint="pass the key with --secret")
     if args.push:
         raise Unsupported("--push is not supported", hint="run nacre push after the build")
     if args.disable_content_trust is False:
@@ -267,6 +288,11 @@ COMMAND = Command(
     run=run,
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+        many(
+            "--allow",
+            'Allow extra privileged entitlement ("network.host", "security.insecure")',
+            type="stringArray",
+        ),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
         text(
             "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
@@ -300,10 +326,10 @@ COMMAND = Command(
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
         size("--shm-size", "Size of /dev/shm of RUN instructions"),
         many("-t, --tag", 'Name and optionally a tag (format: "name:tag")', type="stringArray"),
+        many("--ssh", "SSH agent for RUN --mount=type=ssh (default, or ID=SOCKET)"),
         text("--target", "Set the target build stage to build"),
         *_IGNORED,
         *_LIMITS,
-        many("--ssh", "Refused", hidden=True),
         text("--provenance", "Rejected unless false", hidden=True),
         text("--sbom", "Rejected unless false", hidden=True),
         many("--attest", "Rejected unless disabled=true", hidden=True),

@@ -67,7 +67,10 @@ class StageState(Value):
 
 
 class RunAction(Value):
-    """Run `argv`; `scripts` are (name, text) of files to be seen in /dev/pipes, `mounts` unparsed."""
+    """Run `argv`; `scripts` are (name, text) of files to be seen in /dev/pipes, `mounts` unparsed.
+
+    `insecure`: with all privileges.
+    """
 
     argv: tuple[str, ...]
     env: Pairs
@@ -76,6 +79,7 @@ class RunAction(Value):
     network: str = ""
     mounts: tuple[str, ...] = ()
     scripts: Pairs = ()
+    insecure: bool = False
 
 
 class CopyAction(Value):
@@ -208,17 +212,16 @@ def _maintainer(
 
 
 def _run(fold: Fold, state: StageState, item: dockerfile.RunInstruction) -> tuple[StageState, Step]:
-    if item.security == "insecure":
-        raise unsupported(item, "--security=insecure", "a build never gets more privileges than a container")
-    if item.devices:
-        raise unsupported(item, "--device")
+    for device in item.devices:
+        raise unsupported(item, f"--device={device}", "a build gets no devices of this machine", device)
     argv, scripts = _run_words(state, item)
     if not argv[0]:
         raise item.error("RUN: the name of the program is empty", item.command.words[0])
     mounts = tuple(fold.text(state, mount, item) for mount in item.mounts)
     network = "" if item.network in ("", "default") else str(item.network)
     action = RunAction(
-        argv, tuple(state.env.items()), state.user, state.workdir, network, mounts, scripts
+        argv, tuple(state.env.items()), state.user, state.workdir, network, mounts, scripts,
+        item.security == "insecure",
     )  # fmt: skip
     declared = [f"{name}={state.env.get(name, '')}" for name in state.args]
     prefix = [f"|{len(declared)}", *declared] if declared else []

@@ -190,8 +190,10 @@ def _needs(item: Instruction, before: list[StagePlan], file: Dockerfile) -> list
         source = _source(item, item.source_stage, before, file)
         return [source.stage] if source.stage is not None else []
     if isinstance(item, RunInstruction):
-        wanted = {field[5:] for mount in item.mounts for field in mount.split(",") if field[:5] == "from="}
-        return [planned.index for planned in before if planned.stage.name in wanted and planned.stage.name]
+        wanted = {
+            field[5:].lower() for mount in item.mounts for field in mount.split(",") if field[:5] == "from="
+        }
+        return [one.index for one in before if not wanted.isdisjoint({one.stage.name, str(one.index)} - {""})]
     return []
 
 

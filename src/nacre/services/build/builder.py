@@ -25,6 +25,7 @@ from ...words.oci import OCI, Descriptor
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
+from . import entitlements
 from .cache import Cache
 from .checks import BuildChecks, planned_build
 from .content import content_of, fingerprint, unread
@@ -71,7 +72,8 @@ class BuildOptions(Value):
     `hosts` are lines `NAME:ADDRESS` for /etc/hosts of every RUN. `secrets` are (id, content): RUN
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
     (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
-    RUN. `parallel` is how many steps may be at work at once: 0 for what is usual.
+    RUN. `parallel` is how many steps may be at work at once: 0 for what is usual. `allow` are entitlements
+    (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents.
     """
 
     target: str = ""
@@ -88,6 +90,8 @@ class BuildOptions(Value):
     limits: Limits | None = None
     ulimits: tuple[tuple[str, int, int], ...] = ()
     parallel: int = 0
+    allow: tuple[str, ...] = ()
+    agents: tuple[tuple[str, str], ...] = ()
 
 
 def _nothing() -> None:
@@ -138,6 +142,7 @@ class Builder:
         SandboxError and whatever `resolve` raises. What `fetch` raises becomes a DockerfileError.
         """
         options = options or BuildOptions()
+        entitlements.check(options.allow)
         for tag in options.tags:
             _check_tag(tag)
         report = BuildReport(self._progress)

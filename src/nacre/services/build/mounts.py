@@ -14,29 +14,41 @@ from io import BytesIO
 from ...ground import ids, userns
 from ...ground.extract import Form, extract
 from ...ground.files import Lock, os_errors, private_dir
-from ...images.dockerfile.fold import unsupported
 from ...images.model.runtime import VolumeMount
 from .place import CopyOptions, LayerTarget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Protocol
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
     from .items import CopySource
     from .select import Selection
 
+    class StepResource(Protocol):
+        """What a step holds while it runs."""
 
-def check(mount: RunMount, item: Instruction, secrets: Mapping[str, bytes]) -> None:
-    """Refuse what this version cannot do. Optional secrets and agents that nobody gave are left out."""
-    if mount.kind == "ssh" and mount.required:
-        raise unsupported(item, "with a required --mount=type=ssh")
+        def release(self) -> None:
+            """Let go of it. Idempotent."""
+
+
+def check(
+    mount: RunMount, item: Instruction, secrets: Mapping[str, bytes], agents: Mapping[str, str]
+) -> None:  # fmt: skip
+    """Refuse what cannot be had. Optional secrets and agents that nobody gave are left out."""
+    if mount.kind == "ssh" and mount.source:
+        raise item.error("--mount=type=ssh does not support source")
+    if mount.kind == "ssh" and mount.required and agent_id(mount) not in agents:
+        raise item.error(
+            f"SSH agent {agent_id(mount)}: not found", hint=f"give it with --ssh {agent_id(mount)}"
+        )
     if mount.kind == "secret" and mount.required and secret_id(mount) not in secrets:
         hint = f"give it with --secret id={secret_id(mount)},src=FILE"
         raise item.error(f"secret {secret_id(mount)}: not found", hint=hint)
-    if mount.kind == "cache" and (mount.source or mount.source_stage):
-        raise unsupported(item, "--mount=type=cache with from or source")
+    if mount.kind == "cache" and mount.source and not mount.source_stage:
+        raise item.error("--mount=type=cache: source needs from", hint="from= is the stage or image it is in")
 
 
 def in_namespace(mount: RunMount, space: str, workdir: str) -> RunMount:
@@ -45,6 +57,18 @@ def in_namespace(mount: RunMount, space: str, workdir: str) -> RunMount:
         return mount
     name = mount.id or os.path.normpath(os.path.join(workdir, mount.target))
     return mount.replace(id=f"{space}/{name}")
+
+
+def begun_from(mount: RunMount, chosen: Selection, content: str, item: Instruction) -> RunMount:
+    """A cache that begins with these files: another one for other files, as with BuildKit."""
+    if not chosen.is_folder:
+        raise item.error(f"--mount: {mount.source!r} is not a directory, so no cache can begin with it")
+    return mount.replace(id=f"{mount.id or mount.target}\0{content}")
+
+
+def agent_id(mount: RunMount) -> str:
+    """Which SSH agent a mount shows."""
+    return mount.id or "default"
 
 
 def secret_id(mount: RunMount) -> str:
@@ -116,48 +140,63 @@ class SharedLock:
 
 
 def cache_folder(
-    mount: RunMount, target: str, folder: str, locks: list[Lock | SharedLock], *, alone: bool = False
-) -> str:
-    """The folder of a cache beneath `folder`, made if absent; the lock that it takes is added to `locks`.
+    mount: RunMount, path: str, locks: list[StepResource], make: Callable[[], str], *,
+    alone: bool = False,
+) -> str:  # fmt: skip
+    """The folder of a cache, `path` or one beside it, made if absent; its lock is added to `locks`.
+
+    `make` gives a new one, elsewhere in the store.
 
     While a build uses the folder PATH it holds PATH.lock. `locked` waits until it is alone, as every cache
     does if `alone`; `private` and `shared` take the first of PATH, PATH-1… that they can have at once.
     Source: BuildKit, "getRefCacheDir".
     """
-    path = f"{folder}/{_cache_name(mount, target)}"
-    private_dir(folder)
+    private_dir(os.path.dirname(path))
     if mount.sharing == "locked" or (alone and mount.sharing != "private"):
         locks.append(Lock(f"{path}.lock"))
     else:
         path = _free(path, locks, Lock.attempt if mount.sharing == "private" else SharedLock.attempt)
     if not os.path.isdir(path):
-        _make_cache(mount, path)
+        _made_once(path, make)
     return path
 
 
-def _cache_name(mount: RunMount, target: str) -> str:
+def cache_name(mount: RunMount, target: str) -> str:
     """Caches of one id are one folder only if they begin alike, with the same owner and mode."""
     name = (mount.id or target).encode("utf-8", "surrogateescape")
     if (mount.uid, mount.gid, mount.mode) != (-1, -1, -1):
-        name += b"\0%d:%d:%o" % (max(mount.uid, 0), max(mount.gid, 0), _cache_mode(mount))
+        mode = 0o755 if mount.mode < 0 else mount.mode
+        name += b"\0%d:%d:%o" % (max(mount.uid, 0), max(mount.gid, 0), mode)
     return hashlib.sha256(name).hexdigest()[:32]
 
 
-def _cache_mode(mount: RunMount) -> int:
-    return 0o755 if mount.mode < 0 else mount.mode
+def _made_once(path: str, make: Callable[[], str]) -> None:
+    """By one step at a time, and all at once: several may share it."""
+    making = Lock(f"{path}.new.lock")
+    try:
+        if not os.path.isdir(path):
+            with os_errors(f"create the directory {path}"):
+                os.rename(make(), path)
+    finally:
+        making.release(remove=True)
 
 
-def _make_cache(mount: RunMount, path: str) -> None:
-    with os_errors(f"create the directory {path}"):
-        os.mkdir(path)
-        os.chmod(path, _cache_mode(mount))
-        if (mount.uid > 0 or mount.gid > 0) and not userns.current().single:
-            ids.chown(path, max(mount.uid, 0), max(mount.gid, 0))
+def new_cache(mount: RunMount, source: CopySource | None, chosen: Selection | None, folder: str) -> str:
+    """The directory of a new cache, within `folder`: empty, or with the files that it begins with."""
+    if source and chosen:
+        path, (_, top) = copy_out(source, chosen, folder), chosen.files[0]
+        mode, uid, gid = top.mode, top.uid, top.gid
+    else:
+        private_dir(path := folder)
+        mode, uid, gid = 0o755, 0, 0
+    os.chmod(path, mode if mount.mode < 0 else mount.mode)
+    uid, gid = (was if said < 0 else said for was, said in ((uid, mount.uid), (gid, mount.gid)))
+    if (uid or gid) and not userns.current().single:
+        ids.chown(path, uid, gid)
+    return path
 
 
-def _free(
-    path: str, locks: list[Lock | SharedLock], attempt: Callable[[str], Lock | SharedLock | None]
-) -> str:
+def _free(path: str, locks: list[StepResource], attempt: Callable[[str], Lock | SharedLock | None]) -> str:
     """The first of `path`, `path-1`… whose lock can be had."""
     number = 0
     while True:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from ...ground import userns
-from ...ground.files import Lock, os_errors, private_dir, random_name, remove_tree, surely
+from ...ground.files import os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Attachment, Stdio, run
 from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
@@ -17,6 +18,7 @@ from ...words.errors import BuildFailed, ExecFormatError, SandboxError
 from ...words.mount import Directory
 from ...words.value import Value
 from . import mounts as mounting
+from .agents import AgentMount, AgentRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +58,18 @@ class RunJob(Value):
     limits: Limits | None = None
     ulimits: tuple[tuple[str, int, int], ...] = ()
     hostname: str = ""
+    agents: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shown_agents(self) -> list[AgentMount]:
+        """The SSH agents that it is given, of those that its mounts ask for."""
+        given = dict(self.agents)
+        asked = [mount for mount, _, _ in self.mounts if mount.kind == "ssh"]
+        return [
+            AgentMount(mount, given[mounting.agent_id(mount)], number)
+            for number, mount in enumerate(asked)
+            if mounting.agent_id(mount) in given
+        ]
 
 
 def permit(store: Store, item: Instruction) -> str:
@@ -84,7 +98,7 @@ def run_job(
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
     key, watch = random_name(), _Watch(report)
-    locks: list[Lock | mounting.SharedLock] = []
+    locks: list[mounting.StepResource] = []
     try:
         active = store.actives.prepare(key, job.layers)
         private_dir(scratch)
@@ -114,17 +128,17 @@ def run_job(
 
 
 def _options(
-    job: RunJob, caches: str, scratch: str, locks: list[Lock | mounting.SharedLock], alone: bool
+    job: RunJob, caches: str, scratch: str, locks: list[mounting.StepResource], alone: bool
 ) -> RunOptions:
     """`alone`: a cache is moved into the root, so that no other step can have it at the same time."""
     action = job.action
     volumes, temporary = _mounts(job, caches, scratch, locks, alone)
     return RunOptions(
         command=action.argv, entrypoint=(),
-        environment=tuple(f"{name}={value}" for name, value in (*job.proxies, *action.env, *_revealed(job))),
+        environment=_environment(job),
         working_dir=action.workdir, user=action.user, hostname=job.hostname or HOSTNAME, volumes=volumes,
         temporary=temporary, files=_etc_files(scratch, job), network=job.network,
-        shm_size=job.shm_size, ulimits=job.ulimits,
+        shm_size=job.shm_size, ulimits=job.ulimits, privileged=action.insecure,
     )  # fmt: skip
 
 
@@ -141,7 +155,7 @@ def _limited(job: RunJob, config: dict[str, Any], work: Callable[[dict[str, Any]
 
 
 def _mounts(
-    job: RunJob, caches: str, scratch: str, locks: list[Lock | mounting.SharedLock], alone: bool
+    job: RunJob, caches: str, scratch: str, locks: list[mounting.StepResource], alone: bool
 ) -> tuple[tuple[VolumeMount, ...], tuple[TmpfsMount, ...]]:
     volumes, temporary = [], []
     if job.action.scripts:
@@ -152,14 +166,26 @@ def _mounts(
             size = (f"size={mount.size}",) if mount.size else ()
             temporary.append(TmpfsMount(target, ("mode=1777", *size)))
         elif mount.kind == "cache":
-            path = mounting.cache_folder(mount, target, caches, locks, alone=alone)
+            make = partial(mounting.new_cache, mount, source, chosen, f"{scratch}/cache-{number}")
+            path = f"{caches}/{mounting.cache_name(mount, target)}"
+            path = mounting.cache_folder(mount, path, locks, make, alone=alone)
             volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
         elif mount.kind == "secret":
             volumes += mounting.secret(mount, dict(job.secrets), f"{scratch}/secret-{number}")
         elif source and chosen:
             path = mounting.copy_out(source, chosen, f"{scratch}/bind-{number}")
             volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
+    for wanted in job.shown_agents:
+        relay = AgentRelay(wanted, scratch)
+        locks.append(relay)
+        volumes.append(relay.volume)
     return tuple(volumes), tuple(temporary)
+
+
+def _environment(job: RunJob) -> tuple[str, ...]:
+    agents = [("SSH_AUTH_SOCK", wanted.target) for wanted in job.shown_agents[:1]]
+    pairs = (*job.proxies, *agents, *job.action.env, *_revealed(job))
+    return tuple(f"{name}={value}" for name, value in pairs)
 
 
 def _scripts(scripts: Sequence[tuple[str, str]], scratch: str) -> str:

@@ -13,6 +13,7 @@ from ...images.dockerfile.plan import CACHES, HOSTNAME
 from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import BuildContext
+from .entitlements import enforce
 from .items import raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
@@ -227,11 +228,13 @@ class StageBuild:
         self, standing: StageProgress, item: Instruction, action: RunAction, report: StepReport
     ) -> StepLayer:
         session = self._session
+        enforce(action, item, session.options)
         mounts = self._mounts(action, item, report) if action.mounts else []
         network = action.network or session.options.network
         contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
         labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
         labels += (f"/dev/shm {session.options.shm_size}",) if session.options.shm_size else ()
+        labels += ("insecure",) if action.insecure else ()
         hostname = session.plan.arguments.get(HOSTNAME, "")
         labels += (f"hostname {hostname}",) if hostname else ()
         key = RunKey(
@@ -250,6 +253,7 @@ class StageBuild:
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
             session.options.shm_size, session.options.limits, session.options.ulimits, hostname,
+            session.options.agents,
         )  # fmt: skip
         name = f"run-{self._planned.index}-{self._kind.strip()}{self._number}"
 
@@ -261,18 +265,20 @@ class StageBuild:
 
     def _mounts(self, action: RunAction, item: Instruction, report: StepReport) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
-        from .mounts import check, in_namespace
+        from .mounts import begun_from, check, in_namespace
 
         found: list[MountedFiles] = []
         for text in action.mounts:
             mount = parse_mount(text, item)
-            check(mount, item, dict(self._session.options.secrets))
+            check(mount, item, dict(self._session.options.secrets), dict(self._session.options.agents))
             mount = in_namespace(mount, self._session.plan.arguments.get(CACHES, ""), action.workdir)
-            bound = mount.kind == "bind"
-            source = self._source(item, mount.source_stage, None, report) if bound else None
+            shows = mount.kind == "bind" or (mount.kind == "cache" and mount.source_stage)
+            source = self._source(item, mount.source_stage, None, report) if shows else None
             chosen = select(source, mount.source) if source else []
             if source and not chosen:
                 raise item.error(f"--mount: {mount.source!r} not found in {source.name}")
+            if source and mount.kind == "cache":
+                mount = begun_from(mount, chosen[0], content_of(source, chosen), item)
             found.append((mount, source, chosen[0] if chosen else None))
         return found
 
