@@ -106,7 +106,7 @@ def test_a_byte_too_many(store: Store, step: float) -> None:
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What is written of blobs."""
-    from nacre.stores import blobs
+    from nacre.stores import blobs, ingest
 
     found: list[int] = []
     write_all: Callable[[int, bytes], None] = blobs.write_all
@@ -115,7 +115,8 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(len(data))
         write_all(fd, data)
 
-    monkeypatch.setattr(blobs, "write_all", counted)
+    for module in (blobs, ingest):
+        monkeypatch.setattr(module, "write_all", counted)
     return found
 
 

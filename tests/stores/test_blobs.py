@@ -167,6 +167,7 @@ def test_full_disk(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("nacre.stores.blobs.write_all", full)
+    monkeypatch.setattr("nacre.stores.ingest.write_all", full)
     with pytest.raises(StoreError, match="no space left on device") as caught:
         blobs.add(DATA)
     assert "prune" in caught.value.hint

@@ -304,6 +304,11 @@ def _read_text(written: str) -> str:
     return written
 
 
+def _read_network(written: str) -> str:
+    """Most often a name alone, as every start of a container may have it."""
+    return written if written and "=" not in written else str(_reader("network")(written))
+
+
 def _read_bool(written: str) -> bool:
     if written not in _TRUE and written not in _FALSE:
         raise ValueError("not a boolean (true or false)")
@@ -336,4 +341,5 @@ def read_bytes(written: str) -> int:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "text": _read_text, "bool": _read_bool, "int": _read_int, "float": _read_float, "bytes": read_bytes,
+    "network": _read_network,
 }  # fmt: skip

@@ -95,8 +95,6 @@ def mac(text: str) -> str:
 
 def network(text: str) -> str:
     """A name, `container:NAME`, or `name=NAME,alias=ALIAS,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC`."""
-    if text and "=" not in text:
-        return text
     from ..grammars.endpoint import parse_endpoint
 
     parse_endpoint(text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..grammars.endpoint import CONTAINER, NetworkEndpoint, parse_endpoint
+from ..grammars.endpoint import NetworkEndpoint, parse_endpoint
+from ..images.model.runtime import CONTAINER
 from ..stores.networks import BRIDGE, HOST, NONE
 from ..words.errors import UsageError
 

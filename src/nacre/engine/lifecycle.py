@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..grammars.endpoint import CONTAINER
+from ..images.model.runtime import CONTAINER
 from ..services.containers import Containers
 from ..words.errors import NotFound
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..stores import mounted
+from ..stores.layout import mount_point
 from ..words.errors import Conflict, NotFound, Unsupported
 from ..words.value import Value
 
@@ -48,7 +49,7 @@ class Mounts:
         self.check("mount")
         root = self._engine.root
         return [
-            MountPoint(key, key.removeprefix(mounted.IMAGE)[:12], mounted.place(root, key))
+            MountPoint(key, key.removeprefix(mounted.IMAGE)[:12], mount_point(root, key))
             for key in mounted.every(root)
         ]
 
@@ -113,7 +114,7 @@ def _mount(store: Store, root: str, name: str) -> str:
 
     key = _key(store, name)
     if mounted.is_mounted(root, key):
-        return mounted.place(root, key)
+        return mount_point(root, key)
     row = _row(store, name)
     if row is None:
         with store.leases.hold():  # until the sweep sees it mounted

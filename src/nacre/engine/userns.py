@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..grammars.endpoint import CONTAINER
+from ..images.model.runtime import CONTAINER
 from ..services.containers import Containers
 from ..services.containers.program import Program
 from ..words.errors import NotFound

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from ..words.value import Value
 
-CONTAINER = "container:"
-"""How a network is called that is another container's."""
-
 _ONES = {"name": "network", "ip": "address", "ip6": "address6", "mac-address": "mac"}
 _DIGITS = frozenset("0123456789abcdef")
 

@@ -40,6 +40,11 @@ _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
 
 
+def mount_point(root: str, key: str) -> str:
+    """Where the root of a container, by its id, or an image is mounted for the user, if it is."""
+    return f"{root}/mounted/{key}"
+
+
 def open_root(root: str, *, create: bool) -> Database:
     """Check the folder, make what is missing, open its database. Raises NotFound, StoreError."""
     path = f"{root}/nacre.db"

@@ -12,6 +12,7 @@ import os
 from ..ground import linux
 from ..ground.files import os_errors, private_dir, trace
 from ..words.errors import Conflict, SandboxError
+from .layout import mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,21 +30,17 @@ def image_key(digest: Digest) -> str:
     return IMAGE + digest.hex
 
 
-def place(root: str, key: str) -> str:
-    """The path at which `key` is mounted, if it is."""
-    return f"{root}/mounted/{key}"
-
-
 def is_mounted(root: str, key: str) -> bool:
     """Whether something is mounted there, in this mount namespace."""
-    return os.path.ismount(place(root, key))
+    return os.path.ismount(mount_point(root, key))
 
 
 def check_not_mounted(root: str, key: str, name: str) -> None:
     """Raises Conflict for a container `name` that is: two mounts must not write to one tree."""
     if is_mounted(root, key):
         raise Conflict(
-            f"container {name} is mounted at {place(root, key)}", hint=f"first run: nacre unmount {name}"
+            f"container {name} is mounted at {mount_point(root, key)}",
+            hint=f"first run: nacre unmount {name}",
         )
 
 
@@ -54,7 +51,7 @@ def show(root: str, key: str, mount: Mount | int) -> str:
     """
     from .shared import detached
 
-    path = place(root, key)
+    path = mount_point(root, key)
     private_dir(f"{root}/mounted")
     private_dir(path)
     trace("mounted:begun")
@@ -75,7 +72,7 @@ def release(root: str, key: str, *, force: bool = False) -> bool:
 
     Raises Conflict when somebody uses it; with `force` it goes as soon as nobody does any more.
     """
-    path, there = place(root, key), False
+    path, there = mount_point(root, key), False
     try:
         linux.umount(path, linux.MNT_DETACH if force else 0)
         there = True

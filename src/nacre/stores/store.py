@@ -8,7 +8,6 @@ from .blobpolicy import BlobPolicy
 from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
-from .layers import LayerStore
 from .layout import open_root, publish_index
 from .leases import LeaseStore
 from .refs import RefStore
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..ground.work.budget import Budget
     from ..words.digest import Digest
+    from .layers import LayerStore
     from .steps import StepStore
 
 
@@ -43,7 +43,7 @@ class Store:
         self.keeping = BlobPolicy(root, layer_blobs)
         self.leases = LeaseStore(f"{root}/leases", database)
         self.blobs = BlobStore(root, database, self.leases)
-        self.layers = LayerStore(database)
+        self._layers: LayerStore | None = None
         catalog = TreeCatalog(root, database, self.leases, mode, lambda: self.budget)
         catalog.restore = self._restore
         self.driver = DriverChoice(root, database, catalog.drivers, driver)
@@ -51,6 +51,15 @@ class Store:
         self.refs = RefStore(database)
         self._steps: StepStore | None = None
         self.containers = ContainerStore(root, database)
+
+    @property
+    def layers(self) -> LayerStore:
+        """What is known of layers and their compressed forms."""
+        if self._layers is None:
+            from .layers import LayerStore
+
+            self._layers = LayerStore(self.db)
+        return self._layers
 
     @property
     def steps(self) -> StepStore:

@@ -25,12 +25,14 @@ class Value:
     """
 
     _fields: ClassVar[tuple[str, ...]] = ()
-    _needed: ClassVar[tuple[str, ...]] = ()
+    _needed: ClassVar[tuple[str, ...] | None] = ()
 
     def __init_subclass__(cls) -> None:
-        own = cls.__dict__.get("__annotations__", {})  # noqa: RUF063
-        cls._fields = (*cls._fields, *(name for name in own if name[0] != "_" and name not in cls._fields))
-        cls._needed = tuple(name for name in cls._fields if not hasattr(cls, name))
+        cls._needed = None  # most classes are not used by most commands
+        own = cls.__dict__.get("__annotations__")  # noqa: RUF063
+        if own:
+            fields = cls._fields
+            cls._fields = (*fields, *[name for name in own if name[0] != "_" and name not in fields])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields, given = self._fields, self.__dict__
@@ -41,7 +43,10 @@ class Value:
             if name not in fields or name in given:
                 raise TypeError(f"{type(self).__name__} got an unexpected or repeated {name!r}")
             given[name] = value
-        for name in self._needed:
+        needed = self._needed
+        if needed is None:
+            needed = type(self)._needed = tuple(name for name in fields if not hasattr(type(self), name))
+        for name in needed:
             if name not in given:
                 raise TypeError(f"{type(self).__name__} needs {name!r}")
         self._check()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...grammars.endpoint import CONTAINER
 from ...grammars.gotemplate import Struct
+from ...images.model.runtime import CONTAINER
 from ...stores.containers import ContainerRow
 from ...words.addresses import Subnet, in_brackets
 from ..context import Context

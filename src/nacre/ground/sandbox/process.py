@@ -14,7 +14,6 @@ from .fork import WHAT, first, through
 from .plan import is_root, plan, shares_processes
 from .room import Room
 from .stdio import Attachment, Stdio, StreamDescriptors, Streams
-from .tidy import tidy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def clean(root: Mount, made: list[str], *, volatile: bool) -> None:
     """Take away what a container that has ended needed; `made` are the paths made to mount on."""
     cgroups.tidy()
     if not volatile:
+        from .tidy import tidy
+
         tidy(root, made)
 
 

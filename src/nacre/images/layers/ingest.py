@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...ground.work.budget import Budget
-    from ...stores.blobs import Ingest
+    from ...stores.ingest import Ingest
     from ...stores.store import Store
     from ...stores.trees import Active
     from ...words.progress import Task

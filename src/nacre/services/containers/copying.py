@@ -168,11 +168,12 @@ def image_root(store: Store, row: ContainerRow) -> Inside:
 
 
 def _mounted(store: Store, row: ContainerRow, write: bool) -> int:
-    from ...stores.mounted import is_mounted, place
+    from ...stores.layout import mount_point
+    from ...stores.mounted import is_mounted
     from ...stores.shared import opened
 
     if is_mounted(store.root, row.id):
-        return os.open(place(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(mount_point(store.root, row.id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     active = store.actives.find(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is missing")

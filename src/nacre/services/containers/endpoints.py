@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ...grammars.endpoint import CONTAINER, NetworkEndpoint
+from ...grammars.endpoint import NetworkEndpoint
 from ...ground.files import os_errors
+from ...images.model.runtime import CONTAINER
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
 from ...words.errors import Conflict, NotFound, Unsupported, UsageError

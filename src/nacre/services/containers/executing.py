@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ...grammars.endpoint import CONTAINER
 from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.capabilities import ALL
+from ...images.model.runtime import CONTAINER
 from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.mount import Directory
 from ...words.quickjson import loads

@@ -16,7 +16,6 @@ import os
 import select
 
 from ...ground.files import os_errors, trace, unlink
-from ...ground.monitor.pause import PREFIX
 from ...ground.monitor.relay import PAUSE
 from ...words.errors import Conflict, SandboxError
 
@@ -236,6 +235,8 @@ class Paused:
         self._folder, self._fd = folder, -1
 
     def __enter__(self) -> None:
+        from ...ground.monitor.pause import PREFIX
+
         self._fd = ask(self._folder, PAUSE, PREFIX, hint="use --pause=false to commit without a pause")
 
     def __exit__(self, *_exc: object) -> None:

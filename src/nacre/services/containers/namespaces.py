@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...images.model.runtime import CONTAINER
 from ...words.errors import Conflict, SandboxError, Unsupported
 from ...words.quickjson import loads
 from .networking import state
@@ -13,15 +14,13 @@ if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from .service import Containers, CreateRequest
 
-_CONTAINER = "container:"
-
 
 def with_others(containers: Containers, request: CreateRequest) -> CreateRequest:
     """`container:` and the id of the other container, for pid and IPC. Raises NotFound, Unsupported."""
     options = request.options
-    if options.pid.startswith(_CONTAINER):
+    if options.pid.startswith(CONTAINER):
         options = options.replace(pid=_named(containers, options.pid))
-    if options.ipc.startswith(_CONTAINER):
+    if options.ipc.startswith(CONTAINER):
         if request.runtime != "builtin":
             raise Unsupported(f"--ipc {options.ipc} is not possible with the runtime {request.runtime}")
         options = options.replace(ipc=_named(containers, options.ipc))
@@ -29,7 +28,7 @@ def with_others(containers: Containers, request: CreateRequest) -> CreateRequest
 
 
 def _named(containers: Containers, mode: str) -> str:
-    return f"{_CONTAINER}{containers.get(mode.removeprefix(_CONTAINER)).id}"
+    return f"{CONTAINER}{containers.get(mode.removeprefix(CONTAINER)).id}"
 
 
 def join(containers: Containers, record: dict[str, Any]) -> ContainerRow | None:
@@ -45,7 +44,7 @@ def join(containers: Containers, record: dict[str, Any]) -> ContainerRow | None:
         other = containers.get(record["ipc_of"])
         _join(config, "ipc", "IPC", other)
         _check_shareable(other)
-    if record["network"].startswith(_CONTAINER):
+    if record["network"].startswith(CONTAINER):
         other = _owner(containers, record["network"])
         _join(config, "network", "network", other)
         if state(containers.store, other).get("switched"):
@@ -55,8 +54,8 @@ def join(containers: Containers, record: dict[str, Any]) -> ContainerRow | None:
 
 def _owner(containers: Containers, network: str) -> ContainerRow:
     """The container that a network is of: the one that is named may have that of another as well."""
-    while network.startswith(_CONTAINER):
-        other = containers.get(network.removeprefix(_CONTAINER))
+    while network.startswith(CONTAINER):
+        other = containers.get(network.removeprefix(CONTAINER))
         network = loads(other.config_json)["network"]
     return other
 
@@ -71,7 +70,7 @@ def _join(config: dict[str, Any], kind: str, title: str, other: ContainerRow) ->
 
 def _check_shareable(other: ContainerRow) -> None:
     mode = loads(other.config_json)["asked"].get("IpcMode") or ""
-    if mode not in ("host", "shareable") and not mode.startswith(_CONTAINER):
+    if mode not in ("host", "shareable") and not mode.startswith(CONTAINER):
         raise SandboxError(
             f"failed to join IPC namespace: that of container {other.name} is not shareable",
             hint="start that container with --ipc shareable",

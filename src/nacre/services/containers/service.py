@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import time
 
-from ...grammars.endpoint import CONTAINER
 from ...ground import sandbox
 from ...ground.files import os_errors, remove_tree, surely, trace, unlink
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
-from ...images.model.runtime import RunOptions, runtime_config
+from ...images.model.runtime import CONTAINER, RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
 from ...stores.events import of_container, of_volumes
-from ...stores.mounted import check_not_mounted, place, release
+from ...stores.layout import mount_point
 from ...stores.shared import Shared
 from ...words.errors import Conflict, ExecFormatError, NacreError, NotFound, SandboxError
 from ...words.mount import Overlay
@@ -430,7 +429,9 @@ class Containers:
         active = self.store.actives.find(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is missing")
-        if os.path.isdir(place(self.store.root, row.id)):  # two mounts must not write to one upper folder
+        if os.path.isdir(mount_point(self.store.root, row.id)):
+            from ...stores.mounted import check_not_mounted
+
             check_not_mounted(self.store.root, row.id, row.name)
         if record.get("make"):
             from .ownership import make_folders
@@ -601,7 +602,9 @@ class Containers:
     def _discard(self, row: ContainerRow, *, volumes: bool = False) -> None:
         """Its anonymous volumes go with it when it was `--rm` or never whole, as docker has it."""
         self.lift_limits(row)
-        if os.path.isdir(place(self.store.root, row.id)):
+        if os.path.isdir(mount_point(self.store.root, row.id)):
+            from ...stores.mounted import release
+
             release(self.store.root, row.id, force=True)
         self.store.actives.discard(row.id)
         trace("container:discarded")

@@ -17,8 +17,9 @@ from ...grammars.wire.routes import is_upload
 from ...grammars.wire.uploads import ENDS, Event, UploadState, after
 
 if TYPE_CHECKING:
-    from ...stores.blobs import BlobStore, Ingest
+    from ...stores.blobs import BlobStore
     from ...stores.catalog import Catalog
+    from ...stores.ingest import Ingest
     from ...words.digest import Digest
     from .work import Work
 
