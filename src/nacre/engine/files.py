@@ -64,7 +64,8 @@ def stream_in(engine: Wiring, stream: Reader, located: Located, path: str) -> No
         if not end.exists:
             raise NotFound(f"no such directory: {os.fsdecode(place.path)}")
         found = ((entry, partial(_same, payload)) for entry, payload in read_tar(decompress(stream)))
-        copying.write(found, end, owners="keep", form=_form())
+        form = _form()
+        copying.write(found, end, owners="keep" if form.owners else "beside", form=form)
 
 
 def _same(payload: Reader) -> Reader:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EINVAL, EPERM
+from errno import EFAULT, EINVAL, EPERM
 from struct import Struct
 from struct import error as StructError
 
@@ -106,8 +106,11 @@ class Ownership:
             return -EPERM
         if count > _MOST_GROUPS:
             return -EINVAL
-        with ProcessMemory(note.tid) as memory:
-            data = memory.read(note.arguments[1], count * _ID.size) if count else b""
+        try:
+            with ProcessMemory(note.tid) as memory:
+                data = memory.read(note.arguments[1], count * _ID.size) if count else b""
+        except (OSError, OverflowError):
+            return -EFAULT
         groups = tuple(number for (number,) in _ID.iter_unpack(data))
         return self._keep(before.in_groups(groups), listener, note)
 

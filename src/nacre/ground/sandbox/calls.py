@@ -121,11 +121,11 @@ def attend_in(
     Files of that container are its root's, so this process becomes that, if it is not: for good.
     """
     pidfd, pid = process
-    if not userns.shares(pid):
-        try:
+    try:
+        if not userns.shares(pid):
             linux.setns(pidfd, linux.CLONE_NEWUSER)
-        except OSError:  # it has several threads; then the kernel answers
-            return attached
+    except OSError:  # it has several threads, or may not; then the kernel answers
+        return attached
     return attend(config, attached, streams)
 
 

@@ -18,6 +18,7 @@ import stat
 from contextlib import contextmanager
 from io import BytesIO
 
+from ...grammars.layer import owner
 from ...grammars.tar.entry import Entry
 from ...ground.extract import Form, extract
 from ...ground.files import Root, reopen_file, trace
@@ -272,7 +273,7 @@ def source(place: CopyPath, *, follow: bool = False) -> ResolvedSource:
 def members(found: ResolvedSource, top: bytes, form: Form = _PLAIN) -> Iterator[Member]:
     """The entries of a source, its own one named `top`. Raises StoreError. Closes the source."""
     try:
-        seen = found.owners.seen if found.owners else _same
+        seen = found.owners.seen if found.owners else owner.given
         if not found.folder:
             entry, payload = _single(found.fd, top)
             yield seen(entry), payload
@@ -289,10 +290,6 @@ def members(found: ResolvedSource, top: bytes, form: Form = _PLAIN) -> Iterator[
         os.close(found.fd)
 
 
-def _same(entry: Entry) -> Entry:
-    return entry
-
-
 def _single(fd: int, path: bytes) -> Member:
     info = os.fstat(fd)
     kind = _KINDS.get(stat.S_IFMT(info.st_mode))
@@ -301,11 +298,19 @@ def _single(fd: int, path: bytes) -> Member:
     entry = Entry(
         path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns,
         info.st_size if kind == "file" else 0, os.readlink(b"", dir_fd=fd) if kind == "symlink" else b"",
-        os.major(info.st_rdev), os.minor(info.st_rdev),
+        os.major(info.st_rdev), os.minor(info.st_rdev), xattrs=_owner_of(fd),
     )  # fmt: skip
     if kind != "file":
         return entry, None
     return entry, lambda: _Exactly(reopen_file(fd, path), entry.size)
+
+
+def _owner_of(fd: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The attribute with an owner that a program of the container has given, if there is one."""
+    try:
+        return ((owner.ATTRIBUTE, os.getxattr(f"/proc/self/fd/{fd}", owner.ATTRIBUTE)),)
+    except OSError:
+        return ()
 
 
 class _Exactly:
@@ -378,7 +383,8 @@ def _there(place: CopyPath, fd: int, folder: bool, content: bool, name: bytes) -
 
 
 def write(found: Iterable[Member], goal: ResolvedTarget, *, owners: str, form: Form = _PLAIN) -> Stats:
-    """Make the members at the target. `owners`: keep, root, or caller (whoever runs this).
+    """Make the members at the target. `owners`: keep, root, caller (whoever runs this), or beside: keep them
+    as a program of the container does where it cannot have others.
 
     Folders merge; a folder never takes the place of something else, nor the reverse. Raises
     InvalidArchive, StoreError.
@@ -390,9 +396,17 @@ def write(found: Iterable[Member], goal: ResolvedTarget, *, owners: str, form: F
             if entry.path or not goal.exists:  # a folder that exists stays as it is
                 entry = entry._replace(uid=0, gid=0) if owners == "root" else entry
                 entry = goal.owners.given(entry) if goal.owners else entry
+                entry = _with_attribute(entry) if owners == "beside" else entry
                 yield _moved(entry, goal.prefix), payload() if payload else BytesIO()
 
     return extract(arriving(), goal.fd, form)
+
+
+def _with_attribute(entry: Entry) -> Entry:
+    if entry.kind not in ("file", "dir"):
+        return entry
+    said = owner.ATTRIBUTE, owner.text(entry.uid, entry.gid)
+    return entry._replace(xattrs=tuple(sorted((*owner.without(entry.xattrs), said))))
 
 
 def _explained(path: bytes, error: OSError) -> NotFound | UsageError:
