@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,7 +81,17 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Peer:
 
 
 @pytest.fixture(scope="session")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+def runtime_program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`nacre-runtime` of this tree as a program, as other engines want it."""
+    path = tmp_path_factory.mktemp("runtime") / "nacre-runtime"
+    start = "from nacre.runtime.main import entry; entry()"
+    path.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{start}' \"$@\"\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory, runtime_program: str) -> Iterator[Peer]:
     require("docker", "dockerd", "containerd", "runc")
     require_root("dockerd")
     base = tmp_path_factory.mktemp("docker")
@@ -89,6 +100,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
         "dockerd", "--data-root", str(base / "data"), "--exec-root", str(base / "exec"),
         "--pidfile", str(base / "pid"), "--host", f"unix://{socket}",
         "--bridge", "none", "--iptables=false", "--ip6tables=false",
+        "--add-runtime", f"nacre={runtime_program}",
     ]  # fmt: skip
     with (base / "log").open("wb") as log:
         daemon = subprocess.Popen(words, stdout=log, stderr=log)

@@ -24,6 +24,9 @@ else:
     import _signal as signal
 
 _MOST_DESCRIPTORS = 1024
+_DOCKERS = "OCI runtime exec failed: "
+"""What docker says itself before the error of a runtime."""
+
 _CREATE = {
     "bundle": TEXT, "console-socket": TEXT, "pid-file": TEXT, "no-pivot": SWITCH, "no-new-keyring": SWITCH,
     "preserve-fds": TEXT,
@@ -179,6 +182,7 @@ def _exec(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
                     child = execute(folder, wanted, request.replace(console=console.path))
                     shown = console.take()
     except NacreError as error:
+        error.message = error.message.removeprefix(_DOCKERS)
         error.runtime_code = 255  # type: ignore[attr-defined]
         raise
     return 0 if given.switch("detach") else stay(child, shown)

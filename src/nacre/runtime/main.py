@@ -99,9 +99,14 @@ def _tell(error: NacreError, log: RuntimeLog) -> int:
 
 
 def default_root() -> str:
-    """Beneath /run, for an ordinary user beneath XDG_RUNTIME_DIR. Raises UsageError."""
+    """Beneath /run, for an ordinary user beneath XDG_RUNTIME_DIR. Raises UsageError.
+
+    Also where a user is root of a user namespace, as with podman.
+    """
+    from ..ground.userns import is_first
+
     folder = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() == 0 and not folder.startswith("/run/user/"):
+    if os.geteuid() == 0 and (is_first() or not folder):
         return "/run/nacre-runtime"
     if not folder.startswith("/"):
         raise UsageError("XDG_RUNTIME_DIR is not set", hint="set it, or use --root")

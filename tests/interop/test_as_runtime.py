@@ -1,0 +1,97 @@
+"""`nacre-runtime` as the runtime of other engines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import needs_userns, remove
+
+from .conftest import Peer, require
+
+_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
+_RUN = ("run", "--network", "none", *_LIMITS)
+
+
+@pytest.fixture
+def image(tmp_path: Path, busybox_tar: bytes) -> str:
+    """A root file system for `import`."""
+    (tmp_path / "root.tar").write_bytes(busybox_tar)
+    return str(tmp_path / "root.tar")
+
+
+@pytest.fixture
+def users_podman(tmp_path: Path) -> Iterator[Peer]:
+    """podman as an ordinary user, with storage that needs no mounts."""
+    require("podman", "newuidmap")
+    if not os.geteuid():
+        pytest.skip("podman is driven as an ordinary user here")
+    needs_userns()
+    config = tmp_path / "containers.conf"
+    config.write_text('[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n')
+    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(tmp_path / "run"))
+    env = {"CONTAINERS_CONF": str(config), "HOME": str(tmp_path)}
+    yield Peer("podman", "--storage-driver", "vfs", *folders, env=env)
+    remove(tmp_path / "storage")
+
+
+def test_podman(podman: Peer, runtime_program: str, image: str) -> None:
+    """A life with exec, pause and a signal; limits, a tmpfs and a user namespace."""
+    engine = Peer(*podman.words, "--runtime", runtime_program, env=podman.env)
+    engine("import", image, "oci-test")
+    script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"
+    words = ("--rm", "--memory", "50m", "--tmpfs", "/etc", "--read-only")
+    assert engine(*_RUN, *words, "oci-test", "sh", "-c", f"{script}; cat /etc/passwd").startswith(
+        "52428800\nroot"
+    )
+    maps = ("--uidmap", "0:100000:1000", "--gidmap", "0:100000:1000")
+    seen = engine(*_RUN, "--rm", *maps, "oci-test", "cat", "/proc/self/uid_map").split()
+    assert seen == ["0", "100000", "1000"]
+    name = engine(*_RUN, "--detach", "oci-test", "sleep", "1000").strip()
+    assert engine("exec", name, "echo", "hello") == "hello\n"
+    engine("pause", name)
+    engine("unpause", name)
+    engine("kill", name)
+    assert engine("wait", name) == "137\n"
+    engine("rm", name)
+
+
+def test_podman_as_a_user(users_podman: Peer, runtime_program: str, image: str) -> None:
+    engine = Peer(*users_podman.words, "--runtime", runtime_program, env=users_podman.env)
+    engine("import", image, "oci-test")
+    words = ("run", "--network", "none", "--ulimit", "host")
+    assert engine(*words, "--rm", "oci-test", "id", "-u") == "0\n"
+    name = engine(*words, "--detach", "--userns", "keep-id", "oci-test", "sleep", "1000").strip()
+    assert engine("exec", name, "id", "-u") == f"{os.geteuid()}\n"
+    engine("rm", "--force", "--time", "0", name)
+
+
+def test_docker(docker: Peer, image: str) -> None:
+    docker("import", image, "oci-test")
+    words = (*_RUN, "--runtime", "nacre")
+    assert docker(*words, "--rm", "oci-test", "echo", "hello") == "hello\n"
+    name = docker(*words, "--detach", "--name", "oci-test", "oci-test", "sleep", "1000").strip()
+    assert docker("exec", name, "echo", "hello") == "hello\n"
+    assert "sleep 1000" in docker("top", name)
+    docker("pause", name)
+    docker("unpause", name)
+    docker("kill", name)
+    assert docker("wait", name) == "137\n"
+    docker("rm", name)
+    missing = docker(*words, "--rm", "oci-test", "nothere", check=False)
+    assert missing == ""
+
+
+def test_buildah(podman: Peer, runtime_program: str, image: str, tmp_path: Path) -> None:
+    require("buildah")
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM scratch\nADD {Path(image).name} /\nRUN echo it runs > /made; cat /made\n"
+    )
+    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(tmp_path / "run"))
+    engine = Peer("buildah", "--storage-driver", "vfs", *folders, env=podman.env)
+    words = ("--isolation", "oci", "--runtime", runtime_program, "--network", "none", *_LIMITS)
+    assert "it runs" in engine("build", *words, str(tmp_path))
+    shutil.rmtree(tmp_path / "storage")
