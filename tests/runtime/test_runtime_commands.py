@@ -6,8 +6,10 @@ import array
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,26 @@ def test_a_failed_hook_leaves_nothing(runtime: Any) -> None:
     assert "took more than 1 seconds" in said
 
 
+def test_a_create_that_was_killed_can_be_deleted(runtime: Any, tmp_path: Path) -> None:
+    hooks = {
+        "createRuntime": [
+            {"path": "/bin/sh", "args": ["sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 999"]}
+        ]
+    }
+    bundle, name = runtime.bundle("true", change=lambda config: config.update(hooks=hooks)), runtime.new()
+    words = runtime.command("create", "-b", bundle, name)
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as create:
+        end = time.monotonic() + 30
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert runtime.state(name)["status"] == "creating"
+        create.kill()
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert runtime.state(name)["status"] == "stopped"
+    runtime("delete", name)
+
+
 def test_exec(runtime: Any, tmp_path: Path) -> None:
     name = runtime.create(runtime.bundle("sleep", "1000"))
     runtime("start", name)
@@ -169,6 +191,10 @@ def test_what_a_config_asks_is_there(runtime: Any) -> None:
         config["process"]["oomScoreAdj"] = 500
         config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
         config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+        config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 5}
+        config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
+        config["linux"]["namespaces"].append({"type": "time"})
+        config["linux"]["timeOffsets"] = {"boottime": {"secs": 4_000_000_000}}
         config["linux"]["personality"] = {"domain": "LINUX32"}
         config["mounts"] += [
             {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]},
@@ -180,11 +206,13 @@ def test_what_a_config_asks_is_there(runtime: Any) -> None:
     cat /proc/sys/net/ipv4/ip_forward; uname -m; grep -c user /etc/passwd
     touch /etc/x 2>/dev/null || echo read-only; touch /new/place/x 2>/dev/null || echo read-only
     cat /proc/kcore 2>/dev/null | wc -c; echo x > /proc/sys/kernel/panic || echo refused
+    cut -d' ' -f 19,41 /proc/self/stat; cut -c 1 /proc/uptime
     """
     words = runtime.run("sh", "-c", f"exec 2>/dev/null\n{script}", change=change).split()
     machine = "i686" if os.uname().machine == "x86_64" else os.uname().machine
     assert words == [
         "nacre", "example", "0027", "500", "100", "1", machine, "1", "read-only", "read-only", "0", "refused",
+        "5", "3", "4",
     ]  # fmt: skip
 
 

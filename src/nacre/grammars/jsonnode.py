@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from ..words import quickjson
 from ..words.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ class JsonNode:
 
     def shown(self) -> str:
         """The value as JSON, shortened."""
-        return json.dumps(self.value)[:_MOST_SHOWN]
+        return quickjson.dumps(self.value)[:_MOST_SHOWN]
 
     def known(self, names: Collection[str]) -> None:
         """It is an object that has no other names."""
@@ -48,7 +47,7 @@ class JsonNode:
 
     def at(self, name: str) -> JsonNode:
         """The place of a name; its value is None if there is none."""
-        key = name if name.isidentifier() else json.dumps(name[:_MOST_SHOWN])
+        key = name if name.isidentifier() else quickjson.dumps(name[:_MOST_SHOWN])
         return JsonNode(self.value.get(name), self.what, f"{self.path}.{key}" if self.path else key)
 
     def items(self) -> Iterator[JsonNode]:

@@ -13,8 +13,8 @@ Source: moby/profiles seccomp/seccomp.go, OCI runtime-spec config-linux.md "Secc
 from __future__ import annotations
 
 import errno
-import json
 
+from ..words import quickjson
 from ..words.errors import UsageError
 from ..words.value import Value
 from .jsonnode import JsonNode
@@ -100,8 +100,8 @@ class Profile(Value):
         names = self._architectures(machine)
         if _NATIVE.get(machine, machine) not in names:
             raise UsageError(f"the seccomp profile {self.file} has no list for {machine}")
-        rules = [json.loads(rule.spec) for rule in self.rules if rule.holds(caps, arch, kernel)]
-        return {**json.loads(self.head), "architectures": names, "syscalls": rules}
+        rules = [quickjson.loads(rule.spec) for rule in self.rules if rule.holds(caps, arch, kernel)]
+        return {**quickjson.loads(self.head), "architectures": names, "syscalls": rules}
 
     def _architectures(self, machine: str) -> list[str]:
         native = _NATIVE.get(machine, machine)
@@ -120,6 +120,8 @@ def _kernel(release: str) -> tuple[int, int]:
 
 def read_profile(data: bytes, file: str) -> Profile:
     """A profile from its bytes. Raises UsageError that names the file and the place in it."""
+    import json
+
     if len(data) > LARGEST:
         raise UsageError(f"the seccomp profile {file} is larger than 1 MiB")
     try:
@@ -157,7 +159,7 @@ def _profile(top: JsonNode, text: str) -> Profile:
     if flags := [each.word(_FLAGS) for each in top.at("flags").items()]:
         head["flags"] = flags
     rules = tuple(_rule(each) for each in top.at("syscalls").items())
-    return Profile(top.what.removeprefix(_WHAT), text, json.dumps(head), architectures, arch_map, rules)
+    return Profile(top.what.removeprefix(_WHAT), text, quickjson.dumps(head), architectures, arch_map, rules)
 
 
 def _subarchitectures(node: JsonNode) -> tuple[str, tuple[str, ...]]:
@@ -172,7 +174,7 @@ def _rule(node: JsonNode) -> Rule:
     _add_error(spec, node, "errnoRet", "errno")
     if args := [_argument(each) for each in node.at("args").items()]:
         spec["args"] = args
-    return Rule(json.dumps(spec), _where(node.at("includes")), _where(node.at("excludes")))
+    return Rule(quickjson.dumps(spec), _where(node.at("includes")), _where(node.at("excludes")))
 
 
 def _names(node: JsonNode) -> tuple[str, ...]:

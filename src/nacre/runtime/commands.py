@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -10,6 +9,7 @@ from ..grammars.runtimespec import LARGEST
 from ..ground.fork import Child
 from ..services.runtime import lifecycle
 from ..services.runtime.containers import KnownContainers
+from ..words import quickjson
 from ..words.errors import NacreError, NotFound, Unsupported, UsageError
 from .arguments import MANY, SWITCH, TEXT, CommandFlags, GivenFlags, parse
 
@@ -216,7 +216,7 @@ def more_process(given: GivenFlags, first: Mapping[str, Any]) -> dict[str, Any]:
     for flag, name in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
         if given.text(flag):
             process[name] = given.text(flag)
-    return read_process(json.dumps(process).encode(), "the process")
+    return read_process(quickjson.dumps(process).encode(), "the process")
 
 
 def number_of(word: str) -> int:
@@ -246,7 +246,7 @@ def _list(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
     if given.switch("quiet"):
         lines = [each["id"] for each in found]
     elif given.text("format", "table") == "json":
-        lines = [json.dumps(found)]
+        lines = [quickjson.dumps(found)]
     else:
         names = ("id", "pid", "status", "bundle", "created", "owner")
         rows = [tuple(name.upper() for name in names), *(tuple(str(e[n]) for n in names) for e in found)]
@@ -269,7 +269,7 @@ def _ps(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
         record = folder.record()
         pids = members(record.folders) if record.folders else [record.pid]
     if given.text("format", "table") == "json":
-        print(json.dumps(pids))
+        print(quickjson.dumps(pids))
         return 0
     rows = [("PID", "COMMAND")]
     for pid in pids:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from ..words import quickjson
 from ..words.errors import UsageError
 
 FORMATS = ("text", "json")
@@ -35,7 +35,7 @@ class RuntimeLog:
         if not self._path:
             return
         if self._form == "json":
-            line = json.dumps({"level": level, "msg": message, "time": when})
+            line = quickjson.dumps({"level": level, "msg": message, "time": when})
         else:
-            line = f"time={json.dumps(when)} level={level} msg={json.dumps(message)}"
+            line = f"time={quickjson.dumps(when)} level={level} msg={quickjson.dumps(message)}"
         self._write(line.encode() + b"\n")

@@ -5,8 +5,7 @@ Source: OCI runtime-spec 1.3.0, config.md and config-linux.md.
 
 from __future__ import annotations
 
-import json
-
+from ...words import quickjson
 from ...words.errors import UsageError
 from ..jsonnode import JsonNode
 from .limits import RESOURCES
@@ -143,7 +142,7 @@ def _node(data: bytes, what: str) -> JsonNode:
     if len(data) > LARGEST:
         raise UsageError(f"{what} is larger than {LARGEST >> 20} MiB")
     try:
-        return JsonNode(json.loads(data), what)
+        return JsonNode(quickjson.loads(data), what)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UsageError(f"{what} is not JSON: {why}") from None

@@ -184,6 +184,7 @@ def apply(groups: Sequence[HierarchyGroup], resources: Resources) -> None:
     from .settings import wanted as said
 
     resources = said(resources)
+    _check_usage(groups, resources.get("memory") or {})
     versions = {1} if any(group.version == 1 and group.controllers for group in groups) else {2}
     wanted = [
         each
@@ -204,6 +205,18 @@ def apply(groups: Sequence[HierarchyGroup], resources: Resources) -> None:
             write(folder, name, value)
         except OSError as error:
             raise SandboxError(f"cannot write {value!r} to {folder}/{name}: {error.strerror}") from None
+
+
+def _check_usage(groups: Sequence[HierarchyGroup], memory: Mapping[str, Any]) -> None:
+    """With `checkBeforeUpdate` a limit that is used up already is refused, instead of killing processes."""
+    if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
+        return
+    for group in groups:
+        used = words_of(group.folder, "memory.current")
+        if used and int(used[0]) > memory["limit"]:
+            raise SandboxError(
+                f"linux.resources.memory.limit is {memory['limit']}, and {used[0]} bytes are used"
+            )
 
 
 def _is_in(controller: str, group: HierarchyGroup) -> bool:

@@ -6,11 +6,11 @@ else, and is killed when its time is over. Source: OCI runtime-spec config.md, "
 
 from __future__ import annotations
 
-import json
 import os
 import select
 from time import monotonic
 
+from ...words import quickjson
 from ...words.errors import SandboxError
 from ..fork import fork
 
@@ -28,7 +28,7 @@ _PIECE = 65536
 def run_hooks(hooks: Sequence[Mapping[str, Any]], name: str, state: Mapping[str, Any]) -> None:
     """One after the other. Raises SandboxError for the first that fails."""
     for number, hook in enumerate(hooks):
-        _run(hook, f"the hook {name}[{number}], {hook['path']},", json.dumps(state).encode())
+        _run(hook, f"the hook {name}[{number}], {hook['path']},", quickjson.dumps(state).encode())
 
 
 def _run(hook: Mapping[str, Any], what: str, state: bytes) -> None:

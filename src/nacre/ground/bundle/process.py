@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import _socket
 import fcntl
-import json
 import os
 import sys
 
+from ...words import quickjson
 from ...words.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -132,12 +132,12 @@ def _sandbox_error(error: BaseException) -> BaseException:
 
 def _told(error: BaseException) -> bytes:
     """For `heard`. Not as a record: the hooks of the image have run beside us."""
-    return json.dumps([type(error).__name__, str(error), getattr(error, "hint", "")]).encode()
+    return quickjson.dumps([type(error).__name__, str(error), getattr(error, "hint", "")]).encode()
 
 
 def heard(data: bytes) -> SandboxError:
     """The error that a start has told. Raises ValueError."""
-    name, message, hint = json.loads(data)
+    name, message, hint = quickjson.loads(data)
     kinds = {kind.__name__: kind for kind in (CommandNotFound, CommandNotExecutable, ExecFormatError)}
     return kinds.get(name, SandboxError)(str(message), hint=str(hint))
 

@@ -51,7 +51,7 @@ def _memory(resources: Resources, version: int) -> Iterator[Setting]:
         if name in memory:
             choices = ((file, str(memory[name])),) if version == 1 else ()
             yield Setting("memory", choices, f"memory.{name}")
-    if memory.get("useHierarchy") is False and version == 2:
+    if memory.get("useHierarchy") is False:
         raise UsageError("config.json: linux.resources.memory.useHierarchy is always true here")
 
 

@@ -1,6 +1,6 @@
 """What is known of each container, in a folder for each beneath the root of the runtime.
 
-    ROOT/ID/state.json    a `Record`; none while it is being made
+    ROOT/ID/state.json    a `Record`; without a pid while it is being made
             config.json   the config as it was at `create`, checked
             start         the Unix socket at which the process waits; gone once it was started
 
@@ -11,12 +11,12 @@ another process is never taken for it. The folder is locked for as long as an op
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import shutil
 
 from ...ground.bundle import groups
+from ...ground.files import remove_tree
 from ...ground.jsonfile import read_object
+from ...words import quickjson
 from ...words.errors import Conflict, InvalidName, NotFound
 from ...words.value import Value
 
@@ -70,12 +70,13 @@ class ContainerFolder:
     """The folder of one container, locked until it is closed."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path, self._locked = path, False
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def lock(self) -> None:
         """Wait for others who change it."""
         fcntl.flock(self.fd, fcntl.LOCK_EX)
+        self._locked = True
 
     @property
     def socket(self) -> str:
@@ -87,7 +88,7 @@ class ContainerFolder:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         fd = os.open(f".{name}", flags, 0o600, dir_fd=self.fd)
         with open(fd, "w", encoding="utf-8") as file:
-            json.dump(value, file)
+            file.write(quickjson.dumps(value))
         os.rename(f".{name}", name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def config(self) -> dict[str, Any]:
@@ -108,6 +109,8 @@ class ContainerFolder:
 
     def status(self, record: Record) -> str:
         """One of the five words of the runtime-spec and runc."""
+        if not record.pid:
+            return STOPPED if self._is_left() else CREATING
         letter, started = process_state(record.pid)
         if letter in ("", "Z", "X") or started != record.started:
             return STOPPED
@@ -115,13 +118,26 @@ class ContainerFolder:
             return CREATED
         return PAUSED if groups.is_frozen(record.groups) else RUNNING
 
+    def _is_left(self) -> bool:
+        """Whether nobody works on it: who made it was killed."""
+        if self._locked:
+            return True
+        other = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(other)
+        return True
+
     def mark_started(self) -> None:
         """It waits no more."""
         os.unlink(_START, dir_fd=self.fd)
 
     def remove(self) -> None:
-        """With all in it. Raises OSError."""
-        shutil.rmtree(self.path)
+        """With all in it. Raises StoreError."""
+        remove_tree(self.path)
 
     def __enter__(self) -> ContainerFolder:
         return self

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import os
 import select
-import tempfile
 
 from ...ground.network.descriptors import received
 from ...ground.sandbox import terminal
@@ -33,6 +32,8 @@ class TerminalSocket:
     """`with TerminalSocket() as console:` a socket that takes the terminal, for a caller that named none."""
 
     def __init__(self) -> None:
+        import tempfile
+
         self._folder = tempfile.mkdtemp(prefix="nacre-console-")
         self.path = f"{self._folder}/socket"
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)

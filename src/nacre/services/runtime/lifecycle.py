@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import json
 import os
 import select
 import time
@@ -15,6 +14,7 @@ from ...ground.bundle.hooks import run_hooks
 from ...ground.bundle.namespaces import read_namespaces
 from ...ground.bundle.settings import wanted as said
 from ...ground.sandbox.identity import Execute
+from ...words import quickjson
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError, UsageError
 from ...words.value import Value
 from .containers import CREATED, CREATING, PAUSED, RUNNING, STOPPED, process_state
@@ -129,6 +129,7 @@ def _made(
     folders = tuple(group.folder for group in made)
     try:
         _limit_devices(made, allowed)
+        folder.keep(_record(config, request, 0, made))  # who is killed leaves what `delete` can remove
         score = (config.get("process") or {}).get("oomScoreAdj")
         names = read_namespaces(system, folders, score)
         return _forked(folder, config, request, (names.enter, operations, made))
@@ -438,5 +439,6 @@ def now() -> str:
 
 
 def shown(value: Mapping[str, Any]) -> str:
-    """As runc prints JSON."""
-    return json.dumps(value, indent=2)
+    """As JSON, a line for each name."""
+    lines = (f"  {quickjson.dumps(name)}: {quickjson.dumps(entry)}" for name, entry in value.items())
+    return "{\n" + ",\n".join(lines) + "\n}"
