@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .bench import Bench
-from .harness import MOUNTS, Scenario, Weighed, machine, measure, report, rows, table, timed, weights
+from .harness import (
+    MOUNTS,
+    Scenario,
+    Weighed,
+    end_cleanly,
+    machine,
+    measure,
+    report,
+    rows,
+    table,
+    timed,
+    weights,
+)
 from .scenarios import SCENARIOS
 from .steady import Steady
 
@@ -23,6 +35,7 @@ def main() -> int:
     """Measure what was asked for."""
     args = _arguments()
     _privately()
+    end_cleanly()
     scratch = Path(args.scratch or tempfile.mkdtemp(prefix="nacre-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
@@ -30,6 +43,7 @@ def main() -> int:
         if not args.scratch and not args.keep:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         bench = Bench(scratch, stack, args.nacre)
+        stack.callback(lambda: [peer.remove_containers() for peer in bench.ready])
         for name in args.names or SCENARIOS:
             text, results[name] = _measure(SCENARIOS[name], bench, args.rounds)
             if not args.json:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,21 @@ def as_it_is() -> list[str]:
     """Options of nsenter(1) for a command that can see the whole machine."""
     descriptor = os.environ.get(MOUNTS)
     return [f"--mount=/proc/{os.getpid()}/fd/{descriptor}"] if descriptor else []
+
+
+def end_cleanly() -> None:
+    """Have the signals that end a program end this one in order: what it made is removed, once."""
+
+    def end(number: int, _frame: object) -> None:
+        for each in _ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in _ENDING:
+        signal.signal(number, end)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Skip(Exception):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .harness import Skip
+from .harness import Skip, end_cleanly
 from .peers import busybox_tar
 
 NACRE = [sys.executable, "-P", "-m", "nacre"]
@@ -171,6 +171,7 @@ def measure(engine: Engine, count: int) -> int:
 
 def main() -> None:
     """A line for each engine and number."""
+    end_cleanly()
     counts = [int(word) for word in sys.argv[1:]] or [1, 50]
     with tempfile.TemporaryDirectory(prefix="nacre-idle-") as folder:
         try:

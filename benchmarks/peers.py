@@ -48,6 +48,17 @@ class Peer:
             )
         return done.stdout.decode()
 
+    def remove_containers(self) -> None:
+        """End and remove what an interrupted scenario has left running."""
+        words = [*self.words, "ps", "-aq"]
+        found = subprocess.run(
+            words, capture_output=True, text=True, env={**os.environ, **self.env}, check=False
+        )
+        ids = found.stdout.split() if found.returncode == 0 else []
+        if ids:
+            words = [*self.words, "rm", "-f", *ids]
+            subprocess.run(words, capture_output=True, env={**os.environ, **self.env}, check=False)
+
     def version(self) -> str:
         """One line."""
         return self.call("--version").strip()
