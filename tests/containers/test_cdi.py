@@ -51,7 +51,7 @@ def test_what_cannot_be_found(tmp_path: Path) -> None:
     (tmp_path / "etc/n.yaml").write_text("cdiVersion: 0.6.0")
     with pytest.raises(NotFound) as caught:
         injected(tmp_path, "v.com/c=0")
-    assert "n.yaml is YAML, which is not read" in caught.value.hint
+    assert "n.yaml" in caught.value.hint
     (tmp_path / "run").mkdir()
     (tmp_path / "run/a.json").write_text("{")
     with pytest.raises(NotFound) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nacre.grammars.cdi import CdiEdits, CdiHook, CdiMount, CdiNode, is_qualified, parse_spec
-from nacre.words.errors import InvalidDocument
+from nacre.words.errors import InvalidDocument, Unsupported
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -159,3 +160,35 @@ def test_whatever_stands_there(name: str, value: Any) -> None:
 )  # fmt: skip
 def test_names(text: str, good: bool) -> None:
     assert is_qualified(text) == good
+
+
+def test_yaml() -> None:
+    pytest.importorskip("yaml")
+    text = b"cdiVersion: '0.6.0'\nkind: v.com/c\ndevices:\n- name: '0'\n  containerEdits:\n    env: [A=1]\n"
+    found = parse_spec(text, "/etc/cdi/a.yaml")
+    assert (found.kind, [name for name, _ in found.devices]) == ("v.com/c", ["0"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [", "not valid YAML"),
+        ("a: 1\na: 2", "a field stands twice"),
+        ("a: &x [1]\nb: *x", "an alias is not allowed here"),
+        ("!!python/object/apply:os.system [true]", "not valid YAML"),
+        ("? [a]\n: b", "cdiVersion"),
+        ("1", "a.yaml"),
+        ("[" * 5000, "a.yaml"),
+        ("\0", "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_no_spec(text: str, reason: str) -> None:
+    pytest.importorskip("yaml")
+    with pytest.raises(InvalidDocument, match=reason):
+        parse_spec(text.encode(), "/etc/cdi/a.yaml")
+
+
+def test_yaml_without_a_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(Unsupported, match="needs PyYAML"):
+        parse_spec(b"a: 1", "/etc/cdi/a.yaml")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..words.errors import InvalidDocument
+from ..words.errors import InvalidDocument, Unsupported
 from ..words.value import Value
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -90,12 +90,46 @@ def _is_word(text: str, between: str, first: frozenset[str]) -> bool:
 
 
 def parse_spec(data: bytes, path: str) -> CdiSpec:
-    """The spec in a JSON file. Raises InvalidDocument, which names `path` and the field."""
+    """The spec in a file of JSON, or of YAML by its name. Raises InvalidDocument, which names `path` and the
+    field; for YAML Unsupported where PyYAML is not installed.
+    """
+    if path.endswith((".yaml", ".yml")):
+        return _SpecReader(path).spec(_yaml(data, path))
     try:
         document = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{path}: not valid JSON: {error}") from None
     return _SpecReader(path).spec(document)
+
+
+def _yaml(data: bytes, path: str) -> Any:
+    """What a file of YAML says, without aliases: a few of them make a document of any size."""
+    try:
+        yaml: Any = __import__("yaml")
+    except ImportError:
+        raise Unsupported(
+            f"{path} is YAML, which needs PyYAML: write the spec as JSON, or install nacre[yaml]"
+        ) from None
+
+    class _Strict(yaml.SafeLoader):  # type: ignore[misc]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("an alias is not allowed here")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            return _once(
+                [
+                    (str(self.construct_object(key, deep=True)), self.construct_object(value, deep=True))
+                    for key, value in node.value
+                ]
+            )
+
+    _Strict.add_constructor("tag:yaml.org,2002:map", _Strict.construct_mapping)
+    try:
+        return yaml.load(data, _Strict)
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise InvalidDocument(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

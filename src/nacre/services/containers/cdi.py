@@ -127,9 +127,6 @@ def _specs(folders: tuple[str, ...]) -> tuple[list[CdiSpec], list[str]]:
     for folder in reversed(folders):
         here: dict[str, str] = {}
         for path in _files(folder):
-            if path.endswith((".yaml", ".yml")):
-                errors.append(f"{path} is YAML, which is not read: write the spec as JSON")
-                continue
             try:
                 spec = parse_spec(_content(path), path)
             except NacreError as error:
