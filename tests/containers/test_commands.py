@@ -588,3 +588,15 @@ def test_init(nacre: Nacre, busybox_image: str) -> None:
     terminal.expect(b"=typed=")
     assert terminal.end() == 0
     assert left(nacre) == []
+
+
+def test_a_signal_just_after_a_program_of_exec_has_begun(nacre: Nacre, busybox_image: str) -> None:
+    """It goes to the program, and does not end the command alone."""
+    nacre("run", "-d", "--name", "up", busybox_image, "sleep", "1000")
+    script = "trap 'exit 9' TERM; echo ready; while :; do sleep .05; done"
+    with nacre.start("exec", "up", "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 9
+    nacre("rm", "-f", "up")

@@ -12,6 +12,7 @@ from ...words.mount import Directory
 from ...words.quickjson import loads
 from ...words.value import Value
 from .pausing import is_paused
+from .signalbuffer import SignalBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,11 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
 
     def told(attached: Attachment) -> int:
         containers.tell(row, f"exec_start: {command}", execID=number)
-        code = inner(attached)
+        shield = SignalBuffer(-1, forward=False)
+        try:
+            code = inner(attached.replace(on_running=shield.before(attached.on_running)))
+        finally:
+            shield.close()
         containers.tell(row, "exec_die", execID=number, exitCode=code)
         return code
 

@@ -18,7 +18,7 @@ def resume(fd: int) -> None:
     for number in told["descriptors"]:
         os.set_inheritable(number, False)
     kept = Keeper.adopt(told["lock"], told["control"])
-    shield = SignalBuffer(kept)
+    shield = SignalBuffer(kept.control)
     handover.let_signals_in()
     with Store.open(told["root"], create=False) as store:
         row = store.containers.get(told["id"])

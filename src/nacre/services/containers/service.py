@@ -320,7 +320,7 @@ class Containers:
         """
         kept = keeper.Keeper(self.folder(row.id))
         code = SandboxError.exit_code
-        shield = SignalBuffer(kept, forward=forward)
+        shield = SignalBuffer(kept.control, forward=forward)
         trace("container:kept")
         again, goes_on = self._restarts(row, kept, shield), False
         try:

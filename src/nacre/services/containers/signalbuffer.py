@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ...ground.monitor.relay import Signals
-    from .keeper import Keeper
 else:
     import _signal as signal  # `signal` itself imports `enum`: 2 ms
 
 
 class SignalBuffer:
-    """From now on until `close` signals to be passed on are noted and do nothing. Main thread only."""
+    """From now on until `close` signals to be passed on are noted and do nothing. Main thread only.
 
-    def __init__(self, kept: Keeper, *, forward: bool = True) -> None:
-        self._kept, self._forward = kept, forward
+    `control` is that of the container; without `forward` it is not used, and signals that come before the
+    program runs are raised once more when it does.
+    """
+
+    def __init__(self, control: int, *, forward: bool = True) -> None:
+        self._control, self._forward = control, forward
         self._noted: list[int] = []
         self.to_control = False
         """Whether signals are written to the control, which somebody waits for."""
@@ -37,7 +40,7 @@ class SignalBuffer:
 
     def _note(self, number: int, _frame: object) -> None:
         if self.to_control:
-            os.write(self._kept.control, f"{number}\n".encode())
+            os.write(self._control, f"{number}\n".encode())
         else:
             self._noted.append(number)
 
@@ -63,7 +66,7 @@ class SignalBuffer:
             noted, self._noted = self._noted, []
             for number in noted:
                 if self._forward:
-                    os.write(self._kept.control, f"{number}\n".encode())
+                    os.write(self._control, f"{number}\n".encode())
                 else:
                     signal.raise_signal(number)
             if then:

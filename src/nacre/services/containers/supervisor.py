@@ -133,7 +133,7 @@ def _beside(attached: Stdio | None, report: ChildReport) -> Callable[[Attachment
 def supervised(containers: Containers, row: ContainerRow) -> Supervision:
     """What keeps a container from now on. Raises Conflict when another process does."""
     kept = Keeper(containers.folder(row.id))
-    return Supervision(containers, row, kept, SignalBuffer(kept))
+    return Supervision(containers, row, kept, SignalBuffer(kept.control))
 
 
 def go_on_apart(before: Supervision, service: type[Containers], store: Store, row: ContainerRow) -> None:
@@ -143,7 +143,7 @@ def go_on_apart(before: Supervision, service: type[Containers], store: Store, ro
     def work(report: ChildReport) -> None:
         os.chdir("/")
         with type(store).open(store.root, create=False) as fresh:
-            supervision = Supervision(service(fresh), row, kept, SignalBuffer(kept))
+            supervision = Supervision(service(fresh), row, kept, SignalBuffer(kept.control))
             supervision.take_over(before)
             report.tell(True)
             report.close()
