@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from boxes import Box, make_box, remove
 
-from nacre.ground import userns
+from nacre.ground import linux, userns
 from nacre.ground.fork import fork
 from nacre.ground.sandbox import Attachment, Stdio, plan, process, run
+from nacre.ground.sandbox.operations import shown
 from nacre.images.model.runtime import TmpfsMount, VolumeMount
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
 from nacre.words.mount import Overlay
@@ -363,3 +364,14 @@ def test_a_child_that_says_nothing_has_died() -> None:
         pytest.raises(SandboxError, match="without an answer"),
     ):
         process.listen(child, [])
+
+
+def test_a_namespace_of_a_process_that_is_gone() -> None:
+    """Its pid may be that of another one by now."""
+    path = f"/proc/{os.getpid()}/ns/net"
+    os.close(shown(path, linux.start_time(os.getpid())))
+    os.close(shown(path, 0))
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ProcessLookupError):
+        shown(path, 1)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -7,7 +7,7 @@ import os
 from ...words.errors import SandboxError
 from .. import linux
 from .borrow import within
-from .operations import Operation, enter
+from .operations import Operation, enter, shown
 from .room import Room
 
 _SHARED = "/dev/shm"
@@ -21,12 +21,13 @@ class JoinIpc(Operation):
     """
 
     path: str
+    started: int = 0
 
     def apply(self, room: Room) -> None:  # noqa: D102
         folder = os.path.dirname(self.path)
         try:
-            enter(self.path, linux.CLONE_NEWIPC)
-            room.shared = _shared(f"{folder}/mnt")
+            enter(self.path, linux.CLONE_NEWIPC, self.started)
+            room.shared = _shared(f"{folder}/mnt", self.started)
         except PermissionError:
             raise SandboxError(
                 "failed to join IPC namespace: it is in another user namespace",
@@ -39,10 +40,10 @@ class JoinIpc(Operation):
         return f"join the ipc namespace at {self.path}"
 
 
-def _shared(path: str) -> int:
+def _shared(path: str, started: int) -> int:
     """A detached copy of the mount at /dev/shm of that mount namespace."""
     flags = linux.OPEN_TREE_CLONE | linux.AT_SYMLINK_NOFOLLOW
-    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    namespace = shown(path, started)
     try:
         return within(namespace, lambda: linux.open_tree(linux.AT_FDCWD, _SHARED, flags))
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from errno import ESRCH
 from struct import Struct
 
 from ...words.errors import SandboxError
@@ -56,23 +57,37 @@ class Namespaces(Operation):
         return f"new namespaces: {' '.join(self.kinds)}"
 
 
-def enter(path: str, kind: int) -> None:
-    """Enter the namespace that is shown at `path`. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def enter(path: str, kind: int, started: int = 0) -> None:
+    """Enter the namespace that is shown at `path`, as `shown` checks. Raises OSError."""
+    fd = shown(path, started)
     try:
         linux.setns(fd, kind)
     finally:
         os.close(fd)
 
 
+def shown(path: str, started: int) -> int:
+    """A descriptor of the namespace at `path`, /proc/PID/ns/KIND of the process that began at `started`.
+
+    Asked once it is open: the pid may be that of another process by then. With 0 any path will do. Raises
+    OSError.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if started and linux.start_time(int(path.split("/")[2])) != started:
+        os.close(fd)
+        raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
+    return fd
+
+
 class JoinNetwork(Operation):
-    """Enter a network namespace that is there; `path` is where the host shows it."""
+    """Enter a network namespace that is there; `path` and `started` as for `shown`."""
 
     path: str
+    started: int = 0
 
     def apply(self, room: Room) -> None:  # noqa: D102
         try:
-            enter(self.path, linux.CLONE_NEWNET)
+            enter(self.path, linux.CLONE_NEWNET, self.started)
         except OSError as error:
             raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
 

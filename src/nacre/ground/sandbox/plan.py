@@ -84,13 +84,15 @@ def plan(
     confined = confine(process, system, machine)
     operations = group(config, cgroup, confined.capabilities) + oom_score(process)
     operations += [
-        JoinNetwork(n["path"]) for n in system["namespaces"] if n["type"] == "network" and n.get("path")
+        JoinNetwork(n["path"], n.get("started", 0))
+        for n in system["namespaces"]
+        if n["type"] == "network" and n.get("path")
     ]
-    ipc = [n["path"] for n in system["namespaces"] if n["type"] == "ipc" and n.get("path")]
+    ipc = [n for n in system["namespaces"] if n["type"] == "ipc" and n.get("path")]
     if ipc:
         from .ipc import JoinIpc
 
-        operations.append(JoinIpc(ipc[0]))
+        operations.append(JoinIpc(ipc[0]["path"], ipc[0].get("started", 0)))
     own, wanted = _mounts(config.get("mounts") or ())
     operations += _early(wanted)
     users = hold_users(system)

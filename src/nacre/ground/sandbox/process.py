@@ -11,6 +11,7 @@ from .. import cgroups, linux, userns
 from ..fork import BLOCKED, fork, fork_held
 from ..monitor.relay import FORWARDED, Relay
 from .fork import WHAT, first, through
+from .operations import shown
 from .plan import is_root, plan, shares_processes
 from .room import Room
 from .stdio import Attachment, Stdio, StreamDescriptors, Streams
@@ -143,7 +144,7 @@ def _fork(
     try:
         move = _moving(config, attached)
         if pids and pids[0].get("path"):
-            return _into(pids[0]["path"], work, streams, move)
+            return _into(pids[0], work, streams, move)
         if move:
             return through(move, work, streams.passed, alone=bool(pids))
         return begin(work, streams, alone=bool(pids))
@@ -160,8 +161,10 @@ def _moving(config: Mapping[str, Any], attached: Attachment) -> Callable[[], Non
     return switched.entering(attached.channel, attached.further, calls.switched_program(config))
 
 
-def _into(path: str, work: Work, streams: Streams, before: Callable[[], None] | None) -> Child:
-    """A child in the pid namespace at `path`, which ends what it starts: see `watcher`."""
+def _into(
+    namespace: Mapping[str, Any], work: Work, streams: Streams, before: Callable[[], None] | None
+) -> Child:
+    """A child in the pid namespace of another container, which ends what it starts: see `watcher`."""
     from .watcher import END
 
     def move() -> None:
@@ -171,7 +174,7 @@ def _into(path: str, work: Work, streams: Streams, before: Callable[[], None] | 
 
     fd = -1
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = shown(namespace["path"], namespace.get("started", 0))
         return fork_held(move, work, what=WHAT, keep=streams.passed, deadly=END)
     except PermissionError:
         raise SandboxError(

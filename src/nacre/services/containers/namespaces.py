@@ -66,6 +66,7 @@ def _join(config: dict[str, Any], kind: str, title: str, other: ContainerRow) ->
     for namespace in config["linux"]["namespaces"]:
         if namespace["type"] == kind:
             namespace["path"] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
+            namespace["started"] = other.pid_start
 
 
 def _check_shareable(other: ContainerRow) -> None:
