@@ -307,6 +307,14 @@ def test_join_and_leave(lab: Lab) -> None:
         1, "nacre: endpoint with name aa already exists in network web\n",
     )  # fmt: skip
     assert lab.fails("network", "connect", "--ip", "10.77.0.50", "web", "nope")[0] == 1
+    lab("network", "disconnect", "web", "aa")
+    lab("rename", "aa", "new")
+    lab("network", "connect", "web", "new")
+    with lab.namespace("bb") as bb:  # by the name that it has now
+        assert (_ask_name(bb, "new"), _ask_name(bb, "aa")) == (["10.77.0.3"], 2)
+    lab("network", "disconnect", "web", "new")
+    lab("rename", "new", "aa")
+    lab("network", "connect", "--alias", "www", "--ip", "10.77.0.50", "web", "aa")
     with lab.serving("aa", 80), lab.namespace("bb") as bb:
         assert _ask_name(bb, "www") == ["10.77.0.50"]
         assert ask(bb, "10.77.0.50", 80) == "aa 10.77.0.2"

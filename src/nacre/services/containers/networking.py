@@ -181,7 +181,8 @@ class Networking:
         return network.name
 
     def _member(self, wanted: Wanted, endpoint: NetworkEndpoint, address: str, address6: str) -> Member:
-        names = (self._row.name, *endpoint.aliases, self._row.id[:12])
+        name = self._store.containers.get(self._row.id).name  # it may have been renamed
+        names = (name, *endpoint.aliases, self._row.id[:12])
         return Member(self._row.id, address, address6, wanted.mac, names)
 
     def _join_running(self, endpoint: NetworkEndpoint) -> None:
