@@ -202,6 +202,9 @@ class _Outcome:
         except Exception as error:
             if isinstance(error, ImportError) and "Too many open files" in str(error):
                 return self._tell("cannot load a Python module: too many open files", "", self.failure)
+            if isinstance(error, ImportError) and "shared object" in str(error):
+                what = f"a library that nacre needs is missing on this machine: {error}"
+                return self._tell(what, "", self.failure)
             hint = "this is a bug in nacre; run it again with --debug and report what it prints"
             return self._tell(f"internal error: {type(error).__name__}: {error}", hint, self.failure)
 

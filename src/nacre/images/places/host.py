@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
 
 DEFAULT_NAME = "host:python3"
-_FORM = "host 1"
+_FORM = "host 2"
 """Counts changes of what goes into the image, so that an old one is not taken for a new one."""
 
 _BIN = ("/usr/bin", "/bin", "/usr/sbin", "/sbin", "/run/current-system/sw/bin")
@@ -49,6 +49,7 @@ _TOOLS = (
 )  # fmt: skip
 _LIBRARIES_ASKED_AT_RUN_TIME = (
     "libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2",
+    "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6",  # of wheels for any Linux
 )  # fmt: skip
 _MERGED = ("/bin", "/sbin", "/lib", "/lib64", "/usr/sbin", "/usr/lib64")
 _CERTIFICATES = (
