@@ -274,9 +274,13 @@ def test_spec_and_features(runtime: Any, tmp_path: Path) -> None:
         (("create", "--nothing", "x"), "has no flag --nothing"),
         (("kill", "x", "NOTHING"), "does not exist"),
         (("fly",), "has no command 'fly'"),
+        (("list", "--format", "xml"), "--format is 'xml'"),
+        (("--log-format", "xml", "list"), "--log-format is 'xml'"),
+        (("state", "a" * 1025), "invalid container id"),
+        (("exec", "x"), "does not exist"),
     ],
 )
 def test_what_is_refused(runtime: Any, words: tuple[str, ...], said: str) -> None:
     done = runtime(*words, check=False)
-    assert done.returncode == 1
+    assert done.returncode in (1, 255)
     assert said in done.stderr

@@ -243,9 +243,10 @@ def _list(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
                 found.append(lifecycle.state(folder))
         except NotFound:
             continue
+    form = format_of(given)
     if given.switch("quiet"):
         lines = [each["id"] for each in found]
-    elif given.text("format", "table") == "json":
+    elif form == "json":
         lines = [quickjson.dumps(found)]
     else:
         names = ("id", "pid", "status", "bundle", "created", "owner")
@@ -254,6 +255,14 @@ def _list(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
     for line in lines:
         print(line)
     return 0
+
+
+def format_of(given: GivenFlags) -> str:
+    """Either table or json. Raises UsageError."""
+    form = given.text("format", "table")
+    if form not in ("table", "json"):
+        raise UsageError(f"--format is {form!r}, not table or json")
+    return form
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -268,7 +277,7 @@ def _ps(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
     with states.open(given.arguments[0]) as folder:
         record = folder.record()
         pids = members(record.folders) if record.folders else [record.pid]
-    if given.text("format", "table") == "json":
+    if format_of(given) == "json":
         print(quickjson.dumps(pids))
         return 0
     rows = [("PID", "COMMAND")]

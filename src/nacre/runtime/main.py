@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _GLOBAL = CommandFlags(
     {"root": TEXT, "log": TEXT, "log-format": TEXT, "debug": SWITCH, "systemd-cgroup": SWITCH,
-     "rootless": TEXT, "version": SWITCH, "help": SWITCH},
+     "version": SWITCH, "help": SWITCH},
     short={"v": "version", "h": "help"},
 )  # fmt: skip
 _SPEC = "1.2.0"
@@ -44,7 +44,6 @@ Flags:
   --root DIR           Where the state of containers is kept
   --log FILE           Write errors to a file as well
   --log-format FORMAT  text or json (default text)
-  --rootless MODE      true, false or auto (default auto)
   --debug              Show the traceback of an error
   -v, --version        Print version information and quit
 """
@@ -52,11 +51,21 @@ Flags:
 
 def entry() -> None:
     """The console script: run and leave at once."""
+    _open_streams()
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
     finally:
         os._exit(code)
+
+
+def _open_streams() -> None:
+    """What the caller has closed is /dev/null, or the next file that is opened would be an output."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)
 
 
 def main(words: Sequence[str]) -> int:
@@ -74,8 +83,6 @@ def main(words: Sequence[str]) -> int:
             return 0 if given.arguments or given.switch("help") else 1
         if given.switch("systemd-cgroup"):
             raise UsageError("--systemd-cgroup is not supported", hint="use the cgroupfs driver")
-        if given.text("rootless", "auto") not in ("true", "false", "auto"):
-            raise UsageError(f"--rootless is {given.text('rootless')!r}, not true, false or auto")
         from .commands import run_command
 
         return run_command(given.text("root") or default_root(), given.arguments, log)

@@ -55,7 +55,10 @@ class NamespaceSettings(Value):
     oom_score: int | None = None
 
     def enter(self) -> None:
-        """Move this process, or what it forks from now on, into them. Raises SandboxError."""
+        """Move this process, or what it forks from now on, into them. Raises SandboxError.
+
+        In there nobody may look into what it forks (runc CVE-2016-9962).
+        """
         self._prepare()
         held = {kind: _opened(kind, path) for kind, path in self.joined}
         try:
@@ -64,6 +67,7 @@ class NamespaceSettings(Value):
             for fd in held.values():
                 os.close(fd)
         self._make()
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
     def _prepare(self) -> None:
         groups.enter(self.folders)

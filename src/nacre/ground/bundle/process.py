@@ -72,20 +72,16 @@ class Descriptors:
 
     def arrange(self, report: ChildReport) -> None:
         """Put the descriptors where they belong in the child, and close all others."""
-        names = ("gate", "listener", "channel")
         first = _STREAMS + self.preserved
-        fds = [report.fd, *(fd for fd in map(self.__getattribute__, names) if fd >= 0)]
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + len(fds)) for fd in fds]
-        report.fd = high[0]
+        own = [report.fd, *self.kept[first:]]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + len(own)) for fd in own]
         for number, fd in enumerate(high, first):
             os.dup2(fd, number, inheritable=False)
-        report.fd = first
-        number = first
-        for name in names:
-            if getattr(self, name) >= 0:
-                number += 1
-                setattr(self, name, number)
-        linux.close_range(number + 1)
+        linux.close_range(first + len(own))
+        report.fd, free = first, iter(range(first + 1, first + len(own)))
+        self.gate, self.listener, self.channel = (
+            next(free) if fd >= 0 else -1 for fd in (self.gate, self.listener, self.channel)
+        )
         for fd in range(_STREAMS, first):
             os.set_inheritable(fd, True)
 
@@ -119,7 +115,6 @@ def _arrange(room: BundleRoom, ends: Descriptors, report: ChildReport) -> None:
     sys.meta_path.clear()
     ends.arrange(report)
     room.gate, room.listener, room.channel = ends.gate, ends.listener, ends.channel
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
     os.umask(0)
 
 
