@@ -194,7 +194,7 @@ def test_metadata() -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("ADD https://x/y.git /", DockerfileError),
+        ("ADD https://x/y.git?what=1 /", DockerfileError),
         ("ADD --checksum=md5:0 https://x/y /", DockerfileError),
         ("RUN --device=gpu x", DockerfileError),
         ("COPY https://x/y /", DockerfileError),

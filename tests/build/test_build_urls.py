@@ -211,10 +211,7 @@ def test_refusals_before_anything_is_fetched(project: Any, site: Site) -> None:
         (f"ADD --checksum={digest(b'')} {url} {url} /", "checksum can't be specified for multiple sources"),
         (f"ADD --checksum={digest(b'')} f /", "--checksum and --keep-git-dir need a URL as source"),
         (f"ADD --keep-git-dir {url} /", "2:1: --keep-git-dir needs a git repository as source"),
-        (f"ADD {url}.git#main /", f"2:5: ADD from git ({url}.git#main) is not supported"),
-        (f"ADD {url}.git?x /", f"2:5: ADD from git ({url}.git?x) is not supported"),
-        ("ADD git@host:a/b.git /", "2:5: ADD from git (git@host:a/b.git) is not supported"),
-        ("ADD git://host/a /", "2:5: ADD from git (git://host/a) is not supported"),
+        (f"ADD {url}.git?x /", "2:5: unexpected query 'x'"),
         (f"COPY {url} /", "2:6: source can't be a URL for COPY"),
     ):
         assert message in error(project.fails(BASE + words + "\n"))

@@ -14,10 +14,11 @@ import posixpath
 from ...grammars.dockerfile import instructions as dockerfile
 from ...grammars.dockerfile.chmod import is_symbolic, octal
 from ...grammars.dockerfile.expand import expand, expand_document, expand_words
+from ...grammars.dockerfile.gitsource import GitSource, checksum_of, is_git, read_git
 from ...grammars.dockerfile.syntax import parse_heredoc
 from ...grammars.ports import parse_expose
 from ...words.digest import Digest
-from ...words.errors import InvalidName
+from ...words.errors import InvalidName, UsageError
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _MARK = " # nacre"
-_GIT = ("git://", "git@", "ssh://")
 
 
 class StageState(Value):
@@ -87,7 +87,7 @@ class CopyAction(Value):
 
     `origin` is what --from said ("" is the context). `mode` is that of --chmod, octal or symbolic.
     `unpack` says that local archives are unpacked (ADD), `unpack_remote` that those from URLs are;
-    `checksum` is that of the URL.
+    `checksum` is that of the URL; `repositories` are the sources that are in git, None for others.
     """
 
     sources: tuple[str, ...]
@@ -102,6 +102,7 @@ class CopyAction(Value):
     unpack: bool = False
     unpack_remote: bool = False
     checksum: Digest | None = None
+    repositories: tuple[GitSource | None, ...] = ()
 
 
 class WorkdirAction(Value):
@@ -362,7 +363,8 @@ def _onbuild(_fold: Fold, state: StageState, item: dockerfile.OnBuildInstruction
 def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tuple[StageState, Step]:
     sources = tuple(fold.text(state, source, item) for source in item.sources)
     _check_sources(sources, item)
-    checksum = _checksum(fold.text(state, item.checksum, item), sources, item)
+    said = fold.text(state, item.checksum, item)
+    checksum = _checksum(said, sources, item)
     contents = tuple(
         (doc.name, fold.document(state, doc.content, item) if doc.expand else doc.content)
         for doc in item.contents
@@ -374,6 +376,7 @@ def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tu
         sources, contents, _destination(state.workdir, target), str(item.source_stage), chown,
         _mode(chmod, item), item.link, item.parents, tuple(map(str, item.excludes)), unpack,
         bool(item.unpack), checksum,
+        _repositories(sources, said, item) if any(map(is_git, sources)) else (),
     )  # fmt: skip
     words = [str(item.name), *(["--parents"] if item.parents else [])]
     words += [f"--chown={chown}"] * bool(chown) + [f"--chmod={chmod}"] * bool(chmod)
@@ -382,38 +385,57 @@ def _copy(fold: Fold, state: StageState, item: dockerfile.CopyInstruction) -> tu
 
 
 def is_url(source: str) -> bool:
+    """Whether a source of ADD is fetched as a file."""
+    return source.startswith(("http://", "https://")) and not is_git(source)
+
+
+def is_remote(source: str) -> bool:
     """Whether a source of ADD is fetched."""
-    return source.startswith(("http://", "https://"))
-
-
-def is_git(source: str) -> bool:
-    """A repository, as BuildKit tells it from a file."""
-    path = source.partition("#")[0].partition("?")[0]
-    return source.startswith(_GIT) or (is_url(source) and path.endswith(".git"))
+    return is_url(source) or is_git(source)
 
 
 def _check_sources(sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> None:
     for written, source in zip(item.sources, sources, strict=True):
-        if not item.is_add and (is_url(source) or is_git(source)):
+        if not item.is_add and is_remote(source):
             raise item.error("source can't be a URL for COPY", written, hint="ADD fetches from URLs")
-        if is_git(source):
-            raise unsupported(
-                item, f"from git ({source})", "clone it in a RUN step, or COPY a clone", written
-            )
+
+
+def _repositories(
+    sources: tuple[str, ...], checksum: str, item: dockerfile.CopyInstruction
+) -> tuple[GitSource | None, ...]:
+    """What each source is, if it is a repository, with what the flags say of it."""
+    found = []
+    for written, source in zip(item.sources, sources, strict=True):
+        try:
+            one = read_git(source) if is_git(source) else None
+            found.append(one and _flagged(one, checksum_of(checksum), item))
+        except UsageError as error:
+            raise item.error(error.message, written) from None
+    return tuple(found)
+
+
+def _flagged(source: GitSource, checksum: str, item: dockerfile.CopyInstruction) -> GitSource:
+    if item.keep_git_dir is not None:
+        if source.keep not in (None, item.keep_git_dir):
+            raise UsageError("the source and --keep-git-dir say different things of .git")
+        source = source.replace(keep=item.keep_git_dir)
+    if checksum and source.checksum not in ("", checksum):
+        raise UsageError(f"checksum conflicts: {source.checksum!r} vs {checksum!r}")
+    return source.replace(checksum=checksum or source.checksum)
 
 
 def _checksum(text: str, sources: tuple[str, ...], item: dockerfile.CopyInstruction) -> Digest | None:
-    """What --checksum says; it and --keep-git-dir must have a meaning."""
-    if not any(map(is_url, sources)):
+    """What --checksum says of a file; it and --keep-git-dir must have a meaning."""
+    if not any(map(is_remote, sources)):
         if item.checksum or item.keep_git_dir is not None:
             raise item.error("--checksum and --keep-git-dir need a URL as source", item.checksum)
         return None
-    if item.keep_git_dir is not None:
+    if item.keep_git_dir is not None and not any(map(is_git, sources)):
         raise item.error("--keep-git-dir needs a git repository as source")
-    if not item.checksum:
-        return None
-    if len(sources) + len(item.contents) > 1:
+    if item.checksum and len(sources) + len(item.contents) > 1:
         raise item.error("checksum can't be specified for multiple sources", item.checksum)
+    if not item.checksum or is_git(sources[0]):
+        return None
     try:
         return Digest(text)
     except InvalidName:

@@ -19,7 +19,7 @@ from ...grammars.dockerfile.tokens import nearest
 from ...words.errors import DockerfileError, InvalidName
 from ...words.oci import Platform
 from ...words.reference import Reference
-from .fold import Fold, StageState, is_git, is_url
+from .fold import Fold, StageState, is_remote
 from .plan import defaults
 
 TYPE_CHECKING = False
@@ -321,7 +321,7 @@ def _copy(
 ) -> Iterator[LintWarning]:
     for word in () if item.source_stage else item.sources:
         source = lint.text(state, word, item)
-        if not is_url(source) and not is_git(source) and lint.ignores(source):
+        if not is_remote(source) and lint.ignores(source):
             verb, shown = str(item.name).capitalize(), posixpath.normpath(source)
             text = f'Attempting to {verb} file "{shown}" that is excluded by .dockerignore'
             yield warn(item, "CopyIgnoredFile", text)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...grammars.dockerfile.checks import LintWarning
+    from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.dockerfile.instructions import Instruction
     from ...images.dockerfile.fold import Fold
     from ...images.dockerfile.plan import Plan, StagePlan
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from .inputs import Inputs
     from .layers import Layers
     from .report import StepReport
+    from .repositories import FetchedRepository, Repositories
     from .select import Selection
     from .waiting import Name, StageSteps
 
@@ -227,7 +229,7 @@ class BuildSession:
         self._contents: dict[str, str] = {}
         self._sides: dict[Name, StepLayer] = {}
         self.builds: dict[int, StageBuild] = {}
-        self._opened: list[Layers | ScratchDirectory | Downloads] = []
+        self._opened: list[Layers | ScratchDirectory | Downloads | Repositories] = []
         store.actives.keep_roots()
 
     def opened(self, layers: Layers) -> Layers:
@@ -250,6 +252,16 @@ class BuildSession:
         downloads = Downloads(self.scratch, self.sources.fetch)
         self._opened.append(downloads)
         return downloads
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """What this build fetches by git."""
+        from .repositories import Repositories
+
+        options = self.options
+        repositories = Repositories(self.scratch, dict(options.secrets), dict(options.agents))
+        self._opened.append(repositories)
+        return repositories
 
     def close(self) -> None:
         """Close what was opened. Idempotent."""
@@ -415,6 +427,28 @@ class BuildSession:
         except NacreError as error:
             raise _failing(report, blame)(error) from None
 
+    def clone(self, source: GitSource, blame: Callable[[NacreError], NacreError]) -> None:
+        """See that a commit of a repository is here, fetched once in a build. Raises as `download`."""
+        repositories = self.repositories
+        if repositories.has(source):
+            return
+        report = self.report.step(f"{_title(source.remote)}{source.ref and f'#{source.ref}'}")
+
+        def work() -> FetchedRepository:
+            fetched = repositories.fetch(source)
+            report.line(fetched.commit)
+            report.done()
+            return fetched
+
+        if self.schedules:
+            waiting = Waiting(("git", source), work, report)
+            waiting.blame = _failing(report, blame)
+            raise waiting
+        try:
+            repositories.keep(source, work())
+        except NacreError as error:
+            raise _failing(report, blame)(error) from None
+
     def image(self, name: str, platform: Platform | None, item: Instruction, report: StepReport) -> Image:
         """An image by name, looked for once, its trees all here. Raises Waiting."""
         key = (name, platform)
@@ -447,6 +481,8 @@ class BuildSession:
             self._contents[str(name[1])] = found
         elif name[0] == "url":
             self.downloads.keep(str(name[1]), found)
+        elif name[0] == "git":
+            self.repositories.keep(name[1], found)  # type: ignore[arg-type]
 
     # --- what processes that work for this one do, and tell
 

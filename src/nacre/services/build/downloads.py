@@ -14,7 +14,7 @@ from ...grammars.wire.links import shown
 from ...ground.files import RangeReader, os_errors, random_name, unlink, write_all
 from ...words.digest import Verifier
 from ...words.value import Value
-from .items import CopyItem, raw
+from .items import FetchedItem, raw
 from .select import Selection
 
 TYPE_CHECKING = False
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import CopyAction
     from ...words.digest import Digest
     from ...words.progress import Task
-    from .items import CopySource
 
     class Remote(Reader, Protocol):
         """The body of an answer; the names of `headers` are in lower case."""
@@ -44,7 +43,7 @@ _ALGORITHM = "sha256"
 _SECOND = 1_000_000_000
 
 
-class RemoteFile(CopyItem):
+class RemoteFile(FetchedItem):
     """A file that was fetched; `path` is its URL, as messages show it."""
 
     __slots__ = ("content", "fd")
@@ -52,6 +51,14 @@ class RemoteFile(CopyItem):
     def __init__(self, url: str, fd: int, size: int, content: bytes, mtime_ns: int) -> None:
         super().__init__(raw(shown(url)), "file", _MODE, mtime_ns, size=size)
         self.fd, self.content = fd, content
+
+    def open(self) -> Reader:
+        """The content, from its beginning."""
+        return RangeReader(self.fd, 0, self.size)
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the content, known since it was fetched."""
+        return self.content
 
 
 class FetchedFile(Value):
@@ -118,10 +125,6 @@ class Downloads:
         item = RemoteFile(url, fd, found.size, found.content, time_ns)
         return Selection(raw(found.name), ((b"", item),))
 
-    def beside(self, source: CopySource) -> CopySource:
-        """A source that has what was fetched as well."""
-        return _Beside(source)
-
     def close(self) -> None:
         """Give the room back. Idempotent."""
         while self._known:
@@ -135,18 +138,6 @@ def _verify(fd: int, size: int, verifier: Verifier) -> None:
     while data := reader.read(_CHUNK):
         verifier.update(data)
     verifier.verify()
-
-
-class _Beside:
-    def __init__(self, source: CopySource) -> None:
-        self.name, self._source = source.name, source
-        self.lookup, self.children = source.lookup, source.children
-
-    def open(self, item: CopyItem) -> Reader:
-        return RangeReader(item.fd, 0, item.size) if isinstance(item, RemoteFile) else self._source.open(item)
-
-    def digest(self, item: CopyItem) -> bytes:
-        return item.content if isinstance(item, RemoteFile) else self._source.digest(item)
 
 
 def unpacks(action: CopyAction, chosen: Selection) -> bool:

@@ -207,7 +207,7 @@ class Graph:
         session = self._session
         session.learn(job.name, made)
         session.hear(told)
-        if job.name[0] in ("step", "url") and job.report:
+        if job.name[0] in ("step", "url", "git") and job.report:
             job.report.ended()
         if job.name[0] == "step":
             self._made[job.name] = made

@@ -36,6 +36,37 @@ class CopyItem:
         self.major, self.minor, self.identity, self.stamp, self.xattrs = major, minor, identity, stamp, xattrs
 
 
+class FetchedItem(CopyItem):
+    """An item that was fetched for one step, and opens by itself."""
+
+    __slots__ = ()
+
+    def open(self) -> Reader:
+        """The content of a file."""
+        raise NotImplementedError
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the content."""
+        raise NotImplementedError
+
+
+def beside(source: CopySource) -> CopySource:
+    """A source that has what was fetched as well."""
+    return _Beside(source)
+
+
+class _Beside:
+    def __init__(self, source: CopySource) -> None:
+        self.name, self._source = source.name, source
+        self.lookup, self.children = source.lookup, source.children
+
+    def open(self, item: CopyItem) -> Reader:
+        return item.open() if isinstance(item, FetchedItem) else self._source.open(item)
+
+    def digest(self, item: CopyItem) -> bytes:
+        return item.digest() if isinstance(item, FetchedItem) else self._source.digest(item)
+
+
 if TYPE_CHECKING:
 
     class CopySource(Protocol):

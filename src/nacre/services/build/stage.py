@@ -8,13 +8,21 @@ from contextlib import suppress
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
-from ...images.dockerfile.fold import CopyAction, RunAction, WorkdirAction, continued, is_url, start
+from ...images.dockerfile.fold import (
+    CopyAction,
+    RunAction,
+    WorkdirAction,
+    continued,
+    is_remote,
+    is_url,
+    start,
+)
 from ...images.dockerfile.plan import CACHES, HOSTNAME
 from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
 from .content import content_of
 from .context import BuildContext
 from .entitlements import enforce
-from .items import raw
+from .items import beside, raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
 from .stageprogress import StageProgress, StepLayer, from_image
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import TypeVar
 
+    from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
     from ...images.dockerfile.fold import StageState, Step
@@ -359,8 +368,8 @@ class StageBuild:
         if id(item) not in self._chosen:
             self._chosen[id(item)] = self._select(source, standing, item, action, report)
         chosen = self._chosen[id(item)]
-        if any(map(is_url, action.sources)):
-            source = self._session.downloads.beside(source)
+        if any(map(is_remote, action.sources)):
+            source = beside(source)
         return self._copy_chosen(source, standing, action, chosen, report)
 
     def _copy_chosen(
@@ -433,7 +442,11 @@ class StageBuild:
         report: StepReport,
     ) -> list[Selection]:
         chosen: list[Selection] = []
-        for word, token in zip(action.sources, item.sources, strict=True):
+        repositories = action.repositories or (None,) * len(action.sources)
+        for word, token, repository in zip(action.sources, item.sources, repositories, strict=True):
+            if repository:
+                chosen.append(self._cloned(item, action, repository, token))
+                continue
             if is_url(word):
                 undated = standing.time_ns  # the newest input so far, or the epoch asked for
                 self._download(item, action, word, token)()
@@ -449,6 +462,16 @@ class StageBuild:
                 report.line(f"WARNING: {word!r} matches nothing in {source.name}")
             chosen += found
         return chosen
+
+    def _cloned(
+        self, item: CopyInstruction, action: CopyAction, repository: GitSource, token: str
+    ) -> Selection:
+        blame = _at_fault(item, token)
+        self._session.clone(repository, blame)
+        try:
+            return self._session.repositories.select(repository, action.excludes)
+        except NacreError as error:
+            raise blame(error) from None
 
     def _workdir(self, standing: StageProgress, action: WorkdirAction, report: StepReport) -> StepLayer:
         key = WorkdirKey(*self._common(standing), action.path, action.user)

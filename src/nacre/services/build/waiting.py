@@ -7,6 +7,7 @@ what a step then needs is raised from wherever the step is at, as `Waiting`, and
     ("image", name, platform)  an image that is not here; the step is then asked again
     ("content", fingerprint)   the digest of files that have to be read; the step is then asked again
     ("url", url)               a file that is not fetched yet; the step is then asked again
+    ("git", source)            a commit of a repository, likewise
     ("side", n, …)             a step that depends on none before it, and is done beside stage n
     ("step", key)              the step itself; what it has made is sent to the stage
 """

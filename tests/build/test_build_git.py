@@ -1,0 +1,202 @@
+"""ADD from git repositories."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nacre.grammars.dockerfile.gitsource import GitSource, is_git, read_git
+from nacre.words.errors import UsageError
+
+BASE = "FROM busybox:test\n"
+TIME = 1_400_000_000
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://h/a.git", GitSource("https://h/a.git")),
+        ("https://h/a.git#v1:sub/../dir", GitSource("https://h/a.git", "v1", "dir")),
+        ("https://h/a.git#:../..", GitSource("https://h/a.git")),
+        ("git@h:o/a.git#main", GitSource("git@h:o/a.git", "main")),
+        ("ssh://u@h/a?branch=b&submodules=false", GitSource("ssh://u@h/a", "refs/heads/b", submodules=False)),
+        (
+            "https://h/a.git?tag=v1&subdir=d&keep-git-dir",
+            GitSource("https://h/a.git", "refs/tags/v1", "d", keep=True),
+        ),
+        ("https://h/a.git?commit=ABC", GitSource("https://h/a.git", checksum="abc")),
+    ],
+)
+def test_sources(text: str, expected: GitSource) -> None:
+    assert is_git(text)
+    assert read_git(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("https://h/a.git?what=1", "unexpected query 'what'"),
+        ("https://h/a.git?ref=a&branch=b", "ref conflicts"),
+        ("https://h/a.git?ref=a#b", "ref conflicts"),
+        ("https://h/a.git?submodules=maybe", "invalid submodules value"),
+        ("https://h/a.git?checksum=xyz", "expected hexadecimal digits"),
+        ("https://h/a.git?ref=", "has no value"),
+    ],
+)
+def test_malformed_sources(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_git(text)
+
+
+def test_what_is_no_repository() -> None:
+    for text in (
+        "https://h/a.git/x",
+        "https://h/a",
+        "a@b",
+        "dir/a@b:c",
+        "a.git",
+        "@h:x",
+        "https://h/x?a=.git",
+    ):
+        assert not is_git(text)
+
+
+class Repository:
+    """A repository that is served as plain files, as `git update-server-info` allows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.email", "me@example.org")
+        self.git("config", "user.name", "me")
+
+    def git(self, *words: str) -> str:
+        dates = {"GIT_AUTHOR_DATE": f"{TIME} +0000", "GIT_COMMITTER_DATE": f"{TIME} +0000"}
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(
+            ["git", *words], cwd=self.folder, env=kept | dates, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, tag: str, **files: str) -> str:
+        for name, text in files.items():
+            (self.folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (self.folder / name).write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", tag)
+        self.git("tag", "-a", "-m", tag, tag)
+        self.git("update-server-info")
+        return self.git("rev-parse", "HEAD")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The address of what is in tmp_path/site."""
+    (tmp_path / "site").mkdir()
+
+    def handler(*words: Any) -> Quiet:
+        return Quiet(*words, directory=str(tmp_path / "site"))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@needs_git
+def test_a_commit_is_added(project: Any, served: str, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "site/a")
+    first = repository.commit("v1", file="one", **{"dir/x": "x"})
+    second = repository.commit("v2", file="two")
+    url = f"{served}/a/.git"
+    text = BASE + (
+        f"ARG TAG=v1\nADD {url}#$TAG /one\nADD {url} /two\nADD {url}#v1:dir /dir\n"
+        f"ADD --checksum={first[:9]} {url}#v1 /three\nADD {url}#{first} /four\n"
+    )
+    project.build(text)
+    shown = project.sh(
+        "cat /one/file /two/file /three/file /four/file; ls -A /one /dir; stat -c '%a %Y' /one/file"
+    )
+    assert shown == f"onetwooneone/dir:\nx\n\n/one:\ndir\nfile\n644 {TIME}\n"
+    assert project.leftovers() == []
+    assert "nothing changed (5 cached)" in project.build(text).err
+    said = project.fails(BASE + f"ADD --checksum={first} {url}#v2 /x\n").err
+    assert f"Dockerfile:2:{len(f'ADD --checksum={first} ') + 1}: " in said
+    assert f"expected checksum to match {first}, got {second}" in said
+    assert "invalid checksum 'no'" in project.fails(BASE + f"ADD --checksum=no {url} /x\n").err
+    assert "has no branch, tag or commit 'nothing'" in project.fails(BASE + f"ADD {url}#nothing /x\n").err
+    assert "'nodir' is no directory of" in project.fails(BASE + f"ADD {url}#v1:nodir /x\n").err
+    assert "git ls-remote failed: " in project.fails(BASE + f"ADD {served}/none.git /x\n").err
+
+
+@needs_git
+def test_the_git_directory_can_be_kept(project: Any, served: str, tmp_path: Path, needs_ids: None) -> None:
+    repository = Repository(tmp_path / "site/a")
+    commit = repository.commit("v1", file="one")
+    text = BASE + f"ADD --keep-git-dir=true --chown=5:6 {served}/a/.git#v1 /x\n"
+    project.build(text)
+    project.nacre("run", "--rm", "-v", f"{tmp_path}:/out", "app", "cp", "-R", "/x", "/out/")
+    status = subprocess.run(
+        ["git", "-c", "safe.directory=*", "-C", str(tmp_path / "x"), "status", "-s"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert status.stdout == ""
+    assert project.sh("stat -c %u:%g /x/file /x/.git; cat /x/.git/HEAD") == f"5:6\n5:6\n{commit}\n"
+    assert "nothing changed (1 cached)" in project.build(text).err
+    said = project.fails(BASE + f"ADD --keep-git-dir {served}/a/.git?keep-git-dir=false /x\n").err
+    assert "say different things of .git" in said
+
+
+@needs_git
+def test_submodules(project: Any, served: str, tmp_path: Path) -> None:
+    Repository(tmp_path / "site/inner").commit("v1", inside="inside")
+    outer = Repository(tmp_path / "site/outer")
+    outer.git("-c", "protocol.allow=always", "submodule", "add", "-q", f"{served}/inner/.git", "sub")
+    outer.commit("v1", file="one")
+    url = f"{served}/outer/.git"
+    project.build(BASE + f"ADD {url} /x\nADD {url}?submodules=false /y\n")
+    assert project.sh("cat /x/sub/inside; ls -A /x/sub /y/sub") == "inside/x/sub:\ninside\n\n/y/sub:\n"
+
+
+@needs_git
+def test_what_git_is_not_asked(project: Any, served: str, tmp_path: Path) -> None:
+    """Files of this machine do not come in by a submodule, and links lead nowhere outside."""
+    hidden = Repository(tmp_path / "hidden")
+    hidden.commit("v1", secret="secret")
+    outer = Repository(tmp_path / "site/outer")
+    outer.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(hidden.folder), "sub")
+    (outer.folder / "link").symlink_to("/etc")
+    outer.commit("v1", file="one")
+    url = f"{served}/outer/.git"
+    assert "git submodule failed" in project.fails(BASE + f"ADD {url} /x\n").err
+    assert "is no directory" in project.fails(BASE + f"ADD {url}?submodules=false#:link /x\n").err
+    project.build(BASE + f"ADD {url}?submodules=false /x\n")
+    assert project.sh("readlink /x/link") == "/etc\n"
+
+
+def test_refusals(project: Any, tmp_path: Path) -> None:
+    said = project.fails(BASE + "COPY https://example.org/a.git /x\n").err
+    assert "source can't be a URL for COPY" in said
+    (tmp_path / "bin").mkdir()
+    said = project.fails(BASE + "ADD https://127.0.0.1:1/a.git /x\n", PATH=str(tmp_path / "bin")).err
+    assert "Dockerfile:2:5: ADD from git needs the program git, which is not installed" in said
+    assert project.leftovers() == []
