@@ -82,7 +82,7 @@ call outline variables agent agents entitlements git gitsource
 descriptors epoll landlock networkshim networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 account by bundle console credentials domain for given hooks json jsonnode kernel keyring keys mask missing
-ready resources root runtimespec sets setup socket spec
+ready resources root runtimespec sets setup socket spec udp
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

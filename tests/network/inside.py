@@ -190,9 +190,58 @@ def unix() -> object:
     return [uid, gid, os.geteuid(), os.getegid()]
 
 
-def datagram(host: str) -> object:
+def datagrams(host: str, port: str) -> object:
+    """Not connected and connected, small and large, to somebody and to nobody."""
+    place, found = (host, int(port)), {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-        return outcome(lambda: made.sendto(b"x", (host, 9)))
+        made.settimeout(SHORT)
+        for size in (1, 1500, 60000):
+            made.sendto(bytes(size), place)
+            data, sender = made.recvfrom(65536)
+            found[str(size)] = [len(data), list(sender) == list(place)]
+    for name, other in (("connected", place), ("nobody", (host, 1))):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.settimeout(SHORT)
+            made.connect(other)
+            made.send(b"x")
+            found[name] = outcome(lambda made=made: made.recv(9).decode())
+    return found
+
+
+def checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def ping(host: str) -> object:
+    """By a raw socket, as a program of root does it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as made:
+        made.settimeout(SHORT)
+        body = struct.pack("!HH", 77, 1) + b"data"
+        packet = struct.pack("!BBH", 8, 0, checksum(struct.pack("!BBH", 8, 0, 0) + body)) + body
+        made.sendto(packet, (host, 0))
+        while True:
+            data, (sender, _) = made.recvfrom(65536)
+            if data[20] == 0 and data[24:26] == struct.pack("!H", 77):
+                return [sender, data[28:].decode(), checksum(data[20:])]
+
+
+def forged(port: str) -> object:
+    """Packets to the loopback of the machine, and from somebody else, by a socket below IP."""
+    own = socket.if_nameindex()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as made:
+        for source, target in (
+            ("eth0", "127.0.0.1"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("192.0.2.77", "192.0.2.9"),
+        ):
+            first = fcntl.ioctl(made, 0x8915, struct.pack("256s", b"eth0"))[20:24]
+            sender = first if source == "eth0" else socket.inet_aton(source)
+            udp = struct.pack("!HHHH", 7, int(port), 9, 0) + b"x"
+            head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
+            made.sendto(head + sender + socket.inet_aton(target) + udp, ("eth0", 0x0800, 0, 0, bytes(6)))
+    return [name for _, name in own]
 
 
 def early(host: str, port: str) -> object:

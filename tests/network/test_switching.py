@@ -50,8 +50,24 @@ def test_unix_sockets(user_lab: SwitchLab, user: str) -> None:
     assert (uid, gid) == (own, group)
 
 
-def test_datagrams_reach_nobody(user_lab: SwitchLab) -> None:
-    assert user_lab.inside("datagram", OUTSIDE) == "ENETUNREACH"
+def test_datagrams(user_lab: SwitchLab) -> None:
+    found = user_lab.inside("datagrams", OUTSIDE, user_lab.port("outside"))
+    assert found == {
+        "1": [1, True], "1500": [1500, True], "60000": [60000, True],
+        "connected": "x", "nobody": "ECONNREFUSED",
+    }  # fmt: skip
+
+
+def test_ping(user_lab: SwitchLab) -> None:
+    assert user_lab.inside("ping", OUTSIDE) == [OUTSIDE, "data", 0]
+
+
+def test_forged_packets_reach_nobody(user_lab: SwitchLab) -> None:
+    """Neither to the loopback of the machine nor in the name of somebody else."""
+    before = user_lab.world.seen()
+    for port in ("secret", "outside"):
+        assert "eth0" in user_lab.inside("forged", user_lab.port(port))
+    assert user_lab.world.seen() == before
 
 
 def test_loopback_of_the_machine_is_closed(user_lab: SwitchLab) -> None:

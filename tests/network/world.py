@@ -3,8 +3,8 @@
     127.0.0.1, ::1              the loopback of the machine, where nobody but the machine belongs
     192.0.2.9, 2001:db8::9      the outside
 
-At both somebody listens and says who they are. Outside there are also a web server for a folder, and a name
-server that knows web.test. Lines of standard input are answered by what was seen there.
+At both somebody listens and says who they are, and sends datagrams back. Outside there are also a web server
+for a folder, and a name server that knows web.test. Lines of standard input are answered by what was seen.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def _enter() -> None:
     linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET)
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         Path("/proc/self", name).write_text(text)
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
     with Netlink(ROUTE) as netlink:
         netlink.send([links.up(1), links.address(1, packed(OUTSIDE), 32)])
         netlink.send([links.address(1, packed(OUTSIDE6), 128)])
@@ -82,7 +83,19 @@ def _serve(name: str, address: str, port: int, hits: dict[str, int]) -> int:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     server = socket.create_server((address, port), family=family)
     threading.Thread(target=lambda: _accept(server, name, hits), daemon=True).start()
-    return int(server.getsockname()[1])
+    number = int(server.getsockname()[1])
+    if family == socket.AF_INET:
+        threading.Thread(target=lambda: _send_back(address, number, name, hits), daemon=True).start()
+    return number
+
+
+def _send_back(address: str, port: int, name: str, hits: dict[str, int]) -> None:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((address, port))
+    while True:
+        data, client = server.recvfrom(65536)
+        hits[name] += 1
+        server.sendto(data, client)
 
 
 def _accept(server: socket.socket, name: str, hits: dict[str, int]) -> None:

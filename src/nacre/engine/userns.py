@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..ground.linux import parent
 from ..images.model.runtime import CONTAINER
 from ..services.containers import Containers
 from ..services.containers.program import Program
@@ -30,7 +31,7 @@ class UserNamespaceOf:
         try:
             if self._name:
                 with self._engine.outside() as store:
-                    self._fd = _program(store, self._name)
+                    self._fd = _keeper(store, self._name)
         except NotFound:
             return -1
         return self._fd
@@ -40,13 +41,16 @@ class UserNamespaceOf:
             os.close(self._fd)
 
 
-def _program(store: Store, name: str) -> int:
-    """A pidfd of a container that runs, -1 for another."""
+def _keeper(store: Store, name: str) -> int:
+    """A pidfd of the process that keeps a container, -1 for one that does not run.
+
+    Its programs may let nobody look into them.
+    """
     row = Containers(store).get(name)
     if row.state != "running":
         return -1
-    with Program(row) as (_, pidfd):
-        return os.dup(pidfd)
+    with Program(row):
+        return os.pidfd_open(parent(row.pid))
 
 
 def shared_by(engine: Wiring, name: str) -> str:

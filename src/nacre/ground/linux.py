@@ -218,6 +218,12 @@ def pidfd_getfd(pidfd: int, number: int) -> int:
     return _syscall("pidfd_getfd", pidfd, number, 0)
 
 
+def parent(pid: int) -> int:
+    """The parent of a process, field 4 of /proc/PID/stat. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
 def start_time(pid: int) -> int:
     """When a process began, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when it is gone."""
     try:

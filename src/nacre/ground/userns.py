@@ -118,9 +118,12 @@ def inside(ranges: tuple[Range, ...], number: int) -> int:
 
 
 def join(pidfd: int) -> Mapping:
-    """As `enter`, of the user namespace that a process has, whose owner we are. Raises OSError."""
-    linux.setns(pidfd, linux.CLONE_NEWUSER)
-    linux.unshare(linux.CLONE_NEWNS)
+    """As `enter`, of the user namespace that a process has, whose owner we are. Raises SandboxError."""
+    try:
+        linux.setns(pidfd, linux.CLONE_NEWUSER)
+        linux.unshare(linux.CLONE_NEWNS)
+    except OSError as error:
+        raise SandboxError(f"cannot join the user namespace of a container: {error.strerror}") from None
     return current().replace(entered=True)
 
 

@@ -19,7 +19,7 @@ INET, INET6 = 2, 10
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR = 16, 17, 18, 20, 21
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
-_UP = 1
+_UP, _NO_ARP = 1, 0x80
 _ADDRESS, _IFNAME, _MTU, _LINKINFO, _AF_SPEC, _GROUP, _NET_NS_FD = 1, 3, 4, 18, 26, 27, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _GENERATED = 1, 2, 1, 8
 _NO_ADDRESS = 1
@@ -67,6 +67,18 @@ def _name(name: str) -> bytes:
 def up(index: int) -> Message:
     """Bring a link up."""
     return Message(_NEWLINK, 0, _LINK.pack(0, 0, index, _UP, _UP), f"bring up link {index}")
+
+
+def physical(index: int, mac: bytes) -> Message:
+    """Give a link another address of its own; before it is up."""
+    body = _LINK.pack(0, 0, index, 0, 0) + attribute(_ADDRESS, mac)
+    return Message(_NEWLINK, 0, body, f"set up link {index}")
+
+
+def up_alone(index: int) -> Message:
+    """Bring up a link at whose other end nobody is asked for addresses."""
+    flags = _UP | _NO_ARP
+    return Message(_NEWLINK, 0, _LINK.pack(0, 0, index, flags, flags), f"bring up link {index}")
 
 
 def without_generated_address(index: int) -> Message:

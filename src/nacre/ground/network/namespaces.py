@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from _thread import allocate_lock, get_native_id
+from errno import EPERM
 
 from ...words.errors import SandboxError
 from .. import linux, userns
@@ -29,18 +30,30 @@ def new() -> int:
             with InsideNamespace():
                 return _new()
         return apart(_new)
-    except PermissionError:
-        raise SandboxError(
-            "a network of its own needs a network namespace, which is not permitted here",
-            hint="--network host",
-        ) from None
     except OSError as error:
-        raise SandboxError(f"cannot make a network namespace: {error.strerror}") from None
+        raise _refused(error) from None
+
+
+def entered() -> int:
+    """As `new`, and this thread is in it then."""
+    try:
+        return _new()
+    except OSError as error:
+        raise _refused(error) from None
 
 
 def _new() -> int:
     linux.unshare(linux.CLONE_NEWNET)
     return current()
+
+
+def _refused(error: OSError) -> SandboxError:
+    if error.errno == EPERM:
+        return SandboxError(
+            "a network of its own needs a network namespace, which is not permitted here",
+            hint="--network host",
+        )
+    return SandboxError(f"cannot make a network namespace: {error.strerror}")
 
 
 def current() -> int:

@@ -76,8 +76,7 @@ class Resolver:
     def _open(self, namespace: int) -> None:
         """Where the kernel has no rules for us, port 53 itself is taken, which no program has then."""
         try:
-            namespaces.inside(namespace, lambda: self._bind(0))
-            namespaces.inside(namespace, self._redirect)
+            namespaces.inside(namespace, self._bind_and_redirect)
         except OSError:
             self._close()
             namespaces.inside(namespace, lambda: self._bind(_PORT))
@@ -99,6 +98,10 @@ class Resolver:
     def is_idle(self) -> bool:
         """Whether nobody waits for an answer."""
         return not self._asked and not self._connections
+
+    def _bind_and_redirect(self) -> None:
+        self._bind(0)
+        self._redirect()
 
     def _bind(self, port: int) -> None:
         self._udp = _bound(_socket.SOCK_DGRAM, port)

@@ -143,7 +143,7 @@ def _found(networks: Networks, name: str) -> Network:
         if name.partition(":")[0] in _HELPERS:
             raise Unsupported(
                 f"--network {name} is not supported",
-                hint="--network bridge has TCP without a helper program, --network host has UDP too",
+                hint="--network bridge has TCP and UDP without a helper program",
             ) from None
         raise
 

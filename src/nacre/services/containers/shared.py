@@ -10,14 +10,13 @@ import _socket
 import os
 
 from ...ground.files import unlink, write_atomic
-from ...ground.network.descriptors import hand
+from ...ground.network.descriptors import hand, received
 from ...ground.network.serving import Serving
 from ...words.errors import SandboxError
 from ...words.quickjson import dumps, loads
 from .launch import ProgramLaunch, without_network
 from .networking import STATE
-from .networksocket import SECONDS, SOCKET, adopted, asked, line, listener, unanswered
-from .program import Program
+from .networksocket import SECONDS, SOCKET, adopted, asked, line, listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class SharedNetworking:
         self, store: Store, row: ContainerRow, config: dict[str, Any], other: ContainerRow
     ) -> None:  # fmt: skip
         self._folder, self._state = store.containers.folder(row.id), store.containers.file(row.id, STATE)
-        self._other, self._keeper = other, store.containers.folder(other.id)
+        self._keeper = store.containers.folder(other.id)
         self.config = without_network(config)
         self._closing: list[Callable[[], object]] = []
 
@@ -52,11 +51,10 @@ class SharedNetworking:
         return self
 
     def _begin(self) -> None:
-        with Program(self._other) as (pid, _):
-            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._launch = ProgramLaunch(namespace, self._give)
-        finally:
+        channel = asked(self._keeper, {"switch": True})
+        self._closing.append(channel.close)
+        for namespace in received(channel):
+            self._launch = ProgramLaunch(namespace, lambda fd: _give(channel, fd))
             os.close(namespace)
         self._closing.append(self._launch.close)
         control = listener(self._folder)
@@ -69,19 +67,6 @@ class SharedNetworking:
     def before(self, attached: Attachment) -> Attachment:
         """As `Networking.before`, for one that never leaves."""
         return self._launch.before(attached.replace(leave=None), self._serving.begin)
-
-    def _give(self, fd: int) -> None:
-        """The listener goes to the keeper of the other container. Raises SandboxError."""
-        try:
-            keeper = asked(self._keeper, {"switch": True})
-            if not keeper.recv(1):
-                raise unanswered()
-            hand(keeper, fd)
-            keeper.close()
-        except OSError:
-            raise unanswered() from None
-        finally:
-            os.close(fd)
 
     def _obey(self, control: _socket.socket) -> None:
         client = adopted(control._accept()[0])  # type: ignore[attr-defined]
@@ -102,3 +87,11 @@ class SharedNetworking:
         self._closing.clear()
         for name in (STATE, SOCKET):
             unlink(f"{self._folder}/{name}")
+
+
+def _give(channel: _socket.socket, fd: int) -> None:
+    """The listener goes to the keeper of the other container. Raises OSError."""
+    try:
+        hand(channel, fd)
+    finally:
+        os.close(fd)

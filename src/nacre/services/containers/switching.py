@@ -3,12 +3,13 @@
 The keeper makes them, and asks the keepers of other containers for those that lead there, by their
 `network.sock`: `{"socket": FAMILY, "from": ADDRESS}` is answered by a descriptor. `{"exec": true}` asks for
 one more program of the container: the connection goes on to the zygote (`ground.sandbox.switched`).
-`{"switch": true}` is answered by a byte; then the listener of a container comes that shares this network.
+`{"switch": true}` is answered by the namespace; then the listener of a container comes that shares it.
 """
 
 from __future__ import annotations
 
 import _socket
+import os
 from errno import EHOSTUNREACH, ENETUNREACH
 
 from ...ground.network import namespaces, sockets
@@ -19,7 +20,7 @@ from ...words.addresses import Subnet, packed, shown, version
 from . import networking
 from .launch import ProgramLaunch, without_network
 from .networking import Networking
-from .networksocket import asked, unanswered
+from .networksocket import adopted, asked, unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ...stores.networks import Member, Network
 
 _NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
+_MULTICAST = 224
 _PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
 """How addresses begin that networks of containers have, by length."""
 
@@ -72,8 +74,18 @@ class SwitchedNetworking(Networking):
         super()._serve(control)
         self._switch = Switch(self._serving, self._loopback.namespace, _Routes(self))
         self._closing.append(self._switch.close)
+        if link := self._loopback.link:
+            self._serving.watch(link.fileno(), lambda: self._relay(link))
         self._launch = ProgramLaunch(self._loopback.namespace, self._switch.take)
         self._closing.append(self._launch.close)
+
+    def _relay(self, link: _socket.socket) -> None:
+        """The first packet that comes out, which most containers never send."""
+        from ...ground.network.udp import UdpRelay
+
+        relay = UdpRelay(self._serving, link, self._loopback.place, _Routes(self))
+        self._closing.append(relay.close)
+        relay.read()
 
     def before(self, attached: Attachment) -> Attachment:
         """With the channel by which the container gets its namespace and gives its listener."""
@@ -105,7 +117,7 @@ class SwitchedNetworking(Networking):
         elif "exec" in request:
             self._launch.further(client)
         elif "switch" in request:
-            self._switch_for(client)
+            self._share(client)
         else:
             super()._met(client, request)
 
@@ -125,11 +137,20 @@ class SwitchedNetworking(Networking):
         finally:
             socket.close()
 
-    def _switch_for(self, client: _socket.socket) -> None:
-        """Another container shares this network; what its programs ask is answered here too."""
-        client.sendall(b".")  # what comes after it is not read with the question
-        for fd in received(client):
-            self._switch.take(fd)
+    def _share(self, client: _socket.socket) -> None:
+        """Another container gets this network; what its programs ask is answered here too."""
+        hand(client, self._loopback.namespace)
+        channel = adopted(os.dup(client.fileno()))
+
+        def arrived() -> None:
+            self._serving.forget(channel.fileno())
+            try:
+                for fd in received(channel):
+                    self._switch.take(fd)
+            finally:
+                channel.close()
+
+        self._serving.watch(channel.fileno(), arrived)
 
     def addresses(self) -> frozenset[bytes]:
         """Those of the container."""
@@ -166,12 +187,14 @@ class SwitchedNetworking(Networking):
         subnets = (each for network in self._networks.every() for each in (network.subnet, network.subnet6))
         return any(text in Subnet.parse(subnet) for subnet in subnets if subnet)
 
-    def leads_out(self) -> bool:
+    def has_way_out(self) -> bool:
         """Whether anything but its own networks is reached."""
         return self._loopback.way_out is not None
 
 
 class _Routes(Routes):
+    """Those of `ground.network.udp` as well."""
+
     def __init__(self, network: SwitchedNetworking) -> None:
         self._network = network
 
@@ -187,9 +210,18 @@ class _Routes(Routes):
         way = self._network.beside(shown(address))
         if way:
             return self._network.neighbour(family, shown(address), way)
-        if not self._network.leads_out() or _is_of_a_link(address) or self._network.is_anothers(address):
+        if not self._network.has_way_out() or _is_of_a_link(address) or self._network.is_anothers(address):
             raise OSError(ENETUNREACH, "no way out")
         return sockets.new(family)
+
+    def has(self, address: bytes) -> bool:
+        return address in self._network.addresses()
+
+    def leads_out(self, address: bytes) -> bool:
+        meant_for_many = address[0] >= _MULTICAST
+        if meant_for_many or self.is_own(address) or self.is_slow(address):
+            return False
+        return self._network.has_way_out() and not self._network.is_anothers(address)
 
 
 def _is_of_a_link(address: bytes) -> bool:
