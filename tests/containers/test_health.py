@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -228,3 +229,41 @@ def test_a_damaged_record_is_none(tmp_path: Path) -> None:
     for data in (b"", b"[]", b'{"Status": 1}'):
         (tmp_path / "health").write_bytes(data)
         assert read(f"{tmp_path}/health") == {"Status": "starting", "FailingStreak": 0, "Log": []}
+
+
+def test_another_program_waits_for_seldom_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on with what is known, as plain values."""
+    answering(monkeypatch, 'echo \'{"ExitCode": 1, "Output": "x"}\'')
+    first, check = EventLoop(), HealthCheck(("x",), 60, 30, 0, 5, 2)
+    monitor = HealthMonitor(first, check, str(tmp_path))
+    monitor.begin({"row": 1})
+    assert first.is_idle
+    assert first.due
+    told = json.loads(json.dumps(monitor.describe()))
+    for streak in (1, 2):
+        loop, heard = EventLoop(), list[str]()
+        monitor = HealthMonitor.adopt(loop, told, heard.append)
+        monitor.probe()
+        assert not loop.is_idle
+        while not loop.is_idle:
+            loop.wait({})
+        assert read(f"{tmp_path}/health")["FailingStreak"] == streak
+    assert heard == ["unhealthy"]
+    assert told == json.loads(json.dumps(monitor.describe()))
+
+
+def test_frequent_checks_keep_the_supervisor(tmp_path: Path) -> None:
+    loop = EventLoop()
+    HealthMonitor(loop, HealthCheck(("x",), 1, 30, 0, 5, 1), str(tmp_path)).begin({})
+    assert not loop.is_idle
+
+
+def test_the_supervisor_is_small_between_two_checks(nacre: Nacre, busybox_image: str) -> None:
+    """The least time between two that it becomes small for."""
+    options = ["--health-cmd", "echo well", "--health-interval", "5s"]
+    nacre("run", "-d", "--name", "box", *options, busybox_image, "sleep", "1000")
+    supervisor = parent(pid_of(nacre, "box"))
+    until(lambda: b"monitor.shim" in Path(f"/proc/{supervisor}/cmdline").read_bytes())
+    assert health(nacre)["Log"] == []
+    assert status(nacre, "healthy")["Log"][0]["Output"] == "well\n"
+    nacre("rm", "-f", "box")

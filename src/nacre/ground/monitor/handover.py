@@ -21,6 +21,7 @@ else:
     import _signal as signal
 
 _ALL = signal.valid_signals()
+_LONGEST = 1e6
 _SOURCE = "import sys; sys.path.append(sys.argv[1]); from {module} import {name}; {name}(int(sys.argv[2]))"
 _WAITING = """\
 import sys; sys.path.append(sys.argv[1])
@@ -63,13 +64,13 @@ def command(interpreter: str, place: tuple[str, str], fd: int) -> list[str]:
 
 def become(
     place: tuple[str, str], told: dict[str, Any], descriptors: Iterable[int], label: str,
-    until: Collection[int] = (),
+    until: Collection[int] = (), due: float | None = None,
 ) -> None:  # fmt: skip
     """Be the function `place` (module, name) of a new interpreter, which gets `told`: see `received`.
 
     `descriptors` stay open, whatever they are; those that close themselves are closed. `label` is for those
-    who look at the list of processes. With `until` nothing is loaded before one of these is ready, where that
-    is possible (`idle`). Raises OSError, and then everything is as it was.
+    who look at the list of processes. With `until` nothing is loaded before one of these is ready, or the
+    time `due` has come, where that is possible (`idle`). Raises OSError, and then everything is as it was.
     """
     kept = [fd for fd in (0, 1, 2, *descriptors) if fd >= 0 and not os.get_inheritable(fd)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
@@ -82,7 +83,7 @@ def become(
         words = [*command(interpreter, place, memory), label]
         if until:
             words[words.index("-c") + 1] = _later(place, told)
-            _wait(words, until)
+            _wait(words, until, due)
         os.execv(interpreter, words)
     finally:
         os.close(memory)
@@ -97,13 +98,16 @@ def _later(place: tuple[str, str], told: dict[str, Any]) -> str:
     return _WAITING.format(module=module, name=name, outputs=[fd for fd, _ in told["outputs"]], **known)
 
 
-def _wait(words: list[str], until: Collection[int]) -> None:
+def _wait(words: list[str], until: Collection[int], due: float | None) -> None:
     """Returns where it is not possible."""
+    from time import monotonic
+
     from . import idle
     from .relay import FORWARDED
 
     try:
-        idle.wait(words, until, FORWARDED)
+        seconds = _LONGEST if due is None else min(max(0.0, due - monotonic()), _LONGEST)
+        idle.wait(words, until, FORWARDED, -1 if due is None else int(seconds * 1000) + 1)
     except (OSError, LookupError):
         return
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Timer:
-    """Calls something once, at a time that `cancel` forgets."""
+    """Calls something once, at a time that `cancel` forgets. `apart`: see `EventLoop.is_idle`."""
 
-    def __init__(self, due: float, call: Call) -> None:
-        self.due, self.call = due, call
+    def __init__(self, due: float, call: Call, *, apart: bool = False) -> None:
+        self.due, self.call, self.apart = due, call, apart
 
 
 class EventLoop:
@@ -34,8 +34,15 @@ class EventLoop:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is watched but by `watch_for_others`, and no timer runs."""
-        return self._watched.keys() <= self.others and not self._timers
+        """Whether another program of this process can wait instead, for what is watched by `watch_for_others`
+        and for timers that are `apart`.
+        """
+        return self._watched.keys() <= self.others and all(timer.apart for timer in self._timers)
+
+    @property
+    def due(self) -> float | None:
+        """When the next timer ends."""
+        return min((timer.due for timer in self._timers), default=None)
 
     def watch(self, fd: int, call: Call, events: int = select.POLLIN) -> None:
         """Call `call()` whenever `fd` is ready, or hung up, until `forget`; once for a descriptor."""
@@ -51,9 +58,9 @@ class EventLoop:
         self._watched.pop(fd, None)
         self.others.discard(fd)
 
-    def call_later(self, seconds: float, call: Call) -> Timer:
+    def call_later(self, seconds: float, call: Call, *, apart: bool = False) -> Timer:
         """Call `call()` once, in `seconds`."""
-        timer = Timer(monotonic() + seconds, call)
+        timer = Timer(monotonic() + seconds, call, apart=apart)
         self._timers.append(timer)
         return timer
 
@@ -75,9 +82,7 @@ class EventLoop:
 
     def _patience(self) -> float | None:
         """Milliseconds until the next timer, rounded up."""
-        if not self._timers:
-            return None
-        return max(0.0, min(timer.due for timer in self._timers) - monotonic()) * 1000 + 1
+        return None if self.due is None else max(0.0, self.due - monotonic()) * 1000 + 1
 
     def _call(self, ready: Mapping[int, int]) -> None:
         for fd in ready:

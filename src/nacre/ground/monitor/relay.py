@@ -101,7 +101,7 @@ class Relay:
 
     `deadly` is sent instead of SIGKILL. `on_signal(n)` hears of signals that are passed on. `leave(told)` has
     another program of this process go on with what it is told; it returns only if that has failed.
-    That comes after `settled` seconds, and if `still` only once nothing has happened for so long.
+    That comes after `settled` seconds; with `still`, if anything has happened, once nothing has for so long.
     `input` is where those write to who attach later, -1 for nowhere; with `once` its end is that of the first
     of them. `attachable`: what the container writes comes by here.
     """
@@ -115,7 +115,7 @@ class Relay:
         self.on_ready: Callable[[], object] | None = None
         self.on_signal: Callable[[int], object] | None = None
         self.leave: Callable[[dict[str, Any]], object] | None = None
-        self.settled, self.still, self._moved = SETTLED, False, False
+        self.settled, self.still, self._moved = SETTLED, 0.0, False
         self.deadly: int = signal.SIGKILL
         self.input, self.once, self.attachable = -1, False, bool(outputs)
         self._clients: Clients | None = None
@@ -169,7 +169,7 @@ class Relay:
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
-        self._moved = self._moved or bool(ready)
+        self._moved = self._moved or any(fd in ready for fd in (*interest, *self.loop.others))
         if self._pipe and self._pipe.fd in ready:
             self._pipe.take()
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
@@ -184,8 +184,9 @@ class Relay:
     def plan_to_leave(self) -> None:
         """Leave once there is nothing else to do."""
         if self.leave:
+            seconds = self.still if self._moved and self.still else self.settled
             self._moved = False
-            self.loop.call_later(self.settled, self._leave)
+            self.loop.call_later(seconds, self._leave)
 
     def _leave(self) -> None:
         """Unless there is more to do than the other program can. One that failed is not tried again."""
@@ -207,7 +208,7 @@ class Relay:
         watched = [self._pidfd, self.control, *self.loop.others, *(flow.source for flow in self.outputs)]
         return {
             "pid": self.child.pid, "control": self.control, "outputs": outputs, "deadly": self.deadly,
-            "pidfd": self._pidfd, "watched": [fd for fd in watched if fd >= 0],
+            "pidfd": self._pidfd, "watched": [fd for fd in watched if fd >= 0], "due": self.loop.due,
             "input": self.input, "once": self.once,
         }  # fmt: skip
 

@@ -9,7 +9,7 @@ the code in the lock is what others go by. What the shim is told may come from a
 from __future__ import annotations
 
 import os
-from time import time
+from time import monotonic, time
 
 from .handover import become, let_signals_in, received
 from .logfile import LogWriter
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLACE = __name__, "main"
-_STILL = 5.0
-"""Seconds without anything to do until it waits unloaded: to load it takes 15 ms."""
+_SOON, _STILL = 0.5, 5.0
+"""Seconds until it waits unloaded: at first, and after something has happened. To load it takes 15 ms."""
 
 
 class _Program:
@@ -48,7 +48,13 @@ def main(fd: int) -> None:
     told = received(fd)
     log = LogWriter.adopt(told["log"]) if told["log"] else None
     signals: list[int] = told.get("signals", [])
-    code = _relay(told, log, signals).run(signals=True)
+    relay = _relay(told, log, signals)
+    closing = _time(relay, told)
+    try:
+        code = relay.run(signals=True)
+    finally:
+        for close in closing:
+            close()
     if log:
         log.close()
     os.pwrite(told["lock"], str(code).encode(), 0)
@@ -60,7 +66,7 @@ def main(fd: int) -> None:
 def wait(told: dict[str, Any]) -> None:
     """Be the shim of what is told, as soon as there is something to do. Raises OSError."""
     until = [*told["watched"], *(told["network"]["watched"] if told.get("network") else ())]
-    become(PLACE, told, {*told["descriptors"], *until}, told["id"], until)
+    become(PLACE, told, {*told["descriptors"], *until}, told["id"], until, told["due"])
 
 
 def _without_log(told: dict[str, Any]) -> list[int]:
@@ -79,7 +85,7 @@ def _rest(told: dict[str, Any], log: LogWriter | None, signals: list[int], left:
 def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> Relay:
     outputs = [Flow(fd, _writer(log, name), name=name) for fd, name in told["outputs"]]
     relay = Relay(_Program(told["pid"], told["pidfd"]), outputs, [], told["control"])
-    relay.settled, relay.still = _STILL, True
+    relay.settled, relay.still = _SOON, _STILL
     relay.leave = lambda left: _rest(told, log, signals, left)
     relay.deadly, relay.on_signal = told["deadly"], signals.append
     relay.on_ready = let_signals_in
@@ -100,6 +106,19 @@ def _watch(relay: Relay, told: dict[str, Any]) -> None:
 
     for fd in watched:
         relay.loop.watch_for_others(fd, wake)
+
+
+def _time(relay: Relay, told: dict[str, Any]) -> list[Callable[[], object]]:
+    """The next health check is made by what is loaded then; what is to be called at the end."""
+    closing: list[Callable[[], object]] = []
+    if told.get("health"):
+        (module, name), due = told["health"]["place"], told["due"]
+
+        def wake() -> None:
+            closing.append(getattr(__import__(module, fromlist=[name]), name)(relay.loop, told))
+
+        relay.loop.call_later(due - monotonic(), wake, apart=True)
+    return closing
 
 
 def _writer(log: LogWriter | None, name: str) -> Callable[[bytes], object]:

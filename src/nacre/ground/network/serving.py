@@ -32,7 +32,7 @@ class Serving:
     def __init__(self) -> None:
         self._watched: dict[int, Callable[[], object]] = {}
         self._regular: list[Callable[[], object]] = []
-        self._round = 0.0
+        self._round, self.moved = 0.0, False
         self._ended, self._runs, self._goes_on = allocate_lock(), False, True
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll = select.poll()
@@ -77,6 +77,7 @@ class Serving:
     def _turn(self, seconds: float) -> bool:
         """Wait once; whether the next wait shall be a short one."""
         ready = self._poll.poll(1000 * seconds if self._regular else None)
+        self.moved = self.moved or any(fd in self._watched for fd, _ in ready)
         for fd, _ in ready:
             if call := self._watched.get(fd):
                 _attempt(call)

@@ -1,6 +1,7 @@
 """Whether a running container is well: its supervisor runs a program in it now and then.
 
-    supervisor   starts a `probe`, a process of its own, when a timer says so; reads its answer
+    supervisor   starts a `probe`, a process of its own, when a timer says so; reads its answer; becomes the
+                 shim between two of them
     probe        runs the program in the container, kills it when its time is over
     containers/<id>/health   what is known, as docker's State.Health; replaced whole after each answer
 
@@ -24,15 +25,19 @@ from . import probe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
     from ...ground.monitor.loop import EventLoop
+    from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
     from .service import Containers, CreateRequest
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 FILE = "health"
+PLACE = f"{__package__}.healthshim", "wake"
 _KEPT = 5
+_SELDOM = 5.0
+"""Seconds from one check to the next that are worth another program meanwhile."""
 
 
 def wanted(request: CreateRequest) -> dict[str, Any] | None:
@@ -72,20 +77,33 @@ def state(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> 
     return found | ({"Status": UNHEALTHY} if ended else {})
 
 
-def beside(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> Callable[[EventLoop], Any]:
-    """What `Attachment.beside` is for a container with a check."""
+def checked(
+    containers: Containers, row: ContainerRow, record: dict[str, Any], attached: Attachment
+) -> Attachment:
+    """The same for a container with a check."""
+    leave, monitors = attached.leave, list[HealthMonitor]()
 
     def tell(status: str) -> None:
-        containers.tell(containers.store.containers.get(row.id), f"health_status: {status}")
+        tell_status(containers, row.id, status)
 
     def begin(loop: EventLoop) -> Callable[[], object]:
         check = of_record(record)
         assert check is not None
         monitor = HealthMonitor(loop, check, containers.folder(row.id), tell)
+        monitors[:] = [monitor]
         monitor.begin(probe.told(containers, containers.store.containers.get(row.id), check))
         return monitor.close
 
-    return begin
+    def leaving(told: dict[str, Any]) -> None:
+        if leave:
+            leave({**told, "health": monitors[0].describe()})
+
+    return attached.replace(beside=begin, leave=leaving if leave else None)
+
+
+def tell_status(containers: Containers, number: str, status: str) -> None:
+    """Record what its health has become, for `nacre events`."""
+    containers.tell(containers.store.containers.get(number), f"health_status: {status}")
 
 
 class HealthMonitor:
@@ -107,6 +125,21 @@ class HealthMonitor:
         self._pid = self._answer = -1
         self._data = b""
 
+    @classmethod
+    def adopt(cls, loop: EventLoop, told: dict[str, Any], tell: Callable[[str], object]) -> Self:
+        """The one that `describe` told of, in another program of this process."""
+        command, *numbers = told["check"]
+        self = cls(loop, HealthCheck(tuple(command), *numbers), told["folder"], tell)
+        self._state, self._started, self._told = read(f"{self._folder}/{FILE}"), told["started"], told["told"]
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What is needed to go on, as plain values."""
+        return {
+            "place": PLACE, "check": self._check._astuple(), "folder": self._folder,
+            "started": self._started, "told": self._told,
+        }  # fmt: skip
+
     def begin(self, told: dict[str, Any]) -> None:
         """`told` is what a probe is told."""
         self._told = told
@@ -122,9 +155,10 @@ class HealthMonitor:
     def _plan(self) -> None:
         early = self._state["Status"] == STARTING and time() - self._started < self._check.start_period
         interval = self._check.start_interval if early else self._check.interval
-        self._loop.call_later(interval, self._probe)
+        self._loop.call_later(interval, self.probe, apart=interval >= _SELDOM)
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Look now; then the next time is planned."""
         if self._is_paused:
             return self._plan()
         try:

@@ -149,6 +149,11 @@ class Networking:
         plan = wanted(self._found(name), self._names[name])
         return Attached(plan.replace(mac=mac), *rest)
 
+    def moved(self) -> bool:
+        """Whether it has served anybody since the last call."""
+        moved, self._serving.moved = self._serving.moved, False
+        return moved
+
     def begin(self) -> None:
         """Serve it. Raises SandboxError."""
         self._serving.begin()

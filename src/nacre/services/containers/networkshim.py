@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 
 
 def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any:
-    """In the shim: serve the network from now on; how to leave it then. Raises NacreError, OSError."""
+    """In the shim: serve the network from now on; how to leave it, if nobody has asked lately.
+
+    Raises NacreError, OSError.
+    """
     store = Store.open(told["root"], create=False)
     network = Networking.adopt(store, store.containers.get(told["id"]), told["network"])
     network.begin()
     others = [fd for fd in told["descriptors"] if fd not in told["network"]["descriptors"]]
-    return network.leaving(lambda left: leave({**left, "descriptors": [*others, *left["descriptors"]]}))
+    leaving = network.leaving(lambda left: leave({**left, "descriptors": [*others, *left["descriptors"]]}))
+
+    def still(left: dict[str, Any]) -> None:
+        if not network.moved():
+            leaving(left)
+
+    return still
 
 
 def clean(store: Store, row: ContainerRow, told: dict[str, Any]) -> None:

@@ -410,9 +410,9 @@ class Containers:
             record["config"] = limits.begin(self.store, row, record)
         attached = attached.replace(on_start=self._started(row))
         if record.get("health"):
-            from .health import beside
+            from .health import checked
 
-            attached = attached.replace(beside=beside(self, row, record), leave=None)
+            attached = checked(self, row, record, attached)
         if other:
             from .shared import SharedNetworking
 
