@@ -62,6 +62,36 @@ def test_loopback_of_this_machine(lab: Lab) -> None:
         assert not reaches(inside, "127.0.0.9", port)
 
 
+@pytest.mark.parametrize("source", ["10.90.0.2", "127.0.0.1"])
+def test_loopback_by_a_published_port(lab: Lab, source: str) -> None:
+    """Packets made by hand do not get there through the link that loopback speaks to."""
+    lab.run("--name", "c1", "--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1:8081:81")
+    with lab.serving("c1", 81):
+        assert ask(lab.machine, "127.0.0.1", 8081) == "c1 10.90.0.1"
+    heard = {host: hears(lab, source, host) for host in ("127.0.0.1", "127.0.0.9", "10.90.0.1")}
+    assert heard == {"127.0.0.1": False, "127.0.0.9": False, "10.90.0.1": source == "10.90.0.2"}
+
+
+def hears(lab: Lab, source: str, host: str) -> bool:
+    """Whether a datagram of the container, written to its link as it is, comes to the machine."""
+    with (
+        make(lab.machine, host, "udp") as listening, lab.namespace("c1") as inside,
+        namespaces.InsideNamespace(inside), socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as link,
+    ):  # fmt: skip
+        listening.bind((host, 0))
+        listening.settimeout(0.3)
+        data = struct.pack(">HHHH", 9, listening.getsockname()[1], 9, 0) + b"x"
+        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 29, 1, 0, 9, 17, 0, packed(source), packed(host))
+        total = sum(struct.unpack(">10H", head))
+        check = ~(total + (total >> 16)) & 0xFFFF
+        packet = head[:10] + struct.pack(">H", check) + head[12:] + data
+        link.sendto(packet, ("eth0", 0x0800, 0, 0, b"\xff" * 6))
+        try:
+            return listening.recv(1) == b"x"
+        except TimeoutError:
+            return False
+
+
 def test_a_source_of_its_own_making(lab: Lab) -> None:
     """Nothing with another source than its own address leaves a container, not even to this machine."""
     lab.run("--name", "c1", "--network", "bridge", "--cap-add", "NET_ADMIN")

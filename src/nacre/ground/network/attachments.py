@@ -213,7 +213,10 @@ class ContainerNetwork(NetworkAttachments):
                 raise SandboxError(f"cannot leave network {network}: {error.strerror}") from None
 
     def set_rules(self) -> None:
-        """Make the rules those of `attached` and `forwards`, in one step. Raises SandboxError."""
+        """Make the rules those of `attached` and `forwards`, in one step. Raises SandboxError.
+
+        Only then may this machine's loopback speak by a link: the rules keep out what would speak to it.
+        """
         own = [
             rules.Link(each.link, each.wanted.group, each.address, each.address6, each.wanted.internal)
             for each in self.attached
@@ -222,6 +225,8 @@ class ContainerNetwork(NetworkAttachments):
         try:
             self._firewall.change([no_table(self._table), *messages] if self._made else messages)
             self._made = True
+            if self.forwards and self.way_out:
+                self._here.send([links.with_loopback(self.way_out.index)])
             forwarding.let_pass(self._firewall)
         except OSError as error:
             raise SandboxError(

@@ -23,6 +23,7 @@ _UP, _NO_ARP = 1, 0x80
 _ADDRESS, _IFNAME, _MTU, _LINKINFO, _AF_SPEC, _GROUP, _NET_NS_FD = 1, 3, 4, 18, 26, 27, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _GENERATED = 1, 2, 1, 8
 _NO_ADDRESS = 1
+_INET_CONF, _ROUTE_LOCALNET = 1, 26
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _NO_DETECTION = 1, 2, 8, 0x82
 _DST, _OIF, _GATEWAY, _PRIORITY = 1, 4, 5, 6
 _MAIN, _BY_BOOT, _UNICAST, _ANYWHERE, _ON_LINK = 254, 3, 1, 0, 253
@@ -84,6 +85,13 @@ def up_alone(index: int) -> Message:
 def without_generated_address(index: int) -> Message:
     """A link gets no IPv6 address but those that it is given; before it is up."""
     spec = nested(_AF_SPEC, nested(INET6, attribute(_GENERATED, bytes([_NO_ADDRESS]))))
+    return Message(_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + spec, f"set up link {index}")
+
+
+def with_loopback(index: int) -> Message:
+    """Packets from 127.0.0.0/8 may leave by a link. So may those to it come in: have rules that drop them."""
+    setting = nested(_INET_CONF, attribute(_ROUTE_LOCALNET, _WORD.pack(1)))
+    spec = nested(_AF_SPEC, nested(INET, setting))
     return Message(_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + spec, f"set up link {index}")
 
 

@@ -1,6 +1,6 @@
 """From a claimed port to a container by hand, for what no rule of the firewall catches.
 
-That is what this machine says to its own loopback, and IPv6 for a container that has none. The bytes of TCP
+That is what this machine says to ::1, and IPv6 for a container that has none. The bytes of TCP
 move from socket to socket within the kernel, by splice(2).
 """
 

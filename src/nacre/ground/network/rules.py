@@ -1,6 +1,6 @@
 """The firewall of one container: a table of its own that is made anew whenever something changes.
 
-    raw    what comes from a link has its container's address as its source
+    raw    what comes from a link has its container's address as its source, and does not go to 127.0.0.0/8
     fwd    what goes to a container: of its own network, of a connection that stands, or to a published port
     pre    from elsewhere to a published port: sent to the container; out the same for this machine's own
     post   what leaves a network gets this machine's address; so does what a container sends to itself
@@ -31,6 +31,8 @@ _CHAINS = (
     nft.Chain(_OUT, "nat", nft.OUTPUT, -100),
     nft.Chain(_POST, "nat", nft.POSTROUTING, 100),
 )
+_HOME = b"\x7f"
+"""How loopback addresses of IPv4 begin."""
 _OF_ROUTERS = (134, 137)
 """Router advertisement and redirect of ICMPv6."""
 PROTOCOLS = {"tcp": 6, "udp": 17}
@@ -92,6 +94,8 @@ def _no_other_source(name: str, link: Link) -> Iterator[Message]:
     """
     comes, drop = nft.link(nft.IIFNAME, link.name), nft.verdict(nft.DROP)
     yield nft.rule(name, _RAW, [*comes, *_source(link.address, nft.UNLIKE), drop])
+    home = *nft.of_family(nft.IPV4), nft.destination(nft.IPV4), nft.compare(_HOME)
+    yield nft.rule(name, _RAW, [*comes, *home, drop])
     six = [*comes, *nft.of_family(nft.IPV6)]
     if link.address6:
         for kind in _OF_ROUTERS:
@@ -104,7 +108,9 @@ def _no_other_source(name: str, link: Link) -> Iterator[Message]:
 
 
 def _masqueraded(name: str, link: Link) -> Iterator[Message]:
-    out = nft.link(nft.OIFNAME, f"{PREFIX}*", nft.UNLIKE)
+    out, goes = nft.link(nft.OIFNAME, f"{PREFIX}*", nft.UNLIKE), nft.link(nft.OIFNAME, link.name)
+    home = *nft.of_family(nft.IPV4), nft.source(nft.IPV4), nft.compare(_HOME)
+    yield nft.rule(name, _POST, [*goes, *home, nft.masquerade()])
     for address in filter(None, (link.address, link.address6)):
         mine = _source(address, nft.EQUAL)
         yield nft.rule(name, _POST, [*mine, *out, nft.masquerade()])
@@ -137,11 +143,10 @@ def _published(name: str, forwards: Sequence[Forward]) -> Iterator[Message]:
 
 
 def _here(host: str, kind: int, chain: str) -> tuple[bytes, ...]:
-    """Loopback addresses are left alone: a packet of theirs goes nowhere else."""
+    """::1 is left alone: a packet of its goes nowhere else."""
     if host not in ("0.0.0.0", "::"):
         return _destination(host)
-    home = b"\x7f" if kind == nft.IPV4 else packed("::1")
     local = *nft.of_family(kind), *nft.to_this_machine()
-    if chain == _PRE:
+    if chain == _PRE or kind == nft.IPV4:
         return local
-    return *local, nft.destination(kind), nft.compare(home, nft.UNLIKE)
+    return *local, nft.destination(kind), nft.compare(packed("::1"), nft.UNLIKE)

@@ -231,7 +231,7 @@ class Networking:
         target = self._own.way_out
         for claim in self._claims if target else ():
             address = target.address6 if version(claim.host) == 6 else target.address  # type: ignore[union-attr]
-            if address and not claim.host.startswith("127.") and claim.host != "::1":
+            if address and claim.host != "::1":
                 yield Forward(claim.host, claim.port, claim.protocol, address, claim.inside)
 
     def _target(self) -> str:
