@@ -101,6 +101,43 @@ def test_large_files_are_read_beside_other_steps(project: Any) -> None:
     assert "1 step run, 2 cached" in project.build(text + "COPY large /c\n").err
 
 
+CHAIN = """FROM busybox:test
+RUN mkdir /d; for i in 1 2 3 4 5 6 7 8 9; do echo $i > /d/$i; done; chmod 711 /; touch -d @1 /d /d/* /
+ENV A=1
+RUN [ $(ls /d | wc -l) = 9 ] && rm /d/7 && echo $A > /two; touch -d @1 /two /d /
+RUN [ ! -e /d/7 ] && rm -r /d && mkdir /d && mv /two /three && touch -d @1 /three /d /
+RUN [ -z "$(ls /d)" ] && cat /three > /four; touch -d @1 /four /
+RUN true
+RUN stat -c %a / > /mode; touch -d @1 /mode /
+COPY Dockerfile /
+"""
+
+
+def test_a_chain_of_commands_is_the_same_image(project: Any, another: Any, busybox_image: str) -> None:
+    """Whether a command begins while the layer of the one before it is being written, or not."""
+    project.write("Dockerfile", CHAIN)
+    project.nacre("save", "-o", str(project.folder.parent / "busybox.tar"), busybox_image)
+    found = set()
+    for parallel in ("1", "2"):
+        other = another(f"store-{parallel}")
+        other("load", "-i", str(project.folder.parent / "busybox.tar"))
+        words = ("build", "--parallel", parallel, "-t", "app", str(project.folder))
+        assert "7 steps run, 0 cached" in other(*words).err
+        assert "nothing changed (7 cached)" in other(*words).err
+        layers = other("inspect", "app").json[0]["RootFS"]["Layers"]
+        found.add(tuple(layers[-5:]))  # the first command has mount points made, at the time of the build
+        assert not list(other.root.glob("active/*"))
+    assert len(found) == 1
+
+
+def test_a_command_that_fails_over_another_leaves_that_in_the_cache(project: Any) -> None:
+    first = BASE + "a\nRUN echo kept > /kept\n"
+    result = project.fails(first + "RUN cat /kept; exit 9\n")
+    assert " kept\n" in result.err
+    assert project.leftovers() == []
+    assert "nothing changed (1 cached)" in project.build(first).err
+
+
 def test_much_that_is_copied_shows_its_progress(project: Any) -> None:
     with (project.folder / "large").open("wb") as file:
         file.truncate(65 << 20)

@@ -108,7 +108,7 @@ def digest(data: bytes, algorithm: str = "sha256") -> str:
 def test_a_file_has_the_mode_time_and_owner_of_docker(project: Any, site: Site) -> None:
     url = site.put("/dir/a%20b.txt", b"text", last_modified=DATED)
     project.build(BASE + f"ADD {url}?x=1 /etc\nADD {url} /whole/name\nADD {url} /folder/\n")
-    assert site.asked == ["/dir/a%20b.txt?x=1", "/dir/a%20b.txt"]
+    assert sorted(site.asked) == ["/dir/a%20b.txt", "/dir/a%20b.txt?x=1"]
     said = project.sh("cat '/folder/a b.txt'; stat -c '%n %a %u %g %Y' /whole/name '/folder/a b.txt'")
     assert said == f"text/whole/name 600 0 0 {DATE}\n/folder/a b.txt 600 0 0 {DATE}\n"
 

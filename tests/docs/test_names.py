@@ -75,7 +75,7 @@ view volume volumes wait wanted warning waste watch watched where whiteouts wire
 workers working write writer written wrong
 eventlog piped
 apparmor enter filter hold rule security
-buildsteps buildview graph json remote sources steps waiting
+buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting
 call outline variables agent agents entitlements git gitsource

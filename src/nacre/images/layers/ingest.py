@@ -303,19 +303,19 @@ def ensure_tree(store: Store, descriptor: Descriptor, diff_id: Digest, task: Tas
 
 
 def commit_layer(
-    store: Store, active: Active, codec: str = "gzip", *, clamp: int | None = None
+    store: Store, active: Active, codec: str = "gzip", *, clamp: int | None = None, keep: bool = False
 ) -> tuple[Descriptor, Digest, int]:
     """Turn the difference of a writable tree into a layer: its descriptor, diff id, bytes of its tar.
 
     The bytes are 0 when nothing was changed (the layer is then the canonical empty one). The tar is
-    written once and compressed in a second thread on its way. `clamp` as `Actives.commit`. When this
+    written once and compressed in a second thread on its way. `clamp`, `keep` as `Actives.commit`. When this
     raises, no name or record knows of the layer; the active is as before if the tar failed.
     """
     with store.blobs.ingest() as ingest:
         meter, pipe = _Meter(), Pipe()
         stage = Worker(lambda: _compress(pipe, codec, ingest, store.budget), drains=pipe)
         with running([stage], [pipe]):
-            diff_id = store.actives.commit(active, meter.through(pipe.write), clamp=clamp)
+            diff_id = store.actives.commit(active, meter.through(pipe.write), clamp=clamp, keep=keep)
             pipe.end()
         descriptor = _finish(store, ingest, codec, diff_id)
     return descriptor, diff_id, 0 if diff_id == EMPTY_DIFF_ID else meter.count

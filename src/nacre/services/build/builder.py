@@ -213,6 +213,10 @@ class BuildSession:
     checks: BuildChecks
     proxies: tuple[tuple[str, str], ...]
     warned = False
+    ran: Callable[[str, str, str], object] | None = None
+    """Hears in a process of its own that a command has ended whose layer is still to be written."""
+    overlaps = False
+    """Whether a step may begin over one whose layer is still being written."""
     schedules = False
     """Whether this process leaves to others what takes long: see `waiting`."""
 
@@ -344,6 +348,7 @@ class BuildSession:
         from .graph import Graph
 
         self.schedules = True
+        self.overlaps = self.clamp is None and parallel != 1 and self.store.actives.stacks
         Graph(self, parallel or budget.steps).build(left)
         self.schedules = False
 
@@ -379,10 +384,12 @@ class BuildSession:
         elif isinstance(made, StepLayer):
             self._sides[name] = made
 
-    def later(self, name: Name, work: Callable[[], StepLayer]) -> StepLayer:
+    def later(self, name: Name, work: Callable[[], StepLayer], *, is_brief: bool = False) -> StepLayer:
         """What `work` makes; a process that schedules leaves it to others. Raises Waiting."""
         if self.schedules:
-            raise Waiting(name, work)
+            waiting = Waiting(name, work)
+            waiting.is_brief = is_brief
+            raise waiting
         return work()
 
     def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
@@ -486,8 +493,9 @@ class BuildSession:
 
     # --- what processes that work for this one do, and tell
 
-    def work_alone(self, steps: Steps) -> None:
-        """In such a process, first of all."""
+    def work_alone(self, steps: Steps, ran: Callable[[str, str, str], object]) -> None:
+        """In such a process, first of all. `ran` hears of an active, its upper folder, and a key."""
+        self.ran = ran
         self.schedules = False
         self.report.steps = steps
         self.cache.ran = self.cache.cached = 0

@@ -40,6 +40,10 @@ class Cache:
         self._store.steps.touch(record.key)
         return StepLayer(layer, _time(record.config_json))
 
+    def is_new(self, key: Key) -> bool:
+        """Whether the step was never done before, on whatever layers."""
+        return self._disabled or key.elsewhere not in self._elsewhere
+
     def knows(self, key: Key) -> bool:
         """Whether a step with this key was kept, even where it may not be used."""
         return self._store.steps.get(key.digest) is not None
@@ -86,10 +90,13 @@ class Cache:
             codec = media_codec(layer.media_type) or "none"
             return add_layer(self._store, tar, codec, expected=diff_id)[0]
 
-    def keep(self, key: Key, made: StepLayer) -> StepLayer:
-        """Keep what a step made that had to be done. What another build has made meanwhile wins over it."""
+    def keep(self, key: Key, made: StepLayer, *, own: bool = False) -> StepLayer:
+        """Keep what a step made that had to be done.
+
+        What another build has made meanwhile wins over it, unless it must be its `own`.
+        """
         self.ran += 1
-        if self._disabled:
+        if self._disabled or own:
             self.alias(key, made)
             return made
         first = self._store.steps.put_first(_record(key, made))

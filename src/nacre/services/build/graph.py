@@ -15,6 +15,7 @@ import os
 import pickle
 import select
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 
 from ...ground import linux
@@ -22,13 +23,14 @@ from ...ground.files import surely
 from ...ground.fork import RAISING, Child, fork
 from ...ground.work.memory import available
 from ...stores.forkguard import resting
+from ...words.errors import NacreError
 from .remote import RemoteSteps, StepsOfChild
+from .stageprogress import WritingLayer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Generator, Mapping
-    from typing import Any
 
     from ...ground.fork import ChildReport
     from .builder import BuildSession
@@ -44,7 +46,7 @@ _TICK = 100
 """Milliseconds between two looks at the clock."""
 _ROOM = 256 << 20
 """Bytes of memory that must be available for one more step beside others."""
-_RESULT = "result"
+_RESULT, _RAN = "result", "ran"
 
 
 class RunningStage:
@@ -62,6 +64,7 @@ class StepJob:
     def __init__(self, name: Name, work: Work, report: StepReport | None, stage: RunningStage) -> None:
         self.name, self.work, self.report, self.stages = name, work, report, [stage]
         self.child: Child | None = None
+        self.brief = self.has_ran = False
         self.shown: StepsOfChild | None = None
 
     def answers(self, made: object) -> list[Answer]:
@@ -86,6 +89,7 @@ class Graph:
         self._sleeping: dict[Name, list[RunningStage]] = {}
         self._poll = select.poll()
         self._ticked = 0.0
+        self._kept: set[str] = set()
 
     def build(self, stages: Mapping[int, tuple[StageSteps, Waiting]]) -> None:
         """Bring all of them to their ends; each comes with what it waits for. Raises NacreError."""
@@ -100,8 +104,14 @@ class Graph:
                 if self._running:
                     self._listen()
         except BaseException:
-            self._stop()
+            try:
+                self._finish_layers()
+            finally:
+                self._stop()
             raise
+        finally:
+            for active in self._kept:
+                surely(self._session.store.actives.discard, active)
 
     # --- stages
 
@@ -125,7 +135,9 @@ class Graph:
         for side, steps in stage.ahead():
             self._left += 1
             self._ready.append((RunningStage(side, steps), None))
-        if work is None:
+        if name[0] == "settled" and name[1:] in self._made:
+            self._ready.append((stage, (self._made[name[1:]], False)))  # type: ignore[arg-type]
+        elif work is None:
             self._sleeping.setdefault(name, []).append(stage)
         elif name in self._made:
             self._session.cache.cached += 1
@@ -134,6 +146,7 @@ class Graph:
             self._jobs[name].stages.append(stage)
         else:
             self._jobs[name] = job = StepJob(name, work, waiting.report, stage)
+            job.brief = waiting.is_brief
             self._queue.append(job)
 
     # --- jobs
@@ -143,11 +156,28 @@ class Graph:
             job = self._queue.popleft()
             if job.report:
                 job.report.begin()
+            if job.brief and not self._running and not self._queue:
+                self._do_here(job)
+                return
             job.shown = StepsOfChild(self._session.report.steps)
             job.child = self._forked(job)
             fd = job.child.fileno()
             self._running[fd] = job
             self._poll.register(fd, select.POLLIN)
+
+    def _do_here(self, job: StepJob) -> None:
+        """Do what is alone anyway: a fork would take longer."""
+        session = self._session
+        session.schedules = False
+        try:
+            made = job.work()
+        except NacreError as error:
+            self._advance(job.stages[0], error=error)
+            raise
+        finally:
+            session.schedules = True
+        del self._jobs[job.name]
+        self._succeeded(job, made)
 
     def _has_room(self) -> bool:
         running = len(self._running)
@@ -158,9 +188,13 @@ class Graph:
         folder = session.scratch  # made here: a child must not be the one that removes it
 
         def work(report: ChildReport) -> None:
+            def ran(*told: str) -> None:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to keep what was done
+                report.tell(_RAN, *told)
+
             linux.die_with_parent()
             if os.getppid() == parent and folder:
-                session.work_alone(RemoteSteps(report))
+                session.work_alone(RemoteSteps(report), ran)
                 made = self._done(job)
                 report.tell(_RESULT, pickle.dumps((made, session.told())))
 
@@ -195,24 +229,41 @@ class Graph:
                 raise job.child.died()
         except Exception as error:
             self._over(job)
-            self._advance(job.stages[0], error=error)
+            if job.stages:
+                self._advance(job.stages[0], error=error)
             raise
         if told[0] == _RESULT:
             self._over(job)
-            self._succeeded(job, *pickle.loads(told[1]))
+            made, learnt = pickle.loads(told[1])
+            self._session.hear(learnt)
+            self._succeeded(job, made)
+        elif told[0] == _RAN:
+            self._ran(job, *told[1:])
         else:
             job.shown.show(told)
 
-    def _succeeded(self, job: StepJob, made: object, told: tuple[Any, ...]) -> None:
+    def _succeeded(self, job: StepJob, made: object) -> None:
         session = self._session
         session.learn(job.name, made)
-        session.hear(told)
         if job.name[0] in ("step", "url", "git") and job.report:
             job.report.ended()
         if job.name[0] == "step":
             self._made[job.name] = made
-            session.cache.cached += len(job.stages) - 1
+            session.cache.cached += max(0, len(job.stages) - 1)
+            waiting = self._sleeping.pop(("settled", *job.name), ())
+            self._ready.extend((stage, (made, False)) for stage in waiting)  # type: ignore[misc]
         self._ready.extend(zip(job.stages, job.answers(made), strict=True))
+
+    def _ran(self, job: StepJob, active: str, upper: str, key: str) -> None:
+        """The command has ended, and its layer is being written: the stage can go on over what it made."""
+        assert job.child is not None
+        self._kept.add(active)
+        job.has_ran = True
+        found = WritingLayer(None, 0, job.child.pid, active, upper, key, job.name)
+        self._ready.extend((stage, (found, False)) for stage in job.stages)
+        job.stages = []
+        if job.report:
+            job.report.ended()
 
     def _over(self, job: StepJob) -> None:
         child, job.child = job.child, None
@@ -222,6 +273,14 @@ class Graph:
             child.close()
             child.wait()
             del self._jobs[job.name]
+
+    def _finish_layers(self) -> None:
+        """Steps that have run are kept, whatever others have come to; a second ctrl-C ends them as well."""
+        for job in [job for job in self._running.values() if job.has_ran]:
+            child = job.child
+            with suppress(NacreError, OSError):
+                while child is not None and (told := child.hear()) and told[0] != _RESULT:
+                    continue
 
     def _stop(self) -> None:
         """End what is still at work: first all are asked, then each is waited for."""

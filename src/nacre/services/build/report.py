@@ -114,6 +114,8 @@ class StepReport:
             self._end(CANCELED)
 
     def _end(self, how: str, why: str = "") -> None:
+        if self._ended:
+            return
         self.flush()
         number, self._ended = self.begin(), True
         self._report.steps.end(number, how, time.monotonic() - self._started, why)

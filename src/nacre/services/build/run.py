@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+from contextlib import suppress
 from functools import partial
 
 from ...ground import userns
@@ -14,7 +16,7 @@ from ...images.model.edit import new_config
 from ...images.model.platforms import misfit_hint
 from ...images.model.runtime import RunOptions, TmpfsMount, VolumeMount, host_line, runtime_config
 from ...stores.shared import Shared
-from ...words.errors import BuildFailed, ExecFormatError, SandboxError
+from ...words.errors import BuildFailed, ExecFormatError, SandboxError, StoreError
 from ...words.mount import Directory
 from ...words.value import Value
 from . import mounts as mounting
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import RunAction
     from ...images.model.limits import Limits
     from ...stores.store import Store
+    from ...stores.trees import Active
     from ...words.digest import Digest
     from ...words.oci import Descriptor, Platform
     from .items import CopySource
     from .report import StepReport
     from .select import Selection
+    from .stageprogress import WritingLayer
 
 HOSTNAME = "nacre-build"
 _RESOLV = "/etc/resolv.conf"
@@ -59,6 +63,7 @@ class RunJob(Value):
     ulimits: tuple[tuple[str, int, int], ...] = ()
     hostname: str = ""
     agents: tuple[tuple[str, str], ...] = ()
+    above: WritingLayer | None = None
 
     @property
     def shown_agents(self) -> list[AgentMount]:
@@ -89,18 +94,24 @@ def permit(store: Store, item: Instruction) -> str:
 
 
 def run_job(
-    store: Store, job: RunJob, scratch: str, caches: str, report: StepReport
-) -> tuple[Descriptor, Digest] | None:
-    """The layer that the command made, None if it changed nothing.
+    store: Store,
+    job: RunJob,
+    folders: tuple[str, str],
+    report: StepReport,
+    ran: Callable[[Active], object] | None = None,
+) -> tuple[tuple[Digest, ...], tuple[Descriptor, Digest] | None]:
+    """The layers that were beneath, and the one that the command made, None if it changed nothing.
 
-    `scratch` is a new folder for files that the container is shown, `caches` where caches are kept.
+    `folders` are a new one for files that the container is shown, and that of all caches. `ran` is called
+    when the command has ended, with what it has made, which is left when this returns.
 
     Raises BuildFailed, SandboxError, StoreError; then nothing is left.
     """
+    (scratch, caches), keep = folders, False
     key, watch = random_name(), _Watch(report)
     locks: list[mounting.StepResource] = []
     try:
-        active = store.actives.prepare(key, job.layers)
+        active = store.actives.prepare(key, job.layers, job.above.upper if job.above else "")
         private_dir(scratch)
         alone = isinstance(active.mount, Directory)
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
@@ -115,16 +126,42 @@ def run_job(
             raise _failure(job, error.exit_code, error.message, hint) from None
         if code:
             raise _failure(job, code, hint=watch.hint)
+        if job.above:
+            active = store.actives.settle(active, (*job.layers, *settled(store, job.above)))
         if cost := cost_of(store.actives.drop_unchanged(active, clamp=job.clamp)):
             report.line(cost)
             report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
-        descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp)
-        return None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+        while locks:
+            locks.pop().release()
+        if ran:
+            keep = True
+            ran(active)
+        descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp, keep=keep)
+        return active.layers, None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
+    except BaseException:
+        keep = False
+        raise
     finally:
         for lock in locks:
             lock.release()
-        surely(store.actives.discard, key)
+        if not keep:
+            surely(store.actives.discard, key)
         surely(remove_tree, scratch)
+
+
+def settled(store: Store, above: WritingLayer) -> tuple[Digest, ...]:
+    """The layer that was being written when a command began over it, if it is one; what showed it is gone."""
+    with suppress(ProcessLookupError):
+        fd = os.pidfd_open(above.pid)
+        try:
+            select.select([fd], [], [])
+        finally:
+            os.close(fd)
+    record = store.steps.get(above.key)
+    if record is None:
+        raise StoreError("the layer of the step before could not be written")
+    store.actives.discard(above.active)
+    return (record.diff_id,) if record.diff_id else ()
 
 
 def _options(

@@ -25,7 +25,7 @@ from .entitlements import enforce
 from .items import beside, raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
-from .stageprogress import StageProgress, StepLayer, from_image
+from .stageprogress import StageProgress, StepLayer, WritingLayer, from_image
 from .waiting import Waiting, there
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.mounts import RunMount
     from ...images.dockerfile.fold import StageState, Step
     from ...images.dockerfile.plan import StagePlan
+    from ...stores.trees import Active
     from ...words.digest import Digest
     from .builder import BuildSession
     from .copy import LayerCopier
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     MountedFiles = tuple[RunMount, CopySource | None, Selection | None]
 
+_BRIEF = 8 << 20
+"""Bytes that are copied in a moment."""
 _NUMBERED = ("RUN", "COPY", "ADD", "WORKDIR")
 _MARKS = frozenset("/:@")
 """What the name of an image may have and that of a stage may not."""
@@ -65,6 +68,7 @@ class StageBuild:
         self._left: tuple[StageState, Sequence[Instruction]]
         self._is_new = False
         self._beside: set[Name] = set()
+        self._above: list[tuple[StageState, Step, StepLayer | None]] = []
 
     def build(self) -> StageSteps:
         """Do everything; the stage as it stands at its end. Yields what it has to wait for: see `waiting`."""
@@ -86,12 +90,55 @@ class StageBuild:
 
     def _steps(self, standing: StageProgress, instructions: Sequence[Instruction]) -> StageSteps:
         self._is_new = True
+        state = standing.state
         for at, item in enumerate(instructions, 1):
-            state, step = self._session.fold.advance(standing.state, item)
+            state, step = self._session.fold.advance(state, item)
             self._left = state, instructions[at:]
+            if self._above and step.action and not self._can_follow(step, standing):
+                standing = yield from self._settled(standing)
             made = (yield from self._made(standing, step)) if step.action else None
+            if self._above and step.action:
+                standing = yield from self._settled(standing)
+            if self._above or isinstance(made, WritingLayer):
+                self._above.append((state, step, made))
+            else:
+                standing = standing.after(state, step, made)
+        return (yield from self._settled(standing))
+
+    def _settled(self, standing: StageProgress) -> StageSteps:
+        """After the step whose layer was still being written, and those that follow it without files."""
+        for state, step, made in self._above:
+            if isinstance(made, WritingLayer):
+                name = made.name
+                made, _ = yield Waiting(("settled", *name))  # type: ignore[misc]  # never None
             standing = standing.after(state, step, made)
+        self._above = []
         return standing
+
+    @property
+    def _unsettled(self) -> WritingLayer | None:
+        """The step whose layer is still being written, and over which the next one begins."""
+        return next((made for _, _, made in self._above if isinstance(made, WritingLayer)), None)
+
+    def _is_followed(self, standing: StageProgress) -> bool:
+        """Whether the next step that does anything may begin while the layer of this one is being written."""
+        if not (self._session.overlaps and self._session.ran):
+            return False
+        state, instructions = self._left
+        with suppress(NacreError):
+            for item in instructions:
+                state, step = self._session.fold.advance(state, item)
+                if step.action:
+                    return self._can_follow(step, standing)
+        return False
+
+    def _can_follow(self, step: Step, standing: StageProgress) -> bool:
+        """Whether it is a RUN that looks at nothing but its root, and that cannot be in the cache."""
+        action = step.action
+        if not isinstance(action, RunAction) or any(map(_is_bound, action.mounts)):
+            return False
+        key = self._run_key(standing, action, [""] * len(action.mounts))
+        return self._session.cache.is_new(key)
 
     def _made(self, standing: StageProgress, step: Step) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, here or beside this stage."""
@@ -224,14 +271,14 @@ class StageBuild:
             report.line(f"not cached: {why}")
         return made
 
-    def _keep(self, key: Key, made: StepLayer, report: StepReport) -> StepLayer:
-        made = self._session.cache.keep(key, made)
+    def _keep(self, key: Key, made: StepLayer, report: StepReport, *, own: bool = False) -> StepLayer:
+        made = self._session.cache.keep(key, made, own=own)
         report.done()
         return made
 
-    def _later(self, key: Key, work: Callable[[], StepLayer]) -> StepLayer:
+    def _later(self, key: Key, work: Callable[[], StepLayer], *, is_brief: bool = False) -> StepLayer:
         """What `work` makes for a key that was not found, done now or in another process."""
-        return self._session.later(("step", key.digest), work)
+        return self._session.later(("step", key.digest), work, is_brief=is_brief)
 
     def _run(
         self, standing: StageProgress, item: Instruction, action: RunAction, report: StepReport
@@ -241,16 +288,8 @@ class StageBuild:
         mounts = self._mounts(action, item, report) if action.mounts else []
         network = action.network or session.options.network
         contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
-        labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
-        labels += (f"/dev/shm {session.options.shm_size}",) if session.options.shm_size else ()
-        labels += ("insecure",) if action.insecure else ()
-        hostname = session.plan.arguments.get(HOSTNAME, "")
-        labels += (f"hostname {hostname}",) if hostname else ()
-        key = RunKey(
-            *self._common(standing), action.argv, action.env, action.user, action.workdir, network, labels,
-            action.scripts, session.options.hosts,
-        )  # fmt: skip
-        if (made := self._kept(key, report)) is not None:
+        key, above = self._run_key(standing, action, contents), self._unsettled
+        if above is None and (made := self._kept(key, report)) is not None:
             return made
         from .run import RunJob, permit, run_job
 
@@ -261,16 +300,40 @@ class StageBuild:
         job = RunJob(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
             session.clamp, session.options.hosts, session.options.secrets,
-            session.options.shm_size, session.options.limits, session.options.ulimits, hostname,
-            session.options.agents,
+            session.options.shm_size, session.options.limits, session.options.ulimits,
+            session.plan.arguments.get(HOSTNAME, ""), session.options.agents, above,
         )  # fmt: skip
         name = f"run-{self._planned.index}-{self._kind.strip()}{self._number}"
 
-        def work() -> StepLayer:
-            layer = run_job(session.store, job, f"{session.scratch}/{name}", session.caches, report)
-            return self._keep(key, StepLayer(layer), report)
+        def real(layers: Sequence[Digest]) -> RunKey:
+            return key.replace(parent=layers_id(layers))
 
+        def ran(active: Active) -> None:
+            report.done()
+            if session.ran:
+                session.ran(active.key, active.upper, real(active.layers).digest)
+
+        def work() -> StepLayer:
+            folders = f"{session.scratch}/{name}", session.caches
+            is_followed = self._is_followed(standing)
+            beneath, layer = run_job(session.store, job, folders, report, ran if is_followed else None)
+            return self._keep(real(beneath), StepLayer(layer), report, own=is_followed)
+
+        if above is not None:
+            return session.later(("step", self._planned.index, self._kind, self._number), work)
         return self._later(key, work)
+
+    def _run_key(self, standing: StageProgress, action: RunAction, contents: Sequence[str]) -> RunKey:
+        options = self._session.options
+        labels = tuple(f"{text} {digest}" for text, digest in zip(action.mounts, contents, strict=True))
+        labels += (f"/dev/shm {options.shm_size}",) if options.shm_size else ()
+        labels += ("insecure",) if action.insecure else ()
+        hostname = self._session.plan.arguments.get(HOSTNAME, "")
+        labels += (f"hostname {hostname}",) if hostname else ()
+        return RunKey(
+            *self._common(standing), action.argv, action.env, action.user, action.workdir,
+            action.network or options.network, labels, action.scripts, options.hosts,
+        )  # fmt: skip
 
     def _mounts(self, action: RunAction, item: Instruction, report: StepReport) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
@@ -355,7 +418,8 @@ class StageBuild:
             self._session.cache.alias(key, made)
             return made
 
-        return self._later(key, work)
+        is_brief = len(action.sources) == 1 and "*" not in action.sources[0]
+        return self._later(key, work, is_brief=is_brief)
 
     def _copy_from(
         self,
@@ -396,7 +460,9 @@ class StageBuild:
             session.cache.alias(anywhere, made)
             return made
 
-        return self._later(key, work)
+        return self._later(
+            key, work, is_brief=sum(item.size for one in chosen for _, item in one.files) < _BRIEF
+        )
 
     def _copy_key(
         self,
@@ -479,6 +545,12 @@ class StageBuild:
             return made
         time_ns = standing.time_ns or self._session.undated_ns
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
+
+
+def _is_bound(mount: str) -> bool:
+    """Whether a mount shows files of elsewhere."""
+    fields = mount.split(",")
+    return not {"type=cache", "type=tmpfs", "type=secret"} & {*fields} or "from=" in mount
 
 
 def _is_independent(action: CopyAction) -> bool:

@@ -27,6 +27,20 @@ class StepLayer(Value):
     time_ns: int = 0
 
 
+class WritingLayer(StepLayer):
+    """What a step has made whose layer is still being written by the process `pid`.
+
+    `upper` shows it meanwhile, in the active `active`; the layer will be kept under `key`, and the step is
+    called `name`.
+    """
+
+    pid: int = 0
+    active: str = ""
+    upper: str = ""
+    key: str = ""
+    name: tuple[object, ...] = ()
+
+
 class StageProgress(Value):
     """A stage so far: state, layers (lowest first), history, and the newest time among all inputs."""
 

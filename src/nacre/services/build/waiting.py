@@ -9,6 +9,7 @@ what a step then needs is raised from wherever the step is at, as `Waiting`, and
     ("url", url)               a file that is not fetched yet; the step is then asked again
     ("git", source)            a commit of a repository, likewise
     ("side", n, …)             a step that depends on none before it, and is done beside stage n
+    ("settled", …)             the layer of a step that has run
     ("step", key)              the step itself; what it has made is sent to the stage
 """
 
@@ -36,11 +37,13 @@ class Waiting(Exception):
     """Something is not there yet; `work` makes it, in any process (None: nobody has to be asked).
 
     `report` is the step that it is done for, `blame` makes an error of the step of what `work` raises.
+    `is_brief`: it is over in a moment, and says nothing meanwhile.
     """
 
     def __init__(self, name: Name, work: Work | None = None, report: StepReport | None = None) -> None:
         super().__init__(name)
         self.name, self.work, self.report = name, work, report
+        self.is_brief = False
         self.blame: Callable[[NacreError], NacreError] | None = None
 
 

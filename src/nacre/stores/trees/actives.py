@@ -11,7 +11,7 @@ import time
 from ...ground.files import os_errors, private_dir, random_name, remove_tree, trace
 from ...words.digest import Digest
 from ...words.errors import Conflict, StoreError, UsageError
-from ...words.mount import Mount
+from ...words.mount import Mount, Overlay
 from ...words.value import Value
 from .model import ActiveTree, HeldLocks, Times, root_of
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from .roots.comparison import Comparison
     from .roots.kept import Roots
     from .rows import ActiveRows
+
+
+def _root_at(folder: str) -> str:
+    """ "mode uid gid" of a folder, as `root_of` gives it."""
+    with os_errors(f"read {folder}"):
+        found = os.stat(folder)
+    return f"{found.st_mode & 0o7777:o} {found.st_uid} {found.st_gid}"
+
 
 _EMPTY = Digest.of(bytes(1024))
 """The empty tar."""
@@ -59,17 +67,19 @@ class Actives:
 
         return ActiveRows(self._catalog.root, self._database)
 
-    def prepare(self, key: str, layers: Sequence[Digest]) -> Active:
+    def prepare(self, key: str, layers: Sequence[Digest], above: str = "") -> Active:
         """A writable file system over the layers. `key` [a-z0-9]+ is new: Conflict if it exists.
 
-        Kept by the container of that id, else by the lease of this store. Raises NotFound, StoreError.
+        `above` is the difference of another active over the same layers, which is being committed (`stacks`):
+        it is shown as one more layer, until `settle`. Kept by the container of that id, else by the lease of
+        this store. Raises NotFound, StoreError.
         """
         folder, root = self.folder(key), self._choice.driver.root
         self._insert(key, layers)
         try:
             trees = tuple(self._catalog.stack(layers))
             trace("active:inserted")
-            tree = ActiveTree(trees, folder, root_of(trees))
+            tree = ActiveTree(trees, folder, _root_at(above) if above else root_of(trees))
             if not self._take_root(layers, tree):
                 private_dir(folder)
                 root.prepare(tree)
@@ -77,8 +87,25 @@ class Actives:
         except BaseException:
             self.discard(key)
             raise
+        if above and isinstance(mount, Overlay):
+            mount = mount.replace(lowers=(above, *mount.lowers))
         trace("active:prepared")
         return Active(key, tuple(layers), mount, upper)
+
+    @property
+    def stacks(self) -> bool:
+        """Whether the difference of an active may be `above` the layers of another while it is committed.
+
+        It is mounted, and its files are only read for that.
+        """
+        driver = self._choice.driver
+        return driver.root.is_mounted and not driver.form.keeps_files
+
+    def settle(self, active: Active, layers: Sequence[Digest]) -> Active:
+        """An active whose layers were not all known when it was prepared; nothing may be mounted on it."""
+        values = (" ".join(layers), active.key)
+        self._database.change("UPDATE active SET layers = ? WHERE key = ?", values)
+        return active.replace(layers=tuple(layers))
 
     def folder(self, key: str) -> str:
         """Where an active is (or would be). Raises UsageError for an invalid key."""
@@ -167,10 +194,12 @@ class Actives:
                 info = driver.root.pack(tree, writer, Times(clamp, driver.form.keeps_files))
             return hashing.digest(), info
 
-    def commit(self, active: Active, write: Write, *, clamp: int | None = None) -> Digest:
+    def commit(self, active: Active, write: Write, *, clamp: int | None = None, keep: bool = False) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
 
-        The active is gone afterwards. Times are whole seconds as in docker's layers, none later than
+        The active is gone afterwards, unless `keep` (where it `stacks`).
+
+        Times are whole seconds as in docker's layers, none later than
         `clamp` (seconds since 1970), in the tar and in the tree. Nothing must be mounted on the active
         any more. A step that changed nothing gives the canonical empty tar. When packing fails, the
         active stays. Raises StoreError, and whatever `write` raises.
@@ -186,8 +215,8 @@ class Actives:
             with Making(catalog.root, diff_id.hex) as making:
                 if diff_id not in catalog.standing((diff_id,)):
                     driver.form.adopt(folder, active.upper, making.folder)
-                catalog.publish(making.folder, diff_id, info, driver.name, active.key)
-        if not self._keep_root(driver, active, diff_id):
+                catalog.publish(making.folder, diff_id, info, driver.name, "" if keep else active.key)
+        if not keep and not self._keep_root(driver, active, diff_id):
             remove_tree(folder)
         return diff_id
 
