@@ -11,10 +11,28 @@ import pytest
 
 from nacre.ground import userns
 
-sys.path.append(str(Path(__file__).parents[1] / "client"))
+sys.path += [str(Path(__file__).parents[1] / room) for room in ("client", "crash")]
 
+from bench import Zygote, environment
 from evil import Image, Outside
 from fakeregistry import FakeRegistry
+from quick import Quick
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    folder = tmp_path_factory.mktemp("zygote")
+    made = Zygote(folder, environment(folder))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick(zygote: Zygote, nacre: Any, tmp_path: Path) -> Quick:
+    """`quick("images")`: as `nacre`, in a fork of a process that has imported everything."""
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    return Quick(zygote, nacre, folder)
 
 
 @pytest.fixture

@@ -64,14 +64,14 @@ def _at_trace(number: int, moment: str) -> None:
     from nacre.ground.files import install_trace
 
     name, _, nth = moment.partition("#")
-    seen = 0
+    seen, me = 0, os.getpid()  # a fork of it may pass there
 
     def hook(passed: str) -> None:
         nonlocal seen
         if passed == name:
             seen += 1
             if seen == int(nth or 1):
-                os.kill(os.getpid(), number)
+                os.kill(me, number)
 
     install_trace(hook)
 

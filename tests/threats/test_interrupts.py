@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from evil import OCI, Image, Layer, digest_of, leftovers
 from fakeregistry import Exchange, FakeRegistry
+from quick import Quick
 
 STOPPER = Path(__file__).with_name("stopper.py")
 MOMENTS = (
@@ -27,10 +28,14 @@ SIGNALS = [signal.SIGINT, signal.SIGKILL]
 
 
 class Work:
-    """One command, stopped somewhere and then run again."""
+    """One command, stopped somewhere and then run again.
 
-    def __init__(self, nacre: Any, words: Sequence[str], input: bytes, name: str) -> None:
-        self.nacre, self.words, self.input, self.name = nacre, list(words), input, name
+    What is stopped is a process of its own, from its first import on; the commands after it are `quick`.
+    """
+
+    def __init__(self, nacre: Any, quick: Quick, words: Sequence[str], input: bytes, name: str) -> None:
+        self.nacre, self.quick = nacre, quick
+        self.words, self.input, self.name = list(words), input, name
 
     def stopped(self, number: int, moment: str) -> subprocess.CompletedProcess[bytes]:
         command = self.nacre.command(*self.words)
@@ -50,9 +55,9 @@ class Work:
 
     def undo(self) -> None:
         if self.name:
-            self.nacre("rmi", "-f", self.name, check=False)
-        self.nacre("system", "prune", "-f")
-        self.nacre("builder", "prune", "-a", "-f", check=False)
+            self.quick("rmi", "-f", self.name, check=False)
+        self.quick("system", "prune", "-f")
+        self.quick("builder", "prune", "-a", "-f", check=False)
 
     def check(self, number: int, moment: str) -> None:
         """Stop it there, look at what is left, and do it again."""
@@ -66,11 +71,12 @@ class Work:
             assert b"nacre: " not in done.stderr, told
             # An interrupt may fall between the making of a lease or a scratch file and the block that
             # removes it, or into that removal: nobody holds it, nothing names it, and the sweep takes it.
+            # So with the lock of a process that did a step, and was ended.
             left = leftovers(self.nacre.root)
             tidying = b"(stopped while tidying up)" in done.stderr
-            assert tidying or all(path.startswith(("leases/", "ingest/new-")) for path in left), (left, told)
+            assert tidying or all(map(is_unnamed, left)), (left, told)
             if left:
-                self.nacre("system", "prune", "-f")
+                self.quick("system", "prune", "-f")
                 left = leftovers(self.nacre.root)
             assert left == [], told
             if self.name and done.returncode == 130:
@@ -81,28 +87,34 @@ class Work:
 
     def settled(self, told: object) -> None:
         """A name that is there after all names something whole."""
-        if self.name in self.nacre("images", "--format", "{{.Repository}}:{{.Tag}}").lines:
-            self.nacre("save", "-o", os.devnull, self.name)
+        if self.name in self.quick("images", "--format", "{{.Repository}}:{{.Tag}}").lines:
+            self.quick("save", "-o", os.devnull, self.name)
 
     def again(self, told: object) -> None:
-        done = self.nacre(*self.words, input=self.input, check=False)
+        done = self.quick(*self.words, input=self.input, check=False)
         assert done.code == 0, (told, done)
         if self.name:
-            assert self.nacre("ps", "-aq").out == "", told
+            assert self.quick("ps", "-aq").out == "", told
         else:  # killed between the making and the start: docker keeps such a container as well
-            self.nacre("container", "prune", "-f")
-        self.nacre("system", "prune", "-f")
+            self.quick("container", "prune", "-f")
+        self.quick("system", "prune", "-f")
         assert leftovers(self.nacre.root) == [], told
         if self.name:
-            assert self.nacre("run", "--rm", self.name, "/bin/busybox", "cat", "/f").out == "f", told
+            assert self.quick("run", "--rm", self.name, "/bin/busybox", "cat", "/f").out == "f", told
         self.undo()
+
+
+def is_unnamed(path: str) -> bool:
+    return path.startswith(("leases/", "ingest/new-")) or (
+        path.startswith("ingest/") and path.endswith(".lock")
+    )
 
 
 Make = Callable[[str], Work]
 
 
 @pytest.fixture
-def work(nacre: Any, project: Path, busybox_tar: bytes, fake: FakeRegistry) -> Make:
+def work(nacre: Any, quick: Quick, project: Path, busybox_tar: bytes, fake: FakeRegistry) -> Make:
     """`work("pull")`: the command, with all that it needs at hand."""
     extra = Layer().file("f", b"f").bytes()
     image = Image(busybox_tar, extra)
@@ -114,15 +126,15 @@ def work(nacre: Any, project: Path, busybox_tar: bytes, fake: FakeRegistry) -> M
     def make(kind: str) -> Work:
         if kind == "pull":
             name = image.publish(fake)
-            return Work(nacre, ("pull", name), b"", name)
+            return Work(nacre, quick, ("pull", name), b"", name)
         if kind == "build":
-            return Work(nacre, ("build", "--no-cache", "-t", "built:1", str(project)), b"", "built:1")
+            return Work(nacre, quick, ("build", "--no-cache", "-t", "built:1", str(project)), b"", "built:1")
         if kind == "import":
             both = Layer().file("bin/busybox", _busybox(busybox_tar), 0o755).file("f", b"f").bytes()
-            return Work(nacre, ("import", "-", "imported:1"), gzip.compress(both, 1), "imported:1")
+            return Work(nacre, quick, ("import", "-", "imported:1"), gzip.compress(both, 1), "imported:1")
         if kind == "load":
-            return Work(nacre, ("load",), image.archive("loaded:1"), "loaded:1")
-        return Work(nacre, ("run", "--rm", "busybox:test", "sh", "-c", "echo > /x"), b"", "")
+            return Work(nacre, quick, ("load",), image.archive("loaded:1"), "loaded:1")
+        return Work(nacre, quick, ("run", "--rm", "busybox:test", "sh", "-c", "echo > /x"), b"", "")
 
     return make
 
