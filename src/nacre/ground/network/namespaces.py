@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock, get_native_id
 from errno import EPERM
+from time import sleep
 
 from ...words.errors import SandboxError
 from .. import linux, userns
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _OWN = "/proc/thread-self/ns/net"
+_MOMENT = 0.00005
+"""Seconds."""
 
 
 def new() -> int:
@@ -100,7 +103,7 @@ def apart(work: Callable[[], T]) -> T:
     thread(run)
     done.acquire()
     while os.path.exists(f"/proc/self/task/{number[0]}"):  # a fork from now on meets one thread
-        os.sched_yield()
+        sleep(_MOMENT)  # it needs the interpreter's lock once more, which a loop would keep for 5 ms
     if failed:
         raise failed[0]
     return found[0]
