@@ -204,8 +204,8 @@ KNOWN = (
         "{{json .Config.Cmd}} {{json .Config.Entrypoint}} {{.Path}} {{.Args}}",
         '["-c","true"] ["sh"] sh [-c true]',
     ),
-    ("{{json .HostConfig.CapAdd}} {{json .HostConfig.Dns}}", '["SYS_PTRACE"] ["9.9.9.9"]'),
-    ("{{json .HostConfig.Tmpfs}} {{json .Mounts}}", '{"/t":"size=1m,mode=1777"} []'),
+    ("{{json .HostConfig.CapAdd}} {{json .HostConfig.Dns}}", '["CAP_SYS_PTRACE"] ["9.9.9.9"]'),
+    ("{{json .HostConfig.Tmpfs}} {{json .Mounts}}", '{"/t":"size=1m"} []'),
     ("{{.Config.Labels.nope}} {{.Config.Labels.a}}", "<no value> 1"),
 )
 
@@ -241,7 +241,7 @@ def test_mounts_are_told_as_what_they_are(nacre: Nacre, busybox_image: str, tmp_
     nacre("volume", "create", "vol")
     nacre("create", "--name", "box", "-v", f"{tmp_path}:/b:ro", "-v", "vol:/a", busybox_image, "true")
     document = one(nacre, "inspect", "box")
-    assert document["HostConfig"]["Binds"] == ["vol:/a", f"{tmp_path}:/b:ro"]
+    assert document["HostConfig"]["Binds"] == [f"{tmp_path}:/b:ro", "vol:/a"]
     folder = f"{nacre.root}/volumes/vol"
     assert document["Mounts"] == [
         {"Type": "volume", "Name": "vol", "Source": folder, "Destination": "/a", "Driver": "local",
@@ -275,3 +275,38 @@ def test_what_fails_over_types_is_told_over_the_json(nacre: Nacre, busybox_image
         in result.err
     )
     assert nacre("inspect", "-f", "{{.Nope", "box", check=False).code == 64
+
+
+def test_what_was_asked_for(nacre: Nacre, busybox_image: str, tmp_path: Any) -> None:
+    """Compared with docker 28 by hand, field by field."""
+    nacre("create", "--name", "other", "-v", "/other", busybox_image)
+    words = (
+        "-v", "data:/data:ro", "-v", "./:/host", "-v", "/anonymous", "--volumes-from", "other:ro",
+        "--mount", "type=volume,src=more,dst=/more,volume-label=q=r,volume-nocopy",
+        "--mount", f"type=bind,src={tmp_path},dst=/b,readonly,bind-propagation=private",
+        "--mount", "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700", "--tmpfs", "/tt:size=2m",
+        "--device-cgroup-rule", "c 1:3 r", "--cap-add", "net_admin", "--cap-drop", "ALL", "-e", "A=B", "-i",
+    )  # fmt: skip
+    nacre("create", "--name", "first", "--network", "none", *words, busybox_image)
+    (found,) = json.loads(nacre("inspect", "first").out)
+    host, config = found["HostConfig"], found["Config"]
+    assert host["Binds"] == ["data:/data:ro", f"{tmp_path}:/host"]
+    assert host["VolumesFrom"] == ["other:ro"]
+    assert host["Mounts"] == [
+        {
+            "Type": "volume", "Source": "more", "Target": "/more",
+            "VolumeOptions": {"NoCopy": True, "Labels": {"q": "r"}, "DriverConfig": {}},
+        },
+        {
+            "Type": "bind", "Source": str(tmp_path), "Target": "/b", "ReadOnly": True,
+            "BindOptions": {"Propagation": "private"},
+        },
+        {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o700}},
+    ]  # fmt: skip
+    assert (host["Tmpfs"], host["DeviceCgroupRules"]) == ({"/tt": "size=2m"}, ["c 1:3 r"])
+    assert (host["CapAdd"], host["CapDrop"]) == (["CAP_NET_ADMIN"], ["ALL"])
+    assert (config["Volumes"], config["Env"][0]) == ({"/anonymous": {}}, "A=B")
+    assert not any(name.startswith("HOSTNAME=") for name in config["Env"])
+    assert [config[f"Attach{name}"] for name in ("Stdin", "Stdout", "Stderr")] == [True, True, True]
+    modes = {mount["Destination"]: mount.get("Mode") for mount in found["Mounts"]}
+    assert (modes["/anonymous"], modes["/data"], modes["/more"]) == ("", "ro", "z")

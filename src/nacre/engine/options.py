@@ -8,6 +8,8 @@ from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..grammars.restart import RestartPolicy
     from ..images.model.healthcheck import HealthOptions
     from ..images.model.limits import Limits
@@ -112,7 +114,7 @@ def run_options(engine: Wiring, command: tuple[str, ...], options: ContainerOpti
         security=_security(options), shm_size=options.shm_size, init=options.init,
         groups=options.groups, ulimits=options.ulimits, sysctls=options.sysctls, oom_score=options.oom_score,
         pid=options.pid, ipc=options.ipc, uts=options.uts, cgroupns=options.cgroupns,
-        annotations=options.annotations,
+        annotations=options.annotations, mounted_as=_mounted_as(options, volumes),
     ))  # fmt: skip
 
 
@@ -219,6 +221,30 @@ def _volumes(
         (binds if hasattr(mount, "source") else temporary).append(mount)  # type: ignore[arg-type]
     _warn_of_labels(engine, binds)
     return tuple(binds), tuple(temporary)
+
+
+def _mounted_as(options: ContainerOptions, volumes: tuple[VolumeMount, ...]) -> tuple[tuple[str, Any], ...]:
+    """What stands in docker's `inspect` for the options that `_volumes` has read."""
+    if not (options.volumes or options.tmpfs or options.mounts or options.volumes_from):
+        return ()
+    from ..services.containers.mountoption import shown
+
+    here = os.getcwd()
+    binds = [text if text[0] != "." else _absolute(text, here) for text in options.volumes if ":" in text]
+    anonymous: dict[str, Any] = {
+        volume.target: {} for volume in volumes if volume.anonymous and not volume.inherited
+    }
+    temporary = (text.partition(":") for text in options.tmpfs)
+    return (
+        ("Binds", list(dict.fromkeys(binds))), ("VolumesFrom", list(options.volumes_from)),
+        ("Mounts", [shown(text, here) for text in options.mounts]), ("Volumes", anonymous),
+        ("Tmpfs", {target: words for target, _, words in temporary}),
+    )  # fmt: skip
+
+
+def _absolute(text: str, here: str) -> str:
+    source, _, rest = text.partition(":")
+    return f"{os.path.normpath(os.path.join(here, source))}:{rest}"
 
 
 def _warn_of_labels(engine: Wiring, volumes: list[VolumeMount]) -> None:

@@ -75,7 +75,8 @@ def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
     read_only = "ro" in options
     found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
     if name := mount.get("name") or named_by(root, source):
-        return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": "ro" if read_only else "z"}
+        mode = "" if is_anonymous({"Name": name}) else "ro" if read_only else "z"
+        return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": mode}
     kept = [option for option in options if option in PROPAGATIONS]
     more = {"Mode": "ro" if read_only else "", "Propagation": kept[0] if kept else "rprivate"}
     return found | {"Type": mount["type"], **({"Name": source} if mount["type"] == "image" else {})} | more
@@ -83,6 +84,7 @@ def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
 
 def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, Any]) -> dict[str, Any]:
     asked = kept.get("asked")
+    found: dict[str, Any] = asked or {}
     image = {} if asked is None else {name: asked.get(name) for name in _OF_IMAGE}
     user = process.get("user", {})
     return config_of(image) | {
@@ -91,15 +93,23 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Tty": bool(kept.get("tty")),
         "OpenStdin": bool(kept.get("interactive")),
         "StdinOnce": bool(kept.get("stdin_once")),
-        "Env": process.get("env") or [],
+        "Env": found.get("Env") if _is_new(kept) else process.get("env") or [],
+        "AttachStdin": bool(kept.get("stdin_once")),
+        "AttachStdout": bool(kept.get("attached")),
+        "AttachStderr": bool(kept.get("attached")),
         "Cmd": asked.get("Cmd") if asked is not None else process.get("args"),
         "Image": row.image_ref,
-        "WorkingDir": process.get("cwd") or "/",
+        "WorkingDir": found.get("WorkingDir", "") if _is_new(kept) else process.get("cwd") or "/",
         "Domainname": (asked or {}).get("Domainname"),
         "StopTimeout": (asked or {}).get("StopTimeout"),
         "Labels": kept.get("labels") or {},
         "ExposedPorts": _exposed(kept),
     }
+
+
+def _is_new(kept: Mapping[str, Any]) -> bool:
+    """Whether it keeps all that was asked for; what an earlier version made does not."""
+    return "attached" in kept
 
 
 def _exposed(kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +120,8 @@ def _exposed(kept: Mapping[str, Any]) -> dict[str, Any]:
 def _anonymous(kept: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
     """The folders that are volumes of no name: those of the image, and of `-v /FOLDER`."""
     named = (kept.get("asked") or {}).get("Volumes") or {}
+    if _is_new(kept):
+        return {"Volumes": named or None}
     return {"Volumes": {**named, **{m["Destination"]: {} for m in mounts if is_anonymous(m)}} or None}
 
 
@@ -119,7 +131,7 @@ _OF_IMAGE = ("Entrypoint", "StopSignal", "Volumes", "Healthcheck", "OnBuild", "S
 _ASKED = (
     "CapAdd", "CapDrop", "ExtraHosts", "SecurityOpt", "Tmpfs", "Init", "Dns", "DnsSearch", "DnsOptions",
     "GroupAdd", "Ulimits", "Sysctls", "OomScoreAdj", "Annotations", "Privileged",
-    "DeviceRequests",
+    "DeviceRequests", "DeviceCgroupRules", "VolumesFrom", "Mounts",
 )  # fmt: skip
 _EMPTY = (
     "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
@@ -134,7 +146,7 @@ def _host_config(row: ContainerRow, kept: Mapping[str, Any], mounts: list[dict[s
     return {
         **{name: [] for name in _EMPTY},
         **{name: asked[name] for name in _ASKED if name in asked},
-        "Binds": [_bind(mount) for mount in mounts if _is_bind(mount)] or None,
+        "Binds": asked.get("Binds") if _is_new(kept) else [_bind(m) for m in mounts if _is_bind(m)] or None,
         "LogConfig": {"Type": kept.get("log_driver") or "json-file", "Config": kept.get("log_options") or {}},
         "NetworkMode": kept.get("network") or "none",
         "PortBindings": bindings(kept),
@@ -206,7 +218,9 @@ def _restart_policy(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {"Name": name, "MaximumRetryCount": maximum}
 
 
-def _device(path: str) -> dict[str, str]:
+def _device(path: str | dict[str, str]) -> dict[str, str]:
+    if isinstance(path, dict):
+        return path
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
 
 
@@ -235,5 +249,5 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
         "Error": context.engine.containers.failure(row),
         "StartedAt": rfc3339(row.started),
         "FinishedAt": rfc3339(row.finished),
-        **({"Health": health} if (health := context.engine.containers.health(row)) else {}),
+        **({"Health": health} if row.started and (health := context.engine.containers.health(row)) else {}),
     }

@@ -70,7 +70,10 @@ def settings(context: Context, row: ContainerRow, kept: Mapping[str, Any]) -> di
     """NetworkSettings of a container."""
     if "endpoints" not in kept:
         mode = kept.get("network") or "none"
-        return {"Ports": {}, "Networks": {} if mode.startswith(CONTAINER) else {mode: {}}}
+        return {
+            "Ports": {},
+            "Networks": {} if mode.startswith(CONTAINER) else {mode: _shared(context, row, mode)},
+        }
     got = context.engine.containers.reached(row)
     found = {
         each["network"]: _endpoint(context, row, each, got.get("endpoints", {}).get(each["network"], {}))
@@ -80,6 +83,13 @@ def settings(context: Context, row: ContainerRow, kept: Mapping[str, Any]) -> di
     top = ("EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "MacAddress", "GlobalIPv6Address")
     shown = {name: first[name] for name in top if name in first}
     return {"Ports": ports(kept, got) if got else {}, "Networks": found, **shown}
+
+
+def _shared(context: Context, row: ContainerRow, mode: str) -> dict[str, str]:
+    """That of this machine, or none."""
+    if row.state != "running":
+        return {}
+    return {"NetworkID": network_id(context, mode), "EndpointID": endpoint_id(row.id, mode)}
 
 
 def _endpoint(

@@ -137,9 +137,10 @@ class RunOptions(Value):
     soft, hard), -1 for none; `oom_score` None leaves it. `pid` is "", host or container:ID; `ipc` "", host,
     none, private, shareable or container:ID; `uts` "" or host; `cgroupns` "", host or private.
     `userns` is "", host, auto or keep-id; `uids` and `gids` then say who its users are outside: first inside,
-    first outside, count. `device_rules` are docker's: `c 1:* rwm`. `cdi` names devices of the Container
-    Device Interface, which `injections` and `hooks` (name, path, args, env, seconds) come from. `shm_size`
-    0 is the default. `hostname_wished`: it is an error if it is refused.
+    first outside, count. `device_rules` are docker's: `c 1:* rwm`. `mounted_as` is how docker's
+    `inspect` shows what `volumes` and `temporary` come from, which has no effect. `cdi` names devices of the
+    Container Device Interface, which `injections` and `hooks` (name, path, args, env, seconds) come from.
+    `shm_size` 0 is the default. `hostname_wished`: it is an error if it is refused.
     """
 
     command: tuple[str, ...] = ()
@@ -174,6 +175,7 @@ class RunOptions(Value):
     cgroupns: str = ""
     annotations: tuple[tuple[str, str], ...] = ()
     device_rules: tuple[str, ...] = ()
+    mounted_as: tuple[tuple[str, Any], ...] = ()
     cdi: tuple[str, ...] = ()
     injections: tuple[VolumeMount, ...] = ()
     hooks: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], int], ...] = ()

@@ -21,6 +21,7 @@ from .mountmode import CONSISTENCIES, changed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Pairs = tuple[tuple[str, str], ...]
     Fields = dict[str, str]
@@ -218,3 +219,58 @@ _MAKERS: dict[str, Callable[[MountOption, str, str], VolumeMount | TmpfsMount]] 
     "image": _image,
     "tmpfs": _temporary,
 }
+
+
+def shown(text: str, cwd: str) -> dict[str, Any]:
+    """A `--mount` that can be read as docker's `inspect` shows it, in HostConfig.Mounts."""
+    option = MountOption(text)
+    values, source = option.values, option.values.get("source", "")
+    if option.kind == "bind":
+        source = os.path.normpath(os.path.join(cwd, source))
+    known = {
+        "Type": option.kind, "Source": source, "Target": clean(values["target"]),
+        "ReadOnly": option.flag("readonly"), "Consistency": values.get("consistency", ""),
+    }  # fmt: skip
+    if more := _OWN[option.kind](option):
+        known[f"{option.kind.capitalize()}Options"] = more
+    return {name: value for name, value in known.items() if value}
+
+
+def _bind_shown(option: MountOption) -> dict[str, Any]:
+    depth = option.values.get("bind-recursive", "")
+    known = {
+        "Propagation": option.values.get("bind-propagation", ""),
+        "NonRecursive": option.flag("bind-nonrecursive") or depth == "disabled",
+        "CreateMountpoint": option.flag("bind-create-src"),
+        "ReadOnlyNonRecursive": depth == "writable", "ReadOnlyForceRecursive": depth == "readonly",
+    }  # fmt: skip
+    return {name: value for name, value in known.items() if value}
+
+
+def _volume_shown(option: MountOption) -> dict[str, Any]:
+    driver: dict[str, Any] = {
+        "Name": option.values.get("volume-driver", ""),
+        "Options": option.pairs["volume-opt"],
+    }
+    driver = {name: value for name, value in driver.items() if value}
+    known = {
+        "NoCopy": option.flag("volume-nocopy"), "Labels": option.pairs["volume-label"],
+        "Subpath": option.values.get("volume-subpath", ""),
+    }  # fmt: skip
+    found: dict[str, Any] = {name: value for name, value in known.items() if value}
+    return found | {"DriverConfig": driver} if found or driver else {}
+
+
+def _tmpfs_shown(option: MountOption) -> dict[str, Any]:
+    size, mode = option.values.get("tmpfs-size"), option.values.get("tmpfs-mode")
+    return ({"SizeBytes": read_size(size)} if size else {}) | ({"Mode": int(mode, 8)} if mode else {})
+
+
+def _image_shown(option: MountOption) -> dict[str, Any]:
+    path = option.values.get("image-subpath", "")
+    return {"Subpath": path} if path else {}
+
+
+_OWN: dict[str, Callable[[MountOption], dict[str, Any]]] = {
+    "bind": _bind_shown, "volume": _volume_shown, "tmpfs": _tmpfs_shown, "image": _image_shown
+}  # fmt: skip

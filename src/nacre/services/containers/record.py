@@ -6,9 +6,10 @@ from ...words.quickjson import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-    from ...images.model.runtime import RunOptions
+    from ...images.model.runtime import Device, RunOptions
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
     from .service import CreateRequest
@@ -40,6 +41,7 @@ def record(request: CreateRequest, options: RunOptions, config: dict[str, Any]) 
         "runtime": request.runtime,
         "tty": options.tty,
         "interactive": options.interactive,
+        "attached": request.stdin_once,
         "stdin_once": options.interactive and request.stdin_once,
         "network": options.network,
         "volumes": [v.source for v in options.volumes],
@@ -66,30 +68,49 @@ def _asked(request: CreateRequest, options: RunOptions) -> dict[str, Any]:
     What is not there was left to the image, or to nacre.
     """
     image = request.image.config
-    own = options.entrypoint is not None
+    own, mounted = options.entrypoint is not None, dict(options.mounted_as)
     found: dict[str, Any] = {
         "Entrypoint": list(options.entrypoint or ()) if own else image.entrypoint,
         "Cmd": list(options.command) if own or options.command else image.cmd,
         "User": options.user or image.user,
         "StopSignal": request.stop_signal or image.run.get("StopSignal"),
-        "Volumes": image.run.get("Volumes"),
+        "Volumes": {**(image.run.get("Volumes") or {}), **mounted.pop("Volumes", {})},
+        "Env": _environment(image.env, options.environment),
+        "WorkingDir": options.working_dir or image.run.get("WorkingDir"),
         "Healthcheck": _health(request),
         "OnBuild": image.run.get("OnBuild"),
         "Shell": image.run.get("Shell"),
-        "CapAdd": list(options.cap_add),
-        "CapDrop": list(options.cap_drop),
+        "CapAdd": [_capability(name) for name in options.cap_add],
+        "CapDrop": [_capability(name) for name in options.cap_drop],
         "Dns": list(request.dns),
         "ExtraHosts": list(request.hosts),
-        "Tmpfs": {mount.target: ",".join(mount.options) for mount in options.temporary},
         "SecurityOpt": list(options.security.written),
-        "Devices": [device.path for device in options.devices],
+        "Devices": [] if options.privileged else [_device(device) for device in options.devices],
+        "DeviceCgroupRules": list(options.device_rules),
         "DeviceRequests": _requests(options),
         "Privileged": options.privileged,
         "Init": options.init or None,
         "ShmSize": options.shm_size,
         **_more(request, options),
+        **mounted,
     }
     return {name: value for name, value in found.items() if value or value == 0}
+
+
+def _environment(image: Sequence[str], given: Sequence[str]) -> list[str]:
+    """As docker merges them."""
+    names = {item.partition("=")[0] for item in given}
+    return [*given, *(item for item in image if item.partition("=")[0] not in names)]
+
+
+def _capability(name: str) -> str:
+    name = name.upper()
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+
+
+def _device(device: Device) -> dict[str, str]:
+    source = device.source or device.path
+    return {"PathOnHost": source, "PathInContainer": device.path, "CgroupPermissions": device.access}
 
 
 def _requests(options: RunOptions) -> list[dict[str, Any]]:
