@@ -12,7 +12,6 @@ Sources: Dockerfile reference, "ADD"; BuildKit's dfgitutil. A URL is one only if
 from __future__ import annotations
 
 import posixpath
-from urllib.parse import parse_qsl
 
 from ...words.errors import UsageError
 from ...words.value import Value
@@ -52,6 +51,8 @@ def is_git(source: str) -> bool:
 def read_git(source: str) -> GitSource:
     """Read a source for which `is_git` holds. Raises UsageError."""
     head, _, fragment = source.partition("#")
+    from urllib.parse import parse_qsl
+
     remote, _, query = head.partition("?")
     if remote.startswith("-"):
         raise UsageError(f"invalid git source {source[:200]!r}")
