@@ -260,7 +260,7 @@ def test_frequent_checks_keep_the_supervisor(tmp_path: Path) -> None:
 
 def test_the_supervisor_is_small_between_two_checks(nacre: Nacre, busybox_image: str) -> None:
     """The least time between two that it becomes small for."""
-    options = ["--health-cmd", "echo well", "--health-interval", "5s"]
+    options = ["--network", "none", "--health-cmd", "echo well", "--health-interval", "5s"]
     nacre("run", "-d", "--name", "box", *options, busybox_image, "sleep", "1000")
     supervisor = parent(pid_of(nacre, "box"))
     until(lambda: b"monitor.shim" in Path(f"/proc/{supervisor}/cmdline").read_bytes())
