@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nacre.cli import build, run, values
 from nacre.cli.options import parse
-from nacre.words.errors import UsageError
+from nacre.words.errors import NacreError, UsageError
 
 
 def test_every_reader_is_used() -> None:
@@ -139,3 +143,37 @@ def test_values_that_make_no_sense(flag: str, text: str, said: str) -> None:
 def test_values_of_a_build_that_make_no_sense(flag: str, text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(build.COMMAND, [flag, text, "."], "build")
+
+
+READERS = (
+    values.ulimit, values.attach, values.expose, values.publish, values.mac, values.network, values.address,
+    values.search_domain, values.duration, values.health_time, values.pair, values.label, values.device_rule,
+    values.cpus, values.swap, values.weight, values.device_weight, values.device_rate, values.device_count,
+    values.detach_keys, values.restart, values.userns,
+)  # fmt: skip
+NASTY = (
+    "",
+    "-1",
+    "1e9",
+    "nan",
+    "١",
+    "9" * 30,
+    "4294967296",
+    "a\nb",
+    "a:b:c:d",
+    "0-0",
+    "/dev/x:1",
+    "::1",
+    "\udcff",
+)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: str(reader.__name__))
+@given(st.text(max_size=40) | st.sampled_from(NASTY))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_a_value_or_one_sentence(reader: Callable[[str], object], text: str) -> None:
+    """What limits, ports, addresses and the like are read by raises nothing else."""
+    try:
+        reader(text)
+    except (ValueError, NacreError):
+        return
