@@ -169,7 +169,8 @@ class Relay:
         for _, fd, events in flows:  # both directions may wait for one terminal
             interest[fd] = interest.get(fd, 0) | events
         ready = self._loop.wait(interest) if self._loop else _poll(interest)
-        self._moved = self._moved or any(fd in ready for fd in (*interest, *self.loop.others))
+        others = self._loop.others if self._loop else ()
+        self._moved = self._moved or any(fd in ready for fd in (*interest, *others))
         if self._pipe and self._pipe.fd in ready:
             self._pipe.take()
         for fd in [fd for fd in self._pauses.holders if fd in ready] if self._pauses else ():
