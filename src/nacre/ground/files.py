@@ -171,10 +171,21 @@ def private_dir(path: str) -> None:
                 raise
         except FileNotFoundError:
             above = os.path.dirname(os.path.abspath(path))
-            if os.path.isdir(above):  # as in /proc, where nothing can be made
-                raise
-            private_dir(above)
-            private_dir(path)
+            if os.path.isdir(
+                above
+            ):  # made meanwhile by another process, or as in /proc, where nothing can be
+                _make_again(path)
+            else:
+                private_dir(above)
+                private_dir(path)
+
+
+def _make_again(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 def sync_path(path: str) -> None:
