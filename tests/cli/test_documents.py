@@ -116,7 +116,7 @@ def test_an_image_has_every_field(nacre: Nacre, bare: str, busybox_image: str) -
 
 
 def test_a_container_has_every_field(nacre: Nacre, busybox_image: str) -> None:
-    nacre("create", "--name", "box", busybox_image, "true")
+    nacre("create", "--network", "host", "--name", "box", busybox_image, "true")
     document = one(nacre, "container", "inspect", "-s", "box")
     check(document, CONTAINER)
     for part, text in (("Config", CONFIG), ("State", STATE), ("HostConfig", HOST_CONFIG)):
@@ -212,8 +212,8 @@ KNOWN = (
 
 def test_what_is_known_of_a_container(nacre: Nacre, busybox_image: str) -> None:
     nacre(
-        "create", "--name", "box", "--entrypoint", "sh", "--cap-add", "SYS_PTRACE", "--dns", "9.9.9.9",
-        "--tmpfs", "/t:size=1m", "-l", "a=1", busybox_image, "-c", "true",
+        "create", "--name", "box", "--network", "host", "--entrypoint", "sh", "--cap-add", "SYS_PTRACE",
+        "--dns", "9.9.9.9", "--tmpfs", "/t:size=1m", "-l", "a=1", busybox_image, "-c", "true",
     )  # fmt: skip
     forms = "|".join(form for form, _ in KNOWN)
     assert nacre("inspect", "-f", forms, "box").out == "|".join(said for _, said in KNOWN) + "\n"

@@ -91,9 +91,10 @@ def boxes(nacre: Nacre, busybox_image: str, tmp_path: Any) -> Nacre:
     (tmp_path / "Dockerfile").write_text(f"FROM {busybox_image}\nRUN echo 1 > /x\nEXPOSE 80 53/udp\n")
     nacre("build", "-q", "-t", "child:1", str(tmp_path))
     nacre("volume", "create", "vol")
-    nacre("create", "--name", "web", "-l", "a=1", "-l", "b=2", busybox_image, "true")
+    create = ("create", "--network", "host", "--name")
+    nacre(*create, "web", "-l", "a=1", "-l", "b=2", busybox_image, "true")
     nacre("create", "--name", "web2", "--network", "none", "-v", "vol:/v", "child:1", "true")
-    nacre("create", "--name", "data", "-v", f"{tmp_path}:/host:ro", "-l", "a=1", busybox_image, "true")
+    nacre(*create, "data", "-v", f"{tmp_path}:/host:ro", "-l", "a=1", busybox_image, "true")
     nacre("start", "-a", "data")
     return nacre
 
