@@ -48,7 +48,7 @@ def record(root: str, kind: str, action: str, id: str, attributes: Mapping[str, 
 
 def of_container(root: str, row: ContainerRow, action: str, more: Mapping[str, object]) -> None:
     """What happens to a container, with its image, name and labels."""
-    labels = {} if '"labels":{}' in row.config_json else loads(row.config_json)["labels"]
+    labels = {} if '"labels":{}' in row.config_json else loads(row.config_json).get("labels", {})
     known = {"image": row.image_ref or row.image, "name": row.name}
     record(root, "container", action, row.id, labels | known | {key: str(more[key]) for key in more})
 

@@ -42,11 +42,13 @@ def entering(channel: int, further: Further, code: bytes) -> Callable[[], None]:
 
     def move() -> None:
         keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, channel)
-        _enter(keeper)
-        landlock.forbid_tcp()
-        _filter(keeper, code)
-        _leave_zygote(keeper, further)
-        keeper.detach()
+        try:
+            _enter(keeper)
+            landlock.forbid_tcp()
+            _filter(keeper, code)
+            _leave_zygote(keeper, further)
+        finally:
+            keeper.detach()
 
     return move
 
@@ -72,10 +74,12 @@ def _filter(keeper: _socket.socket, code: bytes) -> None:
 
 def _leave_zygote(keeper: _socket.socket, further: Further) -> None:
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    pid = fork.start(lambda: serve(ours, further), keep=(ours.fileno(),), signals=fork.BLOCKED)
-    hand_all(keeper, pid.to_bytes(_PID, "big"), (theirs.fileno(),))
-    ours.close()
-    theirs.close()
+    try:
+        pid = fork.start(lambda: serve(ours, further), keep=(ours.fileno(),), signals=fork.BLOCKED)
+        hand_all(keeper, pid.to_bytes(_PID, "big"), (theirs.fileno(),))
+    finally:
+        ours.close()
+        theirs.close()
 
 
 class Zygote:
