@@ -136,6 +136,7 @@ elements = { tcp . 8080 : fd00::2 . 80 }
 chain raw {
 type filter hook prerouting priority raw; policy accept;
 iifname "nv1" ip saddr != 10.9.0.2 drop
+iifname "nv1" ip daddr 127.0.0.0/8 drop
 iifname "nv1" icmpv6 type nd-router-advert drop
 iifname "nv1" icmpv6 type nd-redirect drop
 iifname "nv1" ip6 saddr fe80::/16 accept
@@ -143,6 +144,7 @@ iifname "nv1" ip6 saddr :: accept
 iifname "nv1" ip6 saddr fd00::2 accept
 iifname "nv1" meta nfproto ipv6 drop
 iifname "nv2" ip saddr != 10.9.1.2 drop
+iifname "nv2" ip daddr 127.0.0.0/8 drop
 iifname "nv2" meta nfproto ipv6 drop
 }
 chain fwd {
@@ -165,11 +167,12 @@ meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @
 chain out {
 type nat hook output priority -100; policy accept;
 ip daddr 192.0.2.1 dnat ip to meta l4proto . th dport map @ports0
-meta nfproto ipv4 fib daddr type local ip daddr != 127.0.0.0/8 dnat ip to meta l4proto . th dport map @ports1
+meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @ports1
 meta nfproto ipv6 fib daddr type local ip6 daddr != ::1 dnat ip6 to meta l4proto . th dport map @ports2
 }
 chain post {
 type nat hook postrouting priority srcnat; policy accept;
+oifname "nv1" ip saddr 127.0.0.0/8 masquerade
 ip saddr 10.9.0.2 oifname != "nv*" masquerade
 ip saddr 10.9.0.2 ip daddr 10.9.0.2 masquerade
 ip6 saddr fd00::2 oifname != "nv*" masquerade
