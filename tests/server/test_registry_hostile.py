@@ -368,7 +368,7 @@ def full(*_args, **_kwargs):
 
 
 def test_a_disk_that_fills_while_a_blob_comes(api, serving, log, make, monkeypatch):
-    from nacre.stores import blobs
+    from nacre.stores import ingest
 
     def write_all(fd, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -376,7 +376,7 @@ def test_a_disk_that_fills_while_a_blob_comes(api, serving, log, make, monkeypat
     location, other = api.begin("app"), api.begin("app")
     api("PATCH", other, b"x")
     with monkeypatch.context() as patch:
-        patch.setattr(blobs, "write_all", write_all)
+        patch.setattr(ingest, "write_all", write_all)
         answer = api("PATCH", location, b"x" * 600_000)
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
         answer = api("POST", f"app/blobs/uploads/?digest={make.digest(b'x')}", b"x")

@@ -171,13 +171,11 @@ def private_dir(path: str) -> None:
                 raise
         except FileNotFoundError:
             above = os.path.dirname(os.path.abspath(path))
-            if os.path.isdir(
-                above
-            ):  # made meanwhile by another process, or as in /proc, where nothing can be
-                _make_again(path)
-            else:
+            if not os.path.isdir(above):
                 private_dir(above)
                 private_dir(path)
+            else:  # another process has just made it; or it is in /proc, where nothing can be made
+                _make_again(path)
 
 
 def _make_again(path: str) -> None:
