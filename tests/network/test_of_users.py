@@ -18,6 +18,7 @@ def image(nacre: Any, busybox_image: str) -> Iterator[str]:
     """For an ordinary user; no container is left."""
     if os.geteuid() == 0:
         pytest.skip("an ordinary user's case")
+    nacre.env.pop("NACRE_NETWORK", None)
     if nacre("run", "--rm", busybox_image, "true").err.startswith(SHARED):
         pytest.skip("no network of its own is possible here")
     yield busybox_image
