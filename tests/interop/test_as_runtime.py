@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,10 +33,12 @@ def users_podman(tmp_path: Path) -> Iterator[Peer]:
     needs_userns()
     config = tmp_path / "containers.conf"
     config.write_text('[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n')
-    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(tmp_path / "run"))
+    run = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))  # podman takes 50 characters at most
+    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(run))
     env = {"CONTAINERS_CONF": str(config), "HOME": str(tmp_path)}
     yield Peer("podman", "--storage-driver", "vfs", *folders, env=env)
     remove(tmp_path / "storage")
+    remove(run)
 
 
 def test_podman(podman: Peer, runtime_program: str, image: str) -> None:
@@ -90,7 +93,8 @@ def test_buildah(podman: Peer, runtime_program: str, image: str, tmp_path: Path)
     (tmp_path / "Dockerfile").write_text(
         f"FROM scratch\nADD {Path(image).name} /\nRUN echo it runs > /made; cat /made\n"
     )
-    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(tmp_path / "run"))
+    run = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))  # podman takes 50 characters at most
+    folders = ("--root", str(tmp_path / "storage"), "--runroot", str(run))
     engine = Peer("buildah", "--storage-driver", "vfs", *folders, env=podman.env)
     words = ("--isolation", "oci", "--runtime", runtime_program, "--network", "none", *_LIMITS)
     assert "it runs" in engine("build", *words, str(tmp_path))
