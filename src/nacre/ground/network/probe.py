@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..fork import ChildReport
 
-_ADDRESS = "10.0.0.2"
+_ADDRESS, _LOOPBACK = "10.0.0.2", 1
 
 
 def obstacle() -> str:
@@ -24,13 +24,27 @@ def obstacle() -> str:
     except NacreError as error:
         return error.message
     try:
-        return _of_links(fd) if userns.is_first() else _of_switching()
+        return _of_links(fd) if userns.is_first() else _of_loopback(fd) or _of_switching()
     except NacreError as error:
         return error.message
     except OSError as error:
         return str(error.strerror)
     finally:
         os.close(fd)
+
+
+def _of_loopback(fd: int) -> str:
+    """Whether what is in the namespace can be set up: it takes CAP_NET_ADMIN. Raises OSError."""
+    from . import links
+    from .netlink import ROUTE, Netlink
+
+    def work() -> str:
+        namespaces.enter(fd)
+        with Netlink(ROUTE) as netlink:
+            netlink.send([links.up(_LOOPBACK)])
+        return ""
+
+    return namespaces.apart(work)
 
 
 def _of_switching() -> str:
