@@ -41,8 +41,10 @@ class Work:
         command = self.nacre.command(*self.words)
         at = command.index("nacre")
         line = [sys.executable, "-P", str(STOPPER), str(int(number)), moment, *command[at + 1 :]]
+        # An interrupt while scandir() runs is raised before `with` has what it returns.
+        env = {**self.nacre.env, "PYTHONWARNINGS": "error,ignore:unclosed scandir iterator:ResourceWarning"}
         return subprocess.run(
-            line, input=self.input, capture_output=True, timeout=120, env=self.nacre.env,
+            line, input=self.input, capture_output=True, timeout=120, env=env,
             cwd=self.nacre.folder, check=False, start_new_session=True,
         )  # fmt: skip
 
