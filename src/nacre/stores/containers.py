@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _LIVE = ("running", "restarting")
 BEGUN = "begun"
 """The state of a container that is not whole yet: its maker holds a lock, see `is_starting`, or is dead."""
+RESTARTING = "restarting"
+"""A file of a container of `--rm`: locked by the process that restarts it."""
 
 
 class ContainerRow(Value):
@@ -156,7 +158,14 @@ class ContainerStore:
 
     def is_starting(self, id: str) -> bool:
         """Whether the one who began it still holds on to it."""
-        path = self.file(id, _STARTING)
+        return self._is_held(id, _STARTING)
+
+    def is_restarted(self, id: str) -> bool:
+        """Whether a restart goes on that will start it again."""
+        return self._is_held(id, RESTARTING)
+
+    def _is_held(self, id: str, name: str) -> bool:
+        path = self.file(id, name)
         if not os.path.exists(path):
             return False
         with os_errors(f"look at {path}"):

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 
 from ...ground.files import Lock, os_errors
 from ...ground.linux import start_time
+from ...stores.containers import RESTARTING
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import loads
 from . import keeper
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from .service import Containers
 
 _SIGKILL, _SIGTERM = 9, 15
-_RESTARTING = "restarting"
-"""Beside a container of `--rm`: locked by the process that restarts it."""
 _USUAL = 10.0
 _PATIENCE, _MOMENT = 30.0, 0.005
 """Seconds for a container to end after SIGKILL; between two looks."""
@@ -84,23 +83,11 @@ def _kept_meanwhile(containers: Containers, row: ContainerRow) -> Iterator[None]
         yield
         return
     with os_errors(f"restart container {row.name}"):
-        lock = Lock(containers.store.containers.file(row.id, _RESTARTING))
+        lock = Lock(containers.store.containers.file(row.id, RESTARTING))
     try:
         yield
     finally:
         lock.release(remove=True)
-
-
-def is_restarted(store: Store, row: ContainerRow) -> bool:
-    """Whether a `restart` goes on that will start the container again."""
-    path = store.containers.file(row.id, _RESTARTING)
-    if not os.path.exists(path):
-        return False
-    with os_errors(f"look at {path}"):
-        lock = Lock.attempt(path)
-    if lock:
-        lock.release()
-    return lock is None
 
 
 def reuse(root: Mount) -> None:

@@ -392,7 +392,7 @@ class Containers:
 
     def let_go(self, row: ContainerRow, kept: keeper.Keeper, code: int) -> None:
         """Nothing of a `--rm` container is left; whoever waits learns the code."""
-        if row.auto_remove and not self._is_restarted(row):
+        if row.auto_remove and not self.store.containers.is_restarted(row.id):
             self._discard(row)  # before anything is written: its files may have filled the disk
         kept.record(code)
         kept.close()
@@ -563,16 +563,11 @@ class Containers:
             raise NotFound(f"No such container: {row.name}")
         return latest
 
-    def _is_restarted(self, row: ContainerRow) -> bool:
-        if not os.path.exists(self.store.containers.file(row.id, "restarting")):
-            return False
-        from .ending import is_restarted
-
-        return is_restarted(self.store, row)
-
     def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
         """Remove what a killed keeper of a --rm container left; True if that was so."""
-        if not (before.auto_remove and current.state == "exited") or self._is_restarted(before):
+        if not (before.auto_remove and current.state == "exited"):
+            return False
+        if self.store.containers.is_restarted(before.id):
             return False
         self._discard(before)
         return True
