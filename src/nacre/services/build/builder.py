@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .report import StepReport
     from .repositories import FetchedRepository, Repositories
     from .select import Selection
-    from .waiting import Name, StageSteps
+    from .waiting import Name, StageSteps, Work
 
 
 _AT_ONCE = 8 << 20
@@ -387,9 +387,7 @@ class BuildSession:
     def later(self, name: Name, work: Callable[[], StepLayer], *, is_brief: bool = False) -> StepLayer:
         """What `work` makes; a process that schedules leaves it to others. Raises Waiting."""
         if self.schedules:
-            waiting = Waiting(name, work)
-            waiting.is_brief = is_brief
-            raise waiting
+            raise Waiting(name, work, is_brief=is_brief)
         return work()
 
     def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
@@ -421,18 +419,9 @@ class BuildSession:
         report = self.report.step(_title(url))
 
         def work() -> FetchedFile:
-            fetched = downloads.fetch(url, checksum, report.task(url_name(url) or "download"))
-            report.done()
-            return fetched
+            return downloads.fetch(url, checksum, report.task(url_name(url) or "download"))
 
-        if self.schedules:
-            waiting = Waiting(("url", url), work, report)
-            waiting.blame = _failing(report, blame)
-            raise waiting
-        try:
-            downloads.keep(url, work())
-        except NacreError as error:
-            raise _failing(report, blame)(error) from None
+        self._fetch(("url", url), work, report, blame)
 
     def clone(self, source: GitSource, blame: Callable[[NacreError], NacreError]) -> None:
         """See that a commit of a repository is here, fetched once in a build. Raises as `download`."""
@@ -444,17 +433,27 @@ class BuildSession:
         def work() -> FetchedRepository:
             fetched = repositories.fetch(source)
             report.line(fetched.commit)
-            report.done()
             return fetched
 
+        self._fetch(("git", source), work, report, blame)
+
+    def _fetch(
+        self, name: Name, work: Work, report: StepReport, blame: Callable[[NacreError], NacreError]
+    ) -> None:
+        """Have it done, in a step of its own, and learn what it has found."""
+
+        def fetch() -> object:
+            found = work()
+            report.done()
+            return found
+
+        failing = _failing(report, blame)
         if self.schedules:
-            waiting = Waiting(("git", source), work, report)
-            waiting.blame = _failing(report, blame)
-            raise waiting
+            raise Waiting(name, fetch, report, blame=failing)
         try:
-            repositories.keep(source, work())
+            self.learn(name, fetch())
         except NacreError as error:
-            raise _failing(report, blame)(error) from None
+            raise failing(error) from None
 
     def image(self, name: str, platform: Platform | None, item: Instruction, report: StepReport) -> Image:
         """An image by name, looked for once, its trees all here. Raises Waiting."""

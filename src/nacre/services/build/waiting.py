@@ -40,11 +40,13 @@ class Waiting(Exception):
     `is_brief`: it is over in a moment, and says nothing meanwhile.
     """
 
-    def __init__(self, name: Name, work: Work | None = None, report: StepReport | None = None) -> None:
+    def __init__(
+        self, name: Name, work: Work | None = None, report: StepReport | None = None, *,
+        is_brief: bool = False, blame: Callable[[NacreError], NacreError] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(name)
         self.name, self.work, self.report = name, work, report
-        self.is_brief = False
-        self.blame: Callable[[NacreError], NacreError] | None = None
+        self.is_brief, self.blame = is_brief, blame
 
 
 def there(ask: Callable[[], T], report: StepReport | None = None) -> Generator[Waiting, Answer, T]:
