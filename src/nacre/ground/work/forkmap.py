@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 from contextlib import suppress
 from itertools import chain
-from time import monotonic
 
 from ...words.value import Value
 from .forks import Fork, ForkPool
+from .task import RemoteTask
 from .threads import paced
 
 TYPE_CHECKING = False
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .forks import Send
 
     T = TypeVar("T")
-
-_PAUSE = 0.05
 
 
 def _nothing() -> None:
@@ -66,7 +64,7 @@ def fork_map(
 
         def there(send: Send) -> None:
             def one(number: int, stop: Event) -> None:
-                result = _counted(pool, lambda: work(number, _RemoteTask(number, send), stop))
+                result = _counted(pool, lambda: work(number, RemoteTask(number, send), stop))
                 send(number, "found", pickle.dumps(result))
 
             at_fork.after_in_child()
@@ -91,30 +89,3 @@ def _counted(pool: ForkPool, work: Callable[[], T]) -> T:
         return work()
     finally:
         pool.working(-1)
-
-
-class _RemoteTask:
-    """A task of the parent's."""
-
-    def __init__(self, number: int, send: Send) -> None:
-        self._number, self._send = number, send
-        self._count, self._sent = 0, 0.0
-
-    def phase(self, name: str, total: int | None = None) -> None:
-        self._flush()
-        self._send(self._number, "phase", name, total)
-
-    def advance(self, count: int) -> None:
-        """Not each piece: every packet takes the interpreter's lock from the parent's own work."""
-        self._count += count
-        if monotonic() - self._sent >= _PAUSE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._count:
-            self._send(self._number, "advance", self._count)
-            self._count, self._sent = 0, monotonic()
-
-    def done(self, status: str) -> None:
-        self._flush()
-        self._send(self._number, "done", status)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
-from time import monotonic
+
+from ...ground.work.task import RemoteTask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from ...ground.fork import ChildReport
     from ...words.progress import Steps, Task
-
-_PAUSE = 0.05
 
 
 class RemoteSteps:
@@ -45,7 +45,7 @@ class RemoteSteps:
         with self._lock:
             self._tasks += 1
             self._report.tell("task", number, key)
-            return _StepTask(self.tell, self._tasks)
+            return RemoteTask(self._tasks, partial(self.tell, ""))
 
     def end(self, number: int, how: str, seconds: float, why: str) -> None:
         """The end, told to the parent."""
@@ -53,31 +53,6 @@ class RemoteSteps:
 
     def tick(self) -> None:
         """The parent has a clock."""
-
-
-class _StepTask:
-    def __init__(self, tell: Callable[..., None], number: int) -> None:
-        self._tell, self._number = tell, number
-        self._count, self._sent = 0, 0.0
-
-    def phase(self, name: str, total: int | None = None) -> None:
-        self._flush()
-        self._tell("", self._number, "phase", name, total)
-
-    def advance(self, count: int) -> None:
-        """Not each piece is told."""
-        self._count += count
-        if monotonic() - self._sent >= _PAUSE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._count:
-            self._tell("", self._number, "advance", self._count)
-            self._count, self._sent = 0, monotonic()
-
-    def done(self, status: str) -> None:
-        self._flush()
-        self._tell("", self._number, "done", status)
 
 
 class StepsOfChild:
