@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nacre.grammars.dockerfile.ignore import Ignore
-from nacre.services.build.content import content_of
+from nacre.services.build.content import content_by, fingerprint
 from nacre.services.build.context import BuildContext
 from nacre.services.build.filehash import FileHashes
 from nacre.services.build.items import CopyItem, resolve
@@ -132,7 +132,8 @@ class TestIgnore:
 class TestContent:
     def digest(self, tree: Path, word: str = ".") -> str:
         with ignoring(tree) as context:
-            return content_of(context, select(context, word), context.hashes)
+            chosen = select(context, word)
+            return content_by(fingerprint(chosen), context, chosen, context.hashes)
 
     def test_times_do_not_matter(self, tree: Path) -> None:
         before = self.digest(tree)

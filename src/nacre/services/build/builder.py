@@ -28,7 +28,7 @@ from ...words.value import Value
 from . import entitlements
 from .cache import Cache
 from .checks import BuildChecks, planned_build
-from .content import content_of, fingerprint, unread
+from .content import content_by, fingerprint, unread
 from .context import BuildContext
 from .filehash import FileHashes
 from .report import BuildReport
@@ -392,19 +392,21 @@ class BuildSession:
 
     def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
         """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
-        hashes = source.hashes
-        if self.schedules and unread(chosen, hashes) > _AT_ONCE:
-            name = fingerprint(chosen).hex()
+        stamps = fingerprint(chosen)
+        if self.schedules and unread(stamps, chosen, source.hashes) > _AT_ONCE:
+            name = stamps.hex()
             if name not in self._contents:
-                raise Waiting(("content", name), lambda: self._read_content(source, chosen, report))
+                raise Waiting(("content", name), lambda: self._read_content(stamps, source, chosen, report))
             return self._contents[name]
-        return content_of(source, chosen, hashes)
+        return content_by(stamps, source, chosen, source.hashes)
 
-    def _read_content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
+    def _read_content(
+        self, stamps: bytes, source: BuildContext, chosen: Sequence[Selection], report: StepReport
+    ) -> str:
         from .copy import copying
 
         source.task = copying(report, chosen, "Reading")
-        found = content_of(source, chosen, source.hashes)
+        found = content_by(stamps, source, chosen, source.hashes)
         if source.task:
             source.task.done("read")
         return found

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from .select import Selection
 
 
-def content_of(source: CopySource, chosen: Sequence[Selection], hashes: FileHashes | None = None) -> str:
-    """The digest, hexadecimal. With `hashes`, files whose stamps are all known are not even asked for."""
-    if hashes is None:
-        return _digest(chosen, source.digest).hex()
-    stamps = fingerprint(chosen)
+def content_of(source: CopySource, chosen: Sequence[Selection]) -> str:
+    """The digest, as hexadecimal digits."""
+    return _digest(chosen, source.digest).hex()
+
+
+def content_by(stamps: bytes, source: CopySource, chosen: Sequence[Selection], hashes: FileHashes) -> str:
+    """The same of files with the fingerprint `stamps`; if that is known, they are not even asked for."""
     known = hashes.selection(stamps)
     if not known:
         known = _digest(chosen, source.digest)
@@ -33,9 +35,9 @@ def fingerprint(chosen: Sequence[Selection]) -> bytes:
     return _digest(chosen, _stamp)
 
 
-def unread(chosen: Sequence[Selection], hashes: FileHashes) -> int:
-    """How many bytes have to be read for the digest."""
-    if hashes.selection(fingerprint(chosen)):
+def unread(stamps: bytes, chosen: Sequence[Selection], hashes: FileHashes) -> int:
+    """How many bytes have to be read for the digest of files with the fingerprint `stamps`."""
+    if hashes.selection(stamps):
         return 0
     files = [item for one in chosen for _, item in one.files if item.kind == "file"]
     return sum(item.size for item in files if not hashes.digest(item, None))
