@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,21 @@ class Project:
         result = self.build(dockerfile, *words, check=False, **options)
         assert result.code == 1, result
         return result
+
+    def interrupted(self, dockerfile: str, *said: bytes, ready: Callable[[], object] = lambda: True) -> None:
+        """Interrupt a build once it has `said` all of this and is `ready`: it ends and leaves nothing."""
+        self.write("Dockerfile", dockerfile)
+        process = self.nacre.start("build", "-t", "app", str(self.folder), start_new_session=True)
+        seen = b""
+        deadline = time.monotonic() + 60
+        while not all(words in seen for words in said) and time.monotonic() < deadline:
+            seen += process.stderr.readline()
+        assert ready()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+        assert process.returncode == 130, seen + rest
+        assert b"Traceback" not in rest
+        assert self.leftovers() == []
 
     def sh(self, script: str, *words: str, tag: str = "app") -> str:
         """What a shell in the image prints."""
