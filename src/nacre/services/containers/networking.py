@@ -11,13 +11,13 @@ import os
 from ...ground.files import unlink, write_atomic
 from ...ground.network.attachments import ContainerNetwork, Wanted
 from ...ground.network.rules import Forward
-from ...ground.network.serving import Serving, accepted
+from ...ground.network.serving import Serving
 from ...stores.networks import BRIDGE, Member
 from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
 from ...words.quickjson import dumps, loads
 from . import endpoints, etc
-from .networksocket import SECONDS, SOCKET, adopted, line, listener
+from .networksocket import SOCKET, adopted, listener, meet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Networking:
             self._pass_on()
         self._control = control or listener(self._folder)
         self._closing.append(self._control.close)
-        self._serving.watch(self._control.fileno(), self._obey)
+        self._serving.watch(self._control.fileno(), lambda: meet(self._control, self._met))
 
     def _pass_on(self) -> None:
         from ...ground.network.proxy import Proxy
@@ -295,14 +295,6 @@ class Networking:
         for claim in self._claims if self._own.way_out else ():
             ports.setdefault(f"{claim.inside}/{claim.protocol}", []).append([claim.host, claim.port])
         return {"ports": ports, "endpoints": {e.wanted.network: _shown(e) for e in self._own.attached}}
-
-    def _obey(self) -> None:
-        client = accepted(self._control)
-        try:
-            client.settimeout(SECONDS)
-            self._met(client, loads(line(client)))
-        finally:
-            client.close()
 
     def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
         client.sendall(dumps(self._done(request)).encode() + b"\n")

@@ -9,6 +9,7 @@ import _socket
 import os
 
 from ...ground.files import unlink
+from ...ground.network.serving import accepted
 from ...words.errors import SandboxError
 from ...words.quickjson import dumps, loads
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET = "network.sock"
-SECONDS = 10.0
+_SECONDS = 10.0
 _LONGEST = 1 << 16
 _KIND = _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC
 
@@ -54,7 +55,17 @@ def adopted(fd: int) -> _socket.socket:
     return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
 
 
-def line(client: _socket.socket) -> bytes:
+def meet(control: _socket.socket, answer: Callable[[_socket.socket, dict[str, Any]], object]) -> None:
+    """Hear what the next who comes asks for. Raises OSError, ValueError."""
+    client = accepted(control)
+    try:
+        client.settimeout(_SECONDS)
+        answer(client, loads(_line(client)))
+    finally:
+        client.close()
+
+
+def _line(client: _socket.socket) -> bytes:
     """What was said. Raises OSError."""
     data = b""
     while not data.endswith(b"\n") and len(data) < _LONGEST:
@@ -69,7 +80,7 @@ def asked(folder: str, request: dict[str, Any]) -> _socket.socket:
     """A connection to the keeper of a container, which has been asked something. Raises OSError."""
 
     def ask(socket: _socket.socket, address: str) -> None:
-        socket.settimeout(2 * SECONDS)
+        socket.settimeout(2 * _SECONDS)
         socket.connect(address)
         socket.sendall(dumps(request).encode() + b"\n")
 
@@ -81,7 +92,7 @@ def tell(folder: str, request: dict[str, Any]) -> None:
     try:
         socket = asked(folder, request)
         try:
-            answer = loads(line(socket) or b"{}")
+            answer = loads(_line(socket) or b"{}")
         finally:
             socket.close()
     except (OSError, ValueError):

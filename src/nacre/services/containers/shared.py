@@ -13,10 +13,10 @@ from ...ground.files import unlink, write_atomic
 from ...ground.network.descriptors import hand, received
 from ...ground.network.serving import Serving
 from ...words.errors import SandboxError
-from ...words.quickjson import dumps, loads
+from ...words.quickjson import dumps
 from .launch import ProgramLaunch, without_network
 from .networking import STATE
-from .networksocket import SECONDS, SOCKET, adopted, asked, line, listener
+from .networksocket import SOCKET, asked, listener, meet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,21 +61,16 @@ class SharedNetworking:
         self._closing.insert(0, control.close)
         self._serving = Serving()
         self._closing.insert(0, self._serving.end)
-        self._serving.watch(control.fileno(), lambda: self._obey(control))
+        self._serving.watch(control.fileno(), lambda: meet(control, self._met))
         write_atomic(self._state, dumps({"switched": True, "ports": {}, "endpoints": {}}).encode())
 
     def before(self, attached: Attachment) -> Attachment:
         """As `Networking.before`, for one that never leaves."""
         return self._launch.before(attached.replace(leave=None), self._serving.begin)
 
-    def _obey(self, control: _socket.socket) -> None:
-        client = adopted(control._accept()[0])  # type: ignore[attr-defined]
-        try:
-            client.settimeout(SECONDS)
-            if "exec" in loads(line(client)):
-                self._launch.further(client)
-        finally:
-            client.close()
+    def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
+        if "exec" in request:
+            self._launch.further(client)
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
