@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import os
+from contextlib import ExitStack
 
 from ...ground.files import unlink, write_atomic
 from ...ground.network.descriptors import hand, received
@@ -16,11 +17,10 @@ from ...words.errors import SandboxError
 from ...words.quickjson import dumps
 from .launch import ProgramLaunch, without_network
 from .networking import STATE
-from .networksocket import SOCKET, asked, listener, meet
+from .networksocket import SOCKET, asked, listener, meet, unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Self
 
     from ...ground.sandbox import Attachment
@@ -37,7 +37,7 @@ class SharedNetworking:
         self._folder, self._state = store.containers.folder(row.id), store.containers.file(row.id, STATE)
         self._keeper = store.containers.folder(other.id)
         self.config = without_network(config)
-        self._closing: list[Callable[[], object]] = []
+        self._closing = ExitStack()
 
     def __enter__(self) -> Self:
         try:
@@ -52,15 +52,13 @@ class SharedNetworking:
 
     def _begin(self) -> None:
         channel = asked(self._keeper, {"switch": True})
-        self._closing.append(channel.close)
-        for namespace in received(channel):
-            self._launch = ProgramLaunch(namespace, lambda fd: _give(channel, fd))
-            os.close(namespace)
-        self._closing.append(self._launch.close)
+        self._closing.callback(channel.close)
+        self._launch = _launched(channel)
+        self._closing.callback(self._launch.close)
         control = listener(self._folder)
-        self._closing.insert(0, control.close)
+        self._closing.callback(control.close)
         self._serving = Serving()
-        self._closing.insert(0, self._serving.end)
+        self._closing.callback(self._serving.end)
         self._serving.watch(control.fileno(), lambda: meet(control, self._met))
         write_atomic(self._state, dumps({"switched": True, "ports": {}, "endpoints": {}}).encode())
 
@@ -77,11 +75,20 @@ class SharedNetworking:
 
     def close(self) -> None:
         """The other container keeps what it has. Idempotent."""
-        for close in self._closing:
-            close()
-        self._closing.clear()
+        self._closing.close()
         for name in (STATE, SOCKET):
             unlink(f"{self._folder}/{name}")
+
+
+def _launched(channel: _socket.socket) -> ProgramLaunch:
+    """For the network that the other's keeper gives. Raises OSError; SandboxError when it has ended."""
+    found = received(channel)
+    if not found:
+        raise unanswered()
+    try:
+        return ProgramLaunch(found[0], lambda fd: _give(channel, fd))
+    finally:
+        os.close(found[0])
 
 
 def _give(channel: _socket.socket, fd: int) -> None:
