@@ -264,6 +264,10 @@ def test_spec_and_features(runtime: Any, tmp_path: Path) -> None:
     assert "rro" in found["mountOptions"]
 
 
+def test_help(runtime: Any) -> None:
+    assert runtime("help").stdout.startswith("Usage: nacre-runtime ")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

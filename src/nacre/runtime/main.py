@@ -20,7 +20,7 @@ _GLOBAL = CommandFlags(
     short={"v": "version", "h": "help"},
 )  # fmt: skip
 _SPEC = "1.2.0"
-_HELP = """CommandFlags: nacre-runtime [FLAGS] COMMAND [ARG...]
+_HELP = """Usage: nacre-runtime [FLAGS] COMMAND [ARG...]
 
 Containers of OCI bundles, as podman, containerd, docker and buildah ask a runtime for them.
 
