@@ -31,7 +31,6 @@ _SCHEDULER_FLAGS = {
     "SCHED_FLAG_UTIL_CLAMP_MAX": 64,
 }  # fmt: skip
 _SETS = "effective", "permitted", "inheritable", "ambient"
-_SELINUX = "/sys/fs/selinux/enforce"
 
 
 class KnownAccount(Operation):
@@ -152,8 +151,3 @@ def _scheduled(scheduler: Mapping[str, Any]) -> tuple[int, int, int, int, tuple[
         _POLICIES[scheduler["policy"]], flags, scheduler.get("nice", 0), scheduler.get("priority", 0),
         (times[0], times[1], times[2]),
     )  # fmt: skip
-
-
-def has_selinux() -> bool:
-    """Whether labels mean anything here."""
-    return os.path.exists(_SELINUX)

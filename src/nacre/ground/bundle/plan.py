@@ -11,20 +11,20 @@ import os
 from ...grammars.seccomp import read_list
 from ...words.errors import UsageError
 from ...words.value import Value
-from .. import linux
+from .. import linux, selinux
 from ..sandbox import apparmor
 from ..sandbox import plan as sandbox
 from ..sandbox.capabilities import ALL
 from ..sandbox.document import compiled
 from ..sandbox.identity import NewSession
-from ..sandbox.operations import HostName, Loopback, Operation
-from ..sandbox.tuning import ResourceLimits, Sysctls
-from .credentials import KnownAccount, Label, confine_capabilities, has_selinux, tune
+from ..sandbox.operations import HostName, Loopback, Operation, ReadOnlyRoot
+from ..sandbox.tuning import Sysctls
+from .credentials import KnownAccount, Label, confine_capabilities, tune
 from .mounts import MountBind, MountFileSystem, MountHierarchies
 from .nodes import DEFAULT, CreateDevices, CreateLinks, CreateTerminal, MissingDevice, with_types
 from .options import PROPAGATION, read_options
 from .process import ChangeMask, DomainName, LookProgram, NewKeyring, RunContainerHooks
-from .root import BindRoot, MaskPaths, ReadOnlyPaths, ReadOnlyRootMount, TakeHost
+from .root import BindRoot, MaskPaths, ReadOnlyPaths, TakeHost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def program(process: Mapping[str, Any], system: Mapping[str, Any], asked: SetupO
         *([_terminal(process)] if terminal else []),
         sandbox.working_folder(process),
         NewSession(),
-        *([ResourceLimits(_limits(process))] if process.get("rlimits") else []),
+        *sandbox.resource_limits(process),
         *tune(process, system),
-        *([apparmor.ChangeProfile(process["apparmorProfile"])] if process.get("apparmorProfile") else []),
+        *sandbox.apparmor(process),
         *([Label(process["selinuxLabel"])] if process.get("selinuxLabel") else []),
         confine_capabilities(process, code, flags),
         ChangeMask(user.get("umask", asked.mask)),
@@ -94,14 +94,10 @@ def check_names(process: Mapping[str, Any]) -> None:
         for name in names:
             if name not in ALL:
                 raise UsageError(f"config.json: process.capabilities.{kind} has {name!r}, which is not known")
-    if process.get("selinuxLabel") and not has_selinux():
+    if process.get("selinuxLabel") and not selinux.is_enabled():
         raise UsageError("config.json: process.selinuxLabel is set, and SELinux is not enabled here")
     if process.get("apparmorProfile") and not apparmor.is_enabled():
         raise UsageError("config.json: process.apparmorProfile is set, and AppArmor is not enabled here")
-
-
-def _limits(process: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
-    return tuple((each["type"], each["soft"], each["hard"]) for each in process["rlimits"])
 
 
 def _terminal(process: Mapping[str, Any]) -> CreateTerminal:
@@ -129,7 +125,7 @@ def _root(config: Mapping[str, Any], bundle: str, kinds: Mapping[str, str]) -> l
     system = config["linux"]
     if "mount" not in kinds:
         raise UsageError("config.json: linux.namespaces has no mount, without which there can be no root")
-    if system.get("mountLabel") and not has_selinux():
+    if system.get("mountLabel") and not selinux.is_enabled():
         raise UsageError("config.json: linux.mountLabel is set, and SELinux is not enabled here")
     path = os.path.realpath(os.path.join(bundle, config["root"]["path"]))
     if not os.path.isdir(path):
@@ -219,7 +215,7 @@ def _check_sysctl(name: str, config: Mapping[str, Any], kinds: Mapping[str, str]
 def _protected(config: Mapping[str, Any], system: Mapping[str, Any]) -> list[Operation]:
     operations: list[Operation] = []
     if config["root"].get("readonly"):
-        operations.append(ReadOnlyRootMount())
+        operations.append(ReadOnlyRoot())
     if system.get("readonlyPaths"):
         operations.append(ReadOnlyPaths(tuple(system["readonlyPaths"])))
     if system.get("maskedPaths"):

@@ -334,18 +334,21 @@ class ReadOnly(Operation):
         return f"read-only: {' '.join(self.paths)}"
 
 
-class Mask(Operation):
-    """Hide existing paths: a file behind /dev/null, a folder behind an empty read-only tmpfs.
+def null_device() -> int:
+    """A descriptor of /dev/null, checked to be that device (CVE-2025-31133). Raises SandboxError, OSError."""
+    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(null).st_rdev != os.makedev(1, 3):
+        raise SandboxError("/dev/null is not the null device")
+    return null
 
-    The null device is checked on its descriptor (CVE-2025-31133).
-    """
+
+class Mask(Operation):
+    """Hide existing paths: a file behind /dev/null, a folder behind an empty read-only tmpfs."""
 
     paths: tuple[str, ...]
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if os.fstat(null).st_rdev != os.makedev(1, 3):
-            raise SandboxError("/dev/null is not the null device")
+        null = null_device()
         source = f"/proc/self/fd/{null}"
         for path in self.paths:
             try:
