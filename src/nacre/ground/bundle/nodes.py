@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
 import stat
-from struct import Struct
 
 from ...words.errors import SandboxError
-from ...words.value import Value
 from .. import beneath, linux
 from ..network.descriptors import hand
 from ..sandbox import terminal
 from ..sandbox.operations import Operation
+from ..sandbox.plan import KCORE, LINKS
 from .place import BundleRoom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..sandbox.devices import DeviceNode
     from ..sandbox.room import Room
 
-_EEXIST = 17
-_TIOCSWINSZ = 0x5414
-_SIZE = Struct("=HHHH")
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _DEVPTS = 0x1CD1
-LINKS = (
-    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-)  # fmt: skip
-
-
-class MissingDevice(Value):
-    """A device: its path in the container, mode with type, numbers, owner."""
-
-    path: str
-    mode: int
-    major: int = 0
-    minor: int = 0
-    uid: int = 0
-    gid: int = 0
-
-
-DEFAULT = tuple(
-    MissingDevice(f"/dev/{name}", stat.S_IFCHR | 0o666, major, minor)
-    for name, major, minor in (
-        ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
-    )
-)  # fmt: skip
-"""What every container has."""
 
 
 class CreateDevices(Operation):
     """Devices; where mknod is not allowed, those of the host are bound."""
 
-    nodes: tuple[MissingDevice, ...]
+    nodes: tuple[DeviceNode, ...]
 
     def apply(self, room: Room) -> None:  # noqa: D102
         for node in self.nodes:
@@ -67,13 +39,12 @@ class CreateDevices(Operation):
             finally:
                 os.close(above)
 
-    def _make(self, above: int, name: str, node: MissingDevice) -> None:
-        number = os.makedev(node.major, node.minor)
+    def _make(self, above: int, name: str, node: DeviceNode) -> None:
         try:
-            os.mknod(name, node.mode, number, dir_fd=above)
+            os.mknod(name, node.mode, node.number, dir_fd=above)
         except FileExistsError:
             info = os.stat(name, dir_fd=above, follow_symlinks=False)
-            if stat.S_IFMT(info.st_mode) != stat.S_IFMT(node.mode) or info.st_rdev != number:
+            if not node.is_made_as(info):
                 raise
         except PermissionError:
             self._bind(above, name, node)
@@ -85,13 +56,11 @@ class CreateDevices(Operation):
         finally:
             os.close(fd)
 
-    def _bind(self, above: int, name: str, node: MissingDevice) -> None:
+    def _bind(self, above: int, name: str, node: DeviceNode) -> None:
         """In a user namespace the kernel makes no devices; the host's is bound by its descriptor."""
         source = linux.open_tree(linux.AT_FDCWD, node.path, linux.OPEN_TREE_CLONE)
         try:
-            info = os.fstat(source)
-            wanted = stat.S_IFMT(node.mode), os.makedev(node.major, node.minor)
-            if (stat.S_IFMT(info.st_mode), info.st_rdev) != wanted:
+            if not node.is_made_as(os.fstat(source)):
                 raise SandboxError(f"{node.path} of the host is not the expected device")
             _ensure_file(above, name)
             target = linux.openat2(above, name, os.O_PATH | os.O_NOFOLLOW)
@@ -125,12 +94,11 @@ class CreateLinks(Operation):
             os.close(dev)
 
     def _link(self, dev: int) -> None:
-        pairs = list(LINKS)
-        if os.path.exists("/proc/kcore"):
-            pairs.append(("/proc/kcore", "core"))
-        for target, name in pairs:
+        for target, path in LINKS:
+            if target == KCORE and not os.path.exists(KCORE):
+                continue
             try:
-                os.symlink(target, name, dir_fd=dev)
+                os.symlink(target, os.path.basename(path), dir_fd=dev)
             except FileExistsError:
                 continue
         if beneath.look(dev, "ptmx"):
@@ -155,7 +123,7 @@ class CreateTerminal(Operation):
         assert isinstance(room, BundleRoom)
         ours, theirs = self._open(room)
         if self.rows or self.columns:
-            fcntl.ioctl(ours, _TIOCSWINSZ, _SIZE.pack(self.rows, self.columns, 0, 0))
+            terminal.set_size(ours, self.rows, self.columns)
         channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, room.channel)
         hand(channel, ours)
         os.close(channel.detach())

@@ -15,13 +15,14 @@ from .. import linux, selinux
 from ..sandbox import apparmor
 from ..sandbox import plan as sandbox
 from ..sandbox.capabilities import ALL
+from ..sandbox.devices import DeviceNode
 from ..sandbox.document import compiled
 from ..sandbox.identity import NewSession
 from ..sandbox.operations import HostName, Loopback, Operation, ReadOnlyRoot
 from ..sandbox.tuning import Sysctls
 from .credentials import KnownAccount, Label, confine_capabilities, tune
 from .mounts import MountBind, MountFileSystem, MountHierarchies
-from .nodes import DEFAULT, CreateDevices, CreateLinks, CreateTerminal, MissingDevice, with_types
+from .nodes import CreateDevices, CreateLinks, CreateTerminal, with_types
 from .options import PROPAGATION, read_options
 from .process import ChangeMask, DomainName, LookProgram, NewKeyring, RunContainerHooks
 from .root import BindRoot, MaskPaths, ReadOnlyPaths, TakeHost
@@ -172,13 +173,14 @@ def _devices(config: Mapping[str, Any]) -> list[Operation]:
             return []
     wanted = tuple(_node(device) for device in config["linux"].get("devices") or ())
     paths = {node.path for node in wanted}
-    return [CreateDevices((*(node for node in DEFAULT if node.path not in paths), *wanted)), CreateLinks()]
+    usual = (node for node in sandbox.NODES if node.path not in paths)
+    return [CreateDevices((*usual, *wanted)), CreateLinks()]
 
 
-def _node(device: Mapping[str, Any]) -> MissingDevice:
+def _node(device: Mapping[str, Any]) -> DeviceNode:
     mode = with_types(device["type"], device.get("fileMode", 0o666))
     numbers = device.get("major", 0), device.get("minor", 0)
-    return MissingDevice(device["path"], mode, *numbers, device.get("uid", 0), device.get("gid", 0))
+    return DeviceNode(device["path"], mode, *numbers, device.get("uid", 0), device.get("gid", 0))
 
 
 def _names(config: Mapping[str, Any], system: Mapping[str, Any], kinds: Mapping[str, str]) -> list[Operation]:

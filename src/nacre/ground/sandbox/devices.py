@@ -128,6 +128,10 @@ class DeviceNode(Value):
         """As st_rdev has it."""
         return os.makedev(self.major, self.minor)
 
+    def is_made_as(self, info: os.stat_result) -> bool:
+        """Whether that is its kind and its number."""
+        return stat.S_IFMT(info.st_mode) == stat.S_IFMT(self.mode) and info.st_rdev == self.number
+
 
 class Devices(Operation):
     """Devices in our own /dev: made, or bound from the host where mknod is not allowed."""
@@ -197,8 +201,7 @@ def _made(node: DeviceNode, path: str) -> None:
 def _of_host(room: Room, node: DeviceNode) -> int:
     path = node.source or node.path
     fd = mounts.bind(Bind(path.lstrip("/"), recursive=False), room.host)
-    info = os.fstat(fd)
-    if stat.S_IFMT(info.st_mode) != stat.S_IFMT(node.mode) or info.st_rdev != node.number:
+    if not node.is_made_as(os.fstat(fd)):
         raise SandboxError(f"{path} of the host is not the expected device")
     return fd
 

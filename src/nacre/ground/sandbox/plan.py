@@ -55,16 +55,20 @@ _IGNORED = frozenset((
 ))  # fmt: skip
 
 _CHAR = 0o20666
-_NODES = tuple(
+NODES = tuple(
     DeviceNode(f"/dev/{name}", _CHAR, major, minor)
     for name, major, minor in (
         ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
     )
 )  # fmt: skip
-_LINKS = (
+"""The devices that every container has."""
+
+KCORE = "/proc/kcore"
+LINKS = (
     ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"), ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"), ("/proc/kcore", "/dev/core"),
+    ("/proc/self/fd/2", "/dev/stderr"), (KCORE, "/dev/core"),
 )  # fmt: skip
+"""The links beside them: a target and a path."""
 
 
 def plan(
@@ -152,7 +156,7 @@ def _mount(entry: Mapping[str, Any]) -> list[Operation]:
             return [volume_bind(entry, attributes)]
         return [BindMount(source, target, "rro" in options, "bind" not in options, attributes)]
     if target == "/dev":
-        return [FileSystem(kind, target, flags, data), Devices(_NODES), Links(_LINKS)]
+        return [FileSystem(kind, target, flags, data), Devices(NODES), Links(LINKS)]
     if kind == "devpts":
         return [Terminals(data)]
     if kind == "shm":

@@ -54,6 +54,11 @@ def copy_size(source: int, target: int) -> None:
         return
 
 
+def set_size(fd: int, rows: int, columns: int) -> None:
+    """Give a terminal a size. Raises OSError."""
+    fcntl.ioctl(fd, _TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (rows, columns, 0, 0)))
+
+
 def size(fd: int) -> tuple[int, int] | None:
     """Rows and columns of a terminal; None for anything else."""
     try:
