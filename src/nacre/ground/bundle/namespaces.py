@@ -13,28 +13,21 @@ import os
 from ...words.errors import SandboxError
 from ...words.value import Value
 from .. import linux, mounts, userns
+from ..sandbox.operations import NAMESPACES
+from ..sandbox.room import Room
+from ..sandbox.tuning import OomScore
+from ..sandbox.userns import extents
 from . import groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from ..userns import Range
 
-_CLONE_NEWTIME = 0x80
-KINDS = {
-    "user": linux.CLONE_NEWUSER, "mount": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID,
-    "network": linux.CLONE_NEWNET, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS,
-    "cgroup": linux.CLONE_NEWCGROUP, "time": _CLONE_NEWTIME,
-}  # fmt: skip
+KINDS = {**NAMESPACES, "user": linux.CLONE_NEWUSER, "time": linux.CLONE_NEWTIME}
 """Flags by the words of the runtime-spec."""
-
-FILES = {
-    "user": "user", "mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts",
-    "cgroup": "cgroup", "time": "time",
-}  # fmt: skip
-"""Their names in /proc/PID/ns."""
 
 _NS_GET_NSTYPE = 0xB703
 _CLOCKS = {"monotonic": 1, "boottime": 7}
@@ -59,7 +52,7 @@ class NamespaceSettings(Value):
 
         In there nobody may look into what it forks (runc CVE-2016-9962).
         """
-        self._prepare()
+        begin(self.folders, self.oom_score)
         held = {kind: _opened(kind, path) for kind, path in self.joined}
         try:
             self._join(held)
@@ -68,14 +61,6 @@ class NamespaceSettings(Value):
                 os.close(fd)
         self._make()
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
-
-    def _prepare(self) -> None:
-        groups.enter(self.folders)
-        if self.oom_score is not None:
-            from ..sandbox.room import Room
-            from ..sandbox.tuning import OomScore
-
-            OomScore(self.oom_score).apply(Room())
 
     def _join(self, held: Mapping[str, int]) -> None:
         changes_user = "user" in held or "user" in self.made
@@ -107,6 +92,13 @@ class NamespaceSettings(Value):
             _set_clocks(self.clocks)
 
 
+def begin(folders: Iterable[str], score: int | None) -> None:
+    """What comes before all namespaces: control groups and the OOM score. Raises SandboxError."""
+    groups.enter(folders)
+    if score is not None:
+        OomScore(score).apply(Room())
+
+
 def read_namespaces(
     system: Mapping[str, Any], folders: tuple[str, ...], score: int | None
 ) -> NamespaceSettings:
@@ -120,12 +112,9 @@ def read_namespaces(
     return NamespaceSettings(
         tuple((each["type"], each["path"]) for each in wanted if each.get("path")),
         tuple(each["type"] for each in wanted if not each.get("path")),
-        _ranges(system.get("uidMappings")), _ranges(system.get("gidMappings")), clocks, folders, score,
+        extents(system.get("uidMappings") or ()), extents(system.get("gidMappings") or ()),
+        clocks, folders, score,
     )  # fmt: skip
-
-
-def _ranges(entries: Any) -> tuple[Range, ...]:
-    return tuple((each["containerID"], each["hostID"], each["size"]) for each in entries or ())
 
 
 def _opened(kind: str, path: str) -> int:
@@ -146,11 +135,9 @@ def _opened(kind: str, path: str) -> int:
 def _joined(kind: str, fd: int, *, final: bool) -> bool:
     try:
         linux.setns(fd, KINDS[kind])
-    except PermissionError as error:
-        if not final:
-            return False
-        raise SandboxError(f"cannot join the {kind} namespace: {error.strerror}") from None
     except OSError as error:
+        if isinstance(error, PermissionError) and not final:
+            return False
         raise SandboxError(f"cannot join the {kind} namespace: {error.strerror}") from None
     return True
 

@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from ..fork import Child
     from .stdio import Streams
 
-_KINDS = {
+KINDS = {
     "user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID,
     "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS, "cgroup": linux.CLONE_NEWCGROUP,
     "net": linux.CLONE_NEWNET,
 }  # fmt: skip
+"""Flags by the names in /proc/PID/ns."""
+
 _LENGTH, _HANDED = 4, 6
 """Bytes of a length, and descriptors that come with it: the standard streams, a pidfd, two ends of pipes."""
 _OF_CHILDREN = linux.CLONE_NEWUSER | linux.CLONE_NEWPID
@@ -112,7 +114,7 @@ class Joining:
             operations = notified(operations, config)
         self._work, self._pidfd, self._pid = child(operations, streams), pidfd, pid
         self.kept = (*streams.child, streams.pts, streams.channel, pidfd)
-        kinds = _kinds(pid)
+        kinds = foreign(pid, KINDS)
         self._kinds = kinds & ~linux.CLONE_NEWUSER if own_users else kinds  # entered at last, as by the first
 
     def prepare(self) -> None:
@@ -182,10 +184,13 @@ def _received(connection: int) -> tuple[dict[str, Any], list[int]]:
     return told, descriptors
 
 
-def _kinds(pid: int) -> int:
-    """Joining the one we are in may be forbidden: the host's network belongs to another user namespace."""
+def foreign(pid: int, wanted: Mapping[str, int]) -> int:
+    """Those of the `wanted` namespaces in which a process is and we are not. Raises OSError.
+
+    Joining the one we are in may be forbidden: the host's network belongs to another user namespace.
+    """
     kinds = 0
-    for name, kind in _KINDS.items():
+    for name, kind in wanted.items():
         if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
             kinds |= kind
     return kinds

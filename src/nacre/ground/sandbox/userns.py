@@ -15,7 +15,7 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from ..userns import Range
@@ -63,8 +63,9 @@ def own_users(system: Mapping[str, Any]) -> HoldUsers | None:
     """The first of the two for a `linux` section, if it has a namespace of its own that is ready."""
     for namespace in system["namespaces"]:
         if namespace["type"] == "user" and namespace.get("path"):
-            maps = (tuple(map(_extent, system[key])) for key in ("uidMappings", "gidMappings"))
-            return HoldUsers(namespace["path"], *maps)
+            return HoldUsers(
+                namespace["path"], extents(system["uidMappings"]), extents(system["gidMappings"])
+            )
     return None
 
 
@@ -75,5 +76,6 @@ def with_namespace(config: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {**config, "linux": {**config["linux"], "namespaces": namespaces}}
 
 
-def _extent(entry: Mapping[str, int]) -> Range:
-    return entry["containerID"], entry["hostID"], entry["size"]
+def extents(entries: Iterable[Mapping[str, int]]) -> tuple[Range, ...]:
+    """The mappings of a `linux` section: first inside, first outside, count."""
+    return tuple((each["containerID"], each["hostID"], each["size"]) for each in entries)

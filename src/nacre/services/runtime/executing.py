@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from ...ground import linux
-from ...ground.bundle import groups, plan, process
-from ...ground.bundle.namespaces import FILES, KINDS
+from ...ground.bundle import plan, process
+from ...ground.bundle.namespaces import begin
 from ...ground.sandbox.identity import Execute
-from ...ground.sandbox.join import Look
+from ...ground.sandbox.join import KINDS, Look, foreign
 from ...ground.userns import become_root
 from ...words.errors import Conflict, SandboxError
 from ...words.value import Value
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from ...ground.fork import Child
     from .containers import ContainerFolder, Record
-
-_AT_ONCE = ("user", "pid", "time")
-"""Entered by the parent, for its children; the rest follows."""
 
 
 class ExecRequest(Value):
@@ -93,12 +90,7 @@ def _entering(record: Record, given: Mapping[str, Any]) -> Callable[[], None]:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
         pin(affinity.get("initial", ""))
         pidfd = opened(record)
-        groups.enter(record.folders)
-        if score is not None:
-            from ...ground.sandbox.room import Room
-            from ...ground.sandbox.tuning import OomScore
-
-            OomScore(score).apply(Room())
+        begin(record.folders, score)
         try:
             _join(pidfd, record.pid)
         except ProcessLookupError:
@@ -125,10 +117,7 @@ def opened(record: Record) -> int:
 
 def _join(pidfd: int, pid: int) -> None:
     """Those that are not ours already, all at once; in another user namespace we are its root."""
-    kinds = 0
-    for kind, name in FILES.items():
-        if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
-            kinds |= KINDS[kind]
+    kinds = foreign(pid, {**KINDS, "time": linux.CLONE_NEWTIME})
     if kinds:
         linux.setns(pidfd, kinds)
     if kinds & linux.CLONE_NEWUSER:
