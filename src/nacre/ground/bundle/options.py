@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...words.errors import UsageError
 from ...words.value import Value
 from .. import linux
+from ..sandbox import binds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 _ATIME = 0x70  # MOUNT_ATTR__ATIME
 _NODIRATIME, _NOSYMFOLLOW = 0x80, 0x200000
-_SYNC, _MANDLOCK, _SILENT, _VERSION, _LAZY, _ACL = 0x10, 0x40, 0x8000, 1 << 23, 1 << 25, 1 << 16
+_MANDLOCK, _SILENT, _VERSION, _LAZY, _ACL = 0x40, 0x8000, 1 << 23, 1 << 25, 1 << 16
 _SET = {
     "ro": linux.MOUNT_ATTR_RDONLY, "nosuid": linux.MOUNT_ATTR_NOSUID, "nodev": linux.MOUNT_ATTR_NODEV,
     "noexec": linux.MOUNT_ATTR_NOEXEC, "nodiratime": _NODIRATIME, "nosymfollow": _NOSYMFOLLOW,
@@ -25,13 +26,12 @@ _TIMES = {
     "relatime": 0, "noatime": 0x10, "strictatime": 0x20, "atime": 0, "norelatime": 0, "nostrictatime": 0,
 }  # fmt: skip
 _SUPERBLOCK = {
-    "sync": _SYNC, "async": 0, "dirsync": linux.MS_DIRSYNC, "mand": _MANDLOCK, "nomand": 0,
+    "sync": linux.MS_SYNCHRONOUS, "async": 0, "dirsync": linux.MS_DIRSYNC, "mand": _MANDLOCK, "nomand": 0,
     "silent": _SILENT, "loud": 0, "iversion": _VERSION, "noiversion": 0, "lazytime": _LAZY, "nolazytime": 0,
     "acl": _ACL, "noacl": 0, "defaults": 0,
 }  # fmt: skip
 PROPAGATION = {
-    "private": linux.MS_PRIVATE, "slave": linux.MS_SLAVE, "shared": linux.MS_SHARED,
-    "unbindable": linux.MS_UNBINDABLE,
+    **binds.PROPAGATION, "unbindable": linux.MS_UNBINDABLE, "runbindable": linux.MS_REC | linux.MS_UNBINDABLE,
 }  # fmt: skip
 """Flags by the words of the runtime-spec; with an r before them, of everything beneath as well."""
 
@@ -39,7 +39,6 @@ _REFUSED = ("remount", "idmap", "ridmap")
 NAMES = tuple(sorted({
     *_SET, *_CLEARED, *_TIMES, *_SUPERBLOCK, "bind", "rbind", "tmpcopyup",
     *(f"r{name}" for name in (*_SET, *_CLEARED, *_TIMES)), *PROPAGATION,
-    *(f"r{name}" for name in PROPAGATION),
 }))  # fmt: skip
 """All that are known."""
 
@@ -87,8 +86,8 @@ def read_options(words: Sequence[str], place: str) -> Options:
             continue
         if word in _SUPERBLOCK:
             flags |= _SUPERBLOCK[word]
-        elif word in PROPAGATION or base in PROPAGATION:
-            propagation.append(PROPAGATION[base] | linux.MS_REC if base != word else PROPAGATION[word])
+        elif word in PROPAGATION:
+            propagation.append(PROPAGATION[word])
         elif base == word or not _changed(deep, base):
             data.append(word)
     return Options(

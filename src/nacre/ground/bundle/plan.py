@@ -116,10 +116,10 @@ def _propagation(system: Mapping[str, Any], *, final: bool) -> int:
     word = system.get("rootfsPropagation") or ""
     if not word:
         return 0
-    kind = PROPAGATION[word.removeprefix("r")]
-    if not final and kind == linux.MS_UNBINDABLE:
-        kind = linux.MS_PRIVATE
-    return kind | (linux.MS_REC if word in ("rshared", "rslave", "rprivate", "runbindable") else 0)
+    flags = PROPAGATION[word]
+    if not final and flags & linux.MS_UNBINDABLE:
+        return flags ^ (linux.MS_UNBINDABLE | linux.MS_PRIVATE)
+    return flags
 
 
 def _root(config: Mapping[str, Any], bundle: str, kinds: Mapping[str, str]) -> list[Operation]:
