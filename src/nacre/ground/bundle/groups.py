@@ -17,7 +17,8 @@ from time import sleep
 from ...words.errors import SandboxError, UsageError
 from ...words.value import Value
 from .. import cgroups, linux
-from ..limits.hierarchies import words_of, write
+from ..limits.groups import ControlGroup
+from ..limits.hierarchies import read, words_of, write
 from ..limits.settings import settings
 
 TYPE_CHECKING = False
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
 
     Resources = Mapping[str, Any]
 
-_ROOT, _POINT, _OPTIONS = 3, 4, 5
-_GENERAL = frozenset(
-    ("rw", "ro", "xattr", "noprefix", "clone_children", "nsdelegate", "memory_recursiveprot")
-)
+_ROOT, _POINT = 3, 4
 _ATTEMPTS, _MOMENT = 400, 0.005
 _BUSY, _GONE = 16, 2
 _SIGKILL = 9
@@ -57,14 +55,6 @@ class MountedHierarchy(Value):
         return self.top if path.startswith("/") else self.folder
 
 
-class HierarchyGroup(Value):
-    """The group of a container in one hierarchy."""
-
-    version: int
-    folder: str
-    controllers: tuple[str, ...]
-
-
 def places() -> list[MountedHierarchy]:
     """The hierarchies that are mounted, those of version 1 first. Raises OSError."""
     with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
@@ -76,13 +66,13 @@ def places() -> list[MountedHierarchy]:
 
 
 def _mounted(line: str) -> tuple[str, str, str, frozenset[str]] | None:
-    """Kind, root, place and controllers of a mount, if it is one of control groups."""
+    """Kind, root, place and options of a mount, if it is one of control groups."""
     fields, _, rest = line.partition(" - ")
     kind, _, options = (*rest.rstrip("\n").split(" ", 2), "", "")[:3]
     words = fields.split(" ")
     if kind not in ("cgroup", "cgroup2"):
         return None
-    return kind, words[_ROOT], words[_POINT], frozenset(options.split(",")) - _GENERAL
+    return kind, words[_ROOT], words[_POINT], frozenset(options.split(","))
 
 
 def _place(
@@ -104,7 +94,7 @@ def _place(
     return None
 
 
-def find(path: str, name: str) -> list[HierarchyGroup]:
+def find(path: str, name: str) -> list[ControlGroup]:
     """The groups for a container called `name`, whose config says `path`. Raises UsageError.
 
     Without a path their name is none that `cgroups.tidy` would take for its own.
@@ -116,18 +106,16 @@ def find(path: str, name: str) -> list[HierarchyGroup]:
     except OSError:
         return []
     inner = path.strip("/") or f"runtime-{name}"
-    return [
-        HierarchyGroup(place.version, f"{place.above(path)}/{inner}", place.controllers) for place in seen
-    ]
+    return [ControlGroup(place.version, f"{place.above(path)}/{inner}", place.controllers) for place in seen]
 
 
-def make(groups: Sequence[HierarchyGroup], resources: Resources, *, needed: bool) -> list[HierarchyGroup]:
+def make(groups: Sequence[ControlGroup], resources: Resources, *, needed: bool) -> list[ControlGroup]:
     """Make those groups and set their limits; those that were made or were there.
 
     Where that is not permitted there are none, unless one is `needed`. Raises SandboxError, UsageError; then
     nothing stays that was not there before.
     """
-    made: list[HierarchyGroup] = []
+    made: list[ControlGroup] = []
     new: list[str] = []
     try:
         for group in groups:
@@ -141,7 +129,7 @@ def make(groups: Sequence[HierarchyGroup], resources: Resources, *, needed: bool
     return made
 
 
-def _make(group: HierarchyGroup, new: list[str], *, needed: bool) -> bool:
+def _make(group: ControlGroup, new: list[str], *, needed: bool) -> bool:
     try:
         _make_folder(group, group.folder, new)
     except OSError as error:
@@ -152,7 +140,7 @@ def _make(group: HierarchyGroup, new: list[str], *, needed: bool) -> bool:
     return True
 
 
-def _make_folder(group: HierarchyGroup, folder: str, new: list[str]) -> None:
+def _make_folder(group: ControlGroup, folder: str, new: list[str]) -> None:
     """One by one: a cpuset takes nobody in before it has values, and controllers come from above."""
     if os.path.isdir(folder):
         return
@@ -178,7 +166,7 @@ def _pass_on(folder: str) -> None:
                 continue
 
 
-def apply(groups: Sequence[HierarchyGroup], resources: Resources) -> None:
+def apply(groups: Sequence[ControlGroup], resources: Resources) -> None:
     """Set limits. Raises SandboxError that names one which cannot be had, and UsageError."""
     from .settings import more_settings
     from .settings import wanted as said
@@ -207,7 +195,7 @@ def apply(groups: Sequence[HierarchyGroup], resources: Resources) -> None:
             raise SandboxError(f"cannot write {value!r} to {folder}/{name}: {error.strerror}") from None
 
 
-def _check_usage(groups: Sequence[HierarchyGroup], memory: Mapping[str, Any]) -> None:
+def _check_usage(groups: Sequence[ControlGroup], memory: Mapping[str, Any]) -> None:
     """With `checkBeforeUpdate` a limit that is used up already is refused, instead of killing processes."""
     if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
         return
@@ -219,7 +207,7 @@ def _check_usage(groups: Sequence[HierarchyGroup], memory: Mapping[str, Any]) ->
             )
 
 
-def _is_in(controller: str, group: HierarchyGroup) -> bool:
+def _is_in(controller: str, group: ControlGroup) -> bool:
     return controller in group.controllers or (not controller and group.version == 2)
 
 
@@ -267,7 +255,7 @@ def _without(found: list[Mapping[str, Any]], rule: Mapping[str, Any], number: in
     return kept
 
 
-def limit_devices(groups: Sequence[HierarchyGroup], wanted: Sequence[Mapping[str, Any]]) -> bool:
+def limit_devices(groups: Sequence[ControlGroup], wanted: Sequence[Mapping[str, Any]]) -> bool:
     """Let those in the groups use these devices only; False if no group can do that. Raises OSError."""
     for group in groups:
         if "devices" in group.controllers:
@@ -292,15 +280,6 @@ def _write_devices(folder: str, wanted: Sequence[Mapping[str, Any]]) -> None:
         numbers = ":".join("*" if rule.get(name, -1) < 0 else str(rule[name]) for name in ("major", "minor"))
         write(folder, "devices.allow", f"{rule['type']} {numbers} {rule.get('access') or 'rwm'}")
     return None
-
-
-def enter(folders: Iterable[str]) -> None:
-    """Put this process into groups. Raises SandboxError."""
-    for folder in folders:
-        try:
-            write(folder, "cgroup.procs", "0")
-        except OSError as error:
-            raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
 
 
 def members(folders: Sequence[str]) -> list[int]:
@@ -354,7 +333,7 @@ def freeze(groups: Sequence[tuple[str, str]], *, still: bool) -> bool:
             continue
         write(folder, name, word)
         for _ in range(_ATTEMPTS):
-            if text in words_of(folder, seen) or text in " ".join(words_of(folder, seen)):
+            if text in read(folder, seen):
                 return True
             sleep(_MOMENT)
             write(folder, name, word)

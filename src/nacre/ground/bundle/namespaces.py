@@ -13,11 +13,11 @@ import os
 from ...words.errors import SandboxError
 from ...words.value import Value
 from .. import linux, mounts, userns
+from ..limits.hierarchies import enter
 from ..sandbox.operations import NAMESPACES
 from ..sandbox.room import Room
 from ..sandbox.tuning import OomScore
 from ..sandbox.userns import extents
-from . import groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class NamespaceSettings(Value):
 
 def begin(folders: Iterable[str], score: int | None) -> None:
     """What comes before all namespaces: control groups and the OOM score. Raises SandboxError."""
-    groups.enter(folders)
+    enter(folders)
     if score is not None:
         OomScore(score).apply(Room())
 

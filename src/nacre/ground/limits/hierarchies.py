@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
+from ...words.errors import SandboxError
 from ...words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "io")
 OURS = "nacre."
@@ -151,6 +152,15 @@ def numbers(folder: str, name: str) -> dict[str, int]:
     """A file of a group with lines of a name and a number."""
     pairs = (line.split() for line in read(folder, name).split("\n"))
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) > 1 and pair[1].isdigit()}
+
+
+def enter(folders: Iterable[str]) -> None:
+    """Put this process into groups. Raises SandboxError."""
+    for folder in folders:
+        try:
+            write(folder, "cgroup.procs", "0")
+        except OSError as error:
+            raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
 
 
 def write(folder: str, name: str, text: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ...words.errors import SandboxError
 from .. import linux
-from ..limits.hierarchies import write
+from ..limits.hierarchies import enter
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -22,11 +21,7 @@ class JoinGroups(Operation):
     folders: tuple[str, ...]
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        for folder in self.folders:
-            try:
-                write(folder, "cgroup.procs", "0")
-            except OSError as error:
-                raise SandboxError(f"cannot enter the control group {folder}: {error.strerror}") from None
+        enter(self.folders)
 
     def __str__(self) -> str:
         return f"control groups: {' '.join(self.folders)}"

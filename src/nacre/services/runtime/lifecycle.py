@@ -13,6 +13,7 @@ from ...ground.bundle import groups, plan, process
 from ...ground.bundle.hooks import run_hooks
 from ...ground.bundle.namespaces import read_namespaces
 from ...ground.bundle.settings import wanted as said
+from ...ground.limits.groups import ControlGroup
 from ...ground.sandbox.identity import Execute
 from ...words import quickjson
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError, UsageError
@@ -138,7 +139,7 @@ def _made(
         raise
 
 
-def _limit_devices(made: Sequence[groups.HierarchyGroup], allowed: Sequence[Mapping[str, Any]]) -> None:
+def _limit_devices(made: Sequence[ControlGroup], allowed: Sequence[Mapping[str, Any]]) -> None:
     """In a user namespace of an ordinary user nobody can open what that user could not."""
     if not (userns.is_first() and userns.mapped()):
         return
@@ -427,9 +428,9 @@ def update(folder: ContainerFolder, resources: Mapping[str, Any]) -> None:
     groups.apply(found, resources)
 
 
-def _group(folder: str, names: str) -> groups.HierarchyGroup:
+def _group(folder: str, names: str) -> ControlGroup:
     version = 2 if os.path.exists(f"{folder}/cgroup.controllers") else 1
-    return groups.HierarchyGroup(version, folder, tuple(names.split(",")) if names else ())
+    return ControlGroup(version, folder, tuple(names.split(",")) if names else ())
 
 
 def now() -> str:
