@@ -165,20 +165,17 @@ def private_dir(path: str) -> None:
     """Make a folder (and those above it) that only its owner may enter. Idempotent. Raises StoreError."""
     with os_errors(f"create the directory {path}"):
         try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            if not os.path.isdir(path):
-                raise
+            _make_private(path)
         except FileNotFoundError:
             above = os.path.dirname(os.path.abspath(path))
-            if not os.path.isdir(above):
+            if os.path.isdir(above):  # just made by another process, or in /proc, where nothing can be made
+                _make_private(path)
+            else:
                 private_dir(above)
                 private_dir(path)
-            else:  # another process has just made it; or it is in /proc, where nothing can be made
-                _make_again(path)
 
 
-def _make_again(path: str) -> None:
+def _make_private(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
