@@ -219,24 +219,30 @@ def pidfd_getfd(pidfd: int, number: int) -> int:
     return _syscall("pidfd_getfd", pidfd, number, 0)
 
 
+def process_stat(pid: int) -> tuple[bytes, list[bytes]]:
+    """The name of a process, which may hold anything, and what follows it: state, parent and so on.
+
+    Raises OSError when it has ended. Source: proc_pid_stat(5).
+    """
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        head, _, rest = os.read(fd, 4096).rpartition(b")")
+    finally:
+        os.close(fd)
+    return head.partition(b"(")[2], rest.split()
+
+
 def parent(pid: int) -> int:
-    """The parent of a process, field 4 of /proc/PID/stat. Raises OSError."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[1])
+    """The parent of a process. Raises OSError."""
+    return int(process_stat(pid)[1][1])
 
 
 def start_time(pid: int) -> int:
-    """When a process began, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when it is gone."""
+    """When a process began, in clock ticks since boot; 0 when it is gone."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        return int(process_stat(pid)[1][19])
     except OSError:
         return 0
-    try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    except ProcessLookupError:
-        return 0
-    finally:
-        os.close(fd)
 
 
 def setns(fd: int, kinds: int = 0) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from ...words.value import Value
+from ..linux import process_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def all_processes() -> Iterator[MemberProcess]:
 def _process(pid: int) -> MemberProcess | None:
     """None for one that has ended meanwhile. Its name may hold anything, so what follows counts."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
+        _, fields = process_stat(pid)
     except OSError:
         return None
     if len(fields) <= _THREADS:

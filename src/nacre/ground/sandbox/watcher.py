@@ -136,21 +136,15 @@ def _end_all() -> None:
 
 
 def _children() -> list[int]:
-    own = str(os.getpid())
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == own]
+    own = os.getpid()
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(pid) == own]
 
 
-def _parent(name: str) -> str:
+def _parent(pid: int) -> int:
     try:
-        fd = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+        return linux.parent(pid)
     except OSError:
-        return ""
-    try:
-        return os.read(fd, 4096).rpartition(b")")[2].split()[1].decode()
-    except (OSError, IndexError):
-        return ""
-    finally:
-        os.close(fd)
+        return 0
 
 
 def _send(pid: int, number: int) -> None:

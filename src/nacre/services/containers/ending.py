@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 
 from ...ground.files import Lock, os_errors
-from ...ground.linux import start_time
+from ...ground.linux import process_stat, start_time
 from ...stores.containers import RESTARTING
 from ...words.errors import Conflict, SandboxError
 from ...words.quickjson import loads
@@ -182,12 +182,10 @@ def _what_holds(row: ContainerRow) -> str:
 def _look_at(pid: int) -> tuple[str, str, int]:
     """Name, state and parent of a process, as proc_pid_stat(5) has them."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            head, _, rest = file.read(4096).rpartition(b")")
+        name, (state, above, *_) = process_stat(pid)
     except OSError:
         return "", "", 0
-    state, above = rest.split()[:2]
-    return head.partition(b"(")[2].decode(errors="replace"), state.decode(), int(above)
+    return name.decode(errors="replace"), state.decode(), int(above)
 
 
 def _members(pid: int) -> list[int]:

@@ -10,7 +10,7 @@ import os
 import time
 
 from ...ground.limits.members import all_processes, descendants, namespace
-from ...ground.linux import start_time
+from ...ground.linux import process_stat, start_time
 from ...ground.sandbox.plan import shares_processes
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError
 from ...words.quickjson import loads
@@ -80,26 +80,14 @@ def _group(pid: int) -> str:
     return next((name for name in names if name.startswith(_GROUP)), "")
 
 
-def _stat(pid: int) -> tuple[str, list[str]]:
-    """The name of a process, and the fields after it in /proc/PID/stat; ("", []) when it has ended."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            head, _, rest = file.read().rpartition(")")
-    except OSError:
-        return "", []
-    return head.partition("(")[2], rest.split()
-
-
 def _row(pid: int) -> tuple[str, ...]:
     """The line of `ps -ef`; () when it has ended."""
-    name, stat = _stat(pid)
     try:
+        name, stat = process_stat(pid)
         uid = _effective_user(pid)
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             command = file.read(65536).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
     except OSError:
-        return ()
-    if not stat:
         return ()
     ticks = os.sysconf("SC_CLK_TCK")
     used = (int(stat[11]) + int(stat[12])) // ticks
@@ -107,8 +95,8 @@ def _row(pid: int) -> tuple[str, ...]:
     share = min(99, int(100 * used / max(1.0, time.time() - begun)))
     shown = f"{used // 3600:02}:{used // 60 % 60:02}:{used % 60:02}"
     return (
-        _user(uid), str(pid), stat[1], str(share), _started(begun), _terminal(int(stat[4])), shown,
-        _one_line(command) or f"[{_one_line(name)}]",
+        _user(uid), str(pid), stat[1].decode(), str(share), _started(begun), _terminal(int(stat[4])), shown,
+        _one_line(command) or f"[{_one_line(name.decode(errors='replace'))}]",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from ...ground import linux
 from ...ground.bundle import groups
 from ...ground.files import remove_tree
 from ...ground.jsonfile import read_object
@@ -59,11 +60,10 @@ def check_id(name: str) -> None:
 def process_state(pid: int) -> tuple[str, int]:
     """The letter of a process's state and its start time; ("", 0) for none. Source: proc_pid_stat(5)."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-        return fields[0].decode(), int(fields[19])
-    except (OSError, IndexError, ValueError):
+        _, fields = linux.process_stat(pid)
+    except OSError:
         return "", 0
+    return fields[0].decode(), int(fields[19])
 
 
 class ContainerFolder:
