@@ -76,6 +76,13 @@ def test_a_step_of_two_stages_is_done_once(project: Any) -> None:
     assert "CACHED" in done.err
 
 
+def test_what_is_done_ahead_is_for_the_platform_of_its_stage(project: Any) -> None:
+    project.write("f")
+    text = "FROM --platform=linux/arm64 scratch\nCOPY f /f\nCOPY --link f /g\n"
+    assert "2 steps run, 0 cached" in project.build(text).err
+    assert "nothing changed (2 cached)" in project.build().err
+
+
 def test_only_an_unused_stage_is_left_out(project: Any) -> None:
     text = BASE + "never\nRUN exit 1\n" + BASE + "app\nRUN true\n"
     assert "never" not in project.build(text).err

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ...images.dockerfile.plan import StagePlan
     from ...stores.trees import Active
     from ...words.digest import Digest
+    from ...words.oci import Platform
     from .builder import BuildSession
     from .copy import LayerCopier
     from .items import CopySource
@@ -66,6 +67,7 @@ class StageBuild:
         self._number, self._length, self._kind = 0, planned.length, ""
         self._chosen: dict[int, list[Selection]] = {}
         self._left: tuple[StageState, Sequence[Instruction]]
+        self._platform: Platform
         self._is_new = False
         self._beside: set[Name] = set()
         self._above: list[tuple[StageState, Step, StepLayer | None]] = []
@@ -90,7 +92,7 @@ class StageBuild:
 
     def _steps(self, standing: StageProgress, instructions: Sequence[Instruction]) -> StageSteps:
         self._is_new = True
-        state = standing.state
+        state, self._platform = standing.state, standing.platform
         for at, item in enumerate(instructions, 1):
             state, step = self._session.fold.advance(state, item)
             self._left = state, instructions[at:]
@@ -177,7 +179,8 @@ class StageBuild:
         name = self._name(number)
         if _is_independent(action):
             self._beside.add(name)
-            return [(name, self._do(self._session.nothing, step, self._titled(number, _shown(step))))]
+            nothing = self._session.nothing.replace(platform=self._platform)
+            return [(name, self._do(nothing, step, self._titled(number, _shown(step))))]
         if all(map(is_url, action.sources)):
             urls = zip(action.sources, item.sources, strict=True)
             return [((*name, url), there(self._download(item, action, url, token))) for url, token in urls]
@@ -192,7 +195,7 @@ class StageBuild:
         """The image of a --from that comes later."""
         report = self._session.report.step(f"FROM {name}")
         try:
-            yield from there(lambda: self._origin(item, name, None, report), report)
+            yield from there(lambda: self._origin(item, name, self._platform, report), report)
         except NacreError as error:
             report.failed(error.message)
             raise
@@ -340,12 +343,13 @@ class StageBuild:
         from .mounts import begun_from, check, in_namespace
 
         found: list[MountedFiles] = []
+        platform = self._session.options.platform
         for text in action.mounts:
             mount = parse_mount(text, item)
             check(mount, item, dict(self._session.options.secrets), dict(self._session.options.agents))
             mount = in_namespace(mount, self._session.plan.arguments.get(CACHES, ""), action.workdir)
             shows = mount.kind == "bind" or (mount.kind == "cache" and mount.source_stage)
-            source = self._source(item, mount.source_stage, None, report) if shows else None
+            source = self._source(item, mount.source_stage, platform, report) if shows else None
             chosen = select(source, mount.source) if source else []
             if source and not chosen:
                 raise item.error(f"--mount: {mount.source!r} not found in {source.name}")
@@ -355,14 +359,13 @@ class StageBuild:
         return found
 
     def _origin(
-        self, item: Instruction, text: str, standing: StageProgress | None, report: StepReport
+        self, item: Instruction, text: str, platform: Platform | None, report: StepReport
     ) -> tuple[tuple[Digest, ...], str]:
         """The layers that `--from=text` means, and how to call them."""
         session = self._session
         base = session.plan.source(item, text, self._planned.index)
         if base.stage is not None:
             return session.stage(base.stage).diff_ids, f"stage {text}"
-        platform = standing.platform if standing else session.options.platform
 
         def neither(error: NacreError) -> NacreError:
             if not isinstance(error, NotFound | RegistryError):
@@ -387,13 +390,13 @@ class StageBuild:
         return item.error(message, hint=hint or error.hint)
 
     def _source(
-        self, item: Instruction, text: str, standing: StageProgress | None, report: StepReport
+        self, item: Instruction, text: str, platform: Platform | None, report: StepReport
     ) -> CopySource:
         if not text:
             return self._session.context
         from .layers import Layers
 
-        origin = self._origin(item, text, standing, report)
+        origin = self._origin(item, text, platform, report)
         return self._session.opened(Layers(self._session.store, *origin))
 
     def _copy(
@@ -403,7 +406,7 @@ class StageBuild:
             standing = self._session.nothing.replace(platform=standing.platform)
         if not action.origin:
             return self._copy_from(self._session.context, standing, item, action, report)
-        diff_ids, _ = self._origin(item, action.origin, standing, report)
+        diff_ids, _ = self._origin(item, action.origin, standing.platform, report)
         words = (*action.sources, f"parents={action.parents}", *action.excludes)
         key = StageCopyKey(
             *self._common(standing), layers_id(diff_ids), action.destination, action.chown, action.mode,
@@ -413,7 +416,7 @@ class StageBuild:
             return made
 
         def work() -> StepLayer:
-            source = self._source(item, action.origin, standing, report)
+            source = self._source(item, action.origin, standing.platform, report)
             made = self._copy_from(source, standing, item, action, report)
             self._session.cache.alias(key, made)
             return made
