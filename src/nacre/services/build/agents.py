@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 from ...ground import ids, userns
 from ...ground.files import os_errors
@@ -113,13 +114,11 @@ def _pass_on(selector: BaseSelector, source: socket.socket, target: socket.socke
     """What came, or the end of both."""
     if source.fileno() < 0:  # ended by its pair in this very round
         return
-    try:
+    with suppress(OSError):  # the other side is gone: that ends the pair as well
         data = source.recv(_CHUNK)
         if data:
             target.sendall(data)
             return
-    except OSError:
-        pass  # the other side is gone: that ends the pair as well
     for one in (source, target):
         selector.unregister(one)
         one.close()
