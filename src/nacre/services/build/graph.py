@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from ...ground.fork import ChildReport
-    from .builder import BuildSession
     from .report import StepReport
+    from .session import BuildSession
     from .stageprogress import StepLayer
     from .waiting import Answer, Name, StageSteps, Waiting, Work
 

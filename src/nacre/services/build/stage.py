@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from ...stores.trees import Active
     from ...words.digest import Digest
     from ...words.oci import Platform
-    from .builder import BuildSession
     from .copy import LayerCopier
     from .items import CopySource
     from .keys import Key
     from .report import StepReport
     from .select import Selection
+    from .session import BuildSession
     from .waiting import Answer, Name, StageSteps
 
     T = TypeVar("T")

@@ -1,7 +1,7 @@
 """What a stage has to wait for: another stage, an image, or something that another process does.
 
-A stage is a generator. In the process that schedules (`Session.schedules`) nothing is done that takes long:
-what a step then needs is raised from wherever the step is at, as `Waiting`, and the stage yields it.
+A stage is a generator. In the process that schedules (`BuildSession.schedules`) nothing is done that takes
+long: what a step then needs is raised from wherever the step is at, as `Waiting`, and the stage yields it.
 
     ("stage", n)               the stage with that number
     ("image", name, platform)  an image that is not here; the step is then asked again

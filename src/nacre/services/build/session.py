@@ -1,0 +1,389 @@
+"""A build at work: what its stages share, and what has to be waited for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ...images.dockerfile.fold import start
+from ...images.dockerfile.plan import source_date_epoch
+from ...images.model.image import Image
+from ...images.model.proxies import proxy_variables
+from ...stores import caches
+from ...words.errors import InvalidName, NacreError
+from .cache import Cache
+from .checks import BuildChecks, planned_build
+from .content import content_by, fingerprint, unread
+from .scratch import ScratchDirectory
+from .stage import StageBuild
+from .stageprogress import StageProgress, StepLayer
+from .waiting import Waiting, finish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ...grammars.dockerfile.checks import LintWarning
+    from ...grammars.dockerfile.gitsource import GitSource
+    from ...grammars.dockerfile.instructions import Instruction
+    from ...images.dockerfile.fold import Fold
+    from ...images.dockerfile.plan import Plan, StagePlan
+    from ...stores.store import Store
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor, Platform
+    from ...words.progress import Steps
+    from .builder import BuildOptions, BuildSources
+    from .context import BuildContext
+    from .downloads import Downloads, FetchedFile
+    from .inputs import Inputs
+    from .layers import Layers
+    from .report import BuildReport, StepReport
+    from .repositories import FetchedRepository, Repositories
+    from .select import Selection
+    from .waiting import Name, StageSteps, Work
+
+_AT_ONCE = 8 << 20
+"""Bytes that a process which schedules reads by itself."""
+_SECOND = 1_000_000_000
+
+
+def _title(url: str) -> str:
+    from ...grammars.wire.links import shown
+
+    try:
+        return shown(url)
+    except ValueError:
+        return "invalid URL"
+
+
+def _failing(
+    report: StepReport, blame: Callable[[NacreError], NacreError]
+) -> Callable[[NacreError], NacreError]:
+    """`blame`, and the step of the error ends with it."""
+
+    def failing(error: NacreError) -> NacreError:
+        report.failed(error.message)
+        return blame(error)
+
+    return failing
+
+
+class BuildSession:
+    """One build at work: what its stages share."""
+
+    plan: Plan
+    fold: Fold
+    clamp: int | None
+    undated_ns: int
+    checks: BuildChecks
+    proxies: tuple[tuple[str, str], ...]
+    warned = False
+    ran: Callable[[str, str, str], object] | None = None
+    """Hears in a process of its own that a command has ended whose layer is still to be written."""
+    overlaps = False
+    """Whether a step may begin over one whose layer is still being written."""
+    schedules = False
+    """Whether this process leaves to others what takes long: see `waiting`."""
+
+    def __init__(
+        self, store: Store, sources: BuildSources, report: BuildReport, context: BuildContext,
+        options: BuildOptions,
+    ) -> None:  # fmt: skip
+        self.store, self.report, self.context, self.options = store, report, context, options
+        self.caches = caches.mounts(store.root)
+        self.cache = Cache(store, options.no_cache)
+        self.sources = sources
+        self._stages: dict[int, StageProgress] = {}
+        self._images: dict[tuple[str, Platform | None], Image] = {}
+        self._contents: dict[str, str] = {}
+        self._sides: dict[Name, StepLayer] = {}
+        self.builds: dict[int, StageBuild] = {}
+        self._opened: list[Layers | ScratchDirectory | Downloads | Repositories] = []
+        store.actives.keep_roots()
+
+    def opened(self, layers: Layers) -> Layers:
+        """Close it at the end of the build."""
+        self._opened.append(layers)
+        return layers
+
+    @cached_property
+    def scratch(self) -> str:
+        """A folder for this build, made when it is first needed."""
+        scratch = ScratchDirectory(self.store)
+        self._opened.append(scratch)
+        return scratch.path
+
+    @cached_property
+    def downloads(self) -> Downloads:
+        """What this build fetches."""
+        from .downloads import Downloads
+
+        downloads = Downloads(self.scratch, self.sources.fetch)
+        self._opened.append(downloads)
+        return downloads
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """What this build fetches by git."""
+        from .repositories import Repositories
+
+        options = self.options
+        repositories = Repositories(self.scratch, dict(options.secrets), dict(options.agents))
+        self._opened.append(repositories)
+        return repositories
+
+    def close(self) -> None:
+        """Close what was opened. Idempotent."""
+        while self._opened:
+            self._opened[-1].close()
+            self._opened.pop()
+        self.store.actives.drop_roots()
+
+    def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
+        """Parse and plan; must come first."""
+        step = self._definition = self.report.step(f"[internal] load build definition from {inputs.name}")
+        try:
+            self._read(inputs, proxies, step)
+        except NacreError as error:
+            step.failed(error.message)
+            raise
+        step.done()
+
+    def _read(self, inputs: Inputs, proxies: Mapping[str, str], step: StepReport) -> None:
+        arguments = dict(self.options.arguments)
+        self.plan, self.fold = planned_build(inputs, self.options)
+        self.clamp = source_date_epoch(self.plan)
+        self.undated_ns = inputs.time_ns
+        self.proxies = tuple(proxy_variables(proxies, arguments).items())
+        self._check(inputs)
+        for name in self.plan.unused():
+            unknown = name.startswith("BUILDKIT_")
+            why = "ignored: it is not supported" if unknown else "was not consumed: no ARG of {} declares it"
+            step.line(f"WARNING: build-arg {name} {why.format(inputs.name)}")
+
+    def _check(self, inputs: Inputs) -> None:
+        """Tell what is wrong in the file, or fail for it where the file wants that."""
+        self.checks = BuildChecks(self.plan, self.fold, inputs)
+        self.warn(self.checks.of_file())
+        if self.checks.are_errors:
+            self.warn(self.checks.of_stages(self.plan.needed, self._base))
+            self.checks.fail()
+
+    def _base(self, planned: StagePlan) -> Image:
+        platform = planned.platform or self.options.platform
+        return self.image(planned.base.name, platform, planned.stage.base, self._definition)
+
+    def warn(self, warnings: Sequence[LintWarning]) -> None:
+        """Tell what is wrong in the Dockerfile."""
+        for warning in warnings:
+            self._definition.line(f"WARN: {warning}")
+
+    @property
+    def epoch_ns(self) -> int | None:
+        """SOURCE_DATE_EPOCH in nanoseconds; None without."""
+        return None if self.clamp is None else self.clamp * _SECOND
+
+    def build(self) -> StageProgress:
+        """Build the target stage and the stages that it needs. Raises NacreError."""
+        left = self._first_pass()
+        if left:
+            self._go_on(left)
+        return self.stage(self.plan.target)
+
+    def _first_pass(self) -> dict[int, tuple[StageSteps, Waiting]]:
+        """Go through what is kept, in this process; the stages that have to wait, and for what."""
+        self.schedules = True
+        left = {}
+        for index in self.plan.needed:
+            steps = self.steps(index)
+            try:
+                left[index] = steps, next(steps)
+            except StopIteration as end:
+                self.keep(("stage", index), end.value)
+        self.schedules = False
+        return left
+
+    def _go_on(self, left: dict[int, tuple[StageSteps, Waiting]]) -> None:
+        """Side by side, or one after the other where this process must not be forked."""
+        parallel, budget = self.options.parallel, self.store.budget
+        if not parallel and budget.processes == 1:
+            for index, (steps, _) in left.items():
+                self.keep(("stage", index), finish(steps))
+            return
+        from .graph import Graph
+
+        self.schedules = True
+        self.overlaps = self.clamp is None and parallel != 1 and self.store.actives.stacks
+        Graph(self, parallel or budget.steps).build(left)
+        self.schedules = False
+
+    def steps(self, index: int) -> StageSteps:
+        """What a stage does; nothing is done yet."""
+        self.builds[index] = StageBuild(self, self.plan.stages[index])
+        return self.builds[index].build()
+
+    @property
+    def nothing(self) -> StageProgress:
+        """The beginning of a stage from scratch."""
+        platform = self.options.platform or self.plan.platform
+        return StageProgress(start(None), platform, time_ns=self.epoch_ns or 0)
+
+    def side(self, name: Name) -> StepLayer:
+        """What a step has made beside its stage. Raises Waiting."""
+        if name not in self._sides:
+            raise Waiting(name)
+        return self._sides[name]
+
+    def stage(self, index: int) -> StageProgress:
+        """A stage, built once. Raises Waiting."""
+        if index not in self._stages:
+            if self.schedules:
+                raise Waiting(("stage", index))
+            self._stages[index] = finish(self.steps(index))
+        return self._stages[index]
+
+    def keep(self, name: Name, made: object) -> None:
+        """Keep what a stage has come to, or a step beside one."""
+        if isinstance(made, StageProgress):
+            self._stages[int(str(name[1]))] = made
+        elif isinstance(made, StepLayer):
+            self._sides[name] = made
+
+    def later(self, name: Name, work: Callable[[], StepLayer], *, is_brief: bool = False) -> StepLayer:
+        """What `work` makes; a process that schedules leaves it to others. Raises Waiting."""
+        if self.schedules:
+            raise Waiting(name, work, is_brief=is_brief)
+        return work()
+
+    def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
+        """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
+        stamps = fingerprint(chosen)
+        if self.schedules and unread(stamps, chosen, source.hashes) > _AT_ONCE:
+            name = stamps.hex()
+            if name not in self._contents:
+                raise Waiting(("content", name), lambda: self._read_content(stamps, source, chosen, report))
+            return self._contents[name]
+        return content_by(stamps, source, chosen, source.hashes)
+
+    def _read_content(
+        self, stamps: bytes, source: BuildContext, chosen: Sequence[Selection], report: StepReport
+    ) -> str:
+        from .copy import copying
+
+        source.task = copying(report, chosen, "Reading")
+        found = content_by(stamps, source, chosen, source.hashes)
+        if source.task:
+            source.task.done("read")
+        return found
+
+    def download(self, url: str, checksum: Digest | None, blame: Callable[[NacreError], NacreError]) -> None:
+        """See that a file is here, fetched once in a build. Raises Waiting, errors as `blame` has them."""
+        downloads = self.downloads
+        if downloads.has(url):
+            return
+        from ...grammars.wire.downloads import url_name
+
+        report = self.report.step(_title(url))
+
+        def work() -> FetchedFile:
+            return downloads.fetch(url, checksum, report.task(url_name(url) or "download"))
+
+        self._fetch(("url", url), work, report, blame)
+
+    def clone(self, source: GitSource, blame: Callable[[NacreError], NacreError]) -> None:
+        """See that a commit of a repository is here, fetched once in a build. Raises as `download`."""
+        repositories = self.repositories
+        if repositories.has(source):
+            return
+        report = self.report.step(f"{_title(source.remote)}{source.ref and f'#{source.ref}'}")
+
+        def work() -> FetchedRepository:
+            fetched = repositories.fetch(source)
+            report.line(fetched.commit)
+            return fetched
+
+        self._fetch(("git", source), work, report, blame)
+
+    def _fetch(
+        self, name: Name, work: Work, report: StepReport, blame: Callable[[NacreError], NacreError]
+    ) -> None:
+        """Have it done, in a step of its own, and learn what it has found."""
+
+        def fetch() -> object:
+            found = work()
+            report.done()
+            return found
+
+        failing = _failing(report, blame)
+        if self.schedules:
+            raise Waiting(name, fetch, report, blame=failing)
+        try:
+            self.learn(name, fetch())
+        except NacreError as error:
+            raise failing(error) from None
+
+    def image(self, name: str, platform: Platform | None, item: Instruction, report: StepReport) -> Image:
+        """An image by name, looked for once, its trees all here. Raises Waiting."""
+        key = (name, platform)
+        if key not in self._images:
+            try:
+                found = self.sources.find(name, platform)
+            except InvalidName as error:
+                raise item.error(error.message, hint=error.hint) from None
+            if found is None or self.store.trees.missing(found.diff_ids):
+                found = self._brought(name, platform, report)
+            self._images[key] = found
+        return self._images[key]
+
+    def _brought(self, name: str, platform: Platform | None, report: StepReport) -> Image:
+        def work() -> Descriptor:
+            image = self.sources.resolve(name, platform, report)
+            self._ensure_trees(image)
+            return image.descriptor
+
+        if self.schedules:
+            raise Waiting(("image", name, platform), work)
+        return Image.load(self.store, work())
+
+    def learn(self, name: Name, found: Any) -> None:
+        """Keep what another process has found: an image, or the digest of files."""
+        if name[0] == "image":
+            _, image, platform = name
+            self._images[str(image), platform] = Image.load(self.store, found)  # type: ignore[index]
+        elif name[0] == "content":
+            self._contents[str(name[1])] = found
+        elif name[0] == "url":
+            self.downloads.keep(str(name[1]), found)
+        elif name[0] == "git":
+            self.repositories.keep(name[1], found)  # type: ignore[arg-type]
+
+    # --- what processes that work for this one do, and tell
+
+    def work_alone(self, steps: Steps, ran: Callable[[str, str, str], object]) -> None:
+        """In such a process, first of all. `ran` hears of an active, its upper folder, and a key."""
+        self.ran = ran
+        self.schedules = False
+        self.report.steps = steps
+        self.cache.ran = self.cache.cached = 0
+        self.context.hashes.news()
+        self.sources.forked()
+
+    def told(self) -> tuple[Any, ...]:
+        """What such a process has learnt, besides its result."""
+        return self.cache.ran, self.cache.cached, self.context.hashes.news(), self.store.actives.kept_roots()
+
+    def hear(self, told: tuple[Any, ...]) -> None:
+        """Keep what such a process has told."""
+        ran, cached, news, roots = told
+        self.cache.ran += ran
+        self.cache.cached += cached
+        self.context.hashes.learn(*news)
+        self.store.actives.take_roots(roots)
+
+    def _ensure_trees(self, image: Image) -> None:
+        missing = set(self.store.trees.missing(image.diff_ids))
+        for layer in image.layers if missing else ():
+            if layer.diff_id in missing:
+                from ...images.layers.ingest import ensure_tree
+
+                ensure_tree(self.store, layer.descriptor, layer.diff_id)
