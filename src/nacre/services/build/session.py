@@ -222,10 +222,9 @@ class BuildSession:
         self.builds[index] = StageBuild(self, self.plan.stages[index])
         return self.builds[index].build()
 
-    @property
-    def nothing(self) -> StageProgress:
-        """The beginning of a stage from scratch."""
-        platform = self.options.platform or self.plan.platform
+    def nothing(self, platform: Platform | None) -> StageProgress:
+        """The beginning of a stage from scratch; without a platform it is for that of the build."""
+        platform = platform or self.options.platform or self.plan.platform
         return StageProgress(start(None), platform, time_ns=self.epoch_ns or 0)
 
     def side(self, name: Name) -> StepLayer:

@@ -25,7 +25,7 @@ from .entitlements import enforce
 from .items import beside, raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .select import select
-from .stageprogress import StageProgress, StepLayer, WritingLayer, from_image
+from .stageprogress import StepLayer, WritingLayer, from_image
 from .waiting import Waiting, there
 
 TYPE_CHECKING = False
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .report import StepReport
     from .select import Selection
     from .session import BuildSession
+    from .stageprogress import StageProgress
     from .waiting import Answer, Name, StageSteps
 
     T = TypeVar("T")
@@ -179,7 +180,7 @@ class StageBuild:
         name = self._name(number)
         if _is_independent(action):
             self._beside.add(name)
-            nothing = self._session.nothing.replace(platform=self._platform)
+            nothing = self._session.nothing(self._platform)
             return [(name, self._do(nothing, step, self._titled(number, _shown(step))))]
         if all(map(is_url, action.sources)):
             urls = zip(action.sources, item.sources, strict=True)
@@ -216,8 +217,7 @@ class StageBuild:
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
-            time_ns = session.epoch_ns or 0
-            return StageProgress(start(None), platform or session.plan.platform, time_ns=time_ns), []
+            return session.nothing(platform), []
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
             item = self._planned.stage.base
@@ -403,7 +403,7 @@ class StageBuild:
         self, standing: StageProgress, item: CopyInstruction, action: CopyAction, report: StepReport
     ) -> StepLayer:
         if _is_independent(action):
-            standing = self._session.nothing.replace(platform=standing.platform)
+            standing = self._session.nothing(standing.platform)
         if not action.origin:
             return self._copy_from(self._session.context, standing, item, action, report)
         diff_ids, _ = self._origin(item, action.origin, standing.platform, report)
