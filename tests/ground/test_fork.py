@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,27 @@ def test_what_ends_a_raising_child_lets_it_clean_up(tmp_path: Path) -> None:
         child.ask_to_end()
     assert (tmp_path / "clean").exists()
     assert child.status == signal.SIGTERM
+
+
+def test_two_signals_at_once_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """As a ctrl-C that comes to a whole group, whose parent ends its children then."""
+
+    def work(report: ChildReport) -> None:
+        both = (signal.SIGINT, signal.SIGTERM)
+        sys.unraisablehook = sys.__unraisablehook__  # not that of pytest
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            os.kill(os.getpid(), number)
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        finally:
+            with fork.fork(lambda report: report.tell(), what="what cleans up") as child:
+                assert child.answer() == ()
+
+    with fork.fork(work, what="the child", keep=None, signals=RAISING) as child:
+        child.wait()
+    assert child.status == signal.SIGINT
+    assert capfd.readouterr().err == ""
 
 
 def test_records_of_any_length() -> None:

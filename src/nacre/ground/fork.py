@@ -581,7 +581,9 @@ def _handle(signals: str) -> None:
     """Forget the parent's handlers; what is ignored stays so, but for the end of children."""
     for number in _ALL:
         handler = signal.getsignal(number)
-        if number in _ENDING and signals == RAISING and handler != signal.SIG_IGN:
+        if handler is _pass_over:
+            signal.signal(number, signal.SIG_IGN)
+        elif number in _ENDING and signals == RAISING and handler != signal.SIG_IGN:
             signal.signal(number, _raise)
         elif callable(handler) or number == signal.SIGCHLD:
             signal.signal(number, signal.SIG_DFL)
@@ -590,8 +592,12 @@ def _handle(signals: str) -> None:
 def _raise(number: int, _frame: object) -> NoReturn:
     """Once: what cleans up is not interrupted again."""
     for other in _ENDING:
-        signal.signal(other, signal.SIG_IGN)
+        signal.signal(other, _pass_over)
     raise Ended(number)
+
+
+def _pass_over(_number: int, _frame: object) -> None:
+    """SIG_IGN, but for one that came with the first: the interpreter would print that it ignores that one."""
 
 
 def _die(number: int) -> int:
