@@ -34,8 +34,11 @@ def needs_version_1(*controllers: str) -> None:
 
 @pytest.fixture
 def nobody() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that waits."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    """A process that waits, and is the interpreter in full by then."""
+    command = [sys.executable, "-c", "input('.')"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.read(1) == b"."
     yield process
     process.kill()
     process.communicate()
