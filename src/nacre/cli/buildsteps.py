@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
-from threading import RLock
 from time import monotonic, time
 
 from ..words.errors import UsageError
 from .output import human_size, rfc3339
-from .terminal import Display, LiveTask, Plain, display, is_capable
+from .terminal import Display, JsonLines, LiveTask, Plain, display, is_capable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +46,11 @@ class PlainBuild(Plain):
             self.line(f"{task.key}: {task.status} {human_size(task.count)}{total}")
 
 
-class RawJson(Display):
-    """One JSON object a line, of BuildKit's type SolveStatus (`docker build --progress rawjson`)."""
+class RawJson(JsonLines):
+    """Objects of BuildKit's type SolveStatus (`docker build --progress rawjson`)."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._lock = stream, RLock()
+        super().__init__(stream)
         self._vertexes: dict[int, dict[str, Any]] = {}
         self._next: dict[LiveTask, float] = {}
 
@@ -106,11 +104,6 @@ class RawJson(Display):
 
     def _digest(self, number: int) -> str:
         return str(self._vertexes[number]["digest"])
-
-    def _write(self, **fields: list[dict[str, Any]]) -> None:
-        with self._lock:
-            self._stream.write(json.dumps(fields, separators=(",", ":")) + "\n")
-            self._stream.flush()
 
 
 def _base64(text: str) -> str:

@@ -124,11 +124,25 @@ class Plain(Display):
             self.line(f"{task.key}: {task.status}")
 
 
-class Events(Display):
-    """One JSON object a line: `{"id","status","progressDetail":{"current","total"}}`, as docker's API."""
+class JsonLines(Display):
+    """One JSON object a line; which ones, those that derive from it say."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lock = stream, RLock()
+
+    def _write(self, **fields: object) -> None:
+        import json
+
+        with self._lock:
+            self._stream.write(json.dumps(fields, separators=(",", ":")) + "\n")
+            self._stream.flush()
+
+
+class Events(JsonLines):
+    """Objects like `{"id","status","progressDetail":{"current","total"}}`, as docker's API has them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
         self._next: dict[str, float] = {}
 
     def task(self, key: str) -> Task:
@@ -137,7 +151,7 @@ class Events(Display):
 
     def line(self, text: str) -> None:
         """An object with a status alone."""
-        self._write({"status": text})
+        self._write(status=text)
 
     def _changed(self, task: LiveTask, weighty: bool) -> None:
         now = monotonic()
@@ -147,18 +161,11 @@ class Events(Display):
         event: dict[str, object] = {"id": task.key, "status": task.status}
         if task.total or task.count:
             event["progressDetail"] = {"current": task.count, "total": task.total}
-        self._write(event)
+        self._write(**event)
 
     def result(self, **fields: object) -> None:
         """The last object: `{"aux": {…}}`, as docker's API ends a push."""
-        self._write({"aux": fields})
-
-    def _write(self, event: dict[str, object]) -> None:
-        import json
-
-        with self._lock:
-            self._stream.write(json.dumps(event, separators=(",", ":")) + "\n")
-            self._stream.flush()
+        self._write(aux=fields)
 
 
 class Live(Display):
