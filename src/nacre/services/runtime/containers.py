@@ -66,6 +66,24 @@ def process_state(pid: int) -> tuple[str, int]:
     return fields[0].decode(), int(fields[19])
 
 
+def lives(record: Record) -> bool:
+    """Whether the container's process, and no other with its pid, has not ended."""
+    letter, started = process_state(record.pid)
+    return letter not in ("", "Z", "X") and started == record.started
+
+
+def held(record: Record) -> int:
+    """A pidfd of the container's process, surely of this one; -1 if it has ended."""
+    try:
+        fd = os.pidfd_open(record.pid)
+    except OSError:
+        return -1
+    if lives(record):
+        return fd
+    os.close(fd)
+    return -1
+
+
 class ContainerFolder:
     """The folder of one container, locked until it is closed."""
 
@@ -111,8 +129,7 @@ class ContainerFolder:
         """One of the five words of the runtime-spec and runc."""
         if not record.pid:
             return STOPPED if self._is_left() else CREATING
-        letter, started = process_state(record.pid)
-        if letter in ("", "Z", "X") or started != record.started:
+        if not lives(record):
             return STOPPED
         if os.path.lexists(f"{self.path}/{_START}"):
             return CREATED

@@ -13,7 +13,7 @@ from ...ground.userns import become_root
 from ...words.errors import Conflict, SandboxError
 from ...words.value import Value
 from . import lifecycle
-from .containers import CREATED, RUNNING, process_state
+from .containers import CREATED, RUNNING, held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def execute(folder: ContainerFolder, given: dict[str, Any], request: ExecRequest
     """
     record = folder.record()
     if folder.status(record) not in (RUNNING, CREATED):
-        raise Conflict(f"cannot exec in container {record.id}: container not running")
+        raise _not_running(record)
     lifecycle.check_console(bool(given.get("terminal")), request.console)
     given["existing"] = True
     config = folder.config()
@@ -94,7 +94,7 @@ def _entering(record: Record, given: Mapping[str, Any]) -> Callable[[], None]:
         try:
             _join(pidfd, record.pid)
         except ProcessLookupError:
-            raise Conflict(f"cannot exec in container {record.id}: container not running") from None
+            raise _not_running(record) from None
         except OSError as error:
             raise SandboxError(f"cannot enter the container: {error.strerror}") from None
         pin(affinity.get("final", ""))
@@ -105,14 +105,14 @@ def _entering(record: Record, given: Mapping[str, Any]) -> Callable[[], None]:
 
 def opened(record: Record) -> int:
     """A pidfd of the container's process, surely of this one. Raises Conflict."""
-    try:
-        pidfd = os.pidfd_open(record.pid)
-    except OSError:
-        raise Conflict(f"cannot exec in container {record.id}: container not running") from None
-    if process_state(record.pid)[1] != record.started:
-        os.close(pidfd)
-        raise Conflict(f"cannot exec in container {record.id}: container not running")
+    pidfd = held(record)
+    if pidfd < 0:
+        raise _not_running(record)
     return pidfd
+
+
+def _not_running(record: Record) -> Conflict:
+    return Conflict(f"cannot exec in container {record.id}: container not running")
 
 
 def _join(pidfd: int, pid: int) -> None:

@@ -18,7 +18,7 @@ from ...ground.sandbox.identity import Execute
 from ...words import quickjson
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError, UsageError
 from ...words.value import Value
-from .containers import CREATED, CREATING, PAUSED, RUNNING, STOPPED, process_state
+from .containers import CREATED, CREATING, PAUSED, RUNNING, STOPPED, Record, held, process_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...ground.fork import Child
-    from .containers import ContainerFolder, KnownContainers, Record
+    from .containers import ContainerFolder, KnownContainers
 else:
     import _signal as signal
 
 _LARGEST = 4 << 20
 _LONGEST = 1 << 16
-_PATIENCE, _MOMENT = 10.0, 0.005
+_PATIENCE = 10_000
+"""Milliseconds in which a killed process has to end."""
 
 
 class ContainerRequest(Value):
@@ -229,8 +230,6 @@ def expect(child: Child, word: str) -> None:
 
 
 def _record(config: Mapping[str, Any], request: ContainerRequest, pid: int, made: Any) -> Record:
-    from .containers import Record
-
     pairs = tuple((group.folder, ",".join(group.controllers)) for group in made)
     annotations = tuple((config.get("annotations") or {}).items())
     return Record(
@@ -332,42 +331,46 @@ def kill(folder: ContainerFolder, number: int, *, everybody: bool = False) -> No
         return
     if folder.status(record) == STOPPED or not send(record, number):
         raise Conflict(f"cannot kill container {record.id}: container not running")
-    if number == signal.SIGKILL and groups.is_frozen(record.groups):
+    if number == signal.SIGKILL:
+        _thaw(record)
+
+
+def _thaw(record: Record) -> None:
+    if groups.is_frozen(record.groups):
         groups.freeze(record.groups, still=False)
 
 
 def send(record: Record, number: int) -> bool:
     """Surely to the process of this container; False if it has ended."""
-    try:
-        fd = os.pidfd_open(record.pid)
-    except OSError:
+    fd = held(record)
+    if fd < 0:
         return False
     try:
-        letter, began = process_state(record.pid)
-        if began != record.started or letter in ("Z", "X", ""):
-            return False
+        return _sent(fd, number)
+    finally:
+        os.close(fd)
+
+
+def _sent(fd: int, number: int) -> bool:
+    try:
         signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         return False
-    finally:
-        os.close(fd)
     return True
 
 
 def end(record: Record) -> None:
     """SIGKILL, and wait. Raises SandboxError if it does not end."""
-    if not send(record, signal.SIGKILL):
-        return
-    if groups.is_frozen(record.groups):
-        groups.freeze(record.groups, still=False)
-    try:
-        fd = os.pidfd_open(record.pid)
-    except OSError:
+    fd = held(record)
+    if fd < 0:
         return
     try:
+        if not _sent(fd, signal.SIGKILL):
+            return
+        _thaw(record)
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        if process_state(record.pid)[1] == record.started and not poll.poll(int(_PATIENCE * 1000)):
+        if not poll.poll(_PATIENCE):
             raise SandboxError(f"cannot end container {record.id}: its process does not die")
     finally:
         os.close(fd)
