@@ -53,12 +53,10 @@ def run_command(root: str, words: Sequence[str], log: RuntimeLog) -> int:
 
 def _request(given: GivenFlags) -> lifecycle.ContainerRequest:
     """Descriptors of socket activation are for us only if they were meant for this process."""
-    mask = os.umask(0)
-    os.umask(mask)
     listen = os.environ.get("LISTEN_FDS", "")
     bundle = os.path.abspath(given.text("bundle") or ".")
     request = lifecycle.ContainerRequest(
-        given.arguments[0], bundle, mask, given.text("pid-file"), given.text("console-socket"),
+        given.arguments[0], bundle, _mask(), given.text("pid-file"), given.text("console-socket"),
         given.switch("no-pivot"), given.switch("no-new-keyring"),
         given.number("preserve-fds", _MOST_DESCRIPTORS), int(listen) if listen.isdigit() else 0,
         lifecycle.now(),
@@ -69,6 +67,12 @@ def _request(given: GivenFlags) -> lifecycle.ContainerRequest:
         except OSError:
             raise UsageError(f"--preserve-fds: descriptor {fd} is not open") from None
     return request
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _create(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
@@ -117,7 +121,7 @@ def _delete(states: KnownContainers, given: GivenFlags, log: RuntimeLog) -> int:
         return 0
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-        log.write("warning", warning, lifecycle.now())
+        log.write("warning", warning)
     return 0
 
 
@@ -166,10 +170,8 @@ def _exec(states: KnownContainers, given: GivenFlags, _log: RuntimeLog) -> int:
     from ..services.runtime.executing import ExecRequest, execute
     from ..services.runtime.foreground import TerminalSocket, stay
 
-    mask = os.umask(0)
-    os.umask(mask)
     request = ExecRequest(
-        mask, given.text("pid-file"), given.text("console-socket"),
+        _mask(), given.text("pid-file"), given.text("console-socket"),
         given.number("preserve-fds", _MOST_DESCRIPTORS), given.switch("no-new-keyring"),
     )  # fmt: skip
     try:

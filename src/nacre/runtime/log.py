@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
+from ..ground.monitor.logfile import stamp
 from ..words import quickjson
 from ..words.errors import UsageError
 
@@ -30,10 +32,11 @@ class RuntimeLog:
         finally:
             os.close(fd)
 
-    def write(self, level: str, message: str, when: str) -> None:
+    def write(self, level: str, message: str) -> None:
         """Append one line to the file."""
         if not self._path:
             return
+        when = stamp(time.time_ns())
         if self._form == "json":
             line = quickjson.dumps({"level": level, "msg": message, "time": when})
         else:

@@ -97,11 +97,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _tell(error: NacreError, log: RuntimeLog) -> int:
-    from ..services.runtime.lifecycle import now
-
     text = f"{error.message} ({error.hint})" if error.hint else error.message
     print(text, file=sys.stderr)
-    log.write("error", text, now())
+    log.write("error", text)
     return getattr(error, "runtime_code", 1)
 
 

@@ -15,7 +15,7 @@ import os
 
 from ...ground import linux
 from ...ground.bundle import groups
-from ...ground.files import remove_tree
+from ...ground.files import remove_tree, write_atomic
 from ...ground.jsonfile import read_object
 from ...words import quickjson
 from ...words.errors import Conflict, InvalidName, NotFound
@@ -102,12 +102,8 @@ class ContainerFolder:
         return f"/proc/self/fd/{self.fd}/{_START}"
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
-        """Replace a file. Raises OSError."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(f".{name}", flags, 0o600, dir_fd=self.fd)
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(quickjson.dumps(value))
-        os.rename(f".{name}", name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        """Replace a file. Raises StoreError."""
+        write_atomic(f"{self.path}/{name}", quickjson.dumps(value).encode())
 
     def config(self) -> dict[str, Any]:
         """The config as it was at `create`. Raises StoreError."""
@@ -122,7 +118,7 @@ class ContainerFolder:
         return Record(**{**fields, **pairs})
 
     def keep(self, record: Record) -> None:
-        """Write what is known. Raises OSError."""
+        """Write what is known. Raises StoreError."""
         self.write("state.json", {name: getattr(record, name) for name in Record._fields})
 
     def status(self, record: Record) -> str:

@@ -7,13 +7,15 @@ import os
 import select
 import time
 
-from ...grammars.runtimespec import read_config
+from ...grammars.runtimespec import LARGEST, read_config
 from ...ground import userns
 from ...ground.bundle import groups, plan, process
 from ...ground.bundle.hooks import run_hooks
 from ...ground.bundle.namespaces import read_namespaces
 from ...ground.bundle.settings import wanted as said
+from ...ground.files import write_atomic
 from ...ground.limits.groups import ControlGroup
+from ...ground.monitor.logfile import stamp
 from ...ground.sandbox.identity import Execute
 from ...words import quickjson
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError, UsageError
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_LARGEST = 4 << 20
 _LONGEST = 1 << 16
 _PATIENCE = 10_000
 """Milliseconds in which a killed process has to end."""
@@ -67,7 +68,7 @@ def config_of(bundle: str) -> dict[str, Any]:
     path = f"{bundle}/config.json"
     try:
         with open(path, "rb") as file:
-            return read_config(file.read(_LARGEST + 1))
+            return read_config(file.read(LARGEST + 1))
     except FileNotFoundError:
         raise NotFound(f"there is no config.json in {bundle}") from None
     except OSError as error:
@@ -239,17 +240,9 @@ def _record(config: Mapping[str, Any], request: ContainerRequest, pid: int, made
 
 
 def write_pid(path: str, pid: int) -> None:
-    """At once: who waits for the file finds all of it. Raises SandboxError."""
-    if not path:
-        return
-    above, name = os.path.split(os.path.abspath(path))
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with open(os.open(f"{above}/.{name}", flags, 0o644), "w", encoding="ascii") as file:
-            file.write(str(pid))
-        os.rename(f"{above}/.{name}", path)
-    except OSError as error:
-        raise SandboxError(f"cannot write the pid to {path}: {error.strerror}") from None
+    """At once: who waits for the file finds all of it. Raises StoreError."""
+    if path:
+        write_atomic(path, str(pid).encode(), 0o644)
 
 
 def state_of(name: str, bundle: str, config: Mapping[str, Any], now: tuple[str, int]) -> dict[str, Any]:
@@ -438,8 +431,7 @@ def _group(folder: str, names: str) -> ControlGroup:
 
 def now() -> str:
     """The time as RFC 3339 has it, with nanoseconds, as in runc."""
-    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+    return stamp(time.time_ns())
 
 
 def shown(value: Mapping[str, Any]) -> str:
