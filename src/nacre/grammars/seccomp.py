@@ -29,13 +29,15 @@ LARGEST = 1 << 20
 
 _WHAT = "the seccomp profile "
 _MOST_NAMES = 4096
-_ACTIONS = ("KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "LOG", "ALLOW")
+ACTIONS = ("KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ERRNO", "LOG", "ALLOW")
 _FOREIGN = {
     "SCMP_ACT_TRACE": "needs a tracer, and there is none",
     "SCMP_ACT_NOTIFY": "needs a program that answers, and there is none",
 }
-_OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
-_FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
+OPERATORS = ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
+FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
+"""With `ACTIONS` and `OPERATORS` what a list may say."""
+
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "loongarch64": "loong64"}
 _NATIVE = {
     "x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "riscv64": "SCMP_ARCH_RISCV64",
@@ -156,7 +158,7 @@ def _profile(top: JsonNode, text: str) -> Profile:
         raise top.at("archMap").wrong("stands beside architectures; use one of them")
     head: dict[str, Any] = {"defaultAction": _action(top.at("defaultAction"))}
     _add_error(head, top, "defaultErrnoRet", "defaultErrno")
-    if flags := [each.word(_FLAGS) for each in top.at("flags").items()]:
+    if flags := [each.word(FLAGS) for each in top.at("flags").items()]:
         head["flags"] = flags
     rules = tuple(_rule(each) for each in top.at("syscalls").items())
     return Profile(top.what.removeprefix(_WHAT), text, quickjson.dumps(head), architectures, arch_map, rules)
@@ -191,7 +193,7 @@ def _names(node: JsonNode) -> tuple[str, ...]:
 def _action(node: JsonNode) -> str:
     if str(node.value) in _FOREIGN:
         raise node.wrong(f"is {node.value}, which {_FOREIGN[str(node.value)]}")
-    return node.word(tuple(f"SCMP_ACT_{name}" for name in _ACTIONS))
+    return node.word(tuple(f"SCMP_ACT_{name}" for name in ACTIONS))
 
 
 def _add_error(spec: dict[str, Any], node: JsonNode, number: str, name: str) -> None:
@@ -210,7 +212,7 @@ def _argument(node: JsonNode) -> dict[str, Any]:
         "index": node.at("index").number(5),
         "value": node.at("value").number((1 << 64) - 1),
         "valueTwo": node.at("valueTwo").number((1 << 64) - 1) if node.get("valueTwo") is not None else 0,
-        "op": node.at("op").word(tuple(f"SCMP_CMP_{name}" for name in _OPERATORS)),
+        "op": node.at("op").word(tuple(f"SCMP_CMP_{name}" for name in OPERATORS)),
     }
 
 

@@ -33,10 +33,12 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
 }
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "x86_64": "SCMP_ARCH_X86_64", "i386": "SCMP_ARCH_X86", "aarch64": "SCMP_ARCH_AARCH64",
     "riscv64": "SCMP_ARCH_RISCV64", "loongarch64": "SCMP_ARCH_LOONGARCH64",
 }  # fmt: skip
+"""Those that filters are made for, by the names of their system calls."""
+
 _SOCKETS = """
 socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown
 setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg
@@ -59,7 +61,7 @@ def compiled(document: Mapping[str, Any], machine: str) -> tuple[bytes, int]:
     halves = [
         (half, _half(document, half))
         for half in HALVES.get(machine, (machine,))
-        if _ARCHITECTURES[half] in document["architectures"]
+        if ARCHITECTURES[half] in document["architectures"]
     ]
     code = assemble(halves, _VERDICTS["SCMP_ACT_KILL"])
     if len(code) // 8 > _MOST:

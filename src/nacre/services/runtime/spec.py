@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from ...grammars.runtimespec.config import HOOKS
+from ...grammars.seccomp import ACTIONS, FLAGS, OPERATORS
 from ...ground.bundle.namespaces import KINDS
 from ...ground.bundle.options import NAMES
 from ...ground.sandbox.capabilities import ALL
+from ...ground.sandbox.document import ARCHITECTURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 OLDEST, NEWEST = "1.0.0", "1.2.0"
-_ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRAP")
-_OPERATORS = ("EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE")
-_SECCOMP_FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
-_ARCHITECTURES = ("AARCH64", "LOONGARCH64", "RISCV64", "X86", "X86_64")
 _GRANTED = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -32,10 +30,10 @@ def features() -> dict[str, Any]:
             "namespaces": sorted(KINDS), "capabilities": list(ALL),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
             "seccomp": {
-                "enabled": True, "actions": [f"SCMP_ACT_{name}" for name in _ACTIONS],
-                "operators": [f"SCMP_CMP_{name}" for name in _OPERATORS],
-                "archs": [f"SCMP_ARCH_{name}" for name in _ARCHITECTURES],
-                "knownFlags": list(_SECCOMP_FLAGS), "supportedFlags": list(_SECCOMP_FLAGS),
+                "enabled": True, "actions": [f"SCMP_ACT_{name}" for name in sorted(ACTIONS)],
+                "operators": [f"SCMP_CMP_{name}" for name in sorted(OPERATORS)],
+                "archs": sorted(ARCHITECTURES.values()),
+                "knownFlags": list(FLAGS), "supportedFlags": list(FLAGS),
             },
             "apparmor": {"enabled": True}, "selinux": {"enabled": True}, "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}}, "netDevices": {"enabled": False},
