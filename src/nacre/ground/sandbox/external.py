@@ -17,7 +17,7 @@ from .. import linux, mounts, userns
 from ..fork import fork, fork_through, program
 from ..monitor.relay import Relay
 from .capabilities import bits
-from .process import cannot_start, opened
+from .process import cannot_start, moving, opened
 from .profile import document
 from .users import User, resolve
 from .watcher import END, be_watched
@@ -155,10 +155,7 @@ def _fork(
         _become(config, root, runtime, fds, report, own_network=bool(attached.further))
 
     try:
-        if attached.further:
-            from . import calls, switched
-
-            move = switched.entering(attached.channel, attached.further, calls.switched_program(config))
+        if move := moving(config, attached):
             return fork_through(move, work, what=what, keep=fds)
         return fork(work, what=what, keep=fds)
     except OSError as error:

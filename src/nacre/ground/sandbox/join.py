@@ -90,8 +90,7 @@ def join(config: Mapping[str, Any], pidfd: int, pid: int, attached: Attachment |
 def _begun(config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, channel: int) -> Child:
     if channel >= 0:
         return _connected(config, streams, pidfd, pid, channel)
-    ours = StreamDescriptors(streams.child, streams.owned, streams.terminal, streams.pts, streams.channel)
-    program = Joining(config, ours, pidfd, pid)
+    program = Joining(config, streams, pidfd, pid)
     try:
         return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept)
     except ProcessLookupError:
@@ -104,7 +103,7 @@ class Joining:
     """What a program that joins a container's namespaces needs; made where everything can be imported."""
 
     def __init__(
-        self, config: Mapping[str, Any], streams: StreamDescriptors, pidfd: int, pid: int
+        self, config: Mapping[str, Any], streams: Streams | StreamDescriptors, pidfd: int, pid: int
     ) -> None:  # fmt: skip
         own_users = bool(config["linux"].get("uidMappings"))
         operations = _operations(with_users_of(config, pid) if own_users else config, streams.owned)
@@ -113,7 +112,7 @@ class Joining:
 
             operations = notified(operations, config)
         self._work, self._pidfd, self._pid = child(operations, streams), pidfd, pid
-        self.kept = (*streams.child, streams.pts, streams.channel, pidfd)
+        self.kept = (*streams.passed, pidfd)
         kinds = foreign(pid, KINDS)
         self._kinds = kinds & ~linux.CLONE_NEWUSER if own_users else kinds  # entered at last, as by the first
 

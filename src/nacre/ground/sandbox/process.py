@@ -142,7 +142,7 @@ def _fork(
     pids = [namespace for namespace in config["linux"]["namespaces"] if namespace["type"] == "pid"]
     work = child(operations, streams)
     try:
-        move = _moving(config, attached)
+        move = moving(config, attached)
         if pids and pids[0].get("path"):
             return _into(pids[0], work, streams, move)
         if move:
@@ -152,7 +152,7 @@ def _fork(
         raise cannot_start(error) from None
 
 
-def _moving(config: Mapping[str, Any], attached: Attachment) -> Callable[[], None] | None:
+def moving(config: Mapping[str, Any], attached: Attachment) -> Callable[[], None] | None:
     """What leads a helper where the container belongs, if that is more than a pid namespace."""
     if not attached.further:
         return None

@@ -90,6 +90,11 @@ class StreamDescriptors(Value):
     pts: int = -1
     channel: int = -1
 
+    @property
+    def passed(self) -> tuple[int, ...]:
+        """All descriptors that the child needs; -1 for none."""
+        return (*self.child, self.pts, self.channel)
+
 
 class Streams:
     """The descriptors 0, 1, 2 of one container (`child`), and the flows that serve them.
