@@ -46,6 +46,7 @@ TAKEN = {
     "images.model.platforms.misfit": PURE,
     "ground.monitor.logfile.stamp": PURE,
     "stores.volumes.named_by": PURE,
+    "ground.finder.install": "the process of a face loads its modules by a short way",
     "ground.userns": "demo and unshare enter a namespace for other programs, without a store",
     "ground.files.remove_tree": "the tour removes its own folder",
 }

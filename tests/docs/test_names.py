@@ -36,15 +36,15 @@ edit edits
 either elf encode encoder end ended endpoint endpoints ends engine entry entrypoint env envfile erofs
 error errors estargz etc evaluate event events exec executable execute executing expand exploration explore
 export expose external extra extract extracted extraction failed failure fault fetched field fields file
-filehash files filling filters finding firewall flags flow folder folderread folders foreign fork forkguard
-forkmap forks format forward forwarding found frames freed from full function functions glob go goheader
-gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc history
-hook host
+filehash files filling filters finder finding firewall flags flow folder folderread folders foreign fork
+forkguard forkmap forks format forward forwarding found frames freed from full function functions glob go
+goheader gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc
+history hook host
 hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
-listen listing lists literals live load loaded local localcontent lock locks log
+listen listing lists literals live load loaded loader local localcontent lock locks log
 logdrivers logfiles logical login logins logoptions logout
 logs long look loopback lost main maintainer making manifest manifestlist manifests map mapping mask member
 members memory mended mending merging message meta metadata mirror mirrored mirroring mirrors mismatch mode
