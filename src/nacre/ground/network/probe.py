@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from errno import EBUSY
 
-from ...words.errors import NacreError
+from ...words.errors import NacreError, SandboxError
 from .. import linux, userns
 from ..fork import fork
 from . import namespaces
@@ -20,35 +20,42 @@ _ADDRESS, _LOOPBACK = "10.0.0.2", 1
 def obstacle() -> str:
     """What is in the way, "" for nothing. In a namespace of its own: nothing of the machine is touched."""
     try:
-        fd = namespaces.new()
-    except NacreError as error:
-        return error.message
-    try:
-        return _of_links(fd) if userns.is_first() else _of_loopback(fd) or _of_switching()
+        _attempt()
     except NacreError as error:
         return error.message
     except OSError as error:
         return str(error.strerror)
+    return ""
+
+
+def _attempt() -> None:
+    """What root's network takes, or that of others. Raises NacreError, OSError, as all of this does."""
+    fd = namespaces.new()
+    try:
+        if userns.is_first():
+            _link(fd)
+        else:
+            _loopback(fd)
+            _switch()
     finally:
         os.close(fd)
 
 
-def _of_loopback(fd: int) -> str:
-    """Whether what is in the namespace can be set up: it takes CAP_NET_ADMIN. Raises OSError."""
+def _loopback(fd: int) -> None:
+    """What is in the namespace can be set up: it takes CAP_NET_ADMIN."""
     from . import links
     from .netlink import ROUTE, Netlink
 
-    def work() -> str:
+    def work() -> None:
         namespaces.enter(fd)
         with Netlink(ROUTE) as netlink:
             netlink.send([links.up(_LOOPBACK)])
-        return ""
 
-    return namespaces.apart(work)
+    namespaces.apart(work)
 
 
-def _of_switching() -> str:
-    """Whether a filter can hand over system calls, found out by a child. Raises OSError, NacreError."""
+def _switch() -> None:
+    """A filter can hand over system calls, as a child finds out."""
     from . import notifier
 
     code = notifier.program(linux.MACHINE)
@@ -63,18 +70,18 @@ def _of_switching() -> str:
             child.wait()
     except OSError as error:
         if error.errno == EBUSY:
-            return "another program answers system calls already"
-        return f"system calls cannot be answered: {error.strerror}"
-    return ""
+            raise SandboxError("another program answers system calls already") from None
+        raise SandboxError(f"system calls cannot be answered: {error.strerror}") from None
 
 
-def _of_links(fd: int) -> str:
-    """Whether links and rules can be made there. Raises OSError."""
+def _link(fd: int) -> None:
+    """Links and rules can be made there, and packets forwarded."""
     from . import forwarding
 
     with namespaces.InsideNamespace(fd):
         _make(fd)
-    return "" if forwarding.possible() else "it does not forward packets, and that cannot be changed"
+    if not forwarding.possible():
+        raise SandboxError("it does not forward packets, and that cannot be changed")
 
 
 def _make(fd: int) -> None:
