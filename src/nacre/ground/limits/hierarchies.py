@@ -65,29 +65,27 @@ def folders() -> list[str]:
     """Our groups in all hierarchies that are mounted here, with controllers or not. Raises OSError."""
     mounted = list(_mounts(_text("/proc/self/mountinfo")))
     lines = [line.split(":", 2) for line in _text("/proc/self/cgroup").split("\n") if line]
-    found = [_seen(path, set(names.split(",")) - {""}, mounted) for _, names, path in lines]
+    found = [_seen(path, set(names.split(",")) - {""}, mounted)[1] for _, names, path in lines]
     return [folder for folder in found if folder]
 
 
-def _seen(path: str, names: set[str], mounted: list[tuple[str, str, str, set[str]]]) -> str:
-    """Where a group is seen in the hierarchy with these names (version 2 has none); "" out of sight."""
+def _seen(path: str, names: set[str], mounted: Iterable[tuple[str, str, str, set[str]]]) -> tuple[str, str]:
+    """Where the hierarchy with these names (version 2 has none) is mounted, and a group of it is seen.
+
+    Both are "" out of sight.
+    """
     wanted = "cgroup" if names else "cgroup2"
-    return next(
-        (
-            folder
-            for kind, root, point, options in mounted
-            if kind == wanted and options >= names and (folder := _folder(path, root, point))
-        ),
-        "",
-    )
+    for kind, root, point, options in mounted:
+        if kind == wanted and options >= names and (folder := _folder(path, root, point)):
+            return point, folder
+    return "", ""
 
 
 def unified_folder(pid: int | str = "self") -> str:
     """The group of a process in the hierarchy of version 2, with controllers or not; "" out of sight."""
     groups, mountinfo = read(f"/proc/{pid}", "cgroup"), read("/proc/self", "mountinfo")
     path = next((line[3:] for line in groups.split("\n") if line.startswith("0::")), "")
-    folders = (_folder(path, root, point) for kind, root, point, _ in _mounts(mountinfo) if kind == "cgroup2")
-    return next(folders, "") if path else ""
+    return _seen(path, set(), _mounts(mountinfo))[1] if path else ""
 
 
 def _mounts(mountinfo: str) -> Iterator[tuple[str, str, str, set[str]]]:
@@ -104,24 +102,17 @@ def _mounts(mountinfo: str) -> Iterator[tuple[str, str, str, set[str]]]:
 def _version1(
     path: str, controllers: tuple[str, ...], mounted: list[tuple[str, str, str, set[str]]]
 ) -> Iterator[Hierarchy]:
-    for kind, root, point, options in mounted:
-        if kind == "cgroup" and options.issuperset(controllers):
-            folder = _folder(path, root, point)
-            if folder:
-                yield Hierarchy(1, point, folder, controllers)
-                return
+    point, folder = _seen(path, set(controllers), mounted)
+    if folder:
+        yield Hierarchy(1, point, folder, controllers)
 
 
 def _version2(path: str, mounted: list[tuple[str, str, str, set[str]]]) -> Iterator[Hierarchy]:
-    for kind, root, point, _ in mounted:
-        folder = _folder(path, root, point) if kind == "cgroup2" else ""
-        if folder:
-            controllers = tuple(
-                name for name in words_of(folder, "cgroup.controllers") if name in CONTROLLERS
-            )
-            if controllers:
-                yield Hierarchy(2, point, folder, controllers)
-            return
+    point, folder = _seen(path, set(), mounted)
+    if folder:
+        controllers = tuple(name for name in words_of(folder, "cgroup.controllers") if name in CONTROLLERS)
+        if controllers:
+            yield Hierarchy(2, point, folder, controllers)
 
 
 def _folder(path: str, root: str, point: str) -> str:
