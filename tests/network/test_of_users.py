@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lab import until
 
 SHARED = "WARNING: the container shares the network of this machine: "
 
@@ -24,14 +24,6 @@ def image(nacre: Any, busybox_image: str) -> Iterator[str]:
     yield busybox_image
     for row in nacre("ps", "-aq").lines:
         nacre("rm", "-f", row)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a real condition."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def served(port: int) -> bytes:

@@ -20,11 +20,9 @@ class Link:
 
     def __init__(self, packets: list[bytes]) -> None:
         self._pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.packets, self.said = packets, []
+        self.packets = packets
+        self.said: list[bytes] = []
         self.fileno = self._pair[0].fileno
-
-    packets: list[bytes]
-    said: list[bytes]
 
     def recv(self, _size: int) -> bytes:
         if not self.packets:
