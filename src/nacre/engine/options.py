@@ -206,7 +206,7 @@ def _with_proxies(engine: Wiring, written: tuple[str, ...]) -> tuple[str, ...]:
 def _volumes(
     engine: Wiring, options: ContainerOptions
 ) -> tuple[tuple[VolumeMount, ...], tuple[TmpfsMount, ...]]:
-    if not (options.volumes or options.tmpfs or options.mounts or options.volumes_from):
+    if not _mounts(options):
         return (), ()
     from ..services.containers import volumes
 
@@ -223,9 +223,13 @@ def _volumes(
     return tuple(binds), tuple(temporary)
 
 
+def _mounts(options: ContainerOptions) -> bool:
+    return bool(options.volumes or options.tmpfs or options.mounts or options.volumes_from)
+
+
 def _mounted_as(options: ContainerOptions, volumes: tuple[VolumeMount, ...]) -> tuple[tuple[str, Any], ...]:
     """What stands in docker's `inspect` for the options that `_volumes` has read."""
-    if not (options.volumes or options.tmpfs or options.mounts or options.volumes_from):
+    if not _mounts(options):
         return ()
     from ..services.containers.mountoption import shown
 

@@ -233,7 +233,7 @@ def shown(text: str, cwd: str) -> dict[str, Any]:
     }  # fmt: skip
     if more := _OWN[option.kind](option):
         known[f"{option.kind.capitalize()}Options"] = more
-    return {name: value for name, value in known.items() if value}
+    return _without_empty(known)
 
 
 def _bind_shown(option: MountOption) -> dict[str, Any]:
@@ -244,20 +244,17 @@ def _bind_shown(option: MountOption) -> dict[str, Any]:
         "CreateMountpoint": option.flag("bind-create-src"),
         "ReadOnlyNonRecursive": depth == "writable", "ReadOnlyForceRecursive": depth == "readonly",
     }  # fmt: skip
-    return {name: value for name, value in known.items() if value}
+    return _without_empty(known)
 
 
 def _volume_shown(option: MountOption) -> dict[str, Any]:
-    driver: dict[str, Any] = {
-        "Name": option.values.get("volume-driver", ""),
-        "Options": option.pairs["volume-opt"],
-    }
-    driver = {name: value for name, value in driver.items() if value}
-    known = {
+    driver = _without_empty({
+        "Name": option.values.get("volume-driver", ""), "Options": option.pairs["volume-opt"],
+    })  # fmt: skip
+    found = _without_empty({
         "NoCopy": option.flag("volume-nocopy"), "Labels": option.pairs["volume-label"],
         "Subpath": option.values.get("volume-subpath", ""),
-    }  # fmt: skip
-    found: dict[str, Any] = {name: value for name, value in known.items() if value}
+    })  # fmt: skip
     return found | {"DriverConfig": driver} if found or driver else {}
 
 
@@ -267,8 +264,11 @@ def _tmpfs_shown(option: MountOption) -> dict[str, Any]:
 
 
 def _image_shown(option: MountOption) -> dict[str, Any]:
-    path = option.values.get("image-subpath", "")
-    return {"Subpath": path} if path else {}
+    return _without_empty({"Subpath": option.values.get("image-subpath", "")})
+
+
+def _without_empty(known: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in known.items() if value}
 
 
 _OWN: dict[str, Callable[[MountOption], dict[str, Any]]] = {
