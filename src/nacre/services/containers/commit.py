@@ -72,8 +72,9 @@ def commit_told(
     """`commit`, with the events that docker has for it."""
     image = commit(containers.store, row, reference, wishes, tell)
     id, name = str(image.id), reference.familiar if reference else ""
-    for action, known in (("create", ""), *([("tag", name)] if name else [])):
-        of_image(containers.store.root, action, id, image.config.labels, known)
+    of_image(containers.store.root, "create", id, image.config.labels)
+    if name:
+        of_image(containers.store.root, "tag", id, image.config.labels, name)
     containers.tell(row, "commit", comment=wishes.message, imageID=id, imageRef=name)
     return image
 
