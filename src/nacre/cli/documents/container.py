@@ -100,8 +100,8 @@ def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, An
         "Cmd": asked.get("Cmd") if asked is not None else process.get("args"),
         "Image": row.image_ref,
         "WorkingDir": found.get("WorkingDir", "") if _is_new(kept) else process.get("cwd") or "/",
-        "Domainname": (asked or {}).get("Domainname"),
-        "StopTimeout": (asked or {}).get("StopTimeout"),
+        "Domainname": found.get("Domainname"),
+        "StopTimeout": found.get("StopTimeout"),
         "Labels": kept.get("labels") or {},
         "ExposedPorts": _exposed(kept),
     }
