@@ -47,7 +47,7 @@ FREEZE, THAW = b"freeze:", b"thaw:"
 ATTACH, RESIZE = b"attach:", b"resize:"
 """And these: see `attached`."""
 _DEMANDS = 3
-SETTLED = 1.0
+_SETTLED = 1.0
 """Seconds until a supervisor leaves: a program that ends soon is not worth another process image."""
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -115,7 +115,7 @@ class Relay:
         self.on_ready: Callable[[], object] | None = None
         self.on_signal: Callable[[int], object] | None = None
         self.leave: Callable[[dict[str, Any]], object] | None = None
-        self.settled, self.still, self._moved = SETTLED, 0.0, False
+        self.settled, self.still, self._moved = _SETTLED, 0.0, False
         self.deadly: int = signal.SIGKILL
         self.input, self.once, self.attachable = -1, False, bool(outputs)
         self._clients: Clients | None = None
