@@ -204,7 +204,7 @@ def test_a_probe_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
     answering(monkeypatch, f"echo $$ >> {tmp_path}/pids; sleep {MARK} & echo $! >> {tmp_path}/pids; wait")
     monkeypatch.setattr(HealthMonitor, "grace", 0.2)
     loop = EventLoop()
-    monitor = HealthMonitor(loop, HealthCheck(("x",), 0.001, 0.1, 0, 5, 2), str(tmp_path))
+    monitor = HealthMonitor(loop, HealthCheck(("x",), 0.001, 0.1, 0, 5, 2), str(tmp_path), [].append)
     monitor.begin({})
     while len((known := read(f"{tmp_path}/health"))["Log"]) < 2:
         loop.wait({})
@@ -219,7 +219,7 @@ def test_a_paused_container_is_not_probed(tmp_path: Path, monkeypatch: pytest.Mo
     answering(monkeypatch, "exit 1")
     (tmp_path / probe.PAUSED).write_text("1 1")
     loop = EventLoop()
-    HealthMonitor(loop, HealthCheck(("x",), 0.001, 30, 0, 5, 1), str(tmp_path)).begin({})
+    HealthMonitor(loop, HealthCheck(("x",), 0.001, 30, 0, 5, 1), str(tmp_path), [].append).begin({})
     for _ in range(5):
         loop.wait({})
     assert read(f"{tmp_path}/health")["Log"] == []
@@ -235,7 +235,7 @@ def test_another_program_waits_for_seldom_checks(tmp_path: Path, monkeypatch: py
     """It goes on with what is known, as plain values."""
     answering(monkeypatch, 'echo \'{"ExitCode": 1, "Output": "x"}\'')
     first, check = EventLoop(), HealthCheck(("x",), 60, 30, 0, 5, 2)
-    monitor = HealthMonitor(first, check, str(tmp_path))
+    monitor = HealthMonitor(first, check, str(tmp_path), [].append)
     monitor.begin({"row": 1})
     assert first.is_idle
     assert first.due
@@ -254,7 +254,7 @@ def test_another_program_waits_for_seldom_checks(tmp_path: Path, monkeypatch: py
 
 def test_frequent_checks_keep_the_supervisor(tmp_path: Path) -> None:
     loop = EventLoop()
-    HealthMonitor(loop, HealthCheck(("x",), 1, 30, 0, 5, 1), str(tmp_path)).begin({})
+    HealthMonitor(loop, HealthCheck(("x",), 1, 30, 0, 5, 1), str(tmp_path), [].append).begin({})
     assert not loop.is_idle
 
 

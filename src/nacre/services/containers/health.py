@@ -115,9 +115,8 @@ class HealthMonitor:
     grace = 5.0
 
     def __init__(
-        self, loop: EventLoop, check: HealthCheck, folder: str,
-        tell: Callable[[str], object] = lambda _status: None,
-    ) -> None:  # fmt: skip
+        self, loop: EventLoop, check: HealthCheck, folder: str, tell: Callable[[str], object]
+    ) -> None:
         self._loop, self._check, self._folder, self._tell = loop, check, folder, tell
         self._state = read(f"{folder}/{FILE}") | {"Status": STARTING, "FailingStreak": 0}
         self._started = time()
