@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from .rows import ActiveRows
 
 
-def _root_at(folder: str) -> str:
-    """ "mode uid gid" of a folder, as `root_of` gives it."""
-    with os_errors(f"read {folder}"):
-        found = os.stat(folder)
-    return f"{found.st_mode & 0o7777:o} {found.st_uid} {found.st_gid}"
-
-
 _EMPTY = Digest.of(bytes(1024))
 """The empty tar."""
 
@@ -197,12 +190,10 @@ class Actives:
     def commit(self, active: Active, write: Write, *, clamp: int | None = None, keep: bool = False) -> Digest:
         """`pack`, then the difference becomes the tree of that diff id, without extracting it again.
 
-        The active is gone afterwards, unless `keep` (where it `stacks`).
-
-        Times are whole seconds as in docker's layers, none later than
-        `clamp` (seconds since 1970), in the tar and in the tree. Nothing must be mounted on the active
-        any more. A step that changed nothing gives the canonical empty tar. When packing fails, the
-        active stays. Raises StoreError, and whatever `write` raises.
+        The active is gone afterwards, unless `keep` (where it `stacks`). Times are whole seconds as in
+        docker's layers, none later than `clamp` (seconds since 1970), in the tar and in the tree. Nothing
+        must be mounted on the active any more. A step that changed nothing gives the canonical empty tar.
+        When packing fails, the active stays. Raises StoreError, and whatever `write` raises.
         """
         from .making import Making
 
@@ -289,3 +280,10 @@ class Actives:
             return True
         remove_tree(tree.folder)
         return False
+
+
+def _root_at(folder: str) -> str:
+    """ "mode uid gid" of a folder, as `root_of` gives it."""
+    with os_errors(f"read {folder}"):
+        found = os.stat(folder)
+    return f"{found.st_mode & 0o7777:o} {found.st_uid} {found.st_gid}"
