@@ -40,24 +40,23 @@ class Peer:
 
     def call(self, *words: str, input: bytes | None = None) -> str:
         """Run to the end, untimed. Raises Skip when it fails."""
-        env: Mapping[str, str] = {**os.environ, **self.env}
-        done = subprocess.run([*self.words, *words], input=input, capture_output=True, env=env, check=False)
+        done = self._run(*words, input=input)
         if done.returncode:
             raise Skip(
                 f"{' '.join(words)} ended with {done.returncode}: {done.stderr.decode()[-300:].strip()}"
             )
         return done.stdout.decode()
 
+    def _run(self, *words: str, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        env: Mapping[str, str] = {**os.environ, **self.env}
+        return subprocess.run([*self.words, *words], input=input, capture_output=True, env=env, check=False)
+
     def remove_containers(self) -> None:
         """End and remove what an interrupted scenario has left running."""
-        words = [*self.words, "ps", "-aq"]
-        found = subprocess.run(
-            words, capture_output=True, text=True, env={**os.environ, **self.env}, check=False
-        )
-        ids = found.stdout.split() if found.returncode == 0 else []
+        found = self._run("ps", "-aq")
+        ids = found.stdout.decode().split() if found.returncode == 0 else []
         if ids:
-            words = [*self.words, "rm", "-f", *ids]
-            subprocess.run(words, capture_output=True, env={**os.environ, **self.env}, check=False)
+            self._run("rm", "-f", *ids)
 
     def version(self) -> str:
         """One line."""
