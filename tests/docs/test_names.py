@@ -26,7 +26,7 @@ args arguments asked at attached attachment attachments attributes audit auth au
 bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
 builder building built c cache caches calls capabilities catalog certificates cdi cgroups chain challenge
 change changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client
-clone cmd
+clone closable cmd
 code codecs collection command commands commit committed compare comparison completed compressed compressor
 conditional conditions conf config confine conflict connecting container containers content contents context
 copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo
@@ -73,7 +73,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
-eventlog piped
+eventlog nameserver piped veth
 apparmor enter filter hold rule security
 buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +114,37 @@ def test_other_runtimes(nacre: Any, image: str, runtime: str, peer: Callable[...
     ask = "wget", "-q", "-O-", "http://127.0.0.1/index.html"
     words = "run", "--rm", "--network", "container:other", "--runtime", runtime
     assert nacre(*words, image, *ask).out == "other\n"
+
+
+def keepers(nacre: Any, name: str) -> list[Path]:
+    """Of the process that keeps a container, and of the zygote beside the program."""
+    pid = nacre("inspect", "-f", "{{.State.Pid}}", name).out.strip()
+    keeper = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    return [Path("/proc", each) for each in (keeper, *(each for each in children if each != pid))]
+
+
+def is_small(folder: Path) -> bool:
+    """Whether a process takes less than 100 kB."""
+    return int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") < 100 << 10
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a small program waits on x86-64 alone")
+def test_what_waits_is_small_and_serves_when_asked(nacre: Any, image: str) -> None:
+    port = serve(nacre, image, "web")
+    keeper, zygote = keepers(nacre, "web")
+    until(lambda: is_small(keeper) and is_small(zygote))
+    assert b"web" in served(port)
+    until(lambda: is_small(keeper))
+    assert nacre("exec", "web", "wget", "-q", "-O-", "http://127.0.0.1/index.html").out == "web\n"
+    until(lambda: is_small(keeper))
+    assert "127.0.0.11" in nacre("exec", "web", "busybox", "nslookup", "web", check=False).out
+    nacre("stop", "-t", "0", "web")
+    until(lambda: not (keeper.exists() or zygote.exists()))
+    nacre("start", "web")
+    until(lambda: b"web" in served(int(nacre("port", "web", "80").out.rpartition(":")[2])))
+    keeper, zygote = keepers(nacre, "web")
+    until(lambda: is_small(keeper) and is_small(zygote))
+    os.kill(int(keeper.name), signal.SIGKILL)
+    until(lambda: not (keeper.exists() or zygote.exists()))
+    assert nacre("inspect", "-f", "{{.State.ExitCode}}", "web").out == "137\n"

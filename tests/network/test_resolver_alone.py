@@ -9,6 +9,7 @@ import pytest
 
 from nacre.ground.network import links, namespaces
 from nacre.ground.network import nftables as nft
+from nacre.ground.network.nameserver import NameSockets
 from nacre.ground.network.netlink import ROUTE, Netlink
 from nacre.ground.network.resolver import Known, Resolver
 from nacre.ground.network.serving import Serving
@@ -33,13 +34,15 @@ def test_it_takes_the_port_itself(namespace: int, monkeypatch: pytest.MonkeyPatc
     with namespaces.InsideNamespace(namespace), Netlink(ROUTE) as netlink:
         netlink.send([links.up(1)])
     serving = Serving()
-    resolver = Resolver(serving, namespace, Database(), list)
+    sockets = namespaces.inside(namespace, NameSockets.open)
+    resolver = Resolver(serving, sockets, Database(), list)
     serving.begin()
     try:
         reply = namespaces.inside(namespace, _asked)
     finally:
         serving.end()
         resolver.close()
+        sockets.close()
     assert reply[:2] == QUERY[:2]
     assert reply.endswith(packed("10.90.0.7"))
 
@@ -47,5 +50,5 @@ def test_it_takes_the_port_itself(namespace: int, monkeypatch: pytest.MonkeyPatc
 def _asked() -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(20)
-        client.sendto(QUERY, (Resolver.address, 53))
+        client.sendto(QUERY, (NameSockets.address, 53))
         return client.recv(512)

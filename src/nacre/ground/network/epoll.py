@@ -33,6 +33,11 @@ class EpollTable:
         self._made = 0
         self._known: dict[int, tuple[int, list[int]]] = {}
 
+    @property
+    def is_any(self) -> bool:
+        """Whether there can be some."""
+        return self._made > 0
+
     def made(self) -> None:
         """A program makes one more."""
         self._made += 1

@@ -7,13 +7,12 @@ Source: linux include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h; nft(8).
 
 from __future__ import annotations
 
-import _socket
 import sys
 from struct import Struct
 
 from ...words.value import Value
 from .netlink import APPEND, CREATE, DUMP, NETFILTER, Message, Netlink, attribute, attributes, nested, text
-from .serving import thread
+from .serving import abandon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,21 +300,10 @@ class Firewall:
         """
         try:
             self.change([no_table(name)])
-            thread(self._abandon)
-        except (OSError, RuntimeError):
+        except OSError:
             self.close()
-
-    def _abandon(self) -> None:
-        """Sockets that only a message to themselves holds are closed by the kernel, in a thread of its own
-        since Linux 6.10. Source: linux net/unix/garbage.c.
-        """
-        one, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-        try:
-            held = word(self._netlink.fileno()) + word(other.fileno())
-            one.sendmsg([b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, held)])
-        finally:
-            for socket in (one, self, other):
-                socket.close()
+        else:
+            abandon(self)
 
     def close(self) -> None:
         """Let go of all its tables. Idempotent."""

@@ -1,8 +1,7 @@
-"""The name server of a container, at 127.0.0.11 in its network namespace, as docker has it.
+"""The name server of a container: it knows the names of the containers in the same networks.
 
-It knows the names of the containers in the same networks and asks this machine's servers about all others,
-from this machine; not for a container that has no way out, since questions are a way out. A rule leads port
-53 to ports that were free, so that a program of the container may have port 53 itself.
+It asks this machine's servers about all others, from this machine; not for a container that has no way out,
+since questions are a way out. `nameserver` says where it listens.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from time import monotonic
 
 from ...grammars import dns
 from ...words.addresses import family, packed, version
-from . import namespaces
-from . import nftables as nft
-from .rules import PROTOCOLS
+from .nameserver import CONNECTIONS, PORT
 from .serving import accepted, thread
 
 TYPE_CHECKING = False
@@ -23,15 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .netlink import Message
+    from .nameserver import NameSockets
     from .serving import Serving
 
-_ADDRESS = "127.0.0.11"
-_PORT = 53
 _LARGEST = 65535
-_WAITING, _CONNECTIONS = 512, 32
+_WAITING = 512
 _PATIENCE, _IDLE = 4.0, 10.0
-_TABLE = "nacre-names"
 
 
 class Known:
@@ -47,73 +41,24 @@ class Known:
 
 
 class Resolver:
-    """Answers in the network namespace of a descriptor. Raises OSError."""
-
-    address = _ADDRESS
+    """Answers what comes to the sockets, from now on. They are closed by whom they belong to."""
 
     def __init__(
-        self, serving: Serving, namespace: int, known: Known, servers: Callable[[], Sequence[str]],
-        held: Sequence[int] = (),
+        self, serving: Serving, sockets: NameSockets, known: Known, servers: Callable[[], Sequence[str]]
     ) -> None:  # fmt: skip
-        """`servers` are asked about all other names; () for none. `held` as another resolver had it."""
+        """`servers` are asked about all other names; () for none."""
         self._serving, self._known, self._servers = serving, known, servers
+        self._udp, self._tcp = sockets.udp, sockets.tcp
         self._asked: dict[int, _Asked] = {}
         self._connections = 0
-        self._opened: list[_socket.socket | nft.Firewall] = []
-        self._rules: nft.Firewall | None = None
-        try:
-            if held:
-                self._take(*held)
-            else:
-                self._open(namespace)
-        except BaseException:
-            self._close()
-            raise
         serving.watch(self._udp.fileno(), self._question)
         serving.watch(self._tcp.fileno(), self._accept)
         serving.now_and_then(self._expire)
-
-    def _open(self, namespace: int) -> None:
-        """Where the kernel has no rules for us, port 53 itself is taken, which no program has then."""
-        try:
-            namespaces.inside(namespace, self._bind_and_redirect)
-        except OSError:
-            self._close()
-            namespaces.inside(namespace, lambda: self._bind(_PORT))
-
-    def _take(self, udp: int, tcp: int, rules: int = -1) -> None:
-        self._udp = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0, udp)
-        self._tcp = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, tcp)
-        self._opened += [self._udp, self._tcp]
-        if rules >= 0:
-            self._rules = nft.Firewall(rules)
-            self._opened.append(self._rules)
-
-    @property
-    def held(self) -> list[int]:
-        """Its descriptors, for a resolver in another program of this process."""
-        return [each.fileno() for each in self._opened]
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for an answer."""
         return not self._asked and not self._connections
-
-    def _bind_and_redirect(self) -> None:
-        self._bind(0)
-        self._redirect()
-
-    def _bind(self, port: int) -> None:
-        self._udp = _bound(_socket.SOCK_DGRAM, port)
-        self._opened.append(self._udp)
-        self._tcp = _bound(_socket.SOCK_STREAM, port)
-        self._opened.append(self._tcp)
-
-    def _redirect(self) -> None:
-        rules = nft.Firewall()
-        self._opened.append(rules)
-        rules.change(_redirections(self._udp.getsockname()[1], self._tcp.getsockname()[1]))
-        self._rules = rules
 
     def _question(self) -> None:
         query, client = self._udp.recvfrom(_LARGEST)
@@ -188,7 +133,7 @@ class Resolver:
 
     def _accept(self) -> None:
         client = accepted(self._tcp)
-        if self._connections >= _CONNECTIONS:
+        if self._connections >= CONNECTIONS:
             client.close()
             return
         self._connections += 1
@@ -227,14 +172,6 @@ class Resolver:
         """When `serving` has ended."""
         for asked in self._asked.values():
             asked.socket.close()
-        if self._rules:
-            self._opened.remove(self._rules)
-            self._rules.leave(_TABLE)
-        self._close()
-
-    def _close(self) -> None:
-        while self._opened:
-            self._opened.pop().close()
 
 
 class _Asked:
@@ -253,41 +190,12 @@ class _Asked:
             raise
 
 
-def _bound(kind: int, port: int) -> _socket.socket:
-    """Port 0 is one that is free."""
-    socket = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-    try:
-        socket.bind((_ADDRESS, port))
-        if kind == _socket.SOCK_STREAM:
-            socket.listen(_CONNECTIONS)
-    except BaseException:
-        socket.close()
-        raise
-    return socket
-
-
-def _redirections(udp: int, tcp: int) -> list[Message]:
-    messages = [nft.table(_TABLE), nft.chain(_TABLE, nft.Chain("out", "nat", nft.OUTPUT, -100))]
-    for protocol, port in (("udp", udp), ("tcp", tcp)):
-        meant = [
-            *nft.of_family(nft.IPV4),
-            nft.destination(nft.IPV4),
-            nft.compare(packed(_ADDRESS)),
-            nft.meta(nft.L4PROTO),
-            nft.compare(bytes([PROTOCOLS[protocol]])),
-            nft.payload(2, 2, 2),
-            nft.compare(_PORT.to_bytes(2, "big")),
-        ]
-        messages.append(nft.rule(_TABLE, "out", [*meant, *nft.redirected(packed(_ADDRESS), port)]))
-    return messages
-
-
 def _to(server: str, kind: int) -> _socket.socket:
     socket = _socket.socket(family(server), kind | _socket.SOCK_CLOEXEC)
     try:
         if not kind & _socket.SOCK_NONBLOCK:
             socket.settimeout(_PATIENCE)
-        socket.connect((server, _PORT))
+        socket.connect((server, PORT))
     except BaseException:
         socket.close()
         raise

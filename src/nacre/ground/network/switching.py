@@ -28,6 +28,7 @@ from .serving import thread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..ownership.answers import Ownership
     from .notifier import Notification
@@ -96,8 +97,31 @@ class Switch:
         self._busy = 0
         serving.now_and_then(self._look)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits, and another program of this process can answer as well: see `remember`."""
+        return not (self._waiting or self._busy or self._ownership)
+
+    @property
+    def listeners(self) -> list[int]:
+        """The descriptors of those that it answers."""
+        return [listener.fd for listener in self._notifiers]
+
+    def describe(self) -> dict[str, Any]:
+        """What `remember` takes, as plain values."""
+        unsaid = [cookie.hex() for cookie in self._unsaid]
+        return {"others": sorted(self._others), "unsaid": unsaid, "epolls": self._epolls.is_any}
+
+    def remember(self, told: dict[str, Any] | None) -> None:
+        """What a switch in another program of this process knew."""
+        if told:
+            self._others |= {(device, inode) for device, inode in told["others"]}
+            self._unsaid |= dict.fromkeys(bytes.fromhex(cookie) for cookie in told["unsaid"])
+            if told["epolls"]:
+                self._epolls.made()
+
     def take(self, fd: int) -> None:
-        """Answer a listener, which belongs to it then; before the thread begins."""
+        """Answer a listener, which belongs to it then; in the thread, or before that begins."""
         listener = Notifier(fd)
         self._notifiers.append(listener)
         self._serving.watch(fd, lambda: self._called(listener))

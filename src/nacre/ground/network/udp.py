@@ -61,6 +61,11 @@ class UdpRelay:
         serving.watch(link.fileno(), self.read)
         serving.now_and_then(self._expire)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not self._flows
+
     def read(self) -> None:
         """What is there now."""
         for _ in range(_AT_ONCE):

@@ -162,7 +162,7 @@ def switched(containers: Containers, row: ContainerRow, record: dict[str, Any]) 
 
 
 def _enter_switched(config: dict[str, Any], folder: str, row: ContainerRow, attached: Attachment) -> int:
-    from .switching import channel
+    from .networksocket import channel
 
     connection = channel(folder)
     try:

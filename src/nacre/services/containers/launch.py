@@ -5,13 +5,12 @@ from __future__ import annotations
 import _socket
 
 from ...ground.network.descriptors import hand, received
-from ...ground.sandbox import join
 from ...ground.sandbox.switched import Zygote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
     from ...ground.sandbox import Attachment
 
@@ -27,6 +26,19 @@ class ProgramLaunch:
         self._ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _KIND)
         hand(self._ours, namespace)
 
+    @classmethod
+    def adopt(cls, pid: int, requests: int, take: Callable[[int], object]) -> Self:
+        """What `held` says, in another program of this process: its container runs."""
+        self = cls.__new__(cls)
+        self._take, self._zygote = take, Zygote(pid, requests)
+        self._ours = self._theirs = _socket.socket(_socket.AF_UNIX, _KIND)
+        return self
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """The pid of the zygote of a container that runs, and the descriptor by which it is asked."""
+        return self._zygote.held if self._zygote else (-1, -1)
+
     def before(self, attached: Attachment, serve: Callable[[], object]) -> Attachment:
         """With what the first program needs. Its set-up is filtered as well: `serve()` comes before."""
         started = attached.on_start
@@ -34,13 +46,13 @@ class ProgramLaunch:
         def forked(pid: int) -> None:
             for fd in received(self._ours):
                 self._take(fd)
-            self._zygote = Zygote(self._ours)
+            self._zygote = Zygote.received(self._ours)
             self._theirs.close()
             if started:
                 started(pid)
             serve()
 
-        return attached.replace(channel=self._theirs.fileno(), further=join.serve, on_start=forked)
+        return attached.replace(channel=self._theirs.fileno(), further=_further, on_start=forked)
 
     def further(self, client: _socket.socket) -> None:
         """Whoever is at the other end wants one more program."""
@@ -53,6 +65,13 @@ class ProgramLaunch:
         self._theirs.close()
         if self._zygote:
             self._zygote.close()
+
+
+def _further(connection: int) -> None:
+    """In a process that was forked for it."""
+    from ...ground.sandbox import join
+
+    join.serve(connection)
 
 
 def without_network(config: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 
 from ...ground.files import unlink, write_atomic
-from ...ground.network.attachments import ContainerNetwork, Wanted
-from ...ground.network.rules import Forward
+from ...ground.network.attachments import Attached, Wanted
 from ...ground.network.serving import Serving
 from ...stores.networks import BRIDGE, Member
 from ...words.addresses import Subnet, version
@@ -23,14 +22,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, Self
 
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
-    from ...ground.network.attachments import Attached
     from ...ground.network.claims import Claim
+    from ...ground.network.nameserver import NameSockets
     from ...ground.network.proxy import Proxy
     from ...ground.network.resolver import Resolver
+    from ...ground.network.rules import Forward
+    from ...ground.network.veth import ContainerNetwork
     from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
     from ...stores.networks import Network
@@ -57,6 +58,7 @@ class Networking:
         self._network: ContainerNetwork | None = None
         self._names: dict[str, NetworkEndpoint] = {}
         self._closing: list[Callable[[], object]] = []
+        self._listening: NameSockets | None = None
         self._resolver: Resolver | None = None
         self._proxy: Proxy | None = None
 
@@ -102,7 +104,7 @@ class Networking:
         def leaving(told: dict[str, Any]) -> None:
             self._serving.pause()
             try:
-                if all(each.is_idle for each in (self._proxy, self._resolver) if each):
+                if self._is_idle():
                     held = self.describe()
                     descriptors = [*told.get("descriptors", ()), *held["descriptors"]]
                     leave({**told, "descriptors": descriptors, "network": held})
@@ -111,40 +113,52 @@ class Networking:
 
         return leaving
 
+    def _is_idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return all(each.is_idle for each in (self._proxy, self._resolver) if each)
+
+    def _descriptors(self) -> list[int]:
+        """What is held beside that which is watched."""
+        return [*self._own.held, *(self._listening.held if self._listening else ())]
+
     def describe(self) -> dict[str, Any]:
         """What `adopt` takes, as plain values."""
-        owned = [*self._own.held, *(self._resolver.held if self._resolver else ())]
         return {
             "place": PLACE,
             "watched": self._serving.descriptors,
-            "descriptors": [*dict.fromkeys((*owned, *self._serving.descriptors))],
+            "descriptors": [*dict.fromkeys((*self._descriptors(), *self._serving.descriptors))],
             "control": self._control.fileno(),
             "held": self._own.held,
-            "resolver": self._resolver.held if self._resolver else [],
+            "resolver": self._listening.held if self._listening else [],
             "claims": [claim.describe() for claim in self._claims],
             "names": {name: endpoints.written(each) for name, each in self._names.items()},
             "attached": [_plain(each) for each in self._own.attached],
         }
 
     @classmethod
-    def adopt(cls, store: Store, row: ContainerRow, told: dict[str, Any]) -> Networking:
+    def adopt(cls, store: Store, row: ContainerRow, told: dict[str, Any]) -> Self:
         """What another program of this process has left; nothing is served yet. Raises OSError."""
         found = cls(store, row, loads(row.config_json))
         if told["claims"]:
             from ...ground.network.claims import Claim
 
             found._claims = [Claim.adopt(*each) for each in told["claims"]]
-        found._network = ContainerNetwork(row.id[:12], tuple(told["held"]))
         found._names = {name: endpoints.read(fields) for name, fields in told["names"].items()}
-        found._network.take_over(found._attached(each) for each in told["attached"])
+        found._network = found._taken_over(told, [found._attached(each) for each in told["attached"]])
         found._serve(adopted(told["control"]))
         if told["resolver"]:
             found._resolve(told["resolver"])
         return found
 
-    def _attached(self, told: Sequence[Any]) -> Attached:
-        from ...ground.network.attachments import Attached
+    def _taken_over(self, told: dict[str, Any], attached: list[Attached]) -> Any:
+        """The network that is there already."""
+        from ...ground.network.veth import ContainerNetwork
 
+        network = ContainerNetwork(self._row.id[:12], tuple(told["held"]))
+        network.take_over(attached)
+        return network
+
+    def _attached(self, told: Sequence[Any]) -> Attached:
         name, mac, *rest = told
         plan = wanted(self._found(name), self._names[name])
         return Attached(plan.replace(mac=mac), *rest)
@@ -164,6 +178,8 @@ class Networking:
         return self._network
 
     def _made(self) -> ContainerNetwork:
+        from ...ground.network.veth import ContainerNetwork
+
         return ContainerNetwork(self._row.id[:12])
 
     def _configured(self) -> dict[str, Any]:
@@ -208,18 +224,35 @@ class Networking:
 
     def _refresh(self) -> None:
         """What follows from the networks that it is in: rules, and files."""
-        if self._is_named() and self._resolver is None:
+        if self._is_named() and self._listening is None:
             self._resolve()
         self._set_rules()
         self._write_files()
         write_atomic(self._state, dumps(self._described()).encode())
 
     def _resolve(self, held: Sequence[int] = ()) -> None:
+        """Listen; the first question loads what answers."""
+        self._listening = sockets = self._name_sockets(held)
+        self._closing.append(sockets.close)
+        for each in (sockets.udp, sockets.tcp):
+            self._serving.watch(each.fileno(), self._answer)
+
+    def _name_sockets(self, held: Sequence[int]) -> NameSockets:
+        """`held` as another program of this process had them."""
+        from ...ground.network import namespaces
+        from ...ground.network.nameserver import NameSockets
+
+        if held:
+            return NameSockets.adopt(*held)
+        return namespaces.inside(self._own.namespace, NameSockets.open)
+
+    def _answer(self) -> None:
         from ...ground.network.resolver import Resolver
         from .members import NetworkMembers
 
+        assert self._listening
         known = NetworkMembers(self._networks, lambda: [name for name in self._names if name != BRIDGE])
-        self._resolver = Resolver(self._serving, self._own.namespace, known, self._servers, held)
+        self._resolver = Resolver(self._serving, self._listening, known, self._servers)
         self._closing.append(self._resolver.close)
 
     def _set_rules(self) -> None:
@@ -228,6 +261,8 @@ class Networking:
 
     def _forwards(self) -> Iterable[Forward]:
         """By the firewall, as far as it can; what is left is the proxy's."""
+        from ...ground.network.rules import Forward
+
         target = self._own.way_out
         for claim in self._claims if target else ():
             address = target.address6 if version(claim.host) == 6 else target.address  # type: ignore[union-attr]
@@ -276,8 +311,8 @@ class Networking:
         asked, hostname = self._record["asked"], self._record["config"].get("hostname", "")
         servers: list[str] = asked.get("Dns") or []
         options: list[str] = asked.get("DnsOptions") or []
-        if self._resolver and self._is_named():
-            servers, options = [self._resolver.address], options or ["ndots:0"]
+        if self._listening and self._is_named():
+            servers, options = [self._listening.address], options or ["ndots:0"]
         elif not servers:
             servers = _reachable(self._all_servers())
         addresses = [a for each in self._own.attached for a in (each.address, each.address6) if a]

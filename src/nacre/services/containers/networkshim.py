@@ -6,8 +6,8 @@ Packets that rules redirect need nobody.
 
 from __future__ import annotations
 
+from ...ground import userns
 from ...stores.store import Store
-from .networking import Networking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...stores.containers import ContainerRow
+    from .networking import Networking
+
+
+def networking() -> type[Networking]:
+    """How containers get a network here: links are for root of the machine."""
+    if userns.is_first():
+        from .networking import Networking
+
+        return Networking
+    from .switching import SwitchedNetworking
+
+    return SwitchedNetworking
 
 
 def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any:
@@ -23,7 +35,7 @@ def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any
     Raises NacreError, OSError.
     """
     store = Store.open(told["root"], create=False)
-    network = Networking.adopt(store, store.containers.get(told["id"]), told["network"])
+    network = networking().adopt(store, store.containers.get(told["id"]), told["network"])
     network.begin()
     others = [fd for fd in told["descriptors"] if fd not in told["network"]["descriptors"]]
     leaving = network.leaving(lambda left: leave({**left, "descriptors": [*others, *left["descriptors"]]}))
@@ -37,4 +49,4 @@ def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any
 
 def clean(store: Store, row: ContainerRow, told: dict[str, Any]) -> None:
     """In the supervisor: the container has ended. Raises OSError."""
-    Networking.adopt(store, row, told).close()
+    networking().adopt(store, row, told).close()

@@ -104,3 +104,13 @@ def tell(folder: str, request: dict[str, Any]) -> None:
 def unanswered() -> SandboxError:
     """Nobody is there, or does not do as told."""
     return SandboxError("the process that keeps the container does not answer")
+
+
+def channel(folder: str) -> _socket.socket:
+    """By which one more program of a running container is begun. Raises SandboxError."""
+    try:
+        connection = asked(folder, {"exec": True})
+        connection.setblocking(True)
+        return connection
+    except OSError:
+        raise unanswered() from None

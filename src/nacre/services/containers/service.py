@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ...images.model.image import Image
     from ...images.model.limits import Limits
     from ...stores.store import Store
-    from .networking import Networking
     from .supervision import Supervision
 
 
@@ -421,7 +420,9 @@ class Containers:
                 return self._run_in(row, record, shared.before(attached))
         if "endpoints" not in record:
             return self._run_in(row, record, attached)
-        with _networking()(self.store, row, record) as network:
+        from .networkshim import networking
+
+        with networking()(self.store, row, record) as network:
             record["config"] = network.config
             return self._run_in(row, record, network.before(attached))
 
@@ -616,19 +617,6 @@ class Containers:
             from . import filling
 
             filling.discard(self.store, tuple(anonymous))
-
-
-def _networking() -> type[Networking]:
-    """How containers get a network here: links are for root of the machine."""
-    from ...ground import userns
-
-    if userns.is_first():
-        from .networking import Networking
-
-        return Networking
-    from .switching import SwitchedNetworking
-
-    return SwitchedNetworking
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:

@@ -5,8 +5,7 @@
     supervisor              takes its place again once the program has ended: records, restarts, removes
 
 It is one process throughout, so the lock stays held and the program stays its child. A container with more to
-do than the shim can keeps its supervisor: connections of an ordinary user's container, a root that is laid
-out, another runtime, a terminal of a user.
+do than the shim can keeps its supervisor: a root that is laid out, another runtime, a terminal of a user.
 """
 
 from __future__ import annotations

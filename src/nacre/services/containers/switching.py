@@ -10,40 +10,59 @@ from __future__ import annotations
 
 import _socket
 import os
-from errno import EHOSTUNREACH, ENETUNREACH
+import select
 
-from ...ground.network import namespaces, sockets
+from ...ground.network import namespaces
 from ...ground.network.descriptors import hand, received
 from ...ground.network.loopback import LoopbackNetwork
-from ...ground.network.switching import Routes, Switch
-from ...words.addresses import Subnet, packed, shown, version
+from ...words.addresses import packed
 from . import networking
 from .launch import ProgramLaunch, without_network
 from .networking import Networking
-from .networksocket import adopted, asked, unanswered
+from .networksocket import adopted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ...grammars.endpoint import NetworkEndpoint
     from ...ground.network.attachments import Attached
+    from ...ground.network.nameserver import NameSockets
+    from ...ground.network.switching import Switch
+    from ...ground.network.udp import UdpRelay
     from ...ground.sandbox import Attachment
     from ...stores.networks import Member, Network
-
-_NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
-_MULTICAST = 224
-_PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
-"""How addresses begin that networks of containers have, by length."""
+    from .routes import ContainerRoutes
 
 
 class SwitchedNetworking(Networking):
     """As `Networking`, for a process that is not root of the machine."""
 
+    _left: dict[str, Any]
+    """What another program of this process has left; {} for the first."""
+    _switch: Switch | None = None
+    _relay: UdpRelay | None = None
+
     def _made(self) -> Any:
-        self._loopback = LoopbackNetwork()
-        self._inside = self._loopback.namespace
-        return self._loopback
+        self._left = {}
+        return self._with(LoopbackNetwork())
+
+    def _with(self, network: LoopbackNetwork) -> LoopbackNetwork:
+        self._loopback, self._inside = network, network.namespace
+        self._listeners: list[int] = []
+        return network
+
+    def _taken_over(self, told: dict[str, Any], attached: list[Attached]) -> Any:
+        from ...ground.network.nameserver import NameSockets
+
+        self._left = told
+        names = NameSockets.adopt(*told["resolver"])
+        return self._with(LoopbackNetwork.adopt(tuple(told["held"]), names, attached))
+
+    def _name_sockets(self, held: Sequence[int]) -> NameSockets:
+        assert self._loopback.names
+        return self._loopback.names
 
     def _configured(self) -> dict[str, Any]:
         """The child gets its namespace by the channel."""
@@ -67,25 +86,76 @@ class SwitchedNetworking(Networking):
     def _set_rules(self) -> None:
         """Nothing comes in that they would have to keep out."""
 
-    def leaving(self, leave: Any) -> Any:
-        """Nobody takes over: connections are made by this process, and it has the only listener."""
-
     def _serve(self, control: _socket.socket | None = None) -> None:
         super()._serve(control)
-        self._switch = Switch(self._serving, self._loopback.namespace, _Routes(self))
-        self._closing.append(self._switch.close)
         if link := self._loopback.link:
-            self._serving.watch(link.fileno(), lambda: self._relay(link))
-        self._launch = ProgramLaunch(self._loopback.namespace, self._switch.take)
-        self._closing.append(self._launch.close)
+            self._serving.watch(link.fileno(), self._pass_packets)
+        if self._left:
+            pid, requests = self._left["zygote"]
+            self._launch = ProgramLaunch.adopt(pid, requests, self._take)
+            for fd in self._left["listeners"]:
+                self._take(fd)
+        else:
+            self._launch = ProgramLaunch(self._loopback.namespace, self._take)
+        self._closing += [self._launch.close, self._close_listeners]
 
-    def _relay(self, link: _socket.socket) -> None:
+    def _routes(self) -> ContainerRoutes:
+        from .routes import ContainerRoutes
+
+        return ContainerRoutes(self._loopback, self._networks, self._store)
+
+    def _pass_packets(self) -> None:
         """The first packet that comes out, which most containers never send."""
         from ...ground.network.udp import UdpRelay
 
-        relay = UdpRelay(self._serving, link, self._loopback.place, _Routes(self))
-        self._closing.append(relay.close)
-        relay.read()
+        assert self._loopback.link
+        self._relay = UdpRelay(self._serving, self._loopback.link, self._loopback.place, self._routes())
+        self._closing.append(self._relay.close)
+        self._relay.read()
+
+    def _take(self, fd: int) -> None:
+        """A listener; the first call that comes by any of them loads what answers."""
+        self._listeners.append(fd)
+        if self._switch:
+            self._switch.take(fd)
+        else:
+            self._serving.watch(fd, lambda: self._called(fd))
+
+    def _called(self, fd: int) -> None:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not any(events & select.POLLIN for _, events in poll.poll(0)):  # nobody is left who could call
+            self._serving.forget(fd)
+            self._listeners.remove(fd)
+            os.close(fd)
+            return
+        from ...ground.network.switching import Switch
+
+        self._switch = switch = Switch(self._serving, self._loopback.namespace, self._routes())
+        switch.remember(self._left.get("switch"))
+        self._closing.append(switch.close)
+        for listener in self._listeners:
+            switch.take(listener)
+
+    def _close_listeners(self) -> None:
+        for fd in () if self._switch else self._listeners:
+            os.close(fd)
+
+    def _is_idle(self) -> bool:
+        return super()._is_idle() and all(each.is_idle for each in (self._switch, self._relay) if each)
+
+    def _descriptors(self) -> list[int]:
+        names = self._listening.held if self._listening else []
+        return [fd for fd in (*self._loopback.held[:3], self._launch.held[1], *names) if fd >= 0]
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        switch = self._switch
+        return {
+            **super().describe(),
+            "zygote": self._launch.held,
+            "listeners": switch.listeners if switch else self._listeners,
+            "switch": switch.describe() if switch else self._left.get("switch"),
+        }
 
     def before(self, attached: Attachment) -> Attachment:
         """With the channel by which the container gets its namespace and gives its listener."""
@@ -126,6 +196,8 @@ class SwitchedNetworking(Networking):
         source = str(request["from"])
         self._loopback.admit(packed(source))
 
+        from ...ground.network import sockets
+
         def make() -> _socket.socket:
             socket = sockets.new(request["socket"])
             socket.bind((source, 0))
@@ -146,94 +218,8 @@ class SwitchedNetworking(Networking):
             self._serving.forget(channel.fileno())
             try:
                 for fd in received(channel):
-                    self._switch.take(fd)
+                    self._take(fd)
             finally:
                 channel.close()
 
         self._serving.watch(channel.fileno(), arrived)
-
-    def addresses(self) -> frozenset[bytes]:
-        """Those of the container."""
-        return self._loopback.addresses
-
-    def beside(self, address: str) -> Attached | None:
-        """By which of its networks an address is a neighbour's."""
-        for each in self._loopback.attached:
-            six = each.wanted.subnet6
-            if address in each.wanted.subnet or (six and address in six):
-                return each
-        return None
-
-    def neighbour(self, family: int, address: str, way: Attached) -> _socket.socket:
-        """A socket of another container. Raises OSError for an address that none has."""
-        member = self._networks.with_address(way.wanted.network, address)
-        if member is None:
-            raise OSError(EHOSTUNREACH, "no container has this address")
-        source = way.address6 if version(address) == 6 else way.address
-        request = {"socket": family, "from": source}
-        channel = asked(self._store.containers.folder(member.container), request)
-        try:
-            for fd in received(channel):
-                return sockets.adopted(fd)
-        finally:
-            channel.close()
-        raise OSError(EHOSTUNREACH, "the container has ended")
-
-    def is_anothers(self, address: bytes) -> bool:
-        """Whether it belongs to a network that the container is not in. Files say so: ask for few."""
-        if address[0] not in _PRIVATE[len(address)]:
-            return False
-        text = shown(address)
-        subnets = (each for network in self._networks.every() for each in (network.subnet, network.subnet6))
-        return any(text in Subnet.parse(subnet) for subnet in subnets if subnet)
-
-    def has_way_out(self) -> bool:
-        """Whether anything but its own networks is reached."""
-        return self._loopback.way_out is not None
-
-
-class _Routes(Routes):
-    """Those of `ground.network.udp` as well."""
-
-    def __init__(self, network: SwitchedNetworking) -> None:
-        self._network = network
-
-    def is_own(self, address: bytes) -> bool:
-        if len(address) == 4:
-            return address[0] in (0, 127) or address in self._network.addresses()
-        return address in (_NOWHERE6, _LOOPBACK6) or address in self._network.addresses()
-
-    def is_slow(self, address: bytes) -> bool:
-        return self._network.beside(shown(address)) is not None
-
-    def open(self, family: int, address: bytes) -> _socket.socket:
-        way = self._network.beside(shown(address))
-        if way:
-            return self._network.neighbour(family, shown(address), way)
-        if not self._network.has_way_out() or _is_of_a_link(address) or self._network.is_anothers(address):
-            raise OSError(ENETUNREACH, "no way out")
-        return sockets.new(family)
-
-    def has(self, address: bytes) -> bool:
-        return address in self._network.addresses()
-
-    def leads_out(self, address: bytes) -> bool:
-        meant_for_many = address[0] >= _MULTICAST
-        if meant_for_many or self.is_own(address) or self.is_slow(address):
-            return False
-        return self._network.has_way_out() and not self._network.is_anothers(address)
-
-
-def _is_of_a_link(address: bytes) -> bool:
-    """fe80::/10 means nothing without a link, and those of this machine are not the container's."""
-    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
-
-
-def channel(folder: str) -> _socket.socket:
-    """By which one more program of a running container is begun. Raises SandboxError."""
-    try:
-        connection = asked(folder, {"exec": True})
-        connection.setblocking(True)
-        return connection
-    except OSError:
-        raise unanswered() from None

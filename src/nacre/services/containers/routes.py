@@ -1,0 +1,95 @@
+"""Where addresses lead from a container of an ordinary user: out, to a neighbour, or nowhere."""
+
+from __future__ import annotations
+
+from errno import EHOSTUNREACH, ENETUNREACH
+
+from ...ground.network import sockets
+from ...ground.network.descriptors import received
+from ...ground.network.switching import Routes
+from ...words.addresses import Subnet, shown, version
+from .networksocket import asked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from ...ground.network.attachments import Attached
+    from ...ground.network.loopback import LoopbackNetwork
+    from ...stores.networks import Networks
+    from ...stores.store import Store
+
+_NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
+_MULTICAST = 224
+_PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
+"""How addresses begin that networks of containers have, by length."""
+
+
+class ContainerRoutes(Routes):
+    """Those of `ground.network.udp` as well."""
+
+    def __init__(self, network: LoopbackNetwork, networks: Networks, store: Store) -> None:
+        self._network, self._networks, self._store = network, networks, store
+
+    def is_own(self, address: bytes) -> bool:  # noqa: D102
+        if len(address) == 4:
+            return address[0] in (0, 127) or address in self._network.addresses
+        return address in (_NOWHERE6, _LOOPBACK6) or address in self._network.addresses
+
+    def is_slow(self, address: bytes) -> bool:  # noqa: D102
+        return self._beside(shown(address)) is not None
+
+    def open(self, family: int, address: bytes) -> _socket.socket:  # noqa: D102
+        way = self._beside(shown(address))
+        if way:
+            return self._neighbour(family, shown(address), way)
+        if not self._network.way_out or _is_of_a_link(address) or self._is_anothers(address):
+            raise OSError(ENETUNREACH, "no way out")
+        return sockets.new(family)
+
+    def has(self, address: bytes) -> bool:
+        """Whether it is the container's, other than loopback."""
+        return address in self._network.addresses
+
+    def leads_out(self, address: bytes) -> bool:
+        """Whether it is outside, and reached from here."""
+        meant_for_many = address[0] >= _MULTICAST
+        if meant_for_many or self.is_own(address) or self.is_slow(address):
+            return False
+        return self._network.way_out is not None and not self._is_anothers(address)
+
+    def _beside(self, address: str) -> Attached | None:
+        """By which of its networks an address is a neighbour's."""
+        for each in self._network.attached:
+            six = each.wanted.subnet6
+            if address in each.wanted.subnet or (six and address in six):
+                return each
+        return None
+
+    def _neighbour(self, family: int, address: str, way: Attached) -> _socket.socket:
+        """A socket of another container. Raises OSError for an address that none has."""
+        member = self._networks.with_address(way.wanted.network, address)
+        if member is None:
+            raise OSError(EHOSTUNREACH, "no container has this address")
+        source = way.address6 if version(address) == 6 else way.address
+        request = {"socket": family, "from": source}
+        channel = asked(self._store.containers.folder(member.container), request)
+        try:
+            for fd in received(channel):
+                return sockets.adopted(fd)
+        finally:
+            channel.close()
+        raise OSError(EHOSTUNREACH, "the container has ended")
+
+    def _is_anothers(self, address: bytes) -> bool:
+        """Whether it belongs to a network that the container is not in. Files say so: ask for few."""
+        if address[0] not in _PRIVATE[len(address)]:
+            return False
+        text = shown(address)
+        subnets = (each for network in self._networks.every() for each in (network.subnet, network.subnet6))
+        return any(text in Subnet.parse(subnet) for subnet in subnets if subnet)
+
+
+def _is_of_a_link(address: bytes) -> bool:
+    """fe80::/10 means nothing without a link, and those of this machine are not the container's."""
+    return len(address) == 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
