@@ -74,6 +74,8 @@ def _options(context: Context, args: Args) -> BuildOptions:
         parallel=_parallel(args.parallel),
         allow=tuple(args.allow),
         agents=tuple(_agent(context, item) for item in args.ssh),
+        cache_from=tuple(args.cache_from),
+        cache_to=tuple(args.cache_to),
     )
 
 
@@ -185,9 +187,6 @@ def _discarded(context: Context, args: Args) -> None:
         context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
     _refuse_attestations(args)
     _without_effect(context, args)
-    for name in ("cache-from", "cache-to"):
-        if getattr(args, name.replace("-", "_")):
-            context.warn(f"WARNING: --{name} ignored: the cache of the local store is used")
 
 
 def _without_effect(context: Context, args: Args) -> None:
@@ -298,8 +297,16 @@ COMMAND = Command(
             "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
         ),
         flag("--check", "Check the Dockerfile instead of building (same as --call=check)"),
-        many("--cache-from", "Ignored with a warning: the cache of the local store is used", kind="cache"),
-        many("--cache-to", "Ignored with a warning: the cache of the local store is used", kind="cache"),
+        many(
+            "--cache-from",
+            "External cache sources (IMAGE, type=registry,ref=REF or type=local,src=DIRECTORY)",
+            kind="cache",
+        ),
+        many(
+            "--cache-to",
+            "Cache export destinations (type=registry,ref=REF, type=local,dest=DIRECTORY or type=inline)",
+            kind="cache",
+        ),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
         text(
             "--format", "Manifest format: oci, or docker for registries that support no other", default="oci"

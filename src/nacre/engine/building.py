@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..images.dockerfile.plan import INLINE
 from ..images.model.platforms import fits
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
@@ -14,6 +15,7 @@ from ..words.reference import is_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -62,12 +64,31 @@ def build(
     (context, stream), (file, other) = map(_divided, origins)
     with load(engine.store, context, file, stdin=stream or other) as inputs:
         proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
+        sources = BuildSources(base, at_hand, fetch, engine.forked)
         try:
-            sources = BuildSources(base, at_hand, fetch, engine.forked)
-            return Builder(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+            return _built(engine, inputs, options, sources, progress, proxies)
         except (DockerfileError, BuildFailed) as error:
             error.source = _lines(inputs, error)
             raise
+
+
+def _built(
+    engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, progress: Progress | None,
+    proxies: Mapping[str, str],
+) -> BuildResult:  # fmt: skip
+    """With the caches that the options name; what opens them is loaded only for those."""
+    if not options.cache_from and not options.cache_to and not _is_inline(options):
+        return Builder(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+    from .buildcache import BuildCaches
+
+    with BuildCaches(engine, options) as caches:
+        sources = sources.replace(caches=caches.openers)
+        builder = Builder(engine.store, sources, progress, proxies=proxies, writers=caches.writers)
+        return builder.build(inputs, options)
+
+
+def _is_inline(options: BuildOptions) -> bool:
+    return any(name == INLINE for name, _ in options.arguments)
 
 
 def call(

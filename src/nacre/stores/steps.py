@@ -77,6 +77,14 @@ class StepStore:
         sql = f"SELECT {_COLUMNS} FROM step WHERE parent = ? ORDER BY created DESC, key LIMIT 100"
         return [_record(row) for row in self._database.execute(sql, (parent,))]
 
+    def beside(self, key: str) -> list[StepRecord]:
+        """The step under all its keys: those with the same layer on the same parent; [] without a layer."""
+        sql = (
+            f"SELECT {_COLUMNS} FROM step WHERE layer <> '' AND (parent, layer) = "
+            "(SELECT parent, layer FROM step WHERE key = ?) ORDER BY key LIMIT 100"
+        )
+        return [_record(row) for row in self._database.execute(sql, (key,))]
+
     def touch(self, key: str) -> None:
         """It was used now."""
         self._database.change("UPDATE step SET used = ? WHERE key = ?", (time.time(), key))

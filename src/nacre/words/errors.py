@@ -19,6 +19,8 @@
     ├── RegistryError           an answer of a registry; carries status and code
     │   ├── Unreachable         no answer at all
     │   └── Unauthorized
+    ├── CacheUnusable           a cache of builds that does not give what it names
+    │   └── CacheIncomplete     it never said that it would
     ├── SandboxError            the container could not be set up
     │   ├── CommandNotFound     exit code 127, as docker
     │   └── CommandNotExecutable  exit code 126, as docker
@@ -162,6 +164,14 @@ class Unreachable(RegistryError):
 
 class Unauthorized(RegistryError):
     """A registry wants other credentials."""
+
+
+class CacheUnusable(NacreError):
+    """A cache from elsewhere names layers that it does not give, or gives as something else."""
+
+
+class CacheIncomplete(CacheUnusable):
+    """A layer is needed of which a cache from elsewhere knows only what it is."""
 
 
 class SandboxError(NacreError):

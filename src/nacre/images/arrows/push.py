@@ -20,7 +20,7 @@ from ..model.source import ForkSafe, TagAwareSink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from threading import Event
 
     from ...ground.work.budget import Budget
@@ -74,12 +74,12 @@ def push(
     with store.leases.hold():
         data = store.blobs.read(descriptor.digest)
         manifest = image_manifest(data, descriptor)
-        delivery = _PushDelivery(store, sink, how.sources)
+        delivery = PushDelivery(store, sink, how.sources)
         tasks = {layer.digest: task_of(progress, layer.digest, "Preparing") for layer in manifest.layers}
         budget = how.budget or store.budget
         wanted = _formed(manifest, data, how.form if how.packing is None else "")[0]
         there = how.packing is None and isinstance(sink, TagAwareSink) and sink.holds(target, wanted)
-        layers = _Layers(delivery, manifest, how.packing)
+        layers = LayersPush(delivery, manifest, how.packing)
         layers.send(tasks, budget.limited(processes=1) if there else budget)
         manifest, data = layers.after(data)
         delivery.send(manifest.config, SILENT)
@@ -98,23 +98,28 @@ def _formed(manifest: Manifest, data: bytes, form: str) -> Document:
     return converted(document, form) if form else document
 
 
-class _Layers:
+class LayersPush:
     """The layers of one push, each compressed in another way before if `packing` says so."""
 
-    def __init__(self, delivery: _PushDelivery, manifest: Manifest, packing: Packing | None) -> None:
+    def __init__(
+        self, delivery: PushDelivery, manifest: Manifest, packing: Packing | None,
+        diff_ids: Sequence[Digest] = (),
+    ) -> None:  # fmt: skip
+        """`diff_ids` are those of the layers; () reads them in the image config."""
         self._delivery, self._store = delivery, delivery.store
         self._manifest, self._packing = manifest, packing
         self._layers = sorted({layer.digest: layer for layer in manifest.layers}.values(), key=size_down)
         self._made: dict[Digest, Descriptor] = {}
         self._repacker: Repacker | None = None
         if packing is not None:
-            self._prepare(packing)
+            self._prepare(packing, diff_ids)
 
-    def _prepare(self, packing: Packing) -> None:
+    def _prepare(self, packing: Packing, diff_ids: Sequence[Digest]) -> None:
         from ..layers.repack import Repacker
 
-        config = ImageConfig.parse(self._store.blobs.read(self._manifest.config.digest))
-        pairs = zip(self._manifest.layers, config.diff_ids, strict=True)
+        if not diff_ids:
+            diff_ids = ImageConfig.parse(self._store.blobs.read(self._manifest.config.digest)).diff_ids
+        pairs = zip(self._manifest.layers, diff_ids, strict=True)
         self._diff_ids = {layer.digest: diff_id for layer, diff_id in pairs}
         delivery = self._delivery
         self._repacker = Repacker(self._store, packing, delivery.sink, delivery.forms, self._manifest)
@@ -181,7 +186,7 @@ class _Layers:
         return after, data if after == self._manifest else after.encode()
 
 
-class _PushDelivery(BlobSender):
+class PushDelivery(BlobSender):
     """Blobs of one push, and where they came from."""
 
     def __init__(self, store: Store, sink: Sink, sources: Sources | None) -> None:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 SCRATCH = "scratch"
 HOSTNAME, CACHES = "BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS"
 """Arguments that name the container of RUN, and a space of its own for ids of cache mounts."""
-_ALWAYS_USED = ("SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES)
+INLINE = "BUILDKIT_INLINE_CACHE"
+"""The argument that asks for a cache in the image."""
+_ALWAYS_USED = (
+    "SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES, INLINE,
+)  # fmt: skip
 
 
 class Base(Value):

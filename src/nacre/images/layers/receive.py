@@ -40,7 +40,7 @@ def take(
     manifest = image_manifest(data, descriptor)
     config_moved, config = _config(source, store, manifest)
     check_layers(manifest, config)
-    moved = config_moved + _layers(source, store, _rows(manifest, config), progress, budget)
+    moved = config_moved + take_layers(source, store, _rows(manifest, config), progress, budget)
     store.blobs.add(data, descriptor.digest)
     store.refs.remember(descriptor)
     remember_source(store, manifest.config.digest, source.where)
@@ -94,7 +94,9 @@ def fetch_small(source: Source, descriptor: Descriptor, what: str) -> bytes:
     return b"".join(parts)
 
 
-def _layers(source: Source, store: Store, rows: dict[Digest, Row], progress: Progress, budget: Budget) -> int:
+def take_layers(
+    source: Source, store: Store, rows: dict[Digest, Row], progress: Progress, budget: Budget
+) -> int:
     """Bring all layers in side by side; the bytes fetched. None is left to run alone at the end."""
     tally = TransferTotals()
     by_digest = {digest: task_of(progress, digest, "Pulling fs layer") for digest in rows}

@@ -10,12 +10,13 @@ image appear at the end, and what a failed step wrote is gone. Builds hold a lea
 
 from __future__ import annotations
 
+from ...grammars import buildcache
 from ...ground.files import surely
-from ...images.model.edit import make_manifest, write_image
+from ...images.model.edit import make_manifest, with_fields, write_image
 from ...images.model.image import Image
 from ...images.model.schema import converted
 from ...stores import caches
-from ...words.errors import InvalidName
+from ...words.errors import CacheIncomplete, CacheUnusable, InvalidName, NacreError
 from ...words.oci import OCI, Descriptor
 from ...words.progress import NullProgress
 from ...words.reference import Reference
@@ -23,18 +24,22 @@ from ...words.value import Value
 from . import entitlements
 from .context import BuildContext
 from .filehash import FileHashes
+from .imports import ImportedCaches
 from .report import BuildReport
 from .session import BuildSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ...grammars.buildcache import CachedStep
     from ...images.model.limits import Limits
     from ...stores.store import Store
+    from ...words.digest import Digest
     from ...words.oci import Platform
     from ...words.progress import Progress
     from .downloads import Fetch
+    from .imports import FoundCache, Opener
     from .inputs import Inputs
     from .stageprogress import StageProgress
 
@@ -46,7 +51,8 @@ class BuildOptions(Value):
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
     (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
     RUN. `parallel` is how many steps may be at work at once: 0 for what is usual. `allow` are entitlements
-    (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents.
+    (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents. `cache_from` and `cache_to` are
+    caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them.
     """
 
     target: str = ""
@@ -65,6 +71,8 @@ class BuildOptions(Value):
     parallel: int = 0
     allow: tuple[str, ...] = ()
     agents: tuple[tuple[str, str], ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
 
 
 def _nothing() -> None:
@@ -76,13 +84,29 @@ class BuildSources(Value):
 
     `resolve(name, platform, progress)` gives the image that a FROM or a --from names, `find(name, platform)`
     the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies. `forked()` is
-    called in each process that works for the build.
+    called in each process that works for the build. `caches` are asked for steps that were not done here.
     """
 
     resolve: Callable[[str, Platform | None, Progress], Image]
     find: Callable[[str, Platform | None], Image | None]
     fetch: Fetch
     forked: Callable[[], object] = staticmethod(_nothing)
+    caches: tuple[Opener, ...] = ()
+
+
+class CacheWriter(Value):
+    """Where a build leaves its cache: `name` for messages, `kind` as docker calls it.
+
+    `write(steps, progress, elsewhere)` sends the steps, and layers that are not here from `elsewhere`. With
+    `is_whole` it holds the layers of all stages, else those of the result. An error ends the build unless
+    `may_fail`. Without `write` the cache goes into the image.
+    """
+
+    kind: str
+    name: str = ""
+    write: Callable[[Sequence[CachedStep], Progress, Mapping[Digest, FoundCache]], object] | None = None
+    is_whole: bool = False
+    may_fail: bool = False
 
 
 class BuildResult(Value):
@@ -102,9 +126,9 @@ class Builder:
 
     def __init__(
         self, store: Store, sources: BuildSources, progress: Progress | None = None, *,
-        proxies: Mapping[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None, writers: Sequence[CacheWriter] = (),
     ) -> None:  # fmt: skip
-        self._store, self._sources = store, sources
+        self._store, self._sources, self._writers = store, sources, writers
         self._progress = progress or NullProgress()
         self._proxies = dict(proxies or {})
 
@@ -119,16 +143,65 @@ class Builder:
         for tag in options.tags:
             _check_tag(tag)
         report = BuildReport(self._progress)
+        with self._store.leases.hold():
+            session, standing = self._built(inputs, options, report)
+            steps = session.cache.leaving() if self._writers else []
+            inline = steps if any(writer.write is None for writer in self._writers) else None
+            image = _finish(self._store, standing, options, report, inline)
+            self._write_caches(steps, standing, report, session.cache.imports.elsewhere)
+        return BuildResult(image, session.cache.ran, session.cache.cached)
+
+    def _built(
+        self, inputs: Inputs, options: BuildOptions, report: BuildReport
+    ) -> tuple[BuildSession, StageProgress]:
+        """Everything done; once more if a cache from elsewhere does not hold what turns out to be needed."""
+        imports = ImportedCaches(self._sources.caches, report)
+        try:
+            return self._attempt(inputs, options, imports, report)
+        except CacheIncomplete as error:
+            self._progress.line(f"{error.message}, so the steps before are done")
+            imports = imports.whole()
+        except CacheUnusable as error:
+            self._progress.line(f"WARNING: {error.message}")
+            imports = ImportedCaches()
+        return self._attempt(inputs, options, imports, report)
+
+    def _attempt(
+        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
+    ) -> tuple[BuildSession, StageProgress]:
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
-        with self._store.leases.hold(), BuildContext(inputs.folder, inputs.ignore, hashes) as context:
-            session = BuildSession(self._store, self._sources, report, context, options)
+        with BuildContext(inputs.folder, inputs.ignore, hashes) as context:
+            session = BuildSession(self._store, self._sources, report, context, options, imports)
             session.read(inputs, self._proxies)
             try:
-                standing = session.build()
+                return session, session.build()
             finally:
                 surely(session.close)
-            image = _finish(self._store, standing, options, report)
-        return BuildResult(image, session.cache.ran, session.cache.cached)
+
+    def _write_caches(
+        self, steps: Sequence[CachedStep], standing: StageProgress, report: BuildReport,
+        elsewhere: Mapping[Digest, FoundCache],
+    ) -> None:  # fmt: skip
+        result = set(standing.diff_ids)
+        held = [
+            one.replace(is_absent=True) if one.layer and one.layer[1] not in result else one for one in steps
+        ]
+        for writer in self._writers:
+            if writer.write is None:
+                continue
+            wanted = steps if writer.is_whole else held
+            step = report.step(f"exporting cache to {writer.kind}")
+            step.begin()
+            try:
+                writer.write(wanted, step, elsewhere)
+            except NacreError as error:
+                error.message = f"cannot export the cache to {writer.name}: {error.message}"
+                error.args = (error.message,)
+                step.failed(error.message)
+                if not writer.may_fail:
+                    raise
+            else:
+                step.done()
 
 
 def _check_tag(tag: Reference) -> None:
@@ -136,9 +209,18 @@ def _check_tag(tag: Reference) -> None:
         raise InvalidName(f"invalid tag {str(tag)!r}: refusing to create a tag with a digest reference")
 
 
-def _finish(store: Store, standing: StageProgress, options: BuildOptions, report: BuildReport) -> Image:
-    """Write the image and set the names, unless they are as they should be already."""
+def _finish(
+    store: Store, standing: StageProgress, options: BuildOptions, report: BuildReport,
+    inline: Sequence[CachedStep] | None,
+) -> Image:  # fmt: skip
+    """Write the image and set the names, unless they are as they should be already.
+
+    `inline` are steps that its config is to hold as a cache, as far as they made its layers.
+    """
     config = standing.config(dict(options.labels))
+    if inline is not None:
+        places = {layer: number for number, layer in enumerate(standing.layers)}
+        config = with_fields(config, **{buildcache.FIELD: buildcache.field(inline, places)})
     layers = [descriptor for descriptor, _ in standing.layers]
     step = report.step("exporting to image")
     manifest, _ = make_manifest(config, layers)

@@ -1,11 +1,13 @@
-"""The build cache as the builder sees it: keys to layers that are here, whole."""
+"""The build cache as the builder sees it: keys to layers that are here, whole, or in a cache elsewhere."""
 
 from __future__ import annotations
 
 import json
 from functools import cached_property
 
+from ...grammars.buildcache import CachedStep
 from ...stores.steps import StepRecord
+from .imports import ImportedCaches
 from .keys import apart
 from .stageprogress import StepLayer
 
@@ -20,14 +22,58 @@ if TYPE_CHECKING:
 class Cache:
     """Finds and keeps steps, and counts them: `cached` were found, `ran` were done."""
 
-    def __init__(self, store: Store, disabled: bool = False) -> None:
-        """`disabled`: nothing is found, everything is kept."""
+    def __init__(self, store: Store, disabled: bool = False, imports: ImportedCaches | None = None) -> None:
+        """`disabled`: nothing is found, everything is kept. `imports` are asked for what is not here."""
         self._store, self._disabled = store, disabled
+        self.imports = ImportedCaches() if disabled or imports is None else imports
         self.ran = self.cached = 0
+        self.used: dict[str, CachedStep] = {}
+        """The steps of this build so far, done or found, for a cache that is written."""
+        self._found: list[StepRecord] = []
 
     def find(self, key: Key) -> StepLayer | None:
-        """What the step with this key made, if all of it is still here."""
-        record = None if self._disabled else self._store.steps.get(key.digest)
+        """What the step with this key made, if all of it is still here or a cache elsewhere has it."""
+        if self._disabled:
+            return None
+        made = self._find_here(key) or self._find_elsewhere(key)
+        if made is not None:
+            self.cached += 1
+            self._use(key, made)
+        return made
+
+    def _use(self, key: Key, made: StepLayer) -> None:
+        self.used.setdefault(key.digest, CachedStep(key.digest, made.layer, made.time_ns))
+
+    def _find_elsewhere(self, key: Key) -> StepLayer | None:
+        step = self.imports.find(key.digest) if self.imports else None
+        if step is None:
+            return None
+        self.used[key.digest] = step
+        made = StepLayer(step.layer, step.time_ns)
+        self._found.append(_record(key, made))
+        return made
+
+    def leaving(self) -> list[CachedStep]:
+        """The steps of this build for a cache that is written, under all keys known, in a fixed order."""
+        found = dict(self.used)
+        for key, step in self.used.items():
+            for record in self._store.steps.beside(key) if step.layer else ():
+                again = step.replace(key=record.key, time_ns=_time(record.config_json))
+                found.setdefault(record.key, again)
+            for other in self.imports.beside(step):
+                found.setdefault(other.key, other)
+        return [found[key] for key in sorted(found)]
+
+    def settle(self) -> None:
+        """Keep the steps that a cache elsewhere had, as far as their layers have come."""
+        found, self._found = self._found, []
+        missing = set(self._store.trees.missing([one.diff_id for one in found if one.diff_id]))
+        for record in found:
+            if record.diff_id not in missing:
+                self._store.steps.put(record)
+
+    def _find_here(self, key: Key) -> StepLayer | None:
+        record = self._store.steps.get(key.digest)
         if record is None:
             return None
         layer = (record.layer, record.diff_id) if record.layer and record.diff_id else None
@@ -36,13 +82,12 @@ class Cache:
             if form is None:
                 return None
             layer = (form, layer[1])
-        self.cached += 1
         self._store.steps.touch(record.key)
         return StepLayer(layer, _time(record.config_json))
 
     def is_new(self, key: Key) -> bool:
-        """Whether the step was never done before, on whatever layers."""
-        return self._disabled or key.elsewhere not in self._elsewhere
+        """Whether the step was never done before, on whatever layers, as far as that can be known."""
+        return self._disabled or (not self.imports and key.elsewhere not in self._elsewhere)
 
     def knows(self, key: Key) -> bool:
         """Whether a step with this key was kept, even where it may not be used."""
@@ -78,7 +123,7 @@ class Cache:
             from ...images.layers.ingest import ensure_tree
 
             ensure_tree(store, layer, diff_id)
-        if is_here(store, layer):
+        if is_here(store, layer) or store.layers.sources(layer.digest):
             return layer
         return self._compressed_anew(layer, diff_id) if store.trees.can_tar(diff_id) else None
 
@@ -101,10 +146,17 @@ class Cache:
             return made
         first = self._store.steps.put_first(_record(key, made))
         layer = (first.layer, first.diff_id) if first.layer and first.diff_id else None
-        return StepLayer(layer, _time(first.config_json))
+        made = StepLayer(layer, _time(first.config_json))
+        self._use(key, made)
+        return made
 
     def alias(self, key: Key, made: StepLayer) -> None:
         """Keep it under a further key."""
+        self._store.steps.put(_record(key, made))
+        self._use(key, made)
+
+    def note(self, key: Key, made: StepLayer) -> None:
+        """Keep that it was made once, under a key that finds nothing: see `knows`."""
         self._store.steps.put(_record(key, made))
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .builder import BuildOptions, BuildSources
     from .context import BuildContext
     from .downloads import Downloads, FetchedFile
+    from .imports import ImportedCaches
     from .inputs import Inputs
     from .layers import Layers
     from .report import BuildReport, StepReport
@@ -82,16 +83,18 @@ class BuildSession:
     """Hears in a process of its own that a command has ended whose layer is still to be written."""
     overlaps = False
     """Whether a step may begin over one whose layer is still being written."""
+    helps = False
+    """Whether this process works for another one that schedules."""
     schedules = False
     """Whether this process leaves to others what takes long: see `waiting`."""
 
     def __init__(
         self, store: Store, sources: BuildSources, report: BuildReport, context: BuildContext,
-        options: BuildOptions,
+        options: BuildOptions, imports: ImportedCaches | None = None,
     ) -> None:  # fmt: skip
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
-        self.cache = Cache(store, options.no_cache)
+        self.cache = Cache(store, options.no_cache, imports)
         self.sources = sources
         self._stages: dict[int, StageProgress] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
@@ -137,6 +140,7 @@ class BuildSession:
         while self._opened:
             self._opened[-1].close()
             self._opened.pop()
+        self.cache.settle()
         self.store.actives.drop_roots()
 
     def read(self, inputs: Inputs, proxies: Mapping[str, str]) -> None:
@@ -188,7 +192,13 @@ class BuildSession:
         left = self._first_pass()
         if left:
             self._go_on(left)
-        return self.stage(self.plan.target)
+        target = self.stage(self.plan.target)
+        self.cache.imports.check(self.store, target.diff_ids)
+        if self.cache.imports.lacking(target.diff_ids):
+            step = self.report.step("importing layers from the cache")
+            self.bring(target.diff_ids, step)
+            step.done()
+        return target
 
     def _first_pass(self) -> dict[int, tuple[StageSteps, Waiting]]:
         """Go through what is kept, in this process; the stages that have to wait, and for what."""
@@ -253,6 +263,16 @@ class BuildSession:
         if self.schedules:
             raise Waiting(name, work, is_brief=is_brief)
         return work()
+
+    def bring(self, diff_ids: Sequence[Digest], report: StepReport) -> None:
+        """See that layers are here that were found in a cache elsewhere. Raises Waiting, CacheUnusable."""
+        imports = self.cache.imports
+        imports.check(self.store, diff_ids)
+        lacking = imports.lacking(diff_ids)
+        if lacking and self.schedules:
+            name = ("layers", *lacking)
+            raise Waiting(name, lambda: imports.bring(self.store, lacking, report), report)
+        imports.bring(self.store, lacking, report)
 
     def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
         """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
@@ -349,6 +369,8 @@ class BuildSession:
         if name[0] == "image":
             _, image, platform = name
             self._images[str(image), platform] = Image.load(self.store, found)  # type: ignore[index]
+        elif name[0] == "layers":
+            self.cache.imports.brought(name[1:])  # type: ignore[arg-type]
         elif name[0] == "content":
             self._contents[str(name[1])] = found
         elif name[0] == "url":
@@ -361,21 +383,26 @@ class BuildSession:
     def work_alone(self, steps: Steps, ran: Callable[[str, str, str], object]) -> None:
         """In such a process, first of all. `ran` hears of an active, its upper folder, and a key."""
         self.ran = ran
-        self.schedules = False
+        self.schedules, self.helps = False, True
         self.report.steps = steps
         self.cache.ran = self.cache.cached = 0
+        self.cache.used = {}
+        self.cache.imports.forked()
         self.context.hashes.news()
         self.sources.forked()
 
     def told(self) -> tuple[Any, ...]:
         """What such a process has learnt, besides its result."""
-        return self.cache.ran, self.cache.cached, self.context.hashes.news(), self.store.actives.kept_roots()
+        cache, roots = self.cache, self.store.actives.kept_roots()
+        cache.settle()
+        return cache.ran, cache.cached, cache.used, self.context.hashes.news(), roots
 
     def hear(self, told: tuple[Any, ...]) -> None:
         """Keep what such a process has told."""
-        ran, cached, news, roots = told
+        ran, cached, used, news, roots = told
         self.cache.ran += ran
         self.cache.cached += cached
+        self.cache.used |= used
         self.context.hashes.learn(*news)
         self.store.actives.take_roots(roots)
 

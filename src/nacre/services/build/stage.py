@@ -18,7 +18,15 @@ from ...images.dockerfile.fold import (
     start,
 )
 from ...images.dockerfile.plan import CACHES, HOSTNAME
-from ...words.errors import Conflict, ContentError, NacreError, NotFound, RegistryError, UsageError
+from ...words.errors import (
+    CacheUnusable,
+    Conflict,
+    ContentError,
+    NacreError,
+    NotFound,
+    RegistryError,
+    UsageError,
+)
 from .content import content_of
 from .context import BuildContext
 from .entitlements import enforce
@@ -249,6 +257,9 @@ class StageBuild:
         except (UsageError, Conflict) as error:
             report.failed(error.message)
             raise step.instruction.error(error.message, hint=error.hint) from None
+        except CacheUnusable:
+            report.canceled()
+            raise
         except NacreError as error:
             report.failed(error.message)
             raise
@@ -268,6 +279,8 @@ class StageBuild:
 
     def _kept(self, key: Key, report: StepReport) -> StepLayer | None:
         made = self._session.cache.find(key)
+        if made is not None and made.layer and self._session.helps:
+            self._session.bring([made.layer[1]], report)  # which the process that schedules does not know
         if made is not None:
             report.cached()
         elif why := self._session.cache.why(key):
@@ -294,6 +307,7 @@ class StageBuild:
         key, above = self._run_key(standing, action, contents), self._unsettled
         if above is None and (made := self._kept(key, report)) is not None:
             return made
+        session.bring(standing.diff_ids, report)
         from .run import RunJob, permit, run_job
 
         warning = permit(session.store, item)
@@ -397,6 +411,7 @@ class StageBuild:
         from .layers import Layers
 
         origin = self._origin(item, text, platform, report)
+        self._session.bring(origin[0], report)
         return self._session.opened(Layers(self._session.store, *origin))
 
     def _copy(
@@ -414,6 +429,7 @@ class StageBuild:
         )  # fmt: skip
         if (made := self._kept(key, report)) is not None:
             return made
+        self._session.bring(diff_ids, report)
 
         def work() -> StepLayer:
             source = self._source(item, action.origin, standing.platform, report)
@@ -455,12 +471,13 @@ class StageBuild:
         if action.contents:
             newest = max(newest, standing.time_ns) or session.undated_ns
         anywhere = key.replace(parent="")
+        session.bring(standing.diff_ids, report)
 
         def work() -> StepLayer:
             known = session.cache.knows(anywhere)
             copier = self._copier(standing, max(newest, standing.time_ns), known)
             made = self._keep(key, StepLayer(copier.copy(action, source, chosen, report), newest), report)
-            session.cache.alias(anywhere, made)
+            session.cache.note(anywhere, made)
             return made
 
         return self._later(
@@ -546,6 +563,7 @@ class StageBuild:
         key = WorkdirKey(*self._common(standing), action.path, action.user)
         if (made := self._kept(key, report)) is not None:
             return made
+        self._session.bring(standing.diff_ids, report)
         time_ns = standing.time_ns or self._session.undated_ns
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
 

@@ -5,6 +5,7 @@ long: what a step then needs is raised from wherever the step is at, as `Waiting
 
     ("stage", n)               the stage with that number
     ("image", name, platform)  an image that is not here; the step is then asked again
+    ("layers", diff id, …)     layers that a cache elsewhere has; the step is then asked again
     ("content", fingerprint)   the digest of files that have to be read; the step is then asked again
     ("url", url)               a file that is not fetched yet; the step is then asked again
     ("git", source)            a commit of a repository, likewise

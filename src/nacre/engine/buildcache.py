@@ -1,0 +1,202 @@
+"""Where builds find caches and leave them: what `cache_from` and `cache_to` say, opened.
+
+    REF                      the same as type=registry,ref=REF
+    type=registry,ref=REF    a manifest in a registry, or an image with a cache inline
+    type=local,src=FOLDER    an OCI layout; dest=FOLDER to write one
+    type=inline              in the image that is built
+
+Names and meanings of attributes are BuildKit's.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+
+from ..grammars.csvline import read_record
+from ..images.dockerfile.plan import INLINE
+from ..services.build import CacheWriter
+from ..words.errors import Unsupported, UsageError
+from ..words.reference import Reference
+from ..words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..grammars.buildcache import CachedStep
+    from ..images.arrows.buildcache import CacheImport
+    from ..images.layers.repack import Packing
+    from ..images.model.source import Sink
+    from ..services.build import BuildOptions
+    from ..services.build.imports import FoundCache, Opener
+    from ..words.digest import Digest
+    from ..words.progress import Progress
+    from .wiring import Wiring
+
+_FORM = (
+    "mode", "ignore-error", "oci-mediatypes", "image-manifest", "compression", "compression-level",
+    "force-compression",
+)  # fmt: skip
+_FROM = {"registry": ("ref",), "local": ("src", "tag", "digest"), "inline": ()}
+_TO = {"registry": ("ref", *_FORM), "local": ("dest", "tag", *_FORM), "inline": ("mode",)}
+_NEEDED = ("ref", "src", "dest")
+_CODECS = {"uncompressed": "none", "gzip": "gzip", "zstd": "zstd"}
+_YES, _NO = ("1", "t", "true"), ("0", "f", "false")
+
+
+class CachePlace(Value):
+    """One of `--cache-from` or `--cache-to`, checked."""
+
+    option: str
+    kind: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str, default: str = "") -> str:
+        """An attribute, as it was written."""
+        return dict(self.fields).get(name, default)
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """An attribute that is true or false. Raises UsageError."""
+        text = self.get(name).lower()
+        if text and text not in _YES + _NO:
+            raise UsageError(f"{self.option} type={self.kind}: invalid {name}={text}: expected true or false")
+        return text in _YES if text else default
+
+    @property
+    def name(self) -> str:
+        """For messages: where it is."""
+        return self.get("ref") or self.get("src") or self.get("dest") or self.kind
+
+
+def parse(option: str, written: str) -> list[CachePlace]:
+    """What one use of `option` (`--cache-from`, `--cache-to`) says. Raises UsageError, Unsupported."""
+    words = read_record(written)
+    if not any("=" in word for word in words):
+        return [_checked(CachePlace(option, "registry", (("ref", word),))) for word in words]
+    fields = {key.strip().lower(): value for key, _, value in (word.partition("=") for word in words)}
+    kind = fields.pop("type", "")
+    return [_checked(CachePlace(option, kind, tuple(fields.items())))]
+
+
+def _checked(place: CachePlace) -> CachePlace:
+    known = (_TO if place.option == "--cache-to" else _FROM).get(place.kind)
+    what = f"{place.option} type={place.kind}"
+    if known is None:
+        raise Unsupported(f"{what} is not supported", hint=f"use type={', type='.join(_FROM)}")
+    for name, _ in place.fields:
+        if name not in known:
+            raise UsageError(f"{what} has no attribute {name!r}", hint=f"it has {', '.join(known) or 'none'}")
+    for name in set(_NEEDED).intersection(known):
+        if not place.get(name):
+            raise UsageError(f"{what} needs {name}=")
+    if place.get("mode", "min") not in ("min", "max"):
+        raise UsageError(f"{what}: invalid mode={place.get('mode')}: expected min or max")
+    _packing(place)
+    return place
+
+
+def _packing(place: CachePlace) -> Packing | None:
+    """How layers are to be compressed; None as they are. Raises UsageError, Unsupported."""
+    for name in ("oci-mediatypes", "image-manifest"):
+        if not place.flag(name, default=True):
+            raise Unsupported(
+                f"{place.option} {name}=false is not supported: a cache is an OCI image manifest"
+            )
+    place.flag("ignore-error")
+    codec, level = place.get("compression"), place.get("compression-level")
+    force = place.flag("force-compression")
+    if not codec and not level and not force:
+        return None
+    from ..images.layers.repack import Packing
+
+    if (codec or "gzip") not in _CODECS:
+        raise Unsupported(
+            f"{place.option} compression={codec} is not supported", hint=f"use {', '.join(_CODECS)}"
+        )
+    if level and not level.isdecimal():
+        raise UsageError(f"{place.option}: invalid compression-level={level}: expected a number")
+    return Packing(_CODECS[codec or "gzip"], int(level) if level else None, force)
+
+
+class BuildCaches:
+    """The caches of one build: `openers` read those of `cache_from`, `writers` are those of `cache_to`.
+
+    `with` it: what is opened stays open until the end. Raises UsageError, Unsupported, InvalidName.
+    """
+
+    def __init__(self, engine: Wiring, options: BuildOptions) -> None:
+        self._engine, self._platform = engine, options.platform
+        self._open = ExitStack()
+        sources = [place for text in options.cache_from for place in parse("--cache-from", text)]
+        targets = [place for text in options.cache_to for place in parse("--cache-to", text)]
+        if dict(options.arguments).get(INLINE, "").lower() in _YES:
+            targets.append(CachePlace("--cache-to", "inline"))
+        self.openers: tuple[Opener, ...] = tuple(
+            self._opener(place) for place in sources if place.kind != "inline"
+        )
+        self.writers = tuple(map(self._writer, targets))
+
+    def __enter__(self) -> BuildCaches:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._open.close()
+
+    def _opener(self, place: CachePlace) -> Opener:
+        if place.kind == "registry":
+            reference = Reference.parse(place.get("ref"))
+            return str(reference), partial(self._of_registry, str(reference), reference)
+        return place.get("src"), partial(self._of_folder, place)
+
+    def _of_registry(self, name: str, reference: Reference) -> CacheImport:
+        from ..images.arrows.buildcache import load
+
+        return load(name, self._engine.client.repository(reference), reference, self._platform)
+
+    def _of_folder(self, place: CachePlace) -> CacheImport:
+        from ..images.arrows.buildcache import load
+        from ..images.places.layout import OciLayout
+        from ..images.places.members import FolderMembers
+        from ..images.places.place import ANY
+
+        members = self._open.enter_context(FolderMembers(place.get("src")))
+        digest = place.get("digest")
+        source = OciLayout(members, f"@{digest}" if digest else place.get("tag", "latest"))
+        return load(place.get("src"), source, ANY, self._platform)
+
+    def _writer(self, place: CachePlace) -> CacheWriter:
+        if place.kind == "inline":
+            return CacheWriter(place.kind)
+        name = str(Reference.parse(place.get("ref"))) if place.kind == "registry" else place.name
+        return CacheWriter(
+            place.kind, name, partial(self._write, place), is_whole=place.get("mode") == "max",
+            may_fail=place.flag("ignore-error"),
+        )  # fmt: skip
+
+    def _write(
+        self, place: CachePlace, steps: Sequence[CachedStep], progress: Progress,
+        elsewhere: Mapping[Digest, FoundCache],
+    ) -> None:  # fmt: skip
+        from ..images.arrows.buildcache import CacheSending, export
+        from .transfers import budget, repository
+
+        engine = self._engine
+        sink, target = self._sink(place)
+        sources = tuple((digest, cache.source) for digest, cache in elsewhere.items())
+        how = CacheSending(
+            _packing(place), "", lambda name: repository(engine, name), budget(engine), sources
+        )
+        done = export(engine.store, steps, sink, target, how, progress)
+        progress.line(f"{'unchanged' if done.unchanged else 'writing'} manifest {done.digest}")
+
+    def _sink(self, place: CachePlace) -> tuple[Sink, str]:
+        """Where a cache is written, and under what name."""
+        if place.kind == "registry":
+            reference = Reference.parse(place.get("ref"))
+            return self._engine.client.repository(reference), reference.target
+        from ..images.places.layout import LayoutFolder
+
+        folder = LayoutFolder(place.get("dest"))
+        self._open.callback(folder.close)
+        return folder, place.get("tag", "latest")
