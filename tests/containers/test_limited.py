@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,20 +79,66 @@ def test_limits_hold_for_all_processes(nacre: Nacre, busybox_image: str) -> None
     nacre("rm", "-f", "web")
 
 
-def test_memory_that_runs_out_is_seen(nacre: Nacre, busybox_image: str) -> None:
+def oom_events(nacre: Nacre) -> list[str]:
+    told = nacre("events", "--since", "1", "--until", "0s", "-f", "event=oom", "--format",
+                 "{{.Actor.Attributes.name}}")  # fmt: skip
+    return list(told.lines)
+
+
+@pytest.mark.parametrize("runtime", ["builtin", "crun", "runc"])
+def test_memory_that_runs_out_is_seen(nacre: Nacre, busybox_image: str, runtime: str) -> None:
+    """By the exit code, `inspect` and an event; also of a child, and of a group that its runtime removes."""
     needs_limits("memory")
-    done = nacre("run", "--name", "first", "-m", "16m", busybox_image, "sh", "-c", EAT, check=False)
+    needs_runtime(runtime)
+    start = ("run", "--network", "none", "--runtime", runtime, "-m", "16m", "--name")
+    done = nacre(*start, "first", busybox_image, "sh", "-c", EAT, check=False)
     assert done.code == 137
     assert field(nacre, "first", "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 137"
     child = f"({EAT}); echo went on"
-    done = nacre("run", "--name", "child", "-m", "16m", busybox_image, "sh", "-c", child, check=False)
+    done = nacre(*start, "child", busybox_image, "sh", "-c", child, check=False)
     assert (done.code, done.out) == (0, "went on\n")
     assert field(nacre, "child", "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 0"
-    nacre("run", "--name", "none", "-m", "16m", busybox_image, "true")
+    nacre(*start, "none", busybox_image, "true")
     assert field(nacre, "none", "{{.State.OOMKilled}}") == "false"
-    form = "{{.Action}} {{.Actor.Attributes.name}}"
-    told = nacre("events", "--since", "1", "--until", "0s", "-f", "event=oom", "--format", form)
-    assert told.lines == ["oom first", "oom child"]
+    assert oom_events(nacre) == ["first", "child"]
+
+
+def needs_runtime(name: str) -> None:
+    if name != "builtin" and not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+
+
+@pytest.mark.parametrize("runtime", ["builtin", "crun"])
+def test_memory_that_runs_out_is_told_at_once(nacre: Nacre, busybox_image: str, runtime: str) -> None:
+    """While the container runs, also when its supervisor waits unloaded; and not again at its end."""
+    needs_limits("memory")
+    needs_runtime(runtime)
+    events = nacre.start("events", "-f", "event=oom", "--format", "{{.Action}}", "--since", "1")
+    script = f"mkfifo /host/go; (read line < /host/go; {EAT}); exec sleep 1000"
+    nacre(
+        "run", "-d", "--name", "web", "--network", "none", "--runtime", runtime, "-m", "16m",
+        "-v", f"{nacre.folder}:/host", busybox_image, "sh", "-c", script,
+    )  # fmt: skip
+    while not (nacre.folder / "go").exists():
+        os.sched_yield()
+    if runtime == "builtin":
+        wait_until_unloaded(nacre, "web")
+    (nacre.folder / "go").write_text("x\n")
+    assert events.stdout.readline() == b"oom\n"
+    assert field(nacre, "web", "{{.State.OOMKilled}} {{.State.Status}}") == "true running"
+    nacre("rm", "-f", "web")
+    events.terminate()
+    assert events.communicate()[0] == b""
+
+
+def wait_until_unloaded(nacre: Nacre, name: str) -> None:
+    """Until its supervisor is the program of one page."""
+    pid = int(field(nacre, name, "{{.State.Pid}}"))
+    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    until = monotonic() + 30
+    while os.uname().machine == "x86_64" and "memfd:nacre" not in os.readlink(f"/proc/{parent}/exe"):
+        assert monotonic() < until
+        os.sched_yield()
 
 
 def test_memory_that_runs_out_is_seen_while_it_runs(nacre: Nacre, busybox_image: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from nacre.ground import userns
 from nacre.ground.limits import delegation, groups
 from nacre.ground.limits.hierarchies import Hierarchy, parse, places, unified_folder
 from nacre.ground.limits.members import members
+from nacre.ground.limits.memory import MemoryWatch
 from nacre.ground.limits.usage import usage
 from nacre.words.errors import SandboxError
 
@@ -356,3 +358,28 @@ def test_device_rules_go_to_a_group_that_is_there() -> None:
     place, refused = done.stdout.split()
     assert place.endswith(os.path.basename(folder))
     assert refused == "refused"
+
+
+def test_news_of_memory_in_version_2(tmp_path: Path) -> None:
+    """Counted by memory.events, also by the program that goes on with it; other events are none."""
+    events = tmp_path / "memory.events"
+    events.write_text("max 0\noom_kill 0\n")
+    watch = MemoryWatch(str(tmp_path), 2)
+    assert not watch.heard()
+    for text, news in (("max 5\noom_kill 0\n", False), ("max 9\noom_kill 2\n", True)):
+        events.write_text(text)
+        assert select.select([watch.fd], [], [], 30)[0]
+        assert watch.heard() is news
+    other = MemoryWatch.adopt(*watch.describe())
+    assert not other.heard()
+    events.write_text("max 9\noom_kill 3\n")
+    assert other.heard()
+    other.close()
+
+
+def test_news_of_memory_needs_a_group(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for number in (1, 2):
+        with pytest.raises(OSError, match="No such file"):
+            MemoryWatch(str(tmp_path / "gone"), number)
+    assert os.listdir("/proc/self/fd") == before

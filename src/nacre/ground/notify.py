@@ -18,26 +18,37 @@ class FileWatch:
     """`with FileWatch() as watch:` waits until something happens to what was added. Raises OSError."""
 
     def __init__(self) -> None:
-        self._fd = _checked(function("inotify_init1")(os.O_CLOEXEC | os.O_NONBLOCK))
+        self.fd = _checked(function("inotify_init1")(os.O_CLOEXEC | os.O_NONBLOCK))
+
+    @classmethod
+    def adopt(cls, fd: int) -> Self:
+        """One that another program of this process has made."""
+        self = cls.__new__(cls)
+        self.fd = fd
+        return self
 
     def add(self, path: str, events: int) -> None:
         """Look at a file, or at a folder and what is in it."""
-        _checked(function("inotify_add_watch")(self._fd, os.fsencode(path), events))
+        _checked(function("inotify_add_watch")(self.fd, os.fsencode(path), events))
 
     def wait(self, seconds: float | None = None) -> bool:
         """Until something has happened since the last time; False when the time is up."""
         poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
+        poll.register(self.fd, select.POLLIN)
         if not poll.poll(None if seconds is None else max(0.0, seconds * 1000)):
             return False
-        os.read(self._fd, 65536)
+        os.read(self.fd, 65536)
         return True
+
+    def close(self) -> None:
+        """Let go of it, once."""
+        os.close(self.fd)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        os.close(self._fd)
+        self.close()
 
 
 def _checked(result: int) -> int:

@@ -69,6 +69,12 @@ def folders() -> list[str]:
     return [folder for folder in found if folder]
 
 
+def roots() -> list[str]:
+    """Where all hierarchies are mounted that are mounted here. Raises OSError."""
+    mounted = list(_mounts(_text("/proc/self/mountinfo")))
+    return [point for _, _, point, _ in reversed(mounted)]
+
+
 def _seen(path: str, names: set[str], mounted: Iterable[tuple[str, str, str, set[str]]]) -> tuple[str, str]:
     """Where the hierarchy with these names (version 2 has none) is mounted, and a group of it is seen.
 

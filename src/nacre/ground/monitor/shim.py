@@ -92,6 +92,8 @@ def _relay(told: dict[str, Any], log: LogWriter | None, signals: list[int]) -> R
     relay.input, relay.once, relay.attachable = told["input"], told["once"], True
     if told.get("network"):
         _watch(relay, told)
+    if told.get("memory"):
+        _watch_memory(relay, told)
     return relay
 
 
@@ -106,6 +108,19 @@ def _watch(relay: Relay, told: dict[str, Any]) -> None:
 
     for fd in watched:
         relay.loop.watch_for_others(fd, wake)
+
+
+def _watch_memory(relay: Relay, told: dict[str, Any]) -> None:
+    """Who tells that memory has run out is loaded when it has."""
+    (module, name), fd = told["memory"]["place"], told["memory"]["watch"][1][0]
+
+    def wake() -> None:
+        relay.loop.forget(fd)  # what cannot be loaded is not tried again
+        watch = getattr(__import__(module, fromlist=[name]), name)(told)
+        told["memory"] = {**told["memory"], "watch": watch}
+        relay.loop.watch_for_others(fd, wake)
+
+    relay.loop.watch_for_others(fd, wake)
 
 
 def _time(relay: Relay, told: dict[str, Any]) -> list[Callable[[], object]]:

@@ -63,7 +63,12 @@ class Runtime(Value):
     @property
     def id(self) -> str:
         """What the runtime calls the container."""
-        return self.name[:32]
+        return name_of(self.name)
+
+
+def name_of(number: str) -> str:
+    """What a runtime calls the container with an id; so its control groups are called as well."""
+    return number[:32]
 
 
 def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Attachment) -> int:
@@ -99,7 +104,12 @@ def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: A
         relay = Relay(started, outputs, inputs, attached.control)
         relay.deadly = END
         relay.on_ready = attached.on_running
-        return relay.run(signals=attached.signals)
+        end = attached.beside(relay.loop) if attached.beside else None
+        try:
+            return relay.run(signals=attached.signals)
+        finally:
+            if end:
+                end()
     except BaseException:
         started.end(END)
         raise
@@ -129,10 +139,14 @@ def _remove(folder: str) -> None:
 
 
 def _note(runtime: Runtime) -> None:
-    """Which control groups the runtime may make, before it does; none where it can make none."""
-    from ..limits.hierarchies import folders
+    """Which control groups the runtime may make, before it does; none where it can make none.
 
-    text = "".join(f"{folder}/{runtime.id}\0" for folder in folders())
+    Some make them beneath the group that they are in, some (crun, runc 1.1) beneath the root.
+    """
+    from ..limits.hierarchies import folders, roots
+
+    places = dict.fromkeys([*folders(), *roots()])
+    text = "".join(f"{folder}/{runtime.id}\0" for folder in places)
     with open(f"{runtime.bundle}/groups", "wb") as file:
         file.write(os.fsencode(text))
 

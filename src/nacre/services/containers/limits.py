@@ -1,7 +1,7 @@
 """The limits of a container: set before it runs, taken away at its end; whether memory ran out.
 
 Beside the container's other files stands `groups`: the control groups that were made for it, written before
-they are, so that whoever finds the container ended removes them; afterwards whether memory ran out.
+they are, so that whoever finds the container ended removes them; and once memory ran out, that it did.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def begin(store: Store, row: ContainerRow, record: dict[str, Any]) -> dict[str, 
     config: dict[str, Any] = record["config"]
     system = config["linux"]
     if record["runtime"] != "builtin":
+        unlink(store.containers.file(row.id, STATE))
         if not userns.is_first():  # it was said that they have no effect
             return config
         return config | {"linux": system | {"resources": system["resources"] | wanted}}
@@ -72,10 +73,12 @@ def _showing(mount: dict[str, Any], groups: ControlGroups) -> dict[str, Any]:
     return mount | {"hierarchies": names}
 
 
-def note(store: Store, number: str, groups: list[ControlGroup]) -> None:
+def note(store: Store, number: str, groups: list[ControlGroup], *, running: bool = False) -> None:
     """Leave which groups are made for a container, before they are. Raises StoreError."""
+    kept = running and oom_killed(store, number)
     fields = [[group.version, group.folder, list(group.controllers)] for group in groups]
-    write_atomic(store.containers.file(number, STATE), dumps({"groups": fields}).encode())
+    state = {"groups": fields, **({"oom_killed": True} if kept else {})}
+    write_atomic(store.containers.file(number, STATE), dumps(state).encode())
 
 
 def _state(store: Store, number: str) -> dict[str, Any]:
@@ -104,6 +107,12 @@ def oom_killed(store: Store, number: str) -> bool:
 
 def _has_killed(state: dict[str, Any]) -> bool:
     return bool(state.get("oom_killed")) or _groups(state).oom_kills() > 0
+
+
+def note_oom(store: Store, number: str) -> None:
+    """Keep that memory ran out, and that this was told. Raises StoreError."""
+    state = _state(store, number) | {"oom_killed": True}
+    write_atomic(store.containers.file(number, STATE), dumps(state).encode())
 
 
 def finish(store: Store, number: str) -> bool:

@@ -412,6 +412,18 @@ class Containers:
             from .health import checked
 
             attached = checked(self, row, record, attached)
+        if (record.get("limits") or {}).get("memory"):
+            from .oom import noticed
+
+            with noticed(self.store, row, record) as notification:
+                return self._run_connected(row, record, other, notification.before(attached))
+        return self._run_connected(row, record, other, attached)
+
+    def _run_connected(
+        self, row: ContainerRow, record: dict[str, Any], other: ContainerRow | None,
+        attached: sandbox.Attachment,
+    ) -> int:  # fmt: skip
+        """With its network; `other` is the container whose namespaces it shares."""
         if other:
             from .shared import SharedNetworking
 

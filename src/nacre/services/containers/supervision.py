@@ -91,7 +91,8 @@ class Supervision:
         self._delay, self._signalled = told["delay"], told["signalled"]
         for number in told["signals"]:
             self.signalled(number)
-        for fd in told["stdin"]:
+        watched = told["memory"]["watch"][1] if told.get("memory") else []
+        for fd in [*told["stdin"], *watched]:
             os.close(fd)
         self.ended(told["code"], told["ended"])
 

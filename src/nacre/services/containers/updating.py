@@ -91,7 +91,7 @@ def _completed(
     found, lost = made.reachable(wanted, pid=row.pid)
     new = made.make(
         row.id, wanted, [place for place in found if there.isdisjoint(place.controllers)],
-        note=lambda each: note(store, row.id, [*groups.groups, *each]),
+        note=lambda each: note(store, row.id, [*groups.groups, *each], running=True),
     )  # fmt: skip
     try:
         _move(row.pid, new)
