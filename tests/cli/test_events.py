@@ -64,6 +64,23 @@ def test_of_a_container_that_is_removed(nacre: Nacre, busybox_image: str) -> Non
     ]
 
 
+def test_networks_of_a_container(nacre: Nacre, busybox_image: str) -> None:
+    """As docker tells them: joined before the start, left before the end, by the ids that `inspect` shows."""
+    for name, driver in (("none", "null"), ("host", "host")):
+        number = nacre("create", "--name", name, "--network", name, busybox_image, "true").out.strip()
+        nacre("start", "-a", name)
+        found = told(nacre, "-f", f"network={name}", "--format", "{{.Action}}")
+        assert found == ["connect", "disconnect"]
+        (line, _) = told(nacre, "-f", "type=network", "-f", f"network={name}", "--format", "json")
+        id = nacre("network", "inspect", "-f", "{{.Id}}", name).out.strip()
+        actor = {"container": number, "name": name, "type": driver}
+        assert json.loads(line)["Actor"] == {"ID": id, "Attributes": actor}
+    nacre("create", "--name", "shared", "--network", "container:host", busybox_image, "true")
+    order = told(nacre, "-f", "type=network", "-f", "type=container", "--format", "{{.Type}} {{.Action}}")
+    whole = ["container create", "network connect", "container start", "network disconnect", "container die"]
+    assert order == [*whole, *whole, "container create"]
+
+
 def test_images_volumes_and_filters(nacre: Nacre, busybox_image: str) -> None:
     nacre("volume", "create", "data")
     nacre("volume", "rm", "data")

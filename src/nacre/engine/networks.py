@@ -51,7 +51,7 @@ class NetworkCollection:
             options=tuple(options),
         )  # fmt: skip
         made = self._inside(lambda networks: networks.create(network, used()))
-        self._engine.tell("network", "create", made.id, made.name)
+        self._engine.tell("network", "create", made.id, made.name, type="bridge")
         return made
 
     def list(self) -> Found:
@@ -76,22 +76,18 @@ class NetworkCollection:
         from ..services.containers.connecting import connect
 
         endpoint = NetworkEndpoint(name, tuple(aliases), ip, ip6)
-        row = self._containers(lambda found: connect(found, container, endpoint))
-        self._engine.tell("network", "connect", name, name, container=row.id)
-        return row
+        return self._containers(lambda found: connect(found, container, endpoint))
 
     def disconnect(self, name: str, container: str, *, force: bool = False) -> ContainerRow:
         """Have a container leave a network; with `force` also one that is gone. Raises as `connect`."""
         from ..services.containers.connecting import disconnect
 
-        row = self._containers(lambda found: disconnect(found, container, name, force=force))
-        self._engine.tell("network", "disconnect", name, name, container=row.id)
-        return row
+        return self._containers(lambda found: disconnect(found, container, name, force=force))
 
     def remove(self, name: str) -> Network:
         """Remove a network. Raises NotFound, Conflict while a running container is in it."""
         network = self._inside(lambda networks: networks.remove(name))
-        self._engine.tell("network", "destroy", network.id, network.name)
+        self._engine.tell("network", "destroy", network.id, network.name, type="bridge")
         return network
 
     def prune(self, wanted: Callable[[Network], bool] = lambda _network: True) -> Found:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from time import time_ns
 
+from ..words.errors import NacreError
 from ..words.quickjson import dumps, loads
 
 TYPE_CHECKING = False
@@ -26,6 +27,11 @@ FOLDER, JOURNAL, BEFORE = "events", "events/journal", "events/journal.1"
 MOST = 1 << 20
 """Bytes of a journal."""
 _LONGEST = 16384
+STANDING = {
+    "host": ("host", "361f3c0935c2565ba93e702c64bfb7e012eb22cc3ec1a8ddad87d939bcb01ea8"),
+    "none": ("null", "df2af78d793e96bae9caeaac7a0f553240d0752e7124e77866b7f2f6ab0be430"),
+}
+"""Networks that are always there and no files say more of: the driver and the id."""
 
 
 def record(root: str, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
@@ -71,6 +77,32 @@ def of_volumes(root: str, row: ContainerRow, *, mounted: bool) -> None:
                     "destination": mount["destination"], "read/write": read_write, "propagation": "",
                 }  # fmt: skip
             record(root, "volume", "mount" if mounted else "unmount", name, told)
+
+
+def of_networks(root: str, row: ContainerRow, *, connected: bool) -> None:
+    """A container is in its networks, or is not any more; one that has another's joins none."""
+    known = loads(row.config_json)
+    ends = known.get("endpoints")
+    names = [known["network"]] if ends is None else [each["network"] for each in ends]
+    for name in names:
+        if not name.startswith("container:"):
+            of_network(root, "connect" if connected else "disconnect", name, row.id)
+
+
+def of_network(root: str, action: str, name: str, container: str) -> None:
+    """What happens between a network and a container."""
+    driver, id = STANDING.get(name) or ("bridge", _id_of(root, name))
+    record(root, "network", action, id, {"container": container, "name": name, "type": driver})
+
+
+def _id_of(root: str, name: str) -> str:
+    """Of one that has a file; its name if that is gone meanwhile, or damaged."""
+    from .networks import id_of
+
+    try:
+        return id_of(root, name) or name
+    except NacreError:
+        return name
 
 
 def _open(root: str) -> int:

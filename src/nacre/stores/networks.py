@@ -289,6 +289,14 @@ class Networks:
         return ""
 
 
+def id_of(root: str, name: str) -> str:
+    """The id of the network with a name; "" for one that is gone. Raises StoreError."""
+    try:
+        return Networks(root, lambda _number: False).get(name).id
+    except NotFound:
+        return ""
+
+
 def _free_address(network: Network, asked: str, addresses: Iterable[str], taken: set[str]) -> str:
     if asked and asked in taken:
         raise SandboxError(f"failed to set up container networking: Address already in use: {asked}")

@@ -5,6 +5,7 @@ Source: moby daemon/container_operations.go, the errors.
 
 from __future__ import annotations
 
+from ...stores.events import of_network
 from ...stores.networks import BRIDGE, HOST, NONE
 from ...words.errors import Conflict, NotFound
 from ...words.quickjson import dumps, loads
@@ -29,6 +30,7 @@ def connect(containers: Containers, text: str, endpoint: NetworkEndpoint) -> Con
         raise Conflict(f"endpoint with name {row.name} already exists in network {found.network}")
     if row.state == "running":
         _tell(containers, row, {"join": endpoints.written(found)})
+        of_network(containers.store.root, "connect", found.network, row.id)
     record["endpoints"].append(endpoints.written(found))
     _write(containers, row, record)
     return row
@@ -47,6 +49,7 @@ def disconnect(containers: Containers, text: str, network: str, *, force: bool =
         raise Conflict(f"container {row.id} is not connected to network {name}")
     if row.state == "running":
         _tell(containers, row, {"leave": name})
+        of_network(containers.store.root, "disconnect", name, row.id)
     record["endpoints"] = left
     _write(containers, row, record)
     return row

@@ -16,7 +16,7 @@ from ...ground.sandbox import Stdio
 from ...images.model.runtime import CONTAINER, RunOptions, runtime_config
 from ...stores.containers import BEGUN, ContainerRow
 from ...stores.database import boot_id
-from ...stores.events import of_container, of_volumes
+from ...stores.events import of_container, of_networks, of_volumes
 from ...stores.layout import mount_point
 from ...stores.shared import Shared
 from ...words.errors import Conflict, ExecFormatError, NacreError, NotFound, SandboxError
@@ -370,6 +370,7 @@ class Containers:
         def told() -> None:
             runs.append(True)
             of_volumes(self.store.root, row, mounted=True)
+            of_networks(self.store.root, row, connected=True)
             self.tell(row, "start")
             if attached.on_running:
                 attached.on_running()
@@ -487,7 +488,8 @@ class Containers:
         of_container(self.store.root, row, action, more)
 
     def tell_end(self, row: ContainerRow, code: int, moment: float = 0.0) -> None:
-        """It has ended, now or at `moment`, and what it had mounted is free."""
+        """It has ended, now or at `moment`, has left its networks, and what it had mounted is free."""
+        of_networks(self.store.root, row, connected=False)
         of_volumes(self.store.root, row, mounted=False)
         took = (moment or time.time()) - row.started if row.started else 0.0
         self.tell(row, "die", exitCode=code, execDuration=int(max(took, 0.0)))
