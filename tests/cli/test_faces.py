@@ -141,7 +141,7 @@ COMMANDS_OF = {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
         "format": "BuildOptions: form", "allow": "BuildOptions: allow",
         "ssh": "BuildOptions: agents",
-        "call": "see call", "check": "see call",
+        "call": "see call", "check": "see call", "explain": "see explain",
         "label": "labels", "output": "see export_tar and export_folder", "secret": "BuildOptions: secrets",
         "tag": "tags", "network": "BuildOptions: network", "shm-size": "BuildOptions: shm_size",
         "ulimit": "BuildOptions: ulimits",

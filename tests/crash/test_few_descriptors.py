@@ -105,7 +105,8 @@ def limited(nacre: Any, limit: int, words: list[str]) -> str:
         stdin=subprocess.DEVNULL, cwd=nacre.folder, timeout=180,
     )  # fmt: skip
     said = done.stderr.decode(errors="replace")
-    errors = [line for line in said.splitlines() if not line.startswith(("hint: ", "WARNING: ", " 2 | "))]
+    more = ("hint: ", "WARNING: ", " 2 | ", "   ", "------", " > ", "Dockerfile:")
+    errors = [line for line in said.splitlines() if not line.startswith(more)]
     bad = ("Traceback", "internal error", "[Errno", "killed", "without an answer", "not a database")
     fine = done.returncode == 0 or (len(errors) == 1 and errors[0].startswith("nacre: "))
     return (

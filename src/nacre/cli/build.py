@@ -31,8 +31,16 @@ def run(context: Context, args: Args) -> int:
         from .build_call import call
 
         return call(context, args, options)
+    if args.explain:
+        from .build_call import explain
+
+        return explain(context, args, options)
     folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
+        if args.on_fail:
+            from .build_call import standing
+
+            options = options.replace(on_fail=standing(context, args, progress))
         try:
             built = context.engine.build(
                 folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
@@ -40,7 +48,8 @@ def run(context: Context, args: Args) -> int:
             )  # fmt: skip
         except (DockerfileError, BuildFailed) as error:
             progress.close()
-            _show(context, error)
+            if not args.on_fail:
+                _show(context, error)
             raise
         if output:
             _export(context, str(built.image.digest), *output)
@@ -245,14 +254,17 @@ def _summary(result: Built, args: Args, seconds: float) -> str:
 
 
 def _show(context: Context, error: DockerfileError | BuildFailed) -> None:
-    """The lines of the Dockerfile, with a mark under the fault where one word is at fault."""
-    lines = error.source.encode("utf-8", "replace").decode().split("\n") if error.source else []
-    width = len(str(error.line + len(lines)))
-    for at, line in enumerate(lines, error.line):
-        context.warn(f" {at:>{width}} | {line}")
-    if lines and isinstance(error, DockerfileError):
-        blanks = "".join("\t" if char == "\t" else " " for char in lines[0][: error.column - 1])
-        context.warn(f" {' ' * width} | {blanks}^")
+    """The line with a mark under the fault, or what a step that failed wrote, and its lines."""
+    if isinstance(error, BuildFailed):
+        from .build_call import failure
+
+        for line in failure(error):
+            context.warn(line)
+    elif error.source:
+        line = error.source.encode("utf-8", "replace").decode()
+        blanks = "".join("\t" if char == "\t" else " " for char in line[: error.column - 1])
+        context.warn(f" {error.line} | {line}")
+        context.warn(f" {' ' * len(str(error.line))} | {blanks}^")
 
 
 def _write(path: str, data: str) -> None:
@@ -296,6 +308,7 @@ COMMAND = Command(
         text(
             "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
         ),
+        flag("--explain", "Say which steps would run and why, instead of building"),
         flag("--check", "Check the Dockerfile instead of building (same as --call=check)"),
         many(
             "--cache-from",
@@ -328,6 +341,7 @@ COMMAND = Command(
         many(
             "-o, --output", "Write the files of the result: type=local,dest=DIRECTORY or type=tar,dest=FILE"
         ),
+        choice("--on-fail", "What to do when a RUN fails: a shell in its root", ("", "shell")),
         flag("--pull", "Always attempt to pull all referenced images"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),

@@ -1,19 +1,24 @@
-"""`nacre build --check` and `--call`: what a Dockerfile says of itself, for people or as JSON."""
+"""`nacre build --check`, `--call` and `--explain`: what a Dockerfile says of itself, and what it would do."""
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode
+from stat import S_ISCHR
 
 from ..words.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..ground.sandbox import Stdio
     from ..services.build import BuildOptions
+    from ..words.errors import BuildFailed
     from .context import Context
     from .options import Args
+    from .terminal import Display
 
     Row = dict[str, Any]
 
@@ -35,6 +40,22 @@ def call(context: Context, args: Args, options: BuildOptions) -> int:
         context.print("\n".join(_TEXTS[method](document)))
     wrong = bool(document.get("warnings") or document.get("buildError"))
     return int(wrong and fields.get("ignorestatus", "false") not in ("true", "1", ""))
+
+
+def explain(context: Context, args: Args, options: BuildOptions) -> int:
+    """Print what would be done with each step, and why."""
+    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
+    pull = "always" if args.pull else "missing"
+    found = context.engine.explain(folder, dockerfile=file, options=options, pull=pull)
+    for one in found:
+        context.print(f"{one.step}: {_STATUSES[one.status]}{one.reason and f': {one.reason}'}")
+        for line in one.details:
+            context.print(f"    {line}")
+    run, cached = (sum(one.status == status for one in found) for status in ("run", "cached"))
+    steps = f"{run} step{'s' * (run != 1)} would run, {cached} cached"
+    unsure = sum(one.status in ("maybe", "pull") for one in found)
+    context.print(steps + (f", {unsure} not known before" if unsure else ""))
+    return 0
 
 
 def _read(args: Args) -> tuple[str, dict[str, str]]:
@@ -78,9 +99,52 @@ def _excerpt(name: str, lines: Sequence[str], location: Row | None) -> list[str]
     if not location:
         return []
     first, last = (location["ranges"][0][end]["line"] for end in ("start", "end"))
-    numbers = range(max(first - _AROUND, 1), min(last + _AROUND, len(lines)) + 1)
-    shown = [f"{n:4} | {'>>>' if first <= n <= last else '   '} {lines[n - 1].rstrip()}" for n in numbers]
-    return [f"{name}:{first}", _RULE, *shown, _RULE]
+    begin = max(first - _AROUND, 1)
+    return marked(name, lines[begin - 1 : last + _AROUND], begin, (first, last))
+
+
+def marked(name: str, lines: Sequence[str], begin: int, meant: tuple[int, int]) -> list[str]:
+    """Lines of a Dockerfile from number `begin` on, as buildx shows them: those `meant` have a mark."""
+    shown = [
+        f"{n:4} | {'>>>' if meant[0] <= n <= meant[1] else '   '} {line.rstrip()}"
+        for n, line in enumerate(lines, begin)
+    ]
+    return [f"{name}:{meant[0]}", _RULE, *shown, _RULE]
+
+
+def failure(error: BuildFailed) -> list[str]:
+    """What a step that failed wrote last, and its lines of the Dockerfile, as buildx shows them."""
+    from .buildview import printable
+
+    out = []
+    if error.step:
+        lines = error.output.split("\n") if error.output else []
+        out = ["------", f" > {error.step}:", *map(printable, lines), "------"]
+    if error.source:
+        lines = list(map(printable, error.source.split("\n")))
+        out += marked(error.file, lines, error.source_line, (error.line, max(error.line, error.last_line)))
+    return out
+
+
+def standing(context: Context, args: Args, progress: Display) -> Callable[[BuildFailed], Stdio]:
+    """What `--on-fail shell` does when a step has failed: say so, and give a shell the user's descriptors."""
+    from ..ground.sandbox import Stdio
+
+    if "-" in (args.positionals[0], args.file):
+        raise UsageError("--on-fail shell: standard input is the build's, so that a shell would have none")
+    terminal = context.stdin.isatty()
+    if not terminal and S_ISCHR(os.fstat(context.stdin.fileno()).st_mode):
+        raise UsageError("--on-fail shell needs a terminal, or commands on standard input")
+
+    def stand(error: BuildFailed) -> Stdio:
+        progress.close()
+        for line in [*failure(error), f"ERROR: {error.message}"]:
+            context.warn(line)
+        context.warn("A shell where the step failed, with its files, user, variables and mounts.")
+        context.warn("What you change is dropped when it ends, and the build fails.")
+        return Stdio(0, 1, 2, tty=terminal)
+
+    return stand
 
 
 def _outlined(document: Row) -> list[str]:
@@ -125,3 +189,6 @@ def _table(rows: Sequence[Sequence[str]], gap: int) -> list[str]:
 
 
 _TEXTS = {"check": _checked, "outline": _outlined, "targets": _listed}
+_STATUSES = {
+    "here": "here", "pull": "not known before", "cached": "cached", "run": "would run", "maybe": "may run",
+}  # fmt: skip

@@ -61,14 +61,14 @@ class BuildView(Display):
     def begin(self, number: int, title: str) -> None:
         """A new step in the block."""
         with self._lock:
-            self._steps[number] = _Step(_printable(title))
+            self._steps[number] = _Step(printable(title))
             self._draw()
 
     def news(self, number: int, text: str) -> None:
         """A warning stays above the block; anything else is one of the step's lines."""
         with self._lock:
             if text.startswith(("WARN", "hint: ")):
-                self._draw([_printable(f"#{number} {text}")])
+                self._draw([printable(f"#{number} {text}")])
             else:
                 self._keep(number, [text])
 
@@ -80,12 +80,12 @@ class BuildView(Display):
     def _keep(self, number: int, lines: Sequence[str]) -> None:
         step = self._steps.get(number)
         if step is not None:
-            step.lines.extend(map(_printable, lines[-_LOST:]))
+            step.lines.extend(map(printable, lines[-_LOST:]))
             self._refresh()
 
     def transfer(self, number: int, key: str) -> Task:
         """A line beneath the step, with a bar."""
-        task = LiveTask(_printable(key), self._changed)
+        task = LiveTask(printable(key), self._changed)
         with self._lock:
             if number in self._steps:
                 self._steps[number].tasks.append(task)
@@ -180,7 +180,7 @@ class BuildView(Display):
         return f"{colour}{line}{_PLAIN}" if colour and self._coloured else line
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without control sequences: a program must not move the cursor or colour what is not its own."""
     pieces = text.replace("\t", "    ").split("\x1b")
     shown = pieces[0] + "".join(map(_after_escape, pieces[1:]))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
     from ..images.places.place import Place
-    from ..services.build import BuildOptions
+    from ..services.build import BuildOptions, StepForecast
     from ..services.client.search import SearchResult
     from ..stores.store import Store
     from ..words.oci import Descriptor, Platform
@@ -516,6 +516,21 @@ class Engine(Wiring):
         for reference in wanted.tags:
             self.tell_image("tag", built.image, reference)
         return Built(built.image, built.ran, built.cached)
+
+    @checked
+    def explain(
+        self, context: Origin, *, dockerfile: Origin = "", arguments: Mapping[str, str] | None = None,
+        pull: str = "missing", options: BuildOptions | None = None,
+    ) -> list[StepForecast]:  # fmt: skip
+        """What `build` would do with each step and why, without building; all parameters as for `build`.
+
+        Nothing is pulled or fetched either: what depends on it is said to do so. Raises DockerfileError,
+        NotFound.
+        """
+        from .building import explain, merged
+
+        wanted = merged(options, arguments=tuple((arguments or {}).items()))
+        return self.result_inside(lambda store: explain(self, (context, dockerfile), wanted, pull))
 
     @checked
     def call(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..grammars.tar.entry import Reader
+    from ..ground.sandbox import Stdio
     from ..images.model.image import Image
-    from ..services.build import BuildResult, Inputs
+    from ..services.build import BuildResult, Inputs, StepForecast
     from ..words.oci import Platform
     from ..words.progress import Progress
     from . import Engine
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 
 CALLS = ("check", "outline", "targets")
-_SHOWN = 10
-"""Lines of a step that are shown when it failed."""
+_SHOWN, _AROUND = 10, 2
+"""Lines of a step that are shown when it failed, and lines before and after."""
 
 
 def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
@@ -43,6 +44,45 @@ def build(
     progress: Progress | None,
 ) -> BuildResult:  # fmt: skip
     """Build the first of `origins`, a folder or a stream, by the second, "" or a Dockerfile."""
+    if options.limits:
+        from ..images.model.permitted import permitted
+
+        options = options.replace(limits=permitted(options.limits, engine.config.warn))
+    with _inputs(engine, origins) as inputs:
+        if stand := options.on_fail:
+
+            def quoted(error: BuildFailed) -> Stdio | None:
+                _quote(inputs, error)
+                return stand(error)
+
+            options = options.replace(on_fail=quoted)
+        try:
+            return _built(engine, inputs, options, _sources(engine, options, pull), progress)
+        except (DockerfileError, BuildFailed) as error:
+            _quote(inputs, error)
+            raise
+
+
+def explain(
+    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str
+) -> list[StepForecast]:
+    """What `build` would do with the same."""
+    with _inputs(engine, origins) as inputs:
+        try:
+            sources, proxies = _sources(engine, options, pull)
+            return Builder(engine.store, sources, proxies=proxies).explain(inputs, options)
+        except (DockerfileError, BuildFailed) as error:
+            _quote(inputs, error)
+            raise
+
+
+def _inputs(engine: Engine, origins: tuple[Origin, Origin]) -> Inputs:
+    (context, stream), (file, other) = map(_divided, origins)
+    return load(engine.store, context, file, stdin=stream or other)
+
+
+def _sources(engine: Engine, options: BuildOptions, pull: str) -> tuple[BuildSources, Mapping[str, str]]:
+    """Where a build has from what is not in its context, and the variables for proxies."""
 
     def base(name: str, wanted: Platform | None, shown: Progress) -> Image:
         return engine.resolve(name, wanted, pull=pull, progress=shown)
@@ -57,26 +97,17 @@ def build(
 
     for item in options.hosts:
         host_line(item)
-    if options.limits:
-        from ..images.model.permitted import permitted
-
-        options = options.replace(limits=permitted(options.limits, engine.config.warn))
-    (context, stream), (file, other) = map(_divided, origins)
-    with load(engine.store, context, file, stdin=stream or other) as inputs:
-        proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
-        sources = BuildSources(base, at_hand, fetch, engine.forked)
-        try:
-            return _built(engine, inputs, options, sources, progress, proxies)
-        except (DockerfileError, BuildFailed) as error:
-            error.source = _lines(inputs, error)
-            raise
+    sources = BuildSources(base, at_hand, fetch, engine.forked)
+    proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
+    return sources, proxies
 
 
 def _built(
-    engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, progress: Progress | None,
-    proxies: Mapping[str, str],
+    engine: Engine, inputs: Inputs, options: BuildOptions, given: tuple[BuildSources, Mapping[str, str]],
+    progress: Progress | None,
 ) -> BuildResult:  # fmt: skip
     """With the caches that the options name; what opens them is loaded only for those."""
+    sources, proxies = given
     if not options.cache_from and not options.cache_to and not _is_inline(options):
         return Builder(engine.store, sources, progress, proxies=proxies).build(inputs, options)
     from .buildcache import BuildCaches
@@ -101,8 +132,7 @@ def call(
     def here(name: str, wanted: Platform | None) -> Image:
         return engine.resolve(name, wanted, pull="never")
 
-    (context, stream), (file, other) = map(_divided, origins)
-    with load(engine.store, context, file, stdin=stream or other) as inputs:
+    with _inputs(engine, origins) as inputs:
         return look(method, inputs, options, here)
 
 
@@ -123,10 +153,14 @@ def _divided(origin: Origin) -> tuple[str, Reader | None]:
     return (os.fspath(origin), None) if isinstance(origin, str | os.PathLike) else ("-", origin)
 
 
-def _lines(inputs: Inputs, error: DockerfileError | BuildFailed) -> str:
-    """The line of the Dockerfile with the fault, or all of a step that failed; "" for another file."""
-    lines = inputs.dockerfile.split("\n")
+def _quote(inputs: Inputs, error: DockerfileError | BuildFailed) -> None:
+    """Give an error the line of the Dockerfile with the fault, or those around a step that failed."""
+    lines = [line.rstrip("\r") for line in inputs.dockerfile.split("\n")]
     if error.file != inputs.name or not 1 <= error.line <= len(lines):
-        return ""
-    last = min(error.last_line, error.line + _SHOWN - 1) if isinstance(error, BuildFailed) else error.line
-    return "\n".join(line.rstrip("\r") for line in lines[error.line - 1 : max(last, error.line)])
+        return
+    if isinstance(error, DockerfileError):
+        error.source = lines[error.line - 1]
+        return
+    last = min(error.last_line, error.line + _SHOWN - 1)
+    error.source_line = max(error.line - _AROUND, 1)
+    error.source = "\n".join(lines[error.source_line - 1 : max(last, error.line) + _AROUND])

@@ -112,10 +112,12 @@ class DockerfileError(NacreError):
 class BuildFailed(NacreError):
     """A step ended with a code other than 0; `code` is that of the step, `file` and `line` say which.
 
-    `source` are its lines in the Dockerfile, where they are at hand.
+    `step` is its title, `output` what it wrote last. `source` are its lines in the Dockerfile and some around
+    them, where they are at hand, from the line `source_line` on.
     """
 
-    source = ""
+    source, source_line = "", 0
+    step, output = "", ""
 
     def __init__(
         self,

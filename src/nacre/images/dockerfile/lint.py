@@ -308,10 +308,15 @@ def _arg(
     yield from _secrets(item, [str(name) for name, _ in item.declared])
 
 
+def is_sensitive(name: str) -> bool:
+    """Whether a variable of this name probably holds a secret."""
+    words = set(name.lower().split("_"))
+    return bool(words & _SECRET) and not words & _HARMLESS
+
+
 def _secrets(item: Instruction, names: list[str]) -> Iterator[LintWarning]:
     for name in names:
-        words = set(name.lower().split("_"))
-        if words & _SECRET and not words & _HARMLESS:
+        if is_sensitive(name):
             text = f'Do not use ARG or ENV instructions for sensitive data ({item.name} "{name}")'
             yield warn(item, "SecretsUsedInArgOrEnv", text)
 

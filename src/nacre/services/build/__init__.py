@@ -3,5 +3,9 @@
 from .builder import Builder, BuildOptions, BuildResult, BuildSources, CacheWriter
 from .checks import call
 from .inputs import Inputs, load
+from .missing import StepForecast
 
-__all__ = ["BuildOptions", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs", "call", "load"]
+__all__ = [
+    "BuildOptions", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs", "StepForecast", "call",
+    "load",
+]  # fmt: skip

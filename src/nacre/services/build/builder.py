@@ -10,6 +10,8 @@ image appear at the end, and what a failed step wrote is gone. Builds hold a lea
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from ...grammars import buildcache
 from ...ground.files import surely
 from ...images.model.edit import make_manifest, with_fields, write_image
@@ -30,17 +32,20 @@ from .session import BuildSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ...grammars.buildcache import CachedStep
+    from ...ground.sandbox import Stdio
     from ...images.model.limits import Limits
     from ...stores.store import Store
     from ...words.digest import Digest
+    from ...words.errors import BuildFailed
     from ...words.oci import Platform
     from ...words.progress import Progress
     from .downloads import Fetch
     from .imports import FoundCache, Opener
     from .inputs import Inputs
+    from .missing import StepForecast
     from .stageprogress import StageProgress
 
 
@@ -52,7 +57,9 @@ class BuildOptions(Value):
     (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
     RUN. `parallel` is how many steps may be at work at once: 0 for what is usual. `allow` are entitlements
     (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents. `cache_from` and `cache_to` are
-    caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them.
+    caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them. `on_fail` hears of
+    a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
+    then run one after the other.
     """
 
     target: str = ""
@@ -73,6 +80,7 @@ class BuildOptions(Value):
     agents: tuple[tuple[str, str], ...] = ()
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
+    on_fail: Callable[[BuildFailed], Stdio | None] | None = None
 
 
 def _nothing() -> None:
@@ -139,9 +147,7 @@ class Builder:
         SandboxError and whatever `resolve` raises. What `fetch` raises becomes a DockerfileError.
         """
         options = options or BuildOptions()
-        entitlements.check(options.allow)
-        for tag in options.tags:
-            _check_tag(tag)
+        _check(options)
         report = BuildReport(self._progress)
         with self._store.leases.hold():
             session, standing = self._built(inputs, options, report)
@@ -150,6 +156,17 @@ class Builder:
             image = _finish(self._store, standing, options, report, inline)
             self._write_caches(steps, standing, report, session.cache.imports.elsewhere)
         return BuildResult(image, session.cache.ran, session.cache.cached)
+
+    def explain(self, inputs: Inputs, options: BuildOptions | None = None) -> list[StepForecast]:
+        """What `build` would do with each step, and why; nothing is built, pulled or fetched.
+
+        Caches elsewhere are not asked. Raises as `build`.
+        """
+        options = options or BuildOptions()
+        _check(options)
+        report = BuildReport(NullProgress())
+        with self._store.leases.hold(), self._session(inputs, options, ImportedCaches(), report) as session:
+            return session.forecast()
 
     def _built(
         self, inputs: Inputs, options: BuildOptions, report: BuildReport
@@ -169,12 +186,19 @@ class Builder:
     def _attempt(
         self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
     ) -> tuple[BuildSession, StageProgress]:
+        with self._session(inputs, options, imports, report) as session:
+            return session, session.build()
+
+    @contextmanager
+    def _session(
+        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
+    ) -> Iterator[BuildSession]:
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         with BuildContext(inputs.folder, inputs.ignore, hashes) as context:
             session = BuildSession(self._store, self._sources, report, context, options, imports)
             session.read(inputs, self._proxies)
             try:
-                return session, session.build()
+                yield session
             finally:
                 surely(session.close)
 
@@ -204,9 +228,11 @@ class Builder:
                 step.done()
 
 
-def _check_tag(tag: Reference) -> None:
-    if tag.digest is not None:
-        raise InvalidName(f"invalid tag {str(tag)!r}: refusing to create a tag with a digest reference")
+def _check(options: BuildOptions) -> None:
+    entitlements.check(options.allow)
+    for tag in options.tags:
+        if tag.digest is not None:
+            raise InvalidName(f"invalid tag {str(tag)!r}: refusing to create a tag with a digest reference")
 
 
 def _finish(

@@ -93,16 +93,6 @@ class Cache:
         """Whether a step with this key was kept, even where it may not be used."""
         return self._store.steps.get(key.digest) is not None
 
-    def why(self, key: Key) -> str:
-        """What differs from the same instruction done before on the same layers, or ""."""
-        if self._disabled:
-            return ""
-        for record in self._store.steps.children(key.parent):
-            changed = key.changes(record.inputs_json)
-            if changed:
-                return changed
-        return "it was done before on other layers" if key.elsewhere in self._elsewhere else ""
-
     @cached_property
     def _elsewhere(self) -> set[str]:
         """All steps kept before this build, whatever they stood on."""

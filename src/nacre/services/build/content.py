@@ -14,17 +14,24 @@ if TYPE_CHECKING:
     from .items import CopyItem, CopySource
     from .select import Selection
 
-
-def content_of(source: CopySource, chosen: Sequence[Selection]) -> str:
-    """The digest, as hexadecimal digits."""
-    return _digest(chosen, source.digest).hex()
+    Keep = Callable[[str, list[bytes]], object]
 
 
-def content_by(stamps: bytes, source: CopySource, chosen: Sequence[Selection], hashes: FileHashes) -> str:
+def content_of(source: CopySource, chosen: Sequence[Selection], keep: Keep) -> str:
+    """The digest, as hexadecimal digits; `keep` is told what it is of."""
+    pieces = _pieces(chosen, source.digest)
+    content = hashlib.sha256(b"".join(pieces)).hexdigest()
+    keep(content, pieces)
+    return content
+
+
+def content_by(
+    stamps: bytes, source: CopySource, chosen: Sequence[Selection], hashes: FileHashes, keep: Keep
+) -> str:
     """The same of files with the fingerprint `stamps`; if that is known, they are not even asked for."""
     known = hashes.selection(stamps)
     if not known:
-        known = _digest(chosen, source.digest)
+        known = bytes.fromhex(content_of(source, chosen, keep))
         if are_stable([item for one in chosen for _, item in one.files]):
             hashes.keep_selection(stamps, known)
     return known.hex()
@@ -32,7 +39,7 @@ def content_by(stamps: bytes, source: CopySource, chosen: Sequence[Selection], h
 
 def fingerprint(chosen: Sequence[Selection]) -> bytes:
     """A digest of the stamps of files: as long as it is the same, so is their content."""
-    return _digest(chosen, _stamp)
+    return hashlib.sha256(b"".join(_pieces(chosen, _stamp))).digest()
 
 
 def unread(stamps: bytes, chosen: Sequence[Selection], hashes: FileHashes) -> int:
@@ -47,7 +54,8 @@ def _stamp(item: CopyItem) -> bytes:
     return b"%d %d %d %d" % item.stamp if len(item.stamp) == 4 else b""
 
 
-def _digest(chosen: Sequence[Selection], content: Callable[[CopyItem], bytes]) -> bytes:
+def _pieces(chosen: Sequence[Selection], content: Callable[[CopyItem], bytes]) -> list[bytes]:
+    """What a digest is of; `lists` reads them."""
     pieces: list[bytes] = []
     names: dict[tuple[int, ...], bytes] = {}
     for number, one in enumerate(chosen):
@@ -59,7 +67,7 @@ def _digest(chosen: Sequence[Selection], content: Callable[[CopyItem], bytes]) -
                 first = names.setdefault((number, *item.identity), label) if item.identity else label
                 pieces.append(content(item) if first == label else b"=" + first)
                 pieces.append(b"\0")
-    return hashlib.sha256(b"".join(pieces)).digest()
+    return pieces
 
 
 def _line(path: bytes, item: CopyItem) -> bytes:

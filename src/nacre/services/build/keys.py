@@ -47,20 +47,6 @@ class Key(Value):
         """The key itself, 64 hexadecimal digits."""
         return hashlib.sha256(self.inputs.encode("utf-8", "surrogateescape")).hexdigest()
 
-    def changes(self, inputs: str) -> str:
-        """In words, what differs from the record of another key; "" when that was another instruction."""
-        try:
-            version, kind, fields = json.loads(inputs)
-            if (version, kind) != (_VERSION, type(self).__name__):
-                return ""
-            return self._changes(fields)
-        except (ValueError, TypeError, KeyError):
-            return ""
-
-    def _changes(self, fields: dict[str, Any]) -> str:
-        """`changes` for a record of the same kind. May raise for one that is malformed."""
-        return ""
-
 
 class RunKey(Key):
     """RUN. `scripts` are here-documents seen as files."""
@@ -74,15 +60,6 @@ class RunKey(Key):
     scripts: tuple[tuple[str, str], ...] = ()
     hosts: tuple[str, ...] = ()
 
-    def _changes(self, fields: dict[str, Any]) -> str:
-        if tuple(fields["argv"]) != self.argv:
-            return ""
-        before, now = dict(fields["env"]), dict(self.env)
-        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        plain = ("user", "workdir", "network", "mounts", "hosts")
-        others = [name for name in plain if _differs(self, fields, name)]
-        return ", ".join([*(f"variable {name} changed" for name in names), *(f"{o} changed" for o in others)])
-
 
 class CopyKey(Key):
     """COPY and ADD. `content` is the digest of all that was selected, names included."""
@@ -94,12 +71,6 @@ class CopyKey(Key):
     unpack: bool
     link: bool = False
     texts: tuple[tuple[str, str], ...] = ()
-
-    def _changes(self, fields: dict[str, Any]) -> str:
-        names = ("destination", "chown", "mode", "unpack", "link")
-        if any(_differs(self, fields, name) for name in names):
-            return ""
-        return "the files changed" if fields["content"] != self.content else ""
 
 
 class DownloadKey(CopyKey):
@@ -133,10 +104,13 @@ class WorkdirKey(Key):
     user: str
 
 
-def _differs(key: Key, fields: dict[str, Any], name: str) -> bool:
-    """Whether a field is another one; JSON has lists where keys have tuples."""
-    value = getattr(key, name)
-    return bool(fields[name] != (list(value) if isinstance(value, tuple) else value))
+def fields_of(inputs: str) -> tuple[str, dict[str, Any]]:
+    """The kind and the fields of a record; ("", {}) for one of another version, or malformed."""
+    try:
+        version, kind, fields = json.loads(inputs)
+        return (kind, dict(fields)) if version == _VERSION else ("", {})
+    except (ValueError, TypeError):
+        return "", {}
 
 
 def apart(inputs: str) -> str:

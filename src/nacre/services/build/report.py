@@ -47,7 +47,7 @@ class StepReport:
     """One step: its lines, and how it ended. What is told of it first begins it."""
 
     def __init__(self, report: BuildReport, title: str) -> None:
-        self._report, self._title = report, title
+        self._report, self.title = report, title
         self._number, self._started, self._ended = 0, 0.0, False
         self._pending = {"stdout": b"", "stderr": b""}
 
@@ -60,7 +60,7 @@ class StepReport:
         """Begin it, unless it has begun; its number."""
         if not self._number:
             self._started = time.monotonic()
-            self._number = self._report.begin(self._title)
+            self._number = self._report.begin(self.title)
         return self._number
 
     def line(self, text: str) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...stores.trees import Active
     from ...words.digest import Digest
+    from ...words.mount import Mount
     from ...words.oci import Descriptor, Platform
     from .items import CopySource
     from .report import StepReport
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from .stageprogress import WritingLayer
 
 HOSTNAME = "nacre-build"
+_TAIL, _LINES = 16 << 10, 20
+"""Bytes and lines of output that the error of a step that failed has."""
 _RESOLV = "/etc/resolv.conf"
 _OWNERS = (b"chown", b"Invalid argument", b"setgroups", b"seteuid", b"setegid", b"changing ownership")
 
@@ -64,6 +67,7 @@ class RunJob(Value):
     hostname: str = ""
     agents: tuple[tuple[str, str], ...] = ()
     above: WritingLayer | None = None
+    on_fail: Callable[[BuildFailed], Stdio | None] | None = None
 
     @property
     def shown_agents(self) -> list[AgentMount]:
@@ -121,11 +125,13 @@ def run_job(
                 code = _limited(
                     job, config, lambda config: run(config, root, Attachment(stdio, signals=False))
                 )
+                if code and job.on_fail:
+                    _stand(job, config, root, watch.on(_failure(job, code, hint=watch.hint)))
         except SandboxError as error:
             hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
-            raise _failure(job, error.exit_code, error.message, hint) from None
+            raise watch.on(_failure(job, error.exit_code, error.message, hint)) from None
         if code:
-            raise _failure(job, code, hint=watch.hint)
+            raise watch.on(_failure(job, code, hint=watch.hint))
         if job.above:
             active = store.actives.settle(active, (*job.layers, *settled(store, job.above)))
         if cost := cost_of(store.actives.drop_unchanged(active, clamp=job.clamp)):
@@ -147,6 +153,24 @@ def run_job(
         if not keep:
             surely(store.actives.discard, key)
         surely(remove_tree, scratch)
+
+
+def _stand(job: RunJob, config: dict[str, Any], root: Mount, error: BuildFailed) -> None:
+    """Let the user have a shell where a command failed; what it changes is dropped."""
+    assert job.on_fail
+    stdio = job.on_fail(error)
+    if stdio is None:
+        return
+    process = {**config["process"], "args": [_shell_of(job)], "terminal": stdio.tty}
+    if stdio.tty:
+        process["env"] = [*process["env"], "TERM=xterm"]
+    _limited(job, {**config, "process": process}, lambda config: run(config, root, Attachment(stdio)))
+
+
+def _shell_of(job: RunJob) -> str:
+    """The shell of the command, else the usual one."""
+    command = getattr(job.item, "command", None)
+    return job.action.argv[0] if command and command.shell and len(job.action.argv) > 1 else "/bin/sh"
 
 
 def settled(store: Store, above: WritingLayer) -> tuple[Digest, ...]:
@@ -264,13 +288,15 @@ def _write(path: str, data: bytes, mode: int) -> None:
 
 
 class _Watch:
-    """Hands on a program's output, and notes whether it could not change owners."""
+    """Hands on a program's output, notes whether it could not change owners, and keeps what came last."""
 
     def __init__(self, report: StepReport) -> None:
         self._report = report
         self._owners = False
+        self._tail = b""
 
     def output(self, stream: str, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
         self._owners = self._owners or any(word in data for word in _OWNERS)
         self._report.output(stream, data)
 
@@ -280,6 +306,12 @@ class _Watch:
         if not self._owners or not userns.current().single:
             return ""
         return "this user has a single id, so owners are only kept beside the files: see 'nacre info'"
+
+    def on(self, error: BuildFailed) -> BuildFailed:
+        """The error, with the step and the last lines of its output."""
+        lines = self._tail.decode("utf-8", "replace").rstrip("\n").split("\n")
+        error.step, error.output = self._report.title, "\n".join(lines[-_LINES:])
+        return error
 
 
 def _failure(job: RunJob, code: int, why: str = "", hint: str = "") -> BuildFailed:

@@ -13,6 +13,7 @@ from ...words.errors import InvalidName, NacreError
 from .cache import Cache
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
+from .missing import MissingFiles, MissingSteps
 from .scratch import ScratchDirectory
 from .stage import StageBuild
 from .stageprogress import StageProgress, StepLayer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .imports import ImportedCaches
     from .inputs import Inputs
     from .layers import Layers
+    from .missing import StepForecast
     from .report import BuildReport, StepReport
     from .repositories import FetchedRepository, Repositories
     from .select import Selection
@@ -77,6 +79,7 @@ class BuildSession:
     clamp: int | None
     undated_ns: int
     checks: BuildChecks
+    misses: MissingSteps
     proxies: tuple[tuple[str, str], ...]
     warned = False
     ran: Callable[[str, str, str], object] | None = None
@@ -158,6 +161,7 @@ class BuildSession:
         self.plan, self.fold = planned_build(inputs, self.options)
         self.clamp = source_date_epoch(self.plan)
         self.undated_ns = inputs.time_ns
+        self.misses = MissingSteps(self.store, self.cache, self.options, inputs, self.plan)
         self.proxies = tuple(proxy_variables(proxies, arguments).items())
         self._check(inputs)
         for name in self.plan.unused():
@@ -189,16 +193,31 @@ class BuildSession:
 
     def build(self) -> StageProgress:
         """Build the target stage and the stages that it needs. Raises NacreError."""
-        left = self._first_pass()
-        if left:
-            self._go_on(left)
-        target = self.stage(self.plan.target)
+        try:
+            left = self._first_pass()
+            if left:
+                self._go_on(left)
+            target = self.stage(self.plan.target)
+        finally:
+            self.misses.save(self.plan)
         self.cache.imports.check(self.store, target.diff_ids)
         if self.cache.imports.lacking(target.diff_ids):
             step = self.report.step("importing layers from the cache")
             self.bring(target.diff_ids, step)
             step.done()
         return target
+
+    def forecast(self) -> list[StepForecast]:
+        """What `build` would do. Nothing is built, pulled or fetched."""
+        found: list[StepForecast] = []
+        self.misses.forecasts = found
+        for index in self.plan.needed:
+            try:
+                self.stage(index)
+            except MissingFiles:
+                begun = self.nothing(self.plan.stages[index].platform)
+                self.keep(("stage", index), begun.replace(layers=(self.misses.unknown().layer,)))
+        return found
 
     def _first_pass(self) -> dict[int, tuple[StageSteps, Waiting]]:
         """Go through what is kept, in this process; the stages that have to wait, and for what."""
@@ -216,7 +235,7 @@ class BuildSession:
     def _go_on(self, left: dict[int, tuple[StageSteps, Waiting]]) -> None:
         """Side by side, or one after the other where this process must not be forked."""
         parallel, budget = self.options.parallel, self.store.budget
-        if not parallel and budget.processes == 1:
+        if self.options.on_fail or (not parallel and budget.processes == 1):
             for index, (steps, _) in left.items():
                 self.keep(("stage", index), finish(steps))
             return
@@ -262,7 +281,12 @@ class BuildSession:
         """What `work` makes; a process that schedules leaves it to others. Raises Waiting."""
         if self.schedules:
             raise Waiting(name, work, is_brief=is_brief)
-        return work()
+        return work() if self.builds_steps else self.misses.unknown()
+
+    @property
+    def builds_steps(self) -> bool:
+        """Whether steps are done, not only looked for."""
+        return self.misses.forecasts is None
 
     def bring(self, diff_ids: Sequence[Digest], report: StepReport) -> None:
         """See that layers are here that were found in a cache elsewhere. Raises Waiting, CacheUnusable."""
@@ -282,7 +306,7 @@ class BuildSession:
             if name not in self._contents:
                 raise Waiting(("content", name), lambda: self._read_content(stamps, source, chosen, report))
             return self._contents[name]
-        return content_by(stamps, source, chosen, source.hashes)
+        return content_by(stamps, source, chosen, source.hashes, self.misses.keep_list)
 
     def _read_content(
         self, stamps: bytes, source: BuildContext, chosen: Sequence[Selection], report: StepReport
@@ -290,7 +314,7 @@ class BuildSession:
         from .copy import copying
 
         source.task = copying(report, chosen, "Reading")
-        found = content_by(stamps, source, chosen, source.hashes)
+        found = content_by(stamps, source, chosen, source.hashes, self.misses.keep_list)
         if source.task:
             source.task.done("read")
         return found
@@ -300,6 +324,8 @@ class BuildSession:
         downloads = self.downloads
         if downloads.has(url):
             return
+        if not self.builds_steps:
+            raise MissingFiles("it is fetched, and then done unless it is what it was")
         from ...grammars.wire.downloads import url_name
 
         report = self.report.step(_title(url))
@@ -314,6 +340,8 @@ class BuildSession:
         repositories = self.repositories
         if repositories.has(source):
             return
+        if not self.builds_steps:
+            raise MissingFiles("it is fetched, and then done unless it is what it was")
         report = self.report.step(f"{_title(source.remote)}{source.ref and f'#{source.ref}'}")
 
         def work() -> FetchedRepository:
@@ -355,6 +383,9 @@ class BuildSession:
         return self._images[key]
 
     def _brought(self, name: str, platform: Platform | None, report: StepReport) -> Image:
+        if not self.builds_steps:
+            raise MissingFiles(f"image {name} has to be pulled")
+
         def work() -> Descriptor:
             image = self.sources.resolve(name, platform, report)
             self._ensure_trees(image)
@@ -389,21 +420,24 @@ class BuildSession:
         self.cache.used = {}
         self.cache.imports.forked()
         self.context.hashes.news()
+        self.misses.last.news()
         self.sources.forked()
 
     def told(self) -> tuple[Any, ...]:
         """What such a process has learnt, besides its result."""
         cache, roots = self.cache, self.store.actives.kept_roots()
         cache.settle()
-        return cache.ran, cache.cached, cache.used, self.context.hashes.news(), roots
+        learnt = self.context.hashes.news(), self.misses.last.news()
+        return cache.ran, cache.cached, cache.used, learnt, roots
 
     def hear(self, told: tuple[Any, ...]) -> None:
         """Keep what such a process has told."""
-        ran, cached, used, news, roots = told
+        ran, cached, used, (news, steps), roots = told
         self.cache.ran += ran
         self.cache.cached += cached
         self.cache.used |= used
         self.context.hashes.learn(*news)
+        self.misses.last.learn(steps)
         self.store.actives.take_roots(roots)
 
     def _ensure_trees(self, image: Image) -> None:

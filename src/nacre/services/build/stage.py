@@ -29,9 +29,12 @@ from ...words.errors import (
 )
 from .content import content_of
 from .context import BuildContext
+from .difference import Reason
 from .entitlements import enforce
+from .history import StepPlace
 from .items import beside, raw
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
+from .missing import MissingFiles, are_known
 from .select import select
 from .stageprogress import StepLayer, WritingLayer, from_image
 from .waiting import Waiting, there
@@ -79,6 +82,9 @@ class StageBuild:
         self._platform: Platform
         self._is_new = False
         self._beside: set[Name] = set()
+        self._beneath: Callable[[], Reason] = Reason
+        self._places: dict[StepReport, StepPlace] = {}
+        self._told: set[StepReport] = set()
         self._above: list[tuple[StageState, Step, StepLayer | None]] = []
 
     def build(self) -> StageSteps:
@@ -222,6 +228,7 @@ class StageBuild:
         platform = self._planned.platform or session.options.platform
         if (number := base.stage) is not None:
             before = yield from there(lambda: session.stage(number))
+            self._beneath = lambda: Reason(f"stage {base.name} changed")
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
@@ -230,6 +237,9 @@ class StageBuild:
         try:
             item = self._planned.stage.base
             image = yield from there(lambda: session.image(base.name, platform, item, report), report)
+        except MissingFiles as error:
+            session.misses.forecast(report.title, "pull", str(error))
+            raise
         except NacreError as error:
             report.failed(error.message)
             if isinstance(error, NotFound | RegistryError) and self._planned.index:
@@ -238,6 +248,9 @@ class StageBuild:
         if not session.checks.are_errors:
             session.warn(session.checks.misfit(self._planned, image, platform or session.plan.platform))
         report.done()
+        place = StepPlace(self._planned.title, item.line.line, f"FROM {base.name}")
+        self._beneath = session.misses.base(place, image.descriptor.digest)
+        session.misses.forecast(report.title, "here")
         standing = from_image(image, start(image.config), session.epoch_ns)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)
 
@@ -252,8 +265,13 @@ class StageBuild:
     def _do(self, standing: StageProgress, step: Step, title: str) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, from the cache or anew. Errors without a place get that of the step."""
         report = self._session.report.step(title)
+        self._places[report] = StepPlace(
+            self._planned.title, step.instruction.line.line, step.instruction.code
+        )
         try:
             return (yield from there(lambda: self._dispatch(standing, step, report), report))
+        except MissingFiles as error:
+            return self._forecast(report, "maybe", str(error))
         except (UsageError, Conflict) as error:
             report.failed(error.message)
             raise step.instruction.error(error.message, hint=error.hint) from None
@@ -277,18 +295,53 @@ class StageBuild:
     def _common(self, standing: StageProgress) -> tuple[str, str, int | None]:
         return layers_id(standing.diff_ids), str(standing.platform), self._session.clamp
 
-    def _kept(self, key: Key, report: StepReport) -> StepLayer | None:
+    def _kept(
+        self, standing: StageProgress, key: Key, report: StepReport, *, is_last: bool = True
+    ) -> StepLayer | None:
+        """What is kept for a key; if nothing is, it is told why, unless there is another key to ask for."""
         made = self._session.cache.find(key)
         if made is not None and made.layer and self._session.helps:
             self._session.bring([made.layer[1]], report)  # which the process that schedules does not know
-        if made is not None:
+        if made is None:
+            self._missed(standing, key, report, is_last=is_last)
+        else:
             report.cached()
-        elif why := self._session.cache.why(key):
-            report.line(f"not cached: {why}")
+            self._session.misses.forecast(report.title, "cached")
+            self._note(key, report, done=True, is_last=is_last)
         return made
+
+    def _missed(self, standing: StageProgress, key: Key, report: StepReport, *, is_last: bool = True) -> None:
+        if is_last:
+            self._tell_why(standing, key, report)
+        number = report.title.partition("]")[0].rpartition(" ")[2].lstrip("[")
+        self._beneath = lambda: Reason(f"step {number} made other files")
+        self._note(key, report, done=False, is_last=is_last)
+
+    def _note(self, key: Key, report: StepReport, *, done: bool, is_last: bool = True) -> None:
+        """Remember the inputs of a step for the next build."""
+        place = self._places[report]
+        place = place if is_last else place.replace(stage=f"from {place.stage}")
+        self._session.misses.last.note(place, key.inputs, done=done)
+
+    def _tell_why(self, standing: StageProgress, key: Key, report: StepReport) -> None:
+        misses = self._session.misses
+        if report in self._told:
+            return
+        self._told.add(report)
+        texts = {item.code for item in self._planned.stage.instructions}
+        why = misses.why(self._places[report], key, texts, self._beneath(), standing.state.args)
+        if misses.forecasts is None and why.text:
+            report.line(f"not cached: {why.text}")
+        status = "maybe" if why.is_beneath and not are_known(standing.diff_ids) else "run"
+        misses.forecast(report.title, status, why.text, why.details)
+
+    def _forecast(self, report: StepReport, status: str, why: str) -> StepLayer:
+        self._session.misses.forecast(report.title, status, why)
+        return self._session.misses.unknown()
 
     def _keep(self, key: Key, made: StepLayer, report: StepReport, *, own: bool = False) -> StepLayer:
         made = self._session.cache.keep(key, made, own=own)
+        self._note(key, report, done=True)
         report.done()
         return made
 
@@ -303,9 +356,14 @@ class StageBuild:
         enforce(action, item, session.options)
         mounts = self._mounts(action, item, report) if action.mounts else []
         network = action.network or session.options.network
-        contents = [content_of(source, [chosen]) if source and chosen else "" for _, source, chosen in mounts]
+        keep = session.misses.keep_list
+        contents = [
+            content_of(source, [chosen], keep) if source and chosen else "" for _, source, chosen in mounts
+        ]
         key, above = self._run_key(standing, action, contents), self._unsettled
-        if above is None and (made := self._kept(key, report)) is not None:
+        if above is not None:
+            self._missed(standing, key, report)
+        elif (made := self._kept(standing, key, report)) is not None:
             return made
         session.bring(standing.diff_ids, report)
         from .run import RunJob, permit, run_job
@@ -319,6 +377,7 @@ class StageBuild:
             session.clamp, session.options.hosts, session.options.secrets,
             session.options.shm_size, session.options.limits, session.options.ulimits,
             session.plan.arguments.get(HOSTNAME, ""), session.options.agents, above,
+            session.options.on_fail,
         )  # fmt: skip
         name = f"run-{self._planned.index}-{self._kind.strip()}{self._number}"
 
@@ -368,7 +427,8 @@ class StageBuild:
             if source and not chosen:
                 raise item.error(f"--mount: {mount.source!r} not found in {source.name}")
             if source and mount.kind == "cache":
-                mount = begun_from(mount, chosen[0], content_of(source, chosen), item)
+                content = content_of(source, chosen, self._session.misses.keep_list)
+                mount = begun_from(mount, chosen[0], content, item)
             found.append((mount, source, chosen[0] if chosen else None))
         return found
 
@@ -411,6 +471,8 @@ class StageBuild:
         from .layers import Layers
 
         origin = self._origin(item, text, platform, report)
+        if not are_known(origin[0]):
+            raise MissingFiles(f"cached if {origin[1]} has the files of the last time")
         self._session.bring(origin[0], report)
         return self._session.opened(Layers(self._session.store, *origin))
 
@@ -427,7 +489,7 @@ class StageBuild:
             *self._common(standing), layers_id(diff_ids), action.destination, action.chown, action.mode,
             action.unpack, action.link, words, action.contents,
         )  # fmt: skip
-        if (made := self._kept(key, report)) is not None:
+        if (made := self._kept(standing, key, report, is_last=False)) is not None:
             return made
         self._session.bring(diff_ids, report)
 
@@ -437,6 +499,8 @@ class StageBuild:
             self._session.cache.alias(key, made)
             return made
 
+        if not self._session.builds_steps:
+            return work()
         is_brief = len(action.sources) == 1 and "*" not in action.sources[0]
         return self._later(key, work, is_brief=is_brief)
 
@@ -464,7 +528,7 @@ class StageBuild:
         report: StepReport,
     ) -> StepLayer:
         key = self._copy_key(source, standing, action, chosen, report)
-        if (made := self._kept(key, report)) is not None:
+        if (made := self._kept(standing, key, report)) is not None:
             return made
         session = self._session
         newest = self._clamped(max([one.newest for one in chosen], default=0))
@@ -495,7 +559,7 @@ class StageBuild:
         if isinstance(source, BuildContext):
             content = self._session.content(source, chosen, report)
         else:
-            content = content_of(source, chosen)
+            content = content_of(source, chosen, self._session.misses.keep_list)
         fields = (
             *self._common(standing), content, action.destination, action.chown, action.mode, action.unpack,
             action.link, action.contents,
@@ -561,8 +625,10 @@ class StageBuild:
 
     def _workdir(self, standing: StageProgress, action: WorkdirAction, report: StepReport) -> StepLayer:
         key = WorkdirKey(*self._common(standing), action.path, action.user)
-        if (made := self._kept(key, report)) is not None:
+        if (made := self._kept(standing, key, report)) is not None:
             return made
+        if not self._session.builds_steps:
+            return self._session.misses.unknown()
         self._session.bring(standing.diff_ids, report)
         time_ns = standing.time_ns or self._session.undated_ns
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
