@@ -207,7 +207,11 @@ COMMANDS_OF = {
     "stats": ("containers.stats", {"all": CALLER, "no-stream": "it is one look"}),
     "update": ("containers.update", {}),
     "wait": ("containers.wait", {}),
-    "builder prune": ("system.sweep", PRUNED),
+    "builder du": ("system.cache", {}),
+    "builder prune": ("system.prune_cache", {
+        "filter": "picked", "force": "it is asked on the terminal", "all": "always so",
+        "keep-storage": "reserved_space",
+    }),
     "container prune": ("system.sweep", PRUNED),
     "image prune": ("system.sweep", PRUNED | {"all": "images"}),
     "layer apply": ("layers.apply", {}),

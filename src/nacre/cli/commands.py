@@ -133,7 +133,11 @@ ALIASES = {"umount": "unmount"}
 GROUPS = {
     "builder": Group(
         "Manage builds",
-        {"build": _BUILD, "prune": CommandEntry("prune", "Remove build cache", "BUILDER")},
+        {
+            "build": _BUILD,
+            "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
+            "prune": CommandEntry("buildcache", "Remove build cache", "PRUNE"),
+        },
         {},
     ),
     "container": Group(

@@ -1,4 +1,4 @@
-"""`nacre system prune` and the prune commands of images, containers, volumes and the builder."""
+"""`nacre system prune` and the prune commands of images, containers and volumes."""
 
 from __future__ import annotations
 
@@ -179,17 +179,5 @@ CONTAINER = Command(
     arguments="",
     run=_prune(lambda _args: ["all stopped containers"], lambda _args: {"containers": "stopped"}),
     options=(_FILTER, _FORCE),
-    details=_DETAILS,
-)
-BUILDER = Command(
-    arguments="",
-    run=_prune(
-        lambda _args: ["all build cache"], lambda _args: {"build_cache": True}, ("unused-for", "until")
-    ),
-    options=(
-        flag("-a, --all", "Accepted for compatibility: all unused build cache is always removed"),
-        many("--filter", "Prune only objects that match: until=TIME", type="filter"),
-        _FORCE,
-    ),
     details=_DETAILS,
 )

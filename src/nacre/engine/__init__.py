@@ -512,6 +512,10 @@ class Engine(Wiring):
         )  # fmt: skip
         origins = context, dockerfile
         built = self.result_inside(lambda store: build(self, origins, wanted, pull, progress))
+        if built.ran and (most := self.network.settings.build_cache):
+            from .buildcache import keep_within
+
+            self.inside(lambda store: keep_within(store, most))
         self.tell_image("create", built.image)
         for reference in wanted.tags:
             self.tell_image("tag", built.image, reference)

@@ -10,26 +10,31 @@ Names and meanings of attributes are BuildKit's.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from functools import partial
 
 from ..grammars.csvline import read_record
 from ..images.dockerfile.plan import INLINE
 from ..services.build import CacheWriter
+from ..stores import caches
 from ..words.errors import Unsupported, UsageError
 from ..words.reference import Reference
 from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..grammars.buildcache import CachedStep
     from ..images.arrows.buildcache import CacheImport
+    from ..images.audit.cacheusage import CacheRecord
     from ..images.layers.repack import Packing
     from ..images.model.source import Sink
     from ..services.build import BuildOptions
     from ..services.build.imports import FoundCache, Opener
+    from ..stores.store import Store
+    from ..stores.sweep import Freed
     from ..words.digest import Digest
     from ..words.progress import Progress
     from .wiring import Wiring
@@ -200,3 +205,25 @@ class BuildCaches:
         folder = LayoutFolder(place.get("dest"))
         self._open.callback(folder.close)
         return folder, place.get("tag", "latest")
+
+
+def prune(
+    store: Store, limits: tuple[int, int, int], picked: Callable[[CacheRecord], bool] | None
+) -> tuple[list[CacheRecord], Freed]:
+    """As `System.prune_cache`; `limits` are those in their order there."""
+    from ..images.audit.cacheusage import CacheLimits, cache_records, doomed
+    from ..stores import reserve
+    from ..stores.sweep import sweep
+
+    reserve.release(store.root)
+    stats = os.statvfs(store.root)
+    wanted = picked or (lambda _record: True)
+    gone = doomed(cache_records(store), CacheLimits(*limits), stats.f_bavail * stats.f_frsize, wanted)
+    items = frozenset(item for one in gone for item in one.items)
+    return gone, sweep(store, build_cache=True, cache_items=items)
+
+
+def keep_within(store: Store, most: int) -> None:
+    """Prune the build cache if it has grown beyond `most` bytes, by what was used least recently."""
+    if store.steps.bytes() + sum(size for _, size in caches.sizes(store.root)) > most:
+        prune(store, (most, 0, 0), None)

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..images.audit.cacheusage import CacheRecord
     from ..images.audit.check import Report
     from ..images.audit.finding import Finding
     from ..images.audit.usage import Kind
@@ -129,6 +130,30 @@ class System:
             if asked != "none":
                 self._engine.tell(kind, "prune", "", reclaimed=str(freed.bytes))
         return freed
+
+    def cache(self) -> list[CacheRecord]:
+        """The parts of the build cache, the last used first."""
+        from ..images.audit.cacheusage import cache_records
+
+        found: list[CacheRecord] = self._engine.inside(cache_records)
+        return found
+
+    def prune_cache(
+        self, *, picked: Callable[[CacheRecord], bool] | None = None, max_used_space: int = 0,
+        reserved_space: int = 0, min_free_space: int = 0,
+    ) -> tuple[list[CacheRecord], Freed]:  # fmt: skip
+        """Free parts of the build cache for which `picked` is true; which those are, and what was freed.
+
+        With limits in bytes only the least recently used of them go: until no more than `max_used_space` is
+        left and `min_free_space` of the disk is free, but never below `reserved_space`.
+        """
+        from .buildcache import prune
+
+        limits = max_used_space, reserved_space, min_free_space
+        done: tuple[list[CacheRecord], Freed] = self._engine.inside(
+            lambda store: prune(store, limits, picked)
+        )
+        return done
 
     def check_reset(self) -> None:
         """Raises NotFound, StoreError, Conflict for what `reset` would refuse."""

@@ -12,7 +12,7 @@ from ..ground.files import Lock, disk_usage, os_errors, random_name, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MOUNTS = "build/cache"
 _TABLES = "build/contexts"
@@ -35,13 +35,17 @@ def sizes(root: str) -> list[tuple[str, int]]:
     return [(path, disk_usage(path)) for path in paths if not path.endswith(".lock")]
 
 
-def free(root: str, before: float = _ALWAYS) -> list[tuple[str, str, int]]:
+def free(
+    root: str, before: float = _ALWAYS, picked: frozenset[str] | None = None
+) -> list[tuple[str, str, int]]:
     """Remove what no build uses now; (kind, name, bytes of disk) for each. Raises StoreError.
 
-    `before` seconds since 1970: only what was last written to earlier.
+    `before` seconds since 1970: only what was last written to earlier. `picked`: only what has these names.
     """
     with os_errors(f"free the build cache of {root}"):
-        return [*_mounts(root, before), *_tables(root, before)]
+        mounts = [name for name in _mount_names(root) if picked is None or name in picked]
+        tables = [name for name in _names(f"{root}/{_TABLES}") if picked is None or name in picked]
+        return [*_mounts(root, mounts, before), *_tables(root, tables, before)]
 
 
 def idle(root: str) -> list[str]:
@@ -71,9 +75,9 @@ def _unlocked(path: str) -> bool:
     return lock is not None
 
 
-def _mounts(root: str, before: float) -> Iterator[tuple[str, str, int]]:
+def _mounts(root: str, names: Iterable[str], before: float) -> Iterator[tuple[str, str, int]]:
     folder = f"{root}/{_MOUNTS}"
-    for name in _mount_names(root):
+    for name in names:
         lock = Lock.attempt(f"{folder}/{name}.lock")
         if lock is None:
             continue
@@ -88,8 +92,8 @@ def _mounts(root: str, before: float) -> Iterator[tuple[str, str, int]]:
             yield "cache", name, remove_tree(trash)
 
 
-def _tables(root: str, before: float) -> Iterator[tuple[str, str, int]]:
-    for name in _names(f"{root}/{_TABLES}"):
+def _tables(root: str, names: Iterable[str], before: float) -> Iterator[tuple[str, str, int]]:
+    for name in names:
         if _older(f"{root}/{_TABLES}/{name}", before):
             yield "cache", name, remove_tree(f"{root}/{_TABLES}/{name}")
 

@@ -30,9 +30,10 @@ class StepRecord(Value):
     config_json: str
     inputs_json: str = ""
     created: float = 0.0
+    used: float = 0.0
 
 
-_COLUMNS = "key, parent, layer, diff_id, config, inputs, created"
+_COLUMNS = "key, parent, layer, diff_id, config, inputs, created, used"
 
 
 class StepStore:
@@ -94,6 +95,12 @@ class StepStore:
         sql = f"SELECT {_COLUMNS} FROM step ORDER BY created DESC, key"
         return [_record(row) for row in self._database.execute(sql)]
 
+    def bytes(self) -> int:
+        """Bytes of content in the trees of all steps, each once."""
+        sql = "SELECT TOTAL(size) FROM tree WHERE diff_id IN (SELECT diff_id FROM step)"
+        row = self._database.one(sql, ())
+        return int(row[0]) if row else 0
+
     def without_tree(self) -> list[str]:
         """Keys of the steps whose tree is not recorded any more."""
         sql = "SELECT key FROM step WHERE diff_id <> '' AND diff_id NOT IN (SELECT diff_id FROM tree)"
@@ -105,6 +112,7 @@ class StepStore:
 
 
 def _record(row: tuple[Any, ...]) -> StepRecord:
-    key, parent, layer, diff_id, config, inputs, created = row
+    key, parent, layer, diff_id, config, inputs, created, used = row
     descriptor = Descriptor.from_json(loads(layer)) if layer else None
-    return StepRecord(key, parent, descriptor, Digest(diff_id) if diff_id else None, config, inputs, created)
+    tree = Digest(diff_id) if diff_id else None
+    return StepRecord(key, parent, descriptor, tree, config, inputs, created, used)

@@ -65,7 +65,8 @@ class SweepOptions(Value):
     again of their trees or from a registry, if the store's policy is not to keep them now.
 
     Of these only what is picked: image_picked is asked with a manifest's digest, container_picked with the
-    row; cache_before is when (seconds since 1970) a step or folder was last used at the latest.
+    row; cache_before is when (seconds since 1970) a step or folder was last used at the latest; cache_items
+    are keys of steps and names of folders (None: all).
     """
 
     images: str = "none"
@@ -76,6 +77,7 @@ class SweepOptions(Value):
     image_picked: Callable[[Digest], bool] | None = None
     container_picked: Callable[[ContainerRow], bool] | None = None
     cache_before: float = float("inf")
+    cache_items: frozenset[str] | None = None
 
 
 def sweep(store: Store, wishes: SweepOptions | None = None, **wished: object) -> Freed:
@@ -108,7 +110,7 @@ def sweep(store: Store, wishes: SweepOptions | None = None, **wished: object) ->
         freed += reclaim.free_orphans(root)
         work.strays()
         if wishes.build_cache:
-            work.items += caches.free(root, wishes.cache_before)
+            work.items += caches.free(root, wishes.cache_before, wishes.cache_items)
         caches.tidy(root)
         store.leases.tidy()
         tidy_index(root)
@@ -194,8 +196,11 @@ class _Sweep:
         wishes = self.wishes
         with self.db.transaction(durable=True):
             self._drop_containers(stopped=wishes.containers == "stopped")
-            if wishes.build_cache:
+            if wishes.build_cache and wishes.cache_items is None:
                 self._drop("step", "step", "key", "used < ?", wishes.cache_before)
+            elif wishes.build_cache:
+                for key in sorted(wishes.cache_items or ()):
+                    self._drop("step", "step", "key", "key = ?", key)
             if wishes.images != "none":
                 self._forget_images(wishes.images == "all")
 

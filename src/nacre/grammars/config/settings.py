@@ -107,6 +107,7 @@ class Settings(Value):
     proxy: str = UNSAID
     no_proxy: str = UNSAID
     ca: str = UNSAID
+    build_cache: int = UNSAID
 
     def over(self, earlier: Settings) -> Settings:
         """These settings with what `earlier` says besides, section by section."""
