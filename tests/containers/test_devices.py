@@ -8,6 +8,7 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -320,12 +321,37 @@ def test_no_group_is_left(nacre: Nacre, victim: Victim, busybox_image: str) -> N
     assert name not in groups()
 
 
+def test_groups_of_others_stay(nacre: Nacre, victim: Victim, busybox_image: str) -> None:
+    """Those with names like ours, and those of a process that lives and is about to fill one."""
+    names = ["nacre-web", "nacre-1-x", f"nacre-{os.getpid()}-0123456789ab", f"nacre-{DEAD}-0123456789ab"]
+    with cgroups_here() as above:
+        for name in names:
+            os.mkdir(name, dir_fd=above)
+        try:
+            nacre("run", "--rm", busybox_image, "true")
+            assert set(names) & set(os.listdir(above)) == set(names[:3])
+        finally:
+            for name in set(names) & set(os.listdir(above)):
+                os.rmdir(name, dir_fd=above)
+
+
 def groups() -> list[str]:
+    with cgroups_here() as fd:
+        return [name for name in os.listdir(fd) if name.startswith("nacre-")]
+
+
+@contextmanager
+def cgroups_here() -> Iterator[int]:
+    """The group that we are in."""
     fd = cgroups._open(cgroups.path())
     try:
-        return [name for name in os.listdir(fd) if name.startswith("nacre-")]
+        yield fd
     finally:
         os.close(fd)
+
+
+DEAD = 1 << 23
+"""No process has such a number: proc_sys_kernel(5), pid_max."""
 
 
 def test_the_rules_are_those_of_docker() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PREFIX, _LIMITED = "nacre-", "nacre."
 CURRENT = "."
 """The group that a process is in already, as the name of a group."""
+_HEXADECIMAL = "0123456789abcdef"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ATTEMPTS = 16
 _ENOENT, _ENODEV = 2, 19
@@ -36,8 +37,17 @@ _LOAD, _COPY, _AND, _SHIFT, _JUMP_UNLESS, _JUMP_UNLESS_SAME, _SET, _EXIT = (
 
 
 def new_name() -> str:
-    """A name for a group, new each time."""
-    return _PREFIX + os.urandom(6).hex()
+    """A name for a group, new each time, which says what process removes it: `nacre-PID-RANDOM`."""
+    return f"{_PREFIX}{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def _owner(name: str) -> int:
+    """The process that has given a group its name; 0 for one that is not ours."""
+    if not name.startswith(_PREFIX):
+        return 0
+    pid, _, rest = name.removeprefix(_PREFIX).partition("-")
+    ours = pid.isascii() and pid.isdigit() and len(rest) == 12 and not rest.strip(_HEXADECIMAL)
+    return int(pid) if ours else 0
 
 
 def confine(name: str, rules: Iterable[Mapping[str, Any]]) -> None:
@@ -121,7 +131,7 @@ def follow(pid: int) -> None:
 
 
 def _is_ours(group: str) -> bool:
-    return os.path.basename(group).startswith(_PREFIX)
+    return _owner(os.path.basename(group)) > 0
 
 
 def is_limited(pid: int) -> bool:
@@ -131,14 +141,19 @@ def is_limited(pid: int) -> bool:
 
 
 def tidy() -> None:
-    """Remove the groups that nobody is in any more, beneath our own. Never fails."""
+    """Remove the groups beneath our own that are this process's, or one's that is gone. Never fails.
+
+    Those that somebody is in stay, and so do those of whoever else uses such names.
+    """
     try:
         above = _open(path())
     except OSError:
         return
+    own = os.getpid()
     try:
         for name in os.listdir(above):
-            if name.startswith(_PREFIX):
+            owner = _owner(name)
+            if owner and (owner == own or not os.path.exists(f"/proc/{owner}")):
                 _remove(above, name)
     finally:
         os.close(above)
