@@ -6,7 +6,10 @@ import io
 import os
 import random
 import signal
+import sys
 import time
+from pathlib import Path
+from types import FrameType
 
 import pytest
 from storekit import Process, file, is_whole, layer, leftovers, make_image, until
@@ -14,6 +17,7 @@ from storekit import Process, file, is_whole, layer, leftovers, make_image, unti
 from nacre.ground import files
 from nacre.stores import Store
 from nacre.stores.sweep import sweep
+from nacre.stores.trees.making import Making
 from nacre.words.digest import Digest
 from nacre.words.errors import NotFound
 
@@ -284,3 +288,22 @@ def _sweep_new(root: str) -> None:
     files.install_trace(None)
     with Store.open(root) as store:
         sweep(store)
+
+
+@pytest.mark.parametrize("place", ["remove_tree", "release", "unlink"])
+def test_a_signal_at_the_end_of_making_leaves_no_lock(tmp_path: Path, place: str) -> None:
+    """It breaks into what cleans up, wherever that is; what broke in is raised."""
+    (tmp_path / "ingest").mkdir()
+    told: list[str] = []
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == place and not told:
+            told.append(place)
+            raise KeyboardInterrupt
+
+    making = Making(str(tmp_path), "x")
+    with pytest.raises(KeyboardInterrupt), making:
+        sys.setprofile(interrupt)
+    sys.setprofile(None)
+    assert told
+    assert os.listdir(tmp_path / "ingest") == []

@@ -73,7 +73,6 @@ class Work:
             assert b"nacre: " not in done.stderr, told
             # An interrupt may fall between the making of a lease or a scratch file and the block that
             # removes it, or into that removal: nobody holds it, nothing names it, and the sweep takes it.
-            # So with the lock of a process that did a step, and was ended.
             left = leftovers(self.nacre.root)
             tidying = b"(stopped while tidying up)" in done.stderr
             assert tidying or all(map(is_unnamed, left)), (left, told)
@@ -107,9 +106,7 @@ class Work:
 
 
 def is_unnamed(path: str) -> bool:
-    return path.startswith(("leases/", "ingest/new-")) or (
-        path.startswith("ingest/") and path.endswith(".lock")
-    )
+    return path.startswith(("leases/", "ingest/new-"))
 
 
 Make = Callable[[str], Work]

@@ -305,8 +305,12 @@ class Lock:
             unlink(self.path)
             trace("lock:unlinked")
         fcntl.flock(self.fd, fcntl.LOCK_UN)
-        os.close(self.fd)
-        self.fd = -1
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def remove(self) -> None:
+        """As `release`, and the file goes. Idempotent, also after a signal that broke into it."""
+        self.release(remove=True)
 
     def __enter__(self) -> Self:
         return self

@@ -37,7 +37,7 @@ class Making:
         try:
             surely(remove_tree, self.folder)
         finally:
-            self._lock.release(remove=True)
+            surely(self._lock.remove)
 
 
 def ingest(
