@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .engine.containers import Completed
     from .engine.network import NetworkSettings
     from .engine.options import ContainerOptions
+    from .engine.outputs import BuildOutput, OutputResult
     from .images.arrows.copying import Copied
     from .images.arrows.manifestlist import Pushed
     from .images.arrows.mirroring import Outcome
@@ -32,6 +33,7 @@ _HOMES = {
     "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine",
     "Completed": "engine.containers", "ContainerOptions": "engine.options",
     "NetworkSettings": "engine.network",
+    "BuildOutput": "engine.outputs", "OutputResult": "engine.outputs",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
     "Limits": "images.model.limits",
@@ -43,10 +45,10 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest", "DiskUsage",
-    "Engine", "Exploration", "Finding", "Image", "Layer", "Limits", "NacreError", "NetworkSettings",
-    "Outcome", "Platform", "Progress", "PullResult", "PushResult", "Pushed", "Reference", "Report",
-    "SearchResult", "open_store",
+    "BuildOutput", "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest",
+    "DiskUsage", "Engine", "Exploration", "Finding", "Image", "Layer", "Limits", "NacreError",
+    "NetworkSettings", "Outcome", "OutputResult", "Platform", "Progress", "PullResult", "PushResult",
+    "Pushed", "Reference", "Report", "SearchResult", "open_store",
 ]  # fmt: skip
 
 

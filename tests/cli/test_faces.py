@@ -19,6 +19,7 @@ from nacre.engine.mounts import Mounts
 from nacre.engine.network import NetworkSettings
 from nacre.engine.networks import NetworkCollection
 from nacre.engine.options import ContainerOptions
+from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -35,6 +36,8 @@ TAKEN = {
     "services.build.BuildOptions": VALUE,
     "stores.containers.ContainerRow": VALUE,
     "stores.volumes.Volume": VALUE,
+    "images.arrows.exporting.Annotation": VALUE,
+    "images.arrows.exporting.LEVELS": VALUE,
     "images.arrows.manifestlist.encoded": PURE,
     "images.arrows.manifestlist.exact_entries": PURE,
     "images.arrows.manifestlist.platform_fields": PURE,
@@ -91,6 +94,7 @@ def test_every_exception_is_needed() -> None:
 PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
+    "outputs": Outputs,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -142,7 +146,9 @@ COMMANDS_OF = {
         "format": "BuildOptions: form", "allow": "BuildOptions: allow",
         "ssh": "BuildOptions: agents",
         "call": "see call", "check": "see call", "explain": "see explain",
-        "label": "labels", "output": "see export_tar and export_folder", "secret": "BuildOptions: secrets",
+        "label": "labels", "output": "see outputs", "secret": "BuildOptions: secrets",
+        "push": "see outputs", "load": "see outputs", "annotation": "see outputs",
+        "metadata-file": "what outputs return", "no-cache-filter": "BuildOptions: no_cache_filter",
         "tag": "tags", "network": "BuildOptions: network", "shm-size": "BuildOptions: shm_size",
         "ulimit": "BuildOptions: ulimits",
         **{option.name: f"Limits: {option.key}" for option in build.COMMAND.options if option in run.LIMITS},

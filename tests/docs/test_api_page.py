@@ -18,6 +18,7 @@ from nacre.engine.containers import ContainerCollection
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
 from nacre.engine.networks import NetworkCollection
+from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
@@ -103,6 +104,7 @@ FOR_FACES = {
 PARTS = {
     "containers": ContainerCollection, "networks": NetworkCollection, "volumes": VolumeCollection,
     "mounts": Mounts, "layers": LayerTools, "registries": Registries, "system": System,
+    "outputs": Outputs,
 }  # fmt: skip
 HEADINGS = {"| of `Engine` |": nacre.Engine} | {
     f"| of `engine.{name}` |": part for name, part in PARTS.items()

@@ -6,13 +6,13 @@ import os
 from stat import S_ISSOCK
 
 from ..words.errors import BuildFailed, DockerfileError, Unsupported, UsageError
-from .files import Written, write_out
 from .options import Command, choice, flag, many, name_and_value, number, size, text
 from .run import limits, limits_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine import Built
+    from ..engine.outputs import BuildOutput, OutputResult
     from ..services.build import BuildOptions
     from ..words.oci import Platform
     from .context import Context
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Args) -> int:
-    """Build, set the names, and print the id of the image with --quiet."""
-    from time import monotonic
-
-    started = monotonic()
-    options = _options(context, args)
-    output = _output(args.output)
+    """Build, set the names, write the outputs, and print the id of the image with --quiet."""
+    platforms = _platforms(args.platform)
+    options = _options(context, args, platforms)
     _discarded(context, args)
     if args.check or args.call != "build":
         from .build_call import call
@@ -35,6 +32,20 @@ def run(context: Context, args: Args) -> int:
         from .build_call import explain
 
         return explain(context, args, options)
+    wanted = _outputs(context, args, platforms)
+    if wanted:
+        options = options.replace(tags=())
+    built, results = _build(context, args, options, wanted)
+    _tell(context, args, built, results)
+    return 0
+
+
+def _build(
+    context: Context, args: Args, options: BuildOptions, wanted: list[BuildOutput]
+) -> tuple[Built, list[OutputResult]]:  # fmt: skip
+    from time import monotonic
+
+    started, results = monotonic(), []
     folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
         if args.on_fail:
@@ -51,17 +62,38 @@ def run(context: Context, args: Args) -> int:
             if not args.on_fail:
                 _show(context, error)
             raise
-        if output:
-            _export(context, str(built.image.digest), *output)
+        if wanted:
+            from .buildoutput import write
+
+            results = write(context, built, wanted, progress)
         progress.line(_summary(built, args, monotonic() - started))
+    return built, results
+
+
+def _outputs(context: Context, args: Args, platforms: list[Platform]) -> list[BuildOutput]:
+    """What is to be done with the images; [] where naming them is all."""
+    if not (args.output or args.push or args.annotation or args.metadata_file):
+        return []
+    from .buildoutput import outputs
+
+    return outputs(context, args, len(platforms) or 1)
+
+
+def _tell(context: Context, args: Args, built: Built, results: list[OutputResult]) -> None:
+    """The files about a build, and the id."""
+    if not (args.iidfile or args.metadata_file or args.quiet):
+        return
+    from .buildoutput import image_id, write_metadata
+
     if args.iidfile:
-        _write(args.iidfile, str(built.image.id))
+        _write(args.iidfile, image_id(built, results))
+    if args.metadata_file:
+        write_metadata(context, args.metadata_file, built, results)
     if args.quiet:
-        context.print(str(built.image.id))
-    return 0
+        context.print(image_id(built, results))
 
 
-def _options(context: Context, args: Args) -> BuildOptions:
+def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOptions:
     from ..services.build import BuildOptions
     from ..words.oci import OCI, form_of
     from ..words.reference import Reference
@@ -72,7 +104,8 @@ def _options(context: Context, args: Args) -> BuildOptions:
         tags=tuple(map(Reference.parse, args.tag)),
         labels=tuple(name_and_value(label) for label in args.label),
         no_cache=args.no_cache,
-        platform=_platform(args.platform),
+        platform=platforms[0] if platforms else None,
+        platforms=tuple(platforms),
         network="host" if args.network == "default" else args.network,
         hosts=tuple(args.add_host),
         shm_size=args.shm_size,
@@ -85,6 +118,7 @@ def _options(context: Context, args: Args) -> BuildOptions:
         agents=tuple(_agent(context, item) for item in args.ssh),
         cache_from=tuple(args.cache_from),
         cache_to=tuple(args.cache_to),
+        no_cache_filter=tuple(name for names in args.no_cache_filter for name in names.split(",")),
     )
 
 
@@ -94,18 +128,13 @@ def _parallel(wanted: int | None) -> int:
     return wanted or 0
 
 
-def _platform(written: list[str]) -> Platform | None:
-    """The one platform that all uses of --platform name, None where none does."""
+def _platforms(written: list[str]) -> list[Platform]:
+    """All that --platform names; `local` is this machine."""
     from ..words.oci import Platform
 
     names = [name for words in written for name in words.split(",")]
-    wanted = {str(platform): platform for platform in map(Platform.parse, names)}
-    if len(wanted) > 1:
-        raise UsageError(
-            f"cannot build for {' and '.join(wanted)}: a build has one platform",
-            hint="build each platform, then combine the images with nacre manifest create",
-        )
-    return next(iter(wanted.values()), None)
+    found = [Platform.host() if name == "local" else Platform.parse(name) for name in names]
+    return list(dict.fromkeys(found))
 
 
 def _secret(context: Context, written: str) -> tuple[str, bytes]:
@@ -157,39 +186,8 @@ def _content(key: str, path: str) -> bytes:
     return data
 
 
-def _output(written: list[str]) -> tuple[str, str] | None:
-    """docker's `type=local|tar,dest=PATH`, or a folder alone (`-` is a tar on standard output)."""
-    found = None
-    for wish in written:
-        fields = dict(item.partition("=")[::2] for item in wish.split(","))
-        if "=" not in wish:
-            fields = {"type": "tar" if wish == "-" else "local", "dest": wish}
-        kind, target = fields.get("type", ""), fields.get("dest", "")
-        if kind in ("docker", "image") and not target and fields.get("push", "false") == "false":
-            continue
-        if kind not in ("local", "tar") or not target or (kind == "local" and target == "-"):
-            raise Unsupported(
-                f"--output {wish} is not supported",
-                hint="use type=local,dest=DIRECTORY or type=tar,dest=FILE, or nacre save or push",
-            )
-        found = kind, target
-    return found
-
-
-def _export(context: Context, image: str, kind: str, target: str) -> None:
-    if kind == "local":
-        context.engine.export_folder(image, target)
-    else:
-        path = "" if target == "-" else target
-        write_out(
-            context, path, lambda write: context.engine.export_tar(image, Written(write)), "write a tar"
-        )
-
-
 def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
-    if args.push:
-        raise Unsupported("--push is not supported", hint="run nacre push after the build")
     if args.disable_content_trust is False:
         raise Unsupported("--disable-content-trust=false: signatures are not verified")
     if args.builder:
@@ -281,7 +279,6 @@ _IGNORED = (
     flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
     flag("--force-rm", "Accepted: a build never leaves containers behind", hidden=True),
     flag("--compress", "Ignored with a warning: the context is never sent", hidden=True),
-    flag("--load", "Accepted: the image is always in the store", default=True, hidden=True),
     text("--builder", "Ignored with a warning: there is one builder", hidden=True),
     choice("--isolation", "Accepted: Linux has only one", ("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
@@ -304,6 +301,7 @@ COMMAND = Command(
             'Allow extra privileged entitlement ("network.host", "security.insecure")',
             type="stringArray",
         ),
+        many("--annotation", "Add annotation to the image", type="stringArray"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
         text(
             "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
@@ -326,8 +324,11 @@ COMMAND = Command(
         ),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image", kind="label"),
+        flag("--load", "Shorthand for --output=type=docker: the image is always in the store", default=True),
+        text("--metadata-file", "Write build result metadata to a file", type="file"),
         choice("--network", "Network of RUN instructions", ("default", "host", "none"), default="default"),
         flag("--no-cache", "Do not use cache when building the image"),
+        many("--no-cache-filter", "Do not cache specified stages", type="stringArray"),
         many("--platform", "Set target platform for build", type="stringArray"),
         number(
             "--parallel", "Number of steps that may run at once (default: 4 for each processor, at least 8)"
@@ -338,11 +339,10 @@ COMMAND = Command(
             ("auto", "plain", "tty", "quiet", "rawjson", "json"),
             default="auto",
         ),
-        many(
-            "-o, --output", "Write the files of the result: type=local,dest=DIRECTORY or type=tar,dest=FILE"
-        ),
+        many("-o, --output", 'Output destination (format: "type=local,dest=path")', type="stringArray"),
         choice("--on-fail", "What to do when a RUN fails: a shell in its root", ("", "shell")),
         flag("--pull", "Always attempt to pull all referenced images"),
+        flag("--push", "Shorthand for --output=type=registry"),
         flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
         size("--shm-size", "Size of /dev/shm of RUN instructions"),
@@ -354,7 +354,6 @@ COMMAND = Command(
         text("--provenance", "Rejected unless false", hidden=True),
         text("--sbom", "Rejected unless false", hidden=True),
         many("--attest", "Rejected unless disabled=true", hidden=True),
-        flag("--push", "Refused", hidden=True),
     ),
     details="PATH is the directory to build from; - reads a tar of it, or only a Dockerfile, from STDIN.",
 )

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     Write = Callable[[bytes], object]
 
 
-class Written:
-    """A function that writes, as a file opened for bytes."""
-
-    def __init__(self, write: Write) -> None:
-        self.write = write
-
-
 def write_out(context: Context, path: str, fill: Callable[[Write], object], what: str) -> None:
     """Let `fill` write to the file `path`, which appears only when it is whole, or to standard output.
 

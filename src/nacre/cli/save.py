@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .files import Written, write_out
+from ..engine.archives import Written
+from .files import write_out
 from .options import Command, text
 
 TYPE_CHECKING = False

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .mounts import Mounts
     from .network import NetworkSettings
     from .networks import NetworkCollection
+    from .outputs import Outputs
     from .registries import Registries
     from .removal import Removed
     from .system import System
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     AnyPath = str | os.PathLike[str]
     Name = str | Reference
     AnyPlace = str | Place
+    Platforms = Platform | Sequence[Platform] | None
     Tell = Callable[..., object]
     Target = AnyPath | ArchiveOutput
     Origin = AnyPath | Reader
@@ -65,11 +67,15 @@ __all__ = ["Built", "Config", "Engine", "open_store"]
 
 
 class Built(Value):
-    """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`)."""
+    """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`).
+
+    `images` has that of each platform, in their order; `image` is then the one that the tags name.
+    """
 
     image: Image
     ran: int
     cached: int
+    images: tuple[Image, ...] = ()
 
 
 @checked
@@ -494,32 +500,36 @@ class Engine(Wiring):
     def build(
         self, context: Origin, *, tags: Sequence[str] = (), dockerfile: Origin = "", target: str = "",
         arguments: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
-        platform: Platform | None = None, no_cache: bool = False, pull: str = "missing",
+        platform: Platforms = None, no_cache: bool = False, pull: str = "missing",
         options: BuildOptions | None = None, progress: Progress | None = None,
     ) -> Built:  # fmt: skip
         """Build the Dockerfile of the folder `context` (or the file `dockerfile`) and name the image.
 
         `context` may be a file opened for bytes with a tar of a folder, or a Dockerfile alone; one of both
-        may be such a file. `pull` is for the images of FROM, as for `resolve`. `options` has the rest of
-        `nacre build`: secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound, Unsupported; then
-        nothing has changed.
+        may be such a file. For several platforms it makes as many images, of which the one that this machine
+        runs, else the first, gets the tags. `pull` is for the images of FROM, as for `resolve`. `options` has
+        the rest of `nacre build`: secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound,
+        Unsupported; then nothing has changed.
         """
-        from .building import build, merged
+        from .building import build, for_each, merged, summed
 
         wanted = merged(
-            options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache, platform=platform,
+            options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache,
             arguments=tuple((arguments or {}).items()), labels=tuple((labels or {}).items()),
+            platforms=for_each(platform),
         )  # fmt: skip
         origins = context, dockerfile
-        built = self.result_inside(lambda store: build(self, origins, wanted, pull, progress))
-        if built.ran and (most := self.network.settings.build_cache):
+        results = self.results_inside(lambda store: build(self, origins, wanted, pull, progress))
+        done = Built(*summed(results))
+        if done.ran and (most := self.network.settings.build_cache):
             from .buildcache import keep_within
 
             self.inside(lambda store: keep_within(store, most))
-        self.tell_image("create", built.image)
+        for image in done.images:
+            self.tell_image("create", image)
         for reference in wanted.tags:
-            self.tell_image("tag", built.image, reference)
-        return Built(built.image, built.ran, built.cached)
+            self.tell_image("tag", done.image, reference)
+        return done
 
     @checked
     def explain(
@@ -612,6 +622,13 @@ class Engine(Wiring):
         from .layers import LayerTools
 
         return LayerTools(self)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What becomes of built images: `engine.outputs.write(built.images, BuildOutput("oci", path))`."""
+        from .outputs import Outputs
+
+        return Outputs(self)
 
     @property
     def registries(self) -> Registries:

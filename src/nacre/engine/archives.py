@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     Target = str | os.PathLike[str] | ArchiveOutput
     Origin = str | os.PathLike[str] | Reader
 
+
+class Written:
+    """A function that writes, as a file opened for bytes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write
+
+
 _WEB = ("http://", "https://")
 
 
@@ -44,7 +52,7 @@ def save(engine: Wiring, names: Sequence[str], target: Target, progress: Progres
     if not hasattr(target, "write"):
         for name in names:
             find(engine.store, name)  # before a file is made
-    with _written(target) as write:
+    with written(target) as write:
         saved = save(
             engine.store, names, write, progress=progress, sources=lambda name: repository(engine, name)
         )
@@ -59,11 +67,11 @@ def export_tar(engine: Wiring, name: str, target: Target) -> None:
     from .piped import piped
 
     def work(store: Store, give: Callable[[bytes], object]) -> None:
-        write_tar(find(store, name), give)
+        write_tar([("", find(store, name))], give)
 
     def to_file(store: Store) -> None:
         find(store, name)  # before a file is made
-        with _written(target) as write:
+        with written(target) as write:
             work(store, write)
 
     if isinstance(target, str | os.PathLike):
@@ -101,7 +109,8 @@ def import_tar(engine: Wiring, origin: Origin, reference: Reference | None, meta
 
 
 @contextmanager
-def _written(target: Target) -> Iterator[Callable[[bytes], object]]:
+def written(target: Target) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes to a path or a file. Raises StoreError."""
     if not isinstance(target, str | os.PathLike):
         yield target.write
         return

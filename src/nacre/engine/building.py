@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 
 from ..images.dockerfile.plan import INLINE
-from ..images.model.platforms import fits
+from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
 from ..services.build import Builder, BuildOptions, BuildSources, load
 from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
-from ..words.reference import is_host
+from ..words.oci import Platform
+from ..words.reference import Reference, is_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..ground.sandbox import Stdio
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs, StepForecast
-    from ..words.oci import Platform
     from ..words.progress import Progress
     from . import Engine
     from .archives import Downloaded, Origin
@@ -42,7 +42,7 @@ def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
 def build(
     engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
     progress: Progress | None,
-) -> BuildResult:  # fmt: skip
+) -> list[BuildResult]:  # fmt: skip
     """Build the first of `origins`, a folder or a stream, by the second, "" or a Dockerfile."""
     if options.limits:
         from ..images.model.permitted import permitted
@@ -85,7 +85,7 @@ def _sources(engine: Engine, options: BuildOptions, pull: str) -> tuple[BuildSou
     """Where a build has from what is not in its context, and the variables for proxies."""
 
     def base(name: str, wanted: Platform | None, shown: Progress) -> Image:
-        return engine.resolve(name, wanted, pull=pull, progress=shown)
+        return _resolved(engine, name, wanted, pull, shown)
 
     def at_hand(name: str, wanted: Platform | None) -> Image | None:
         return _at_hand(engine, name, wanted, pull)
@@ -105,7 +105,7 @@ def _sources(engine: Engine, options: BuildOptions, pull: str) -> tuple[BuildSou
 def _built(
     engine: Engine, inputs: Inputs, options: BuildOptions, given: tuple[BuildSources, Mapping[str, str]],
     progress: Progress | None,
-) -> BuildResult:  # fmt: skip
+) -> list[BuildResult]:  # fmt: skip
     """With the caches that the options name; what opens them is loaded only for those."""
     sources, proxies = given
     if not options.cache_from and not options.cache_to and not _is_inline(options):
@@ -120,6 +120,32 @@ def _built(
 
 def _is_inline(options: BuildOptions) -> bool:
     return any(name == INLINE for name, _ in options.arguments)
+
+
+def summed(results: list[BuildResult]) -> tuple[Image, int, int, tuple[Image, ...]]:
+    """What a build of several platforms has made: the fields of `Built`."""
+    images = tuple(result.image for result in results)
+    ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
+    return runnable(images), ran, cached, images
+
+
+def for_each(platform: Platform | Sequence[Platform] | None) -> tuple[Platform, ...]:
+    """The platforms of a build, each once."""
+    if platform is None or isinstance(platform, Platform):
+        return (platform,) if platform else ()
+    return tuple(dict.fromkeys(platform))
+
+
+def _resolved(engine: Engine, name: str, platform: Platform | None, pull: str, progress: Progress) -> Image:
+    """The image; the name goes on to mean the one that suits this machine, if it did."""
+    if platform is None or is_host(name):
+        return engine.resolve(name, platform, pull=pull, progress=progress)
+    reference = str(Reference.parse(name))
+    before = engine.store.refs.get(reference)
+    image = engine.resolve(name, platform, pull=pull, progress=progress)
+    if before and before != image.descriptor and not fits(image, Platform.host()):
+        engine.store.refs.set(reference, before)
+    return image
 
 
 def call(

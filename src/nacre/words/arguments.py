@@ -128,6 +128,12 @@ def _platform(name: str, value: Any) -> Any:
     return value
 
 
+def _platforms(name: str, value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_platform(f"each of {name}", item) for item in value]
+    return _optional(_platform)(name, value)
+
+
 def _progress(name: str, value: Any) -> Any:
     if not callable(getattr(value, "task", None)):
         raise _wrong(name, "a Progress", value)
@@ -153,6 +159,12 @@ def _stream(method: str) -> Callable[[str, Any], Any]:
     return read
 
 
+def _images(name: str, value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not value:
+        raise _wrong(name, "a sequence of images", value)
+    return [_value("Image")(f"each of {name}", item) for item in value]
+
+
 def _names(name: str, value: Any) -> Any:
     from .reference import Reference
 
@@ -172,6 +184,8 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Name": _value("Reference", text=True),
     "AnyPlace": _value("Place", text=True),
     "Config": _value("Config"),
+    "BuildOutput": _value("BuildOutput"),
+    "Sequence[Image]": _images,
     "NetworkSettings | None": _optional(_value("NetworkSettings")),
     "bool": _flag,
     "int": _number,
@@ -180,6 +194,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Sequence[str]": _texts,
     "Mapping[str, str] | None": _optional(_pairs),
     "Platform | None": _optional(_platform),
+    "Platforms": _platforms,
     "Progress | None": _optional(_progress),
 }
 """How an argument is read, by its annotation."""

@@ -12,7 +12,7 @@ from ...ground.files import os_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
     from ...grammars.tar.entry import Reader
@@ -20,12 +20,26 @@ if TYPE_CHECKING:
     from ..model.image import Image
 
 
-def write_tar(image: Image, write: Callable[[bytes], object]) -> None:
-    """Everything, parents first. Raises NotFound, StoreError."""
+def write_tar(images: Sequence[tuple[str, Image]], write: Callable[[bytes], object]) -> None:
+    """Everything, parents first, each image in the folder named with it ("" for none).
+
+    Raises NotFound, StoreError.
+    """
     tar = TarWriter(write)
-    for entry, payload in _entries(image):
-        tar.add(entry, payload)
+    for folder, image in images:
+        if folder:
+            tar.add(Entry(folder.encode(), "dir", 0o755))
+        for entry, payload in _entries(image):
+            if not folder:
+                tar.add(entry, payload)
+            elif entry.path:
+                tar.add(_below(entry, folder.encode() + b"/"), payload)
     tar.close()
+
+
+def _below(entry: Entry, prefix: bytes) -> Entry:
+    link = prefix + entry.link if entry.kind == "hardlink" else entry.link
+    return entry._replace(path=prefix + entry.path, link=link)
 
 
 def write_folder(image: Image, folder: str) -> None:

@@ -16,7 +16,7 @@ from ...words.oci import Descriptor, ImageConfig, Index, Manifest, Platform, par
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ...stores.store import Store
     from .image import Image
@@ -59,6 +59,13 @@ def rank(have: Platform, wanted: Platform) -> tuple[int, int] | None:
 def fits(image: Image, platform: Platform) -> bool:
     """Whether an image runs on a platform, by the same rule as an entry of an index is chosen."""
     return rank(image.config.platform, platform) is not None
+
+
+def runnable(images: Sequence[Image]) -> Image:
+    """The image that suits this machine best, else the first."""
+    host = Platform.host()
+    ranked = [(place, at) for at, image in enumerate(images) if (place := rank(image.config.platform, host))]
+    return images[min(ranked)[1] if ranked else 0]
 
 
 def misfit(image: Image, name: str, platform: Platform) -> str:

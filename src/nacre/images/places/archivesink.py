@@ -14,7 +14,7 @@ from ...words.digest import Digest, Verifier
 from ...words.errors import DigestMismatch, Unsupported
 from ...words.oci import OCI_INDEX, Descriptor, Index, Manifest, encode_json, parse_document
 from ...words.reference import Reference
-from .layout import NAME_KEY, REF_KEY, VERSION, path_of
+from .layout import VERSION, name_notes, path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ..model.source import Content
+    from .layout import Notes
 
 
 class ArchiveSink:
@@ -35,7 +36,12 @@ class ArchiveSink:
     one_by_one = True
     """To open several blobs at once would only let connections wait."""
 
-    def __init__(self, write: Callable[[bytes], object], *, docker: bool = True) -> None:
+    def __init__(
+        self, write: Callable[[bytes], object], *, docker: bool = True, full_names: bool = False,
+        notes: Notes = (),
+    ) -> None:  # fmt: skip
+        """`full_names`: names are references, as with `docker`; `notes` are annotations of each entry."""
+        self._full, self._more = docker or full_names, notes
         self._docker, self._lock, self.keeps_tags = docker, Lock(), not docker
         self._written: set[Digest] = set()
         self._images: dict[Digest, tuple[Descriptor, Manifest | Index]] = {}
@@ -99,7 +105,7 @@ class ArchiveSink:
                 descriptor.media_type, digest, descriptor.size, artifact_type=document.artifact_type
             )
             named = [plain.replace(annotations=self._notes(name)) for name in self._names[digest]]
-            entries += named or [plain]
+            entries += named or [plain.replace(annotations=self._more)]
             if isinstance(document, Manifest):
                 rows.append(self._row(document, self._names[digest]))
         yield b"index.json", Index(OCI_INDEX, tuple(entries)).encode()
@@ -108,10 +114,7 @@ class ArchiveSink:
         yield b"oci-layout", VERSION
 
     def _notes(self, name: str) -> tuple[tuple[str, str], ...]:
-        if not self._docker:
-            return ((REF_KEY, name),)
-        tag = Reference.parse(name).tag
-        return tuple((key, text) for key, text in ((NAME_KEY, name), (REF_KEY, tag)) if text)
+        return (*name_notes(name, full=self._full), *self._more)
 
     def _row(self, manifest: Manifest, names: list[str]) -> dict[str, object]:
         references = [Reference.parse(name) for name in names] if self._docker else []

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ..model.source import Content
     from .members import Members
 
+    Notes = tuple[tuple[str, str], ...]
+
 NAME_KEY = "io.containerd.image.name"
 REF_KEY = "org.opencontainers.image.ref.name"
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
@@ -216,6 +218,14 @@ def entry_names(entry: Descriptor) -> list[Reference]:
         return []
 
 
+def name_notes(name: str, *, full: bool) -> Notes:
+    """The annotations of an entry that is called `name`; of a `full` one, a reference, its tag as well."""
+    if not full:
+        return ((REF_KEY, name),)
+    tag = Reference.parse(name).tag
+    return tuple((key, text) for key, text in ((NAME_KEY, name), (REF_KEY, tag)) if text)
+
+
 class LayoutFolder(OciLayout):
     """A layout in a folder as a `Sink` too, made if absent. `close` it.
 
@@ -223,8 +233,12 @@ class LayoutFolder(OciLayout):
     folder, so several processes may write to one layout.
     """
 
-    def __init__(self, path: str, name: str = "") -> None:
-        """Raises StoreError, and UsageError for a folder of other things."""
+    def __init__(self, path: str, name: str = "", *, full_names: bool = False, notes: Notes = ()) -> None:
+        """`full_names`: names are references; `notes` are annotations of each entry that is named.
+
+        Raises StoreError, and UsageError for a folder of other things.
+        """
+        self._full, self._more = full_names, notes
         with os_errors(f"make the OCI layout {path}"):
             os.makedirs(path, exist_ok=True)
             self._root = Root(path)
@@ -298,9 +312,9 @@ class LayoutFolder(OciLayout):
         self._subjects = None
         with self._locked():
             fields = self._fields()
-            rows = [row for row in fields["manifests"] if not _replaced(row, entry, name)]
-            notes = ((REF_KEY, name),) if name else ()
-            fields["manifests"] = [*rows, entry.replace(annotations=notes).to_json()]
+            notes = name_notes(name, full=self._full) if name else ()
+            rows = [row for row in fields["manifests"] if not _replaced(row, entry, notes)]
+            fields["manifests"] = [*rows, entry.replace(annotations=(*notes, *self._more)).to_json()]
             data = encode_json(fields)
             if len(rows) >= MAX_IMAGES or len(data) > MAX_DOCUMENT:
                 raise InvalidDocument(f"the layout has {len(rows)} images, and no room for another")
@@ -375,9 +389,13 @@ class LayoutFolder(OciLayout):
         self._folder.close()
 
 
-def _replaced(row: Any, entry: Descriptor, name: str) -> bool:
+def _replaced(row: Any, entry: Descriptor, notes: Notes) -> bool:
     """Whether a row of index.json gives way to a new entry: the same name, or the same without one."""
-    return _name_of(row) == name and (bool(name) or row.get("digest") == entry.digest)
+    if not notes:
+        return not _name_of(row) and row.get("digest") == entry.digest
+    said = row.get("annotations") if isinstance(row, dict) else None
+    key, name = notes[0]
+    return bool((said or {}).get(key) == name)
 
 
 def _name_of(row: Any) -> str:

@@ -11,11 +11,13 @@ image appear at the end, and what a failed step wrote is gone. Builds hold a lea
 from __future__ import annotations
 
 from contextlib import contextmanager
+from time import time
 
 from ...grammars import buildcache
 from ...ground.files import surely
 from ...images.model.edit import make_manifest, with_fields, write_image
 from ...images.model.image import Image
+from ...images.model.platforms import runnable
 from ...images.model.schema import converted
 from ...stores import caches
 from ...words.errors import CacheIncomplete, CacheUnusable, InvalidName, NacreError
@@ -24,6 +26,7 @@ from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
 from . import entitlements
+from .cache import Cache
 from .context import BuildContext
 from .filehash import FileHashes
 from .imports import ImportedCaches
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from .imports import FoundCache, Opener
     from .inputs import Inputs
     from .missing import StepForecast
+    from .report import StepReport
     from .stageprogress import StageProgress
 
 
@@ -59,7 +63,8 @@ class BuildOptions(Value):
     (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents. `cache_from` and `cache_to` are
     caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them. `on_fail` hears of
     a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
-    then run one after the other.
+    then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
+    `platforms`, if there are any, gets an image, whatever `platform` says.
     """
 
     target: str = ""
@@ -81,6 +86,8 @@ class BuildOptions(Value):
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     on_fail: Callable[[BuildFailed], Stdio | None] | None = None
+    no_cache_filter: tuple[str, ...] = ()
+    platforms: tuple[Platform, ...] = ()
 
 
 def _nothing() -> None:
@@ -140,22 +147,26 @@ class Builder:
         self._progress = progress or NullProgress()
         self._proxies = dict(proxies or {})
 
-    def build(self, inputs: Inputs, options: BuildOptions | None = None) -> BuildResult:
-        """Build an image and set its names, or raise and leave none.
+    def build(self, inputs: Inputs, options: BuildOptions | None = None) -> list[BuildResult]:
+        """Build an image for each platform that is asked for, and set the names, or raise and leave none.
 
-        Raises DockerfileError, BuildFailed, NotFound, Unsupported, UsageError, StoreError,
-        SandboxError and whatever `resolve` raises. What `fetch` raises becomes a DockerfileError.
+        Of several images the first that this machine runs gets the names, else the first. Raises
+        DockerfileError, BuildFailed, NotFound, Unsupported, UsageError, StoreError, SandboxError and whatever
+        `resolve` raises. What `fetch` raises becomes a DockerfileError.
         """
         options = options or BuildOptions()
         _check(options)
-        report = BuildReport(self._progress)
+        report = BuildReport(self._progress, names_platforms=len(options.platforms) > 1)
         with self._store.leases.hold():
-            session, standing = self._built(inputs, options, report)
-            steps = session.cache.leaving() if self._writers else []
+            sessions, standing = self._built(inputs, options, report)
+            steps = _leaving(sessions) if self._writers else []
             inline = steps if any(writer.write is None for writer in self._writers) else None
-            image = _finish(self._store, standing, options, report, inline)
-            self._write_caches(steps, standing, report, session.cache.imports.elsewhere)
-        return BuildResult(image, session.cache.ran, session.cache.cached)
+            images = _finish(self._store, standing, options, report, inline)
+            self._write_caches(steps, standing, report, sessions[0].cache.imports.elsewhere)
+        return [
+            BuildResult(image, session.cache.ran, session.cache.cached)
+            for image, session in zip(images, sessions, strict=True)
+        ]
 
     def explain(self, inputs: Inputs, options: BuildOptions | None = None) -> list[StepForecast]:
         """What `build` would do with each step, and why; nothing is built, pulled or fetched.
@@ -164,13 +175,13 @@ class Builder:
         """
         options = options or BuildOptions()
         _check(options)
-        report = BuildReport(NullProgress())
-        with self._store.leases.hold(), self._session(inputs, options, ImportedCaches(), report) as session:
-            return session.forecast()
+        report = BuildReport(NullProgress(), names_platforms=len(options.platforms) > 1)
+        with self._store.leases.hold(), self._sessions(inputs, options, ImportedCaches(), report) as sessions:
+            return [step for session in sessions for step in session.forecast()]
 
     def _built(
         self, inputs: Inputs, options: BuildOptions, report: BuildReport
-    ) -> tuple[BuildSession, StageProgress]:
+    ) -> tuple[list[BuildSession], list[StageProgress]]:
         """Everything done; once more if a cache from elsewhere does not hold what turns out to be needed."""
         imports = ImportedCaches(self._sources.caches, report)
         try:
@@ -185,28 +196,59 @@ class Builder:
 
     def _attempt(
         self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
-    ) -> tuple[BuildSession, StageProgress]:
-        with self._session(inputs, options, imports, report) as session:
-            return session, session.build()
+    ) -> tuple[list[BuildSession], list[StageProgress]]:
+        with self._sessions(inputs, options, imports, report) as sessions:
+            return sessions, self._all(sessions)
 
     @contextmanager
-    def _session(
+    def _sessions(
         self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
-    ) -> Iterator[BuildSession]:
+    ) -> Iterator[list[BuildSession]]:
+        """One for each platform, the Dockerfile read."""
         hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
+        since = time() if len(options.platforms) > 1 else float("inf")
         with BuildContext(inputs.folder, inputs.ignore, hashes) as context:
-            session = BuildSession(self._store, self._sources, report, context, options, imports)
-            session.read(inputs, self._proxies)
+            sessions = []
+            for each in _for_each(options):
+                cache = Cache(self._store, each.no_cache, imports, since=since)
+                sessions.append(BuildSession(self._store, self._sources, report, context, each, cache))
             try:
-                yield session
+                for session in sessions:
+                    session.read(inputs, self._proxies)
+                yield sessions
             finally:
-                surely(session.close)
+                for session in sessions:
+                    surely(session.close)
+
+    def _all(self, sessions: list[BuildSession]) -> list[StageProgress]:
+        """What each has built; none begins to run anything before all of them can."""
+        try:
+            for session in sessions:
+                session.begin()
+            left = [session for session in sessions if session.left]
+            if left:
+                self._go_on(left)
+        finally:
+            for session in sessions:
+                session.remember()
+        return [session.finish() for session in sessions]
+
+    def _go_on(self, sessions: list[BuildSession]) -> None:
+        """Side by side, or one after the other where this process must not be forked."""
+        options, budget = sessions[0].options, self._store.budget
+        if not options.on_fail and (options.parallel or budget.processes > 1):
+            from .graph import Graph
+
+            Graph(sessions, options.parallel or budget.steps).build()
+        else:
+            for session in sessions:
+                session.go_on()
 
     def _write_caches(
-        self, steps: Sequence[CachedStep], standing: StageProgress, report: BuildReport,
+        self, steps: Sequence[CachedStep], standing: list[StageProgress], report: BuildReport,
         elsewhere: Mapping[Digest, FoundCache],
     ) -> None:  # fmt: skip
-        result = set(standing.diff_ids)
+        result = {diff_id for each in standing for diff_id in each.diff_ids}
         held = [
             one.replace(is_absent=True) if one.layer and one.layer[1] not in result else one for one in steps
         ]
@@ -235,27 +277,46 @@ def _check(options: BuildOptions) -> None:
             raise InvalidName(f"invalid tag {str(tag)!r}: refusing to create a tag with a digest reference")
 
 
+def _for_each(options: BuildOptions) -> list[BuildOptions]:
+    return [options.replace(platform=platform) for platform in options.platforms or (options.platform,)]
+
+
+def _leaving(sessions: list[BuildSession]) -> list[CachedStep]:
+    """The steps of all of them for a cache that is written, each once, in a fixed order."""
+    found = {step.key: step for session in sessions for step in session.cache.leaving()}
+    return [found[key] for key in sorted(found)]
+
+
 def _finish(
-    store: Store, standing: StageProgress, options: BuildOptions, report: BuildReport,
+    store: Store, standing: list[StageProgress], options: BuildOptions, report: BuildReport,
+    inline: Sequence[CachedStep] | None,
+) -> list[Image]:  # fmt: skip
+    """Write the images and set the names, unless they are as they should be already.
+
+    `inline` are steps that a config is to hold as a cache, as far as they made its layers.
+    """
+    step = report.step("exporting to image")
+    images = [_write(store, each, options, step, inline) for each in standing]
+    named = runnable(images)
+    for tag in map(str, options.tags):
+        if store.refs.get(tag) != named.descriptor:
+            store.refs.set(tag, named.descriptor)
+        step.line(f"naming to {tag}")
+    step.done()
+    return images
+
+
+def _write(
+    store: Store, standing: StageProgress, options: BuildOptions, step: StepReport,
     inline: Sequence[CachedStep] | None,
 ) -> Image:  # fmt: skip
-    """Write the image and set the names, unless they are as they should be already.
-
-    `inline` are steps that its config is to hold as a cache, as far as they made its layers.
-    """
     config = standing.config(dict(options.labels))
     if inline is not None:
         places = {layer: number for number, layer in enumerate(standing.layers)}
         config = with_fields(config, **{buildcache.FIELD: buildcache.field(inline, places)})
     layers = [descriptor for descriptor, _ in standing.layers]
-    step = report.step("exporting to image")
     manifest, _ = make_manifest(config, layers)
     made = converted((Descriptor.of(manifest.encode(), manifest.media_type), manifest.encode()), options.form)
     descriptor = write_image(store, config, layers, media_type=made[0].media_type)
     step.line(f"writing image {manifest.config.digest}")
-    for tag in map(str, options.tags):
-        if store.refs.get(tag) != descriptor:
-            store.refs.set(tag, descriptor)
-        step.line(f"naming to {tag}")
-    step.done()
     return Image.load(store, descriptor)

@@ -22,20 +22,29 @@ if TYPE_CHECKING:
 class Cache:
     """Finds and keeps steps, and counts them: `cached` were found, `ran` were done."""
 
-    def __init__(self, store: Store, disabled: bool = False, imports: ImportedCaches | None = None) -> None:
-        """`disabled`: nothing is found, everything is kept. `imports` are asked for what is not here."""
-        self._store, self._disabled = store, disabled
+    def __init__(
+        self, store: Store, disabled: bool = False, imports: ImportedCaches | None = None, *,
+        since: float = float("inf"),
+    ) -> None:  # fmt: skip
+        """`disabled`: nothing is found that was done before the time `since`, everything is kept.
+
+        `imports` are asked for what is not here.
+        """
+        self._store, self._disabled, self._since = store, disabled, since
         self.imports = ImportedCaches() if disabled or imports is None else imports
         self.ran = self.cached = 0
         self.used: dict[str, CachedStep] = {}
         """The steps of this build so far, done or found, for a cache that is written."""
         self._found: list[StepRecord] = []
 
-    def find(self, key: Key) -> StepLayer | None:
-        """What the step with this key made, if all of it is still here or a cache elsewhere has it."""
-        if self._disabled:
-            return None
-        made = self._find_here(key) or self._find_elsewhere(key)
+    def find(self, key: Key, *, disabled: bool = False) -> StepLayer | None:
+        """What the step with this key made, if all of it is still here or a cache elsewhere has it.
+
+        Nothing old if it is `disabled`.
+        """
+        disabled = disabled or self._disabled
+        made = self._find_here(key, self._since if disabled else 0.0)
+        made = made or (None if disabled else self._find_elsewhere(key))
         if made is not None:
             self.cached += 1
             self._use(key, made)
@@ -72,9 +81,9 @@ class Cache:
             if record.diff_id not in missing:
                 self._store.steps.put(record)
 
-    def _find_here(self, key: Key) -> StepLayer | None:
+    def _find_here(self, key: Key, since: float) -> StepLayer | None:
         record = self._store.steps.get(key.digest)
-        if record is None:
+        if record is None or record.created < since:
             return None
         layer = (record.layer, record.diff_id) if record.layer and record.diff_id else None
         if layer:

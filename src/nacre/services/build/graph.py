@@ -1,12 +1,13 @@
-"""The stages of a build side by side: what takes long is done by other processes, one for each step.
+"""The stages of builds side by side: what takes long is done by other processes, one for each step.
 
     stage ──yields──▶ Waiting ──▶ Job, once for each name ──room?──▶ fork: does it, tells, ends
       ▲                                                                │ what its step says
       └──────────────── sent: what the step has made ◀── result ◀──────┘
 
 This process forks, draws, and asks the cache; it has one thread, so that a fork is safe, and never waits for
-one job alone. The first failure ends all other jobs, and is what is raised. Why processes: a step forks
-itself (its sandbox), and compresses; both are beside the point with threads, which share one interpreter.
+one job alone. Builds for several platforms are one graph: what they have in common is done once. The first
+failure ends all other jobs, and is what is raised. Why processes: a step forks itself (its sandbox), and
+compresses; both are beside the point with threads, which share one interpreter.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from .stageprogress import WritingLayer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Sequence
 
     from ...ground.fork import ChildReport
     from .report import StepReport
     from .session import BuildSession
     from .stageprogress import StepLayer
-    from .waiting import Answer, Name, StageSteps, Waiting, Work
+    from .waiting import Answer, Name, Waiting, Work
 
     Steps = Generator[Waiting, Answer, object]
 else:
@@ -50,12 +51,13 @@ _RESULT, _RAN = "result", "ran"
 
 
 class RunningStage:
-    """One stage on its way, or one step beside its stage; `ahead` as in `StageBuild`."""
+    """One stage of a session on its way, or one step beside its stage; `ahead` as in `StageBuild`."""
 
     def __init__(
-        self, name: Name, steps: Steps, ahead: Callable[[], list[tuple[Name, Steps]]] = list
-    ) -> None:
-        self.name, self.steps, self.ahead = name, steps, ahead
+        self, session: BuildSession, name: Name, steps: Steps,
+        ahead: Callable[[], list[tuple[Name, Steps]]] = list,
+    ) -> None:  # fmt: skip
+        self.session, self.name, self.steps, self.ahead = session, name, steps, ahead
 
 
 class StepJob:
@@ -63,6 +65,7 @@ class StepJob:
 
     def __init__(self, name: Name, work: Work, report: StepReport | None, stage: RunningStage) -> None:
         self.name, self.work, self.report, self.stages = name, work, report, [stage]
+        self.session = stage.session
         self.child: Child | None = None
         self.brief = self.has_ran = False
         self.shown: StepsOfChild | None = None
@@ -76,10 +79,11 @@ class StepJob:
 
 
 class Graph:
-    """The stages of one build that are not done, at most `limit` of their steps at work at once."""
+    """The stages of builds into one store that are not done, at most `limit` steps at work at once."""
 
-    def __init__(self, session: BuildSession, limit: int) -> None:
-        self._session, self._limit = session, limit
+    def __init__(self, sessions: Sequence[BuildSession], limit: int) -> None:
+        self._sessions, self._limit = sessions, limit
+        self._steps, self._actives = sessions[0].report.steps, sessions[0].store.actives
         self._left = 0
         self._jobs: dict[Name, StepJob] = {}
         self._made: dict[Name, object] = {}
@@ -91,13 +95,12 @@ class Graph:
         self._ticked = 0.0
         self._kept: set[str] = set()
 
-    def build(self, stages: Mapping[int, tuple[StageSteps, Waiting]]) -> None:
-        """Bring all of them to their ends; each comes with what it waits for. Raises NacreError."""
-        self._left = len(stages)
+    def build(self) -> None:
+        """Bring all stages to their ends. Raises NacreError."""
+        self._left = sum(len(session.left) for session in self._sessions)
         try:
-            for index, (steps, waiting) in stages.items():
-                ahead = self._session.builds[index].ahead
-                self._wait(RunningStage(("stage", index), steps, ahead), waiting)
+            for session in self._sessions:
+                self._take(session)
             while self._left:
                 self._go_on()
                 self._start()
@@ -111,7 +114,16 @@ class Graph:
             raise
         finally:
             for active in self._kept:
-                surely(self._session.store.actives.discard, active)
+                surely(self._actives.discard, active)
+            for session in self._sessions:
+                session.schedules = False
+
+    def _take(self, session: BuildSession) -> None:
+        session.schedules = True
+        session.overlaps = session.clamp is None and self._limit > 1 and self._actives.stacks
+        for index, (steps, waiting) in session.left.items():
+            ahead = session.builds[index].ahead
+            self._wait(RunningStage(session, session.name_of(index), steps, ahead), waiting)
 
     # --- stages
 
@@ -125,7 +137,7 @@ class Graph:
             waiting = stage.steps.throw(error) if error else stage.steps.send(answer)
         except StopIteration as end:
             self._left -= 1
-            self._session.keep(stage.name, end.value)
+            stage.session.keep(stage.name, end.value)
             self._ready.extend((other, None) for other in self._sleeping.pop(stage.name, ()))
         else:
             self._wait(stage, waiting)
@@ -134,13 +146,13 @@ class Graph:
         name, work = waiting.name, waiting.work
         for side, steps in stage.ahead():
             self._left += 1
-            self._ready.append((RunningStage(side, steps), None))
+            self._ready.append((RunningStage(stage.session, side, steps), None))
         if name[0] == "settled" and name[1:] in self._made:
             self._ready.append((stage, (self._made[name[1:]], False)))  # type: ignore[arg-type]
         elif work is None:
             self._sleeping.setdefault(name, []).append(stage)
         elif name in self._made:
-            self._session.cache.cached += 1
+            stage.session.cache.cached += 1
             self._ready.append((stage, (self._made[name], True)))  # type: ignore[arg-type]
         elif name in self._jobs:
             self._jobs[name].stages.append(stage)
@@ -159,7 +171,7 @@ class Graph:
             if job.brief and not self._running and not self._queue:
                 self._do_here(job)
                 return
-            job.shown = StepsOfChild(self._session.report.steps)
+            job.shown = StepsOfChild(self._steps)
             job.child = self._forked(job)
             fd = job.child.fileno()
             self._running[fd] = job
@@ -167,7 +179,7 @@ class Graph:
 
     def _do_here(self, job: StepJob) -> None:
         """Do what is alone anyway: a fork would take longer."""
-        session = self._session
+        session = job.session
         session.schedules = False
         try:
             made = job.work()
@@ -184,7 +196,7 @@ class Graph:
         return not running or (running < self._limit and available() >= _ROOM)
 
     def _forked(self, job: StepJob) -> Child:
-        session, parent = self._session, os.getpid()
+        session, parent = job.session, os.getpid()
         folder = session.scratch  # made here: a child must not be the one that removes it
 
         def work(report: ChildReport) -> None:
@@ -200,7 +212,7 @@ class Graph:
 
         with resting():
             child = fork(work, what="the process of a build step", keep=None, signals=RAISING)
-        session.store.actives.lend_roots()
+        self._actives.lend_roots()
         return child
 
     def _done(self, job: StepJob) -> object:
@@ -210,7 +222,7 @@ class Graph:
         except BaseException:
             if job.report:
                 job.report.flush()
-            surely(self._session.store.actives.drop_roots)
+            surely(self._actives.drop_roots)
             raise
 
     def _listen(self) -> None:
@@ -218,7 +230,7 @@ class Graph:
             self._hear(self._running[fd])
         if monotonic() - self._ticked > _TICK / 1000:
             self._ticked = monotonic()
-            self._session.report.steps.tick()
+            self._steps.tick()
 
     def _hear(self, job: StepJob) -> None:
         assert job.child is not None
@@ -235,7 +247,7 @@ class Graph:
         if told[0] == _RESULT:
             self._over(job)
             made, learnt = pickle.loads(told[1])
-            self._session.hear(learnt)
+            job.session.hear(learnt)
             self._succeeded(job, made)
         elif told[0] == _RAN:
             self._ran(job, *told[1:])
@@ -243,13 +255,13 @@ class Graph:
             job.shown.show(told)
 
     def _succeeded(self, job: StepJob, made: object) -> None:
-        session = self._session
-        session.learn(job.name, made)
+        for session in self._sessions:
+            session.learn(job.name, made)
         if job.name[0] in ("step", "url", "git") and job.report:
             job.report.ended()
         if job.name[0] == "step":
             self._made[job.name] = made
-            session.cache.cached += max(0, len(job.stages) - 1)
+            job.session.cache.cached += max(0, len(job.stages) - 1)
             waiting = self._sleeping.pop(("settled", *job.name), ())
             self._ready.extend((stage, (made, False)) for stage in waiting)  # type: ignore[misc]
         self._ready.extend(zip(job.stages, job.answers(made), strict=True))

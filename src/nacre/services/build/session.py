@@ -10,7 +10,7 @@ from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...stores import caches
 from ...words.errors import InvalidName, NacreError
-from .cache import Cache
+from ...words.oci import Platform
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
 from .missing import MissingFiles, MissingSteps
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from ...images.dockerfile.plan import Plan, StagePlan
     from ...stores.store import Store
     from ...words.digest import Digest
-    from ...words.oci import Descriptor, Platform
+    from ...words.oci import Descriptor
     from ...words.progress import Steps
     from .builder import BuildOptions, BuildSources
+    from .cache import Cache
     from .context import BuildContext
     from .downloads import Downloads, FetchedFile
-    from .imports import ImportedCaches
     from .inputs import Inputs
     from .layers import Layers
     from .missing import StepForecast
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 _AT_ONCE = 8 << 20
 """Bytes that a process which schedules reads by itself."""
 _SECOND = 1_000_000_000
+_NO_EMULATOR = (
+    "register an emulator with the kernel (Debian: apt install qemu-user-static), or run the step in a stage "
+    "FROM --platform=$BUILDPLATFORM and copy its files"
+)
 
 
 def _title(url: str) -> str:
@@ -93,13 +97,14 @@ class BuildSession:
 
     def __init__(
         self, store: Store, sources: BuildSources, report: BuildReport, context: BuildContext,
-        options: BuildOptions, imports: ImportedCaches | None = None,
+        options: BuildOptions, cache: Cache,
     ) -> None:  # fmt: skip
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
-        self.cache = Cache(store, options.no_cache, imports)
+        self.cache = cache
         self.sources = sources
         self._stages: dict[int, StageProgress] = {}
+        self.left: dict[int, tuple[StageSteps, Waiting]] = {}
         self._images: dict[tuple[str, Platform | None], Image] = {}
         self._contents: dict[str, str] = {}
         self._sides: dict[Name, StepLayer] = {}
@@ -168,6 +173,8 @@ class BuildSession:
             unknown = name.startswith("BUILDKIT_")
             why = "ignored: it is not supported" if unknown else "was not consumed: no ARG of {} declares it"
             step.line(f"WARNING: build-arg {name} {why.format(inputs.name)}")
+        for name in sorted({*self.options.no_cache_filter} - {one.title for one in self.plan.stages}):
+            step.line(f"WARNING: no-cache-filter {name} was not consumed: {inputs.name} has no such stage")
 
     def _check(self, inputs: Inputs) -> None:
         """Tell what is wrong in the file, or fail for it where the file wants that."""
@@ -191,21 +198,56 @@ class BuildSession:
         """SOURCE_DATE_EPOCH in nanoseconds; None without."""
         return None if self.clamp is None else self.clamp * _SECOND
 
-    def build(self) -> StageProgress:
-        """Build the target stage and the stages that it needs. Raises NacreError."""
-        try:
-            left = self._first_pass()
-            if left:
-                self._go_on(left)
-            target = self.stage(self.plan.target)
-        finally:
-            self.misses.save(self.plan)
+    def begin(self) -> None:
+        """Go through what is kept, in this process, and see that the rest can be done. Raises NacreError."""
+        self.schedules = True
+        for index in self.plan.needed:
+            steps = self.steps(index)
+            try:
+                self.left[index] = steps, next(steps)
+            except StopIteration as end:
+                self.keep(self.name_of(index), end.value)
+        self.schedules = False
+        for index in self.left:
+            self._check_platform(self.plan.stages[index])
+
+    def _check_platform(self, planned: StagePlan) -> None:
+        """Raises DockerfileError where a stage has a RUN that this machine cannot execute."""
+        run = next((item for item in planned.stage.instructions if item.name == "RUN"), None)
+        platform = self._platform_of(planned)
+        if run is None or platform == Platform.host():
+            return
+        from ...ground.foreign import executes
+
+        if platform.os != "linux" or not executes(platform.architecture):
+            raise run.error(f"this machine cannot run programs for {platform}", hint=_NO_EMULATOR)
+
+    def _platform_of(self, planned: StagePlan) -> Platform:
+        """What programs of a stage are for, as far as it can be known before its base is here."""
+        while planned.base.stage is not None:
+            planned = self.plan.stages[planned.base.stage]
+        wanted = planned.platform or self.options.platform
+        image = None if planned.base.is_scratch else self.sources.find(planned.base.name, wanted)
+        return image.config.platform if image else wanted or self.plan.platform
+
+    def go_on(self) -> None:
+        """Build what `begin` has left, one stage after the other. Raises NacreError."""
+        for index, (steps, _) in self.left.items():
+            self.keep(self.name_of(index), finish(steps))
+
+    def finish(self) -> StageProgress:
+        """The target stage, when all that was left is done, with its layers here. Raises NacreError."""
+        target = self.stage(self.plan.target)
         self.cache.imports.check(self.store, target.diff_ids)
         if self.cache.imports.lacking(target.diff_ids):
             step = self.report.step("importing layers from the cache")
             self.bring(target.diff_ids, step)
             step.done()
         return target
+
+    def remember(self) -> None:
+        """Keep why steps were done, for the next build."""
+        self.misses.save(self.plan)
 
     def forecast(self) -> list[StepForecast]:
         """What `build` would do. Nothing is built, pulled or fetched."""
@@ -216,35 +258,12 @@ class BuildSession:
                 self.stage(index)
             except MissingFiles:
                 begun = self.nothing(self.plan.stages[index].platform)
-                self.keep(("stage", index), begun.replace(layers=(self.misses.unknown().layer,)))
+                self.keep(self.name_of(index), begun.replace(layers=(self.misses.unknown().layer,)))
         return found
 
-    def _first_pass(self) -> dict[int, tuple[StageSteps, Waiting]]:
-        """Go through what is kept, in this process; the stages that have to wait, and for what."""
-        self.schedules = True
-        left = {}
-        for index in self.plan.needed:
-            steps = self.steps(index)
-            try:
-                left[index] = steps, next(steps)
-            except StopIteration as end:
-                self.keep(("stage", index), end.value)
-        self.schedules = False
-        return left
-
-    def _go_on(self, left: dict[int, tuple[StageSteps, Waiting]]) -> None:
-        """Side by side, or one after the other where this process must not be forked."""
-        parallel, budget = self.options.parallel, self.store.budget
-        if self.options.on_fail or (not parallel and budget.processes == 1):
-            for index, (steps, _) in left.items():
-                self.keep(("stage", index), finish(steps))
-            return
-        from .graph import Graph
-
-        self.schedules = True
-        self.overlaps = self.clamp is None and parallel != 1 and self.store.actives.stacks
-        Graph(self, parallel or budget.steps).build(left)
-        self.schedules = False
+    def name_of(self, index: int) -> Name:
+        """What others call a stage of this session."""
+        return ("stage", index, self.plan.platform)
 
     def steps(self, index: int) -> StageSteps:
         """What a stage does; nothing is done yet."""
@@ -266,7 +285,7 @@ class BuildSession:
         """A stage, built once. Raises Waiting."""
         if index not in self._stages:
             if self.schedules:
-                raise Waiting(("stage", index))
+                raise Waiting(self.name_of(index))
             self._stages[index] = finish(self.steps(index))
         return self._stages[index]
 

@@ -85,6 +85,7 @@ class StageBuild:
         self._beneath: Callable[[], Reason] = Reason
         self._places: dict[StepReport, StepPlace] = {}
         self._told: set[StepReport] = set()
+        self._anew = planned.title in session.options.no_cache_filter
         self._above: list[tuple[StageState, Step, StepLayer | None]] = []
 
     def build(self) -> StageSteps:
@@ -155,7 +156,7 @@ class StageBuild:
         if not isinstance(action, RunAction) or any(map(_is_bound, action.mounts)):
             return False
         key = self._run_key(standing, action, [""] * len(action.mounts))
-        return self._session.cache.is_new(key)
+        return self._anew or self._session.cache.is_new(key)
 
     def _made(self, standing: StageProgress, step: Step) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, here or beside this stage."""
@@ -167,7 +168,7 @@ class StageBuild:
 
     def _name(self, number: int) -> Name:
         """What others call a step of this stage."""
-        return ("side", self._planned.index, self._kind, number)
+        return ("side", self._planned.index, self._kind, number, self._session.plan.platform)
 
     def ahead(self) -> list[tuple[Name, Generator[Waiting, Answer, object]]]:
         """What can be done before the steps that are left come to it: a name for each, and its steps.
@@ -259,7 +260,10 @@ class StageBuild:
         return self._titled(self._number, text)
 
     def _titled(self, number: int, text: str) -> str:
-        name = f"{self._planned.title} " if len(self._session.plan.stages) > 1 else ""
+        session, planned = self._session, self._planned
+        name = f"{planned.title} " if len(session.plan.stages) > 1 else ""
+        if session.report.names_platforms:
+            name = f"{_shown_platform(planned.platform, session.plan.platform)} {name}"
         return f"[{name}{self._kind}{number:>{len(str(self._length))}}/{self._length}] {text}"
 
     def _do(self, standing: StageProgress, step: Step, title: str) -> Generator[Waiting, Answer, StepLayer]:
@@ -299,7 +303,7 @@ class StageBuild:
         self, standing: StageProgress, key: Key, report: StepReport, *, is_last: bool = True
     ) -> StepLayer | None:
         """What is kept for a key; if nothing is, it is told why, unless there is another key to ask for."""
-        made = self._session.cache.find(key)
+        made = self._session.cache.find(key, disabled=self._anew)
         if made is not None and made.layer and self._session.helps:
             self._session.bring([made.layer[1]], report)  # which the process that schedules does not know
         if made is None:
@@ -325,7 +329,7 @@ class StageBuild:
 
     def _tell_why(self, standing: StageProgress, key: Key, report: StepReport) -> None:
         misses = self._session.misses
-        if report in self._told:
+        if report in self._told or (self._anew and misses.forecasts is None):
             return
         self._told.add(report)
         texts = {item.code for item in self._planned.stage.instructions}
@@ -340,7 +344,7 @@ class StageBuild:
         return self._session.misses.unknown()
 
     def _keep(self, key: Key, made: StepLayer, report: StepReport, *, own: bool = False) -> StepLayer:
-        made = self._session.cache.keep(key, made, own=own)
+        made = self._session.cache.keep(key, made, own=own or self._anew)
         self._note(key, report, done=True)
         report.done()
         return made
@@ -632,6 +636,13 @@ class StageBuild:
         self._session.bring(standing.diff_ids, report)
         time_ns = standing.time_ns or self._session.undated_ns
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
+
+
+def _shown_platform(own: Platform | None, target: Platform) -> str:
+    """As BuildKit: `linux/arm64`, or `linux/amd64->arm64` for a stage that works for another platform."""
+    if own is None or own == target:
+        return str(target)
+    return f"{own}->{str(target).removeprefix(f'{own.os}/')}"
 
 
 def _is_bound(mount: str) -> bool:

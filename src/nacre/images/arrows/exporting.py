@@ -1,0 +1,152 @@
+"""Built images as an output wants them: in another compression, with annotations, as one document.
+
+    image ──► layers in the compression ──► manifest with annotations, of the kind wanted ──┐
+                                                             one platform: the document  ◄──┤
+                                                        several: an index that names them ◄─┘
+
+What is made lies in the store while the output is written; an image that nothing changes stays itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from ...words.oci import (
+    DOCKER,
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+)
+from ...words.progress import NullProgress, Progress
+from ...words.value import Value
+from ..layers.compressed import CompressedForms
+from ..layers.repack import Repacker, manifest_of
+from ..layers.sender import task_of
+from ..model.schema import converted
+from ..places.local import StoreSink
+from .manifestlist import exactly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...stores.store import Store
+    from ...words.oci import Platform
+    from ..layers.compressed import Sources
+    from ..layers.repack import Packing
+    from ..model.image import Image
+
+MANIFEST, INDEX, MANIFEST_DESCRIPTOR, INDEX_DESCRIPTOR = LEVELS = (
+    "manifest", "index", "manifest-descriptor", "index-descriptor",
+)  # fmt: skip
+
+
+class Annotation(Value):
+    """One annotation: on what (`LEVELS`), of which platform (None: all)."""
+
+    key: str
+    value: str
+    level: str = MANIFEST
+    platform: Platform | None = None
+
+
+class ExportForm(Value):
+    """How images are written: the kind of manifest (`form`, "" as they are), compression, annotations."""
+
+    form: str = ""
+    packing: Packing | None = None
+    annotations: tuple[Annotation, ...] = ()
+
+    def notes(self, level: str, platform: Platform | None = None) -> tuple[tuple[str, str], ...]:
+        """The annotations of one thing, sorted."""
+        wanted = [
+            note for note in self.annotations if note.level == level and note.platform in (None, platform)
+        ]
+        return tuple(sorted({note.key: note.value for note in wanted}.items()))
+
+
+class ExportedImages(Value):
+    """What an output names: a manifest, or an index, and the images in it, in their order."""
+
+    descriptor: Descriptor
+    images: tuple[Descriptor, ...]
+
+
+@contextmanager
+def exported(
+    store: Store, images: Sequence[Image], form: ExportForm, *,
+    progress: Progress | None = None, sources: Sources | None = None,
+) -> Iterator[ExportedImages]:  # fmt: skip
+    """The document of the images, all of it in the store until the block ends; a lease must be held.
+
+    Annotations of an index count only for several images. Raises Unsupported, NotFound.
+    """
+    exporter = _Exporter(store, form, progress or NullProgress(), CompressedForms(store, sources))
+    try:
+        made = tuple(exporter.image(image) for image in images)
+        top = made[0] if len(made) == 1 else exporter.index(made)
+        notes = form.notes(INDEX_DESCRIPTOR) if len(made) > 1 else made[0].annotations
+        yield ExportedImages(top.replace(annotations=notes), made)
+    finally:
+        exporter.tidy()
+
+
+class _Exporter:
+    """Makes the documents of one output."""
+
+    def __init__(self, store: Store, form: ExportForm, progress: Progress, forms: CompressedForms) -> None:
+        self._store, self._form, self._progress, self._forms = store, form, progress, forms
+        self._repackers: list[Repacker] = []
+
+    def image(self, image: Image) -> Descriptor:
+        """The manifest of an image, with its platform and the annotations of its descriptor."""
+        platform = exactly(image.config.raw)
+        manifest = self._packed(image) if self._form.packing else image.manifest
+        notes = self._form.notes(MANIFEST, image.config.platform)
+        if notes:
+            manifest = manifest.replace(annotations=notes)
+        made = image.descriptor if manifest == image.manifest else self._stored(manifest)
+        made = self._converted(made)
+        return made.replace(
+            platform=platform, annotations=self._form.notes(MANIFEST_DESCRIPTOR, image.config.platform)
+        )
+
+    def _packed(self, image: Image) -> Manifest:
+        assert self._form.packing is not None
+        repacker = Repacker(
+            self._store, self._form.packing, StoreSink(self._store), self._forms, image.manifest
+        )
+        self._repackers.append(repacker)
+        packed = {}
+        for layer in image.layers:
+            task = task_of(self._progress, layer.descriptor.digest, "Preparing")
+            packed[layer.descriptor.digest] = repacker.layer(layer.descriptor, layer.diff_id, task)
+            task.done("Compressed")
+        return manifest_of(image.manifest, self._form.packing, packed)
+
+    def _stored(self, document: Manifest | Index) -> Descriptor:
+        data = document.encode()
+        self._store.blobs.add(data)
+        return Descriptor.of(data, document.media_type)
+
+    def _converted(self, made: Descriptor) -> Descriptor:
+        wanted = {"": made.media_type, DOCKER: DOCKER_MANIFEST}.get(self._form.form, OCI_MANIFEST)
+        if made.media_type == wanted:
+            return made
+        descriptor, data = converted((made, self._store.blobs.read(made.digest)), self._form.form)
+        self._store.blobs.add(data)
+        return descriptor
+
+    def index(self, images: tuple[Descriptor, ...]) -> Descriptor:
+        """The index of them."""
+        is_docker = all(image.media_type == DOCKER_MANIFEST for image in images)
+        return self._stored(Index(DOCKER_INDEX if is_docker else OCI_INDEX, images, self._form.notes(INDEX)))
+
+    def tidy(self) -> None:
+        """Drop what was only made to be sent."""
+        for repacker in self._repackers:
+            repacker.tidy()
