@@ -116,8 +116,8 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         parallel=_parallel(args.parallel),
         allow=tuple(args.allow),
         agents=tuple(_agent(context, item) for item in args.ssh),
-        cache_from=tuple(args.cache_from),
-        cache_to=tuple(args.cache_to),
+        cache_from=tuple(_caches(context, "--cache-from", args.cache_from)),
+        cache_to=tuple(_caches(context, "--cache-to", args.cache_to)),
         no_cache_filter=tuple(name for names in args.no_cache_filter for name in names.split(",")),
     )
 
@@ -173,6 +173,20 @@ def _agent(context: Context, written: str) -> tuple[str, str]:
             hint="load keys with ssh-add into an agent, and use --ssh default",
         )
     return key, os.path.abspath(path)
+
+
+def _caches(context: Context, option: str, written: list[str]) -> list[str]:
+    """As written; GitHub's gets what a job knows of it, and is left out elsewhere, as with buildx."""
+    found = []
+    for place in written:
+        if "type=gha" in place.split(",") and "token=" not in place:
+            said = {name: context.environment.get(f"ACTIONS_{name}", "") for name in _ACTIONS}
+            if missing := [f"ACTIONS_{name}" for name, value in said.items() if not value]:
+                context.warn(f"WARNING: {option} type=gha ignored: {missing[0]} is not set")
+                continue
+            place += f",url_v2={said['RESULTS_URL']},token={said['RUNTIME_TOKEN']}"
+        found.append(place)
+    return found
 
 
 def _content(key: str, path: str) -> bytes:
@@ -274,6 +288,7 @@ def _write(path: str, data: str) -> None:
 
 
 _NO = ("false", "0", "f")
+_ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _MAX_SECRET = 500 << 10  # as BuildKit
 _IGNORED = (
     flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
@@ -310,12 +325,12 @@ COMMAND = Command(
         flag("--check", "Check the Dockerfile instead of building (same as --call=check)"),
         many(
             "--cache-from",
-            "External cache sources (IMAGE, type=registry,ref=REF or type=local,src=DIRECTORY)",
+            "External cache sources (IMAGE, type=registry,ref=REF, type=local,src=DIRECTORY or type=gha)",
             kind="cache",
         ),
         many(
             "--cache-to",
-            "Cache export destinations (type=registry,ref=REF, type=local,dest=DIRECTORY or type=inline)",
+            "Cache export destinations (type=registry,ref=REF, type=local,dest=DIRECTORY, inline or gha)",
             kind="cache",
         ),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),

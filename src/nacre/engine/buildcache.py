@@ -4,6 +4,7 @@
     type=registry,ref=REF    a manifest in a registry, or an image with a cache inline
     type=local,src=FOLDER    an OCI layout; dest=FOLDER to write one
     type=inline              in the image that is built
+    type=gha                 GitHub's cache service; needs url_v2 and token
 
 Names and meanings of attributes are BuildKit's.
 """
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..images.model.source import Sink
     from ..services.build import BuildOptions
     from ..services.build.imports import FoundCache, Opener
+    from ..services.client.githubcache import GitHubCache
     from ..stores.store import Store
     from ..stores.sweep import Freed
     from ..words.digest import Digest
@@ -43,9 +45,13 @@ _FORM = (
     "mode", "ignore-error", "oci-mediatypes", "image-manifest", "compression", "compression-level",
     "force-compression",
 )  # fmt: skip
-_FROM = {"registry": ("ref",), "local": ("src", "tag", "digest"), "inline": ()}
-_TO = {"registry": ("ref", *_FORM), "local": ("dest", "tag", *_FORM), "inline": ("mode",)}
-_NEEDED = ("ref", "src", "dest")
+_GITHUB = ("scope", "url_v2", "token", "version")
+_FROM = {"registry": ("ref",), "local": ("src", "tag", "digest"), "inline": (), "gha": _GITHUB}
+_TO = {
+    "registry": ("ref", *_FORM), "local": ("dest", "tag", *_FORM), "inline": ("mode",),
+    "gha": (*_GITHUB, *_FORM),
+}  # fmt: skip
+_NEEDED = ("ref", "src", "dest", "url_v2", "token")
 _CODECS = {"uncompressed": "none", "gzip": "gzip", "zstd": "zstd"}
 _YES, _NO = ("1", "t", "true"), ("0", "f", "false")
 
@@ -95,6 +101,10 @@ def _checked(place: CachePlace) -> CachePlace:
     for name in set(_NEEDED).intersection(known):
         if not place.get(name):
             raise UsageError(f"{what} needs {name}=")
+    if place.get("version", "2") != "2":
+        raise Unsupported(
+            f"{what} version={place.get('version')} is not supported: GitHub has switched it off"
+        )
     if place.get("mode", "min") not in ("min", "max"):
         raise UsageError(f"{what}: invalid mode={place.get('mode')}: expected min or max")
     _packing(place)
@@ -152,12 +162,26 @@ class BuildCaches:
         if place.kind == "registry":
             reference = Reference.parse(place.get("ref"))
             return str(reference), partial(self._of_registry, str(reference), reference)
+        if place.kind == "gha":
+            return place.kind, partial(self._of_github, place)
         return place.get("src"), partial(self._of_folder, place)
 
     def _of_registry(self, name: str, reference: Reference) -> CacheImport:
         from ..images.arrows.buildcache import load
 
         return load(name, self._engine.client.repository(reference), reference, self._platform)
+
+    def _of_github(self, place: CachePlace) -> CacheImport:
+        from ..images.arrows.buildcache import load
+        from ..images.places.place import ANY
+
+        return load("GitHub's cache", self._github(place), ANY, self._platform)
+
+    def _github(self, place: CachePlace) -> GitHubCache:
+        from ..services.client.githubcache import GitHubCache
+
+        scope = place.get("scope", "nacre")
+        return GitHubCache(self._engine.client.http, place.get("url_v2"), place.get("token"), scope)
 
     def _of_folder(self, place: CachePlace) -> CacheImport:
         from ..images.arrows.buildcache import load
@@ -200,6 +224,8 @@ class BuildCaches:
         if place.kind == "registry":
             reference = Reference.parse(place.get("ref"))
             return self._engine.client.repository(reference), reference.target
+        if place.kind == "gha":
+            return self._github(place), ""
         from ..images.places.layout import LayoutFolder
 
         folder = LayoutFolder(place.get("dest"))

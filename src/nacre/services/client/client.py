@@ -141,6 +141,15 @@ class Client:
 
         The caller bounds and verifies what it reads. Raises InvalidName, NotFound, RegistryError.
         """
+        session = self.http(url)
+
+        def connect(headers: dict[str, str]) -> Response:
+            return session.open(Request("GET", url, headers), shown(url), ok=(200, 206))
+
+        return closing(Download(connect, session.retry()))
+
+    def http(self, url: str) -> Session:
+        """What speaks to the host of any http or https URL, without credentials. Raises InvalidName."""
         try:
             scheme, host, port = origin(url)
         except ValueError:
@@ -149,12 +158,7 @@ class Client:
         place = f"{in_brackets(host)}:{port}"
         hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
         throttles = self._throttles.of(place)
-        session = DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)
-
-        def connect(headers: dict[str, str]) -> Response:
-            return session.open(Request("GET", url, headers), shown(url), ok=(200, 206))
-
-        return closing(Download(connect, session.retry()))
+        return DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)
 
     def close(self) -> None:
         """Close all connections. Idempotent."""
