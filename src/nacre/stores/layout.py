@@ -19,8 +19,11 @@ from ..ground.files import Lock, os_errors, private_dir, unlink, write_atomic
 from ..words import quickjson
 from ..words.digest import Digest
 from ..words.errors import NacreError, NotFound, StoreError
-from ..words.oci import OCI_INDEX, Descriptor
 from .database import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..words.oci import Descriptor
 
 _CONTENT = ("active", "containers", "ingest", "trash")
 FOLDERS = (
@@ -43,6 +46,11 @@ _FULL_NAME = "io.containerd.image.name"
 def mount_point(root: str, key: str) -> str:
     """Where the root of a container, by its id, or an image is mounted for the user, if it is."""
     return f"{root}/mounted/{key}"
+
+
+def laid_out(root: str, key: str) -> str:
+    """Where the root of a container, by its id, is a folder; it is none where roots are mounted."""
+    return f"{root}/active/{key}/merged"
 
 
 def open_root(root: str, *, create: bool) -> Database:
@@ -92,6 +100,8 @@ def listed(root: str) -> dict[str, Descriptor]:
 
 def _unnamed(entry: object) -> tuple[str, Descriptor] | None:
     """The name of an entry, and the descriptor that the name means."""
+    from ..words.oci import Descriptor
+
     try:
         descriptor = Descriptor.from_json(entry)
     except NacreError:
@@ -192,6 +202,8 @@ def _is_lost(root: str, database: Database, digest: Digest) -> bool:
 
 
 def _write_index(root: str, manifests: list[dict[str, object]]) -> None:
+    from ..words.oci import OCI_INDEX
+
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
     write_atomic(f"{root}/index.json", quickjson.dumps(document).encode())
 

@@ -27,7 +27,6 @@ from . import salvage
 from .database import Database, fault
 from .layout import listed, make_folders, names, publish_index, unknown
 from .store import Store
-from .trees import Mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def rebuild(root: str, *, single: bool | None = None) -> Rebuilt:
         _remove(new, "", *_BESIDE)
         database = Database(new)
         try:
-            with Store(root, database, "auto", Mode.detect(single)) as store:
+            with Store(root, database, "auto", single) as store:
                 counts = _Filling(store, kept).run()
                 _publish_names(store)
                 database.one("PRAGMA wal_checkpoint(TRUNCATE)")

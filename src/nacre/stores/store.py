@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
+from _thread import RLock
 
-from .blobpolicy import BlobPolicy
-from .blobs import BlobStore
 from .containers import ContainerStore
 from .database import Database
 from .layout import open_root, publish_index
-from .leases import LeaseStore
-from .refs import RefStore
-from .trees import Actives, Mode, Trees
-from .trees.catalog import TreeCatalog
-from .trees.drivers import DriverChoice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +16,15 @@ if TYPE_CHECKING:
 
     from ..ground.work.budget import Budget
     from ..words.digest import Digest
+    from .blobpolicy import BlobPolicy
+    from .blobs import BlobStore
+    from .content import StoreContent
     from .layers import LayerStore
+    from .leases import LeaseStore
+    from .refs import RefStore
     from .steps import StepStore
+    from .trees import Actives, Trees
+    from .trees.drivers import DriverChoice
 
 
 class Store:
@@ -34,23 +35,68 @@ class Store:
     """
 
     def __init__(
-        self, root: str, database: Database, driver: str, mode: Mode, layer_blobs: str = "auto",
+        self, root: str, database: Database, driver: str, single: bool | None, layer_blobs: str = "auto",
         budget: Callable[[], Budget] | None = None,
     ) -> None:  # fmt: skip
         self.root, self.db = root, database
+        self._driver, self._single, self._layer_blobs = driver, single, layer_blobs
         self._new_budget = budget
         self._budget: Budget | None = None
-        self.keeping = BlobPolicy(root, layer_blobs)
-        self.leases = LeaseStore(f"{root}/leases", database)
-        self.blobs = BlobStore(root, database, self.leases)
+        self._content: StoreContent | None = None
+        self._making = RLock()
         self._layers: LayerStore | None = None
-        catalog = TreeCatalog(root, database, self.leases, mode, lambda: self.budget)
-        catalog.restore = self._restore
-        self.driver = DriverChoice(root, database, catalog.drivers, driver)
-        self.trees, self.actives = Trees(catalog, self.driver), Actives(catalog, self.driver)
-        self.refs = RefStore(database)
         self._steps: StepStore | None = None
         self.containers = ContainerStore(root, database)
+        if (driver, layer_blobs) != ("auto", "auto"):
+            self._with_content()  # refuses a name that it does not know
+
+    @property
+    def content(self) -> StoreContent:
+        """The rooms of content together, made when the first of them is needed."""
+        return self._content or self._with_content()
+
+    def _with_content(self) -> StoreContent:
+        from .content import StoreContent
+
+        with self._making:
+            if self._content is None:
+                self._content = StoreContent(self, self._driver, self._single, self._layer_blobs)
+            return self._content
+
+    @property
+    def keeping(self) -> BlobPolicy:
+        """Whether pulled layers stay in their compressed form as well."""
+        return self.content.keeping
+
+    @property
+    def leases(self) -> LeaseStore:
+        """What keeps content from the sweep while work is under way."""
+        return self.content.leases
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Content by its digest."""
+        return self.content.blobs
+
+    @property
+    def driver(self) -> DriverChoice:
+        """The driver by which trees are made and roots are shown."""
+        return self.content.driver
+
+    @property
+    def trees(self) -> Trees:
+        """Committed file systems by diff id."""
+        return self.content.trees
+
+    @property
+    def actives(self) -> Actives:
+        """File systems that are being written."""
+        return self.content.actives
+
+    @property
+    def refs(self) -> RefStore:
+        """The names of images."""
+        return self.content.refs
 
     @property
     def layers(self) -> LayerStore:
@@ -81,7 +127,7 @@ class Store:
             self._budget = self._new_budget()
         return self._budget
 
-    def _restore(self, diff_id: Digest) -> None:
+    def restore(self, diff_id: Digest) -> None:
         """Make a tree again that a power cut may have torn, of a blob of its layer that is here."""
         for blob in self.layers.blobs_of(diff_id):
             if self.blobs.has(blob.digest):
@@ -108,7 +154,7 @@ class Store:
         new = not os.path.exists(f"{path}/nacre.db")
         database = open_root(path, create=create)
         try:
-            self = cls(path, database, driver, Mode.detect(single), layer_blobs, budget)
+            self = cls(path, database, driver, single, layer_blobs, budget)
             if new:
                 from . import reserve
 
@@ -131,11 +177,13 @@ class Store:
         A process that is about to end may leave it out unless it changed names: the kernel lets go of
         everything, and the last process to close a database pays for an fsync.
         """
+        content = self._content
         try:
-            if self.refs.changed:
-                self.refs.changed = False
+            if content and content.refs.changed:
+                content.refs.changed = False
                 publish_index(self.root, self.db)
-            self.leases.release_all()
+            if content:
+                content.leases.release_all()
         finally:
             self.db.close()
 
