@@ -43,7 +43,7 @@ TAKEN = {
     "images.arrows.manifestlist.platform_fields": PURE,
     "images.model.image.Image": VALUE,
     "images.model.limits.Limits": VALUE,
-    "images.model.runtime.CONTAINER": VALUE,
+    "stores.containers.CONTAINER": VALUE,
     "images.model.image.repo_digests": PURE,
     "images.model.platforms.fits": PURE,
     "images.model.platforms.misfit": PURE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nacre.images.model.image import find
 from nacre.images.model.runtime import RunOptions
-from nacre.services.containers import Containers, CreateRequest
+from nacre.services.containers.service import Containers, CreateRequest
 from nacre.stores import Store
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..words.errors import SandboxError
-from .attach import left
 from .options import Command, flag, many, text
-from .run import check_terminal, environment, with_keys
+from .program import check_terminal, environment, with_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +35,11 @@ def run(context: Context, args: Args) -> int:
         stdio = Stdio(0 if args.interactive else -1, 1, 2, tty=args.tty)
         stdio = with_keys(context, args, stdio)
         done = context.engine.containers.exec(name, command, stdio=stdio, **given)
-        return left(context) if done.detached else done.exit_code
+        if not done.detached:
+            return done.exit_code
+        from .attach import left
+
+        return left(context)
     except SandboxError as error:
         if args.detach or error.exit_code == SandboxError.exit_code:
             error.exit_code = 1  # docker's 126 and 127 are for a program that is waited for

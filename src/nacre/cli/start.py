@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..words.errors import UsageError
 from ..words.quickjson import loads
 from .options import Command, flag, many, text, usage_error
-from .run import with_keys
+from .program import with_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..services.containers import Containers, CreateRequest
+from ..services.containers.listing import ContainerListing
 from ..words.errors import NotFound
 from ..words.value import Value
 from .lifecycle import Lifecycle
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..services.containers.difference import Change
     from ..services.containers.executing import Extra
     from ..services.containers.logfiles import Line
+    from ..services.containers.service import Containers, CreateRequest
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
     from ..stores.trees import Active
@@ -129,6 +130,8 @@ class ContainerCollection(Lifecycle):
         options = self._fitting(options or ContainerOptions())
         run = self._with_images(run_options(self._engine, tuple(command), options))
         limits = self._permitted(options.limits, options.runtime)
+        from ..services.containers.service import CreateRequest
+
         found = self._resolve(image, options.platform, pull=options.pull, progress=progress)
         self._check_platform(found, image, options.platform)
         if options.runtime != "builtin":
@@ -260,7 +263,7 @@ class ContainerCollection(Lifecycle):
 
         def work() -> Completed:
             with self._outside(name) as store:
-                found = Containers(store)
+                found = ContainerListing(store)
                 if stdio is None:
                     return _captured(lambda streams: execute(found, name, extra, streams), input)
                 return _completed(execute(found, name, extra, stdio))
@@ -278,7 +281,7 @@ class ContainerCollection(Lifecycle):
 
         def work() -> None:
             with self._outside(name) as store:
-                execute_detached(Containers(store), name, extra)
+                execute_detached(ContainerListing(store), name, extra)
 
         self._engine.apart(work)
 
@@ -308,7 +311,7 @@ class ContainerCollection(Lifecycle):
         """
         from ..services.containers.logfiles import logs
 
-        return logs(Containers(self._engine.store), name, follow, tail)
+        return logs(ContainerListing(self._engine.store), name, follow, tail)
 
     def image_of(self, row: ContainerRow) -> Image | None:
         """The image of a container, None when it cannot be read any more."""
@@ -341,7 +344,7 @@ class ContainerCollection(Lifecycle):
 
         def work(store: Store, give: Callable[[bytes], object]) -> None:
             row, active = _active(store, name)
-            Containers(store).tell(row, "export")
+            ContainerListing(store).tell(row, "export")
             write_tar(merged(store, active), give)
 
         inside = self._engine.inside
@@ -417,7 +420,7 @@ class ContainerCollection(Lifecycle):
         wishes = CommitOptions(author, message, tuple(changes), created)
 
         def work(store: Store) -> Image:
-            found = Containers(store)
+            found = ContainerListing(store)
             row = found.get(name)
             if not pause or row.state != "running" or is_paused(found, row):
                 return commit_told(found, row, target, wishes, self._engine.config.warn)
@@ -429,7 +432,7 @@ class ContainerCollection(Lifecycle):
 
 def _active(store: Store, name: str) -> tuple[ContainerRow, Active]:
     """A container and its writable tree."""
-    row = Containers(store).get(name)
+    row = ContainerListing(store).get(name)
     active = store.actives.find(row.id)
     if active is None:
         raise NotFound(f"the file system of container {row.name} is missing")

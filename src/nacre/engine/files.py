@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
-from ..services.containers import Containers, copying
+from ..services.containers import copying
+from ..services.containers.listing import ContainerListing
 from ..stores.events import of_container
 from ..words.errors import NotFound
 
@@ -91,7 +92,7 @@ def locate(engine: Wiring, name: str) -> Located:
     """A container, and whether its files can be reached without entering it."""
     try:
         with engine.outside() as store:
-            row = Containers(store).get(name)
+            row = ContainerListing(store).get(name)
             return row, row.state != "running" or copying.has_folder(store, row)
     except NotFound:
         raise NotFound(f"No such container: {name}") from None

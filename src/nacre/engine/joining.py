@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..grammars.endpoint import NetworkEndpoint, parse_endpoint
-from ..images.model.runtime import CONTAINER
+from ..stores.containers import CONTAINER
 from ..stores.networks import BRIDGE, HOST, NONE
 from ..words.errors import UsageError
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..images.model.runtime import CONTAINER
-from ..services.containers import Containers
+from ..services.containers.listing import ContainerListing
+from ..stores.containers import CONTAINER
 from ..words.errors import NotFound
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..ground.sandbox import Stdio
     from ..images.model.limits import Limits
     from ..services.containers.processes import ProcessList
+    from ..services.containers.service import Containers
     from ..stores.containers import ContainerRow
     from ..stores.store import Store
     from .wiring import Wiring
@@ -95,13 +96,13 @@ class Lifecycle:
             return None
         from ..services.containers.health import state
 
-        return state(Containers(self._engine.store), row, record)
+        return state(ContainerListing(self._engine.store), row, record)
 
     def is_paused(self, row: ContainerRow) -> bool:
         """Whether a container stands still."""
         from ..services.containers.pausing import is_paused
 
-        return self._engine.inside(lambda store: is_paused(Containers(store), row))
+        return self._engine.inside(lambda store: is_paused(ContainerListing(store), row))
 
     def restart(self, name: str, *, timeout: float | None = None, signal: str = "") -> ContainerRow:
         """Stop a container if it runs, as `stop`, and start it in the background. Raises as both do."""
@@ -153,7 +154,7 @@ class Lifecycle:
 
         def work() -> ProcessList:
             with self._outside(name) as store:
-                return processes(Containers(store), name, options)
+                return processes(ContainerListing(store), name, options)
 
         return self._engine.apart(work)
 
@@ -178,6 +179,8 @@ class Lifecycle:
 
     def _inside(self, work: Callable[[Containers], T], network: str = "") -> T:
         """`network`: that of a container which starts, as its options have it."""
+        from ..services.containers.service import Containers
+
         if not network.startswith(CONTAINER) or self._engine.is_root:
             return self._engine.inside(lambda store: work(Containers(store)))
         from .userns import UserNamespaceOf

@@ -79,10 +79,10 @@ class Mounts:
 
 
 def _row(store: Store, name: str) -> ContainerRow | None:
-    from ..services.containers import Containers
+    from ..services.containers.listing import ContainerListing
 
     try:
-        return Containers(store).get(name)
+        return ContainerListing(store).get(name)
     except NotFound:
         return None
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
-    from ..services.containers import Containers
+    from ..services.containers.service import Containers
     from ..stores.containers import ContainerRow
     from ..stores.networks import Member, Networks
     from ..stores.store import Store
@@ -108,7 +108,7 @@ class NetworkCollection:
         return self._engine.inside(lambda store: work(networks_of(store)))
 
     def _containers(self, work: Callable[[Containers], T]) -> T:
-        from ..services.containers import Containers
+        from ..services.containers.service import Containers
 
         def inside(store: Store) -> T:
             return work(Containers(store))

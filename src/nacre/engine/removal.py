@@ -139,9 +139,9 @@ def _using(store: Store, image: Image) -> list[ContainerRow]:
     rows = store.containers.of_image(image.digest)
     if not rows:
         return []
-    from ..services.containers import Containers
+    from ..services.containers.listing import ContainerListing
 
-    return [Containers(store).get(row.id) for row in rows]
+    return [ContainerListing(store).get(row.id) for row in rows]
 
 
 def _check_running(using: list[ContainerRow], shown: str) -> None:

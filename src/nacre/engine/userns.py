@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from ..ground.linux import parent
-from ..images.model.runtime import CONTAINER
-from ..services.containers import Containers
+from ..services.containers.listing import ContainerListing
 from ..services.containers.program import Program
+from ..stores.containers import CONTAINER
 from ..words.errors import NotFound
 from ..words.quickjson import loads
 
@@ -46,7 +46,7 @@ def _keeper(store: Store, name: str) -> int:
 
     Its programs may let nobody look into them.
     """
-    row = Containers(store).get(name)
+    row = ContainerListing(store).get(name)
     if row.state != "running":
         return -1
     with Program(row):
@@ -59,7 +59,7 @@ def shared_by(engine: Wiring, name: str) -> str:
         return ""
     try:
         with engine.outside() as store:
-            network = str(loads(Containers(store).get(name).config_json)["network"])
+            network = str(loads(ContainerListing(store).get(name).config_json)["network"])
     except NotFound:
         return ""
     return network if network.startswith(CONTAINER) else ""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+CONTAINER = "container:"
+"""How a network or another namespace is called that is another container's."""
 _LIVE = ("running", "restarting")
 BEGUN = "begun"
 """The state of a container that is not whole yet: its maker holds a lock, see `is_starting`, or is dead."""

@@ -458,6 +458,6 @@ def boot_id() -> str:
     """Identifies this boot of the machine. Source: random(4)."""
     global _boot
     if not _boot:
-        with os_errors("read the boot id"), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with os_errors("read the boot id"), open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             _boot = file.read().strip()
     return _boot

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...grammars.gotemplate import Struct
-from ...images.model.runtime import CONTAINER
-from ...stores.containers import ContainerRow
+from ...stores.containers import CONTAINER, ContainerRow
 from ...words.addresses import Subnet, in_brackets
 from ..context import Context
 from ..output import rfc3339

@@ -44,7 +44,7 @@ def obey(pid: int, control: int, name: str, *, freeze: bool) -> None:
 def stopped(mark: str, pid: int, start: int) -> list[int] | None:
     """Those that SIGSTOP has stopped, if the mark is of the process `pid`; else None: it is not paused."""
     try:
-        with open(mark, encoding="ascii") as file:
+        with open(mark, encoding="utf-8") as file:
             first, began, *others = (int(word) for word in file.read().split())
     except (OSError, ValueError):
         return None

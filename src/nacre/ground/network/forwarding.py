@@ -29,7 +29,7 @@ NOTE = bytes([0, len(_COMMENT) + 1]) + _COMMENT + b"\0"
 def enabled(version: int = 4) -> bool:
     """Whether this machine forwards packets of IP version 4 or 6, in this network namespace."""
     try:
-        with open(_IPV4 if version == 4 else _IPV6, encoding="ascii") as file:
+        with open(_IPV4 if version == 4 else _IPV6, encoding="utf-8") as file:
             return file.read().strip() != "0"
     except OSError:
         return False

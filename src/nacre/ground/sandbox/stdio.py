@@ -63,7 +63,7 @@ class Attachment(Value):
     hang-up at `user`. `leave` as in `Relay`; None where whoever runs the
     container has more to do than the shim can.
     `channel`: a Unix socket, by which the keeper of a container whose sockets are `switched` hears of it; by
-    which one more program of such a container is begun. `further(connection)` begins that one: `join.serve`.
+    which one more program of such a container is begun. `further(connection)` does that: `zygote.serve`.
     """
 
     stdio: Stdio = Stdio()

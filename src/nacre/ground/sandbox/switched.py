@@ -3,7 +3,7 @@
     keeper     forks a helper
     helper     is what all of them are to be: in the network namespace, filtered, without TCP of its own;
                gives the listener to the keeper, forks the zygote and the first process, and ends
-    zygote     stays, and forks the parents of later programs (`join`); while none is asked for it is a
+    zygote     stays, and forks the parents of later programs (`zygote`); while none is asked for it is a
                program of one page (`monitor.idle`), which the kernel leaves in the domain and filtered
 
 Landlock lets a process look at another only within one domain, and a domain can only be inherited. So later

@@ -34,9 +34,6 @@ _IPC_SYSCTLS = (
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
     "kernel.shmmni", "kernel.shm_rmid_forced",
 )  # fmt: skip
-CONTAINER = "container:"
-"""How a network or another namespace is called that is another container's."""
-
 SHM_SIZE = 64 << 20
 _SAFE = ("nosuid", "noexec", "nodev")
 _REPLACED = frozenset(("/dev/shm", "/dev/mqueue"))

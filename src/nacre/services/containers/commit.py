@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.oci import ImageConfig
     from ...words.reference import Reference
-    from .service import Containers
+    from .listing import ContainerListing
 
 
 class CommitOptions(Value):
@@ -66,7 +66,7 @@ def commit(
 
 
 def commit_told(
-    containers: Containers, row: ContainerRow, reference: Reference | None, wishes: CommitOptions,
+    containers: ContainerListing, row: ContainerRow, reference: Reference | None, wishes: CommitOptions,
     tell: Callable[[str], object],
 ) -> Image:  # fmt: skip
     """`commit`, with the events that docker has for it."""

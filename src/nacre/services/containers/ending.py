@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
     from ...words.mount import Mount
+    from .listing import ContainerListing
     from .service import Containers
 
 _SIGKILL, _SIGTERM = 9, 15
@@ -77,7 +78,7 @@ def restart(containers: Containers, text: str, timeout: float | None, number: in
 
 
 @contextmanager
-def _kept_meanwhile(containers: Containers, row: ContainerRow) -> Iterator[None]:
+def _kept_meanwhile(containers: ContainerListing, row: ContainerRow) -> Iterator[None]:
     """A container of `--rm` is not removed by this end."""
     if not row.auto_remove:
         yield
@@ -100,7 +101,9 @@ def reuse(root: Mount) -> None:
             reuse(root)
 
 
-def end(containers: Containers, row: ContainerRow, number: int = _SIGKILL, timeout: float = 0.0) -> None:
+def end(
+    containers: ContainerListing, row: ContainerRow, number: int = _SIGKILL, timeout: float = 0.0
+) -> None:
     """Signal, wait at most `timeout` for the process, for ever if negative, kill, wait for the keeper.
 
     Raises SandboxError when that does not end, and says what holds it.
@@ -137,7 +140,7 @@ def end_runtime(store: Store, row: ContainerRow) -> None:
     end(runtime_of(store, row, loads(row.config_json)))
 
 
-def _not_again(containers: Containers, row: ContainerRow) -> None:
+def _not_again(containers: ContainerListing, row: ContainerRow) -> None:
     """Said before the signal is sent: the container's policy does not start it again."""
     if loads(row.config_json).get("restart"):
         from .supervision import STOPPED

@@ -10,7 +10,7 @@ import os
 
 from ...grammars.endpoint import NetworkEndpoint
 from ...ground.files import os_errors
-from ...images.model.runtime import CONTAINER
+from ...stores.containers import CONTAINER
 from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
 from ...words.addresses import Subnet
 from ...words.errors import Conflict, NotFound, Unsupported, UsageError

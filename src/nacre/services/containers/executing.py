@@ -6,7 +6,8 @@ import os
 
 from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.capabilities import ALL
-from ...images.model.runtime import CONTAINER
+from ...stores.containers import CONTAINER
+from ...stores.layout import laid_out
 from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.mount import Directory
 from ...words.quickjson import loads
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from ...ground.fork import ChildReport
     from ...stores.containers import ContainerRow
+    from ...stores.store import Store
     from ...words.mount import Mount
-    from .service import Containers
+    from .listing import ContainerListing
 
     Execution = Callable[[Attachment], int]
 
@@ -62,7 +64,7 @@ class Extra(Value):
         return base | {"process": process, "linux": base["linux"] | {"seccomp": None}}
 
 
-def execute(containers: Containers, text: str, extra: Extra, stdio: Stdio | None = None) -> int | None:
+def execute(containers: ContainerListing, text: str, extra: Extra, stdio: Stdio | None = None) -> int | None:
     """Run one more program in a running container; its exit code, None when the user has left it alone.
 
     The process must not have entered a user namespace of its own unless it is the container's.
@@ -82,7 +84,7 @@ def execute(containers: Containers, text: str, extra: Extra, stdio: Stdio | None
     return Foreground(attached.stdio).attend(work, "the process that runs the program")
 
 
-def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
+def execute_detached(containers: ContainerListing, text: str, extra: Extra) -> None:
     """As `execute`, seen through by a process in the background; returns once the program runs."""
     from .supervisor import begin
 
@@ -99,7 +101,7 @@ def execute_detached(containers: Containers, text: str, extra: Extra) -> None:
     begin(work, "the process that runs the program")
 
 
-def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
+def _execution(containers: ContainerListing, text: str, extra: Extra) -> Execution:
     """What is to be done once the store is not needed any more."""
     row = containers.get(text)
     if row.state == "restarting":
@@ -112,8 +114,7 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
     record = loads(row.config_json)
     if record["runtime"] != "builtin":
         raise Unsupported(f"exec into a container of the runtime {record['runtime']} is not possible")
-    active = containers.store.actives.find(row.id)
-    root = active.mount if active is not None else None
+    root = _folder(containers.store, row.id)
     command, number = " ".join(extra.command), os.urandom(32).hex()
     containers.tell(row, f"exec_create: {command}", execID=number)
     inner = execution(row, root, extra, switched(containers, row, record))
@@ -129,6 +130,14 @@ def _execution(containers: Containers, text: str, extra: Extra) -> Execution:
         return code
 
     return told
+
+
+def _folder(store: Store, key: str) -> Mount | None:
+    """The root of a container where that is a folder."""
+    if not os.path.isdir(laid_out(store.root, key)):
+        return None
+    active = store.actives.find(key)
+    return active.mount if active else None
 
 
 def execution(row: ContainerRow, root: Mount | None, extra: Extra, folder: str = "") -> Execution:
@@ -152,7 +161,7 @@ def _check_folder(path: str) -> None:
         raise error
 
 
-def switched(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> str:
+def switched(containers: ContainerListing, row: ContainerRow, record: dict[str, Any]) -> str:
     """The folder of a container whose sockets are switched; "" for others."""
     if "endpoints" not in record and not record["network"].startswith(CONTAINER):
         return ""

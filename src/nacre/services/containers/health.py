@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from ...ground.monitor.loop import EventLoop
     from ...ground.sandbox import Attachment
     from ...stores.containers import ContainerRow
-    from .service import Containers, CreateRequest
+    from .listing import ContainerListing
+    from .service import CreateRequest
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 FILE = "health"
@@ -68,7 +69,7 @@ def read(path: str) -> dict[str, Any]:
         return {"Status": STARTING, "FailingStreak": 0, "Log": []}
 
 
-def state(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> dict[str, Any] | None:
+def state(containers: ContainerListing, row: ContainerRow, record: dict[str, Any]) -> dict[str, Any] | None:
     """docker's State.Health, None without a check. One that does not run any more is not healthy."""
     if of_record(record) is None:
         return None
@@ -78,7 +79,7 @@ def state(containers: Containers, row: ContainerRow, record: dict[str, Any]) -> 
 
 
 def checked(
-    containers: Containers, row: ContainerRow, record: dict[str, Any], attached: Attachment
+    containers: ContainerListing, row: ContainerRow, record: dict[str, Any], attached: Attachment
 ) -> Attachment:
     """The same for a container with a check."""
     leave, monitors = attached.leave, list[HealthMonitor]()
@@ -101,7 +102,7 @@ def checked(
     return attached.replace(beside=begin, leave=leaving if leave else None)
 
 
-def tell_status(containers: Containers, number: str, status: str) -> None:
+def tell_status(containers: ContainerListing, number: str, status: str) -> None:
     """Record what its health has become, for `nacre events`."""
     containers.tell(containers.store.containers.get(number), f"health_status: {status}")
 

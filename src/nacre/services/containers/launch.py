@@ -69,9 +69,9 @@ class ProgramLaunch:
 
 def _further(connection: int) -> None:
     """In a process that was forked for it."""
-    from ...ground.sandbox import join
+    from ...ground.sandbox import zygote
 
-    join.serve(connection)
+    zygote.serve(connection)
 
 
 def without_network(config: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gzip import GzipFile
     from typing import IO
 
-    from .service import Containers
+    from .listing import ContainerListing
 
 _POLL = 0.05
 _UNREADABLE = ("none", "journald")
@@ -32,7 +32,7 @@ class Line(Value):
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-def logs(containers: Containers, text: str, follow: bool, tail: int) -> Iterator[Line]:
+def logs(containers: ContainerListing, text: str, follow: bool, tail: int) -> Iterator[Line]:
     """What a container wrote; `follow` until it ends, `tail` lines of what there is now, -1 for all.
 
     Raises NotFound; Conflict for a driver that keeps nothing here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...images.model.runtime import CONTAINER
+from ...stores.containers import CONTAINER
 from ...words.errors import Conflict, SandboxError, Unsupported
 from ...words.quickjson import loads
 from .networking import state

@@ -12,10 +12,10 @@ from . import keeper
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
-    from .service import Containers
+    from .listing import ContainerListing
 
 
-def pause(containers: Containers, text: str) -> ContainerRow:
+def pause(containers: ContainerListing, text: str) -> ContainerRow:
     """All processes of a container stand still. Raises NotFound, Conflict, Unsupported."""
     row = containers.get(text)
     if row.state != "running":
@@ -31,7 +31,7 @@ def pause(containers: Containers, text: str) -> ContainerRow:
     return row
 
 
-def unpause(containers: Containers, text: str) -> ContainerRow:
+def unpause(containers: ContainerListing, text: str) -> ContainerRow:
     """They go on. Raises NotFound, Conflict."""
     row = containers.get(text)
     if row.state != "running" or _ask(containers.folder(row.id), THAW) == ALREADY:
@@ -40,7 +40,7 @@ def unpause(containers: Containers, text: str) -> ContainerRow:
     return row
 
 
-def resume(containers: Containers, row: ContainerRow) -> bool:
+def resume(containers: ContainerListing, row: ContainerRow) -> bool:
     """Let a container go on if it is paused; whether it was."""
     was = is_paused(containers, row) and _ask(containers.folder(row.id), THAW) != ALREADY
     if was:
@@ -48,14 +48,14 @@ def resume(containers: Containers, row: ContainerRow) -> bool:
     return was
 
 
-def is_paused(containers: Containers, row: ContainerRow) -> bool:
+def is_paused(containers: ContainerListing, row: ContainerRow) -> bool:
     """Whether a container stands still."""
     if row.state != "running":
         return False
     return stopped(containers.store.containers.file(row.id, MARK), row.pid, row.pid_start) is not None
 
 
-def check_not_paused(containers: Containers, row: ContainerRow, message: str) -> None:
+def check_not_paused(containers: ContainerListing, row: ContainerRow, message: str) -> None:
     """Raise Conflict, with that message, for a container that stands still."""
     if is_paused(containers, row):
         raise Conflict(message)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...images.model.healthcheck import HealthCheck
-    from .service import Containers
+    from .listing import ContainerListing
 
 __all__ = ["PAUSED", "main", "told", "words"]
 _MOST = 4096
 _TOLD = 3
 
 
-def told(containers: Containers, row: ContainerRow, check: HealthCheck) -> dict[str, Any]:
+def told(containers: ContainerListing, row: ContainerRow, check: HealthCheck) -> dict[str, Any]:
     """What a probe of the container needs to know, as plain values."""
     active = containers.store.actives.find(row.id)
     folder = active.mount.path if active and isinstance(active.mount, Directory) else ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...stores.containers import ContainerRow
-    from .service import Containers
+    from .listing import ContainerListing
 
 _TITLES = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 _TTY_SLAVES = range(136, 144)
@@ -37,7 +37,7 @@ class ProcessList(Value):
     processes: tuple[tuple[str, ...], ...]
 
 
-def processes(containers: Containers, text: str, options: Sequence[str] = ()) -> ProcessList:
+def processes(containers: ContainerListing, text: str, options: Sequence[str] = ()) -> ProcessList:
     """What runs in a container. Raises NotFound, Conflict when it does not run, SandboxError."""
     row = containers.get(text)
     if row.state != "running":

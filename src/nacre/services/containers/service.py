@@ -10,13 +10,13 @@ import os
 import time
 
 from ...ground import sandbox
-from ...ground.files import os_errors, remove_tree, surely, trace, unlink
+from ...ground.files import surely, trace, unlink
 from ...ground.linux import start_time
 from ...ground.sandbox import Stdio
-from ...images.model.runtime import CONTAINER, RunOptions, runtime_config
-from ...stores.containers import BEGUN, ContainerRow
+from ...images.model.runtime import RunOptions, runtime_config
+from ...stores.containers import BEGUN, CONTAINER, ContainerRow
 from ...stores.database import boot_id
-from ...stores.events import of_container, of_networks, of_volumes
+from ...stores.events import of_networks, of_volumes
 from ...stores.layout import mount_point
 from ...stores.shared import Shared
 from ...words.errors import Conflict, ExecFormatError, NacreError, NotFound, SandboxError
@@ -24,6 +24,7 @@ from ...words.mount import Overlay
 from ...words.quickjson import dumps, loads
 from ...words.value import Value
 from . import etc, keeper, names
+from .listing import ContainerListing
 from .record import check_possible, record, shown
 from .signalbuffer import SignalBuffer
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ...images.model.healthcheck import HealthOptions
     from ...images.model.image import Image
     from ...images.model.limits import Limits
-    from ...stores.store import Store
     from .supervision import Supervision
 
 
@@ -86,11 +86,8 @@ class CreateRequest(Value):
         return bool(self.endpoints) or self.options.network not in ("host", "none")
 
 
-class Containers:
+class Containers(ContainerListing):
     """All containers of `store`. The process must be `userns.mapped()` to make, start or remove any."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     def create(self, request: CreateRequest) -> ContainerRow:
         """A new container, not started. Raises Conflict for a name in use, UsageError, StoreError."""
@@ -198,10 +195,6 @@ class Containers:
                 self.store.containers.get(name)
             except NotFound:
                 return name
-
-    def folder(self, number: str) -> str:
-        """The folder of a container, by full id."""
-        return self.store.containers.folder(number)
 
     def run(
         self, request: CreateRequest, stdio: Stdio | None = None, *,
@@ -483,17 +476,6 @@ class Containers:
 
         return record
 
-    def tell(self, row: ContainerRow, action: str, **more: object) -> None:
-        """Record what happens to a container for `nacre events`, with its image, name and labels."""
-        of_container(self.store.root, row, action, more)
-
-    def tell_end(self, row: ContainerRow, code: int, moment: float = 0.0) -> None:
-        """It has ended, now or at `moment`, has left its networks, and what it had mounted is free."""
-        of_networks(self.store.root, row, connected=False)
-        of_volumes(self.store.root, row, mounted=False)
-        took = (moment or time.time()) - row.started if row.started else 0.0
-        self.tell(row, "die", exitCode=code, execDuration=int(max(took, 0.0)))
-
     def _ended(self, row: ContainerRow, code: int) -> None:
         self.lift_limits(row)
         self.tell_end(self.store.containers.get(row.id), code)
@@ -510,127 +492,6 @@ class Containers:
 
             failure.note(self.store, row, error)
             self.store.containers.update(row.id, state="created", pid=0, exit_code=error.exit_code)
-
-    def lift_limits(self, row: ContainerRow) -> None:
-        """Remove the control groups that were made for a container, by whom and when ever."""
-        if os.path.exists(self.store.containers.file(row.id, "groups")):
-            from . import limits
-
-            if limits.finish(self.store, row.id):
-                self.tell(row, "oom")
-
-    def _end_rest(self, row: ContainerRow) -> None:
-        """What a killed supervisor left to others."""
-        self.lift_limits(row)
-        if os.path.isdir(self.store.containers.file(row.id, "bundle")):
-            from .ending import end_runtime
-
-            end_runtime(self.store, row)
-
-    def get(self, text: str) -> ContainerRow:
-        """By name, id or unique prefix, with its state as it is now. Raises NotFound, Conflict."""
-        return self._current(self.store.containers.get(text))
-
-    def list(self, *, all: bool = True) -> list[ContainerRow]:
-        """The newest first, with their states as they are now; `all` False: only those that run."""
-        rows = []
-        for row in self.store.containers.list(all=all):
-            try:
-                current = self._current(row)
-            except NotFound:
-                continue
-            if (all or current.is_live) and not self._abandoned(row, current):
-                rows.append(current)
-        return rows
-
-    def _current(self, row: ContainerRow) -> ContainerRow:
-        """A row that says running while nobody keeps the container: its keeper died, and it with it.
-
-        Raises NotFound when it was removed meanwhile and nobody can say how it ended, and for what was never
-        whole because its maker died.
-        """
-        if row.state == BEGUN:
-            return self._begun(row)
-        if not row.is_live or keeper.is_kept(self.folder(row.id)):
-            return row
-        self._end_rest(row)
-        code, moment = keeper.outcome(self.folder(row.id))
-        moment, last = moment or time.time(), keeper.LOST if code is None else code
-        changes = {"state": "exited", "pid": 0, "exit_code": last, "finished": moment}
-        try:
-            if not self.store.containers.end(row.id, **changes):
-                return self.store.containers.get(row.id)  # another process has seen it first
-        except NotFound:
-            if code is None:
-                raise
-            return row.replace(**changes)
-        if code is None or not row.auto_remove:  # nobody was left to tell
-            self.tell_end(row, last, moment)
-        return row.replace(**changes)
-
-    def _begun(self, row: ContainerRow) -> ContainerRow:
-        """For others it is a container as soon as it is there, unless nobody will make it whole any more."""
-        if self.store.containers.is_starting(row.id):
-            return row.replace(state="created")
-        latest = self.store.containers.get(row.id)  # finished just now?
-        if latest.state == BEGUN:
-            self._discard(row)
-            raise NotFound(f"No such container: {row.name}")
-        return latest
-
-    def _abandoned(self, before: ContainerRow, current: ContainerRow) -> bool:
-        """Remove what a killed keeper of a --rm container left; True if that was so."""
-        if not (before.auto_remove and current.state == "exited"):
-            return False
-        if self.store.containers.is_restarted(before.id):
-            return False
-        self._discard(before)
-        return True
-
-    def remove(self, text: str, *, force: bool = False, volumes: bool = False) -> ContainerRow:
-        """Remove a container and all that is its own, with `volumes` its anonymous volumes too.
-
-        Raises NotFound; Conflict when it runs and not `force`.
-        """
-        row = self.get(text)
-        if row.is_live:
-            if not force:
-                from .pausing import check_not_paused
-
-                what = f'cannot remove container "/{row.name}": container is paused'
-                check_not_paused(self, row, f"{what} and must be unpaused first")
-                raise Conflict(
-                    f'cannot remove container "/{row.name}": container is {row.state}',
-                    hint="stop the container before removing it, or force the removal with -f",
-                )
-            from .ending import end
-
-            end(self, row)
-        self._discard(row, volumes=volumes)
-        return row
-
-    def _discard(self, row: ContainerRow, *, volumes: bool = False) -> None:
-        """Its anonymous volumes go with it when it was `--rm` or never whole, as docker has it."""
-        self.lift_limits(row)
-        if os.path.isdir(mount_point(self.store.root, row.id)):
-            from ...stores.mounted import release
-
-            release(self.store.root, row.id, force=True)
-        self.store.actives.discard(row.id)
-        trace("container:discarded")
-        self.store.containers.delete(row.id)  # before the lock in its folder goes, whose absence means an end
-        trace("container:deleted")
-        if row.state != BEGUN or row.auto_remove:
-            self.tell(row, "destroy")
-        folder = self.folder(row.id)
-        if os.path.isdir(folder):
-            with os_errors(f"remove {folder}"):
-                remove_tree(folder)
-        anonymous = loads(row.config_json).get("anonymous")
-        if anonymous and (volumes or row.auto_remove or row.state == BEGUN):
-            from . import filling
-
-            filling.discard(self.store, tuple(anonymous))
 
 
 def _with_hostname(options: RunOptions, number: str) -> RunOptions:

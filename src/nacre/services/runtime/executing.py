@@ -8,7 +8,7 @@ from ...ground import linux
 from ...ground.bundle import plan, process
 from ...ground.bundle.namespaces import begin
 from ...ground.sandbox.identity import Execute
-from ...ground.sandbox.join import KINDS, Look, foreign
+from ...ground.sandbox.joining import KINDS, Look, foreign
 from ...ground.userns import become_root
 from ...words.errors import Conflict, SandboxError
 from ...words.value import Value

@@ -68,7 +68,7 @@ class Mode(Value):
         without CAP_SYS_ADMIN, overlayfs keeps its marks in user.* (overlayfs.rst, "userxattr"). Somebody
         who is not root in his namespace, or lacks CAP_CHOWN, can chown nothing.
         """
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             counts = [int(line.split()[2]) for line in file]
         first, rights = os.geteuid() == 0 and userns.is_first(), linux.capabilities()[0]
         if single is None:
