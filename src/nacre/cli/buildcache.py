@@ -122,6 +122,7 @@ def _prune(context: Context, args: Args) -> int:
     return 0
 
 
+_BUILDER = text("--builder", "Accepted: there is one build cache", hidden=True)
 _FILTER = many(
     "--filter",
     "Only what matches: until=TIME, unused-for=TIME, id=ID, type=TYPE, shared=BOOL, private=BOOL, inuse=BOOL",
@@ -139,6 +140,7 @@ DU = Command(
         _FILTER,
         text("--format", "Format output: 'json' or a Go template"),
         flag("--verbose", "Show all fields of each part"),
+        _BUILDER,
     ),
     details=_DETAILS,
 )
@@ -154,6 +156,7 @@ PRUNE = Command(
         size("--min-free-space", "Remove the least recently used until the disk has so much free"),
         size("--reserved-space", "Never remove below this amount"),
         flag("--verbose", "Show all fields of what was removed"),
+        _BUILDER,
     ),
     details=_DETAILS,
 )

@@ -130,16 +130,23 @@ COMMANDS = {
 ALIASES = {"umount": "unmount"}
 """Other names, which docker's or podman's users know."""
 
+_BUILDX = {
+    "build": _BUILD,
+    "create": CommandEntry("buildx", "Create a new builder instance", "CREATE"),
+    "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
+    "inspect": CommandEntry("buildx", "Inspect current builder instance", "INSPECT"),
+    "ls": CommandEntry("buildx", "List builder instances", "LS"),
+    "prune": CommandEntry("buildcache", "Remove build cache", "PRUNE"),
+    "rm": CommandEntry("buildx", "Remove one or more builder instances", "RM"),
+    "stop": CommandEntry("buildx", "Stop builder instance", "STOP"),
+    "use": CommandEntry("buildx", "Set the current builder instance", "USE"),
+    "version": CommandEntry("buildx", "Show buildx version information", "VERSION"),
+}
+"""What docker has under two names."""
+
 GROUPS = {
-    "builder": Group(
-        "Manage builds",
-        {
-            "build": _BUILD,
-            "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
-            "prune": CommandEntry("buildcache", "Remove build cache", "PRUNE"),
-        },
-        {},
-    ),
+    "builder": Group("Manage builds", _BUILDX, {"b": "build"}),
+    "buildx": Group("Manage builds, as buildx", _BUILDX, {"b": "build"}),
     "container": Group(
         "Manage containers",
         {
@@ -274,12 +281,20 @@ def lookup(words: Sequence[str]) -> tuple[str, CommandEntry | Group, Sequence[st
     group = GROUPS.get(first)
     if group is None:
         raise _unknown(first, first, [*COMMON, *COMMANDS, *GROUPS, "help"], "")
+    rest = _moved(rest) if group.commands is _BUILDX else rest
     if not rest or rest[0].startswith("-"):
         return first, group, rest
     second = group.aliases.get(rest[0], rest[0])
     if second not in group.commands:
         raise _unknown(f"{first} {second}", second, [*group.commands, *group.aliases], f"{first} ")
     return f"{first} {second}", group.commands[second], rest[1:]
+
+
+def _moved(words: Sequence[str]) -> Sequence[str]:
+    """`--builder NAME`, which may stand before a command, behind it."""
+    if words and words[0].startswith("--builder="):
+        return [*words[1:2], words[0], *words[2:]]
+    return [words[2], *words[:2], *words[3:]] if len(words) > 2 and words[0] == "--builder" else words
 
 
 def load(name: str, entry: CommandEntry) -> Command:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from ..stores.sweep import Freed
     from ..words.digest import Digest
-    from ..words.oci import ImageConfig
+    from ..words.oci import ImageConfig, Platform
     from ..words.progress import Progress
     from .wiring import Wiring
 
@@ -64,6 +64,15 @@ class System:
             )  # fmt: skip
 
         return self._engine.inside(work)
+
+    def platforms(self) -> list[Platform]:
+        """Those whose programs this machine executes, by itself or by an emulator; its own is the first."""
+        from ..ground.foreign import architectures, executes
+        from ..words.oci import Platform
+
+        own = Platform.host()
+        others = [name for name in architectures() if name != own.architecture and executes(name)]
+        return [own, *(Platform("linux", name) for name in others)]
 
     def summary(self) -> tuple[tuple[Kind, ...], int]:
         """As `Engine.disk_usage`, by kinds alone, and bytes that pruning everything frees; much quicker."""
