@@ -23,6 +23,7 @@ from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
+from nacre.images.arrows.combining import Combination
 from nacre.images.model.limits import Limits
 from nacre.services.build import BuildOptions
 
@@ -36,6 +37,7 @@ TAKEN = {
     "services.build.BuildOptions": VALUE,
     "stores.containers.ContainerRow": VALUE,
     "stores.volumes.Volume": VALUE,
+    "images.arrows.combining.Combination": VALUE,
     "images.arrows.exporting.Annotation": VALUE,
     "images.arrows.exporting.LEVELS": VALUE,
     "images.arrows.manifestlist.encoded": PURE,
@@ -102,6 +104,7 @@ OPTIONS = {
     "Network": NetworkSettings,
     "Config": Config,
     "Limits": Limits,
+    "Combination": Combination,
 }
 TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
 NOTHING = ("Refused", "Rejected", "Ignored", "Accepted", "Discarded")
@@ -219,6 +222,12 @@ COMMANDS_OF = {
         "keep-storage": "reserved_space",
     }),
     "builder create": (None, "there is one builder"),
+    "builder imagetools create": ("registries.combine", {
+        "annotation": "Combination: annotations", "append": "a source more", "dry-run": "no names",
+        "file": "read it first", "metadata-file": "what it returns", "platform": "Combination: platforms",
+        "prefer-index": "Combination: prefers_index", "tag": "names",
+    }),
+    "builder imagetools inspect": ("registries.look", {"raw": PRINTED}),
     "builder inspect": ("system.platforms", {"bootstrap": "there is nothing to boot"}),
     "builder ls": ("system.platforms", {}),
     "builder rm": (None, "there is one builder"),

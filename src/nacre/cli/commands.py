@@ -134,6 +134,8 @@ _BUILDX = {
     "build": _BUILD,
     "create": CommandEntry("buildx", "Create a new builder instance", "CREATE"),
     "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
+    "imagetools create": CommandEntry("imagetools", "Create a new image based on source images", "CREATE"),
+    "imagetools inspect": CommandEntry("imagetools", "Show details of an image in the registry", "INSPECT"),
     "inspect": CommandEntry("buildx", "Inspect current builder instance", "INSPECT"),
     "ls": CommandEntry("buildx", "List builder instances", "LS"),
     "prune": CommandEntry("buildcache", "Remove build cache", "PRUNE"),
@@ -285,6 +287,10 @@ def lookup(words: Sequence[str]) -> tuple[str, CommandEntry | Group, Sequence[st
     if not rest or rest[0].startswith("-"):
         return first, group, rest
     second = group.aliases.get(rest[0], rest[0])
+    if (two := " ".join(rest[:2])) in group.commands:
+        return f"{first} {two}", group.commands[two], rest[2:]
+    if any(name.startswith(f"{second} ") for name in group.commands) and not "".join(rest[1:2]).strip("-h"):
+        return first, group, rest[1:]
     if second not in group.commands:
         raise _unknown(f"{first} {second}", second, [*group.commands, *group.aliases], f"{first} ")
     return f"{first} {second}", group.commands[second], rest[1:]

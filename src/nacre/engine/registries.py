@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from ..words.errors import NacreError, NotFound
-from ..words.reference import registry_name
+from ..words.reference import Reference, registry_name
 from .network import logins_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ..images.arrows.combining import Combination, CombinedImage, RemoteImage
+    from ..images.places.place import Places
     from ..services.client.search import SearchResult
+    from ..words.progress import Progress
     from .wiring import Wiring
 
 
@@ -67,6 +70,37 @@ class Registries:
         if not findings.whole:
             self._engine.config.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were searched")
         return findings.found
+
+    def look(self, name: str, *, configs: bool = False) -> RemoteImage:
+        """The document that a name means in its registry, with `configs` those of its images as well.
+
+        Raises NotFound, RegistryError, ContentError.
+        """
+        from ..images.arrows.combining import look
+
+        return look(self._places(), Reference.parse(name), configs=configs)
+
+    def combine(
+        self, sources: Sequence[str], names: Sequence[str] = (), how: Combination | None = None,
+        progress: Progress | None = None,
+    ) -> CombinedImage:  # fmt: skip
+        """Put images of registries together to an index, and put that where each name says (none: nowhere).
+
+        A source is a reference, or a digest in the repository that is written to. Raises UsageError,
+        NotFound, RegistryError, ContentError.
+        """
+        from ..images.arrows.combining import Combination, combined, put
+
+        places, targets = self._places(progress), list(map(Reference.parse, names))
+        made = combined(places, sources, how or Combination(), targets)
+        for name in targets:
+            put(places, made, name, progress)
+        return made
+
+    def _places(self, progress: Progress | None = None) -> Places:
+        from .transfers import places
+
+        return places(self._engine, self._engine.client, progress, self._engine.network.docker_host)
 
     @property
     def folder(self) -> str:

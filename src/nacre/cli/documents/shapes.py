@@ -32,6 +32,20 @@ Config container.Config Hostname string Domainname string User string AttachStdi
 Healthcheck v1.HealthcheckConfig Test? []string Interval? int Timeout? int StartPeriod? int \
     StartInterval? int Retries? int
 """
+_REMOTE = """
+Remote imagetools.tplInputs Name=name string Manifest=manifest *RemoteManifest Image=image any
+RemoteManifest imagetools.tplManifest SchemaVersion=schemaVersion? int MediaType=mediaType string \
+    Digest=digest string Size=size int Manifests=manifests? []Descriptor Annotations=annotations? \
+    map[string]string
+RemoteConfig v1.Image Created=created? string Author=author? string Architecture=architecture string \
+    Variant=variant? string OS=os string OSVersion=os.version? string Config=config? RemoteRun \
+    RootFS=rootfs RemoteRoot History=history? []RemoteStep
+RemoteRun v1.ImageConfig User? string ExposedPorts? map[string]any Env? []string Entrypoint? []string \
+    Cmd? []string Volumes? map[string]any WorkingDir? string Labels? map[string]string StopSignal? string
+RemoteRoot v1.RootFS Type=type string DiffIDs=diff_ids []string
+RemoteStep v1.History Created=created? string CreatedBy=created_by? string Author=author? string \
+    Comment=comment? string EmptyLayer=empty_layer? bool
+"""
 _CONTAINER = """
 Container container.InspectResponse ID=Id string Created string Path string Args []string State *State \
     Image string ResolvConfPath string HostnamePath string HostsPath string LogPath string Name string \
@@ -158,4 +172,4 @@ _METHODS: dict[str, dict[str, Callable[..., Any]]] = {
     },
 }
 
-SHAPES = Shapes(_IMAGE + _CONTAINER + _HOST_CONFIG + _OTHERS, _METHODS)
+SHAPES = Shapes(_IMAGE + _REMOTE + _CONTAINER + _HOST_CONFIG + _OTHERS, _METHODS)
