@@ -103,12 +103,6 @@ def test_byte_code_with_a_hash_is_left_to_python(package: Path) -> None:
     assert Finder.find_spec("nacre.one", [str(package)]) is None
 
 
-def test_a_large_module_is_left_to_python(package: Path) -> None:
-    (package / "one.py").write_text(f"X = {'a' * 70_000!r}\n", encoding="utf-8")
-    py_compile.compile(str(package / "one.py"), doraise=True)
-    assert Finder.find_spec("nacre.one", [str(package)]) is None
-
-
 def test_modules_of_others_are_left_to_python(package: Path) -> None:
     assert Finder.find_spec("one", [str(package)]) is None
     assert Finder.find_spec("nacre", None) is None

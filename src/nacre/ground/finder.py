@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader, spec_from_file_location
 from marshal import loads
-from posix import O_CLOEXEC, close, open, read, stat
+from posix import O_CLOEXEC, close, fstat, open, read, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _SUFFIX = f".{sys.implementation.cache_tag}.pyc"
 _PLAIN = MAGIC_NUMBER + bytes(4)
 """The start of byte code that depends on time and size; others depend on a hash, which takes longer."""
-_LIMIT = 1 << 16
-"""Larger modules go Python's way: a buffer of 128 KiB is a mapping of its own, and costs what is saved."""
 
 
 def install() -> None:
@@ -81,12 +79,12 @@ def _fresh(cached: str, source: str) -> bytes | None:
     except OSError:
         return None
     stamp = int(now.st_mtime) & 0xFFFFFFFF | (now.st_size & 0xFFFFFFFF) << 32
-    return code if code.startswith(_PLAIN + stamp.to_bytes(8, "little")) and len(code) < _LIMIT else None
+    return code if code.startswith(_PLAIN + stamp.to_bytes(8, "little")) else None
 
 
 def _content(path: str) -> bytes:
     descriptor = open(path, O_CLOEXEC)
     try:
-        return read(descriptor, _LIMIT)
+        return read(descriptor, fstat(descriptor).st_size)
     finally:
         close(descriptor)
