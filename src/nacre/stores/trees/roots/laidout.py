@@ -129,7 +129,7 @@ class LaidOut:
         fd = os.open(f"{active.folder}/merged", _FOLDER)
         try:
             known = owners.load(active.folder)
-            changes = _changes(active, fd, known)
+            changes = _changes(active, fd, known, times.clamp)
             packing = DifferencePacker(fd, active, writer, times.replace(on_files=True), known)
             info = packing.run(self._members(active, fd, changes))
             changes.undo_touches(whole=bool(info.root))
@@ -185,14 +185,16 @@ class LaidOut:
             extract(read_tar(tar), fd, form)
 
 
-def _changes(active: ActiveTree, fd: int, known: dict[bytes, RecordedOwner]) -> Changes:
+def _changes(
+    active: ActiveTree, fd: int, known: dict[bytes, RecordedOwner], clamp: int | None = None
+) -> Changes:
     """What is in the root `fd` and was not, or not so."""
     from ....ground.sandbox.standins import covered
     from ..reading.view import open_view
     from .record import Changes
 
     with open_view(active.trees) as view:
-        return Changes(fd, view, active.folder, known, covered(f"{active.folder}/aside"))
+        return Changes(fd, view, active.folder, known, covered(f"{active.folder}/aside"), clamp)
 
 
 def _save_owners(folder: str, known: dict[bytes, RecordedOwner]) -> None:

@@ -37,6 +37,7 @@ FILE = "record"
 _ROW = Struct("=IIIQqqQQq")
 _STAMP = Struct("=Q")
 _MODE, _UID, _GID, _SIZE, _MTIME, _CTIME, _INODE, _DEVICE, _BORN = range(9)
+_NANO = 1_000_000_000
 _TICK = 20_000_000
 """Longer than any clock tick, in ns: two writes within one may leave the same time."""
 _LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -111,16 +112,18 @@ class Changes:
 
     `owners` are those that could not be made. Raises OSError, StoreError.
     `changed` are paths, with the folders above them; `gone` names by the folder that held them; `opaque`
-    folders that are not those of the same name beneath. `skip` and what is in it counts as unchanged.
+    folders that are not those of the same name beneath. `skip` and what is in it counts as unchanged. A new
+    time alone is a change where it is one for `Comparison`; `clamp` as there.
     """
 
     def __init__(
         self, root_fd: int, view: TreeView, folder: str, owners: Mapping[bytes, RecordedOwner],
-        skip: Collection[bytes] = (),
+        skip: Collection[bytes] = (), clamp: int | None = None,
     ) -> None:  # fmt: skip
         stamp, self._old = load(folder)
         self._fd, self._view, self._safe = root_fd, view, stamp - _TICK
-        self._owners, self._skip = owners, skip
+        self._owners, self._skip, self._clamp = owners, skip, clamp
+        self._touched: list[bytes] = []
         self._links: dict[int, list[bytes]] = {}
         self.changed: set[bytes] = set()
         self.gone: dict[bytes, list[bytes]] = {}
@@ -182,6 +185,7 @@ class Changes:
         for path in self._old:
             if path not in new:
                 self._missing(path, new)
+        self._count_times()
         self._complete()
 
     def _above_is_fresh(self, path: bytes) -> bool:
@@ -202,6 +206,30 @@ class Changes:
         self._links.setdefault(row[_INODE], []).append(path)
         if self._above_is_fresh(path) or before is None or self._differs(path, row, before):
             self._mark(path)
+        elif row[_MTIME] != before[_MTIME]:
+            self._touched.append(path)
+
+    def _count_times(self) -> None:
+        """A time that went back is a change, one that went on if something else in the folder has changed."""
+        later = [path for path in self._touched if not self._went_back(path)]
+        folders = {path.rpartition(b"/")[0] for path in self.changed if path} | self.gone.keys()
+        for path in later:
+            if path.rpartition(b"/")[0] in folders and self._seconds(path) != self._beneath(path):
+                self._mark(path)
+
+    def _went_back(self, path: bytes) -> bool:
+        if self._seconds(path) >= self._beneath(path):
+            return False
+        self._mark(path)
+        return True
+
+    def _seconds(self, path: bytes) -> int:
+        time = self._new[path][_MTIME] // _NANO
+        return time if self._clamp is None else min(time, self._clamp)
+
+    def _beneath(self, path: bytes) -> int:
+        found = self._view.lookup(path, follow=False)
+        return found.mtime_ns // _NANO if found else 0
 
     def _differs(self, path: bytes, row: Row, before: Row) -> bool:
         if row == before and row[_CTIME] < self._safe:
@@ -211,8 +239,6 @@ class Changes:
         kind = stat.S_IFMT(row[_MODE])
         if kind == stat.S_IFREG and row[_SIZE] != before[_SIZE]:
             return True
-        if kind == stat.S_IFDIR and row[_MTIME] != before[_MTIME]:
-            return True  # something was made in it and removed
         return self._differs_inside(path, kind)
 
     def _differs_inside(self, path: bytes, kind: int) -> bool:
