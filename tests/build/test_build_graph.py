@@ -18,6 +18,8 @@ from nacre.services.build import BuildOptions
 
 BASE = "FROM busybox:test AS "
 MEET = "RUN --network=none --mount=type=cache,id=meet,target=/m "
+TIMES = "--build-arg", "SOURCE_DATE_EPOCH="
+"""A stage with a cache mount keeps the times of its files, as all do with this."""
 WAIT = "n=0; until [ -e /m/{0} ] || [ $n = 300 ]; do n=$((n+1)); usleep 100000; done; [ -e /m/{0} ]"
 """A shell's words that end well once a file is in the folder that steps share; at most 30 seconds."""
 
@@ -54,7 +56,7 @@ def test_the_first_failure_ends_the_others(project: Any) -> None:
     assert said.endswith("did not complete successfully: exit code: 7")
     assert [line for line in result.err.split("\n") if line.endswith(" CANCELED")]
     assert project.leftovers() == []
-    kept = project.build(BASE + "b\nRUN echo kept > /kept\n")
+    kept = project.build(BASE + "b\nRUN echo kept > /kept\n", *TIMES)
     assert "nothing changed (1 cached)" in kept.err
 
 
@@ -66,7 +68,7 @@ def test_interrupt_ends_all_and_keeps_what_is_done(project: Any) -> None:
     )
     text += "FROM s0\nCOPY --from=s1 /done /1\nCOPY --from=s2 /done /2\n"
     project.interrupted(text, *(b" started %d\n" % number for number in range(3)))
-    assert "nothing changed (1 cached)" in project.build(BASE + "x\n" + first).err
+    assert "nothing changed (1 cached)" in project.build(BASE + "x\n" + first, *TIMES).err
 
 
 def test_a_step_of_two_stages_is_done_once(project: Any) -> None:

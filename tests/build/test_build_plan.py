@@ -8,8 +8,8 @@ import pytest
 
 from nacre.grammars.dockerfile.parse import parse
 from nacre.images.dockerfile.fold import CopyAction, Fold, RunAction, StageState, Step, WorkdirAction, start
-from nacre.images.dockerfile.plan import Plan, plan, source_date_epoch
-from nacre.words.errors import DockerfileError, NotFound, UsageError
+from nacre.images.dockerfile.plan import Plan, keeping_times, plan, source_date_epoch
+from nacre.words.errors import DockerfileError, NotFound
 from nacre.words.oci import ImageConfig, Platform
 
 AMD64 = Platform("linux", "amd64")
@@ -215,8 +215,12 @@ def test_path_is_always_set() -> None:
 
 
 def test_source_date_epoch() -> None:
-    assert source_date_epoch(make("FROM a", SOURCE_DATE_EPOCH="17")) == 17
-    assert source_date_epoch(make("ARG SOURCE_DATE_EPOCH=5\nFROM a")) == 5
+    assert source_date_epoch(make("FROM a", SOURCE_DATE_EPOCH="17")) == "17"
+    assert source_date_epoch(make("ARG SOURCE_DATE_EPOCH=5\nFROM a")) == "5"
     assert source_date_epoch(make("FROM a")) is None
-    with pytest.raises(UsageError):
-        source_date_epoch(make("FROM a", SOURCE_DATE_EPOCH="now"))
+
+
+def test_stages_around_a_cache_mount_keep_their_times() -> None:
+    text = "FROM x AS a\nFROM a AS b\nRUN --mount=type=cache,target=/c make\n"
+    text += "FROM b AS c\nFROM x\nCOPY --from=c / /\n"
+    assert keeping_times(make(text)) == {0, 1, 2}

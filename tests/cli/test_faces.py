@@ -148,7 +148,7 @@ COMMANDS_OF = {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
         "format": "BuildOptions: form", "allow": "BuildOptions: allow",
         "ssh": "BuildOptions: agents",
-        "call": "see call", "check": "see call", "explain": "see explain",
+        "call": "see call", "check": "see call", "explain": "see explain", "verify": "see verify",
         "label": "labels", "output": "see outputs", "secret": "BuildOptions: secrets",
         "push": "see outputs", "load": "see outputs", "annotation": "see outputs",
         "metadata-file": "what outputs return", "no-cache-filter": "BuildOptions: no_cache_filter",

@@ -85,7 +85,7 @@ bus control dbus delegation groups updating hierarchies hierarchy limit machine 
 account by bundle console credentials domain for given hooks json jsonnode kernel keyring keys mask missing
 ready resources root runtimespec sets setup socket spec udp
 buildcache cached cacheusage githubcache hub delivery exported imported imports incomplete unusable
-forecast reason
+forecast reason reasons reasoned epoch checkout
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

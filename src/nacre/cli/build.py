@@ -32,6 +32,10 @@ def run(context: Context, args: Args) -> int:
         from .build_call import explain
 
         return explain(context, args, options)
+    if args.verify:
+        from .build_call import verify
+
+        return verify(context, args, options)
     wanted = _outputs(context, args, platforms)
     if wanted:
         options = options.replace(tags=())
@@ -244,7 +248,7 @@ def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
 
     SOURCE_DATE_EPOCH of the environment is one without being named, as with buildx.
     """
-    epoch = context.epoch()
+    epoch = context.environment.get("SOURCE_DATE_EPOCH", "")
     found = [("SOURCE_DATE_EPOCH", epoch)] if epoch else []
     for item in written:
         name, equals, value = item.partition("=")
@@ -322,6 +326,7 @@ COMMAND = Command(
             "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
         ),
         flag("--explain", "Say which steps would run and why, instead of building"),
+        flag("--verify", "Build twice, the second time without cache, and list the files that differ"),
         flag("--check", "Check the Dockerfile instead of building (same as --call=check)"),
         many(
             "--cache-from",

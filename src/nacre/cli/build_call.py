@@ -6,16 +6,16 @@ import os
 from base64 import b64decode
 from stat import S_ISCHR
 
-from ..words.errors import UsageError
+from ..words.errors import BuildFailed, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..engine.building import BuildComparison
     from ..ground.sandbox import Stdio
     from ..services.build import BuildOptions
-    from ..words.errors import BuildFailed
     from .context import Context
     from .options import Args
     from .terminal import Display
@@ -56,6 +56,44 @@ def explain(context: Context, args: Args, options: BuildOptions) -> int:
     unsure = sum(one.status in ("maybe", "pull") for one in found)
     context.print(steps + (f", {unsure} not known before" if unsure else ""))
     return 0
+
+
+def verify(context: Context, args: Args, options: BuildOptions) -> int:
+    """Build twice, and print what differs and why it probably does; 1 if anything does."""
+
+    for name in ("output", "push", "iidfile", "metadata_file", "on_fail", "squash"):
+        if getattr(args, name, None):
+            raise UsageError(f"--verify only compares, without --{name.replace('_', '-')}")
+    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
+    with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
+        try:
+            found = context.engine.verify(
+                folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
+                progress=progress,
+            )  # fmt: skip
+        except BuildFailed as error:
+            progress.close()
+            for line in failure(error):
+                context.warn(line)
+            raise
+    for one in found:
+        _print_comparison(context, one)
+    return int(not all(one.is_equal for one in found))
+
+
+def _print_comparison(context: Context, found: BuildComparison) -> None:
+    from .buildview import printable
+
+    for one in found.files:
+        path = printable("/" + one.path.decode("utf-8", "backslashreplace"))
+        context.print(f"{one.kind} {path}: {one.reason}")
+    for name in found.config:
+        context.print(f"C image config, {name}: another value")
+    if found.is_equal:
+        context.print(f"{found.image.digest}: both builds are the same")
+    else:
+        count = len(found.files)
+        context.print(f"{found.image.digest}: the builds differ in {count} file{'s' * (count != 1)}")
 
 
 def _read(args: Args) -> tuple[str, dict[str, str]]:

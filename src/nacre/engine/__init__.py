@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
     from .archives import ArchiveOutput
+    from .building import BuildComparison
     from .containers import Completed, ContainerCollection
     from .layers import LayerTools
     from .mounts import Mounts
@@ -530,6 +531,17 @@ class Engine(Wiring):
         for reference in wanted.tags:
             self.tell_image("tag", done.image, reference)
         return done
+
+    @checked
+    def verify(
+        self, context: Origin, *, dockerfile: Origin = "", pull: str = "missing",
+        options: BuildOptions | None = None, progress: Progress | None = None,
+    ) -> list[BuildComparison]:  # fmt: skip
+        """Build as `build`, then again without the cache, keep nothing of that, and compare: by platform."""
+        from .building import merged, verify
+
+        wanted = merged(options)
+        return self.result_inside(lambda store: verify(self, (context, dockerfile), wanted, pull, progress))
 
     @checked
     def explain(

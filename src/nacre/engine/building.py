@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from time import sleep, time
 
-from ..images.dockerfile.plan import INLINE
+from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
@@ -13,15 +15,17 @@ from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
 from ..words.oci import Platform
 from ..words.reference import Reference, is_host
+from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
+    from ..images.audit.reasons import ReasonedDifference
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs, StepForecast
     from ..words.progress import Progress
@@ -29,6 +33,19 @@ if TYPE_CHECKING:
     from .archives import Downloaded, Origin
 
 
+class BuildComparison(Value):
+    """Two builds of the same: the image of the first, whether the second has its digest, and else why not.
+
+    `files` are the paths that differ, with probable causes, `config` the fields of the image config.
+    """
+
+    image: Image
+    is_equal: bool
+    files: tuple[ReasonedDifference, ...] = ()
+    config: tuple[str, ...] = ()
+
+
+_OTHER = "nacre-verify"
 CALLS = ("check", "outline", "targets")
 _SHOWN, _AROUND = 10, 2
 """Lines of a step that are shown when it failed, and lines before and after."""
@@ -61,6 +78,64 @@ def build(
         except (DockerfileError, BuildFailed) as error:
             _quote(inputs, error)
             raise
+
+
+def verify(
+    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
+    progress: Progress | None,
+) -> list[BuildComparison]:  # fmt: skip
+    """Build, and once more without the cache and under other circumstances; what differs, by platform."""
+    begun = time()
+    with _inputs(engine, origins) as inputs:
+        try:
+            sources = _sources(engine, options, pull)
+            first = _built(engine, inputs, options, sources, progress)
+            before = {descriptor.digest for descriptor in engine.store.refs.images()}
+            sleep(1 - time() % 1)  # another second
+            with _one_processor():
+                second = Builder(engine.store, sources[0], progress, proxies=sources[1]).build(
+                    inputs, _again(options)
+                )
+        except (DockerfileError, BuildFailed) as error:
+            _quote(inputs, error)
+            raise
+    when = begun, time()
+    found = [_compared(one, other, when) for one, other in zip(first, second, strict=True)]
+    for other in {one.image.digest for one in second} - before:
+        engine.remove(str(other), force=True)
+    return found
+
+
+def _again(options: BuildOptions) -> BuildOptions:
+    """Another host name and order, nothing kept; the same if the user has named the host."""
+    given = dict(options.arguments)
+    return options.replace(
+        arguments=tuple(({HOSTNAME: _OTHER} | given).items()), tags=(), no_cache=True, is_trial=True,
+        parallel=1, cache_from=(), cache_to=(),
+    )  # fmt: skip
+
+
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _compared(first: BuildResult, second: BuildResult, when: tuple[float, float]) -> BuildComparison:
+    from ..images.audit.reasons import reasoned
+
+    one, other = first.image, second.image
+    files = tuple(reasoned(one, other, when, (b"nacre-build", _OTHER.encode())))
+    fields = sorted(
+        name
+        for name in {*one.config.raw, *other.config.raw} - {"rootfs"}
+        if one.config.raw.get(name) != other.config.raw.get(name)
+    )
+    return BuildComparison(one, one.digest == other.digest, files, tuple(fields))
 
 
 def explain(

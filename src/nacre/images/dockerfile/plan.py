@@ -17,7 +17,7 @@ from ...grammars.dockerfile.instructions import (
     RunInstruction,
 )
 from ...grammars.dockerfile.tokens import did_you_mean
-from ...words.errors import InvalidName, NotFound, UsageError
+from ...words.errors import InvalidName, NotFound
 from ...words.oci import Platform
 from ...words.value import Value
 from ..model.proxies import PROXIES
@@ -33,8 +33,9 @@ HOSTNAME, CACHES = "BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS"
 """Arguments that name the container of RUN, and a space of its own for ids of cache mounts."""
 INLINE = "BUILDKIT_INLINE_CACHE"
 """The argument that asks for a cache in the image."""
+EPOCH = "SOURCE_DATE_EPOCH"
 _ALWAYS_USED = (
-    "SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES, INLINE,
+    EPOCH, "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES, INLINE,
 )  # fmt: skip
 
 
@@ -230,11 +231,24 @@ def _needed(stages: list[StagePlan], target: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def source_date_epoch(planned: Plan) -> int | None:
-    """SOURCE_DATE_EPOCH in seconds since 1970, from the arguments or a global ARG. Raises UsageError."""
-    text = planned.arguments.get("SOURCE_DATE_EPOCH", planned.globals.get("SOURCE_DATE_EPOCH", ""))
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise UsageError(f"invalid SOURCE_DATE_EPOCH {text!r}: expected seconds since 1970")
-    return int(text)
+def source_date_epoch(planned: Plan) -> str | None:
+    """SOURCE_DATE_EPOCH of the arguments or of a global ARG, as it is written; None where there is none."""
+    return planned.arguments.get(EPOCH, planned.globals.get(EPOCH))
+
+
+def keeping_times(planned: Plan) -> frozenset[int]:
+    """Stages with a RUN that has a cache mount, and those that stand on them or beneath them.
+
+    Programs compare the times of files with those in the cache, so that no other times may be given to them.
+    """
+    groups = {stage.index: {stage.index} for stage in planned.stages}
+    for stage in planned.stages:
+        if stage.base.stage is not None:
+            joined = groups[stage.index] | groups[stage.base.stage]
+            groups.update(dict.fromkeys(joined, joined))
+    caches = {stage.index for stage in planned.stages if any(map(_has_cache, stage.stage.instructions))}
+    return frozenset(index for index, group in groups.items() if group & caches)
+
+
+def _has_cache(item: Instruction) -> bool:
+    return isinstance(item, RunInstruction) and any("type=cache" in mount for mount in item.mounts)

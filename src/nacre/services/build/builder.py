@@ -64,7 +64,8 @@ class BuildOptions(Value):
     caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them. `on_fail` hears of
     a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
-    `platforms`, if there are any, gets an image, whatever `platform` says.
+    `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
+    cache.
     """
 
     target: str = ""
@@ -88,6 +89,7 @@ class BuildOptions(Value):
     on_fail: Callable[[BuildFailed], Stdio | None] | None = None
     no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
+    is_trial: bool = False
 
 
 def _nothing() -> None:
@@ -211,6 +213,7 @@ class Builder:
             sessions = []
             for each in _for_each(options):
                 cache = Cache(self._store, each.no_cache, imports, since=since)
+                cache.keeps = not each.is_trial
                 sessions.append(BuildSession(self._store, self._sources, report, context, each, cache))
             try:
                 for session in sessions:

@@ -33,6 +33,7 @@ class Cache:
         self._store, self._disabled, self._since = store, disabled, since
         self.imports = ImportedCaches() if disabled or imports is None else imports
         self.ran = self.cached = 0
+        self.keeps = True
         self.used: dict[str, CachedStep] = {}
         """The steps of this build so far, done or found, for a cache that is written."""
         self._found: list[StepRecord] = []
@@ -151,12 +152,13 @@ class Cache:
 
     def alias(self, key: Key, made: StepLayer) -> None:
         """Keep it under a further key."""
-        self._store.steps.put(_record(key, made))
+        self.note(key, made)
         self._use(key, made)
 
     def note(self, key: Key, made: StepLayer) -> None:
         """Keep that it was made once, under a key that finds nothing: see `knows`."""
-        self._store.steps.put(_record(key, made))
+        if self.keeps:
+            self._store.steps.put(_record(key, made))
 
 
 def _record(key: Key, made: StepLayer) -> StepRecord:

@@ -62,7 +62,8 @@ def reason(before: str, key: Key, known: KeyContext) -> Reason | None:
     if kind != now[0]:
         return None
     names = [name for name in now[1] if old.get(name) != now[1][name]]
-    found = [_difference(name, old.get(name), now[1][name], known) for name in names if name != "parent"]
+    beneath = ("parent", "clamp") if "parent" in names else ()  # times follow from what is beneath
+    found = [_difference(name, old.get(name), now[1][name], known) for name in names if name not in beneath]
     if not found:
         return Reason("", is_beneath="parent" in names)
     details = [line for one in found for line in one.details]

@@ -120,7 +120,7 @@ class Graph:
 
     def _take(self, session: BuildSession) -> None:
         session.schedules = True
-        session.overlaps = session.clamp is None and self._limit > 1 and self._actives.stacks
+        session.overlaps = self._limit > 1 and session.cache.keeps and self._actives.stacks
         for index, (steps, waiting) in session.left.items():
             ahead = session.builds[index].ahead
             self._wait(RunningStage(session, session.name_of(index), steps, ahead), waiting)

@@ -10,6 +10,7 @@ from functools import partial
 from ...ground import userns
 from ...ground.files import os_errors, private_dir, random_name, remove_tree, surely
 from ...ground.sandbox import Attachment, Stdio, run
+from ...images.dockerfile.plan import EPOCH
 from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
 from ...images.model.edit import new_config
@@ -141,6 +142,7 @@ def run_job(
             locks.pop().release()
         if ran:
             keep = True
+            store.actives.limit_times(active, job.clamp)
             ran(active)
         descriptor, diff_id, _ = commit_layer(store, active, clamp=job.clamp, keep=keep)
         return active.layers, None if diff_id == EMPTY_DIFF_ID else (descriptor, diff_id)
@@ -245,7 +247,8 @@ def _mounts(
 
 def _environment(job: RunJob) -> tuple[str, ...]:
     agents = [("SSH_AUTH_SOCK", wanted.target) for wanted in job.shown_agents[:1]]
-    pairs = (*job.proxies, *agents, *job.action.env, *_revealed(job))
+    dated = [] if job.clamp is None else [(EPOCH, str(job.clamp))]
+    pairs = (*job.proxies, *dated, *agents, *job.action.env, *_revealed(job))
     return tuple(f"{name}={value}" for name, value in pairs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ...images.dockerfile.fold import start
-from ...images.dockerfile.plan import source_date_epoch
+from ...images.dockerfile.plan import EPOCH, source_date_epoch
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...stores import caches
@@ -13,6 +13,7 @@ from ...words.errors import InvalidName, NacreError
 from ...words.oci import Platform
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
+from .epoch import FileTimes, resolved
 from .missing import MissingFiles, MissingSteps
 from .scratch import ScratchDirectory
 from .stage import StageBuild
@@ -81,7 +82,7 @@ class BuildSession:
     plan: Plan
     fold: Fold
     clamp: int | None
-    undated_ns: int
+    times: FileTimes
     checks: BuildChecks
     misses: MissingSteps
     proxies: tuple[tuple[str, str], ...]
@@ -164,9 +165,8 @@ class BuildSession:
     def _read(self, inputs: Inputs, proxies: Mapping[str, str], step: StepReport) -> None:
         arguments = dict(self.options.arguments)
         self.plan, self.fold = planned_build(inputs, self.options)
-        self.clamp = source_date_epoch(self.plan)
-        self.undated_ns = inputs.time_ns
         self.misses = MissingSteps(self.store, self.cache, self.options, inputs, self.plan)
+        self._date(inputs)
         self.proxies = tuple(proxy_variables(proxies, arguments).items())
         self._check(inputs)
         for name in self.plan.unused():
@@ -175,6 +175,16 @@ class BuildSession:
             step.line(f"WARNING: build-arg {name} {why.format(inputs.name)}")
         for name in sorted({*self.options.no_cache_filter} - {one.title for one in self.plan.stages}):
             step.line(f"WARNING: no-cache-filter {name} was not consumed: {inputs.name} has no such stage")
+
+    def _date(self, inputs: Inputs) -> None:
+        """Find the epoch that is meant; what declares it sees the number."""
+        text = source_date_epoch(self.plan)
+        self.clamp = resolved(self, text or "", inputs)
+        if text and not text.isdigit():
+            number = "" if self.clamp is None else str(self.clamp)
+            arguments = (*self.options.arguments, (EPOCH, number))
+            self.plan, self.fold = planned_build(inputs, self.options.replace(arguments=arguments))
+        self.times = FileTimes(self, inputs, usual=text is None)
 
     def _check(self, inputs: Inputs) -> None:
         """Tell what is wrong in the file, or fail for it where the file wants that."""
@@ -247,7 +257,8 @@ class BuildSession:
 
     def remember(self) -> None:
         """Keep why steps were done, for the next build."""
-        self.misses.save(self.plan)
+        if self.cache.keeps:
+            self.misses.save(self.plan)
 
     def forecast(self) -> list[StepForecast]:
         """What `build` would do. Nothing is built, pulled or fetched."""

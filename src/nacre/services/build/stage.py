@@ -378,7 +378,7 @@ class StageBuild:
             session.warned = True
         job = RunJob(
             action, item, standing.diff_ids, standing.platform, network, tuple(mounts), session.proxies,
-            session.clamp, session.options.hosts, session.options.secrets,
+            self._latest(standing), session.options.hosts, session.options.secrets,
             session.options.shm_size, session.options.limits, session.options.ulimits,
             session.plan.arguments.get(HOSTNAME, ""), session.options.agents, above,
             session.options.on_fail,
@@ -410,10 +410,15 @@ class StageBuild:
         labels += ("insecure",) if action.insecure else ()
         hostname = self._session.plan.arguments.get(HOSTNAME, "")
         labels += (f"hostname {hostname}",) if hostname else ()
+        parent, platform, _ = self._common(standing)
         return RunKey(
-            *self._common(standing), action.argv, action.env, action.user, action.workdir,
+            parent, platform, self._latest(standing), action.argv, action.env, action.user, action.workdir,
             action.network or options.network, labels, action.scripts, options.hosts,
         )  # fmt: skip
+
+    def _latest(self, standing: StageProgress) -> int | None:
+        """The latest time that what a RUN writes may bear."""
+        return self._session.times.latest(self._planned.index, standing.time_ns)
 
     def _mounts(self, action: RunAction, item: Instruction, report: StepReport) -> list[MountedFiles]:
         from ...grammars.dockerfile.mounts import parse_mount
@@ -535,13 +540,15 @@ class StageBuild:
         if (made := self._kept(standing, key, report)) is not None:
             return made
         session = self._session
-        newest = self._clamped(max([one.newest for one in chosen], default=0))
-        if action.contents:
-            newest = max(newest, standing.time_ns) or session.undated_ns
         anywhere = key.replace(parent="")
         session.bring(standing.diff_ids, report)
 
         def work() -> StepLayer:
+            if isinstance(source, BuildContext):
+                session.times.date(self._planned.index, chosen, action.sources)
+            newest = self._clamped(max([one.newest for one in chosen], default=0))
+            if action.contents:
+                newest = max(newest, standing.time_ns) or session.times.undated_ns
             known = session.cache.knows(anywhere)
             copier = self._copier(standing, max(newest, standing.time_ns), known)
             made = self._keep(key, StepLayer(copier.copy(action, source, chosen, report), newest), report)
@@ -634,7 +641,7 @@ class StageBuild:
         if not self._session.builds_steps:
             return self._session.misses.unknown()
         self._session.bring(standing.diff_ids, report)
-        time_ns = standing.time_ns or self._session.undated_ns
+        time_ns = standing.time_ns or self._session.times.undated_ns
         return self._keep(key, StepLayer(self._copier(standing, time_ns).folder(action), time_ns), report)
 
 

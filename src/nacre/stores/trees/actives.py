@@ -162,6 +162,16 @@ class Actives:
         found = self._compare(active, clamp, remove=True)
         return found.copied if found else []
 
+    def limit_times(self, active: Active, clamp: int | None) -> None:
+        """Give no file of the difference a later time than `clamp`, in seconds. Raises StoreError."""
+        if clamp is None:
+            return
+        with os_errors("date the files of a step"):
+            for _, folders, files, fd in os.fwalk(active.upper, topdown=False):
+                for name in [*files, *folders]:
+                    if os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime > clamp:
+                        os.utime(name, (clamp, clamp), dir_fd=fd, follow_symlinks=False)
+
     def _compare(self, active: Active, clamp: int | None, *, remove: bool) -> Comparison | None:
         root = self._driver_of(active).root
         return root.compare(self._tree(active), clamp, remove=remove)
