@@ -220,3 +220,18 @@ def test_without_a_cache_platforms_share_steps(project: Any) -> None:
     words = ("--platform", f"{OWN},{OTHER}", "--no-cache")
     assert "3 steps run, 1 cached" in project.build(CROSS, *words).err
     assert "3 steps run, 1 cached" in project.build(CROSS, *words).err
+
+
+def test_bases_of_all_platforms_stay_in_the_store(project: Any, registry: str, another: Any) -> None:
+    """The name goes on to mean the base of this machine, and a second build asks no registry."""
+    name, platforms = f"{registry}/team/base:1", ("--platform", f"{OWN},{OTHER}")
+    other = another("other")
+    project.write("Dockerfile", CROSS)
+    other("build", *platforms, "-t", name, "--push", str(project.folder))
+    text = f"FROM {name}\nCOPY Dockerfile /x\n"
+    project.nacre("pull", "-q", name)
+    assert "2 steps run" in project.build(text, *platforms).err
+    assert project.nacre("inspect", "-f", "{{.Architecture}}", name).out.strip() == OWN[6:]
+    again = project.build(text, *platforms).err
+    assert "nothing changed" in again
+    assert "Unable to find image" not in again

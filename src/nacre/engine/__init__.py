@@ -693,6 +693,6 @@ def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
         return None
     if platform is None:
         return image
-    from ..images.model.platforms import fits
+    from ..images.model.platforms import beside, fits
 
-    return image if fits(image, platform) else None
+    return image if fits(image, platform) else beside(image, name, platform)

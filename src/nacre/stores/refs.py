@@ -154,6 +154,13 @@ class RefStore:
                 return _decode(row[0])
         return None
 
+    def beside(self, repository: str, image: Digest) -> List[Descriptor]:
+        """Other kept images that are known under a digest of `image` in a repository: of the same index."""
+        keys = [f"{_DIGESTS}{repository}@{digest}" for digest in self.digests(repository, image)]
+        others = dict.fromkeys(other for key in keys for other in self._behind(key) if other != image)
+        found = [self.image(Digest(other)) for other in others]
+        return [descriptor for descriptor in found if descriptor is not None]
+
     def _behind(self, key: str) -> List[str]:
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (key,))
         return list(loads(row[0])) if row else []

@@ -11,8 +11,9 @@ asks for features of the system comes after one that does not. Source: container
 from __future__ import annotations
 
 from ...words.digest import Digest
-from ...words.errors import NacreError, NotFound
+from ...words.errors import InvalidName, NacreError, NotFound
 from ...words.oci import Descriptor, ImageConfig, Index, Manifest, Platform, parse_document
+from ...words.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ def rank(have: Platform, wanted: Platform) -> tuple[int, int] | None:
 def fits(image: Image, platform: Platform) -> bool:
     """Whether an image runs on a platform, by the same rule as an entry of an index is chosen."""
     return rank(image.config.platform, platform) is not None
+
+
+def beside(image: Image, name: str, platform: Platform) -> Image | None:
+    """The image for a platform from the same index that `name` has brought `image` from, if it is here."""
+    refs = image.store.refs
+    try:
+        repository = Reference.parse(name).name
+    except InvalidName:
+        return None
+    for descriptor in refs.beside(repository, image.digest):
+        other = type(image).load(image.store, descriptor)
+        if fits(other, platform):
+            return other
+    return None
 
 
 def runnable(images: Sequence[Image]) -> Image:
