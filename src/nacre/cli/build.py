@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Build, set the names, write the outputs, and print the id of the image with --quiet."""
-    platforms = _platforms(args.platform)
+    platforms = _platforms(args.platform or [*filter(None, [context.environment.get(_PLATFORM)])])
     options = _options(context, args, platforms)
     _discarded(context, args)
     if args.check or args.call != "build":
@@ -208,6 +208,8 @@ def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
     if args.disable_content_trust is False:
         raise Unsupported("--disable-content-trust=false: signatures are not verified")
+    if args.squash:
+        raise Unsupported("--squash is not supported", hint=_NO_SQUASH)
     if args.builder:
         context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
     _refuse_attestations(args)
@@ -220,6 +222,7 @@ def _without_effect(context: Context, args: Args) -> None:
         "--rm=false": (not args.rm, "a build never leaves containers behind"),
         "--load=false": (not args.load, "the image is always in the store"),
         "--compress": (args.compress, "the context is never sent"),
+        "--security-opt": (args.security_opt, "--allow decides what a step may do"),
     }
     for written, (given, why) in never.items():
         if given:
@@ -292,7 +295,9 @@ def _write(path: str, data: str) -> None:
 
 
 _NO = ("false", "0", "f")
+_NO_SQUASH = "copy the files that the build has made into a last stage"
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
+_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _MAX_SECRET = 500 << 10  # as BuildKit
 _IGNORED = (
     flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
@@ -301,6 +306,9 @@ _IGNORED = (
     text("--builder", "Ignored with a warning: there is one builder", hidden=True),
     choice("--isolation", "Accepted: Linux has only one", ("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
+    flag("-D, --debug", "Accepted: nacre --debug build shows the traceback of an error", hidden=True),
+    many("--security-opt", "Ignored with a warning: see --allow", hidden=True),
+    flag("--squash", "Refused: use a stage", hidden=True),
 )
 _LIMITS = (
     *limits(
@@ -356,7 +364,7 @@ COMMAND = Command(
         choice(
             "--progress",
             "Set type of progress output",
-            ("auto", "plain", "tty", "quiet", "rawjson", "json"),
+            ("auto", "plain", "tty", "quiet", "none", "rawjson", "json"),
             default="auto",
         ),
         many("-o, --output", 'Output destination (format: "type=local,dest=path")', type="stringArray"),

@@ -113,15 +113,15 @@ def _base64(text: str) -> str:
     return b2a_base64(text.encode("utf-8", "replace"), newline=False).decode()
 
 
-FORMS = ("auto", "plain", "tty", "quiet", "rawjson", "json")
+FORMS = ("auto", "plain", "tty", "quiet", "none", "rawjson", "json")
 
 
 def build_display(context: Context, form: str) -> Display:
     """The display of a build, which also knows `tty`, `quiet` and `rawjson`. Raises UsageError."""
     if form not in FORMS:
         raise UsageError(f"BUILDKIT_PROGRESS: unknown type {form[:80]!r}", hint=f"use {', '.join(FORMS)}")
-    if form in ("quiet", "json"):
-        return display(context, quiet=form == "quiet", form=form)
+    if form in ("quiet", "none", "json"):
+        return display(context, quiet=form != "json", form=form)
     if form == "tty" and not is_capable(context):
         raise UsageError("--progress tty: standard error is not a terminal", hint="use --progress plain")
     if form in ("auto", "tty") and is_capable(context):
