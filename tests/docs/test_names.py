@@ -84,7 +84,7 @@ descriptors epoll landlock healthshim networkshim networksocket notification not
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 account by bundle console credentials domain for given hooks json jsonnode kernel keyring keys mask missing
 ready resources root runtimespec sets setup socket spec udp
-buildcache cached cacheusage githubcache hub delivery exported imported imports incomplete unusable
+buildcache cached cacheusage mountcache githubcache hub delivery exported imported imports incomplete unusable
 forecast reason reasons reasoned epoch checkout
 """
 FIELD = frozenset(_FIELD.split())

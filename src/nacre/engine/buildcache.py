@@ -16,10 +16,11 @@ from contextlib import ExitStack
 from functools import partial
 
 from ..grammars.csvline import read_record
+from ..ground.files import remove_tree
 from ..images.dockerfile.plan import INLINE
 from ..services.build import CacheWriter
 from ..stores import caches
-from ..words.errors import Unsupported, UsageError
+from ..words.errors import NacreError, NotFound, Unsupported, UsageError
 from ..words.reference import Reference
 from ..words.value import Value
 
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..grammars.buildcache import CachedStep
+    from ..grammars.mountcache import MountChunk
     from ..images.arrows.buildcache import CacheImport
     from ..images.audit.cacheusage import CacheRecord
     from ..images.layers.repack import Packing
-    from ..images.model.source import Sink
+    from ..images.model.source import Sink, Source
     from ..services.build import BuildOptions
     from ..services.build.imports import FoundCache, Opener
+    from ..services.build.mounts import Fill
     from ..services.client.githubcache import GitHubCache
     from ..stores.store import Store
     from ..stores.sweep import Freed
@@ -46,13 +49,16 @@ _FORM = (
     "force-compression",
 )  # fmt: skip
 _GITHUB = ("scope", "url_v2", "token", "version")
-_FROM = {"registry": ("ref",), "local": ("src", "tag", "digest"), "inline": (), "gha": _GITHUB}
+_FROM = {
+    "registry": ("ref", "mounts"), "local": ("src", "tag", "digest", "mounts"), "inline": (), "gha": _GITHUB,
+}  # fmt: skip
 _TO = {
-    "registry": ("ref", *_FORM), "local": ("dest", "tag", *_FORM), "inline": ("mode",),
+    "registry": ("ref", "mounts", *_FORM), "local": ("dest", "tag", "mounts", *_FORM), "inline": ("mode",),
     "gha": (*_GITHUB, *_FORM),
 }  # fmt: skip
 _NEEDED = ("ref", "src", "dest", "url_v2", "token")
 _CODECS = {"uncompressed": "none", "gzip": "gzip", "zstd": "zstd"}
+_MOUNTS = "-mounts"
 _YES, _NO = ("1", "t", "true"), ("0", "f", "false")
 
 
@@ -119,6 +125,7 @@ def _packing(place: CachePlace) -> Packing | None:
                 f"{place.option} {name}=false is not supported: a cache is an OCI image manifest"
             )
     place.flag("ignore-error")
+    place.flag("mounts")
     codec, level = place.get("compression"), place.get("compression-level")
     force = place.flag("force-compression")
     if not codec and not level and not force:
@@ -132,6 +139,13 @@ def _packing(place: CachePlace) -> Packing | None:
     if level and not level.isdecimal():
         raise UsageError(f"{place.option}: invalid compression-level={level}: expected a number")
     return Packing(_CODECS[codec or "gzip"], int(level) if level else None, force)
+
+
+def _beside(reference: Reference) -> Reference:
+    """The tag of the cache mounts that belong to a cache. Raises UsageError."""
+    if reference.digest is not None:
+        raise UsageError(f"{reference.familiar}: mounts=true needs a tag, not a digest")
+    return reference.replace(tag=reference.target + _MOUNTS)
 
 
 class BuildCaches:
@@ -151,12 +165,74 @@ class BuildCaches:
             self._opener(place) for place in sources if place.kind != "inline"
         )
         self.writers = tuple(map(self._writer, targets))
+        self._givers = [place for place in sources if place.flag("mounts")]
 
     def __enter__(self) -> BuildCaches:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._open.close()
+
+    @property
+    def fill(self) -> Fill | None:
+        """What gives new cache mounts their files, if any of the caches has some."""
+        return self._fill if self._givers else None
+
+    def _fill(self, name: str, folder: str, progress: Progress) -> None:
+        """From the first cache that has a mount of this name. A cache is no reason to fail."""
+        from ..ground import userns
+        from ..images.arrows.mountcache import fill
+
+        for place in self._givers:
+            try:
+                source, chunks = self._mount(place, name)
+                if chunks:
+                    fill(source, chunks, folder, owners=not userns.current().single)
+                    progress.line(f"cache mount {name[:12]} begins as it is in {place.name}")
+                    return
+            except NacreError as error:
+                progress.line(f"WARNING: cache mount {name[:12]} begins empty: {error.message}")
+                for left in os.listdir(folder):
+                    remove_tree(f"{folder}/{left}")
+
+    def _mount(self, place: CachePlace, name: str) -> tuple[Source, Sequence[MountChunk]]:
+        from ..images.arrows.mountcache import load_mounts
+
+        source, reference = self._mounts_of(place)
+        try:
+            return source, load_mounts(source, reference).get(name, ())
+        except NotFound:
+            return source, ()
+
+    def _mounts_of(self, place: CachePlace) -> tuple[Source, Reference]:
+        """Where the cache mounts of a place are, beside its steps. Raises NotFound."""
+        if place.kind == "registry":
+            reference = _beside(Reference.parse(place.get("ref")))
+            return self._engine.client.repository(reference), reference
+        from ..images.places.layout import OciLayout
+        from ..images.places.members import FolderMembers
+        from ..images.places.place import ANY
+
+        members = self._open.enter_context(FolderMembers(place.name))
+        return OciLayout(members, place.get("tag", "latest") + _MOUNTS), ANY
+
+    def _write_mounts(self, place: CachePlace, names: Sequence[str], progress: Progress) -> None:
+        """Those that steps of this build had; others stay as they are there."""
+        from ..ground import userns
+        from ..images.arrows.mountcache import MountExport, load_mounts
+
+        try:
+            kept = load_mounts(*self._mounts_of(place))
+        except (NotFound, Unsupported):
+            kept = {}
+        sink, target = self._sink(place)
+        export = MountExport(sink, kept, owners=not userns.current().single)
+        for name in names:
+            folder = caches.mount(self._engine.store.root, name)
+            if os.path.isdir(folder) and not export.add(name, folder):
+                progress.line(f"cache mount {name[:12]} is in use by another build, and stays here")
+        export.close(target + _MOUNTS)
+        progress.line(f"writing {len(export.mounts)} cache mounts: {export.sent} bytes sent")
 
     def _opener(self, place: CachePlace) -> Opener:
         if place.kind == "registry":
@@ -201,6 +277,7 @@ class BuildCaches:
         return CacheWriter(
             place.kind, name, partial(self._write, place), is_whole=place.get("mode") == "max",
             may_fail=place.flag("ignore-error"),
+            write_mounts=partial(self._write_mounts, place) if place.flag("mounts") else None,
         )  # fmt: skip
 
     def _write(

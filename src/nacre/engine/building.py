@@ -188,7 +188,7 @@ def _built(
     from .buildcache import BuildCaches
 
     with BuildCaches(engine, options) as caches:
-        sources = sources.replace(caches=caches.openers)
+        sources = sources.replace(caches=caches.openers, fill=caches.fill)
         builder = Builder(engine.store, sources, progress, proxies=proxies, writers=caches.writers)
         return builder.build(inputs, options)
 

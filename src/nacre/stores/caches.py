@@ -24,6 +24,11 @@ def mounts(root: str) -> str:
     return f"{root}/{_MOUNTS}"
 
 
+def mount(root: str, name: str) -> str:
+    """The folder of one cache mount, made or not."""
+    return f"{root}/{_MOUNTS}/{name}"
+
+
 def tables(root: str) -> str:
     """The folder of all tables of files that were hashed, made or not."""
     return f"{root}/{_TABLES}"

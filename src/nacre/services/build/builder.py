@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .imports import FoundCache, Opener
     from .inputs import Inputs
     from .missing import StepForecast
+    from .mounts import Fill
     from .report import StepReport
     from .stageprogress import StageProgress
 
@@ -102,6 +103,7 @@ class BuildSources(Value):
     `resolve(name, platform, progress)` gives the image that a FROM or a --from names, `find(name, platform)`
     the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies. `forked()` is
     called in each process that works for the build. `caches` are asked for steps that were not done here.
+    `fill(name, folder, progress)` gives a new cache mount what it has elsewhere, if anything.
     """
 
     resolve: Callable[[str, Platform | None, Progress], Image]
@@ -109,6 +111,7 @@ class BuildSources(Value):
     fetch: Fetch
     forked: Callable[[], object] = staticmethod(_nothing)
     caches: tuple[Opener, ...] = ()
+    fill: Fill | None = None
 
 
 class CacheWriter(Value):
@@ -116,7 +119,8 @@ class CacheWriter(Value):
 
     `write(steps, progress, elsewhere)` sends the steps, and layers that are not here from `elsewhere`. With
     `is_whole` it holds the layers of all stages, else those of the result. An error ends the build unless
-    `may_fail`. Without `write` the cache goes into the image.
+    `may_fail`. Without `write` the cache goes into the image. `write_mounts(names, progress)` sends cache
+    mounts, by the names of their folders.
     """
 
     kind: str
@@ -124,6 +128,7 @@ class CacheWriter(Value):
     write: Callable[[Sequence[CachedStep], Progress, Mapping[Digest, FoundCache]], object] | None = None
     is_whole: bool = False
     may_fail: bool = False
+    write_mounts: Callable[[Sequence[str], Progress], object] | None = None
 
 
 class BuildResult(Value):
@@ -164,7 +169,7 @@ class Builder:
             steps = _leaving(sessions) if self._writers else []
             inline = steps if any(writer.write is None for writer in self._writers) else None
             images = _finish(self._store, standing, options, report, inline)
-            self._write_caches(steps, standing, report, sessions[0].cache.imports.elsewhere)
+            self._write_caches(steps, standing, report, sessions)
         return [
             BuildResult(image, session.cache.ran, session.cache.cached)
             for image, session in zip(images, sessions, strict=True)
@@ -249,8 +254,10 @@ class Builder:
 
     def _write_caches(
         self, steps: Sequence[CachedStep], standing: list[StageProgress], report: BuildReport,
-        elsewhere: Mapping[Digest, FoundCache],
+        sessions: list[BuildSession],
     ) -> None:  # fmt: skip
+        elsewhere = sessions[0].cache.imports.elsewhere
+        mounts = sorted({name for session in sessions for name in session.cache_mounts})
         result = {diff_id for each in standing for diff_id in each.diff_ids}
         held = [
             one.replace(is_absent=True) if one.layer and one.layer[1] not in result else one for one in steps
@@ -263,6 +270,8 @@ class Builder:
             step.begin()
             try:
                 writer.write(wanted, step, elsewhere)
+                if mounts and writer.write_mounts:
+                    writer.write_mounts(mounts, step)
             except NacreError as error:
                 error.message = f"cannot export the cache to {writer.name}: {error.message}"
                 error.args = (error.message,)

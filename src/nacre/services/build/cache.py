@@ -97,7 +97,11 @@ class Cache:
 
     def is_new(self, key: Key) -> bool:
         """Whether the step was never done before, on whatever layers, as far as that can be known."""
-        return self._disabled or (not self.imports and key.elsewhere not in self._elsewhere)
+        return self._disabled or not (self.imports or self.was_done(key))
+
+    def was_done(self, key: Key) -> bool:
+        """Whether the step was done here before this build, on whatever layers."""
+        return key.elsewhere in self._elsewhere
 
     def knows(self, key: Key) -> bool:
         """Whether a step with this key was kept, even where it may not be used."""

@@ -112,7 +112,7 @@ class MissingSteps:
         return Reason("its layer is gone")
 
     def _elsewhere(self, key: Key) -> str:
-        return "it was done before on other layers" if not self._cache.is_new(key) else ""
+        return "it was done before on other layers" if self._cache.was_done(key) else ""
 
     def _reason(self, record: str, key: Key, arguments: Sequence[str]) -> Reason | None:
         from ...images.dockerfile.lint import is_sensitive

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
+    from ...words.progress import Progress
     from .items import CopySource
     from .select import Selection
+
+    Fill = Callable[[str, str, Progress], object]
+    """Gives a new cache, by the name of its folder, the files that it has elsewhere, if any."""
 
     class StepResource(Protocol):
         """What a step holds while it runs."""

@@ -50,7 +50,10 @@ _OWNERS = (b"chown", b"Invalid argument", b"setgroups", b"seteuid", b"setegid", 
 
 
 class RunJob(Value):
-    """One RUN, complete. `mounts` have their files, if they show any: where they are from, and which."""
+    """One RUN, complete. `mounts` have their files, if they show any: where they are from, and which.
+
+    `fill(name, folder)` gives a new cache the files that it has elsewhere.
+    """
 
     action: RunAction
     item: Instruction
@@ -69,6 +72,17 @@ class RunJob(Value):
     agents: tuple[tuple[str, str], ...] = ()
     above: WritingLayer | None = None
     on_fail: Callable[[BuildFailed], Stdio | None] | None = None
+    fill: Callable[[str, str], object] | None = None
+
+    @property
+    def cache_names(self) -> set[str]:
+        """The folders of the caches that it is shown."""
+        mounts = [mount for mount, _, _ in self.mounts if mount.kind == "cache"]
+        return {mounting.cache_name(mount, self.target(mount)) for mount in mounts}
+
+    def target(self, mount: RunMount) -> str:
+        """Where a mount is seen."""
+        return os.path.normpath(os.path.join(self.action.workdir, mount.target))
 
     @property
     def shown_agents(self) -> list[AgentMount]:
@@ -224,13 +238,16 @@ def _mounts(
     if job.action.scripts:
         volumes.append(VolumeMount(_scripts(job.action.scripts, scratch), "/dev/pipes", True, "lend"))
     for number, (mount, source, chosen) in enumerate(job.mounts):
-        target = os.path.normpath(os.path.join(job.action.workdir, mount.target))
+        target = job.target(mount)
         if mount.kind == "tmpfs":
             size = (f"size={mount.size}",) if mount.size else ()
             temporary.append(TmpfsMount(target, ("mode=1777", *size)))
         elif mount.kind == "cache":
+            name = mounting.cache_name(mount, target)
             make = partial(mounting.new_cache, mount, source, chosen, f"{scratch}/cache-{number}")
-            path = f"{caches}/{mounting.cache_name(mount, target)}"
+            if job.fill:
+                make = partial(_filled, make, partial(job.fill, name))
+            path = f"{caches}/{name}"
             path = mounting.cache_folder(mount, path, locks, make, alone=alone)
             volumes.append(VolumeMount(path, target, mount.readonly, "lend"))
         elif mount.kind == "secret":
@@ -243,6 +260,13 @@ def _mounts(
         locks.append(relay)
         volumes.append(relay.volume)
     return tuple(volumes), tuple(temporary)
+
+
+def _filled(make: Callable[[], str], fill: Callable[[str], object]) -> str:
+    """A new cache, with the files that it has elsewhere."""
+    path = make()
+    fill(path)
+    return path
 
 
 def _environment(job: RunJob) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ class BuildSession:
     ) -> None:  # fmt: skip
         self.store, self.report, self.context, self.options = store, report, context, options
         self.caches = caches.mounts(store.root)
+        self.cache_mounts: set[str] = set()
         self.cache = cache
         self.sources = sources
         self._stages: dict[int, StageProgress] = {}

@@ -381,8 +381,9 @@ class StageBuild:
             self._latest(standing), session.options.hosts, session.options.secrets,
             session.options.shm_size, session.options.limits, session.options.ulimits,
             session.plan.arguments.get(HOSTNAME, ""), session.options.agents, above,
-            session.options.on_fail,
+            session.options.on_fail, self._fill(report),
         )  # fmt: skip
+        session.cache_mounts |= job.cache_names
         name = f"run-{self._planned.index}-{self._kind.strip()}{self._number}"
 
         def real(layers: Sequence[Digest]) -> RunKey:
@@ -402,6 +403,10 @@ class StageBuild:
         if above is not None:
             return session.later(("step", self._planned.index, self._kind, self._number), work)
         return self._later(key, work)
+
+    def _fill(self, report: StepReport) -> Callable[[str, str], object] | None:
+        fill = self._session.sources.fill
+        return (lambda name, folder: fill(name, folder, report)) if fill else None
 
     def _run_key(self, standing: StageProgress, action: RunAction, contents: Sequence[str]) -> RunKey:
         options = self._session.options
