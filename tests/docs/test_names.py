@@ -73,7 +73,7 @@ transfer transfers transient transport tree trees tuning unauthorized under unio
 unsupported upload uploadrecords uploads usage use user userns users value values variable verifier version
 view volume volumes wait wanted warning waste watch watched where whiteouts wire wiring work workdir worker
 workers working write writer written wrong
-eventlog nameserver piped veth
+acceptor eventlog initial nameserver piped veth
 apparmor enter filter hold rule security
 annotation buildoutput buildx combination combined combining exported exporter exporting imagetools outputs
 buildsteps buildview graph json remote sources steps waiting writing

@@ -267,6 +267,59 @@ def resolved(name: str) -> object:
     return sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
 
 
+def serve(kind: str, secret: str) -> object:
+    """At port 80: each connection asks for something, and gets JSON; "end" ends it."""
+    server = socket.socket(socket.AF_INET6 if kind == "both" else socket.AF_INET)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("", 80))
+    server.listen(100)
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if kind == "deferred":
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 20)
+    server.setblocking(kind == "blocking")
+    alarms: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _: alarms.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    while True:
+        if kind != "blocking":
+            select.select([server], [], [])
+        connection, peer = server.accept()
+        asked = connection.recv(10).decode()
+        with connection:
+            known = (
+                peer[:2] == connection.getpeername()[:2] or peer[0] == f"::ffff:{connection.getpeername()[0]}"
+            )
+            delay = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            found = {"peer": peer[:2], "known": known, "nodelay": bool(delay), "alarms": len(alarms)}
+            if asked == "misuse":
+                found = {
+                    way: _misused(connection, way, secret) for way in ("sendto", "listen", "bind", "again")
+                }
+            if asked == "inside":
+                found = {"peer": _asked_by_itself(server), "blocking": connection.getblocking()}
+            os.write(connection.fileno(), json.dumps(found).encode())
+        if asked == "end":
+            return "ended"
+
+
+def _asked_by_itself(server: socket.socket) -> str:
+    """A connection that the program makes to its own server."""
+    mine = socket.create_connection(("127.0.0.1", 80))
+    select.select([server], [], [])
+    theirs, peer = server.accept()
+    with mine, theirs:
+        return "own" if peer[1] == mine.getsockname()[1] else str(peer)
+
+
+def _misused(connection: socket.socket, way: str, secret: str) -> str:
+    """Of a duplicate, which is the same to the kernel."""
+    with connection.dup() as made:
+        if way != "again":
+            return outcome(lambda: _misuse(made, way, ("127.0.0.1", int(secret))))
+        assert connect(made.fileno(), UNSPECIFIED) == 0
+        return outcome(lambda: _misuse(made, "connect", ("127.0.0.1", int(secret))))
+
+
 # what must not work
 
 

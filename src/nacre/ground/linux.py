@@ -103,6 +103,7 @@ _X86_64 = {
     "sethostname": 170, "setdomainname": 171, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "socket": 41, "keyctl": 250, "unshare": 272, "fallocate": 285, "setns": 308, "seccomp": 317,
     "statx": 332, "syncfs": 306, "bpf": 321, "fstatfs": 138, "process_vm_readv": 310, "connect": 42,
+    "process_vm_writev": 311, "ptrace": 101,
     "bind": 49, "listen": 50, "epoll_ctl": 233, "setfsuid": 122, "setfsgid": 123, "personality": 135,
     "ioprio_set": 251, "sched_setattr": 314, "fchownat": 260,
 }  # fmt: skip
@@ -111,6 +112,7 @@ _GENERIC = {
     "unshare": 97, "setresuid": 147, "setresgid": 149, "setgroups": 159, "sethostname": 161,
     "setdomainname": 162, "prctl": 167, "socket": 198, "keyctl": 219, "setns": 268, "seccomp": 277,
     "bpf": 280, "statx": 291, "syncfs": 267, "fstatfs": 44, "process_vm_readv": 270, "connect": 203,
+    "process_vm_writev": 271, "ptrace": 117,
     "bind": 200, "listen": 201, "epoll_ctl": 21, "setfsuid": 151, "setfsgid": 152, "personality": 92,
     "ioprio_set": 30, "sched_setattr": 274, "fchownat": 54,
 }  # fmt: skip
@@ -395,6 +397,10 @@ def landlock_restrict_self(rules: int) -> None:
 
 
 _IOVEC = Struct("@PN")
+_PTRACE_DETACH, _PTRACE_SEIZE, _PTRACE_INTERRUPT, _PTRACE_EVENT_STOP = 17, 0x4206, 0x4207, 128
+_WALL, _WNOTHREAD = 0x40000000, 0x20000000
+_LOOKS, _MOMENT = 5000, 0.0001
+_ETIMEDOUT = 110
 
 
 def process_vm_readv(pid: int, address: int, length: int) -> bytes:
@@ -405,6 +411,34 @@ def process_vm_readv(pid: int, address: int, length: int) -> bytes:
         raise OSError(_EFAULT, os.strerror(_EFAULT))
     data: bytes = buffer.raw
     return data
+
+
+def process_vm_writev(pid: int, address: int, data: bytes) -> None:
+    """Write to the memory of another process. Raises OSError, EFAULT also when that is not all of it."""
+    buffer = libc.create_string_buffer(data)
+    here, there = _IOVEC.pack(libc.addressof(buffer), len(data)), _IOVEC.pack(address, len(data))
+    if _syscall("process_vm_writev", pid, here, 1, there, 1, 0) != len(data):
+        raise OSError(_EFAULT, os.strerror(_EFAULT))
+
+
+def restart_call(tid: int) -> None:
+    """Have a thread that waits in a system call make it once more, without a signal. Raises OSError.
+
+    By a thread that ends soon: whom it has not let go by then the kernel does. No end is waited for, so
+    nobody else misses it. Source: ptrace(2).
+    """
+    from time import sleep
+
+    _syscall("ptrace", _PTRACE_SEIZE, tid, 0, 0)
+    _syscall("ptrace", _PTRACE_INTERRUPT, tid, 0, 0)
+    for _ in range(_LOOKS):
+        stopped = os.waitid(os.P_PID, tid, os.WSTOPPED | os.WNOHANG | _WALL | _WNOTHREAD)
+        if stopped:
+            number, event = stopped.si_status & 0x7F, stopped.si_status >> 8
+            _syscall("ptrace", _PTRACE_DETACH, tid, 0, 0 if event == _PTRACE_EVENT_STOP else number)
+            return
+        sleep(_MOMENT)
+    raise OSError(_ETIMEDOUT, os.strerror(_ETIMEDOUT))
 
 
 def connect(fd: int, address: bytes) -> None:

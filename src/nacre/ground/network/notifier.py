@@ -2,8 +2,8 @@
 
 A filter of a program's system calls hands `connect`, `bind` and `listen` to a listener, a descriptor that
 the process which installs the filter gives away before it becomes the program; it tells of `epoll_create`
-too. Calls that would connect without that are refused: MSG_FASTOPEN, io_uring, and `socketcall` of 32 bits,
-whose arguments no filter sees.
+too, and of `accept` where ports are published. Calls that would connect without that are refused:
+MSG_FASTOPEN, io_uring, and `socketcall` of 32 bits, whose arguments no filter sees.
 Source: seccomp(2), seccomp_unotify(2); linux/bpf_common.h, include/uapi/linux/seccomp.h.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import sys
 from errno import EINVAL, ENOSYS, EOPNOTSUPP
 from struct import Struct
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Code = list[tuple[int, int, int, int]]
 
 CONNECT, BIND, LISTEN, EPOLL = "connect", "bind", "listen", "epoll_create1"
+ACCEPT, ACCEPT4 = "accept", "accept4"
 
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NR, _ARCH, _ARG0 = 0, 4, 16
@@ -32,20 +34,20 @@ _ALLOW, _ERROR, _NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
 _FASTOPEN, _X32 = 0x20000000, 0x40000000
 _IO_URING = 425, 428
 """The numbers of its three calls, and the one behind them."""
-_SOCKETCALLS = (2, 3, 4, 11, 16, 20)
-"""bind, connect, listen, sendto, sendmsg, sendmmsg. Source: linux/net.h."""
+_SOCKETCALLS, _ACCEPTING = (2, 3, 4, 11, 16, 20), (5, 18)
+"""bind, connect, listen, sendto, sendmsg, sendmmsg; accept, accept4. Source: linux/net.h."""
 _FLAGS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
 """Which argument has the flags."""
 _PACK = Struct("=HBBI").pack
 
 _GENERIC = {"connect": 203, "bind": 200, "listen": 201, "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
-            EPOLL: 20}  # fmt: skip
+            EPOLL: 20, ACCEPT: 202, ACCEPT4: 242}  # fmt: skip
 _I386 = {"connect": 362, "bind": 361, "listen": 363, "sendto": 369, "sendmsg": 370, "sendmmsg": 345,
-         EPOLL: 329, "epoll_create": 254}  # fmt: skip
+         EPOLL: 329, "epoll_create": 254, ACCEPT4: 364}  # fmt: skip
 _ARM = {"connect": 283, "bind": 282, "listen": 284, "sendto": 290, "sendmsg": 296, "sendmmsg": 374,
-        EPOLL: 357, "epoll_create": 250}  # fmt: skip
+        EPOLL: 357, "epoll_create": 250, ACCEPT: 285, ACCEPT4: 366}  # fmt: skip
 _X86_64 = {"connect": 42, "bind": 49, "listen": 50, "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
-           EPOLL: 291, "epoll_create": 213}  # fmt: skip
+           EPOLL: 291, "epoll_create": 213, ACCEPT: 43, ACCEPT4: 288}  # fmt: skip
 _AUDIT_X86_64, _AUDIT_I386, _AUDIT_AARCH64, _AUDIT_ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 _NUMBERS = {
     "x86_64": {_AUDIT_X86_64: _X86_64, _AUDIT_I386: _I386},
@@ -53,7 +55,8 @@ _NUMBERS = {
     "riscv64": {0xC00000F3: _GENERIC},
     "loongarch64": {0xC0000102: _GENERIC},
 }
-_WATCHED = {CONNECT: CONNECT, BIND: BIND, LISTEN: LISTEN, EPOLL: EPOLL, "epoll_create": EPOLL}
+_ALWAYS = {CONNECT: CONNECT, BIND: BIND, LISTEN: LISTEN, EPOLL: EPOLL, "epoll_create": EPOLL}
+_WATCHED = {**_ALWAYS, ACCEPT: ACCEPT, ACCEPT4: ACCEPT4}
 _NAMES = {
     (arch, number): _WATCHED[name]
     for halves in _NUMBERS.values()
@@ -65,20 +68,22 @@ _NAMES = {
 _NEW_LISTENER, _WAIT_KILLABLE = 8, 0x20
 _RECEIVE, _SEND, _IS_VALID, _ADD_FD = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103
 _NOTIFICATION, _ANSWER, _ADDED, _ID = Struct("=QIIiIQ6Q"), Struct("=QqiI"), Struct("=QIIII"), Struct("=Q")
-_CONTINUE, _SET_FD = 1, 1
+_CONTINUE, _SET_FD, _AND_SEND = 1, 1, 2
 _PIDFD_THREAD = os.O_EXCL
 _LONGEST = 128
 
 
-def program(machine: str, more: Mapping[int, Code] | None = None) -> bytes:
+def program(machine: str, more: Mapping[int, Code] | None = None, *, accepts: bool = False) -> bytes:
     """The filter, ready for seccomp(2); what comes before it may be `more`, by architecture.
+
+    `accepts`: it hands over `accept` as well, which costs servers something.
 
     Raises Unsupported for a machine whose calls are not known.
     """
     if machine not in _NUMBERS:
         raise Unsupported(f"a network of its own is not supported for ordinary users on {machine}")
     halves = {
-        arch: [*(more or {}).get(arch, ()), *_body(arch, numbers)]
+        arch: [*(more or {}).get(arch, ()), *_body(arch, numbers, accepts)]
         for arch, numbers in _NUMBERS[machine].items()
     }
     return _assembled(halves, _ERROR | ENOSYS)
@@ -105,16 +110,18 @@ def handed(numbers: Iterable[int]) -> Code:
     return [step for number in numbers for step in _if(number, [(_RETURN, 0, 0, _NOTIFY)])]
 
 
-def _body(arch: int, numbers: dict[str, int]) -> Code:
+def _body(arch: int, numbers: dict[str, int], accepts: bool) -> Code:
     code: Code = []
     if arch == _AUDIT_X86_64:
         code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERROR | ENOSYS)]
-    code += handed(numbers[name] for name in _WATCHED.keys() & numbers)
+    watched = _WATCHED if accepts else _ALWAYS
+    code += handed(numbers[name] for name in watched.keys() & numbers)
     for name, place in _FLAGS.items():
         test = [(_LOAD, 0, 0, _ARG0 + 8 * place), (_HAS, 0, 1, _FASTOPEN)]
         code += _if(numbers[name], [*test, (_RETURN, 0, 0, _ERROR | EOPNOTSUPP), (_RETURN, 0, 0, _ALLOW)])
     if arch == _AUDIT_I386:
-        tests = [step for call in _SOCKETCALLS for step in _if(call, [(_RETURN, 0, 0, _ERROR | ENOSYS)])]
+        refused = (*_SOCKETCALLS, *(_ACCEPTING if accepts else ()))
+        tests = [step for call in refused for step in _if(call, [(_RETURN, 0, 0, _ERROR | ENOSYS)])]
         code += _if(102, [(_LOAD, 0, 0, _ARG0), *tests, (_RETURN, 0, 0, _ALLOW)])
     first, behind = _IO_URING
     code += [(_AT_LEAST, 2, 0, behind), (_AT_LEAST, 0, 1, first), (_RETURN, 0, 0, _ERROR | ENOSYS)]
@@ -191,6 +198,23 @@ class Notification:
         if not 2 <= length <= _LONGEST:
             raise OSError(EINVAL, os.strerror(EINVAL))
         return linux.process_vm_readv(self.tid, self.arguments[1], length)
+
+    @property
+    def accept_flags(self) -> int:
+        """SOCK_NONBLOCK and SOCK_CLOEXEC, as `accept4` has them."""
+        return int(self.arguments[3] & 0xFFFFFFFF) if self.call == ACCEPT4 else 0
+
+    def tell_address(self, address: bytes) -> None:
+        """Where `accept` has room for it, or for its beginning. Raises OSError."""
+        place, length = self.arguments[1:3]
+        if not place:
+            return
+        room = int.from_bytes(linux.process_vm_readv(self.tid, length, 4), sys.byteorder, signed=True)
+        if room < 0:
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        if room:
+            linux.process_vm_writev(self.tid, place, address[:room])
+        linux.process_vm_writev(self.tid, length, len(address).to_bytes(4, sys.byteorder))
 
     def is_inherited(self) -> bool:
         """Whether the descriptor stays open in what the caller executes."""
@@ -270,6 +294,11 @@ class Notifier:
         """A duplicate of `fd` takes the place of the descriptor that the call is about. Raises OSError."""
         flags = 0 if inherited else os.O_CLOEXEC
         fcntl.ioctl(self.fd, _ADD_FD, bytearray(_ADDED.pack(note.id, _SET_FD, fd, note.number, flags)))
+
+    def give(self, note: Notification, fd: int, *, inherited: bool) -> None:
+        """The call returns a new descriptor of the caller's, a duplicate of `fd`. Raises OSError."""
+        flags = 0 if inherited else os.O_CLOEXEC
+        fcntl.ioctl(self.fd, _ADD_FD, bytearray(_ADDED.pack(note.id, _AND_SEND, fd, 0, flags)))
 
     def close(self) -> None:
         """Calls that wait, and all later ones, fail with ENOSYS. Idempotent."""

@@ -51,13 +51,16 @@ class Proxy:
         self._serving.watch(claim.socket.fileno(), lambda: passes(claim))
 
     def _accept(self, claim: Claim) -> None:
-        client = accepted(claim.socket)
+        self.pass_on(accepted(claim.socket), claim.inside)
+
+    def pass_on(self, client: _socket.socket, port: int) -> None:
+        """What one who has come to a port of the container says and hears; it is closed at the end."""
         if len(self._live) >= 2 * _MOST_CONNECTIONS:
             client.close()
             return
         self._live.add(client)
         try:
-            thread(lambda: self._connection(client, claim.inside))
+            thread(lambda: self._connection(client, port))
         except RuntimeError:
             self._close(client)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INET, INET6 = _socket.AF_INET, _socket.AF_INET6
 TCP, MPTCP = 6, 262
-SYN_SENT, CLOSED = 2, 7
+SYN_SENT, CLOSED, LISTEN = 2, 7, 10
 """States of TCP. Source: linux/net/tcp_states.h."""
 
 _SO_COOKIE, _SIOCGSKNS = 57, 0x894C
@@ -35,13 +35,19 @@ _NUMBERS = (
 )  # fmt: skip
 _IPV4 = ((0, _socket.IP_TOS), (0, _socket.IP_TTL), (0, 11))  # errors as messages
 _IPV6 = ((41, _socket.IPV6_V6ONLY), (41, _socket.IPV6_TCLASS), (41, _socket.IPV6_UNICAST_HOPS), (41, 25))
-_PLAIN = {INET: (*_NUMBERS, *_IPV4), INET6: (*_NUMBERS, *_IPV6)}
 _STRUCTURES = (
     (_socket.SOL_SOCKET, _socket.SO_LINGER, _LINGER.size),
     (_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _TIMES.size),
     (_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _TIMES.size),
     (TCP, _socket.TCP_CONGESTION, 16),
 )
+
+
+_OPTIONS = {
+    family: (*((level, option, 0) for level, option in (*_NUMBERS, *own, *_BUFFERS)), *_STRUCTURES)
+    for family, own in ((INET, _IPV4), (INET6, _IPV6))
+}
+"""Level, option and bytes, 0 for a number."""
 
 
 def adopted(fd: int) -> _socket.socket:
@@ -128,31 +134,42 @@ def destination(data: bytes) -> bytes | None:
     return None
 
 
-def copy_options(old: _socket.socket, new: _socket.socket) -> None:
-    """What a program has set on one socket is set on another of the same family."""
-    plain = _PLAIN[old.family]
-    for (level, option), value in zip(plain, _values(old, plain), strict=True):
-        if value is not None and value != _get(new, level, option):
-            _set(new, level, option, value)
-    for level, option in _BUFFERS:  # the kernel tells twice what was set
-        size = old.getsockopt(level, option)
-        if size != new.getsockopt(level, option):
-            _set(new, level, option, size // 2)
-    for level, option, length in _STRUCTURES:
-        wanted = old.getsockopt(level, option, length)
-        if wanted != new.getsockopt(level, option, length):
-            _set(new, level, option, wanted)
+class InitialOptions:
+    """What new sockets have before anybody changes it, by family: asked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, list[int | bytes | None]] = {}
+
+    def of(self, socket: _socket.socket) -> list[int | bytes | None]:
+        """Of a new socket, in the order of `copy_options`."""
+        if socket.family not in self._known:
+            self._known[socket.family] = _values(socket, _OPTIONS[socket.family])
+        return self._known[socket.family]
 
 
-def _values(socket: _socket.socket, options: Iterable[tuple[int, int]]) -> list[int | None]:
-    return [_get(socket, level, option) for level, option in options]
+def copy_options(old: _socket.socket, new: _socket.socket, initial: InitialOptions | None = None) -> None:
+    """What a program has set on one socket is set on another; `initial` if that is new and of its family."""
+    options = _OPTIONS[old.family]
+    before = initial.of(new) if initial else _values(new, options)
+    after = _values(old, options)
+    if after == before:
+        return
+    for (level, option, _), value, other in zip(options, after, before, strict=True):
+        if value is not None and value != other:
+            half = (level, option) in _BUFFERS  # the kernel tells twice what was set
+            _set(new, level, option, value // 2 if half and isinstance(value, int) else value)
 
 
-def _get(socket: _socket.socket, level: int, option: int) -> int | None:
-    try:
-        return socket.getsockopt(level, option)
-    except OSError:  # not in this kernel
-        return None
+def _values(socket: _socket.socket, options: Iterable[tuple[int, int, int]]) -> list[int | bytes | None]:
+    """None for what is not in this kernel, or not of this family."""
+    found: list[int | bytes | None] = []
+    ask = socket.getsockopt
+    for level, option, length in options:
+        try:
+            found.append(ask(level, option, length) if length else ask(level, option))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def _set(socket: _socket.socket, level: int, option: int, value: int | bytes) -> None:

@@ -22,7 +22,7 @@ from errno import EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, ENOSYS, EPERM
 from .. import linux
 from . import namespaces, sockets
 from .epoll import EpollTable
-from .notifier import BIND, CONNECT, EPOLL, Notifier
+from .notifier import ACCEPT, ACCEPT4, BIND, CONNECT, EPOLL, Notifier
 from .serving import thread
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..ownership.answers import Ownership
+    from .acceptor import Acceptor
     from .notifier import Notification
     from .serving import Serving
 
@@ -85,14 +86,18 @@ class _Connecting:
 class Switch:
     """Answers the calls of all programs of a container, whose network namespace is `namespace`."""
 
-    def __init__(self, serving: Serving, namespace: int, routes: Routes) -> None:
+    def __init__(
+        self, serving: Serving, namespace: int, routes: Routes, acceptor: Acceptor | None = None
+    ) -> None:  # fmt: skip
+        """`acceptor` lets in who comes to published ports, if there are any."""
+        self._acceptor = acceptor
         self._serving, self._namespace, self._routes = serving, namespace, routes
         self._own = sockets.identity(namespace)
         self._others = {_host()}
         self._notifiers: list[Notifier] = []
         self._waiting: dict[int, _Connecting] = {}
         self._unsaid: dict[bytes, None] = {}
-        self._epolls = EpollTable()
+        self._epolls, self._initial = EpollTable(), sockets.InitialOptions()
         self._ownership: Ownership | None = None
         self._busy = 0
         serving.now_and_then(self._look)
@@ -172,6 +177,8 @@ class Switch:
         """What the call returns; None when it is answered by somebody else. Raises OSError."""
         if call.socket.family not in (sockets.INET, sockets.INET6):
             return self._of_another_family(call)
+        if call.note.call in (ACCEPT, ACCEPT4):
+            return self._accept(call)
         foreign = self._is_foreign(call.socket)
         if call.note.call == CONNECT:
             return self._connect(call, call.note.address(), foreign=foreign)
@@ -185,12 +192,22 @@ class Switch:
 
     def _of_another_family(self, call: _Call) -> int | None:
         """Only the caller can find the path of a Unix socket; to listen takes none."""
-        if call.note.call in (CONNECT, BIND):
+        if call.note.call in (CONNECT, BIND, ACCEPT, ACCEPT4):
             call.socket.close()
             call.listener.let(call.note)
             return None
         _listen_as(*call.note.ids(), call.socket.fileno(), call.note.backlog)
         return 0
+
+    def _accept(self, call: _Call) -> int | None:
+        """The kernel may accept: what it finds belongs to the container, whatever socket it is by then."""
+        try:
+            if self._acceptor and sockets.is_tcp(call.socket):
+                return self._acceptor.accept(call.listener, call.note, call.socket, call.inode)
+            call.listener.let(call.note)
+            return None
+        finally:
+            call.socket.close()
 
     def _is_foreign(self, socket: _socket.socket) -> bool:
         """Whether a socket belongs to this machine, or to another container."""
@@ -270,7 +287,7 @@ class Switch:
         new = self._routes.open(call.socket.family, target)
         try:
             self._mark(new)
-            sockets.copy_options(call.socket, new)
+            sockets.copy_options(call.socket, new, self._initial)
             new.setblocking(sockets.is_blocking(call.socket))
             self._handed(call, new, _attempt(new, address))
         finally:
@@ -286,7 +303,7 @@ class Switch:
     def _abroad(self, call: _Call, address: bytes, target: bytes) -> int | None:
         new = self._routes.open(call.socket.family, target)
         try:
-            sockets.copy_options(call.socket, new)
+            sockets.copy_options(call.socket, new, self._initial)
             code = _attempt(new, address)
             if code != EINPROGRESS or not sockets.is_blocking(call.socket):
                 new.setblocking(sockets.is_blocking(call.socket))

@@ -134,9 +134,10 @@ def notified(operations: list[Operation], config: Mapping[str, Any]) -> list[Ope
     return [*operations[:-2], NotifyCalls(notifier.program_of(_owners(config))), *operations[-2:]]
 
 
-def switched_program(config: Mapping[str, Any]) -> bytes:
-    """The filter of a container whose sockets are switched."""
-    return notifier.program(linux.MACHINE, _owners(config))
+def switched_program(config: Mapping[str, Any]) -> Callable[[bool], bytes]:
+    """The filter of a container whose sockets are switched, by whether it has published ports."""
+    owners = _owners(config)
+    return lambda accepts: notifier.program(linux.MACHINE, owners, accepts=accepts)
 
 
 def _owners(config: Mapping[str, Any]) -> dict[int, Code]:

@@ -158,7 +158,8 @@ def moving(config: Mapping[str, Any], attached: Attachment) -> Callable[[], None
         return None
     from . import calls, switched
 
-    return switched.entering(attached.channel, attached.further, calls.switched_program(config))
+    code = calls.switched_program(config)
+    return switched.entering(attached.channel, attached.further, code)
 
 
 def _into(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
+PLAIN, PUBLISHED = b".", b"p"
+"""What comes with the network namespace of a container: whether it has published ports of TCP."""
 _PLACE = f"{__package__}.zygote", "resume"
 _PID = 4
 """Bytes of its number."""
@@ -39,19 +41,19 @@ _SOON, STILL, _LONG = 1.0, 10.0, 1e6
 """Seconds until the zygote is less than an interpreter: at first, after a request, and where it cannot be."""
 
 
-def entering(channel: int, further: Further, code: bytes) -> Callable[[], None]:
+def entering(channel: int, further: Further, code: Callable[[bool], bytes]) -> Callable[[], None]:
     """What leads a helper (`fork_through`) where the first process of a container belongs.
 
     `channel` is the keeper's: the namespace comes from there, the listener and what `Zygote` takes go there.
-    `further(connection)` is done for each program that is asked for later. `code` is the filter.
+    `further(connection)` is done for each program that is asked for later. `code(accepts)` is the filter.
     """
 
     def move() -> None:
         keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, channel)
         try:
-            _enter(keeper)
+            accepts = _enter(keeper)
             landlock.forbid_tcp()
-            _filter(keeper, code)
+            _filter(keeper, code(accepts))
             _leave_zygote(keeper, further)
         finally:
             keeper.detach()
@@ -59,13 +61,16 @@ def entering(channel: int, further: Further, code: bytes) -> Callable[[], None]:
     return move
 
 
-def _enter(keeper: _socket.socket) -> None:
+def _enter(keeper: _socket.socket) -> bool:
+    """Whether ports are published."""
     try:
-        for fd in received(keeper):
+        data, fds = received_all(keeper, 1, 1)
+        for fd in fds:
             namespaces.enter(fd)
             os.close(fd)
     except OSError as error:
         raise SandboxError(f"cannot join the network of the container: {error.strerror}") from None
+    return data == PUBLISHED
 
 
 def _filter(keeper: _socket.socket, code: bytes) -> None:

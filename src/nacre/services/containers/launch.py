@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _socket
 
-from ...ground.network.descriptors import hand, received
-from ...ground.sandbox.switched import Zygote
+from ...ground.network.descriptors import hand_all, received
+from ...ground.sandbox.switched import PLAIN, Zygote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ _KIND = _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC
 class ProgramLaunch:
     """For one container in a network namespace; `take` gets the listener of its system calls."""
 
-    def __init__(self, namespace: int, take: Callable[[int], object]) -> None:
+    def __init__(self, namespace: int, take: Callable[[int], object], kind: bytes = PLAIN) -> None:
+        """`kind` is PLAIN or PUBLISHED."""
         self._take = take
         self._zygote: Zygote | None = None
         self._ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _KIND)
-        hand(self._ours, namespace)
+        hand_all(self._ours, kind, (namespace,))
 
     @classmethod
     def adopt(cls, pid: int, requests: int, take: Callable[[int], object]) -> Self:

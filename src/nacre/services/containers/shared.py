@@ -11,7 +11,7 @@ import os
 from contextlib import ExitStack
 
 from ...ground.files import unlink, write_atomic
-from ...ground.network.descriptors import hand, received
+from ...ground.network.descriptors import hand, received_all
 from ...ground.network.serving import Serving
 from ...words.errors import SandboxError
 from ...words.quickjson import dumps
@@ -82,11 +82,11 @@ class SharedNetworking:
 
 def _launched(channel: _socket.socket) -> ProgramLaunch:
     """For the network that the other's keeper gives. Raises OSError; SandboxError when it has ended."""
-    found = received(channel)
+    kind, found = received_all(channel, 1, 1)
     if not found:
         raise unanswered()
     try:
-        return ProgramLaunch(found[0], lambda fd: _give(channel, fd))
+        return ProgramLaunch(found[0], lambda fd: _give(channel, fd), kind)
     finally:
         os.close(found[0])
 

@@ -13,8 +13,9 @@ import os
 import select
 
 from ...ground.network import namespaces
-from ...ground.network.descriptors import hand, received
+from ...ground.network.descriptors import hand, hand_all, received
 from ...ground.network.loopback import LoopbackNetwork
+from ...ground.sandbox.switched import PLAIN, PUBLISHED
 from ...words.addresses import packed
 from . import networking
 from .launch import ProgramLaunch, without_network
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...grammars.endpoint import NetworkEndpoint
+    from ...ground.network.acceptor import Acceptor
     from ...ground.network.attachments import Attached
     from ...ground.network.nameserver import NameSockets
     from ...ground.network.switching import Switch
@@ -43,6 +45,7 @@ class SwitchedNetworking(Networking):
     """What another program of this process has left; {} for the first."""
     _switch: Switch | None = None
     _relay: UdpRelay | None = None
+    _acceptor: Acceptor | None = None
 
     def _made(self) -> Any:
         self._left = {}
@@ -96,7 +99,7 @@ class SwitchedNetworking(Networking):
             for fd in self._left["listeners"]:
                 self._take(fd)
         else:
-            self._launch = ProgramLaunch(self._loopback.namespace, self._take)
+            self._launch = ProgramLaunch(self._loopback.namespace, self._take, self._kind())
         self._closing += [self._launch.close, self._close_listeners]
 
     def _routes(self) -> ContainerRoutes:
@@ -112,6 +115,25 @@ class SwitchedNetworking(Networking):
         self._relay = UdpRelay(self._serving, self._loopback.link, self._loopback.place, self._routes())
         self._closing.append(self._relay.close)
         self._relay.read()
+
+    def _kind(self) -> bytes:
+        return PUBLISHED if any(claim.protocol == "tcp" for claim in self._claims) else PLAIN
+
+    def _pass_on(self) -> None:
+        """The first who comes loads what lets in."""
+        for claim in self._claims:
+            self._serving.watch(claim.socket.fileno(), self._let_in)
+
+    def _let_in(self) -> None:
+        from ...ground.network.acceptor import Acceptor
+        from ...ground.network.proxy import Proxy
+
+        self._proxy = Proxy(self._serving, self._target, self._inside)
+        self._acceptor = Acceptor(self._serving, self._inside, self._target, self._proxy)
+        self._acceptor.remember(self._left.get("accepting") or [])
+        self._closing += [self._proxy.close, self._acceptor.close]
+        for claim in self._claims:
+            (self._acceptor if claim.protocol == "tcp" else self._proxy).take(claim)
 
     def _take(self, fd: int) -> None:
         """A listener; the first call that comes by any of them loads what answers."""
@@ -131,7 +153,9 @@ class SwitchedNetworking(Networking):
             return
         from ...ground.network.switching import Switch
 
-        self._switch = switch = Switch(self._serving, self._loopback.namespace, self._routes())
+        if self._claims and not self._acceptor:
+            self._let_in()
+        self._switch = switch = Switch(self._serving, self._inside, self._routes(), self._acceptor)
         switch.remember(self._left.get("switch"))
         self._closing.append(switch.close)
         for listener in self._listeners:
@@ -142,7 +166,9 @@ class SwitchedNetworking(Networking):
             os.close(fd)
 
     def _is_idle(self) -> bool:
-        return super()._is_idle() and all(each.is_idle for each in (self._switch, self._relay) if each)
+        return super()._is_idle() and all(
+            each.is_idle for each in (self._switch, self._relay, self._acceptor) if each
+        )
 
     def _descriptors(self) -> list[int]:
         names = self._listening.held if self._listening else []
@@ -155,6 +181,7 @@ class SwitchedNetworking(Networking):
             "zygote": self._launch.held,
             "listeners": switch.listeners if switch else self._listeners,
             "switch": switch.describe() if switch else self._left.get("switch"),
+            "accepting": self._acceptor.describe() if self._acceptor else self._left.get("accepting"),
         }
 
     def before(self, attached: Attachment) -> Attachment:
@@ -211,7 +238,7 @@ class SwitchedNetworking(Networking):
 
     def _share(self, client: _socket.socket) -> None:
         """Another container gets this network; what its programs ask is answered here too."""
-        hand(client, self._loopback.namespace)
+        hand_all(client, self._kind(), (self._loopback.namespace,))
         channel = adopted(os.dup(client.fileno()))
 
         def arrived() -> None:
