@@ -102,8 +102,11 @@ def _read(read: Callable[[str], Any], text: str) -> Any:
 def prepare(warn: Callable[[str], object]) -> None:
     """Have this machine forward packets, which containers with a network of their own need, and say so."""
     from ..ground import userns
+
+    if not userns.is_first():
+        return
     from ..ground.network import forwarding
 
-    if userns.is_first() and not forwarding.enabled():
+    if not forwarding.enabled():
         forwarding.enable()
         warn("WARNING: this machine forwards packets from now on (net.ipv4.ip_forward = 1)")

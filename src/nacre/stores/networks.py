@@ -168,6 +168,13 @@ class Networks:
             return []
         return [self._read(name) for name in names if self._exists(name)]
 
+    def changed(self) -> int:
+        """When a network was made or removed last, in nanoseconds; its files come a moment later."""
+        try:
+            return os.stat(self._folder).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _read(self, name: str) -> Network:
         path = f"{self._folder}/{name}/network"
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errno import EHOSTUNREACH, ENETUNREACH
+from time import time_ns
 
 from ...ground.network import sockets
 from ...ground.network.descriptors import received
@@ -23,6 +24,8 @@ _NOWHERE6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
 _MULTICAST = 224
 _PRIVATE = {4: (10, 172, 192), 16: (0xFC, 0xFD)}
 """How addresses begin that networks of containers have, by length."""
+_MOMENT = 2_000_000_000
+"""Nanoseconds in which a network is made."""
 
 
 class ContainerRoutes(Routes):
@@ -30,6 +33,8 @@ class ContainerRoutes(Routes):
 
     def __init__(self, network: LoopbackNetwork, networks: Networks, store: Store) -> None:
         self._network, self._networks, self._store = network, networks, store
+        self._subnets: list[Subnet] = []
+        self._read = 0
 
     def is_own(self, address: bytes) -> bool:  # noqa: D102
         if len(address) == 4:
@@ -86,8 +91,16 @@ class ContainerRoutes(Routes):
         if address[0] not in _PRIVATE[len(address)]:
             return False
         text = shown(address)
-        subnets = (each for network in self._networks.every() for each in (network.subnet, network.subnet6))
-        return any(text in Subnet.parse(subnet) for subnet in subnets if subnet)
+        return any(text in subnet for subnet in self._of_all())
+
+    def _of_all(self) -> list[Subnet]:
+        """The subnets of all networks; read again when one was made or removed, or is being made."""
+        changed = self._networks.changed()
+        if changed != self._read:
+            texts = (text for each in self._networks.every() for text in (each.subnet, each.subnet6) if text)
+            self._subnets = [Subnet.parse(text) for text in texts]
+            self._read = changed if time_ns() - changed > _MOMENT else 0
+        return self._subnets
 
 
 def _is_of_a_link(address: bytes) -> bool:
