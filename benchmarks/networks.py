@@ -21,17 +21,17 @@ from .bench import Bench, case_of
 from .harness import Case, Scenario, Skip, as_it_is
 from .peers import BASE, Docker, Peer, require
 
-_MACHINE, _OUTSIDE = "192.0.2.1", "192.0.2.9"
-_PORT = 5001
-_PUMP = str(Path(__file__).with_name("pump.py"))
+MACHINE, OUTSIDE = "192.0.2.1", "192.0.2.9"
+PORT = 5001
+PUMP = str(Path(__file__).with_name("pump.py"))
 _CABLE = (
     "ip link add up0 type veth peer name up0 netns {outside}",
-    f"ip addr add {_MACHINE}/24 dev up0",
+    f"ip addr add {MACHINE}/24 dev up0",
     "ip link set up0 up",
     "ip link set lo up",
     "sysctl -qw net.ipv4.ip_forward=1",
 )
-_FAR_END = (f"ip addr add {_OUTSIDE}/24 dev up0", "ip link set up0 up", "ip link set lo up")
+_FAR_END = (f"ip addr add {OUTSIDE}/24 dev up0", "ip link set up0 up", "ip link set lo up")
 
 
 class Networked:
@@ -45,7 +45,7 @@ class Networked:
             self.call(self.machine, *line.format(outside=self.outside).split())
         for line in _FAR_END:
             self.call(self.outside, *line.split())
-        self.serve(self.outside, _PORT)
+        self.serve(self.outside, PORT)
         self.peers: dict[str, Peer] = {}
         self._containers: dict[str, int] = {}
 
@@ -70,9 +70,9 @@ class Networked:
 
     def serve(self, pid: int, port: int) -> None:
         """What is sent to a port of a namespace is read there."""
-        server = subprocess.Popen(self.inside(pid, sys.executable, _PUMP, "serve", str(port)))
+        server = subprocess.Popen(self.inside(pid, sys.executable, PUMP, "serve", str(port)))
         self._stack.callback(_end, server)
-        probe = self.inside(pid, sys.executable, _PUMP, "connect", "127.0.0.1", str(port), "1")
+        probe = self.inside(pid, sys.executable, PUMP, "connect", "127.0.0.1", str(port), "1")
         while subprocess.run(probe, capture_output=True, check=False).returncode:
             time.sleep(0.05)
 
@@ -95,10 +95,10 @@ class Networked:
         """The pid of a container that runs, with a server published at a port of the machine. Raises Skip."""
         if name not in self._containers:
             peer, port = self.peer(name), 7000 + number
-            peer.call("run", "-d", "--name", "bench", "-p", f"{port}:{_PORT}", BASE, "sleep", "100000")
+            peer.call("run", "-d", "--name", "bench", "-p", f"{port}:{PORT}", BASE, "sleep", "100000")
             self._stack.callback(peer.call, "rm", "-f", "bench")
             self._containers[name] = int(peer.call("inspect", "-f", "{{.State.Pid}}", "bench"))
-            self.serve(self._containers[name], _PORT)
+            self.serve(self._containers[name], PORT)
         return self._containers[name]
 
 
@@ -158,7 +158,7 @@ class Out(_Networks):
     name, question = "net-out", "2 GB by TCP from a container to the outside"
 
     def words(self, lab: Networked, name: str, number: int) -> Sequence[str]:
-        sender = [sys.executable, _PUMP, "send", _OUTSIDE, str(_PORT), "2000"]
+        sender = [sys.executable, PUMP, "send", OUTSIDE, str(PORT), "2000"]
         return lab.inside(lab.container(name, number), *sender)
 
 
@@ -169,7 +169,7 @@ class In(_Networks):
 
     def words(self, lab: Networked, name: str, number: int) -> Sequence[str]:
         lab.container(name, number)
-        return lab.inside(lab.outside, sys.executable, _PUMP, "send", _MACHINE, str(7000 + number), "2000")
+        return lab.inside(lab.outside, sys.executable, PUMP, "send", MACHINE, str(7000 + number), "2000")
 
 
 class Exec(_Networks):
@@ -190,7 +190,7 @@ class ConnectHere(_Networks):
     def words(self, lab: Networked, name: str, number: int) -> Sequence[str]:
         lab.container(name, number)
         port = str(7000 + number)
-        return lab.inside(lab.machine, sys.executable, _PUMP, "connect", "127.0.0.1", port, "2000")
+        return lab.inside(lab.machine, sys.executable, PUMP, "connect", "127.0.0.1", port, "2000")
 
 
 class Connect(_Networks):
@@ -200,7 +200,7 @@ class Connect(_Networks):
 
     def words(self, lab: Networked, name: str, number: int) -> Sequence[str]:
         lab.container(name, number)
-        return lab.inside(lab.outside, sys.executable, _PUMP, "connect", _MACHINE, str(7000 + number), "2000")
+        return lab.inside(lab.outside, sys.executable, PUMP, "connect", MACHINE, str(7000 + number), "2000")
 
 
 SCENARIOS = (RunDefault(), RunMany(), Out(), In(), Connect(), ConnectHere(), Exec())

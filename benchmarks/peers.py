@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -218,3 +219,16 @@ def _add(tar: tarfile.TarFile, name: str, kind: bytes, data: bytes = b"", link: 
     info = tarfile.TarInfo(name)
     info.type, info.mode, info.size, info.linkname, info.mtime = kind, 0o755, len(data), link, 1_700_000_000
     tar.addfile(info, io.BytesIO(data))
+
+
+def account(name: str) -> pwd.struct_passwd:
+    """A user made for this, with a range of ids. Raises Skip."""
+    if os.geteuid():
+        raise Skip("only root may become another user")
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
+        ranges = ["--add-subuids", "500000-565535", "--add-subgids", "500000-565535"]
+        subprocess.run(["usermod", *ranges, name], check=True)
+    return pwd.getpwnam(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, networks, transfers, wires
+from . import builds, disk, networks, transfers, usernetworks, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -33,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
         Run("none"),
         Run("host"),
         *networks.SCENARIOS,
+        *usernetworks.SCENARIOS,
         *builds.SCENARIOS,
         *transfers.SCENARIOS,
         *wires.SCENARIOS,

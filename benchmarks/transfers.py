@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .bench import Bench, case_of
 from .harness import Case, Scenario, Skip
-from .peers import ROOT, Peer
+from .peers import ROOT, Peer, account
 
 
 class Pull(Scenario):
@@ -45,16 +43,16 @@ class PullAsUser(Scenario):
 
     def cases(self, bench: Bench) -> Iterator[Case]:
         reference = bench.pushed_big
-        account = _account(self.user)
+        user = account(self.user)
         folder = bench.fresh("pull-user")
-        shutil.chown(folder, account.pw_uid, account.pw_gid)
+        shutil.chown(folder, user.pw_uid, user.pw_gid)
         env = {"HOME": str(folder), "USER": self.user, "XDG_RUNTIME_DIR": str(folder), "XDG_DATA_HOME": ""}
-        program = bench.users_nacre(folder, account.pw_uid)
+        program = bench.users_nacre(folder, user.pw_uid)
         yield Case(
-            "nacre", (), env, folder, account.pw_uid,
+            "nacre", (), env, folder, user.pw_uid,
             before=lambda n: [program, "--root", f"{folder}/nacre{n}", "pull", reference],
         )  # fmt: skip
-        case = Case("podman", (), env, folder, account.pw_uid)
+        case = Case("podman", (), env, folder, user.pw_uid)
         yield case_of("podman", lambda: _podman(bench, folder, reference, case))
 
 
@@ -160,19 +158,6 @@ class ColdRun(Scenario):
 def _empty_caches(_number: int) -> None:
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
-
-
-def _account(name: str) -> pwd.struct_passwd:
-    """A user made for this, with a range of ids. Raises Skip."""
-    if os.geteuid():
-        raise Skip("only root may become another user")
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", name], check=True)
-        ranges = ["--add-subuids", "500000-565535", "--add-subgids", "500000-565535"]
-        subprocess.run(["usermod", *ranges, name], check=True)
-    return pwd.getpwnam(name)
 
 
 SCENARIOS: Sequence[Scenario] = (Pull(), PullAsUser(), Push("gzip"), Push("zstd"), Copy(), ColdRun())
