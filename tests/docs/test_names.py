@@ -86,6 +86,9 @@ account by bundle console credentials domain for given hooks json jsonnode kerne
 ready resources root runtimespec sets setup socket spec udp
 buildcache cached cacheusage mountcache githubcache hub delivery exported imported imports incomplete unusable
 forecast reason reasons reasoned epoch checkout
+bytecode candidate compile environment indexes indexpage installed interpreter locked package packages pinned
+pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
+wheellayers wheels
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

@@ -24,7 +24,7 @@ def run(context: Context, args: Args) -> int:
     platforms = _platforms(args.platform or [*filter(None, [context.environment.get(_PLATFORM)])])
     options = _options(context, args, platforms)
     _discarded(context, args)
-    if args.check or args.call != "build":
+    if args.check or args.call != "build" or args.print_dockerfile:
         from .build_call import call
 
         return call(context, args, options)
@@ -123,6 +123,9 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         cache_from=tuple(_caches(context, "--cache-from", args.cache_from)),
         cache_to=tuple(_caches(context, "--cache-to", args.cache_to)),
         no_cache_filter=tuple(name for names in args.no_cache_filter for name in names.split(",")),
+        base=args.base,
+        extras=tuple(args.extra),
+        groups=tuple(args.group),
     )
 
 
@@ -329,9 +332,12 @@ COMMAND = Command(
             type="stringArray",
         ),
         many("--annotation", "Add annotation to the image", type="stringArray"),
+        text("--base", "Base image of a Python project without a Dockerfile (default: host:python3)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
         text(
-            "--call", "Evaluate the build: check, outline or targets (METHOD[,format=json])", default="build"
+            "--call",
+            "Evaluate the build: check, outline, targets or dockerfile (METHOD[,format=json])",
+            default="build",
         ),
         flag("--explain", "Say which steps would run and why, instead of building"),
         flag("--verify", "Build twice, the second time without cache, and list the files that differ"),
@@ -346,10 +352,12 @@ COMMAND = Command(
             "Cache export destinations (type=registry,ref=REF, type=local,dest=DIRECTORY, inline or gha)",
             kind="cache",
         ),
+        many("--extra", "Install an extra of a Python project without a Dockerfile"),
         text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
         text(
             "--format", "Manifest format: oci, or docker for registries that support no other", default="oci"
         ),
+        many("--group", "Install a dependency group of a Python project without a Dockerfile"),
         text("--iidfile", "Write the image ID to a file", type="file"),
         many("--label", "Set metadata for an image", kind="label"),
         flag("--load", "Shorthand for --output=type=docker: the image is always in the store", default=True),
@@ -361,6 +369,7 @@ COMMAND = Command(
         number(
             "--parallel", "Number of steps that may run at once (default: 4 for each processor, at least 8)"
         ),
+        flag("--print-dockerfile", "Print the Dockerfile that does what the build of a Python project does"),
         choice(
             "--progress",
             "Set type of progress output",

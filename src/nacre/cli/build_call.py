@@ -99,6 +99,11 @@ def _print_comparison(context: Context, found: BuildComparison) -> None:
 def _read(args: Args) -> tuple[str, dict[str, str]]:
     """docker's `METHOD[,format=json|text][,ignorestatus=true]`; `lint` is another name of check."""
     name, *rest = ["check"] if args.check else args.call.split(",")
+    if args.print_dockerfile:
+        if args.check or args.call not in ("build", "dockerfile"):
+            other = "check" if args.check else f"call={args.call}"
+            raise UsageError(f"--print-dockerfile and --{other} ask for different things")
+        name = "dockerfile"
     if args.check and args.call not in ("build", "check", "lint"):
         raise UsageError(f"--check and --call={args.call} ask for different things")
     fields = {key: value for key, _, value in (field.partition("=") for field in rest)}
@@ -226,7 +231,11 @@ def _table(rows: Sequence[Sequence[str]], gap: int) -> list[str]:
     ]
 
 
-_TEXTS = {"check": _checked, "outline": _outlined, "targets": _listed}
+def _printed(document: Row) -> list[str]:
+    return str(document["dockerfile"]).rstrip("\n").split("\n")
+
+
+_TEXTS = {"check": _checked, "outline": _outlined, "targets": _listed, "dockerfile": _printed}
 _STATUSES = {
     "here": "here", "pull": "not known before", "cached": "cached", "run": "would run", "maybe": "may run",
 }  # fmt: skip

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..engine import Engine
     from ..engine.network import NetworkSettings
+    from ..services.build import PackageIndexes
     from ..words.progress import Task
     from .terminal import Display
 
@@ -79,6 +80,7 @@ class Context:
                     docker_config=self.docker_config,
                     folder=self.environment.get("TMPDIR") or "/var/tmp", owns_process=True, warn=self.warn,
                     container_network=self.environment.get("NACRE_NETWORK") or "default",
+                    packages=self._packages,
                 )
             )  # fmt: skip
         return self._engine
@@ -87,6 +89,11 @@ class Context:
         from .config import network
 
         return network(self)
+
+    def _packages(self) -> PackageIndexes:
+        from .packages import packages
+
+        return packages(self)
 
     @property
     def docker_config(self) -> str:

@@ -10,7 +10,7 @@ from ..words.errors import NotFound, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from ..grammars.tar.entry import Reader
@@ -146,10 +146,10 @@ def opened(origin: Origin) -> Iterator[Reader]:
 
 
 @contextmanager
-def download(engine: Wiring, url: str) -> Iterator[Downloaded]:
-    """What a URL leads to. Raises NotFound, RegistryError."""
+def download(engine: Wiring, url: str, headers: Mapping[str, str] | None = None) -> Iterator[Downloaded]:
+    """What a URL leads to, asked with these fields. Raises NotFound, RegistryError."""
     with _explained(url):
-        download = engine.client.download(url)
+        download = engine.client.download(url, headers)
     with download as found:
         yield Downloaded(found, url)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from time import sleep, time
 
 from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
-from ..services.build import Builder, BuildOptions, BuildSources, load
+from ..services.build import Builder, BuildOptions, BuildSources, PackageIndexes, load
 from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
 from ..words.oci import Platform
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..images.audit.reasons import ReasonedDifference
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs, StepForecast
+    from ..services.build.python import ProjectBuilder
     from ..words.progress import Progress
     from . import Engine
     from .archives import Downloaded, Origin
@@ -46,7 +48,7 @@ class BuildComparison(Value):
 
 
 _OTHER = "nacre-verify"
-CALLS = ("check", "outline", "targets")
+CALLS = ("check", "outline", "targets", "dockerfile")
 _SHOWN, _AROUND = 10, 2
 """Lines of a step that are shown when it failed, and lines before and after."""
 
@@ -74,6 +76,9 @@ def build(
 
             options = options.replace(on_fail=quoted)
         try:
+            if inputs.is_project:
+                return _project(engine, inputs, for_project(engine, options, pull), pull, progress)
+            check_for_dockerfile(options, inputs)
             return _built(engine, inputs, options, _sources(engine, options, pull), progress)
         except (DockerfileError, BuildFailed) as error:
             _quote(inputs, error)
@@ -143,6 +148,9 @@ def explain(
 ) -> list[StepForecast]:
     """What `build` would do with the same."""
     with _inputs(engine, origins) as inputs:
+        if inputs.is_project:
+            raise UsageError(f"there is no Dockerfile to explain: {inputs.name} is built without one")
+        check_for_dockerfile(options, inputs)
         try:
             sources, proxies = _sources(engine, options, pull)
             return Builder(engine.store, sources, proxies=proxies).explain(inputs, options)
@@ -165,14 +173,9 @@ def _sources(engine: Engine, options: BuildOptions, pull: str) -> tuple[BuildSou
     def at_hand(name: str, wanted: Platform | None) -> Image | None:
         return _at_hand(engine, name, wanted, pull)
 
-    def fetch(url: str) -> AbstractContextManager[Downloaded]:
-        from .archives import download
-
-        return download(engine, url)
-
     for item in options.hosts:
         host_line(item)
-    sources = BuildSources(base, at_hand, fetch, engine.forked)
+    sources = BuildSources(base, at_hand, partial(_fetch, engine), engine.forked)
     proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
     return sources, proxies
 
@@ -234,7 +237,79 @@ def call(
         return engine.resolve(name, wanted, pull="never")
 
     with _inputs(engine, origins) as inputs:
+        if inputs.is_project != (method == "dockerfile"):
+            raise _other_call(method, inputs)
+        if inputs.is_project:
+            return {"dockerfile": _written(engine, inputs, options)}
+        check_for_dockerfile(options, inputs)
         return look(method, inputs, options, here)
+
+
+def _other_call(method: str, inputs: Inputs) -> UsageError:
+    if inputs.is_project:
+        return UsageError(f"there is no Dockerfile to {method}: {inputs.name} is built without one")
+    return UsageError(f"there is a Dockerfile, {inputs.name}: print that")
+
+
+def _written(engine: Engine, inputs: Inputs, options: BuildOptions) -> str:
+    """The Dockerfile that would do what a build of the project does."""
+    sources, _ = _sources(engine, options, "missing")
+    return _projects()(engine.store, sources).dockerfile(inputs, for_project(engine, options, "missing"))
+
+
+def _project(
+    engine: Engine, inputs: Inputs, options: BuildOptions, pull: str, progress: Progress | None
+) -> list[BuildResult]:
+    """Build a Python project that has no Dockerfile."""
+    sources, proxies = _sources(engine, options, pull)
+    return _projects()(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+
+
+def _fetch(
+    engine: Engine, url: str, headers: Mapping[str, str] | None = None
+) -> AbstractContextManager[Downloaded]:
+    from .archives import download
+
+    return download(engine, url, headers)
+
+
+def _projects() -> type[ProjectBuilder]:
+    """What builds Python projects. Raises Unsupported where its libraries are not installed."""
+    from ..grammars.python.installed import require
+
+    require()
+    from ..services.build.python import ProjectBuilder
+
+    return ProjectBuilder
+
+
+def for_project(engine: Engine, options: BuildOptions, pull: str) -> BuildOptions:
+    """The options as a project without a Dockerfile takes them; what cannot be obeyed is said or refused."""
+    if options.target:
+        raise UsageError(f"--target {options.target}: a project without a Dockerfile has no stages")
+    unused = {
+        "secret": options.secrets, "ssh": options.agents, "allow": options.allow, "on-fail": options.on_fail,
+        "cache-from": options.cache_from, "cache-to": options.cache_to,
+        "no-cache-filter": options.no_cache_filter,
+    }  # fmt: skip
+    for name in [name for name, given in unused.items() if given]:
+        engine.config.warn(
+            f"WARNING: --{name} has no effect: there is no Dockerfile whose steps have use for it"
+        )
+    indexes = options.indexes
+    if indexes == PackageIndexes() and engine.config.packages:
+        indexes = engine.config.packages()
+    return options.replace(indexes=indexes, renew=options.renew or pull == "always")
+
+
+def check_for_dockerfile(options: BuildOptions, inputs: Inputs) -> None:
+    """Raises UsageError for an option that only a project without a Dockerfile has."""
+    for name, given in (("base", options.base), ("extra", options.extras), ("group", options.groups)):
+        if given:
+            raise UsageError(
+                f"--{name} is for Python projects without a Dockerfile, and there is {inputs.name}",
+                hint="remove the option, or the Dockerfile",
+            )
 
 
 def _at_hand(engine: Engine, name: str, platform: Platform | None, pull: str) -> Image | None:

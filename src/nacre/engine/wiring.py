@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..ground.userns import Mapping as IdMapping
     from ..ground.work.budget import Budget
     from ..images.model.image import Image
+    from ..services.build import PackageIndexes
     from ..services.client import Client
     from ..stores.paths import Paths
     from ..stores.store import Store
@@ -43,6 +44,7 @@ class Config(Value):
     namespace, and fork to work on several processors. `warn` hears what a user should know and no result
     tells. `cdi_folders`: where vendors describe their devices, the most important last. `container_network`
     is that of containers for which none is named: `default` is `bridge` where that is possible, else `host`.
+    `packages` is asked for indexes of packages when a Python project is built that has no Dockerfile.
     """
 
     root: str
@@ -56,6 +58,7 @@ class Config(Value):
     warn: Callable[[str], object] = _silent
     cdi_folders: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     container_network: str = "default"
+    packages: Callable[[], PackageIndexes] | None = None
 
 
 class Wiring:

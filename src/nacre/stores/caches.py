@@ -2,6 +2,7 @@
 
 ROOT/build/cache/<hash>      a cache mount; who uses it holds <hash>.lock, shared or alone
 ROOT/build/contexts/<hash>   a table, replaced as a whole: it may go at any time
+ROOT/build/wheels/<sha256>   a package of Python as it was fetched: it may go at any time
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOUNTS = "build/cache"
 _TABLES = "build/contexts"
+_WHEELS = "build/wheels"
 _ALWAYS = float("inf")
 
 
@@ -34,9 +36,16 @@ def tables(root: str) -> str:
     return f"{root}/{_TABLES}"
 
 
+def wheels(root: str) -> str:
+    """The folder of all packages of Python that were fetched, made or not."""
+    return f"{root}/{_WHEELS}"
+
+
 def sizes(root: str) -> list[tuple[str, int]]:
     """(path, bytes of disk) of each."""
-    paths = [f"{folder}/{name}" for folder in (mounts(root), tables(root)) for name in _names(folder)]
+    paths = [
+        f"{folder}/{name}" for folder in (mounts(root), tables(root), wheels(root)) for name in _names(folder)
+    ]
     return [(path, disk_usage(path)) for path in paths if not path.endswith(".lock")]
 
 
@@ -49,8 +58,8 @@ def free(
     """
     with os_errors(f"free the build cache of {root}"):
         mounts = [name for name in _mount_names(root) if picked is None or name in picked]
-        tables = [name for name in _names(f"{root}/{_TABLES}") if picked is None or name in picked]
-        return [*_mounts(root, mounts, before), *_tables(root, tables, before)]
+        files = [path for path in _files(root) if picked is None or os.path.basename(path) in picked]
+        return [*_mounts(root, mounts, before), *_remove(files, before)]
 
 
 def idle(root: str) -> list[str]:
@@ -58,7 +67,7 @@ def idle(root: str) -> list[str]:
     mounts = [
         f"{root}/{_MOUNTS}/{name}" for name in _mount_names(root) if _unlocked(f"{root}/{_MOUNTS}/{name}")
     ]
-    return mounts + [f"{root}/{_TABLES}/{name}" for name in _names(f"{root}/{_TABLES}")]
+    return mounts + _files(root)
 
 
 def tidy(root: str) -> None:
@@ -97,10 +106,15 @@ def _mounts(root: str, names: Iterable[str], before: float) -> Iterator[tuple[st
             yield "cache", name, remove_tree(trash)
 
 
-def _tables(root: str, names: Iterable[str], before: float) -> Iterator[tuple[str, str, int]]:
-    for name in names:
-        if _older(f"{root}/{_TABLES}/{name}", before):
-            yield "cache", name, remove_tree(f"{root}/{_TABLES}/{name}")
+def _files(root: str) -> list[str]:
+    """The paths of tables and packages, which may go at any time."""
+    return [f"{root}/{folder}/{name}" for folder in (_TABLES, _WHEELS) for name in _names(f"{root}/{folder}")]
+
+
+def _remove(paths: Iterable[str], before: float) -> Iterator[tuple[str, str, int]]:
+    for path in paths:
+        if _older(path, before):
+            yield "cache", os.path.basename(path), remove_tree(path)
 
 
 def _older(path: str, before: float) -> bool:

@@ -4,8 +4,9 @@ from .builder import Builder, BuildOptions, BuildResult, BuildSources, CacheWrit
 from .checks import call
 from .inputs import Inputs, load
 from .missing import StepForecast
+from .projects import PackageIndexes
 
 __all__ = [
-    "BuildOptions", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs", "StepForecast", "call",
-    "load",
+    "BuildOptions", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs", "PackageIndexes",
+    "StepForecast", "call", "load",
 ]  # fmt: skip

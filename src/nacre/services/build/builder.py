@@ -30,6 +30,7 @@ from .cache import Cache
 from .context import BuildContext
 from .filehash import FileHashes
 from .imports import ImportedCaches
+from .projects import PackageIndexes
 from .report import BuildReport
 from .session import BuildSession
 
@@ -67,6 +68,10 @@ class BuildOptions(Value):
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
     `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
     cache.
+
+    For Python projects without a Dockerfile: `base` the base image ("" what the project says, or
+    host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
+    versions chosen for an earlier build do not count.
     """
 
     target: str = ""
@@ -91,6 +96,11 @@ class BuildOptions(Value):
     no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
     is_trial: bool = False
+    base: str = ""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    indexes: PackageIndexes = PackageIndexes()
+    renew: bool = False
 
 
 def _nothing() -> None:
@@ -162,13 +172,13 @@ class Builder:
         `resolve` raises. What `fetch` raises becomes a DockerfileError.
         """
         options = options or BuildOptions()
-        _check(options)
+        check_options(options)
         report = BuildReport(self._progress, names_platforms=len(options.platforms) > 1)
         with self._store.leases.hold():
             sessions, standing = self._built(inputs, options, report)
             steps = _leaving(sessions) if self._writers else []
             inline = steps if any(writer.write is None for writer in self._writers) else None
-            images = _finish(self._store, standing, options, report, inline)
+            images = finish(self._store, standing, options, report, inline)
             self._write_caches(steps, standing, report, sessions)
         return [
             BuildResult(image, session.cache.ran, session.cache.cached)
@@ -181,7 +191,7 @@ class Builder:
         Caches elsewhere are not asked. Raises as `build`.
         """
         options = options or BuildOptions()
-        _check(options)
+        check_options(options)
         report = BuildReport(NullProgress(), names_platforms=len(options.platforms) > 1)
         with self._store.leases.hold(), self._sessions(inputs, options, ImportedCaches(), report) as sessions:
             return [step for session in sessions for step in session.forecast()]
@@ -282,7 +292,8 @@ class Builder:
                 step.done()
 
 
-def _check(options: BuildOptions) -> None:
+def check_options(options: BuildOptions) -> None:
+    """Raises UsageError, InvalidName for what no build can obey."""
     entitlements.check(options.allow)
     for tag in options.tags:
         if tag.digest is not None:
@@ -299,7 +310,7 @@ def _leaving(sessions: list[BuildSession]) -> list[CachedStep]:
     return [found[key] for key in sorted(found)]
 
 
-def _finish(
+def finish(
     store: Store, standing: list[StageProgress], options: BuildOptions, report: BuildReport,
     inline: Sequence[CachedStep] | None,
 ) -> list[Image]:  # fmt: skip

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         def headers(self) -> Mapping[str, str]:
             """The fields of the answer."""
 
-    Fetch = Callable[[str], AbstractContextManager[Remote]]
+    Fetch = Callable[..., AbstractContextManager[Remote]]
+    """Called with a URL and, where there are any, the fields of the request."""
 
 _CHUNK = 1 << 20
 _MODE = 0o600

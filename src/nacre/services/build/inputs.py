@@ -17,6 +17,7 @@ from ...grammars.dockerfile.ignore import Ignore, read_ignore
 from ...ground.files import Root, os_errors, read_bounded
 from ...words.errors import DockerfileError, NotFound, UsageError
 from ...words.value import Value
+from .projects import is_there, project_file
 from .scratch import ScratchDirectory
 
 TYPE_CHECKING = False
@@ -32,7 +33,8 @@ _HEAD = 1 << 10
 class Inputs(Value):
     """What to build: `folder` the context, `dockerfile` the text and `name` how messages call it.
 
-    `time_ns` is when the Dockerfile was changed last, 0 where nobody knows.
+    `time_ns` is when the Dockerfile was changed last, 0 where nobody knows. `is_project`: there is none,
+    and the folder holds a Python project, of which `name` is the file that says so.
     `scratch` holds a context that had to be unpacked; `close`, or `with`, lets go of it.
     """
 
@@ -42,6 +44,7 @@ class Inputs(Value):
     ignore: Ignore = Ignore()
     scratch: ScratchDirectory | None = None
     time_ns: int = 0
+    is_project: bool = False
 
     def close(self) -> None:
         """Remove what was unpacked. Idempotent."""
@@ -81,6 +84,8 @@ def _from_folder(context: str, file: str, name: str = "") -> Inputs:
     name = name or os.path.relpath(path) if file else "Dockerfile"
     folder, inner = _place(context, path)
     with _inside(folder) as root:
+        if not file and not is_there(root, inner) and (project := project_file(root)):
+            return Inputs(context, "", project, _ignore(context, project, ""), is_project=True)
         data, time_ns = _read(root, inner, path)
     return Inputs(context, _decoded(data, name), name, _ignore(context, name, path), time_ns=time_ns)
 

@@ -136,15 +136,17 @@ class Client:
         host = INDEX_HOST if registry == DEFAULT_REGISTRY else registry
         return search(self._session(host, registry), term, limit, lambda: self.catalog(registry))
 
-    def download(self, url: str) -> AbstractContextManager[Download]:
-        """Any http or https URL, without credentials, redirects followed.
+    def download(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Download]:
+        """Any http or https URL, with no credentials but those in `headers`, redirects followed.
 
         The caller bounds and verifies what it reads. Raises InvalidName, NotFound, RegistryError.
         """
         session = self.http(url)
 
-        def connect(headers: dict[str, str]) -> Response:
-            return session.open(Request("GET", url, headers), shown(url), ok=(200, 206))
+        def connect(more: dict[str, str]) -> Response:
+            return session.open(Request("GET", url, {**(headers or {}), **more}), shown(url), ok=(200, 206))
 
         return closing(Download(connect, session.retry()))
 

@@ -1,0 +1,240 @@
+"""Indexes of packages: pages, metadata and files, through the client that the build was given.
+
+The first index that knows a package decides about it, as in uv: a package of a private index cannot be
+replaced by one of the same name elsewhere. What lies in folders (find-links) is offered besides.
+"""
+
+from __future__ import annotations
+
+import base64
+import netrc
+import os
+from contextlib import contextmanager
+from hashlib import new as new_hash
+from urllib.parse import urlsplit
+
+from packaging.utils import canonicalize_name
+
+from ....grammars.python.files import IndexFile
+from ....grammars.python.indexpage import ACCEPT, parse_page
+from ....grammars.python.pipconfig import bare, user_in, user_of_variables
+from ....ground.files import os_errors, private_dir, random_name, unlink, write_all
+from ....words.errors import DigestMismatch, NotFound, TooLarge, Unauthorized, UsageError
+from ....words.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ....grammars.tar.entry import Reader
+    from ....words.progress import Task
+    from ..downloads import Fetch, Remote
+
+_MAX_PAGE, _MAX_METADATA = 64 << 20, 8 << 20
+_MAX_FILE = 8 << 30
+_CHUNK = 1 << 20
+_WEB = ("http://", "https://")
+
+
+class IndexSource(Value):
+    """An index by its URL, or the path of a folder; `name` is how a project calls it, "" for nothing."""
+
+    url: str
+    name: str = ""
+
+
+class IndexLogins:
+    """Who the user is at an index: in its URL, in a variable of uv's, or in a netrc file."""
+
+    def __init__(self, sources: Sequence[IndexSource], variables: Mapping[str, str], netrc_file: str) -> None:
+        """Raises UsageError for a netrc that is damaged."""
+        self._known: dict[str, tuple[str, str]] = {}
+        self._netrc = _read_netrc(netrc_file)
+        for source in sources:
+            if found := user_in(source.url) or user_of_variables(source.name, variables):
+                self._known.setdefault(urlsplit(bare(source.url)).netloc, found)
+
+    def headers(self, url: str) -> dict[str, str]:
+        """What is sent to say it: to its host and port alone."""
+        parts = urlsplit(url)
+        found = user_in(url) or self._known.get(parts.netloc) or self._of_netrc(parts.hostname or "")
+        if not found:
+            return {}
+        pair = base64.b64encode(":".join(found).encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
+
+    def _of_netrc(self, host: str) -> tuple[str, str] | None:
+        row = self._netrc.hosts.get(host) if self._netrc else None
+        return (str(row[0]), str(row[2] or "")) if row else None
+
+
+def _read_netrc(path: str) -> netrc.netrc | None:
+    if not path or not os.path.isfile(path):
+        return None
+    try:
+        return netrc.netrc(path)
+    except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+class PackageIndex:
+    """Several indexes as one; `folder` keeps files that were fetched, by their SHA-256."""
+
+    def __init__(
+        self, sources: Sequence[IndexSource], logins: IndexLogins, fetch: Fetch, folder: str
+    ) -> None:
+        self._sources, self._logins, self._fetch, self._folder = sources, logins, fetch, folder
+        self._pages: dict[str, list[IndexFile]] = {}
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The indexes, without users and passwords."""
+        return tuple(bare(source.url) for source in self._sources)
+
+    def files(self, name: str, only: str = "") -> list[IndexFile]:
+        """What there is of a package; `only` in the index of this URL. Raises NotFound, RegistryError."""
+        key = f"{only} {name}"
+        if key not in self._pages:
+            self._pages[key] = self._found(name, only)
+        return self._pages[key]
+
+    def _found(self, name: str, only: str) -> list[IndexFile]:
+        found: list[IndexFile] = []
+        for source in [IndexSource(only)] if only else self._sources:
+            is_web = source.url.startswith(_WEB)
+            try:
+                found += self._page(source.url, name) if is_web else _in_folder(source.url, name)
+            except NotFound:
+                continue
+            if is_web:
+                break
+        if found:
+            return found
+        where = ", ".join([bare(only)] if only else self.urls)
+        raise NotFound(f"there is no package {name!r} in {where}")
+
+    def _page(self, index: str, name: str) -> list[IndexFile]:
+        url = f"{bare(index).rstrip('/')}/{name}/"
+        with self._opened(url, {"Accept": ACCEPT} | self._logins.headers(index)) as remote:
+            data = _bounded(remote, _MAX_PAGE, f"the index page {url}")
+            return parse_page(data, remote.headers.get("content-type", ""), url)
+
+    @contextmanager
+    def _opened(self, url: str, headers: Mapping[str, str]) -> Iterator[Remote]:
+        try:
+            with self._fetch(url, headers) as remote:
+                yield remote
+        except Unauthorized as error:
+            error.hint = "put user and password into the URL of the index, or into a netrc file"
+            raise
+
+    def metadata(self, file: IndexFile) -> bytes | None:
+        """The METADATA that lies beside a wheel, None where none does."""
+        if not file.metadata or not file.url.startswith(_WEB):
+            return None
+        url = bare(file.url) + ".metadata"
+        with self._opened(url, self._logins.headers(file.url)) as remote:
+            return _bounded(remote, _MAX_METADATA, url)
+
+    def kept(self, sha256: str) -> str:
+        """The path of a file that was fetched before, "" for none."""
+        path = f"{self._folder}/{sha256}"
+        return path if sha256 and os.path.isfile(path) else ""
+
+    def fetch(self, file: IndexFile, task: Task) -> tuple[str, str]:
+        """Bring a file, verified; its path and SHA-256. Raises NotFound, DigestMismatch, RegistryError."""
+        sha256 = dict(file.strong).get("sha256", "")
+        if path := self.kept(sha256):
+            task.done("Already exists")
+            return path, sha256
+        self._make_folder()
+        return self._brought(file, task)
+
+    def _brought(self, file: IndexFile, task: Task) -> tuple[str, str]:
+        temporary = f"{self._folder}/.{random_name()}"
+        try:
+            sha256 = self._save(file, temporary, task)
+            with os_errors(f"keep {file.name}"):
+                os.replace(temporary, f"{self._folder}/{sha256}")
+        except BaseException:
+            unlink(temporary)
+            raise
+        task.done("Download complete")
+        return f"{self._folder}/{sha256}", sha256
+
+    def _save(self, file: IndexFile, path: str, task: Task) -> str:
+        sums = {name: new_hash(name) for name in {"sha256", *dict(file.strong)}}
+        task.phase("Downloading", file.size or None)
+        with os_errors(f"keep {file.name}"):
+            target = open(path, "xb", buffering=0)
+        total = 0
+        with target, self._reading(file) as remote:
+            while data := remote.read(_CHUNK):
+                total += len(data)
+                if total > (file.size or _MAX_FILE):
+                    raise TooLarge(f"{file.name} is longer than the {file.size or _MAX_FILE} bytes announced")
+                for one in sums.values():
+                    one.update(data)
+                with os_errors(f"keep {file.name}"):
+                    write_all(target.fileno(), data)
+                task.advance(len(data))
+        _verify(file, {name: one.hexdigest() for name, one in sums.items()})
+        return sums["sha256"].hexdigest()
+
+    @contextmanager
+    def _reading(self, file: IndexFile) -> Iterator[Remote]:
+        if file.url.startswith(_WEB):
+            with self._opened(bare(file.url), self._logins.headers(file.url)) as remote:
+                yield remote
+            return
+        path = file.url.removeprefix("file://")
+        with os_errors(f"read {path}"), open(path, "rb", buffering=0) as local:
+            yield local  # type: ignore[misc]  # nobody asks a file of this machine for fields
+
+    def keep(self, reader: Reader) -> tuple[str, str, int]:
+        """Keep a file that was made here; its path, SHA-256 and size."""
+        self._make_folder()
+        temporary, sha256, size = f"{self._folder}/.{random_name()}", new_hash("sha256"), 0
+        try:
+            with os_errors("keep a wheel"), open(temporary, "xb", buffering=0) as target:
+                while data := reader.read(_CHUNK):
+                    sha256.update(data)
+                    size += len(data)
+                    write_all(target.fileno(), data)
+                os.replace(temporary, f"{self._folder}/{sha256.hexdigest()}")
+        except BaseException:
+            unlink(temporary)
+            raise
+        return f"{self._folder}/{sha256.hexdigest()}", sha256.hexdigest(), size
+
+    def _make_folder(self) -> None:
+        with os_errors(f"keep wheels in {self._folder}"):
+            if not os.path.isdir(self._folder):
+                private_dir(self._folder)
+
+
+def _verify(file: IndexFile, found: Mapping[str, str]) -> None:
+    for name, value in file.strong:
+        if found[name] != value:
+            raise DigestMismatch(
+                f"{name}:{value}", f"{name}:{found[name]}", what=file.name,
+                hint="the index has another file than the one that was locked",
+            )  # fmt: skip
+
+
+def _bounded(remote: Remote, most: int, what: str) -> bytes:
+    pieces, total = [], 0
+    while data := remote.read(_CHUNK):
+        pieces.append(data)
+        total += len(data)
+        if total > most:
+            raise TooLarge(f"{what} has more than {most} bytes")
+    return b"".join(pieces)
+
+
+def _in_folder(folder: str, name: str) -> list[IndexFile]:
+    folder = folder.removeprefix("file://")
+    with os_errors(f"look for wheels in {folder}"):
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    fits = [one for one in names if canonicalize_name(one.partition("-")[0]) == name]
+    return [IndexFile(one, f"{folder}/{one}") for one in fits if one.endswith((".whl", ".tar.gz"))]

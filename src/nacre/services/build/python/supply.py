@@ -1,0 +1,251 @@
+"""From a plan to wheels that are known by their hash: locked or resolved, fetched or built when needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from threading import Event
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ....grammars.python.files import IndexFile, Pinned
+from ....grammars.python.locks import LockSelection, read_lock
+from ....ground.work.threads import paced
+from ....stores.steps import StepRecord
+from ....words.errors import UsageError
+from ....words.value import Value
+from ..keys import Key
+from .pack import metadata_of, static_metadata
+from .resolve import Candidate, Requirements, pinned_of_lock, resolve
+from .wheel import opened
+from .wheellayers import LaidWheel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ....grammars.python.locks import Locked
+    from ....grammars.python.target import Target
+    from ....stores.store import Store
+    from ..report import StepReport
+    from .index import PackageIndex
+    from .pack import BuiltWheel, WheelBuilder
+    from .plan import ProjectPlan
+
+
+class ResolvedKey(Key):
+    """What was chosen for the files of a project, a target and indexes."""
+
+    inputs_read: str
+    target: tuple[object, ...]
+    indexes: tuple[str, ...]
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+
+
+class WheelSources(Value):
+    """Where wheels come from: the store remembers, the index has them, the packer makes them."""
+
+    store: Store
+    index: PackageIndex
+    packer: WheelBuilder
+
+
+class WheelSupply:
+    """The wheels of one target. `anew`: nothing that was chosen before is taken."""
+
+    def __init__(self, sources: WheelSources, plan: ProjectPlan, target: Target, anew: bool = False) -> None:
+        self._sources, self._plan, self._target, self._anew = sources, plan, target, anew
+        self._built: dict[str, BuiltWheel] = {}
+        self._pinned: dict[str, Pinned] = {}
+
+    @property
+    def short(self) -> str:
+        """The version of Python that they are for, as 3.12."""
+        return self._target.short
+
+    # what is to be installed
+
+    def chosen(self, report: StepReport) -> list[Pinned]:
+        """The packages, by name; those chosen before for the same files, unless they are wanted anew."""
+        plan = self._plan
+        self._check_python()
+        key = ResolvedKey(
+            "", "", None, plan.inputs, self._target._astuple(), self._sources.index.urls,
+            plan.settings.extras, plan.settings.groups,
+        )  # fmt: skip
+        found = self._kept(key)
+        if found is not None:
+            report.cached()
+            return found
+        found = self._locked() if plan.lock else self._resolved(plan.wishes, report)
+        self._keep(key, found)
+        report.line(
+            f"{len(found)} package{'s' * (len(found) != 1)}" + (f" locked by {plan.lock}" * bool(plan.lock))
+        )
+        report.done()
+        return found
+
+    def _check_python(self) -> None:
+        wanted = self._plan.project.requires_python
+        try:
+            fits = not wanted or SpecifierSet(wanted).contains(self._target.version, prereleases=True)
+        except InvalidSpecifier:
+            raise UsageError(f"pyproject.toml has an invalid requires-python: {wanted[:100]!r}") from None
+        if not fits:
+            raise UsageError(
+                f"the project needs Python {wanted}, but the base has {self._target.version}",
+                hint=f"choose another base with --base, python:{self._hinted(wanted)}-slim for one",
+            )
+
+    def _hinted(self, wanted: str) -> str:
+        versions = [f"3.{minor}" for minor in range(14, 7, -1)]
+        return next((one for one in versions if SpecifierSet(wanted).contains(f"{one}.99")), "3")
+
+    def _kept(self, key: Key) -> list[Pinned] | None:
+        record = None if self._anew else self._sources.store.steps.get(key.digest)
+        if record is None:
+            return None
+        rows = json.loads(record.config_json)["packages"]
+        return [
+            Pinned(row["name"], row["version"], _file_of(row["file"]) if row["file"] else None, row["folder"])
+            for row in rows
+        ]  # fmt: skip
+
+    def _keep(self, key: Key, found: Sequence[Pinned]) -> None:
+        rows = [
+            {"name": one.name, "version": one.version, "folder": one.folder,
+             "file": {name: getattr(one.file, name) for name in IndexFile._fields} if one.file else None}
+            for one in found
+        ]  # fmt: skip
+        self._sources.store.steps.put(
+            StepRecord(key.digest, "", None, None, json.dumps({"packages": rows}), key.inputs)
+        )
+
+    def _locked(self) -> list[Pinned]:
+        plan = self._plan
+        wanted = LockSelection(plan.project, self._target, plan.settings.extras, plan.settings.groups)
+        return [self._of_lock(one) for one in read_lock(plan.lock, plan.lock_data, wanted)]
+
+    def _of_lock(self, one: Locked) -> Pinned:
+        if one.folder:
+            return Pinned(one.name, one.version, folder=os.path.normpath(one.folder))
+        return pinned_of_lock(one.name, one.version, self._placed(one), self._target)
+
+    def _placed(self, one: Locked) -> Sequence[IndexFile]:
+        """The files of a package; where a lock says no URLs, those that its index has with the same hash."""
+        if all(file.url for file in one.files):
+            return one.files
+        wanted = {file.name: file for file in one.files}
+        offered = self._sources.index.files(one.name, one.index)
+        return [
+            file.replace(hashes=wanted[file.name].hashes) for file in offered if file.name in wanted
+        ]  # fmt: skip
+
+    def _resolved(self, wishes: Requirements, report: StepReport) -> list[Pinned]:
+        def metadata(candidate: Candidate) -> bytes:
+            report.line(f"looking at {candidate.name} {candidate.folder or candidate.version}")
+            return self._metadata(candidate, report)
+
+        hashes = dict(wishes.hashes)
+        found = resolve(wishes, self._target, self._sources.index, metadata)
+        return [_with_hashes(one, hashes.get(one.name, ())) for one in found]
+
+    def requirements(self, wishes: Sequence[str], report: StepReport) -> list[Pinned]:
+        """What some requirements come to, as those of a build backend; kept as `chosen` is."""
+        key = ResolvedKey(
+            "", "", None, "", self._target._astuple(), self._sources.index.urls, (), (), tuple(wishes)
+        )
+        found = self._kept(key)
+        if found is None:
+            found = self._resolved(Requirements(tuple(wishes)), report)
+            self._keep(key, found)
+        return found
+
+    # metadata
+
+    def _metadata(self, candidate: Candidate, report: StepReport) -> bytes:
+        if candidate.folder:
+            return self._of_folder(candidate.folder, report)
+        assert candidate.file is not None
+        data = self._sources.index.metadata(candidate.file)
+        if data is not None:
+            return data
+        path, sha256 = self._sources.index.fetch(candidate.file, report.task(candidate.file.name))
+        if candidate.file.is_wheel:
+            with opened(path, candidate.file.name) as wheel:
+                return wheel.metadata
+        pinned = Pinned(candidate.name, str(candidate.version), candidate.file)
+        static = static_metadata(path, candidate.file.name)
+        return static or self._sources.packer.of_archive(pinned, path, sha256, report).metadata.encode()
+
+    def _of_folder(self, folder: str, report: StepReport) -> bytes:
+        project = self._plan.project_of(folder)
+        if project.dynamic:
+            return self.built(folder, report).metadata.encode()
+        return metadata_of(project.name, project.dependencies, project.extras)
+
+    # wheels
+
+    def built(self, folder: str, report: StepReport) -> BuiltWheel:
+        """The wheel of a folder of the project. Raises UsageError for one that is no package."""
+        if folder not in self._built:
+            system = self._plan.project_of(folder).system
+            if system is None:
+                raise UsageError(
+                    f"{folder}/pyproject.toml has no [build-system], so no package can be made of it"
+                )
+            self._built[folder] = self._sources.packer.of_folder(folder, system, report)
+        return self._built[folder]
+
+    def known(self, pinned: Pinned, report: StepReport) -> LaidWheel:
+        """A wheel by its hash; only what cannot be known without it is fetched or built."""
+        if pinned.folder:
+            built = self.built(pinned.folder, report)
+            return LaidWheel(built.name, built.sha256, built.size, self._sources.index.kept(built.sha256))
+        file = pinned.file
+        assert file is not None
+        sha256 = dict(file.strong).get("sha256", "")
+        if not file.is_wheel or not sha256 or not file.size:
+            return self._brought(pinned, report)
+        self._pinned[sha256] = pinned
+        return LaidWheel(file.name, sha256, file.size, self._sources.index.kept(sha256))
+
+    def _brought(self, pinned: Pinned, report: StepReport) -> LaidWheel:
+        file = pinned.file
+        assert file is not None
+        path, sha256 = self._sources.index.fetch(file, report.task(file.name))
+        if file.is_wheel:
+            return LaidWheel(file.name, sha256, os.stat(path).st_size, path)
+        built = self._sources.packer.of_archive(pinned, path, sha256, report)
+        return LaidWheel(built.name, built.sha256, built.size, self._sources.index.kept(built.sha256))
+
+    def here(self, wheels: Sequence[LaidWheel], report: StepReport) -> dict[str, LaidWheel]:
+        """The wheels with their paths, by their hash: those that are missing are fetched, several at once."""
+        missing = [wheel for wheel in wheels if not wheel.path]
+        found = {wheel.sha256: wheel for wheel in wheels if wheel.path}
+
+        def fetch(wheel: LaidWheel, _stop: Event) -> None:
+            file = self._pinned[wheel.sha256].file
+            assert file is not None
+            path, _ = self._sources.index.fetch(file, report.task(file.name))
+            found[wheel.sha256] = wheel.replace(path=path)
+
+        paced(fetch, missing, self._sources.store.budget)
+        return found
+
+
+def _with_hashes(pinned: Pinned, hashes: Sequence[tuple[str, str]]) -> Pinned:
+    """With the hash that was asked for, where the index names none: the fetch then verifies it."""
+    if not hashes or pinned.file is None or pinned.file.strong:
+        return pinned
+    if len(hashes) > 1:
+        raise UsageError(f"{pinned.file.name} has no hash in its index, so one of several cannot be told")
+    return pinned.replace(file=pinned.file.replace(hashes=tuple(hashes)))
+
+
+def _file_of(row: dict[str, Any]) -> IndexFile:
+    hashes = tuple((str(name), str(value)) for name, value in row["hashes"])
+    return IndexFile(**(row | {"hashes": hashes}))
