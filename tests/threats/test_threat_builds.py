@@ -197,6 +197,20 @@ def test_cve_2024_23651_a_cache_that_is_swapped(build: Build, outside: Outside) 
     )
 
 
+def test_cve_2024_11218_and_23651_stages_that_race(build: Build, outside: Outside) -> None:
+    """buildah, buildkit: one stage swaps a folder of a shared cache for a link while another mounts it."""
+    swap = f"mv /c/d /c/e; ln -s {outside} /c/d; rm /c/d; mv /c/e /c/d"
+    first = f"FROM busybox:test AS a\nRUN --mount=type=cache,id=c,target=/c mkdir -p /c/d; touch /c/on; while [ -e /c/on ]; do {swap}; done\n"
+    begin = "RUN --mount=type=cache,id=c,target=/c while ! [ -e /c/on ]; do :; done\n"
+    mounts = "--mount=type=cache,id=c,source=d,target=/m --mount=type=cache,id=c,target=/c --mount=type=tmpfs,target=/c/d/t"
+    steps = [f"RUN {mounts} cat /m/secret /c/d/secret; echo {number}\n" for number in range(6)]
+    end = "RUN --mount=type=cache,id=c,target=/c rm /c/on\n"
+    last = "FROM busybox:test\nCOPY --from=a /bin/sh /a\nCOPY --from=b /bin/sh /b\n"
+    for parts in ([*steps[:3], end], [*steps[3:], end]):
+        build("".join([first, "FROM busybox:test AS b\n", begin, *parts, last]), "--parallel", "2")
+    build("FROM busybox:test\n" + end.replace("rm", "rm -f"))
+
+
 @pytest.mark.parametrize(
     "text", ["RUN --security=insecure id", "RUN --network=host --security=insecure id", "RUN --device=all id"]
 )

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from evil import Layer, Outside, sentence
+from quick import Quick
 
 from nacre.ground import linux, userns
 from nacre.ground.sandbox.apparmor import ChangeProfile
@@ -139,6 +140,37 @@ def test_cve_2019_5736_nor_by_exec(nacre: Any, hostile: Hostile) -> None:
     assert python_is_whole() == before
 
 
+TRACER = """
+while :; do
+  for p in /proc/[0-9]*; do
+    [ -e $p/root$0/secret ] && echo "root of $p is outside"
+    [ -e $p/cwd/secret ] && echo "working directory of $p is outside"
+  done
+done 2> /dev/null
+"""
+
+
+def test_cve_2016_9962_nobody_is_seen_on_the_way_in(nacre: Any, busybox_image: str, outside: Outside) -> None:
+    """runc: who may trace others took the descriptors and the root of whoever entered, `exec` or a probe."""
+    words = [
+        "--cap-add",
+        "SYS_PTRACE",
+        "--network",
+        "none",
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "100ms",
+    ]
+    with box(nacre, busybox_image, *words, command=("sh", "-c", TRACER, str(outside))):
+        for _ in range(6):
+            done = subprocess.run(
+                nacre.command("exec", "box", "true"), cwd=str(outside), env=nacre.env, check=False
+            )
+            assert done.returncode == 0
+        assert nacre("logs", "box").out == ""
+
+
 HOSTILE_ACCOUNTS = """
 rm -f /etc/passwd /etc/group
 case $0 in
@@ -183,6 +215,29 @@ def test_the_programs_of_a_container_are_never_run_outside(
         nacre("diff", "box")
         nacre("commit", "box", "evil:2")
     assert not (tmp_path / "sprung").exists()
+
+
+SWAPS = """
+mkdir /d; echo mine > /d/secret; ln -s $0 /l; echo > /ready
+while :; do mv /d /e; mv /l /d; mv /d /l; mv /e /d; done
+"""
+
+
+def test_files_that_are_swapped_while_they_are_read(
+    nacre: Any, quick: Quick, busybox_image: str, outside: Outside
+) -> None:
+    """Whoever reads a container's files from outside does not follow what it has put in their place."""
+    with box(nacre, busybox_image, "--network", "none", command=("sh", "-c", SWAPS, str(outside))):
+        while nacre("exec", "box", "test", "-e", "/ready", check=False).code:
+            pass
+        for number in range(3):
+            quick("commit", "--pause=false", "box", f"evil:{number}", check=False)
+            for words in (("export", "box"), ("cp", "box:/d", "-"), ("diff", "box")):
+                done = quick(*words, check=False)
+                assert outside.SECRET not in done.out, words
+                assert "Traceback" not in done.err
+    for name in quick("images", "-q", "evil").lines:
+        assert outside.SECRET not in quick("save", name).out
 
 
 # --- mounts that race
@@ -386,11 +441,16 @@ OPTIONS = (
     "--security-opt=apparmor={}", "--security-opt={}", "--userns={}", "--userns=auto:size={}",
     "--userns=keep-id:uid={}", "--oom-score-adj={}", "--stop-signal={}", "--pid={}",
     "--ipc={}", "--cgroupns={}", "--network={}", "--annotation={}", "--dns={}", "--add-host={}", "--entrypoint={}",
+    "--publish=127.0.0.1::{}", "--publish={}", "--memory={}", "--memory-swap={}", "--cpus={}", "--cpu-shares={}",
+    "--cpuset-cpus={}", "--pids-limit={}", "--blkio-weight={}", "--device-read-bps=/dev/null:{}",
+    "--cgroup-parent={}", "--ip={}", "--mac-address={}", "--network-alias={}", "--dns-search={}",
+    "--dns-option={}", "--log-opt=max-size={}", "--log-opt={}", "--restart={}", "--stop-timeout={}",
+    "--health-cmd=true --health-interval={}", "--label={}", "--uts={}", "--gpus={}", "--volumes-from={}",
 )  # fmt: skip
 
 
-def quiet(nacre: Any, *words: str) -> Any:
-    done = nacre(*words, check=False, timeout=120)
+def quiet(quick: Quick, *words: str) -> Any:
+    done = quick(*words, check=False)
     assert "Traceback" not in done.err, (words, done)
     assert "internal error" not in done.err, (words, done)
     assert done.code in (0, 1, 125, 126, 127), (words, done)
@@ -399,11 +459,42 @@ def quiet(nacre: Any, *words: str) -> Any:
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_nasty_values_are_obeyed_or_one_sentence(nacre: Any, busybox_image: str, option: str) -> None:
+def test_nasty_values_are_obeyed_or_one_sentence(quick: Quick, busybox_image: str, option: str) -> None:
     """Those that are accepted run, and what they make ends with the container."""
     for value in NASTY:
-        word = option.replace("{}", value)
-        if quiet(nacre, "create", "--name", "x", word, busybox_image, "true").code == 0:
-            quiet(nacre, "start", "-a", "x")
-            nacre("rm", "-f", "x")
-    assert nacre("ps", "-aq").out == ""
+        words = (
+            [word.replace("{}", value) for word in option.split(" ")]
+            if " --" in option
+            else [option.replace("{}", value)]
+        )
+        if quiet(quick, "create", "--name", "x", *words, busybox_image, "true").code == 0:
+            quiet(quick, "start", "-a", "x")
+            quick("rm", "-f", "x")
+    assert quick("ps", "-aq").out == ""
+
+
+ENTERING = ("--user={}", "--workdir=/{}", "--env={}", "--detach-keys={}", "--env-file={}")
+CHANGES = (
+    "--memory={}",
+    "--cpus={}",
+    "--pids-limit={}",
+    "--cpuset-cpus={}",
+    "--restart={}",
+    "--blkio-weight={}",
+)
+
+
+def test_nasty_values_for_a_container_that_runs(nacre: Any, quick: Quick, busybox_image: str) -> None:
+    """`exec`, `update`, `kill`, `rename`, `cp` and `network connect` with them: it goes on in any case."""
+    with box(nacre, busybox_image):
+        for value in NASTY[1::2]:
+            for option in ENTERING:
+                quiet(quick, "exec", option.replace("{}", value), "box", "true")
+            for option in CHANGES:
+                quiet(quick, "update", option.replace("{}", value), "box")
+            quiet(quick, "cp", f"box:/{value}", "copied")
+            quiet(quick, "cp", "/dev/null", f"box:/tmp/{value[:99]}")
+            quiet(quick, "network", "connect", "--ip", value, "bridge", "box")
+            quiet(quick, "rename", "box", value or "-")
+            quiet(quick, "rename", value or "-", "box")
+        assert quick("inspect", "-f", "{{.State.Running}}", "box").out == "true\n"

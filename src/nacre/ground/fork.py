@@ -243,7 +243,8 @@ def fork_through(
     try:
         with Blocked() as before, _subreaper:
             run = _reporting(work, ChildReport(writer), keep, signals, before)
-            helper = Child(_spawn(_helping(move, run, ChildReport(writer), adopted, go)), -1, what)
+            helping = _helping(move, _waiting(run, adopted, go), ChildReport(writer))
+            helper = Child(_spawn(helping), -1, what)
             helper.wait()
             writer = _close(writer)
             child.status = helper.status
@@ -298,9 +299,12 @@ class HeldChild(Child):
 
 
 def fork_held(
-    move: Callable[[], None], work: Work, *, what: str, keep: Iterable[int] = (), deadly: int = signal.SIGKILL
-) -> HeldChild:
+    move: Callable[[], None], work: Work, *, what: str, keep: Iterable[int] = (),
+    deadly: int = signal.SIGKILL, through: Callable[[], None] | None = None,
+) -> HeldChild:  # fmt: skip
     """As `fork`, BLOCKED, but the child's parent is a process that `move` has prepared, and that outlives us.
+
+    `through` leads a helper elsewhere, where the child begins, with what it keeps alone.
 
     A pid namespace cannot end while a process in it has ended and nobody has waited for it. Were we its
     parent and killed, that would be left to the first process of our own namespace, which may wait for
@@ -312,7 +316,8 @@ def fork_held(
     try:
         with Blocked() as before:
             run = _reporting(work, ChildReport(writer), keep, BLOCKED, before)
-            hold = _holding(move, _waiting(run, learned), go, deadly)
+            begin = _waiting(run, learned)
+            hold = _holding(move, lambda: _start(through, begin, (*keep, writer, learned)), go, deadly)
             holder = fork(hold, what=what, keep=None, signals=BLOCKED)
             (pid,) = holder.answer()
             child = HeldChild(pid, reader, what, holder)
@@ -356,17 +361,17 @@ def fork_elsewhere(ask: Callable[[int, int], int], *, what: str) -> HeldChild:
 
 
 def hold(
-    move: Callable[[], None], work: Work, report: ChildReport, ends: tuple[int, int], keep: Iterable[int]
-) -> None:
+    move: Callable[[], None], work: Work, report: ChildReport, ends: tuple[int, int], keep: Iterable[int],
+    through: Callable[[], None],
+) -> None:  # fmt: skip
     """What the parent of a child does that others have asked for: see `fork_elsewhere`.
 
-    `move` as in `fork_held`. All signals must be blocked.
+    `move` and `through` as in `fork_held`. All signals must be blocked.
     """
     writer, learned = ends
     run = _reporting(work, ChildReport(writer), keep, BLOCKED, set())
     move()
-    pid = _spawn(_waiting(run, learned))
-    report.tell(pid)
+    report.tell(pid := _start(through, _waiting(run, learned), (*keep, *ends)))
     _keep_only(set(report.descriptors()))
     report.tell(_wait_beside(pid, report.fd))
 
@@ -381,16 +386,33 @@ def _wait_beside(pid: int, fd: int) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def _waiting(run: Callable[[set[int]], int], go: int) -> Callable[[set[int]], int]:
+def _waiting(run: Callable[[set[int]], int], go: int, *others: int) -> Callable[[set[int]], int]:
     """`run`, once it is known to whom it matters; never if that one has died."""
 
     def begin(before: set[int]) -> int:
+        for fd in others:
+            os.close(fd)
         return run(before) if os.read(go, 1) else SILENT
 
     return begin
 
 
-def _holding(move: Callable[[], None], begin: Callable[[set[int]], int], go: int, deadly: int) -> Work:
+def _start(through: Callable[[], None] | None, begin: Callable[[set[int]], int], keep: Iterable[int]) -> int:
+    """The pid of a child, which is not seen where `through` leads with anything of ours but `keep`."""
+    if through is None:
+        return _spawn(begin)
+    reader, writer = _pipe()
+    helping = _helping(through, begin, ChildReport(writer), *(fd for fd in keep if fd >= 0))
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    with Child(_spawn(helping), reader, "a helper") as helper:
+        _close(writer)
+        (pid,) = helper.answer()
+        helper.wait()
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 0)
+    return int(pid)
+
+
+def _holding(move: Callable[[], None], start: Callable[[], int], go: int, deadly: int) -> Work:
     """What the parent of a `HeldChild` does; in a group of its own, not to be killed with ours."""
     parent = os.getpid()
 
@@ -398,7 +420,7 @@ def _holding(move: Callable[[], None], begin: Callable[[set[int]], int], go: int
         os.close(go)
         os.setpgid(0, 0)
         move()
-        pid = _spawn(begin)
+        pid = start()
         report.tell(pid)
         linux.die_with_parent(signal.SIGTERM)
         if os.getppid() != parent:
@@ -420,21 +442,18 @@ def _wait_for(pid: int, deadly: int) -> int:
 
 
 def _helping(
-    move: Callable[[], None], run: Callable[[set[int]], int], report: ChildReport, adopted: int, go: int
+    move: Callable[[], None], begin: Callable[[set[int]], int], report: ChildReport, *keep: int
 ) -> Callable[[set[int]], int]:
-    def begin(before: set[int]) -> int:
-        os.close(go)
-        return run(before) if os.read(adopted, 1) else SILENT
+    """A helper that goes where `move` leads it, begins a child there, tells its pid and ends."""
 
     def help_(_before: set[int]) -> int:
-        try:
-            move()
-            report.tell(_spawn(begin))
-        except BaseException as error:
-            report.fail(error)
+        move()
+        if keep:
+            _keep_only({*keep, *report.descriptors()})
+        report.tell(_spawn(begin))
         return 0
 
-    return help_
+    return _telling(help_, report)
 
 
 def fork_detached(work: Work, *, what: str, keep: Iterable[int] = ()) -> Child:

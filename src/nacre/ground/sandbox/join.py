@@ -50,7 +50,7 @@ def _begun(config: Mapping[str, Any], streams: Streams, pidfd: int, pid: int, ch
         return connected(config, streams, pidfd, pid, channel)
     program = Joining(config, streams, pidfd, pid)
     try:
-        return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept)
+        return fork_held(program.prepare, program.begin, what=WHAT, keep=program.kept, through=program.enter)
     except ProcessLookupError:
         raise Conflict("the container is not running") from None
     except OSError as error:

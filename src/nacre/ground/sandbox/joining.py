@@ -36,7 +36,6 @@ KINDS = {
     "net": linux.CLONE_NEWNET,
 }  # fmt: skip
 """Flags by the names in /proc/PID/ns."""
-_OF_CHILDREN = linux.CLONE_NEWUSER | linux.CLONE_NEWPID
 
 
 class Look(Operation):
@@ -72,13 +71,19 @@ class Joining:
         From here on processes of the container must not look into its child (runc CVE-2016-9962).
         """
         linux.prctl(linux.PR_SET_DUMPABLE, 0)
-        if self._kinds & _OF_CHILDREN:
-            linux.setns(self._pidfd, self._kinds & _OF_CHILDREN)
+        if self._kinds & linux.CLONE_NEWUSER:
+            linux.setns(self._pidfd, linux.CLONE_NEWUSER)
+
+    def enter(self) -> None:
+        """In a helper: its child, which the container sees, has the container's root from its beginning.
+
+        Those that have CAP_SYS_PTRACE may look into it all the same.
+        """
+        cgroups.follow(self._pid)
+        linux.setns(self._pidfd, self._kinds & ~linux.CLONE_NEWUSER)
 
     def begin(self, report: ChildReport) -> None:
         """In the child, which becomes the program."""
-        cgroups.follow(self._pid)
-        linux.setns(self._pidfd, self._kinds & ~_OF_CHILDREN)
         os.close(self._pidfd)
         self._work(report)
 

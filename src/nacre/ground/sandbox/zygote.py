@@ -68,7 +68,7 @@ def serve(connection: int) -> None:
         taken = standard[0], standard[1], standard[2]
         streams = StreamDescriptors(taken, tuple(told["owned"]), told["terminal"])
         program = Joining(told["config"], streams, pidfd, told["pid"])
-        hold(program.prepare, program.begin, report, (writer, learned), program.kept)
+        hold(program.prepare, program.begin, report, (writer, learned), program.kept, program.enter)
     except BaseException as error:
         report.fail(error)
 
