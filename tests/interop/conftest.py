@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from machine import remove
 
 ROOTLESS = os.geteuid() != 0
 
@@ -36,11 +38,11 @@ class Peer:
         self.words = words
         self.env = {**os.environ, **(env or {})}
 
-    def __call__(self, *arguments: str, check: bool = True) -> str:
+    def __call__(self, *arguments: str, check: bool = True, code: int = 0) -> str:
         done = subprocess.run(
             [*self.words, *arguments], capture_output=True, text=True, env=self.env, timeout=300, check=False
         )
-        if check and done.returncode != 0:
+        if check and done.returncode != code:
             raise AssertionError(f"{' '.join([*self.words, *arguments])}: {done.returncode}\n{done.stderr}")
         return done.stdout
 
@@ -113,6 +115,29 @@ def docker(tmp_path_factory: pytest.TempPathFactory, runtime_program: str) -> It
         daemon.wait(timeout=60)
 
 
+@pytest.fixture(scope="session")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """containerd alone, by its client."""
+    require("containerd", "ctr", "containerd-shim-runc-v2")
+    require_root("containerd")
+    base = Path(tempfile.mkdtemp(prefix="nacre-", dir="/tmp"))  # a name of a socket has 107 bytes at most
+    (base / "config.toml").write_text(
+        f'version = 2\nroot = "{base}/root"\nstate = "{base}/state"\n'
+        'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
+        f'[grpc]\n  address = "{base}/sock"\n[ttrpc]\n  address = "{base}/ttrpc"\n'
+    )
+    with (base / "log").open("wb") as log:
+        daemon = subprocess.Popen(["containerd", "-c", base / "config.toml"], stdout=log, stderr=log)
+    client = Peer("ctr", "--address", f"{base}/sock")
+    try:
+        _await(lambda: "Server" in client("version", check=False), daemon, base)
+        yield client
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
+        remove(base)
+
+
 def _answers(client: Peer) -> bool:
     return "Server Version" in client("info", check=False)
 
@@ -121,4 +146,4 @@ def _await(ready: Callable[[], object], daemon: subprocess.Popen[bytes], base: P
     deadline = time.monotonic() + 60
     while not ready():
         if daemon.poll() is not None or time.monotonic() > deadline:
-            pytest.skip("dockerd does not start here: " + (base / "log").read_text()[-500:])
+            pytest.skip(f"{daemon.args[0]} does not start here: " + (base / "log").read_text()[-500:])

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import needs_userns, remove
@@ -86,6 +87,32 @@ def test_docker(docker: Peer, image: str) -> None:
     docker("rm", name)
     missing = docker(*words, "--rm", "oci-test", "nothere", check=False)
     assert missing == ""
+
+
+def test_containerd(
+    containerd: Peer, runtime_program: str, nacre: Any, busybox_image: str, tmp_path: Path
+) -> None:
+    """By its shim, without another engine: limits, exec, pause, the end and errors."""
+    nacre("save", "-o", str(tmp_path / "image.tar"), busybox_image)
+    containerd("images", "import", "--snapshotter", "native", str(tmp_path / "image.tar"))
+    image = containerd("images", "ls", "-q").strip()
+    group = f"/nacre-test-{os.getpid()}"
+    runtime = ("--runc-binary", runtime_program, "--runc-root", str(tmp_path / "state"))
+    words = ("run", "--snapshotter", "native", *runtime, "--cgroup", group, "--memory-limit", "20000000")
+    assert containerd(*words, "--rm", image, "one", "sh", "-c", "echo hello; exit 3", code=3) == "hello\n"
+    eat = "exec tail -c 100m /dev/zero"
+    containerd(*words, "--rm", image, "two", "sh", "-c", eat, code=137)
+    containerd(*words, "--detach", image, "box", "sleep", "1000")
+    assert containerd("task", "exec", "--exec-id", "x", "box", "id", "-u") == "0\n"
+    for verb, state in (("pause", "PAUSED"), ("resume", "RUNNING")):
+        containerd("task", verb, "box")
+        assert containerd("task", "ls").split()[-1] == state
+    containerd("task", "kill", "--signal", "KILL", "box")
+    containerd("task", "rm", "--force", "box", check=False)
+    containerd("container", "rm", "box")
+    assert not (tmp_path / "state/default/box").exists()
+    containerd(*words, "--rm", image, "three", "nothere", code=1)
+    assert not [path for path in Path("/sys/fs/cgroup").glob(f"*{group}") if path.exists()]
 
 
 def test_buildah(podman: Peer, runtime_program: str, image: str, tmp_path: Path) -> None:
