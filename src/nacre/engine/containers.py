@@ -300,9 +300,7 @@ class ContainerCollection(Lifecycle):
 
         `endpoints` are by network, `ports` (`80/tcp`) lists of address and port of this machine.
         """
-        from ..services.containers.networking import state
-
-        return self._engine.inside(lambda store: state(store, row))
+        return self._engine.inside(lambda store: store.containers.network(row))
 
     def logs(self, name: str, *, follow: bool = False, tail: int = -1) -> Iterator[Line]:
         """What a container wrote, by lines; with `follow` until it ends. Raises Conflict without a log.

@@ -23,6 +23,8 @@ CONTAINER = "container:"
 _LIVE = ("running", "restarting")
 BEGUN = "begun"
 """The state of a container that is not whole yet: its maker holds a lock, see `is_starting`, or is dead."""
+NETWORK = "network"
+"""A file of a container that runs: what it got in its networks."""
 RESTARTING = "restarting"
 """A file of a container of `--rm`: locked by the process that restarts it."""
 
@@ -253,6 +255,15 @@ class ContainerStore:
     def file(self, id: str, name: str) -> str:
         """The path ROOT/containers/<id>/<name>; nothing is created."""
         return f"{self._root}/containers/{id}/{name}"
+
+    def network(self, row: ContainerRow) -> dict[str, Any]:
+        """What a container that runs has got; nothing for one that has no network of its own."""
+        try:
+            with open(self.file(row.id, NETWORK), "rb") as file:
+                found: dict[str, Any] = quickjson.loads(file.read())
+        except (OSError, ValueError):
+            return {}
+        return found if row.state == "running" else {}
 
     def _select(self, rest: str, values: tuple[Any, ...] = ()) -> List[ContainerRow]:
         rows = self._database.execute(f"SELECT {_COLUMNS} FROM container {rest}", values)

@@ -165,9 +165,7 @@ def switched(containers: ContainerListing, row: ContainerRow, record: dict[str, 
     """The folder of a container whose sockets are switched; "" for others."""
     if "endpoints" not in record and not record["network"].startswith(CONTAINER):
         return ""
-    from .networking import state
-
-    return containers.folder(row.id) if state(containers.store, row).get("switched") else ""
+    return containers.folder(row.id) if containers.store.containers.network(row).get("switched") else ""
 
 
 def _enter_switched(config: dict[str, Any], folder: str, row: ContainerRow, attached: Attachment) -> int:

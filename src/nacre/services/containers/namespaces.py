@@ -5,7 +5,6 @@ from __future__ import annotations
 from ...stores.containers import CONTAINER
 from ...words.errors import Conflict, SandboxError, Unsupported
 from ...words.quickjson import loads
-from .networking import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def join(containers: Containers, record: dict[str, Any]) -> ContainerRow | None:
     if record["network"].startswith(CONTAINER):
         other = _owner(containers, record["network"])
         _join(config, "network", "network", other)
-        if state(containers.store, other).get("switched"):
+        if containers.store.containers.network(other).get("switched"):
             return other
     return None
 

@@ -11,6 +11,7 @@ import os
 from ...ground.files import unlink, write_atomic
 from ...ground.network.attachments import Attached, Wanted
 from ...ground.network.serving import Serving
+from ...stores.containers import NETWORK
 from ...stores.networks import BRIDGE, Member
 from ...words.addresses import Subnet, version
 from ...words.errors import NacreError, SandboxError
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ...stores.networks import Network
     from ...stores.store import Store
 
-STATE = "network"
 PLACE = f"{__package__}.networkshim", "wake"
 
 
@@ -52,7 +52,7 @@ class Networking:
         self._store = store
         self._row, self._record = row, record
         self._folder = store.containers.folder(row.id)
-        self._state = store.containers.file(row.id, STATE)
+        self._state = store.containers.file(row.id, NETWORK)
         self._networks = endpoints.networks_of(store)
         self._claims: list[Claim] = []
         self._network: ContainerNetwork | None = None
@@ -361,7 +361,7 @@ class Networking:
             self._network.close()
         for claim in self._claims:
             claim.close()
-        for name in (STATE, SOCKET):
+        for name in (NETWORK, SOCKET):
             unlink(f"{self._folder}/{name}")
 
 
@@ -411,13 +411,3 @@ def _in_namespace(config: dict[str, Any], path: str) -> dict[str, Any]:
         for each in config["linux"]["namespaces"]
     ]
     return {**config, "linux": {**config["linux"], "namespaces": kinds}}
-
-
-def state(store: Store, row: ContainerRow) -> dict[str, Any]:
-    """What a container that runs has got; nothing for one that has no network of its own."""
-    try:
-        with open(store.containers.file(row.id, STATE), "rb") as file:
-            found: dict[str, Any] = loads(file.read())
-    except (OSError, ValueError):
-        return {}
-    return found if row.state == "running" else {}

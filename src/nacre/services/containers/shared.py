@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from ...ground.files import unlink, write_atomic
 from ...ground.network.descriptors import hand, received_all
 from ...ground.network.serving import Serving
+from ...stores.containers import NETWORK
 from ...words.errors import SandboxError
 from ...words.quickjson import dumps
 from .launch import ProgramLaunch, without_network
-from .networking import STATE
 from .networksocket import SOCKET, asked, listener, meet, unanswered
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ class SharedNetworking:
     def __init__(
         self, store: Store, row: ContainerRow, config: dict[str, Any], other: ContainerRow
     ) -> None:  # fmt: skip
-        self._folder, self._state = store.containers.folder(row.id), store.containers.file(row.id, STATE)
+        self._folder, self._state = store.containers.folder(row.id), store.containers.file(row.id, NETWORK)
         self._keeper = store.containers.folder(other.id)
         self.config = without_network(config)
         self._closing = ExitStack()
@@ -76,7 +76,7 @@ class SharedNetworking:
     def close(self) -> None:
         """The other container keeps what it has. Idempotent."""
         self._closing.close()
-        for name in (STATE, SOCKET):
+        for name in (NETWORK, SOCKET):
             unlink(f"{self._folder}/{name}")
 
 
