@@ -13,7 +13,7 @@ import pytest
 
 from nacre.cli.buildoutput import outputs, read_annotations
 from nacre.engine.outputs import BuildOutput
-from nacre.ground.foreign import architectures, executes
+from nacre.ground.foreign import architectures, executes, program
 from nacre.images.arrows.exporting import Annotation
 from nacre.words.errors import NacreError, UsageError
 from nacre.words.oci import Platform
@@ -205,6 +205,22 @@ def test_what_cannot_run_is_refused_before_anything_runs(project: Any) -> None:
     assert f"Dockerfile:7:1: this machine cannot run programs for {OTHER}\nhint: register an emulator" in said
     assert "echo ran\n" not in said.replace("RUN echo ran\n", "")
     project.build("FROM --platform=$BUILDPLATFORM busybox:test\nRUN true\n", "--platform", OTHER)
+
+
+FOREIGN = [name for name in architectures() if name != Platform.host().architecture and executes(name)]
+
+
+@pytest.mark.skipif(not FOREIGN, reason="this machine executes its own programs only: no emulator")
+def test_programs_of_other_platforms_run(project: Any) -> None:
+    """Natively, as 386 on amd64, or by whatever emulators are registered (qemu-user-static)."""
+    names = [Platform.host().architecture, *FOREIGN]
+    for name in names:
+        (project.folder / name).write_bytes(program(name))
+        (project.folder / name).chmod(0o755)
+    text = 'FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /true\nRUN ["/true"]\n'
+    platforms = ",".join(f"linux/{name}" for name in names)
+    said = project.build(text, "--platform", platforms, "-o", "type=cacheonly").err
+    assert f"{2 * len(names)} steps run, 0 cached" in said
 
 
 def test_a_stage_without_the_cache(project: Any) -> None:

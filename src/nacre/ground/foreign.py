@@ -17,16 +17,16 @@ _PROGRAMS = {
     "amd64": (62, 64, "<", "31ffb83c0000000f05"),
     "arm": (40, 32, "<", "0170a0e30000a0e3000000ef"),
     "arm64": (183, 64, "<", "a80b8052000080d2010000d4"),
-    "loong64": (258, 64, "<", ""),
-    "mips64": (8, 64, ">", ""),
-    "mips64le": (8, 64, "<", ""),
+    "loong64": (258, 64, "<", "0b7481020400800200002b00"),
+    "mips64": (8, 64, ">", "240213c2000020250000000c"),
+    "mips64le": (8, 64, "<", "c2130224252000000c000000"),
     "ppc64le": (21, 64, "<", "010000380000603802000044"),
     "riscv64": (243, 64, "<", "9308d0051305000073000000"),
     "s390x": (22, 64, ">", "a72900000a01"),
 }
-"""Architectures by the names of Go: machine, bits, byte order, and code that ends the program; without any it
-ends by a fault.
-"""
+"""Architectures by the names of Go: machine, bits, byte order, and code that ends the program."""
+_FLAGS = {"ppc64le": 2}
+"""Flags of a file where an ABI has them: here version 2, whose entry is code."""
 
 
 def architectures() -> list[str]:
@@ -40,7 +40,7 @@ def executes(architecture: str) -> bool:
         return True
     fd = os.memfd_create("program", 0)
     try:
-        os.write(fd, _program(*_PROGRAMS[architecture]))
+        os.write(fd, program(architecture))
         return _starts(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
@@ -57,13 +57,15 @@ def _starts(path: str) -> bool:
     return True
 
 
-def _program(machine: int, bits: int, order: str, code: str) -> bytes:
-    """An ELF file of one segment that holds all of it, and begins behind the headers."""
+def program(architecture: str) -> bytes:
+    """A program for it that only ends, as an ELF file of one segment. Raises KeyError."""
+    machine, bits, order, code = _PROGRAMS[architecture]
     ident = b"\x7fELF" + bytes((bits // 32, 1 if order == "<" else 2, 1)) + bytes(9)
-    text = bytes.fromhex(code) or bytes(16)
+    text = bytes.fromhex(code)
     head, row = (64, 56) if bits == 64 else (52, 32)
     size, word = head + row + len(text), "Q" if bits == 64 else "I"
-    common = (2, machine, 1, _BASE + head + row, head, 0, 0, head, row, 1, 0, 0, 0)
+    flags = _FLAGS.get(architecture, 0)
+    common = (2, machine, 1, _BASE + head + row, head, 0, flags, head, row, 1, 0, 0, 0)
     header = pack(f"{order}HHI{word * 3}IHHHHHH", *common)
     if bits == 64:
         return ident + header + pack(f"{order}IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 4096) + text
