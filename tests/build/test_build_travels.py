@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,18 @@ def test_in_the_image(built: Any, other: Callable[[str], Any], tmp_path: Path) -
     assert f"WARNING: no cache from {layout}: it holds no build cache" in found.err
     assert f"nothing changed ({STEPS} cached)" in found.err
     assert digest(far) == digest(built.nacre)
+
+
+def test_in_an_image_for_several_platforms(project: Any, another: Any, tmp_path: Path) -> None:
+    project.write("a", "text")
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    words = ("--cache-to", "type=inline", "-o", f"type=oci,dest={tmp_path}/app.tar")
+    project.build("FROM scratch\nARG TARGETARCH\nCOPY a /$TARGETARCH\n", *platforms, *words)
+    (tmp_path / "layout").mkdir()
+    subprocess.run(["tar", "-xf", f"{tmp_path}/app.tar", "-C", f"{tmp_path}/layout"], check=True)
+    cache = ("--cache-from", f"type=local,src={tmp_path}/layout")
+    found = on(another("far"), project.folder, *platforms, *cache)
+    assert "nothing changed (2 cached)" in found.err
 
 
 def test_a_cache_that_cannot_be_written(built: Any, tmp_path: Path) -> None:

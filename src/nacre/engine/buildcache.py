@@ -155,7 +155,8 @@ class BuildCaches:
     """
 
     def __init__(self, engine: Wiring, options: BuildOptions) -> None:
-        self._engine, self._platform = engine, options.platform
+        self._engine = engine
+        self._platforms = options.platforms or (options.platform,)
         self._open = ExitStack()
         sources = [place for text in options.cache_from for place in parse("--cache-from", text)]
         targets = [place for text in options.cache_to for place in parse("--cache-to", text)]
@@ -245,13 +246,13 @@ class BuildCaches:
     def _of_registry(self, name: str, reference: Reference) -> CacheImport:
         from ..images.arrows.buildcache import load
 
-        return load(name, self._engine.client.repository(reference), reference, self._platform)
+        return load(name, self._engine.client.repository(reference), reference, self._platforms)
 
     def _of_github(self, place: CachePlace) -> CacheImport:
         from ..images.arrows.buildcache import load
         from ..images.places.place import ANY
 
-        return load("GitHub's cache", self._github(place), ANY, self._platform)
+        return load("GitHub's cache", self._github(place), ANY, self._platforms)
 
     def _github(self, place: CachePlace) -> GitHubCache:
         from ..services.client.githubcache import GitHubCache
@@ -268,7 +269,7 @@ class BuildCaches:
         members = self._open.enter_context(FolderMembers(place.get("src")))
         digest = place.get("digest")
         source = OciLayout(members, f"@{digest}" if digest else place.get("tag", "latest"))
-        return load(place.get("src"), source, ANY, self._platform)
+        return load(place.get("src"), source, ANY, self._platforms)
 
     def _writer(self, place: CachePlace) -> CacheWriter:
         if place.kind == "inline":

@@ -10,7 +10,7 @@ from io import BytesIO
 
 from ...grammars import buildcache
 from ...words.digest import Digest
-from ...words.errors import TooLarge
+from ...words.errors import NotFound, TooLarge
 from ...words.oci import MAX_DOCUMENT, Descriptor, Manifest, parse_document
 from ...words.value import Value
 from ..layers.compressed import Fetched, is_here
@@ -38,7 +38,8 @@ class CacheImport:
 
     def __init__(self, name: str, source: Source, steps: Sequence[CachedStep]) -> None:
         self.name, self.source = name, source
-        self.steps: Mapping[str, CachedStep] = {step.key: step for step in steps}
+        held_last = sorted(steps, key=lambda step: not step.is_absent)
+        self.steps: Mapping[str, CachedStep] = {step.key: step for step in held_last}
 
     def forked(self) -> None:
         """This is a fork, in its only thread, and uses the source from now on."""
@@ -53,19 +54,33 @@ class CacheImport:
         take_layers(self.source, store, rows, progress, budget)
 
 
-def load(name: str, source: Source, reference: Reference, platform: Platform | None) -> CacheImport:
-    """The cache that `reference` names: of an index that for `platform`.
+def load(
+    name: str, source: Source, reference: Reference, platforms: Sequence[Platform | None]
+) -> CacheImport:
+    """The cache that `reference` names: of an index those for `platforms`, as far as it has them.
 
     Raises NotFound, RegistryError, ContentError; Unsupported for what is no cache of nacre.
     """
     top, data = source.resolve(reference)
-    _, data = choose(source, None, reference, top, data, platform)
-    manifest = parse_document(data)
+    chosen, missing = {}, None
+    for platform in platforms:
+        try:
+            descriptor, document = choose(source, None, reference, top, data, platform)
+            chosen[descriptor.digest] = document
+        except NotFound as error:
+            missing = error
+    if not chosen and missing:
+        raise missing
+    steps = [step for document in chosen.values() for step in _steps(source, document)]
+    return CacheImport(name, source, steps)
+
+
+def _steps(source: Source, document: bytes) -> list[CachedStep]:
+    manifest = parse_document(document)
     assert isinstance(manifest, Manifest)
     if manifest.config.size > MAX_DOCUMENT:
         raise TooLarge(f"its config has {manifest.config.size} bytes, more than the {MAX_DOCUMENT} allowed")
-    config = fetch_small(source, manifest.config, "build cache")
-    return CacheImport(name, source, buildcache.decode(manifest, config))
+    return buildcache.decode(manifest, fetch_small(source, manifest.config, "build cache"))
 
 
 class Exported(Value):
