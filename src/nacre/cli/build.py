@@ -28,20 +28,27 @@ def run(context: Context, args: Args) -> int:
         from .build_call import call
 
         return call(context, args, options)
-    if args.explain:
-        from .build_call import explain
-
-        return explain(context, args, options)
-    if args.verify:
-        from .build_call import verify
-
-        return verify(context, args, options)
+    if args.explain or args.verify:
+        return _instead(context, args, options)
     wanted = _outputs(context, args, platforms)
     if wanted:
         options = options.replace(tags=())
     built, results = _build(context, args, options, wanted)
     _tell(context, args, built, results)
     return 0
+
+
+def _instead(context: Context, args: Args, options: BuildOptions) -> int:
+    """Do what `--explain` or `--verify` asks for."""
+    from .build_call import explain, verify
+
+    if args.explain and args.verify:
+        raise UsageError("--explain and --verify ask for different things")
+    try:
+        return (explain if args.explain else verify)(context, args, options)
+    except (DockerfileError, BuildFailed) as error:
+        _show(context, error)
+        raise
 
 
 def _build(
@@ -63,7 +70,7 @@ def _build(
             )  # fmt: skip
         except (DockerfileError, BuildFailed) as error:
             progress.close()
-            if not args.on_fail:
+            if not args.on_fail or not getattr(error, "step", ""):
                 _show(context, error)
             raise
         if wanted:

@@ -6,7 +6,7 @@ import os
 from base64 import b64decode
 from stat import S_ISCHR
 
-from ..words.errors import BuildFailed, UsageError
+from ..words.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..engine.building import BuildComparison
     from ..ground.sandbox import Stdio
     from ..services.build import BuildOptions
+    from ..words.errors import BuildFailed
     from .context import Context
     from .options import Args
     from .terminal import Display
@@ -60,22 +61,15 @@ def explain(context: Context, args: Args, options: BuildOptions) -> int:
 
 def verify(context: Context, args: Args, options: BuildOptions) -> int:
     """Build twice, and print what differs and why it probably does; 1 if anything does."""
-
     for name in ("output", "push", "iidfile", "metadata_file", "on_fail", "squash"):
         if getattr(args, name, None):
             raise UsageError(f"--verify only compares, without --{name.replace('_', '-')}")
     folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
-        try:
-            found = context.engine.verify(
-                folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
-                progress=progress,
-            )  # fmt: skip
-        except BuildFailed as error:
-            progress.close()
-            for line in failure(error):
-                context.warn(line)
-            raise
+        found = context.engine.verify(
+            folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
+            progress=progress,
+        )  # fmt: skip
     for one in found:
         _print_comparison(context, one)
     return int(not all(one.is_equal for one in found))

@@ -52,7 +52,7 @@ def _reason(
     if found.kind != "C" or old is None or new is None:
         return known or "a random or dated name"
     if "content" in found.changed:
-        return known or _of_content(found.path, _head(old), _head(new), told)
+        return known or of_content(found.path, _head(old), _head(new), told)
     if "owner" in found.changed:
         return "another owner: a user id that was given out by chance"
     if "time" in found.changed:
@@ -69,9 +69,8 @@ def _head(found: Found) -> bytes:
     return b"".join(pieces)
 
 
-def _of_content(
-    path: bytes, old: bytes, new: bytes, told: tuple[tuple[float, float], Sequence[bytes]]
-) -> str:
+def of_content(path: bytes, old: bytes, new: bytes, told: tuple[tuple[float, float], Sequence[bytes]]) -> str:
+    """The probable cause that a file has another content; `told` are `when` and `names` of `reasoned`."""
     when, names = told
     if path.endswith((b".pyc", b".pyo")):
         return "byte code that holds the time of its source" if old[16:] == new[16:] else "byte code"

@@ -26,7 +26,7 @@ class Checkout:
     """A work tree: `top` its folder, `head` the commit that is checked out."""
 
     def __init__(self, top: str, head: str, scratch: str) -> None:
-        self._top, self._head, self._folder = top, head, f"{scratch}/checkout"
+        self._top, self._head, self._scratch = top, head, scratch
 
     @classmethod
     def find(cls, context: str, scratch: str) -> Checkout | None:
@@ -77,6 +77,11 @@ class Checkout:
             )  # fmt: skip
             return "" if done.returncode else done.stdout.decode(*_RAW)
         return ""
+
+    @property
+    def _folder(self) -> str:
+        """That of this process: another one may be making its own."""
+        return f"{self._scratch}/checkout-{os.getpid()}"
 
     def _prepare(self) -> None:
         """Our own repository, over the objects of the context."""

@@ -14,7 +14,7 @@ from io import BytesIO
 
 from ...ground.files import Root
 from ...words.errors import Conflict, NotFound, StoreError
-from .items import CopyItem, show, text
+from .items import CopyItem, raw, show, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...grammars.tar.entry import Reader
     from ...words.progress import Task
     from .filehash import FileHashes
+    from .items import CopySource
 
     State = tuple[bool, ...] | None
 
@@ -216,3 +217,12 @@ class _Unchanged:
 
     def __del__(self) -> None:
         self._close()
+
+
+def missing_hint(source: CopySource, word: str) -> str:
+    """Why a source is not there, where that can be told."""
+    if not isinstance(source, BuildContext):
+        return ""
+    if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
+        return "it is there, but .dockerignore excludes it"
+    return "a build cannot access files outside its context" if word.startswith("..") else ""

@@ -21,6 +21,7 @@ from ...images.dockerfile.fold import CopyAction, is_url, start
 from ...images.dockerfile.plan import keeping_times
 from ...words.errors import UsageError
 from .checkout import Checkout
+from .context import BuildContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from ...images.dockerfile.plan import StagePlan
     from ...words.errors import NacreError
     from .inputs import Inputs
+    from .items import CopySource
     from .select import Selection
     from .session import BuildSession
 
 _NAME = "SOURCE_DATE_EPOCH"
 _SECOND = 1_000_000_000
+_EARLIEST = 315532800
+"""1980: a base image of an earlier date says nothing of its time, and ZIP has none before."""
 
 
 def resolved(session: BuildSession, text: str, inputs: Inputs) -> int | None:
@@ -112,7 +116,8 @@ class FileTimes:
         """The latest time in seconds of what a RUN writes whose newest input has the time `time_ns`."""
         if self._session.clamp is not None:
             return self._session.clamp
-        return time_ns // _SECOND or None if self.is_bound(stage) else None
+        seconds = time_ns // _SECOND
+        return seconds if seconds >= _EARLIEST and self.is_bound(stage) else None
 
     @property
     def undated_ns(self) -> int:
@@ -140,17 +145,38 @@ class FileTimes:
                 found.add(path)
         return frozenset(found)
 
-    def date(self, stage: int, chosen: Sequence[Selection], words: Sequence[str]) -> None:
+    def newest(
+        self, stage: int, source: CopySource, chosen: Sequence[Selection], words: Sequence[str]
+    ) -> int:
+        """The newest time of what is copied. What is as in its commit has the time of that.
+
+        In a stage that keeps its times the files themselves have their own all the same.
+        """
+        if not self._usual or not isinstance(source, BuildContext) or self._checkout is None:
+            return max([one.newest for one in chosen], default=0)
+        kept = [(item, item.mtime_ns) for one in chosen for _, item in one.files]
+        self._date(chosen, words, self._checkout)
+        newest = max([one.newest for one in chosen], default=0)
+        if not self.is_bound(stage):
+            for item, time_ns in kept:
+                item.mtime_ns = time_ns
+        return newest
+
+    def _date(self, chosen: Sequence[Selection], words: Sequence[str], checkout: Checkout) -> None:
         """Give files of the context the time of their commit, if they are as in it."""
-        if not self.is_bound(stage) or self._checkout is None:
-            return
         folder, ignore = os.path.realpath(self._inputs.folder), self._inputs.ignore
         paths = [os.path.normpath(f"{folder}/{_fixed(word)}") for word in words]
         excluded = [] if ignore.has_exceptions else [f"{folder}/{one}" for one in ignore.patterns]
-        time = self._checkout.time(paths, excluded)
+        time = checkout.time(paths, excluded)
         for item in (item for one in chosen for _, item in one.files) if time else ():
             if item.path in self._committed or (item.kind == "dir" and item.path in self._folders):
                 item.mtime_ns = (time or 0) * _SECOND
+
+
+def limit_times(chosen: Sequence[Selection], limit_ns: int) -> None:
+    """Let no file be later than that."""
+    for item in (item for one in chosen for _, item in one.files) if limit_ns >= _EARLIEST * _SECOND else ():
+        item.mtime_ns = min(item.mtime_ns, limit_ns)
 
 
 def _fixed(word: str) -> str:

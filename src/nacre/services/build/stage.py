@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from ...grammars.dockerfile.glob import has_wildcard
@@ -28,15 +27,16 @@ from ...words.errors import (
     UsageError,
 )
 from .content import content_of
-from .context import BuildContext
+from .context import BuildContext, missing_hint
 from .difference import Reason
 from .entitlements import enforce
+from .epoch import limit_times
 from .history import StepPlace
-from .items import beside, raw
+from .items import beside
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
 from .missing import MissingFiles, are_known
 from .select import select
-from .stageprogress import StepLayer, WritingLayer, from_image
+from .stageprogress import StepLayer, WritingLayer, from_image, shown
 from .waiting import Waiting, there
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ class StageBuild:
 
     def _made(self, standing: StageProgress, step: Step) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, here or beside this stage."""
-        title = self._title(_shown(step)) if step.instruction.name in _NUMBERED else step.created_by
+        title = self._title(shown(step)) if step.instruction.name in _NUMBERED else step.created_by
         name = self._name(self._number)
         if name in self._beside:
             return (yield from there(lambda: self._session.side(name)))
@@ -196,7 +196,7 @@ class StageBuild:
         if _is_independent(action):
             self._beside.add(name)
             nothing = self._session.nothing(self._platform)
-            return [(name, self._do(nothing, step, self._titled(number, _shown(step))))]
+            return [(name, self._do(nothing, step, self._titled(number, shown(step))))]
         if all(map(is_url, action.sources)):
             urls = zip(action.sources, item.sources, strict=True)
             return [((*name, url), there(self._download(item, action, url, token))) for url, token in urls]
@@ -549,9 +549,7 @@ class StageBuild:
         session.bring(standing.diff_ids, report)
 
         def work() -> StepLayer:
-            if isinstance(source, BuildContext):
-                session.times.date(self._planned.index, chosen, action.sources)
-            newest = self._clamped(max([one.newest for one in chosen], default=0))
+            newest = self._clamped(session.times.newest(self._planned.index, source, chosen, action.sources))
             if action.contents:
                 newest = max(newest, standing.time_ns) or session.times.undated_ns
             known = session.cache.knows(anywhere)
@@ -623,11 +621,23 @@ class StageBuild:
                 continue
             found = select(source, word, action.excludes, action.parents)
             if not found and not has_wildcard(word):
-                raise item.error(f"{word!r} not found in {source.name}", token, hint=_hint(source, word))
+                raise item.error(
+                    f"{word!r} not found in {source.name}", token, hint=missing_hint(source, word)
+                )
             if not found:
                 report.line(f"WARNING: {word!r} matches nothing in {source.name}")
             chosen += found
+        if action.origin and (limit_ns := self._limit(item, action, standing)):
+            limit_times(chosen, limit_ns)
         return chosen
+
+    def _limit(self, item: Instruction, action: CopyAction, standing: StageProgress) -> int:
+        """The latest time of files from a stage that keeps its times, where this one does not; 0 for none."""
+        session, here = self._session, self._planned.index
+        stage = session.plan.source(item, action.origin, here).stage
+        if stage is None or not session.times.is_bound(here) or session.times.is_bound(stage):
+            return 0
+        return max(session.stage(stage).time_ns, standing.time_ns)
 
     def _cloned(
         self, item: CopyInstruction, action: CopyAction, repository: GitSource, token: str
@@ -683,18 +693,3 @@ def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:
     from ...grammars.dockerfile.parse import parse_trigger
 
     return [parse_trigger(text, f"ONBUILD of {name}") for text in texts or ()]
-
-
-def _shown(step: Step) -> str:
-    """The instruction on one line."""
-    words = " ".join(step.instruction.code.split())
-    return words if len(words) <= 200 else words[:199] + "…"
-
-
-def _hint(source: CopySource, word: str) -> str:
-    """Why a source is not there, where that can be told."""
-    if not isinstance(source, BuildContext):
-        return ""
-    if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
-        return "it is there, but .dockerignore excludes it"
-    return "a build cannot access files outside its context" if word.startswith("..") else ""

@@ -118,3 +118,9 @@ def parse_rfc3339(text: str) -> int:
         return max(int(moment.timestamp()), 0) * _SECOND
     except (ValueError, OverflowError):
         return 0
+
+
+def shown(step: Step) -> str:
+    """The instruction on one line."""
+    words = " ".join(step.instruction.code.split())
+    return words if len(words) <= 200 else words[:199] + "…"
