@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +82,29 @@ class Project:
 def project(nacre: Any, busybox_image: str, tmp_path: Path) -> Project:
     """A context folder, and a store that has the image busybox:test."""
     return Project(nacre, tmp_path / "context")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The address of what is in tmp_path/site."""
+    (tmp_path / "site").mkdir()
+
+    def handler(*words: Any) -> _Quiet:
+        return _Quiet(*words, directory=str(tmp_path / "site"))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture

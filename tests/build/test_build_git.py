@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
-import os
-import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gitkit import TIME, Repository, needs_git
 
 from nacre.grammars.dockerfile.gitsource import GitSource, is_git, read_git
 from nacre.words.errors import UsageError
 
 BASE = "FROM busybox:test\n"
-TIME = 1_400_000_000
-needs_git = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
 
 @pytest.mark.parametrize(
@@ -68,58 +62,6 @@ def test_what_is_no_repository() -> None:
         "https://h/x?a=.git",
     ):
         assert not is_git(text)
-
-
-class Repository:
-    """A repository that is served as plain files, as `git update-server-info` allows."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.email", "me@example.org")
-        self.git("config", "user.name", "me")
-
-    def git(self, *words: str) -> str:
-        dates = {"GIT_AUTHOR_DATE": f"{TIME} +0000", "GIT_COMMITTER_DATE": f"{TIME} +0000"}
-        kept = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1"}
-        done = subprocess.run(
-            ["git", *words], cwd=self.folder, env=kept | dates, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    def commit(self, tag: str, **files: str) -> str:
-        for name, text in files.items():
-            (self.folder / name).parent.mkdir(exist_ok=True, parents=True)
-            (self.folder / name).write_text(text)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", tag)
-        self.git("tag", "-a", "-m", tag, tag)
-        self.git("update-server-info")
-        return self.git("rev-parse", "HEAD")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The address of what is in tmp_path/site."""
-    (tmp_path / "site").mkdir()
-
-    def handler(*words: Any) -> Quiet:
-        return Quiet(*words, directory=str(tmp_path / "site"))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @needs_git
@@ -198,5 +140,5 @@ def test_refusals(project: Any, tmp_path: Path) -> None:
     assert "source can't be a URL for COPY" in said
     (tmp_path / "bin").mkdir()
     said = project.fails(BASE + "ADD https://127.0.0.1:1/a.git /x\n", PATH=str(tmp_path / "bin")).err
-    assert "Dockerfile:2:5: ADD from git needs the program git, which is not installed" in said
+    assert "Dockerfile:2:5: a source in git needs the program git, which is not installed" in said
     assert project.leftovers() == []

@@ -148,7 +148,7 @@ COMMANDS_OF = {
     "build": ("build", {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",
         "format": "BuildOptions: form", "allow": "BuildOptions: allow",
-        "ssh": "BuildOptions: agents",
+        "ssh": "BuildOptions: agents", "build-context": "BuildOptions: contexts",
         "call": "see call", "check": "see call", "explain": "see explain", "verify": "see verify",
         "label": "labels", "output": "see outputs", "secret": "BuildOptions: secrets",
         "push": "see outputs", "load": "see outputs", "annotation": "see outputs",

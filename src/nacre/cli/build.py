@@ -130,10 +130,20 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         cache_from=tuple(_caches(context, "--cache-from", args.cache_from)),
         cache_to=tuple(_caches(context, "--cache-to", args.cache_to)),
         no_cache_filter=tuple(name for names in args.no_cache_filter for name in names.split(",")),
+        contexts=_contexts(args.build_context),
         base=args.base,
         extras=tuple(args.extra),
         groups=tuple(args.group),
     )
+
+
+def _contexts(written: list[str]) -> tuple[tuple[str, str], ...]:
+    """docker's NAME=VALUE; the last of a name wins."""
+    if not written:
+        return ()
+    from ..grammars.dockerfile.namedcontext import read_context
+
+    return tuple(dict(map(read_context, written)).items())
 
 
 def _parallel(wanted: int | None) -> int:
@@ -329,7 +339,7 @@ _LIMITS = (
 )  # fmt: skip
 
 COMMAND = Command(
-    arguments="PATH | -",
+    arguments="PATH | URL | -",
     run=run,
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
@@ -341,6 +351,11 @@ COMMAND = Command(
         many("--annotation", "Add annotation to the image", type="stringArray"),
         text("--base", "Base image of a Python project without a Dockerfile (default: host:python3)"),
         many("--build-arg", "Set build-time variables (NAME=VALUE, or NAME from your environment)"),
+        many(
+            "--build-context",
+            "Additional build contexts (NAME=PATH, a URL, docker-image:// or oci-layout://)",
+            type="stringArray",
+        ),
         text(
             "--call",
             "Evaluate the build: check, outline, targets or dockerfile (METHOD[,format=json])",
@@ -360,7 +375,7 @@ COMMAND = Command(
             kind="cache",
         ),
         many("--extra", "Install an extra of a Python project without a Dockerfile"),
-        text("-f, --file", 'Name of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
+        text("-f, --file", 'Name or URL of the Dockerfile (default: "PATH/Dockerfile"; - is standard input)'),
         text(
             "--format", "Manifest format: oci, or docker for registries that support no other", default="oci"
         ),
@@ -399,5 +414,8 @@ COMMAND = Command(
         text("--sbom", "Rejected unless false", hidden=True),
         many("--attest", "Rejected unless disabled=true", hidden=True),
     ),
-    details="PATH is the directory to build from; - reads a tar of it, or only a Dockerfile, from STDIN.",
+    details=(
+        "PATH is the directory to build from, or a tar of it; - reads a tar, or only a Dockerfile, from\n"
+        "STDIN. A URL is a git repository (URL#REF:DIRECTORY), a tar, or a Dockerfile."
+    ),
 )

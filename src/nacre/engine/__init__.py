@@ -506,11 +506,11 @@ class Engine(Wiring):
     ) -> Built:  # fmt: skip
         """Build the Dockerfile of the folder `context` (or the file `dockerfile`) and name the image.
 
-        `context` may be a file opened for bytes with a tar of a folder, or a Dockerfile alone; one of both
-        may be such a file. For several platforms it makes as many images, of which the one that this machine
-        runs, else the first, gets the tags. `pull` is for the images of FROM, as for `resolve`. `options` has
-        the rest of `nacre build`: secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound,
-        Unsupported; then nothing has changed.
+        `context` may be a tar, a URL or a git repository as for `nacre build`, or a file opened for bytes
+        with a tar or a Dockerfile alone; one of both may be such a file, and `dockerfile` a URL. For several
+        platforms it makes as many images, of which the one that this machine runs, else the first, gets the
+        tags. `pull` is for the images of FROM, as for `resolve`. `options` has the rest of `nacre build`:
+        secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing changed.
         """
         from .building import build, for_each, merged, summed
 

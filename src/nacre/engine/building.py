@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from functools import partial
 from time import sleep, time
 
+from ..grammars.dockerfile.namedcontext import LAYOUT
 from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
-from ..services.build import Builder, BuildOptions, BuildSources, PackageIndexes, load
+from ..services.build import Builder, BuildOptions, BuildReport, BuildSources, PackageIndexes, load
 from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
 from ..words.oci import Platform
+from ..words.progress import NullProgress
 from ..words.reference import Reference, is_host
 from ..words.value import Value
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs, StepForecast
     from ..services.build.python import ProjectBuilder
+    from ..services.build.remotecontext import RemoteContexts
+    from ..services.build.repositories import GitConnection
     from ..words.progress import Progress
     from . import Engine
     from .archives import Downloaded, Origin
@@ -62,12 +66,16 @@ def build(
     engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
     progress: Progress | None,
 ) -> list[BuildResult]:  # fmt: skip
-    """Build the first of `origins`, a folder or a stream, by the second, "" or a Dockerfile."""
+    """Build the first of `origins`, a folder, a stream, an archive, a URL or a repository, by the second.
+
+    The second is "", a Dockerfile or its URL.
+    """
     if options.limits:
         from ..images.model.permitted import permitted
 
         options = options.replace(limits=permitted(options.limits, engine.config.warn))
-    with _inputs(engine, origins) as inputs:
+    sources, report = _sources(engine, options, pull), BuildReport(progress or NullProgress())
+    with _inputs(engine, origins, sources, options, report) as inputs:
         if stand := options.on_fail:
 
             def quoted(error: BuildFailed) -> Stdio | None:
@@ -79,7 +87,7 @@ def build(
             if inputs.is_project:
                 return _project(engine, inputs, for_project(engine, options, pull), pull, progress)
             check_for_dockerfile(options, inputs)
-            return _built(engine, inputs, options, _sources(engine, options, pull), progress)
+            return _built(engine, inputs, options, sources, report)
         except (DockerfileError, BuildFailed) as error:
             _quote(inputs, error)
             raise
@@ -90,17 +98,16 @@ def verify(
     progress: Progress | None,
 ) -> list[BuildComparison]:  # fmt: skip
     """Build, and once more without the cache and under other circumstances; what differs, by platform."""
-    begun = time()
-    with _inputs(engine, origins) as inputs:
+    begun, report = time(), BuildReport(progress or NullProgress())
+    sources = _sources(engine, options, pull)
+    with _inputs(engine, origins, sources, options, report) as inputs:
         try:
-            sources = _sources(engine, options, pull)
-            first = _built(engine, inputs, options, sources, progress)
+            first = _built(engine, inputs, options, sources, report)
             before = {descriptor.digest for descriptor in engine.store.refs.images()}
             sleep(1 - time() % 1)  # another second
             with _one_processor():
-                second = Builder(engine.store, sources[0], progress, proxies=sources[1]).build(
-                    inputs, _again(options)
-                )
+                again = Builder(engine.store, sources, report, proxies=_proxies(engine))
+                second = again.build(inputs, _again(options))
         except (DockerfileError, BuildFailed) as error:
             _quote(inputs, error)
             raise
@@ -147,52 +154,78 @@ def explain(
     engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str
 ) -> list[StepForecast]:
     """What `build` would do with the same."""
-    with _inputs(engine, origins) as inputs:
+    sources, report = _sources(engine, options, pull), BuildReport(NullProgress())
+    with _inputs(engine, origins, sources, options, report) as inputs:
         if inputs.is_project:
             raise UsageError(f"there is no Dockerfile to explain: {inputs.name} is built without one")
         check_for_dockerfile(options, inputs)
         try:
-            sources, proxies = _sources(engine, options, pull)
-            return Builder(engine.store, sources, proxies=proxies).explain(inputs, options)
+            return Builder(engine.store, sources, report, proxies=_proxies(engine)).explain(inputs, options)
         except (DockerfileError, BuildFailed) as error:
             _quote(inputs, error)
             raise
 
 
-def _inputs(engine: Engine, origins: tuple[Origin, Origin]) -> Inputs:
+def _inputs(
+    engine: Engine, origins: tuple[Origin, Origin], sources: BuildSources, options: BuildOptions,
+    report: BuildReport,
+) -> Inputs:  # fmt: skip
     (context, stream), (file, other) = map(_divided, origins)
-    return load(engine.store, context, file, stdin=stream or other)
+
+    def remote() -> RemoteContexts:
+        from ..services.build.remotecontext import RemoteContexts
+
+        return RemoteContexts(engine.store, sources, options, report)
+
+    return load(engine.store, context, file, stdin=stream or other, remote=remote)
 
 
-def _sources(engine: Engine, options: BuildOptions, pull: str) -> tuple[BuildSources, Mapping[str, str]]:
-    """Where a build has from what is not in its context, and the variables for proxies."""
+def _sources(engine: Engine, options: BuildOptions, pull: str) -> BuildSources:
+    """Where a build has from what is not in its context."""
+    for item in options.hosts:
+        host_line(item)
 
     def base(name: str, wanted: Platform | None, shown: Progress) -> Image:
+        if name.startswith(LAYOUT):
+            from ..images.arrows.layoutimage import layout_image
+
+            return layout_image(engine.store, name, wanted, shown)
         return _resolved(engine, name, wanted, pull, shown)
 
     def at_hand(name: str, wanted: Platform | None) -> Image | None:
         return _at_hand(engine, name, wanted, pull)
 
-    for item in options.hosts:
-        host_line(item)
-    sources = BuildSources(base, at_hand, partial(_fetch, engine), engine.forked)
-    proxies = proxy_variables(dict(engine.config.proxies), engine.container_proxies())
-    return sources, proxies
+    return BuildSources(base, at_hand, partial(_fetch, engine), lambda url: _git(engine, url), engine.forked)
+
+
+def _git(engine: Engine, url: str) -> GitConnection:
+    """As the client of registries reaches a server."""
+    from ssl import get_default_verify_paths
+
+    from ..services.build.repositories import GitConnection
+
+    found = engine.client.connection(url)
+    bundle = get_default_verify_paths().cafile or ""
+    return GitConnection(found.proxy, found.authorities, found.pairs, bundle)
+
+
+def _proxies(engine: Engine) -> Mapping[str, str]:
+    """The variables for proxies that every RUN gets."""
+    return proxy_variables(dict(engine.config.proxies), engine.container_proxies())
 
 
 def _built(
-    engine: Engine, inputs: Inputs, options: BuildOptions, given: tuple[BuildSources, Mapping[str, str]],
-    progress: Progress | None,
-) -> list[BuildResult]:  # fmt: skip
+    engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, report: BuildReport
+) -> list[BuildResult]:
     """With the caches that the options name; what opens them is loaded only for those."""
-    sources, proxies = given
+    proxies = _proxies(engine)
     if not options.cache_from and not options.cache_to and not _is_inline(options):
-        return Builder(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+        return Builder(engine.store, sources, report, proxies=proxies).build(inputs, options)
     from .buildcache import BuildCaches
 
     with BuildCaches(engine, options) as caches:
         sources = sources.replace(caches=caches.openers, fill=caches.fill)
-        builder = Builder(engine.store, sources, progress, proxies=proxies, writers=caches.writers)
+        builder = Builder(engine.store, sources, report, proxies=proxies, writers=caches.writers)
         return builder.build(inputs, options)
 
 
@@ -233,10 +266,12 @@ def call(
     if method not in CALLS:
         raise UsageError(f"unsupported request {method[:80]!r}", hint=f"use {', '.join(CALLS)}")
 
-    def here(name: str, wanted: Platform | None) -> Image:
-        return engine.resolve(name, wanted, pull="never")
+    sources, report = _sources(engine, options, "never"), BuildReport(NullProgress())
 
-    with _inputs(engine, origins) as inputs:
+    def here(name: str, wanted: Platform | None) -> Image:
+        return sources.resolve(name, wanted, NullProgress())
+
+    with _inputs(engine, origins, sources, options, report) as inputs:
         if inputs.is_project != (method == "dockerfile"):
             raise _other_call(method, inputs)
         if inputs.is_project:
@@ -253,7 +288,7 @@ def _other_call(method: str, inputs: Inputs) -> UsageError:
 
 def _written(engine: Engine, inputs: Inputs, options: BuildOptions) -> str:
     """The Dockerfile that would do what a build of the project does."""
-    sources, _ = _sources(engine, options, "missing")
+    sources = _sources(engine, options, "missing")
     return _projects()(engine.store, sources).dockerfile(inputs, for_project(engine, options, "missing"))
 
 
@@ -261,7 +296,7 @@ def _project(
     engine: Engine, inputs: Inputs, options: BuildOptions, pull: str, progress: Progress | None
 ) -> list[BuildResult]:
     """Build a Python project that has no Dockerfile."""
-    sources, proxies = _sources(engine, options, pull)
+    sources, proxies = _sources(engine, options, pull), _proxies(engine)
     return _projects()(engine.store, sources, progress, proxies=proxies).build(inputs, options)
 
 
@@ -290,7 +325,7 @@ def for_project(engine: Engine, options: BuildOptions, pull: str) -> BuildOption
     unused = {
         "secret": options.secrets, "ssh": options.agents, "allow": options.allow, "on-fail": options.on_fail,
         "cache-from": options.cache_from, "cache-to": options.cache_to,
-        "no-cache-filter": options.no_cache_filter,
+        "no-cache-filter": options.no_cache_filter, "build-context": options.contexts,
     }  # fmt: skip
     for name in [name for name, given in unused.items() if given]:
         engine.config.warn(
@@ -314,6 +349,10 @@ def check_for_dockerfile(options: BuildOptions, inputs: Inputs) -> None:
 
 def _at_hand(engine: Engine, name: str, platform: Platform | None, pull: str) -> Image | None:
     """The image, if nothing has to be pulled for it."""
+    if name.startswith(LAYOUT):
+        from ..images.arrows.layoutimage import stored_image
+
+        return stored_image(engine.store, name, platform)
     host = is_host(name)
     if pull == "always" and not host:
         return None

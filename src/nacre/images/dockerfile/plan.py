@@ -16,6 +16,7 @@ from ...grammars.dockerfile.instructions import (
     FromInstruction,
     RunInstruction,
 )
+from ...grammars.dockerfile.namedcontext import find_context, image_of
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...words.errors import InvalidName, NotFound
 from ...words.oci import Platform
@@ -34,21 +35,28 @@ HOSTNAME, CACHES = "BUILDKIT_SANDBOX_HOSTNAME", "BUILDKIT_CACHE_MOUNT_NS"
 INLINE = "BUILDKIT_INLINE_CACHE"
 """The argument that asks for a cache in the image."""
 EPOCH = "SOURCE_DATE_EPOCH"
+KEEP_GIT = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+"""The argument that leaves `.git` in a context that is a repository."""
 _ALWAYS_USED = (
-    EPOCH, "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES, INLINE,
+    EPOCH, "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", HOSTNAME, CACHES, INLINE, KEEP_GIT,
 )  # fmt: skip
 
 
 class Base(Value):
-    """What a stage begins from: another stage by index, or the image `name` (`scratch`: nothing)."""
+    """What a stage begins from, or --from means.
+
+    It is another stage by index, the files of the named context `context`, or the image `name` (`scratch`:
+    nothing).
+    """
 
     name: str
     stage: int | None = None
+    context: str = ""
 
     @property
     def is_scratch(self) -> bool:
         """Whether it is empty."""
-        return self.stage is None and self.name == SCRATCH
+        return self.stage is None and not self.context and self.name == SCRATCH
 
 
 class StagePlan(Value):
@@ -63,6 +71,11 @@ class StagePlan(Value):
     def index(self) -> int:
         """Its number in the file, from 0."""
         return self.stage.index
+
+    @property
+    def is_files(self) -> bool:
+        """Whether files of a context have replaced it: then it is not made to be copied from."""
+        return bool(self.base.context) and self.base.context == self.stage.name
 
     @property
     def title(self) -> str:
@@ -80,7 +93,8 @@ class StagePlan(Value):
 class Plan(Value):
     """All stages of a file, those that `target` needs in file order, and the arguments.
 
-    `arguments` are those given by the caller, `globals` what FROM lines and redeclaring ARGs see.
+    `arguments` are those given by the caller, `globals` what FROM lines and redeclaring ARGs see,
+    `contexts` the values of named contexts.
     """
 
     file: Dockerfile
@@ -90,6 +104,7 @@ class Plan(Value):
     platform: Platform
     arguments: Mapping[str, str]
     globals: Mapping[str, str]
+    contexts: Mapping[str, str]
 
     def unused(self) -> list[str]:
         """Arguments given that no ARG of the file declares, sorted."""
@@ -104,16 +119,18 @@ class Plan(Value):
 
     def source(self, item: Instruction, text: str, stage: int) -> Base:
         """What `--from=text` of an instruction in stage number `stage` means. Raises DockerfileError."""
-        return _source(item, text, self.stages[:stage], self.file)
+        return _source(item, text, self.stages[:stage], self)
 
 
 def plan(
     file: Dockerfile, arguments: Mapping[str, str], *,
     target: str = "", platform: Platform | None = None, build_platform: Platform | None = None,
+    contexts: Mapping[str, str] | None = None,
 ) -> Plan:  # fmt: skip
     """Decide what to build: by default the last stage, for this machine's platform.
 
-    Raises DockerfileError, NotFound for a target that the file does not have.
+    `contexts` take the place of stages and images of the same name. Raises DockerfileError, NotFound for a
+    target that the file does not have.
     """
     build_platform = build_platform or Platform.host()
     platform = platform or build_platform
@@ -121,10 +138,11 @@ def plan(
     scope = _predefined(build_platform, platform, file.stages[end].name or "default")
     scope |= {name: arguments[name] for name in scope if name in arguments}
     scope = _globals(file, arguments, scope)
+    unplanned = Plan(file, (), (), end, platform, dict(arguments), scope, dict(contexts or {}))
     stages: list[StagePlan] = []
     for stage in file.stages:
-        stages.append(_stage(file, stage, scope, stages))
-    return Plan(file, tuple(stages), _needed(stages, end), end, platform, dict(arguments), scope)
+        stages.append(_stage(unplanned, stage, stages))
+    return unplanned.replace(stages=tuple(stages), needed=_needed(stages, end))
 
 
 def defaults(planned: Plan) -> dict[str, str]:
@@ -165,8 +183,11 @@ def _target(file: Dockerfile, target: str) -> int:
     raise NotFound(f"target stage {target!r} could not be found in {file.file}", hint=hint)
 
 
-def _stage(file: Dockerfile, stage: Stage, scope: Mapping[str, str], before: list[StagePlan]) -> StagePlan:
-    base = stage.base
+def _stage(unplanned: Plan, stage: Stage, before: list[StagePlan]) -> StagePlan:
+    if stage.name and (replaced := _named(stage.name, unplanned.contexts)):
+        platform = _platform(unplanned.file, stage.base, unplanned.globals)
+        return StagePlan(stage.replace(instructions=()), replaced, platform)
+    base, scope, file = stage.base, unplanned.globals, unplanned.file
     name = expand(base.base, scope, escape=file.escape, file=file.file)
     if not name:
         raise base.error(
@@ -174,10 +195,25 @@ def _stage(file: Dockerfile, stage: Stage, scope: Mapping[str, str], before: lis
             hint="an ARG used in FROM must precede the first FROM and have a value",
         )  # fmt: skip
     earlier = next((other.index for other in reversed(before) if other.stage.name == name), None)
-    planned = StagePlan(stage, Base(name, earlier), _platform(file, base, scope))
-    needs = [index for item in stage.instructions for index in _needs(item, before, file)]
+    begins = Base(name, earlier) if earlier is not None else _base(name, unplanned.contexts)
+    planned = StagePlan(stage, begins, _platform(file, base, scope))
+    needs = [index for item in stage.instructions for index in _needs(item, before, unplanned)]
     needs += [earlier] if earlier is not None else []
     return planned.replace(needs=tuple(sorted(set(needs))))
+
+
+def _base(name: str, contexts: Mapping[str, str]) -> Base:
+    """What a name means that is no stage's."""
+    return (_named(name, contexts) if name != SCRATCH else None) or Base(name)
+
+
+def _named(name: str, contexts: Mapping[str, str]) -> Base | None:
+    """The named context that takes the place of what has this name."""
+    key = find_context(name, contexts)
+    if not key:
+        return None
+    image = image_of(contexts[key])
+    return Base(name, context=key) if image is None else Base(image)
 
 
 def _platform(file: Dockerfile, base: FromInstruction, scope: Mapping[str, str]) -> Platform | None:
@@ -190,20 +226,21 @@ def _platform(file: Dockerfile, base: FromInstruction, scope: Mapping[str, str])
         raise base.error(error.message, base.platform) from None
 
 
-def _needs(item: Instruction, before: list[StagePlan], file: Dockerfile) -> list[int]:
+def _needs(item: Instruction, before: list[StagePlan], unplanned: Plan) -> list[int]:
     if isinstance(item, CopyInstruction) and item.source_stage:
-        source = _source(item, item.source_stage, before, file)
+        source = _source(item, item.source_stage, before, unplanned)
         return [source.stage] if source.stage is not None else []
     if isinstance(item, RunInstruction):
         wanted = {
             field[5:].lower() for mount in item.mounts for field in mount.split(",") if field[:5] == "from="
         }
-        return [one.index for one in before if not wanted.isdisjoint({one.stage.name, str(one.index)} - {""})]
+        stages = [one for one in before if not one.is_files]
+        return [one.index for one in stages if not wanted.isdisjoint({one.stage.name, str(one.index)} - {""})]
     return []
 
 
 def _source(
-    item: Instruction, text: str, before: list[StagePlan] | tuple[StagePlan, ...], file: Dockerfile
+    item: Instruction, text: str, before: list[StagePlan] | tuple[StagePlan, ...], whole: Plan
 ) -> Base:
     if "$" in text:
         raise item.error(
@@ -213,12 +250,18 @@ def _source(
     if text.isascii() and text.isdigit():
         if int(text) >= len(before):
             raise item.error(f"--from={text}: there is no earlier stage {text}", text)
-        return Base(text, int(text))
+        return _files_of(before[int(text)], text)
     name = text.lower()
-    earlier = next((other.index for other in reversed(before) if other.stage.name == name), None)
-    if earlier is None and any(stage.name == name for stage in file.stages):
+    earlier = next((other for other in reversed(before) if other.stage.name == name), None)
+    if earlier is not None:
+        return _files_of(earlier, text)
+    if any(stage.name == name for stage in whole.file.stages):
         raise item.error(f"cannot copy from stage {text!r}: it must be defined before this one", text)
-    return Base(text, earlier)
+    return _base(text, whole.contexts)
+
+
+def _files_of(stage: StagePlan, text: str) -> Base:
+    return stage.base if stage.is_files else Base(text, stage.index)
 
 
 def _needed(stages: list[StagePlan], target: int) -> tuple[int, ...]:

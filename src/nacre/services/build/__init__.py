@@ -5,8 +5,10 @@ from .checks import call
 from .inputs import Inputs, load
 from .missing import StepForecast
 from .projects import PackageIndexes
+from .report import BuildReport
 
 __all__ = [
-    "BuildOptions", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs", "PackageIndexes",
+    "BuildOptions", "BuildReport", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs",
+    "PackageIndexes",
     "StepForecast", "call", "load",
 ]  # fmt: skip

@@ -27,8 +27,6 @@ from ...words.reference import Reference
 from ...words.value import Value
 from . import entitlements
 from .cache import Cache
-from .context import BuildContext
-from .filehash import FileHashes
 from .imports import ImportedCaches
 from .projects import PackageIndexes
 from .report import BuildReport
@@ -46,12 +44,14 @@ if TYPE_CHECKING:
     from ...words.errors import BuildFailed
     from ...words.oci import Platform
     from ...words.progress import Progress
+    from .context import ContextFiles
     from .downloads import Fetch
     from .imports import FoundCache, Opener
     from .inputs import Inputs
     from .missing import StepForecast
     from .mounts import Fill
     from .report import StepReport
+    from .repositories import GitConnection
     from .stageprogress import StageProgress
 
 
@@ -67,7 +67,7 @@ class BuildOptions(Value):
     a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
     `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
-    cache.
+    cache. `contexts` are named contexts (`grammars.dockerfile.namedcontext`).
 
     For Python projects without a Dockerfile: `base` the base image ("" what the project says, or
     host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
@@ -96,6 +96,7 @@ class BuildOptions(Value):
     no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
     is_trial: bool = False
+    contexts: tuple[tuple[str, str], ...] = ()
     base: str = ""
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -111,14 +112,16 @@ class BuildSources(Value):
     """Where a build has from what is not in its context; the builder knows neither registries nor a client.
 
     `resolve(name, platform, progress)` gives the image that a FROM or a --from names, `find(name, platform)`
-    the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies. `forked()` is
-    called in each process that works for the build. `caches` are asked for steps that were not done here.
-    `fill(name, folder, progress)` gives a new cache mount what it has elsewhere, if anything.
+    the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies, `git(url)` how git
+    reaches a server. `forked()` is called in each process that works for the build. `caches` are asked for
+    steps that were not done here. `fill(name, folder, progress)` gives a new cache mount what it has
+    elsewhere, if anything.
     """
 
     resolve: Callable[[str, Platform | None, Progress], Image]
     find: Callable[[str, Platform | None], Image | None]
     fetch: Fetch
+    git: Callable[[str], GitConnection]
     forked: Callable[[], object] = staticmethod(_nothing)
     caches: tuple[Opener, ...] = ()
     fill: Fill | None = None
@@ -157,11 +160,11 @@ class Builder:
     """
 
     def __init__(
-        self, store: Store, sources: BuildSources, progress: Progress | None = None, *,
+        self, store: Store, sources: BuildSources, report: BuildReport | None = None, *,
         proxies: Mapping[str, str] | None = None, writers: Sequence[CacheWriter] = (),
     ) -> None:  # fmt: skip
         self._store, self._sources, self._writers = store, sources, writers
-        self._progress = progress or NullProgress()
+        self._report = report or BuildReport(NullProgress())
         self._proxies = dict(proxies or {})
 
     def build(self, inputs: Inputs, options: BuildOptions | None = None) -> list[BuildResult]:
@@ -173,13 +176,13 @@ class Builder:
         """
         options = options or BuildOptions()
         check_options(options)
-        report = BuildReport(self._progress, names_platforms=len(options.platforms) > 1)
-        with self._store.leases.hold():
-            sessions, standing = self._built(inputs, options, report)
+        self._report.names_platforms = len(options.platforms) > 1
+        with self._store.leases.hold(), inputs.opened(caches.tables(self._store.root)) as context:
+            sessions, standing = self._built(inputs, options, context)
             steps = _leaving(sessions) if self._writers else []
             inline = steps if any(writer.write is None for writer in self._writers) else None
-            images = finish(self._store, standing, options, report, inline)
-            self._write_caches(steps, standing, report, sessions)
+            images = finish(self._store, standing, options, self._report, inline)
+            self._write_caches(steps, standing, self._report, sessions)
         return [
             BuildResult(image, session.cache.ran, session.cache.cached)
             for image, session in zip(images, sessions, strict=True)
@@ -192,51 +195,54 @@ class Builder:
         """
         options = options or BuildOptions()
         check_options(options)
-        report = BuildReport(NullProgress(), names_platforms=len(options.platforms) > 1)
-        with self._store.leases.hold(), self._sessions(inputs, options, ImportedCaches(), report) as sessions:
+        self._report.names_platforms = len(options.platforms) > 1
+        tables = caches.tables(self._store.root)
+        with (
+            self._store.leases.hold(),
+            inputs.opened(tables) as context,
+            self._sessions(inputs, options, ImportedCaches(), context) as sessions,
+        ):
             return [step for session in sessions for step in session.forecast()]
 
     def _built(
-        self, inputs: Inputs, options: BuildOptions, report: BuildReport
+        self, inputs: Inputs, options: BuildOptions, context: ContextFiles
     ) -> tuple[list[BuildSession], list[StageProgress]]:
         """Everything done; once more if a cache from elsewhere does not hold what turns out to be needed."""
-        imports = ImportedCaches(self._sources.caches, report)
+        imports = ImportedCaches(self._sources.caches, self._report)
         try:
-            return self._attempt(inputs, options, imports, report)
+            return self._attempt(inputs, options, imports, context)
         except CacheIncomplete as error:
-            self._progress.line(f"{error.message}, so the steps before are done")
+            self._report.progress.line(f"{error.message}, so the steps before are done")
             imports = imports.whole()
         except CacheUnusable as error:
-            self._progress.line(f"WARNING: {error.message}")
+            self._report.progress.line(f"WARNING: {error.message}")
             imports = ImportedCaches()
-        return self._attempt(inputs, options, imports, report)
+        return self._attempt(inputs, options, imports, context)
 
     def _attempt(
-        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
+        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, context: ContextFiles
     ) -> tuple[list[BuildSession], list[StageProgress]]:
-        with self._sessions(inputs, options, imports, report) as sessions:
+        with self._sessions(inputs, options, imports, context) as sessions:
             return sessions, self._all(sessions)
 
     @contextmanager
     def _sessions(
-        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, report: BuildReport
+        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, context: ContextFiles
     ) -> Iterator[list[BuildSession]]:
         """One for each platform, the Dockerfile read."""
-        hashes = FileHashes(caches.tables(self._store.root), inputs.folder)
         since = time() if len(options.platforms) > 1 else float("inf")
-        with BuildContext(inputs.folder, inputs.ignore, hashes) as context:
-            sessions = []
-            for each in _for_each(options):
-                cache = Cache(self._store, each.no_cache, imports, since=since)
-                cache.keeps = not each.is_trial
-                sessions.append(BuildSession(self._store, self._sources, report, context, each, cache))
-            try:
-                for session in sessions:
-                    session.read(inputs, self._proxies)
-                yield sessions
-            finally:
-                for session in sessions:
-                    surely(session.close)
+        sessions = []
+        for each in _for_each(options):
+            cache = Cache(self._store, each.no_cache, imports, since=since)
+            cache.keeps = not each.is_trial
+            sessions.append(BuildSession(self._store, self._sources, self._report, context, each, cache))
+        try:
+            for session in sessions:
+                session.read(inputs, self._proxies)
+            yield sessions
+        finally:
+            for session in sessions:
+                surely(session.close)
 
     def _all(self, sessions: list[BuildSession]) -> list[StageProgress]:
         """What each has built; none begins to run anything before all of them can."""

@@ -95,7 +95,7 @@ class BuildChecks:
         if base.stage is not None:
             state, known = ends[base.stage]
             return continued(state), known, []
-        if base.is_scratch:
+        if base.is_scratch or base.context:
             return start(None), True, []
         try:
             image = find(planned)
@@ -136,7 +136,10 @@ def _unknown(checks: Checks) -> list[LintWarning]:
 def planned_build(inputs: Inputs, options: BuildOptions) -> tuple[Plan, Fold]:
     """What a build would do. Raises DockerfileError, NotFound."""
     file = parse(inputs.dockerfile, inputs.name)
-    found = plan(file, dict(options.arguments), target=options.target, platform=options.platform)
+    found = plan(
+        file, dict(options.arguments), target=options.target, platform=options.platform,
+        contexts=dict(options.contexts),
+    )  # fmt: skip
     return found, Fold(found)
 
 

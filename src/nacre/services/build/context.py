@@ -1,4 +1,4 @@
-"""The build context: a folder of the host without what .dockerignore takes away.
+"""A build context: a folder of the host without what .dockerignore takes away.
 
 Nothing outside of it can be reached: every name is opened relative to the descriptor of its folder and
 links are never followed by the kernel (`resolve` follows them inside the context). Owners are not
@@ -18,6 +18,8 @@ from .items import CopyItem, raw, show, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from ...grammars.dockerfile.ignore import Ignore
     from ...grammars.tar.entry import Reader
     from ...words.progress import Task
@@ -35,14 +37,58 @@ _KINDS = {
 }  # fmt: skip
 
 
-class BuildContext:
-    """A folder as a `Source`. `with` it, or `close` it."""
+class ContextFiles:
+    """What all contexts are: a `Source` whose files are hashed once. `with` it, or `close` it."""
 
-    def __init__(self, folder: str, ignore: Ignore, hashes: FileHashes) -> None:
-        """Raises NotFound when there is no such folder."""
-        self.name = "the build context"
-        self.ignore, self.hashes = ignore, hashes
+    def __init__(self, name: str, hashes: FileHashes) -> None:
+        self.name, self.hashes = name, hashes
         self.task: Task | None = None
+
+    def lookup(self, path: bytes) -> CopyItem | None:
+        """What is at a path, as `Source` says."""
+        raise NotImplementedError
+
+    def is_ignored(self, _path: bytes) -> bool:
+        """Whether something is there and .dockerignore hides it."""
+        return False
+
+    def children(self, item: CopyItem) -> list[CopyItem]:
+        """What is in a folder, as `Source` says."""
+        raise NotImplementedError
+
+    def open(self, item: CopyItem) -> Reader:
+        """The content of a file, as `Source` says."""
+        raise NotImplementedError
+
+    def digest(self, item: CopyItem) -> bytes:
+        """See `Source`; from the table of known files when the file has not changed."""
+        known = self.hashes.digest(item, None)
+        if known or self.task is None:
+            return known or self.hashes.digest(item, self.open(item))
+        from ...ground.work.pipe import ProgressReader
+
+        return self.hashes.digest(item, ProgressReader(self.open(item), self.task))
+
+    def close(self) -> None:
+        """Let go of the files, keep what was learnt about them. Idempotent."""
+        self.hashes.save()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class BuildContext(ContextFiles):
+    """A folder of this machine."""
+
+    def __init__(
+        self, folder: str, ignore: Ignore, hashes: FileHashes, name: str = "the build context"
+    ) -> None:
+        """Raises NotFound when there is no such folder."""
+        super().__init__(name, hashes)
+        self.ignore = ignore
         try:
             self._root = Root(folder)
         except OSError as error:
@@ -61,7 +107,7 @@ class BuildContext:
         return found
 
     def is_ignored(self, path: bytes) -> bool:
-        """Whether something is there and .dockerignore hides it."""
+        """Whether .dockerignore hides what is there."""
         return self._stat(path) is not None and self.lookup(path) is None
 
     def _stat(self, path: bytes) -> CopyItem | None:
@@ -93,15 +139,15 @@ class BuildContext:
         )  # fmt: skip
 
     def children(self, item: CopyItem) -> list[CopyItem]:
-        """See `Source`. Raises StoreError when the folder cannot be read."""
+        """What is in a folder, as `Source` says. Raises StoreError when the folder cannot be read."""
         try:
             fd = self._open(item.path, _FOLDER)
         except OSError as error:
-            raise _unreadable(item, error) from None
+            raise self._unreadable(item, error) from None
         try:
             return self._children(fd, item.path, sorted(map(os.fsencode, os.listdir(fd))))
         except OSError as error:
-            raise _unreadable(item, error) from None
+            raise self._unreadable(item, error) from None
         finally:
             os.close(fd)
 
@@ -146,50 +192,34 @@ class BuildContext:
             os.close(parent)
 
     def open(self, item: CopyItem) -> Reader:
-        """See `Source`. Raises StoreError, Conflict."""
+        """The content of a file, as `Source` says. Raises StoreError, Conflict."""
         try:
             fd = self._open(item.path, _FILE)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return BytesIO()  # a socket: an empty file, as BuildKit makes of it
-            raise _unreadable(item, error) from None
-        return _Unchanged(fd, item)
+            raise self._unreadable(item, error) from None
+        return _Unchanged(fd, item, self.name)
 
-    def digest(self, item: CopyItem) -> bytes:
-        """See `Source`; from the table of known files when the file has not changed."""
-        known = self.hashes.digest(item, None)
-        if known or self.task is None:
-            return known or self.hashes.digest(item, self.open(item))
-        from ...ground.work.pipe import ProgressReader
-
-        return self.hashes.digest(item, ProgressReader(self.open(item), self.task))
+    def _unreadable(self, item: CopyItem, error: OSError) -> Exception:
+        hint = "exclude it in .dockerignore if it is not needed" if isinstance(error, PermissionError) else ""
+        return StoreError(f"cannot read {show(item.path)} of {self.name}: {error.strerror}", hint=hint)
 
     def close(self) -> None:
-        """Close the folder, keep what was learnt about its files."""
+        """Close the folder as well."""
         self._root.close()
-        self.hashes.save()
-
-    def __enter__(self) -> BuildContext:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+        super().close()
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
-def _unreadable(item: CopyItem, error: OSError) -> Exception:
-    hint = "exclude it in .dockerignore if it is not needed" if isinstance(error, PermissionError) else ""
-    return StoreError(f"cannot read {show(item.path)} of the build context: {error.strerror}", hint=hint)
-
-
 class _Unchanged:
     """Reads a file and makes sure that it is what was looked up, from the first byte to the last."""
 
-    def __init__(self, fd: int, item: CopyItem) -> None:
-        self._fd, self._item = fd, item
+    def __init__(self, fd: int, item: CopyItem, name: str) -> None:
+        self._fd, self._item, self._name = fd, item, name
         self._check()
 
     def read(self, count: int, /) -> bytes:
@@ -206,7 +236,7 @@ class _Unchanged:
         if _stamp(found) != self._item.stamp or not stat.S_ISREG(found.st_mode):
             self._close()
             raise Conflict(
-                f"{show(self._item.path)} of the build context changed while it was being read",
+                f"{show(self._item.path)} of {self._name} changed while it was being read",
                 hint="build again when no process writes there",
             )
 
@@ -221,7 +251,7 @@ class _Unchanged:
 
 def missing_hint(source: CopySource, word: str) -> str:
     """Why a source is not there, where that can be told."""
-    if not isinstance(source, BuildContext):
+    if not isinstance(source, ContextFiles):
         return ""
     if source.is_ignored(raw(os.path.normpath("/" + word).lstrip("/"))):
         return "it is there, but .dockerignore excludes it"

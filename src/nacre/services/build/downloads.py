@@ -13,8 +13,11 @@ from ...grammars.wire.downloads import disposition_name, modified, url_name
 from ...grammars.wire.links import shown
 from ...ground.files import RangeReader, os_errors, random_name, unlink, write_all
 from ...words.digest import Verifier
+from ...words.errors import UsageError
 from ...words.value import Value
-from .items import FetchedItem, raw
+from .context import ContextFiles
+from .filehash import FileHashes
+from .items import CopyItem, FetchedItem, raw
 from .select import Selection
 
 TYPE_CHECKING = False
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from ...grammars.tar.entry import Reader
     from ...images.dockerfile.fold import CopyAction
+    from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.progress import Task
 
@@ -60,6 +64,38 @@ class RemoteFile(FetchedItem):
     def digest(self) -> bytes:
         """The SHA-256 of the content, known since it was fetched."""
         return self.content
+
+
+class FileContext(ContextFiles):
+    """A context that is one file, which was fetched to `path`."""
+
+    def __init__(self, path: str, called: str, time_ns: int, name: str = "the build context") -> None:
+        """It is open from now on. Raises StoreError."""
+        super().__init__(name, FileHashes("", ""))
+        with os_errors("read a download"):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            size = os.fstat(self._fd).st_size
+        self._item = CopyItem(raw(called), "file", _MODE, time_ns, size=size, stamp=(0, 0, 0, size))
+
+    def lookup(self, path: bytes) -> CopyItem | None:
+        """What is at a path, as `Source` says."""
+        if not path:
+            return CopyItem(b"", "dir", 0o755, 0)
+        return self._item if path == self._item.path else None
+
+    def children(self, item: CopyItem) -> list[CopyItem]:
+        """What is in a folder, as `Source` says."""
+        return [] if item.path else [self._item]
+
+    def open(self, item: CopyItem) -> Reader:
+        """The content of a file, as `Source` says."""
+        return RangeReader(self._fd, 0, item.size)
+
+    def close(self) -> None:
+        """Close the file that was fetched."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class FetchedFile(Value):
@@ -125,6 +161,17 @@ class Downloads:
         time_ns = undated_ns if found.modified is None else found.modified * _SECOND
         item = RemoteFile(url, fd, found.size, found.content, time_ns)
         return Selection(raw(found.name), ((b"", item),))
+
+    def context(self, store: Store, url: str, name: str) -> ContextFiles:
+        """What was fetched as a context: the files of an archive, else the one file. Raises UsageError."""
+        from .tarcontext import HEAD, is_archive, tar_context
+
+        found, fd = self._known[url]
+        if is_archive(head := os.pread(fd, HEAD, 0)):
+            return tar_context(store, head, RangeReader(fd, len(head), found.size - len(head)), name)
+        if not found.name:
+            raise UsageError(f"cannot determine filename for source {shown(url)}")
+        return FileContext(found.path, found.name, (found.modified or 0) * _SECOND, name)
 
     def close(self) -> None:
         """Give the room back. Idempotent."""

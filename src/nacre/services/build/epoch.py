@@ -2,7 +2,7 @@
 
     a number     seconds since 1970
     ""           none: files bear the times at which they were written
-    context      the commit of a git checkout, or the newest file of a tar; none for another folder
+    context      the commit of a checkout or repository, the newest file of a tar; none for another folder
     STAGE        what one ADD of a URL or a git repository fetches in that stage, which has nothing else
 
 Source: BuildKit's docs/build-repro.md, and the notes of dockerfile/1.24.
@@ -21,7 +21,7 @@ from ...images.dockerfile.fold import CopyAction, is_url, start
 from ...images.dockerfile.plan import keeping_times
 from ...words.errors import UsageError
 from .checkout import Checkout
-from .context import BuildContext
+from .select import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,15 +57,11 @@ def resolved(session: BuildSession, text: str, inputs: Inputs) -> int | None:
 
 
 def _of_context(session: BuildSession, inputs: Inputs) -> int | None:
-    if inputs.scratch is None:
-        checkout = Checkout.find(inputs.folder, session.scratch)
+    if inputs.files is None:
+        checkout = Checkout.find(inputs.folder, session.scratch) if inputs.scratch is None else None
         return checkout.time() if checkout else None
-    times = [
-        int(os.lstat(os.path.join(folder, name)).st_mtime)
-        for folder, _, files in os.walk(inputs.folder)
-        for name in files
-    ]
-    return max(times, default=None)
+    files = [item for one in select(inputs.files, "/") for _, item in one.files if item.kind != "dir"]
+    return max((item.mtime_ns // _SECOND for item in files), default=None)
 
 
 def _of_stage(session: BuildSession, planned: StagePlan) -> int | None:
@@ -129,7 +125,7 @@ class FileTimes:
 
     @cached_property
     def _checkout(self) -> Checkout | None:
-        if self._inputs.scratch is not None:
+        if self._inputs.scratch is not None or self._inputs.files is not None:
             return None
         return Checkout.find(self._inputs.folder, self._session.scratch)
 
@@ -152,7 +148,7 @@ class FileTimes:
 
         In a stage that keeps its times the files themselves have their own all the same.
         """
-        if not self._usual or not isinstance(source, BuildContext) or self._checkout is None:
+        if not self._usual or source is not self._session.context or self._checkout is None:
             return max([one.newest for one in chosen], default=0)
         kept = [(item, item.mtime_ns) for one in chosen for _, item in one.files]
         self._date(chosen, words, self._checkout)

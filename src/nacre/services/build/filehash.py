@@ -27,12 +27,15 @@ _CHUNK = 1 << 20
 
 
 class FileHashes:
-    """The table of one context folder, in `folder`; `save` writes it when it has grown."""
+    """The table of one context folder, in `folder`; `save` writes it when it has grown.
+
+    Without a `folder` the table is that of one build.
+    """
 
     def __init__(self, folder: str, context: str) -> None:
         self._folder = folder
         name = hashlib.sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
-        self._path = os.path.join(folder, name)
+        self._path = os.path.join(folder, name) if folder else ""
         self._known: dict[bytes, tuple[int, ...]] | None = None
         self._selections: dict[bytes, bytes] = {}
         self._grown = False
@@ -94,7 +97,7 @@ class FileHashes:
 
     def save(self) -> None:
         """Write the table if there is anything new. A failure is no failure: it is a cache."""
-        if not self._grown:
+        if not self._grown or not self._path:
             return
         try:
             private_dir(self._folder)

@@ -49,7 +49,7 @@ class MissingSteps:
     """The reasons of one build; with `forecasts` nothing is built, and they are noted there."""
 
     def __init__(self, store: Store, cache: Cache, options: BuildOptions, inputs: Inputs, plan: Plan) -> None:
-        folder = os.path.realpath(inputs.folder) if inputs.scratch is None else ""
+        folder = os.path.realpath(inputs.folder) if inputs.folder and inputs.scratch is None else ""
         target = plan.stages[plan.target].title
         identity = "\0".join((folder, inputs.name, target, str(options.platform or "")))
         self._folder = caches.tables(store.root)

@@ -174,6 +174,11 @@ class LayerTarget:
             self._new.add(path)
         self._put[path] = (item, opener)
 
+    @property
+    def files(self) -> dict[bytes, tuple[CopyItem, Opener | None]]:
+        """Everything put, by canonical path."""
+        return self._put
+
     def put_at(self, path: bytes) -> tuple[CopyItem, Opener | None] | None:
         """What was put at a canonical path."""
         return self._put.get(path)

@@ -25,13 +25,13 @@ _AGAIN = 5.0
 
 
 class BuildReport:
-    """Numbers the steps of one build; `steps` hears of them.
+    """Numbers the steps of one build; `steps` hears of them, and `progress` of what is of no step.
 
     `names_platforms`: titles of steps say for which platform they are.
     """
 
     def __init__(self, progress: Progress, *, names_platforms: bool = False) -> None:
-        self.names_platforms = names_platforms
+        self.progress, self.names_platforms = progress, names_platforms
         own = getattr(progress, "steps", None)
         self.steps: Steps = own() if own else LineSteps(progress)
         self._count = 0

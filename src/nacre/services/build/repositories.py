@@ -1,6 +1,6 @@
-"""ADD from git: a commit of a repository, by the git program.
+"""ADD and contexts from git: a commit of a repository, by the git program.
 
-    source ──git──▶ a folder of the build with one commit, dated by it ──▶ copied as files of the context
+    source ──git──▶ a folder of the build with one commit, dated by it ──▶ copied as files of a context
 
 A repository is not trusted: nobody's configuration and no hooks are obeyed, submodules come by the same
 protocols only, and no link leads out of the folder. The secret GIT_AUTH_TOKEN is a token for https.
@@ -19,17 +19,18 @@ from ...words.errors import ContentError, NotFound, RegistryError, UsageError
 from ...words.value import Value
 from .context import BuildContext
 from .filehash import FileHashes, content_digest
-from .items import FetchedItem, raw
+from .items import FetchedItem, raw, resolve, text
 from .select import Selection, select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.tar.entry import Reader
     from .items import CopyItem
 
+_WEB = ("http://", "https://")
 _PROTOCOLS = "http:https:ssh:git"
 _SECOND = 1_000_000_000
 _TOKEN = "GIT_AUTH_TOKEN"
@@ -43,6 +44,32 @@ class FetchedRepository(Value):
     path: str
     commit: str
     time_ns: int
+
+    def opened(self, source: GitSource, name: str) -> BuildContext:
+        """The folder that `source` means, as a context. Raises UsageError."""
+        with BuildContext(self.path, Ignore(), FileHashes("", "")) as tree:
+            at, item = resolve(tree.lookup, raw(source.folder))
+        if item is None or item.kind != "dir":
+            raise UsageError(f"{source.folder!r} is no directory of {_named(source)}")
+        return RepositoryContext(os.path.join(self.path, text(at)), self.commit, name)
+
+
+class RepositoryContext(BuildContext):
+    """A folder of a repository. What is git's own is known by the commit."""
+
+    def __init__(self, folder: str, commit: str, name: str) -> None:
+        """Raises NotFound when there is no such folder."""
+        super().__init__(folder, Ignore(), FileHashes("", ""), name)
+        self._commit = commit
+
+    def digest(self, item: CopyItem) -> bytes:
+        """See `Source`; git's own files differ each time that they are written."""
+        return of_commit(item.path, self._commit) or super().digest(item)
+
+
+def of_commit(path: bytes, commit: str) -> bytes:
+    """What stands for the content of a file of git's own, b"" for others."""
+    return sha256(commit.encode()).digest() if path.startswith(b".git/") else b""
 
 
 class RepositoryItem(FetchedItem):
@@ -62,17 +89,44 @@ class RepositoryItem(FetchedItem):
         return self.tree.open(self)
 
     def digest(self) -> bytes:
-        """The SHA-256 of the content; git's own files differ each time that they are written."""
-        if self.path.startswith(b".git/"):
-            return sha256(self.commit.encode()).digest()
-        return content_digest(self.open())
+        """The SHA-256 of the content, as of a `RepositoryContext`."""
+        return of_commit(self.path, self.commit) or content_digest(self.open())
+
+
+class GitConnection(Value):
+    """How git reaches a server: the URL of a proxy, files of authorities besides the system's, and a pair.
+
+    The pair is the certificate and the key of this side. `bundle` is a file with the system's authorities.
+    """
+
+    proxy: str = ""
+    authorities: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    bundle: str = ""
+
+    def settings(self, folder: str) -> list[tuple[str, str]]:
+        """As git takes them; `folder` has room for a file. Raises StoreError."""
+        found = [("http.proxy", self.proxy)]
+        if self.authorities:
+            path = f"{folder}/authorities-{random_name()}"
+            with os_errors("read certificates"), open(path, "xb") as file:
+                for name in filter(None, (self.bundle, *self.authorities)):
+                    with open(name, "rb") as one:
+                        file.write(one.read() + b"\n")
+            found.append(("http.sslCAInfo", path))
+        for certificate, key in self.pairs:
+            found += [("http.sslCert", certificate), ("http.sslKey", key or certificate)]
+        return found
 
 
 class Repositories:
     """What one build fetches by git, into the folder `folder`. Close it."""
 
-    def __init__(self, folder: str, secrets: Mapping[str, bytes], agents: Mapping[str, str]) -> None:
-        self._folder, self._secrets, self._agents = folder, secrets, agents
+    def __init__(
+        self, folder: str, secrets: Mapping[str, bytes], agents: Mapping[str, str],
+        settings: Callable[[str], GitConnection],
+    ) -> None:  # fmt: skip
+        self._folder, self._secrets, self._agents, self._settings = folder, secrets, agents, settings
         self._known: dict[GitSource, tuple[FetchedRepository, BuildContext]] = {}
 
     def has(self, source: GitSource) -> bool:
@@ -81,8 +135,11 @@ class Repositories:
 
     def keep(self, source: GitSource, fetched: FetchedRepository) -> None:
         """It was fetched, here or in another process. Raises NotFound."""
-        hashes = FileHashes(fetched.path, fetched.path)
-        self._known[source] = fetched, BuildContext(fetched.path, Ignore(), hashes)
+        self._known[source] = fetched, BuildContext(fetched.path, Ignore(), FileHashes("", ""))
+
+    def context(self, source: GitSource, name: str) -> BuildContext:
+        """A repository that was fetched, as a context of its own. Raises UsageError."""
+        return self._known[source][0].opened(source, name)
 
     def select(self, source: GitSource, excludes: Sequence[str]) -> Selection:
         """The files of a repository that was fetched. Raises UsageError."""
@@ -109,11 +166,14 @@ class Repositories:
             if not git.succeeds(*words, "--depth=1"):
                 git.run(*words)
         _tidy(path, bool(source.keep))
+        _date(path, time_ns)
         return FetchedRepository(path, commit, time_ns)
 
     def _environment(self, remote: str) -> dict[str, str]:
         """No configuration but ours, and nobody to ask."""
         settings = [setting.partition("=")[::2] for setting in _QUIET]
+        if remote.startswith(_WEB):
+            settings += self._settings(remote).settings(self._folder)
         if _TOKEN in self._secrets and remote.startswith("https://"):
             token = b64encode(b"x-access-token:" + self._secrets[_TOKEN].strip()).decode()
             origin = "/".join(remote.split("/")[:3])
@@ -155,12 +215,11 @@ class _Git:
             )  # fmt: skip
         except FileNotFoundError:
             raise NotFound(
-                "ADD from git needs the program git, which is not installed",
+                "a source in git needs the program git, which is not installed",
                 hint="install git on this machine",
             ) from None
         if done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().split("\n")
-            raise RegistryError(f"git {words[0]} failed: {lines[-1][:_SHOWN]}")
+            raise RegistryError(f"git {words[0]} failed: {_why(done.stderr)[:_SHOWN]}")
         return done.stdout.decode("utf-8", "replace").strip()
 
     def succeeds(self, *words: str) -> bool:
@@ -170,6 +229,13 @@ class _Git:
         except RegistryError:
             return False
         return True
+
+
+def _why(said: bytes) -> str:
+    """The last two lines; git says after them what might be wrong."""
+    text = said.decode("utf-8", "replace").partition("\nPlease make sure you have the correct access")[0]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    return " ".join(lines[-2:])
 
 
 def _named(source: GitSource) -> str:
@@ -213,6 +279,14 @@ def _meant(source: GitSource, names: Mapping[str, str]) -> tuple[str, str]:
     if len(ref) in (40, 64) and all(char in "0123456789abcdef" for char in ref):
         return ref, ref
     raise NotFound(f"{_named(source)} has no branch, tag or commit {ref!r}")
+
+
+def _date(path: str, time_ns: int) -> None:
+    """All files bear the time of the commit: when they were written is another each time."""
+    with os_errors("date a repository"):
+        for folder, folders, files in os.walk(path):
+            for name in (*folders, *files, "."):
+                os.utime(f"{folder}/{name}", ns=(time_ns, time_ns), follow_symlinks=False)
 
 
 def _tidy(path: str, keep: bool) -> None:

@@ -13,6 +13,7 @@ from ...words.errors import InvalidName, NacreError
 from ...words.oci import Platform
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
+from .contexts import BuildContexts
 from .epoch import FileTimes, resolved
 from .missing import MissingFiles, MissingSteps
 from .scratch import ScratchDirectory
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ...words.progress import Steps
     from .builder import BuildOptions, BuildSources
     from .cache import Cache
-    from .context import BuildContext
+    from .context import ContextFiles
     from .downloads import Downloads, FetchedFile
     from .inputs import Inputs
     from .layers import Layers
@@ -97,10 +98,11 @@ class BuildSession:
     """Whether this process leaves to others what takes long: see `waiting`."""
 
     def __init__(
-        self, store: Store, sources: BuildSources, report: BuildReport, context: BuildContext,
+        self, store: Store, sources: BuildSources, report: BuildReport, context: ContextFiles,
         options: BuildOptions, cache: Cache,
     ) -> None:  # fmt: skip
         self.store, self.report, self.context, self.options = store, report, context, options
+        self.contexts = BuildContexts(context, dict(options.contexts))
         self.caches = caches.mounts(store.root)
         self.cache_mounts: set[str] = set()
         self.cache = cache
@@ -141,12 +143,14 @@ class BuildSession:
         from .repositories import Repositories
 
         options = self.options
-        repositories = Repositories(self.scratch, dict(options.secrets), dict(options.agents))
+        secrets, agents = dict(options.secrets), dict(options.agents)
+        repositories = Repositories(self.scratch, secrets, agents, self.sources.git)
         self._opened.append(repositories)
         return repositories
 
     def close(self) -> None:
         """Close what was opened. Idempotent."""
+        self.contexts.close()
         while self._opened:
             self._opened[-1].close()
             self._opened.pop()
@@ -329,8 +333,8 @@ class BuildSession:
             raise Waiting(name, lambda: imports.bring(self.store, lacking, report), report)
         imports.bring(self.store, lacking, report)
 
-    def content(self, source: BuildContext, chosen: Sequence[Selection], report: StepReport) -> str:
-        """The digest of files of the context. Raises Waiting where many bytes have to be read for it."""
+    def content(self, source: ContextFiles, chosen: Sequence[Selection], report: StepReport) -> str:
+        """The digest of files of a context. Raises Waiting where many bytes have to be read for it."""
         stamps = fingerprint(chosen)
         if self.schedules and unread(stamps, chosen, source.hashes) > _AT_ONCE:
             name = stamps.hex()
@@ -340,7 +344,7 @@ class BuildSession:
         return content_by(stamps, source, chosen, source.hashes, self.misses.keep_list)
 
     def _read_content(
-        self, stamps: bytes, source: BuildContext, chosen: Sequence[Selection], report: StepReport
+        self, stamps: bytes, source: ContextFiles, chosen: Sequence[Selection], report: StepReport
     ) -> str:
         from .copy import copying
 
@@ -350,7 +354,9 @@ class BuildSession:
             source.task.done("read")
         return found
 
-    def download(self, url: str, checksum: Digest | None, blame: Callable[[NacreError], NacreError]) -> None:
+    def download(
+        self, url: str, checksum: Digest | None, blame: Callable[[NacreError], NacreError], title: str = "{}"
+    ) -> None:
         """See that a file is here, fetched once in a build. Raises Waiting, errors as `blame` has them."""
         downloads = self.downloads
         if downloads.has(url):
@@ -359,21 +365,22 @@ class BuildSession:
             raise MissingFiles("it is fetched, and then done unless it is what it was")
         from ...grammars.wire.downloads import url_name
 
-        report = self.report.step(_title(url))
+        report = self.report.step(title.format(_title(url)))
 
         def work() -> FetchedFile:
             return downloads.fetch(url, checksum, report.task(url_name(url) or "download"))
 
         self._fetch(("url", url), work, report, blame)
 
-    def clone(self, source: GitSource, blame: Callable[[NacreError], NacreError]) -> None:
+    def clone(self, source: GitSource, blame: Callable[[NacreError], NacreError], title: str = "{}") -> None:
         """See that a commit of a repository is here, fetched once in a build. Raises as `download`."""
         repositories = self.repositories
         if repositories.has(source):
             return
         if not self.builds_steps:
             raise MissingFiles("it is fetched, and then done unless it is what it was")
-        report = self.report.step(f"{_title(source.remote)}{source.ref and f'#{source.ref}'}")
+        ref = source.ref and f"#{source.ref}"
+        report = self.report.step(title.format(f"{_title(source.remote)}{ref}"))
 
         def work() -> FetchedRepository:
             fetched = repositories.fetch(source)
@@ -450,7 +457,7 @@ class BuildSession:
         self.cache.ran = self.cache.cached = 0
         self.cache.used = {}
         self.cache.imports.forked()
-        self.context.hashes.news()
+        self.contexts.news()
         self.misses.last.news()
         self.sources.forked()
 
@@ -458,7 +465,7 @@ class BuildSession:
         """What such a process has learnt, besides its result."""
         cache, roots = self.cache, self.store.actives.kept_roots()
         cache.settle()
-        learnt = self.context.hashes.news(), self.misses.last.news()
+        learnt = self.contexts.news(), self.misses.last.news()
         return cache.ran, cache.cached, cache.used, learnt, roots
 
     def hear(self, told: tuple[Any, ...]) -> None:
@@ -467,7 +474,7 @@ class BuildSession:
         self.cache.ran += ran
         self.cache.cached += cached
         self.cache.used |= used
-        self.context.hashes.learn(*news)
+        self.contexts.learn(news)
         self.misses.last.learn(steps)
         self.store.actives.take_roots(roots)
 

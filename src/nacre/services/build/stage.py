@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ...grammars.dockerfile.glob import has_wildcard
-from ...grammars.dockerfile.instructions import CopyInstruction
+from ...grammars.dockerfile.instructions import CopyInstruction, FromInstruction
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import (
     CopyAction,
     RunAction,
+    Step,
     WorkdirAction,
     continued,
     is_remote,
@@ -27,7 +28,7 @@ from ...words.errors import (
     UsageError,
 )
 from .content import content_of
-from .context import BuildContext, missing_hint
+from .context import ContextFiles, missing_hint
 from .difference import Reason
 from .entitlements import enforce
 from .epoch import limit_times
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.dockerfile.instructions import Instruction
     from ...grammars.dockerfile.mounts import RunMount
-    from ...images.dockerfile.fold import StageState, Step
-    from ...images.dockerfile.plan import StagePlan
+    from ...images.dockerfile.fold import StageState
+    from ...images.dockerfile.plan import Base, StagePlan
     from ...stores.trees import Active
     from ...words.digest import Digest
     from ...words.oci import Platform
@@ -200,12 +201,11 @@ class StageBuild:
         if all(map(is_url, action.sources)):
             urls = zip(action.sources, item.sources, strict=True)
             return [((*name, url), there(self._download(item, action, url, token))) for url, token in urls]
-        if (
-            action.origin
-            and self._session.plan.source(item, action.origin, self._planned.index).stage is None
-        ):
-            return [(name, self._pulled(item, action.origin))]
-        return []
+        if not action.origin or (base := self._meant(item, action.origin)).stage is not None:
+            return []
+        if base.context:
+            return [(name, there(lambda: self._named(item, base)))]
+        return [(name, self._pulled(item, action.origin))]
 
     def _pulled(self, item: Instruction, name: str) -> Generator[Waiting, Answer, None]:
         """The image of a --from that comes later."""
@@ -234,6 +234,8 @@ class StageBuild:
             return before.replace(state=continued(before.state)), triggers
         if base.is_scratch:
             return session.nothing(platform), []
+        if base.context:
+            return (yield from self._from_files(base, platform)), []
         report = session.report.step(self._title(f"FROM {base.name}"))
         try:
             item = self._planned.stage.base
@@ -255,6 +257,13 @@ class StageBuild:
         standing = from_image(image, start(image.config), session.epoch_ns)
         return standing, _triggers(image.config.run.get("OnBuild"), base.name)
 
+    def _from_files(self, base: Base, platform: Platform | None) -> StageSteps:
+        """All files of a context as the one layer of the stage."""
+        nothing, text = self._session.nothing(platform), f"FROM {base.name}"
+        step = Step(self._planned.stage.base, text, CopyAction(("/",), (), "/", base.name))
+        made = yield from self._do(nothing, step, self._title(text))
+        return nothing.after(nothing.state, step, made)
+
     def _title(self, text: str) -> str:
         self._number += 1
         return self._titled(self._number, text)
@@ -269,9 +278,9 @@ class StageBuild:
     def _do(self, standing: StageProgress, step: Step, title: str) -> Generator[Waiting, Answer, StepLayer]:
         """What a step makes, from the cache or anew. Errors without a place get that of the step."""
         report = self._session.report.step(title)
-        self._places[report] = StepPlace(
-            self._planned.title, step.instruction.line.line, step.instruction.code
-        )
+        item = step.instruction
+        text = step.created_by if isinstance(item, FromInstruction) else item.code
+        self._places[report] = StepPlace(self._planned.title, item.line.line, text)
         try:
             return (yield from there(lambda: self._dispatch(standing, step, report), report))
         except MissingFiles as error:
@@ -294,6 +303,9 @@ class StageBuild:
             return self._workdir(standing, action, report)
         if isinstance(action, CopyAction) and isinstance(step.instruction, CopyInstruction):
             return self._copy(standing, step.instruction, action, report)
+        if isinstance(action, CopyAction) and isinstance(step.instruction, FromInstruction):
+            source = self._named(step.instruction, self._planned.base)
+            return self._copy_chosen(source, standing, action, select(source, "/"), report)
         raise TypeError(action)
 
     def _common(self, standing: StageProgress) -> tuple[str, str, int | None]:
@@ -446,19 +458,28 @@ class StageBuild:
             found.append((mount, source, chosen[0] if chosen else None))
         return found
 
+    def _meant(self, item: Instruction, text: str) -> Base:
+        """What `--from=text` means in this stage."""
+        return self._session.plan.source(item, text, self._planned.index)
+
+    def _named(self, item: Instruction, base: Base) -> ContextFiles:
+        """The files of a named context. Raises Waiting."""
+        return self._session.contexts.named(self._session, base.context, _at_fault(item, base.name))
+
     def _origin(
         self, item: Instruction, text: str, platform: Platform | None, report: StepReport
     ) -> tuple[tuple[Digest, ...], str]:
         """The layers that `--from=text` means, and how to call them."""
-        session = self._session
-        base = session.plan.source(item, text, self._planned.index)
+        session, base = self._session, self._meant(item, text)
         if base.stage is not None:
             return session.stage(base.stage).diff_ids, f"stage {text}"
+        if base.is_scratch:
+            return (), text
 
         def neither(error: NacreError) -> NacreError:
             if not isinstance(error, NotFound | RegistryError):
                 return error
-            return self._neither(item, f"--from={text}", text, error)
+            return self._neither(item, f"--from={text}", base.name, error)
 
         try:
             return session.image(base.name, platform, item, report).diff_ids, f"image {base.name}"
@@ -480,8 +501,9 @@ class StageBuild:
     def _source(
         self, item: Instruction, text: str, platform: Platform | None, report: StepReport
     ) -> CopySource:
-        if not text:
-            return self._session.context
+        base = self._meant(item, text) if text else None
+        if base is None or base.context:
+            return self._named(item, base) if base else self._session.context
         from .layers import Layers
 
         origin = self._origin(item, text, platform, report)
@@ -495,8 +517,9 @@ class StageBuild:
     ) -> StepLayer:
         if _is_independent(action):
             standing = self._session.nothing(standing.platform)
-        if not action.origin:
-            return self._copy_from(self._session.context, standing, item, action, report)
+        if not action.origin or self._meant(item, action.origin).context:
+            source = self._source(item, action.origin, standing.platform, report)
+            return self._copy_from(source, standing, item, action, report)
         diff_ids, _ = self._origin(item, action.origin, standing.platform, report)
         words = (*action.sources, f"parents={action.parents}", *action.excludes)
         key = StageCopyKey(
@@ -570,7 +593,7 @@ class StageBuild:
         chosen: list[Selection],
         report: StepReport,
     ) -> CopyKey:
-        if isinstance(source, BuildContext):
+        if isinstance(source, ContextFiles):
             content = self._session.content(source, chosen, report)
         else:
             content = content_of(source, chosen, self._session.misses.keep_list)

@@ -41,14 +41,22 @@ class Archive:
         """
         if item.kind != "file" or not _is_archive(source, item):
             return None
+        return cls.read(source.open(item), folder, show(item.path).lstrip("/"))
+
+    @classmethod
+    def read(cls, stream: Reader, folder: str, name: str) -> Archive:
+        """The archive that a stream is, decompressed within `folder`. Raises InvalidArchive, StoreError."""
         with os_errors("make room for an archive"):
-            archive = cls(_nameless(folder), show(item.path).lstrip("/"))
+            archive = cls(_nameless(folder), name)
         try:
-            archive._fill(source.open(item))
+            archive._fill(stream)
         except BaseException:
             archive.close()
             raise
         return archive
+
+    def check(self) -> None:
+        """Raise Conflict if it has changed; one of our own does not."""
 
     def _fill(self, stream: Reader) -> None:
         with _naming(self._name):
@@ -81,9 +89,12 @@ class Archive:
     def _opener(self, entry: Entry) -> Opener | None:
         if entry.kind != "file":
             return None
+        return lambda _: _CheckedReader(self, self._content(entry))
+
+    def _content(self, entry: Entry) -> Reader:
         if entry.sparse is None:
-            return lambda _: RangeReader(self._fd, entry.offset, entry.size)
-        return lambda _: _Holes(self._fd, entry)
+            return RangeReader(self._fd, entry.offset, entry.size)
+        return _Holes(self._fd, entry)
 
     def _put_link(self, target: LayerTarget, path: bytes, link: bytes) -> None:
         """One more name for a file that was put before; the pair is known by a common identity."""
@@ -101,6 +112,20 @@ class Archive:
     def close(self) -> None:
         """Give the room back."""
         os.close(self._fd)
+
+
+class _CheckedReader:
+    """A member; the archive has not changed from its first byte to its last."""
+
+    def __init__(self, archive: Archive, content: Reader) -> None:
+        self._archive, self._content = archive, content
+        archive.check()
+
+    def read(self, count: int, /) -> bytes:
+        data = self._content.read(count)
+        if not data:
+            self._archive.check()
+        return data
 
 
 @contextmanager

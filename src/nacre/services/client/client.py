@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from ...grammars.config import RegistryTarget, Settings
 from ...grammars.wire import routes
@@ -18,7 +19,7 @@ from .auth import Authenticator, Lookup, anonymous
 from .download import Download
 from .hosts import HUB_HOST, HostEndpoint, Hosts
 from .mirrors import Mirrored
-from .proxies import DIRECT
+from .proxies import DIRECT, proxy_for
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
 from .retry import Policy
@@ -54,6 +55,18 @@ class ClientConfig:
     uploads: Kept = field(default_factory=NoUploadRecords)
     notice: Callable[[str], object] = lambda _line: None
     ranges: Ranges | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The URL of a proxy ("" for none), files of authorities besides the system's, and pairs.
+
+    A pair is a certificate of this side and its key.
+    """
+
+    proxy: str = ""
+    authorities: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 class Client:
@@ -161,6 +174,14 @@ class Client:
         hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
         throttles = self._throttles.of(place)
         return DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)
+
+    def connection(self, url: str) -> Connection:
+        """How a program of its own is to reach a URL as this client would. Raises UsageError, ValueError."""
+        special = self._special(urlsplit(url).netloc)
+        proxies = _proxies(self.config.proxies, self.config.settings)
+        common = self.config.ca_file or self.config.settings.ca or ""
+        authorities = tuple(filter(None, (common, *special.authorities)))
+        return Connection(proxy_for(url, proxies, special.proxy), authorities, tuple(special.pairs)[:1])
 
     def close(self) -> None:
         """Close all connections. Idempotent."""
