@@ -131,3 +131,9 @@ def _size(text: str, item: Instruction, at: str) -> int:
     if not (number.isascii() and number.isdigit()) or len(number) > 15:
         raise item.error(f"--mount: invalid size {text!r}", at, hint="write for example size=64m")
     return int(number) << _UNITS[unit]
+
+
+def is_bound(mount: str) -> bool:
+    """Whether a mount shows files of elsewhere."""
+    fields = mount.split(",")
+    return not {"type=cache", "type=tmpfs", "type=secret"} & {*fields} or "from=" in mount

@@ -104,6 +104,11 @@ class CopyAction(Value):
     checksum: Digest | None = None
     repositories: tuple[GitSource | None, ...] = ()
 
+    @property
+    def is_independent(self) -> bool:
+        """Whether what it makes is the same whatever is beneath: then names cannot be looked up there."""
+        return self.link and all(part.isdigit() for part in self.chown.split(":") if part)
+
 
 class WorkdirAction(Value):
     """Make the folder `path` unless it exists, owned by `user`."""

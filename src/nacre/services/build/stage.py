@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from ...grammars.dockerfile.glob import has_wildcard
 from ...grammars.dockerfile.instructions import CopyInstruction, FromInstruction
+from ...grammars.dockerfile.mounts import is_bound
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import (
     CopyAction,
@@ -21,7 +22,6 @@ from ...images.dockerfile.plan import CACHES, HOSTNAME
 from ...words.errors import (
     CacheUnusable,
     Conflict,
-    ContentError,
     NacreError,
     NotFound,
     RegistryError,
@@ -32,6 +32,7 @@ from .context import ContextFiles, missing_hint
 from .difference import Reason
 from .entitlements import enforce
 from .epoch import limit_times
+from .fault import at_fault
 from .history import StepPlace
 from .items import beside
 from .keys import CopyKey, DownloadKey, RunKey, StageCopyKey, WorkdirKey, layers_id
@@ -154,7 +155,7 @@ class StageBuild:
     def _can_follow(self, step: Step, standing: StageProgress) -> bool:
         """Whether it is a RUN that looks at nothing but its root, and that cannot be in the cache."""
         action = step.action
-        if not isinstance(action, RunAction) or any(map(_is_bound, action.mounts)):
+        if not isinstance(action, RunAction) or any(map(is_bound, action.mounts)):
             return False
         key = self._run_key(standing, action, [""] * len(action.mounts))
         return self._anew or self._session.cache.is_new(key)
@@ -194,7 +195,7 @@ class StageBuild:
         self, step: Step, item: CopyInstruction, action: CopyAction, number: int
     ) -> list[tuple[Name, Generator[Waiting, Answer, object]]]:
         name = self._name(number)
-        if _is_independent(action):
+        if action.is_independent:
             self._beside.add(name)
             nothing = self._session.nothing(self._platform)
             return [(name, self._do(nothing, step, self._titled(number, shown(step))))]
@@ -221,7 +222,7 @@ class StageBuild:
     def _download(
         self, item: CopyInstruction, action: CopyAction, url: str, token: str
     ) -> Callable[[], None]:
-        return lambda: self._session.download(url, action.checksum, _at_fault(item, token))
+        return lambda: self._session.download(url, action.checksum, at_fault(item, token))
 
     def _base(self) -> Generator[Waiting, Answer, tuple[StageProgress, list[Instruction]]]:
         """Where the stage begins, and the ONBUILD triggers of what it begins from."""
@@ -464,7 +465,7 @@ class StageBuild:
 
     def _named(self, item: Instruction, base: Base) -> ContextFiles:
         """The files of a named context. Raises Waiting."""
-        return self._session.contexts.named(self._session, base.context, _at_fault(item, base.name))
+        return self._session.contexts.named(self._session, base.context, at_fault(item, base.name))
 
     def _origin(
         self, item: Instruction, text: str, platform: Platform | None, report: StepReport
@@ -515,7 +516,7 @@ class StageBuild:
     def _copy(
         self, standing: StageProgress, item: CopyInstruction, action: CopyAction, report: StepReport
     ) -> StepLayer:
-        if _is_independent(action):
+        if action.is_independent:
             standing = self._session.nothing(standing.platform)
         if not action.origin or self._meant(item, action.origin).context:
             source = self._source(item, action.origin, standing.platform, report)
@@ -640,7 +641,7 @@ class StageBuild:
                 try:
                     chosen.append(self._session.downloads.select(word, action.checksum, undated))
                 except NacreError as error:
-                    raise _at_fault(item, token)(error) from None
+                    raise at_fault(item, token)(error) from None
                 continue
             found = select(source, word, action.excludes, action.parents)
             if not found and not has_wildcard(word):
@@ -665,7 +666,7 @@ class StageBuild:
     def _cloned(
         self, item: CopyInstruction, action: CopyAction, repository: GitSource, token: str
     ) -> Selection:
-        blame = _at_fault(item, token)
+        blame = at_fault(item, token)
         self._session.clone(repository, blame)
         try:
             return self._session.repositories.select(repository, action.excludes)
@@ -688,28 +689,6 @@ def _shown_platform(own: Platform | None, target: Platform) -> str:
     if own is None or own == target:
         return str(target)
     return f"{own}->{str(target).removeprefix(f'{own.os}/')}"
-
-
-def _is_bound(mount: str) -> bool:
-    """Whether a mount shows files of elsewhere."""
-    fields = mount.split(",")
-    return not {"type=cache", "type=tmpfs", "type=secret"} & {*fields} or "from=" in mount
-
-
-def _is_independent(action: CopyAction) -> bool:
-    """Whether what a COPY makes is the same whatever is beneath: then names cannot be looked up there."""
-    return action.link and all(part.isdigit() for part in action.chown.split(":") if part)
-
-
-def _at_fault(item: Instruction, token: str) -> Callable[[NacreError], NacreError]:
-    """What cannot be fetched is a fault of the file at that place."""
-
-    def blame(error: NacreError) -> NacreError:
-        if isinstance(error, NotFound | RegistryError | ContentError | UsageError):
-            return item.error(error.message, token, hint=error.hint)
-        return error
-
-    return blame
 
 
 def _triggers(texts: list[str] | None, name: str) -> list[Instruction]:
