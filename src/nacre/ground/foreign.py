@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from struct import pack
 
+from . import fork
+
 _BASE = 0x10000
 _PROGRAMS = {
     "386": (3, 32, "<", "31db31c040cd80"),
@@ -47,9 +49,8 @@ def executes(architecture: str) -> bool:
 
 
 def _starts(path: str) -> bool:
-    silent = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in range(3)]
     try:
-        pid = os.posix_spawn(path, [path], {}, file_actions=silent)
+        pid = fork.program([path], (-1, -1, -1))
     except OSError:
         return False
     with suppress(ChildProcessError):  # where SIGCHLD is ignored it has no status
