@@ -27,7 +27,7 @@ CROSS = (
 
 def wanted(*written: str, tags: tuple[str, ...] = (), platforms: int = 1, **more: Any) -> list[BuildOutput]:
     """What the command line makes of its flags."""
-    flags = {"push": False, "load": True, "annotation": [], "given": {}} | more
+    flags = {"push": False, "load": True, "annotation": [], "given": {}, "format": "oci"} | more
     args = Namespace(output=list(written), tag=list(tags), **flags)
     said: list[str] = []
     context = Namespace(warn=said.append, insecure=set())
@@ -88,6 +88,8 @@ def test_annotations_are_read() -> None:
         ([], {"annotation": ["index[linux/amd64]:a=b"]}, "for all platforms"),
         ([], {"annotation": ["index:a=b"]}, "several platforms"),
         (["type=image,oci-mediatypes=false,annotation.a=b"], {}, "have no annotations"),
+        ([], {"annotation": ["a=b"], "format": "docker"}, "have no annotations"),
+        (["-", "type=oci"], {}, "only one output"),
     ],
 )
 def test_outputs_that_make_no_sense(written: list[str], flags: dict[str, Any], said: str) -> None:

@@ -56,7 +56,17 @@ def outputs(context: Context, args: Args, platforms: int) -> list[BuildOutput]:
         found.insert(0, BuildOutput(names=tuple(args.tag), annotations=notes))
     for output in found:
         output.check(platforms)
+    _check_together(found, args)
     return found
+
+
+def _check_together(found: list[BuildOutput], args: Args) -> None:
+    """Raises UsageError for outputs of which one excludes another."""
+    streams = [each for each in found if each.kind in (OCI, DOCKER_ARCHIVE, TAR) and each.path in ("", "-")]
+    if len(streams) > 1:
+        raise UsageError("only one output can go to standard output", hint="give the others a dest")
+    if args.format == "docker" and any(each.annotations and not each.format for each in found):
+        raise UsageError("--annotation: Docker manifests have no annotations", hint="choose --format oci")
 
 
 def _push(written: list[_Attributes]) -> None:
