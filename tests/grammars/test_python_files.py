@@ -377,6 +377,7 @@ def test_indexes_come_from_variables_and_from_pip_conf() -> None:
         "https://u", "https://d",
     ]  # fmt: skip
     assert indexes_of({}, [], warned.append) == []
+    assert indexes_of({"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/w http://h"}, [], warned.append) == ["/w"]
     assert config_files({"PIP_CONFIG_FILE": "/dev/null"}, "/home/me") == []
     assert config_files({}, "/home/me")[-1] == "/home/me/.config/pip/pip.conf"
     with pytest.raises(UsageError, match=r"pip\.conf cannot be read"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 USUAL = "https://pypi.org/simple"
 _SECTIONS = ("global", "install")
+_YES = ("1", "true", "yes", "on")
 _SYSTEM = ("/etc/ssl/", "/etc/pki/")
 """Certificates of the system count anyway."""
 _UNREAD = ("trusted-host", "cert", "client-cert", "proxy")
@@ -39,12 +40,14 @@ def indexes_of(
     said: dict[str, str] = {}
     for path, text in texts:
         said |= _of_file(path, text, warn)
-    for name in ("index-url", "extra-index-url", "find-links"):
+    for name in ("index-url", "extra-index-url", "find-links", "no-index"):
         said[name] = environment.get(f"PIP_{name.upper().replace('-', '_')}") or said.get(name, "")
     main = environment.get("UV_DEFAULT_INDEX") or environment.get("UV_INDEX_URL") or said["index-url"]
     more = environment.get("UV_INDEX") or environment.get("UV_EXTRA_INDEX_URL") or said["extra-index-url"]
     extra = [url.partition("=")[2] if "=" in url.partition("://")[0] else url for url in more.split()]
     links = [link for link in said["find-links"].split() if not link.startswith(("http://", "https://"))]
+    if said["no-index"].lower() in _YES:
+        return links
     return list(dict.fromkeys([*links, *extra, main or USUAL])) if main or extra or links else []
 
 

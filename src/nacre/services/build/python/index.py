@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import netrc
 import os
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from hashlib import new as new_hash
 from urllib.parse import urlsplit
 
@@ -19,12 +20,12 @@ from ....grammars.python.files import IndexFile
 from ....grammars.python.indexpage import ACCEPT, parse_page
 from ....grammars.python.pipconfig import bare, user_in, user_of_variables
 from ....ground.files import os_errors, private_dir, random_name, unlink, write_all
-from ....words.errors import DigestMismatch, NotFound, TooLarge, Unauthorized, UsageError
+from ....words.errors import DigestMismatch, NacreError, NotFound, TooLarge, Unauthorized, UsageError
 from ....words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ....grammars.tar.entry import Reader
     from ....words.progress import Task
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MAX_PAGE, _MAX_METADATA = 64 << 20, 8 << 20
 _MAX_FILE = 8 << 30
 _CHUNK = 1 << 20
+_AT_ONCE = 8
 _WEB = ("http://", "https://")
 
 
@@ -97,6 +99,19 @@ class PackageIndex:
         if key not in self._pages:
             self._pages[key] = self._found(name, only)
         return self._pages[key]
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Ask for the pages of several packages at once; what is wrong with one is said when it is wanted."""
+        missing = [name for name in dict.fromkeys(names) if f" {name}" not in self._pages]
+        if len(missing) < 2:
+            return
+
+        def ask(name: str) -> None:
+            with suppress(NacreError):
+                self.files(name)
+
+        with ThreadPoolExecutor(min(_AT_ONCE, len(missing))) as pool:
+            list(pool.map(ask, missing))
 
     def _found(self, name: str, only: str) -> list[IndexFile]:
         found: list[IndexFile] = []

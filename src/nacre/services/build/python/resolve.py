@@ -75,6 +75,7 @@ def resolve(wishes: Requirements, target: Target, index: PackageIndex, metadata:
     """
     provider = _Provider(wishes, target, index, metadata)
     roots = [wish for text in wishes.requirements for wish in provider.wishes(text, "")]
+    provider.prefetch(roots)
     try:
         result = Resolver(provider, BaseReporter()).resolve(roots, max_rounds=_ROUNDS)
     except ResolutionImpossible as error:
@@ -128,6 +129,10 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
             )
         for one in ("", *sorted(requirement.extras)):
             yield ResolverRequirement(name, canonicalize_name(one) if one else "", shown, url=url)
+
+    def prefetch(self, wishes: Iterable[ResolverRequirement]) -> None:
+        """Bring the pages of what will be asked for next, several at once."""
+        self._index.prefetch(one.name for one in wishes if not one.url and one.name not in self._folders)
 
     # what resolvelib asks
 
@@ -223,6 +228,7 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
             marker = str(requirement.marker or "")
             if not candidate.extra or "extra" in marker:
                 found += self._wish(requirement, candidate.extra)
+        self.prefetch(found)
         return found
 
     def _required(self, candidate: Candidate) -> list[Requirement]:
