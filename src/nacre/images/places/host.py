@@ -49,7 +49,8 @@ _TOOLS = (
 )  # fmt: skip
 _LIBRARIES_ASKED_AT_RUN_TIME = (
     "libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2",
-    "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6",  # of wheels for any Linux
+    "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6", "libstdc++.so.6",
+    "libz.so.1",  # of wheels for any Linux
 )  # fmt: skip
 _MERGED = ("/bin", "/sbin", "/lib", "/lib64", "/usr/sbin", "/usr/lib64")
 _CERTIFICATES = (
