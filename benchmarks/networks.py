@@ -30,6 +30,7 @@ _CABLE = (
     "ip link set up0 up",
     "ip link set lo up",
     "sysctl -qw net.ipv4.ip_forward=1",
+    f"ip route add default via {OUTSIDE}",
 )
 _FAR_END = (f"ip addr add {OUTSIDE}/24 dev up0", "ip link set up0 up", "ip link set lo up")
 
