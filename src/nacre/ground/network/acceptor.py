@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _MOST, _READY = 1024, 32
 """Visitors that nobody has accepted yet; sockets that are made at one time."""
-_PATIENCE = 1.0
+_PATIENCE, _LONG = 0.5, 10.0
 _CONNECTING = (0, EINPROGRESS)
 _RING = b"\n"
 """A program that defers accepting (TCP_DEFER_ACCEPT) waits for a first byte."""
@@ -252,11 +252,17 @@ class Acceptor:
             return
 
     def _look(self) -> bool:
-        """Who was not asked for after some time is passed on."""
-        before = monotonic() - _PATIENCE
-        for visitor in [each for each in self._queue if each.since < before or not self._may_interrupt]:
+        """Who was not asked for: the thread does something else by now, or cannot be had."""
+        now = monotonic()
+        for visitor in [each for each in self._queue if each.since < now - _PATIENCE]:
+            waits = bool(self._waiting(visitor.port))
+            if waits and self._may_interrupt and visitor.since > now - _LONG:
+                continue
             self._queue.remove(visitor)
-            self._pass_on(visitor)
+            if waits:
+                self._pass_on(visitor)
+            else:
+                self._ring(visitor)
         return bool(self._queue)
 
     def close(self) -> None:
