@@ -93,10 +93,9 @@ def test_no_commit(tmp_path: Path, head: str) -> None:
     assert Checkout.find(str(tmp_path), str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("driver", ["", "plain"])
-def test_two_clones_give_one_digest(project: Any, repository: Path, another: Any, driver: str) -> None:
-    """Whenever they were made, and whatever the cache has of an earlier commit."""
-    words = ("--storage-driver", driver) if driver else ()
+def test_two_clones_give_one_digest(project: Any, repository: Path, another: Any) -> None:
+    """Whenever they were made, with another driver, and whatever the cache has of an earlier commit."""
+    words = ("--storage-driver", "plain")
     project.nacre("save", "-o", "base.tar", "busybox:test")
     git(repository, "checkout", "-q", "HEAD~1")
     project.build()
