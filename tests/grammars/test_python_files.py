@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nacre.grammars.python.files import IndexFile, best_of, rank_of, version_of
 from nacre.grammars.python.indexpage import parse_page
+from nacre.grammars.python.installed import require
 from nacre.grammars.python.locks import Locked, LockSelection, read_lock
 from nacre.grammars.python.pipconfig import bare, config_files, indexes_of, user_in, user_of_variables
 from nacre.grammars.python.project import Project, read_project
@@ -391,3 +392,13 @@ def test_users_of_indexes() -> None:
         "own-one", {"UV_INDEX_OWN_ONE_USERNAME": "me", "UV_INDEX_OWN_ONE_PASSWORD": "p"}
     ) == ("me", "p")
     assert user_of_variables("", {"UV_INDEX__USERNAME": "me"}) is None
+
+
+def test_libraries_that_are_absent_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    require()
+    found = "nacre.grammars.python.installed.find_spec"
+    monkeypatch.setattr(found, lambda name: None if name == "installer" else object())
+    with pytest.raises(Unsupported) as caught:
+        require()
+    assert caught.value.message == "to build a Python project without a Dockerfile, install installer"
+    assert caught.value.hint == "pip install 'nacre-oci[python]'"
