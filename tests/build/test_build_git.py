@@ -10,6 +10,7 @@ import pytest
 from gitkit import TIME, Repository, needs_git
 
 from nacre.grammars.dockerfile.gitsource import GitSource, is_git, read_git
+from nacre.services.build.repositories import GitConnection
 from nacre.words.errors import UsageError
 
 BASE = "FROM busybox:test\n"
@@ -142,3 +143,16 @@ def test_refusals(project: Any, tmp_path: Path) -> None:
     said = project.fails(BASE + "ADD https://127.0.0.1:1/a.git /x\n", PATH=str(tmp_path / "bin")).err
     assert "Dockerfile:2:5: a source in git needs the program git, which is not installed" in said
     assert project.leftovers() == []
+
+
+def test_how_git_reaches_a_server(tmp_path: Path) -> None:
+    """A proxy "" is none at all; authorities are added to those of the system."""
+    for name in ("bundle", "own"):
+        (tmp_path / name).write_text(name)
+    assert GitConnection().settings(str(tmp_path)) == [("http.proxy", "")]
+    connection = GitConnection(
+        "http://proxy:1", (str(tmp_path / "own"),), (("cert", ""),), str(tmp_path / "bundle")
+    )
+    settings = dict(connection.settings(str(tmp_path)))
+    assert Path(settings.pop("http.sslCAInfo")).read_text() == "bundle\nown\n"
+    assert settings == {"http.proxy": "http://proxy:1", "http.sslCert": "cert", "http.sslKey": "cert"}
