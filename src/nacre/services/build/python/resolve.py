@@ -105,6 +105,7 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
         self._hashes = {name: set(pairs) for name, pairs in wishes.hashes}
         self._folders = dict(wishes.folders)
         self._constraints = _by_name(wishes.constraints)
+        self._pythons: dict[str, bool] = {}
         self._needs: dict[Any, list[Requirement]] = {}
         self._versions: dict[str, list[tuple[Version, IndexFile]]] = {}
 
@@ -199,10 +200,14 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
             raise UsageError(
                 f"{name} has no hash, but others have", hint="lock all of them: pip-compile --generate-hashes"
             )
+        wanted = file.requires_python
+        if wanted not in self._pythons:  # thousands of files say the same
+            self._pythons[wanted] = self._runs_on(wanted)
+        return self._pythons[wanted]
+
+    def _runs_on(self, wanted: str) -> bool:
         try:
-            return not file.requires_python or SpecifierSet(file.requires_python).contains(
-                self._target.version
-            )
+            return not wanted or SpecifierSet(wanted).contains(self._target.version)
         except InvalidSpecifier:
             return True
 
