@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nacre.cli import checkforms
 from nacre.grammars.dockerfile.checks import RULES
 from nacre.grammars.dockerfile.ignore import read_ignore
 from nacre.services.build import BuildOptions, Inputs, call
@@ -174,12 +175,22 @@ def test_the_command(nacre: Any, tmp_path: Path) -> None:
     )
     shown = nacre("build", "--call=check,format=json,ignorestatus=true", str(tmp_path))
     assert json.loads(shown.out)["warnings"][0]["ruleName"] == "LegacyKeyValueFormat"
+    run = json.loads(nacre("build", "--call=check,format=sarif", str(tmp_path), check=False).out)["runs"][0]
+    assert run["results"][0]["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "Dockerfile"}, "region": {"startLine": 2, "endLine": 2},
+    }  # fmt: skip
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["LegacyKeyValueFormat"]
+    assert nacre("build", "--call=check,format=github", str(tmp_path), check=False).out == (
+        "::warning file=Dockerfile,line=2,endLine=2,title=LegacyKeyValueFormat::"
+        '"ENV key=value" should be used instead of legacy "ENV key value" format\n'
+    )
     assert nacre("build", "--call", "targets", str(tmp_path)).out == "TARGET    DESCRIPTION\n(default)\n"
     (tmp_path / "Dockerfile").write_text(OUTLINE)
     assert nacre("build", "--call=outline", "--target=second", str(tmp_path)).out.startswith(
         "TARGET:      second\nDESCRIPTION: makes it\n\nBUILD ARG   VALUE   DESCRIPTION\n"
     )
-    for wrong in ("--call=nothing", "--call=check,format=xml", "--call=check,x=y"):
+    wrongs = ("--call=nothing", "--call=check,format=xml", "--call=check,x=y", "--call=targets,format=sarif")
+    for wrong in wrongs:
         assert nacre("build", wrong, str(tmp_path), check=False).code == 1
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     assert nacre("build", "--check", str(tmp_path)).out == "Check complete, no warnings found.\n"
@@ -194,3 +205,17 @@ def test_a_build_warns_and_fails_before_it_runs(project: Any) -> None:
     assert "'$PATH'" not in said
     assert "lint violation found for rules: LegacyKeyValueFormat, UndefinedVar" in said
     assert "RUN touch" not in said
+
+
+def test_findings_for_other_tools_are_escaped() -> None:
+    place = {"ranges": [{"start": {"line": 3}, "end": {"line": 4}}]}
+    document = {
+        "warnings": [{"ruleName": "A,b", "detail": "50%\nof: it"}], "sources": [{"filename": "a:b,c"}],
+        "buildError": {"message": "no", "location": place},
+    }  # fmt: skip
+    assert checkforms.github(document) == (
+        "::warning file=a%3Ab%2Cc,line=1,endLine=1,title=A%2Cb::50%25%0Aof: it\n"
+        "::error file=a%3Ab%2Cc,line=3,endLine=4,title=DockerfileError::no"
+    )
+    results = json.loads(checkforms.sarif(document))["runs"][0]["results"]
+    assert [each["level"] for each in results] == ["warning", "error"]

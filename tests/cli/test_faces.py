@@ -13,6 +13,7 @@ from nacre import cli
 from nacre.cli import build, run
 from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
 from nacre.engine import Config, Engine
+from nacre.engine.baking import BakeFiles
 from nacre.engine.containers import ContainerCollection
 from nacre.engine.layers import LayerTools
 from nacre.engine.mounts import Mounts
@@ -97,7 +98,7 @@ def test_every_exception_is_needed() -> None:
 PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
-    "outputs": Outputs,
+    "outputs": Outputs, "bake": BakeFiles,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -144,6 +145,12 @@ INSECURE = {"insecure": "Network: insecure"}
 COMMANDS_OF = {
     "attach": ("containers.attach", {
         "detach-keys": "a field of stdio", "no-stdin": "a field of stdio", "sig-proxy": "a field of stdio",
+    }),
+    "bake": ("bake.plan", {
+        "file": "see bake.define", "list": "fields of a Definition", "print": PRINTED,
+        "set": "overrides", "allow": "see bake.check", "metadata-file": "what outputs return",
+        "load": "overrides", "push": "overrides", "pull": "overrides", "no-cache": "overrides",
+        "call": "overrides", "check": "overrides", "provenance": "overrides", "sbom": "overrides",
     }),
     "build": ("build", {
         "add-host": "BuildOptions: hosts", "build-arg": "arguments", "file": "dockerfile",

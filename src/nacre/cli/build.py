@@ -12,6 +12,7 @@ from .run import limits, limits_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..engine import Built
+    from ..engine.archives import Origin
     from ..engine.outputs import BuildOutput, OutputResult
     from ..services.build import BuildOptions
     from ..words.oci import Platform
@@ -21,43 +22,60 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Build, set the names, write the outputs, and print the id of the image with --quiet."""
-    platforms = _platforms(args.platform or [*filter(None, [context.environment.get(_PLATFORM)])])
-    options = _options(context, args, platforms)
-    _discarded(context, args)
-    if args.check or args.call != "build" or args.print_dockerfile:
-        from .build_call import call
-
-        return call(context, args, options)
-    if args.explain or args.verify:
-        return _instead(context, args, options)
-    wanted = _outputs(context, args, platforms)
-    if wanted:
-        options = options.replace(tags=())
-    built, results = _build(context, args, options, wanted)
+    if args.check or args.call != "build" or args.print_dockerfile or args.explain or args.verify:
+        return tell(context, args, origins(context, args))
+    built, results = perform(context, args, origins(context, args))
     _tell(context, args, built, results)
     return 0
 
 
-def _instead(context: Context, args: Args, options: BuildOptions) -> int:
-    """Do what `--explain` or `--verify` asks for."""
-    from .build_call import explain, verify
+def origins(context: Context, args: Args) -> tuple[Origin, Origin]:
+    """The context and the Dockerfile, where `-` is standard input."""
+    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
+    return folder, file
 
+
+def tell(context: Context, args: Args, given: tuple[Origin, Origin]) -> int:
+    """What the Dockerfile says of itself, what a build would do, or whether it does the same twice."""
+    from .build_call import call, explain, verify
+
+    options = _options(context, args, _wanted(context, args))
+    _discarded(context, args)
     if args.explain and args.verify:
         raise UsageError("--explain and --verify ask for different things")
+    if not args.explain and not args.verify:
+        return call(context, args, options, given)
     try:
-        return (explain if args.explain else verify)(context, args, options)
+        return (explain if args.explain else verify)(context, args, options, given)
     except (DockerfileError, BuildFailed) as error:
         _show(context, error)
         raise
 
 
+def perform(
+    context: Context, args: Args, given: tuple[Origin, Origin]
+) -> tuple[Built, list[OutputResult]]:  # fmt: skip
+    """Build, set the names and write the outputs."""
+    platforms = _wanted(context, args)
+    options = _options(context, args, platforms)
+    _discarded(context, args)
+    wanted = _outputs(context, args, platforms)
+    if wanted:
+        options = options.replace(tags=())
+    return _build(context, args, options, wanted, given)
+
+
+def _wanted(context: Context, args: Args) -> list[Platform]:
+    return _platforms(args.platform or [*filter(None, [context.environment.get(_PLATFORM)])])
+
+
 def _build(
-    context: Context, args: Args, options: BuildOptions, wanted: list[BuildOutput]
+    context: Context, args: Args, options: BuildOptions, wanted: list[BuildOutput],
+    given: tuple[Origin, Origin],
 ) -> tuple[Built, list[OutputResult]]:  # fmt: skip
     from time import monotonic
 
     started, results = monotonic(), []
-    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
         if args.on_fail:
             from .build_call import standing
@@ -65,7 +83,7 @@ def _build(
             options = options.replace(on_fail=standing(context, args, progress))
         try:
             built = context.engine.build(
-                folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
+                given[0], dockerfile=given[1], options=options, pull="always" if args.pull else "missing",
                 progress=progress,
             )  # fmt: skip
         except (DockerfileError, BuildFailed) as error:

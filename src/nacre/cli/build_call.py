@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ..engine.archives import Origin
     from ..engine.building import BuildComparison
     from ..ground.sandbox import Stdio
     from ..services.build import BuildOptions
@@ -28,26 +29,33 @@ _AROUND = 2
 """Lines shown before and after those that are meant."""
 
 
-def call(context: Context, args: Args, options: BuildOptions) -> int:
+def call(context: Context, args: Args, options: BuildOptions, given: tuple[Origin, Origin]) -> int:
     """Print the document; 1 if a check found anything, unless `ignorestatus`."""
     method, fields = _read(args)
-    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
-    document = context.engine.call(method, folder, dockerfile=file, options=options)
-    if fields.get("format") == "json":
-        import json
-
-        context.print(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        context.print("\n".join(_TEXTS[method](document)))
+    document = context.engine.call(method, given[0], dockerfile=given[1], options=options)
+    text = _formatted(document, method, fields.get("format", "text"))
+    if text:
+        context.print(text)
     wrong = bool(document.get("warnings") or document.get("buildError"))
     return int(wrong and fields.get("ignorestatus", "false") not in ("true", "1", ""))
 
 
-def explain(context: Context, args: Args, options: BuildOptions) -> int:
+def _formatted(document: Row, method: str, form: str) -> str:
+    if form == "json":
+        import json
+
+        return json.dumps(document, indent=2, ensure_ascii=False)
+    if form == "text":
+        return "\n".join(_TEXTS[method](document))
+    from .checkforms import FORMS
+
+    return FORMS[form](document)
+
+
+def explain(context: Context, args: Args, options: BuildOptions, given: tuple[Origin, Origin]) -> int:
     """Print what would be done with each step, and why."""
-    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     pull = "always" if args.pull else "missing"
-    found = context.engine.explain(folder, dockerfile=file, options=options, pull=pull)
+    found = context.engine.explain(given[0], dockerfile=given[1], options=options, pull=pull)
     for one in found:
         context.print(f"{one.step}: {_STATUSES[one.status]}{one.reason and f': {one.reason}'}")
         for line in one.details:
@@ -59,15 +67,14 @@ def explain(context: Context, args: Args, options: BuildOptions) -> int:
     return 0
 
 
-def verify(context: Context, args: Args, options: BuildOptions) -> int:
+def verify(context: Context, args: Args, options: BuildOptions, given: tuple[Origin, Origin]) -> int:
     """Build twice, and print what differs and why it probably does; 1 if anything does."""
     for name in ("output", "push", "iidfile", "metadata_file", "on_fail", "squash"):
         if getattr(args, name, None):
             raise UsageError(f"--verify only compares, without --{name.replace('_', '-')}")
-    folder, file = (context.input if path == "-" else path for path in (args.positionals[0], args.file))
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:
         found = context.engine.verify(
-            folder, dockerfile=file, options=options, pull="always" if args.pull else "missing",
+            given[0], dockerfile=given[1], options=options, pull="always" if args.pull else "missing",
             progress=progress,
         )  # fmt: skip
     for one in found:
@@ -91,7 +98,7 @@ def _print_comparison(context: Context, found: BuildComparison) -> None:
 
 
 def _read(args: Args) -> tuple[str, dict[str, str]]:
-    """docker's `METHOD[,format=json|text][,ignorestatus=true]`; `lint` is another name of check."""
+    """docker's `METHOD[,format=FORM][,ignorestatus=true]`; `lint` is another name of check."""
     name, *rest = ["check"] if args.check else args.call.split(",")
     if args.print_dockerfile:
         if args.check or args.call not in ("build", "dockerfile"):
@@ -101,13 +108,16 @@ def _read(args: Args) -> tuple[str, dict[str, str]]:
     if args.check and args.call not in ("build", "check", "lint"):
         raise UsageError(f"--check and --call={args.call} ask for different things")
     fields = {key: value for key, _, value in (field.partition("=") for field in rest)}
-    for key, value in fields.items():
-        if key not in ("format", "ignorestatus") or (key == "format" and value not in ("json", "text")):
-            raise UsageError(
-                f"invalid --call field {key}={value}", hint="write format=json or ignorestatus=true"
-            )
     name = name.removeprefix("frontend.")
-    return ("check" if name == "lint" else name), fields
+    name = "check" if name == "lint" else name
+    forms = ("json", "text", "sarif", "github") if name == "check" else ("json", "text")
+    for key, value in fields.items():
+        if key not in ("format", "ignorestatus") or (key == "format" and value not in forms):
+            raise UsageError(
+                f"invalid --call field {key}={value}",
+                hint=f"write format={', format='.join(forms)} or ignorestatus=true",
+            )
+    return name, fields
 
 
 def _checked(document: Row) -> list[str]:

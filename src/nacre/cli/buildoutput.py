@@ -17,7 +17,7 @@ from ..words.errors import Unsupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from ..engine import Built
@@ -279,16 +279,22 @@ def image_id(built: Built, results: Sequence[OutputResult]) -> str:
 
 
 def write_metadata(context: Context, path: str, built: Built, results: Sequence[OutputResult]) -> None:
-    """The JSON of --metadata-file, with the keys of buildx; it appears whole. Raises StoreError."""
+    """The file of --metadata-file; it appears whole. Raises StoreError."""
+    write_json(context, path, metadata(built, results))
+
+
+def write_json(context: Context, path: str, document: Mapping[str, Any]) -> None:
+    """A file of JSON, with its names sorted; it appears whole. Raises StoreError."""
     import json
 
     from .files import write_out
 
-    text = json.dumps(dict(sorted(_metadata(built, results).items())), indent=2, ensure_ascii=False)
+    text = json.dumps(dict(sorted(document.items())), indent=2, ensure_ascii=False)
     write_out(context, path, lambda give: give(text.encode()), "write metadata")
 
 
-def _metadata(built: Built, results: Sequence[OutputResult]) -> dict[str, Any]:
+def metadata(built: Built, results: Sequence[OutputResult]) -> dict[str, Any]:
+    """What --metadata-file says, with the keys of buildx."""
     found: dict[str, Any] = {"buildx.build.ref": f"default/default/{_reference()}"}
     for result in results:
         if result.descriptor is not None:

@@ -31,6 +31,7 @@ class Group(Value):
 _ATTACH = CommandEntry(
     "attach", "Attach local standard input, output, and error streams to a running container"
 )
+_BAKE = CommandEntry("bake", "Build from a file")
 _BUILD = CommandEntry("build", "Build an image from a Dockerfile")
 _COMMIT = CommandEntry("commit", "Create a new image from a container's changes")
 _COPY = CommandEntry("copy", "Copy an image between registries, directories, archives, daemons and the store")
@@ -88,6 +89,7 @@ COMMON = {
 
 COMMANDS = {
     "attach": _ATTACH,
+    "bake": _BAKE,
     "commit": _COMMIT,
     "copy": _COPY,
     "cp": _CP,
@@ -131,6 +133,7 @@ ALIASES = {"umount": "unmount"}
 """Other names, which docker's or podman's users know."""
 
 _BUILDX = {
+    "bake": _BAKE,
     "build": _BUILD,
     "create": CommandEntry("buildx", "Create a new builder instance", "CREATE"),
     "du": CommandEntry("buildcache", "Disk usage of the build cache", "DU"),
@@ -147,8 +150,8 @@ _BUILDX = {
 """What docker has under two names."""
 
 GROUPS = {
-    "builder": Group("Manage builds", _BUILDX, {"b": "build"}),
-    "buildx": Group("Manage builds, as buildx", _BUILDX, {"b": "build"}),
+    "builder": Group("Manage builds", _BUILDX, {"b": "build", "f": "bake"}),
+    "buildx": Group("Manage builds, as buildx", _BUILDX, {"b": "build", "f": "bake"}),
     "container": Group(
         "Manage containers",
         {

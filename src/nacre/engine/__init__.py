@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..words.oci import Descriptor, Platform
     from ..words.progress import Progress
     from .archives import ArchiveOutput
+    from .baking import BakeFiles
     from .building import BuildComparison
     from .containers import Completed, ContainerCollection
     from .layers import LayerTools
@@ -641,6 +642,13 @@ class Engine(Wiring):
         from .outputs import Outputs
 
         return Outputs(self)
+
+    @property
+    def bake(self) -> BakeFiles:
+        """Bake and compose files: `engine.bake.plan(engine.bake.define())` says what to `build`."""
+        from .baking import BakeFiles
+
+        return BakeFiles()
 
     @property
     def registries(self) -> Registries:

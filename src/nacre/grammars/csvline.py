@@ -27,6 +27,12 @@ def read_record(text: str) -> list[str]:
         at += 1
 
 
+def write_record(fields: list[str]) -> str:
+    """The line that `read_record` reads these fields from."""
+    return ",".join(f'"{field.replace(chr(34), chr(34) * 2)}"' if set(field) & set(',"\n\r') else field
+                    for field in fields)  # fmt: skip
+
+
 def _bare(text: str, start: int) -> tuple[str, int]:
     ends = (at for at in (text.find(",", start), text.find("\n", start)) if at >= 0)
     end = min(ends, default=len(text))

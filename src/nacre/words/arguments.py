@@ -159,6 +159,12 @@ def _stream(method: str) -> Callable[[str, Any], Any]:
     return read
 
 
+def _streams(name: str, value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _wrong(name, "a sequence of paths or files", value)
+    return [_stream("read")(f"each of {name}", item) for item in value]
+
+
 def _images(name: str, value: Any) -> Any:
     if not isinstance(value, list | tuple) or not value:
         raise _wrong(name, "a sequence of images", value)
@@ -179,6 +185,9 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "Tell | None": _optional(_tell),
     "Target": _stream("write"),
     "Origin": _stream("read"),
+    "Sequence[Origin]": _streams,
+    "Definition": _value("Definition"),
+    "BakePlan": _value("BakePlan"),
     "BuildOptions | None": _optional(_value("BuildOptions")),
     "Sequence[Name]": _names,
     "Name": _value("Reference", text=True),

@@ -1,0 +1,246 @@
+"""`nacre buildx bake`: the builds that files describe."""
+
+from __future__ import annotations
+
+import json
+import os
+from io import BytesIO
+
+from ..grammars.bake.attributes import record
+from ..grammars.bake.plan import LINK, is_folder
+from ..words.errors import Unsupported, UsageError
+from . import build
+from .options import Command, flag, many, parse, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from ..engine import Built
+    from ..engine.outputs import OutputResult
+    from ..grammars.bake.definition import Definition
+    from ..grammars.bake.plan import BakePlan
+    from .context import Context
+    from .options import Args
+
+
+def run(context: Context, args: Args) -> int:
+    """Read the files, then build the targets one after the other."""
+    files = [context.input if name == "-" else name for name in args.file]
+    found = context.engine.bake.define(files, context.environment)
+    if args.list:
+        return _list(context, found, args.list)
+    overrides = _overrides(args)
+    plan = context.engine.bake.plan(found, args.positionals, overrides)
+    for what in dict.fromkeys(found.unknown):
+        context.warn(f"WARNING: {what} is not known and has no effect")
+    if args.print:
+        context.print(json.dumps(plan.document(), indent=2, ensure_ascii=False))
+        return 0
+    _check(context, args, plan)
+    return _Bakery(context, args, plan).bake()
+
+
+def _overrides(args: Args) -> list[str]:
+    """Those of --set, and the flags that stand for some."""
+    short = [f"*.{name}=true" for name in ("push", "load", "pull") if getattr(args, name)]
+    short += ["*.no-cache=true"] if args.no_cache else []
+    short += [f"*.call={'check' if args.check else args.call}"] if args.check or args.call != "build" else []
+    for name in ("provenance", "sbom"):
+        value = getattr(args, name)
+        if value:
+            short.append(f"*.attest=type={name}{_ATTESTED.get(value.lower(), ',' + value)}")
+    return [*short, *args.set]
+
+
+def _check(context: Context, args: Args, plan: BakePlan) -> None:
+    any_path = context.environment.get("BUILDX_BAKE_ENTITLEMENTS_FS", "").lower() in ("0", "false", "f")
+    context.engine.bake.check(plan, args.allow, args.set, any_path=any_path)
+
+
+class _Bakery:
+    """The builds of one plan; a target that others are made from is built before them."""
+
+    def __init__(self, context: Context, args: Args, plan: BakePlan) -> None:
+        self._context, self._args, self._plan = context, args, plan
+        self._built: dict[str, Built] = {}
+        self._metadata: dict[str, Any] = {}
+
+    def bake(self) -> int:
+        """The highest exit code. Raises as `nacre build`, naming the target."""
+        code = 0
+        try:
+            for number, (name, fields) in enumerate(self._plan.targets.items(), 1):
+                if len(self._plan.targets) > 1 and self._args.progress not in ("quiet", "rawjson", "json"):
+                    self._context.warn(f"target {name} ({number} of {len(self._plan.targets)})")
+                code = max(code, self._target(name, fields))
+        finally:
+            self._forget()
+        if self._args.metadata_file:
+            from .buildoutput import write_json
+
+            write_json(self._context, self._args.metadata_file, self._metadata)
+        return code
+
+    def _target(self, name: str, fields: Mapping[str, Any]) -> int:
+        args = parse(build.COMMAND, [*self._words(name, fields)], "buildx bake")
+        given = build.origins(self._context, args)
+        if "dockerfile-inline" in fields:
+            given = given[0], BytesIO(fields["dockerfile-inline"].encode())
+        if args.call != "build":
+            return build.tell(self._context, args, given)
+        built, results = build.perform(self._context, args, given)
+        self._built[name] = built
+        self._tell(name, built, results)
+        return 0
+
+    def _tell(self, name: str, built: Built, results: Sequence[OutputResult]) -> None:
+        if self._args.metadata_file:
+            from .buildoutput import metadata
+
+            self._metadata[name] = metadata(built, results)
+
+    def _forget(self) -> None:
+        """Images that were made for others alone have no name."""
+        images = [
+            image for name in self._plan.linked if name in self._built for image in self._built[name].images
+        ]
+        if images:
+            self._context.engine.outputs.forget(images)
+
+    def _words(self, name: str, fields: Mapping[str, Any]) -> Iterator[str]:
+        """The command line of `nacre build` for a target."""
+        yield from (f"--{key}={value}" for key, value in _flags(fields, is_linked=name in self._plan.linked))
+        yield from (f"--build-context={key}={self._source(value, name)}"
+                    for key, value in fields.get("contexts", {}).items())  # fmt: skip
+        yield f"--progress={self._args.progress}"
+        if self._args.metadata_file:
+            yield f"--metadata-file={self._args.metadata_file}"
+        if "dockerfile-inline" in fields:
+            yield "--file=-"
+        elif fields["dockerfile"] != "Dockerfile":
+            yield f"--file={_dockerfile(fields)}"
+        yield from ("--", fields["context"])
+
+    def _source(self, value: str, name: str) -> str:
+        if not value.startswith(LINK):
+            return value
+        built = self._built[value.removeprefix(LINK)]
+        if len(built.images) > 1:
+            raise Unsupported(
+                f"the target {name} is made from {value.removeprefix(LINK)}, which has several platforms",
+                hint="build both for one platform at a time",
+            )
+        return f"docker-image://{built.image.id}"
+
+
+def _flags(fields: Mapping[str, Any], *, is_linked: bool) -> Iterator[tuple[str, str]]:
+    """Options and their values for `nacre build`; what is made for others alone is given to nobody."""
+    for name, option in _OPTIONS.items():
+        value = fields.get(name)
+        if value is None or (is_linked and name in ("output", "tags")):
+            continue
+        if isinstance(value, dict):
+            yield from ((option, f"{key}{_SIGNS.get(name, '=')}{each}") for key, each in value.items())
+        elif isinstance(value, list):
+            yield from ((option, record(each) if isinstance(each, dict) else each) for each in value)
+        else:
+            yield option, str(value).lower() if isinstance(value, bool) else value
+
+
+def _dockerfile(fields: Mapping[str, Any]) -> str:
+    path: str = fields["dockerfile"]
+    if path.startswith("cwd://"):
+        return os.path.abspath(path.removeprefix("cwd://"))
+    return os.path.join(fields["context"], path) if is_folder(fields["context"]) else path
+
+
+# --list
+
+
+def _list(context: Context, found: Definition, written: str) -> int:
+    """docker's `targets` or `variables`, or `type=…,format=json`."""
+    fields = (
+        dict(item.partition("=")[::2] for item in written.split(",")) if "=" in written else {"type": written}
+    )
+    kind, form = fields.get("type", ""), fields.get("format", "table")
+    if kind not in _LISTS or form not in ("table", "json") or set(fields) - {"type", "format"}:
+        raise UsageError(
+            f"invalid --list {written!r}", hint="use targets or variables, or type=targets,format=json"
+        )
+    names, rows = _LISTS[kind](found)
+    if form == "json":
+        shown = [{key: value for key, value in zip(names, row, strict=True) if value} for row in rows]
+        context.print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return 0
+    from .output import table
+
+    table(context, [name.upper() for name in names], rows)
+    return 0
+
+
+def _targets(found: Definition) -> tuple[list[str], list[list[str]]]:
+    about = {name: ", ".join(targets) for name, targets in found.groups.items()}
+    about |= {name: fields.get("description", "") for name, fields in found.targets.items()}
+    return ["target", "description"], [
+        [name, about[name]] for name in sorted(about) if not name.startswith("_")
+    ]
+
+
+def _variables(found: Definition) -> tuple[list[str], list[list[str]]]:
+    rows = [[each.name, each.kind, _shown(each.value), each.description] for each in found.variables]
+    return ["name", "type", "value", "description"], sorted(rows)
+
+
+def _shown(value: Any) -> str:
+    return (
+        value if isinstance(value, str) else "" if value is None else json.dumps(value, separators=(",", ":"))
+    )
+
+
+_LISTS = {"targets": _targets, "variables": _variables}
+_ATTESTED = {
+    "true": "",
+    "1": "",
+    "t": "",
+    "false": ",disabled=true",
+    "0": ",disabled=true",
+    "f": ",disabled=true",
+}
+_SIGNS = {"extra-hosts": ":"}
+_OPTIONS = {
+    "annotations": "annotation", "attest": "attest", "args": "build-arg", "labels": "label", "tags": "tag",
+    "cache-from": "cache-from", "cache-to": "cache-to", "target": "target", "secret": "secret", "ssh": "ssh",
+    "platforms": "platform", "output": "output", "pull": "pull", "no-cache": "no-cache", "network": "network",
+    "no-cache-filter": "no-cache-filter", "shm-size": "shm-size", "ulimits": "ulimit", "call": "call",
+    "entitlements": "allow", "extra-hosts": "add-host",
+}  # fmt: skip
+
+COMMAND = Command(
+    arguments="[TARGET...]",
+    run=run,
+    options=(
+        many("--allow", "Allow build to access specified resources", type="stringArray"),
+        text("--builder", "Ignored with a warning: there is one builder", hidden=True),
+        text("--call", "Set method for evaluating build (check, outline or targets)", default="build"),
+        flag("--check", 'Shorthand for "--call=check"'),
+        many("-f, --file", "Build definition file", type="stringArray"),
+        text("--list", "List targets or variables"),
+        flag("--load", 'Shorthand for "--set=*.output=type=docker". Conditional'),
+        text("--metadata-file", "Write build result metadata to a file"),
+        flag("--no-cache", "Do not use cache when building the image"),
+        flag("--print", "Print the options without building"),
+        text(
+            "--progress",
+            "Set type of progress output (auto, plain, tty, quiet, rawjson or json)",
+            default="auto",
+        ),
+        text("--provenance", 'Shorthand for "--set=*.attest=type=provenance"'),
+        flag("--pull", "Always attempt to pull all referenced images"),
+        flag("--push", 'Shorthand for "--set=*.output=type=registry". Conditional'),
+        text("--sbom", 'Shorthand for "--set=*.attest=type=sbom"'),
+        many("--set", "Override target value (e.g., targetpattern.key=value)", type="stringArray"),
+    ),
+    details="Without -f, the compose and bake files of this folder are read, the later over the earlier.",
+)

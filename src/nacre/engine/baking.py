@@ -1,0 +1,150 @@
+"""Bake files: where they are found, what they say together, and what their builds ask of this machine."""
+
+from __future__ import annotations
+
+import os
+
+from ..grammars.bake import compose, hcl, substitution
+from ..grammars.bake.definition import Definition, add_bodies
+from ..grammars.bake.plan import BakePlan, is_folder, resolve
+from ..grammars.bake.values import BadValue
+from ..grammars.dockerfile.gitsource import is_git
+from ..words.arguments import checked
+from ..words.errors import ContentError, InvalidDocument, NotFound, Unsupported, UsageError
+from ..words.oci import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from .archives import Origin
+
+DEFAULT = (
+    "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml", "docker-bake.json",
+    "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl",
+)  # fmt: skip
+"""Files that are read where none is named, those that are there, the later over the earlier."""
+
+_HERE = "cwd://"
+_WEB = ("http://", "https://")
+
+
+class BakeFiles:
+    """Bake files, `engine.bake`: `define` reads them, `plan` says what `build` is to be asked for."""
+
+    @checked
+    def define(
+        self, files: Sequence[Origin] = (), variables: Mapping[str, str] | None = None
+    ) -> Definition:  # fmt: skip
+        """What files say together: paths, or files opened for bytes; none: those of this folder.
+
+        `variables` are what an environment would be. Raises NotFound, InvalidDocument, Unsupported.
+        """
+        environment = variables or {}
+        read = [_read(file) for file in files] if files else list(_found())
+        if not read:
+            raise NotFound("couldn't find a bake definition", hint=f"write {DEFAULT[5]}, or use -f")
+        found = Definition()
+        composed = [(name, data) for name, data in read if _is_compose(name, data)]
+        if composed:
+            compose.add_compose(found, composed, {**_variables(environment), **environment})
+        bodies = [hcl.parse(data, name) for name, data in read if (name, data) not in composed]
+        given = {"BAKE_CMD_CONTEXT": ".", "BAKE_LOCAL_PLATFORM": str(Platform.host())}
+        add_bodies(found, bodies, environment, given)
+        return found
+
+    @checked
+    def plan(
+        self, definition: Definition, targets: Sequence[str] = (), overrides: Sequence[str] = ()
+    ) -> BakePlan:  # fmt: skip
+        """What is to be built for targets and groups, with `TARGET.KEY=VALUE` as of `--set`.
+
+        Raises NotFound, UsageError, InvalidDocument, Unsupported.
+        """
+        for name in targets:
+            if is_git(name) or name.startswith(_WEB):
+                raise Unsupported(
+                    f"{name}: bake files are read from this machine", hint="clone it, and use -f"
+                )
+        pairs = [each.partition("=") for each in overrides]
+        made = resolve(definition, targets, [(key, value if sign else None) for key, sign, value in pairs])
+        for fields in made.targets.values():
+            _check(fields)
+            _normalize(fields)
+        return made
+
+    @checked
+    def check(
+        self, plan: BakePlan, allowed: Sequence[str] = (), overrides: Sequence[str] = (), *,
+        any_path: bool = False,
+    ) -> None:  # fmt: skip
+        """Raise Unsupported if a target wants more than its folder, and neither of both lists allows it."""
+        from .privileges import Privileges
+
+        Privileges(allowed, overrides, any_path=any_path).check(plan.targets)
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    for name in ("context", "dockerfile"):
+        if fields[name] == "-":
+            raise UsageError(f"{name} from stdin not allowed in bake")
+
+
+def _normalize(fields: dict[str, Any]) -> None:
+    fields["context"] = _normal(fields["context"])
+    if "contexts" in fields:
+        fields["contexts"] = {name: _normal(value) for name, value in fields["contexts"].items()}
+
+
+def _normal(source: str) -> str:
+    """The shortest spelling of a folder."""
+    return os.path.normpath(source.removeprefix(_HERE)) if is_folder(source) else source
+
+
+# files
+
+
+def _found() -> Iterator[tuple[str, bytes]]:
+    for name in DEFAULT:
+        if os.path.exists(name):
+            yield _read(name)
+
+
+def _read(file: Origin) -> tuple[str, bytes]:
+    """The name and the content, which may be one byte more than is allowed. Raises NotFound."""
+    if not isinstance(file, str | os.PathLike):
+        return "-", file.read(hcl.MOST + 1)
+    try:
+        with open(file, "rb") as stream:
+            return os.fspath(file), stream.read(hcl.MOST + 1)
+    except OSError as error:
+        raise NotFound(f"cannot read {os.fspath(file)}: {(error.strerror or '').lower()}") from None
+
+
+def _is_compose(name: str, data: bytes) -> bool:
+    """By its name; of another name, what is no HCL and has services."""
+    if compose.is_compose(name) or name.endswith((".hcl", ".json")):
+        return compose.is_compose(name)
+    try:
+        hcl.parse(data, name)
+    except (ContentError, Unsupported):
+        pass  # it is told of again, if it is no compose file either
+    else:
+        return False
+    try:
+        document = compose.load(data, name)
+    except (ContentError, Unsupported):
+        return False
+    return isinstance(document, dict) and "services" in document
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of `.env` in this folder. Raises InvalidDocument."""
+    try:
+        with open(".env", encoding="utf-8") as file:
+            return substitution.read_env(file.read(hcl.MOST), environment)
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError, BadValue) as error:
+        raise InvalidDocument(f"cannot read .env: {error}") from None
