@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .engine import Built, Config, Engine, open_store
+    from .engine import Built, Config, Engine
     from .engine.containers import Completed
     from .engine.network import NetworkSettings
+    from .engine.opening import open_store
     from .engine.options import ContainerOptions
     from .engine.outputs import BuildOutput, OutputResult
     from .images.arrows.copying import Copied
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine",
+    "Built": "engine", "Config": "engine", "Engine": "engine", "open_store": "engine.opening",
     "Completed": "engine.containers", "ContainerOptions": "engine.options",
     "NetworkSettings": "engine.network",
     "BuildOutput": "engine.outputs", "OutputResult": "engine.outputs",

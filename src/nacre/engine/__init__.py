@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     Target = AnyPath | ArchiveOutput
     Origin = AnyPath | Reader
 
-__all__ = ["Built", "Config", "Engine", "open_store"]
+__all__ = ["Built", "Config", "Engine"]
 
 
 class Built(Value):
@@ -78,36 +78,6 @@ class Built(Value):
     ran: int
     cached: int
     images: tuple[Image, ...] = ()
-
-
-@checked
-def open_store(
-    root: AnyPath = "",
-    *,
-    driver: str = "auto",
-    docker_config: AnyPath = "",
-    layer_blobs: str = "auto",
-    repair: bool = False,
-) -> Engine:
-    """Open the store in the folder `root`, made if absent; the caller closes it, `with` works.
-
-    `root` "" is where the command line keeps it: /var/lib/nacre for root, else ~/.local/share/nacre.
-    `docker_config` is the path of a config.json with credentials for registries ("": ~/.docker's).
-    `layer_blobs` keep, drop or auto: whether pulled layers stay in their compressed form too. `repair`:
-    rebuild the database first if it is gone or damaged; `check(repair=True)` then says what is lost. Raises
-    StoreError, DamagedStore for such a database without `repair`.
-    """
-    from .network import NetworkSettings
-
-    home = os.path.expanduser("~")
-    usual = "/var/lib/nacre" if os.geteuid() == 0 else f"{home}/.local/share/nacre"
-    files = (os.fspath(docker_config) or f"{home}/.docker/config.json",)
-    config = Config(os.fspath(root) or usual, driver, layer_blobs, lambda: NetworkSettings(auth_files=files))
-    engine = Engine(config)
-    if repair:
-        engine.system.rebuild()
-    engine.inside(lambda store: None)
-    return engine
 
 
 class Engine(Wiring):
