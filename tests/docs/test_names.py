@@ -91,7 +91,7 @@ bytecode candidate compile environment indexes indexpage installed interpreter l
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
 wheellayers wheels
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
-opening strings substitution variable
+opening sshkeys strings substitution variable
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

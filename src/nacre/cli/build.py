@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from stat import S_ISSOCK
 
 from ..words.errors import BuildFailed, DockerfileError, Unsupported, UsageError
 from .options import Command, choice, flag, many, name_and_value, number, size, text
@@ -198,23 +197,20 @@ def _secret(context: Context, written: str) -> tuple[str, bytes]:
 
 
 def _agent(context: Context, written: str) -> tuple[str, str]:
-    """docker's `ID[=SOCKET]`, without a socket the agent of the environment."""
+    """docker's `ID[=SOCKET|KEY[,KEY]]`, without either the agent of the environment."""
     key, _, path = written.partition("=")
     path = path or context.environment.get("SSH_AUTH_SOCK", "")
     if not key or not path:
         raise UsageError(
             f"invalid --ssh {written!r}: no socket", hint="start ssh-agent, which sets SSH_AUTH_SOCK"
         )
-    try:
-        is_socket = S_ISSOCK(os.stat(path).st_mode)
-    except OSError as error:
-        raise UsageError(f"--ssh {written}: {path}: {(error.strerror or '').lower()}") from None
-    if not is_socket:
-        raise Unsupported(
-            f"--ssh {written}: {path} is not the socket of an agent",
-            hint="load keys with ssh-add into an agent, and use --ssh default",
-        )
-    return key, os.path.abspath(path)
+    paths = [path] if os.path.exists(path) else path.split(",")
+    for each in paths:
+        try:
+            os.stat(each)
+        except OSError as error:
+            raise UsageError(f"--ssh {written}: {each}: {(error.strerror or '').lower()}") from None
+    return key, ",".join(map(os.path.abspath, paths))
 
 
 def _caches(context: Context, option: str, written: list[str]) -> list[str]:
@@ -424,7 +420,7 @@ COMMAND = Command(
         many("--secret", "Secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=NAME)"),
         size("--shm-size", "Size of /dev/shm of RUN instructions"),
         many("-t, --tag", 'Name and optionally a tag (format: "name:tag")', type="stringArray"),
-        many("--ssh", "SSH agent for RUN --mount=type=ssh (default, or ID=SOCKET)"),
+        many("--ssh", "SSH agent for RUN --mount=type=ssh (default, ID=SOCKET, or ID=KEY)"),
         text("--target", "Set the target build stage to build"),
         *_IGNORED,
         *_LIMITS,

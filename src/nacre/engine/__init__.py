@@ -483,7 +483,7 @@ class Engine(Wiring):
         tags. `pull` is for the images of FROM, as for `resolve`. `options` has the rest of `nacre build`:
         secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing changed.
         """
-        from .building import build, for_each, merged, summed
+        from .building import agents_of, build, for_each, merged, summed
 
         wanted = merged(
             options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache,
@@ -491,7 +491,8 @@ class Engine(Wiring):
             platforms=for_each(platform),
         )  # fmt: skip
         origins = context, dockerfile
-        results = self.results_inside(lambda store: build(self, origins, wanted, pull, progress))
+        with agents_of(wanted) as ready:
+            results = self.results_inside(lambda store: build(self, origins, ready, pull, progress))
         done = Built(*summed(results))
         if done.ran and (most := self.network.settings.build_cache):
             from .buildcache import keep_within
@@ -509,10 +510,12 @@ class Engine(Wiring):
         options: BuildOptions | None = None, progress: Progress | None = None,
     ) -> list[BuildComparison]:  # fmt: skip
         """Build as `build`, then again without the cache, keep nothing of that, and compare: by platform."""
-        from .building import merged, verify
+        from .building import agents_of, merged, verify
 
-        wanted = merged(options)
-        return self.result_inside(lambda store: verify(self, (context, dockerfile), wanted, pull, progress))
+        with agents_of(merged(options)) as wanted:
+            return self.result_inside(
+                lambda store: verify(self, (context, dockerfile), wanted, pull, progress)
+            )
 
     @checked
     def explain(

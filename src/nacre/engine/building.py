@@ -62,6 +62,18 @@ def merged(options: BuildOptions | None, **given: object) -> BuildOptions:
     return (options or BuildOptions()).replace(**{name: value for name, value in given.items() if value})
 
 
+@contextmanager
+def agents_of(options: BuildOptions) -> Iterator[BuildOptions]:
+    """The options with the socket of an agent where they name files of keys."""
+    if not options.agents:
+        yield options
+        return
+    from .sshkeys import KeyAgents
+
+    with KeyAgents(options) as agents:
+        yield agents.options
+
+
 def build(
     engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
     progress: Progress | None,

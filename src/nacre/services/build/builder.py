@@ -62,8 +62,9 @@ class BuildOptions(Value):
     --mount=type=secret shows them, no layer and no cache key has them. `form` is the kind of manifest
     (`images.model.schema`). `shm_size` 0 is the default. `limits` (None for none) and `ulimits` are for every
     RUN. `parallel` is how many steps may be at work at once: 0 for what is usual. `allow` are entitlements
-    (`entitlements.NAMES`), `agents` (id, path of the socket) of SSH agents. `cache_from` and `cache_to` are
-    caches as docker writes them, `type=registry,ref=…`; who makes the builder opens them. `on_fail` hears of
+    (`entitlements.NAMES`), `agents` (id, path of the socket; for the engine also files of keys, with commas
+    between) of SSH agents. `cache_from` and `cache_to` are caches as docker writes them,
+    `type=registry,ref=…`; who makes the builder opens them. `on_fail` hears of
     a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
     `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
