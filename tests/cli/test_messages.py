@@ -135,5 +135,4 @@ def test_a_build_for_another_machine(alien: Any) -> None:
     (alien.folder / "Dockerfile").write_text('FROM alien:1\nRUN ["/bin/sh"]\n')
     said = alien("build", "--platform", "linux/s390x", ".", check=False)
     assert said.code == 1
-    assert "exit code: 126" in said.err
-    assert f"hint: the image is for linux/s390x, this machine is {Platform.host()}\n" in said.err
+    assert "nacre: Dockerfile:2:1: this machine cannot run programs for linux/s390x\nhint: " in said.err

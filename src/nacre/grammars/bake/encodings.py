@@ -15,6 +15,7 @@ from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_plus
 
+from ...words.lines import lines
 from .values import BadValue, number, plain, text
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ def _decode_base64(value: Any) -> str:
 
 
 def _decode_csv(value: Any) -> list[dict[str, str]]:
-    rows = list(csv.reader(text(value).splitlines(), strict=True))
+    rows = list(csv.reader(lines(text(value)), strict=True))
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise BadValue("csvdecode(): the rows do not fit the first one")
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from ...words.lines import lines
 from .values import BadValue
 
 TYPE_CHECKING = False
@@ -82,7 +83,7 @@ def _chosen(name: str, sign: str, value: str | None, rest: str, environment: Map
 def read_env(text: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of a `.env`; those of the environment may stand in them. Raises BadValue."""
     found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         parts = _LINE.fullmatch(line)
