@@ -47,8 +47,6 @@ class LoopbackNetwork(NetworkAttachments):
         try:
             namespaces.apart(self._begin)
         except OSError as error:
-            if self.names:
-                self.names.close()
             self.close()
             raise SandboxError(f"cannot set up the network of the container: {error.strerror}") from None
 
@@ -156,7 +154,9 @@ class LoopbackNetwork(NetworkAttachments):
                 raise
 
     def close(self) -> None:
-        """Let go of the namespace. Idempotent."""
+        """Let go of the namespace and of its names. Idempotent."""
+        if self.names:
+            self.names.close()
         if self._netlink:
             self._netlink.close()
         if link := self.link:

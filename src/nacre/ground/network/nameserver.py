@@ -64,9 +64,10 @@ class NameSockets:
         return [each.fileno() for each in (self.udp, self.tcp, self._rules) if each]
 
     def close(self) -> None:
-        """Let go of the address."""
-        if self._rules:
-            self._rules.leave(_TABLE)
+        """Let go of the address. Idempotent."""
+        rules, self._rules = self._rules, None
+        if rules:
+            rules.leave(_TABLE)
         self.udp.close()
         self.tcp.close()
 
