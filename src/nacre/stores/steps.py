@@ -20,7 +20,7 @@ class StepRecord(Value):
 
     `layer`/`diff_id` are None for a step that only changed the config. `config_json` is the image config
     after the step. `inputs_json` is what the key was made of, so that a later miss can say what changed;
-    `parent` is the key of the step before.
+    `parent` is the key of the step before. `created` and `used` (last, 0 for never) are seconds since 1970.
     """
 
     key: str
