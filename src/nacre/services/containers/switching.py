@@ -46,6 +46,8 @@ class SwitchedNetworking(Networking):
     _switch: Switch | None = None
     _relay: UdpRelay | None = None
     _acceptor: Acceptor | None = None
+    _joining = 0
+    """Containers that have been given this network, and have not sent their listener yet."""
 
     def _made(self) -> Any:
         self._left = {}
@@ -166,9 +168,8 @@ class SwitchedNetworking(Networking):
             os.close(fd)
 
     def _is_idle(self) -> bool:
-        return super()._is_idle() and all(
-            each.is_idle for each in (self._switch, self._relay, self._acceptor) if each
-        )
+        parts = (self._switch, self._relay, self._acceptor)
+        return not self._joining and super()._is_idle() and all(each.is_idle for each in parts if each)
 
     def _descriptors(self) -> list[int]:
         names = self._listening.held if self._listening else []
@@ -242,6 +243,7 @@ class SwitchedNetworking(Networking):
         channel = adopted(os.dup(client.fileno()))
 
         def arrived() -> None:
+            self._joining -= 1
             self._serving.forget(channel.fileno())
             try:
                 for fd in received(channel):
@@ -249,4 +251,5 @@ class SwitchedNetworking(Networking):
             finally:
                 channel.close()
 
+        self._joining += 1
         self._serving.watch(channel.fileno(), arrived)

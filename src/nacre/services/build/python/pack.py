@@ -11,12 +11,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import tarfile
 
 from packaging.utils import canonicalize_name
 
+from ....grammars.codecs.stream import decompress
 from ....grammars.python.files import IndexFile, Pinned, rank_of
 from ....grammars.python.project import NAME, BuildSystem, read_project
+from ....grammars.tar.read import read_tar
 from ....images.dockerfile.fold import CopyAction
 from ....words.errors import BuildFailed, InvalidArchive, Unsupported, UsageError
 from ....words.value import Value
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ....grammars.python.target import Target
+    from ....grammars.tar.entry import Reader
     from ....words.digest import Digest
     from ....words.oci import Platform
     from ..context import BuildContext
@@ -48,7 +50,7 @@ EXCLUDED = (
     "**/.ruff_cache", ".tox", ".nox", "**/node_modules", "dist", "**/*.egg-info", ".env", ".dockerignore",
 )  # fmt: skip
 """What of a project never gets into an image, besides what .dockerignore says."""
-_MOST = 1 << 30
+_MOST, _MOST_ENTRIES = 1 << 30, 100_000
 _DEEPEST = 5
 _MAX_DOCUMENT = 8 << 20
 
@@ -245,16 +247,26 @@ def member(path: str, name: str, wanted: str) -> bytes:
     if not name.endswith(".tar.gz"):
         raise Unsupported(f"{name} is not a .tar.gz, so nothing can be built of it")
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for number, info in enumerate(archive):
-                if info.isfile() and info.name.partition("/")[2] == wanted and info.size <= _MAX_DOCUMENT:
-                    file = archive.extractfile(info)
-                    return file.read() if file else b""
-                if number > 100_000 or info.offset > _MOST:
+        with open(path, "rb") as file:
+            left = _MOST
+            for entry, payload in read_tar(decompress(file, "gzip"), _MOST_ENTRIES, apply_globals=True):
+                if entry.kind == "file" and entry.path.partition(b"/")[2] == wanted.encode():
+                    return _whole(payload, entry.size, name)
+                left -= entry.size
+                if left < 0:
                     break
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise InvalidArchive(f"{name} is no source archive: {error}") from None
+    except InvalidArchive as error:
+        raise InvalidArchive(f"{name} is no source archive: {error.message}") from None
     return b""
+
+
+def _whole(payload: Reader, size: int, name: str) -> bytes:
+    if size > _MAX_DOCUMENT:
+        raise InvalidArchive(f"{name} describes itself in {size} bytes")
+    data = b""
+    while more := payload.read(size - len(data)):
+        data += more
+    return data
 
 
 def static_metadata(path: str, name: str) -> bytes:
