@@ -41,10 +41,12 @@ def run(
     os.mkfifo(folder / "v" / "fifo")
     words = [str(nacre.root), str(folder / "v" / "fifo"), number]
     text = PROGRAM.format(handlers=handlers, script=script)
+    # A handler may raise between open() and `with`: the collector closes that file, and tells of it.
+    env = nacre.env | {"PYTHONWARNINGS": "error,ignore::ResourceWarning"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", text, *words],
         capture_output=True,
-        env=nacre.env,
+        env=env,
         timeout=60,
         check=False,
     )
