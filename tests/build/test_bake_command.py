@@ -142,4 +142,6 @@ def test_compose_and_standard_input(baking: Any, tmp_path: Path) -> None:
 
 def test_what_has_no_effect_is_told(baking: Any, tmp_path: Path) -> None:
     (tmp_path / "docker-bake.hcl").write_text('target "default" {\n  colour = "red"\n}\n')
-    assert "WARNING: target default: colour is not known and has no effect" in baking("bake", "--print").err
+    said = baking("bake", "--print", "--builder", "far").err
+    assert "WARNING: target default: colour is not known and has no effect" in said
+    assert "WARNING: --builder far ignored: there is one builder" in said

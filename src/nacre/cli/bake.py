@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Read the files, then build the targets one after the other."""
+    build.warn_of_builder(context, args)
     files = [context.input if name == "-" else name for name in args.file]
     found = context.engine.bake.define(files, context.environment)
     if args.list:
@@ -222,7 +223,7 @@ COMMAND = Command(
     run=run,
     options=(
         many("--allow", "Allow build to access specified resources", type="stringArray"),
-        text("--builder", "Ignored with a warning: there is one builder", hidden=True),
+        build.BUILDER,
         text("--call", "Set method for evaluating build (check, outline or targets)", default="build"),
         flag("--check", 'Shorthand for "--call=check"'),
         many("-f, --file", "Build definition file", type="stringArray"),

@@ -238,14 +238,19 @@ def _content(key: str, path: str) -> bytes:
     return data
 
 
+def warn_of_builder(context: Context, args: Args) -> None:
+    """Say that --builder is not obeyed."""
+    if args.builder:
+        context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
+
+
 def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
     if args.disable_content_trust is False:
         raise Unsupported("--disable-content-trust=false: signatures are not verified")
     if args.squash:
         raise Unsupported("--squash is not supported", hint=_NO_SQUASH)
-    if args.builder:
-        context.warn(f"WARNING: --builder {args.builder} ignored: there is one builder")
+    warn_of_builder(context, args)
     _refuse_attestations(args)
     _without_effect(context, args)
 
@@ -333,11 +338,12 @@ _NO_SQUASH = "copy the files that the build has made into a last stage"
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _MAX_SECRET = 500 << 10  # as BuildKit
+BUILDER = text("--builder", "Ignored with a warning: there is one builder", hidden=True)
 _IGNORED = (
     flag("--rm", "Accepted: a build never leaves containers behind", default=True, hidden=True),
     flag("--force-rm", "Accepted: a build never leaves containers behind", hidden=True),
     flag("--compress", "Ignored with a warning: the context is never sent", hidden=True),
-    text("--builder", "Ignored with a warning: there is one builder", hidden=True),
+    BUILDER,
     choice("--isolation", "Accepted: Linux has only one", ("", "default"), hidden=True),
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
     flag("-D, --debug", "Accepted: nacre --debug build shows the traceback of an error", hidden=True),
