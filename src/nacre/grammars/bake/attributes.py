@@ -120,14 +120,14 @@ _ADDED = (
     "entitlements",
     "inherits",
 )
-_UPDATED = ("args", "contexts", "labels", "extra-hosts")
+UPDATED = ("args", "contexts", "labels", "extra-hosts")
 
 
 def merged(one: Fields, other: Fields) -> Fields:
     """Both: what the second says counts, or comes to the first, by attribute."""
     found = dict(one)
     for name, value in other.items():
-        if name in _UPDATED:
+        if name in UPDATED:
             found[name] = dict(found.get(name, {})) | value
         elif name in _ADDED:
             found[name] = [*found.get(name, []), *value]

@@ -16,7 +16,7 @@ from . import values
 from .attributes import TYPES, Fields, merged
 from .evaluate import Scope, evaluate
 from .functions import bounded, called
-from .hcl import Block, Expression, HclBody, SourcePlace
+from .hcl import Block, HclBody, SourcePlace
 from .values import BadValue
 
 TYPE_CHECKING = False
@@ -343,4 +343,3 @@ def _go_bool(text: str) -> bool:
 
 
 _KINDS = ("target", "group", "variable", "function")
-__all__ = ["Definition", "Expression", "Variable", "add_bodies"]

@@ -6,7 +6,7 @@ Source: HCL native syntax specification, "Expressions" and "Templates".
 from __future__ import annotations
 
 from ...words.errors import InvalidDocument
-from . import values
+from . import lists, values
 from .functions import call as call_function
 from .hcl import MOST, Expression, SourcePlace, expression, place_of
 from .template import dedented, quoted, unescaped
@@ -87,13 +87,13 @@ class _Evaluator:
 
     def value(self, tree: Any) -> Any:
         """What a tree is worth. Raises InvalidDocument."""
+        kind = _KINDS.get(tree.data)
+        if kind is None:
+            raise self._at(tree).wrong(f"{str(tree.data).replace('_', ' ')} is not supported")
         try:
-            found = _KINDS[tree.data](self, tree)
+            return kind(self, tree)
         except BadValue as error:
             raise self._at(tree).wrong(str(error)) from None
-        except KeyError:
-            raise self._at(tree).wrong(f"{str(tree.data).replace('_', ' ')} is not supported") from None
-        return found
 
     def _at(self, tree: Any) -> SourcePlace:
         found = place_of(tree, self._place.file)
@@ -275,18 +275,9 @@ def _pairs(whole: Any) -> list[tuple[Any, Any]]:
 
 
 def _member(whole: Any, key: Any) -> Any:
-    if isinstance(whole, list):
-        at = values.number(key)
-        if not isinstance(at, int) or not 0 <= at < len(whole):
-            raise BadValue(f"a list of {len(whole)} has no element {at}")
-        return whole[at]
-    member = getattr(whole, "member", None)
-    if member:
-        return member(values.text(key))
-    found = values.mapping(whole)
-    if values.text(key) not in found:
-        raise BadValue(f"there is no {values.text(key)!r} in this object")
-    return found[values.text(key)]
+    """Of a list or an object, or of what answers for itself, like `target.app`."""
+    own = getattr(whole, "member", None)
+    return own(values.text(key)) if own else lists.member(whole, key)
 
 
 class _Template:

@@ -69,7 +69,8 @@ def _element(value: Any, at: Any) -> Any:
     return whole[int(number(at)) % len(whole)]
 
 
-def _index(value: Any, key: Any) -> Any:
+def member(value: Any, key: Any) -> Any:
+    """An element of a list, or the value of a key of an object. Raises BadValue."""
     if isinstance(value, dict):
         if text(key) not in value:
             raise BadValue(f"there is no {text(key)!r} in this object")
@@ -173,7 +174,7 @@ TABLE: Mapping[str, Callable[..., Any]] = {
     "element": _element,
     "flatten": _flatten,
     "hasindex": _has_index,
-    "index": _index,
+    "index": member,
     "indexof": _index_of,
     "keys": lambda value: sorted(mapping(value)),
     "length": _length,

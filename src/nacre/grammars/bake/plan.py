@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from ...words.errors import InvalidDocument, NotFound, UsageError
 from ..dockerfile.gitsource import is_git
 from . import values
-from .attributes import TYPES, Fields, merged, normal
+from .attributes import TYPES, UPDATED, Fields, merged, normal
 from .values import BadValue
 
 TYPE_CHECKING = False
@@ -20,15 +20,9 @@ if TYPE_CHECKING:
 
     from .definition import Definition
 
-_LISTS = {
-    "output": "output", "cache-to": "cache-to", "cache-from": "cache-from", "tags": "tags",
-    "platform": "platforms", "platforms": "platforms", "secrets": "secret", "secret": "secret", "ssh": "ssh",
-    "attest": "attest", "entitlements": "entitlements", "annotations": "annotations",
-    "no-cache-filter": "no-cache-filter", "ulimits": "ulimits",
-}  # fmt: skip
-_MAPS = {"args": "args", "contexts": "contexts", "labels": "labels", "extra-hosts": "extra-hosts"}
-_TEXTS = ("context", "dockerfile", "dockerfile-inline", "target", "call", "network", "shm-size")
-_FLAGS = ("pull", "no-cache")
+_NAMES = {"platform": "platforms", "secrets": "secret"}
+"""Attributes that have another name in `--set`; both are taken."""
+_FIXED = ("description", "inherits")
 _ADDED = ("annotations", "entitlements", "attest")
 LINK = "target:"
 _REMOTE = ("http://", "https://", "docker-image://", "oci-layout://", LINK)
@@ -191,21 +185,20 @@ class _Resolver:
 
 def _with(fields: Fields, key: str, given: list[str]) -> Fields:
     """The target with one key of `--set`. Raises BadValue, UsageError."""
-    name, _, inner = key.partition(".")
-    if name in _MAPS and not inner:
-        raise UsageError(f"invalid key {key}, {name} requires name")
-    if name in _MAPS:
-        return merged(fields, {_MAPS[name]: {inner: given[-1]}})
-    if name in _LISTS:
-        value = TYPES[_LISTS[name]](given)
-        return merged(fields, {name: value}) if name in _ADDED else {**fields, _LISTS[name]: value}
-    if name in _FLAGS:
-        return {**fields, name: values.truth(given[-1])}
-    if name in ("push", "load"):
-        return {**fields, "output": _OUTPUTS[name](fields.get("output", []), values.truth(given[-1]))}
-    if name not in _TEXTS:
-        raise UsageError(f"unknown key: {name}")
-    return {**fields, name: given[-1]}
+    written, _, inner = key.partition(".")
+    if written in ("push", "load"):
+        return {**fields, "output": _OUTPUTS[written](fields.get("output", []), values.truth(given[-1]))}
+    name = _NAMES.get(written, written)
+    if name not in TYPES or name in _FIXED:
+        raise UsageError(f"unknown key: {written}")
+    if name in UPDATED:
+        if not inner:
+            raise UsageError(f"invalid key {key}, {name} requires name")
+        return merged(fields, {name: {inner: given[-1]}})
+    read = TYPES[name]
+    if read in (values.text, values.truth):
+        return {**fields, name: read(given[-1])}
+    return merged(fields, {name: read(given)}) if name in _ADDED else {**fields, name: read(given)}
 
 
 def _pushed(outputs: list[dict[str, str]], wanted: bool) -> list[dict[str, str]]:
