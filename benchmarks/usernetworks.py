@@ -130,6 +130,12 @@ class _UserNetworks(Scenario):
         raise NotImplementedError
 
 
+def _coming_in(lab: UserLab, name: str, verb: str, count: str) -> Sequence[str]:
+    """What the outside runs against the port that a container has published."""
+    port = str(lab.serving(name))
+    return lab.lab.inside(lab.lab.outside, _PYTHON, PUMP, verb, MACHINE, port, count)
+
+
 class UserOut(_UserNetworks):
     """One connection out of a container."""
 
@@ -145,8 +151,7 @@ class UserIn(_UserNetworks):
     name, question = "net-in-user", "4 GB by TCP from the outside to a port that a user has published"
 
     def words(self, lab: UserLab, name: str) -> Sequence[str]:
-        port = str(lab.serving(name))
-        return lab.lab.inside(lab.lab.outside, _PYTHON, PUMP, "send", MACHINE, port, "4000")
+        return _coming_in(lab, name, "send", "4000")
 
 
 class UserConnect(_UserNetworks):
@@ -164,8 +169,7 @@ class UserConnectIn(_UserNetworks):
     name, question = "net-connect-in-user", "2,000 connections from the outside to a port of a user's"
 
     def words(self, lab: UserLab, name: str) -> Sequence[str]:
-        port = str(lab.serving(name))
-        return lab.lab.inside(lab.lab.outside, _PYTHON, PUMP, "connect", MACHINE, port, "2000")
+        return _coming_in(lab, name, "connect", "2000")
 
 
 SCENARIOS = (UserOut(), UserIn(), UserConnect(), UserConnectIn())

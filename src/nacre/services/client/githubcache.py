@@ -18,7 +18,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +132,9 @@ class GitHubCache:
         """A new entry of the scope, unless the newest says the same already."""
         if media_type not in DOCUMENT_TYPES:
             raise InvalidDocument(f"{media_type} is no type of a manifest")
-        try:
+        with suppress(NotFound):  # the scope has no entry yet
             if self._newest()[0].digest == Digest.of(data):
                 return
-        except NotFound:
-            pass
         self._upload(f"{self._manifests}{time.time_ns():x}", len(data), lambda: io.BytesIO(data))
 
     def _upload(self, key: str, size: int, opener: Callable[[], Content]) -> None:
