@@ -8,8 +8,19 @@ ROOT/build/wheels/<sha256>   a package of Python as it was fetched: it may go at
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
-from ..ground.files import Lock, disk_usage, os_errors, random_name, remove_tree, trace
+from ..ground.files import (
+    Lock,
+    disk_usage,
+    os_errors,
+    private_dir,
+    random_name,
+    remove_tree,
+    trace,
+    write_atomic,
+)  # fmt: skip
+from ..words.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +45,21 @@ def mount(root: str, name: str) -> str:
 def tables(root: str) -> str:
     """The folder of all tables of files that were hashed, made or not."""
     return f"{root}/{_TABLES}"
+
+
+def keep_newest(folder: str, name: str, data: bytes, *, kind: str, most: int) -> None:
+    """Write a file beside the tables, and remove the oldest of those that begin with `kind` beyond `most`.
+
+    A failure is none: what lies there may go at any time.
+    """
+    with suppress(StoreError, OSError):
+        private_dir(folder)
+        write_atomic(f"{folder}/{name}", data)
+        paths = [f"{folder}/{other}" for other in os.listdir(folder) if other.startswith(kind)]
+        if len(paths) > most:
+            paths.sort(key=lambda path: os.stat(path).st_mtime_ns)
+            for path in paths[:-most]:
+                os.unlink(path)
 
 
 def wheels(root: str) -> str:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 
-from ...ground.files import private_dir, write_atomic
-from ...words.errors import StoreError
+from ...stores.caches import keep_newest
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -100,10 +98,8 @@ class BuildHistory:
         text = _text({at: one for at, one in kept.items() if (at.stage, at.text) not in now} | self._now)
         if len(text) > _MAX:
             return
-        with suppress(StoreError, OSError):
-            private_dir(self._folder)
-            write_atomic(self._path, f'{head},"steps":{text}}}'.encode())
-            self._forget()
+        name = os.path.basename(self._path)
+        keep_newest(self._folder, name, f'{head},"steps":{text}}}'.encode(), kind=_PREFIX, most=_KEPT)
 
     def _begins(self, head: str) -> bool:
         """Whether the file is as it should be."""
@@ -112,14 +108,6 @@ class BuildHistory:
                 return file.read(len(head)) == head.encode()
         except OSError:
             return False
-
-    def _forget(self) -> None:
-        """Remove the oldest of these files."""
-        paths = [f"{self._folder}/{name}" for name in os.listdir(self._folder) if name.startswith(_PREFIX)]
-        if len(paths) > _KEPT:
-            paths.sort(key=lambda path: os.stat(path).st_mtime_ns)
-            for path in paths[:-_KEPT]:
-                os.unlink(path)
 
 
 def _text(steps: dict[StepPlace, StepInputs]) -> str:

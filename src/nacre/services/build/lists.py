@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import marshal
 import os
-from contextlib import suppress
 
-from ...ground.files import private_dir, write_atomic
-from ...words.errors import StoreError
+from ...stores.caches import keep_newest
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -52,21 +50,10 @@ class FileLists:
         data = marshal.dumps(pieces)
         if len(data) > _MAX_BYTES:
             return
-        with suppress(StoreError, OSError):
-            private_dir(self._folder)
-            write_atomic(path, data)
-            self._forget()
+        keep_newest(self._folder, os.path.basename(path), data, kind=_PREFIX, most=_KEPT)
 
     def _path(self, content: str) -> str:
         return f"{self._folder}/{_PREFIX}{content}"
-
-    def _forget(self) -> None:
-        """Remove the oldest lists."""
-        paths = [f"{self._folder}/{name}" for name in os.listdir(self._folder) if name.startswith(_PREFIX)]
-        if len(paths) > _KEPT:
-            paths.sort(key=lambda path: os.stat(path).st_mtime_ns)
-            for path in paths[:-_KEPT]:
-                os.unlink(path)
 
     def changes(self, old: str, new: str) -> list[FileChange]:
         """What differs between two digests, by path; [] where a list is gone."""
