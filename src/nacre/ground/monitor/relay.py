@@ -120,6 +120,7 @@ class Relay:
         self.input, self.once, self.attachable = -1, False, bool(outputs)
         self._clients: Clients | None = None
         self._demands = 0
+        self._raised: BaseException | None = None
         self._pauses: Pauses | None = None
         self._pidfd = -1
         self._loop: EventLoop | None = None
@@ -134,7 +135,11 @@ class Relay:
         return self._loop
 
     def run(self, *, signals: Signals) -> int:
-        """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread."""
+        """Returns the exit code, 128+n for signal n. Signals are taken only in the main thread.
+
+        Raises what one of their handlers raises, also where that comes in the middle of a step that expects
+        errors of its own: TimeoutError is an OSError.
+        """
         pidfd = self._pidfd = self.child.pidfd()
         before = {} if signals is False else self._take_signals(signals)
         try:
@@ -180,6 +185,8 @@ class Relay:
         for flow, fd, events in flows:
             if ready.get(fd, 0) & (events | _GONE) and not flow.step():
                 self._end(flow)
+        if self._raised:
+            raise self._raised
         return pidfd in ready
 
     def plan_to_leave(self) -> None:
@@ -322,10 +329,22 @@ class Relay:
         if isinstance(signals, bool):
             before = take_signals(self._forward)
         else:
-            before = {number: signal.signal(number, handler) for number, handler in signals.items()}
+            before = {number: signal.signal(number, self._noted(each)) for number, each in signals.items()}
         if self.on_resize:
             before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: self._resize())
         return before
+
+    def _noted(self, handler: Callable[[int, Any], object]) -> Callable[[int, Any], None]:
+        """As `handler`, at once: it may have to end a step that blocks. What it raises is kept as well."""
+
+        def handle(number: int, frame: Any) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as error:
+                self._raised = error
+                raise
+
+        return handle
 
     def _resize(self) -> None:
         if self.on_resize:
