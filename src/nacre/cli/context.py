@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from ..engine.network import NetworkSettings
     from ..services.build import PackageIndexes
+    from ..words.oci import Platform
     from ..words.progress import Task
     from .terminal import Display
 
@@ -111,6 +112,13 @@ class Context:
     def _proxy_variables(self) -> tuple[tuple[str, str], ...]:
         """As they are spelled: containers get both spellings, where both are given."""
         return tuple(item for item in self.environment.items() if item[0].lower() in PROXIES)
+
+    def platform(self, written: str) -> Platform | None:
+        """What `--platform` says, else DOCKER_DEFAULT_PLATFORM, else None. Raises InvalidName."""
+        from ..words.oci import Platform
+
+        written = written or self.environment.get("DOCKER_DEFAULT_PLATFORM", "")
+        return Platform.parse(written) if written else None
 
     def epoch(self) -> str:
         """SOURCE_DATE_EPOCH of the environment, seconds since 1970; "" if unset. Raises UsageError."""

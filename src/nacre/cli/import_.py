@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 def run(context: Context, args: Args) -> int:
     """Import and print the id of the new image."""
-    from ..words.oci import Platform
 
     origin, *names = args.positionals
     reference = Reference.parse(names[0]) if names else ""
@@ -24,7 +23,7 @@ def run(context: Context, args: Args) -> int:
         raise UsageError("cannot import from a terminal", hint="redirect a tar to standard input")
     image = context.engine.import_tar(
         context.input if origin == "-" else origin, reference, changes=args.change, message=args.message,
-        platform=Platform.parse(args.platform) if args.platform else None, created=created(context),
+        platform=context.platform(args.platform), created=created(context),
     )  # fmt: skip
     context.print(str(image.id))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
-from ..words.oci import Platform
 from ..words.reference import Reference
 from .options import Command, choice, flag, text
 
@@ -11,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..images.arrows.pull import PullResult
     from ..images.model.image import Image
+    from ..words.oci import Platform
     from .context import Context
     from .options import Args
     from .terminal import Display
@@ -21,7 +21,7 @@ def run(context: Context, args: Args) -> int:
     from ..words.reference import is_host
 
     (name,) = args.positionals
-    platform = Platform.parse(args.platform) if args.platform else None
+    platform = context.platform(args.platform)
     if is_host(name):
         image = context.engine.resolve(name)
         _warn(context, image, name, platform)

@@ -110,12 +110,11 @@ def _say_ignored(context: Context, args: Args) -> None:
 def options_of(context: Context, args: Args) -> ContainerOptions:
     """The options of the container. Raises UsageError."""
     from ..engine.options import ContainerOptions
-    from ..words.oci import Platform
 
     entrypoint = ((args.entrypoint,) if args.entrypoint else ()) if "entrypoint" in args.given else None
     network, *networks = (*args.network, *args.net) or ("default",)
     return ContainerOptions(
-        name=args.name, platform=Platform.parse(args.platform) if args.platform else None, pull=args.pull,
+        name=args.name, platform=context.platform(args.platform), pull=args.pull,
         entrypoint=entrypoint, environment=tuple(environment(context, args)), working_dir=args.workdir,
         user=args.user, hostname=args.hostname, domainname=args.domainname, tty=args.tty,
         interactive=args.interactive, volumes=tuple(args.volume), volumes_from=tuple(args.volumes_from),
