@@ -25,6 +25,5 @@ def test_the_platform_of_the_environment(nacre: Any, busybox_tar: bytes) -> None
     for verb in ("run", "create"):
         done = nacre(verb, "host:python3", "true", check=False)
         assert "does not match the specified platform (linux/s390x)\n" in done.err
-    assert nacre("pull", "--platform", "linux", "x", check=False).code == 1
-    nacre.env["DOCKER_DEFAULT_PLATFORM"] = "s390x"
-    assert "invalid platform 's390x'" in nacre("create", "foreign", check=False).err
+    nacre.env["DOCKER_DEFAULT_PLATFORM"] = "s390y"
+    assert "invalid platform 's390y'" in nacre("create", "foreign", check=False).err

@@ -28,6 +28,9 @@ CONFIG = Descriptor(oci.OCI_CONFIG, Digest.of(b"c"), 7)
         ("linux/arm/v7", Platform("linux", "arm", "v7")),
         ("linux/armv7l", Platform("linux", "arm", "v7")),
         ("windows/amd64", Platform("windows", "amd64")),
+        ("arm64", Platform("linux", "arm64")),
+        ("armv7l", Platform("linux", "arm", "v7")),
+        ("linux", Platform.host()),
     ],
 )
 def test_platforms(text: str, platform: Platform) -> None:
@@ -37,7 +40,7 @@ def test_platforms(text: str, platform: Platform) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64", "linux/..", "linux/٣"]
+    "text", ["", "lynx", "linux/", "/amd64", "a/b/c/d", "linux/am d64", "linux/..", "linux/٣"]
 )
 def test_what_is_no_platform(text: str) -> None:
     with pytest.raises(InvalidName):

@@ -54,6 +54,9 @@ _MACHINES = {
 }  # fmt: skip
 
 
+_SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+
+
 class Platform(Value):
     """Operating system, architecture and variant, in the words of Go (`linux/arm64/v8`)."""
 
@@ -65,8 +68,11 @@ class Platform(Value):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`os["(" version ")"]/architecture[/variant]`, as containerd writes it. Raises InvalidName."""
-        parts = text.lower().split("/")
+        """`os["(" version ")"]/architecture[/variant]`, as containerd writes it. Raises InvalidName.
+
+        A known system alone means the architecture of this machine, a known architecture alone Linux.
+        """
+        parts = _completed(text.lower().split("/"))
         system, bracket, version = parts[0].partition("(")
         parts[0] = system
         good = not bracket or (version.endswith(")") and _is_word(version[:-1].replace(".", "")))
@@ -101,6 +107,14 @@ class Platform(Value):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def _completed(parts: list[str]) -> list[str]:
+    if len(parts) == 1 and parts[0].partition("(")[0] in _SYSTEMS:
+        host = Platform.host()
+        return [*parts, host.architecture, *filter(None, [host.variant])]
+    known = {*_MACHINES, *(name for name, _ in _MACHINES.values())}
+    return ["linux", *parts] if len(parts) == 1 and parts[0] in known else parts
 
 
 def form_of(name: str) -> str:
