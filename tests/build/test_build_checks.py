@@ -79,6 +79,28 @@ def test_rules(text: str, expected: list[tuple[str, int]]) -> None:
     assert found(text) == expected
 
 
+@pytest.mark.parametrize(("trigger", "expected"), [
+    ("ENV PASSWORD=x", ["SecretsUsedInArgOrEnv"]),
+    ("ARG MY_TOKEN", ["SecretsUsedInArgOrEnv"]),
+    ("ENV a b", ["LegacyKeyValueFormat"]),
+    ("CMD go on", ["JSONArgsRecommended"]),
+    ("WORKDIR here", ["WorkdirRelativePath"]),
+    ("COPY $nothing /", ["UndefinedVar"]),
+    ("COPY gone /", ["CopyIgnoredFile"]),
+    ("EXPOSE 80/TCP", ["ExposeProtoCasing"]),
+    ('CMD ["a"]', ["MultipleInstructionsDisallowed"]),
+    ("run true", []),
+])  # fmt: skip
+def test_triggers_are_checked_where_they_are_done(trigger: str, expected: list[str]) -> None:
+    beneath = f"FROM scratch AS a\nONBUILD {trigger}\n"
+    assert found(beneath, ignore="gone\n") == []
+    last = 'CMD ["b"]\n' if trigger.startswith("CMD [") else ""
+    both = f"{beneath}# check=skip=StageNameCasing\nFROM a\n{last}"
+    assert found(both, ignore="gone\n") == [(rule, 4) for rule in expected]
+    silenced = f"{beneath}# check=skip={','.join(expected) or 'all'}\nFROM a\n{last}"
+    assert found(silenced, ignore="gone\n") == []
+
+
 def test_every_rule_has_a_case() -> None:
     others = {"InvalidDefaultArgInFrom", "CopyIgnoredFile", "InvalidBaseImagePlatform"}
     assert {rule for _, expected in CASES for rule, _ in expected} | others == set(RULES)

@@ -15,7 +15,7 @@ import posixpath
 from ...grammars.dockerfile import instructions as dockerfile
 from ...grammars.dockerfile.checks import LintWarning
 from ...grammars.dockerfile.expand import expand
-from ...grammars.dockerfile.tokens import nearest
+from ...grammars.dockerfile.tokens import LogicalLine, nearest
 from ...words.errors import DockerfileError, InvalidName
 from ...words.oci import Platform
 from ...words.reference import Reference
@@ -195,17 +195,20 @@ class StageLint:
         self._placed: set[int] = set()
 
     def stage(
-        self, planned: StagePlan, state: StageState, *, known: bool = True
-    ) -> tuple[StageState, list[LintWarning]]:
+        self, planned: StagePlan, state: StageState, triggers: Sequence[Instruction] = (), *,
+        known: bool = True,
+    ) -> tuple[StageState, list[LintWarning]]:  # fmt: skip
         """The state at the end of a stage that begins with `state`, and what is wrong in it.
 
-        `known` says that the variables of its base are. Ends early where an instruction is wrong.
+        The ONBUILD `triggers` of its base come first; what is wrong in them is wrong at the FROM. `known`
+        says that the variables of its base are. Ends early where an instruction is wrong.
         """
         found: list[LintWarning] = []
         used: dict[type[Instruction], Instruction] = {}
         if planned.base.stage in self._placed:
             self._placed.add(planned.index)
-        for item in planned.stage.instructions:
+        base = planned.stage.base
+        for item in (*(_placed(trigger, base) for trigger in triggers), *planned.stage.instructions):
             try:
                 state = self._instruction(
                     planned, state, item, found.append if known else _but_variables(found)
@@ -255,6 +258,12 @@ class StageLint:
         if not path:
             return not _EVERYTHING.isdisjoint(self._ignore.patterns)
         return self._ignore.ignores(path)
+
+
+def _placed(trigger: Instruction, base: Instruction) -> Instruction:
+    """A trigger as if it stood at the FROM that brings it."""
+    line = base.line
+    return trigger.replace(line=LogicalLine(line.file, trigger.line.text, line.pieces, line.comments))
 
 
 def _but_variables(found: list[LintWarning]) -> Callable[[LintWarning], object]:

@@ -7,7 +7,7 @@ Where the file wants warnings to be errors, everything is checked before anythin
 from __future__ import annotations
 
 from ...grammars.dockerfile.checks import ARGUMENT, RULES, LintWarning, parse_checks
-from ...grammars.dockerfile.parse import other_frontend, parse
+from ...grammars.dockerfile.parse import other_frontend, parse, parse_trigger
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import Fold, continued, start
 from ...images.dockerfile.lint import StageLint, of_file, of_from
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...grammars.dockerfile.checks import Checks
-    from ...grammars.dockerfile.instructions import Dockerfile
+    from ...grammars.dockerfile.instructions import Dockerfile, Instruction
     from ...images.dockerfile.fold import StageState
     from ...images.dockerfile.plan import Plan, StagePlan
     from ...images.model.image import Image
@@ -55,12 +55,14 @@ class BuildChecks:
             [*_unknown(self._checks), *file.warnings, *asked, *of_file(file), *of_from(self._plan)]
         )
 
-    def of_stage(self, planned: StagePlan, state: StageState) -> list[LintWarning]:
-        """What is wrong in a stage that begins with `state`; nothing the second time."""
+    def of_stage(
+        self, planned: StagePlan, state: StageState, triggers: Sequence[Instruction] = ()
+    ) -> list[LintWarning]:
+        """What is wrong in a stage that begins with `state` and `triggers`; nothing the second time."""
         if planned.index in self._done:
             return []
         self._done.add(planned.index)
-        return self._left(self._stages.stage(planned, state)[1])
+        return self._left(self._stages.stage(planned, state, triggers)[1])
 
     def misfit(self, planned: StagePlan, image: Image, wanted: Platform) -> list[LintWarning]:
         """What is wrong with the platform of a base image."""
@@ -82,7 +84,8 @@ class BuildChecks:
         for index in indexes:
             planned = self._plan.stages[index]
             state, known, more = self._beginning(planned, ends, find)
-            after, warnings = self._stages.stage(planned, state, known=known)
+            triggers = _triggers(state)
+            after, warnings = self._stages.stage(planned, continued(state), triggers, known=known)
             ends[index] = after, known
             self._done.add(index)
             found += [*more, *self._left(warnings)]
@@ -91,17 +94,18 @@ class BuildChecks:
     def _beginning(
         self, planned: StagePlan, ends: dict[int, tuple[StageState, bool]], find: FindImage
     ) -> tuple[StageState, bool, list[LintWarning]]:
+        """The state with which a stage begins, its triggers in it, and whether its variables are known."""
         base = planned.base
         if base.stage is not None:
-            state, known = ends[base.stage]
-            return continued(state), known, []
+            return *ends[base.stage], []
         if base.is_scratch or base.context:
             return start(None), True, []
         try:
             image = find(planned)
         except (NotFound, RegistryError):
             return start(None), False, []
-        return start(image.config), True, self.misfit(planned, image, planned.platform or self._plan.platform)
+        state = start(image.config).changed(OnBuild=image.config.run.get("OnBuild"))
+        return state, True, self.misfit(planned, image, planned.platform or self._plan.platform)
 
     def _left(self, warnings: Sequence[LintWarning]) -> list[LintWarning]:
         left = self._checks.left(warnings)
@@ -118,6 +122,14 @@ class BuildChecks:
         """Raise BuildFailed if what was found so far is an error."""
         if why := self.failure():
             raise BuildFailed(f"{self._plan.file.file}: {why}")
+
+
+def _triggers(state: StageState) -> list[Instruction]:
+    """The ONBUILD triggers of a base; none if one of them cannot be read, which ends the build."""
+    try:
+        return [parse_trigger(text, "ONBUILD") for text in state.run.get("OnBuild") or ()]
+    except DockerfileError:
+        return []
 
 
 def _wanted(file: Dockerfile, arguments: Any) -> Checks:

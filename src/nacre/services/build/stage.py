@@ -94,7 +94,7 @@ class StageBuild:
         """Do everything; the stage as it stands at its end. Yields what it has to wait for: see `waiting`."""
         standing, triggers = yield from self._base()
         session = self._session
-        session.warn(session.checks.of_stage(self._planned, standing.state))
+        session.warn(session.checks.of_stage(self._planned, standing.state, triggers))
         if triggers:
             standing = yield from self._inherited(standing, triggers)
         return (yield from self._steps(standing, self._planned.stage.instructions))
