@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .words.oci import Descriptor, Platform
     from .words.progress import Progress
     from .words.reference import Reference
+    from .words.rules import RegistryRules
 
 __version__ = "0.1.0"
 
@@ -43,13 +44,14 @@ _HOMES = {
     "PullResult": "images.arrows.pull", "PushResult": "images.arrows.push",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
+    "RegistryRules": "words.rules",
 }  # fmt: skip
 
 __all__ = [
     "BuildOutput", "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest",
     "DiskUsage", "Engine", "Exploration", "Finding", "Image", "Layer", "Limits", "NacreError",
     "NetworkSettings", "Outcome", "OutputResult", "Platform", "Progress", "PullResult", "PushResult",
-    "Pushed", "Reference", "Report", "SearchResult", "open_store",
+    "Pushed", "Reference", "RegistryRules", "Report", "SearchResult", "open_store",
 ]  # fmt: skip
 
 

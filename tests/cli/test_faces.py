@@ -27,6 +27,7 @@ from nacre.engine.volumes import VolumeCollection
 from nacre.images.arrows.combining import Combination
 from nacre.images.model.limits import Limits
 from nacre.services.build import BuildOptions
+from nacre.words.rules import RegistryRules
 
 FOLDER = Path(cli.__path__[0])
 MODULES = sorted(FOLDER.rglob("*.py"))
@@ -107,6 +108,7 @@ OPTIONS = {
     "Config": Config,
     "Limits": Limits,
     "Combination": Combination,
+    "RegistryRules": RegistryRules,
 }
 TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
 NOTHING = ("Refused", "Rejected", "Ignored", "Accepted", "Discarded")

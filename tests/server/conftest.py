@@ -16,6 +16,7 @@ import pytest
 
 from nacre.services.server import RegistryLimits, RunningServer
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
+from nacre.words.rules import RegistryRules
 
 TIMEOUT = 20
 
@@ -132,14 +133,23 @@ def limits() -> RegistryLimits:
 
 
 @pytest.fixture
+def rules() -> RegistryRules:
+    """Override it to serve by others."""
+    return RegistryRules()
+
+
+@pytest.fixture
 def log() -> list[str]:
     """What the registry said about itself; a test that ends well has it empty, unless it says otherwise."""
     return []
 
 
 @pytest.fixture
-def serving(tmp_path: Path, limits: RegistryLimits, log: list[str]) -> Iterator[RunningServer]:
-    with RunningServer(str(tmp_path / "registry"), limits=limits, log=log.append) as running:
+def serving(
+    tmp_path: Path, limits: RegistryLimits, rules: RegistryRules, log: list[str]
+) -> Iterator[RunningServer]:
+    root = str(tmp_path / "registry")
+    with RunningServer(root, limits=limits, rules=rules, log=log.append) as running:
         yield running
     assert log == []
 

@@ -26,6 +26,7 @@ def _address(spelling: str) -> tuple[str, int]:
 def _serve(context: Context, args: Args) -> int:
     host, port = _address(args.addr)
     from ..grammars.wire.links import is_loopback
+    from ..words.rules import RegistryRules
 
     root = os.path.abspath(args.root or context.engine.registries.folder)
     if not is_loopback(host):
@@ -39,7 +40,8 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     access = None if args.quiet else context.warn
-    context.engine.registries.serve(host, port, root, ready, access=access)
+    rules = RegistryRules(sparse=args.sparse)
+    context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
     return 0
 
 
@@ -51,6 +53,7 @@ COMMAND = Command(
              type="host:port"),
         text("--root", "Directory of the registry (default: `registry` in the store)", type="path"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
+        flag("--sparse", "Accept manifests whose content is not all there"),
     ),
     store=False,
     details="Runs until ctrl-C. Requests are logged on standard error, one line each.",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
     from ..words.progress import Progress
+    from ..words.rules import RegistryRules
     from .wiring import Wiring
 
 
@@ -109,14 +110,14 @@ class Registries:
 
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
-        access: Callable[[str], object] | None = None,
+        access: Callable[[str], object] | None = None, rules: RegistryRules | None = None,
     ) -> None:  # fmt: skip
         """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
 
         `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
-        for each request. There are neither passwords nor TLS. Raises Conflict, Unsupported, UsageError,
-        StoreError.
+        for each request; `rules` are the operator's. There are neither passwords nor TLS. Raises Conflict,
+        Unsupported, UsageError, StoreError.
         """
         from ..services.server import serve
 
-        serve(host, port, folder, ready, log=self._engine.config.warn, access=access)
+        serve(host, port, folder, ready, log=self._engine.config.warn, access=access, rules=rules)

@@ -175,10 +175,10 @@ class Catalog:
         rows = self._list(f"{_REFERRERS} LIMIT {int(limit)}", *values)
         return [_referrer(row) for row in rows]
 
-    def check_parts(self, name: str, document: Document) -> None:
-        """Raises what `put_manifest` would raise, before anything is written."""
+    def check_parts(self, name: str, document: Document, *, sparse: bool = False) -> int:
+        """Raises and gives what `put_manifest` would, before anything is written."""
         with self._read_lock, _sqlite_errors():
-            _check_parts(self._reader, _find(self._reader, name), document)
+            return _check_parts(self._reader, _find(self._reader, name), document, sparse)
 
     def digests(self) -> set[str]:
         """All content that any repository holds."""
@@ -253,19 +253,21 @@ class Catalog:
                 _link_blob(db, _repository(db, name), digest, row[0])
             return row is not None
 
-    def put_manifest(self, name: str, digest: Digest, document: Document, tag: str = "") -> None:
-        """Record a manifest, and a tag for it unless "". Idempotent.
+    def put_manifest(
+        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (), *, sparse: bool = False
+    ) -> int:
+        """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
 
-        Raises RegistryError MANIFEST_BLOB_UNKNOWN when a part is not in the repository, and
-        SIZE_INVALID when one has another size than the manifest says: such an image could not be pulled.
+        Raises RegistryError SIZE_INVALID when a part has another size than the manifest says, and unless
+        `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the repository: such an image could not be pulled.
         """
         with self._change() as db:
             repository = _repository(db, name)
-            _check_parts(db, repository, document)
+            absent = _check_parts(db, repository, document, sparse)
             _insert_manifest(db, repository, digest, document)
-            if tag:
-                sql = "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)"
-                db.execute(sql, (repository, tag, digest, time.time()))
+            rows = [(repository, tag, digest, time.time()) for tag in tags]
+            db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", rows)
+        return absent
 
     def delete_tag(self, name: str, tag: str) -> bool:
         """Forget a tag; the manifest stays. False when there is none."""
@@ -378,17 +380,23 @@ def _link_blob(db: sqlite3.Connection, repository: int, digest: str, size: int) 
     db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (repository, digest, size, time.time()))
 
 
-def _check_parts(db: sqlite3.Connection, repository: int | None, document: Document) -> None:
+def _check_parts(
+    db: sqlite3.Connection, repository: int | None, document: Document, sparse: bool = False
+) -> int:
+    absent = 0
     sql = """SELECT size FROM blobs WHERE repository = ?1 AND digest = ?2
              UNION ALL SELECT size FROM manifests WHERE repository = ?1 AND digest = ?2"""
     for part in document.parts:
         row = db.execute(sql, (repository, part.digest)).fetchone()
-        if row is None:
+        if row is None and sparse:
+            absent += 1
+        elif row is None:
             text = f"manifest needs {part.digest}, which is not in this repository"
             raise refusal(Code.MANIFEST_BLOB_UNKNOWN, text)
-        if row[0] != part.size:
+        elif row[0] != part.size:
             text = f"{part.digest} has {row[0]} bytes, the manifest says {part.size}"
             raise refusal(Code.SIZE_INVALID, text)
+    return absent
 
 
 def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, document: Document) -> None:

@@ -6,6 +6,7 @@
     uploads  the life of a blob upload, as a table
     auth     challenges and tokens
     links    `Link: <…>; rel="next"`
+    warning  what a user should be told
 
 Source: opencontainers/distribution-spec v1.1, spec.md; for what it leaves open, what docker's
 registry and client do. This package holds the names of the headers that both sides use.
@@ -21,6 +22,8 @@ CONTENT_DIGEST = "Docker-Content-Digest"
 UPLOAD_UUID = "Docker-Upload-UUID"
 OCI_SUBJECT = "OCI-Subject"
 OCI_FILTERS_APPLIED = "OCI-Filters-Applied"
+OCI_TAG = "OCI-Tag"
+WARNING = "Warning"
 OCI_CHUNK_MIN_LENGTH = "OCI-Chunk-Min-Length"
 
 OCTETS = "application/octet-stream"

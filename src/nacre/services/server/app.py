@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from ...stores.registry import RegistryStore
+    from ...words.rules import RegistryRules
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
@@ -55,10 +56,11 @@ class Registry:
         store: RegistryStore,
         *,
         limits: RegistryLimits | None = None,
+        rules: RegistryRules | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
     ) -> None:
-        self.state = RegistryState(store, limits or RegistryLimits())
+        self.state = RegistryState(store, limits or RegistryLimits(), rules)
         self._log, self._access = log, access
         self._handlers = self._table()
         self._running: set[asyncio.Task[object]] = set()

@@ -5,17 +5,19 @@ path if there is one, and every part in the same repository with the size that t
 config and layers as blobs, the children of an index as manifests or blobs (docker's registry demands
 the same; the spec lets a registry choose). Layers that by their type are distributed elsewhere, and the
 subject, may be absent. So whatever was accepted can be pulled, and DELETE keeps it so: a part that is
-still needed is not deleted.
+still needed is not deleted. By a rule of the operator (`sparse`) parts may be absent; the client is told.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, routes
+from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, WARNING, routes
 from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
+from ...grammars.wire.routes import is_tag
+from ...grammars.wire.warning import format_warning
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
@@ -24,15 +26,24 @@ from .bodies import Body
 from .documents import read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from ...grammars.wire.routes import Route
-    from ...stores.catalog import Stored
+    from ...stores.catalog import Document, Stored
     from .state import RegistryState
 
 _CACHED = 32 << 20
 _CACHED_EACH = 256 << 10
+
+
+class _Pushed(NamedTuple):
+    """A document that came in a PUT."""
+
+    digest: Digest
+    document: Document
 
 
 class Manifests:
@@ -81,29 +92,26 @@ class Manifests:
 
     async def put(self, request: Request, route: Route) -> Response:
         """Take a manifest: 201, or nothing has changed."""
-        tag = "" if route.by_digest else route.tag
+        tags = _tags(request, route)
         expected = route.digest if route.by_digest else None
         data = await Body.of(request).read(MAX_DOCUMENT)
-        digest, subject = await self._state.work.run(
-            self._put, route.name, tag, expected, data, request.headers.get("content-type", "")
-        )
-        headers = {"Location": routes.manifest(route.name, digest), CONTENT_DIGEST: str(digest)}
-        return answer(201, headers | ({OCI_SUBJECT: subject} if subject else {}))
+        given = request.headers.get("content-type", "")
+        pushed = await self._state.work.run(_understand, data, given, expected)
+        absent = await self._state.work.run(self._put, route.name, pushed, data, tags)
+        headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
+        headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}
+        headers |= {OCI_TAG: ", ".join(tags)} if tags and route.by_digest else {}
+        headers |= {WARNING: format_warning(_absence(absent))} if absent else {}
+        return answer(201, headers)
 
-    def _put(
-        self, name: str, tag: str, expected: Digest | None, data: bytes, content_type: str
-    ) -> tuple[Digest, str]:
-        digest = Digest.of(data, expected.algorithm if expected else "sha256")
-        if expected is not None and digest != expected:
-            raise refusal(Code.DIGEST_INVALID, f"manifest has digest {digest}, not {expected}")
-        document = read(data, content_type)
-        if digest in (part.digest for part in document.parts):
-            raise refusal(Code.MANIFEST_INVALID, "manifest contains itself")
-        with self._state.catalog.pinned(digest):
-            self._state.catalog.check_parts(name, document)
+    def _put(self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str]) -> int:
+        """Store it; gives the number of its parts that are absent."""
+        digest, document = pushed
+        catalog, sparse = self._state.catalog, self._state.rules.sparse
+        with catalog.pinned(digest):
+            catalog.check_parts(name, document, sparse=sparse)
             self._store(digest, data)
-            self._state.catalog.put_manifest(name, digest, document, tag)
-        return digest, document.subject
+            return catalog.put_manifest(name, digest, document, tags, sparse=sparse)
 
     def _store(self, digest: Digest, data: bytes) -> None:
         """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
@@ -125,3 +133,31 @@ class Manifests:
             self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)
         return answer(202)
+
+
+def _understand(data: bytes, content_type: str, expected: Digest | None) -> _Pushed:
+    """Raises RegistryError: MANIFEST_INVALID, DIGEST_INVALID."""
+    digest = Digest.of(data, expected.algorithm if expected else "sha256")
+    if expected is not None and digest != expected:
+        raise refusal(Code.DIGEST_INVALID, f"manifest has digest {digest}, not {expected}")
+    document = read(data, content_type)
+    if digest in (part.digest for part in document.parts):
+        raise refusal(Code.MANIFEST_INVALID, "manifest contains itself")
+    return _Pushed(digest, document)
+
+
+def _tags(request: Request, route: Route) -> list[str]:
+    """The tags that a PUT sets: that of the path, or with a digest those of `?tag=` (end-7b)."""
+    wanted = list(dict.fromkeys(request.query_params.getlist("tag")))
+    if not route.by_digest:
+        if wanted:
+            raise refusal(Code.UNSUPPORTED, "`tag` parameters go with a digest, not with a tag", status=400)
+        return [route.tag]
+    for tag in wanted:
+        if not is_tag(tag):
+            raise refusal(Code.TAG_INVALID, f"invalid tag {tag[:150]!r}")
+    return wanted
+
+
+def _absence(count: int) -> str:
+    return f"{count} of the parts of this manifest are not in this repository"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...words.rules import RegistryRules
 from ...words.value import Value
 from .sessions import UploadSessions
 from .work import Work
@@ -24,8 +25,10 @@ class RegistryLimits(Value):
 class RegistryState:
     """Content and catalog of `store`, and the uploads into it. `close` it, on the loop that used it."""
 
-    def __init__(self, store: RegistryStore, limits: RegistryLimits) -> None:
-        self._store, self.limits = store, limits
+    def __init__(
+        self, store: RegistryStore, limits: RegistryLimits, rules: RegistryRules | None = None
+    ) -> None:
+        self._store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.blobs, self.catalog = store.blobs, store.catalog
         self.work = Work()
         self.sessions = UploadSessions(
