@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import nacre
+
+if TYPE_CHECKING:
+    from conftest import Nacre
 
 PACKAGE = Path(nacre.__file__).parent
 FLOORS = {
@@ -312,23 +316,40 @@ def test_a_start_is_light() -> None:
     )
 
 
-def test_running_a_container_is_light(nacre: object, busybox_image: str) -> None:
-    """A whole `nacre run`, as the interpreter itself reports its imports."""
-    command = nacre.command("run", "--rm", busybox_image, "true")  # type: ignore[attr-defined]
+def imported(nacre: Nacre, *words: str) -> set[str]:
+    """What a whole command imports, as the interpreter itself reports it, less what it imports anyway."""
+    command = nacre.command(*words)
     start = "import sys; from nacre.cli.main import entry; sys.argv[0] = 'nacre'; entry()"
-    words = [command[0], "-X", "importtime", "-P", "-c", start, *command[4:]]
-    done = subprocess.run(words, capture_output=True, text=True, env=nacre.env, check=False)  # type: ignore[attr-defined]
-    assert done.returncode == 0, done.stderr
-    names = {
-        line.rpartition("|")[2].strip()
-        for line in done.stderr.splitlines()
-        if line.startswith("import time:")
-    }
-    bare = subprocess.run(
-        [command[0], "-X", "importtime", "-c", ""], capture_output=True, text=True, check=True
+    reports = [
+        subprocess.run(
+            [command[0], "-X", "importtime", *rest],
+            capture_output=True,
+            text=True,
+            env=nacre.env,
+            check=False,
+        )
+        for rest in (("-P", "-c", start, *command[4:]), ("-c", ""))
+    ]
+    assert [report.returncode for report in reports] == [0, 0], reports[0].stderr
+    found, anyway = (
+        {line.rpartition("|")[2].strip() for line in report.stderr.splitlines() if "import time:" in line}
+        for report in reports
     )
-    anyway = {line.rpartition("|")[2].strip() for line in bare.stderr.splitlines()}
-    assert not heavy(names - anyway)
+    return found - anyway
+
+
+def test_running_a_container_is_light(nacre: Nacre, busybox_image: str) -> None:
+    assert not heavy(imported(nacre, "run", "--rm", busybox_image, "true"))
+
+
+def test_listing_containers_is_light(nacre: Nacre, busybox_image: str) -> None:
+    """Templates are for `--format`, expressions for filters, and nothing is started."""
+    nacre("create", "-p", "80", busybox_image, "true")
+    found = imported(nacre, "ps", "--all")
+    assert not heavy(found)
+    assert not {
+        name for name in found if name.startswith(("nacre.grammars.gotemplate", "nacre.ground.sandbox"))
+    }
 
 
 def test_files_of_tests_have_names_of_their_own() -> None:

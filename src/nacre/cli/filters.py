@@ -64,11 +64,13 @@ class Filters:
 
         Raises UsageError for an expression that is none.
         """
+        if not self.get(key):
+            return True
         import re
 
         pairs = [(text, value) for text in self.get(key) for value in values]
         try:
-            return not pairs or any(text == value or re.search(text, value) for text, value in pairs)
+            return any(text == value or re.search(text, value) for text, value in pairs)
         except re.error as error:
             raise UsageError(f"invalid filter '{key}': {error} in {error.pattern!r}") from None
 

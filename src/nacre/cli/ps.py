@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..grammars.gotemplate import Struct
     from ..stores.containers import ContainerRow
     from .context import Context
     from .options import Args
@@ -38,10 +37,8 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
-    from ..grammars.gotemplate import Struct
-    from .documents.container import health_of, mounts_of, state_of
-    from .documents.network import networks_column
+def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
+    from .columns import health_of, mounts_of, networks_column, state_of
 
     record = loads(row.config_json)
     labels = record.get("labels") or {}
@@ -67,13 +64,17 @@ def _row(context: Context, row: ContainerRow, args: Args) -> Struct:
         "State": state,
         "Status": status(row) + _more(state, health),
     }
+    if not args.format:
+        return known
+    from ..grammars.gotemplate import Struct
+
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
 
 def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
     if "endpoints" not in record or row.state != "running":
         return ""
-    from .documents.network import ports_column
+    from .columns import ports_column
 
     return ports_column(record, context.engine.containers.reached(row))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from ..grammars.ports import single_ports
 from ..grammars.restart import POLICIES
 from ..words.errors import NacreError, UsageError
-from .documents.container import health_of, mounts_of, state_of
-from .documents.network import networks_column
+from .columns import health_of, mounts_of, networks_column, state_of
 from .filters import Filters
 
 TYPE_CHECKING = False
@@ -91,6 +89,10 @@ class Chosen:
 
     def _has_port(self, record: dict[str, Any]) -> bool:
         """By ports of the container: those exposed, and those published."""
+        if not (self._exposed or self._published):
+            return True
+        from ..grammars.ports import single_ports
+
         exposed = {port for text in record.get("ports") or () for port in single_ports(text)}
         published = {f"{port}/{protocol}" for port, protocol, *_ in record.get("publish") or ()}
         return all(

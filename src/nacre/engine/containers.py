@@ -289,11 +289,11 @@ class ContainerCollection(Lifecycle):
 
     def list(self, *, all: bool = True) -> Rows:
         """The containers, the newest first; without `all` those that run."""
-        return self._inside(lambda found: found.list(all=all))
+        return self._engine.inside(lambda store: ContainerListing(store).list(all=all))
 
     def get(self, name: str) -> ContainerRow:
         """A container as it is now."""
-        return self._inside(lambda found: found.get(name))
+        return self._engine.inside(lambda store: ContainerListing(store).get(name))
 
     def reached(self, row: ContainerRow) -> dict[str, Any]:
         """Where a running container is in its networks, and where its ports are published; {} for others.

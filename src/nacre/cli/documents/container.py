@@ -8,8 +8,7 @@ from typing import Any
 from ...grammars.gotemplate import Struct
 from ...grammars.ports import single_ports
 from ...stores.containers import ContainerRow
-from ...stores.volumes import named_by
-from ...words.mount import PROPAGATIONS
+from ..columns import is_anonymous, mounts_of, state_of
 from ..context import Context
 from ..output import rfc3339
 from .image import config_of
@@ -61,25 +60,6 @@ def image_size(context: Context, row: ContainerRow) -> int:
 
     image = context.engine.containers.image_of(row)
     return size_of(image) if image else 0
-
-
-def mounts_of(kept: Mapping[str, Any], root: str) -> list[dict[str, Any]]:
-    """What the user mounted: folders and files of the host, volumes of the store, by target."""
-    sources = set(kept.get("volumes") or ())
-    there = [mount for mount in kept.get("config", {}).get("mounts", ()) if mount.get("source") in sources]
-    return [_mount(mount, root) for mount in sorted(there, key=lambda one: str(one["destination"]))]
-
-
-def _mount(mount: Mapping[str, Any], root: str) -> dict[str, Any]:
-    source, options = mount["source"], mount.get("options", ())
-    read_only = "ro" in options
-    found = {"Source": source, "Destination": mount["destination"], "RW": not read_only}
-    if name := mount.get("name") or named_by(root, source):
-        mode = "" if is_anonymous({"Name": name}) else "ro" if read_only else "z"
-        return found | {"Type": "volume", "Name": name, "Driver": "local", "Mode": mode}
-    kept = [option for option in options if option in PROPAGATIONS]
-    more = {"Mode": "ro" if read_only else "", "Propagation": kept[0] if kept else "rprivate"}
-    return found | {"Type": mount["type"], **({"Name": source} if mount["type"] == "image" else {})} | more
 
 
 def _config(row: ContainerRow, kept: Mapping[str, Any], process: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,12 +187,6 @@ def _bind(mount: Mapping[str, Any]) -> str:
     return f"{source}:{mount['Destination']}" + ("" if mount["RW"] else ":ro")
 
 
-def is_anonymous(mount: Mapping[str, Any]) -> bool:
-    """Whether it is a volume whose name nobody chose."""
-    name = str(mount.get("Name", ""))
-    return len(name) == 64 and set(name) <= set("0123456789abcdef")
-
-
 def _restart_policy(kept: Mapping[str, Any]) -> dict[str, Any]:
     name, maximum = kept.get("restart") or ("no", 0)
     return {"Name": name, "MaximumRetryCount": maximum}
@@ -222,17 +196,6 @@ def _device(path: str | dict[str, str]) -> dict[str, str]:
     if isinstance(path, dict):
         return path
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
-
-
-def state_of(context: Context, row: ContainerRow) -> str:
-    """docker's word for what a container does now."""
-    return "paused" if context.engine.containers.is_paused(row) else row.state
-
-
-def health_of(context: Context, row: ContainerRow) -> str:
-    """starting, healthy or unhealthy; "" without a check."""
-    known = context.engine.containers.health(row)
-    return str(known["Status"]) if known else ""
 
 
 def _state(context: Context, row: ContainerRow) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...grammars.gotemplate import Struct
 from ...stores.containers import CONTAINER, ContainerRow
-from ...words.addresses import Subnet, in_brackets
+from ...words.addresses import Subnet
+from ..columns import ports
 from ..context import Context
 from ..output import rfc3339
 from .shapes import SHAPES
@@ -127,18 +128,6 @@ def network_id(context: Context, name: str) -> str:
         return ""
 
 
-def ports(kept: Mapping[str, Any], got: Mapping[str, Any]) -> dict[str, list[dict[str, str]] | None]:
-    """Each port that is published or exposed, and where."""
-    from ...grammars.ports import single_ports
-
-    found: dict[str, list[dict[str, str]] | None] = {
-        port: None for text in kept.get("ports") or () for port in single_ports(text)
-    }
-    for port, places in got.get("ports", {}).items():
-        found[port] = [{"HostIp": host, "HostPort": str(number)} for host, number in places]
-    return found
-
-
 def bindings(kept: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     """PortBindings: what was asked for."""
     found: dict[str, list[dict[str, str]]] = {}
@@ -146,40 +135,3 @@ def bindings(kept: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
         wanted = f"{first}-{last}" if last != first else str(first or "")
         found.setdefault(f"{port}/{protocol}", []).append({"HostIp": address, "HostPort": wanted})
     return found
-
-
-def networks_column(kept: Mapping[str, Any]) -> str:
-    """The names of a container's networks."""
-    if "endpoints" in kept:
-        return ",".join(each["network"] for each in kept["endpoints"])
-    return str(kept.get("network") or "host")
-
-
-def ports_column(kept: Mapping[str, Any], got: Mapping[str, Any]) -> str:
-    """As the column PORTS shows them. Source: docker/cli cli/command/formatter, DisplayablePorts."""
-    single: list[tuple[int, str, int, str]] = []
-    for text, places in ports(kept, got).items() if got else ():
-        number, _, protocol = text.partition("/")
-        single += [(int(number), place["HostIp"], int(place["HostPort"]), protocol) for place in places or ()]
-        single += [] if places else [(int(number), "", 0, protocol)]
-    runs: list[tuple[str, str, list[int]]] = []
-    others: list[str] = []
-    for inside, host, outside, protocol in sorted(single):
-        if host and outside != inside:
-            others.append(f"{_joined(host, str(outside))}->{inside}/{protocol}")
-            continue
-        run = next((run for run in reversed(runs) if run[:2] == (host, protocol)), None)
-        if run and run[2][-1] == inside - 1:
-            run[2].append(inside)
-        else:
-            runs.append((host, protocol, [inside]))
-    return ", ".join([*(_run(*run) for run in runs), *others])
-
-
-def _run(host: str, protocol: str, numbers: list[int]) -> str:
-    shown = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    return f"{_joined(host, shown)}->{shown}/{protocol}" if host else f"{shown}/{protocol}"
-
-
-def _joined(host: str, port: str) -> str:
-    return f"{in_brackets(host)}:{port}"
