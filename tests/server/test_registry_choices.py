@@ -66,3 +66,36 @@ class TestSparse:
 def test_a_manifest_without_its_content_is_refused_else(api, make):
     answer = api.put_manifest("app", "1", make.manifest(make.config(b"y"), [make.layer(b"y")]))
     assert (answer.status, answer.code) == (404, "MANIFEST_BLOB_UNKNOWN")
+
+
+# ── conditions ──
+
+
+def test_a_tag_is_set_only_if_it_is_new(api):
+    image, other = api.push_image("app", "1"), api.push_image("app", "2", b"other")
+    answer = api("PUT", "app/manifests/1", other.data, Content_Type=OCI_MANIFEST, If_None_Match="*")
+    assert (answer.status, answer.code) == (412, "PRECONDITION_FAILED")
+    assert api("GET", "app/manifests/1").body == image.data
+    answer = api("PUT", "app/manifests/3", other.data, Content_Type=OCI_MANIFEST, If_None_Match="*")
+    assert answer.status == 201
+
+
+def test_a_tag_moves_only_from_where_it_was_seen(api):
+    image, other = api.push_image("app", "1"), api.push_image("app", "2", b"other")
+    for tag, status in ((f'"{other.digest}"', 412), (f'W/"{image.digest}"', 412),
+                        (f'"x", "{image.digest}"', 201), (f'"{image.digest}"', 412)):  # fmt: skip
+        answer = api("PUT", "app/manifests/1", other.data, Content_Type=OCI_MANIFEST, If_Match=tag)
+        assert answer.status == status
+    assert api("DELETE", "app/manifests/1", If_Match=f'"{image.digest}"').status == 412
+    assert api("DELETE", "app/manifests/1", If_Match=f'"{other.digest}"').status == 202
+    assert api("PUT", "app/manifests/1", other.data, Content_Type=OCI_MANIFEST, If_Match="*").status == 412
+
+
+def test_reading_on_conditions(api, make):
+    image = api.push_image("app", "1")
+    layer = make.digest(image.layer)
+    for path, digest in (("manifests/1", image.digest), (f"blobs/{layer}", layer)):
+        assert api("GET", f"app/{path}", If_Match=f'"{digest}"').status == 200
+        assert api("GET", f"app/{path}", If_Match='"x"').code == "PRECONDITION_FAILED"
+        assert api("GET", f"app/{path}", If_None_Match=f'"x", W/"{digest}"').status == 304
+        assert api("HEAD", f"app/{path}", If_None_Match="*").status == 304

@@ -21,6 +21,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..grammars.wire.conditions import ANYTHING, Conditions
 from ..grammars.wire.errors import Code, refusal
 from ..ground.files import os_errors
 from ..words.digest import Digest
@@ -93,6 +94,16 @@ class Document(NamedTuple):
     subject: str
     artifact_type: str
     annotations: tuple[tuple[str, str], ...]
+
+
+class WriteConditions(NamedTuple):
+    """What must be under `reference` (a tag or a digest) for a change to be made."""
+
+    reference: str
+    conditions: Conditions
+
+
+_FREE = WriteConditions("", ANYTHING)
 
 
 class Referrer(NamedTuple):
@@ -254,33 +265,37 @@ class Catalog:
             return row is not None
 
     def put_manifest(
-        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (), *, sparse: bool = False
-    ) -> int:
+        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (), *,
+        sparse: bool = False, guard: WriteConditions = _FREE,
+    ) -> int:  # fmt: skip
         """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
 
-        Raises RegistryError SIZE_INVALID when a part has another size than the manifest says, and unless
-        `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the repository: such an image could not be pulled.
+        Raises RegistryError PRECONDITION_FAILED by `guard`, SIZE_INVALID when a part has another size than
+        the manifest says, and unless `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the repository: such
+        an image could not be pulled.
         """
         with self._change() as db:
             repository = _repository(db, name)
+            _check_guard(db, name, guard)
             absent = _check_parts(db, repository, document, sparse)
             _insert_manifest(db, repository, digest, document)
             rows = [(repository, tag, digest, time.time()) for tag in tags]
             db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", rows)
         return absent
 
-    def delete_tag(self, name: str, tag: str) -> bool:
-        """Forget a tag; the manifest stays. False when there is none."""
+    def delete_tag(self, name: str, tag: str, guard: WriteConditions = _FREE) -> bool:
+        """Forget a tag; the manifest stays. False when there is none. Raises PRECONDITION_FAILED."""
         with self._change() as db:
+            _check_guard(db, name, guard)
             sql = "DELETE FROM tags WHERE repository = ? AND tag = ?"
             return db.execute(sql, (_find(db, name), tag)).rowcount > 0
 
-    def delete_manifest(self, name: str, digest: Digest) -> bool:
+    def delete_manifest(self, name: str, digest: Digest, guard: WriteConditions = _FREE) -> bool:
         """Forget a manifest and its tags. False when there is none.
 
-        Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it.
+        Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it, PRECONDITION_FAILED.
         """
-        return self._delete("manifests", name, digest)
+        return self._delete("manifests", name, digest, guard)
 
     def delete_blob(self, name: str, digest: Digest) -> bool:
         """Forget a blob. False when there is none.
@@ -289,8 +304,9 @@ class Catalog:
         """
         return self._delete("blobs", name, digest)
 
-    def _delete(self, table: str, name: str, digest: Digest) -> bool:
+    def _delete(self, table: str, name: str, digest: Digest, guard: WriteConditions = _FREE) -> bool:
         with self._change() as db:
+            _check_guard(db, name, guard)
             repository = _find(db, name)
             sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
             if repository is None or not db.execute(sql, (repository, digest)).fetchone():
@@ -362,6 +378,13 @@ def _sqlite_errors() -> Iterator[None]:
 def _find(db: sqlite3.Connection, name: str) -> int | None:
     row = db.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
     return row[0] if row else None
+
+
+def _check_guard(db: sqlite3.Connection, name: str, guard: WriteConditions) -> None:
+    if guard.conditions != ANYTHING:
+        sql = _BY_DIGEST if ":" in guard.reference else _BY_TAG
+        row = db.execute(sql, (name, guard.reference)).fetchone()
+        guard.conditions.check_change(row[0] if row else "")
 
 
 def _repository(db: sqlite3.Connection, name: str) -> int:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nacre.grammars.wire.conditions import etag, has_already
+from nacre.grammars.wire.conditions import Conditions, etag
+from nacre.words.errors import RegistryError
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -17,7 +18,7 @@ TAG = etag(DIGEST)
      f"\t{TAG}\t", f"{OTHER}, {DIGEST}", '"x", *', f", ,{TAG}", f'W/"x", {DIGEST} ,"y"'],
 )  # fmt: skip
 def test_what_names_the_content(field: str) -> None:
-    assert has_already(field, DIGEST)
+    assert Conditions(none_match=field).has_already(DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,39 @@ def test_what_names_the_content(field: str) -> None:
     ],
 )
 def test_what_does_not(field: str) -> None:
-    assert not has_already(field, DIGEST)
+    assert not Conditions(none_match=field).has_already(DIGEST)
 
 
 @given(st.text(alphabet='*W/", asx'))
 def test_any_field_is_read(field: str) -> None:
-    has_already(field, DIGEST)
+    Conditions(none_match=field).has_already(DIGEST)
+
+
+@pytest.mark.parametrize("field", ["", "*", TAG, f'"x", {TAG}', DIGEST, f"W/{TAG}, {TAG}"])
+def test_what_is_expected_to_be_there(field: str) -> None:
+    Conditions(match=field).check_change(DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "there"),
+    [
+        (Conditions(match=etag(OTHER)), DIGEST),
+        (Conditions(match=f"W/{TAG}"), DIGEST),
+        (Conditions(match='"*"'), DIGEST),
+        (Conditions(match="*"), ""),
+        (Conditions(match=TAG), ""),
+        (Conditions(none_match="*"), DIGEST),
+        (Conditions(none_match=f'"x", W/{TAG}'), DIGEST),
+        (Conditions(match=TAG, none_match=TAG), DIGEST),
+    ],
+)
+def test_changes_that_are_refused(conditions: Conditions, there: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        conditions.check_change(there)
+    assert (caught.value.status, caught.value.code) == (412, "PRECONDITION_FAILED")
+
+
+def test_changes_that_are_free() -> None:
+    Conditions(none_match="*").check_change("")
+    Conditions(none_match=etag(OTHER)).check_change(DIGEST)
+    Conditions().check_change(DIGEST)

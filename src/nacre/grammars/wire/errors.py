@@ -4,7 +4,8 @@
     error  = { "code": CODE, "message": text, "detail": anything }
 
 Source: distribution-spec v1.1, "Error Codes"; statuses, and the codes it does not name (RANGE_INVALID,
-PAGINATION_NUMBER_INVALID, UNKNOWN, UNAVAILABLE), as docker's registry gives them.
+PAGINATION_NUMBER_INVALID, UNKNOWN, UNAVAILABLE), as docker's registry gives them; PRECONDITION_FAILED
+is ours.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Code(Enum):
     SIZE_INVALID = (400, "provided length did not match content length")
     TAG_INVALID = (400, "manifest tag did not match")
     RANGE_INVALID = (416, "invalid content range")
+    PRECONDITION_FAILED = (412, "what is there is not what the request expects")
     PAGINATION_NUMBER_INVALID = (400, "invalid number of results requested")
     UNAUTHORIZED = (401, "authentication required")
     DENIED = (403, "requested access to the resource is denied")

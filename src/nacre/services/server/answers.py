@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON, conditions
+from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON
+from ...grammars.wire.conditions import Conditions
 from ...grammars.wire.errors import Code, encode
 from ...grammars.wire.ranges import format_content_range
 from ...words.errors import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ...grammars.wire.ranges import Span
-    from ...words.digest import Digest
     from .work import Work
 
 PIECE = 1 << 19
@@ -45,9 +45,10 @@ def answer(
     return response
 
 
-def has_already(request: Request, digest: Digest) -> bool:
-    """Does the client say that it has this content (If-None-Match)?"""
-    return conditions.has_already(", ".join(request.headers.getlist("if-none-match")), digest)
+def conditions_of(request: Request) -> Conditions:
+    """The conditions of a request, each field joined from its lines."""
+    lines = request.headers.getlist
+    return Conditions(", ".join(lines("if-match")), ", ".join(lines("if-none-match")))
 
 
 def failure(error: Exception) -> Response:

@@ -13,7 +13,7 @@ from ...grammars.wire.ranges import format_content_range, format_received, parse
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
 from ...words.errors import NotFound, RegistryError, StoreError
-from .answers import FileResponse, answer, failure, has_already
+from .answers import FileResponse, answer, conditions_of, failure
 from .bodies import Body
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Blobs:
         path, size = await self._locate(route.name, digest)
         headers = {"Content-Type": OCTETS, CONTENT_DIGEST: str(digest), "ETag": etag(digest)}
         headers["Accept-Ranges"] = "bytes"
-        if has_already(request, digest):
+        conditions = conditions_of(request)
+        conditions.check_match(digest)
+        if conditions.has_already(digest):
             return answer(304, headers)
         wanted = request.headers.get("range", "")
         if request.headers.get("if-range", headers["ETag"]).strip() != headers["ETag"]:

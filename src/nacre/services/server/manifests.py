@@ -18,10 +18,11 @@ from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import is_tag
 from ...grammars.wire.warning import format_warning
+from ...stores.catalog import WriteConditions
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
-from .answers import answer, has_already
+from .answers import answer, conditions_of
 from .bodies import Body
 from .documents import read
 
@@ -58,7 +59,9 @@ class Manifests:
         """Answer GET and HEAD of a manifest."""
         stored = self._find(route)
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
-        if has_already(request, stored.digest):
+        conditions = conditions_of(request)
+        conditions.check_match(stored.digest)
+        if conditions.has_already(stored.digest):
             return answer(304, headers)
         data = await self._data(stored.digest)
         headers["Content-Length"] = str(stored.size)
@@ -97,21 +100,24 @@ class Manifests:
         data = await Body.of(request).read(MAX_DOCUMENT)
         given = request.headers.get("content-type", "")
         pushed = await self._state.work.run(_understand, data, given, expected)
-        absent = await self._state.work.run(self._put, route.name, pushed, data, tags)
+        guard = WriteConditions(route.reference, conditions_of(request))
+        absent = await self._state.work.run(self._put, route.name, pushed, data, tags, guard)
         headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
         headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}
         headers |= {OCI_TAG: ", ".join(tags)} if tags and route.by_digest else {}
         headers |= {WARNING: format_warning(_absence(absent))} if absent else {}
         return answer(201, headers)
 
-    def _put(self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str]) -> int:
+    def _put(
+        self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str], guard: WriteConditions
+    ) -> int:
         """Store it; gives the number of its parts that are absent."""
         digest, document = pushed
         catalog, sparse = self._state.catalog, self._state.rules.sparse
         with catalog.pinned(digest):
             catalog.check_parts(name, document, sparse=sparse)
             self._store(digest, data)
-            return catalog.put_manifest(name, digest, document, tags, sparse=sparse)
+            return catalog.put_manifest(name, digest, document, tags, sparse=sparse, guard=guard)
 
     def _store(self, digest: Digest, data: bytes) -> None:
         """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
@@ -124,11 +130,11 @@ class Manifests:
 
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""
-        catalog = self._state.catalog
+        catalog, guard = self._state.catalog, WriteConditions(route.reference, conditions_of(request))
         if route.by_digest:
-            found = await self._state.work.run(catalog.delete_manifest, route.name, route.digest)
+            found = await self._state.work.run(catalog.delete_manifest, route.name, route.digest, guard)
         else:
-            found = await self._state.work.run(catalog.delete_tag, route.name, route.reference)
+            found = await self._state.work.run(catalog.delete_tag, route.name, route.reference, guard)
         if not found:
             self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)
