@@ -92,7 +92,7 @@ pip pipconfig project projects provider requirement requirements requirementsfil
 wheellayers wheels
 executor order origin origins stagecache
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
-opening sshkeys strings substitution variable
+opening sshkeys strings substitution targets variable
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

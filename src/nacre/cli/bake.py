@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from io import BytesIO
+from time import monotonic
 
 from ..grammars.bake.attributes import record
 from ..grammars.bake.plan import LINK, is_folder
-from ..words.errors import Unsupported, UsageError
+from ..grammars.dockerfile.namedcontext import context_name
+from ..words.errors import BuildFailed, DockerfileError, UsageError
 from . import build
 from .options import Command, flag, many, parse, text
 
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..engine import Built
-    from ..engine.outputs import OutputResult
+    from ..engine.outputs import BuildOutput, OutputResult
+    from ..engine.targets import BakeTarget
     from ..grammars.bake.definition import Definition
     from ..grammars.bake.plan import BakePlan
+    from ..words.progress import Progress
     from .context import Context
     from .options import Args
 
 
 def run(context: Context, args: Args) -> int:
-    """Read the files, then build the targets one after the other."""
+    """Read the files, then build the targets side by side."""
     build.warn_of_builder(context, args)
     files = [context.input if name == "-" else name for name in args.file]
     found = context.engine.bake.define(files, context.environment)
@@ -61,61 +65,92 @@ def _check(context: Context, args: Args, plan: BakePlan) -> None:
 
 
 class _Bakery:
-    """The builds of one plan; a target that others are made from is built before them."""
+    """The builds of one plan."""
 
     def __init__(self, context: Context, args: Args, plan: BakePlan) -> None:
         self._context, self._args, self._plan = context, args, plan
-        self._built: dict[str, Built] = {}
-        self._metadata: dict[str, Any] = {}
+        self._parsed: dict[str, Args] = {}
+        self._outputs: dict[str, list[BuildOutput]] = {}
 
     def bake(self) -> int:
         """The highest exit code. Raises as `nacre build`, naming the target."""
-        code = 0
-        try:
-            for number, (name, fields) in enumerate(self._plan.targets.items(), 1):
-                if len(self._plan.targets) > 1 and self._args.progress not in ("quiet", "rawjson", "json"):
-                    self._context.warn(f"target {name} ({number} of {len(self._plan.targets)})")
-                code = max(code, self._target(name, fields))
-        finally:
-            self._forget()
-        if self._args.metadata_file:
-            from .buildoutput import write_json
-
-            write_json(self._context, self._args.metadata_file, self._metadata)
+        targets = [self._target(name, fields) for name, fields in self._plan.targets.items()]
+        calls = [target for target in targets if self._parsed[target.name].call != "build"]
+        code = max((self._call(target) for target in calls), default=0)
+        builds = [target for target in targets if target not in calls]
+        if builds:
+            self._build(builds)
         return code
 
-    def _target(self, name: str, fields: Mapping[str, Any]) -> int:
+    def _target(self, name: str, fields: Mapping[str, Any]) -> BakeTarget:
+        from ..engine.targets import BakeTarget
+
         args = parse(build.COMMAND, [*self._words(name, fields)], "buildx bake")
-        given = build.origins(self._context, args)
+        folder, file = build.origins(self._context, args)
         if "dockerfile-inline" in fields:
-            given = given[0], BytesIO(fields["dockerfile-inline"].encode())
-        if args.call != "build":
-            return build.tell(self._context, args, given)
-        built, results = build.perform(self._context, args, given)
-        self._built[name] = built
-        self._tell(name, built, results)
-        return 0
+            file = BytesIO(fields["dockerfile-inline"].encode())
+        options, self._outputs[name] = build.wishes(self._context, args)
+        self._parsed[name] = args
+        contexts = (*options.contexts, *_links(fields))
+        return BakeTarget(name, folder, file, options.replace(contexts=contexts), _PULLS[args.pull])
 
-    def _tell(self, name: str, built: Built, results: Sequence[OutputResult]) -> None:
+    def _call(self, target: BakeTarget) -> int:
+        from .build_call import call
+
+        given = target.context, target.dockerfile
+        return call(self._context, self._parsed[target.name], target.options, given)
+
+    def _build(self, targets: Sequence[BakeTarget]) -> None:
+        """All of them, then their outputs."""
+        started = monotonic()
+        with self._context.build_progress(form=self._args.progress) as progress:
+            try:
+                made = self._context.engine.bake.build(targets, progress=progress)
+            except (DockerfileError, BuildFailed) as error:
+                progress.close()
+                build.show(self._context, error)
+                raise
+            results = {name: self._written(name, built, progress) for name, built in made.items()}
+            self._forget(made)
+            self._summarize(made, monotonic() - started, progress)
         if self._args.metadata_file:
-            from .buildoutput import metadata
+            self._tell(made, results)
 
-            self._metadata[name] = metadata(built, results)
+    def _written(self, name: str, built: Built, progress: Progress) -> list[OutputResult]:
+        wanted = self._outputs[name]
+        if not wanted:
+            return []
+        from .buildoutput import write
 
-    def _forget(self) -> None:
+        return write(self._context, built, wanted, progress)
+
+    def _summarize(self, made: Mapping[str, Built], seconds: float, progress: Progress) -> None:
+        time = f" in {seconds:.2f}s"
+        if len(made) == 1:
+            ((name, built),) = made.items()
+            progress.line(build.summary(built, self._parsed[name], time))
+            return
+        for name, built in made.items():
+            progress.line(f"target {name}: {build.summary(built, self._parsed[name])}")
+        progress.line(f"built {len(made)} targets{time}")
+
+    def _tell(self, made: Mapping[str, Built], results: Mapping[str, Sequence[OutputResult]]) -> None:
+        from .buildoutput import metadata, write_json
+
+        found = {name: metadata(built, results[name]) for name, built in made.items()}
+        write_json(self._context, self._args.metadata_file, found)
+
+    def _forget(self, made: Mapping[str, Built]) -> None:
         """Images that were made for others alone have no name."""
-        images = [
-            image for name in self._plan.linked if name in self._built for image in self._built[name].images
-        ]
+        images = [image for name in self._plan.linked if name in made for image in made[name].images]
         if images:
             self._context.engine.outputs.forget(images)
 
     def _words(self, name: str, fields: Mapping[str, Any]) -> Iterator[str]:
-        """The command line of `nacre build` for a target."""
+        """The command line of `nacre build` for a target, without what it has of other targets."""
         yield from (f"--{key}={value}" for key, value in _flags(fields, is_linked=name in self._plan.linked))
-        yield from (f"--build-context={key}={self._source(value, name)}"
-                    for key, value in fields.get("contexts", {}).items())  # fmt: skip
-        yield f"--progress={self._args.progress}"
+        yield from (f"--build-context={key}={value}" for key, value in fields.get("contexts", {}).items()
+                    if not value.startswith(LINK))  # fmt: skip
         if self._args.metadata_file:
             yield f"--metadata-file={self._args.metadata_file}"
         if "dockerfile-inline" in fields:
@@ -124,16 +159,12 @@ class _Bakery:
             yield f"--file={_dockerfile(fields)}"
         yield from ("--", fields["context"])
 
-    def _source(self, value: str, name: str) -> str:
-        if not value.startswith(LINK):
-            return value
-        built = self._built[value.removeprefix(LINK)]
-        if len(built.images) > 1:
-            raise Unsupported(
-                f"the target {name} is made from {value.removeprefix(LINK)}, which has several platforms",
-                hint="build both for one platform at a time",
-            )
-        return f"docker-image://{built.image.id}"
+
+def _links(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The contexts that are other targets."""
+    for name, value in fields.get("contexts", {}).items():
+        if value.startswith(LINK):
+            yield context_name(name), value
 
 
 def _flags(fields: Mapping[str, Any], *, is_linked: bool) -> Iterator[tuple[str, str]]:
@@ -209,6 +240,7 @@ _ATTESTED = {
     "0": ",disabled=true",
     "f": ",disabled=true",
 }
+_PULLS = {True: "always", False: "missing"}
 _SIGNS = {"extra-hosts": ":"}
 _OPTIONS = {
     "annotations": "annotation", "attest": "attest", "args": "build-arg", "labels": "label", "tags": "tag",

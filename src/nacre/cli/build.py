@@ -47,7 +47,7 @@ def tell(context: Context, args: Args, given: tuple[Origin, Origin]) -> int:
     try:
         return (explain if args.explain else verify)(context, args, options, given)
     except (DockerfileError, BuildFailed) as error:
-        _show(context, error)
+        show(context, error)
         raise
 
 
@@ -55,13 +55,17 @@ def perform(
     context: Context, args: Args, given: tuple[Origin, Origin]
 ) -> tuple[Built, list[OutputResult]]:  # fmt: skip
     """Build, set the names and write the outputs."""
+    options, wanted = wishes(context, args)
+    return _build(context, args, options, wanted, given)
+
+
+def wishes(context: Context, args: Args) -> tuple[BuildOptions, list[BuildOutput]]:
+    """What is to be built, and what becomes of it; outputs, if there are any, give the names."""
     platforms = _wanted(context, args)
     options = _options(context, args, platforms)
     _discarded(context, args)
     wanted = _outputs(context, args, platforms)
-    if wanted:
-        options = options.replace(tags=())
-    return _build(context, args, options, wanted, given)
+    return options.replace(tags=()) if wanted else options, wanted
 
 
 def _wanted(context: Context, args: Args) -> list[Platform]:
@@ -88,13 +92,13 @@ def _build(
         except (DockerfileError, BuildFailed) as error:
             progress.close()
             if not args.on_fail or not getattr(error, "step", ""):
-                _show(context, error)
+                show(context, error)
             raise
         if wanted:
             from .buildoutput import write
 
             results = write(context, built, wanted, progress)
-        progress.line(_summary(built, args, monotonic() - started))
+        progress.line(summary(built, args, f" in {monotonic() - started:.2f}s"))
     return built, results
 
 
@@ -301,17 +305,18 @@ def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _summary(result: Built, args: Args, seconds: float) -> str:
+def summary(result: Built, args: Args, time: str = "") -> str:
+    """The last line of a build."""
     names = ", ".join(args.tag) or result.image.id.short
     steps = f"{result.ran} step{'s' * (result.ran != 1)} run, {result.cached} cached"
     if not result.ran and not result.cached:
         steps = "no steps"
     elif not result.ran:
         steps = f"nothing changed ({result.cached} cached)"
-    return f"built {names} in {seconds:.2f}s: {steps}"
+    return f"built {names}{time}: {steps}"
 
 
-def _show(context: Context, error: DockerfileError | BuildFailed) -> None:
+def show(context: Context, error: DockerfileError | BuildFailed) -> None:
     """The line with a mark under the fault, or what a step that failed wrote, and its lines."""
     if isinstance(error, BuildFailed):
         from .build_call import failure

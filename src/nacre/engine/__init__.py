@@ -483,7 +483,7 @@ class Engine(Wiring):
         tags. `pull` is for the images of FROM, as for `resolve`. `options` has the rest of `nacre build`:
         secrets, hosts, … Raises DockerfileError, BuildFailed, NotFound, Unsupported; then nothing changed.
         """
-        from .building import agents_of, build, for_each, merged, summed
+        from .building import agents_of, build, completed, for_each, merged
 
         wanted = merged(
             options, target=target, tags=tuple(map(Reference.of, tags)), no_cache=no_cache,
@@ -493,16 +493,7 @@ class Engine(Wiring):
         origins = context, dockerfile
         with agents_of(wanted) as ready:
             results = self.results_inside(lambda store: build(self, origins, ready, pull, progress))
-        done = Built(*summed(results))
-        if done.ran and (most := self.network.settings.build_cache):
-            from .buildcache import keep_within
-
-            self.inside(lambda store: keep_within(store, most))
-        for image in done.images:
-            self.tell_image("create", image)
-        for reference in wanted.tags:
-            self.tell_image("tag", done.image, reference)
-        return done
+        return Built(*completed(self, results, wanted.tags))
 
     @checked
     def verify(
@@ -621,7 +612,7 @@ class Engine(Wiring):
         """Bake and compose files: `engine.bake.plan(engine.bake.define())` says what to `build`."""
         from .baking import BakeFiles
 
-        return BakeFiles()
+        return BakeFiles(self, lambda *fields: Built(*fields))
 
     @property
     def registries(self) -> Registries:

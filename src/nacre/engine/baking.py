@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from itertools import islice
 
 from ..grammars.bake import compose, hcl, substitution
 from ..grammars.bake.definition import Definition, add_bodies
@@ -15,10 +17,13 @@ from ..words.oci import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from ..words.progress import Progress
+    from . import Built, Engine
     from .archives import Origin
+    from .targets import BakeTarget
 
 DEFAULT = (
     "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml", "docker-bake.json",
@@ -32,6 +37,34 @@ _WEB = ("http://", "https://")
 
 class BakeFiles:
     """Bake files, `engine.bake`: `define` reads them, `plan` says what `build` is to be asked for."""
+
+    def __init__(self, engine: Engine, built: Callable[..., Built]) -> None:
+        self._engine, self._built = engine, built
+
+    @checked
+    def build(
+        self, targets: Sequence[BakeTarget], *, progress: Progress | None = None
+    ) -> dict[str, Built]:  # fmt: skip
+        """Build targets side by side, each after those that it is made from; what each has made, by name.
+
+        What they have in common is done once. Raises what the first failure is, as `Engine.build` does, with
+        the name of the target; the others are ended then, and none of the images has got a name.
+        """
+        from .building import agents_of, completed
+        from .targets import TargetBuilder
+
+        engine = self._engine
+        with ExitStack() as stack:
+            ready = [one.replace(options=stack.enter_context(agents_of(one.options))) for one in targets]
+            results = iter(
+                engine.results_inside(lambda store: TargetBuilder(engine, ready, progress).build())
+            )
+            counts = [max(len(one.options.platforms), 1) for one in ready]
+            made = [list(islice(results, count)) for count in counts]
+        return {
+            one.name: self._built(*completed(engine, found, one.options.tags))
+            for one, found in zip(ready, made, strict=True)
+        }
 
     @checked
     def define(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from time import sleep, time
 
-from ..grammars.dockerfile.namedcontext import LAYOUT
+from ..grammars.dockerfile.namedcontext import LAYOUT, TARGET_IMAGE
 from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
@@ -82,27 +82,33 @@ def build(
 
     The second is "", a Dockerfile or its URL.
     """
-    if options.limits:
-        from ..images.model.permitted import permitted
-
-        options = options.replace(limits=permitted(options.limits, engine.config.warn))
-    sources, report = _sources(engine, options, pull), BuildReport(progress or NullProgress())
-    with _inputs(engine, origins, sources, options, report) as inputs:
+    options = permitted_options(engine, options)
+    sources, report = sources_of(engine, options, pull), BuildReport(progress or NullProgress())
+    with opened_inputs(engine, origins, sources, options, report) as inputs:
         if stand := options.on_fail:
 
             def quoted(error: BuildFailed) -> Stdio | None:
-                _quote(inputs, error)
+                quote(inputs, error)
                 return stand(error)
 
             options = options.replace(on_fail=quoted)
         try:
             if inputs.is_project:
-                return _project(engine, inputs, for_project(engine, options, pull), pull, progress)
+                return build_project(engine, inputs, for_project(engine, options, pull), pull, progress)
             check_for_dockerfile(options, inputs)
             return _built(engine, inputs, options, sources, report)
         except (DockerfileError, BuildFailed) as error:
-            _quote(inputs, error)
+            quote(inputs, error)
             raise
+
+
+def permitted_options(engine: Engine, options: BuildOptions) -> BuildOptions:
+    """The limits as this machine can keep them."""
+    if not options.limits:
+        return options
+    from ..images.model.permitted import permitted
+
+    return options.replace(limits=permitted(options.limits, engine.config.warn))
 
 
 def verify(
@@ -111,8 +117,8 @@ def verify(
 ) -> list[BuildComparison]:  # fmt: skip
     """Build, and once more without the cache and under other circumstances; what differs, by platform."""
     begun, report = time(), BuildReport(progress or NullProgress())
-    sources = _sources(engine, options, pull)
-    with _inputs(engine, origins, sources, options, report) as inputs:
+    sources = sources_of(engine, options, pull)
+    with opened_inputs(engine, origins, sources, options, report) as inputs:
         try:
             first = _built(engine, inputs, options, sources, report)
             before = {descriptor.digest for descriptor in engine.store.refs.images()}
@@ -121,7 +127,7 @@ def verify(
                 again = Builder(engine.store, sources, report, proxies=_proxies(engine))
                 second = again.build(inputs, _again(options))
         except (DockerfileError, BuildFailed) as error:
-            _quote(inputs, error)
+            quote(inputs, error)
             raise
     when = begun, time()
     found = [_compared(one, other, when) for one, other in zip(first, second, strict=True)]
@@ -166,22 +172,23 @@ def explain(
     engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str
 ) -> list[StepForecast]:
     """What `build` would do with the same."""
-    sources, report = _sources(engine, options, pull), BuildReport(NullProgress())
-    with _inputs(engine, origins, sources, options, report) as inputs:
+    sources, report = sources_of(engine, options, pull), BuildReport(NullProgress())
+    with opened_inputs(engine, origins, sources, options, report) as inputs:
         if inputs.is_project:
             raise UsageError(f"there is no Dockerfile to explain: {inputs.name} is built without one")
         check_for_dockerfile(options, inputs)
         try:
             return Builder(engine.store, sources, report, proxies=_proxies(engine)).explain(inputs, options)
         except (DockerfileError, BuildFailed) as error:
-            _quote(inputs, error)
+            quote(inputs, error)
             raise
 
 
-def _inputs(
+def opened_inputs(
     engine: Engine, origins: tuple[Origin, Origin], sources: BuildSources, options: BuildOptions,
     report: BuildReport,
 ) -> Inputs:  # fmt: skip
+    """The context and the Dockerfile, or the project, that origins mean. Close it."""
     (context, stream), (file, other) = map(_divided, origins)
 
     def remote() -> RemoteContexts:
@@ -192,7 +199,7 @@ def _inputs(
     return load(engine.store, context, file, stdin=stream or other, remote=remote)
 
 
-def _sources(engine: Engine, options: BuildOptions, pull: str) -> BuildSources:
+def sources_of(engine: Engine, options: BuildOptions, pull: str) -> BuildSources:
     """Where a build has from what is not in its context."""
     for item in options.hosts:
         host_line(item)
@@ -229,16 +236,24 @@ def _proxies(engine: Engine) -> Mapping[str, str]:
 def _built(
     engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, report: BuildReport
 ) -> list[BuildResult]:
+    with builder_of(engine, options, sources, report) as builder:
+        return builder.build(inputs, options)
+
+
+@contextmanager
+def builder_of(
+    engine: Engine, options: BuildOptions, sources: BuildSources, report: BuildReport
+) -> Iterator[Builder]:
     """With the caches that the options name; what opens them is loaded only for those."""
     proxies = _proxies(engine)
     if not options.cache_from and not options.cache_to and not _is_inline(options):
-        return Builder(engine.store, sources, report, proxies=proxies).build(inputs, options)
+        yield Builder(engine.store, sources, report, proxies=proxies)
+        return
     from .buildcache import BuildCaches
 
     with BuildCaches(engine, options) as caches:
         sources = sources.replace(caches=caches.openers, fill=caches.fill)
-        builder = Builder(engine.store, sources, report, proxies=proxies, writers=caches.writers)
-        return builder.build(inputs, options)
+        yield Builder(engine.store, sources, report, proxies=proxies, writers=caches.writers)
 
 
 def _is_inline(options: BuildOptions) -> bool:
@@ -250,6 +265,23 @@ def summed(results: list[BuildResult]) -> tuple[Image, int, int, tuple[Image, ..
     images = tuple(result.image for result in results)
     ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
     return runnable(images), ran, cached, images
+
+
+def completed(
+    engine: Engine, results: list[BuildResult], tags: Sequence[Reference]
+) -> tuple[Image, int, int, tuple[Image, ...]]:  # fmt: skip
+    """The fields of `Built`, told to those who listen, when the cache is within its limit again."""
+    done = summed(results)
+    image, ran, _, images = done
+    if ran and (most := engine.network.settings.build_cache):
+        from .buildcache import keep_within
+
+        engine.inside(lambda store: keep_within(store, most))
+    for each in images:
+        engine.tell_image("create", each)
+    for reference in tags:
+        engine.tell_image("tag", image, reference)
+    return done
 
 
 def for_each(platform: Platform | Sequence[Platform] | None) -> tuple[Platform, ...]:
@@ -278,12 +310,14 @@ def call(
     if method not in CALLS:
         raise UsageError(f"unsupported request {method[:80]!r}", hint=f"use {', '.join(CALLS)}")
 
-    sources, report = _sources(engine, options, "never"), BuildReport(NullProgress())
+    sources, report = sources_of(engine, options, "never"), BuildReport(NullProgress())
 
     def here(name: str, wanted: Platform | None) -> Image:
+        if name.startswith(TARGET_IMAGE):
+            raise NotFound(f"{name.removeprefix(TARGET_IMAGE)} is a target that is not built")
         return sources.resolve(name, wanted, NullProgress())
 
-    with _inputs(engine, origins, sources, options, report) as inputs:
+    with opened_inputs(engine, origins, sources, options, report) as inputs:
         if inputs.is_project != (method == "dockerfile"):
             raise _other_call(method, inputs)
         if inputs.is_project:
@@ -300,15 +334,15 @@ def _other_call(method: str, inputs: Inputs) -> UsageError:
 
 def _written(engine: Engine, inputs: Inputs, options: BuildOptions) -> str:
     """The Dockerfile that would do what a build of the project does."""
-    sources = _sources(engine, options, "missing")
+    sources = sources_of(engine, options, "missing")
     return _projects()(engine.store, sources).dockerfile(inputs, for_project(engine, options, "missing"))
 
 
-def _project(
+def build_project(
     engine: Engine, inputs: Inputs, options: BuildOptions, pull: str, progress: Progress | None
 ) -> list[BuildResult]:
     """Build a Python project that has no Dockerfile."""
-    sources, proxies = _sources(engine, options, pull), _proxies(engine)
+    sources, proxies = sources_of(engine, options, pull), _proxies(engine)
     return _projects()(engine.store, sources, progress, proxies=proxies).build(inputs, options)
 
 
@@ -380,7 +414,7 @@ def _divided(origin: Origin) -> tuple[str, Reader | None]:
     return (os.fspath(origin), None) if isinstance(origin, str | os.PathLike) else ("-", origin)
 
 
-def _quote(inputs: Inputs, error: DockerfileError | BuildFailed) -> None:
+def quote(inputs: Inputs, error: DockerfileError | BuildFailed) -> None:
     """Give an error the line of the Dockerfile with the fault, or those around a step that failed."""
     lines = [line.rstrip("\r") for line in inputs.dockerfile.split("\n")]
     if error.file != inputs.name or not 1 <= error.line <= len(lines):

@@ -165,10 +165,15 @@ def _streams(name: str, value: Any) -> Any:
     return [_stream("read")(f"each of {name}", item) for item in value]
 
 
-def _images(name: str, value: Any) -> Any:
-    if not isinstance(value, list | tuple) or not value:
-        raise _wrong(name, "a sequence of images", value)
-    return [_value("Image")(f"each of {name}", item) for item in value]
+def _values(kind: str, what: str) -> Callable[[str, Any], Any]:
+    """A reader of one or more values of a class of another floor."""
+
+    def read(name: str, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or not value:
+            raise _wrong(name, f"a sequence of {what}", value)
+        return [_value(kind)(f"each of {name}", item) for item in value]
+
+    return read
 
 
 def _names(name: str, value: Any) -> Any:
@@ -194,7 +199,8 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "AnyPlace": _value("Place", text=True),
     "Config": _value("Config"),
     "BuildOutput": _value("BuildOutput"),
-    "Sequence[Image]": _images,
+    "Sequence[Image]": _values("Image", "images"),
+    "Sequence[BakeTarget]": _values("BakeTarget", "targets"),
     "NetworkSettings | None": _optional(_value("NetworkSettings")),
     "bool": _flag,
     "int": _number,

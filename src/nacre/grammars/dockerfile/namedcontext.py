@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IMAGE, LAYOUT, TARGET = "docker-image://", "oci-layout://", "target:"
+TARGET_IMAGE = "target://"
+"""Before the name of a target whose image a build is made from; no image has such a name."""
 _WEB = ("http://", "https://")
 _SHORT = "github.com/"
 
@@ -53,9 +55,11 @@ def find_context(name: str, contexts: Mapping[str, str]) -> str:
 
 
 def image_of(value: str) -> str | None:
-    """The image that a value means: a name, or `oci-layout://…` as it is; None for files."""
+    """The image that a value means: a name, `oci-layout://…` as it is, or `target://…`; None for files."""
     if value.startswith(LAYOUT):
         return value
+    if value.startswith(TARGET):
+        return TARGET_IMAGE + value.removeprefix(TARGET)
     return value.removeprefix(IMAGE) if value.startswith(IMAGE) else None
 
 

@@ -13,15 +13,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from time import time
 
-from ...grammars import buildcache
 from ...ground.files import surely
-from ...images.model.edit import make_manifest, with_fields, write_image
-from ...images.model.image import Image
 from ...images.model.platforms import runnable
-from ...images.model.schema import converted
 from ...stores import caches
 from ...words.errors import CacheIncomplete, CacheUnusable, InvalidName, NacreError
-from ...words.oci import OCI, Descriptor
+from ...words.oci import OCI
 from ...words.progress import NullProgress
 from ...words.reference import Reference
 from ...words.value import Value
@@ -30,14 +26,18 @@ from .cache import Cache
 from .imports import ImportedCaches
 from .projects import PackageIndexes
 from .report import BuildReport
+from .result import write_result
 from .session import BuildSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeVar
 
     from ...grammars.buildcache import CachedStep
     from ...ground.sandbox import Stdio
+    from ...ground.work.budget import Budget
+    from ...images.model.image import Image
     from ...images.model.limits import Limits
     from ...stores.store import Store
     from ...words.digest import Digest
@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from .inputs import Inputs
     from .missing import StepForecast
     from .mounts import Fill
-    from .report import StepReport
     from .repositories import GitConnection
     from .stageprogress import StageProgress
+
+    T = TypeVar("T")
 
 
 class BuildOptions(Value):
@@ -177,13 +178,25 @@ class Builder:
         """
         options = options or BuildOptions()
         check_options(options)
-        self._report.names_platforms = len(options.platforms) > 1
         with self._store.leases.hold(), inputs.opened(caches.tables(self._store.root)) as context:
-            sessions, standing = self._built(inputs, options, context)
-            steps = _leaving(sessions) if self._writers else []
-            inline = steps if any(writer.write is None for writer in self._writers) else None
-            images = finish(self._store, standing, options, self._report, inline)
-            self._write_caches(steps, standing, self._report, sessions)
+
+            def attempt(imports: list[ImportedCaches]) -> tuple[list[BuildSession], list[StageProgress]]:
+                with self.sessions(inputs, options, imports[0], context) as sessions:
+                    return sessions, complete(sessions, self._store.budget)
+
+            return self.results(*once_more(attempt, [self.imports()], self._report))
+
+    def imports(self) -> ImportedCaches:
+        """The caches from elsewhere, which nobody has asked yet."""
+        return ImportedCaches(self._sources.caches, self._report)
+
+    def results(self, sessions: list[BuildSession], standing: list[StageProgress]) -> list[BuildResult]:
+        """Write the images of sessions, the names that the options give them, and caches elsewhere."""
+        options = sessions[0].options
+        steps = _leaving(sessions) if self._writers else []
+        inline = steps if any(writer.write is None for writer in self._writers) else None
+        images = finish(self._store, standing, options, self._report, inline)
+        self._write_caches(steps, standing, self._report, sessions)
         return [
             BuildResult(image, session.cache.ran, session.cache.cached)
             for image, session in zip(images, sessions, strict=True)
@@ -196,42 +209,22 @@ class Builder:
         """
         options = options or BuildOptions()
         check_options(options)
-        self._report.names_platforms = len(options.platforms) > 1
         tables = caches.tables(self._store.root)
         with (
             self._store.leases.hold(),
             inputs.opened(tables) as context,
-            self._sessions(inputs, options, ImportedCaches(), context) as sessions,
+            self.sessions(inputs, options, ImportedCaches(), context) as sessions,
         ):
             return [step for session in sessions for step in session.forecast()]
 
-    def _built(
-        self, inputs: Inputs, options: BuildOptions, context: ContextFiles
-    ) -> tuple[list[BuildSession], list[StageProgress]]:
-        """Everything done; once more if a cache from elsewhere does not hold what turns out to be needed."""
-        imports = ImportedCaches(self._sources.caches, self._report)
-        try:
-            return self._attempt(inputs, options, imports, context)
-        except CacheIncomplete as error:
-            self._report.progress.line(f"{error.message}, so the steps before are done")
-            imports = imports.whole()
-        except CacheUnusable as error:
-            self._report.progress.line(f"WARNING: {error.message}")
-            imports = ImportedCaches()
-        return self._attempt(inputs, options, imports, context)
-
-    def _attempt(
-        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, context: ContextFiles
-    ) -> tuple[list[BuildSession], list[StageProgress]]:
-        with self._sessions(inputs, options, imports, context) as sessions:
-            return sessions, self._all(sessions)
-
     @contextmanager
-    def _sessions(
-        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, context: ContextFiles
-    ) -> Iterator[list[BuildSession]]:
-        """One for each platform, the Dockerfile read."""
-        since = time() if len(options.platforms) > 1 else float("inf")
+    def sessions(
+        self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches, context: ContextFiles,
+        links: Mapping[str, Sequence[BuildSession]] | None = None,
+    ) -> Iterator[list[BuildSession]]:  # fmt: skip
+        """One for each platform, the Dockerfile read; `links` as sessions have them, of those beside."""
+        several = self._report.names_platforms = len(options.platforms) > 1
+        since = time() if several or links is not None else float("inf")
         sessions = []
         for each in _for_each(options):
             cache = Cache(self._store, each.no_cache, imports, since=since)
@@ -239,35 +232,12 @@ class Builder:
             sessions.append(BuildSession(self._store, self._sources, self._report, context, each, cache))
         try:
             for session in sessions:
+                session.links = links or {}
                 session.read(inputs, self._proxies)
             yield sessions
         finally:
             for session in sessions:
                 surely(session.close)
-
-    def _all(self, sessions: list[BuildSession]) -> list[StageProgress]:
-        """What each has built; none begins to run anything before all of them can."""
-        try:
-            for session in sessions:
-                session.begin()
-            left = [session for session in sessions if session.left]
-            if left:
-                self._go_on(left)
-        finally:
-            for session in sessions:
-                session.remember()
-        return [session.finish() for session in sessions]
-
-    def _go_on(self, sessions: list[BuildSession]) -> None:
-        """Side by side, or one after the other where this process must not be forked."""
-        options, budget = sessions[0].options, self._store.budget
-        if not options.on_fail and (options.parallel or budget.processes > 1):
-            from .graph import Graph
-
-            Graph(sessions, options.parallel or budget.steps).build()
-        else:
-            for session in sessions:
-                session.go_on()
 
     def _write_caches(
         self, steps: Sequence[CachedStep], standing: list[StageProgress], report: BuildReport,
@@ -299,6 +269,47 @@ class Builder:
                 step.done()
 
 
+def once_more(
+    attempt: Callable[[list[ImportedCaches]], T], imports: list[ImportedCaches], report: BuildReport
+) -> T:
+    """What `attempt` gives; tried again if a cache from elsewhere lacks what turns out to be needed."""
+    try:
+        return attempt(imports)
+    except CacheIncomplete as error:
+        report.progress.line(f"{error.message}, so the steps before are done")
+        again = [each.whole() for each in imports]
+    except CacheUnusable as error:
+        report.progress.line(f"WARNING: {error.message}")
+        again = [ImportedCaches() for _ in imports]
+    return attempt(again)
+
+
+def complete(sessions: list[BuildSession], budget: Budget) -> list[StageProgress]:
+    """What each has built; none begins to run anything before all of them can."""
+    try:
+        for session in sessions:
+            session.begin()
+        left = [session for session in sessions if session.left]
+        if left:
+            _go_on(left, budget)
+    finally:
+        for session in sessions:
+            session.remember()
+    return [session.finish() for session in sessions]
+
+
+def _go_on(sessions: list[BuildSession], budget: Budget) -> None:
+    """Side by side, or one after the other where this process must not be forked."""
+    options = sessions[0].options
+    if not options.on_fail and (options.parallel or budget.processes > 1):
+        from .graph import Graph
+
+        Graph(sessions, options.parallel or budget.steps).build()
+    else:
+        for session in sessions:
+            session.go_on()
+
+
 def check_options(options: BuildOptions) -> None:
     """Raises UsageError, InvalidName for what no build can obey."""
     entitlements.check(options.allow)
@@ -326,7 +337,9 @@ def finish(
     `inline` are steps that a config is to hold as a cache, as far as they made its layers.
     """
     step = report.step("exporting to image")
-    images = [_write(store, each, options, step, inline) for each in standing]
+    images = [write_result(store, each, options, inline) for each in standing]
+    for image in images:
+        step.line(f"writing image {image.id}")
     named = runnable(images)
     for tag in map(str, options.tags):
         if store.refs.get(tag) != named.descriptor:
@@ -334,19 +347,3 @@ def finish(
         step.line(f"naming to {tag}")
     step.done()
     return images
-
-
-def _write(
-    store: Store, standing: StageProgress, options: BuildOptions, step: StepReport,
-    inline: Sequence[CachedStep] | None,
-) -> Image:  # fmt: skip
-    config = standing.config(dict(options.labels))
-    if inline is not None:
-        places = {layer: number for number, layer in enumerate(standing.layers)}
-        config = with_fields(config, **{buildcache.FIELD: buildcache.field(inline, places)})
-    layers = [descriptor for descriptor, _ in standing.layers]
-    manifest, _ = make_manifest(config, layers)
-    made = converted((Descriptor.of(manifest.encode(), manifest.media_type), manifest.encode()), options.form)
-    descriptor = write_image(store, config, layers, media_type=made[0].media_type)
-    step.line(f"writing image {manifest.config.digest}")
-    return Image.load(store, descriptor)

@@ -132,7 +132,9 @@ class StepExecutor:
         self._session.cache_mounts |= job.cache_names
         work = partial(self._ran, job, key, order, report)
         if order.above is not None:
-            return self._session.later(("step", self._planned.index, order.kind, order.number), work)
+            return self._session.later(
+                ("step", self._planned.index, order.kind, order.number, *self._session.place), work
+            )
         return self._later(key, work)
 
     def _contents(self, mounts: Sequence[MountedFiles]) -> list[str]:

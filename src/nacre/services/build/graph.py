@@ -19,6 +19,7 @@ from collections import deque
 from contextlib import suppress
 from time import monotonic
 
+from ...grammars.dockerfile.namedcontext import TARGET_IMAGE
 from ...ground import linux
 from ...ground.files import surely
 from ...ground.fork import RAISING, Child, fork
@@ -94,6 +95,8 @@ class Graph:
         self._poll = select.poll()
         self._ticked = 0.0
         self._kept: set[str] = set()
+        self.failed: BuildSession | None = None
+        """The one whose step has ended the builds."""
 
     def build(self) -> None:
         """Bring all stages to their ends. Raises NacreError."""
@@ -138,9 +141,19 @@ class Graph:
         except StopIteration as end:
             self._left -= 1
             stage.session.keep(stage.name, end.value)
-            self._ready.extend((other, None) for other in self._sleeping.pop(stage.name, ()))
+            self._wake(stage.session, stage.name)
+        except Exception:
+            self.failed = stage.session
+            raise
         else:
             self._wait(stage, waiting)
+
+    def _wake(self, session: BuildSession, name: Name) -> None:
+        """Those that have waited for a stage, or for the target that it was the last of."""
+        self._ready.extend((other, None) for other in self._sleeping.pop(name, ()))
+        if session.called and name == session.name_of(session.plan.target):
+            target = ("target", TARGET_IMAGE + session.called)
+            self._ready.extend((other, None) for other in self._sleeping.pop(target, ()))
 
     def _wait(self, stage: RunningStage, waiting: Waiting) -> None:
         name, work = waiting.name, waiting.work
@@ -241,6 +254,7 @@ class Graph:
                 raise job.child.died()
         except Exception as error:
             self._over(job)
+            self.failed = job.session
             if job.stages:
                 self._advance(job.stages[0], error=error)
             raise

@@ -36,6 +36,10 @@ class BuildReport:
         self.steps: Steps = own() if own else LineSteps(progress)
         self._count = 0
 
+    def of_target(self, target: str) -> BuildReport:
+        """That of one of several builds: the same steps and numbers, and titles that name the target."""
+        return _TargetReport(self, target)
+
     def step(self, title: str) -> StepReport:
         """A step that has not begun."""
         return StepReport(self, title)
@@ -45,6 +49,19 @@ class BuildReport:
         self._count += 1
         self.steps.begin(self._count, title)
         return self._count
+
+
+class _TargetReport(BuildReport):
+    """The steps of one of several builds. Source: buildx, progress.WithPrefix."""
+
+    def __init__(self, whole: BuildReport, target: str) -> None:
+        self.progress, self.steps, self.names_platforms = whole.progress, whole.steps, False
+        self._whole, self._target = whole, target
+
+    def begin(self, title: str) -> int:
+        """Begin a step; its number among those of all builds."""
+        rest = f" {title[1:]}" if title.startswith("[") else f"] {title}"
+        return self._whole.begin(f"[{self._target}{rest}")
 
 
 class StepReport:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import MappingProxyType
 
 from ...images.dockerfile.fold import start
 from ...images.dockerfile.plan import EPOCH, source_date_epoch
 from ...images.model.image import Image
 from ...images.model.proxies import proxy_variables
 from ...stores import caches
-from ...words.errors import InvalidName, NacreError
+from ...words.errors import InvalidName, NacreError, NotFound
 from ...words.oci import Platform
 from .checks import BuildChecks, planned_build
 from .content import content_by, fingerprint, unread
@@ -87,6 +88,10 @@ class BuildSession:
     checks: BuildChecks
     misses: MissingSteps
     proxies: tuple[tuple[str, str], ...]
+    called = ""
+    """The name of the target among those of a bake file."""
+    links: Mapping[str, Sequence[BuildSession]] = MappingProxyType({})
+    """The sessions of other targets, by the names of their images."""
     warned = False
     ran: Callable[[str, str, str], object] | None = None
     """Hears in a process of its own that a command has ended whose layer is still to be written."""
@@ -242,7 +247,7 @@ class BuildSession:
         while planned.base.stage is not None:
             planned = self.plan.stages[planned.base.stage]
         wanted = planned.platform or self.options.platform
-        image = None if planned.base.is_scratch else self.sources.find(planned.base.name, wanted)
+        image = None if planned.base.is_scratch else self._find(planned.base.name, wanted)
         return image.config.platform if image else wanted or self.plan.platform
 
     def go_on(self) -> None:
@@ -279,7 +284,12 @@ class BuildSession:
 
     def name_of(self, index: int) -> Name:
         """What others call a stage of this session."""
-        return ("stage", index, self.plan.platform)
+        return ("stage", index, *self.place)
+
+    @property
+    def place(self) -> tuple[str, Platform]:
+        """Which of the sessions in one graph this is: its target and platform."""
+        return self.called, self.plan.platform
 
     def steps(self, index: int) -> StageSteps:
         """What a stage does; nothing is done yet."""
@@ -304,6 +314,11 @@ class BuildSession:
                 raise Waiting(self.name_of(index))
             self._stages[index] = finish(self.steps(index))
         return self._stages[index]
+
+    @property
+    def made(self) -> StageProgress | None:
+        """The target stage, if it is done."""
+        return self._stages.get(self.plan.target)
 
     def keep(self, name: Name, made: object) -> None:
         """Keep what a stage has come to, or a step beside one."""
@@ -412,7 +427,7 @@ class BuildSession:
         key = (name, platform)
         if key not in self._images:
             try:
-                found = self.sources.find(name, platform)
+                found = self._find(name, platform)
             except InvalidName as error:
                 raise item.error(error.message, hint=error.hint) from None
             if found is None or self.store.trees.missing(found.diff_ids):
@@ -420,9 +435,21 @@ class BuildSession:
             self._images[key] = found
         return self._images[key]
 
+    def _find(self, name: str, platform: Platform | None) -> Image | None:
+        """The image if it is here. Raises Waiting."""
+        if name in self.links:
+            from .links import linked_image
+
+            return linked_image(self, name, platform)
+        return self.sources.find(name, platform)
+
     def _brought(self, name: str, platform: Platform | None, report: StepReport) -> Image:
         if not self.builds_steps:
             raise MissingFiles(f"image {name} has to be pulled")
+        if name in self.links and self.schedules:
+            raise Waiting(("target", name))
+        if name in self.links:
+            raise NotFound(f"{name} is not built yet")
 
         def work() -> Descriptor:
             image = self.sources.resolve(name, platform, report)

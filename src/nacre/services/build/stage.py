@@ -125,7 +125,7 @@ class StageBuild:
 
     def _name(self, number: int) -> Name:
         """What others call a step of this stage."""
-        return ("side", self._planned.index, self._kind, number, self._session.plan.platform)
+        return ("side", self._planned.index, self._kind, number, *self._session.place)
 
     def ahead(self) -> list[tuple[Name, Generator[Waiting, Answer, object]]]:
         """What can be done before the steps that are left come to it: a name for each, and its steps.

@@ -3,13 +3,14 @@
 A stage is a generator. In the process that schedules (`BuildSession.schedules`) nothing is done that takes
 long: what a step then needs is raised from wherever the step is at, as `Waiting`, and the stage yields it.
 
-    ("stage", n, platform)     the stage with that number of the build for that platform
+    ("stage", n, target, platform)  the stage with that number of the build of a target for that platform
+    ("target", image name)     another target of a bake file; the step is then asked again
     ("image", name, platform)  an image that is not here; the step is then asked again
     ("layers", diff id, …)     layers that a cache elsewhere has; the step is then asked again
     ("content", fingerprint)   the digest of files that have to be read; the step is then asked again
     ("url", url)               a file that is not fetched yet; the step is then asked again
     ("git", source)            a commit of a repository, likewise
-    ("side", n, …, platform)   a step that depends on none before it, and is done beside stage n
+    ("side", n, …, target, platform)  a step that depends on none before it, and is done beside stage n
     ("settled", …)             the layer of a step that has run
     ("step", key)              the step itself; what it has made is sent to the stage
 """
