@@ -195,6 +195,21 @@ def test_what_was_chosen_stays_until_it_is_wanted_anew(site: Site) -> None:
     assert site.packages() == ["helper-1.5"]
 
 
+def test_only_what_has_moved_is_asked_for(site: Site) -> None:
+    site.index.add(wheel("moved", "1.0"), wheel("moved", "1.1"))
+    base = site.base()
+    for version in ("1.0", "1.1"):
+        site.index.asked.clear()
+        site.project.write("requirements.txt", f"demo==1.0\nhelper==1.0\nmoved=={version}\n")
+        built = site.build("--base", base)
+    assert {path.split("-")[0] for path in site.index.asked} == {"/simple/moved/", "/files/moved"}
+    assert site.packages() == ["demo-1.0", "helper-1.0", "moved-1.1"]
+    assert "looking at demo 1.0" in built.err
+    site.index.asked.clear()
+    site.build("--base", base, "--no-cache")
+    assert "/simple/demo/" in site.index.asked
+
+
 @pytest.mark.parametrize("html", [False, True])
 def test_a_private_index_knows_the_user(project: Any, html: bool) -> None:
     needs_userns()

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nacre.services.build import keys
-from nacre.services.build.python import builder
+from nacre.services.build.python import builder, pack
 from nacre.stores import catalog, database, layout
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -41,6 +41,7 @@ def test_every_table_of_a_registry_is_there(tmp_path: Path) -> None:
 
 def test_every_key_record_is_there() -> None:
     assert builder  # of which some are
+    assert pack
     kinds = {cls.__name__: list(cls._fields) for cls in keys.Key.__subclasses__()}
     assert {row[0]: row[1:] for row in _rows("### The cache key")} == kinds
 

@@ -40,7 +40,7 @@ filehash files filling filters finder finding firewall flags flow folder folderr
 forkguard forkmap forks format forward forwarding found frames freed from full function functions glob go
 goheader gotemplate group gzip hash hashes hashing header headings health healthcheck held help here heredoc
 history hook host
-hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
+hostkey hostlibs hosts id identifier identity ids ignore image images import importer index indexed indexing
 indexread info ingest ingested init inode inodes inputs inside inspect instruction instructions invalid ip ipc
 item items job join joining journal jsonfile jump key keys kill kind known label laid large later launch layer
 layers layout lease leases leave lex lexer libc libraries limits line lines link links lint linux list
@@ -89,7 +89,7 @@ buildcache cached cacheusage mountcache githubcache hub delivery exported import
 forecast reason reasons reasoned epoch checkout
 bytecode candidate compile environment indexes indexpage installed interpreter locked package packages pinned
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
-wheellayers wheels
+layerwriter localfiles pins wheellayers wheels
 executor order origin origins stagecache
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
 opening sshkeys strings substitution targets variable

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,9 @@ from nacre.grammars.tar.read import read_tar
 from nacre.ground.work.pipe import Pipe, copy
 from nacre.ground.work.threads import Worker, running
 from nacre.images.places.host import HostRoot, Python
+from nacre.images.places.hostkey import HostKey
 from nacre.images.places.hostlibs import Libraries, read_elf
+from nacre.stores.store import Store
 from nacre.words.errors import InvalidArchive
 from nacre.words.reference import is_host
 
@@ -152,3 +155,36 @@ def test_it_runs(tmp_path: Path, tar: bytes):
         capture_output=True, text=True, check=False, env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
     )  # fmt: skip
     assert done.stdout.strip() == str(sys.version_info[:2]), done.stderr
+
+
+def test_an_unchanged_machine_is_not_looked_at_again(store: Store, tmp_path: Path):
+    """A change of any file or folder, or a new file where there was none, is seen."""
+    (tmp_path / "folder").mkdir()
+    file, missing = tmp_path / "folder/file", tmp_path / "missing"
+
+    def known() -> str:
+        return HostKey(store, "form").key()
+
+    def remembered() -> None:
+        """Kept as soon as the last change is older than the clock's tick."""
+        ends = time.monotonic() + 30
+        while not known() and time.monotonic() < ends:
+            HostKey(store, "form").keep("key", map(str, (file.parent, file, missing)))
+        assert known() == "key"
+        assert HostKey(store, "another").key() == ""
+
+    file.write_text("1")
+    remembered()
+    file.write_text("2")
+    assert known() == ""
+    remembered()
+    (tmp_path / "folder/new").touch()
+    assert known() == ""
+    remembered()
+    missing.touch()
+    assert known() == ""
+
+
+def test_what_it_depends_on_is_remembered(layout: HostRoot):
+    paths = layout.paths
+    assert {layout.python.program, layout.python.library, "/usr/bin", "/etc/ld.so.cache"} <= paths

@@ -1,4 +1,7 @@
-"""How registries and other servers are reached: a value, and the client that is made of it."""
+"""How registries and other servers are reached: a value, and the client that is made of it.
+
+Many commands want nothing but a setting, so what sends anything is loaded where a client is made.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,8 @@ import os
 from .. import __version__
 from ..grammars.config import Settings, parse_config
 from ..grammars.config.schema import MAX_CONFIG, text_of
-from ..grammars.wire.auth import Credentials
 from ..ground.files import os_errors
 from ..ground.linux import keep_freed_memory
-from ..services.client import Client, ClientConfig, Policy
-from ..services.client.certificates import Certificates, certificates_in
-from ..services.client.credentials import DockerConfig
-from ..services.client.logins import Logins
-from ..services.client.uploadrecords import UploadFolder
 from ..stores.paths import Paths
 from ..words.errors import UsageError
 from ..words.reference import DEFAULT_REGISTRY
@@ -24,6 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..grammars.wire.auth import Credentials
+    from ..services.client import Client, Policy
+    from ..services.client.logins import Logins
     from ..services.client.transport import Special
     from .wiring import Config
 
@@ -56,6 +56,9 @@ class NetworkSettings(Value):
 
 def client_of(config: Config, network: NetworkSettings) -> Client:
     """A client, to be closed. The store keeps where uploads were broken off."""
+    from ..services.client import Client, ClientConfig
+    from ..services.client.uploadrecords import UploadFolder
+
     keep_freed_memory()
     told = ClientConfig(
         credentials=_lookup(network), proxies=_proxies(config), settings=network.settings,
@@ -68,6 +71,9 @@ def client_of(config: Config, network: NetworkSettings) -> Client:
 
 def logins_of(network: NetworkSettings) -> Logins:
     """Where credentials are kept."""
+    from ..services.client.credentials import DockerConfig
+    from ..services.client.logins import Logins
+
     return Logins([DockerConfig(path) for path in network.auth_files], network.variables or {})
 
 
@@ -88,6 +94,8 @@ def _lookup(network: NetworkSettings) -> Callable[[str], Credentials | None]:
 def _policy(network: NetworkSettings) -> Policy | None:
     if not network.attempts and not network.delay:
         return None
+    from ..services.client import Policy
+
     attempts = network.attempts or network.settings.retries or Policy().attempts
     if not network.delay:
         return Policy(attempts=attempts)
@@ -96,6 +104,8 @@ def _policy(network: NetworkSettings) -> Policy | None:
 
 def _certificates(network: NetworkSettings) -> Callable[[str], Special]:
     """Raises UsageError for a folder that was named and has no certificates."""
+    from ..services.client.certificates import Certificates, certificates_in
+
     usual = Certificates(network.certificate_folders).of
     given: dict[str, Special] = {}
     for registry, folder in network.certificates:

@@ -2,7 +2,7 @@
 
 ROOT/build/cache/<hash>      a cache mount; who uses it holds <hash>.lock, shared or alone
 ROOT/build/contexts/<hash>   a table, replaced as a whole: it may go at any time
-ROOT/build/wheels/<sha256>   a package of Python as it was fetched: it may go at any time
+ROOT/build/wheels/<sha256>   a package of Python as it was fetched, and <sha256>.metadata: may go at any time
 """
 
 from __future__ import annotations

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)  # fmt: skip
-from packaging.version import InvalidVersion, Version
-
 from ...words.value import Value
+from .names import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from packaging.tags import Tag
+    from packaging.version import Version
 
 HASHES = ("sha256", "sha384", "sha512")
 """Algorithms that verify a file; weaker ones, which old indexes name, do not."""
@@ -66,6 +59,14 @@ class Pinned(Value):
 
 def version_of(file: IndexFile, name: str) -> Version | None:
     """The version of a file of the package `name`, None for a file of another kind or package."""
+    from packaging.utils import (
+        InvalidSdistFilename,
+        InvalidWheelFilename,
+        parse_sdist_filename,
+        parse_wheel_filename,
+    )
+    from packaging.version import InvalidVersion
+
     try:
         if file.is_wheel:
             found, version, _, _ = parse_wheel_filename(file.name)
@@ -73,13 +74,16 @@ def version_of(file: IndexFile, name: str) -> Version | None:
             found, version = parse_sdist_filename(file.name)
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
         return None
-    return version if found == canonicalize_name(name) else None
+    return version if found == canonical(name) else None
 
 
 def rank_of(file: IndexFile, ranks: Mapping[Tag, int]) -> int | None:
     """How well a wheel fits, 0 best; None for one that does not. A source archive fits worst."""
     if not file.is_wheel:
         return len(ranks)
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.version import InvalidVersion
+
     try:
         _, _, _, tags = parse_wheel_filename(file.name)
     except (InvalidWheelFilename, InvalidVersion):

@@ -12,11 +12,11 @@ from urllib.parse import urljoin
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
-from packaging.utils import canonicalize_name
 
 from ...words.errors import InvalidDocument, Unsupported, UsageError
 from ...words.value import Value
 from .files import IndexFile, name_in
+from .names import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _uv(document: Table, wanted: LockSelection) -> list[Locked]:
 def _is_root(row: Table, name: str) -> bool:
     source = row.get("source", {})
     here = "." in (source.get("virtual"), source.get("editable"), source.get("directory"))
-    return here and canonicalize_name(row["name"]) == name
+    return here and canonical(row["name"]) == name
 
 
 def _check_fresh(root: Table, project: Project) -> None:
@@ -125,12 +125,11 @@ def _check_fresh(root: Table, project: Project) -> None:
     if project.dynamic or "metadata" not in root:
         return
     locked = {
-        (canonicalize_name(row["name"]), _norm(row.get("specifier", "")))
+        (canonical(row["name"]), _norm(row.get("specifier", "")))
         for row in root["metadata"].get("requires-dist", ()) if "extra ==" not in row.get("marker", "")
     }  # fmt: skip
     said = {
-        (canonicalize_name(one.name), _norm(str(one.specifier)))
-        for one in map(Requirement, project.dependencies)
+        (canonical(one.name), _norm(str(one.specifier))) for one in map(Requirement, project.dependencies)
     }
     if changed := sorted(name for name, _ in locked ^ said):
         raise UsageError(
@@ -143,7 +142,7 @@ def _norm(specifier: str) -> str:
 
 
 def _part(root: Table, table: str, name: str, kind: str) -> Sequence[Table]:
-    found = root.get(table, {}).get(canonicalize_name(name))
+    found = root.get(table, {}).get(canonical(name))
     if found is None:
         raise UsageError(f"uv.lock has no {kind} {name!r}", hint="run: uv lock")
     return found  # type: ignore[no-any-return]
@@ -155,7 +154,7 @@ class _LockWalk:
     def __init__(self, packages: Sequence[Table], target: Target) -> None:
         self._rows: dict[str, list[Table]] = {}
         for row in packages:
-            self._rows.setdefault(canonicalize_name(row["name"]), []).append(row)
+            self._rows.setdefault(canonical(row["name"]), []).append(row)
         self._environment = {**target.environment, "extra": ""}
         self._seen: set[tuple[int, str]] = set()
         self.found: list[Table] = []
@@ -175,7 +174,7 @@ class _LockWalk:
                 self.found.append(row)
 
     def _row(self, edge: Table) -> Table:
-        rows = self._rows.get(canonicalize_name(edge["name"]), [])
+        rows = self._rows.get(canonical(edge["name"]), [])
         fits = [
             row
             for row in rows
@@ -197,7 +196,7 @@ def _holds(marker: str, environment: Mapping[str, Any]) -> bool:
 
 
 def _of_uv(row: Table) -> Locked:
-    source, name, version = row["source"], canonicalize_name(row["name"]), str(row.get("version", ""))
+    source, name, version = row["source"], canonical(row["name"]), str(row.get("version", ""))
     for kind in ("editable", "directory"):
         if kind in source:
             return Locked(name, version, folder=str(source[kind]))
@@ -260,7 +259,7 @@ def _extras_in(marker: str) -> list[str]:
 
 
 def _of_poetry(row: Table) -> Locked:
-    source, name, version = row["source"], canonicalize_name(row["name"]), str(row["version"])
+    source, name, version = row["source"], canonical(row["name"]), str(row["version"])
     if source.get("type") == "directory":
         return Locked(name, version, folder=str(source["url"]))
     if source.get("type") == "git":

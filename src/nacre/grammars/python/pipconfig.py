@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +51,8 @@ def indexes_of(
 
 
 def _of_file(path: str, text: str, warn: Callable[[str], object]) -> dict[str, str]:
+    import configparser
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)

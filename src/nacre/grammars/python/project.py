@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tomllib
-from difflib import get_close_matches
-
-from packaging.dependency_groups import resolve_dependency_groups
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from ...words.errors import UsageError
 from ...words.lines import lines
 from ...words.value import Value
+from .names import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,16 +78,18 @@ class Project(Value):
         """Its requirements, with those of extras and groups. Raises UsageError for an unknown one."""
         found = list(self.dependencies)
         for kind, names, tables in (("extra", extras, self.extras), ("group", groups, self.groups)):
-            known = {canonicalize_name(name): wishes for name, wishes in tables}
+            known = {canonical(name): wishes for name, wishes in tables}
             for name in names:
-                if canonicalize_name(name) not in known:
+                if canonical(name) not in known:
                     raise UsageError(f"{NAME} has no {kind} {name!r}", hint=_close(name, [*known]))
-                found += known[canonicalize_name(name)]
+                found += known[canonical(name)]
         return found
 
 
 def read_project(data: bytes, where: str = NAME) -> Project:
     """The project that a pyproject.toml describes. Raises UsageError."""
+    import tomllib
+
     try:
         document = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -110,12 +107,12 @@ def _project(document: Table, where: str) -> Project:
     sources = {name: row for name, row in uv.get("sources", {}).items() if isinstance(row, dict)}
     about = _of_poetry(poetry) if poetry and not table.get("name") else _of_table(table)
     own = dict(about.folders)
-    own |= {canonicalize_name(name): str(row["path"]) for name, row in sources.items() if "path" in row}
+    own |= {canonical(name): str(row["path"]) for name, row in sources.items() if "path" in row}
     return about.replace(
         system=_system(document, uv, poetry),
         groups=(*about.groups, *_groups(document.get("dependency-groups", {}))),
         folders=tuple(own.items()),
-        workspace=tuple(canonicalize_name(name) for name, row in sources.items() if row.get("workspace")),
+        workspace=tuple(canonical(name) for name, row in sources.items() if row.get("workspace")),
         members=tuple(map(str, uv.get("workspace", {}).get("members", ()))),
         indexes=(*_uv_indexes(uv), *_poetry_indexes(poetry)),
         settings=settings,
@@ -124,7 +121,7 @@ def _project(document: Table, where: str) -> Project:
 
 def _of_table(table: Table) -> Project:
     return Project(
-        canonicalize_name(table.get("name", "")), str(table.get("version", "")),
+        canonical(table.get("name", "")), str(table.get("version", "")),
         str(table.get("requires-python", "")), _checked(table.get("dependencies", ())),
         tuple((name, _checked(wishes)) for name, wishes in table.get("optional-dependencies", {}).items()),
         scripts=tuple((str(name), str(value)) for name, value in table.get("scripts", {}).items()),
@@ -138,19 +135,17 @@ def _of_poetry(table: Table) -> Project:
     groups = {name: group.get("dependencies", {}) for name, group in table.get("group", {}).items()}
     if "dev-dependencies" in table:
         groups["dev"] = table["dev-dependencies"]
-    optional = {
-        canonicalize_name(n) for n, row in needed.items() if isinstance(row, dict) and row.get("optional")
-    }
-    wishes = {canonicalize_name(name): _poetry_wish(name, row) for name, row in needed.items()}
+    optional = {canonical(n) for n, row in needed.items() if isinstance(row, dict) and row.get("optional")}
+    wishes = {canonical(name): _poetry_wish(name, row) for name, row in needed.items()}
     return Project(
-        canonicalize_name(table.get("name", "")), str(table.get("version", "")),
+        canonical(table.get("name", "")), str(table.get("version", "")),
         _poetry_range(str(python)) if python else "",
         tuple(text for name, text in wishes.items() if name not in optional),
-        tuple((name, tuple(wishes[canonicalize_name(one)] for one in names))
+        tuple((name, tuple(wishes[canonical(one)] for one in names))
               for name, names in table.get("extras", {}).items()),
         tuple((name, tuple(_poetry_wish(*item) for item in rows.items())) for name, rows in groups.items()),
         tuple((str(name), str(value)) for name, value in table.get("scripts", {}).items()),
-        folders=tuple((canonicalize_name(name), str(row["path"])) for name, row in needed.items()
+        folders=tuple((canonical(name), str(row["path"])) for name, row in needed.items()
                       if isinstance(row, dict) and "path" in row),
     )  # fmt: skip
 
@@ -183,6 +178,8 @@ def _poetry_part(part: str) -> str:
 
 
 def _checked(wishes: Any) -> tuple[str, ...]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     for wish in wishes:
         try:
             Requirement(wish)
@@ -192,6 +189,8 @@ def _checked(wishes: Any) -> tuple[str, ...]:
 
 
 def _groups(tables: Table) -> list[tuple[str, tuple[str, ...]]]:
+    from packaging.dependency_groups import resolve_dependency_groups
+
     return [(name, tuple(map(str, resolve_dependency_groups(tables, name)))) for name in tables]
 
 
@@ -251,6 +250,8 @@ _KINDS = {
 
 
 def _close(name: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
     found = get_close_matches(name, sorted(known), 1)
     return (
         f"did you mean {found[0]!r}?" if found else f"there are {', '.join(sorted(known))}" if known else ""

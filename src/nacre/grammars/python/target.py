@@ -6,8 +6,6 @@ WheelSources: PEP 508 (markers), PEP 425 (tags), PEP 600 (manylinux), PEP 656 (m
 
 from __future__ import annotations
 
-from packaging.tags import Tag, compatible_tags, cpython_tags
-
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from packaging.markers import Environment
+    from packaging.tags import Tag
 
 MACHINES = {
     "amd64": "x86_64", "arm64": "aarch64", "386": "i686", "ppc64le": "ppc64le", "s390x": "s390x",
@@ -86,6 +85,8 @@ class Target(Value):
     @property
     def tags(self) -> list[Tag]:
         """All tags of wheels that fit, best first."""
+        from packaging.tags import compatible_tags, cpython_tags
+
         platforms, (major, minor) = self.platforms, self.pair
         abi = f"cp{major}{minor}"
         return [

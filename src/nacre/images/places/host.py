@@ -25,6 +25,7 @@ from ..layers.compressed import CompressedForms, is_here
 from ..layers.ingest import add_layer
 from ..model.edit import append_layer, new_config, with_run, write_image
 from ..model.image import Image
+from .hostkey import HostKey
 from .hostlibs import Libraries, default_folders
 
 TYPE_CHECKING = False
@@ -57,6 +58,8 @@ _CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )  # fmt: skip
+_ALSO = (*_CERTIFICATES, "/etc/alternatives", "/etc/ld.so.cache")
+"""What decides besides: where links of tools lead, and where the loader finds libraries."""
 _CERTIFICATES_IN_IMAGE = "/etc/ssl/certs/ca-certificates.crt"
 _SKIPPED_FOLDERS = {
     "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages",
@@ -84,18 +87,27 @@ def host_image(store: Store, name: str = DEFAULT_NAME) -> Image:
     """
     if name != DEFAULT_NAME:
         raise NotFound(f"no image {name!r}", hint=f"the only one is {DEFAULT_NAME}")
-    layout = HostRoot(Python.running())
-    key, reference = layout.key(), Reference.parse(name)
+    python, reference = Python.running(), Reference.parse(name)
+    stamps = HostKey(store, (_FORM, python._astuple()))
     with store.leases.hold():
-        descriptor = _kept(store, key) or _build(store, layout, key)
+        descriptor = _kept(store, stamps.key()) or _looked_at(store, python, stamps)
         if store.refs.get(str(reference)) != descriptor:
             store.refs.set(str(reference), descriptor)
         return Image.load(store, descriptor)
 
 
+def _looked_at(store: Store, python: Python, stamps: HostKey) -> Descriptor:
+    """The image after a look at every file; what was looked at is remembered."""
+    layout = HostRoot(python)
+    key = layout.key()
+    found = _kept(store, key) or _build(store, layout, key)
+    stamps.keep(key, layout.paths)
+    return found
+
+
 def _kept(store: Store, key: str) -> Descriptor | None:
     """The image built earlier under `key`, if all of it is still here."""
-    record = store.steps.get(key)
+    record = store.steps.get(key) if key else None
     if record is None or record.layer is None or record.diff_id is None:
         return None
     if not (store.trees.has(record.diff_id) and is_here(store, record.layer)):
@@ -223,6 +235,7 @@ class HostRoot:
         self._library(python.library, python.home + python.library[len(python.prefix.rstrip("/")) :])
 
     def _library(self, folder: str, path: str) -> None:
+        self.libraries.folders.add(folder)
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda e: e.name):
                 if entry.is_dir(follow_symlinks=False):
@@ -298,6 +311,13 @@ class HostRoot:
     def time(self) -> int:
         """Seconds since 1970 that everything in the image has: when the interpreter was installed."""
         return int(os.stat(self.python.program).st_mtime)
+
+    @property
+    def paths(self) -> set[str]:
+        """Files and folders on which it depends what goes in, those looked for in vain among them."""
+        found = {item.source for item in self.items.values() if item.source}
+        found |= {os.path.dirname(path) for path in found} | {self.python.library, *_BIN, *_ALSO}
+        return found | self.libraries.folders | set(_MERGED)
 
     def key(self) -> str:
         """64 hexadecimal digits that change when a file that goes in has changed."""

@@ -35,12 +35,14 @@ def read_elf(path: str) -> Elf | None:
 class Libraries:
     """The libraries that a growing set of programs needs.
 
-    `found` maps a library's name to its file, `interps` holds the loaders that the programs name.
+    `found` maps a library's name to its file, `interps` holds the loaders that the programs name, `folders`
+    where libraries were looked for.
     """
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
         self.interps: set[str] = set()
+        self.folders: set[str] = set()
         self._elves: dict[str, Elf | None] = {}
         self._cache: dict[str, list[str]] | None = None
 
@@ -92,11 +94,13 @@ class Libraries:
             yield name
             return
         for folder in folders:
+            self.folders.add(folder)
             yield os.path.join(folder, name)
         if self._cache is None:
             self._cache = _read_cache()
         yield from self._cache.get(name, ())
         for folder in default_folders():
+            self.folders.add(folder)
             yield os.path.join(folder, name)
 
 

@@ -23,7 +23,6 @@ from ..builder import BuildResult, check_options, finish
 from ..cache import Cache
 from ..content import content_of
 from ..context import BuildContext
-from ..copy import LayerCopier
 from ..filehash import FileHashes
 from ..items import CopyItem
 from ..keys import CopyKey, layers_id
@@ -31,18 +30,14 @@ from ..report import BuildReport
 from ..scratch import ScratchDirectory
 from ..select import select
 from ..stageprogress import StageProgress, StepLayer, from_image
-from .compile import compile_here, compile_there, is_same
-from .container import RunSettings
-from .dockerfile import dockerfile_of
 from .environment import environment_of
 from .index import IndexLogins, PackageIndex
-from .interpreter import find_interpreter
-from .layout import TIME
-from .pack import EXCLUDED, BuildTools, WheelBuilder
+from .interpreter import find_interpreter, is_same
+from .layout import EXCLUDED, TIME
+from .localfiles import LocalFiles
 from .plan import plan_of
 from .start import StartCommand, configured, started
 from .supply import WheelSources, WheelSupply
-from .wheel import opened
 from .wheellayers import MOST_LAYERS, divided, key_of, lay
 
 TYPE_CHECKING = False
@@ -58,7 +53,9 @@ if TYPE_CHECKING:
     from ..inputs import Inputs
     from ..report import StepReport
     from ..select import Selection
+    from .container import RunSettings
     from .interpreter import Interpreter
+    from .pack import BuildTools, WheelBuilder
     from .plan import ProjectPlan
     from .wheellayers import LaidWheel
 
@@ -152,12 +149,18 @@ class ProjectBuild:
         logins = IndexLogins(
             self.plan.sources, dict(self.options.indexes.variables), self.options.indexes.netrc
         )
+        local = LocalFiles(caches.tables(self.store.root))
+        self._stack.callback(local.save)
         folder = caches.wheels(self.store.root)
-        self.index = PackageIndex(self.plan.sources, logins, self.sources.fetch, folder)
+        self.index = PackageIndex(self.plan.sources, logins, self.sources.fetch, folder, local)
         self.supply = self._supply(self.interpreter, self.options.no_cache or self.options.renew)
 
     def _supply(self, interpreter: Interpreter, anew: bool = False) -> WheelSupply:
-        packer = WheelBuilder(self._bench, self.index, interpreter.target, self.context)
+        def packer() -> WheelBuilder:
+            from .pack import WheelBuilder
+
+            return WheelBuilder(self._bench, self.index, interpreter.target, self.context)
+
         return WheelSupply(WheelSources(self.store, self.index, packer), self.plan, interpreter.target, anew)
 
     @contextmanager
@@ -189,6 +192,8 @@ class ProjectBuild:
                 ensure_tree(self.store, layer.descriptor, layer.diff_id)
 
     def _room(self, image: Image) -> RunSettings:
+        from .container import RunSettings
+
         env = dict(start(image.config).env) | dict(self.options.arguments)
         return RunSettings(
             self.store, self.options, self._scratch.path, caches.mounts(self.store.root), self.proxies,
@@ -197,6 +202,8 @@ class ProjectBuild:
 
     def _bench(self) -> BuildTools:
         """Where packages are built: over the base; for another architecture over that of this machine."""
+        from .pack import BuildTools
+
         image, interpreter = self.base, self.interpreter
         if image.config.platform.architecture != Platform.host().architecture:
             image = self._resolved(Platform.host())
@@ -299,8 +306,11 @@ class ProjectBuild:
         return found
 
     def _compiled(self, wheels: Sequence[LaidWheel], code: str, step: StepReport) -> dict[str, bytes]:
-        if not code:
+        if not code or not wheels:
             return {}
+        from .compile import compile_here, compile_there
+        from .wheel import opened
+
         target = self.interpreter.target
 
         def modules() -> Iterator[tuple[str, bytes]]:
@@ -368,6 +378,8 @@ class ProjectBuild:
         made = self.cache.find(key)
         if made is not None:
             return made
+        from ..copy import LayerCopier
+
         copier = LayerCopier(self.store, standing.diff_ids, self._scratch.path, time_ns=0, clamp=TIME)
         return self.cache.keep(key, StepLayer(copier.copy(action, self.context, chosen, step)))
 
@@ -394,6 +406,8 @@ class ProjectBuild:
 
     def dockerfile(self) -> str:
         """The same by pip."""
+        from .dockerfile import dockerfile_of
+
         self.begin()
         pinned = self._chosen()
         return dockerfile_of(

@@ -6,18 +6,15 @@ compiled each time a container begins, and the build says so.
 
 from __future__ import annotations
 
-import importlib.util
 import marshal
 import os
 from contextlib import ExitStack
 from io import BytesIO
 
-from ....ground.work.forkmap import AtFork, fork_map
 from ....images.layers.ingest import add_layer
 from ....words.progress import NullProgress
 from . import bytecode
-from .container import run_python
-from .wheel import LayerWriter
+from .layerwriter import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +34,6 @@ _BATCH, _BATCHES = 1 << 19, 32
 """Bytes of source that are compiled at once, and about how many such batches there are at most."""
 
 
-def is_same(target: Target) -> bool:
-    """Whether this Python writes the byte code that the target reads."""
-    magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
-    return bool(target.magic) and target.magic == magic
-
-
 def tag_of(target: Target) -> str:
     """The middle of the names of .pyc files: cpython-312."""
     return f"cpython-{target.short.replace('.', '')}"
@@ -51,7 +42,7 @@ def tag_of(target: Target) -> str:
 def compile_here(modules: Iterable[tuple[str, bytes]], budget: Budget) -> dict[str, bytes]:
     """The byte code by the path of each module, made in as many processes as the budget has."""
     batches = _batches(list(modules))
-    if budget.processes == 1 or len(batches) == 1:
+    if budget.processes == 1 or len(batches) < 2:
         made = [_compiled(batch) for batch in batches]
     else:
         made = _beside(batches, budget)
@@ -65,6 +56,8 @@ def _compiled(batch: Modules) -> list[bytes]:
 
 def _beside(batches: Sequence[Modules], budget: Budget) -> list[list[bytes]]:
     """In several processes; messages between those are short, so byte code comes in memory that all have."""
+    from ....ground.work.forkmap import AtFork, fork_map
+
     with ExitStack() as stack:
         files = [stack.enter_context(open(os.memfd_create("code"), "w+b")) for _ in batches]
 
@@ -98,6 +91,8 @@ def compile_there(
     """The same by the program `python` of the base, in a container that sees the modules in their place."""
     if not modules:
         return {}
+    from .container import run_python
+
     layer = _layer_of(room.store, modules)
     with open(bytecode.__file__, encoding="utf-8") as file:
         script = "bytecode.py", f"{file.read()}\n\nmain({_above(modules)!r})\n"

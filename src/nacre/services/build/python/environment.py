@@ -8,8 +8,8 @@ from ....images.layers.ingest import add_layer
 from ....words.value import Value
 from ..keys import Key
 from ..layers import Layers
+from .layerwriter import LayerWriter
 from .layout import UID, USER, VENV, packages
-from .wheel import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

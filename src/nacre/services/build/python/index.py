@@ -7,35 +7,39 @@ replaced by one of the same name elsewhere. What lies in folders (find-links) is
 from __future__ import annotations
 
 import base64
-import netrc
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import new as new_hash
 from urllib.parse import urlsplit
 
-from packaging.utils import canonicalize_name
-
 from ....grammars.python.files import IndexFile
-from ....grammars.python.indexpage import ACCEPT, parse_page
 from ....grammars.python.pipconfig import bare, user_in, user_of_variables
-from ....ground.files import os_errors, private_dir, random_name, unlink, write_all
-from ....words.errors import DigestMismatch, NacreError, NotFound, TooLarge, Unauthorized, UsageError
+from ....ground.files import os_errors, private_dir, random_name, unlink, write_all, write_atomic
+from ....words.errors import NacreError, NotFound, TooLarge, Unauthorized, UsageError
 from ....words.value import Value
+from .localfiles import path_of, verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import netrc
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ....grammars.tar.entry import Reader
     from ....words.progress import Task
     from ..downloads import Fetch, Remote
+    from .localfiles import LocalFiles
 
 _MAX_PAGE, _MAX_METADATA = 64 << 20, 8 << 20
 _MAX_FILE = 8 << 30
 _CHUNK = 1 << 20
 _AT_ONCE = 8
 _WEB = ("http://", "https://")
+"""How URLs of what is not on this machine begin."""
+
+
+def is_remote(file: IndexFile) -> bool:
+    """Whether a file is not on this machine."""
+    return file.url.startswith(_WEB)
 
 
 class IndexSource(Value):
@@ -73,6 +77,8 @@ class IndexLogins:
 def _read_netrc(path: str) -> netrc.netrc | None:
     if not path or not os.path.isfile(path):
         return None
+    import netrc
+
     try:
         return netrc.netrc(path)
     except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
@@ -83,9 +89,11 @@ class PackageIndex:
     """Several indexes as one; `folder` keeps files that were fetched, by their SHA-256."""
 
     def __init__(
-        self, sources: Sequence[IndexSource], logins: IndexLogins, fetch: Fetch, folder: str
-    ) -> None:
+        self, sources: Sequence[IndexSource], logins: IndexLogins, fetch: Fetch, folder: str,
+        local: LocalFiles,
+    ) -> None:  # fmt: skip
         self._sources, self._logins, self._fetch, self._folder = sources, logins, fetch, folder
+        self._local = local
         self._pages: dict[str, list[IndexFile]] = {}
 
     @property
@@ -100,11 +108,17 @@ class PackageIndex:
             self._pages[key] = self._found(name, only)
         return self._pages[key]
 
+    def assume(self, name: str, files: Sequence[IndexFile]) -> None:
+        """Take these for all that there is of a package."""
+        self._pages.setdefault(f" {name}", list(files))
+
     def prefetch(self, names: Iterable[str]) -> None:
         """Ask for the pages of several packages at once; what is wrong with one is said when it is wanted."""
         missing = [name for name in dict.fromkeys(names) if f" {name}" not in self._pages]
         if len(missing) < 2:
             return
+
+        from concurrent.futures import ThreadPoolExecutor
 
         def ask(name: str) -> None:
             with suppress(NacreError):
@@ -118,7 +132,7 @@ class PackageIndex:
         for source in [IndexSource(only)] if only else self._sources:
             is_web = source.url.startswith(_WEB)
             try:
-                found += self._page(source.url, name) if is_web else _in_folder(source.url, name)
+                found += self._page(source.url, name) if is_web else self._local.files(source.url, name)
             except NotFound:
                 continue
             if is_web:
@@ -129,6 +143,8 @@ class PackageIndex:
         raise NotFound(f"there is no package {name!r} in {where}")
 
     def _page(self, index: str, name: str) -> list[IndexFile]:
+        from ....grammars.python.indexpage import ACCEPT, parse_page
+
         url = f"{bare(index).rstrip('/')}/{name}/"
         with self._opened(url, {"Accept": ACCEPT} | self._logins.headers(index)) as remote:
             data = _bounded(remote, _MAX_PAGE, f"the index page {url}")
@@ -145,11 +161,32 @@ class PackageIndex:
 
     def metadata(self, file: IndexFile) -> bytes | None:
         """The METADATA that lies beside a wheel, None where none does."""
-        if not file.metadata or not file.url.startswith(_WEB):
+        if not file.metadata or not is_remote(file):
             return None
         url = bare(file.url) + ".metadata"
         with self._opened(url, self._logins.headers(file.url)) as remote:
             return _bounded(remote, _MAX_METADATA, url)
+
+    def identified(self, file: IndexFile) -> IndexFile:
+        """The file with its SHA-256 if it lies here; one of an index as it is. Raises DigestMismatch."""
+        if is_remote(file) or (file.strong and "sha256" not in dict(file.strong)):
+            return file
+        return self._local.identified(file)
+
+    def kept_metadata(self, sha256: str) -> bytes | None:
+        """The METADATA of a file that was looked at before, None for none."""
+        try:
+            with open(f"{self._folder}/{sha256}.metadata", "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def keep_metadata(self, sha256: str, data: bytes) -> bytes:
+        """Keep the fields of a METADATA, without the description that comes after them."""
+        self._make_folder()
+        fields = data.replace(b"\r\n", b"\n").partition(b"\n\n")[0] + b"\n"
+        write_atomic(f"{self._folder}/{sha256}.metadata", fields)
+        return fields
 
     def kept(self, sha256: str) -> str:
         """The path of a file that was fetched before, "" for none."""
@@ -193,16 +230,16 @@ class PackageIndex:
                 with os_errors(f"keep {file.name}"):
                     write_all(target.fileno(), data)
                 task.advance(len(data))
-        _verify(file, {name: one.hexdigest() for name, one in sums.items()})
+        verify(file, {name: one.hexdigest() for name, one in sums.items()})
         return sums["sha256"].hexdigest()
 
     @contextmanager
     def _reading(self, file: IndexFile) -> Iterator[Remote]:
-        if file.url.startswith(_WEB):
+        if is_remote(file):
             with self._opened(bare(file.url), self._logins.headers(file.url)) as remote:
                 yield remote
             return
-        path = file.url.removeprefix("file://")
+        path = path_of(file.url)
         with os_errors(f"read {path}"), open(path, "rb", buffering=0) as local:
             yield local  # type: ignore[misc]  # nobody asks a file of this machine for fields
 
@@ -228,15 +265,6 @@ class PackageIndex:
                 private_dir(self._folder)
 
 
-def _verify(file: IndexFile, found: Mapping[str, str]) -> None:
-    for name, value in file.strong:
-        if found[name] != value:
-            raise DigestMismatch(
-                f"{name}:{value}", f"{name}:{found[name]}", what=file.name,
-                hint="the index has another file than the one that was locked",
-            )  # fmt: skip
-
-
 def _bounded(remote: Remote, most: int, what: str) -> bytes:
     pieces, total = [], 0
     while data := remote.read(_CHUNK):
@@ -245,11 +273,3 @@ def _bounded(remote: Remote, most: int, what: str) -> bytes:
         if total > most:
             raise TooLarge(f"{what} has more than {most} bytes")
     return b"".join(pieces)
-
-
-def _in_folder(folder: str, name: str) -> list[IndexFile]:
-    folder = folder.removeprefix("file://")
-    with os_errors(f"look for wheels in {folder}"):
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    fits = [one for one in names if canonicalize_name(one.partition("-")[0]) == name]
-    return [IndexFile(one, f"{folder}/{one}") for one in fits if one.endswith((".whl", ".tar.gz"))]

@@ -6,14 +6,20 @@ The version is in the name of the program, all of it in a constant of the progra
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 
 from ....grammars.python.target import MACHINES, Target
+from ....stores.steps import StepRecord
 from ....words.errors import Unsupported, UsageError
 from ....words.value import Value
+from ..keys import Key, layers_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ....images.model.image import Image
     from ....stores.trees.reading.view import TreeView
 
@@ -37,9 +43,28 @@ class Interpreter(Value):
     target: Target
 
 
+class InterpreterKey(Key):
+    """The Python of a base: `parent` are its layers."""
+
+    env: tuple[tuple[str, str], ...]
+
+
 def find_interpreter(image: Image, name: str) -> Interpreter:
-    """The first python3 of the image's PATH. Raises UsageError when there is none that can be used."""
+    """The first python3 of the image's PATH, looked for once. Raises UsageError when none can be used."""
     environment = dict(str(item).partition("=")[::2] for item in image.config.run.get("Env") or ())
+    used = tuple((one, environment[one]) for one in ("PATH", "PYTHON_VERSION") if one in environment)
+    key = InterpreterKey(layers_id(image.diff_ids), str(image.config.platform), None, used)
+    record = image.store.steps.get(key.digest)
+    if record is not None:
+        path, version, machine, libc, libc_version = json.loads(record.config_json)["interpreter"]
+        return Interpreter(path, Target(version, machine, libc, tuple(libc_version)))
+    found = _looked_for(image, name, environment)
+    text = json.dumps({"interpreter": (found.path, *found.target._astuple())})
+    image.store.steps.put(StepRecord(key.digest, key.parent, None, None, text, key.inputs))
+    return found
+
+
+def _looked_for(image: Image, name: str, environment: Mapping[str, str]) -> Interpreter:
     folders = environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
     machine = MACHINES.get(image.config.platform.architecture, image.config.platform.architecture)
     with image.store.trees.open(image.diff_ids) as view:
@@ -53,6 +78,12 @@ def find_interpreter(image: Image, name: str) -> Interpreter:
         f"the base image {name} has no python3 in its PATH",
         hint="choose another with --base, python:3-slim for one",
     )
+
+
+def is_same(target: Target) -> bool:
+    """Whether this Python writes the byte code that the target reads."""
+    magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
+    return bool(target.magic) and target.magic == magic
 
 
 def _version(view: TreeView, path: str, name: str, said: str) -> str:

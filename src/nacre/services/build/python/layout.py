@@ -8,6 +8,12 @@ USER, UID = "app", 10001
 TIME = 315_532_800
 """Seconds since 1970 that all laid files bear: the first of 1980, where zip begins."""
 
+EXCLUDED = (
+    ".git", "**/.git", ".venv", "venv", "**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.pytest_cache",
+    "**/.ruff_cache", ".tox", ".nox", "**/node_modules", "dist", "**/*.egg-info", ".env", ".dockerignore",
+)  # fmt: skip
+"""What of a project never gets into an image, besides what .dockerignore says."""
+
 
 def python() -> str:
     """The interpreter of the environment."""

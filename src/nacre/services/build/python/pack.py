@@ -12,10 +12,9 @@ import io
 import json
 import os
 
-from packaging.utils import canonicalize_name
-
 from ....grammars.codecs.stream import decompress
 from ....grammars.python.files import IndexFile, Pinned, rank_of
+from ....grammars.python.names import canonical
 from ....grammars.python.project import NAME, BuildSystem, read_project
 from ....grammars.tar.read import read_tar
 from ....images.dockerfile.fold import CopyAction
@@ -29,7 +28,7 @@ from ..keys import Key
 from ..select import Selection, select
 from . import hooks
 from .container import run_python
-from .layout import TIME, python
+from .layout import EXCLUDED, TIME, python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +44,6 @@ if TYPE_CHECKING:
     from .container import RunSettings
     from .index import PackageIndex
 
-EXCLUDED = (
-    ".git", "**/.git", ".venv", "venv", "**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.pytest_cache",
-    "**/.ruff_cache", ".tox", ".nox", "**/node_modules", "dist", "**/*.egg-info", ".env", ".dockerignore",
-)  # fmt: skip
-"""What of a project never gets into an image, besides what .dockerignore says."""
 _MOST, _MOST_ENTRIES = 1 << 30, 100_000
 _DEEPEST = 5
 _MAX_DOCUMENT = 8 << 20
@@ -286,7 +280,7 @@ def static_metadata(path: str, name: str) -> bytes:
 
 def metadata_of(name: str, requirements: Sequence[str], extras: Sequence[tuple[str, Sequence[str]]]) -> bytes:
     """METADATA of a project whose pyproject.toml says all: so it need not be built for it."""
-    lines = ["Metadata-Version: 2.2", f"Name: {canonicalize_name(name)}"]
+    lines = ["Metadata-Version: 2.2", f"Name: {canonical(name)}"]
     lines += [f"Requires-Dist: {text}" for text in requirements]
     for extra, wishes in extras:
         lines.append(f"Provides-Extra: {extra}")
@@ -299,5 +293,5 @@ def _in_extra(text: str, extra: str) -> str:
 
     requirement = Requirement(text)
     marker, requirement.marker = requirement.marker, None
-    condition = f'extra == "{canonicalize_name(extra)}"'
+    condition = f'extra == "{canonical(extra)}"'
     return f"{requirement} ; ({marker}) and {condition}" if marker else f"{requirement} ; {condition}"

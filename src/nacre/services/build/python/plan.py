@@ -5,9 +5,7 @@ from __future__ import annotations
 import posixpath
 from hashlib import sha256
 
-from packaging.utils import canonicalize_name
-
-from ....grammars.dockerfile.glob import matcher
+from ....grammars.python.names import canonical
 from ....grammars.python.pipconfig import USUAL
 from ....grammars.python.project import NAME, Project, ProjectSettings, read_project
 from ....grammars.python.requirementsfile import RequirementsFile, read_requirements
@@ -16,7 +14,7 @@ from ....words.errors import NotFound, UsageError
 from ....words.value import Value
 from ..projects import LOCKS, REQUIREMENTS
 from .index import IndexSource
-from .resolve import Requirements
+from .requirements import Requirements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +142,7 @@ def _name(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        return canonicalize_name(Requirement(text).name)
+        return canonical(Requirement(text).name)
     except InvalidRequirement:
         return text
 
@@ -184,6 +182,8 @@ def _projects(
 
 def _members(root: Root, project: Project) -> list[str]:
     """The folders that the patterns of a workspace match."""
+    from ....grammars.dockerfile.glob import matcher
+
     found: list[str] = []
     for pattern in project.members:
         fits = matcher(posixpath.normpath(pattern).split("/")[-1])

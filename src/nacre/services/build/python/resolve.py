@@ -7,35 +7,25 @@ way to the network) does it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, ResolutionTooDeep, Resolver
 
 from ....grammars.python.files import IndexFile, Pinned, best_of, hashes_in_url, name_in, version_of
+from ....grammars.python.names import canonical
 from ....grammars.python.target import Target
 from ....words.errors import NotFound, Unsupported, UsageError
 from ....words.lines import lines
-from ....words.value import Value
 from .index import PackageIndex
+from .requirements import Requirements
 
 _ROUNDS = 10_000
 _SHOWN = 6
-
-
-class Requirements(Value):
-    """What is to be resolved. `hashes` are (name, pairs) of the files allowed; `folders` (name, path)."""
-
-    requirements: tuple[str, ...]
-    constraints: tuple[str, ...] = ()
-    hashes: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
-    folders: tuple[tuple[str, str], ...] = ()
-    require_hashes: bool = False
-    pre: bool = False
 
 
 class Candidate:
@@ -88,6 +78,18 @@ def resolve(wishes: Requirements, target: Target, index: PackageIndex, metadata:
     return [Pinned(name, str(one.version), one.file, one.folder) for name, one in sorted(found.items())]
 
 
+def exact(requirements: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(name, version) of the requirements that allow one version alone."""
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        parts = list(requirement.specifier)
+        if len(parts) == 1 and parts[0].operator == "==" and not parts[0].version.endswith(".*"):
+            yield canonical(requirement.name), str(Version(parts[0].version))
+
+
 def _impossible(error: ResolutionImpossible[Any, Any], target: Target) -> UsageError:
     causes = [
         f"{cause.requirement}" + (f" (of {cause.parent.name} {cause.parent.version})" if cause.parent else "")
@@ -121,7 +123,7 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
         marker = requirement.marker
         if marker is not None and not marker.evaluate(self._environment | {"extra": extra}):
             return
-        name = canonicalize_name(requirement.name)
+        name = canonical(requirement.name)
         shown = f"{requirement.name}{requirement.specifier}"
         url = "" if name in self._folders else requirement.url or ""
         if url.startswith(("git+", "hg+", "svn+", "bzr+")):
@@ -129,7 +131,7 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
                 f"{name} is in a repository, which is not supported", hint="use a released version"
             )
         for one in ("", *sorted(requirement.extras)):
-            yield ResolverRequirement(name, canonicalize_name(one) if one else "", shown, url=url)
+            yield ResolverRequirement(name, canonical(one) if one else "", shown, url=url)
 
     def prefetch(self, wishes: Iterable[ResolverRequirement]) -> None:
         """Bring the pages of what will be asked for next, several at once."""
@@ -252,24 +254,29 @@ def _by_name(constraints: Sequence[str]) -> dict[str, list[SpecifierSet]]:
     found: dict[str, list[SpecifierSet]] = {}
     for text in constraints:
         requirement = Requirement(text)
-        found.setdefault(canonicalize_name(requirement.name), []).append(requirement.specifier)
+        found.setdefault(canonical(requirement.name), []).append(requirement.specifier)
     return found
 
 
 def requirements_in(metadata: bytes) -> list[Requirement]:
     """The Requires-Dist of a METADATA; those that nobody could read are passed over, as pip does not."""
-    from email.parser import BytesHeaderParser
-
-    fields = BytesHeaderParser().parsebytes(metadata)
+    fields = list(_fields(metadata))
     found = []
-    for text in fields.get_all("Requires-Dist") or ():
+    for text in (value for name, value in fields if name == "requires-dist"):
         try:
             found.append(Requirement(text))
         except InvalidRequirement:
-            raise UsageError(
-                f"{fields.get('Name', 'a package')} has an invalid requirement: {text[:200]}"
-            ) from None
+            package = dict(reversed(fields)).get("name", "a package")
+            raise UsageError(f"{package} has an invalid requirement: {text[:200]}") from None
     return found
+
+
+def _fields(metadata: bytes) -> Iterator[tuple[str, str]]:
+    """The fields before the description, their names in lower case; a long one goes on after a space."""
+    head = metadata.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")[0]
+    for row in re.split(r"\n(?![ \t])", head.decode("utf-8", "replace")):
+        name, _, value = row.partition(":")
+        yield name.strip().lower(), " ".join(value.split())
 
 
 def pinned_of_lock(name: str, version: str, files: Sequence[IndexFile], target: Target) -> Pinned:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cached_property
 from threading import Event
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from ....grammars.python.files import IndexFile, Pinned
-from ....grammars.python.locks import LockSelection, read_lock
 from ....ground.work.threads import paced
 from ....stores.steps import StepRecord
 from ....words.errors import UsageError
 from ....words.value import Value
 from ..keys import Key
-from .pack import metadata_of, static_metadata
-from .resolve import Candidate, Requirements, pinned_of_lock, resolve
-from .wheel import opened
+from .index import is_remote
+from .requirements import Requirements
 from .wheellayers import LaidWheel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ....grammars.python.locks import Locked
@@ -32,6 +29,10 @@ if TYPE_CHECKING:
     from .index import PackageIndex
     from .pack import BuiltWheel, WheelBuilder
     from .plan import ProjectPlan
+    from .resolve import Candidate
+
+
+_MOST_PINS = 1000
 
 
 class ResolvedKey(Key):
@@ -45,12 +46,19 @@ class ResolvedKey(Key):
     requirements: tuple[str, ...] = ()
 
 
+class PinsKey(Key):
+    """Files of exact versions, as these indexes had them."""
+
+    target: tuple[object, ...]
+    indexes: tuple[str, ...]
+
+
 class WheelSources(Value):
-    """Where wheels come from: the store remembers, the index has them, the packer makes them."""
+    """Where wheels come from: the store remembers, the index has them, what `packer` gives makes them."""
 
     store: Store
     index: PackageIndex
-    packer: WheelBuilder
+    packer: Callable[[], WheelBuilder]
 
 
 class WheelSupply:
@@ -65,6 +73,10 @@ class WheelSupply:
     def short(self) -> str:
         """The version of Python that they are for, as 3.12."""
         return self._target.short
+
+    @cached_property
+    def _packer(self) -> WheelBuilder:
+        return self._sources.packer()
 
     # what is to be installed
 
@@ -90,8 +102,12 @@ class WheelSupply:
 
     def _check_python(self) -> None:
         wanted = self._plan.project.requires_python
+        if not wanted:
+            return
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
         try:
-            fits = not wanted or SpecifierSet(wanted).contains(self._target.version, prereleases=True)
+            fits = SpecifierSet(wanted).contains(self._target.version, prereleases=True)
         except InvalidSpecifier:
             raise UsageError(f"pyproject.toml has an invalid requires-python: {wanted[:100]!r}") from None
         if not fits:
@@ -101,6 +117,8 @@ class WheelSupply:
             )
 
     def _hinted(self, wanted: str) -> str:
+        from packaging.specifiers import SpecifierSet
+
         versions = [f"3.{minor}" for minor in range(14, 7, -1)]
         return next((one for one in versions if SpecifierSet(wanted).contains(f"{one}.99")), "3")
 
@@ -117,7 +135,7 @@ class WheelSupply:
     def _keep(self, key: Key, found: Sequence[Pinned]) -> None:
         rows = [
             {"name": one.name, "version": one.version, "folder": one.folder,
-             "file": {name: getattr(one.file, name) for name in IndexFile._fields} if one.file else None}
+             "file": _row_of(one.file) if one.file else None}
             for one in found
         ]  # fmt: skip
         self._sources.store.steps.put(
@@ -125,6 +143,8 @@ class WheelSupply:
         )
 
     def _locked(self) -> list[Pinned]:
+        from ....grammars.python.locks import LockSelection, read_lock
+
         plan = self._plan
         wanted = LockSelection(plan.project, self._target, plan.settings.extras, plan.settings.groups)
         return [self._of_lock(one) for one in read_lock(plan.lock, plan.lock_data, wanted)]
@@ -132,6 +152,8 @@ class WheelSupply:
     def _of_lock(self, one: Locked) -> Pinned:
         if one.folder:
             return Pinned(one.name, one.version, folder=os.path.normpath(one.folder))
+        from .resolve import pinned_of_lock
+
         return pinned_of_lock(one.name, one.version, self._placed(one), self._target)
 
     def _placed(self, one: Locked) -> Sequence[IndexFile]:
@@ -145,13 +167,42 @@ class WheelSupply:
         ]  # fmt: skip
 
     def _resolved(self, wishes: Requirements, report: StepReport) -> list[Pinned]:
+        from .resolve import exact, resolve
+
         def metadata(candidate: Candidate) -> bytes:
             report.line(f"looking at {candidate.name} {candidate.folder or candidate.version}")
             return self._metadata(candidate, report)
 
         hashes = dict(wishes.hashes)
+        pins = self._pins()
+        for name, version in exact(wishes.requirements):
+            if (file := pins.get(f"{name}=={version}")) and _is_allowed(file, hashes.get(name, ())):
+                self._sources.index.assume(name, [file])
         found = resolve(wishes, self._target, self._sources.index, metadata)
+        self._keep_pins(pins, found)
         return [_with_hashes(one, hashes.get(one.name, ())) for one in found]
+
+    @property
+    def _pins_key(self) -> PinsKey:
+        return PinsKey("", "", None, self._target._astuple(), self._sources.index.urls)
+
+    def _pins(self) -> dict[str, IndexFile]:
+        """Files of an index by NAME==VERSION: where a version is exact, nobody need be asked again."""
+        record = None if self._anew else self._sources.store.steps.get(self._pins_key.digest)
+        rows = json.loads(record.config_json)["files"] if record else {}
+        return {pin: _file_of(row) for pin, row in rows.items()}
+
+    def _keep_pins(self, known: Mapping[str, IndexFile], found: Sequence[Pinned]) -> None:
+        """Keep those of this build before those known, as many as is reasonable."""
+        new = {f"{one.name}=={one.version}": one.file for one in found if one.file and is_remote(one.file)}
+        if new.items() <= known.items():
+            return
+        every = list((new | {pin: file for pin, file in known.items() if pin not in new}).items())
+        rows = {pin: _row_of(file) for pin, file in every[:_MOST_PINS]}
+        key = self._pins_key
+        self._sources.store.steps.put(
+            StepRecord(key.digest, "", None, None, json.dumps({"files": rows}), key.inputs)
+        )
 
     def requirements(self, wishes: Sequence[str], report: StepReport) -> list[Pinned]:
         """What some requirements come to, as those of a build backend; kept as `chosen` is."""
@@ -170,21 +221,39 @@ class WheelSupply:
         if candidate.folder:
             return self._of_folder(candidate.folder, report)
         assert candidate.file is not None
-        data = self._sources.index.metadata(candidate.file)
+        index = self._sources.index
+        file = index.identified(candidate.file)
+        sha256 = dict(file.strong).get("sha256", "")
+        data = index.kept_metadata(sha256) if sha256 else None
         if data is not None:
             return data
-        path, sha256 = self._sources.index.fetch(candidate.file, report.task(candidate.file.name))
-        if candidate.file.is_wheel:
-            with opened(path, candidate.file.name) as wheel:
-                return wheel.metadata
-        pinned = Pinned(candidate.name, str(candidate.version), candidate.file)
-        static = static_metadata(path, candidate.file.name)
-        return static or self._sources.packer.of_archive(pinned, path, sha256, report).metadata.encode()
+        data, is_fixed = self._read_metadata(candidate, file, report)
+        return index.keep_metadata(sha256, data) if sha256 and is_fixed else data
+
+    def _read_metadata(self, candidate: Candidate, file: IndexFile, report: StepReport) -> tuple[bytes, bool]:
+        """METADATA out of an index or a file, and whether it is the same wherever the file is built."""
+        data = self._sources.index.metadata(file)
+        if data is not None:
+            return data, True
+        path, sha256 = self._sources.index.fetch(file, report.task(file.name))
+        if file.is_wheel:
+            from .wheel import opened
+
+            with opened(path, file.name) as wheel:
+                return wheel.metadata, True
+        pinned = Pinned(candidate.name, str(candidate.version), file)
+        from .pack import static_metadata
+
+        if static := static_metadata(path, file.name):
+            return static, True
+        return self._packer.of_archive(pinned, path, sha256, report).metadata.encode(), False
 
     def _of_folder(self, folder: str, report: StepReport) -> bytes:
         project = self._plan.project_of(folder)
         if project.dynamic:
             return self.built(folder, report).metadata.encode()
+        from .pack import metadata_of
+
         return metadata_of(project.name, project.dependencies, project.extras)
 
     # wheels
@@ -197,7 +266,7 @@ class WheelSupply:
                 raise UsageError(
                     f"{folder}/pyproject.toml has no [build-system], so no package can be made of it"
                 )
-            self._built[folder] = self._sources.packer.of_folder(folder, system, report)
+            self._built[folder] = self._packer.of_folder(folder, system, report)
         return self._built[folder]
 
     def known(self, pinned: Pinned, report: StepReport) -> LaidWheel:
@@ -205,8 +274,9 @@ class WheelSupply:
         if pinned.folder:
             built = self.built(pinned.folder, report)
             return LaidWheel(built.name, built.sha256, built.size, self._sources.index.kept(built.sha256))
-        file = pinned.file
-        assert file is not None
+        assert pinned.file is not None
+        file = self._sources.index.identified(pinned.file)
+        pinned = pinned.replace(file=file)
         sha256 = dict(file.strong).get("sha256", "")
         if not file.is_wheel or not sha256 or not file.size:
             return self._brought(pinned, report)
@@ -219,7 +289,7 @@ class WheelSupply:
         path, sha256 = self._sources.index.fetch(file, report.task(file.name))
         if file.is_wheel:
             return LaidWheel(file.name, sha256, os.stat(path).st_size, path)
-        built = self._sources.packer.of_archive(pinned, path, sha256, report)
+        built = self._packer.of_archive(pinned, path, sha256, report)
         return LaidWheel(built.name, built.sha256, built.size, self._sources.index.kept(built.sha256))
 
     def here(self, wheels: Sequence[LaidWheel], report: StepReport) -> dict[str, LaidWheel]:
@@ -244,6 +314,14 @@ def _with_hashes(pinned: Pinned, hashes: Sequence[tuple[str, str]]) -> Pinned:
     if len(hashes) > 1:
         raise UsageError(f"{pinned.file.name} has no hash in its index, so one of several cannot be told")
     return pinned.replace(file=pinned.file.replace(hashes=tuple(hashes)))
+
+
+def _is_allowed(file: IndexFile, hashes: Sequence[tuple[str, str]]) -> bool:
+    return not hashes or any(pair in hashes for pair in file.strong)
+
+
+def _row_of(file: IndexFile) -> dict[str, Any]:
+    return {name: getattr(file, name) for name in IndexFile._fields}
 
 
 def _file_of(row: dict[str, Any]) -> IndexFile:

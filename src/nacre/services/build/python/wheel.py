@@ -16,7 +16,7 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO, StringIO
 from typing import Any, BinaryIO
@@ -30,12 +30,11 @@ from installer.sources import WheelFile
 from installer.utils import Scheme, fix_shebang
 
 from ....grammars.layer.whiteouts import WHITEOUT
-from ....grammars.tar.entry import Entry
-from ....grammars.tar.write import TarWriter
 from ....ground.files import os_errors
 from ....words.errors import InvalidArchive, NacreError, TooLarge
 from .bytecode import cached_name
-from .layout import TIME, VENV, packages, python
+from .layerwriter import LayerWriter
+from .layout import VENV, packages, python
 
 _MAX_FILES = 200_000
 _ALWAYS, _TIMES = 64 << 20, 200
@@ -207,39 +206,10 @@ def _explained(name: str) -> Iterator[None]:
         raise InvalidArchive(f"{name} is no wheel that can be installed: {str(error)[:200]}") from None
 
 
-class LayerWriter:
-    """Writes wheels into one tar; folders come before what is in them, once."""
-
-    def __init__(self, write: Callable[[bytes], object], short: str) -> None:
-        self._tar, self.short = TarWriter(write), short
-        self._folders: set[str] = set()
-
-    def folder(self, path: str, owner: int = 0) -> None:
-        """A folder, absolute, and those above it."""
-        if path in ("", "/") or path in self._folders:
-            return
-        self.folder(path.rpartition("/")[0])
-        self._folders.add(path)
-        self._tar.add(Entry(path[1:].encode(), "dir", 0o755, owner, owner, TIME * 10**9))
-
-    def file(self, path: str, size: int, reader: Any, mode: int = 0o644) -> None:
-        """A file, absolute, of this many bytes."""
-        self.folder(path.rpartition("/")[0])
-        self._tar.add(Entry(path[1:].encode(), "file", mode, mtime_ns=TIME * 10**9, size=size), reader)
-
-    def link(self, path: str, target: str) -> None:
-        """A symbolic link, its path absolute."""
-        self.folder(path.rpartition("/")[0])
-        self._tar.add(Entry(path[1:].encode(), "symlink", 0o777, mtime_ns=TIME * 10**9, link=target.encode()))
-
-    def wheel(self, wheel: Wheel, code: dict[str, bytes], tag: str) -> None:
-        """A whole wheel with the byte code of its modules. Raises InvalidArchive, TooLarge."""
-        with _explained(wheel.name):
-            install(wheel, _WheelDestination(self, wheel, code, tag), _INSTALLER)
-
-    def close(self) -> None:
-        """The end of the tar."""
-        self._tar.close()
+def write_wheel(out: LayerWriter, wheel: Wheel, code: dict[str, bytes], tag: str) -> None:
+    """A whole wheel with the byte code of its modules. Raises InvalidArchive, TooLarge."""
+    with _explained(wheel.name):
+        install(wheel, _WheelDestination(out, wheel, code, tag), _INSTALLER)
 
 
 class _WheelDestination(WheelDestination):

@@ -14,7 +14,7 @@ from ....ground.work.threads import Worker, running
 from ....images.layers.ingest import add_layer
 from ....words.value import Value
 from ..keys import Key
-from .wheel import LayerWriter, opened
+from .layerwriter import LayerWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _FORM = 1
 """Counts changes of what a layer of wheels holds."""
-_LARGE = 1 << 20
+_LARGE = 1 << 18
 """Bytes of a wheel that is worth a layer of its own."""
-_GROUPS = 8
+_GROUPS = 16
 MOST_LAYERS = 127
 """As many as docker takes in one image."""
 
@@ -82,6 +82,8 @@ def lay(
     store: Store, group: Sequence[LaidWheel], short: str, code: dict[str, bytes], tag: str
 ) -> tuple[Descriptor, Digest]:
     """The layer of some wheels that are here. Raises InvalidArchive, TooLarge, StoreError."""
+    from .wheel import opened, write_wheel
+
     pipe = Pipe()
 
     def work() -> None:
@@ -89,7 +91,7 @@ def lay(
         writer = LayerWriter(pieces.write, short)
         for wheel in group:
             with opened(wheel.path, wheel.name) as archive:
-                writer.wheel(archive, code, tag)
+                write_wheel(writer, archive, code, tag)
         writer.close()
         pieces.flush()
 
