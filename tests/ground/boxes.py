@@ -11,7 +11,8 @@ import pytest
 
 from nacre.ground import userns
 from nacre.ground.files import remove_tree
-from nacre.ground.sandbox import Attachment, Stdio, run
+from nacre.ground.sandbox import Attachment, Stdio
+from nacre.ground.sandbox.launch import run
 from nacre.images.model.runtime import RunOptions, runtime_config
 from nacre.words.mount import Overlay
 from nacre.words.oci import ImageConfig

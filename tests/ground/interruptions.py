@@ -21,7 +21,8 @@ from typing import Any
 import nacre
 from nacre.ground import fork, linux, userns
 from nacre.ground.fork import BLOCKED, RAISING, ChildReport
-from nacre.ground.sandbox import Attachment, Stdio, run, syscalls
+from nacre.ground.sandbox import Attachment, Stdio, syscalls
+from nacre.ground.sandbox.launch import run
 from nacre.words.errors import NacreError
 from nacre.words.mount import Overlay
 

@@ -15,7 +15,9 @@ from boxes import Box, make_box, remove
 
 from nacre.ground import linux, userns
 from nacre.ground.fork import fork
-from nacre.ground.sandbox import Attachment, Stdio, plan, process, run
+from nacre.ground.sandbox import Attachment, Stdio, plan
+from nacre.ground.sandbox.child import listen
+from nacre.ground.sandbox.launch import run
 from nacre.ground.sandbox.operations import shown
 from nacre.images.model.runtime import TmpfsMount, VolumeMount
 from nacre.words.errors import CommandNotExecutable, CommandNotFound, SandboxError
@@ -363,7 +365,7 @@ def test_a_child_that_says_nothing_has_died() -> None:
         fork(lambda _report: None, what="the child") as child,
         pytest.raises(SandboxError, match="without an answer"),
     ):
-        process.listen(child, [])
+        listen(child, [])
 
 
 def test_a_namespace_of_a_process_that_is_gone() -> None:

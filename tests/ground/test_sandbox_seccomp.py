@@ -16,7 +16,7 @@ import pytest
 from bpf import interpret
 
 from nacre.ground import linux
-from nacre.ground.sandbox import capabilities, facts, plan, profile, seccomp, syscalls
+from nacre.ground.sandbox import capabilities, facts, profile, program, seccomp, syscalls
 from nacre.words.errors import Unsupported
 
 ALLOW, EPERM, ENOSYS = 0x7FFF0000, 0x50001, 0x50026
@@ -177,7 +177,7 @@ def test_the_programs_are_those_of_the_facts(tool: Any) -> None:
     """Else run tools/seccomp.py."""
     assert (tool.ROOM / "filters.py").read_text() == tool.filters()
     for machine in set(HOSTS.values()):
-        assert plan._filter(machine, DEFAULT) == seccomp.program(machine)
+        assert program._filter(machine, DEFAULT) == seccomp.program(machine)
 
 
 def test_facts_of_a_profile(tool: Any) -> None:

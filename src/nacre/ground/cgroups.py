@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from struct import Struct
 
-from . import linux, mounts
+from . import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def _open(group: str) -> int:
         raise FileNotFoundError(_ENOENT, "the control group is out of sight")
     root = _mounted()
     if root < 0:
+        from . import mounts
+
         root = mounts.filesystem("cgroup2")
     try:
         return os.open(f".{group}", _FOLDER, dir_fd=root)

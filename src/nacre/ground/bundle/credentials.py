@@ -9,7 +9,7 @@ from ...words.errors import NacreError, SandboxError
 from .. import linux
 from ..sandbox.capabilities import ALL, CAP_SYS_ADMIN, bits
 from ..sandbox.identity import Confine
-from ..sandbox.operations import Operation
+from ..sandbox.room import Operation
 from ..sandbox.users import User, resolve
 
 TYPE_CHECKING = False

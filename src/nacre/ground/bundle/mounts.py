@@ -7,7 +7,7 @@ import stat
 
 from ...words.errors import SandboxError
 from .. import linux
-from ..sandbox.operations import Operation
+from ..sandbox.room import Operation
 from .copying import copy_up
 from .groups import places
 from .options import Options

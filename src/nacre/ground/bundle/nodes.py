@@ -10,8 +10,8 @@ from ...words.errors import SandboxError
 from .. import beneath, linux
 from ..network.descriptors import hand
 from ..sandbox import terminal
-from ..sandbox.operations import Operation
 from ..sandbox.plan import KCORE, LINKS
+from ..sandbox.room import Operation
 from .place import BundleRoom
 
 TYPE_CHECKING = False

@@ -13,12 +13,14 @@ from ...words.errors import UsageError
 from ...words.value import Value
 from .. import linux, selinux
 from ..sandbox import apparmor
-from ..sandbox import plan as sandbox
+from ..sandbox import program as sandbox
 from ..sandbox.capabilities import ALL
 from ..sandbox.devices import DeviceNode
 from ..sandbox.document import compiled
 from ..sandbox.identity import NewSession
-from ..sandbox.operations import HostName, Loopback, Operation, ReadOnlyRoot
+from ..sandbox.operations import HostName, Loopback, ReadOnlyRoot
+from ..sandbox.plan import NODES
+from ..sandbox.room import Operation
 from ..sandbox.tuning import Sysctls
 from .credentials import KnownAccount, Label, confine_capabilities, tune
 from .mounts import MountBind, MountFileSystem, MountHierarchies
@@ -173,7 +175,7 @@ def _devices(config: Mapping[str, Any]) -> list[Operation]:
             return []
     wanted = tuple(_node(device) for device in config["linux"].get("devices") or ())
     paths = {node.path for node in wanted}
-    usual = (node for node in sandbox.NODES if node.path not in paths)
+    usual = (node for node in NODES if node.path not in paths)
     return [CreateDevices((*usual, *wanted)), CreateLinks()]
 
 

@@ -29,7 +29,7 @@ from ...words.errors import (
 from .. import linux
 from ..fork import BLOCKED, fork_through
 from ..sandbox.identity import Execute
-from ..sandbox.operations import Operation
+from ..sandbox.room import Operation
 from .hooks import run_hooks
 from .place import BundleRoom
 

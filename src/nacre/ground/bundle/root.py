@@ -10,7 +10,8 @@ import stat
 
 from ...words.errors import SandboxError
 from .. import linux, mounts
-from ..sandbox.operations import Operation, null_device
+from ..sandbox.operations import null_device
+from ..sandbox.room import Operation
 from .place import BundleRoom
 
 TYPE_CHECKING = False

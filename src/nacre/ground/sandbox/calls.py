@@ -15,8 +15,8 @@ from ..network import notifier
 from ..network.descriptors import hand, received
 from ..ownership import calls
 from ..ownership.answers import Ownership
-from .operations import Operation
-from .plan import is_root
+from .program import is_root
+from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

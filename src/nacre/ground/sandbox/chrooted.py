@@ -16,12 +16,15 @@ from ...words.mount import Bind
 from .. import linux, userns
 from . import permitted
 from .capabilities import bits
+from .child import cannot_start, child, listen, opened, stay
 from .devices import entering, limits, refuse_nodes
 from .identity import Confine, Execute, NewSession
-from .operations import NAMESPACES, HostName, Loopback, Operation
-from .plan import account, confine, execute, host_name, is_root, oom_score, resource_limits, working_folder
-from .process import begin, cannot_start, child, listen, opened, stay
+from .operations import NAMESPACES, HostName, Loopback
+from .plan import host_name
+from .process import begin
 from .process import run as run_mounted
+from .program import account, confine, execute, is_root, oom_score, resource_limits, working_folder
+from .room import Operation
 from .standins import Standins
 from .stdio import Attachment
 from .watcher import END, Watch

@@ -16,7 +16,7 @@ from ...words.mount import Bind
 from ...words.value import Value
 from .. import cgroups, linux, mounts, userns
 from .capabilities import CAP_SYS_ADMIN
-from .operations import Operation
+from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

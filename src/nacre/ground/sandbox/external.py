@@ -17,7 +17,8 @@ from .. import linux, mounts, userns
 from ..fork import fork, fork_through, program
 from ..monitor.relay import Relay
 from .capabilities import bits
-from .process import cannot_start, moving, opened
+from .child import cannot_start, opened
+from .process import moving
 from .profile import document
 from .users import User, resolve
 from .watcher import END, be_watched

@@ -6,7 +6,7 @@ import os
 
 from .. import linux
 from ..limits.hierarchies import enter
-from .operations import Operation
+from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

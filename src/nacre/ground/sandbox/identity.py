@@ -8,8 +8,7 @@ import stat
 from ...words.errors import CommandNotExecutable, CommandNotFound, ExecFormatError, SandboxError
 from .. import linux
 from .capabilities import CAP_SYS_ADMIN
-from .operations import Operation
-from .room import Room
+from .room import Operation, Room
 from .users import User, resolve
 
 _ENOENT, _EACCES, _ENOEXEC, _ENOTDIR, _EPERM, _EINVAL, _ELOOP = 2, 13, 8, 20, 1, 22, 40

@@ -7,8 +7,8 @@ import os
 from ...words.errors import SandboxError
 from .. import linux
 from .borrow import within
-from .operations import Operation, enter, shown
-from .room import Room
+from .operations import enter, shown
+from .room import Operation, Room
 
 _SHARED = "/dev/shm"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from ...words.errors import Conflict, SandboxError
 from .. import userns
 from ..fork import fork_held
-from .fork import WHAT
+from .child import WHAT, hide, listen, opened, stay
 from .joining import Joining
-from .plan import is_root
-from .process import hide, listen, opened, stay
+from .program import is_root
 from .stdio import Attachment
 
 TYPE_CHECKING = False

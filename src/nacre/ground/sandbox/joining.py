@@ -6,9 +6,9 @@ import os
 
 from ...words.errors import Conflict
 from .. import cgroups, linux
+from .child import child
 from .identity import NewSession
-from .operations import Operation
-from .plan import (
+from .program import (
     account,
     apparmor,
     confine,
@@ -19,8 +19,7 @@ from .plan import (
     resource_limits,
     working_folder,
 )  # fmt: skip
-from .process import child
-from .room import Room
+from .room import Operation, Room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,8 +1,4 @@
-"""What a sandbox is made of: operations in order, each of which can say what it does.
-
-`apply(room)` runs in the child, after the fork and before the program; it raises OSError or
-SandboxError. `str(operation)` is one line for `--debug` and for tests.
-"""
+"""The operations that make the container around a program: namespaces, mounts, names."""
 
 from __future__ import annotations
 
@@ -14,9 +10,8 @@ from struct import Struct
 
 from ...words.errors import SandboxError
 from ...words.mount import Bind, Mount
-from ...words.value import Value
 from .. import linux, mounts
-from .room import Room
+from .room import Operation, Room
 
 _EPERM, _EACCES, _ENOENT, _EINVAL, _ENODEV, _EBUSY = 1, 13, 2, 22, 19, 16
 _ABSENT = (_ENOENT, 20)
@@ -32,14 +27,6 @@ NAMESPACES = {
     "network": linux.CLONE_NEWNET, "cgroup": linux.CLONE_NEWCGROUP, "pid": linux.CLONE_NEWPID,
 }  # fmt: skip
 """By their names in an OCI runtime config."""
-
-
-class Operation(Value):
-    """One thing to do in the child."""
-
-    def apply(self, room: Room) -> None:
-        """Carry out the operation. Raises SandboxError or OSError."""
-        raise NotImplementedError
 
 
 class Namespaces(Operation):

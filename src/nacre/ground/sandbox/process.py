@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import sys
 
-from ...words.errors import NacreError, SandboxError
+from ...words.errors import SandboxError
 from .. import cgroups, linux, userns
-from ..fork import BLOCKED, fork, fork_held
-from ..monitor.relay import FORWARDED, Relay
-from .fork import WHAT, first, through
+from ..fork import BLOCKED, Blocked, fork, fork_held, fork_through
+from .child import WHAT, cannot_start, child, hide, listen, opened, stay
 from .operations import shown
-from .plan import is_root, plan, shares_processes
-from .room import Room
-from .stdio import Attachment, Stdio, StreamDescriptors, Streams
+from .plan import plan
+from .program import is_root, shares_processes
+from .stdio import Attachment, Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from ...words.mount import Mount
-    from ..fork import Child, ChildReport, Work
-    from .operations import Operation
-else:
-    import _signal as signal
-
-_REPORT, _PTS = 3, 4
-_DEFAULT = (
-    *FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
-)  # fmt: skip
-"""Signals that may be ignored or handled here, and are not in a container."""
+    from ..fork import Child, Work
+    from .room import Operation
 
 
 def run(
@@ -90,31 +78,6 @@ def _may_leave(
     return attached.replace(leave=lambda told: leave({**told, "made": made, "volatile": volatile}))
 
 
-def opened(stdio: Stdio | None, devpts_options: str = "", *, relayed: bool) -> Streams:
-    """Open the standard streams of the container. Raises SandboxError."""
-    try:
-        return Streams(stdio or Stdio(), devpts_options, relayed=relayed)
-    except OSError as error:
-        raise cannot_start(error) from None
-
-
-def cannot_start(error: OSError) -> SandboxError:
-    """Something that a container needs of this system is not to be had."""
-    return SandboxError(f"cannot start a container: {error.strerror}")
-
-
-def hide(config: Mapping[str, Any]) -> bool:
-    """From a program that may trace others: where it is shown the /proc around us, we are in there.
-
-    In a user namespace it has its rights over us too, but not over what cannot be dumped: ptrace(2). Gives
-    whether that is so; execve(2) ends it.
-    """
-    traces = "CAP_SYS_PTRACE" in config["process"]["capabilities"]["bounding"] and not userns.is_first()
-    if traces:
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    return traces
-
-
 def _devpts_options(config: Mapping[str, Any]) -> str:
     for mount in config.get("mounts") or ():
         if mount.get("type") == "devpts":
@@ -146,7 +109,7 @@ def _fork(
         if pids and pids[0].get("path"):
             return _into(pids[0], work, streams, move)
         if move:
-            return through(move, work, streams.passed, alone=bool(pids))
+            return _through(move, work, streams.passed, alone=bool(pids))
         return begin(work, streams, alone=bool(pids))
     except OSError as error:
         raise cannot_start(error) from None
@@ -190,133 +153,55 @@ def _into(
 def begin(work: Work, streams: Streams, *, alone: bool) -> Child:
     """A child that has the descriptors of a container only; `alone`: in a pid namespace. Raises OSError."""
     keep = streams.passed
-    return first(work, keep) if alone else fork(work, what=WHAT, keep=keep, signals=BLOCKED)
+    return _first(work, keep) if alone else fork(work, what=WHAT, keep=keep, signals=BLOCKED)
 
 
-def listen(started: Child, made: list[str]) -> None:
-    """Wait until the program runs; adds to `made` the paths made to mount on. Raises what the child met."""
-    runs = False
+def _first(work: Work, keep: Iterable[int]) -> Child:
+    """A child in a new pid namespace, no signal let in. Raises OSError, SandboxError.
+
+    unshare(CLONE_NEWPID) counts for later children only. As real root the parent makes the namespace, forks,
+    and goes back to its own; no process stands in the middle. In a user namespace the way back is barred (the
+    old pid namespace belongs to somebody else), so a helper makes the namespace, forks and ends, and the
+    child falls to us. Source: pid_namespaces(7).
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while told := started.hear():
-            runs, made[:] = told
-    except OSError as error:
-        raise SandboxError(f"cannot set up the container: {error}") from None
-    if not runs:
-        raise started.died()
-
-
-def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = signal.SIGKILL) -> int:
-    """Pass bytes and signals to a running process until it ends; its exit code. SIGKILL becomes `deadly`."""
-    relay = Relay(started, streams.outputs, streams.inputs, attached.control)
-    relay.deadly = deadly
-    relay.input, relay.once = streams.input, streams.stdio.once and not streams.stdio.tty
-    relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
-    if attached.on_detach:
-        _let_detach(relay, streams, attached)
+        linux.setns(own, linux.CLONE_NEWPID)
+    except PermissionError:
+        return fork_through(_unshare, work, what=WHAT, keep=keep, signals=BLOCKED)
     else:
-        _let_leave(relay, streams, attached)
-    if streams.terminal >= 0:
-        relay.on_resize = streams.resize
-    streams.begin()
-    if attached.timeout:
-        relay.loop.call_later(attached.timeout, relay.kill)
-    end = attached.beside(relay.loop) if attached.beside else None
-    try:
-        return relay.run(signals=attached.signals)
+        return _and_back(own, work, keep)
     finally:
-        if end:
-            end()
+        os.close(own)
 
 
-def _let_leave(relay: Relay, streams: Streams, attached: Attachment) -> None:
-    """The shim is told which descriptors keep the container's streams."""
-    leave = attached.leave
-    if leave:
-        relay.leave = lambda told: leave({**told, "descriptors": streams.kept})
+def _through(move: Callable[[], None], work: Work, keep: Iterable[int], *, alone: bool) -> Child:
+    """A child where `move` leads, `alone` in a pid namespace. Raises OSError, SandboxError."""
+
+    def both() -> None:
+        move()
+        if alone:
+            _unshare()
+
+    return fork_through(both, work, what=WHAT, keep=keep, signals=BLOCKED)
 
 
-def _let_detach(relay: Relay, streams: Streams, attached: Attachment) -> None:
-    """At the keys the user's terminal is let go, and the container goes on as if nobody had seen it start."""
-    flow = relay.inputs[0]
-
-    def detach() -> None:
-        relay.loop.forget(attached.user)
-        if flow in relay.inputs:
-            relay.inputs.remove(flow)
-        streams.let_go()
-        relay.on_resize = None
-        if attached.on_detach:
-            attached.on_detach()
-        _let_leave(relay, streams, attached)
-        relay.plan_to_leave()
-
-    def over() -> None:
-        detach() if getattr(flow, "detached", False) else relay.hang_up(streams.terminal)
-
-    flow.on_end = over
-    if attached.user >= 0:
-        relay.loop.watch(attached.user, detach, 0)
+def _and_back(own: int, work: Work, keep: Iterable[int]) -> Child:
+    """Back in any case: else this program could start nothing any more once the container has ended."""
+    child: Child | None = None
+    try:
+        with Blocked():
+            try:
+                _unshare()
+                child = fork(work, what=WHAT, keep=keep, signals=BLOCKED)
+            finally:
+                linux.setns(own, linux.CLONE_NEWPID)
+    except BaseException:
+        if child:
+            child.__exit__(BaseException)
+        raise
+    return child
 
 
-def child(operations: list[Operation], streams: Streams | StreamDescriptors) -> Work:
-    """What the child does. Whatever goes wrong is told to the parent, which raises it."""
-
-    def work(report: ChildReport) -> None:
-        room = Room()
-        try:
-            _arrange(room, streams, report)
-            for operation in operations[:-1]:
-                operation.apply(room)
-            _ready(room, report)
-            operations[-1].apply(room)
-        except BaseException as error:
-            report.tell(False, room.made)
-            raise _sandbox_error(error) from None
-
-    return work
-
-
-def _sandbox_error(error: BaseException) -> BaseException:
-    if isinstance(error, NacreError):
-        return error if isinstance(error, SandboxError) else SandboxError(error.message, hint=error.hint)
-    text = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-    return SandboxError(f"cannot set up the container: {text}")
-
-
-def _arrange(room: Room, streams: Streams | StreamDescriptors, report: ChildReport) -> None:
-    """Put descriptors where they belong (0, 1, 2, the report, perhaps devpts and channel), close all others.
-
-    From here on nothing can be imported: in the new root that would run code of the image with our
-    privileges (docker CVE-2019-14271).
-    """
-    sys.meta_path.clear()
-    fds = [*streams.child, report.fd, *(fd for fd in (streams.pts, streams.channel) if fd >= 0)]
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
-    report.fd = high[_REPORT]  # 3 may be anything until it is ours
-    for number, fd in enumerate(high):
-        os.dup2(fd, number, inheritable=number < _REPORT)
-    report.fd = _REPORT
-    linux.close_range(len(fds))
-    os.umask(0)
-    if streams.terminal >= 0:
-        room.terminal = 0
-    if streams.pts >= 0:
-        room.pts = _PTS
-    if streams.channel >= 0:
-        room.channel = len(fds) - 1
-    linux.keyctl_join_session()
-
-
-def _ready(room: Room, report: ChildReport) -> None:
-    """The last moments: default signals, and no life without the parent.
-
-    Signals that came until now were not meant for the program. The death signal is forgotten at a change of
-    user, so it comes last; a parent that had died before is noticed by the pipe it no longer reads.
-    """
-    os.umask(0o022)
-    for number in _DEFAULT:
-        signal.signal(number, signal.SIG_IGN)  # forgets what is pending
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    linux.die_with_parent()
-    report.tell(True, room.made)
+def _unshare() -> None:
+    linux.unshare(linux.CLONE_NEWPID)

@@ -1,4 +1,8 @@
-"""The state of a container being set up, and how its paths are opened.
+"""The state of a container being set up, how its paths are opened, and what an operation on it is.
+
+A sandbox is made of operations in order, each of which can say what it does. `apply(room)` runs in the
+child, after the fork and before the program; it raises OSError or SandboxError. `str(operation)` is one line
+for `--debug` and for tests.
 
 Every path inside the container is opened beneath its root by descriptor, so that a link in the image
 cannot lead a mount elsewhere; what had to be made to mount on is remembered, so that it can be taken
@@ -11,6 +15,7 @@ import os
 import stat
 
 from ...words.errors import SandboxError
+from ...words.value import Value
 from .. import cgroups, linux
 
 TYPE_CHECKING = False
@@ -24,6 +29,14 @@ if TYPE_CHECKING:
 _IN_ROOT = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
 _MAX_LINKS = 40
 _PROC_INO = 1
+
+
+class Operation(Value):
+    """One thing to do in the child."""
+
+    def apply(self, room: Room) -> None:
+        """Carry out the operation. Raises SandboxError or OSError."""
+        raise NotImplementedError
 
 
 class Room:

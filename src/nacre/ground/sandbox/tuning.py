@@ -10,8 +10,7 @@ from resource import RLIM_INFINITY, getrlimit, setrlimit
 
 from ...words.errors import SandboxError
 from .. import linux
-from .operations import Operation
-from .room import Room
+from .room import Operation, Room
 
 _NUMBERS = {
     "cpu": 0, "fsize": 1, "data": 2, "stack": 3, "core": 4, "rss": 5, "nproc": 6, "nofile": 7, "memlock": 8,

@@ -11,7 +11,7 @@ import os
 
 from ...words.errors import SandboxError
 from .. import linux
-from .operations import Operation
+from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

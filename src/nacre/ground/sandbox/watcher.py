@@ -12,7 +12,7 @@ import os
 from .. import linux
 from ..fork import leave_behind
 from .identity import Execute
-from .operations import Operation
+from .room import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

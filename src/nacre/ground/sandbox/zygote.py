@@ -14,7 +14,7 @@ from ...words.errors import SandboxError
 from ...words.quickjson import dumps, loads
 from ..fork import ChildReport, fork_elsewhere, hold
 from ..network.descriptors import hand_all, received_all
-from .fork import WHAT
+from .child import WHAT
 from .joining import Joining
 from .stdio import StreamDescriptors
 

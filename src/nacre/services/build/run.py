@@ -9,7 +9,8 @@ from functools import partial
 
 from ...ground import userns
 from ...ground.files import os_errors, private_dir, random_name, remove_tree, surely
-from ...ground.sandbox import Attachment, Stdio, run
+from ...ground.sandbox import Attachment, Stdio
+from ...ground.sandbox.launch import run
 from ...images.dockerfile.plan import EPOCH
 from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer

@@ -11,7 +11,7 @@ import time
 
 from ...ground.limits.members import all_processes, descendants, namespace
 from ...ground.linux import process_stat, start_time
-from ...ground.sandbox.plan import shares_processes
+from ...ground.sandbox.program import shares_processes
 from ...words.errors import Conflict, NacreError, NotFound, SandboxError
 from ...words.quickjson import loads
 from ...words.value import Value

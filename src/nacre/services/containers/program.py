@@ -6,7 +6,7 @@ import os
 
 from ...ground.files import os_errors
 from ...ground.linux import start_time
-from ...ground.sandbox.plan import shares_processes
+from ...ground.sandbox.program import shares_processes
 from ...words.errors import Conflict
 from ...words.quickjson import loads
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import time
 
-from ...ground import sandbox
 from ...ground.files import surely, trace, unlink
 from ...ground.linux import start_time
-from ...ground.sandbox import Stdio
+from ...ground.sandbox import Attachment, Stdio
 from ...images.model.runtime import RunOptions, runtime_config
 from ...stores.containers import BEGUN, CONTAINER, ContainerRow
 from ...stores.database import boot_id
@@ -290,7 +289,7 @@ class Containers(ContainerListing):
 
     def _keep_logged(self, row: ContainerRow, stdio: Stdio, forward: bool = True) -> int:
         """In this process. What remains after its end is logged as well, for `logs`."""
-        record, attached = loads(row.config_json), sandbox.Attachment(stdio)
+        record, attached = loads(row.config_json), Attachment(stdio)
         if row.auto_remove and record.get("log_driver") != "journald":
             return self.keep(row, attached, forward=forward)
         from .logdrivers import open_log
@@ -302,7 +301,7 @@ class Containers(ContainerListing):
         return self.keep(row, attached, on_end=log.close, forward=forward)
 
     def keep(
-        self, row: ContainerRow, attached: sandbox.Attachment,
+        self, row: ContainerRow, attached: Attachment,
         on_end: Callable[[], object] | None = None, *, forward: bool = True,
     ) -> int:  # fmt: skip
         """Hold the container's lock, run it, record how it ended; the exit code. Raises as `start`.
@@ -355,7 +354,7 @@ class Containers(ContainerListing):
         return again.goes_on
 
     def attempt(
-        self, row: ContainerRow, attached: sandbox.Attachment, kept: keeper.Keeper, shield: SignalBuffer
+        self, row: ContainerRow, attached: Attachment, kept: keeper.Keeper, shield: SignalBuffer
     ) -> int:
         """Run it once; the exit code, which is not recorded. Raises as `start`; that is."""
         runs: list[bool] = []
@@ -390,7 +389,7 @@ class Containers(ContainerListing):
         kept.record(code)
         kept.close()
 
-    def _run(self, row: ContainerRow, attached: sandbox.Attachment) -> int:
+    def _run(self, row: ContainerRow, attached: Attachment) -> int:
         record = loads(row.config_json)
         other = None
         if record.get("pid_of") or record.get("ipc_of") or record["network"].startswith(CONTAINER):
@@ -415,7 +414,7 @@ class Containers(ContainerListing):
 
     def _run_connected(
         self, row: ContainerRow, record: dict[str, Any], other: ContainerRow | None,
-        attached: sandbox.Attachment,
+        attached: Attachment,
     ) -> int:  # fmt: skip
         """With its network; `other` is the container whose namespaces it shares."""
         if other:
@@ -432,7 +431,7 @@ class Containers(ContainerListing):
             record["config"] = network.config
             return self._run_in(row, record, network.before(attached))
 
-    def _run_in(self, row: ContainerRow, record: dict[str, Any], attached: sandbox.Attachment) -> int:
+    def _run_in(self, row: ContainerRow, record: dict[str, Any], attached: Attachment) -> int:
         active = self.store.actives.find(row.id)
         if active is None:
             raise SandboxError(f"the file system of container {row.name} is missing")
@@ -459,7 +458,9 @@ class Containers(ContainerListing):
                     from .ending import reuse
 
                     reuse(active.mount)
-                return sandbox.run(record["config"], root, attached, volatile=volatile)
+                from ...ground.sandbox.launch import run
+
+                return run(record["config"], root, attached, volatile=volatile)
             from ...ground.sandbox import external
             from .ending import runtime_of
 

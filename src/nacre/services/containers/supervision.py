@@ -12,7 +12,6 @@ import os
 import time
 
 from ...grammars.restart import RestartPolicy, next_delay
-from ...ground import sandbox
 from ...ground.files import unlink
 from ...ground.sandbox import Attachment, Stdio
 from ...stores.shared import release
@@ -82,7 +81,9 @@ class Supervision:
         """The shim has seen the end of the program: clean up and record."""
         active = self._containers.store.actives.find(self._row.id)
         if active is not None:
-            sandbox.clean(active.mount, told["made"], volatile=told["volatile"])
+            from ...ground.sandbox import process
+
+            process.clean(active.mount, told["made"], volatile=told["volatile"])
         release(told["shared"])
         if told.get("network"):
             from .networkshim import clean

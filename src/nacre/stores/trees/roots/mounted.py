@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 
-from ....ground import ids
 from ....ground.files import os_errors
 from ....words.errors import Unsupported
 from ....words.mount import Erofs, Overlay
@@ -89,6 +88,8 @@ class Mounted:
             os.mkdir(upper, 0o700)
             mode, uid, gid = (active.root or PLAIN_ROOT).split()
             if active.root and not self._mode.single:
+                from ....ground import ids
+
                 ids.chown(upper, int(uid), int(gid))
             os.chmod(upper, int(mode, 8))
 
