@@ -22,7 +22,8 @@ import fcntl
 import os
 import select
 import sys
-from errno import EINPROGRESS
+from _thread import allocate_lock
+from errno import EINPROGRESS, EPERM
 from time import monotonic
 
 from ...words.addresses import packed
@@ -81,7 +82,7 @@ class Acceptor:
         self._rung: dict[Place, _Visitor] = {}
         self._queue: list[_Visitor] = []
         self._blocked: dict[int, tuple[int, int]] = {}
-        self._may_interrupt = True
+        self._may_interrupt, self._interrupting = True, allocate_lock()
         self._made: dict[int, list[_socket.socket]] = {sockets.INET: [], sockets.INET6: []}
         serving.now_and_then(self._look)
 
@@ -238,13 +239,16 @@ class Acceptor:
         return None
 
     def _interrupt(self, tid: int) -> None:
-        """Have a thread that waits in `accept` call it once more."""
+        """Have a thread that waits in `accept` call it once more. Only one of ours can stop it at a time."""
 
         def run() -> None:
             try:
-                linux.restart_call(tid)
-            except OSError:  # it is traced already, say
-                self._may_interrupt = False
+                with self._interrupting:
+                    if self._queue:
+                        linux.restart_call(tid)
+            except OSError as error:
+                if error.errno == EPERM:  # it is traced already, say
+                    self._may_interrupt = False
 
         try:
             thread(run)
@@ -255,8 +259,9 @@ class Acceptor:
         """Who was not asked for: the thread does something else by now, or cannot be had."""
         now = monotonic()
         for visitor in [each for each in self._queue if each.since < now - _PATIENCE]:
-            waits = bool(self._waiting(visitor.port))
+            waits = self._waiting(visitor.port)
             if waits and self._may_interrupt and visitor.since > now - _LONG:
+                self._interrupt(waits[0])
                 continue
             self._queue.remove(visitor)
             if waits:
