@@ -267,7 +267,7 @@ def test_pieces_of_one_byte(api, make):
 class TestSmall:
     @pytest.fixture
     def limits(self):
-        return RegistryLimits(blob=1000, uploads=3)
+        return RegistryLimits(blob=1000, uploads_each=3)
 
     def test_a_blob_over_the_limit(self, api, make, serving):
         assert api("POST", f"app/blobs/uploads/?digest={ABSENT}", b"x" * 1001).status == 413
@@ -280,10 +280,24 @@ class TestSmall:
 
     def test_too_many_uploads(self, api):
         locations = [api.begin("app") for _ in range(3)]
+        for location in locations:
+            api("PATCH", location, b"x")
         answer = api("POST", "app/blobs/uploads/")
-        assert (answer.status, answer.code) == (429, "TOOMANYREQUESTS")
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (429, "TOOMANYREQUESTS", "60")
         api("DELETE", locations[0])
         assert api("POST", "app/blobs/uploads/").status == 202
+
+    def test_the_oldest_empty_upload_gives_way(self, api, make):
+        locations = [api.begin("app") for _ in range(3)]
+        api("PATCH", locations[0], b"x")
+        connection = send(api, "PATCH", locations[1], "Content-Length: 2\r\n", b"x")
+        until(lambda: is_busy(api, locations[1]))
+        api.push_blob("app", b"data")
+        assert [api("GET", location).status for location in locations] == [204, 204, 404]
+        connection.sendall(b"y")
+        assert status_of(connection) == 202
+        digest = make.digest(b"xy")
+        assert api("PUT", f"{locations[1]}?digest={digest}").status == 201
 
 
 class TestForgetful:

@@ -223,10 +223,14 @@ class BlobStore:
             )
         trace("blob:published")
 
-    def ingest(self, expected: Digest | None = None, size: int | None = None, *, key: str = "") -> Ingest:
+    def ingest(
+        self, expected: Digest | None = None, size: int | None = None, *, key: str = "",
+        algorithm: str = "sha256",
+    ) -> Ingest:  # fmt: skip
         """Begin to write content. Waits while another thread or process writes the same digest.
 
-        `key` ([a-z0-9-]+) names an upload whose digest is not known yet, so that it can be resumed.
+        `key` ([a-z0-9-]+) names an upload whose digest is not known yet, so that it can be resumed;
+        `algorithm` is that of the digest it will have (with another one it is read again at the end).
         Raises UsageError for a bad key, StoreError.
         """
         from .ingest import Ingest
@@ -236,7 +240,7 @@ class BlobStore:
         with os_errors("start to write a blob"):
             lock = Lock(f"{self.root}/ingest/{name}.lock")
             try:
-                return Ingest(self, name, lock, expected, size)
+                return Ingest(self, name, lock, expected, size, algorithm)
             except BaseException:
                 lock.release()
                 raise

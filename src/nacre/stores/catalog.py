@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ..grammars.wire.conditions import ANYTHING, Conditions
 from ..grammars.wire.errors import Code, refusal
@@ -29,10 +29,11 @@ from ..words.errors import DiskFull, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from ..words.oci import Descriptor
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE blobs (
@@ -57,8 +58,17 @@ CREATE TABLE tags (
 CREATE INDEX tags_order ON tags (repository, tag COLLATE NOCASE, tag);
 CREATE INDEX tags_digest ON tags (repository, digest);
 CREATE TABLE uploads (
-    id TEXT PRIMARY KEY, repository TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
+    id TEXT PRIMARY KEY, repository TEXT NOT NULL, touched REAL NOT NULL, owner TEXT NOT NULL DEFAULT '',
+    received INTEGER NOT NULL DEFAULT 0, algorithm TEXT NOT NULL DEFAULT 'sha256') WITHOUT ROWID;
+CREATE INDEX uploads_owner ON uploads (owner, touched);
 """
+_STEPS = {
+    1: """ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+          ALTER TABLE uploads ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
+          ALTER TABLE uploads ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'sha256';
+          CREATE INDEX uploads_owner ON uploads (owner, touched);""",
+}
+"""What makes a database of the format that is the key one of the next."""
 _BY_TAG = """
     SELECT m.digest, m.media_type, m.size FROM tags t JOIN repositories r ON r.id = t.repository
     JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest WHERE r.name = ? AND t.tag = ?"""
@@ -94,6 +104,22 @@ class Document(NamedTuple):
     subject: str
     artifact_type: str
     annotations: tuple[tuple[str, str], ...]
+
+
+class Upload(NamedTuple):
+    """An unfinished upload to a repository: whose it is, and the algorithm of the digest it will have."""
+
+    repository: str
+    owner: str = ""
+    algorithm: str = "sha256"
+
+
+class UploadLimits(NamedTuple):
+    """How many unfinished uploads there may be, of all and of each owner; seconds until one is idle."""
+
+    most: int
+    each: int
+    idle: float
 
 
 class WriteConditions(NamedTuple):
@@ -318,22 +344,35 @@ class Catalog:
 
     # ── uploads ──
 
-    def begin_upload(self, upload: str, name: str, most: int) -> None:
-        """Record a session. Raises RegistryError TOOMANYREQUESTS when there are `most` already."""
-        with self._change() as db:
-            if db.execute("SELECT count(*) FROM uploads").fetchone()[0] >= most:
-                raise refusal(Code.TOOMANYREQUESTS, f"there are {most} unfinished uploads")
-            db.execute("INSERT INTO uploads VALUES (?, ?, ?)", (upload, name, time.time()))
+    def begin_upload(
+        self, upload: str, row: Upload, limits: UploadLimits, busy: AbstractSet[str] = frozenset()
+    ) -> str:
+        """Record a session. Gives the id of the one that had to give way to it, "" if none had.
 
-    def upload(self, upload: str) -> str | None:
-        """The repository to which an unfinished upload belongs."""
-        rows = self._rows("SELECT repository FROM uploads WHERE id = ?", upload)
-        return str(rows[0][0]) if rows else None
-
-    def touch_upload(self, upload: str) -> None:
-        """The session was used now."""
+        Of an owner who has too many the oldest goes that is empty, or that nobody has used for `idle`
+        seconds, and is not `busy`; if all have too many together, one of the owner who has most. Raises
+        RegistryError TOOMANYREQUESTS when none can.
+        """
         with self._change() as db:
-            db.execute("UPDATE uploads SET touched = ? WHERE id = ?", (time.time(), upload))
+            loser = _loser(db, row.owner, limits, busy)
+            db.execute("DELETE FROM uploads WHERE id = ?", (loser,))
+            values = (upload, row.repository, time.time(), row.owner, row.algorithm)
+            db.execute(
+                "INSERT INTO uploads (id, repository, touched, owner, algorithm) VALUES (?, ?, ?, ?, ?)",
+                values,
+            )
+        return loser
+
+    def upload(self, upload: str) -> Upload | None:
+        """An unfinished upload by its id; None when there is none."""
+        rows = self._rows("SELECT repository, owner, algorithm FROM uploads WHERE id = ?", upload)
+        return Upload(*map(str, rows[0])) if rows else None
+
+    def touch_upload(self, upload: str, received: int) -> bool:
+        """The session was used now and has `received` bytes; False when it is gone."""
+        with self._change() as db:
+            sql = "UPDATE uploads SET touched = ?, received = ? WHERE id = ?"
+            return db.execute(sql, (time.time(), received, upload)).rowcount > 0
 
     def end_upload(self, upload: str) -> None:
         """Delete the row of an upload. Idempotent."""
@@ -363,6 +402,9 @@ def _prepare(db: sqlite3.Connection) -> None:
         raise StoreError(f"the registry was written by a newer nacre (version {found}, known {VERSION})")
     if found == 0:
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    for before in range(found, VERSION) if found else ():
+        step = f"{_STEPS[before]} PRAGMA user_version = {before + 1};"
+        db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
 
 
 @contextmanager
@@ -385,6 +427,29 @@ def _check_guard(db: sqlite3.Connection, name: str, guard: WriteConditions) -> N
         sql = _BY_DIGEST if ":" in guard.reference else _BY_TAG
         row = db.execute(sql, (name, guard.reference)).fetchone()
         guard.conditions.check_change(row[0] if row else "")
+
+
+def _loser(db: sqlite3.Connection, owner: str, limits: UploadLimits, busy: AbstractSet[str]) -> str:
+    """The upload that gives way to a new one of `owner`, "" if there is room."""
+    count = "SELECT count(*) FROM uploads"
+    if db.execute(f"{count} WHERE owner = ?", (owner,)).fetchone()[0] >= limits.each:
+        return _oldest(db, owner, limits, busy) or _refuse(f"you have {limits.each} unfinished uploads")
+    if db.execute(count).fetchone()[0] < limits.most:
+        return ""
+    sql = "SELECT owner FROM uploads GROUP BY owner ORDER BY count(*) DESC"
+    found = (_oldest(db, row[0], limits, busy) for row in db.execute(sql).fetchall())
+    return next(filter(None, found), "") or _refuse(f"there are {limits.most} unfinished uploads")
+
+
+def _oldest(db: sqlite3.Connection, owner: str, limits: UploadLimits, busy: AbstractSet[str]) -> str:
+    sql = """SELECT id FROM uploads WHERE owner = ? AND (received = 0 OR touched < ?)
+             ORDER BY received > 0, touched"""
+    rows = db.execute(sql, (owner, time.time() - limits.idle))
+    return next((row[0] for row in rows if row[0] not in busy), "")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise refusal(Code.TOOMANYREQUESTS, f"{what}: finish or cancel some")
 
 
 def _repository(db: sqlite3.Connection, name: str) -> int:

@@ -28,10 +28,12 @@ class Ingest:
     """
 
     def __init__(
-        self, store: BlobStore, name: str, lock: Lock, expected: Digest | None, size: int | None
-    ) -> None:
+        self, store: BlobStore, name: str, lock: Lock, expected: Digest | None, size: int | None,
+        algorithm: str = "sha256",
+    ) -> None:  # fmt: skip
         """`BlobStore.ingest` makes these, with the lock held."""
         self._store, self._lock, self.expected, self._size = store, lock, expected, size
+        self._algorithm = algorithm
         self._folder = f"{store.root}/ingest/{name}"
         self._keeps = not name.startswith("new-")
         self._fd = -1
@@ -62,7 +64,7 @@ class Ingest:
 
     def _restart(self) -> None:
         what = f"blob {self.expected}" if self.expected else "content"
-        self._verifier = Verifier(self.expected, self._size, what=what)
+        self._verifier = Verifier(self.expected, self._size, what, self._algorithm)
         self._passed = 0
 
     def restart(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16
 _LARGE = 1 << 14
 _LENGTHS = {"sha256": 64, "sha512": 128}
+ALGORITHMS = tuple(_LENGTHS)
+"""Those that are registered."""
 _HEX = frozenset("0123456789abcdef")
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _ENCODED = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ=_-")
@@ -116,17 +118,18 @@ class Verifier:
 
     `update` raises TooLarge as soon as more than `size` bytes have passed (size None: no limit);
     `verify` raises DigestMismatch, or TooLarge's counterpart for short content, and returns the
-    actual digest. `expected` None only computes; one of an unregistered algorithm raises Unsupported.
+    actual digest. `expected` None only computes, by `algorithm`; an unregistered one raises Unsupported.
     """
 
     def __init__(
-        self, expected: Digest | None = None, size: int | None = None, what: str = "content"
-    ) -> None:
+        self, expected: Digest | None = None, size: int | None = None, what: str = "content",
+        algorithm: str = "sha256",
+    ) -> None:  # fmt: skip
         self.expected, self.size, self.what = expected, size, what
         self.count = 0
         import hashlib
 
-        self._hash = hashlib.new(_registered(expected.algorithm if expected else "sha256"))
+        self._hash = hashlib.new(_registered(expected.algorithm if expected else algorithm))
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""

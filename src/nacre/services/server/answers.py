@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 19
 INSUFFICIENT_STORAGE = 507
+_RETRY_AFTER = "60"
+"""Seconds after which a client that was refused may ask again."""
 
 
 def answer(
@@ -57,6 +59,8 @@ def failure(error: Exception) -> Response:
     response = answer(status, None, encode(code, message), JSON)
     if status in (408, 413):
         response.headers["Connection"] = "close"
+    if status in (429, 503):
+        response.headers["Retry-After"] = _RETRY_AFTER
     return response
 
 

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
 
-from ...grammars.wire import CONTENT_DIGEST, OCTETS, UPLOAD_UUID, routes
+from ...grammars.wire import CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCTETS, UPLOAD_UUID, routes
 from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.ranges import format_content_range, format_received, parse_chunk, parse_range
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
+from ...stores.catalog import Upload
+from ...words.digest import ALGORITHMS
 from ...words.errors import NotFound, RegistryError, StoreError
 from .answers import FileResponse, answer, conditions_of, failure
 from .bodies import Body
+from .clients import client_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -89,9 +92,13 @@ class Blobs:
         if mounted := await self._mount(route.name, query):
             return mounted
         whole = parse_digest(query["digest"]) if "digest" in query else None
-        session = await self._state.sessions.begin(route.name)
+        algorithm = whole.algorithm if whole else _algorithm(query.get("digest-algorithm", "sha256"))
+        upload = Upload(route.name, client_of(request), algorithm)
+        session = await self._state.sessions.begin(upload)
         if whole is None:
-            return _progress(session, 202)
+            response = _progress(session, 202)
+            response.headers[OCI_CHUNK_MIN_LENGTH] = str(self._state.limits.chunk)
+            return response
         try:
             await self._append(request, session, Event.PUT)
             await self._state.sessions.commit(session, whole)
@@ -129,6 +136,8 @@ class Blobs:
         """PUT ?digest=: perhaps the last chunk, then verify."""
         session = await self._state.sessions.find(route.name, route.reference)
         digest = parse_digest(request.query_params.get("digest", ""))
+        if session.ingest is None and not session.received:
+            session.algorithm = digest.algorithm
         await self._append(request, session, Event.PUT)
         await self._state.sessions.commit(session, digest)
         return _created(route.name, digest)
@@ -170,6 +179,13 @@ class Blobs:
             await self._state.sessions.cancel(session)
         except RegistryError:
             return
+
+
+def _algorithm(name: str) -> str:
+    if name not in ALGORITHMS:
+        known = " or ".join(ALGORITHMS)
+        raise refusal(Code.DIGEST_INVALID, f"unsupported digest algorithm {name[:100]!r}: expected {known}")
+    return name
 
 
 def _progress(session: UploadSession, status: int) -> Response:

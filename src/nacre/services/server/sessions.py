@@ -18,7 +18,7 @@ from ...grammars.wire.uploads import ENDS, Event, UploadState, after
 
 if TYPE_CHECKING:
     from ...stores.blobs import BlobStore
-    from ...stores.catalog import Catalog
+    from ...stores.catalog import Catalog, Upload, UploadLimits
     from ...stores.ingest import Ingest
     from ...words.digest import Digest
     from .work import Work
@@ -30,8 +30,8 @@ _EXPIRY_EVERY = 60.0
 class UploadSession:
     """One upload to repository `name`. `received` counts the bytes that are safely here."""
 
-    def __init__(self, upload: str, name: str, received: int) -> None:
-        self.id, self.name, self.received = upload, name, received
+    def __init__(self, upload: str, name: str, received: int, algorithm: str = "sha256") -> None:
+        self.id, self.name, self.received, self.algorithm = upload, name, received, algorithm
         self.state = UploadState.OPEN
         self.ingest: Ingest | None = None
 
@@ -47,43 +47,60 @@ class UploadSession:
 
 
 class UploadSessions:
-    """All unfinished uploads of a registry; at most `most` of them, forgotten after `age` idle seconds."""
+    """All unfinished uploads of a registry, within `limits`, forgotten after `age` idle seconds."""
 
-    def __init__(self, blobs: BlobStore, catalog: Catalog, work: Work, *, most: int, age: float) -> None:
+    def __init__(
+        self, blobs: BlobStore, catalog: Catalog, work: Work, *, limits: UploadLimits, age: float
+    ) -> None:
         self._blobs, self._catalog, self._work = blobs, catalog, work
-        self._most, self._age, self._expired = most, age, 0.0
+        self._limits, self._age, self._expired = limits, age, 0.0
         self._live: dict[str, UploadSession] = {}
 
-    async def begin(self, name: str) -> UploadSession:
-        """A new upload. Raises RegistryError TOOMANYREQUESTS."""
+    async def begin(self, upload: Upload) -> UploadSession:
+        """A new upload; an older one may have to give way. Raises RegistryError TOOMANYREQUESTS."""
         await self.expire()
-        session = UploadSession(secrets.token_hex(16), name, 0)
-        await self._work.run(self._catalog.begin_upload, session.id, name, self._most)
+        session = UploadSession(secrets.token_hex(16), upload.repository, 0, upload.algorithm)
+        busy = {each.id for each in self._live.values() if each.state is not UploadState.OPEN}
+        loser = await self._work.run(self._catalog.begin_upload, session.id, upload, self._limits, busy)
         self._live[session.id] = session
+        if loser:
+            await self._end_idle(loser)
         return session
+
+    async def _end_idle(self, upload: str) -> None:
+        """Its row is gone or goes; if a request began to write to it meanwhile, `rest` will end it."""
+        session = self._live.get(upload) or UploadSession(upload, "", 0)
+        if session.state is UploadState.OPEN:
+            await self.cancel(session)
 
     async def find(self, name: str, upload: str) -> UploadSession:
         """The upload `upload` of repository `name`. Raises RegistryError BLOB_UPLOAD_UNKNOWN."""
-        if not is_upload(upload) or self._catalog.upload(upload) != name:
+        row = self._catalog.upload(upload) if is_upload(upload) else None
+        if row is None or row.repository != name:
             raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
         session = self._live.get(upload)
         if session is None:
             received = await self._work.run(self._blobs.partial, upload)
-            session = self._live.setdefault(upload, UploadSession(upload, name, received))
+            found = UploadSession(upload, name, received, row.algorithm)
+            session = self._live.setdefault(upload, found)
         return session
 
     async def open(self, session: UploadSession) -> None:
         """Make the session ready for `write`. Its `received` is exact from here on."""
         self._live[session.id] = self._live.pop(session.id, session)
         if session.ingest is None:
-            session.ingest = await self._work.run(lambda: self._blobs.ingest(key=session.id))
+            session.ingest = await self._work.run(self._ingest, session)
             session.received = session.ingest.offset
             await self._close_surplus()
+
+    def _ingest(self, session: UploadSession) -> Ingest:
+        return self._blobs.ingest(key=session.id, algorithm=session.algorithm)
 
     async def rest(self, session: UploadSession, event: Event) -> None:
         """A request that wrote is over, well or not; what came is kept."""
         session.on(event)
-        await self._work.run(self._catalog.touch_upload, session.id)
+        if not await self._work.run(self._catalog.touch_upload, session.id, session.received):
+            await self._end_idle(session.id)
 
     async def commit(self, session: UploadSession, digest: Digest) -> None:
         """The upload is whole: verify it, and make it a blob of its repository.
@@ -129,9 +146,7 @@ class UploadSessions:
             return
         self._expired = time.monotonic()
         for upload in self._catalog.idle_uploads(self._age):
-            session = self._live.get(upload) or UploadSession(upload, "", 0)
-            if session.state is UploadState.OPEN:
-                await self.cancel(session)
+            await self._end_idle(upload)
 
     async def _close_surplus(self) -> None:
         idle = [s for s in self._live.values() if s.ingest and s.state is UploadState.OPEN]

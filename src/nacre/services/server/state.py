@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...stores.catalog import UploadLimits
 from ...words.rules import RegistryRules
 from ...words.value import Value
 from .sessions import UploadSessions
@@ -16,8 +17,16 @@ class RegistryLimits(Value):
     """What a client may ask for. Sizes in bytes, times in seconds."""
 
     blob: int = 1 << 40
-    uploads: int = 1000
+    uploads: int = 10_000
+    """Most unfinished uploads, all together."""
+    uploads_each: int = 1000
+    """Most of one address."""
+    upload_idle: float = 3600.0
+    """An upload that nobody used for so long gives way to a new one where there are too many."""
     upload_age: float = 24 * 3600.0
+    """An upload that nobody used for so long is dropped."""
+    chunk: int = 64 << 10
+    """Least size of a chunk that clients are asked for; each costs a transaction."""
     patience: float = 60.0
     """A body of which nothing comes for so long is given up."""
 
@@ -31,8 +40,9 @@ class RegistryState:
         self._store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.blobs, self.catalog = store.blobs, store.catalog
         self.work = Work()
+        most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)
         self.sessions = UploadSessions(
-            self.blobs, self.catalog, self.work, most=limits.uploads, age=limits.upload_age
+            self.blobs, self.catalog, self.work, limits=most, age=limits.upload_age
         )
 
     async def close(self) -> None:
