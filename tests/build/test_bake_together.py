@@ -42,9 +42,8 @@ def test_targets_meet(project: Any, tmp_path: Path) -> None:
         ),
     })  # fmt: skip
     done = project.nacre("bake", "--progress=plain")
-    assert [line.rpartition(": ")[2] for line in done.err.splitlines() if line.startswith("target ")] == [
-        "2 steps run, 0 cached", "1 step run, 0 cached", "1 step run, 0 cached",
-    ]  # fmt: skip
+    told = [line.rpartition(": ")[2] for line in done.err.splitlines() if line.startswith("target ")]
+    assert [words.partition(",")[0] for words in told] == ["2 steps run", "1 step run", "1 step run"]
     assert "#1 [one internal] load build definition from Dockerfile" in done.err
     assert "[two 3/3] RUN" in done.err
     again = project.nacre("bake", "--progress=plain")
