@@ -7,16 +7,27 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from nacre.services.server import RegistryLimits, RunningServer
 from nacre.services.server.listen import bind
+from nacre.stores import registry
+from nacre.stores.registry import RegistryStore
 from nacre.words.digest import Digest
 from nacre.words.errors import Conflict, StoreError, UsageError
 
 DEADLINE = 30
+
+
+def until(condition):
+    """Poll a real condition."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -109,13 +120,49 @@ def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
         state.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
         with state.blobs.ingest(key="0123abcd") as ingest:
             ingest.write(b"an upload without a session")
+    os.unlink(f"{root}/registry.clean")
     with RunningServer(root) as serving:
         api = api_of(serving.url)
+        until(lambda: serving.registry.tidying.done())
         assert sorted(os.listdir(f"{root}/blobs/sha512")) == []
         assert len(os.listdir(f"{root}/blobs/sha256")) == 3
         assert {name.partition(".")[0] for name in os.listdir(f"{root}/ingest")} == {f"key-{location[-32:]}"}
         assert api("GET", "app/manifests/1").body == image.data
         assert api("PUT", f"{location}?digest={make.digest(b'data!')}", b"!").status == 201
+
+
+def test_nothing_is_looked_through_after_an_end_in_order(tmp_path, monkeypatch):
+    root = str(tmp_path / "r")
+    with RunningServer(root) as serving:
+        until(lambda: serving.registry.tidying.done())
+    monkeypatch.setattr(registry.os, "scandir", lambda _: pytest.fail("it looks through all content"))
+    with RunningServer(root) as serving:
+        until(lambda: serving.registry.tidying.done())
+        assert not serving.registry.tidying.exception()
+
+
+def test_a_start_reads_as_much_whatever_is_kept(tmp_path, monkeypatch):
+    """After a kill as well: it is looked through later."""
+    root = str(tmp_path / "r")
+    RegistryStore(root).close()
+    monkeypatch.setattr(registry.os, "scandir", lambda _: pytest.fail("it looks through all content"))
+    monkeypatch.setattr(registry, "names", lambda _folder: pytest.fail("it lists a folder"))
+    RegistryStore(root).close()
+
+
+def test_content_that_is_coming_is_not_tidied_away(tmp_path, make):
+    with closing(RegistryStore(str(tmp_path / "r"))) as store:
+        digest = Digest(make.digest(b"data"))
+        with store.catalog.pinned(digest):
+            store.blobs.add(b"data")
+            with store.blobs.ingest(key="0123") as ingest:
+                ingest.write(b"being written")
+                list(store.tidy())
+                assert store.blobs.partial("0123")
+            assert store.blobs.has(digest)
+            store.catalog.add_blob("app", digest, 4)
+        list(store.tidy())
+        assert store.blobs.has(digest)
 
 
 def run(*arguments):

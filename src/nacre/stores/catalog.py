@@ -28,7 +28,7 @@ from ..words.digest import Digest
 from ..words.errors import DiskFull, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from ..words.oci import Descriptor
@@ -69,6 +69,7 @@ _STEPS = {
           CREATE INDEX uploads_owner ON uploads (owner, touched);""",
 }
 """What makes a database of the format that is the key one of the next."""
+_HELD = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
 _BY_TAG = """
     SELECT m.digest, m.media_type, m.size FROM tags t JOIN repositories r ON r.id = t.repository
     JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest WHERE r.name = ? AND t.tag = ?"""
@@ -217,16 +218,6 @@ class Catalog:
         with self._read_lock, _sqlite_errors():
             return _check_parts(self._reader, _find(self._reader, name), document, sparse)
 
-    def digests(self) -> set[str]:
-        """All content that any repository holds."""
-        return {
-            str(row[0]) for row in self._rows("SELECT digest FROM blobs UNION SELECT digest FROM manifests")
-        }
-
-    def uploads(self) -> set[str]:
-        """The ids of all unfinished uploads."""
-        return {str(row[0]) for row in self._rows("SELECT id FROM uploads")}
-
     # ── writing ──
 
     @contextmanager
@@ -273,9 +264,15 @@ class Catalog:
                 self._drop_content(db, digest)
 
     def _drop_content(self, db: sqlite3.Connection, digest: str) -> None:
-        held = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
-        if digest not in self._pins and not db.execute(held, (digest, digest)).fetchone():
+        if digest not in self._pins and not db.execute(_HELD, (digest, digest)).fetchone():
             self._remove(Digest(digest))
+
+    def drop_unheld(self, digests: Iterable[Digest]) -> None:
+        """Remove the content of those that no repository holds and nobody is about to add."""
+        for digest in digests:
+            if not self._list(_HELD, digest, digest):
+                with self._change() as db:
+                    self._drop_content(db, digest)
 
     def add_blob(self, name: str, digest: Digest, size: int) -> None:
         """A blob was pushed to `name`."""

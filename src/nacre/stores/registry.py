@@ -1,28 +1,42 @@
 """The folder of a registry: content and catalog of the server, owned by one process at a time.
 
     ROOT/registry.lock   held by the process that serves
+    ROOT/registry.clean  the last one ended in order, and nothing is left of a kill
     ROOT/registry.db     `catalog`
+    ROOT/reserve         room for the day on which the disk is full
     ROOT/blobs/ …        a blob store, as a store has it
     ROOT/ingest/         uploads that have begun and not ended
 
-What a kill left is removed when the folder is opened. A blob is on the disk a moment before its repository
-has it, and content that was deleted a moment after no repository has it: in between, nobody will ever ask for
-it. Only the holder of the lock may remove it, and only while nothing is being written.
+A blob is on the disk a moment before its repository has it, and content that was deleted a moment after no
+repository has it: what a kill in between left, nobody will ever ask for. `tidy` removes it beside the
+requests, as content that is just coming is pinned, and only after a kill: the start takes as long however
+much is kept.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from ..ground.files import Lock, os_errors, remove_tree, unlink
+from ..ground.files import Lock, os_errors, remove_tree, sync_path, unlink
 from ..words.digest import Digest
-from ..words.errors import Conflict, DamagedStore, InvalidName
+from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
+from . import reserve
 from .blobs import BlobStore
 from .catalog import Catalog
 from .layout import names
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
 DATABASE = "registry.db"
+_AT_ONCE = 256
 
 
 class RegistryStore:
@@ -34,22 +48,68 @@ class RegistryStore:
         Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError.
         """
         self.root = os.path.abspath(root)
+        reserve.release(self.root)
         with ExitStack() as opened:
             self.blobs = opened.enter_context(closing(_blobs(self.root)))
             self._lock = _own(self.root)
             opened.callback(self._lock.release)
             path = f"{self.root}/{DATABASE}"
             self.catalog = opened.enter_context(closing(Catalog(path, self.blobs.delete)))
-            with os_errors(f"tidy {self.root}"):
-                _tidy_content(self.blobs, self.catalog.digests())
-                _tidy_uploads(f"{self.root}/ingest", self.catalog.uploads())
+            self._is_tidy = _take_mark(self.root)
+            reserve.take(self.root)
             opened.pop_all()
 
     def close(self) -> None:
         """Let go of everything; unfinished uploads can be resumed."""
         self.catalog.close()
         self.blobs.close()
+        if self._is_tidy:
+            _leave_mark(self.root)
         self._lock.release()
+
+    def check_room(self) -> None:
+        """Raises DiskFull while the disk is so full that what is left is for deleting."""
+        if not reserve.take(self.root):
+            raise DiskFull(f"no space left on the disk of {self.root}")
+
+    def freeing(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(...)`, which frees room; on a full disk in the room that is kept for that."""
+        try:
+            return function(*args, **kwargs)
+        except DiskFull:
+            if not reserve.release(self.root):
+                raise
+        try:
+            return function(*args, **kwargs)
+        finally:
+            reserve.take(self.root)
+
+    def tidy(self) -> Iterator[None]:
+        """Remove what a kill left, a little at each step; nothing after an end in order.
+
+        Requests may be served meanwhile. Raises StoreError.
+        """
+        if self._is_tidy:
+            return
+        with os_errors(f"tidy {self.root}"):
+            for name in {name.removesuffix(".lock") for name in names(f"{self.root}/ingest")}:
+                self._tidy_upload(name)
+                yield
+            found = _files(self.root)
+            while some := list(islice(found, _AT_ONCE)):
+                self.catalog.drop_unheld(some)
+                yield
+        self._is_tidy = True
+
+    def _tidy_upload(self, name: str) -> None:
+        """Remove the data of an upload that nobody can go on with, unless it is being written."""
+        if self.catalog.upload(name.removeprefix("key-")) is None:
+            path = f"{self.root}/ingest/{name}"
+            lock = Lock.attempt(f"{path}.lock")
+            if lock is not None and os.path.lexists(path):
+                remove_tree(path)
+            if lock is not None:
+                lock.release(remove=True)
 
 
 def _blobs(root: str) -> BlobStore:
@@ -72,21 +132,25 @@ def _own(root: str) -> Lock:
     return lock
 
 
-def _tidy_content(blobs: BlobStore, held: set[str]) -> None:
-    """Remove content that no repository holds."""
-    for text in blobs.files():
-        try:
-            digest = Digest(text)
-        except InvalidName:
-            continue  # not made here: not ours to remove
-        if digest not in held:
-            blobs.delete(digest)
+def _take_mark(root: str) -> bool:
+    """Did the last process end in order? A power cut does not bring the mark back."""
+    with os_errors(f"open {root}"):
+        found = unlink(f"{root}/registry.clean")
+        if found:
+            sync_path(root)
+    return found
 
 
-def _tidy_uploads(folder: str, known: set[str]) -> None:
-    """Remove data of uploads that nobody can go on with."""
-    for name in {name.removesuffix(".lock") for name in names(folder)}:
-        if name.removeprefix("key-") not in known:
-            if os.path.lexists(f"{folder}/{name}"):
-                remove_tree(f"{folder}/{name}")
-            unlink(f"{folder}/{name}.lock")
+def _leave_mark(root: str) -> None:
+    """If it cannot be, the next start tidies up for nothing."""
+    with suppress(OSError):
+        os.close(os.open(f"{root}/registry.clean", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _files(root: str) -> Iterator[Digest]:
+    """What is in ROOT/blobs, one by one: a list of it would be as long as the registry is large."""
+    for algorithm in names(f"{root}/blobs"):
+        with os.scandir(f"{root}/blobs/{algorithm}") as entries:
+            for entry in entries:
+                with suppress(InvalidName):  # not made here: not ours to remove
+                    yield Digest(f"{algorithm}:{entry.name}")

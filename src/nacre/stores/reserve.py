@@ -10,14 +10,15 @@ import os
 
 SIZE = 1 << 20
 """Bytes; about ten thousand rows can be deleted in a log of that size."""
-_ENOUGH = 4 * SIZE
+ENOUGH = 4 * SIZE
+"""Bytes of room with which a disk counts as full no longer."""
 
 
 def release(root: str) -> bool:
     """Give it up if the file system is as good as full; whether there was something to give up."""
     try:
         found = os.statvfs(root)
-        if found.f_bavail * found.f_frsize >= _ENOUGH:
+        if found.f_bavail * found.f_frsize >= ENOUGH:
             return False
         os.unlink(_path(root))
     except OSError:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _LINE = 2000
 _QUERY = 4096
+_PAUSE = 0.02
+"""Seconds between two steps of tidying up."""
+_END = object()
 
 
 def _silent(line: str) -> None:
@@ -64,6 +67,7 @@ class Registry:
         self._log, self._access = log, access
         self._handlers = self._table()
         self._running: set[asyncio.Task[object]] = set()
+        self.tidying: asyncio.Task[None] | None = None
 
     def _table(self) -> dict[tuple[Endpoint, str], Handler]:
         manifests, blobs, lists = Manifests(self.state), Blobs(self.state), Lists(self.state)
@@ -134,6 +138,19 @@ class Registry:
         else:
             self._log("error: " + " | ".join(traceback.format_exception(error)).replace("\n", " | "))
 
+    def begin(self) -> None:
+        """Begin what goes on beside the requests. On the loop that serves."""
+        self.tidying = asyncio.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        """Remove what a kill of the last process left, with pauses."""
+        steps = self.state.store.tidy()
+        try:
+            while await self.state.work.run(next, steps, _END) is not _END:
+                await asyncio.sleep(_PAUSE)
+        except NacreError as error:
+            self._note(error)
+
     def interrupt(self) -> None:
         """Cancel every request that is under way; their uploads can be resumed."""
         for task in list(self._running):
@@ -142,6 +159,9 @@ class Registry:
     async def close(self) -> None:
         """End what is still running and let go of the storage."""
         self.interrupt()
+        if self.tidying:
+            self.tidying.cancel()
+            await asyncio.wait({self.tidying})
         if self._running:
             await asyncio.wait(set(self._running))
         await self.state.close()

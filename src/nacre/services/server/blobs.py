@@ -80,7 +80,9 @@ class Blobs:
 
     async def delete(self, request: Request, route: Route) -> Response:
         """Take the blob out of this repository; the content goes with the last repository that has it."""
-        if not await self._state.work.run(self._state.catalog.delete_blob, route.name, route.digest):
+        state = self._state
+        delete, digest = state.catalog.delete_blob, route.digest
+        if not await state.work.run(state.store.freeing, delete, route.name, digest):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {route.digest} in {route.name}")
         return answer(202)
 
@@ -93,6 +95,7 @@ class Blobs:
             return mounted
         whole = parse_digest(query["digest"]) if "digest" in query else None
         algorithm = whole.algorithm if whole else _algorithm(query.get("digest-algorithm", "sha256"))
+        await self._state.work.run(self._state.store.check_room)
         upload = Upload(route.name, client_of(request), algorithm)
         session = await self._state.sessions.begin(upload)
         if whole is None:

@@ -94,6 +94,7 @@ async def _run(
     """
     server, stopping = _Granian(registry, listening), asyncio.Event()
     serving = asyncio.create_task(server.serve())
+    registry.begin()
     started(stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     try:

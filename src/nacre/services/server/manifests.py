@@ -113,6 +113,7 @@ class Manifests:
     ) -> int:
         """Store it; gives the number of its parts that are absent."""
         digest, document = pushed
+        self._state.store.check_room()
         catalog, sparse = self._state.catalog, self._state.rules.sparse
         with catalog.pinned(digest):
             catalog.check_parts(name, document, sparse=sparse)
@@ -131,10 +132,15 @@ class Manifests:
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""
         catalog, guard = self._state.catalog, WriteConditions(route.reference, conditions_of(request))
+        freeing = self._state.store.freeing
         if route.by_digest:
-            found = await self._state.work.run(catalog.delete_manifest, route.name, route.digest, guard)
+            found = await self._state.work.run(
+                freeing, catalog.delete_manifest, route.name, route.digest, guard
+            )
         else:
-            found = await self._state.work.run(catalog.delete_tag, route.name, route.reference, guard)
+            found = await self._state.work.run(
+                freeing, catalog.delete_tag, route.name, route.reference, guard
+            )
         if not found:
             self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)

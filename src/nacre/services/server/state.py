@@ -37,7 +37,7 @@ class RegistryState:
     def __init__(
         self, store: RegistryStore, limits: RegistryLimits, rules: RegistryRules | None = None
     ) -> None:
-        self._store, self.limits, self.rules = store, limits, rules or RegistryRules()
+        self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.blobs, self.catalog = store.blobs, store.catalog
         self.work = Work()
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)
@@ -49,4 +49,4 @@ class RegistryState:
         """Let go of everything, the store too; unfinished uploads can be resumed."""
         await self.sessions.close()
         self.work.close()
-        self._store.close()
+        self.store.close()
