@@ -109,7 +109,7 @@ def test_imports_fall(name: str) -> None:
         assert not faces, f"{name} imports a face: {sorted(faces)}"
 
 
-IMAGES = ("model", "layers", "places", "arrows", "audit")
+IMAGES = ("model", "attestations", "layers", "places", "arrows", "audit")
 
 
 def part(name: str) -> str:

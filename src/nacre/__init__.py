@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .images.arrows.mirroring import Outcome
     from .images.arrows.pull import PullResult
     from .images.arrows.push import PushResult
+    from .images.attestations.wanted import AttestationOptions
     from .images.audit.check import Report
     from .images.audit.explore import Exploration
     from .images.audit.finding import Finding
@@ -36,6 +37,7 @@ _HOMES = {
     "Completed": "engine.containers", "ContainerOptions": "engine.options",
     "NetworkSettings": "engine.network",
     "BuildOutput": "engine.outputs", "OutputResult": "engine.outputs",
+    "AttestationOptions": "images.attestations.wanted",
     "Finding": "images.audit.finding", "Report": "images.audit.check", "DiskUsage": "images.audit.usage",
     "Exploration": "images.audit.explore", "Image": "images.model.image", "Layer": "images.model.image",
     "Limits": "images.model.limits",
@@ -48,7 +50,8 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "BuildOutput", "Built", "Completed", "Config", "ContainerOptions", "Copied", "Descriptor", "Digest",
+    "AttestationOptions", "BuildOutput", "Built", "Completed", "Config", "ContainerOptions", "Copied",
+    "Descriptor", "Digest",
     "DiskUsage", "Engine", "Exploration", "Finding", "Image", "Layer", "Limits", "NacreError",
     "NetworkSettings", "Outcome", "OutputResult", "Platform", "Progress", "PullResult", "PushResult",
     "Pushed", "Reference", "RegistryRules", "Report", "SearchResult", "open_store",

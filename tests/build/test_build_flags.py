@@ -131,19 +131,6 @@ def test_another_platform_is_reported(project: Any) -> None:
     assert 'expected "linux/s390x" for current build (line 1)' in said
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--sbom=true"], ["--sbom", "true"], ["--provenance", "mode=max"], ["--provenance=1"],
-        ["--attest", "type=provenance,mode=min"], ["--attest=type=sbom,disabled=false"],
-    ],
-)  # fmt: skip
-def test_attestations_are_refused(project: Any, words: list[str]) -> None:
-    said = project.fails(BASE, *words).err
-    assert "attestations are not supported\nhint: use --provenance=false --sbom=false" in said
-    assert not project.leftovers()
-
-
 def test_what_would_change_the_result_is_refused(project: Any) -> None:
     said = project.fails(BASE, "--disable-content-trust=false").err
     assert "signatures are not verified" in said

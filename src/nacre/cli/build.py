@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..engine import Built
     from ..engine.archives import Origin
     from ..engine.outputs import BuildOutput, OutputResult
+    from ..images.attestations.wanted import AttestationOptions
     from ..services.build import BuildOptions
     from ..words.oci import Platform
     from .context import Context
@@ -64,7 +65,7 @@ def wishes(context: Context, args: Args) -> tuple[BuildOptions, list[BuildOutput
     platforms = _wanted(context, args)
     options = _options(context, args, platforms)
     _discarded(context, args)
-    wanted = _outputs(context, args, platforms)
+    wanted = _outputs(context, args, platforms, attested=bool(options.attestations))
     return options.replace(tags=()) if wanted else options, wanted
 
 
@@ -102,13 +103,15 @@ def _build(
     return built, results
 
 
-def _outputs(context: Context, args: Args, platforms: list[Platform]) -> list[BuildOutput]:
+def _outputs(
+    context: Context, args: Args, platforms: list[Platform], *, attested: bool
+) -> list[BuildOutput]:  # fmt: skip
     """What is to be done with the images; [] where naming them is all."""
-    if not (args.output or args.push or args.annotation or args.metadata_file):
+    if not (attested or args.output or args.push or args.annotation or args.metadata_file):
         return []
     from .buildoutput import outputs
 
-    return outputs(context, args, len(platforms) or 1)
+    return outputs(context, args, len(platforms) or 1, attested=attested)
 
 
 def _tell(context: Context, args: Args, built: Built, results: list[OutputResult]) -> None:
@@ -155,6 +158,7 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         base=args.base,
         extras=tuple(args.extra),
         groups=tuple(args.group),
+        attestations=_attestations(args),
     )
 
 
@@ -255,7 +259,6 @@ def _discarded(context: Context, args: Args) -> None:
     if args.squash:
         raise Unsupported("--squash is not supported", hint=_NO_SQUASH)
     warn_of_builder(context, args)
-    _refuse_attestations(args)
     _without_effect(context, args)
 
 
@@ -272,21 +275,12 @@ def _without_effect(context: Context, args: Args) -> None:
             context.warn(f"WARNING: {written} has no effect: {why}")
 
 
-def _refuse_attestations(args: Args) -> None:
-    """docker's --sbom, --provenance and --attest: refused, unless they say that none is to be made."""
-    wanted = [f"--{name}={value}" for name in ("sbom", "provenance") if (value := getattr(args, name))]
-    refused = [word for word in wanted if word.partition("=")[2].lower() not in _NO]
-    refused += [f"--attest {text}" for text in args.attest if not _disabled(text)]
-    if refused:
-        raise Unsupported(
-            f"{refused[0]}: attestations are not supported",
-            hint="use --provenance=false --sbom=false",
-        )
+def _attestations(args: Args) -> tuple[AttestationOptions, ...]:
+    if not (args.attest or args.sbom or args.provenance):
+        return ()
+    from .attestations import attestations
 
-
-def _disabled(attestation: str) -> bool:
-    fields = dict(field.strip().partition("=")[::2] for field in attestation.split(","))
-    return "disabled" in fields and fields["disabled"].lower() not in _NO
+    return attestations(args)
 
 
 def _arguments(context: Context, written: list[str]) -> list[tuple[str, str]]:
@@ -338,7 +332,6 @@ def _write(path: str, data: str) -> None:
         raise UsageError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
-_NO = ("false", "0", "f")
 _NO_SQUASH = "copy the files that the build has made into a last stage"
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
@@ -435,9 +428,13 @@ COMMAND = Command(
         text("--target", "Set the target build stage to build"),
         *_IGNORED,
         *_LIMITS,
-        text("--provenance", "Rejected unless false", hidden=True),
-        text("--sbom", "Rejected unless false", hidden=True),
-        many("--attest", "Rejected unless disabled=true", hidden=True),
+        many(
+            "--attest",
+            'Attestation parameters (format: "type=sbom" or "type=provenance,mode=max")',
+            type="stringArray",
+        ),
+        text("--provenance", 'Shorthand for "--attest=type=provenance"'),
+        text("--sbom", 'Shorthand for "--attest=type=sbom"'),
     ),
     details=(
         "PATH is the directory to build from, or a tar of it; - reads a tar, or only a Dockerfile, from\n"

@@ -30,20 +30,22 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 _IMAGES = (
     "name", "compression", "compression-level", "force-compression", "oci-mediatypes", "rewrite-timestamp",
+    "oci-artifact",
 )  # fmt: skip
 _ATTRIBUTES = {
     IMAGE: (
         *_IMAGES, "push", "push-by-digest", "registry.insecure", "store", "unpack", "name-canonical",
     ),
     OCI: (*_IMAGES, "dest", "tar"), DOCKER_ARCHIVE: (*_IMAGES, "dest", "tar"),
-    LOCAL: ("dest", "platform-split"), TAR: ("dest", "platform-split"), CACHE_ONLY: (),
+    LOCAL: ("dest", "platform-split", "attestation-prefix"),
+    TAR: ("dest", "platform-split", "attestation-prefix"), CACHE_ONLY: (),
 }  # fmt: skip
 _CODECS = {"uncompressed": "none", "gzip": "gzip", "zstd": "zstd", "zstd:chunked": "zstd:chunked"}
 _ALWAYS = {"rewrite-timestamp": "true", "unpack": "true"}
 """Attributes that ask for what happens anyway, if they have this value."""
 
 
-def outputs(context: Context, args: Args, platforms: int) -> list[BuildOutput]:
+def outputs(context: Context, args: Args, platforms: int, *, attested: bool = False) -> list[BuildOutput]:
     """All that is to be written, of so many platforms. Raises UsageError, Unsupported."""
     written = [_Attributes(text) for text in args.output]
     if args.push:
@@ -55,8 +57,10 @@ def outputs(context: Context, args: Args, platforms: int) -> list[BuildOutput]:
     if not any(output.kind in (IMAGE, CACHE_ONLY) for output in found):
         found.insert(0, BuildOutput(names=tuple(args.tag), annotations=notes))
     for output in found:
-        output.check(platforms)
+        output.check(platforms, attested=attested)
     _check_together(found, args)
+    if attested:
+        _check_attested(found, args)
     return found
 
 
@@ -67,6 +71,17 @@ def _check_together(found: list[BuildOutput], args: Args) -> None:
         raise UsageError("only one output can go to standard output", hint="give the others a dest")
     if args.format == "docker" and any(each.annotations and not each.format for each in found):
         raise UsageError("--annotation: Docker manifests have no annotations", hint="choose --format oci")
+
+
+def _check_attested(found: list[BuildOutput], args: Args) -> None:
+    """Raises Unsupported where attestations would go nowhere, UsageError for images that cannot have any."""
+    if args.format == "docker":
+        raise UsageError("Docker manifests have no attestations", hint="choose --format oci")
+    if not any(output.push or output.kind in (OCI, LOCAL, TAR) for output in found):
+        raise Unsupported(
+            "attestations are not kept in the store",
+            hint="use --push, or --output type=oci, local or tar, which hold them",
+        )
 
 
 def _push(written: list[_Attributes]) -> None:
@@ -124,6 +139,7 @@ def _output(context: Context, given: _Attributes, args: Args, notes: tuple[Annot
         bool(given.flag("store", True)) and not given.flag("push-by-digest"),
         given.flag("tar", True) is False, given.flag("platform-split"), _format(given, args),
         _compression(given), _level(given), bool(given.flag("force-compression")), notes,
+        fields.get("attestation-prefix", ""), bool(given.flag("oci-artifact", True)),
     )  # fmt: skip
 
 
@@ -251,9 +267,13 @@ def write(
 
 
 def _write(context: Context, built: Built, output: BuildOutput, progress: Progress) -> OutputResult:
-    outputs, images = context.engine.outputs, built.images
+    from functools import partial
+
+    write = partial(
+        context.engine.outputs.write, built.images, output, attestations=built.attestations, progress=progress
+    )
     if output.kind not in (OCI, DOCKER_ARCHIVE, TAR) or output.is_folder:
-        return outputs.write(images, output, progress=progress)
+        return write()
     from ..engine.archives import Written
     from .files import write_out
 
@@ -261,7 +281,7 @@ def _write(context: Context, built: Built, output: BuildOutput, progress: Progre
     path = "" if output.path == "-" else output.path
     write_out(
         context, path,
-        lambda give: done.append(outputs.write(images, output, target=Written(give), progress=progress)),
+        lambda give: done.append(write(target=Written(give))),
         "write a tar",
     )  # fmt: skip
     return done[0]

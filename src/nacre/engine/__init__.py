@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..images.arrows.mirroring import Outcome
     from ..images.arrows.pull import PullResult
     from ..images.arrows.push import PushResult
+    from ..images.attestations.wanted import Predicate
     from ..images.audit.check import Report
     from ..images.audit.compare import Difference
     from ..images.audit.explore import Exploration
@@ -72,12 +73,14 @@ class Built(Value):
     """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`).
 
     `images` has that of each platform, in their order; `image` is then the one that the tags name.
+    `attestations` are what was asked for of each, to be given to `Engine.outputs`.
     """
 
     image: Image
     ran: int
     cached: int
     images: tuple[Image, ...] = ()
+    attestations: tuple[tuple[Predicate, ...], ...] = ()
 
 
 class Engine(Wiring):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
+    from ..images.attestations.wanted import Predicate
     from ..images.audit.reasons import ReasonedDifference
     from ..images.model.image import Image
     from ..services.build import BuildResult, Inputs, StepForecast
@@ -94,16 +95,33 @@ def build(
             options = options.replace(on_fail=quoted)
         try:
             if inputs.is_project:
-                return build_project(engine, inputs, for_project(engine, options, pull), pull, progress)
-            check_for_dockerfile(options, inputs)
-            return _built(engine, inputs, options, sources, report)
+                results = build_project(engine, inputs, for_project(engine, options, pull), pull, progress)
+            else:
+                check_for_dockerfile(options, inputs)
+                results = _built(engine, inputs, options, sources, report)
         except (DockerfileError, BuildFailed) as error:
             quote(inputs, error)
             raise
+        return attested(engine, inputs, options, results, report)
+
+
+def attested(
+    engine: Engine, inputs: Inputs, options: BuildOptions, results: list[BuildResult], report: BuildReport
+) -> list[BuildResult]:
+    """The results with what is to be said of them."""
+    if not options.attestations:
+        return results
+    from .attesting import attest
+
+    return attest(engine, inputs, options, results, report)
 
 
 def permitted_options(engine: Engine, options: BuildOptions) -> BuildOptions:
-    """The limits as this machine can keep them."""
+    """The limits as this machine can keep them. Raises Unsupported where a library is not installed."""
+    if options.attestations:
+        from ..images.attestations.installed import require
+
+        require()
     if not options.limits:
         return options
     from ..images.model.permitted import permitted
@@ -260,19 +278,21 @@ def _is_inline(options: BuildOptions) -> bool:
     return any(name == INLINE for name, _ in options.arguments)
 
 
-def summed(results: list[BuildResult]) -> tuple[Image, int, int, tuple[Image, ...]]:
+def summed(
+    results: list[BuildResult],
+) -> tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...]]:
     """What a build of several platforms has made: the fields of `Built`."""
     images = tuple(result.image for result in results)
     ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
-    return runnable(images), ran, cached, images
+    return runnable(images), ran, cached, images, tuple(result.predicates for result in results)
 
 
 def completed(
     engine: Engine, results: list[BuildResult], tags: Sequence[Reference]
-) -> tuple[Image, int, int, tuple[Image, ...]]:  # fmt: skip
+) -> tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...]]:
     """The fields of `Built`, told to those who listen, when the cache is within its limit again."""
     done = summed(results)
-    image, ran, _, images = done
+    image, ran, _, images, _ = done
     if ran and (most := engine.network.settings.build_cache):
         from .buildcache import keep_within
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..images.arrows.exporting import Annotation, ExportedImages, ExportForm
+    from ..images.attestations.attestationfiles import AttestationFile
+    from ..images.attestations.wanted import Predicate
     from ..images.model.image import Image
     from ..images.model.source import Sink
     from ..stores.store import Store
@@ -36,7 +38,9 @@ class BuildOutput(Value):
     `kind` image (named in the store, and with `push` in registries; `by_digest` without a tag there, without
     `stores` not named here), oci or docker (an archive at `path`; with `is_folder` an OCI layout), local (a
     folder), tar, or cacheonly. `splits` puts the files of each platform into a folder of its own (None: of
-    several). `format`, `compression`, `level` and `force` as for `Engine.push`.
+    several). `format`, `compression`, `level` and `force` as for `Engine.push`. `prefix` comes before the
+    names of
+    files with attestations; without `is_artifact` attestations are attached as images, in the old form.
     """
 
     kind: str = IMAGE
@@ -52,14 +56,25 @@ class BuildOutput(Value):
     level: int | None = None
     force: bool = False
     annotations: tuple[Annotation, ...] = ()
+    prefix: str = ""
+    is_artifact: bool = True
 
     @property
     def changes(self) -> bool:
         """Whether the image is another one than the build's own."""
         return bool(self.format or self.compression or self.annotations)
 
-    def check(self, count: int) -> None:
-        """Raises UsageError, Unsupported for what cannot be done with the images of so many platforms."""
+    def given(self, attestations: Sequence[Sequence[Predicate]]) -> tuple[tuple[Predicate, ...], ...]:
+        """Those that this output takes, by image."""
+        if self.kind not in (LOCAL, TAR):
+            return tuple(map(tuple, attestations))
+        return tuple(tuple(one for one in each if not one.inline_only) for each in attestations)
+
+    def check(self, count: int, *, attested: bool = False) -> None:
+        """Raises UsageError, Unsupported for what cannot be done with the images of so many platforms.
+
+        `attested`: something is attached to them.
+        """
         if self.kind not in KINDS:
             raise UsageError(f"unknown type of output {self.kind[:80]!r}", hint=f"use {', '.join(KINDS)}")
         if self.push and not self.names:
@@ -71,8 +86,12 @@ class BuildOutput(Value):
         levels = {note.level for note in self.annotations}
         if levels and self.format == DOCKER:
             raise UsageError("Docker manifests have no annotations", hint="choose OCI manifests")
-        if count == 1 and any(level.startswith("index") for level in levels):
+        if count == 1 and not attested and any(level.startswith("index") for level in levels):
             raise UsageError("annotations of an index need a build for several platforms")
+        if attested and self.kind == DOCKER_ARCHIVE:
+            raise Unsupported("a docker archive holds no attestations", hint="use type=oci")
+        if attested and self.kind in (IMAGE, OCI) and self.format == DOCKER:
+            raise UsageError("Docker manifests have no attestations", hint="choose OCI manifests")
 
 
 class OutputResult(Value):
@@ -91,24 +110,28 @@ class Outputs:
     @checked
     def write(
         self, images: Sequence[Image], output: BuildOutput, *, target: Target = "",
-        progress: Progress | None = None,
+        attestations: Sequence[Sequence[Predicate]] = (), progress: Progress | None = None,
     ) -> OutputResult:  # fmt: skip
         """Do what an output asks for with the images of a build, one for each platform.
 
-        `target` is the file of oci, docker and tar, if it is not at `output.path`. Raises UsageError,
+        `target` is the file of oci, docker and tar, if it is not at `output.path`; `attestations` are
+        those of the build (`Built.attestations`), by image. Raises UsageError,
         Unsupported, StoreError, RegistryError, NotFound.
         """
         from ..images.model.image import Image
         from .archives import Written
         from .piped import piped
 
-        output.check(len(images))
+        given = output.given(attestations)
+        output.check(len(images), attested=any(given))
         found, inside = [image.descriptor for image in images], self._engine.inside
 
         def work(store: Store, target: Target) -> OutputResult:
             with store.leases.hold():
                 here = [Image.load(store, descriptor) for descriptor in found]
-                return _OutputWriter(self._engine, store, here, output, progress).write(target)
+                writer = _OutputWriter(self._engine, store, here, output, progress)
+                writer.attestations = given
+                return writer.write(target)
 
         if isinstance(target, str | os.PathLike):
             return inside(lambda store: work(store, target or output.path))
@@ -130,6 +153,8 @@ class Outputs:
 
 class _OutputWriter:
     """One output being written."""
+
+    attestations: tuple[tuple[Predicate, ...], ...] = ()
 
     def __init__(
         self, engine: Engine, store: Store, images: Sequence[Image], output: BuildOutput,
@@ -170,12 +195,25 @@ class _OutputWriter:
         from .archives import written
 
         folders = self._folders()
+        files = self._attestation_files(folders) if any(self.attestations) else []
         if self._output.kind == LOCAL:
             for folder, image in folders:
                 write_folder(image, os.path.join(str(target), folder))
+            for file in files:
+                file.write(str(target))
             return
         with written(target) as write:
-            write_tar(folders, write)
+            write_tar(folders, write, [file.member() for file in files])
+
+    def _attestation_files(self, folders: Sequence[tuple[str, Image]]) -> list[AttestationFile]:
+        from ..images.attestations.attestationfiles import attestation_files
+
+        marks = ["" if folder or len(folders) == 1 else _folder_of(image) for folder, image in folders]
+        return [
+            file
+            for (folder, image), mark, predicates in zip(folders, marks, self.attestations, strict=True)
+            for file in attestation_files(image, predicates, (folder, self._output.prefix, mark))
+        ]
 
     # images
 
@@ -196,7 +234,10 @@ class _OutputWriter:
         packing = None
         if output.compression:
             packing = Packing(output.compression, output.level, output.force or output.level is not None)
-        return ExportForm(form_of(output.format), packing, output.annotations)
+        return ExportForm(
+            form_of(output.format), packing, output.annotations, self.attestations,
+            tuple(map(str, self._names)), output.is_artifact,
+        )  # fmt: skip
 
     def _image(self, made: ExportedImages) -> None:
         """Name it here, then send it."""
@@ -228,13 +269,12 @@ class _OutputWriter:
     def _push(self, made: ExportedImages, reference: Reference) -> None:
         from .transfers import push
 
-        several = len(made.images) > 1
         for image in made.images:
             bare = image.replace(platform=None, annotations=())
-            by_digest = several or self._output.by_digest
+            by_digest = made.is_index or self._output.by_digest
             target = reference.replace(tag="", digest=image.digest) if by_digest else reference
             digest = push(self._engine, target, bare, progress=self._progress).digest
-        if several:
+        if made.is_index:
             digest = self._push_index(made, reference)
         shown = reference.familiar_name if self._output.by_digest else reference.familiar
         self._tell(f"pushed {shown} digest: {digest}")
@@ -244,7 +284,10 @@ class _OutputWriter:
         index = made.descriptor
         sink: Sink = self._engine.client.repository(reference)
         target = index.digest if self._output.by_digest else reference.target
-        sink.put_manifest(target, self._store.blobs.read(index.digest), index.media_type)
+        if any(self.attestations):
+            self._copy(made, sink, [target])
+        else:
+            sink.put_manifest(target, self._store.blobs.read(index.digest), index.media_type)
         for image in made.images:
             self._store.refs.add_digest(sink.where, index.digest, image.digest)
         return index.digest
@@ -274,14 +317,15 @@ class _OutputWriter:
         finally:
             sink.close()
 
-    def _copy(self, made: ExportedImages, sink: Sink) -> None:
+    def _copy(self, made: ExportedImages, sink: Sink, names: Sequence[str] = ()) -> None:
+        """Under `names`, without any under those of the output."""
         from ..images.arrows.copying import Choice, copy
         from ..images.places.local import StoreSource
         from ..images.places.place import ANY
         from .transfers import budget, repository
 
         source = StoreSource(self._store, "", lambda name: repository(self._engine, name))
-        names = [str(name) for name in self._names] or [""]
+        names = names or [str(name) for name in self._names] or [""]
         choice = Choice(all=True, budget=budget(self._engine), more=tuple(names[1:]))
         copy(
             source, ANY.replace(tag="", digest=made.descriptor.digest), sink, names[0], choice, self._progress

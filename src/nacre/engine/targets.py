@@ -11,6 +11,7 @@ from ..words.errors import BuildFailed, DockerfileError, NacreError, Unsupported
 from ..words.progress import NullProgress
 from ..words.value import Value
 from . import building
+from .building import attested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +49,13 @@ class TargetBuilder:
         with ExitStack() as stack:
             ready = [each for each in (self._ready(stack, target) for target in self._targets) if each]
             made = TargetGraph(self._engine.store, ready, self._report).build() if ready else []
-            found = self._projects | {each.name: one for each, one in zip(ready, made, strict=True)}
+            found = self._projects | {
+                each.name: self._attested(each, one) for each, one in zip(ready, made, strict=True)
+            }
             return [result for target in self._targets for result in found[target.name]]
+
+    def _attested(self, target: BuildTarget, results: list[BuildResult]) -> list[BuildResult]:
+        return attested(self._engine, target.inputs, target.options, results, self._report)
 
     def _ready(self, stack: ExitStack, target: BakeTarget) -> BuildTarget | None:
         """None for a project without a Dockerfile, which has been built then."""
@@ -80,9 +86,8 @@ class TargetBuilder:
     def _build_project(self, target: BakeTarget, inputs: Inputs, options: BuildOptions) -> None:
         wanted = building.for_project(self._engine, options, target.pull)
         progress = self._report.progress
-        self._projects[target.name] = building.build_project(
-            self._engine, inputs, wanted, target.pull, progress
-        )
+        results = building.build_project(self._engine, inputs, wanted, target.pull, progress)
+        self._projects[target.name] = attested(self._engine, inputs, options, results, self._report)
 
     def _linked(self, target: BakeTarget) -> BuildOptions:
         """The options with the images of projects, which are there already, in place of their targets."""

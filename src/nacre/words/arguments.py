@@ -176,6 +176,13 @@ def _values(kind: str, what: str) -> Callable[[str, Any], Any]:
     return read
 
 
+def _predicates(name: str, value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, list | tuple) for each in value):
+        raise _wrong(name, "a sequence of sequences of predicates", value)
+    read = _value("Predicate")
+    return [[read(f"each of {name}", item) for item in each] for each in value]
+
+
 def _names(name: str, value: Any) -> Any:
     from .reference import Reference
 
@@ -201,6 +208,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "BuildOutput": _value("BuildOutput"),
     "Sequence[Image]": _values("Image", "images"),
     "Sequence[BakeTarget]": _values("BakeTarget", "targets"),
+    "Sequence[Sequence[Predicate]]": _predicates,
     "NetworkSettings | None": _optional(_value("NetworkSettings")),
     "bool": _flag,
     "int": _number,

@@ -1,8 +1,9 @@
 """Built images as an output wants them: in another compression, with annotations, as one document.
 
     image ──► layers in the compression ──► manifest with annotations, of the kind wanted ──┐
+                                      predicates ──► manifest with what they say of that  ◄──┤
                                                              one platform: the document  ◄──┤
-                                                        several: an index that names them ◄─┘
+                                       several, or attestations: an index that names them ◄─┘
 
 What is made lies in the store while the output is written; an image that nothing changes stays itself.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from ...stores.store import Store
     from ...words.oci import Platform
+    from ..attestations.wanted import Predicate
     from ..layers.compressed import Sources
     from ..layers.repack import Packing
     from ..model.image import Image
@@ -55,11 +57,18 @@ class Annotation(Value):
 
 
 class ExportForm(Value):
-    """How images are written: the kind of manifest (`form`, "" as they are), compression, annotations."""
+    """How images are written: the kind of manifest (`form`, "" as they are), compression, annotations.
+
+    `attestations` is what is attached to each image, in their order, as a referrer if `is_artifact`, and
+    `names` how it calls them.
+    """
 
     form: str = ""
     packing: Packing | None = None
     annotations: tuple[Annotation, ...] = ()
+    attestations: tuple[tuple[Predicate, ...], ...] = ()
+    names: tuple[str, ...] = ()
+    is_artifact: bool = True
 
     def notes(self, level: str, platform: Platform | None = None) -> tuple[tuple[str, str], ...]:
         """The annotations of one thing, sorted."""
@@ -70,10 +79,11 @@ class ExportForm(Value):
 
 
 class ExportedImages(Value):
-    """What an output names: a manifest, or an index, and the images in it, in their order."""
+    """What an output names: a manifest, or with `is_index` an index, and the images in it, in their order."""
 
     descriptor: Descriptor
     images: tuple[Descriptor, ...]
+    is_index: bool = False
 
 
 @contextmanager
@@ -83,14 +93,15 @@ def exported(
 ) -> Iterator[ExportedImages]:  # fmt: skip
     """The document of the images, all of it in the store until the block ends; a lease must be held.
 
-    Annotations of an index count only for several images. Raises Unsupported, NotFound.
+    Annotations of an index count only where there is one. Raises Unsupported, NotFound.
     """
     exporter = _Exporter(store, form, progress or NullProgress(), CompressedForms(store, sources))
     try:
         made = tuple(exporter.image(image) for image in images)
-        top = made[0] if len(made) == 1 else exporter.index(made)
-        notes = form.notes(INDEX_DESCRIPTOR) if len(made) > 1 else made[0].annotations
-        yield ExportedImages(top.replace(annotations=notes), made)
+        entries = (*made, *exporter.attestations(made))
+        top = made[0] if len(entries) == 1 else exporter.index(entries)
+        notes = form.notes(INDEX_DESCRIPTOR) if len(entries) > 1 else made[0].annotations
+        yield ExportedImages(top.replace(annotations=notes), made, len(entries) > 1)
     finally:
         exporter.tidy()
 
@@ -140,6 +151,24 @@ class _Exporter:
         descriptor, data = converted((made, self._store.blobs.read(made.digest)), self._form.form)
         self._store.blobs.add(data)
         return descriptor
+
+    def attestations(self, images: Sequence[Descriptor]) -> list[Descriptor]:
+        """A manifest for each image of which something is said."""
+        if not any(self._form.attestations):
+            return []
+        from ..attestations.attached import attached
+
+        found = []
+        for image, predicates in zip(images, self._form.attestations, strict=True):
+            if predicates:
+                bare = image.replace(annotations=())
+                made, contents = attached(
+                    bare, self._form.names, predicates, is_artifact=self._form.is_artifact
+                )
+                for data in contents:
+                    self._store.blobs.add(data)
+                found.append(made)
+        return found
 
     def index(self, images: tuple[Descriptor, ...]) -> Descriptor:
         """The index of them."""

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from ..model.image import Image
 
 
-def write_tar(images: Sequence[tuple[str, Image]], write: Callable[[bytes], object]) -> None:
-    """Everything, parents first, each image in the folder named with it ("" for none).
+def write_tar(
+    images: Sequence[tuple[str, Image]], write: Callable[[bytes], object],
+    more: Sequence[tuple[Entry, bytes]] = (),
+) -> None:  # fmt: skip
+    """Everything, parents first, each image in the folder named with it ("" for none); then `more` files.
 
     Raises NotFound, StoreError.
     """
@@ -34,6 +37,8 @@ def write_tar(images: Sequence[tuple[str, Image]], write: Callable[[bytes], obje
                 tar.add(entry, payload)
             elif entry.path:
                 tar.add(_below(entry, folder.encode() + b"/"), payload)
+    for entry, data in more:
+        tar.add(entry, BytesIO(data))
     tar.close()
 
 

@@ -100,7 +100,14 @@ class ArchiveSink:
     def _documents(self) -> Iterator[tuple[bytes, bytes]]:
         """index.json, manifest.json and oci-layout."""
         entries, rows = [], []
+        listed = {
+            entry.digest
+            for _, document in self._images.values()
+            for entry in (document.manifests if isinstance(document, Index) else ())
+        }
         for digest, (descriptor, document) in self._images.items():
+            if digest in listed and not self._names[digest]:
+                continue  # an index names what refers to its images, too
             plain = Descriptor(
                 descriptor.media_type, digest, descriptor.size, artifact_type=document.artifact_type
             )

@@ -32,7 +32,7 @@ from .members import FolderMembers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -99,10 +99,14 @@ class OciLayout:
 
     def _referring(self) -> Iterator[tuple[Digest, Descriptor]]:
         """What has a subject, as a registry would list it; every document is read once."""
-        for entry in self.entries():
+        waiting = self.entries()
+        while waiting:
+            entry = waiting.pop(0)
             if not entry.digest.is_known:
                 continue
             document = parse_document(self.listed(entry)[1], entry.media_type)
+            if isinstance(document, Index):
+                waiting += filter(_is_attached, document.manifests)
             if document.subject is not None:
                 config = "" if isinstance(document, Index) else document.config.media_type
                 kind = document.artifact_type or config
@@ -281,7 +285,8 @@ class LayoutFolder(OciLayout):
         self._write(path_of(digest), data)
         document = parse_document(data, media_type)
         if not isinstance(target, Digest):
-            self._list(entry, target)
+            within = document.manifests if isinstance(document, Index) else ()
+            self._list(entry, target, {str(each.digest) for each in within if _is_attached(each)})
         elif document.subject is not None:
             self._list(entry.replace(digest=digest, artifact_type=document.artifact_type), "")
 
@@ -308,12 +313,17 @@ class LayoutFolder(OciLayout):
                 raise NotFound(f"the {self._where} layout has no image {target!r}")
             self._write("index.json", encode_json(fields | {"manifests": rows}))
 
-    def _list(self, entry: Descriptor, name: str) -> None:
+    def _list(self, entry: Descriptor, name: str, within: Collection[str] = ()) -> None:
+        """Let the index name an entry, and no more what that names itself: `within`."""
         self._subjects = None
         with self._locked():
             fields = self._fields()
             notes = name_notes(name, full=self._full) if name else ()
-            rows = [row for row in fields["manifests"] if not _replaced(row, entry, notes)]
+            rows = [
+                row
+                for row in fields["manifests"]
+                if not _replaced(row, entry, notes) and (_name_of(row) or row.get("digest") not in within)
+            ]
             fields["manifests"] = [*rows, entry.replace(annotations=(*notes, *self._more)).to_json()]
             data = encode_json(fields)
             if len(rows) >= MAX_IMAGES or len(data) > MAX_DOCUMENT:
@@ -387,6 +397,11 @@ class LayoutFolder(OciLayout):
         """Close the files of the layout. Idempotent."""
         self._root.close()
         self._folder.close()
+
+
+def _is_attached(entry: Descriptor) -> bool:
+    """Whether an entry of an index may refer to another one, as attestations do."""
+    return bool(entry.artifact_type) or (entry.platform is not None and entry.platform.os == "unknown")
 
 
 def _replaced(row: Any, entry: Descriptor, notes: Notes) -> bool:

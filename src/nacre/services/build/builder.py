@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ...grammars.buildcache import CachedStep
     from ...ground.sandbox import Stdio
     from ...ground.work.budget import Budget
+    from ...images.attestations.materials import BuildMaterials
+    from ...images.attestations.wanted import AttestationOptions, Predicate
     from ...images.model.image import Image
     from ...images.model.limits import Limits
     from ...stores.store import Store
@@ -74,6 +76,8 @@ class BuildOptions(Value):
     For Python projects without a Dockerfile: `base` the base image ("" what the project says, or
     host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
     versions chosen for an earlier build do not count.
+
+    `attestations` are to be made of each image, which who makes the builder does.
     """
 
     target: str = ""
@@ -104,6 +108,7 @@ class BuildOptions(Value):
     groups: tuple[str, ...] = ()
     indexes: PackageIndexes = PackageIndexes()
     renew: bool = False
+    attestations: tuple[AttestationOptions, ...] = ()
 
 
 def _nothing() -> None:
@@ -147,11 +152,16 @@ class CacheWriter(Value):
 
 
 class BuildResult(Value):
-    """The image, and how many steps had to be done (`ran`) or existed already (`cached`)."""
+    """The image, and how many steps had to be done (`ran`) or existed already (`cached`).
+
+    `materials` is what it was made from, where attestations are to be made, and `predicates` what they say.
+    """
 
     image: Image
     ran: int
     cached: int
+    materials: BuildMaterials | None = None
+    predicates: tuple[Predicate, ...] = ()
 
 
 class Builder:
@@ -198,7 +208,7 @@ class Builder:
         images = finish(self._store, standing, options, self._report, inline)
         self._write_caches(steps, standing, self._report, sessions)
         return [
-            BuildResult(image, session.cache.ran, session.cache.cached)
+            BuildResult(image, session.cache.ran, session.cache.cached, session.materials)
             for image, session in zip(images, sessions, strict=True)
         ]
 

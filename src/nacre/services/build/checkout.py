@@ -39,6 +39,11 @@ class Checkout:
         head = _head(f"{top}/.git") if os.path.isdir(f"{top}/.git") else ""
         return cls(top, head, scratch) if len(head) in _FORMATS and set(head) <= _HEX else None
 
+    def described(self) -> list[tuple[str, str]]:
+        """The URL of `origin`, if it has one, and the commit: as `source` and `revision`."""
+        url = _origin(_text(f"{self._top}/.git/config"))
+        return ([("source", url)] if url else []) + [("revision", self._head)]
+
     def time(self, paths: Sequence[str] = (), excluded: Sequence[str] = ()) -> int | None:
         """When the last commit was made that changed any of `paths`, in seconds; they are absolute."""
         words = [
@@ -121,6 +126,18 @@ def _head(folder: str) -> str:
     loose = _text(f"{folder}/{name}").strip()
     packed = _text(f"{folder}/packed-refs").split("\n") if not loose else []
     return loose or next((line[: -len(name) - 1] for line in packed if line.endswith(f" {name}")), "")
+
+
+def _origin(config: str) -> str:
+    """The URL of the remote `origin` in a configuration of git, "" if it has none."""
+    section = ""
+    for line in config.split("\n"):
+        name, _, value = line.strip().partition("=")
+        if name.startswith("["):
+            section = name
+        elif section == '[remote "origin"]' and name.strip() == "url":
+            return value.strip()
+    return ""
 
 
 def _text(path: str) -> str:

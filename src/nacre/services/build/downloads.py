@@ -124,6 +124,10 @@ class Downloads:
         with os_errors("read a download"):
             self._known[url] = fetched, os.open(fetched.path, os.O_RDONLY | os.O_CLOEXEC)
 
+    def fetched(self) -> list[tuple[str, str]]:
+        """Each URL with the SHA-256 of what it led to."""
+        return [(url, f"{_ALGORITHM}:{found.content.hex()}") for url, (found, _) in self._known.items()]
+
     def fetch(self, url: str, checksum: Digest | None, task: Task) -> FetchedFile:
         """Fetch a file, which must have the `checksum`. Raises StoreError, DigestMismatch, and others."""
         path = f"{self._folder}/download-{random_name()}"

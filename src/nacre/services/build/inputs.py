@@ -41,7 +41,8 @@ class Inputs(Value):
 
     `time_ns` is when the Dockerfile was changed last, 0 where nobody knows. `is_project`: there is none,
     and the folder holds a Python project, of which `name` is the file that says so. `files` is a context that
-    is open already, then `folder` is "". `scratch` holds what had to be fetched; `close`, or `with`, lets go
+    is open already, then `folder` is ""; `source` is then the URL that it came from, and its digest or
+    commit, or both are "". `scratch` holds what had to be fetched; `close`, or `with`, lets go
     of both.
     """
 
@@ -53,6 +54,7 @@ class Inputs(Value):
     time_ns: int = 0
     is_project: bool = False
     files: ContextFiles | None = None
+    source: tuple[str, str] = ("", "")
 
     @contextmanager
     def opened(self, tables: str) -> Iterator[ContextFiles]:

@@ -18,6 +18,7 @@ from ...grammars.wire.downloads import modified
 from ...grammars.wire.links import shown
 from ...ground.files import os_errors
 from ...images.dockerfile.plan import KEEP_GIT
+from ...words.digest import Verifier
 from ...words.errors import NacreError, UsageError
 from .downloads import FileContext
 from .inputs import Inputs, decoded, read_beside, read_head, read_stream, shown_name
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _NAME = "context"
 _SECOND = 1_000_000_000
+_CHUNK = 1 << 20
 
 
 class RemoteContexts:
@@ -58,19 +60,23 @@ class RemoteContexts:
         files: ContextFiles | None = None
         try:
             if repository := repository_of(context):
-                files = self._cloned(repository, scratch)
+                files, digest = self._cloned(repository, scratch)
                 text, time_ns = read_beside(files, file, stdin)
             else:
-                files, data = self._downloaded(context, scratch)
+                files, data, digest = self._downloaded(context, scratch)
                 text, time_ns = _of_url(files, data, file, stdin)
-            return Inputs("", text, shown_name(file), scratch=scratch, time_ns=time_ns, files=files)
+            return Inputs(
+                "", text, shown_name(file), scratch=scratch, time_ns=time_ns, files=files,
+                source=(context, digest),
+            )  # fmt: skip
         except BaseException:
             if files is not None:
                 files.close()
             scratch.close()
             raise
 
-    def _cloned(self, repository: str, scratch: ScratchDirectory) -> ContextFiles:
+    def _cloned(self, repository: str, scratch: ScratchDirectory) -> tuple[ContextFiles, str]:
+        """The context, and the commit."""
         source = read_git(repository)
         if source.keep is None and self._argument(KEEP_GIT) in ("1", "true"):
             source = source.replace(keep=True)
@@ -79,23 +85,29 @@ class RemoteContexts:
         with self._step(f"[internal] load git source {repository}") as step:
             fetched = repositories.fetch(source)
             step.line(fetched.commit)
-            return fetched.opened(source, "the build context")
+            return fetched.opened(source, "the build context"), fetched.commit
 
     def _argument(self, name: str) -> str:
         return dict(self._options.arguments).get(name, "")
 
-    def _downloaded(self, url: str, scratch: ScratchDirectory) -> tuple[ContextFiles, bytes]:
-        """The context, and the Dockerfile if it is nothing else."""
+    def _downloaded(self, url: str, scratch: ScratchDirectory) -> tuple[ContextFiles, bytes, str]:
+        """The context, the Dockerfile if it is nothing else, and the digest of all that came."""
         with self._step("[internal] load remote build context"), self._sources.fetch(url) as remote:
-            head = read_head(remote)
+            hashed = _HashedReader(remote)
+            head = read_head(hashed)
             if is_archive(head):
-                return tar_context(self._store, head, remote), b""
-            data = read_stream(remote, head, shown(url))
+                files = tar_context(self._store, head, hashed)
+                return files, b"", self._digest(hashed)
+            data = read_stream(hashed, head, shown(url))
             time_ns = (modified(remote.headers.get("last-modified", "")) or 0) * _SECOND
         path = f"{scratch.path}/{_NAME}"
         with os_errors("keep a download"), open(path, "xb") as file:
             file.write(data)
-        return FileContext(path, _NAME, time_ns), data
+        return FileContext(path, _NAME, time_ns), data, self._digest(hashed)
+
+    def _digest(self, stream: _HashedReader) -> str:
+        """What provenance says of it; "" where nobody asks, since the rest would have to come."""
+        return stream.digest() if self._options.attestations else ""
 
     @contextmanager
     def _step(self, title: str) -> Iterator[StepReport]:
@@ -107,6 +119,24 @@ class RemoteContexts:
             step.failed(error.message)
             raise
         step.done()
+
+
+class _HashedReader:
+    """A stream that knows the digest of what has come."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self._verifier = reader, Verifier()
+
+    def read(self, count: int, /) -> bytes:
+        data = self._reader.read(count)
+        self._verifier.update(data)
+        return data
+
+    def digest(self) -> str:
+        """That of the whole, of which the rest is read."""
+        while self.read(_CHUNK):
+            pass
+        return str(self._verifier.verify())
 
 
 class _Text:

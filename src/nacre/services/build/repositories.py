@@ -137,6 +137,13 @@ class Repositories:
         """It was fetched, here or in another process. Raises NotFound."""
         self._known[source] = fetched, BuildContext(fetched.path, Ignore(), FileHashes("", ""))
 
+    def fetched(self) -> list[tuple[str, str]]:
+        """Each repository, with its ref, and the commit."""
+        return [
+            (_named(source) + (f"#{source.ref}" if source.ref else ""), found.commit)
+            for source, (found, _) in self._known.items()
+        ]
+
     def context(self, source: GitSource, name: str) -> BuildContext:
         """A repository that was fetched, as a context of its own. Raises UsageError."""
         return self._known[source][0].opened(source, name)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ...grammars.dockerfile.checks import LintWarning
     from ...grammars.dockerfile.gitsource import GitSource
     from ...grammars.dockerfile.instructions import Instruction
+    from ...images.attestations.materials import BuildMaterials
     from ...images.dockerfile.fold import Fold
     from ...images.dockerfile.plan import Plan, StagePlan
     from ...stores.store import Store
@@ -93,6 +94,8 @@ class BuildSession:
     links: Mapping[str, Sequence[BuildSession]] = MappingProxyType({})
     """The sessions of other targets, by the names of their images."""
     warned = False
+    materials: BuildMaterials | None = None
+    """What the image was made from, where somebody asks."""
     ran: Callable[[str, str, str], object] | None = None
     """Hears in a process of its own that a command has ended whose layer is still to be written."""
     overlaps = False
@@ -263,6 +266,10 @@ class BuildSession:
             step = self.report.step("importing layers from the cache")
             self.bring(target.diff_ids, step)
             step.done()
+        if self.options.attestations:
+            from .materials import materials_of
+
+            self.materials = materials_of(self)
         return target
 
     def remember(self) -> None:
@@ -459,6 +466,10 @@ class BuildSession:
         if self.schedules:
             raise Waiting(("image", name, platform), work)
         return Image.load(self.store, work())
+
+    def used_images(self) -> list[tuple[str, Platform | None, Image]]:
+        """The images that were needed, by the names of the file."""
+        return [(*key, image) for key, image in self._images.items()]
 
     def learn(self, name: Name, found: Any) -> None:
         """Keep what another process has found: an image, or the digest of files."""

@@ -1,0 +1,128 @@
+"""Attestations of a build: its images looked at, and what was asked for told in BuildKit's words."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from ..grammars.dockerfile.namedcontext import image_of, is_url, repository_of
+from ..images.attestations.materials import BuildMaterials, BuildRequest
+from ..images.attestations.wanted import SBOM, Predicate
+from ..words.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..images.attestations.wanted import AttestationOptions
+    from ..images.model.image import Image
+    from ..services.build import BuildOptions, BuildReport, BuildResult, Inputs
+    from ..words.digest import Digest
+    from . import Engine
+
+_FILES = {SBOM: "sbom.spdx.json"}
+_USUAL = "provenance.json"
+_SCANNED = "BUILDKIT_SBOM_SCAN_"
+
+
+def attest(
+    engine: Engine, inputs: Inputs, options: BuildOptions, results: list[BuildResult], report: BuildReport
+) -> list[BuildResult]:
+    """The results with what is said of each image. Raises Unsupported, NotFound, StoreError."""
+    maker = _Attesting(engine, inputs, options, report)
+    return [result.replace(materials=None, predicates=maker.of(result)) for result in results]
+
+
+class _Attesting:
+    """The attestations of one build."""
+
+    def __init__(self, engine: Engine, inputs: Inputs, options: BuildOptions, report: BuildReport) -> None:
+        self._engine, self._options, self._report = engine, options, report
+        self._request = BuildRequest(
+            tuple(_arguments(options)), tuple(_locals(inputs)), (_redacted(inputs.source[0]),
+            inputs.source[1]), inputs.name, inputs.dockerfile, tuple(_versioned(inputs)),
+        )  # fmt: skip
+
+    def of(self, result: BuildResult) -> tuple[Predicate, ...]:
+        """All that is said of one image, in the order in which it was asked for."""
+        found = []
+        for each in self._options.attestations:
+            made = self._sbom(result.image) if each.kind == SBOM else self._provenance(each, result)
+            file = each.file or _FILES.get(each.kind, _USUAL)
+            found.append(Predicate(*made, file, each.inline_only))
+        return tuple(found)
+
+    def _sbom(self, image: Image) -> tuple[str, bytes]:
+        from ..images.attestations.inventory import take_inventory
+        from ..images.attestations.spdx import PREDICATE_TYPE, spdx_document
+
+        platform = f"[{image.config.platform}] " if self._report.names_platforms else ""
+        step = self._report.step(f"{platform}generating sbom")
+        step.begin()
+        if _SCANNED in self._request.text:
+            step.line(f"WARNING: {_SCANNED}… has no effect: only the result is looked at")
+        inventory = take_inventory(image)
+        for remark in inventory.remarks:
+            step.line(f"WARNING: {remark}")
+        data = spdx_document(image, inventory)
+        step.line(f"{len(inventory.packages)} packages")
+        step.done()
+        return PREDICATE_TYPE, data
+
+    def _provenance(self, options: AttestationOptions, result: BuildResult) -> tuple[str, bytes]:
+        from ..images.attestations.provenance import provenance
+
+        materials = result.materials or BuildMaterials()
+        urls = tuple((_redacted(url), digest) for url, digest in materials.urls)
+        return provenance(options, self._request, materials.replace(urls=urls), self._known)
+
+    def _known(self, name: str, manifest: Digest) -> Digest:
+        """The digest of a name in its registry: of the one index known to hold the manifest, or its own."""
+        if "://" in name:
+            return manifest
+        found = self._engine.store.refs.digests(Reference.parse(name).name, manifest)
+        indexes = [digest for digest in found if digest != manifest]
+        return indexes[0] if len(indexes) == 1 else manifest
+
+
+def _arguments(options: BuildOptions) -> Iterator[tuple[str, str]]:
+    """The options that change the result, under the names that BuildKit's frontend has for them."""
+    yield from ((f"build-arg:{key}", value) for key, value in options.arguments)
+    yield from ((f"label:{key}", value) for key, value in options.labels)
+    for name, value in options.contexts:
+        remote = image_of(value) is not None or repository_of(value) or is_url(value)
+        yield f"context:{name}", _redacted(value) if remote else f"local:{name}"
+    plain = {
+        "target": options.target, "add-hosts": ",".join(line.replace(":", "=", 1) for line in options.hosts),
+        "force-network-mode": options.network if options.network != "host" else "",
+        "shm-size": str(options.shm_size or ""), "no-cache": ",".join(options.no_cache_filter),
+        "ulimit": ",".join(f"{name}={soft}:{hard}" for name, soft, hard in options.ulimits),
+    }  # fmt: skip
+    yield from ((name, value) for name, value in plain.items() if value)
+
+
+def _locals(inputs: Inputs) -> Iterator[str]:
+    """What of this machine it was made from."""
+    if not inputs.source[0]:
+        yield "context"
+        yield "dockerfile"
+
+
+def _versioned(inputs: Inputs) -> list[tuple[str, str]]:
+    """What git says of a folder."""
+    if inputs.source[0] or inputs.files is not None:
+        return []
+    from ..services.build.checkout import Checkout
+
+    found = Checkout.find(inputs.folder, "")
+    return [(name, _redacted(value)) for name, value in found.described()] if found else []
+
+
+def _redacted(url: str) -> str:
+    """Without the password or token in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if not parts.scheme.startswith("http") or "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

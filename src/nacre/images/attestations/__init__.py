@@ -1,0 +1,1 @@
+"""What an image says of itself to others: what is in it (SBOM), and how it was made (provenance)."""

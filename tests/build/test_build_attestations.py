@@ -1,0 +1,294 @@
+"""SBOM and provenance: what is asked for, what they say, and how they are attached."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nacre
+from nacre.cli.attestations import attestations
+from nacre.images.attestations import installed
+from nacre.images.attestations.materials import BuildMaterials, BuildRequest
+from nacre.images.attestations.wanted import AttestationOptions
+from nacre.words.digest import Digest
+from nacre.words.errors import NacreError, Unsupported
+from nacre.words.oci import Platform
+
+pytest.importorskip("spdx_tools")
+pytest.importorskip("in_toto_attestation")
+pytest.importorskip("packageurl")
+
+from nacre.images.attestations.provenance import provenance
+
+SBOM = AttestationOptions("sbom")
+MIN = AttestationOptions("provenance", "min")
+
+
+def asked(*attest: str, sbom: str = "", provenance: str = "") -> tuple[AttestationOptions, ...]:
+    return attestations(Namespace(attest=list(attest), sbom=sbom, provenance=provenance))  # type: ignore[arg-type]
+
+
+def test_flags_are_read() -> None:
+    assert asked(sbom="true") == asked("type=sbom") == asked(sbom="1") == (SBOM,)
+    assert asked(provenance="true") == (AttestationOptions("provenance", "max", "v1"),)
+    assert asked("type=sbom", "type=provenance,mode=min") == (SBOM, MIN)
+    assert asked(sbom="false", provenance="False") == ()
+    assert asked("type=sbom,disabled=true") == asked("type=sbom", sbom="0") == ()
+    assert asked("type=provenance,mode=max", provenance="mode=min") == (MIN,)
+    text = "mode=full,version=v0.2,builder-id=https://me,reproducible=true,inline-only=1,filename=p.json"
+    assert asked(provenance=text) == (
+        AttestationOptions("provenance", "max", "v0.2", "https://me", True, True, False, "p.json"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"attest": ["mode=max"]}, "unknown attestation type ''"),
+        ({"attest": ["type=signature"]}, "unknown attestation type 'signature'"),
+        ({"sbom": "generator=scan/er:1"}, "generator images are not run"),
+        ({"sbom": "yes"}, "invalid value 'yes'"),
+        ({"provenance": "mode=all"}, "unknown mode of an attestation: 'all'"),
+        ({"provenance": "version=v2"}, "unknown version of an attestation: 'v2'"),
+        ({"provenance": "colour=red"}, "has no parameter 'colour'"),
+        ({"provenance": "reproducible=perhaps"}, "neither true nor false"),
+        ({"provenance": "filename=../x"}, "is not the name of a file"),
+    ],
+)
+def test_bad_flags_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(NacreError, match=said.replace("(", "\\(")):
+        asked(*given.pop("attest", ()), **given)
+
+
+def test_absent_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    with pytest.raises(
+        Unsupported, match="install spdx-tools, in-toto-attestation, packageurl-python"
+    ) as caught:
+        installed.require()
+    assert caught.value.hint == "pip install 'nacre-oci[attest]'"
+
+
+# provenance
+
+ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
+ARGUMENTS = (("build-arg:A", "1"), ("label:l", "m"), ("target", "t"))
+REQUEST = BuildRequest(
+    ARGUMENTS, ("context",), ("", ""), "Dockerfile", "FROM x\n", (("revision", "a" * 40),)
+)  # fmt: skip
+MATERIALS = BuildMaterials(
+    images=(("debian:12", Platform("linux", "arm64"), ONE), ("host:python3", None, TWO)),
+    urls=(("https://x.example/f", str(TWO)),),
+    repositories=(("https://x.example/r.git#v1", "b" * 40),),
+    secrets=("token",), agents=("default",), networked=True,
+)  # fmt: skip
+
+
+def said(options: AttestationOptions, request: BuildRequest = REQUEST) -> Any:
+    return json.loads(provenance(options, request, MATERIALS, lambda _name, manifest: manifest)[1])
+
+
+def test_provenance_of_everything() -> None:
+    found = said(AttestationOptions("provenance", builder_id="me", reproducible=True))
+    definition, run = found["buildDefinition"], found["runDetails"]
+    assert definition["externalParameters"] == {
+        "configSource": {"path": "Dockerfile"},
+        "request": {
+            "frontend": "dockerfile.v0", "args": {"build-arg:A": "1", "label:l": "m", "target": "t"},
+            "secrets": [{"id": "token"}], "ssh": [{"id": "default"}],
+            "locals": [{"name": "context"}, {"name": "host:python3"}],
+        },
+    }  # fmt: skip
+    assert definition["resolvedDependencies"] == [
+        {"uri": "pkg:docker/debian@12?platform=linux/arm64", "digest": {"sha256": ONE.hex}},
+        {"uri": "https://x.example/r.git#v1", "digest": {"sha1": "b" * 40}},
+        {"uri": "https://x.example/f", "digest": {"sha256": TWO.hex}},
+    ]
+    assert run["builder"] == {"id": "me"}
+    metadata = run["metadata"]
+    assert metadata["buildkit_completeness"] == {"request": True, "resolvedDependencies": False}
+    assert metadata["buildkit_reproducible"] is True
+    assert metadata["buildkit_metadata"]["vcs"] == {"revision": "a" * 40}
+    assert metadata["buildkit_metadata"]["source"]["infos"][0]["data"] == "RlJPTSB4Cg=="
+    assert "startedOn" not in metadata
+
+
+def test_provenance_of_little() -> None:
+    found = said(MIN)
+    request = found["buildDefinition"]["externalParameters"]["request"]
+    assert request["args"] == {"target": "t"}
+    assert not {"secrets", "ssh"} & set(request)
+    metadata = found["runDetails"]["metadata"]
+    assert metadata["buildkit_completeness"]["request"] is False
+    assert set(metadata["buildkit_metadata"]) == {"vcs"}
+
+
+def test_provenance_of_the_older_version() -> None:
+    found = said(AttestationOptions("provenance", version="v0.2"))
+    assert found["buildType"] == "https://mobyproject.org/buildkit@v1"
+    assert found["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
+    assert found["metadata"]["completeness"] == {"parameters": True, "environment": True, "materials": False}
+    assert len(found["materials"]) == 3
+
+
+def test_a_context_from_elsewhere_is_complete() -> None:
+    request = BuildRequest(source=("https://x.example/c.git", "c" * 40), file="Dockerfile")
+    with pytest.raises(Unsupported, match="incomplete: host:python3 is of this machine"):
+        said(AttestationOptions("provenance", complete=True), request)
+    found = said(MIN, request)["buildDefinition"]
+    source = {"uri": "https://x.example/c.git", "digest": {"sha1": "c" * 40}, "path": "Dockerfile"}
+    assert found["externalParameters"]["configSource"] == source
+    assert found["resolvedDependencies"][1]["uri"] == "https://x.example/c.git"
+
+
+# whole builds
+
+DPKG = "Package: curl\nStatus: install ok installed\nArchitecture: amd64\nVersion: 7.88\n"
+IMAGE = "FROM scratch\nARG A=1\nCOPY root /\nLABEL a=$A\n"
+
+
+def filled(project: Any) -> Any:
+    """A context with packages, broken files, and links that lead out."""
+    project.write("root/var/lib/dpkg/status", DPKG)
+    project.write("root/etc/os-release", 'ID="debian"\nVERSION_ID="12"\n')
+    project.write("root/lib/a-1.dist-info/METADATA", "Name: a\nVersion: 1\nLicense: BSD\n")
+    project.write("root/app/node_modules/b/package.json", '{"name": "b", "version": "2", "license": "MIT"}')
+    project.write("root/app/node_modules/c/package.json", "{")
+    project.write("root/var/lib/rpm/rpmdb.sqlite", "broken")
+    project.write("root/usr/lib/sysimage/rpm/Packages.db", "ndb")
+    os.makedirs(project.folder / "root/lib/apk/db", exist_ok=True)
+    os.symlink("../../../../../../etc/passwd", project.folder / "root/lib/apk/db/installed")
+    return project
+
+
+def blobs(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        return {
+            one.name: tar.extractfile(one).read()  # type: ignore[union-attr]
+            for one in tar.getmembers()
+            if one.isfile()
+        }
+
+
+def blob(found: dict[str, bytes], digest: str) -> Any:
+    return json.loads(found["blobs/" + digest.replace(":", "/")])
+
+
+def test_a_layout_holds_both(project: Any, tmp_path: Path) -> None:
+    words = ("--sbom=true", "--provenance", "mode=max", "--build-arg", "A=2")
+    first, second = tmp_path / "1.tar", tmp_path / "2.tar"
+    result = filled(project).build(
+        IMAGE, *words, "--output", f"type=oci,dest={first}", "--output", f"type=oci,dest={second}"
+    )
+    for line in (
+        "/app/node_modules/c/package.json is not valid JSON",
+        "/var/lib/rpm/rpmdb.sqlite is not an SQLite database",
+        "/usr/lib/sysimage/rpm/Packages.db is not read: an RPM database in the format ndb",
+    ):
+        assert f"WARNING: {line}" in result.err
+    found = blobs(first)
+    assert found == blobs(second)
+    (top,) = json.loads(found["index.json"])["manifests"]
+    image, attached = blob(found, top["digest"])["manifests"]
+    assert attached["platform"] == {"architecture": "unknown", "os": "unknown"}
+    assert attached["annotations"] == {
+        "vnd.docker.reference.digest": image["digest"], "vnd.docker.reference.type": "attestation-manifest",
+    }  # fmt: skip
+    manifest = blob(found, attached["digest"])
+    assert manifest["artifactType"] == "application/vnd.docker.attestation.manifest.v1+json"
+    assert manifest["subject"]["digest"] == image["digest"]
+    made, listed = (blob(found, layer["digest"]) for layer in manifest["layers"])
+    assert [layer["annotations"]["in-toto.io/predicate-type"] for layer in manifest["layers"]] == [
+        made["predicateType"], listed["predicateType"]
+    ] == ["https://slsa.dev/provenance/v1", "https://spdx.dev/Document"]  # fmt: skip
+    (subject,) = listed["subject"]
+    assert subject["name"].startswith("pkg:docker/app@latest?platform=linux/")
+    assert subject["digest"] == {"sha256": image["digest"].removeprefix("sha256:")}
+    check_packages(listed["predicate"])
+    request = made["predicate"]["buildDefinition"]["externalParameters"]["request"]
+    assert request["args"] == {"build-arg:A": "2"}
+    # the image itself is what it is without them
+    assert image["digest"] == project.nacre("inspect", "-f", "{{.Descriptor.Digest}}", "app").out.strip()
+
+
+def check_packages(document: Any) -> None:
+    from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+    parsed = JsonLikeDictParser().parse(document)
+    assert validate_full_spdx_document(parsed, "SPDX-2.3") == []
+    urls = [one["externalRefs"][0]["referenceLocator"] for one in document["packages"][1:]]
+    assert urls == [
+        "pkg:deb/debian/curl@7.88?arch=amd64&distro=debian-12", "pkg:npm/b@2", "pkg:pypi/a@1",
+    ]  # fmt: skip
+    declared = [one["licenseDeclared"] for one in document["packages"][1:]]
+    assert declared[:2] == ["NOASSERTION", "MIT"]
+    assert declared[2].startswith("LicenseRef-")
+    assert "is not valid JSON" in document["comment"]
+
+
+def test_files_have_them_beside(project: Any, tmp_path: Path) -> None:
+    out, packed = tmp_path / "out", tmp_path / "out.tar"
+    words = ["--sbom=true", "--provenance=inline-only=true", "--platform", "linux/amd64,linux/arm64"]
+    given = f"type=local,dest={out},platform-split=false,attestation-prefix=x."
+    project.build("FROM scratch\nCOPY Dockerfile /\n", *words, "-o", given, "-o", f"type=tar,dest={packed}")
+    names = {"Dockerfile", "x.sbom.spdx.linux_amd64.json", "x.sbom.spdx.linux_arm64.json"}
+    assert set(os.listdir(out)) == names
+    statement = json.loads((out / "x.sbom.spdx.linux_amd64.json").read_text())
+    digest = Digest.of((project.folder / "Dockerfile").read_bytes()).hex
+    assert statement["subject"] == [{"name": "Dockerfile", "digest": {"sha256": digest}}]
+    with tarfile.open(packed) as tar:
+        assert "linux_arm64/sbom.spdx.json" in tar.getnames()
+        assert not any("provenance" in name for name in tar.getnames())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "attestations are not kept in the store"),
+        (["-o", "type=docker,dest=x.tar"], "a docker archive holds no attestations"),
+        (["--format", "docker", "-o", "type=oci,dest=x.tar"], "Docker manifests have no attestations"),
+        (["-o", "type=oci,dest=x.tar,oci-mediatypes=false"], "Docker manifests have no attestations"),
+    ],
+)
+def test_where_they_cannot_be(project: Any, words: list[str], said: str) -> None:
+    result = project.build("FROM scratch\nCOPY Dockerfile /\n", "--sbom=true", *words, check=False)
+    assert result.code == 125 or result.code == 1
+    assert said in result.err
+    assert not project.leftovers()
+
+
+def test_a_file_of_the_image_is_not_replaced(project: Any, tmp_path: Path) -> None:
+    project.write("sbom.spdx.json", "mine")
+    said = project.fails("FROM scratch\nCOPY . /\n", "--sbom=true", "-o", str(tmp_path / "out")).err
+    assert "the image has a file sbom.spdx.json" in said
+    assert "attestation-prefix" in said
+
+
+def test_a_registry_has_them_as_referrers(project: Any, registry: Any, tmp_path: Path) -> None:
+    name = f"{registry}/team/app:1"
+    dockerfile = "FROM scratch\nCOPY Dockerfile /\n"
+    project.build(dockerfile, "--provenance=true", "--push", tag=name)
+    with nacre.open_store(str(tmp_path / "other")) as engine:
+        image = engine.pull(name).image
+        engine.copy(f"docker://{name}", f"oci:{tmp_path}/one", referrers=True)
+        engine.copy(f"docker://{name}", f"oci:{tmp_path}/all", all=True)
+    one = json.loads((tmp_path / "one/index.json").read_text())["manifests"]
+    (top,) = json.loads((tmp_path / "all/index.json").read_text())["manifests"]
+    index = json.loads((tmp_path / "all/blobs/sha256" / top["digest"][7:]).read_text())["manifests"]
+    assert digests(one) == digests(index)
+    assert index[0]["digest"] == str(image.digest)
+    with nacre.open_store(str(tmp_path / "other")) as engine:
+        engine.copy(f"oci:{tmp_path}/all", f"oci:{tmp_path}/again", referrers=True)
+    again = json.loads((tmp_path / "again/index.json").read_text())["manifests"]
+    assert digests(again) == digests(index)
+
+
+def digests(entries: Any) -> set[str]:
+    return {entry["digest"] for entry in entries}
