@@ -252,13 +252,22 @@ def test_nothing_of_an_archive_leads_out(store: Store, tmp_path: Path) -> None:
         ((member("h", linkname="/etc/passwd", type=tarfile.LNKTYPE),), "hard link"),
         ((member("f", b"x"), member("f/g", b"x")), "is not a directory"),
         ((link("l", "l"), member("l/g", b"x")), "too many levels"),
-        ((member(".wh.x", b"x"),), "must not begin with .wh."),
     ],
 )
 def test_hostile_archives(store: Store, members: Any, message: str) -> None:
     with pytest.raises((UsageError, ContentError), match=message), context_of(store, *members):
         pass
     assert not list(Path(store.root).glob("containers/*"))
+
+
+def test_names_of_whiteouts_in_an_archive(nacre: Any) -> None:
+    """They are files like others, which only a layer cannot hold: what is not copied is no fault."""
+    text = b"FROM scratch\nCOPY f /\n"
+    names = (member(".wh.x", b"x"), member("d/.wh..wh..opq", b""), member("f", b"f"))
+    nacre("build", "-t", "app", "-", input=tar(member("Dockerfile", text), *names))
+    text = b"FROM scratch\nCOPY d /\n"
+    failed = nacre("build", "-", input=tar(member("Dockerfile", text), *names), check=False)
+    assert "names there must not begin with .wh." in failed.err
 
 
 @pytest.mark.parametrize("cut", [600, 3000, 5000])

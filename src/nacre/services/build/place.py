@@ -67,8 +67,11 @@ class CopyOptions(Value):
 class LayerTarget:
     """An image being written to: `lookup` sees the layers beneath and, above them, what was put so far."""
 
-    def __init__(self, lower: Callable[[bytes], CopyItem | None], terms: CopyOptions) -> None:
-        self._lower, self._terms = lower, terms
+    def __init__(
+        self, lower: Callable[[bytes], CopyItem | None], terms: CopyOptions, *, any_name: bool = False
+    ) -> None:  # fmt: skip
+        """`any_name`: it becomes no layer, so a file may be called as a whiteout is."""
+        self._lower, self._terms, self._any_name = lower, terms, any_name
         self._put: dict[bytes, tuple[CopyItem, Opener | None]] = {}
         self._new = {b""} if lower(b"") is None else set()
         self._round = 0
@@ -161,7 +164,7 @@ class LayerTarget:
         self._keep(path, put, opener and (lambda _: opener(item)), self._terms.owner)
 
     def _keep(self, path: bytes, item: CopyItem, opener: Opener | None, owner: Owner | None) -> None:
-        if any(part.startswith(WHITEOUT) for part in path.split(b"/")):
+        if not self._any_name and any(part.startswith(WHITEOUT) for part in path.split(b"/")):
             raise UsageError(
                 f"{show(path)} cannot be stored in a layer: names there must not begin with .wh."
             )

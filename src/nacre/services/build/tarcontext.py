@@ -40,7 +40,7 @@ class TarContext(ContextFiles):
         """Raises InvalidArchive, UsageError; then the archive is closed."""
         super().__init__(name, FileHashes("", ""))
         self._archive: Archive | None = archive
-        tree = LayerTarget(lambda _: None, CopyOptions())
+        tree = LayerTarget(lambda _: None, CopyOptions(), any_name=True)
         try:
             archive.put(tree, b"")
         except BaseException:
