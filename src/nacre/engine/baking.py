@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from ..grammars.bake.hcl import HclBody
     from ..words.progress import Progress
     from . import Built, Engine
     from .archives import Origin
@@ -79,10 +80,9 @@ class BakeFiles:
         if not read:
             raise NotFound("couldn't find a bake definition", hint=f"write {DEFAULT[5]}, or use -f")
         found = Definition()
-        composed = [(name, data) for name, data in read if _is_compose(name, data)]
+        composed, bodies = _divided(read)
         if composed:
             compose.add_compose(found, composed, {**_variables(environment), **environment})
-        bodies = [hcl.parse(data, name) for name, data in read if (name, data) not in composed]
         given = {"BAKE_CMD_CONTEXT": ".", "BAKE_LOCAL_PLATFORM": str(Platform.host())}
         add_bodies(found, bodies, environment, given)
         return found
@@ -155,16 +155,30 @@ def _read(file: Origin) -> tuple[str, bytes]:
         raise NotFound(f"cannot read {os.fspath(file)}: {(error.strerror or '').lower()}") from None
 
 
-def _is_compose(name: str, data: bytes) -> bool:
-    """By its name; of another name, what is no HCL and has services."""
-    if compose.is_compose(name) or name.endswith((".hcl", ".json")):
-        return compose.is_compose(name)
+def _divided(read: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes]], list[HclBody]]:
+    """The compose files, and what the others say."""
+    composed: list[tuple[str, bytes]] = []
+    bodies: list[HclBody] = []
+    for name, data in read:
+        body = None if compose.is_compose(name) else _parsed(name, data)
+        if body is None:
+            composed.append((name, data))
+        else:
+            bodies.append(body)
+    return composed, bodies
+
+
+def _parsed(name: str, data: bytes) -> HclBody | None:
+    """None for a compose file under another name: what is no HCL and has services."""
     try:
-        hcl.parse(data, name)
+        return hcl.parse(data, name)
     except (ContentError, Unsupported):
-        pass  # it is told of again, if it is no compose file either
-    else:
-        return False
+        if name.endswith((".hcl", ".json")) or not _has_services(name, data):
+            raise
+        return None
+
+
+def _has_services(name: str, data: bytes) -> bool:
     try:
         document = compose.load(data, name)
     except (ContentError, Unsupported):
