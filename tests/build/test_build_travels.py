@@ -92,10 +92,17 @@ def test_through_a_folder(built: Any, other: Callable[[str], Any], tmp_path: Pat
     built.build("", "--cache-to", f"type=local,dest={cache}")
     assert json.loads((cache / "index.json").read_text())["manifests"]
     far = other("far")
+    before = trees(far)
+    said = on(far, built.folder, "--explain", "--cache-from", f"type=local,src={cache}")
+    assert said.out.endswith(f"0 steps would run, {STEPS} cached\n")
+    assert "importing cache manifest from" in said.err
+    assert trees(far) == before
     found = on(far, built.folder, "--cache-from", f"type=local,src={cache}")
     assert f"nothing changed ({STEPS} cached)" in found.err
     assert digest(far) == digest(built.nacre)
     built.write("Dockerfile", FILE + "COPY --from=build /src/large /large\n")
+    said = on(other("second"), built.folder, "--explain", "--cache-from", f"type=local,src={cache}")
+    assert "COPY --from=build /src/large /large: may run" in said.out
     found = on(other("third"), built.folder, "--cache-from", f"type=local,src={cache}")
     assert "does not hold layer" in found.err
     assert "ERROR" not in found.err

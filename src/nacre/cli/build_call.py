@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode
+from contextlib import nullcontext
 from stat import S_ISCHR
 
 from ..words.errors import UsageError
@@ -55,7 +56,11 @@ def _formatted(document: Row, method: str, form: str) -> str:
 def explain(context: Context, args: Args, options: BuildOptions, given: tuple[Origin, Origin]) -> int:
     """Print what would be done with each step, and why."""
     pull = "always" if args.pull else "missing"
-    found = context.engine.explain(given[0], dockerfile=given[1], options=options, pull=pull)
+    progress = context.build_progress(form=args.progress) if options.cache_from else None
+    with progress or nullcontext():
+        found = context.engine.explain(
+            given[0], dockerfile=given[1], options=options, pull=pull, progress=progress
+        )
     for one in found:
         context.print(f"{one.step}: {_STATUSES[one.status]}{one.reason and f': {one.reason}'}")
         for line in one.details:

@@ -514,17 +514,17 @@ class Engine(Wiring):
     @checked
     def explain(
         self, context: Origin, *, dockerfile: Origin = "", arguments: Mapping[str, str] | None = None,
-        pull: str = "missing", options: BuildOptions | None = None,
+        pull: str = "missing", options: BuildOptions | None = None, progress: Progress | None = None,
     ) -> list[StepForecast]:  # fmt: skip
         """What `build` would do with each step and why, without building; all parameters as for `build`.
 
-        Nothing is pulled or fetched either: what depends on it is said to do so. Raises DockerfileError,
-        NotFound.
+        Nothing is pulled or fetched either: what depends on it is said to do so. Caches elsewhere are asked
+        what they have. Raises DockerfileError, NotFound.
         """
         from .building import explain, merged
 
         wanted = merged(options, arguments=tuple((arguments or {}).items()))
-        return self.result_inside(lambda store: explain(self, (context, dockerfile), wanted, pull))
+        return self.result_inside(lambda store: explain(self, (context, dockerfile), wanted, pull, progress))
 
     @checked
     def call(

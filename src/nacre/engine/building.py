@@ -187,16 +187,18 @@ def _compared(first: BuildResult, second: BuildResult, when: tuple[float, float]
 
 
 def explain(
-    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str
-) -> list[StepForecast]:
+    engine: Engine, origins: tuple[Origin, Origin], options: BuildOptions, pull: str,
+    progress: Progress | None,
+) -> list[StepForecast]:  # fmt: skip
     """What `build` would do with the same."""
-    sources, report = sources_of(engine, options, pull), BuildReport(NullProgress())
+    sources, report = sources_of(engine, options, pull), BuildReport(progress or NullProgress())
     with opened_inputs(engine, origins, sources, options, report) as inputs:
         if inputs.is_project:
             raise UsageError(f"there is no Dockerfile to explain: {inputs.name} is built without one")
         check_for_dockerfile(options, inputs)
         try:
-            return Builder(engine.store, sources, report, proxies=_proxies(engine)).explain(inputs, options)
+            with builder_of(engine, options.replace(cache_to=()), sources, report) as builder:
+                return builder.explain(inputs, options)
         except (DockerfileError, BuildFailed) as error:
             quote(inputs, error)
             raise

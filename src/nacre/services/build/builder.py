@@ -215,17 +215,17 @@ class Builder:
     def explain(self, inputs: Inputs, options: BuildOptions | None = None) -> list[StepForecast]:
         """What `build` would do with each step, and why; nothing is built, pulled or fetched.
 
-        Caches elsewhere are not asked. Raises as `build`.
+        Caches elsewhere are asked what they have. Raises as `build`.
         """
         options = options or BuildOptions()
         check_options(options)
-        tables = caches.tables(self._store.root)
-        with (
-            self._store.leases.hold(),
-            inputs.opened(tables) as context,
-            self.sessions(inputs, options, ImportedCaches(), context) as sessions,
-        ):
-            return [step for session in sessions for step in session.forecast()]
+        with self._store.leases.hold(), inputs.opened(caches.tables(self._store.root)) as context:
+
+            def attempt(imports: list[ImportedCaches]) -> list[StepForecast]:
+                with self.sessions(inputs, options, imports[0], context) as sessions:
+                    return [step for session in sessions for step in session.forecast()]
+
+            return once_more(attempt, [self.imports()], self._report)
 
     @contextmanager
     def sessions(

@@ -79,7 +79,8 @@ class StageOrigins:
         from .layers import Layers
 
         origin = self.origin(item, text, platform, report)
-        if not are_known(origin[0]):
+        is_away = not self._session.builds_steps and self._session.cache.imports.lacking(origin[0])
+        if is_away or not are_known(origin[0]):
             raise MissingFiles(f"cached if {origin[1]} has the files of the last time")
         self._session.bring(origin[0], report)
         return self._session.opened(Layers(self._session.store, *origin))

@@ -349,6 +349,8 @@ class BuildSession:
         """See that layers are here that were found in a cache elsewhere. Raises Waiting, CacheUnusable."""
         imports = self.cache.imports
         imports.check(self.store, diff_ids)
+        if not self.builds_steps:
+            return
         lacking = imports.lacking(diff_ids)
         if lacking and self.schedules:
             name = ("layers", *lacking)
