@@ -275,6 +275,8 @@ def test_a_registry_has_them_as_referrers(project: Any, registry: Any, tmp_path:
     name = f"{registry}/team/app:1"
     dockerfile = "FROM scratch\nCOPY Dockerfile /\n"
     project.build(dockerfile, "--provenance=true", "--push", tag=name)
+    form = "{{.Provenance.SLSA.buildDefinition.externalParameters.configSource.path}} {{json .SBOM}}"
+    assert project.nacre("buildx", "imagetools", "inspect", "--format", form, name).out == "Dockerfile {}\n"
     with nacre.open_store(str(tmp_path / "other")) as engine:
         image = engine.pull(name).image
         engine.copy(f"docker://{name}", f"oci:{tmp_path}/one", referrers=True)

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nacre.cli.imagetools import attested
+from nacre.images.arrows.statements import RemoteAttestation
+
 TEXT = "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n"
 
 
@@ -55,3 +58,24 @@ def test_an_index_of_what_was_pushed_by_digest(project: Any, registry: str, tmp_
         (("inspect", f"{name}:none"), "not found"),
     ):
         assert said in project.nacre(*tools, *line, check=False).err
+
+
+def said(platform: str, kind: str, text: str) -> RemoteAttestation:
+    return RemoteAttestation(platform, kind, {"name": text})
+
+
+def test_attestations_of_several_images_are_shown_by_platform() -> None:
+    spdx, slsa = "https://spdx.dev/Document", "https://slsa.dev/provenance/v1"
+    one = [said("linux/amd64", spdx, "a"), said("linux/amd64", spdx, "b"), said("linux/amd64", slsa, "c")]
+    assert attested(one, several=False) == {
+        "SBOM": {"SPDX": {"name": "a"}, "AdditionalSPDXs": [{"name": "b"}]},
+        "Provenance": {"SLSA": {"name": "c"}},
+    }
+    assert attested([*one[:1], said("linux/arm64", spdx, "d")], several=True) == {
+        "SBOM": {"linux/amd64": {"SPDX": {"name": "a"}}, "linux/arm64": {"SPDX": {"name": "d"}}},
+        "Provenance": {},
+    }
+    assert attested([said("linux/amd64", "https://other", "x")], several=False) == {
+        "SBOM": {},
+        "Provenance": {},
+    }

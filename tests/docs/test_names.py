@@ -94,7 +94,7 @@ executor order origin origins stagecache
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
 opening sshkeys strings substitution targets variable
 apk attached attestation attestationfiles attestations attesting distribution dpkg facts golang inventory
-licenses materials npm packageurls predicate provenance rpm spdx statement
+licenses materials npm packageurls predicate provenance rpm spdx statement statements
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

@@ -9,10 +9,11 @@ from .options import Command, flag, many, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from ..images.arrows.combining import Combination, RemoteImage
+    from ..images.arrows.statements import RemoteAttestation
     from ..words.oci import Descriptor
     from .context import Context
     from .options import Args
@@ -81,7 +82,8 @@ def _write(context: Context, path: str, names: list[str], descriptor: Descriptor
 
 def _inspect(context: Context, args: Args) -> int:
     (name,) = args.positionals
-    found = context.engine.registries.look(name, configs=bool(args.format))
+    wanted = "SBOM" in args.format or "Provenance" in args.format
+    found = context.engine.registries.look(name, configs=bool(args.format), attestations=wanted)
     if args.raw:
         context.print(found.data.decode("utf-8", "replace"))
     elif args.format:
@@ -129,9 +131,29 @@ def _document(name: str, found: RemoteImage) -> Any:
     }
     image = images.get("", images)
     shown = {"name": str(Reference.parse(name)), "manifest": manifest, "image": image}
-    return SHAPES.fill("Remote", shown)
+    several = len(found.configs) > 1
+    return SHAPES.fill("Remote", shown | attested(found.attestations, several=several))
 
 
+def attested(said: Sequence[RemoteAttestation], *, several: bool) -> dict[str, Any]:
+    """SBOM and provenance as buildx has them: of several images by platform."""
+    found: dict[str, dict[str, Any]] = {"SBOM": {}, "Provenance": {}}
+    for each in said:
+        if each.type == _SPDX:
+            shown = found["SBOM"].setdefault(each.platform, {})
+            if "SPDX" in shown:
+                shown.setdefault("AdditionalSPDXs", []).append(each.predicate)
+            else:
+                shown["SPDX"] = each.predicate
+        elif each.type.startswith(_SLSA):
+            found["Provenance"][each.platform] = {"SLSA": each.predicate}
+    return {
+        name: by_platform if several else next(iter(by_platform.values()), {})
+        for name, by_platform in found.items()
+    }
+
+
+_SPDX, _SLSA = "https://spdx.dev/Document", "https://slsa.dev/provenance/"
 _BUILDER = text("--builder", "Accepted: there is one builder", hidden=True)
 CREATE = Command(
     "[SOURCE...]",

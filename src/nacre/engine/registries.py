@@ -72,14 +72,14 @@ class Registries:
             self._engine.config.warn(f"Only the first {MAX_LOOKED} repositories of {registry} were searched")
         return findings.found
 
-    def look(self, name: str, *, configs: bool = False) -> RemoteImage:
-        """The document that a name means in its registry, with `configs` those of its images as well.
+    def look(self, name: str, *, configs: bool = False, attestations: bool = False) -> RemoteImage:
+        """The document that a name means in its registry; configs of its images and attestations, if wanted.
 
         Raises NotFound, RegistryError, ContentError.
         """
         from ..images.arrows.combining import look
 
-        return look(self._places(), Reference.parse(name), configs=configs)
+        return look(self._places(), Reference.parse(name), configs=configs, attestations=attestations)
 
     def combine(
         self, sources: Sequence[str], names: Sequence[str] = (), how: Combination | None = None,

@@ -33,7 +33,8 @@ Healthcheck v1.HealthcheckConfig Test? []string Interval? int Timeout? int Start
     StartInterval? int Retries? int
 """
 _REMOTE = """
-Remote imagetools.tplInputs Name=name string Manifest=manifest *RemoteManifest Image=image any
+Remote imagetools.tplInputs Name=name string Manifest=manifest *RemoteManifest Image=image any \
+    SBOM? any Provenance? any
 RemoteManifest imagetools.tplManifest SchemaVersion=schemaVersion? int MediaType=mediaType string \
     Digest=digest string Size=size int Manifests=manifests? []Descriptor Annotations=annotations? \
     map[string]string

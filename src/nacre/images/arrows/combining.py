@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ...words.oci import Manifest, Platform
     from ..model.source import Source
     from ..places.place import Places
+    from .statements import RemoteAttestation
 
 _REFERS = "vnd.docker.reference.digest"
 
@@ -155,20 +156,29 @@ def put(places: Places, image: CombinedImage, name: Reference, progress: Progres
 
 
 class RemoteImage(Value):
-    """What a reference names in its registry, and the configs of its images by platform, where asked for."""
+    """What a reference names in its registry; where asked for, configs and attestations by platform."""
 
     descriptor: Descriptor
     data: bytes
     configs: tuple[tuple[str, bytes], ...] = ()
+    attestations: tuple[RemoteAttestation, ...] = ()
 
 
-def look(places: Places, reference: Reference, *, configs: bool = False) -> RemoteImage:
+def look(
+    places: Places, reference: Reference, *, configs: bool = False, attestations: bool = False
+) -> RemoteImage:  # fmt: skip
     """A document of a registry; nothing of it is kept. Raises NotFound, RegistryError, ContentError."""
     with places.source(Place.in_registry(reference)) as source:
         descriptor, data = source.resolve(reference)
-        if not configs:
-            return RemoteImage(descriptor, data)
-        return RemoteImage(descriptor, data, tuple(_configs(source, reference, descriptor, data)))
+        found = RemoteImage(descriptor, data)
+        if configs:
+            found = found.replace(configs=tuple(_configs(source, reference, descriptor, data)))
+        if attestations:
+            from .statements import attestations_of
+
+            said = attestations_of(source, reference, parse_document(data, descriptor.media_type))
+            found = found.replace(attestations=tuple(said))
+        return found
 
 
 def _configs(

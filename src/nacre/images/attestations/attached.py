@@ -9,7 +9,6 @@ Source: BuildKit's docs/attestations/attestation-storage.md.
 
 from __future__ import annotations
 
-from ...words.digest import Digest
 from ...words.oci import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest, Platform, encode_json
 from .statement import image_subjects, statement
 
@@ -57,14 +56,3 @@ def _config(layers: Sequence[Descriptor]) -> bytes:
     diff_ids = [str(layer.digest) for layer in layers]
     platform = {"architecture": _UNKNOWN.architecture, "os": _UNKNOWN.os}
     return encode_json({**platform, "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}})
-
-
-def is_attestation(entry: Descriptor) -> bool:
-    """Whether an entry of an index holds attestations of another one."""
-    return dict(entry.annotations).get("vnd.docker.reference.type") == "attestation-manifest"
-
-
-def attested(entry: Descriptor) -> Digest | None:
-    """Which image of the index it speaks of; None for any other entry."""
-    text = dict(entry.annotations).get("vnd.docker.reference.digest", "")
-    return Digest(text) if is_attestation(entry) and text else None
