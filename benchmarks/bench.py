@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import bigimage
+from . import bigimage, mirror
 from .harness import Case, Skip
 from .lines import Line
 from .peers import Docker, Nacre, Peer, Podman, Skopeo, busybox_tar, users_nacre
@@ -124,6 +124,25 @@ class Bench:
         self.nacre.call("tag", self.big, reference)
         self.nacre.call("push", "-q", reference)
         return reference
+
+    @cached_property
+    def slim(self) -> str:
+        """A Debian that is set up as its official image is; its name, under which every peer can have it."""
+        return bigimage.slim(self.nacre, self.fresh("slim"), self.debian, self.mirror)
+
+    @cached_property
+    def mirror(self) -> str:
+        """The URL of a proxy that fetches each package once."""
+        return mirror.serve(self.fresh("mirror"), self._stack)
+
+    def share(self, peer: Peer, image: str) -> None:
+        """Let a peer have an image of ours under its name. Raises Skip."""
+        if peer is self.nacre:
+            return
+        tar = self.fresh("share") / "image.tar"
+        self.nacre.call("save", "-o", str(tar), image)
+        (self.podman if peer.name == "buildah" else peer).call("load", "-i", str(tar))
+        tar.unlink()
 
     def have_big(self, peer: Peer) -> str:
         """The name under which `peer` has the big image; pulled if it is not there yet. Raises Skip."""

@@ -21,6 +21,13 @@ RUN {_APT} gcc g++ make git && apt-get clean
 RUN {_APT} golang-go && apt-get clean
 RUN {_APT} python3-pandas libboost1.74-dev && apt-get clean && rm -rf /var/lib/apt/lists/*
 """
+SLIM = "bench-slim:latest"
+_SLIM = """\
+FROM {base}
+RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/speedup && \\
+    echo 'DPkg::Post-Invoke {{ "rm -f /var/cache/apt/archives/*.deb || true"; }};' > /etc/apt/apt.conf.d/clean
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+"""
 _CONFIG = """
 version: 0.1
 log: {{level: info}}
@@ -43,6 +50,15 @@ def debian(nacre: Nacre, folder: Path) -> str:
         nacre.call("import", str(root), DEBIAN)
         root.unlink()
     return DEBIAN
+
+
+def slim(nacre: Nacre, folder: Path, base: str, proxy: str) -> str:
+    """A Debian as its official image is: no package stays, dpkg writes without fsync; it has a compiler."""
+    if not _has(nacre, SLIM):
+        (folder / "Dockerfile").write_text(_SLIM.format(base=base))
+        words = ["build", "-t", SLIM, "--network", "host", "--build-arg", f"http_proxy={proxy}"]
+        nacre.call(*words, str(folder))
+    return SLIM
 
 
 def make(nacre: Nacre, folder: Path) -> str:

@@ -40,7 +40,13 @@ CMD ["cat", "/srv/all"]
                 continue
             verb = ["build", "--layers"] if peer.name == "buildah" else ["build"]
             network = ["--network", "none"] if peer.name == "docker" else []
-            yield Case(peer.name, [*peer.words, *verb, *network, "-t", "bench-app", "."], peer.env, folder)
+            yield Case(
+                peer.name,
+                [*peer.words, *verb, *network, "-t", "bench-app", "."],
+                peer.env,
+                folder,
+                daemon=peer.daemon,
+            )
 
 
 class BuildFiles(Scenario):
@@ -63,7 +69,11 @@ RUN mkdir /many && cd /many && for a in $(seq 200); do \\
                 yield peer
             else:
                 yield Case(
-                    peer.name, [*peer.words, *_build(peer), "--no-cache", "-t", "many", "."], peer.env, folder
+                    peer.name,
+                    [*peer.words, *_build(peer), "--no-cache", "-t", "many", "."],
+                    peer.env,
+                    folder,
+                    daemon=peer.daemon,
                 )
 
 

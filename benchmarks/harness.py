@@ -45,7 +45,10 @@ class Skip(Exception):
 
 @dataclass
 class Sample:
-    """One run: seconds on the wall, seconds of CPU and peak bytes of the process started and its children."""
+    """One run: seconds on the wall, seconds of CPU, and peak bytes of the process started and its children.
+
+    The seconds of CPU are those of these processes, and of the daemon that works for them.
+    """
 
     wall: float
     cpu: float
@@ -59,6 +62,7 @@ class Case:
     `before(round)` runs untimed before each run and may return the command of this round instead: one with
     a fresh folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
     creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
+    `daemon` is the process that does the work, if it is not the command itself.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     user: int = 0
+    daemon: int = 0
     before: Callable[[int], Sequence[str] | None] | None = None
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
@@ -87,6 +92,7 @@ class Case:
                    (os.POSIX_SPAWN_DUP2, error, 2)]  # fmt: skip
         here = os.getcwd()
         os.chdir(self.folder or here)
+        before = cpu_of(self.daemon)
         begin = time.perf_counter()
         try:
             pid = os.posix_spawnp(words[0], list(words), {**os.environ, **self.env}, file_actions=actions)
@@ -98,7 +104,26 @@ class Case:
         if code:
             said = os.pread(error, 2000, 0).decode(errors="replace").strip()
             raise Skip(f"{' '.join(words)} ended with {code}: {said[-300:]}")
-        return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        cpu = usage.ru_utime + usage.ru_stime + cpu_of(self.daemon) - before
+        return Sample(wall, cpu, usage.ru_maxrss * 1024)
+
+
+def cpu_of(daemon: int) -> float:
+    """Seconds of CPU of a process and all below it so far, also of those that have ended; 0 for none."""
+    below: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat") if daemon else ():
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        pid = int(path.parent.name)
+        below.setdefault(int(fields[1]), []).append(pid)
+        ticks[pid] = sum(map(int, fields[11:15]))
+    found = [daemon]
+    for pid in found:
+        found += below.get(pid, ())
+    return sum(ticks.get(pid, 0) for pid in found) / os.sysconf("SC_CLK_TCK")
 
 
 class Scenario:

@@ -35,6 +35,8 @@ class Peer:
 
     name = ""
     words: Sequence[str] = ()
+    daemon = 0
+    """The process that does the work, if it is not the command itself."""
 
     def __init__(self) -> None:
         self.env: dict[str, str] = {}
@@ -171,6 +173,7 @@ class Docker(Peer):
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(words, stdout=log, stderr=log)
         stack.callback(_stop, daemon)
+        self.daemon = daemon.pid
         self._await(daemon, folder / "log")
 
     def _await(self, daemon: subprocess.Popen[bytes], log: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, networks, projects, transfers, usernetworks, wires
+from . import builds, disk, largebuilds, networks, projects, transfers, usernetworks, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -35,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
         *networks.SCENARIOS,
         *usernetworks.SCENARIOS,
         *builds.SCENARIOS,
+        *largebuilds.SCENARIOS,
         *projects.SCENARIOS,
         *transfers.SCENARIOS,
         *wires.SCENARIOS,
