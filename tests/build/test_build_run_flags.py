@@ -126,3 +126,10 @@ def test_agents_that_are_not_there(project: Any, tmp_path: Path) -> None:
     assert "SSH agent a: not found\nhint: give it with --ssh a" in said
     assert "no socket" in project.fails(text, "--ssh=default", SSH_AUTH_SOCK="").err
     assert "no such file" in project.fails(text, f"--ssh=default={tmp_path}/none").err
+
+
+def test_nothing_waits_for_the_disk(project: Any) -> None:
+    """Neither fsync(2) of a program nor the end of the mount; the image is synced when it is whole."""
+    project.build(BASE + "RUN grep ' / ' /proc/mounts > /seen; sync /seen\nRUN cat /seen > /other\n")
+    root = project.sh("cat /other")
+    assert "volatile" in root or " overlay " not in root

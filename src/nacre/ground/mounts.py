@@ -109,17 +109,16 @@ def detach(target: str) -> None:
             raise SandboxError(f"cannot unmount {target}: {error.strerror}") from None
 
 
-def detached(mount: Mount, *, volatile: bool = False, userns: int = -1) -> int:
+def detached(mount: Mount, *, userns: int = -1) -> int:
     """A descriptor of the mount, attached nowhere; the caller closes it. Raises SandboxError.
 
-    `volatile`: an overlay whose content need not survive a crash and is not synced at unmount. `userns`: a
-    user namespace by which the owners of files are mapped, both ways.
+    `userns`: a user namespace by which the owners of files are mapped, both ways.
     """
     try:
         if userns >= 0:
-            return _mapped(mount, volatile, userns)
+            return _mapped(mount, userns)
         if isinstance(mount, Overlay):
-            return _overlay(mount, volatile)
+            return _overlay(mount)
         if isinstance(mount, Bind):
             return bind(mount)
         if isinstance(mount, Directory):
@@ -231,17 +230,17 @@ class _Paths:
             os.close(fd)
 
 
-def _overlay(mount: Overlay, volatile: bool) -> int:
+def _overlay(mount: Overlay) -> int:
     try:
-        return _stacked(mount, volatile, attach=False)
+        return _stacked(mount, attach=False)
     except OSError as error:
         refused = error.errno in (_EINVAL, _EBADF) and any(isinstance(low, Erofs) for low in mount.lowers)
         if not refused:
             raise
-    return _apart(lambda: _stacked(mount, volatile, attach=True))
+    return _apart(lambda: _stacked(mount, attach=True))
 
 
-def _mapped(mount: Mount, volatile: bool, userns: int) -> int:
+def _mapped(mount: Mount, userns: int) -> int:
     """Of an overlay the layers are mapped, since it has no maps of its own."""
     if not isinstance(mount, Overlay):
         return _map(detached(mount), userns)
@@ -255,7 +254,7 @@ def _mapped(mount: Mount, volatile: bool, userns: int) -> int:
             fd = paths.keep(_map(bind(Bind(above, recursive=False)), userns))
             for key, path in (("upperdir", mount.upper), ("workdir", mount.work)):
                 linux.fsconfig(context, key, f"/proc/self/fd/{fd}/{os.path.relpath(path, above)}")
-        _overlay_flags(context, mount, volatile)
+        _overlay_flags(context, mount)
         return _create(context, 0 if mount.upper else linux.MOUNT_ATTR_RDONLY)
 
 
@@ -333,7 +332,7 @@ def beneath(folder: int, path: str) -> int:
     return linux.openat2(folder, path, flags, 0, linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS)
 
 
-def _stacked(mount: Overlay, volatile: bool, *, attach: bool) -> int:
+def _stacked(mount: Overlay, *, attach: bool) -> int:
     with _Paths() as paths:
         context = paths.keep(linux.fsopen("overlay"))
         try:
@@ -346,7 +345,7 @@ def _stacked(mount: Overlay, volatile: bool, *, attach: bool) -> int:
         for key, path in (("upperdir", mount.upper), ("workdir", mount.work)):
             if path:
                 linux.fsconfig(context, key, paths.short(path))
-        _overlay_flags(context, mount, volatile)
+        _overlay_flags(context, mount)
         return _create(context, 0 if mount.upper else linux.MOUNT_ATTR_RDONLY)
 
 
@@ -366,11 +365,11 @@ def _add_lower(context: int, lower: str | Erofs, paths: _Paths, attach: bool) ->
     linux.fsconfig(context, "lowerdir+", f"/proc/self/fd/{fd}")
 
 
-def _overlay_flags(context: int, mount: Overlay, volatile: bool) -> None:
+def _overlay_flags(context: int, mount: Overlay) -> None:
     linux.fsconfig(context, "source", "overlay")
     if mount.userxattr:
         linux.fsconfig_flag(context, "userxattr")
-    if volatile and mount.upper:
+    if mount.volatile and mount.upper:
         linux.fsconfig_flag(context, "volatile")
 
 

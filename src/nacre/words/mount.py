@@ -31,13 +31,15 @@ class Overlay(Value):
     """A union of `lowers` (topmost first), writable when `upper` and `work` are given.
 
     `userxattr` says where whiteouts and opaque marks are kept: user.overlay.* (a user namespace)
-    or trusted.overlay.* (root).
+    or trusted.overlay.* (root). `volatile`: what is written is not synced, neither when a program asks for
+    it nor when the mount ends, and need not survive a crash.
     """
 
     lowers: tuple[str | Erofs, ...]
     upper: str = ""
     work: str = ""
     userxattr: bool = False
+    volatile: bool = False
 
 
 class Directory(Value):

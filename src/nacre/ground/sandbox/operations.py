@@ -96,11 +96,10 @@ class MountRoot(Operation):
     """
 
     mount: Mount
-    volatile: bool = False
     powerful: bool = False
 
     def apply(self, room: Room) -> None:  # noqa: D102
-        room.root = mounts.detached(self.mount, volatile=self.volatile, userns=room.map)
+        room.root = mounts.detached(self.mount, userns=room.map)
         if room.nodev:
             linux.mount_setattr(room.root, add=room.nodev)
         room.host = room.top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -87,7 +87,6 @@ def plan(
     root: Mount,
     *,
     machine: str,
-    volatile: bool = False,
     owned: tuple[int, ...] = (),
     cgroup: str = "",
 ) -> list[Operation]:
@@ -113,7 +112,7 @@ def plan(
     users = hold_users(system)
     operations += users
     operations.append(Namespaces(new_kinds(system)))
-    operations.append(MountRoot(root, volatile, bool(confined.capabilities & CAP_SYS_ADMIN)))
+    operations.append(MountRoot(root, bool(confined.capabilities & CAP_SYS_ADMIN)))
     operations += own
     if system.get("devices"):
         operations.append(Devices(tuple(_node(device) for device in system["devices"])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...words.errors import SandboxError
+from ...words.mount import Overlay
 from .. import cgroups, linux, userns
 from ..fork import BLOCKED, Blocked, fork, fork_held, fork_through
 from .child import WHAT, cannot_start, child, hide, listen, opened, stay
@@ -34,13 +35,12 @@ def run(
     CommandNotExecutable; then nothing is left running.
     """
     made: list[str] = []
+    if volatile and isinstance(root, Overlay):
+        root = root.replace(volatile=True)
     attached = attached or Attachment()
     streams = opened(attached.stdio, _devpts_options(config), relayed=not is_root(config))
     try:
-        operations = plan(
-            config, root, machine=linux.MACHINE, volatile=volatile, owned=streams.owned,
-            cgroup=cgroups.new_name(),
-        )  # fmt: skip
+        operations = plan(config, root, machine=linux.MACHINE, owned=streams.owned, cgroup=cgroups.new_name())
         attached = _may_leave(attached, config, made, volatile)
         if attached.channel < 0 and not userns.is_first():
             from .calls import attend, notified

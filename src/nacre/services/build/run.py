@@ -9,6 +9,7 @@ from functools import partial
 
 from ...ground import userns
 from ...ground.files import os_errors, private_dir, random_name, remove_tree, surely
+from ...ground.mounts import reuse
 from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.launch import run
 from ...images.dockerfile.plan import EPOCH
@@ -19,7 +20,7 @@ from ...images.model.platforms import misfit_hint
 from ...images.model.runtime import RunOptions, TmpfsMount, VolumeMount, host_line, runtime_config
 from ...stores.shared import Shared
 from ...words.errors import BuildFailed, ExecFormatError, SandboxError, StoreError
-from ...words.mount import Directory
+from ...words.mount import Directory, Overlay
 from ...words.value import Value
 from . import mounts as mounting
 from .agents import AgentMount, AgentRelay
@@ -137,11 +138,12 @@ def run_job(
         config = runtime_config(new_config(job.platform), _options(job, caches, scratch, locks, alone))
         try:
             stdio = Stdio(-1, -1, -1, log=watch.output)
-            with Shared(store.root, active.mount) as root:
+            with Shared(store.root, _unsynced(active.mount)) as root:
                 code = _limited(
                     job, config, lambda config: run(config, root, Attachment(stdio, signals=False))
                 )
                 if code and job.on_fail:
+                    _again(active.mount)
                     _stand(job, config, root, watch.on(_failure(job, code, hint=watch.hint)))
         except SandboxError as error:
             hint = misfit_hint(job.platform) if isinstance(error, ExecFormatError) else error.hint
@@ -170,6 +172,18 @@ def run_job(
         if not keep:
             surely(store.actives.discard, key)
         surely(remove_tree, scratch)
+
+
+def _unsynced(root: Mount) -> Mount:
+    """What a command writes may be lost with the machine, like the build: an image is synced whole."""
+    return root.replace(volatile=True) if isinstance(root, Overlay) else root
+
+
+def _again(root: Mount) -> None:
+    """Let what a command has written be mounted once more."""
+    if isinstance(root, Overlay):
+        with os_errors("mount the files of the step again"):
+            reuse(root)
 
 
 def _stand(job: RunJob, config: dict[str, Any], root: Mount, error: BuildFailed) -> None:
