@@ -230,6 +230,38 @@ def test_a_private_index_knows_the_user(project: Any, html: bool) -> None:
         assert "s3" not in json.dumps(site.config())
 
 
+def test_a_secret_says_who_the_user_is_at_an_index(project: Any) -> None:
+    needs_userns()
+    with serving(Index(login=("me", "s3 cret"))) as index:
+        index.add(wheel("demo"))
+        site = Site(project, index)
+        site.pyproject("demo")
+        base, hidden = site.base(), str(project.folder / "../hidden")
+        project.write("../hidden", 'machine 127.0.0.1 login me password "s3 cret"\n')
+        site.build("--base", base, "--secret", f"id=netrc,src={hidden}")
+        project.write("../hidden", f"[global]\nindex-url = {index.url.replace('//', '//me:s3%20cret@')}\n")
+        site.build("--base", base, "--no-cache", "--secret", f"id=pip.conf,src={hidden}")
+        assert site.packages() == ["demo-1.0"]
+
+
+def test_wheels_come_out_of_a_cache_that_travels(site: Site) -> None:
+    site.pyproject("demo")
+    site.project.write("main.py")
+    base = site.base()
+    site.index.metadata = True
+    first = site.build("--base", base, "--cache-to", "type=local,dest=kept")
+    assert "exporting cache to" in first.err
+    digest = site.config()["Id"]
+    site.nacre("builder", "prune", "-af")
+    site.nacre("rmi", "-f", "app")
+    site.index.asked.clear()
+    again = site.build("--base", base, "--cache-from", "type=local,src=kept")
+    assert "importing layers from the cache" in again.err
+    assert site.config()["Id"] == digest
+    assert [path for path in site.index.asked if path.endswith(".whl")] == []
+    assert "both builds are the same" in site.build("--base", base, "--verify").out
+
+
 def test_another_file_than_the_one_that_was_named_is_refused(site: Site) -> None:
     name, _ = wheel("demo")
     site.project.write("requirements.txt", f"demo==1.0 --hash=sha256:{'0' * 64}\n")
@@ -288,8 +320,8 @@ def test_what_a_project_has_no_use_for_is_said_or_refused(site: Site) -> None:
     base = site.base()
     assert "has no stages" in site.fails("--base", base, "--target", "x")
     assert "there is no Dockerfile to outline" in site.fails("--call", "outline")
-    said = site.build("--base", base, "--secret", "id=a,env=HOME").err
-    assert "WARNING: --secret has no effect" in said
+    said = site.build("--base", base, "--no-cache-filter", "x").err
+    assert "WARNING: --no-cache-filter has no effect" in said
     assert "WARNING: the project does not say what to run" in said
     site.project.write("Dockerfile", "FROM scratch\nCOPY . /\n")
     assert "--base is for Python projects without a Dockerfile" in site.fails("--base", base)

@@ -58,6 +58,8 @@ class Index(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.lies: dict[str, str] = {}
         self.asked: list[str] = []
+        self.metadata = False
+        """Whether METADATA lies beside the wheels (PEP 658)."""
         self.url = f"http://127.0.0.1:{self.server_port}/simple"
 
     def add(self, *wheels: tuple[str, bytes]) -> None:
@@ -68,6 +70,14 @@ class Index(ThreadingHTTPServer):
         """The hash that the index tells of a file."""
         return self.lies.get(name) or hashlib.sha256(self.files[name]).hexdigest()
 
+    def file(self, name: str) -> bytes:
+        """A file, or the METADATA of one, b"" for what is not there."""
+        wheel = self.files.get(name.removesuffix(".metadata"), b"")
+        if not self.metadata or not name.endswith(".metadata"):
+            return self.files.get(name, b"")
+        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+            return next(archive.read(one) for one in archive.namelist() if one.endswith("/METADATA"))
+
     def page(self, package: str) -> bytes:
         """The page of a package, b"" for one that is not there."""
         names = [name for name in self.files if name.partition("-")[0].lower().replace("_", "-") == package]
@@ -76,7 +86,7 @@ class Index(ThreadingHTTPServer):
             return f"<html><body>{''.join(rows)}</body></html>".encode() if names else b""
         rows_ = [
             {"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": self.sha256(name)},
-             "size": len(self.files[name])}
+             "size": len(self.files[name]), "core-metadata": self.metadata}
             for name in names
         ]  # fmt: skip
         return json.dumps({"meta": {"api-version": "1.1"}, "files": rows_}).encode() if names else b""
@@ -93,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(401, b"no", "text/plain")
         kind, _, name = self.path.strip("/").partition("/")
         if kind == "files":
-            body, media = index.files.get(name, b""), "application/octet-stream"
+            body, media = index.file(name), "application/octet-stream"
         else:
             body = index.page(name)
             media = "text/html" if index.html else "application/vnd.pypi.simple.v1+json"

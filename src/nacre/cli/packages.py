@@ -1,4 +1,4 @@
-"""Where packages of Python come from, as the environment, pip.conf and netrc of the user say."""
+"""Where packages of Python come from, as the environment, pip.conf, netrc and Poetry of the user say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..services.build import PackageIndexes
     from .context import Context
 
@@ -21,7 +23,36 @@ def packages(context: Context) -> PackageIndexes:
     texts = [(path, text) for path in config_files(environment, context.home) if (text := _read(path))]
     urls = indexes_of(environment, texts, context.warn)
     netrc = environment.get("NETRC") or os.path.join(context.home, ".netrc")
-    return PackageIndexes(tuple(urls), netrc, tuple(environment.items()))
+    keyring = _keyring(context, environment, texts)
+    variables = _of_poetry(environment, context.home) | environment
+    return PackageIndexes(tuple(urls), netrc, tuple(variables.items()), keyring=keyring)
+
+
+def _of_poetry(environment: Mapping[str, str], home: str) -> dict[str, str]:
+    """The users that Poetry keeps in a file, as variables."""
+    above = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    folder = environment.get("POETRY_CONFIG_DIR") or os.path.join(above, "pypoetry")
+    path = os.path.join(folder, "auth.toml")
+    if not (text := _read(path)):
+        return {}
+    from ..grammars.python.pipconfig import poetry_logins
+
+    return poetry_logins(text, path)
+
+
+def _keyring(context: Context, environment: Mapping[str, str], texts: Sequence[tuple[str, str]]) -> str:
+    """The program of pip's keyring provider `subprocess`, where it is installed and not switched off."""
+    from shutil import which
+
+    from ..grammars.python.pipconfig import keyring_provider
+
+    provider = keyring_provider(environment, texts)
+    if provider == "disabled":
+        return ""
+    found = which("keyring", path=environment.get("PATH")) or ""
+    if not found and provider == "subprocess":
+        context.warn("WARNING: there is no program keyring in PATH to ask for passwords of indexes")
+    return found
 
 
 def _read(path: str) -> str:

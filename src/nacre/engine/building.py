@@ -12,7 +12,16 @@ from ..images.dockerfile.plan import HOSTNAME, INLINE
 from ..images.model.platforms import fits, runnable
 from ..images.model.proxies import proxy_variables
 from ..images.model.runtime import host_line
-from ..services.build import Builder, BuildOptions, BuildReport, BuildSources, PackageIndexes, load
+from ..services.build import (
+    NETRC,
+    PIP_CONF,
+    Builder,
+    BuildOptions,
+    BuildReport,
+    BuildSources,
+    PackageIndexes,
+    load,
+)
 from ..services.build import call as look
 from ..words.errors import BuildFailed, DockerfileError, NotFound, UsageError
 from ..words.oci import Platform
@@ -22,7 +31,7 @@ from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -31,7 +40,7 @@ if TYPE_CHECKING:
     from ..images.attestations.wanted import Predicate
     from ..images.audit.reasons import ReasonedDifference
     from ..images.model.image import Image
-    from ..services.build import BuildResult, Inputs, StepForecast
+    from ..services.build import BuildResult, CacheWriter, Inputs, StepForecast
     from ..services.build.python import ProjectBuilder
     from ..services.build.remotecontext import RemoteContexts
     from ..services.build.repositories import GitConnection
@@ -94,11 +103,7 @@ def build(
 
             options = options.replace(on_fail=quoted)
         try:
-            if inputs.is_project:
-                results = build_project(engine, inputs, for_project(engine, options, pull), pull, progress)
-            else:
-                check_for_dockerfile(options, inputs)
-                results = _built(engine, inputs, options, sources, report)
+            results = built(engine, inputs, fitting(engine, inputs, options, pull), sources, report)
         except (DockerfileError, BuildFailed) as error:
             quote(inputs, error)
             raise
@@ -138,12 +143,12 @@ def verify(
     sources = sources_of(engine, options, pull)
     with opened_inputs(engine, origins, sources, options, report) as inputs:
         try:
-            first = _built(engine, inputs, options, sources, report)
+            options = fitting(engine, inputs, options, pull)
+            first = built(engine, inputs, options, sources, report)
             before = {descriptor.digest for descriptor in engine.store.refs.images()}
             sleep(1 - time() % 1)  # another second
             with _one_processor():
-                again = Builder(engine.store, sources, report, proxies=_proxies(engine))
-                second = again.build(inputs, _again(options))
+                second = built(engine, inputs, _again(options), sources, report)
         except (DockerfileError, BuildFailed) as error:
             quote(inputs, error)
             raise
@@ -253,10 +258,13 @@ def _proxies(engine: Engine) -> Mapping[str, str]:
     return proxy_variables(dict(engine.config.proxies), engine.container_proxies())
 
 
-def _built(
+def built(
     engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, report: BuildReport
 ) -> list[BuildResult]:
-    with builder_of(engine, options, sources, report) as builder:
+    """The image of each platform, by options that fit. Raises as `Engine.build`."""
+    with _with_caches(engine, options, sources) as (sources, writers):
+        kind = _projects() if inputs.is_project else Builder
+        builder = kind(engine.store, sources, report, proxies=_proxies(engine), writers=writers)
         return builder.build(inputs, options)
 
 
@@ -264,16 +272,23 @@ def _built(
 def builder_of(
     engine: Engine, options: BuildOptions, sources: BuildSources, report: BuildReport
 ) -> Iterator[Builder]:
-    """With the caches that the options name; what opens them is loaded only for those."""
-    proxies = _proxies(engine)
+    """With the caches that the options name."""
+    with _with_caches(engine, options, sources) as (sources, writers):
+        yield Builder(engine.store, sources, report, proxies=_proxies(engine), writers=writers)
+
+
+@contextmanager
+def _with_caches(
+    engine: Engine, options: BuildOptions, sources: BuildSources
+) -> Iterator[tuple[BuildSources, Sequence[CacheWriter]]]:
+    """The sources with the caches that the options name; what opens them is loaded only for those."""
     if not options.cache_from and not options.cache_to and not _is_inline(options):
-        yield Builder(engine.store, sources, report, proxies=proxies)
+        yield sources, ()
         return
     from .buildcache import BuildCaches
 
     with BuildCaches(engine, options) as caches:
-        sources = sources.replace(caches=caches.openers, fill=caches.fill)
-        yield Builder(engine.store, sources, report, proxies=proxies, writers=caches.writers)
+        yield sources.replace(caches=caches.openers, fill=caches.fill), caches.writers
 
 
 def _is_inline(options: BuildOptions) -> bool:
@@ -357,15 +372,9 @@ def _other_call(method: str, inputs: Inputs) -> UsageError:
 def _written(engine: Engine, inputs: Inputs, options: BuildOptions) -> str:
     """The Dockerfile that would do what a build of the project does."""
     sources = sources_of(engine, options, "missing")
-    return _projects()(engine.store, sources).dockerfile(inputs, for_project(engine, options, "missing"))
-
-
-def build_project(
-    engine: Engine, inputs: Inputs, options: BuildOptions, pull: str, progress: Progress | None
-) -> list[BuildResult]:
-    """Build a Python project that has no Dockerfile."""
-    sources, proxies = sources_of(engine, options, pull), _proxies(engine)
-    return _projects()(engine.store, sources, progress, proxies=proxies).build(inputs, options)
+    return _projects()(engine.store, sources, BuildReport(NullProgress())).dockerfile(
+        inputs, for_project(engine, options, "missing")
+    )
 
 
 def _fetch(
@@ -391,8 +400,7 @@ def for_project(engine: Engine, options: BuildOptions, pull: str) -> BuildOption
     if options.target:
         raise UsageError(f"--target {options.target}: a project without a Dockerfile has no stages")
     unused = {
-        "secret": options.secrets, "ssh": options.agents, "allow": options.allow, "on-fail": options.on_fail,
-        "cache-from": options.cache_from, "cache-to": options.cache_to,
+        "ssh": options.agents, "allow": options.allow, "on-fail": options.on_fail,
         "no-cache-filter": options.no_cache_filter, "build-context": options.contexts,
     }  # fmt: skip
     for name in [name for name, given in unused.items() if given]:
@@ -402,7 +410,29 @@ def for_project(engine: Engine, options: BuildOptions, pull: str) -> BuildOption
     indexes = options.indexes
     if indexes == PackageIndexes() and engine.config.packages:
         indexes = engine.config.packages()
+    indexes = _told(indexes, dict(options.secrets), engine.config.warn)
     return options.replace(indexes=indexes, renew=options.renew or pull == "always")
+
+
+def _told(
+    indexes: PackageIndexes, secrets: Mapping[str, bytes], warn: Callable[[str], object]
+) -> PackageIndexes:
+    """With what the secrets pip.conf and netrc say of indexes."""
+    if PIP_CONF in secrets:
+        from ..grammars.python.pipconfig import indexes_of
+
+        text = secrets[PIP_CONF].decode("utf-8", "replace")
+        urls = indexes_of({}, [(f"the secret {PIP_CONF}", text)], warn)
+        indexes = indexes.replace(urls=tuple(urls) or indexes.urls)
+    return indexes.replace(netrc_data=secrets[NETRC]) if NETRC in secrets else indexes
+
+
+def fitting(engine: Engine, inputs: Inputs, options: BuildOptions, pull: str) -> BuildOptions:
+    """The options as what is built takes them, a project or a Dockerfile. Raises UsageError."""
+    if inputs.is_project:
+        return for_project(engine, options, pull)
+    check_for_dockerfile(options, inputs)
+    return options
 
 
 def check_for_dockerfile(options: BuildOptions, inputs: Inputs) -> None:

@@ -75,19 +75,15 @@ class TargetBuilder:
                 stack.enter_context(building.opened_inputs(engine, origins, sources, options, report))
             )
             if opened[0].is_project:
-                self._build_project(target, opened[0], options)
+                wanted = building.for_project(engine, options, target.pull)
+                results = building.built(engine, opened[0], wanted, sources, report)
+                self._projects[target.name] = attested(engine, opened[0], options, results, report)
                 return None
             building.check_for_dockerfile(options, opened[0])
             builder = stack.enter_context(building.builder_of(engine, options, sources, report))
         except NacreError as error:
             raise blame(error) from None
         return BuildTarget(target.name, builder, opened[0], options, blame)
-
-    def _build_project(self, target: BakeTarget, inputs: Inputs, options: BuildOptions) -> None:
-        wanted = building.for_project(self._engine, options, target.pull)
-        progress = self._report.progress
-        results = building.build_project(self._engine, inputs, wanted, target.pull, progress)
-        self._projects[target.name] = attested(self._engine, inputs, options, results, self._report)
 
     def _linked(self, target: BakeTarget) -> BuildOptions:
         """The options with the images of projects, which are there already, in place of their targets."""

@@ -81,10 +81,37 @@ def user_in(url: str) -> tuple[str, str] | None:
 
 
 def user_of_variables(name: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
-    """User and password that uv is told by variables for the index `name`."""
-    word = "".join(char if char.isalnum() else "_" for char in name.upper())
-    user, password = (
-        variables.get(f"UV_INDEX_{word}_USERNAME", ""),
-        variables.get(f"UV_INDEX_{word}_PASSWORD", ""),
-    )
-    return (user, password) if word and (user or password) else None
+    """User and password that uv or Poetry is told by variables for the index `name`."""
+    word = _word(name)
+    for start in ("UV_INDEX", "POETRY_HTTP_BASIC") if word else ():
+        user, password = (variables.get(f"{start}_{word}_{end}", "") for end in ("USERNAME", "PASSWORD"))
+        if user or password:
+            return user, password
+    return None
+
+
+def _word(name: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in name.upper())
+
+
+def poetry_logins(text: str, path: str) -> dict[str, str]:
+    """The variables that say the same as an auth.toml of Poetry. Raises UsageError."""
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("http-basic", {})
+        return {
+            f"POETRY_HTTP_BASIC_{_word(name)}_{key.upper()}": str(row.get(key) or "")
+            for name, row in table.items()
+            for key in ("username", "password")
+        }
+    except (tomllib.TOMLDecodeError, AttributeError) as error:
+        raise UsageError(f"{path} cannot be read: {lines(str(error))[0]}") from None
+
+
+def keyring_provider(environment: Mapping[str, str], texts: Sequence[tuple[str, str]]) -> str:
+    """What pip or uv is told of the keyring: auto, disabled, import, subprocess."""
+    said = ""
+    for path, text in texts:
+        said = _of_file(path, text, lambda _line: None).get("keyring-provider", said)
+    return environment.get("PIP_KEYRING_PROVIDER") or environment.get("UV_KEYRING_PROVIDER") or said or "auto"

@@ -4,10 +4,11 @@ from .builder import Builder, BuildOptions, BuildResult, BuildSources, CacheWrit
 from .checks import call
 from .inputs import Inputs, load
 from .missing import StepForecast
-from .projects import PackageIndexes
+from .projects import NETRC, PIP_CONF, PackageIndexes
 from .report import BuildReport
 
 __all__ = [
+    "NETRC", "PIP_CONF",
     "BuildOptions", "BuildReport", "BuildResult", "BuildSources", "Builder", "CacheWriter", "Inputs",
     "PackageIndexes",
     "StepForecast", "call", "load",

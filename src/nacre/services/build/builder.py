@@ -203,10 +203,12 @@ class Builder:
     def results(self, sessions: list[BuildSession], standing: list[StageProgress]) -> list[BuildResult]:
         """Write the images of sessions, the names that the options give them, and caches elsewhere."""
         options = sessions[0].options
-        steps = _leaving(sessions) if self._writers else []
+        steps = leaving([session.cache for session in sessions]) if self._writers else []
         inline = steps if any(writer.write is None for writer in self._writers) else None
         images = finish(self._store, standing, options, self._report, inline)
-        self._write_caches(steps, standing, self._report, sessions)
+        elsewhere = sessions[0].cache.imports.elsewhere
+        mounts = sorted({name for session in sessions for name in session.cache_mounts})
+        write_caches(self._writers, steps, standing, self._report, elsewhere, mounts)
         return [
             BuildResult(image, session.cache.ran, session.cache.cached, session.materials)
             for image, session in zip(images, sessions, strict=True)
@@ -249,34 +251,32 @@ class Builder:
             for session in sessions:
                 surely(session.close)
 
-    def _write_caches(
-        self, steps: Sequence[CachedStep], standing: list[StageProgress], report: BuildReport,
-        sessions: list[BuildSession],
-    ) -> None:  # fmt: skip
-        elsewhere = sessions[0].cache.imports.elsewhere
-        mounts = sorted({name for session in sessions for name in session.cache_mounts})
-        result = {diff_id for each in standing for diff_id in each.diff_ids}
-        held = [
-            one.replace(is_absent=True) if one.layer and one.layer[1] not in result else one for one in steps
-        ]
-        for writer in self._writers:
-            if writer.write is None:
-                continue
-            wanted = steps if writer.is_whole else held
-            step = report.step(f"exporting cache to {writer.kind}")
-            step.begin()
-            try:
-                writer.write(wanted, step, elsewhere)
-                if mounts and writer.write_mounts:
-                    writer.write_mounts(mounts, step)
-            except NacreError as error:
-                error.message = f"cannot export the cache to {writer.name}: {error.message}"
-                error.args = (error.message,)
-                step.failed(error.message)
-                if not writer.may_fail:
-                    raise
-            else:
-                step.done()
+
+def write_caches(
+    writers: Sequence[CacheWriter], steps: Sequence[CachedStep], standing: Sequence[StageProgress],
+    report: BuildReport, elsewhere: Mapping[Digest, FoundCache], mounts: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Send the steps of a build to caches elsewhere, and its cache mounts to those that want some."""
+    result = {diff_id for each in standing for diff_id in each.diff_ids}
+    held = [one.replace(is_absent=True) if one.layer and one.layer[1] not in result else one for one in steps]
+    for writer in writers:
+        if writer.write is None:
+            continue
+        wanted = steps if writer.is_whole else held
+        step = report.step(f"exporting cache to {writer.kind}")
+        step.begin()
+        try:
+            writer.write(wanted, step, elsewhere)
+            if mounts and writer.write_mounts:
+                writer.write_mounts(mounts, step)
+        except NacreError as error:
+            error.message = f"cannot export the cache to {writer.name}: {error.message}"
+            error.args = (error.message,)
+            step.failed(error.message)
+            if not writer.may_fail:
+                raise
+        else:
+            step.done()
 
 
 def once_more(
@@ -332,9 +332,9 @@ def _for_each(options: BuildOptions) -> list[BuildOptions]:
     return [options.replace(platform=platform) for platform in options.platforms or (options.platform,)]
 
 
-def _leaving(sessions: list[BuildSession]) -> list[CachedStep]:
+def leaving(used: Sequence[Cache]) -> list[CachedStep]:
     """The steps of all of them for a cache that is written, each once, in a fixed order."""
-    found = {step.key: step for session in sessions for step in session.cache.leaving()}
+    found = {step.key: step for cache in used for step in cache.leaving()}
     return [found[key] for key in sorted(found)]
 
 

@@ -30,7 +30,7 @@ class Cache:
 
         `imports` are asked for what is not here.
         """
-        self._store, self._disabled, self._since = store, disabled, since
+        self.store, self._disabled, self._since = store, disabled, since
         self.imports = ImportedCaches() if disabled or imports is None else imports
         self.ran = self.cached = 0
         self.keeps = True
@@ -67,7 +67,7 @@ class Cache:
         """The steps of this build for a cache that is written, under all keys known, in a fixed order."""
         found = dict(self.used)
         for key, step in self.used.items():
-            for record in self._store.steps.beside(key) if step.layer else ():
+            for record in self.store.steps.beside(key) if step.layer else ():
                 again = step.replace(key=record.key, time_ns=_time(record.config_json))
                 found.setdefault(record.key, again)
             for other in self.imports.beside(step):
@@ -77,13 +77,13 @@ class Cache:
     def settle(self) -> None:
         """Keep the steps that a cache elsewhere had, as far as their layers have come."""
         found, self._found = self._found, []
-        missing = set(self._store.trees.missing([one.diff_id for one in found if one.diff_id]))
+        missing = set(self.store.trees.missing([one.diff_id for one in found if one.diff_id]))
         for record in found:
             if record.diff_id not in missing:
-                self._store.steps.put(record)
+                self.store.steps.put(record)
 
     def _find_here(self, key: Key, since: float) -> StepLayer | None:
-        record = self._store.steps.get(key.digest)
+        record = self.store.steps.get(key.digest)
         if record is None or record.created < since:
             return None
         layer = (record.layer, record.diff_id) if record.layer and record.diff_id else None
@@ -92,7 +92,7 @@ class Cache:
             if form is None:
                 return None
             layer = (form, layer[1])
-        self._store.steps.touch(record.key)
+        self.store.steps.touch(record.key)
         return StepLayer(layer, _time(record.config_json))
 
     def is_new(self, key: Key) -> bool:
@@ -105,12 +105,12 @@ class Cache:
 
     def knows(self, key: Key) -> bool:
         """Whether a step with this key was kept, even where it may not be used."""
-        return self._store.steps.get(key.digest) is not None
+        return self.store.steps.get(key.digest) is not None
 
     @cached_property
     def _elsewhere(self) -> set[str]:
         """All steps kept before this build, whatever they stood on."""
-        return {apart(record.inputs_json) for record in self._store.steps.all()} - {""}
+        return {apart(record.inputs_json) for record in self.store.steps.all()} - {""}
 
     def _form_here(self, layer: Descriptor, diff_id: Digest) -> Descriptor | None:
         """The layer of a step with its tree, None if it is gone.
@@ -120,7 +120,7 @@ class Cache:
         """
         from ...images.layers.compressed import is_here
 
-        store = self._store
+        store = self.store
         if not store.trees.has(diff_id):
             if not store.blobs.has(layer.digest):
                 return None
@@ -135,9 +135,9 @@ class Cache:
         from ...grammars.codecs.stream import media_codec
         from ...images.layers.ingest import add_layer
 
-        with self._store.trees.tar(diff_id) as tar:
+        with self.store.trees.tar(diff_id) as tar:
             codec = media_codec(layer.media_type) or "none"
-            return add_layer(self._store, tar, codec, expected=diff_id)[0]
+            return add_layer(self.store, tar, codec, expected=diff_id)[0]
 
     def keep(self, key: Key, made: StepLayer, *, own: bool = False) -> StepLayer:
         """Keep what a step made that had to be done.
@@ -148,7 +148,7 @@ class Cache:
         if self._disabled or own:
             self.alias(key, made)
             return made
-        first = self._store.steps.put_first(_record(key, made))
+        first = self.store.steps.put_first(_record(key, made))
         layer = (first.layer, first.diff_id) if first.layer and first.diff_id else None
         made = StepLayer(layer, _time(first.config_json))
         self._use(key, made)
@@ -162,7 +162,7 @@ class Cache:
     def note(self, key: Key, made: StepLayer) -> None:
         """Keep that it was made once, under a key that finds nothing: see `knows`."""
         if self.keeps:
-            self._store.steps.put(_record(key, made))
+            self.store.steps.put(_record(key, made))
 
 
 def _record(key: Key, made: StepLayer) -> StepRecord:

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 class PackageIndexes(Value):
     """Where packages come from: `urls` of indexes or folders, the first asked first, () for the usual one.
 
-    `netrc` is a file of passwords. `variables` of the environment may stand in requirements, and give
-    passwords for indexes as uv has it.
+    `netrc` is a file of passwords, `netrc_data` what is in one that counts instead. `variables` of the
+    environment may stand in requirements, and give passwords for indexes as uv and Poetry have it. `keyring`
+    is a program that is asked for the password of a user, "" for none.
     """
 
     urls: tuple[str, ...] = ()
     netrc: str = ""
     variables: tuple[tuple[str, str], ...] = ()
+    netrc_data: bytes = b""
+    keyring: str = ""
 
 
+NETRC, PIP_CONF = "netrc", "pip.conf"
+"""Secrets that say of indexes what the files of these names do."""
 PROJECT, REQUIREMENTS = "pyproject.toml", "requirements.txt"
 LOCKS = ("uv.lock", "pylock.toml", "poetry.lock")
 """Lock files, the one that counts first where there are several."""

@@ -19,11 +19,12 @@ from ....stores import caches
 from ....words.errors import NacreError, UsageError
 from ....words.oci import Platform
 from ....words.progress import NullProgress
-from ..builder import BuildResult, check_options, finish
+from ..builder import BuildResult, check_options, finish, leaving, once_more, write_caches
 from ..cache import Cache
 from ..content import content_of
 from ..context import BuildContext
 from ..filehash import FileHashes
+from ..imports import ImportedCaches
 from ..items import CopyItem
 from ..keys import CopyKey, layers_id
 from ..report import BuildReport
@@ -31,10 +32,11 @@ from ..scratch import ScratchDirectory
 from ..select import select
 from ..stageprogress import StageProgress, StepLayer, from_image
 from .environment import environment_of
-from .index import IndexLogins, PackageIndex
+from .index import PackageIndex
 from .interpreter import find_interpreter, is_same
 from .layout import EXCLUDED, TIME
 from .localfiles import LocalFiles
+from .logins import IndexLogins
 from .plan import plan_of
 from .start import StartCommand, configured, started
 from .supply import WheelSources, WheelSupply
@@ -48,8 +50,7 @@ if TYPE_CHECKING:
     from ....stores.store import Store
     from ....words.digest import Digest
     from ....words.oci import Descriptor
-    from ....words.progress import Progress
-    from ..builder import BuildOptions, BuildSources
+    from ..builder import BuildOptions, BuildSources, CacheWriter
     from ..inputs import Inputs
     from ..report import StepReport
     from ..select import Selection
@@ -69,11 +70,11 @@ class ProjectBuilder:
     """Builds images of Python projects into one store; the arguments are those of `Builder`."""
 
     def __init__(
-        self, store: Store, sources: BuildSources, progress: Progress | None = None, *,
-        proxies: Mapping[str, str] | None = None,
+        self, store: Store, sources: BuildSources, report: BuildReport | None = None, *,
+        proxies: Mapping[str, str] | None = None, writers: Sequence[CacheWriter] = (),
     ) -> None:  # fmt: skip
-        self._store, self._sources = store, sources
-        self._progress = progress or NullProgress()
+        self._store, self._sources, self._writers = store, sources, writers
+        self._report = report or BuildReport(NullProgress())
         self._proxies = dict(proxies or {})
 
     def build(self, inputs: Inputs, options: BuildOptions) -> list[BuildResult]:
@@ -82,24 +83,40 @@ class ProjectBuilder:
         Raises as `Builder.build`.
         """
         check_options(options)
-        report = BuildReport(self._progress, names_platforms=len(options.platforms) > 1)
-        with ExitStack() as stack:
-            each = [options.replace(platform=one) for one in options.platforms or (options.platform,)]
-            builds = [stack.enter_context(self._opened(inputs, one, report)) for one in each]
-            standing = [build.image() for build in builds]
-            images = finish(self._store, standing, options, report, None)
+        self._report.names_platforms = len(options.platforms) > 1
+        each = [options.replace(platform=one) for one in options.platforms or (options.platform,)]
+
+        def attempt(imports: list[ImportedCaches]) -> tuple[list[Cache], list[StageProgress]]:
+            with ExitStack() as stack:
+                builds = [stack.enter_context(self._opened(inputs, one, imports[0])) for one in each]
+                return [build.cache for build in builds], [build.image() for build in builds]
+
+        with self._store.leases.hold():
+            imports = [ImportedCaches(self._sources.caches, self._report)]
+            return self._results(options, *once_more(attempt, imports, self._report))
+
+    def _results(
+        self, options: BuildOptions, used: Sequence[Cache], standing: list[StageProgress]
+    ) -> list[BuildResult]:
+        """Write the images, their names, and caches elsewhere."""
+        steps = leaving(used) if self._writers else []
+        inline = steps if any(writer.write is None for writer in self._writers) else None
+        images = finish(self._store, standing, options, self._report, inline)
+        write_caches(self._writers, steps, standing, self._report, used[0].imports.elsewhere)
         return [
-            BuildResult(image, build.cache.ran, build.cache.cached)
-            for image, build in zip(images, builds, strict=True)
+            BuildResult(image, cache.ran, cache.cached) for image, cache in zip(images, used, strict=True)
         ]
 
     def dockerfile(self, inputs: Inputs, options: BuildOptions) -> str:
         """A Dockerfile that does the same by pip: with the versions and hashes that a build would take."""
-        with self._opened(inputs, options, BuildReport(self._progress)) as build:
+        with self._opened(inputs, options, ImportedCaches()) as build:
             return build.dockerfile()
 
-    def _opened(self, inputs: Inputs, options: BuildOptions, report: BuildReport) -> ProjectBuild:
-        return ProjectBuild(self._store, self._sources, inputs, options, report, self._proxies)
+    def _opened(self, inputs: Inputs, options: BuildOptions, imports: ImportedCaches) -> ProjectBuild:
+        cache = Cache(self._store, options.no_cache, imports)
+        cache.keeps = not options.is_trial
+        proxies = tuple(proxy_variables(self._proxies, dict(options.arguments)).items())
+        return ProjectBuild(cache, self._sources, inputs, options, self._report, proxies)
 
 
 class ProjectBuild:
@@ -112,19 +129,11 @@ class ProjectBuild:
     supply: WheelSupply
 
     def __init__(
-        self, store: Store, sources: BuildSources, inputs: Inputs, options: BuildOptions, report: BuildReport,
-        proxies: Mapping[str, str],
+        self, cache: Cache, sources: BuildSources, inputs: Inputs, options: BuildOptions, report: BuildReport,
+        proxies: tuple[tuple[str, str], ...],
     ) -> None:  # fmt: skip
-        self.store, self.sources, self.inputs, self.options, self.report = (
-            store,
-            sources,
-            inputs,
-            options,
-            report,
-        )
-        self.proxies = tuple(proxy_variables(proxies, dict(options.arguments)).items())
-        self.cache = Cache(store, options.no_cache)
-        self.cache.keeps = not options.is_trial
+        self.store, self.cache, self.sources, self.inputs = cache.store, cache, sources, inputs
+        self.options, self.report, self.proxies = options, report, proxies
 
     def __enter__(self) -> ProjectBuild:
         self._stack = ExitStack()
@@ -146,9 +155,7 @@ class ProjectBuild:
             self.plan = plan_of(self.inputs, self.options)
         self.base = self._resolved(self.options.platform)
         self.interpreter = find_interpreter(self.base, self.plan.settings.base)
-        logins = IndexLogins(
-            self.plan.sources, dict(self.options.indexes.variables), self.options.indexes.netrc
-        )
+        logins = IndexLogins(self.plan.sources, self.options.indexes)
         local = LocalFiles(caches.tables(self.store.root))
         self._stack.callback(local.save)
         folder = caches.wheels(self.store.root)
@@ -191,6 +198,12 @@ class ProjectBuild:
             if layer.diff_id in missing:
                 ensure_tree(self.store, layer.descriptor, layer.diff_id)
 
+    def _bring(self, diff_ids: Sequence[Digest], report: StepReport) -> None:
+        """See that layers are here that a cache elsewhere has. Raises CacheIncomplete, CacheUnusable."""
+        imports = self.cache.imports
+        imports.check(self.store, diff_ids)
+        imports.bring(self.store, diff_ids, report)
+
     def _room(self, image: Image) -> RunSettings:
         from .container import RunSettings
 
@@ -215,8 +228,11 @@ class ProjectBuild:
         def laid(requirements: Sequence[str]) -> list[Digest]:
             wheels = [supply.known(one, step) for one in supply.requirements(requirements, step)]
             made = [self._laid(supply, group, "", step) for group in divided(wheels, MOST_LAYERS // 2)]
-            return [diff_id for _, diff_id in made]
+            diff_ids = [diff_id for _, diff_id in made]
+            self._bring(diff_ids, step)
+            return diff_ids
 
+        self._bring([layer[1]], step)
         return BuildTools(
             self._room(image), (*image.diff_ids, layer[1]), image.config.platform, interpreter.target, laid
         )
@@ -232,7 +248,12 @@ class ProjectBuild:
         layer = self._environment(self.base, self.interpreter, account=account)
         standing = self._after(standing, "environment of Python", layer)
         standing = self._with_wheels(standing, pinned)
-        return self._finished(self._with_files(standing), account)
+        standing = self._finished(self._with_files(standing), account)
+        if self.cache.imports.lacking(standing.diff_ids):
+            with self._step("importing layers from the cache") as step:
+                self._bring(standing.diff_ids, step)
+        self.cache.settle()
+        return standing
 
     def _epoch_ns(self) -> int | None:
         """SOURCE_DATE_EPOCH, where it is a number; without, the image was made when its base was."""
@@ -378,6 +399,7 @@ class ProjectBuild:
         made = self.cache.find(key)
         if made is not None:
             return made
+        self._bring(standing.diff_ids, step)
         from ..copy import LayerCopier
 
         copier = LayerCopier(self.store, standing.diff_ids, self._scratch.path, time_ns=0, clamp=TIME)

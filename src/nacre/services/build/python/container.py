@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....grammars.dockerfile.mounts import RunMount
 from ....grammars.dockerfile.parse import parse_trigger
 from ....ground.files import random_name
 from ....images.dockerfile.fold import RunAction
@@ -42,11 +43,15 @@ def run_python(
     item = parse_trigger(f"RUN {' '.join(argv)}", "pyproject.toml")
     if warning := permit(room.store, item):
         report.line(warning)
+    mounts = [
+        (RunMount("secret", id=name, target=f"/run/secrets/{name}"), None, None)
+        for name, _ in room.options.secrets
+    ]
     action = RunAction(tuple(argv), room.env, "", "/", scripts=(script,))
     options = room.options
     job = RunJob(
-        action, item, tuple(layers), platform, options.network, (), room.proxies, None, options.hosts,
-        (), options.shm_size, options.limits, options.ulimits,
+        action, item, tuple(layers), platform, options.network, tuple(mounts), room.proxies, None,
+        options.hosts, options.secrets, options.shm_size, options.limits, options.ulimits,
     )  # fmt: skip
     _, layer = run_job(room.store, job, (f"{room.scratch}/{random_name()}", room.caches), report)
     return Layers(room.store, [layer[1]], "what was built") if layer else None

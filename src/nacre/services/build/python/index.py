@@ -6,28 +6,26 @@ replaced by one of the same name elsewhere. What lies in folders (find-links) is
 
 from __future__ import annotations
 
-import base64
 import os
 from contextlib import contextmanager, suppress
 from hashlib import new as new_hash
-from urllib.parse import urlsplit
 
 from ....grammars.python.files import IndexFile
-from ....grammars.python.pipconfig import bare, user_in, user_of_variables
+from ....grammars.python.pipconfig import bare
 from ....ground.files import os_errors, private_dir, random_name, unlink, write_all, write_atomic
-from ....words.errors import NacreError, NotFound, TooLarge, Unauthorized, UsageError
-from ....words.value import Value
+from ....words.errors import NacreError, NotFound, TooLarge, Unauthorized
 from .localfiles import path_of, verify
+from .logins import IndexSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import netrc
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ....grammars.tar.entry import Reader
     from ....words.progress import Task
     from ..downloads import Fetch, Remote
     from .localfiles import LocalFiles
+    from .logins import IndexLogins
 
 _MAX_PAGE, _MAX_METADATA = 64 << 20, 8 << 20
 _MAX_FILE = 8 << 30
@@ -40,49 +38,6 @@ _WEB = ("http://", "https://")
 def is_remote(file: IndexFile) -> bool:
     """Whether a file is not on this machine."""
     return file.url.startswith(_WEB)
-
-
-class IndexSource(Value):
-    """An index by its URL, or the path of a folder; `name` is how a project calls it, "" for nothing."""
-
-    url: str
-    name: str = ""
-
-
-class IndexLogins:
-    """Who the user is at an index: in its URL, in a variable of uv's, or in a netrc file."""
-
-    def __init__(self, sources: Sequence[IndexSource], variables: Mapping[str, str], netrc_file: str) -> None:
-        """Raises UsageError for a netrc that is damaged."""
-        self._known: dict[str, tuple[str, str]] = {}
-        self._netrc = _read_netrc(netrc_file)
-        for source in sources:
-            if found := user_in(source.url) or user_of_variables(source.name, variables):
-                self._known.setdefault(urlsplit(bare(source.url)).netloc, found)
-
-    def headers(self, url: str) -> dict[str, str]:
-        """What is sent to say it: to its host and port alone."""
-        parts = urlsplit(url)
-        found = user_in(url) or self._known.get(parts.netloc) or self._of_netrc(parts.hostname or "")
-        if not found:
-            return {}
-        pair = base64.b64encode(":".join(found).encode()).decode()
-        return {"Authorization": f"Basic {pair}"}
-
-    def _of_netrc(self, host: str) -> tuple[str, str] | None:
-        row = self._netrc.hosts.get(host) if self._netrc else None
-        return (str(row[0]), str(row[2] or "")) if row else None
-
-
-def _read_netrc(path: str) -> netrc.netrc | None:
-    if not path or not os.path.isfile(path):
-        return None
-    import netrc
-
-    try:
-        return netrc.netrc(path)
-    except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
 
 
 class PackageIndex:

@@ -13,7 +13,7 @@ from ....ground.files import Root
 from ....words.errors import NotFound, UsageError
 from ....words.value import Value
 from ..projects import LOCKS, REQUIREMENTS
-from .index import IndexSource
+from .logins import IndexSource
 from .requirements import Requirements
 
 TYPE_CHECKING = False
