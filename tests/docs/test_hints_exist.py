@@ -81,13 +81,18 @@ def test_quoted_commands() -> None:
     assert count > 15
 
 
+def begins(group: str) -> set[str]:
+    """How the commands of a group begin: `user` for `user add`."""
+    return {word for name in GROUPS[group].commands for word in (name, name.split()[0])}
+
+
 def test_commands_in_running_text() -> None:
-    """`hint: nacre system check`: the second word after a group is one of its commands."""
+    """`hint: nacre system check`: the second word after a group begins one of its commands."""
     wrong = []
     for place, text in every_text():
         for match in BARE.finditer(text):
             first, _, second = match[1].partition(" ")
-            if first in GROUPS and second not in (VALUE, *GROUPS[first].commands):
+            if first in GROUPS and second not in (VALUE, *begins(first)):
                 wrong.append((place, match[0]))
     assert wrong == []
 

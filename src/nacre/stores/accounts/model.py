@@ -1,0 +1,115 @@
+"""Roles, namespaces and the records of a registry's accounts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from ...grammars.wire.routes import is_name
+from ...words.errors import InvalidName, UsageError
+
+EVERYTHING = "*"
+MAX_USER = 64
+
+
+class Role(IntEnum):
+    """What somebody may do in a namespace; each includes those before it."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    DELETE = 3
+    ADMIN = 4
+
+    @classmethod
+    def parse(cls, text: str) -> Role:
+        """`read`, `write`, `delete` or `admin`. Raises UsageError."""
+        known = {role.name.lower(): role for role in cls if role}
+        if text not in known:
+            raise UsageError(f"unknown role {text!r}", hint=f"use one of {', '.join(known)}")
+        return known[text]
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class RegistryUser(NamedTuple):
+    """Somebody who may log in; a robot does so by tokens alone. `created` in seconds since 1970."""
+
+    id: int
+    name: str
+    administrator: bool
+    robot: bool
+    disabled: bool
+    created: float
+
+
+class Team(NamedTuple):
+    """A group of users."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+class Grant(NamedTuple):
+    """A role in a namespace, for a user or a team: one of the two is ""."""
+
+    namespace: str
+    role: Role
+    user: str
+    team: str
+
+
+class Namespace(NamedTuple):
+    """What holds for the repositories of a namespace; None where it says nothing."""
+
+    name: str
+    public: bool | None
+    immutable: tuple[str, ...]
+    """Patterns of tags that, once set, stay as they are (fnmatch)."""
+
+
+class AccessToken(NamedTuple):
+    """A secret that stands for a user, up to a role and within a namespace; `expires` 0 for never."""
+
+    id: int
+    user: str
+    label: str
+    role: Role
+    namespace: str
+    created: float
+    expires: float
+
+
+class AuditEntry(NamedTuple):
+    """Somebody changed something. `at` in seconds since 1970."""
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+
+
+def check_namespace(text: str) -> str:
+    """`text` itself: a repository name, the first parts of one, or `*`. Raises InvalidName."""
+    if text != EVERYTHING and not is_name(text):
+        raise InvalidName(f"invalid namespace {text[:255]!r}: expected the first parts of a repository, or *")
+    return text
+
+
+def check_user(text: str) -> str:
+    """`text` itself: one part of a repository name, as its namespace has it. Raises InvalidName."""
+    if not is_name(text) or "/" in text or len(text) > MAX_USER:
+        raise InvalidName(f"invalid name {text[:255]!r}: expected a-z, 0-9 and single . _ - between them")
+    return text
+
+
+def covers(namespace: str, repository: str) -> bool:
+    """Is the repository one of the namespace? Parts are compared whole: `a` does not cover `ab`."""
+    return namespace == EVERYTHING or f"{repository}/".startswith(f"{namespace}/")
+
+
+def namespaces_of(repository: str) -> list[str]:
+    """All that cover a repository, the closest first."""
+    parts = repository.split("/")
+    return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)] + [EVERYTHING]
