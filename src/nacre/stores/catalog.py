@@ -124,10 +124,14 @@ class UploadLimits(NamedTuple):
 
 
 class WriteConditions(NamedTuple):
-    """What must be under `reference` (a tag or a digest) for a change to be made."""
+    """What must be under `reference` (a tag or a digest) for a change to be made.
+
+    `frozen`: tags that the change sets only where they are not set yet.
+    """
 
     reference: str
     conditions: Conditions
+    frozen: tuple[str, ...] = ()
 
 
 _FREE = WriteConditions("", ANYTHING)
@@ -293,13 +297,14 @@ class Catalog:
     ) -> int:  # fmt: skip
         """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
 
-        Raises RegistryError PRECONDITION_FAILED by `guard`, SIZE_INVALID when a part has another size than
-        the manifest says, and unless `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the repository: such
-        an image could not be pulled.
+        Raises RegistryError PRECONDITION_FAILED or DENIED (409) by `guard`, SIZE_INVALID when a part has
+        another size than the manifest says, and unless `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the
+        repository: such an image could not be pulled.
         """
         with self._change() as db:
             repository = _repository(db, name)
             _check_guard(db, name, guard)
+            _check_frozen(db, repository, guard.frozen, digest)
             absent = _check_parts(db, repository, document, sparse)
             _insert_manifest(db, repository, digest, document)
             rows = [(repository, tag, digest, time.time()) for tag in tags]
@@ -495,6 +500,14 @@ def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, docum
     )
     parts = [(repository, digest, part.digest) for part in document.parts]
     db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", parts)
+
+
+def _check_frozen(db: sqlite3.Connection, repository: int, tags: Sequence[str], digest: str) -> None:
+    sql = "SELECT digest FROM tags WHERE repository = ? AND tag = ? AND digest != ?"
+    for tag in tags:
+        row = db.execute(sql, (repository, tag, digest)).fetchone()
+        if row:
+            raise refusal(Code.DENIED, f"tag {tag} is immutable here and names {row[0]}", status=409)
 
 
 def _check_unused(db: sqlite3.Connection, repository: int, digest: str) -> None:

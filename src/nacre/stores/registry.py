@@ -24,6 +24,7 @@ from ..ground.files import Lock, os_errors, remove_tree, sync_path, unlink
 from ..words.digest import Digest
 from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
 from . import reserve
+from .accounts.reading import Accounts
 from .blobs import BlobStore
 from .catalog import Catalog
 from .layout import names
@@ -55,12 +56,14 @@ class RegistryStore:
             opened.callback(self._lock.release)
             path = f"{self.root}/{DATABASE}"
             self.catalog = opened.enter_context(closing(Catalog(path, self.blobs.delete)))
+            self.accounts = opened.enter_context(closing(Accounts(path)))
             self._is_tidy = _take_mark(self.root)
             reserve.take(self.root)
             opened.pop_all()
 
     def close(self) -> None:
         """Let go of everything; unfinished uploads can be resumed."""
+        self.accounts.close()
         self.catalog.close()
         self.blobs.close()
         if self._is_tidy:
@@ -110,6 +113,12 @@ class RegistryStore:
                 remove_tree(path)
             if lock is not None:
                 lock.release(remove=True)
+
+
+def database_of(root: str) -> str:
+    """The path of the database of a registry; its folder is made. Raises Conflict, StoreError."""
+    _blobs(root).close()
+    return f"{root}/{DATABASE}"
 
 
 def _blobs(root: str) -> BlobStore:

@@ -153,11 +153,15 @@ class DamagedStore(StoreError):
 
 
 class RegistryError(NacreError):
-    """A registry refused. `status` is the HTTP status, `code` the distribution error code or ''."""
+    """A registry refused. `status` is the HTTP status, `code` the distribution error code or ''.
+
+    `headers` are those that our own registry adds to its answer.
+    """
 
     def __init__(self, message: str, *, status: int = 0, code: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status, self.code = status, code
+        self.headers: dict[str, str] = {}
 
 
 class Unreachable(RegistryError):

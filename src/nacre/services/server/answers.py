@@ -56,7 +56,8 @@ def conditions_of(request: Request) -> Conditions:
 def failure(error: Exception) -> Response:
     """The answer to any exception: status and code by its kind, never its traceback."""
     status, code, message = _judge(error)
-    response = answer(status, None, encode(code, message), JSON)
+    headers = error.headers if isinstance(error, RegistryError) else None
+    response = answer(status, headers, encode(code, message), JSON)
     if status in (408, 413):
         response.headers["Connection"] = "close"
     if status in (429, 503):

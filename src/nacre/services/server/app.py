@@ -17,6 +17,7 @@ from ...grammars.wire import JSON
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import METHODS, Endpoint, Route, match
 from ...words.errors import ContentError, NacreError, RegistryError
+from .access import Authorization
 from .answers import answer, failure
 from .blobs import Blobs
 from .bodies import Body, ClientDisconnected
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
+TOKENS = "/token"
+"""The path of the token endpoint."""
 _LINE = 2000
 _QUERY = 4096
 _PAUSE = 0.02
@@ -66,6 +69,7 @@ class Registry:
         self.state = RegistryState(store, limits or RegistryLimits(), rules)
         self._log, self._access = log, access
         self._handlers = self._table()
+        self._authorization = Authorization(store.accounts, self.state.work)
         self._running: set[asyncio.Task[object]] = set()
         self.tidying: asyncio.Task[None] | None = None
 
@@ -117,12 +121,22 @@ class Registry:
             Body.of(request).patience = self.state.limits.patience
             if len(request.scope["query_string"]) > _QUERY:
                 raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
-            route = match(request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1"))
-            return await self._handler(request, route)(request, route or Route(Endpoint.BASE))
+            path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
+            if path == TOKENS and self._authorization.is_closed:
+                return await self._token(request)
+            route = match(path)
+            handler = self._handler(request, route)
+            await self._authorization.admit(request, route or Route(Endpoint.BASE))
+            return await handler(request, route or Route(Endpoint.BASE))
         except NacreError as error:
             self._note(error)
             await Body.of(request).linger()
             return failure(error)
+
+    async def _token(self, request: Request) -> Response:
+        from .access.tokens import token
+
+        return await token(request, self._authorization)
 
     def _handler(self, request: Request, route: Route | None) -> Handler:
         if route is None:

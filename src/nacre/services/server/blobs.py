@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import QueryParams
-
 from ...grammars.wire import CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCTETS, UPLOAD_UUID, routes
 from ...grammars.wire.conditions import etag
 from ...grammars.wire.errors import Code, refusal
@@ -15,6 +13,7 @@ from ...grammars.wire.uploads import Event, check_chunk
 from ...stores.catalog import Upload
 from ...words.digest import ALGORITHMS
 from ...words.errors import NotFound, RegistryError, StoreError
+from .access import may_read
 from .answers import FileResponse, answer, conditions_of, failure
 from .bodies import Body
 from .clients import client_of
@@ -91,7 +90,7 @@ class Blobs:
     async def start(self, request: Request, route: Route) -> Response:
         """POST: mount from another repository (201), take a whole blob (201), or open a session (202)."""
         query = request.query_params
-        if mounted := await self._mount(route.name, query):
+        if mounted := await self._mount(request, route.name):
             return mounted
         whole = parse_digest(query["digest"]) if "digest" in query else None
         algorithm = whole.algorithm if whole else _algorithm(query.get("digest-algorithm", "sha256"))
@@ -110,10 +109,13 @@ class Blobs:
             raise
         return _created(route.name, whole)
 
-    async def _mount(self, name: str, query: QueryParams) -> Response | None:
-        """A blob is mounted only from a repository that is named and has it; else an upload begins."""
+    async def _mount(self, request: Request, name: str) -> Response | None:
+        """A blob is mounted only from a repository that is named, has it and may be read; else an upload
+        begins, as if it were not there.
+        """
+        query = request.query_params
         digest, source = query.get("mount", ""), query.get("from", "")
-        if not digest or not routes.is_name(source):
+        if not digest or not routes.is_name(source) or not may_read(request, source):
             return None
         wanted = parse_digest(digest)
         try:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from ...grammars.wire import JSON, OCI_FILTERS_APPLIED
 from ...grammars.wire.errors import Code, refusal
 from ...words.oci import MAX_DOCUMENT, OCI_INDEX, encode_json
+from .access import may_read
 from .answers import answer
 
 if TYPE_CHECKING:
@@ -34,8 +35,19 @@ class Lists:
     async def repositories(self, request: Request, route: Route) -> Response:
         """Answer `GET _catalog`, one page."""
         count, last = _window(request)
-        names = await self._work.run(self._catalog.repositories, last, count + 1)
+        names = await self._readable(request, last, count + 1)
         return _page(route, count, names, {"repositories": names[:count]})
+
+    async def _readable(self, request: Request, last: str, count: int) -> list[str]:
+        """The next repositories that whoever asks may read, at most `count`."""
+        found: list[str] = []
+        while len(found) < count:
+            names = await self._work.run(self._catalog.repositories, last, count)
+            found += [name for name in names if may_read(request, name)]
+            if len(names) < count:
+                break
+            last = names[-1]
+        return found[:count]
 
     async def tags(self, request: Request, route: Route) -> Response:
         """Answer `GET tags/list`, one page."""

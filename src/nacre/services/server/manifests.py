@@ -22,6 +22,7 @@ from ...stores.catalog import WriteConditions
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
+from .access import immutable_of
 from .answers import answer, conditions_of
 from .bodies import Body
 from .documents import read
@@ -100,7 +101,9 @@ class Manifests:
         data = await Body.of(request).read(MAX_DOCUMENT)
         given = request.headers.get("content-type", "")
         pushed = await self._state.work.run(_understand, data, given, expected)
-        guard = WriteConditions(route.reference, conditions_of(request))
+        guard = WriteConditions(
+            route.reference, conditions_of(request), immutable_of(request, route.name, tags)
+        )
         absent = await self._state.work.run(self._put, route.name, pushed, data, tags, guard)
         headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
         headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}

@@ -1,0 +1,12 @@
+"""Who sends a request, and whether they may: nothing is asked where the registry has no accounts.
+
+authorization             one question for each request: let it through, or refuse it
+  ├─ authentication       names with passwords, tokens in their place; how often one may fail
+  ├─ bearer, tokens       the short-lived tokens (JWT), and where one gets them
+  └─ identity             who it is, and what that may do where
+"""
+
+from .authorization import Authorization
+from .identity import immutable_of, may_read
+
+__all__ = ["Authorization", "immutable_of", "may_read"]

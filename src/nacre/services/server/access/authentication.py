@@ -1,0 +1,122 @@
+"""Names with passwords, and tokens in the place of passwords. No more than a few failures a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from ....grammars.wire.errors import Code, refusal
+from ....stores.accounts.model import MAX_USER
+from .identity import Identity
+
+if TYPE_CHECKING:
+    from ....stores.accounts.reading import Accounts
+    from ..work import Work
+
+_FAILURES, _FROM_ADDRESS, _WINDOW = 10, 100, 60.0
+"""Of one name from one address, of all from there (many may share it), in so many seconds."""
+_REMEMBERED = 4096
+_MOST_FIELD = 8192
+_AT_ONCE = 2
+"""Passwords that are checked at a time: each takes 19 MiB and 20 ms on purpose."""
+
+
+class Authentication:
+    """Asks `accounts` who somebody is."""
+
+    def __init__(self, accounts: Accounts, work: Work) -> None:
+        self._accounts, self._work = accounts, work
+        self._failures = Failures()
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._salt = secrets.token_bytes(16)
+        self._checking = asyncio.Semaphore(_AT_ONCE)
+
+    async def basic(self, field: str, address: str) -> Identity | None:
+        """By what follows `Basic`; None where it is not right. Raises RegistryError TOOMANYREQUESTS."""
+        name, secret = _parse(field)
+        return await self.check(name, secret, address)
+
+    async def check(self, name: str, secret: str, address: str) -> Identity | None:
+        """As `basic`. Only guesses count: who has logged in before, or has a token, is never kept out."""
+        found = self._by_token(name, secret) or self._remembered(name, secret)
+        if found:
+            return found
+        self._failures.check(address, name)
+        found = await self._by_password(name, secret)
+        if found is None:
+            self._failures.add(address, name)
+        return found
+
+    def _by_token(self, name: str, secret: str) -> Identity | None:
+        token = self._accounts.token(hashlib.sha256(secret.encode()).hexdigest())
+        if token is None or token.account.name != name or 0 < token.expires < time.time():
+            return None
+        return Identity(self._accounts, token.account, token.id, token.role, token.namespace)
+
+    def _remembered(self, name: str, secret: str) -> Identity | None:
+        account, key = self._accounts.account(name), self._key(name, secret)
+        if account is None or not account.password or self._known.get(key) != account.password:
+            return None
+        self._known.move_to_end(key)
+        return Identity(self._accounts, account)
+
+    async def _by_password(self, name: str, secret: str) -> Identity | None:
+        """A user who does not exist takes as long as one who does."""
+        from .passwords import NOBODY, matches
+
+        account = self._accounts.account(name)
+        stored = account.password if account else ""
+        async with self._checking:
+            right = await self._work.run(matches, stored or NOBODY, secret)
+        if not right or not stored:
+            return None
+        self._known[self._key(name, secret)] = stored
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return Identity(self._accounts, account)
+
+    def _key(self, name: str, secret: str) -> bytes:
+        return hashlib.sha256(self._salt + f"{name}\0{secret}".encode()).digest()
+
+
+class Failures:
+    """Counts failures of the last minute, by who failed from where."""
+
+    def __init__(self) -> None:
+        self._times: OrderedDict[tuple[str, ...], list[float]] = OrderedDict()
+
+    def check(self, address: str, name: str) -> None:
+        """May they try once more? Raises RegistryError TOOMANYREQUESTS."""
+        for key, most in (((address, name), _FAILURES), ((address,), _FROM_ADDRESS)):
+            if len(self._recent(key)) >= most:
+                error = refusal(Code.TOOMANYREQUESTS, "too many failed logins: wait a minute")
+                error.headers["Retry-After"] = str(int(_WINDOW))
+                raise error
+
+    def add(self, address: str, name: str) -> None:
+        """Another one now; the oldest are forgotten first."""
+        for key in ((address, name), (address,)):
+            self._times[key] = [*self._recent(key), time.monotonic()]
+            self._times.move_to_end(key)
+        while len(self._times) > _REMEMBERED:
+            self._times.popitem(last=False)
+
+    def _recent(self, key: tuple[str, ...]) -> list[float]:
+        since = time.monotonic() - _WINDOW
+        return [each for each in self._times.get(key, ()) if each > since]
+
+
+def _parse(field: str) -> tuple[str, str]:
+    """Name and password (RFC 7617); two empty ones of what cannot be read."""
+    try:
+        text = base64.b64decode(field[:_MOST_FIELD], validate=True).decode()
+    except (binascii.Error, ValueError):
+        return "", ""
+    name, _, secret = text.partition(":")
+    return (name, secret) if len(name) <= MAX_USER else ("", "")

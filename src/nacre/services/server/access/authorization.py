@@ -1,0 +1,119 @@
+"""Lets a request through, or refuses it with the challenge by which clients know what to do.
+
+401   nobody, or credentials that are wrong, or a token that was not asked for enough
+403   somebody who may not; whether the repository exists is not told
+429   too many failed logins
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ....grammars.wire.auth import Challenge
+from ....grammars.wire.errors import Code, refusal
+from ....grammars.wire.routes import Endpoint
+from ....stores.accounts.model import Role
+from ..clients import client_of
+from .authentication import Authentication
+from .identity import Identity, keep
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from ....grammars.wire.routes import Route
+    from ....stores.accounts.reading import Accounts
+    from ....words.errors import RegistryError
+    from ..work import Work
+    from .bearer import BearerTokens
+
+_STALE = 0.05
+"""Seconds after which the database is asked whether accounts have changed."""
+_WORDS = {Role.READ: "pull", Role.WRITE: "pull,push", Role.DELETE: "delete", Role.ADMIN: "*"}
+_WRITES = {Endpoint.UPLOADS, Endpoint.UPLOAD}
+
+
+class Authorization:
+    """Of one registry with those accounts."""
+
+    def __init__(self, accounts: Accounts, work: Work) -> None:
+        self._accounts, self.authentication = accounts, Authentication(accounts, work)
+        self._bearer: BearerTokens | None = None
+        self._asked = 0.0
+
+    @property
+    def bearer(self) -> BearerTokens:
+        """For the token endpoint."""
+        if self._bearer is None:
+            from .bearer import BearerTokens
+
+            self._bearer = BearerTokens(self._accounts)
+        return self._bearer
+
+    @property
+    def is_closed(self) -> bool:
+        """Must one log in?"""
+        now = time.monotonic()
+        if now - self._asked > _STALE:
+            self._asked = now
+            self._accounts.version()
+        return self._accounts.is_closed
+
+    async def admit(self, request: Request, route: Route) -> None:
+        """Return, with the identity kept, or raise RegistryError UNAUTHORIZED, DENIED, TOOMANYREQUESTS."""
+        if not self.is_closed:
+            return
+        role = role_for(route, request.method)
+        identity = await self.identify(request)
+        if identity is None:
+            raise challenged(request, route.name, role, "the credentials are not valid")
+        keep(request, identity)
+        if not route.name:
+            self._admit_anywhere(request, route, identity)
+        elif not identity.may(role, route.name):
+            raise _no(request, route.name, role, identity)
+
+    def _admit_anywhere(self, request: Request, route: Route, identity: Identity) -> None:
+        """`/v2/` tells clients whether their credentials are right; the catalog decides what it shows."""
+        if route.endpoint is Endpoint.BASE and identity.account is None and identity.scopes is None:
+            raise challenged(request, "", Role.NONE, "")
+
+    async def identify(self, request: Request) -> Identity | None:
+        """Who sends a request; None when the credentials are wrong. Without any it is anybody."""
+        scheme, _, field = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            return await self.authentication.basic(field.strip(), client_of(request))
+        if scheme.lower() == "bearer":
+            return self.bearer.read(field.strip())
+        return None if scheme else Identity(self._accounts)
+
+
+def role_for(route: Route, method: str) -> Role:
+    """What a request needs in its repository."""
+    if route.endpoint in _WRITES or method in ("PUT", "POST", "PATCH"):
+        return Role.WRITE
+    return Role.DELETE if method == "DELETE" else Role.READ
+
+
+def challenged(request: Request, repository: str, role: Role, why: str) -> RegistryError:
+    """401 with where to get a token, and for what."""
+    fields = {"realm": f"{_base(request)}/token", "service": "nacre-registry"}
+    if repository:
+        fields["scope"] = f"repository:{repository}:{_WORDS[role]}"
+    error = refusal(Code.UNAUTHORIZED, why)
+    error.headers["WWW-Authenticate"] = Challenge("bearer", tuple(fields.items())).encode()
+    return error
+
+
+def _no(request: Request, repository: str, role: Role, identity: Identity) -> RegistryError:
+    """A token for less than its owner may is no reason to say that they may not."""
+    whole = identity._replace(scopes=None)
+    if identity.account is None or (identity.scopes is not None and whole.may(role, repository)):
+        return challenged(request, repository, role, "")
+    return refusal(Code.DENIED)
+
+
+def _base(request: Request) -> str:
+    """How the client reached us, also through a proxy that ends TLS."""
+    scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip() or request.url.scheme
+    return f"{scheme if scheme in ('http', 'https') else 'http'}://{request.url.netloc}"

@@ -1,0 +1,84 @@
+"""The token endpoint's tokens: JSON Web Tokens that are signed with the registry's own key (HS256 alone).
+
+A token names who it was given to and what was asked for; what they may is looked up whenever it is used, so
+that whoever loses a right loses it at once. Sources: RFC 7519, RFC 8725; distribution, auth/jwt.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from ....stores.accounts.model import Role
+from .identity import ACTIONS, Identity
+
+if TYPE_CHECKING:
+    from ....stores.accounts.reading import Accounts
+    from .identity import Scopes
+
+SERVICE = "nacre-registry"
+LIFETIME = 300
+_ALGORITHM = "HS256"
+_MOST = 16 << 10
+
+
+class BearerTokens:
+    """Signs and reads with the key that `accounts` has."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    def issue(self, identity: Identity, scopes: Scopes) -> str:
+        """For five minutes; of `scopes` what the identity may now."""
+        now = int(time.time())
+        access = [
+            {"type": "repository", "name": name, "actions": _granted(identity, name, wanted)}
+            for name, wanted in scopes.items()
+        ]
+        claims = {
+            "iss": SERVICE, "aud": SERVICE, "sub": identity.account.name if identity.account else "",
+            "iat": now, "nbf": now - 10, "exp": now + LIFETIME, "token": identity.token, "access": access,
+        }  # fmt: skip
+        return jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, self._key())
+
+    def read(self, text: str) -> Identity | None:
+        """Whose it is, with its limits; None for what is forged, over, or of somebody who is gone."""
+        if len(text) > _MOST:
+            return None
+        try:
+            claims = jwt.decode(text, self._key(), algorithms=[_ALGORITHM]).claims
+            return self._identity(claims) if _is_current(claims) else None
+        except (JoseError, ValueError, LookupError, TypeError):  # also claims of another version of nacre
+            return None
+
+    def _identity(self, claims: dict[str, Any]) -> Identity | None:
+        scopes = {
+            entry["name"]: frozenset(ACTIONS[action] for action in entry["actions"])
+            for entry in claims["access"]
+        }
+        if claims["token"]:
+            token = self._accounts.token_numbered(claims["token"])
+            if token is None or 0 < token.expires < time.time() or token.account.name != claims["sub"]:
+                return None
+            return Identity(self._accounts, token.account, token.id, token.role, token.namespace, scopes)
+        account = self._accounts.account(claims["sub"]) if claims["sub"] else None
+        if claims["sub"] and account is None:
+            return None
+        return Identity(self._accounts, account, scopes=scopes)
+
+    def _key(self) -> OctKey:
+        return OctKey.import_key(self._accounts.signing_key())
+
+
+def _is_current(claims: dict[str, Any]) -> bool:
+    """Issued here, for here, and not over."""
+    here = claims.get("iss") == claims.get("aud") == SERVICE
+    return bool(here and claims.get("nbf", 0) <= time.time() < claims["exp"])
+
+
+def _granted(identity: Identity, name: str, wanted: frozenset[Role]) -> list[str]:
+    return [action for action, role in ACTIONS.items() if role in wanted and identity.may(role, name)]

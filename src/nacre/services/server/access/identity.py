@@ -1,0 +1,76 @@
+"""Who sends a request, and what they may do."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from ....stores.accounts.model import EVERYTHING, Role, covers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from ....stores.accounts.reading import Accounts, KnownUser
+
+    Scopes = dict[str, frozenset[Role]]
+
+_SCOPE = "nacre.identity"
+ACTIONS = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.DELETE, "*": Role.ADMIN}
+"""What clients call the roles in a scope (distribution, auth/scope)."""
+
+
+class Identity(NamedTuple):
+    """`account` None is anybody. `role` and `namespace` are the most that a token gives.
+
+    `scopes` are those of a bearer token, by repository; None where there is no such limit.
+    """
+
+    accounts: Accounts
+    account: KnownUser | None = None
+    token: int = 0
+    role: Role = Role.ADMIN
+    namespace: str = EVERYTHING
+    scopes: Scopes | None = None
+
+    def may(self, role: Role, repository: str) -> bool:
+        """In that repository, be it there or not."""
+        if self.scopes is not None and role not in self.scopes.get(repository, ()):
+            return False
+        if role is Role.READ and self.accounts.is_public(repository):
+            return True
+        return role <= min(self.role, self._role(repository)) and covers(self.namespace, repository)
+
+    def _role(self, repository: str) -> Role:
+        account = self.account
+        if account is None:
+            return Role.NONE
+        if account.administrator or (not account.robot and covers(account.name, repository)):
+            return Role.ADMIN
+        found = [role for namespace, role in account.grants.items() if covers(namespace, repository)]
+        return max(found, default=Role.NONE)
+
+
+def keep(request: Request, identity: Identity) -> None:
+    """From here on `identity_of` gives it."""
+    request.scope[_SCOPE] = identity
+
+
+def identity_of(request: Request) -> Identity | None:
+    """Who sends it; None in an open registry, where everybody may do everything."""
+    found = request.scope.get(_SCOPE)
+    return found if isinstance(found, Identity) else None
+
+
+def may_read(request: Request, repository: str) -> bool:
+    """May whoever sends it read that repository?"""
+    identity = identity_of(request)
+    return identity is None or identity.may(Role.READ, repository)
+
+
+def immutable_of(request: Request, repository: str, tags: Sequence[str]) -> tuple[str, ...]:
+    """Those of `tags` that must stay as they are once they are set."""
+    identity = identity_of(request)
+    patterns = identity.accounts.immutable(repository) if identity and tags else ()
+    return tuple(tag for tag in tags if any(fnmatchcase(tag, pattern) for pattern in patterns))
