@@ -13,6 +13,7 @@ from nacre import cli
 from nacre.cli import build, run
 from nacre.cli.commands import COMMANDS, COMMON, GROUPS, CommandEntry, load
 from nacre.engine import Config, Engine
+from nacre.engine.accounts import RegistryAccounts
 from nacre.engine.baking import BakeFiles
 from nacre.engine.containers import ContainerCollection
 from nacre.engine.layers import LayerTools
@@ -105,7 +106,7 @@ def test_every_exception_is_needed() -> None:
 PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
-    "outputs": Outputs, "bake": BakeFiles,
+    "outputs": Outputs, "bake": BakeFiles, "accounts": RegistryAccounts,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -149,6 +150,7 @@ ENDS = {
     )
 }  # fmt: skip
 PRUNED = {"force": "it is asked on the terminal", "filter": "image_picked"}
+REGISTRY = {"root": "see accounts"}
 INSECURE = {"insecure": "Network: insecure"}
 COMMANDS_OF = {
     "attach": ("containers.attach", {
@@ -277,6 +279,24 @@ COMMANDS_OF = {
     "network rm": ("networks.remove", {"force": "NotFound is raised, which the caller may catch"}),
     "pause": ("containers.pause", {}),
     "port": ("containers.reached", {}),
+    "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
+    "registry grant": ("accounts.grant", REGISTRY),
+    "registry grants": ("accounts.grants", REGISTRY),
+    "registry namespace ls": ("accounts.namespaces", REGISTRY),
+    "registry namespace set": ("accounts.set_namespace", REGISTRY | {"no-immutable": "no patterns"}),
+    "registry revoke": ("accounts.revoke", REGISTRY),
+    "registry team add": ("accounts.add_team", REGISTRY),
+    "registry team join": ("accounts.join", REGISTRY),
+    "registry team leave": ("accounts.leave", REGISTRY),
+    "registry team ls": ("accounts.teams", REGISTRY),
+    "registry team rm": ("accounts.remove_team", REGISTRY),
+    "registry token add": ("accounts.add_token", REGISTRY),
+    "registry token ls": ("accounts.tokens", REGISTRY),
+    "registry token rm": ("accounts.remove_token", REGISTRY),
+    "registry user add": ("accounts.add_user", REGISTRY | {"password-stdin": TERMINAL}),
+    "registry user ls": ("accounts.users", REGISTRY),
+    "registry user rm": ("accounts.remove_user", REGISTRY),
+    "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry serve": ("registries.serve", {"addr": "host", "root": "folder", "quiet": "access"}),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

@@ -244,7 +244,33 @@ GROUPS = {
         {"list": "ls", "remove": "rm"},
     ),
     "registry": Group(
-        "Run a registry", {"serve": CommandEntry("registry", "Serve a registry over HTTP")}, {}
+        "Run a registry",
+        {
+            "audit": CommandEntry("accounts", "Show who changed accounts and rights", "AUDIT"),
+            "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
+            "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
+            "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),
+            "namespace set": CommandEntry(
+                "accounts", "Make a namespace public, or its tags immutable", "NAMESPACE_SET"
+            ),
+            "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
+            "serve": CommandEntry("registry", "Serve a registry over HTTP"),
+            "team add": CommandEntry("accounts", "Create teams", "TEAM_ADD"),
+            "team join": CommandEntry("accounts", "Make users members of a team", "TEAM_JOIN"),
+            "team leave": CommandEntry("accounts", "Take users out of a team", "TEAM_LEAVE"),
+            "team ls": CommandEntry("accounts", "List teams", "TEAM_LS"),
+            "team rm": CommandEntry("accounts", "Remove teams", "TEAM_RM"),
+            "token add": CommandEntry("accounts", "Create a token for a user", "TOKEN_ADD"),
+            "token ls": CommandEntry("accounts", "List tokens", "TOKEN_LS"),
+            "token rm": CommandEntry("accounts", "Remove tokens", "TOKEN_RM"),
+            "user add": CommandEntry("accounts", "Create a user", "USER_ADD"),
+            "user ls": CommandEntry("accounts", "List users", "USER_LS"),
+            "user rm": CommandEntry("accounts", "Remove users", "USER_RM"),
+            "user update": CommandEntry(
+                "accounts", "Change the password or the state of a user", "USER_UPDATE"
+            ),
+        },
+        {},
     ),
     "system": Group(
         "Manage nacre",

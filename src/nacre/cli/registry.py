@@ -31,8 +31,8 @@ def _serve(context: Context, args: Args) -> int:
     root = os.path.abspath(args.root or context.engine.registries.folder)
     if not is_loopback(host):
         context.warn(
-            f"warning: {host} is reachable from other machines, and it has neither authentication"
-            " nor TLS: anyone who reaches it can read, replace and delete images"
+            f"warning: {host} is reachable from other machines, and there is no TLS: passwords can be read on"
+            " the way, and without accounts anyone can read, replace and delete images"
         )
 
     def ready(url: str) -> None:

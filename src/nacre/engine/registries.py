@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..services.client.search import SearchResult
     from ..words.progress import Progress
     from ..words.rules import RegistryRules
+    from .accounts import RegistryAccounts
     from .wiring import Wiring
 
 
@@ -108,6 +109,12 @@ class Registries:
         """Where `serve` keeps a registry unless it is told."""
         return self._engine.paths.registry
 
+    def accounts(self, folder: str = "", *, actor: str = "") -> RegistryAccounts:
+        """People, teams, rights and tokens of the registry in a folder; "" for the usual one."""
+        from .accounts import RegistryAccounts
+
+        return RegistryAccounts(folder or self.folder, actor)
+
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
         access: Callable[[str], object] | None = None, rules: RegistryRules | None = None,
@@ -115,8 +122,8 @@ class Registries:
         """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
 
         `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
-        for each request; `rules` are the operator's. There are neither passwords nor TLS. Raises Conflict,
-        Unsupported, UsageError, StoreError.
+        for each request; `rules` are the operator's. There is no TLS, and without `accounts` there are no
+        passwords. Raises Conflict, Unsupported, UsageError, StoreError.
         """
         from ..services.server import serve
 

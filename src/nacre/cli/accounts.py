@@ -1,0 +1,302 @@
+"""`nacre registry user`, `team`, `token` and the like: who may do what at a registry of one's own."""
+
+from __future__ import annotations
+
+from ..words.errors import UsageError
+from .each import each
+from .options import Command, choice, flag, many, number, text
+from .output import FORMAT, QUIET, listing, moment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engine.accounts import RegistryAccounts
+    from .context import Context
+    from .options import Args
+
+_MAX_SECRET = 4096
+_ROLES = ("read", "write", "delete", "admin")
+_ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
+
+
+def _accounts(context: Context, args: Args) -> RegistryAccounts:
+    return context.engine.registries.accounts(args.root, actor=f"uid {context.uid}")
+
+
+# ── users ──
+
+
+def _add_user(context: Context, args: Args) -> int:
+    password = "" if args.robot else _password(context, args)
+    with _accounts(context, args) as accounts:
+        accounts.add_user(args.positionals[0], password, admin=args.admin, robot=args.robot)
+    context.print(args.positionals[0])
+    return 0
+
+
+def _password(context: Context, args: Args) -> str:
+    """From standard input, else asked for twice. Raises UsageError."""
+    if args.password_stdin:
+        secret = context.stdin.read(_MAX_SECRET).rstrip("\r\n")
+    elif context.stdin.isatty():
+        from getpass import getpass
+
+        secret = getpass("Password: ", context.stderr)
+        if getpass("Repeat: ", context.stderr) != secret:
+            raise UsageError("the passwords differ")
+    else:
+        raise UsageError(
+            "cannot ask for a password: the input is not a terminal", hint="use --password-stdin"
+        )
+    if len(secret) < 8:
+        raise UsageError("a password has at least 8 characters")
+    return secret
+
+
+def _update_user(context: Context, args: Args) -> int:
+    changed = args.password or args.password_stdin
+    if not changed and not {"admin", "disabled"} & set(args.given):
+        raise UsageError("nothing to change", hint="give --password, --admin or --disabled")
+    secret = _password(context, args) if changed else None
+    with _accounts(context, args) as accounts:
+        accounts.update_user(
+            args.positionals[0],
+            password=secret,
+            admin=_given(args, "admin"),
+            disabled=_given(args, "disabled"),
+        )
+    return 0
+
+
+def _given(args: Args, name: str) -> bool | None:
+    return bool(getattr(args, name)) if name in args.given else None
+
+
+def _remove_users(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        return each(context, args.positionals, accounts.remove_user)
+
+
+def _users(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        rows = [
+            {
+                "Name": user.name, "Kind": "robot" if user.robot else "user",
+                "Role": "administrator" if user.administrator else "",
+                "Status": "disabled" if user.disabled else "", "CreatedAt": moment(user.created),
+            }
+            for user in accounts.users()
+        ]  # fmt: skip
+    columns = [
+        ("NAME", "Name"),
+        ("KIND", "Kind"),
+        ("ROLE", "Role"),
+        ("STATUS", "Status"),
+        ("CREATED", "CreatedAt"),
+    ]
+    listing(context, args, rows, columns, key="Name")
+    return 0
+
+
+# ── teams ──
+
+
+def _add_team(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        return each(context, args.positionals, accounts.add_team)
+
+
+def _remove_teams(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        return each(context, args.positionals, accounts.remove_team)
+
+
+def _join(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        accounts.join(args.positionals[0], args.positionals[1:])
+    return 0
+
+
+def _leave(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        accounts.leave(args.positionals[0], args.positionals[1:])
+    return 0
+
+
+def _teams(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        rows = [{"Name": team.name, "Members": ", ".join(team.members)} for team in accounts.teams()]
+    listing(context, args, rows, [("NAME", "Name"), ("MEMBERS", "Members")], key="Name")
+    return 0
+
+
+# ── rights ──
+
+
+def _grant(context: Context, args: Args) -> int:
+    namespace, role = args.positionals
+    with _accounts(context, args) as accounts:
+        accounts.grant(namespace, role, user=args.user, team=args.team)
+    return 0
+
+
+def _revoke(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        accounts.revoke(args.positionals[0], user=args.user, team=args.team)
+    return 0
+
+
+def _grants(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        rows = [
+            {"Namespace": one.namespace, "Role": str(one.role), "User": one.user, "Team": one.team}
+            for one in accounts.grants()
+        ]
+    columns = [("NAMESPACE", "Namespace"), ("ROLE", "Role"), ("USER", "User"), ("TEAM", "Team")]
+    listing(context, args, rows, columns, key="Namespace")
+    return 0
+
+
+def _set_namespace(context: Context, args: Args) -> int:
+    if not {"public", "immutable", "no_immutable"} & set(args.given):
+        raise UsageError("nothing to change", hint="give --public or --immutable")
+    patterns = None if not {"immutable", "no_immutable"} & set(args.given) else args.immutable
+    with _accounts(context, args) as accounts:
+        accounts.set_namespace(args.positionals[0], public=_given(args, "public"), immutable=patterns)
+    return 0
+
+
+def _namespaces(context: Context, args: Args) -> int:
+    said = {None: "", True: "public", False: "private"}
+    with _accounts(context, args) as accounts:
+        rows = [
+            {"Name": one.name, "Visibility": said[one.public], "Immutable": " ".join(one.immutable)}
+            for one in accounts.namespaces()
+        ]
+    columns = [("NAME", "Name"), ("VISIBILITY", "Visibility"), ("IMMUTABLE TAGS", "Immutable")]
+    listing(context, args, rows, columns, key="Name")
+    return 0
+
+
+# ── tokens ──
+
+
+def _add_token(context: Context, args: Args) -> int:
+    """Print the secret, which nobody can ask for again."""
+    with _accounts(context, args) as accounts:
+        number, secret = accounts.add_token(
+            args.positionals[0], args.label, role=args.role, namespace=args.namespace, expires=args.expires
+        )
+    context.warn(f"token {number}; it is not shown again")
+    context.print(secret)
+    return 0
+
+
+def _remove_tokens(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        return each(context, args.positionals, lambda text: accounts.remove_token(_number(text)))
+
+
+def _number(written: str) -> int:
+    if not (written.isascii() and written.isdigit() and len(written) < 18):
+        raise UsageError(
+            f"invalid token {written[:100]!r}: expected its number", hint="nacre registry token ls"
+        )
+    return int(written)
+
+
+def _tokens(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        rows = [
+            {
+                "ID": one.id, "User": one.user, "Label": one.label, "Role": str(one.role),
+                "Namespace": one.namespace, "CreatedAt": moment(one.created),
+                "ExpiresAt": moment(one.expires) if one.expires else "never",
+            }
+            for one in accounts.tokens()
+        ]  # fmt: skip
+    columns = [
+        ("ID", "ID"), ("USER", "User"), ("LABEL", "Label"), ("ROLE", "Role"), ("NAMESPACE", "Namespace"),
+        ("EXPIRES", "ExpiresAt"),
+    ]  # fmt: skip
+    listing(context, args, rows, columns)
+    return 0
+
+
+def _audit(context: Context, args: Args) -> int:
+    with _accounts(context, args) as accounts:
+        rows = [
+            {"Time": moment(one.at), "Actor": one.actor, "Action": one.action, "Subject": one.subject}
+            for one in accounts.audit(args.last)
+        ]
+    columns = [("TIME", "Time"), ("ACTOR", "Actor"), ("ACTION", "Action"), ("SUBJECT", "Subject")]
+    listing(context, args, rows, columns)
+    return 0
+
+
+_NAMES = QUIET.replace(help="Only display names")
+_PASSWORD = flag("--password-stdin", "Take the password from standard input")
+_WHO = (text("--user", "A user"), text("--team", "A team"), _ROOT)
+USER_ADD = Command(
+    "NAME", _add_user, store=False,
+    options=(
+        flag("--admin", "May do everything; the first user must"),
+        _PASSWORD,
+        flag("--robot", "Logs in by tokens alone, and has no namespace of its own"),
+        _ROOT,
+    ),
+    details="With the first user the registry is closed: from then on everybody has to log in.",
+)  # fmt: skip
+USER_UPDATE = Command(
+    "NAME", _update_user, store=False,
+    options=(
+        flag("--admin", "Make it an administrator; --admin=false takes that back"),
+        flag("--disabled", "Let it do nothing any more; --disabled=false takes that back"),
+        flag("--password", "Ask for a new password"),
+        _PASSWORD,
+        _ROOT,
+    ),
+)  # fmt: skip
+USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=(_ROOT,))
+USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, _ROOT))
+TEAM_ADD = Command("NAME [NAME...]", _add_team, store=False, options=(_ROOT,))
+TEAM_RM = Command("NAME [NAME...]", _remove_teams, store=False, options=(_ROOT,))
+TEAM_JOIN = Command("TEAM USER [USER...]", _join, store=False, options=(_ROOT,))
+TEAM_LEAVE = Command("TEAM USER [USER...]", _leave, store=False, options=(_ROOT,))
+TEAM_LS = Command("", _teams, store=False, options=(FORMAT, _NAMES, _ROOT))
+GRANT = Command(
+    "NAMESPACE ROLE", _grant, store=False, options=_WHO,
+    details="ROLE is read, write, delete or admin; each includes those before it. NAMESPACE is a repository,"
+    " the first parts of several, or * for all. Users may do everything in the namespace of their own name.",
+)  # fmt: skip
+REVOKE = Command("NAMESPACE", _revoke, store=False, options=_WHO)
+GRANTS = Command(
+    "", _grants, store=False, options=(FORMAT, QUIET.replace(help="Only display namespaces"), _ROOT)
+)
+NAMESPACE_SET = Command(
+    "NAMESPACE", _set_namespace, store=False,
+    options=(
+        many("--immutable", "Tags that match the pattern stay as they are once set", type="pattern"),
+        flag("--no-immutable", "No pattern any more"),
+        flag("--public", "Everybody may read; --public=false: only who may read by a grant"),
+        _ROOT,
+    ),
+    details="The closest namespace that says something about a repository decides.",
+)  # fmt: skip
+NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, _ROOT))
+TOKEN_ADD = Command(
+    "USER", _add_token, store=False,
+    options=(
+        text("--expires", "Let it end after this time (30d, 12h)", type="duration"),
+        text("--label", "Say what it is for"),
+        text("--namespace", "Let it work in this namespace alone", default="*"),
+        choice("--role", "At most: read, write, delete or admin", _ROLES, default="admin"),
+        _ROOT,
+    ),
+    details="The token takes the place of the password: nacre login -u USER. It is shown once.",
+)  # fmt: skip
+TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(_ROOT,))
+TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, _ROOT))
+AUDIT = Command(
+    "", _audit, store=False,
+    options=(FORMAT, number("-n, --last", "Show this many of the newest changes", default=100), _ROOT),
+)  # fmt: skip

@@ -1,0 +1,166 @@
+"""The accounts of a registry of one's own: people, teams, rights and tokens."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from ..stores.accounts.administration import Administration
+    from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team
+
+
+class RegistryAccounts:
+    """Those of the registry in `folder`, served at the moment or not. Use it with `with`.
+
+    Without accounts a registry is open to all; the first, an administrator, closes it. Changes hold within
+    50 ms. `actor` is who the audit log says did it. Raises Unsupported without SQLAlchemy, Alembic and
+    argon2-cffi, StoreError, Conflict.
+    """
+
+    def __init__(self, folder: str, actor: str) -> None:
+        self._folder, self._actor = os.path.abspath(folder), actor
+        self._opened: Administration | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._opened:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _accounts(self) -> Administration:
+        if self._opened is None:
+            self._opened = _administration(self._folder, self._actor)
+        return self._opened
+
+    def add_user(self, name: str, password: str = "", *, admin: bool = False, robot: bool = False) -> None:
+        """A robot has no password and no namespace of its own. Raises InvalidName, Conflict, UsageError."""
+        self._accounts.users.add(name, _encoded(password), administrator=admin, robot=robot)
+
+    def remove_user(self, name: str) -> None:
+        """With its tokens and rights; what it has pushed stays. Raises NotFound, Conflict."""
+        self._accounts.users.remove(name)
+
+    def update_user(
+        self, name: str, *, password: str | None = None, admin: bool | None = None,
+        disabled: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Change what is not None. Raises NotFound, Conflict."""
+        stored = None if password is None else _encoded(password)
+        self._accounts.users.change(name, password=stored, administrator=admin, disabled=disabled)
+
+    def users(self) -> list[RegistryUser]:
+        """All of them by name."""
+        return self._accounts.users.list()
+
+    def add_team(self, name: str) -> None:
+        """A team without members. Raises InvalidName, Conflict."""
+        self._accounts.teams.add(name)
+
+    def remove_team(self, name: str) -> None:
+        """With its rights. Raises NotFound."""
+        self._accounts.teams.remove(name)
+
+    def join(self, team: str, users: Sequence[str]) -> None:
+        """Make users members. Raises NotFound."""
+        self._accounts.teams.join(team, users)
+
+    def leave(self, team: str, users: Sequence[str]) -> None:
+        """Raises NotFound, also for who is no member."""
+        self._accounts.teams.leave(team, users)
+
+    def teams(self) -> list[Team]:
+        """All of them by name."""
+        return self._accounts.teams.list()
+
+    def grant(self, namespace: str, role: str, *, user: str = "", team: str = "") -> None:
+        """`read`, `write`, `delete` or `admin` in a namespace, in place of what they had there.
+
+        Raises UsageError, InvalidName, NotFound.
+        """
+        from ..stores.accounts.model import Role
+
+        self._accounts.rights.grant(namespace, Role.parse(role), user=user, team=team)
+
+    def revoke(self, namespace: str, *, user: str = "", team: str = "") -> None:
+        """Take back what was granted there. Raises NotFound."""
+        self._accounts.rights.revoke(namespace, user=user, team=team)
+
+    def grants(self) -> list[Grant]:
+        """All of them by namespace."""
+        return self._accounts.rights.grants()
+
+    def set_namespace(
+        self, name: str, *, public: bool | None = None, immutable: Sequence[str] | None = None
+    ) -> None:
+        """Change what is not None. `immutable`: patterns of tags that stay as they are once they are set.
+
+        Raises InvalidName, UsageError.
+        """
+        patterns = None if immutable is None else tuple(immutable)
+        self._accounts.rights.set_namespace(name, public=public, immutable=patterns)
+
+    def namespaces(self) -> list[Namespace]:
+        """Those that something was said of."""
+        return self._accounts.rights.namespaces()
+
+    def add_token(
+        self, user: str, label: str = "", *, role: str = "admin", namespace: str = "*", expires: str = ""
+    ) -> tuple[int, str]:
+        """The number, and the secret, which is shown this once. `expires`: `30d`, `12h`; "" for never.
+
+        It lets one do what the user may, up to that role and in that namespace. Raises NotFound, UsageError.
+        """
+        from ..stores.accounts.model import Role
+
+        return self._accounts.tokens.add(
+            user, label, role=Role.parse(role), namespace=namespace, seconds=_seconds(expires)
+        )
+
+    def remove_token(self, number: int) -> None:
+        """It is of no use from now on. Raises NotFound."""
+        self._accounts.tokens.remove(number)
+
+    def tokens(self) -> list[AccessToken]:
+        """All of them by number, without their secrets."""
+        return self._accounts.tokens.list()
+
+    def audit(self, limit: int = 100) -> list[AuditEntry]:
+        """The newest changes of accounts, the last first."""
+        return self._accounts.audit(limit)
+
+
+def _administration(folder: str, actor: str) -> Administration:
+    try:
+        from ..stores.accounts.administration import Administration
+    except ModuleNotFoundError as error:
+        needs = f"accounts of a registry need {error.name}"
+        raise Unsupported(needs, hint="pip install nacre-oci[registry]") from None
+    from ..stores.registry import database_of
+
+    return Administration(database_of(folder), actor)
+
+
+def _encoded(password: str) -> str:
+    from ..services.server.access.passwords import encoded
+
+    return encoded(password) if password else ""
+
+
+def _seconds(text: str) -> float:
+    from ..images.model.edit import parse_duration
+
+    if not text:
+        return 0.0
+    days = text.removesuffix("d")
+    if days != text and days.isascii() and days.isdigit() and len(days) < 6:
+        return int(days) * 86400.0
+    return parse_duration(text) / 1e9
