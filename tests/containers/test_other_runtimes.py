@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_commands import left, until
 from test_confined import running
-from test_supervisor import parent, pid_of
+from test_supervisor import code_of, dirty, ended, from_a_copy, parent, pid_of
 
 from nacre.ground import userns
 from nacre.ground.limits.hierarchies import folders
@@ -113,3 +113,60 @@ def test_no_control_group_is_left_of_a_killed_runtime(
     assert nacre("run", "--rm", "--runtime", str(runtime), busybox_image, check=False).code == 137
     made = {name for name in set(os.listdir(above)) - before if len(name) == 32}
     assert not made
+
+
+def unloaded(nacre: Nacre) -> tuple[int, int]:
+    """The supervisor of `up` and its watcher, once both wait as less than an interpreter."""
+    watcher = pid_of(nacre, "up")
+    supervisor = parent(watcher)
+    until(lambda: is_small(watcher) and is_small(supervisor))
+    return supervisor, watcher
+
+
+def is_small(pid: int) -> bool:
+    try:
+        return dirty(pid) < 64
+    except PermissionError:  # while it is loaded nobody may look into it
+        return False
+
+
+needs_idle = pytest.mark.skipif(os.uname().machine != "x86_64", reason="it waits loaded on other machines")
+
+
+@needs_them
+@needs_idle
+def test_while_nothing_happens_nothing_is_loaded(nacre: Nacre, marked: str) -> None:
+    _, watcher = unloaded(nacre)
+    os.kill(watcher, signal.SIGWINCH)
+    until(lambda: not is_small(watcher))
+    unloaded(nacre)
+    nacre("rm", "-f", "up")
+    assert not running(marked)
+
+
+@needs_idle
+def test_what_a_runtime_began_is_gone_though_it_was_unloaded(nacre: Nacre, starting: str) -> None:
+    supervisor, _ = unloaded(nacre)
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not running(starting))
+    nacre("rm", "up")
+    assert left(nacre) == []
+
+
+@pytest.fixture
+def copied(nacre: Nacre, tmp_path: Path) -> Path:
+    return from_a_copy(nacre, tmp_path)
+
+
+@needs_them
+@needs_idle
+def test_it_ends_when_nacre_is_not_there_any_more(nacre: Nacre, copied: Path, marked: str) -> None:
+    supervisor, watcher = unloaded(nacre)
+    del nacre.env["PYTHONPATH"]
+    copied.rename(copied.with_name("away"))
+    nacre("kill", "up")
+    until(lambda: ended(supervisor) and ended(watcher))
+    assert code_of(nacre, "up") == ("exited", 137)
+    assert not running(marked)
+    nacre("rm", "up")
+    assert left(nacre) == []

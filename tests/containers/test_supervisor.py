@@ -154,7 +154,11 @@ def test_a_signal_to_the_supervisor_goes_to_the_program(nacre: Nacre, busybox_im
 
 @pytest.fixture
 def copied(nacre: Nacre, tmp_path: Path) -> Path:
-    """The command line runs from a copy of the package, which may be removed."""
+    return from_a_copy(nacre, tmp_path)
+
+
+def from_a_copy(nacre: Nacre, tmp_path: Path) -> Path:
+    """From now on the command line runs from a copy of the package, which may be removed."""
     import nacre as package
 
     target = tmp_path / "lib"

@@ -104,7 +104,10 @@ def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: A
         outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
         relay = Relay(started, outputs, inputs, attached.control)
         relay.deadly = END
-        relay.on_ready = attached.on_running
+        relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
+        if leave := attached.leave:
+            kept = streams.kept if streams else ()
+            relay.leave = lambda told: leave({**told, "descriptors": kept})
         end = attached.beside(relay.loop) if attached.beside else None
         try:
             return relay.run(signals=attached.signals)
@@ -220,7 +223,7 @@ def _become(
 def _leave_watcher() -> None:
     """This process is the watcher from now on, a child of it goes on."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    be_watched()
+    be_watched(unloaded=True)
     linux.die_with_parent()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

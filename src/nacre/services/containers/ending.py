@@ -18,11 +18,8 @@ from .pausing import resume
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
-    from ...ground.sandbox.external import Runtime
     from ...stores.containers import ContainerRow
-    from ...stores.store import Store
     from ...words.mount import Mount
     from .listing import ContainerListing
     from .service import Containers
@@ -124,20 +121,6 @@ def end(
         if monotonic() > until:
             raise SandboxError(f"container {row.name} does not end: {_what_holds(row)}")
         sleep(_MOMENT)
-
-
-def runtime_of(store: Store, row: ContainerRow, record: dict[str, Any]) -> Runtime:
-    """Another runtime than the built-in one, as it runs this container."""
-    from ...ground.sandbox.external import Runtime
-
-    return Runtime(record["runtime"], store.containers.file(row.id, "bundle"), row.id)
-
-
-def end_runtime(store: Store, row: ContainerRow) -> None:
-    """Kill the container of another runtime whose supervisor was killed. Raises Unsupported, OSError."""
-    from ...ground.sandbox.external import end
-
-    end(runtime_of(store, row, loads(row.config_json)))
 
 
 def _not_again(containers: ContainerListing, row: ContainerRow) -> None:

@@ -68,7 +68,7 @@ class ContainerListing:
         """What a killed supervisor left to others."""
         self.lift_limits(row)
         if os.path.isdir(self.store.containers.file(row.id, "bundle")):
-            from .ending import end_runtime
+            from .runtime import end_runtime
 
             end_runtime(self.store, row)
 

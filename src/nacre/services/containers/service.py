@@ -462,7 +462,7 @@ class Containers(ContainerListing):
 
                 return run(record["config"], root, attached, volatile=volatile)
             from ...ground.sandbox import external
-            from .ending import runtime_of
+            from .runtime import runtime_of
 
             return external.run(record["config"], root, runtime_of(self.store, row, record), attached)
 

@@ -79,11 +79,7 @@ class Supervision:
 
     def resume(self, told: dict[str, Any]) -> None:
         """The shim has seen the end of the program: clean up and record."""
-        active = self._containers.store.actives.find(self._row.id)
-        if active is not None:
-            from ...ground.sandbox import process
-
-            process.clean(active.mount, told["made"], volatile=told["volatile"])
+        self._clean(told)
         release(told["shared"])
         if told.get("network"):
             from .networkshim import clean
@@ -96,6 +92,19 @@ class Supervision:
         for fd in [*told["stdin"], *watched]:
             os.close(fd)
         self.ended(told["code"], told["ended"])
+
+    def _clean(self, told: dict[str, Any]) -> None:
+        store = self._containers.store
+        if loads(self._row.config_json)["runtime"] != "builtin":
+            from .runtime import end_runtime
+
+            return end_runtime(store, self._row)
+        active = store.actives.find(self._row.id)
+        if active is not None:
+            from ...ground.sandbox import process
+
+            process.clean(active.mount, told["made"], volatile=told["volatile"])
+        return None
 
     def ended(self, code: int, moment: float = 0.0) -> int:
         """Record an end, and whether it is to go on; the code."""
