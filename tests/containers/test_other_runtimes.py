@@ -26,6 +26,13 @@ needs_them = pytest.mark.skipif(
 WAYS = pytest.mark.parametrize("words", [("rm", "-f"), ("stop", "-t", "0"), ("kill",)])
 
 
+def keepers(nacre: Nacre) -> tuple[int, int]:
+    """The supervisor of `up` and its watcher; a real runtime stands between that and the program."""
+    pid = pid_of(nacre, "up")
+    watcher = parent(parent(pid)) if command(pid).startswith("sleep") else pid
+    return parent(watcher), watcher
+
+
 def new_mark() -> str:
     return f"1000.{secrets.randbits(48)}"
 
@@ -65,8 +72,14 @@ def test_what_is_killed_is_gone(nacre: Nacre, marked: str, words: tuple[str, ...
 
 
 @needs_them
+def test_the_process_of_the_container_is_the_program(nacre: Nacre, marked: str) -> None:
+    assert [pid_of(nacre, "up")] == sleeping(marked)
+    nacre("rm", "-f", "up")
+
+
+@needs_them
 def test_a_killed_supervisor_leaves_nothing(nacre: Nacre, marked: str) -> None:
-    os.kill(parent(pid_of(nacre, "up")), signal.SIGKILL)
+    os.kill(keepers(nacre)[0], signal.SIGKILL)
     until(lambda: "Exited (137)" in nacre("ps", "-a").out)
     until(lambda: not running(marked))
     nacre("rm", "up")
@@ -94,7 +107,7 @@ def test_what_a_runtime_began_is_gone(nacre: Nacre, starting: str, words: tuple[
 
 
 def test_a_killed_supervisor_leaves_nothing_that_a_runtime_began(nacre: Nacre, starting: str) -> None:
-    os.kill(parent(pid_of(nacre, "up")), signal.SIGKILL)
+    os.kill(keepers(nacre)[0], signal.SIGKILL)
     until(lambda: not running(starting))
     nacre("rm", "up")
     assert left(nacre) == []
@@ -117,8 +130,7 @@ def test_no_control_group_is_left_of_a_killed_runtime(
 
 def unloaded(nacre: Nacre) -> tuple[int, int]:
     """The supervisor of `up` and its watcher, once both wait as less than an interpreter."""
-    watcher = pid_of(nacre, "up")
-    supervisor = parent(watcher)
+    supervisor, watcher = keepers(nacre)
     until(lambda: is_small(watcher) and is_small(supervisor))
     return supervisor, watcher
 

@@ -75,6 +75,12 @@ class Lifecycle:
 
         return self._inside(lambda found: used(found, name))
 
+    def pid(self, row: ContainerRow) -> int:
+        """The first process of a running container, 0 for one that does not run."""
+        from ..services.containers.program import first_process
+
+        return self._engine.inside(lambda store: first_process(store, row))
+
     def oom_killed(self, row: ContainerRow) -> bool:
         """Whether a process of a container was killed since its last start because memory ran out."""
         from ..services.containers.limits import oom_killed

@@ -207,7 +207,7 @@ def _state(context: Context, row: ContainerRow) -> dict[str, Any]:
         "Running": row.is_live,
         "Restarting": row.state == "restarting",
         "Dead": row.state == "dead",
-        "Pid": row.pid if row.state == "running" else 0,
+        "Pid": context.engine.containers.pid(row),
         "ExitCode": row.exit_code,
         "Error": context.engine.containers.failure(row),
         "StartedAt": rfc3339(row.started),

@@ -72,6 +72,16 @@ def name_of(number: str) -> str:
     return number[:32]
 
 
+def first_process(runtime: Runtime) -> int:
+    """The pid of the container's first process, as crun and runc write it down; 0 for any other runtime."""
+    from ..jsonfile import read_object
+
+    state = f"{runtime.bundle}/state/{runtime.id}"
+    crun, runc = read_object(f"{state}/status"), read_object(f"{state}/state.json")
+    pid = crun.get("pid") or runc.get("init_process_pid")
+    return pid if isinstance(pid, int) else 0
+
+
 def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Attachment) -> int:
     """As `process.run`, by another program.
 

@@ -13,6 +13,7 @@ from ...words.quickjson import loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...stores.containers import ContainerRow
+    from ...stores.store import Store
 
 
 class Program:
@@ -41,6 +42,19 @@ class Program:
 
     def __exit__(self, *_exc: object) -> None:
         os.close(self._pidfd)
+
+
+def first_process(store: Store, row: ContainerRow) -> int:
+    """The pid of a running container's first process, 0 of any other; that of the row may be its watcher."""
+    if row.state != "running":
+        return 0
+    runtime = loads(row.config_json).get("runtime", "builtin")
+    if runtime == "builtin":
+        return row.pid
+    from ...ground.sandbox import external
+    from .runtime import runtime_of
+
+    return external.first_process(runtime_of(store, row, {"runtime": runtime})) or row.pid
 
 
 def entered(row: ContainerRow) -> int:
