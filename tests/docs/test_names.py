@@ -80,7 +80,7 @@ buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes
 rename renaming top waiting
 call outline variables agent agents entitlements git gitsource
-contexts namedcontext remotecontext tarcontext layoutimage connection unchanged
+contexts namedcontext remotecontext tarcontext layoutimage connection connections unchanged
 descriptors epoll landlock healthshim networkshim networksocket notification notifier sockets
 bus control dbus delegation groups updating hierarchies hierarchy limit machine missing scope setting update
 account by bundle console credentials domain for given hooks json jsonnode kernel keyring keys mask missing

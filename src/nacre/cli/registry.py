@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..words.errors import UsageError
-from .options import Command, flag, text
+from .options import Command, flag, number, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     access = None if args.quiet else context.warn
-    rules = RegistryRules(sparse=args.sparse)
+    rules = RegistryRules(sparse=args.sparse, connections=args.connections)
     context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
     return 0
 
@@ -51,6 +51,7 @@ COMMAND = Command(
     options=(
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
+        number("--connections", "Most connections of one address; more behind a proxy", default=256),
         text("--root", "Directory of the registry (default: `registry` in the store)", type="path"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),

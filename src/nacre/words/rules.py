@@ -9,7 +9,8 @@ class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
     `sparse`: manifests are taken although content that they name is not there (part of the platforms of an
-    index, say).
+    index, say). `connections`: most of one address at a time; those that moved least give way.
     """
 
     sparse: bool = False
+    connections: int = 256

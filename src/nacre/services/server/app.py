@@ -118,7 +118,8 @@ class Registry:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            Body.of(request).patience = self.state.limits.patience
+            body, limits = Body.of(request), self.state.limits
+            body.patience, body.rate = limits.patience, limits.rate
             if len(request.scope["query_string"]) > _QUERY:
                 raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
             path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from ...grammars.wire.errors import Code, refusal
@@ -25,7 +26,8 @@ class ClientDisconnected(Exception):
 
 
 class Body:
-    """The body of a request. A pause of more than `patience` seconds ends it.
+    """The body of a request. A pause of more than `patience` seconds ends it, and so does a client that keeps
+    us waiting for that long and more than a second for each `rate` bytes.
 
     `length` is its Content-Length, None when it comes in chunks; HTTP's framing is checked below
     (granian), so a body that ends early shows as `ClientDisconnected`, never as a short body.
@@ -38,7 +40,8 @@ class Body:
 
     def __init__(self, request: Request) -> None:
         request.scope["nacre.body"] = self
-        self.patience = 60.0
+        self.patience, self.rate = 30.0, 1024
+        self._waited, self._count = 0.0, 0
         self._receive, self._ended = request.receive, False
         self._polite = "expect" in request.headers
         text = request.headers.get("content-length", "")
@@ -65,17 +68,24 @@ class Body:
             raise failed
 
     async def _next(self) -> bytes:
+        began = time.monotonic()
+        allowed = self.patience + self._count / self.rate - self._waited
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(min(self.patience, allowed)):
                 message = await self._receive()
         except TimeoutError:
+            few = allowed < self.patience
             text = f"no data received for {self.patience:g} seconds"
+            text = f"less than {self.rate} bytes received per second" if few else text
             raise refusal(Code.BLOB_UPLOAD_INVALID, text, status=408) from None
+        self._waited += time.monotonic() - began
         if message["type"] != "http.request":
             self._ended = True
             raise ClientDisconnected
         self._ended = not message.get("more_body", False)
-        return message.get("body", b"")  # type: ignore[no-any-return]
+        body: bytes = message.get("body", b"")
+        self._count += len(body)
+        return body
 
     async def read(self, limit: int) -> bytes:
         """All of it. Raises RegistryError (413) as soon as it is over `limit` bytes, Lost."""

@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import SocketHolder
@@ -26,13 +27,15 @@ from ...stores.registry import RegistryStore
 from ...words.addresses import in_brackets
 from ...words.errors import Conflict, Unsupported, UsageError
 from .app import Registry
+from .connections import ConnectionLimits, Connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-CONNECTIONS = 512
-"""Most connections at a time; more wait in the backlog."""
+CONNECTIONS = 4096
+"""Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
+_LOOK_EVERY = 0.1
 _BACKLOG = 1024
 _GRACE = 1.0
 _STALLED_MS = 300_000
@@ -43,11 +46,11 @@ _HEAD_BYTES = 64 * 1024
 class _Granian(Embedded):
     """The embedded server on a socket that listens already."""
 
-    def __init__(self, target: object, listening: socket.socket) -> None:
+    def __init__(self, target: object, listening: socket.socket, connections: int) -> None:
         self._listening = listening
         super().__init__(
             target, interface=Interfaces.ASGINL, http=HTTPModes.http1, websockets=False, log_enabled=False,
-            backlog=_BACKLOG, backpressure=CONNECTIONS,
+            backlog=_BACKLOG, backpressure=connections,
             http1_settings=HTTP1Settings(header_read_timeout=_HEAD_MS, max_buffer_size=_HEAD_BYTES * 8),
         )  # fmt: skip
 
@@ -92,8 +95,11 @@ async def _run(
     Requests under way get a moment to end; what is still running is cancelled, and its uploads can be
     resumed.
     """
-    server, stopping = _Granian(registry, listening), asyncio.Event()
+    limits, most = registry.state.limits, _most_connections()
+    server, stopping = _Granian(registry, listening, most), asyncio.Event()
+    each = ConnectionLimits(most, min(registry.state.rules.connections, most // 2), limits.rate)
     serving = asyncio.create_task(server.serve())
+    looking = asyncio.create_task(_look_after(Connections(listening, each)))
     registry.begin()
     started(stopping.set)
     stopped = asyncio.create_task(stopping.wait())
@@ -108,7 +114,21 @@ async def _run(
             await asyncio.wait({serving}, timeout=_GRACE)
     finally:
         stopped.cancel()
+        looking.cancel()
         await registry.close()
+
+
+async def _look_after(connections: Connections) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        await loop.run_in_executor(None, connections.look, time.monotonic())
+
+
+def _most_connections() -> int:
+    """Each may hold a socket and a file."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, soft // 2))
 
 
 def serve(host: str, port: int, root: str, ready: Callable[[str], object], **options: Any) -> None:
@@ -133,7 +153,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
 def _allow_files() -> None:
     """Every connection may hold a socket, a file and a lock: more than the usual 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS * 8
+    wanted = CONNECTIONS * 4
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

@@ -27,8 +27,10 @@ class RegistryLimits(Value):
     """An upload that nobody used for so long is dropped."""
     chunk: int = 64 << 10
     """Least size of a chunk that clients are asked for; each costs a transaction."""
-    patience: float = 60.0
+    patience: float = 30.0
     """A body of which nothing comes for so long is given up."""
+    rate: int = 1024
+    """Bytes per second that a body must come at in the long run, and an answer be taken at."""
 
 
 class RegistryState:
