@@ -35,7 +35,7 @@ ELSEWHERE = {"build-context"}
 """Flags that are not known yet."""
 NOTHING = {
     "builder": "WARNING: --builder ci ignored", "compress": "WARNING: --compress has no effect",
-    "security-opt": "WARNING: --security-opt has no effect", "squash": "--squash is not supported",
+    "security-opt": "WARNING: --security-opt has no effect",
     "no-cache-filter": "WARNING: no-cache-filter",
 }  # fmt: skip
 """What is said of flags that have no effect here."""

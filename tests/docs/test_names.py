@@ -92,7 +92,7 @@ pip pipconfig project projects provider requirement requirements requirementsfil
 layerwriter localfiles pins wheellayers wheels
 executor order origin origins stagecache
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
-opening sshkeys strings substitution targets variable
+opening sshkeys squash squashed strings substitution targets variable
 apk attached attestation attestationfiles attestations attesting distribution dpkg facts golang inventory
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role

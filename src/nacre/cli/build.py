@@ -158,6 +158,7 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         base=args.base,
         extras=tuple(args.extra),
         groups=tuple(args.group),
+        squash=args.squash,
         attestations=_attestations(args),
     )
 
@@ -256,8 +257,6 @@ def _discarded(context: Context, args: Args) -> None:
     """Say what is not obeyed, and refuse what would change the result."""
     if args.disable_content_trust is False:
         raise Unsupported("--disable-content-trust=false: signatures are not verified")
-    if args.squash:
-        raise Unsupported("--squash is not supported", hint=_NO_SQUASH)
     warn_of_builder(context, args)
     _without_effect(context, args)
 
@@ -332,7 +331,6 @@ def _write(path: str, data: str) -> None:
         raise UsageError(f"cannot write {path}: {(error.strerror or '').lower()}") from None
 
 
-_NO_SQUASH = "copy the files that the build has made into a last stage"
 _ACTIONS = ("RESULTS_URL", "RUNTIME_TOKEN")
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _MAX_SECRET = 500 << 10  # as BuildKit
@@ -346,7 +344,7 @@ _IGNORED = (
     flag("--disable-content-trust", "Accepted: has no effect", default=True, hidden=True),
     flag("-D, --debug", "Accepted: nacre --debug build shows the traceback of an error", hidden=True),
     many("--security-opt", "Ignored with a warning: see --allow", hidden=True),
-    flag("--squash", "Refused: use a stage", hidden=True),
+    flag("--squash", "Squash newly built layers into a single new layer", hidden=True),
 )
 _LIMITS = (
     *limits(

@@ -74,7 +74,7 @@ def explain(context: Context, args: Args, options: BuildOptions, given: tuple[Or
 
 def verify(context: Context, args: Args, options: BuildOptions, given: tuple[Origin, Origin]) -> int:
     """Build twice, and print what differs and why it probably does; 1 if anything does."""
-    for name in ("output", "push", "iidfile", "metadata_file", "on_fail", "squash"):
+    for name in ("output", "push", "iidfile", "metadata_file", "on_fail"):
         if getattr(args, name, None):
             raise UsageError(f"--verify only compares, without --{name.replace('_', '-')}")
     with context.build_progress(quiet=args.quiet, form=args.progress) as progress:

@@ -74,10 +74,10 @@ def _entries(image: Image) -> Iterator[tuple[Entry, Reader]]:
             if first != found.path:
                 yield entry._replace(kind="hardlink", size=0, link=first, xattrs=()), BytesIO()
                 continue
-        yield entry, _LazyContent(found)
+        yield entry, FoundContent(found)
 
 
-class _LazyContent:
+class FoundContent:
     """The content of a file, opened at the first read and closed at the last."""
 
     def __init__(self, found: Found) -> None:
@@ -86,6 +86,7 @@ class _LazyContent:
         self._ended = found.kind != "file"
 
     def read(self, count: int, /) -> bytes:
+        """At most so many bytes, b"" at the end. Raises OSError."""
         if self._ended:
             return b""
         self._file = self._file or self._found.open()

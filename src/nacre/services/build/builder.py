@@ -71,7 +71,8 @@ class BuildOptions(Value):
     a RUN that failed while its root is still there, and may return the descriptors of a shell in there; steps
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
     `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
-    cache. `contexts` are named contexts (`grammars.dockerfile.namedcontext`).
+    cache. `squash`: what is added to the base of the target becomes one layer. `contexts` are named contexts
+    (`grammars.dockerfile.namedcontext`).
 
     For Python projects without a Dockerfile: `base` the base image ("" what the project says, or
     host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
@@ -102,6 +103,7 @@ class BuildOptions(Value):
     no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = ()
     is_trial: bool = False
+    squash: bool = False
     contexts: tuple[tuple[str, str], ...] = ()
     base: str = ""
     extras: tuple[str, ...] = ()
@@ -347,6 +349,10 @@ def finish(
     `inline` are steps that a config is to hold as a cache, as far as they made its layers.
     """
     step = report.step("exporting to image")
+    if options.squash:
+        from .squashed import squashed
+
+        standing = [squashed(store, each, options, step) for each in standing]
     images = [write_result(store, each, options, inline) for each in standing]
     for image in images:
         step.line(f"writing image {image.id}")

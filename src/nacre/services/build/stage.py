@@ -183,7 +183,7 @@ class StageBuild:
             before = yield from there(lambda: session.stage(number))
             self._cache.beneath = lambda: Reason(f"stage {base.name} changed")
             triggers = _triggers(before.state.run.get("OnBuild"), base.name)
-            return before.replace(state=continued(before.state)), triggers
+            return before.followed(continued(before.state)), triggers
         if base.is_scratch:
             return session.nothing(platform), []
         if base.context:

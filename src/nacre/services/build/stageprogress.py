@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...images.dockerfile.fold import StageState
 from ...images.model.edit import new_config, with_fields
+from ...words.oci import Descriptor
 from ...words.value import Value
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ...images.dockerfile.fold import Step
     from ...images.model.image import Image
     from ...words.digest import Digest
-    from ...words.oci import Descriptor, ImageConfig, Platform
+    from ...words.oci import ImageConfig, Platform
 
 COMMENT = "nacre"
 _SECOND = 1_000_000_000
@@ -42,13 +43,17 @@ class WritingLayer(StepLayer):
 
 
 class StageProgress(Value):
-    """A stage so far: state, layers (lowest first), history, and the newest time among all inputs."""
+    """A stage so far: state, layers (lowest first), history, and the newest time among all inputs.
+
+    `base` is what it began from: how many layers and entries of history, and its id ("" for nothing).
+    """
 
     state: StageState
     platform: Platform
     layers: tuple[tuple[Descriptor, Digest], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     time_ns: int = 0
+    base: tuple[int, int, str] = (0, 0, "")
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -70,6 +75,11 @@ class StageProgress(Value):
             history=(*self.history, entry) if step.created_by else self.history,
         )  # fmt: skip
 
+    def followed(self, state: StageState) -> StageProgress:
+        """The beginning of a stage from this one."""
+        id = str(Descriptor.of(self.config({}).encode(), "").digest)
+        return self.replace(state=state, base=(len(self.layers), len(self.history), id))
+
     def config(self, labels: Mapping[str, str]) -> ImageConfig:
         """The image config. The same inputs give the same bytes: its time is that of the newest input."""
         run = dict(self.state.run)
@@ -88,7 +98,9 @@ def from_image(image: Image, state: StageState, epoch_ns: int | None) -> StagePr
     config = image.config
     layers = tuple((layer.descriptor, layer.diff_id) for layer in image.layers)
     time_ns = parse_rfc3339(config.created) if epoch_ns is None else epoch_ns
-    return StageProgress(state, config.platform, layers, _padded(config.history, len(layers)), time_ns)
+    history = _padded(config.history, len(layers))
+    base = len(layers), len(history), str(image.id)
+    return StageProgress(state, config.platform, layers, history, time_ns, base)
 
 
 def _padded(history: Sequence[Mapping[str, Any]], layers: int) -> tuple[Mapping[str, Any], ...]:
