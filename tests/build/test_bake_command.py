@@ -98,7 +98,6 @@ def test_checks_and_outlines(baking: Any) -> None:
         (["nope"], "failed to find target nope"),
         (["-f", "nope.hcl"], "cannot read nope.hcl: no such file or directory"),
         (["--allow", "everything"], "unknown entitlement 'everything'"),
-        (["https://example.com/x.git"], "bake files are read from this machine"),
         (["--set", "app.context=-", "app"], "context from stdin not allowed in bake"),
         (["--set", "tool-1.output=type=nonsense", "tool-1"], "nonsense"),
     ],

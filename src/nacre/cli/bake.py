@@ -7,6 +7,7 @@ import os
 from io import BytesIO
 from time import monotonic
 
+from ..engine.baking import git_secrets, is_remote
 from ..grammars.bake.attributes import record
 from ..grammars.bake.plan import LINK, is_folder
 from ..grammars.dockerfile.namedcontext import context_name
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 def run(context: Context, args: Args) -> int:
     """Read the files, then build the targets side by side."""
     build.warn_of_builder(context, args)
-    files = [context.input if name == "-" else name for name in args.file]
-    found = context.engine.bake.define(files, context.environment)
+    remote, folder, targets = _divided(args.positionals)
+    found = _define(context, args, remote, folder)
     if args.list:
         return _list(context, found, args.list)
     overrides = _overrides(args)
-    plan = context.engine.bake.plan(found, args.positionals, overrides)
+    plan = context.engine.bake.plan(found, targets, overrides)
     for what in dict.fromkeys(found.unknown):
         context.warn(f"WARNING: {what} is not known and has no effect")
     if args.print:
@@ -45,6 +46,24 @@ def run(context: Context, args: Args) -> int:
         return 0
     _check(context, args, plan)
     return _Bakery(context, args, plan).bake()
+
+
+def _divided(words: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """docker's `[URL [URL]] [TARGET…]`: where the bake files are, what BAKE_CMD_CONTEXT is, and targets."""
+    if not words or not is_remote(words[0]):
+        return "", "", words
+    if words[1:] and is_remote(words[1]):
+        return words[0], words[1], words[2:]
+    return words[0], "", words[1:]
+
+
+def _define(context: Context, args: Args, remote: str, folder: str) -> Definition:
+    files = [context.input if name == "-" else name for name in args.file]
+    define = context.engine.bake.define
+    if not remote:
+        return define(files, context.environment)
+    with context.build_progress(form=args.progress) as progress:
+        return define(files, context.environment, remote=remote, context=folder, progress=progress)
 
 
 def _overrides(args: Args) -> list[str]:
@@ -91,8 +110,11 @@ class _Bakery:
             file = BytesIO(fields["dockerfile-inline"].encode())
         options, self._outputs[name] = build.wishes(self._context, args)
         self._parsed[name] = args
-        contexts = (*options.contexts, *_links(fields))
-        return BakeTarget(name, folder, file, options.replace(contexts=contexts), _PULLS[args.pull])
+        options = options.replace(
+            contexts=(*options.contexts, *_links(fields)),
+            secrets=(*git_secrets(fields["context"], self._context.environment), *options.secrets),
+        )
+        return BakeTarget(name, folder, file, options, _PULLS[args.pull])
 
     def _call(self, target: BakeTarget) -> int:
         from .build_call import call
@@ -275,5 +297,9 @@ COMMAND = Command(
         text("--sbom", 'Shorthand for "--set=*.attest=type=sbom"'),
         many("--set", "Override target value (e.g., targetpattern.key=value)", type="stringArray"),
     ),
-    details="Without -f, the compose and bake files of this folder are read, the later over the earlier.",
+    details=(
+        "Without -f, the compose and bake files of this folder are read, the later over the earlier. If the\n"
+        "first argument is a git repository or a URL, they are read from there, and -f cwd://FILE from\n"
+        "this folder."
+    ),
 )

@@ -10,7 +10,7 @@ from ..grammars.bake import compose, hcl, substitution
 from ..grammars.bake.definition import Definition, add_bodies
 from ..grammars.bake.plan import BakePlan, is_folder, resolve
 from ..grammars.bake.values import BadValue
-from ..grammars.dockerfile.gitsource import is_git
+from ..grammars.dockerfile.gitsource import is_git, within
 from ..words.arguments import checked
 from ..words.errors import ContentError, InvalidDocument, NotFound, Unsupported, UsageError
 from ..words.oci import Platform
@@ -69,21 +69,26 @@ class BakeFiles:
 
     @checked
     def define(
-        self, files: Sequence[Origin] = (), variables: Mapping[str, str] | None = None
+        self, files: Sequence[Origin] = (), variables: Mapping[str, str] | None = None, *, remote: str = "",
+        context: str = "", progress: Progress | None = None,
     ) -> Definition:  # fmt: skip
         """What files say together: paths, or files opened for bytes; none: those of this folder.
 
+        `remote` is a repository or a URL that has the files, but for those named `cwd://…`; what they build
+        is there as well. `context` is what BAKE_CMD_CONTEXT then is: this folder, or another URL.
         `variables` are what an environment would be. Raises NotFound, InvalidDocument, Unsupported.
         """
-        environment = variables or {}
-        read = [_read(file) for file in files] if files else list(_found())
+        environment, found = variables or {}, Definition()
+        read = self._remote(found, remote, files, environment, progress) if remote else _local(files)
         if not read:
             raise NotFound("couldn't find a bake definition", hint=f"write {DEFAULT[5]}, or use -f")
-        found = Definition()
         composed, bodies = _divided(read)
         if composed:
             compose.add_compose(found, composed, {**_variables(environment), **environment})
-        given = {"BAKE_CMD_CONTEXT": ".", "BAKE_LOCAL_PLATFORM": str(Platform.host())}
+        given = {
+            "BAKE_CMD_CONTEXT": context or (_HERE if remote else "."),
+            "BAKE_LOCAL_PLATFORM": str(Platform.host()),
+        }
         add_bodies(found, bodies, environment, given)
         return found
 
@@ -95,17 +100,30 @@ class BakeFiles:
 
         Raises NotFound, UsageError, InvalidDocument, Unsupported.
         """
-        for name in targets:
-            if is_git(name) or name.startswith(_WEB):
-                raise Unsupported(
-                    f"{name}: bake files are read from this machine", hint="clone it, and use -f"
-                )
         pairs = [each.partition("=") for each in overrides]
         made = resolve(definition, targets, [(key, value if sign else None) for key, sign, value in pairs])
         for fields in made.targets.values():
             _check(fields)
+            if definition.remote:
+                _move(fields, definition.remote)
             _normalize(fields)
         return made
+
+    def _remote(
+        self, found: Definition, url: str, files: Sequence[Origin], environment: Mapping[str, str],
+        progress: Progress | None,
+    ) -> list[tuple[str, bytes]]:  # fmt: skip
+        """Those that are there, then those of this folder."""
+        from .targets import fetched_files
+
+        names = [os.fspath(file) for file in files if isinstance(file, str | os.PathLike)]
+        if len(names) < len(files):
+            raise UsageError(f"{url} and standard input cannot both have the bake file")
+        away = [name for name in names if not name.startswith(_HERE)]
+        fetched = fetched_files(self._engine, url, (away, DEFAULT), git_secrets(url, environment), progress)
+        found.remote = url if fetched.has_folder else ""
+        here = [name.removeprefix(_HERE) for name in names if name.startswith(_HERE)]
+        return [*fetched.read, *map(_read, here)]
 
     @checked
     def check(
@@ -116,6 +134,35 @@ class BakeFiles:
         from .privileges import Privileges
 
         Privileges(allowed, overrides, any_path=any_path).check(plan.targets)
+
+
+def is_remote(name: str) -> bool:
+    """Whether an argument of bake is where its files are, and no target."""
+    return is_git(name) or name.startswith(_WEB)
+
+
+def git_secrets(url: str, environment: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    """The token and the header for a repository that the environment has. Source: buildx, bake/bake.go."""
+    names = ("GIT_AUTH_TOKEN", "GIT_AUTH_HEADER") if is_git(url) else ()
+    found = [(name, environment.get(f"BUILDX_BAKE_{name}", "")) for name in names]
+    return tuple((name, os.fsencode(value)) for name, value in found if value)
+
+
+def _move(fields: dict[str, Any], remote: str) -> None:
+    """Folders are those of the repository, but for `cwd://…`."""
+    fields["context"] = _there(fields["context"], remote)
+    if "contexts" in fields:
+        fields["contexts"] = {name: _there(value, remote) for name, value in fields["contexts"].items()}
+
+
+def _there(source: str, remote: str) -> str:
+    if not is_folder(source) or source.startswith(_HERE):
+        return source
+    if is_git(remote):
+        return within(remote, source)
+    if os.path.normpath(source) != ".":
+        raise Unsupported(f"{source}: a folder of an archive cannot be a context", hint="use the archive, .")
+    return remote
 
 
 def _check(fields: Mapping[str, Any]) -> None:
@@ -136,6 +183,12 @@ def _normal(source: str) -> str:
 
 
 # files
+
+
+def _local(files: Sequence[Origin]) -> list[tuple[str, bytes]]:
+    if not files:
+        return list(_found())
+    return [_read(one.removeprefix(_HERE) if isinstance(one, str) else one) for one in files]
 
 
 def _found() -> Iterator[tuple[str, bytes]]:

@@ -104,6 +104,10 @@ def _needs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         path = os.path.join(fields["context"], fields["dockerfile"])
         if not _is_below(os.path.abspath(path), os.path.abspath(fields["context"])):
             yield "fs.read", path
+    if not is_folder(fields["context"]) and "dockerfile-inline" not in fields:
+        here = fields["dockerfile"].removeprefix("cwd://")
+        if here != fields["dockerfile"] or os.path.isabs(here):  # of this machine, whatever the context
+            yield "fs.read", here
     for entry in fields.get("ssh", ()):
         yield ("fs.read", entry["paths"]) if "paths" in entry else ("ssh", "")
     for name, (kind, field) in _PATHS.items():

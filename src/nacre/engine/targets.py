@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from ..grammars.bake import hcl
 from ..grammars.dockerfile.namedcontext import IMAGE, TARGET
 from ..services.build import BuildOptions, BuildReport
 from ..services.build.targets import BuildTarget, TargetGraph
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..services.build import BuildResult, Inputs
+    from ..services.build.remotecontext import RemoteFiles
+    from ..stores.store import Store
     from ..words.progress import Progress
     from . import Engine
     from .archives import Origin
@@ -34,6 +37,22 @@ class BakeTarget(Value):
     dockerfile: Origin = ""
     options: BuildOptions = BuildOptions()
     pull: str = "missing"
+
+
+def fetched_files(
+    engine: Engine, url: str, names: tuple[Sequence[str], Sequence[str]],
+    secrets: tuple[tuple[str, bytes], ...], progress: Progress | None,
+) -> RemoteFiles:  # fmt: skip
+    """Bake files from a repository or a URL: those that are named, or those usual ones that are there."""
+    from ..services.build.remotecontext import RemoteContexts
+
+    options, report = BuildOptions(secrets=secrets), BuildReport(progress or NullProgress())
+
+    def work(store: Store) -> RemoteFiles:
+        sources = building.sources_of(engine, options, "missing")
+        return RemoteContexts(store, sources, options, report).files(url, *names, hcl.MOST)
+
+    return engine.inside(work)
 
 
 class TargetBuilder:

@@ -39,9 +39,13 @@ class Variable(Value):
 
 
 class Definition:
-    """What the files say. `groups` are lists of names; `targets` are not merged with what they inherit."""
+    """What the files say. `groups` are lists of names; `targets` are not merged with what they inherit.
+
+    `remote` is the repository or the archive that the files are from, and their folders with them.
+    """
 
     def __init__(self) -> None:
+        self.remote = ""
         self.groups: dict[str, list[str]] = {}
         self.descriptions: dict[str, str] = {}
         self.targets: dict[str, Fields] = {}

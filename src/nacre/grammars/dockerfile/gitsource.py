@@ -70,6 +70,17 @@ def read_git(source: str) -> GitSource:
     )  # fmt: skip
 
 
+def within(source: str, folder: str) -> str:
+    """The same source with a folder of what it means; no `..` leads out of the repository.
+
+    Source: buildx, bake.remoteURLWithSubdir.
+    """
+    head, _, fragment = source.partition("#")
+    ref, _, outer = fragment.partition(":")
+    inner = posixpath.normpath(f"/{outer}/{folder}").lstrip("/")
+    return f"{head}#{ref}:{inner}" if inner else source
+
+
 def _flag(key: str, value: str) -> bool:
     if value.lower() not in _BOOL:
         raise UsageError(f"invalid {key} value: {value[:80]!r}")

@@ -10,25 +10,27 @@ A Dockerfile given by an absolute path is of this machine. No .dockerignore hold
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from ...grammars.dockerfile.gitsource import read_git
 from ...grammars.dockerfile.namedcontext import repository_of
 from ...grammars.wire.downloads import modified
 from ...grammars.wire.links import shown
-from ...ground.files import os_errors
+from ...ground.files import os_errors, read_bounded
 from ...images.dockerfile.plan import KEEP_GIT
 from ...words.digest import Verifier
-from ...words.errors import NacreError, UsageError
+from ...words.errors import NacreError, NotFound, UsageError
+from ...words.value import Value
 from .downloads import FileContext
 from .inputs import Inputs, decoded, read_beside, read_head, read_stream, shown_name
+from .items import raw, resolve
 from .repositories import Repositories
 from .scratch import ScratchDirectory
 from .tarcontext import is_archive, tar_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ...grammars.tar.entry import Reader
     from ...stores.store import Store
@@ -39,6 +41,13 @@ if TYPE_CHECKING:
 _NAME = "context"
 _SECOND = 1_000_000_000
 _CHUNK = 1 << 20
+
+
+class RemoteFiles(Value):
+    """Names and contents. `has_folder`: they lie in a folder with others."""
+
+    read: tuple[tuple[str, bytes], ...]
+    has_folder: bool
 
 
 class RemoteContexts:
@@ -74,6 +83,21 @@ class RemoteContexts:
                 files.close()
             scratch.close()
             raise
+
+    def files(self, url: str, names: Sequence[str], usual: Sequence[str], most: int) -> RemoteFiles:
+        """Files of a repository or an archive, or the one file that a URL is. At most `most` bytes each.
+
+        Without `names` those of `usual` that are there. Raises NotFound, UsageError, RegistryError, TooLarge.
+        """
+        with ScratchDirectory(self._store) as scratch:
+            if repository := repository_of(url):
+                files, data = self._cloned(repository, scratch)[0], b""
+            else:
+                files, data, _ = self._downloaded(url, scratch)
+            with closing(files):
+                if data:
+                    return RemoteFiles(((url, data),), False)
+                return RemoteFiles(tuple(_contents(files, names, usual, most)), True)
 
     def _cloned(self, repository: str, scratch: ScratchDirectory) -> tuple[ContextFiles, str]:
         """The context, and the commit."""
@@ -156,3 +180,14 @@ def _of_url(files: ContextFiles, data: bytes, file: str, stdin: Reader | None) -
     if file:
         raise UsageError(f"ambiguous Dockerfile source: the URL is one, and so is -f {file}")
     return decoded(data, "Dockerfile"), 0
+
+
+def _contents(
+    files: ContextFiles, names: Sequence[str], usual: Sequence[str], most: int
+) -> Iterator[tuple[str, bytes]]:
+    for name in names or usual:
+        _, item = resolve(files.lookup, raw(os.path.normpath(f"/{name}")))
+        if item is not None and item.kind == "file":
+            yield name, read_bounded(files.open(item).read, most, name)
+        elif names:
+            raise NotFound(f"cannot read {name}: no such file in {files.name}")
