@@ -8,7 +8,7 @@ import secrets
 import time
 from contextlib import contextmanager
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Integer, Text, cast, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as put
 
 from ...words.errors import Conflict, NotFound, UsageError
@@ -66,6 +66,7 @@ class Administration:
             if action:
                 entry = {"at": time.time(), "actor": self._actor, "action": action, "subject": subject}
                 connection.execute(insert(AUDIT).values(**entry))
+                _count(connection)
 
     def audit(self, limit: int = 100) -> list[AuditEntry]:
         """The newest changes, the last first."""
@@ -320,6 +321,13 @@ def _administrators(connection: Connection) -> int:
 def _check_governed(connection: Connection, name: str) -> None:
     if not _administrators(connection):
         raise Conflict(f"{name} is the last administrator", hint="make another one first")
+
+
+def _count(connection: Connection) -> None:
+    """Pushes change the database, too: this tells a server that accounts have changed."""
+    made = put(SETTINGS).values(name="changes", value="1")
+    more = cast(cast(SETTINGS.c.value, Integer) + 1, Text)
+    connection.execute(made.on_conflict_do_update(index_elements=["name"], set_={"value": more}))
 
 
 def _ensure_key(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """What the server asks of the accounts at each request: plain statements, without SQLAlchemy.
 
-Answers are kept until the database changes, which SQLite tells in 5 µs (PRAGMA data_version).
+Answers are kept until accounts change. That the database has changed SQLite tells in 5 µs (PRAGMA
+data_version); whether it was by a push or by the administration a count says.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Accounts:
     """Reads the accounts in the registry's database `path`, from any thread. Close it. Raises StoreError."""
 
     def __init__(self, path: str) -> None:
-        self._lock, self._version = threading.Lock(), -1
+        self._lock, self._version, self._changes = threading.Lock(), -1, ""
         self._kept: dict[tuple[str, ...], object] = {}
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
 
@@ -55,13 +56,22 @@ class Accounts:
         with self._lock:
             self._db.close()
 
-    def version(self) -> int:
-        """Another number whenever somebody has changed the database."""
+    def version(self) -> str:
+        """Another text whenever somebody has changed accounts; "" where there are none."""
         ((number,),) = self._rows("PRAGMA data_version")
         if number != self._version:
-            self._kept.clear()
-            self._version = number
-        return self._version
+            self._version, before = number, self._changes
+            self._changes = self._count() if self._has_tables() else ""
+            if self._changes != before:
+                self._kept.clear()
+        return self._changes
+
+    def _count(self) -> str:
+        rows = self._rows("SELECT value FROM settings WHERE name = 'changes'")
+        return str(rows[0][0]) if rows else ""
+
+    def _has_tables(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'users'"))
 
     @property
     def is_closed(self) -> bool:
@@ -69,9 +79,7 @@ class Accounts:
         return bool(self._keep(("closed",), self._closed))
 
     def _closed(self) -> bool:
-        return bool(
-            self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'users'")
-        ) and bool(self._rows("SELECT 1 FROM users LIMIT 1"))
+        return self._has_tables() and bool(self._rows("SELECT 1 FROM users LIMIT 1"))
 
     def account(self, name: str) -> KnownUser | None:
         """None for who does not exist or is disabled."""

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING
 
 from ....grammars.wire.errors import Code, refusal
@@ -57,7 +58,8 @@ class Authentication:
         token = self._accounts.token(hashlib.sha256(secret.encode()).hexdigest())
         if token is None or token.account.name != name or 0 < token.expires < time.time():
             return None
-        return Identity(self._accounts, token.account, token.id, token.role, token.namespace)
+        limits = (token.account, token.id, token.role, token.namespace)
+        return Identity(self._accounts, *limits, until=token.expires or inf)
 
     def _remembered(self, name: str, secret: str) -> Identity | None:
         account, key = self._accounts.account(name), self._key(name, secret)

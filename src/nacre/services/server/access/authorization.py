@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..work import Work
     from .bearer import BearerTokens
 
+_MOST = 4096
 _STALE = 0.05
 """Seconds after which the database is asked whether accounts have changed."""
 _WORDS = {Role.READ: "pull", Role.WRITE: "pull,push", Role.DELETE: "delete", Role.ADMIN: "*"}
@@ -39,7 +40,8 @@ class Authorization:
     def __init__(self, accounts: Accounts, work: Work) -> None:
         self._accounts, self.authentication = accounts, Authentication(accounts, work)
         self._bearer: BearerTokens | None = None
-        self._asked = 0.0
+        self._asked, self._version = 0.0, ""
+        self._known: dict[str, Identity] = {}
 
     @property
     def bearer(self) -> BearerTokens:
@@ -55,8 +57,10 @@ class Authorization:
         """Must one log in?"""
         now = time.monotonic()
         if now - self._asked > _STALE:
-            self._asked = now
-            self._accounts.version()
+            self._asked, before = now, self._version
+            self._version = self._accounts.version()
+            if self._version != before:
+                self._known.clear()
         return self._accounts.is_closed
 
     async def admit(self, request: Request, route: Route) -> None:
@@ -80,7 +84,19 @@ class Authorization:
 
     async def identify(self, request: Request) -> Identity | None:
         """Who sends a request; None when the credentials are wrong. Without any it is anybody."""
-        scheme, _, field = request.headers.get("authorization", "").partition(" ")
+        field = request.headers.get("authorization", "")
+        known = self._known.get(field)
+        if known and time.time() < known.until:
+            return known
+        version, found = self._version, await self._identify(request, field)
+        if found and version == self._version:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[field] = found
+        return found
+
+    async def _identify(self, request: Request, credentials: str) -> Identity | None:
+        scheme, _, field = credentials.partition(" ")
         if scheme.lower() == "basic":
             return await self.authentication.basic(field.strip(), client_of(request))
         if scheme.lower() == "bearer":

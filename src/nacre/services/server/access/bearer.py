@@ -60,15 +60,18 @@ class BearerTokens:
             entry["name"]: frozenset(ACTIONS[action] for action in entry["actions"])
             for entry in claims["access"]
         }
+        until = float(claims["exp"])
         if claims["token"]:
             token = self._accounts.token_numbered(claims["token"])
             if token is None or 0 < token.expires < time.time() or token.account.name != claims["sub"]:
                 return None
-            return Identity(self._accounts, token.account, token.id, token.role, token.namespace, scopes)
+            until = min(until, token.expires or until)
+            limits = (token.account, token.id, token.role, token.namespace, scopes, until)
+            return Identity(self._accounts, *limits)
         account = self._accounts.account(claims["sub"]) if claims["sub"] else None
         if claims["sub"] and account is None:
             return None
-        return Identity(self._accounts, account, scopes=scopes)
+        return Identity(self._accounts, account, scopes=scopes, until=until)
 
     def _key(self) -> OctKey:
         return OctKey.import_key(self._accounts.signing_key())

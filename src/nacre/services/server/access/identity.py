@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ....stores.accounts.model import EVERYTHING, Role, covers
@@ -24,7 +25,8 @@ ACTIONS = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.DELETE, "*": Ro
 class Identity(NamedTuple):
     """`account` None is anybody. `role` and `namespace` are the most that a token gives.
 
-    `scopes` are those of a bearer token, by repository; None where there is no such limit.
+    `scopes` are those of a bearer token, by repository; None where there is no such limit. It is known until
+    `until`, in seconds since 1970.
     """
 
     accounts: Accounts
@@ -33,6 +35,7 @@ class Identity(NamedTuple):
     role: Role = Role.ADMIN
     namespace: str = EVERYTHING
     scopes: Scopes | None = None
+    until: float = inf
 
     def may(self, role: Role, repository: str) -> bool:
         """In that repository, be it there or not."""
