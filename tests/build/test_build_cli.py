@@ -466,11 +466,9 @@ def test_copies_for_a_mode_are_told(project: Any) -> None:
     said = project.build(
         BASE + "RUN chmod 700 /bin/busybox\nRUN chmod 644 /bin/busybox; chmod 700 /bin/busybox\n"
     ).err
-    found = [line for line in said.splitlines() if "WARNING" in line or "hint" in line]
-    assert len(found) == 2
-    assert found[0].startswith("#3 WARNING: ")
-    assert found[0].endswith("MB copied only to change owner or mode (1 file, most in /bin)")
-    assert "COPY --chown" in found[1]
+    (found,) = [line for line in said.splitlines() if "advice" in line]
+    assert f"{project.folder.name}/Dockerfile:2: advice: " in found
+    assert found.endswith("1 file of the base image, written again for another mode (FilesDoubledByChown)")
 
 
 @pytest.mark.parametrize(

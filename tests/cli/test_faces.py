@@ -45,6 +45,8 @@ TAKEN = {
     "images.arrows.exporting.Annotation": VALUE,
     "images.arrows.exporting.LEVELS": VALUE,
     "images.arrows.manifestlist.encoded": PURE,
+    "images.dockerfile.outline.advised": PURE,
+    "images.dockerfile.secrets.masked": PURE,
     "images.arrows.manifestlist.exact_entries": PURE,
     "images.arrows.manifestlist.platform_fields": PURE,
     "images.attestations.wanted.AttestationOptions": VALUE,

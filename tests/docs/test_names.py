@@ -90,6 +90,7 @@ forecast reason reasons reasoned epoch checkout
 bytecode candidate compile environment indexes indexpage installed interpreter locked package packages pinned
 pip pipconfig project projects provider requirement requirements requirementsfile resolve supply virtual wheel
 layerwriter localfiles pins wheellayers wheels
+advice doubled install installs packagecaches secrets
 executor order origin origins stagecache
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
 opening sshkeys squash squashed strings substitution targets variable

@@ -151,9 +151,11 @@ class _Bakery:
         if len(made) == 1:
             ((name, built),) = made.items()
             progress.line(build.summary(built, self._parsed[name], time))
+            build.advise(built, self._parsed[name], progress)
             return
         for name, built in made.items():
             progress.line(f"target {name}: {build.summary(built, self._parsed[name])}")
+            build.advise(built, self._parsed[name], progress)
         progress.line(f"built {len(made)} targets{time}")
 
     def _tell(self, made: Mapping[str, Built], results: Mapping[str, Sequence[OutputResult]]) -> None:

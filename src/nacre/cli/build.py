@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..images.attestations.wanted import AttestationOptions
     from ..services.build import BuildOptions
     from ..words.oci import Platform
+    from ..words.progress import Progress
     from .context import Context
     from .options import Args
 
@@ -43,6 +44,7 @@ def tell(context: Context, args: Args, given: tuple[Origin, Origin]) -> int:
     _discarded(context, args)
     if args.explain and args.verify:
         raise UsageError("--explain and --verify ask for different things")
+    _refuse_reports(args)
     if not args.explain and not args.verify:
         return call(context, args, options, given)
     try:
@@ -50,6 +52,14 @@ def tell(context: Context, args: Args, given: tuple[Origin, Origin]) -> int:
     except (DockerfileError, BuildFailed) as error:
         show(context, error)
         raise
+
+
+def _refuse_reports(args: Args) -> None:
+    """--advice FORM=FILE is about a build."""
+    if found := [word for word in args.advice if "=" in word]:
+        raise UsageError(
+            f"--advice {found[0]}: nothing is built", hint="use --call=check,format=sarif for a check"
+        )
 
 
 def perform(
@@ -100,6 +110,7 @@ def _build(
 
             results = write(context, built, wanted, progress)
         progress.line(summary(built, args, f" in {monotonic() - started:.2f}s"))
+        advise(built, args, progress)
     return built, results
 
 
@@ -114,8 +125,20 @@ def _outputs(
     return outputs(context, args, len(platforms) or 1, attested=attested)
 
 
+def advise(built: Built, args: Args, progress: Progress) -> None:
+    """The lines about what could be done better, if anything."""
+    if built.advice:
+        from .advice import show_advice
+
+        show_advice(progress, built.advice, args)
+
+
 def _tell(context: Context, args: Args, built: Built, results: list[OutputResult]) -> None:
     """The files about a build, and the id."""
+    if args.advice:
+        from .advice import write_reports
+
+        write_reports(context, built.advice, args)
     if not (args.iidfile or args.metadata_file or args.quiet):
         return
     from .buildoutput import image_id, write_metadata
@@ -160,7 +183,16 @@ def _options(context: Context, args: Args, platforms: list[Platform]) -> BuildOp
         groups=tuple(args.group),
         squash=args.squash,
         attestations=_attestations(args),
+        advice=_advice(args.advice),
     )
+
+
+def _advice(written: list[str]) -> str:
+    if not written:
+        return "auto"
+    from .advice import read_advice
+
+    return read_advice(written).mode
 
 
 def _contexts(written: list[str]) -> tuple[tuple[str, str], ...]:
@@ -359,6 +391,12 @@ COMMAND = Command(
     run=run,
     options=(
         many("--add-host", "Add a custom host-to-IP mapping (host:ip)"),
+        many(
+            "--advice",
+            "Say what could be smaller or safer: auto (new layers), all, none, or sarif=FILE, github=FILE, "
+            "json=FILE, text=FILE",
+            type="stringArray",
+        ),
         many(
             "--allow",
             'Allow extra privileged entitlement ("network.host", "security.insecure")',

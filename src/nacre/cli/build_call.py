@@ -128,7 +128,7 @@ def _read(args: Args) -> tuple[str, dict[str, str]]:
 def _checked(document: Row) -> list[str]:
     count, error = len(document["warnings"]), document.get("buildError")
     source = document["sources"][0]
-    lines = b64decode(source["data"]).decode("utf-8", "replace").split("\n")
+    lines = _shown(b64decode(source["data"]).decode("utf-8", "replace"), document).split("\n")
     out = []
     if count or not error:
         found = (
@@ -141,9 +141,26 @@ def _checked(document: Row) -> list[str]:
         page = f" - {one['url']}" if "url" in one else ""
         out += ["", f"WARNING: {one.get('ruleName', 'Dockerfile')}{page}", one["detail"]]
         out += _excerpt(source["filename"], lines, one.get("location"))
+    for one in document.get("advice", ()):
+        out += ["", f"ADVICE: {one['ruleName']}", one["detail"], *_instead(one)]
+        out += _excerpt(source["filename"], lines, one.get("location"))
     if error:
         out += ["", f"ERROR: {error['message']}", *_excerpt(source["filename"], lines, error["location"])]
     return out
+
+
+def _shown(text: str, document: Row) -> str:
+    """The Dockerfile, without the secrets that are warned of."""
+    if not any(one["ruleName"].startswith("Secret") for one in document.get("advice", ())):
+        return text
+    from ..images.dockerfile.secrets import masked
+
+    return masked(text)
+
+
+def _instead(one: Row) -> list[str]:
+    """The lines to write, with a margin."""
+    return [f"    {line}" for line in one.get("instead", "").split("\n") if line]
 
 
 def _excerpt(name: str, lines: Sequence[str], location: Row | None) -> list[str]:

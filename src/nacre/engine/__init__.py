@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from ..grammars.dockerfile.checks import Advice
     from ..grammars.tar.entry import Reader
     from ..images.arrows.copying import Copied
     from ..images.arrows.manifestlist import ManifestEntry, Pushed
@@ -73,7 +74,8 @@ class Built(Value):
     """A finished build: the image, and how many steps were done (`ran`) or kept (`cached`).
 
     `images` has that of each platform, in their order; `image` is then the one that the tags name.
-    `attestations` are what was asked for of each, to be given to `Engine.outputs`.
+    `attestations` are what was asked for of each, to be given to `Engine.outputs`. `advice` is what could be
+    done better.
     """
 
     image: Image
@@ -81,6 +83,7 @@ class Built(Value):
     cached: int
     images: tuple[Image, ...] = ()
     attestations: tuple[tuple[Predicate, ...], ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 class Engine(Wiring):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from ..grammars.dockerfile.checks import Advice
     from ..grammars.tar.entry import Reader
     from ..ground.sandbox import Stdio
     from ..images.attestations.wanted import Predicate
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from . import Engine
     from .archives import Downloaded, Origin
+
+    Sum = tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...], tuple[Advice, ...]]
+    """The fields of `Built`."""
 
 
 class BuildComparison(Value):
@@ -140,6 +144,7 @@ def verify(
 ) -> list[BuildComparison]:  # fmt: skip
     """Build, and once more without the cache and under other circumstances; what differs, by platform."""
     begun, report = time(), BuildReport(progress or NullProgress())
+    options = options.replace(advice="none")
     sources = sources_of(engine, options, pull)
     with opened_inputs(engine, origins, sources, options, report) as inputs:
         try:
@@ -262,10 +267,12 @@ def built(
     engine: Engine, inputs: Inputs, options: BuildOptions, sources: BuildSources, report: BuildReport
 ) -> list[BuildResult]:
     """The image of each platform, by options that fit. Raises as `Engine.build`."""
+    if not inputs.is_project:
+        with builder_of(engine, options, sources, report) as builder:
+            return builder.build(inputs, options)
     with _with_caches(engine, options, sources) as (sources, writers):
-        kind = _projects() if inputs.is_project else Builder
-        builder = kind(engine.store, sources, report, proxies=_proxies(engine), writers=writers)
-        return builder.build(inputs, options)
+        projects = _projects()(engine.store, sources, report, proxies=_proxies(engine), writers=writers)
+        return projects.build(inputs, options)
 
 
 @contextmanager
@@ -274,7 +281,10 @@ def builder_of(
 ) -> Iterator[Builder]:
     """With the caches that the options name."""
     with _with_caches(engine, options, sources) as (sources, writers):
-        yield Builder(engine.store, sources, report, proxies=_proxies(engine), writers=writers)
+        yield Builder(
+            engine.store, sources, report, proxies=_proxies(engine), writers=writers,
+            advises=lambda: _advises(engine),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -291,25 +301,26 @@ def _with_caches(
         yield sources.replace(caches=caches.openers, fill=caches.fill), caches.writers
 
 
+def _advises(engine: Engine) -> bool:
+    return engine.network.settings.build_advice is not False
+
+
 def _is_inline(options: BuildOptions) -> bool:
     return any(name == INLINE for name, _ in options.arguments)
 
 
-def summed(
-    results: list[BuildResult],
-) -> tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...]]:
+def summed(results: list[BuildResult]) -> Sum:
     """What a build of several platforms has made: the fields of `Built`."""
     images = tuple(result.image for result in results)
     ran, cached = sum(result.ran for result in results), sum(result.cached for result in results)
-    return runnable(images), ran, cached, images, tuple(result.predicates for result in results)
+    predicates = tuple(result.predicates for result in results)
+    return runnable(images), ran, cached, images, predicates, results[0].advice
 
 
-def completed(
-    engine: Engine, results: list[BuildResult], tags: Sequence[Reference]
-) -> tuple[Image, int, int, tuple[Image, ...], tuple[tuple[Predicate, ...], ...]]:
+def completed(engine: Engine, results: list[BuildResult], tags: Sequence[Reference]) -> Sum:
     """The fields of `Built`, told to those who listen, when the cache is within its limit again."""
     done = summed(results)
-    image, ran, _, images, _ = done
+    image, ran, _, images, *_ = done
     if ran and (most := engine.network.settings.build_cache):
         from .buildcache import keep_within
 
@@ -360,6 +371,8 @@ def call(
         if inputs.is_project:
             return {"dockerfile": _written(engine, inputs, options)}
         check_for_dockerfile(options, inputs)
+        if method == "check" and not _advises(engine):
+            options = options.replace(advice="none")
         return look(method, inputs, options, here)
 
 

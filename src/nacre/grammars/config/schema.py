@@ -1,6 +1,7 @@
 """The keys of config.toml and of the variables, and how their values are read.
 
     top     concurrency ranges rate retries connect-timeout stall-timeout proxy no-proxy ca build-cache
+            build-advice
     section location mirrors blocked insecure plain-http ca cert key proxy rate
 
     size    = number [ "k" | "M" | "G" ] [ "i" ] [ "B" ]        bytes, as a number or a string
@@ -131,7 +132,7 @@ def _bare(value: object) -> str:
 TOP: Mapping[str, Reader] = {
     "concurrency": count, "ranges": count, "rate": size, "retries": count, "connect-timeout": seconds,
     "stall-timeout": seconds, "proxy": word, "no-proxy": word, "ca": word,
-    "build-cache": size,
+    "build-cache": size, "build-advice": yes,
 }  # fmt: skip
 SECTION: Mapping[str, Reader] = {
     "location": _bare, "mirrors": places, "blocked": yes, "insecure": yes, "plain-http": yes, "ca": word,

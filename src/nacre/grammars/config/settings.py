@@ -108,6 +108,7 @@ class Settings(Value):
     no_proxy: str = UNSAID
     ca: str = UNSAID
     build_cache: int = UNSAID
+    build_advice: bool = UNSAID
 
     def over(self, earlier: Settings) -> Settings:
         """These settings with what `earlier` says besides, section by section."""

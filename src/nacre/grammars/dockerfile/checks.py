@@ -44,6 +44,11 @@ _RULES = {
     "InvalidBaseImagePlatform": "",
 }
 RULES = tuple(_RULES)
+ADVICE = (
+    "CopyBeforeInstall", "FilesDoubledByChown", "LargeContext", "PackageCacheInLayer", "SecretInDockerfile",
+    "SecretInFile", "SecretInHistory",
+)  # fmt: skip
+"""What is no rule of BuildKit's: it is told, and fails nothing."""
 EXPERIMENTAL = ("InvalidDefinitionDescription",)
 _PAGES = "https://docs.docker.com/go/dockerfile/rule/"
 _KEYS = ("skip", "error", "experimental")
@@ -72,6 +77,13 @@ class LintWarning(Value):
         """As BuildKit prints it in the log of a build."""
         rule = f"{self.rule}: " if self.rule else ""
         return f"{rule}{self.text} (line {self.line})" if self.line else f"{rule}{self.text}"
+
+
+class Advice(LintWarning):
+    """What costs or gives away more than it has to: `size` in bytes if any, and what to write `instead`."""
+
+    size: int = 0
+    instead: str = ""
 
 
 class Checks(Value):
@@ -133,7 +145,7 @@ def _with(checks: Checks, key: str, value: str, where: str) -> Checks:
     if key not in _KEYS:
         raise UsageError(f"{where}: unknown key {key[:80]!r}", hint=did_you_mean(key, _KEYS))
     names = tuple(name.strip() for name in value.split(","))
-    known = {"all", *(rule.lower() for rule in RULES)}
+    known = {"all", *(rule.lower() for rule in (*RULES, *ADVICE))}
     unknown = tuple(name for name in names if name.lower() not in known)
     return checks.replace(
         **{key: tuple(name.lower() for name in names), "unknown": (*checks.unknown, *unknown)}

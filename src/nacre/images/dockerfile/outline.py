@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from ...grammars.dockerfile.checks import LintWarning
+    from ...grammars.dockerfile.checks import Advice, LintWarning
     from ...grammars.dockerfile.instructions import Dockerfile, Instruction, Stage
     from ...words.errors import DockerfileError
     from .plan import Plan, StagePlan
@@ -51,8 +51,9 @@ def outline(plan: Plan, fold: Fold, text: str) -> Row:
 
 
 def lint(
-    warnings: Sequence[LintWarning], name: str, text: str, error: DockerfileError | None, why: str
-) -> Row:
+    warnings: Sequence[LintWarning], name: str, text: str, error: DockerfileError | None, why: str,
+    advice: Sequence[Advice] = (),
+) -> Row:  # fmt: skip
     """What build checks found; `why` is the fault that ends the build, at the place of `error` if any."""
     rows = [
         _without_empty({
@@ -62,10 +63,20 @@ def lint(
     ]  # fmt: skip
     source = {"filename": name, "data": _encoded(text), "language": "Dockerfile"}
     document: Row = {"warnings": rows, "sources": [source]}
+    if advice:
+        document["advice"] = [advised(one) for one in advice]
     if why:
         line = error.line if error else 0
         document["buildError"] = {"message": why, "location": _lines(line, line)}
     return document
+
+
+def advised(one: Advice) -> Row:
+    """Advice as a document, with the fields of a warning."""
+    return _without_empty({
+        "ruleName": one.rule, "detail": one.text, "location": _lines(one.line, one.end), "size": one.size,
+        "instead": one.instead,
+    })  # fmt: skip
 
 
 class _Outline:

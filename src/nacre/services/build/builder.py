@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from ...grammars.buildcache import CachedStep
+    from ...grammars.dockerfile.checks import Advice
     from ...ground.sandbox import Stdio
     from ...ground.work.budget import Budget
     from ...images.attestations.materials import BuildMaterials
@@ -72,7 +73,8 @@ class BuildOptions(Value):
     then run one after the other. `no_cache_filter` are stages that find nothing in the cache. Each of
     `platforms`, if there are any, gets an image, whatever `platform` says. `is_trial`: nothing is kept in the
     cache. `squash`: what is added to the base of the target becomes one layer. `contexts` are named contexts
-    (`grammars.dockerfile.namedcontext`).
+    (`grammars.dockerfile.namedcontext`). `advice` is what is looked for in what was built: auto (in new
+    layers), all or none.
 
     For Python projects without a Dockerfile: `base` the base image ("" what the project says, or
     host:python3), `extras` and dependency `groups` to install, `indexes` where packages come from, `renew`:
@@ -111,6 +113,7 @@ class BuildOptions(Value):
     indexes: PackageIndexes = PackageIndexes()
     renew: bool = False
     attestations: tuple[AttestationOptions, ...] = ()
+    advice: str = "auto"
 
 
 def _nothing() -> None:
@@ -157,6 +160,7 @@ class BuildResult(Value):
     """The image, and how many steps had to be done (`ran`) or existed already (`cached`).
 
     `materials` is what it was made from, where attestations are to be made, and `predicates` what they say.
+    `advice` is that of the whole build.
     """
 
     image: Image
@@ -164,19 +168,23 @@ class BuildResult(Value):
     cached: int
     materials: BuildMaterials | None = None
     predicates: tuple[Predicate, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 class Builder:
     """Builds images into one store.
 
     `proxies` are variables that every RUN gets, in both spellings, and that are no part of a cache key;
-    arguments of the same names win over them.
+    arguments of the same names win over them. `advises()` says whether advice is wanted where the options say
+    auto; it is asked only if there is something new.
     """
 
     def __init__(
         self, store: Store, sources: BuildSources, report: BuildReport | None = None, *,
         proxies: Mapping[str, str] | None = None, writers: Sequence[CacheWriter] = (),
+        advises: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
+        self._advises = advises
         self._store, self._sources, self._writers = store, sources, writers
         self._report = report or BuildReport(NullProgress())
         self._proxies = dict(proxies or {})
@@ -211,10 +219,21 @@ class Builder:
         elsewhere = sessions[0].cache.imports.elsewhere
         mounts = sorted({name for session in sessions for name in session.cache_mounts})
         write_caches(self._writers, steps, standing, self._report, elsewhere, mounts)
+        advice = self._advice(sessions, standing)
         return [
-            BuildResult(image, session.cache.ran, session.cache.cached, session.materials)
+            BuildResult(image, session.cache.ran, session.cache.cached, session.materials, advice=advice)
             for image, session in zip(images, sessions, strict=True)
         ]
+
+    def _advice(self, sessions: list[BuildSession], standing: list[StageProgress]) -> tuple[Advice, ...]:
+        """What could be done better; an unchanged build does not ask for it unless all is wanted."""
+        wanted = sessions[0].options.advice
+        is_new = any(session.cache.made for session in sessions)
+        if wanted != "all" and not (wanted == "auto" and is_new and self._advises()):
+            return ()
+        from .advice import build_advice
+
+        return build_advice(sessions, standing, is_all=wanted == "all")
 
     def explain(self, inputs: Inputs, options: BuildOptions | None = None) -> list[StepForecast]:
         """What `build` would do with each step, and why; nothing is built, pulled or fetched.

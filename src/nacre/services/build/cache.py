@@ -36,6 +36,8 @@ class Cache:
         self.keeps = True
         self.used: dict[str, CachedStep] = {}
         """The steps of this build so far, done or found, for a cache that is written."""
+        self.made: set[Digest] = set()
+        """The layers of the steps that were done."""
         self._found: list[StepRecord] = []
 
     def find(self, key: Key, *, disabled: bool = False) -> StepLayer | None:
@@ -145,6 +147,12 @@ class Cache:
         What another build has made meanwhile wins over it, unless it must be its `own`.
         """
         self.ran += 1
+        made = self._put(key, made, own=own)
+        if made.layer:
+            self.made.add(made.layer[1])
+        return made
+
+    def _put(self, key: Key, made: StepLayer, *, own: bool) -> StepLayer:
         if self._disabled or own:
             self.alias(key, made)
             return made

@@ -6,7 +6,7 @@ Where the file wants warnings to be errors, everything is checked before anythin
 
 from __future__ import annotations
 
-from ...grammars.dockerfile.checks import ARGUMENT, RULES, LintWarning, parse_checks
+from ...grammars.dockerfile.checks import ADVICE, ARGUMENT, RULES, Advice, LintWarning, parse_checks
 from ...grammars.dockerfile.parse import other_frontend, parse, parse_trigger
 from ...grammars.dockerfile.tokens import did_you_mean
 from ...images.dockerfile.fold import Fold, continued, start
@@ -17,7 +17,7 @@ from ...words.errors import BuildFailed, DockerfileError, NacreError, NotFound, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from ...grammars.dockerfile.checks import Checks
@@ -112,6 +112,11 @@ class BuildChecks:
         self._broken.update(dict.fromkeys(one.rule for one in left if one.rule))
         return left
 
+    def shown(self, found: Iterable[Advice]) -> list[Advice]:
+        """Advice that nobody has silenced, by line. It fails no build."""
+        left = [one for one in self._checks.left(list(found)) if isinstance(one, Advice)]
+        return sorted(left, key=lambda one: one.line)
+
     def failure(self) -> str:
         """Why the build fails for what was found so far, or ""."""
         if not self._checks.error or not self._broken:
@@ -140,7 +145,7 @@ def _wanted(file: Dockerfile, arguments: Any) -> Checks:
 def _unknown(checks: Checks) -> list[LintWarning]:
     found = []
     for name in checks.unknown:
-        hint = did_you_mean(name, RULES)
+        hint = did_you_mean(name, (*RULES, *ADVICE))
         found.append(LintWarning(f"check: there is no rule {name[:80]!r}{hint and f' ({hint})'}"))
     return found
 
@@ -165,6 +170,7 @@ def check(
     from ...images.dockerfile.outline import lint
 
     warnings: list[LintWarning] = []
+    advice: list[Advice] = []
     try:
         planned, fold = planned_build(inputs, options)
         checks = BuildChecks(planned, fold, inputs)
@@ -174,10 +180,23 @@ def check(
             indexes, lambda one: find(one.base.name, one.platform or options.platform)
         )
         fault, why = None, checks.failure()
+        advice = _advice(planned, checks, inputs, indexes) if options.advice != "none" else []
     except NacreError as error:
         fault, why = error if isinstance(error, DockerfileError) else None, error.message
     warnings.sort(key=lambda one: one.line)
-    return lint(warnings, inputs.name, inputs.dockerfile, fault, why)
+    return lint(warnings, inputs.name, inputs.dockerfile, fault, why, advice)
+
+
+def _advice(planned: Plan, checks: BuildChecks, inputs: Inputs, indexes: Sequence[int]) -> list[Advice]:
+    """What the text of these stages, and the files beside it, could do better."""
+    from ...images.dockerfile.advice import of_text
+
+    stages = [planned.stages[index] for index in indexes]
+    try:
+        with inputs.opened("") as context:
+            return checks.shown(of_text(planned.file, stages, context.text_of))
+    except NotFound:
+        return checks.shown(of_text(planned.file, stages, lambda _name: None))
 
 
 def call(

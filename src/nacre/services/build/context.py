@@ -13,7 +13,7 @@ import stat
 from io import BytesIO
 
 from ...ground.files import Root
-from ...words.errors import Conflict, NotFound, StoreError
+from ...words.errors import Conflict, NacreError, NotFound, StoreError
 from .items import CopyItem, raw, show, text
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FORMAT = 0o170000
+_SMALL = 1 << 20
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "file",
@@ -59,6 +60,16 @@ class ContextFiles:
     def open(self, item: CopyItem) -> Reader:
         """The content of a file, as `Source` says."""
         raise NotImplementedError
+
+    def text_of(self, path: str) -> bytes | None:
+        """A small file, for those that look into it; b"" for a folder; None: none, or not to be read."""
+        try:
+            item = self.lookup(raw(path))
+            if item is None or item.kind not in ("file", "dir") or item.size > _SMALL:
+                return None
+            return self.open(item).read(_SMALL) if item.kind == "file" else b""
+        except (NacreError, OSError):
+            return None
 
     def digest(self, item: CopyItem) -> bytes:
         """See `Source`; from the table of known files when the file has not changed."""

@@ -72,7 +72,8 @@ class StepExecutor:
     ) -> None:
         self._session, self._planned = session, planned
         self._cache, self._origins = cache, origins
-        self._chosen: dict[int, list[Selection]] = {}
+        self.chosen: dict[int, list[Selection]] = {}
+        """What a COPY has taken of a context, by the identity of the instruction."""
 
     def do(
         self, standing: StageProgress, step: Step, title: str, order: StepOrder
@@ -267,9 +268,9 @@ class StepExecutor:
         action: CopyAction,
         report: StepReport,
     ) -> StepLayer:
-        if id(item) not in self._chosen:
-            self._chosen[id(item)] = self._select(source, standing, item, action, report)
-        chosen = self._chosen[id(item)]
+        if id(item) not in self.chosen:
+            self.chosen[id(item)] = self._select(source, standing, item, action, report)
+        chosen = self.chosen[id(item)]
         if any(map(is_remote, action.sources)):
             source = beside(source)
         return self._copy_chosen(source, standing, action, chosen, report)

@@ -13,7 +13,6 @@ from ...ground.mounts import reuse
 from ...ground.sandbox import Attachment, Stdio
 from ...ground.sandbox.launch import run
 from ...images.dockerfile.plan import EPOCH
-from ...images.layers.copyup import cost_of
 from ...images.layers.ingest import EMPTY_DIFF_ID, commit_layer
 from ...images.model.edit import new_config
 from ...images.model.platforms import misfit_hint
@@ -152,9 +151,7 @@ def run_job(
             raise watch.on(_failure(job, code, hint=watch.hint))
         if job.above:
             active = store.actives.settle(active, (*job.layers, *settled(store, job.above)))
-        if cost := cost_of(store.actives.drop_unchanged(active, clamp=job.clamp)):
-            report.line(cost)
-            report.line("hint: use COPY --chown or --chmod, or do it in the step that writes the files")
+        store.actives.drop_unchanged(active, clamp=job.clamp)
         while locks:
             locks.pop().release()
         if ran:

@@ -303,6 +303,11 @@ class BuildSession:
         self.builds[index] = StageBuild(self, self.plan.stages[index])
         return self.builds[index].build()
 
+    @property
+    def standing(self) -> list[StageProgress]:
+        """The stages that are done."""
+        return list(self._stages.values())
+
     def nothing(self, platform: Platform | None) -> StageProgress:
         """The beginning of a stage from scratch; without a platform it is for that of the build."""
         platform = platform or self.options.platform or self.plan.platform
@@ -495,7 +500,7 @@ class BuildSession:
         self.schedules, self.helps = False, True
         self.report.steps = steps
         self.cache.ran = self.cache.cached = 0
-        self.cache.used = {}
+        self.cache.used, self.cache.made = {}, set()
         self.cache.imports.forked()
         self.contexts.news()
         self.misses.last.news()
@@ -506,14 +511,15 @@ class BuildSession:
         cache, roots = self.cache, self.store.actives.kept_roots()
         cache.settle()
         learnt = self.contexts.news(), self.misses.last.news()
-        return cache.ran, cache.cached, cache.used, learnt, roots
+        return cache.ran, cache.cached, (cache.used, cache.made), learnt, roots
 
     def hear(self, told: tuple[Any, ...]) -> None:
         """Keep what such a process has told."""
-        ran, cached, used, (news, steps), roots = told
+        ran, cached, (used, made), (news, steps), roots = told
         self.cache.ran += ran
         self.cache.cached += cached
         self.cache.used |= used
+        self.cache.made |= made
         self.contexts.learn(news)
         self.misses.last.learn(steps)
         self.store.actives.take_roots(roots)

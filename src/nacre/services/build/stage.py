@@ -39,6 +39,7 @@ class StageBuild:
         self._session, self._planned = session, planned
         self._cache, self._origins = StageCache(session, planned), StageOrigins(session, planned)
         self._executor = StepExecutor(session, planned, self._cache, self._origins)
+        self.chosen = self._executor.chosen
         self._number, self._length, self._kind = 0, planned.length, ""
         self._left: tuple[StageState, Sequence[Instruction]]
         self._platform: Platform

@@ -54,6 +54,8 @@ class StageProgress(Value):
     history: tuple[Mapping[str, Any], ...] = ()
     time_ns: int = 0
     base: tuple[int, int, str] = (0, 0, "")
+    steps: tuple[tuple[Step, Digest | None], ...] = ()
+    """What was done so far, in this stage and those beneath it, each with the tree it made."""
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -73,6 +75,7 @@ class StageProgress(Value):
             state=state, time_ns=time_ns,
             layers=(*self.layers, layer) if layer else self.layers,
             history=(*self.history, entry) if step.created_by else self.history,
+            steps=(*self.steps, (step, layer[1] if layer else None)),
         )  # fmt: skip
 
     def followed(self, state: StageState) -> StageProgress:
