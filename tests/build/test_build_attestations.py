@@ -86,7 +86,7 @@ MATERIALS = BuildMaterials(
     images=(("debian:12", Platform("linux", "arm64"), ONE), ("host:python3", None, TWO)),
     urls=(("https://x.example/f", str(TWO)),),
     repositories=(("https://x.example/r.git#v1", "b" * 40),),
-    secrets=("token",), agents=("default",), networked=True,
+    secrets=("token",), agents=("default",), networked=True, packages=(("a", "1.0", ONE.hex),),
 )  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def test_provenance_of_everything() -> None:
         {"uri": "pkg:docker/debian@12?platform=linux/arm64", "digest": {"sha256": ONE.hex}},
         {"uri": "https://x.example/r.git#v1", "digest": {"sha1": "b" * 40}},
         {"uri": "https://x.example/f", "digest": {"sha256": TWO.hex}},
+        {"uri": "pkg:pypi/a@1.0", "digest": {"sha256": ONE.hex}},
     ]
     assert run["builder"] == {"id": "me"}
     metadata = run["metadata"]
@@ -134,7 +135,7 @@ def test_provenance_of_the_older_version() -> None:
     assert found["buildType"] == "https://mobyproject.org/buildkit@v1"
     assert found["invocation"]["configSource"] == {"entryPoint": "Dockerfile"}
     assert found["metadata"]["completeness"] == {"parameters": True, "environment": True, "materials": False}
-    assert len(found["materials"]) == 3
+    assert len(found["materials"]) == 4
 
 
 def test_a_context_from_elsewhere_is_complete() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FILES = {SBOM: "sbom.spdx.json"}
 _USUAL = "provenance.json"
+_PROJECTS = "nacre.python"
 _SCANNED = "BUILDKIT_SBOM_SCAN_"
 
 
@@ -37,10 +38,12 @@ class _Attesting:
 
     def __init__(self, engine: Engine, inputs: Inputs, options: BuildOptions, report: BuildReport) -> None:
         self._engine, self._options, self._report = engine, options, report
-        self._request = BuildRequest(
-            tuple(_arguments(options)), tuple(_locals(inputs)), (_redacted(inputs.source[0]),
-            inputs.source[1]), inputs.name, inputs.dockerfile, tuple(_versioned(inputs)),
+        source = _redacted(inputs.source[0]), inputs.source[1]
+        request = BuildRequest(
+            tuple(_arguments(options)), tuple(_locals(inputs)), source, inputs.name, inputs.dockerfile,
+            tuple(_versioned(inputs)),
         )  # fmt: skip
+        self._request = request.replace(frontend=_PROJECTS) if inputs.is_project else request
 
     def of(self, result: BuildResult) -> tuple[Predicate, ...]:
         """All that is said of one image, in the order in which it was asked for."""
@@ -104,7 +107,8 @@ def _locals(inputs: Inputs) -> Iterator[str]:
     """What of this machine it was made from."""
     if not inputs.source[0]:
         yield "context"
-        yield "dockerfile"
+        if not inputs.is_project:
+            yield "dockerfile"
 
 
 def _versioned(inputs: Inputs) -> list[tuple[str, str]]:

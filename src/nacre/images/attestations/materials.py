@@ -15,7 +15,7 @@ class BuildMaterials(Value):
     order.
 
     `secrets` and `agents` are the ids that RUN has asked for. `networked`: a RUN may have used the network.
-    `packages` are (package URL, SHA-256) of packages that were installed without a step.
+    `packages` are (name, version, SHA-256) of Python packages that were installed without a step.
     """
 
     images: tuple[tuple[str, Platform | None, Digest], ...] = ()
@@ -24,7 +24,7 @@ class BuildMaterials(Value):
     secrets: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     networked: bool = False
-    packages: tuple[tuple[str, str], ...] = ()
+    packages: tuple[tuple[str, str, str], ...] = ()
 
 
 class BuildRequest(Value):
@@ -40,3 +40,4 @@ class BuildRequest(Value):
     file: str = ""
     text: str = ""
     versioned: tuple[tuple[str, str], ...] = ()
+    frontend: str = "dockerfile.v0"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 
+from ...grammars.packages.package import Package
 from ...words.errors import Unsupported
 from ...words.oci import Platform
 from ...words.reference import Reference
-from .packageurls import image_url
+from .packageurls import image_url, package_url
 from .wanted import MAX, MIN, V02
 
 TYPE_CHECKING = False
@@ -34,7 +35,6 @@ _TYPE, _TYPE_02 = (
     "https://mobyproject.org/buildkit@v1",
 )
 PREDICATE, PREDICATE_02 = "https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v0.2"
-_FRONTEND = "dockerfile.v0"
 _PRIVATE = ("build-arg:", "label:")
 
 
@@ -82,7 +82,11 @@ class _Facts:
     def _fetched(self) -> list[dict[str, Any]]:
         source = self._request.source
         own = ((source,) if source[1] else ()) if source[0] else ()
-        pairs = [*own, *self._materials.repositories, *self._materials.urls, *self._materials.packages]
+        installed = [
+            (package_url(Package("pypi", name, version), ("", "")), f"sha256:{digest}")
+            for name, version, digest in self._materials.packages
+        ]
+        pairs = [*own, *self._materials.repositories, *self._materials.urls, *installed]
         return [{"uri": url, "digest": _digests(digest)} for url, digest in dict(pairs).items()]
 
     def _parameters(self) -> dict[str, Any]:
@@ -90,7 +94,7 @@ class _Facts:
         arguments = dict(self._request.arguments)
         if self._options.mode == MIN:
             arguments = {key: value for key, value in arguments.items() if not key.startswith(_PRIVATE)}
-        found: dict[str, Any] = {"frontend": _FRONTEND}
+        found: dict[str, Any] = {"frontend": self._request.frontend}
         if arguments:
             found["args"] = dict(sorted(arguments.items()))
         if self._options.mode == MAX:

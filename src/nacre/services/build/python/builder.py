@@ -46,6 +46,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ....images.attestations.materials import BuildMaterials
     from ....images.model.image import Image
     from ....stores.store import Store
     from ....words.digest import Digest
@@ -86,25 +87,27 @@ class ProjectBuilder:
         self._report.names_platforms = len(options.platforms) > 1
         each = [options.replace(platform=one) for one in options.platforms or (options.platform,)]
 
-        def attempt(imports: list[ImportedCaches]) -> tuple[list[Cache], list[StageProgress]]:
+        def attempt(imports: list[ImportedCaches]) -> tuple[list[ProjectBuild], list[StageProgress]]:
             with ExitStack() as stack:
                 builds = [stack.enter_context(self._opened(inputs, one, imports[0])) for one in each]
-                return [build.cache for build in builds], [build.image() for build in builds]
+                return builds, [build.image() for build in builds]
 
         with self._store.leases.hold():
             imports = [ImportedCaches(self._sources.caches, self._report)]
             return self._results(options, *once_more(attempt, imports, self._report))
 
     def _results(
-        self, options: BuildOptions, used: Sequence[Cache], standing: list[StageProgress]
+        self, options: BuildOptions, builds: Sequence[ProjectBuild], standing: list[StageProgress]
     ) -> list[BuildResult]:
         """Write the images, their names, and caches elsewhere."""
+        used = [build.cache for build in builds]
         steps = leaving(used) if self._writers else []
         inline = steps if any(writer.write is None for writer in self._writers) else None
         images = finish(self._store, standing, options, self._report, inline)
         write_caches(self._writers, steps, standing, self._report, used[0].imports.elsewhere)
         return [
-            BuildResult(image, cache.ran, cache.cached) for image, cache in zip(images, used, strict=True)
+            BuildResult(image, build.cache.ran, build.cache.cached, build.materials())
+            for image, build in zip(images, builds, strict=True)
         ]
 
     def dockerfile(self, inputs: Inputs, options: BuildOptions) -> str:
@@ -127,6 +130,7 @@ class ProjectBuild:
     interpreter: Interpreter
     index: PackageIndex
     supply: WheelSupply
+    _installed: list[tuple[str, str, str]]
 
     def __init__(
         self, cache: Cache, sources: BuildSources, inputs: Inputs, options: BuildOptions, report: BuildReport,
@@ -288,6 +292,10 @@ class ProjectBuild:
         self, standing: StageProgress, pinned: Sequence[Pinned], step: StepReport
     ) -> StageProgress:
         wheels = [self.supply.known(one, step) for one in pinned if not one.folder]
+        self._installed = [
+            (one.name, one.version, wheel.sha256)
+            for one, wheel in zip([one for one in pinned if not one.folder], wheels, strict=True)
+        ]
         own = [self.supply.known(one, step) for one in pinned if one.folder]
         room = MOST_LAYERS - len(standing.layers) - len(own) - _BESIDE
         if room < 1:
@@ -297,6 +305,15 @@ class ProjectBuild:
         for group, layer in zip(groups, self._all_laid(groups, code, step), strict=True):
             standing = self._after(standing, f"wheels {' '.join(wheel.name for wheel in group)}", layer)
         return standing
+
+    def materials(self) -> BuildMaterials | None:
+        """What the image was made from, where somebody asks."""
+        if not self.options.attestations:
+            return None
+        from ....images.attestations.materials import BuildMaterials
+
+        base = self.plan.settings.base, self.options.platform, self.base.digest
+        return BuildMaterials(images=(base,), packages=tuple(sorted(self._installed)), networked=True)
 
     def _code(self, step: StepReport) -> str:
         """Who compiles: "" nobody, the number of byte code otherwise."""
