@@ -252,7 +252,7 @@ def test_files_have_them_beside(project: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "attestations are not kept in the store"),
+        (["-o", "type=cacheonly"], "attestations go with a name of the image, or with an output"),
         (["-o", "type=docker,dest=x.tar"], "a docker archive holds no attestations"),
         (["--format", "docker", "-o", "type=oci,dest=x.tar"], "Docker manifests have no attestations"),
         (["-o", "type=oci,dest=x.tar,oci-mediatypes=false"], "Docker manifests have no attestations"),
@@ -291,6 +291,28 @@ def test_a_registry_has_them_as_referrers(project: Any, registry: Any, tmp_path:
         engine.copy(f"oci:{tmp_path}/all", f"oci:{tmp_path}/again", referrers=True)
     again = json.loads((tmp_path / "again/index.json").read_text())["manifests"]
     assert digests(again) == digests(index)
+
+
+def raw(project: Any, name: str) -> Any:
+    return json.loads(project.nacre("buildx", "imagetools", "inspect", "--raw", name).out)
+
+
+def test_the_store_keeps_them_with_the_name(project: Any, registry: Any) -> None:
+    name, other, dockerfile = f"{registry}/app:1", f"{registry}/app:2", "FROM scratch\nCOPY Dockerfile /\n"
+    project.build(dockerfile, "--provenance=true", tag=name)
+    project.nacre("system", "prune", "-f")
+    project.nacre("tag", name, other)
+    for each in (name, other):
+        project.nacre("push", each)
+        image, attached = raw(project, each)["manifests"]
+        assert attached["annotations"]["vnd.docker.reference.digest"] == image["digest"]
+    assert "attestations are left out" in project.nacre("push", "--compression-format=zstd", other).err
+    assert "manifests" not in raw(project, other)
+    project.build(tag=name)  # the same image, of which nothing is said any more
+    project.nacre("push", name)
+    assert raw(project, name)["config"]
+    project.nacre("rmi", name, other)
+    assert project.nacre("system", "check").code == 0
 
 
 def digests(entries: Any) -> set[str]:

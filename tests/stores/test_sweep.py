@@ -14,7 +14,7 @@ from nacre.stores.containers import ContainerRow
 from nacre.stores.steps import StepRecord
 from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
-from nacre.words.errors import StoreError
+from nacre.words.errors import NotFound, StoreError
 from nacre.words.oci import OCI_INDEX, OCI_LAYER, Descriptor, Index, Manifest, parse_document
 
 ONE, TWO, THREE = (layer(file(name, name.encode() * 9000)) for name in ("one", "two", "three"))
@@ -60,6 +60,27 @@ def test_an_index_keeps_its_images(store: Store) -> None:
     store.refs.set("a", Descriptor.of(data, OCI_INDEX))
     assert kinds(store, images="dangling") == []
     assert is_whole(store, image)
+
+
+def test_an_index_goes_with_a_name(store: Store) -> None:
+    image, said = make_image(store, ONE, name="a"), make_image(store, TWO)
+    data = Index(OCI_INDEX, (image, said)).encode()
+    index = Descriptor.of(data, OCI_INDEX)
+    with pytest.raises(NotFound):
+        store.refs.set("a", image, index)
+    assert store.refs.index("a") is None
+    store.blobs.add(data)
+    store.refs.set("a", image, index)
+    store.refs.set("b", image, index)
+    store.leases.release_all()
+    assert store.refs.delete("b")
+    assert kinds(store, images="dangling") == []
+    assert (store.refs.index("a"), store.refs.index("b")) == (index, None)
+    assert is_whole(store, said)
+    store.refs.set("a", image)
+    assert "tree" in kinds(store)
+    assert is_whole(store, image)
+    assert not store.blobs.has(said.digest)
 
 
 def test_a_container_keeps_its_image_and_its_files(store: Store) -> None:

@@ -77,10 +77,11 @@ def _check_attested(found: list[BuildOutput], args: Args) -> None:
     """Raises Unsupported where attestations would go nowhere, UsageError for images that cannot have any."""
     if args.format == "docker":
         raise UsageError("Docker manifests have no attestations", hint="choose --format oci")
-    if not any(output.push or output.kind in (OCI, LOCAL, TAR) for output in found):
-        raise Unsupported(
-            "attestations are not kept in the store",
-            hint="use --push, or --output type=oci, local or tar, which hold them",
+    kept = (each for each in found if each.kind in (OCI, LOCAL, TAR) or (each.kind == IMAGE and each.names))
+    if not any(kept):
+        raise UsageError(
+            "attestations go with a name of the image, or with an output",
+            hint="give it a name with -t, or use --output type=oci, local or tar",
         )
 
 

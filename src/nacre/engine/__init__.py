@@ -164,12 +164,13 @@ class Engine(Wiring):
     @checked
     def tag(self, source: str, target: Name) -> None:
         """Let `target` name the image `source`. Raises NotFound, InvalidName."""
+        from ..images.model.image import index_of
 
         reference = Reference.of(target)
         if reference.digest is not None:
             raise UsageError(f"refusing to create a tag with a digest reference: {target}")
         image = self.image(source)
-        self.store.refs.set(str(reference), image.descriptor)
+        self.store.refs.set(str(reference), image.descriptor, index_of(self.store, source))
         self.tell_image("tag", image, reference)
 
     @checked
@@ -289,12 +290,13 @@ class Engine(Wiring):
         """
         from ..images.layers.repack import Packing
         from ..words.oci import form_of
-        from .transfers import push
+        from .transfers import push, push_attested
 
         reference, form = Reference.of(name), form_of(format)
         packing = Packing(compression, level, force or level is not None) if compression else None
         descriptor = self.pushed(reference)
-        result = push(self, reference, descriptor, packing=packing, form=form, progress=progress)
+        how = push_attested if self.store.refs.index(str(reference)) else push
+        result = how(self, reference, descriptor, packing=packing, form=form, progress=progress)
         self.tell("image", "push", reference.familiar, reference.familiar_name)
         return result
 

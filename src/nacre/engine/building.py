@@ -344,10 +344,10 @@ def _resolved(engine: Engine, name: str, platform: Platform | None, pull: str, p
     if platform is None or is_host(name):
         return engine.resolve(name, platform, pull=pull, progress=progress)
     reference = str(Reference.parse(name))
-    before = engine.store.refs.get(reference)
+    before, index = engine.store.refs.get(reference), engine.store.refs.index(reference)
     image = engine.resolve(name, platform, pull=pull, progress=progress)
     if before and before != image.descriptor and not fits(image, Platform.host()):
-        engine.store.refs.set(reference, before)
+        engine.store.refs.set(reference, before, index)
     return image
 
 

@@ -241,26 +241,26 @@ class _OutputWriter:
 
     def _image(self, made: ExportedImages) -> None:
         """Name it here, then send it."""
-        named = self._named(made)
         if self._output.stores:
-            self._name(named)
+            self._name(*self._named(made))
         if self._output.push:
             for reference in self._names:
                 self._push(made, reference)
 
-    def _named(self, made: ExportedImages) -> Descriptor:
-        """The image that names mean here."""
+    def _named(self, made: ExportedImages) -> tuple[Descriptor, Descriptor | None]:
+        """The image that names mean here, and the index that says what is attached to it."""
         from ..images.model.platforms import runnable
 
         at = list(self._images).index(runnable(self._images))
-        return made.images[at].replace(platform=None, annotations=())
+        return made.images[at].replace(platform=None, annotations=()), made.attested[at]
 
-    def _name(self, descriptor: Descriptor) -> None:
+    def _name(self, descriptor: Descriptor, index: Descriptor | None) -> None:
         from ..images.model.image import Image
 
         for reference in self._names:
-            if self._store.refs.get(str(reference)) != descriptor:
-                self._store.refs.set(str(reference), descriptor)
+            refs, name = self._store.refs, str(reference)
+            if (refs.get(name), refs.index(name)) != (descriptor, index):
+                refs.set(name, descriptor, index)
             self._tell(f"naming to {reference}")
             self._engine.tell_image("tag", Image.load(self._store, descriptor), reference)
         if not self._names:

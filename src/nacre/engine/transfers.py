@@ -102,6 +102,30 @@ def push(
     return push(engine.store, descriptor, sink, reference.target, how, progress)
 
 
+def push_attested(
+    engine: Wiring, reference: Reference, descriptor: Descriptor, *, packing: Packing | None = None,
+    form: str = "", progress: Progress | None = None,
+) -> PushResult:  # fmt: skip
+    """As `push`, with what is attached to the image, unless another form of it is sent."""
+    from ..images.arrows.copying import Choice, copy
+    from ..images.places.local import StoreSource
+    from ..words.progress import NullProgress
+
+    index = engine.store.refs.index(str(reference))
+    if index is None or packing or form:
+        told = progress or NullProgress()
+        told.line("attestations are left out: they speak of the image as it is")
+        return push(engine, reference, descriptor, packing=packing, form=form, progress=progress)
+    by_digest = reference.replace(tag="", digest=descriptor.digest)
+    sent = push(engine, by_digest, descriptor, progress=progress)
+    sink = engine.client.repository(reference)
+    source = StoreSource(engine.store, "", lambda name: repository(engine, name))
+    asked, choice = by_digest.replace(digest=index.digest), Choice(all=True, budget=budget(engine))
+    copy(source, asked, sink, reference.target, choice, progress)
+    engine.store.refs.add_digest(sink.where, index.digest, descriptor.digest)
+    return sent.replace(digest=index.digest, size=index.size)
+
+
 def copy(
     engine: Wiring, ends: tuple[Place, Place], networks: tuple[NetworkSettings, NetworkSettings],
     choice: Choice, progress: Progress | None = None,

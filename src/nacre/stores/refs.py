@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _DIGESTS = "digest:"
+_INDEX = "index:"
 _MOST_IMAGES = 64
 """Images kept under one digest: the platforms of an index that were asked for."""
 
@@ -37,11 +38,12 @@ class RefStore:
         self._database = database
         self.changed = False
 
-    def set(self, name: str, descriptor: Descriptor) -> None:
+    def set(self, name: str, descriptor: Descriptor, index: Descriptor | None = None) -> None:
         """Let `name` mean `descriptor`, also remembered as an image; on disk when this returns.
 
-        What it meant before stays remembered. Raises NotFound when the store does not hold the
-        manifest: a name never dangles.
+        `index` is one that names the image and what is attached to it; it goes with the name. What it meant
+        before stays remembered. Raises NotFound when the store does not hold the manifest: a name never
+        dangles.
         """
         text = _encode(descriptor)
         with self._database.transaction(durable=True):
@@ -49,13 +51,27 @@ class RefStore:
             self._database.change(
                 "INSERT OR REPLACE INTO ref VALUES (?, ?, ?, ?)", (name, descriptor.digest, text, time.time())
             )
+            self._keep_index(name, index)
         trace("ref:set")
         self.changed = True
 
-    def _remember(self, descriptor: Descriptor, text: str) -> None:
+    def _keep_index(self, name: str, index: Descriptor | None) -> None:
+        if index is None:
+            self._database.change("DELETE FROM meta WHERE key = ?", (f"{_INDEX}{name}",))
+            return
+        self._use(index.digest)
+        self._database.change(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{_INDEX}{name}", _encode(index))
+        )
+
+    def _use(self, digest: Digest) -> None:
+        """Let no sweep of now take a document. Raises NotFound."""
         sql = "UPDATE blob SET used = (SELECT now FROM clock) WHERE digest = ?"
-        if not self._database.change(sql, (descriptor.digest,)):
-            raise NotFound(f"the store does not hold manifest {descriptor.digest}")
+        if not self._database.change(sql, (digest,)):
+            raise NotFound(f"the store does not hold manifest {digest}")
+
+    def _remember(self, descriptor: Descriptor, text: str) -> None:
+        self._use(descriptor.digest)
         self._database.change(
             "INSERT OR IGNORE INTO image VALUES (?, ?, ?)", (descriptor.digest, text, time.time())
         )
@@ -65,6 +81,17 @@ class RefStore:
         row = self._database.one("SELECT descriptor FROM ref WHERE name = ?", (name,))
         return _decode(row[0]) if row else None
 
+    def index(self, name: str) -> Descriptor | None:
+        """The index that goes with a name, None for most."""
+        row = self._database.one("SELECT value FROM meta WHERE key = ?", (f"{_INDEX}{name}",))
+        return _decode(row[0]) if row else None
+
+    def indexes(self) -> List[Descriptor]:
+        """All that go with a name."""
+        sql = "SELECT value FROM meta WHERE key >= ? AND key < ?"
+        rows = self._database.execute(sql, (_INDEX, _INDEX[:-1] + chr(ord(":") + 1)))
+        return [_decode(row[0]) for row in rows]
+
     def delete(self, name: str, digest: Digest | None = None) -> bool:
         """Drop the name (the image stays remembered); False if there was none.
 
@@ -73,6 +100,8 @@ class RefStore:
         with self._database.transaction(durable=True):
             sql = "DELETE FROM ref WHERE name = ? AND digest = coalesce(?, digest)"
             gone = self._database.change(sql, (name, digest)) > 0
+            if gone:
+                self._keep_index(name, None)
         self.changed |= gone
         return gone
 
@@ -100,6 +129,8 @@ class RefStore:
         with self._database.transaction(durable=True):
             if not named and self._database.one("SELECT 1 FROM ref WHERE digest = ?", (digest,)):
                 return False
+            for name in self.names_of(digest):
+                self._keep_index(name, None)
             self._database.change("DELETE FROM ref WHERE digest = ?", (digest,))
             gone = self._database.change("DELETE FROM image WHERE digest = ?", (digest,)) > 0
         self.changed |= gone

@@ -1,7 +1,8 @@
 """Garbage: whatever no name, container, lease or kept step reaches. The only deleter of content.
 
     roots     names, remembered images, containers, kept steps, what living leases name
-    reach     manifest → config, layers → (by the config) trees; index → manifests; active → trees
+    reach     manifest → config, layers → (by the config) trees; index → manifests; active → trees;
+              name → the index that goes with it
     spared    what was made or used since the oldest living lease began, reached or not
 
 Marking reads manifests, so it is done once outside of any lock to have them in memory, and again inside
@@ -246,6 +247,7 @@ class _Sweep:
         self._mark_leases()
         rows = self.db.execute("SELECT digest FROM image UNION SELECT digest FROM ref")
         named = [row[0] for row in rows] + [*self.store.containers.images(), *mounted.images(self.store.root)]
+        named += [index.digest for index in self.store.refs.indexes()]
         self._mark_images(named + self._spared_documents())
         for key, layers in self.db.execute("SELECT key, layers FROM active"):
             if key in self.actives:

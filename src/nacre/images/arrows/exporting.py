@@ -79,11 +79,15 @@ class ExportForm(Value):
 
 
 class ExportedImages(Value):
-    """What an output names: a manifest, or with `is_index` an index, and the images in it, in their order."""
+    """What an output names: a manifest, or with `is_index` an index, and the images in it, in their order.
+
+    `attested` has an index for each of them alone with what is attached to it, None where nothing is.
+    """
 
     descriptor: Descriptor
     images: tuple[Descriptor, ...]
     is_index: bool = False
+    attested: tuple[Descriptor | None, ...] = ()
 
 
 @contextmanager
@@ -98,10 +102,15 @@ def exported(
     exporter = _Exporter(store, form, progress or NullProgress(), CompressedForms(store, sources))
     try:
         made = tuple(exporter.image(image) for image in images)
-        entries = (*made, *exporter.attestations(made))
+        attached = exporter.attestations(made)
+        entries = (*made, *(each for each in attached if each is not None))
         top = made[0] if len(entries) == 1 else exporter.index(entries)
         notes = form.notes(INDEX_DESCRIPTOR) if len(entries) > 1 else made[0].annotations
-        yield ExportedImages(top.replace(annotations=notes), made, len(entries) > 1)
+        alone = tuple(
+            exporter.index((image, said)) if said else None
+            for image, said in zip(made, attached, strict=True)
+        )
+        yield ExportedImages(top.replace(annotations=notes), made, len(entries) > 1, alone)
     finally:
         exporter.tidy()
 
@@ -152,23 +161,21 @@ class _Exporter:
         self._store.blobs.add(data)
         return descriptor
 
-    def attestations(self, images: Sequence[Descriptor]) -> list[Descriptor]:
+    def attestations(self, images: Sequence[Descriptor]) -> list[Descriptor | None]:
         """A manifest for each image of which something is said."""
         if not any(self._form.attestations):
-            return []
+            return [None] * len(images)
+        pairs = zip(images, self._form.attestations, strict=True)
+        return [self._attached(image, predicates) if predicates else None for image, predicates in pairs]
+
+    def _attached(self, image: Descriptor, predicates: Sequence[Predicate]) -> Descriptor:
         from ..attestations.attached import attached
 
-        found = []
-        for image, predicates in zip(images, self._form.attestations, strict=True):
-            if predicates:
-                bare = image.replace(annotations=())
-                made, contents = attached(
-                    bare, self._form.names, predicates, is_artifact=self._form.is_artifact
-                )
-                for data in contents:
-                    self._store.blobs.add(data)
-                found.append(made)
-        return found
+        bare, form = image.replace(annotations=()), self._form
+        made, contents = attached(bare, form.names, predicates, is_artifact=form.is_artifact)
+        for data in contents:
+            self._store.blobs.add(data)
+        return made
 
     def index(self, images: tuple[Descriptor, ...]) -> Descriptor:
         """The index of them."""

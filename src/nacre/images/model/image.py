@@ -200,6 +200,14 @@ def lookup(store: Store, text: str) -> Descriptor | None:
     return found or (_by_id(store, text) if _is_prefix(text) else None)
 
 
+def index_of(store: Store, name: str) -> Descriptor | None:
+    """The index that goes with a name; None for an id, too."""
+    try:
+        return store.refs.index(str(Reference.parse(name)))
+    except InvalidName:
+        return None
+
+
 def by_name(store: Store, reference: Reference) -> Descriptor | None:
     """What a reference means: its digest if it has one, else its tag."""
     if reference.digest is None:

@@ -377,7 +377,7 @@ def finish(
         step.line(f"writing image {image.id}")
     named = runnable(images)
     for tag in map(str, options.tags):
-        if store.refs.get(tag) != named.descriptor:
+        if store.refs.get(tag) != named.descriptor or store.refs.index(tag):
             store.refs.set(tag, named.descriptor)
         step.line(f"naming to {tag}")
     step.done()
