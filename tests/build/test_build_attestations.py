@@ -83,7 +83,7 @@ REQUEST = BuildRequest(
     ARGUMENTS, ("context",), ("", ""), "Dockerfile", "FROM x\n", (("revision", "a" * 40),)
 )  # fmt: skip
 MATERIALS = BuildMaterials(
-    images=(("debian:12", Platform("linux", "arm64"), ONE), ("host:python3", None, TWO)),
+    images=(("debian:12", Platform("linux", "arm64"), ONE), ("host:python3", Platform.host(), TWO)),
     urls=(("https://x.example/f", str(TWO)),),
     repositories=(("https://x.example/r.git#v1", "b" * 40),),
     secrets=("token",), agents=("default",), networked=True, packages=(("a", "1.0", ONE.hex),),

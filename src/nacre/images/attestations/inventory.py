@@ -32,7 +32,7 @@ _RPM = (b"var/lib/rpm", b"usr/lib/sysimage/rpm", b"usr/share/rpm")
 _OTHER_RPM = {b"Packages.db": "ndb", b"Packages": "Berkeley DB"}
 _RELEASE = (b"etc/os-release", b"usr/lib/os-release")
 _MOST_DATABASE, _MOST_LOCK, _MOST_MANIFEST, _MOST_SMALL = 256 << 20, 64 << 20, 4 << 20, 1 << 20
-_MOST_PACKAGES, _MOST_REMARKS = 100_000, 20
+_MOST_PACKAGES, _MOST_REMARKS = 50_000, 20
 _LEAST_PROGRAM = 4096
 
 

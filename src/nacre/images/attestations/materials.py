@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class BuildMaterials(Value):
-    """`images` are (name, platform asked for, manifest), `urls` and `repositories` (URL, digest), in their
+    """`images` are (name, platform, manifest), `urls` and `repositories` (URL, digest), in their
     order.
 
     `secrets` and `agents` are the ids that RUN has asked for. `networked`: a RUN may have used the network.
     `packages` are (name, version, SHA-256) of Python packages that were installed without a step.
     """
 
-    images: tuple[tuple[str, Platform | None, Digest], ...] = ()
+    images: tuple[tuple[str, Platform, Digest], ...] = ()
     urls: tuple[tuple[str, str], ...] = ()
     repositories: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()

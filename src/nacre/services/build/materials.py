@@ -24,7 +24,7 @@ def materials_of(session: BuildSession) -> BuildMaterials:
     downloads, repositories = fetched.get("downloads"), fetched.get("repositories")
     mounts = [mount for item in _runs(session) for mount in _mounts(item)]
     return BuildMaterials(
-        tuple((name, platform, image.digest) for name, platform, image in session.used_images()),
+        tuple((name, image.config.platform, image.digest) for name, image in session.used_images()),
         tuple(sorted(downloads.fetched())) if downloads else (),
         tuple(sorted(repositories.fetched())) if repositories else (),
         tuple(sorted({secret_id(mount) for mount in mounts if mount.kind == "secret"})),

@@ -474,9 +474,9 @@ class BuildSession:
             raise Waiting(("image", name, platform), work)
         return Image.load(self.store, work())
 
-    def used_images(self) -> list[tuple[str, Platform | None, Image]]:
+    def used_images(self) -> list[tuple[str, Image]]:
         """The images that were needed, by the names of the file."""
-        return [(*key, image) for key, image in self._images.items()]
+        return [(name, image) for (name, _), image in self._images.items()]
 
     def learn(self, name: Name, found: Any) -> None:
         """Keep what another process has found: an image, or the digest of files."""

@@ -312,7 +312,7 @@ class ProjectBuild:
             return None
         from ....images.attestations.materials import BuildMaterials
 
-        base = self.plan.settings.base, self.options.platform, self.base.digest
+        base = self.plan.settings.base, self.base.config.platform, self.base.digest
         return BuildMaterials(images=(base,), packages=tuple(sorted(self._installed)), networked=True)
 
     def _code(self, step: StepReport) -> str:
