@@ -21,7 +21,7 @@ BARE = re.compile(r"(?<![`'\w./-])nacre ([a-z][\w-]*(?: [a-z][\w-]*)?)")
 OPTION = re.compile(r"(?<![\w/=`'\"-])--[a-z][a-z-]+[a-z\d]|(?<=[`'(])--[a-z][a-z-]+[a-z]")
 OTHERS = (
     "grammars/dockerfile/", "services/build/", "images/dockerfile/", "ground/", "demo.py",
-    "images/model/edit.py", "runtime/", "grammars/python/",
+    "images/model/edit.py", "runtime/", "grammars/python/", "/networkprogram.py",
 )  # fmt: skip
 """Modules that also name options of Dockerfile instructions and of other programs."""
 VALUE = "x"

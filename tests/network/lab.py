@@ -218,9 +218,13 @@ def server(fd: int, host: str, port: int, protocol: str = "tcp", name: str = "se
     """Answers in a namespace with `name` and the address of who asks; the port."""
     listening = make(fd, host, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    if protocol == "tcp":
-        listening.listen()
+    try:
+        listening.bind((host, port))
+        if protocol == "tcp":
+            listening.listen()
+    except OSError:
+        listening.close()
+        raise
     ended = threading.Event()
     thread = threading.Thread(target=_answer, args=(listening, protocol, name, ended))
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,11 +121,38 @@ def test_isolation(user_lab: SwitchLab) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("helper", ["pasta", "slirp4netns"])
-def test_helper_programs_are_refused(user_lab: SwitchLab, helper: str) -> None:
-    done = user_lab.nacre("run", "--rm", "--network", helper, IMAGE, "true", check=False)
-    assert done.code == 125
-    assert done.err.startswith(f"nacre: --network {helper} is not supported\nhint: --network bridge has TCP")
+CABLE = """
+from nacre.ground.network import links, namespaces
+from nacre.ground.network.netlink import ROUTE, Netlink
+with Netlink(ROUTE) as netlink:
+    netlink.send([links.pair("up0", "up1", namespaces.current())])
+    for name in ("up0", "up1"):
+        netlink.send([links.up(links.index(netlink, name))])
+    index = links.index(netlink, "up0")
+    netlink.send([links.address(index, bytes([198, 51, 100, 2]), 24)])
+    netlink.send([links.route(index, bytes(4), 0, bytes([198, 51, 100, 1]))])
+"""
+
+
+def has_device(user_lab: SwitchLab) -> bool:
+    words = user_lab.world.command([sys.executable, "-c", "open('/dev/net/tun', 'r+b', 0)"])
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("program", ["pasta", "slirp4netns"])
+def test_another_program_as_the_network(user_lab: SwitchLab, program: str) -> None:
+    """Where its device can be opened; it ends with the keeper."""
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    if not has_device(user_lab):
+        said = user_lab.nacre("run", "--rm", "--network", program, IMAGE, "true", check=False).err
+        assert said.startswith(f"nacre: {program} needs /dev/net/tun, which cannot be opened: ")
+        pytest.skip("/dev/net/tun cannot be opened")
+    subprocess.run(user_lab.world.command([sys.executable, "-c", CABLE]), check=True)
+    serve(user_lab, "web", "--network", program, "-p", "127.0.0.1:8080:80")
+    assert ask(user_lab, "127.0.0.1", 8080) == "web"
+    user_lab.kill_keeper("web")
+    user_lab.until(lambda: ask(user_lab, "127.0.0.1", 8080) == "ConnectionRefusedError")
 
 
 def test_internal(user_lab: SwitchLab) -> None:

@@ -54,7 +54,7 @@ def is_anonymous(mount: Mapping[str, Any]) -> bool:
 def networks_column(kept: Mapping[str, Any]) -> str:
     """The names of a container's networks."""
     if "endpoints" in kept:
-        return ",".join(each["network"] for each in kept["endpoints"])
+        return ",".join(each["network"].partition(":")[0] for each in kept["endpoints"])
     return str(kept.get("network") or "host")
 
 

@@ -280,7 +280,7 @@ CREATE_OPTIONS: tuple[Option, ...] = (
     many("--net-alias", "As --network-alias", hidden=True),
     many(
         "--network",
-        "Network of the container: default, bridge, host, none, container:NAME or one of yours",
+        "Network: default, bridge, host, none, container:NAME, pasta, slirp4netns or one of yours",
         kind="network",
     ),
     many("--network-alias", "Add network-scoped alias for the container"),

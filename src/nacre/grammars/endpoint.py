@@ -1,6 +1,6 @@
 """A container's part in a network, as docker writes it.
 
-    network = name | "container:" name | field [ "," field ]*
+    network = name | "container:" name | program | field [ "," field ]*
     field   = "name=" name | "alias=" name | "ip=" address | "ip6=" address | "mac-address=" mac
 
 Source: docker/cli opts/network.go. Errors are ValueError.
@@ -11,6 +11,8 @@ from __future__ import annotations
 from ..words.value import Value
 
 _ONES = {"name": "network", "ip": "address", "ip6": "address6", "mac-address": "mac"}
+_PROGRAMS = "pasta:", "slirp4netns:"
+"""Their options are their own: see `networkprogram`."""
 _DIGITS = frozenset("0123456789abcdef")
 
 
@@ -29,7 +31,7 @@ class NetworkEndpoint(Value):
 
 def parse_endpoint(text: str) -> NetworkEndpoint:
     """What one `--network` says of it."""
-    if "=" not in text:
+    if "=" not in text or text.startswith(_PROGRAMS):
         if not text:
             raise ValueError("the name of a network is missing")
         return NetworkEndpoint(text)

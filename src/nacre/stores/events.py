@@ -27,6 +27,8 @@ FOLDER, JOURNAL, BEFORE = "events", "events/journal", "events/journal.1"
 MOST = 1 << 20
 """Bytes of a journal."""
 _LONGEST = 16384
+_NOWHERE = "container", "pasta", "slirp4netns"
+"""Networks that are in no list."""
 STANDING = {
     "host": ("host", "361f3c0935c2565ba93e702c64bfb7e012eb22cc3ec1a8ddad87d939bcb01ea8"),
     "none": ("null", "df2af78d793e96bae9caeaac7a0f553240d0752e7124e77866b7f2f6ab0be430"),
@@ -85,7 +87,7 @@ def of_networks(root: str, row: ContainerRow, *, connected: bool) -> None:
     ends = known.get("endpoints")
     names = [known["network"]] if ends is None else [each["network"] for each in ends]
     for name in names:
-        if not name.startswith("container:"):
+        if name.partition(":")[0] not in _NOWHERE:
             of_network(root, "connect" if connected else "disconnect", name, row.id)
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 BRIDGE, HOST, NONE = "bridge", "host", "none"
 PREDEFINED = (BRIDGE, HOST, NONE)
-RESERVED = (*PREDEFINED, "default", "container")
+PROGRAMS = ("pasta", "slirp4netns")
+RESERVED = (*PREDEFINED, "default", "container", *PROGRAMS)
 
 _POOL = Subnet(4, (10 << 24) + (90 << 16), 16)
 """Where the subnets of networks come from that were given none; then its neighbours up to 10.127."""
@@ -316,6 +317,11 @@ def _free_address(network: Network, asked: str, addresses: Iterable[str], taken:
 def new_id() -> str:
     """64 random hexadecimal digits."""
     return os.urandom(32).hex()
+
+
+def is_program(network: str) -> bool:
+    """Whether a network is what another program makes, with or without options."""
+    return network.partition(":")[0] in PROGRAMS
 
 
 def is_name(text: str) -> bool:

@@ -76,13 +76,18 @@ def settings(context: Context, row: ContainerRow, kept: Mapping[str, Any]) -> di
         }
     got = context.engine.containers.reached(row)
     found = {
-        each["network"]: _endpoint(context, row, each, got.get("endpoints", {}).get(each["network"], {}))
-        for each in kept["endpoints"]
+        name: _endpoint(context, row, each, got.get("endpoints", {}).get(name, {}))
+        for name, each in ((_name(each["network"]), each) for each in kept["endpoints"])
     }
     first = found.get("bridge", {})
     top = ("EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "MacAddress", "GlobalIPv6Address")
     shown = {name: first[name] for name in top if name in first}
     return {"Ports": ports(kept, got) if got else {}, "Networks": found, **shown}
+
+
+def _name(network: str) -> str:
+    """Without the options of a program that is a network."""
+    return network.partition(":")[0]
 
 
 def _shared(context: Context, row: ContainerRow, mode: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ Source: moby daemon/container_operations.go, the errors.
 from __future__ import annotations
 
 from ...stores.events import of_network
-from ...stores.networks import BRIDGE, HOST, NONE
+from ...stores.networks import BRIDGE, HOST, NONE, is_program
 from ...words.errors import Conflict, NotFound
 from ...words.quickjson import dumps, loads
 from . import endpoints
@@ -76,6 +76,10 @@ def _record(row: ContainerRow, network: str) -> dict[str, Any]:
         )
     if mode == HOST or network == HOST:
         raise Conflict("container cannot be disconnected from host network or connected to host network")
+    if is_program(mode):
+        raise Conflict(
+            f"container cannot be connected to other networks: {mode.partition(':')[0]} is its own"
+        )
     if "endpoints" not in record:
         raise Conflict(
             "container sharing network namespace with another container cannot be connected to any other "

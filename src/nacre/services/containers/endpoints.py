@@ -11,9 +11,9 @@ import os
 from ...grammars.endpoint import NetworkEndpoint
 from ...ground.files import os_errors
 from ...stores.containers import CONTAINER
-from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name
+from ...stores.networks import BRIDGE, HOST, NONE, Networks, is_name, is_program
 from ...words.addresses import Subnet
-from ...words.errors import Conflict, NotFound, Unsupported, UsageError
+from ...words.errors import Conflict, Unsupported, UsageError
 from ...words.quickjson import loads
 from . import keeper
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .service import Containers, CreateRequest
 
 _DRIVER = "com.docker.network.driver."
-_HELPERS = ("pasta", "slirp4netns")
 MTU = f"{_DRIVER}mtu"
 
 
@@ -51,12 +50,26 @@ def with_networks(containers: Containers, request: CreateRequest) -> CreateReque
         _refuse_addresses(endpoints[0])
         return request.replace(endpoints=())
     _check_rights(containers.store)
+    if any(is_program(each.network) for each in endpoints):
+        return _of_program(request, endpoints)
     networks = networks_of(containers.store)
     checked = tuple(check(networks, each) for each in endpoints)
     names = [each.network for each in checked]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"network {twice!r} is specified multiple times")
     return request.replace(endpoints=checked, options=options.replace(network=checked[0].network))
+
+
+def _of_program(request: CreateRequest, endpoints: tuple[NetworkEndpoint, ...]) -> CreateRequest:
+    """That of another program, which is the only one. Raises UsageError, Unsupported."""
+    from .networkprogram import check as check_program
+
+    first = next(each for each in endpoints if is_program(each.network))
+    if len(endpoints) > 1:
+        raise UsageError(f"conflicting options: {first.network.partition(':')[0]} and another network")
+    _refuse_addresses(first)
+    check_program(first.network)
+    return request.replace(endpoints=(first,), options=request.options.replace(network=first.network))
 
 
 def are_possible(store: Store) -> bool:
@@ -126,26 +139,13 @@ def check(networks: Networks, endpoint: NetworkEndpoint) -> NetworkEndpoint:
         return endpoint
     if endpoint.network in (HOST, NONE):
         raise Conflict(f"cannot attach to the network {endpoint.network}")
-    network = _found(networks, endpoint.network)
+    network = networks.get(endpoint.network)
     for asked, subnet in ((endpoint.address, network.subnet), (endpoint.address6, network.subnet6)):
         _check_address(network, asked, subnet)
     for alias in endpoint.aliases:
         if not is_name(alias):
             raise UsageError(f"invalid network alias {alias!r}")
     return endpoint.replace(network=network.name)
-
-
-def _found(networks: Networks, name: str) -> Network:
-    """Raises NotFound, and Unsupported for what podman has helper programs for."""
-    try:
-        return networks.get(name)
-    except NotFound:
-        if name.partition(":")[0] in _HELPERS:
-            raise Unsupported(
-                f"--network {name} is not supported",
-                hint="--network bridge has TCP and UDP without a helper program",
-            ) from None
-        raise
 
 
 def _check_address(network: Network, asked: str, subnet: str) -> None:

@@ -7,7 +7,9 @@ Packets that rules redirect need nobody.
 from __future__ import annotations
 
 from ...ground import userns
+from ...stores.networks import is_program
 from ...stores.store import Store
+from ...words.quickjson import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from .networking import Networking
 
 
-def networking() -> type[Networking]:
-    """How containers get a network here: links are for root of the machine."""
+def networking(record: dict[str, Any]) -> type[Networking]:
+    """How a container gets its network here: links are for root of the machine."""
+    if is_program(record["network"]):
+        from .externalnetwork import ExternalNetworking
+
+        return ExternalNetworking
     if userns.is_first():
         from .networking import Networking
 
@@ -35,7 +41,7 @@ def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any
     Raises NacreError, OSError.
     """
     store = Store.open(told["root"], create=False)
-    network = networking().adopt(store, store.containers.get(told["id"]), told["network"])
+    network = _adopted(store, store.containers.get(told["id"]), told["network"])
     network.begin()
     others = [fd for fd in told["descriptors"] if fd not in told["network"]["descriptors"]]
     leaving = network.leaving(lambda left: leave({**left, "descriptors": [*others, *left["descriptors"]]}))
@@ -49,4 +55,8 @@ def wake(told: dict[str, Any], leave: Callable[[dict[str, Any]], object]) -> Any
 
 def clean(store: Store, row: ContainerRow, told: dict[str, Any]) -> None:
     """In the supervisor: the container has ended. Raises OSError."""
-    networking().adopt(store, row, told).close()
+    _adopted(store, row, told).close()
+
+
+def _adopted(store: Store, row: ContainerRow, told: dict[str, Any]) -> Networking:
+    return networking(loads(row.config_json)).adopt(store, row, told)

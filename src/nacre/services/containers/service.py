@@ -427,7 +427,7 @@ class Containers(ContainerListing):
             return self._run_in(row, record, attached)
         from .networkshim import networking
 
-        with networking()(self.store, row, record) as network:
+        with networking(record)(self.store, row, record) as network:
             record["config"] = network.config
             return self._run_in(row, record, network.before(attached))
 
