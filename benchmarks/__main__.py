@@ -38,6 +38,7 @@ def main() -> int:
     end_cleanly()
     scratch = Path(args.scratch or tempfile.mkdtemp(prefix="nacre-bench-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
+    scratch.chmod(0o755)  # ordinary users have folders in it
     results: dict[str, Any] = {}
     with ExitStack() as stack:
         if not args.scratch and not args.keep:
