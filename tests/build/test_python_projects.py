@@ -341,6 +341,7 @@ FAULTS = (
     ),
     ("[project]\nname = 'a'\ndependencies = ['nothing']", "there is no package 'nothing' in"),
     ("[project]\nname = 'a'\ndependencies = ['demo>5']", "no versions satisfy demo>5 for Python"),
+    ("[project]\nname = 'a'\ndependencies = 'demo'", "pyproject.toml is not as the specification says:"),
     ("[project]\nname = 'a'\n[tool.nacre]\nfiles = ['none']", "files of [tool.nacre]: 'none' not found"),
 )
 
@@ -350,6 +351,23 @@ def test_a_fault_is_one_sentence(site: Site) -> None:
     for text, said in FAULTS:
         site.project.write("pyproject.toml", text)
         assert site.fails("--base", base).startswith(said), text
+    site.project.write("pyproject.toml", "")
+    for text in ("./none", "-e none", "./none-1.0-py3-none-any.whl"):
+        site.project.write("requirements.txt", text)
+        assert site.fails("--base", base).startswith("requirements.txt names none"), text
+
+
+def test_why_no_version_will_do_is_said(site: Site) -> None:
+    base = site.base()
+    site.index.add(wheel("native", tag="cp36-cp36m-win_amd64"))
+    for text, hint in (
+        ("demo==5", "there is 1.0, 0.9"),
+        ("native", "its files are for other platforms or Pythons: native-1.0-cp36-cp36m-win_amd64.whl"),
+        (f"demo --hash=sha256:{'0' * 64}", "the index has none of the hashes that were asked for"),
+    ):
+        site.project.write("requirements.txt", f"{text}\n")
+        said = site.build("--base", base, check=False).err
+        assert f"hint: {hint}\n" in said, text
 
 
 BACKEND = """
@@ -359,6 +377,9 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     name, info = about["name"], f"{about['name']}-1.0.dist-info"
     files = {str(path): path.read_text() for path in sorted(pathlib.Path(name).rglob("*")) if path.is_file()}
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n"
+    needs = pathlib.Path("needs.txt")
+    if needs.exists():
+        files[f"{info}/METADATA"] += f"Requires-Dist: {needs.read_text()}\\n"
     files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
     rows = [f"{key} = {value}" for key, value in about.get("scripts", {}).items()]
     files[f"{info}/entry_points.txt"] = "\\n".join(["[console_scripts]", *rows, ""])
@@ -373,6 +394,18 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     return f"{name}-1.0-py3-none-any.whl"
 """
 SYSTEM = '[build-system]\nrequires = ["tool"]\nbuild-backend = "tool"\n'
+
+
+def test_what_only_a_build_tells_of_a_project_counts(site: Site) -> None:
+    """Requirements that the backend reads elsewhere, resolved again when they change."""
+    site.index.add(wheel("tool", files={"tool.py": BACKEND}))
+    site.project.write("pyproject.toml", f'{SYSTEM}[project]\nname = "app"\ndynamic = ["dependencies"]\n')
+    site.project.write("app/__init__.py", "")
+    for needs in ("demo", "extra-one"):
+        site.project.write("needs.txt", needs)
+        site.build()
+        assert needs.replace("-", "_") in " ".join(site.packages()), needs
+        assert "app-1.0" in site.packages()
 
 
 def test_a_workspace_is_built_in_the_base_and_runs(site: Site) -> None:

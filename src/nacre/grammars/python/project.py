@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Table = Mapping[str, Any]
 
 NAME = "pyproject.toml"
+_DYNAMIC = {"dependencies", "optional-dependencies"}
 
 
 class ProjectSettings(Value):
@@ -80,6 +81,8 @@ class Project(Value):
         for kind, names, tables in (("extra", extras, self.extras), ("group", groups, self.groups)):
             known = {canonical(name): wishes for name, wishes in tables}
             for name in names:
+                if kind == "extra" and self.dynamic and canonical(name) not in known:
+                    continue
                 if canonical(name) not in known:
                     raise UsageError(f"{NAME} has no {kind} {name!r}", hint=_close(name, [*known]))
                 found += known[canonical(name)]
@@ -125,7 +128,7 @@ def _of_table(table: Table) -> Project:
         str(table.get("requires-python", "")), _checked(table.get("dependencies", ())),
         tuple((name, _checked(wishes)) for name, wishes in table.get("optional-dependencies", {}).items()),
         scripts=tuple((str(name), str(value)) for name, value in table.get("scripts", {}).items()),
-        dynamic="dependencies" in table.get("dynamic", ()),
+        dynamic=not table or not _DYNAMIC.isdisjoint(table.get("dynamic", ())),
     )  # fmt: skip
 
 
@@ -180,6 +183,8 @@ def _poetry_part(part: str) -> str:
 def _checked(wishes: Any) -> tuple[str, ...]:
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if not isinstance(wishes, list | tuple):
+        raise TypeError(f"{str(wishes)[:100]!r} is no list of requirements")
     for wish in wishes:
         try:
             Requirement(wish)

@@ -433,10 +433,22 @@ class ProjectBuild:
         wanted = self._start()
         return standing.replace(state=configured(standing.state, self.plan.settings, wanted, account))
 
+    def _scripts(self) -> list[str]:
+        """The console scripts of the project, if it is a package."""
+        project = self.plan.project
+        if project.system is None:
+            return []
+        if project.scripts or not project.dynamic:
+            return [name for name, _ in project.scripts]
+        from .wheel import console_scripts
+
+        step = self.report.step("[start] what the container runs")
+        return console_scripts(self.supply.built(".", step).scripts)
+
     def _start(self) -> StartCommand:
         top = self.context.children(CopyItem(b"", "dir", 0o755, 0))
         names = [item.path.decode("utf-8", "replace") for item in top if item.kind == "file"]
-        found = started(self.plan, names)
+        found = started(self.plan, names, self._scripts())
         if found.why:
             self.report.step("[start] what the container runs").line(f"WARNING: {found.why}")
         return found

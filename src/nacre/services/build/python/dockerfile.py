@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .start import StartCommand
 
 
+_PIP = "pip install --no-cache-dir --no-deps"
+_SOURCE = "--mount=type=bind,target=/src,rw "
+
+
 def dockerfile_of(
     plan: ProjectPlan, interpreter: Interpreter, pinned: Sequence[Pinned], start: StartCommand, has_user: bool
 ) -> str:
@@ -42,15 +46,17 @@ def _installed(plan: ProjectPlan, pinned: Sequence[Pinned]) -> list[str]:
     if others:
         flag = " --require-hashes" if all("--hash" in line for line in others) else ""
         lines += ['COPY <<"EOF" /tmp/requirements.txt', *others, "EOF"]
-        lines.append(
-            f"RUN pip install --no-cache-dir --no-deps{flag}{_indexes(plan)} -r /tmp/requirements.txt"
-        )
-    if folders:
-        lines += ["COPY . /src"]
-        lines += [
-            f"RUN pip install --no-cache-dir --no-deps /src/{folder}".removesuffix("/.") for folder in folders
-        ]
+        lines.append(f"RUN {_login(plan)}{_PIP}{flag}{_indexes(plan)} -r /tmp/requirements.txt")
+    lines += [
+        f"RUN {_SOURCE}{_login(plan)}{_PIP}{_indexes(plan)} /src/{folder}".removesuffix("/.")
+        for folder in folders
+    ]
     return lines
+
+
+def _login(plan: ProjectPlan) -> str:
+    """What shows a netrc to pip, where it does not use the usual index alone."""
+    return "--mount=type=secret,id=netrc,target=/root/.netrc " if _indexes(plan) else ""
 
 
 def _indexes(plan: ProjectPlan) -> str:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _MOST, _MOST_ENTRIES = 1 << 30, 100_000
 _DEEPEST = 5
+_ARCHIVE = "/src/"
+"""Where a source archive is unpacked: it has one folder, of any name."""
 _MAX_DOCUMENT = 8 << 20
 
 
@@ -124,7 +126,11 @@ class WheelBuilder:
         def source() -> Digest | None:
             return self._unpacked(file, path, sha256, report)
 
-        return self._built(key, source, "/src/", system, report, False)
+        try:
+            return self._built(key, source, _ARCHIVE, system, report, False)
+        except BuildFailed as error:
+            error.hint = error.hint or f"no wheel of {pinned.name} {pinned.version} fits {self._target}"
+            raise
 
     def _unpacked(self, file: IndexFile, path: str, sha256: str, report: StepReport) -> Digest | None:
         """The layer with an archive unpacked in /src."""
@@ -201,7 +207,16 @@ class WheelBuilder:
         argv = (python(), "-I", "/dev/pipes/hooks.py")
         env = (("SOURCE_DATE_EPOCH", str(TIME)), *bench.room.env)
         room = bench.room.replace(env=env)
-        written = run_python(room, layers, bench.platform, argv, script, report)
+        try:
+            written = run_python(room, layers, bench.platform, argv, script, report)
+        except BuildFailed as error:
+            what = folder.removeprefix("/src").strip("/") or "the project"
+            what = "a source archive" if folder == _ARCHIVE else what
+            error.message = (
+                f"the build backend {system.backend} failed for {what} with exit code {error.code}"
+            )
+            error.args = (error.message,)
+            raise
         if written is None:
             raise BuildFailed(f"the build backend {system.backend} has made no wheel")
         return written

@@ -7,12 +7,12 @@ from hashlib import sha256
 
 from ....grammars.python.names import canonical
 from ....grammars.python.pipconfig import USUAL
-from ....grammars.python.project import NAME, Project, ProjectSettings, read_project
+from ....grammars.python.project import NAME, BuildSystem, Project, ProjectSettings, read_project
 from ....grammars.python.requirementsfile import RequirementsFile, read_requirements
 from ....ground.files import Root
 from ....words.errors import NotFound, UsageError
 from ....words.value import Value
-from ..projects import LOCKS, REQUIREMENTS
+from ..projects import LOCKS, REQUIREMENTS, is_there
 from .logins import IndexSource
 from .requirements import Requirements
 
@@ -31,6 +31,7 @@ class ProjectPlan(Value):
     """A project as it is to be built. `lock` is the name of a lock file and `lock_data` what is in it.
 
     `local` are (name, folder) of packages that lie in the context; `inputs` a digest of all that was read.
+    `unnamed` are folders of wanted packages whose name only a build tells.
     """
 
     project: Project
@@ -42,6 +43,7 @@ class ProjectPlan(Value):
     lock: str = ""
     lock_data: bytes = b""
     inputs: str = ""
+    unnamed: tuple[str, ...] = ()
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -92,7 +94,10 @@ def plan_of(inputs: Inputs, options: BuildOptions) -> ProjectPlan:
         settings = _settings(project.settings, options)
         lock = next(((name, found) for name in LOCKS if (found := files.read(name)) is not None), ("", b""))
         wanted = _wanted(files, project, lock[0], options)
+        if project.system is None and any(wish.folder == "." for wish in wanted.wishes):
+            project = project.replace(system=BuildSystem(), dynamic=True)
         projects = dict(_projects(files, root, project, wanted))
+        unnamed = tuple(_unnamed(projects, wanted))
         local = {one.name: folder for folder, one in projects.items() if folder != "." and one.name}
         local |= {name: posixpath.normpath(folder) for name, folder in project.folders}
         wishes = Requirements((), folders=tuple(local.items()))
@@ -100,8 +105,20 @@ def plan_of(inputs: Inputs, options: BuildOptions) -> ProjectPlan:
             wishes = _wishes(project, settings, wanted, local)
         return ProjectPlan(
             project, settings, wishes, _sources(project, wanted, options),
-            tuple(local.items()), projects, *lock, files.digest.hexdigest(),
+            tuple(local.items()), projects, *lock, files.digest.hexdigest(), unnamed,
         )  # fmt: skip
+
+
+def _unnamed(projects: Mapping[str, Project], wanted: RequirementsFile) -> Iterator[str]:
+    """Folders that requirements name and whose pyproject.toml, if any, names no package.
+
+    Raises UsageError for one that is no project.
+    """
+    for folder in dict.fromkeys(posixpath.normpath(wish.folder) for wish in wanted.wishes if wish.folder):
+        if folder not in projects:
+            raise UsageError(f"{REQUIREMENTS} names {folder}, which holds no {NAME} and no setup.py")
+        if folder != "." and not projects[folder].name:
+            yield folder
 
 
 def _settings(settings: ProjectSettings, options: BuildOptions) -> ProjectSettings:
@@ -174,6 +191,8 @@ def _projects(
         seen.add(folder)
         data = files.read(f"{folder}/{NAME}")
         if data is None:
+            if is_there(root, f"{folder}/setup.py"):
+                yield folder, Project(system=BuildSystem(), dynamic=True)
             continue
         found = read_project(data, f"{folder}/{NAME}")
         yield folder, found

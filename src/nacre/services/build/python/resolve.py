@@ -69,7 +69,7 @@ def resolve(wishes: Requirements, target: Target, index: PackageIndex, metadata:
     try:
         result = Resolver(provider, BaseReporter()).resolve(roots, max_rounds=_ROUNDS)
     except ResolutionImpossible as error:
-        raise _impossible(error, target) from None
+        raise _impossible(error, target, provider.reason(error)) from None
     except ResolutionTooDeep:
         raise UsageError(
             "the requirements cannot be resolved: too many tries", hint="pin some versions"
@@ -90,13 +90,23 @@ def exact(requirements: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield canonical(requirement.name), str(Version(parts[0].version))
 
 
-def _impossible(error: ResolutionImpossible[Any, Any], target: Target) -> UsageError:
+def _impossible(error: ResolutionImpossible[Any, Any], target: Target, hint: str) -> UsageError:
     causes = [
         f"{cause.requirement}" + (f" (of {cause.parent.name} {cause.parent.version})" if cause.parent else "")
         for cause in list(error.causes)[:_SHOWN]
     ]  # fmt: skip
     listed = ", ".join(dict.fromkeys(causes))
-    return UsageError(f"no versions satisfy {listed} for {target}")
+    return UsageError(f"no versions satisfy {listed} for {target}", hint=hint)
+
+
+def _offered(name: str, files: Sequence[IndexFile]) -> str:
+    versions = sorted({version for file in files if (version := version_of(file, name))}, reverse=True)
+    return f"there is {_few([str(one) for one in versions])}" if versions else ""
+
+
+def _few(texts: Sequence[str]) -> str:
+    shown = ", ".join(texts[:_SHOWN])
+    return f"{shown}, …" if len(texts) > _SHOWN else shown
 
 
 class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
@@ -132,6 +142,32 @@ class _Provider(AbstractProvider[ResolverRequirement, Candidate, str]):
             )
         for one in ("", *sorted(requirement.extras)):
             yield ResolverRequirement(name, canonical(one) if one else "", shown, url=url)
+
+    def reason(self, error: ResolutionImpossible[Any, Any]) -> str:
+        """Why there is nothing for the package of an error, "" if several contradict each other."""
+        wishes = [cause.requirement for cause in error.causes]
+        names = {wish.name for wish in wishes}
+        if len(names) != 1 or any(wish.url or wish.exactly for wish in wishes):
+            return ""
+        (name,) = names
+        files = self._index.files(name)
+        allowed = [
+            file
+            for file in files
+            if (version := version_of(file, name)) is not None
+            and all(wish.specifier.contains(version, prereleases=True) for wish in wishes)
+        ]
+        return self._unfit(name, allowed) if allowed else _offered(name, files)
+
+    def _unfit(self, name: str, files: Sequence[IndexFile]) -> str:
+        """Why none of these files will do."""
+        if not any(best_of([file], self._ranks) for file in files):
+            return f"its files are for other platforms or Pythons: {_few([file.name for file in files])}"
+        if refused := [file.requires_python for file in files if not self._runs_on(file.requires_python)]:
+            return f"it needs Python {refused[-1]}"
+        if name in self._hashes and not any(self._is_usable(file, name) for file in files):
+            return "the index has none of the hashes that were asked for"
+        return "another package or a constraint excludes what there is"
 
     def prefetch(self, wishes: Iterable[ResolverRequirement]) -> None:
         """Bring the pages of what will be asked for next, several at once."""

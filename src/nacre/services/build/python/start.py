@@ -25,12 +25,11 @@ class StartCommand(Value):
     why: str = ""
 
 
-def started(plan: ProjectPlan, names: Sequence[str]) -> StartCommand:
-    """What to run; `names` are the files at the top of the project."""
+def started(plan: ProjectPlan, names: Sequence[str], scripts: Sequence[str]) -> StartCommand:
+    """What to run; `names` are the files at the top of the project, `scripts` those of its package."""
     settings = plan.settings
     if settings.entrypoint is not None or settings.cmd is not None:
         return StartCommand(settings.entrypoint or (), settings.cmd or ())
-    scripts = [name for name, _ in plan.project.scripts] if plan.project.system else []
     if name := _script(scripts, plan.project.name):
         return StartCommand((f"{VENV}/bin/{name}",), ())
     file = next((name for name in _FILES if name in names), "")

@@ -8,6 +8,7 @@ from functools import cached_property
 from threading import Event
 
 from ....grammars.python.files import IndexFile, Pinned
+from ....grammars.python.names import canonical
 from ....ground.work.threads import paced
 from ....stores.steps import StepRecord
 from ....words.errors import UsageError
@@ -87,12 +88,13 @@ class WheelSupply:
         key = ResolvedKey(
             "", "", None, plan.inputs, self._target._astuple(), self._sources.index.urls,
             plan.settings.extras, plan.settings.groups,
+            tuple(self.built(folder, report).sha256 for folder in self._unknown),
         )  # fmt: skip
         found = self._kept(key)
         if found is not None:
             report.cached()
             return found
-        found = self._locked() if plan.lock else self._resolved(plan.wishes, report)
+        found = self._locked() if plan.lock else self._resolved(self._with_own(plan.wishes, report), report)
         self._keep(key, found)
         report.line(
             f"{len(found)} package{'s' * (len(found) != 1)}" + (f" locked by {plan.lock}" * bool(plan.lock))
@@ -165,6 +167,27 @@ class WheelSupply:
         return [
             file.replace(hashes=wanted[file.name].hashes) for file in offered if file.name in wanted
         ]  # fmt: skip
+
+    @property
+    def _unknown(self) -> list[str]:
+        """Folders of wanted packages of which only a build tells what they need or are called."""
+        if self._plan.lock:
+            return []
+        project = self._plan.project
+        return [*self._plan.unnamed, *(["."] if project.system and project.dynamic else [])]
+
+    def _with_own(self, wishes: Requirements, report: StepReport) -> Requirements:
+        """With packages of the context of which only a build tells what they need or are called."""
+        extras = self._plan.settings.extras
+        named = [(self._name_of(folder, report), folder) for folder in self._unknown]
+        texts = [
+            f"{name}[{','.join(extras)}]" if extras and folder == "." else name for name, folder in named
+        ]
+        return wishes.replace(requirements=(*wishes.requirements, *texts), folders=(*wishes.folders, *named))
+
+    def _name_of(self, folder: str, report: StepReport) -> str:
+        name = self._plan.project_of(folder).name
+        return name or canonical(self.built(folder, report).name.partition("-")[0])
 
     def _resolved(self, wishes: Requirements, report: StepReport) -> list[Pinned]:
         from .resolve import exact, resolve

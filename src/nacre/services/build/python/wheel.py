@@ -182,6 +182,19 @@ def _text_of(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
+def console_scripts(text: str) -> list[str]:
+    """The names of the console scripts in an entry_points.txt."""
+    from configparser import ConfigParser, Error
+
+    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text)
+    except Error:
+        return []
+    return list(parser["console_scripts"]) if parser.has_section("console_scripts") else []
+
+
 @contextmanager
 def opened(path: str, name: str) -> Iterator[Wheel]:
     """A wheel on disk, checked. Raises InvalidArchive, TooLarge, StoreError."""
