@@ -160,3 +160,33 @@ def test_statuses_are_those_of_dockers_registry(api, api_of, docker_registry, ma
         ("PUT", "a/tags/list", b""),
     ):
         assert api(method, path, body).status == other(method, path, body).status, (method, path)
+
+
+def test_others_log_in(skopeo, place, layout, api, serving, tmp_path, peer):
+    """With a password by skopeo, with a token by podman, and for what is public without any."""
+    pytest.importorskip("sqlalchemy")
+    from nacre.engine.accounts import RegistryAccounts
+
+    source, manifest = layout
+    with RegistryAccounts(str(tmp_path / "registry"), "test") as accounts:
+        accounts.add_user("alice", "correct horse", admin=True)
+        accounts.set_namespace("alice/open", public=True)
+        _, secret = accounts.add_token("alice", role="read")
+    creds = "--dest-creds=alice:correct horse"
+    for name in ("alice/open:1", "alice/own:1"):
+        skopeo("copy", "--dest-tls-verify=false", creds, source, place(name))
+    assert (
+        skopeo("inspect", "--raw", "--tls-verify=false", "--no-creds", place("alice/open:1"))
+        == manifest.decode()
+    )
+    refused = ["skopeo", "inspect", "--tls-verify=false", "--no-creds", place("alice/own:1")]
+    done = subprocess.run(refused, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert "unauthorized" in done.stderr
+    peer("podman")
+    words = ["podman", "login", "--tls-verify=false", f"--authfile={tmp_path}/auth.json", "--password-stdin"]
+    for password, wanted in (("wrong", 125), (secret, 0)):
+        command = [*words, "-u", "alice", api.address]
+        done = subprocess.run(
+            command, input=password, capture_output=True, text=True, timeout=DEADLINE, check=False
+        )
+        assert done.returncode == wanted, done.stderr
