@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,42 @@ def test_through_a_registry(built: Any, other: Callable[[str], Any], registry: s
     built.write("Dockerfile", FILE + "COPY --from=build /src/large /large\n")
     found = on(third, built.folder, "--cache-from", f"{registry}/cache2:main")
     assert f"1 step run, {STEPS} cached" in found.err
+
+
+@pytest.mark.parametrize("registry", ["nacre"], indirect=True)
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_layers_go_while_later_steps_run(project: Any, registry: str, mode: str, tmp_path: Path) -> None:
+    """A command waits until the registry has the layer of the step before; a failed build sends no cache."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            deadline = time.monotonic() + 30
+            while not (came := has_large(tmp_path / "registry")) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.send_response(200 if came else 500)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            wait = f"wget -q -O /dev/null http://127.0.0.1:{server.server_port}/"
+            text = f"FROM busybox:test\nRUN head -c 300000 /dev/urandom > /large\nRUN {wait}\n"
+            cache = f"type=registry,ref={registry}/cache:main,mode={mode}"
+            done = project.build(text, "--cache-to", cache)
+            project.fails(text + "RUN exit 1\n", "--cache-to", cache.replace("cache:main", "none:main"))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "sending layers to the cache" in done.err
+    assert "exporting cache to registry" in done.err
+
+
+def has_large(folder: Path) -> bool:
+    return any(path.stat().st_size > 200_000 for path in folder.rglob("*") if path.is_file())
 
 
 def test_through_a_folder(built: Any, other: Callable[[str], Any], tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..stores.store import Store
     from ..stores.sweep import Freed
     from ..words.digest import Digest
+    from ..words.oci import Descriptor
     from ..words.progress import Progress
     from .wiring import Wiring
 
@@ -166,6 +167,7 @@ class BuildCaches:
             self._opener(place) for place in sources if place.kind != "inline"
         )
         self.writers = tuple(map(self._writer, targets))
+        self._early = [place for place in targets if place.kind == "registry" and not _packing(place)]
         self._givers = [place for place in sources if place.flag("mounts")]
 
     def __enter__(self) -> BuildCaches:
@@ -296,6 +298,21 @@ class BuildCaches:
         )
         done = export(engine.store, steps, sink, target, how, progress)
         progress.line(f"{'unchanged' if done.unchanged else 'writing'} manifest {done.digest}")
+
+    @property
+    def ahead(self) -> Callable[[Descriptor, bool], object] | None:
+        """What sends a layer to registries before the cache: of the result, or of any stage."""
+        return self._send if self._early else None
+
+    def _send(self, layer: Descriptor, is_result: bool) -> None:
+        from ..images.arrows.buildcache import CacheSending, send_layer
+        from .transfers import repository
+
+        engine = self._engine
+        how = CacheSending(None, "", lambda name: repository(engine, name))
+        for place in self._early:
+            if is_result or place.get("mode") == "max":
+                send_layer(engine.store, layer, self._sink(place)[0], how)
 
     def _sink(self, place: CachePlace) -> tuple[Sink, str]:
         """Where a cache is written, and under what name."""

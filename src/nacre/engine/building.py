@@ -298,7 +298,7 @@ def _with_caches(
     from .buildcache import BuildCaches
 
     with BuildCaches(engine, options) as caches:
-        yield sources.replace(caches=caches.openers, fill=caches.fill), caches.writers
+        yield sources.replace(caches=caches.openers, fill=caches.fill, ahead=caches.ahead), caches.writers
 
 
 def _advises(engine: Engine) -> bool:

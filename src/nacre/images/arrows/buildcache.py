@@ -127,6 +127,12 @@ def export(
     return Exported(Digest.of(data), moved, mounted, existing)
 
 
+def send_layer(store: Store, layer: Descriptor, sink: Sink, how: CacheSending) -> None:
+    """Send a layer before the cache that will name it, if the far side lacks it. Raises as `push`."""
+    with store.leases.hold():
+        CacheDelivery(store, sink, how, b"").send(layer, SILENT)
+
+
 def _is_there(sink: Sink, target: str, wanted: Descriptor, how: Sending) -> bool:
     return how.packing is None and isinstance(sink, TagAwareSink) and sink.holds(target, wanted)
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ...stores.store import Store
     from ...words.digest import Digest
     from ...words.errors import BuildFailed
-    from ...words.oci import Platform
+    from ...words.oci import Descriptor, Platform
     from ...words.progress import Progress
     from .context import ContextFiles
     from .downloads import Fetch
@@ -127,7 +127,8 @@ class BuildSources(Value):
     the same if that takes no time, else None. `fetch(url)` is what an ADD of a URL copies, `git(url)` how git
     reaches a server. `forked()` is called in each process that works for the build. `caches` are asked for
     steps that were not done here. `fill(name, folder, progress)` gives a new cache mount what it has
-    elsewhere, if anything.
+    elsewhere, if anything. `ahead(layer, is_result)` sends a layer of a cache before that is written, where
+    one is: a layer of the result, or of another stage.
     """
 
     resolve: Callable[[str, Platform | None, Progress], Image]
@@ -137,6 +138,7 @@ class BuildSources(Value):
     forked: Callable[[], object] = staticmethod(_nothing)
     caches: tuple[Opener, ...] = ()
     fill: Fill | None = None
+    ahead: Callable[[Descriptor, bool], object] | None = None
 
 
 class CacheWriter(Value):

@@ -26,6 +26,7 @@ from ...ground.fork import RAISING, Child, fork
 from ...ground.work.memory import available
 from ...stores.forkguard import resting
 from ...words.errors import NacreError
+from .ahead import LayersAhead
 from .remote import RemoteSteps, StepsOfChild
 from .stageprogress import WritingLayer
 
@@ -66,7 +67,7 @@ class StepJob:
 
     def __init__(self, name: Name, work: Work, report: StepReport | None, stage: RunningStage) -> None:
         self.name, self.work, self.report, self.stages = name, work, report, [stage]
-        self.session = stage.session
+        self.session, self.stage = stage.session, stage.name
         self.child: Child | None = None
         self.brief = self.has_ran = False
         self.shown: StepsOfChild | None = None
@@ -95,6 +96,7 @@ class Graph:
         self._poll = select.poll()
         self._ticked = 0.0
         self._kept: set[str] = set()
+        self._ahead = LayersAhead()
         self.failed: BuildSession | None = None
         """The one whose step has ended the builds."""
 
@@ -107,9 +109,12 @@ class Graph:
             while self._left:
                 self._go_on()
                 self._start()
+                self._ahead.go_on()
                 if self._running:
                     self._listen()
+            self._ahead.close()
         except BaseException:
+            self._ahead.stop()
             try:
                 self._finish_layers()
             finally:
@@ -275,10 +280,15 @@ class Graph:
             job.report.ended()
         if job.name[0] == "step":
             self._made[job.name] = made
+            self._offer(job, made)  # type: ignore[arg-type]  # a step makes that
             job.session.cache.cached += max(0, len(job.stages) - 1)
             waiting = self._sleeping.pop(("settled", *job.name), ())
             self._ready.extend((stage, (made, False)) for stage in waiting)  # type: ignore[misc]
         self._ready.extend(zip(job.stages, job.answers(made), strict=True))
+
+    def _offer(self, job: StepJob, made: StepLayer) -> None:
+        if made.layer is not None:
+            self._ahead.offer(job.session, made.layer[0], job.stage)
 
     def _ran(self, job: StepJob, active: str, upper: str, key: str) -> None:
         """The command has ended, and its layer is being written: the stage can go on over what it made."""
