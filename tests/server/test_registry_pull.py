@@ -166,3 +166,27 @@ def test_an_index(api, make):
     assert api.put_manifest("app", "all", index, OCI_INDEX).status == 201
     answer = api("GET", "app/manifests/all")
     assert (answer.json, answer.headers["Content-Type"]) == (index, OCI_INDEX)
+
+
+def test_what_is_asked_for_often_takes_no_thread(api, serving, monkeypatch):
+    """Neither the catalog nor small content that was read before."""
+    image = api.push_image("app", "1")
+    blob = api.push_blob("app", b"small")
+    paths = [f"app/blobs/{blob}", "app/manifests/1", f"app/manifests/{image.digest}"]
+    first = [api("GET", path).body for path in paths]
+    monkeypatch.setattr(type(serving.registry.state.work), "run", None)
+    assert [api("GET", path).body for path in paths] == first
+    assert [api("HEAD", path).status for path in paths] == [200] * 3
+
+
+def test_a_small_blob_that_is_damaged_counts_as_absent(api, serving, make):
+    from nacre.words.digest import Digest
+
+    digest = api.push_blob("app", b"small")
+    path = serving.registry.state.blobs.path(Digest(digest))
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as file:
+        file.write(b"S")
+    assert api("GET", f"app/blobs/{digest}").code == "BLOB_UNKNOWN"
+    assert api.push_blob("app", b"small") == digest
+    assert api("GET", f"app/blobs/{digest}").body == b"small"

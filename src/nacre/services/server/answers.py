@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from ...grammars.wire import API_VERSION, API_VERSION_VALUE, JSON
+from ...grammars.wire import API_VERSION, API_VERSION_VALUE, CONTENT_DIGEST, JSON
 from ...grammars.wire.conditions import Conditions
 from ...grammars.wire.errors import Code, encode
 from ...grammars.wire.ranges import format_content_range
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ...grammars.wire.ranges import Span
+    from ...words.digest import Digest
     from .work import Work
 
 PIECE = 1 << 19
@@ -51,6 +52,37 @@ def conditions_of(request: Request) -> Conditions:
     """The conditions of a request, each field joined from its lines."""
     lines = request.headers.getlist
     return Conditions(", ".join(lines("if-match")), ", ".join(lines("if-none-match")))
+
+
+_SPECIAL = frozenset((b"range", b"if-match", b"if-none-match", b"if-range"))
+
+
+def is_plain(request: Request) -> bool:
+    """Does a request want the whole, whatever it has already?"""
+    return _SPECIAL.isdisjoint([name for name, _ in request.scope["headers"]])
+
+
+def named(digest: Digest) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers by which content is known."""
+    text = digest.encode()
+    return (_DIGEST, text), (b"etag", b'"%s"' % text), _VERSION
+
+
+_DIGEST = CONTENT_DIGEST.lower().encode()
+_VERSION = (API_VERSION.lower().encode(), API_VERSION_VALUE.encode())
+
+
+class Ready(Response):
+    """A whole answer whose headers are bytes already: what most requests get, in a fifth of the time."""
+
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], size: int, body: bytes) -> None:
+        self.status_code, self.body, self.background = 200, body, None
+        self.raw_headers = [*headers, (b"content-length", b"%d" % size)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response (ASGI)."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def failure(error: Exception) -> Response:

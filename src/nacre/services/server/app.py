@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -40,6 +41,8 @@ TOKENS = "/token"
 """The path of the token endpoint."""
 _LINE = 2000
 _QUERY = 4096
+_PATHS = 4096
+"""Paths that are kept understood."""
 _PAUSE = 0.02
 """Seconds between two steps of tidying up."""
 _END = object()
@@ -69,6 +72,7 @@ class Registry:
         self.state = RegistryState(store, limits or RegistryLimits(), rules)
         self._log, self._access = log, access
         self._handlers = self._table()
+        self._match = lru_cache(_PATHS)(match)
         self._authorization = Authorization(store.accounts, self.state.work)
         self._running: set[asyncio.Task[object]] = set()
         self.tidying: asyncio.Task[None] | None = None
@@ -118,14 +122,15 @@ class Registry:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            body, limits = Body.of(request), self.state.limits
-            body.patience, body.rate = limits.patience, limits.rate
+            if request.method not in ("GET", "HEAD"):
+                body, limits = Body.of(request), self.state.limits
+                body.patience, body.rate = limits.patience, limits.rate
             if len(request.scope["query_string"]) > _QUERY:
                 raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
             path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
             if path == TOKENS and self._authorization.is_closed:
                 return await self._token(request)
-            route = match(path)
+            route = self._match(path)
             handler = self._handler(request, route)
             await self._authorization.admit(request, route or Route(Endpoint.BASE))
             return await handler(request, route or Route(Endpoint.BASE))

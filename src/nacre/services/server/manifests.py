@@ -10,7 +10,6 @@ still needed is not deleted. By a rule of the operator (`sparse`) parts may be a
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, WARNING, routes
@@ -23,7 +22,7 @@ from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import MAX_DOCUMENT
 from .access import immutable_of
-from .answers import answer, conditions_of
+from .answers import Ready, answer, conditions_of, is_plain, named
 from .bodies import Body
 from .documents import read
 
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from ...grammars.wire.routes import Route
     from ...stores.catalog import Document, Stored
     from .state import RegistryState
-
-_CACHED = 32 << 20
-_CACHED_EACH = 256 << 10
 
 
 class _Pushed(NamedTuple):
@@ -53,12 +49,14 @@ class Manifests:
 
     def __init__(self, state: RegistryState) -> None:
         self._state = state
-        self._cache: OrderedDict[Digest, bytes] = OrderedDict()
-        self._cached = 0
 
     async def get(self, request: Request, route: Route) -> Response:
         """Answer GET and HEAD of a manifest."""
         stored = self._find(route)
+        if is_plain(request):
+            data = await self._data(stored.digest)
+            head = ((b"content-type", stored.media_type.encode("latin-1", "replace")), *named(stored.digest))
+            return Ready(head, stored.size, b"" if request.method == "HEAD" else data)
         headers = {CONTENT_DIGEST: str(stored.digest), "ETag": etag(stored.digest)}
         conditions = conditions_of(request)
         conditions.check_match(stored.digest)
@@ -78,21 +76,10 @@ class Manifests:
         return stored
 
     async def _data(self, digest: Digest) -> bytes:
-        """The document, from memory when it was read before: content under a digest never changes."""
-        data = self._cache.get(digest)
-        if data is not None:
-            self._cache.move_to_end(digest)
-            return data
         try:
-            data = await self._state.work.run(self._state.blobs.read, digest)
+            return await self._state.cache.read(digest)
         except (NotFound, DigestMismatch):
             raise refusal(Code.MANIFEST_UNKNOWN, f"manifest {digest} is damaged: push it again") from None
-        if len(data) <= _CACHED_EACH and digest not in self._cache:
-            self._cache[digest] = data
-            self._cached += len(data)
-        while self._cached > _CACHED:
-            self._cached -= len(self._cache.popitem(last=False)[1])
-        return data
 
     async def put(self, request: Request, route: Route) -> Response:
         """Take a manifest: 201, or nothing has changed."""

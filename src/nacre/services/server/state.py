@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...stores.catalog import UploadLimits
 from ...words.rules import RegistryRules
 from ...words.value import Value
+from .cache import ContentCache
 from .sessions import UploadSessions
 from .work import Work
 
@@ -42,6 +43,7 @@ class RegistryState:
         self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.blobs, self.catalog = store.blobs, store.catalog
         self.work = Work()
+        self.cache = ContentCache(self.blobs, self.work)
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)
         self.sessions = UploadSessions(
             self.blobs, self.catalog, self.work, limits=most, age=limits.upload_age
