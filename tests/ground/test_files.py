@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +159,25 @@ def test_remove_tree_of_any_depth(tmp_path: Path) -> None:
         os.close(fd)
         fd = below
     os.close(fd)
+    files.remove_tree(str(tmp_path / "top"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_that_take_long_are_removed_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ones show it; of those that follow at least four wait beside each other."""
+    names = [f"{number % 5}/{number % 3}/{number}" for number in range(80)]
+    for name in names:
+        (tmp_path / "top" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / name).write_text("")
+    unlink, seen, four = os.unlink, itertools.count(), threading.Barrier(4)
+
+    def slow(*words: Any, **more: Any) -> None:
+        four.wait(60) if next(seen) >= 16 else threading.Event().wait(0.002)
+        unlink(*words, **more)
+
+    monkeypatch.setattr(os, "unlink", slow)
     files.remove_tree(str(tmp_path / "top"))
     assert os.listdir(tmp_path) == []
 

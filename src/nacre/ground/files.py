@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from _thread import allocate_lock
 from stat import S_ISDIR, S_ISREG
+from time import monotonic
 
 from ..words.errors import DiskFull, NotFound, StoreError, TooLarge
 from . import linux
@@ -24,6 +26,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _DEEPEST = 48
+_WAITING, _LONG = 16, 0.001
+"""Threads that remove files where a file takes so many seconds."""
 
 _hook: Callable[[str], object] | None = None
 
@@ -371,63 +375,119 @@ def remove_tree(path: str) -> int:
             os.close(top)
 
 
+class _Emptied:
+    """A folder that is being emptied; `left` counts what is still in it, and its listing."""
+
+    def __init__(self, parent: _Emptied | None, name: str, fd: int, size: int = 0) -> None:
+        self.parent, self.name, self.fd, self.size, self.left = parent, name, fd, size, 1
+
+
+_Item = tuple[_Emptied, str, os.stat_result]
+
+
 class _Removal:
-    """Depth first with at most `_DEEPEST` descriptors: what lies deeper is moved up beside the start."""
+    """Depth first with at most `_DEEPEST` descriptors: what lies deeper is moved up beside the start.
+
+    Where each unlink(2) waits for the disk (ext4 mounted with `discard` tells it of each file), several
+    threads wait beside each other, which is many times faster.
+    """
 
     def __init__(self, top: int) -> None:
         self.top = top
         self.device = os.fstat(top).st_dev
         self.freed = 0
         self.pending: list[str] = []
+        self._open: set[int] = set()
+        self._lock = allocate_lock()
 
     def remove(self, name: str) -> int:
         self.pending.append(name)
-        while self.pending:
-            self._entry(self.top, self.pending.pop(), 0)
+        items = self._walk()
+        try:
+            if self._is_slow(items):
+                from .work.threads import in_parallel
+
+                in_parallel(lambda item, _stop: self._file(*item), items, _WAITING)
+        finally:
+            for fd in self._open:
+                os.close(fd)
         return self.freed
 
-    def _entry(self, parent: int, name: str, depth: int) -> None:
+    def _is_slow(self, items: Iterator[_Item]) -> bool:
+        """Remove files until they turn out to take long; False when all are gone."""
+        began = monotonic()
+        for number, item in enumerate(items, 1):
+            self._file(*item)
+            if not number % _WAITING:
+                if monotonic() - began > _WAITING * _LONG:
+                    return True
+                began = monotonic()
+        return False
+
+    def _walk(self) -> Iterator[_Item]:
+        top = _Emptied(None, "", self.top)
+        while self.pending:
+            yield from self._entry(top, self.pending.pop(), 0)
+
+    def _entry(self, parent: _Emptied, name: str, depth: int) -> Iterator[_Item]:
         try:
-            found = os.lstat(name, dir_fd=parent)
-        except FileNotFoundError:
-            return
-        try:
-            self._present(parent, name, depth, found)
+            found = os.lstat(name, dir_fd=parent.fd)
+            if S_ISDIR(found.st_mode) and depth >= _DEEPEST:
+                self._raise_up(parent.fd, name)
+            elif S_ISDIR(found.st_mode):
+                yield from self._folder(parent, name, depth, found.st_blocks * 512)
+            else:
+                self._count(parent, 1)
+                yield parent, name, found
         except FileNotFoundError:
             return  # somebody else was faster
 
-    def _present(self, parent: int, name: str, depth: int, found: os.stat_result) -> None:
-        if not S_ISDIR(found.st_mode):
-            self._file(parent, name, found)
-        elif depth >= _DEEPEST:
-            self._raise_up(parent, name)
-        else:
-            self._folder(parent, name, depth)
-            self.freed += found.st_blocks * 512
+    def _file(self, parent: _Emptied, name: str, found: os.stat_result) -> None:
+        try:
+            os.unlink(name, dir_fd=parent.fd)
+        except FileNotFoundError:
+            found = None  # type: ignore[assignment]
+        if found and found.st_nlink <= 1:
+            self._count(parent, 0, found.st_blocks * 512)
+        self._leave(parent)
 
-    def _file(self, parent: int, name: str, found: os.stat_result) -> None:
-        os.unlink(name, dir_fd=parent)
-        if found.st_nlink <= 1:
-            self.freed += found.st_blocks * 512
+    def _count(self, folder: _Emptied, more: int, freed: int = 0) -> int:
+        """What is left in a folder now."""
+        with self._lock:
+            self.freed += freed
+            folder.left += more
+            return folder.left
 
     def _raise_up(self, parent: int, name: str) -> None:
         moved = f".removing.{random_name()}"
         os.rename(name, moved, src_dir_fd=parent, dst_dir_fd=self.top)
         self.pending.append(moved)
 
-    def _folder(self, parent: int, name: str, depth: int) -> None:
-        fd = _open_folder(parent, name)
-        try:
-            if os.fstat(fd).st_dev != self.device:
-                raise OSError(errno.EBUSY, f"another file system is mounted on {name}")
-            with os.scandir(fd) as entries:
-                names = [entry.name for entry in entries]
-            for child in names:
-                self._entry(fd, child, depth + 1)
-        finally:
-            os.close(fd)
-        trace("remove:emptied")
-        os.rmdir(name, dir_fd=parent)
+    def _folder(self, parent: _Emptied, name: str, depth: int, size: int) -> Iterator[_Item]:
+        fd = _open_folder(parent.fd, name)
+        self._open.add(fd)
+        if os.fstat(fd).st_dev != self.device:
+            raise OSError(errno.EBUSY, f"another file system is mounted on {name}")
+        self._count(parent, 1)
+        folder = _Emptied(parent, name, fd, size)
+        with os.scandir(fd) as entries:
+            names = [entry.name for entry in entries]
+        for child in names:
+            yield from self._entry(folder, child, depth + 1)
+        self._leave(folder)
+
+    def _leave(self, folder: _Emptied) -> None:
+        """One thing less is in a folder: with the last one it goes, and so on above it."""
+        while not self._count(folder, -1) and folder.parent:
+            self._open.discard(folder.fd)
+            os.close(folder.fd)
+            trace("remove:emptied")
+            try:
+                os.rmdir(folder.name, dir_fd=folder.parent.fd)
+                self._count(folder, 0, folder.size)
+            except FileNotFoundError:
+                pass
+            folder = folder.parent
 
 
 def _open_folder(parent: int, name: str) -> int:
