@@ -68,9 +68,11 @@ class ContextAdvice:
             return
         if [posixpath.normpath("/" + source) for source in action.sources] != ["/"]:
             return
-        total, entries = _entries(self._chosen(item))
+        chosen = self._chosen(item)
+        total = sum(file.size for one in chosen for _, file in one.files if file.kind == "file")
         if total < LARGE:
             return
+        entries = _entries(chosen, total)
         largest = [one for one in entries[:_ENTRIES] if one[1] >= total * _NOTABLE]
         shown = ", ".join(f"{name} {human_size(size)}" for name, size in largest)
         text = f"{human_size(total)} of the context are copied: {shown}"
@@ -118,10 +120,9 @@ def _without(item: Instruction, paths: Sequence[str]) -> str:
     return "\n".join(f".dockerignore: {path}" for path in paths[:_SECRETS])
 
 
-def _entries(chosen: Sequence[Selection]) -> tuple[int, list[tuple[str, int]]]:
-    """The bytes of all, and of the entries at the top; if nearly all is in one, of what is in that."""
+def _entries(chosen: Sequence[Selection], total: int) -> list[tuple[str, int]]:
+    """The bytes of the entries at the top; if nearly all is in one, of what is in that. The largest first."""
     files = [(path, file.size) for one in chosen for path, file in one.files if file.kind == "file"]
-    total = sum(size for _, size in files)
     prefix = b""
     while True:
         sizes = _below(files, prefix)
@@ -132,7 +133,7 @@ def _entries(chosen: Sequence[Selection]) -> tuple[int, list[tuple[str, int]]]:
             break
         prefix = best
     ordered = sorted(sizes.items(), key=lambda one: -one[1])
-    return total, [(name.decode("utf-8", "backslashreplace"), size) for name, size in ordered]
+    return [(name.decode("utf-8", "backslashreplace"), size) for name, size in ordered]
 
 
 def _below(files: Sequence[tuple[bytes, int]], prefix: bytes) -> dict[bytes, int]:
