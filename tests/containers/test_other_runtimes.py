@@ -165,6 +165,16 @@ def test_what_a_runtime_began_is_gone_though_it_was_unloaded(nacre: Nacre, start
     assert left(nacre) == []
 
 
+@needs_them
+def test_who_attaches_later_writes_to_the_program(
+    nacre: Nacre, busybox_image: str, peer: Callable[..., None]
+) -> None:
+    peer("crun")
+    nacre("run", "-di", "--name", "up", "--runtime", "crun", busybox_image, "head", "-n1")
+    assert nacre("attach", "up", input="hey\n").out == "hey\n"
+    nacre("rm", "-f", "up")
+
+
 @pytest.fixture
 def copied(nacre: Nacre, tmp_path: Path) -> Path:
     return from_a_copy(nacre, tmp_path)

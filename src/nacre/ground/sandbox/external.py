@@ -111,13 +111,7 @@ def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: A
     """Its exit code. A watcher must not be killed before it has ended what the runtime started."""
     try:
         _listen(started, runtime.program)
-        outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
-        relay = Relay(started, outputs, inputs, attached.control)
-        relay.deadly = END
-        relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
-        if leave := attached.leave:
-            kept = streams.kept if streams else ()
-            relay.leave = lambda told: leave({**told, "descriptors": kept})
+        relay = _relay(started, streams, attached)
         end = attached.beside(relay.loop) if attached.beside else None
         try:
             return relay.run(signals=attached.signals)
@@ -127,6 +121,19 @@ def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: A
     except BaseException:
         started.end(END)
         raise
+
+
+def _relay(started: Child, streams: Streams | None, attached: Attachment) -> Relay:
+    outputs, inputs = (streams.outputs, streams.inputs) if streams else ([], [])
+    relay = Relay(started, outputs, inputs, attached.control)
+    relay.deadly = END
+    relay.on_ready, relay.on_signal = attached.on_running, attached.on_signal
+    if streams:
+        relay.input, relay.once = streams.input, streams.stdio.once
+    if leave := attached.leave:
+        kept = streams.kept if streams else ()
+        relay.leave = lambda told: leave({**told, "descriptors": kept})
+    return relay
 
 
 def end(runtime: Runtime) -> None:
