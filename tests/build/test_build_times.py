@@ -198,7 +198,9 @@ def test_verify_lists_what_differs_and_why(project: Any) -> None:
     images = project.nacre("images", "-aq").lines
     assert "nothing changed" in project.build(text).err
     assert project.nacre("images", "-aq").lines == images
-    project.write("Dockerfile", BASE + "WORKDIR /w\nRUN echo a > b; mkdir c\n")
-    assert project.nacre("build", "--verify", "-q", str(project.folder)).out.endswith(
-        "both builds are the same\n"
-    )
+    project.write("copied", "written on 2026-01-31\n")
+    text = "WORKDIR /w\nCOPY copied .\nRUN echo a > b; mkdir c; date -u +%F > day\n"
+    project.write("Dockerfile", BASE + text)
+    same = project.nacre("build", "--verify", "-q", str(project.folder))
+    assert same.lines[0] == "? /w/day: the date of today"
+    assert same.lines[1].endswith("both builds are the same")

@@ -95,6 +95,8 @@ def _print_comparison(context: Context, found: BuildComparison) -> None:
         context.print(f"{one.kind} {path}: {one.reason}")
     for name in found.config:
         context.print(f"C image config, {name}: another value")
+    for dated in found.dated:
+        context.print(f"? {printable('/' + dated.decode('utf-8', 'backslashreplace'))}: the date of today")
     if found.is_equal:
         context.print(f"{found.image.digest}: both builds are the same")
     else:

@@ -56,13 +56,15 @@ if TYPE_CHECKING:
 class BuildComparison(Value):
     """Two builds of the same: the image of the first, whether the second has its digest, and else why not.
 
-    `files` are the paths that differ, with probable causes, `config` the fields of the image config.
+    `files` are the paths that differ, with probable causes, `config` the fields of the image config. `dated`
+    are files that are equal today, and hold the date of the day.
     """
 
     image: Image
     is_equal: bool
     files: tuple[ReasonedDifference, ...] = ()
     config: tuple[str, ...] = ()
+    dated: tuple[bytes, ...] = ()
 
 
 _OTHER = "nacre-verify"
@@ -184,7 +186,7 @@ def _one_processor() -> Iterator[None]:
 
 
 def _compared(first: BuildResult, second: BuildResult, when: tuple[float, float]) -> BuildComparison:
-    from ..images.audit.reasons import reasoned
+    from ..images.audit.reasons import dated, reasoned
 
     one, other = first.image, second.image
     files = tuple(reasoned(one, other, when, (b"nacre-build", _OTHER.encode())))
@@ -193,7 +195,9 @@ def _compared(first: BuildResult, second: BuildResult, when: tuple[float, float]
         for name in {*one.config.raw, *other.config.raw} - {"rootfs"}
         if one.config.raw.get(name) != other.config.raw.get(name)
     )
-    return BuildComparison(one, one.digest == other.digest, files, tuple(fields))
+    differing = {found.path for found in files}
+    days = tuple(path for path in dated(one, when[0]) if path not in differing)
+    return BuildComparison(one, one.digest == other.digest, files, tuple(fields), days)
 
 
 def explain(

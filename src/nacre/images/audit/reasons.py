@@ -22,6 +22,11 @@ _KNOWN = {
 }  # fmt: skip
 
 
+_FORMS = (
+    "%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%b %d %Y", "%d %b %Y", "%b %d, %Y",
+)  # fmt: skip
+
+
 class ReasonedDifference(Difference):
     """A path that differs between two builds, and the probable cause."""
 
@@ -43,6 +48,33 @@ def reasoned(
             old, new = left.lookup(found.path, follow=False), right.lookup(found.path, follow=False)
             why = _reason(found, old, new, (when, names))
             yield ReasonedDifference(found.kind, found.path, found.changed, why)
+
+
+def dated(image: Image, second: float) -> Iterator[bytes]:
+    """Files that a RUN has written with the date of a day: another day makes others, and the next minute not.
+
+    Raises NotFound, StoreError.
+    """
+    days = _days(second)
+    entries = [entry for entry in image.config.history if not entry.get("empty_layer")]
+    for entry, diff_id in zip(entries, image.diff_ids, strict=False):
+        if str(entry.get("created_by", "")).startswith("RUN "):
+            with image.store.trees.open([diff_id]) as view:
+                yield from (found.path for found in view.walk() if _holds(found, days))
+
+
+def _holds(found: Found, words: Sequence[bytes]) -> bool:
+    if found.kind != "file":
+        return False
+    head = _head(found)
+    return any(word in head for word in words)
+
+
+def _days(second: float) -> list[bytes]:
+    """The date of a second in UTC, as programs write it."""
+    import time
+
+    return [time.strftime(form, time.gmtime(second)).encode() for form in _FORMS]
 
 
 def _reason(
