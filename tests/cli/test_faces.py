@@ -299,7 +299,9 @@ COMMANDS_OF = {
     "registry user ls": ("accounts.users", REGISTRY),
     "registry user rm": ("accounts.remove_user", REGISTRY),
     "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
-    "registry serve": ("registries.serve", {"addr": "host", "root": "folder", "quiet": "access"}),
+    "registry serve": ("registries.serve", {
+        "addr": "host", "root": "folder", "quiet": "access", "delete-children": "children",
+    }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),
     "system prune": ("system.sweep", PRUNED | {"all": "images", "volumes": "see volumes.prune"}),

@@ -40,7 +40,7 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     access = None if args.quiet else context.warn
-    rules = RegistryRules(sparse=args.sparse, connections=args.connections)
+    rules = RegistryRules(args.sparse, args.connections, args.delete_children, args.warning)
     context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
     return 0
 
@@ -52,9 +52,11 @@ COMMAND = Command(
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
         number("--connections", "Most connections of one address; more behind a proxy", default=256),
+        flag("--delete-children", "Delete with an index the manifests that nothing else names"),
         text("--root", "Directory of the registry (default: `registry` in the store)", type="path"),
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),
+        text("--warning", "What clients should tell their users"),
     ),
     store=False,
     details="Runs until ctrl-C. Requests are logged on standard error, one line each.",

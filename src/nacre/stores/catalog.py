@@ -70,6 +70,8 @@ _STEPS = {
 }
 """What makes a database of the format that is the key one of the next."""
 _HELD = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
+_NAMED = """SELECT 1 FROM tags WHERE repository = ? AND digest = ?
+    UNION ALL SELECT 1 FROM parts WHERE repository = ? AND digest = ?"""
 _BY_TAG = """
     SELECT m.digest, m.media_type, m.size FROM tags t JOIN repositories r ON r.id = t.repository
     JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest WHERE r.name = ? AND t.tag = ?"""
@@ -318,12 +320,15 @@ class Catalog:
             sql = "DELETE FROM tags WHERE repository = ? AND tag = ?"
             return db.execute(sql, (_find(db, name), tag)).rowcount > 0
 
-    def delete_manifest(self, name: str, digest: Digest, guard: WriteConditions = _FREE) -> bool:
-        """Forget a manifest and its tags. False when there is none.
+    def delete_manifest(
+        self, name: str, digest: Digest, guard: WriteConditions = _FREE, *, children: bool = False
+    ) -> bool:
+        """Forget a manifest and its tags, and with `children` those of its manifests that no tag and no
+        other index names. False when there is none.
 
         Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it, PRECONDITION_FAILED.
         """
-        return self._delete("manifests", name, digest, guard)
+        return self._delete("manifests", name, digest, guard, children=children)
 
     def delete_blob(self, name: str, digest: Digest) -> bool:
         """Forget a blob. False when there is none.
@@ -332,7 +337,9 @@ class Catalog:
         """
         return self._delete("blobs", name, digest)
 
-    def _delete(self, table: str, name: str, digest: Digest, guard: WriteConditions = _FREE) -> bool:
+    def _delete(
+        self, table: str, name: str, digest: Digest, guard: WriteConditions = _FREE, *, children: bool = False
+    ) -> bool:
         with self._change() as db:
             _check_guard(db, name, guard)
             repository = _find(db, name)
@@ -340,9 +347,20 @@ class Catalog:
             if repository is None or not db.execute(sql, (repository, digest)).fetchone():
                 return False
             _check_unused(db, repository, digest)
+            below = _children(db, repository, digest) if children else []
             db.execute(f"DELETE FROM {table} WHERE repository = ? AND digest = ?", (repository, digest))
             self._drop_content(db, digest)
+            self._delete_unnamed(db, repository, below)
             return True
+
+    def _delete_unnamed(self, db: sqlite3.Connection, repository: int, found: list[str]) -> None:
+        """Delete those that nothing names any more, and what is below them."""
+        while found:
+            digest = found.pop()
+            if not db.execute(_NAMED, (repository, digest, repository, digest)).fetchone():
+                found += _children(db, repository, digest)
+                db.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest))
+                self._drop_content(db, digest)
 
     # ── uploads ──
 
@@ -508,6 +526,14 @@ def _check_frozen(db: sqlite3.Connection, repository: int, tags: Sequence[str], 
         row = db.execute(sql, (repository, tag, digest)).fetchone()
         if row:
             raise refusal(Code.DENIED, f"tag {tag} is immutable here and names {row[0]}", status=409)
+
+
+def _children(db: sqlite3.Connection, repository: int, digest: str) -> list[str]:
+    """The parts of a manifest that are manifests themselves."""
+    sql = """SELECT p.digest FROM parts p
+             JOIN manifests m ON m.repository = p.repository AND m.digest = p.digest
+             WHERE p.repository = ? AND p.manifest = ?"""
+    return [row[0] for row in db.execute(sql, (repository, digest))]
 
 
 def _check_unused(db: sqlite3.Connection, repository: int, digest: str) -> None:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from ...grammars.wire import JSON
+from ...grammars.wire import JSON, WARNING
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import METHODS, Endpoint, Route, match
+from ...grammars.wire.warning import format_warning
 from ...words.errors import ContentError, NacreError, RegistryError
 from .access import Authorization
 from .answers import answer, failure
 from .blobs import Blobs
 from .bodies import Body, ClientDisconnected
+from .clients import check_namespace
 from .lists import Lists
 from .manifests import Manifests
 from .state import RegistryLimits, RegistryState
@@ -72,6 +74,8 @@ class Registry:
         self.state = RegistryState(store, limits or RegistryLimits(), rules)
         self._log, self._access = log, access
         self._handlers = self._table()
+        text = self.state.rules.warning
+        self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
         self._authorization = Authorization(store.accounts, self.state.work)
         self._running: set[asyncio.Task[object]] = set()
@@ -133,7 +137,10 @@ class Registry:
             route = self._match(path)
             handler = self._handler(request, route)
             await self._authorization.admit(request, route or Route(Endpoint.BASE))
-            return await handler(request, route or Route(Endpoint.BASE))
+            check_namespace(request)
+            response = await handler(request, route or Route(Endpoint.BASE))
+            response.raw_headers.extend(self._warning)
+            return response
         except NacreError as error:
             self._note(error)
             await Body.of(request).linger()

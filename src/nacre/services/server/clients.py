@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
+
+from ...grammars.wire.errors import Code, refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _SITE = 64
 """Bits of an IPv6 address that one customer gets (RFC 6177): whoever has one has 2^64."""
 
@@ -15,6 +19,17 @@ _SITE = 64
 def client_of(request: Request) -> str:
     """Whoever the limits of this request count for, "" if the server does not know."""
     return group_of(request.client.host) if request.client else ""
+
+
+def check_namespace(request: Request) -> None:
+    """`?ns=` is the registry for which containerd takes this one as a mirror. Raises RegistryError (400).
+
+    What is here answers for each, under its name alone: there is no other registry behind this one.
+    """
+    if b"ns=" in request.scope["query_string"]:
+        for host in request.query_params.getlist("ns"):
+            if not _HOST.fullmatch(host):
+                raise refusal(Code.NAME_INVALID, f"ns must be a registry like docker.io, not {host[:100]!r}")
 
 
 def group_of(address: str) -> str:

@@ -10,6 +10,7 @@ still needed is not deleted. By a rule of the operator (`sparse`) parts may be a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...grammars.wire import CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, WARNING, routes
@@ -20,7 +21,7 @@ from ...grammars.wire.warning import format_warning
 from ...stores.catalog import WriteConditions
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
-from ...words.oci import MAX_DOCUMENT
+from ...words.oci import INDEX_TYPES, MAX_DOCUMENT, Index, Platform, parse_document
 from .access import immutable_of
 from .answers import Ready, answer, conditions_of, is_plain, named
 from .bodies import Body
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from ...grammars.wire.routes import Route
     from ...stores.catalog import Document, Stored
     from .state import RegistryState
+
+_USUAL = Platform("linux", "amd64")
 
 
 class _Pushed(NamedTuple):
@@ -53,6 +56,8 @@ class Manifests:
     async def get(self, request: Request, route: Route) -> Response:
         """Answer GET and HEAD of a manifest."""
         stored = self._find(route)
+        if stored.media_type in INDEX_TYPES and not route.by_digest and not _takes_index(request):
+            stored = await self._image(route.name, stored, request)
         if is_plain(request):
             data = await self._data(stored.digest)
             head = ((b"content-type", stored.media_type.encode("latin-1", "replace")), *named(stored.digest))
@@ -73,6 +78,15 @@ class Manifests:
             if not self._state.catalog.exists(route.name):
                 raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
             raise refusal(Code.MANIFEST_UNKNOWN, f"no manifest {route.reference[:150]} in {route.name}")
+        return stored
+
+    async def _image(self, name: str, stored: Stored, request: Request) -> Stored:
+        """The image for linux/amd64, for a client that knows no index (docker's registry does the same)."""
+        data = await self._data(stored.digest)
+        document = await self._state.work.run(parse_document, data, stored.media_type)
+        for entry in document.manifests if isinstance(document, Index) else ():
+            if entry.platform == _USUAL and entry.media_type in _accepted(request):
+                return self._state.catalog.manifest(name, entry.digest) or stored
         return stored
 
     async def _data(self, digest: Digest) -> bytes:
@@ -122,15 +136,13 @@ class Manifests:
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""
         catalog, guard = self._state.catalog, WriteConditions(route.reference, conditions_of(request))
-        freeing = self._state.store.freeing
+        freeing, name = self._state.store.freeing, route.name
         if route.by_digest:
-            found = await self._state.work.run(
-                freeing, catalog.delete_manifest, route.name, route.digest, guard
-            )
+            children = self._state.rules.children
+            delete = partial(catalog.delete_manifest, name, route.digest, guard, children=children)
         else:
-            found = await self._state.work.run(
-                freeing, catalog.delete_tag, route.name, route.reference, guard
-            )
+            delete = partial(catalog.delete_tag, name, route.reference, guard)
+        found = await self._state.work.run(freeing, delete)
         if not found:
             self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)
@@ -159,6 +171,17 @@ def _tags(request: Request, route: Route) -> list[str]:
         if not is_tag(tag):
             raise refusal(Code.TAG_INVALID, f"invalid tag {tag[:150]!r}")
     return wanted
+
+
+def _accepted(request: Request) -> set[str]:
+    """The media types of `Accept`, without their parameters."""
+    fields = ",".join(request.headers.getlist("accept")).lower().split(",")
+    return {field.partition(";")[0].strip() for field in fields} - {""}
+
+
+def _takes_index(request: Request) -> bool:
+    accepted = _accepted(request)
+    return not accepted or not accepted.isdisjoint((*INDEX_TYPES, "*/*", "application/*"))
 
 
 def _absence(count: int) -> str:
