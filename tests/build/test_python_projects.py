@@ -226,7 +226,9 @@ def test_a_private_index_knows_the_user(project: Any, html: bool) -> None:
         site.nacre.env["PIP_INDEX_URL"] = index.url.replace("http://", "http://me:s3%20cret@")
         site.build("--base", base, "--no-cache")
         printed = site.nacre("build", "--print-dockerfile", "--base", base, str(project.folder)).out
-        assert "cret" not in printed
+        assert "cret@" not in printed
+        assert "s3" not in printed
+        assert "--mount=type=secret,id=netrc" in printed
         assert "s3" not in json.dumps(site.config())
 
 
