@@ -92,7 +92,7 @@ pip pipconfig project projects provider requirement requirements requirementsfil
 layerwriter localfiles pins wheellayers wheels
 advice doubled install installs packagecaches secrets
 executor order origin origins stagecache
-executor order origin origins stagecache networkprogram externalnetwork
+executor order origin origins stagecache networkprogram externalnetwork firewalld
 arithmetic bad bake baking block checkforms compose definition encodings expression hcl heredoc privileges
 opening sshkeys squash squashed strings substitution targets variable
 apk attached attestation attestationfiles attestations attesting distribution dpkg facts golang inventory

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +320,47 @@ def test_a_forward_chain_that_drops(lab: Lab, chains: tuple[str, ...]) -> None:
         assert len([note for note in notes if note]) == 2
     theirs.change([nft.no_table("filter", nft.IPV4)])
     theirs.close()
+
+
+FIREWALLD = """
+from nacre.ground.network import nftables as nft
+open("/proc/self/comm", "w").write({!r})
+hook = nft.Chain("filter_FORWARD", "filter", nft.FORWARD, 10)
+made = [nft.table("firewalld", owned=False), nft.chain("firewalld", hook)]
+last = nft.rule("firewalld", "filter_FORWARD", [nft.verdict(nft.DROP)])
+theirs = nft.Firewall()
+theirs.change([nft.table("firewalld", owned=False), nft.no_table("firewalld")])
+theirs.change([*made, last])
+"""
+
+
+def test_a_reload_of_firewalld(lab: Lab) -> None:
+    """The keepers put the rules back, once, and sleep through what others do."""
+
+    def load(name: str = "firewalld") -> None:
+        words = ["nsenter", f"--net={lab.path(lab.machine)}", sys.executable, "-c", FIREWALLD.format(name)]
+        subprocess.run(words, check=True)
+
+    def notes() -> list[bytes]:
+        with namespaces.InsideNamespace(lab.machine), closing(nft.Firewall()) as theirs:
+            return [note for note in theirs.notes(nft.INET, "firewalld", "filter_FORWARD") if note]
+
+    load()
+    for name in ("c1", "c2"):
+        lab.run("--name", name, "--network", "bridge")
+    assert len(notes()) == 2
+    keepers = [lab.small_keeper(name) for name in ("c1", "c2")]
+    load("other")
+    assert not notes()
+    load()
+    until(lambda: len(notes()) == 2)
+    with lab.namespace("c1") as inside, server(lab.outside, OUTSIDE, 0) as port:
+        assert ask(inside, OUTSIDE, port) == f"server {MACHINE}"
+    assert [lab.small_keeper(name) for name in ("c1", "c2")] == keepers
+    load()
+    until(lambda: len(notes()) == 2)
+    lab("rm", "-f", "c1", "c2")
+    assert len(notes()) == 2
 
 
 def test_iptables_shows_the_rules_as_its_own(lab: Lab, peer: Callable[..., None]) -> None:

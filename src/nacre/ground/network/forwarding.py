@@ -7,6 +7,7 @@ let links of containers pass; what comes to each is decided by the table of each
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from ...words.errors import SandboxError
@@ -71,7 +72,19 @@ def check(version: int) -> None:
 
 
 def let_pass(firewall: Firewall) -> None:
-    """Put our rules into the chains that would drop. A chain that cannot be changed is left as it is."""
+    """Put our rules into the chains that would drop. A chain that cannot be changed is left as it is.
+
+    One process at a time in each network namespace: after a reload of firewalld all keepers do it at once.
+    """
+    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        _let_pass(firewall)
+    finally:
+        os.close(fd)
+
+
+def _let_pass(firewall: Firewall) -> None:
     for base in firewall.bases(nft.FORWARD):
         if base.drops or base.table == _FIREWALLD:
             try:

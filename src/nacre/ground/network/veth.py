@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from .attachments import Wanted
+    from .firewalld import FirewalldWatch
     from .netlink import Message
     from .rules import Forward
 
@@ -190,6 +191,10 @@ class ContainerNetwork(NetworkAttachments):
                 f"cannot set up the firewall of the container: {error.strerror}",
                 hint="needed is Linux 5.12 with nf_tables; --network host needs none",
             ) from None
+
+    def let_pass(self, watch: FirewalldWatch) -> None:
+        """When firewalld has changed something. Raises OSError."""
+        watch.let_pass(self._firewall)
 
     def close(self) -> None:
         """Everything goes: addresses and rules at once, links as soon as the kernel has the time. Idempotent.

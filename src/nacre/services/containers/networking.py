@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...grammars.endpoint import NetworkEndpoint
     from ...grammars.ports import Publish
     from ...ground.network.claims import Claim
+    from ...ground.network.firewalld import FirewalldWatch
     from ...ground.network.nameserver import NameSockets
     from ...ground.network.proxy import Proxy
     from ...ground.network.resolver import Resolver
@@ -61,6 +62,7 @@ class Networking:
         self._listening: NameSockets | None = None
         self._resolver: Resolver | None = None
         self._proxy: Proxy | None = None
+        self._others: FirewalldWatch | None = None
 
     def __enter__(self) -> Networking:
         try:
@@ -69,6 +71,7 @@ class Networking:
             for fields in self._record["endpoints"]:
                 self._join(endpoints.read(fields))
             self._serve()
+            self._watch_others()
             self._refresh()
             self.config = self._configured()
         except OSError as error:
@@ -129,6 +132,7 @@ class Networking:
             "descriptors": [*dict.fromkeys((*self._descriptors(), *self._serving.descriptors))],
             "control": self._control.fileno(),
             "held": self._own.held,
+            "others": self._others.fileno() if self._others else -1,
             "resolver": self._listening.held if self._listening else [],
             "claims": [claim.describe() for claim in self._claims],
             "names": {name: endpoints.written(each) for name, each in self._names.items()},
@@ -146,6 +150,7 @@ class Networking:
         found._names = {name: endpoints.read(fields) for name, fields in told["names"].items()}
         found._network = found._taken_over(told, [found._attached(each) for each in told["attached"]])
         found._serve(adopted(told["control"]))
+        found._watch_others(told.get("others", -1))
         if told["resolver"]:
             found._resolve(told["resolver"])
         return found
@@ -284,6 +289,14 @@ class Networking:
         self._control = control or listener(self._folder)
         self._closing.append(self._control.close)
         self._serving.watch(self._control.fileno(), lambda: meet(self._control, self._met))
+
+    def _watch_others(self, fd: int = -1) -> None:
+        """Another firewall may take away the rules that let containers pass."""
+        from ...ground.network.firewalld import FirewalldWatch
+
+        watch = self._others = FirewalldWatch.adopt(fd) if fd >= 0 else FirewalldWatch()
+        self._closing.append(watch.close)
+        self._serving.watch(watch.fileno(), lambda: self._own.let_pass(watch))
 
     def _pass_on(self) -> None:
         from ...ground.network.proxy import Proxy
