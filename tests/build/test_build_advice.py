@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nacre.cli.advice import read_advice
-from nacre.grammars.dockerfile.checks import ADVICE
+from nacre.cli.advice import read_advice, show_advice
+from nacre.grammars.dockerfile.checks import ADVICE, Advice
 from nacre.grammars.dockerfile.parse import parse
 from nacre.images.dockerfile.installs import late_installs
 from nacre.images.dockerfile.packagecaches import CacheFinder, instead
@@ -170,6 +171,31 @@ def test_good_orders_get_no_advice(lines: str) -> None:
 ])  # fmt: skip
 def test_files_that_need_others_get_no_advice(command: str, files: dict[str, str]) -> None:
     assert late(f"FROM x\nWORKDIR /app\nCOPY . .\nRUN {command}\n", files) == []
+
+
+def test_hostile_commands_take_no_time() -> None:
+    options = " ".join(["--a-b"] * 60)
+    for command in (
+        f"npm ci {options} !",
+        f"pip install {options} x",
+        "apk add x; " * 5000,
+        "mvn " * 200_000,
+    ):
+        assert late(f"FROM x\nCOPY . .\nRUN {command}\n", NODE) == []
+        assert caches(command, ["root/.m2/repository/x"]) == []
+    files = {"requirements.txt": "a" + " " * 900_000 + "/"}
+    assert late("FROM x\nCOPY . .\nRUN pip install -r requirements.txt\n", files) == []
+    assert secrets_in("sk-" * 20_000 + "T3BlbkFJ") == []
+
+
+def test_names_of_files_do_nothing_to_a_terminal() -> None:
+    one = Advice("the image holds secrets: a\x1b[2Jb", "SecretInFile", 3)
+    said: list[str] = []
+    show_advice(
+        SimpleNamespace(line=said.append), [one], SimpleNamespace(advice=[], file="D", positionals=["."])
+    )  # type: ignore[arg-type]
+    assert len(said) == 1
+    assert "\x1b" not in said[0]
 
 
 # package caches

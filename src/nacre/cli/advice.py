@@ -55,9 +55,11 @@ def show_advice(progress: Progress, found: Sequence[Advice], args: Args) -> None
 
 
 def _lines(found: Sequence[Advice], name: str) -> Iterator[str]:
+    from .buildview import printable
+
     for one in found:
-        yield f"{name}:{one.line}: advice: {one.text} ({one.rule})"
-        yield from (f"    {line}" for line in one.instead.split("\n") if line)
+        yield printable(f"{name}:{one.line}: advice: {one.text} ({one.rule})")
+        yield from (printable(f"    {line}") for line in one.instead.split("\n") if line)
 
 
 def write_reports(context: Context, found: Sequence[Advice], args: Args) -> None:

@@ -36,7 +36,7 @@ class _Installer(Value):
     first: tuple[str, str] = ("", "")
 
 
-_OPTIONS = r"(?: +--?[\w-]+(?:=\S+)?)*"
+_OPTIONS = r"(?: +--?\w[\w-]*(?:=\S+)?)*"
 _WORDS = r"(?: +[\w=,.-]+)*"
 _SCRIPTS = (
     r'"(?:workspaces|preinstall|install|postinstall|prepare|patchedDependencies|prisma)"\s*:'
@@ -72,12 +72,16 @@ _INSTALLERS = (
     ),
 )  # fmt: skip
 _PIP = re.compile(
-    r"(?:python3? -m )?pip3? install(?P<options>(?: +--?[\w-]+(?:=\S+)?)*) +(?:-r|--requirement)[ =]*"
-    r"(?P<file>[\w./-]+)(?: +--?[\w-]+(?:=\S+)?)*"
+    r"(?:python3? -m )?pip3? install(?P<options>(?: +--?\w[\w-]*(?:=\S+)?)*) +(?:-r|--requirement)[ =]*"
+    r"(?P<file>[\w./-]+)(?: +--?\w[\w-]*(?:=\S+)?)*"
 )
 _REQUIREMENT = re.compile(
     r"\s*(?:[A-Za-z0-9][^/\\]*|#.*|--?(?:i|index-url|extra-index-url)[ =].*|--hash.*)?\\?\s*"
 )
+
+
+_LONG = 1000
+"""Characters of a line or a command that nobody writes by hand."""
 
 
 class InstallOrder(Value):
@@ -94,7 +98,7 @@ _HARMLESS = re.compile(
     r"|(?:addgroup|adduser|groupadd|useradd)\b.*"
     r"|(?:npm|yarn|pnpm|bundle|poetry) (?:config|global|set|(?:i|install|add) (?:-g|--global))\b.*"
     r"|gem install [\w .-]+|python3? -m venv [\w./-]+"
-    r"|(?:python3? -m )?pip3? install(?: --?[\w-]+)* (?:pip|setuptools|wheel|poetry|uv)[ =<>~!\w.-]*"
+    r"|(?:python3? -m )?pip3? install(?: --?\w[\w-]*)* (?:pip|setuptools|wheel|poetry|uv)[ =<>~!\w.-]*"
 )
 """What needs no file of the context, and may come before an install."""
 
@@ -166,7 +170,10 @@ def _install(run: RunInstruction, read: Read) -> _Found | None:
 def _commands(text: str) -> list[str]:
     """The commands of a list, their white space made single; a strange one is left strange."""
     parts = (" ".join(part.split()) for part in re.split(r"&&|;|\n", text))
-    return [part if set("|$`(){}<>\"'\\").isdisjoint(part) else "\0" for part in parts if part]
+    strange = set("|$`(){}<>\"'\\")
+    return [
+        part if len(part) < _LONG and strange.isdisjoint(part) else "\0" for part in parts if part
+    ]  # fmt: skip
 
 
 def _pip(command: str, read: Read) -> tuple[tuple[str, ...], str] | None:
@@ -175,7 +182,7 @@ def _pip(command: str, read: Read) -> tuple[tuple[str, ...], str] | None:
     if found is None or data is None or "/" in posixpath.normpath(found["file"]):
         return None
     lines = data.decode("utf-8", "replace").split("\n")
-    if not all(_REQUIREMENT.fullmatch(line) and "file:" not in line for line in lines):
+    if not all(len(line) < _LONG and _REQUIREMENT.fullmatch(line) and "file:" not in line for line in lines):
         return None
     return (posixpath.normpath(found["file"]),), command
 

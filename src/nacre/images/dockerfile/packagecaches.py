@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 160
 """Characters of a command that are shown whole."""
+_READ = 10_000
+"""Characters of a command that are looked at."""
 
 
 class PackageCache(Value):
@@ -80,7 +82,8 @@ class CacheFinder:
     """Sums up the files of one layer that a RUN has written."""
 
     def __init__(self, command: str) -> None:
-        kinds = [one for one in CACHES if not one.built or re.search(one.built, command, re.DOTALL)]
+        text = command[:_READ]
+        kinds = [one for one in CACHES if not one.built or re.search(one.built, text, re.DOTALL)]
         self._kinds = [(re.compile(one.folder.encode() + rb"(?=/|$)"), one) for one in kinds]
         self._folders: dict[bytes, tuple[PackageCache, str] | None] = {}
         self._sizes: dict[tuple[PackageCache, str], int] = {}
@@ -108,7 +111,7 @@ class CacheFinder:
 def instead(run: RunInstruction, found: Sequence[LayerCache], later: Sequence[Instruction]) -> str:
     """The RUN that leaves none of these, which are of one tool; `later` are the RUNs after it."""
     code = " ".join(run.code.split())
-    if run.command.heredocs or not run.command.shell:
+    if run.command.heredocs or not run.command.shell or len(code) > _READ:
         return "\n".join(_end(one, code) for one in found if one.cache.end)
     if not found[0].cache.end:
         mounts = " ".join(f"--mount=type=cache,target={one.folder}" for one in found)
@@ -132,7 +135,7 @@ def _needing(code: str, later: Iterable[Instruction]) -> Instruction | None:
     if re.search(r"\bapt(?:-get)? .*install\b", code):
         return None
     for item in later:
-        if re.search(r"\bapt(?:-get)? (?:update|.*install\b)", " ".join(item.code.split())):
+        if re.search(r"\bapt(?:-get)? (?:update|.*install\b)", " ".join(item.code[:_READ].split())):
             return None if "update" in item.code or "--mount" in item.code else item
     return None
 

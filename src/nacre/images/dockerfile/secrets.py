@@ -22,7 +22,7 @@ _SHAPES = (
     ("a Stripe key", ("_live_",), r"\b[sr]k_live_([0-9A-Za-z]{24,})"),
     ("an npm token", ("npm_",), r"\bnpm_([A-Za-z0-9]{36})\b"),
     ("a PyPI token", ("pypi-AgE",), r"\bpypi-AgE([A-Za-z0-9_-]{50,})"),
-    ("an OpenAI key", ("T3BlbkFJ",), r"\bsk-([A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{16,})"),
+    ("an OpenAI key", ("T3BlbkFJ",), r"\bsk-([A-Za-z0-9_-]{0,200}T3BlbkFJ[A-Za-z0-9_-]{16,})"),
     ("an Anthropic key", ("sk-ant-",), r"\bsk-ant-([A-Za-z0-9_-]{32,})"),
     ("a Hugging Face token", ("hf_",), r"\bhf_([A-Za-z0-9]{34,})\b"),
     ("a Docker Hub token", ("dckr_pat_",), r"\bdckr_pat_([A-Za-z0-9_-]{27,})"),
