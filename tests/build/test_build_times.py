@@ -201,6 +201,9 @@ def test_verify_lists_what_differs_and_why(project: Any) -> None:
     project.write("copied", "written on 2026-01-31\n")
     text = "WORKDIR /w\nCOPY copied .\nRUN echo a > b; mkdir c; date -u +%F > day\n"
     project.write("Dockerfile", BASE + text)
-    same = project.nacre("build", "--verify", "-q", str(project.folder))
-    assert same.lines[0] == "? /w/day: the date of today"
-    assert same.lines[1].endswith("both builds are the same")
+    same = project.nacre("build", "--verify", "-q", str(project.folder), check=False)
+    if same.code == 0:  # else midnight came between the builds
+        assert same.lines[0] == "? /w/day: the date of today"
+        assert same.lines[1].endswith("both builds are the same")
+    else:
+        assert same.lines[0].startswith("C /w/day: ")
