@@ -62,6 +62,18 @@ def marked(
 
 
 @needs_them
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_terminal_in_the_background(
+    nacre: Nacre, busybox_image: str, peer: Callable[..., None], runtime: str
+) -> None:
+    """Neither begins with -t where its input is no terminal."""
+    peer(runtime)
+    nacre("run", "-dt", "--name", "up", "--runtime", runtime, busybox_image, "tty")
+    assert nacre("wait", "up").out == "0\n"
+    assert nacre("logs", "up").out.startswith("/dev/pts/")
+
+
+@needs_them
 @WAYS
 def test_what_is_killed_is_gone(nacre: Nacre, marked: str, words: tuple[str, ...]) -> None:
     nacre(*words, "up")

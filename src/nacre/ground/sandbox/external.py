@@ -85,14 +85,16 @@ def first_process(runtime: Runtime) -> int:
 def run(config: Mapping[str, Any], root: Mount, runtime: Runtime, attached: Attachment) -> int:
     """As `process.run`, by another program.
 
-    A terminal is handed to the runtime as it is. Raises Unsupported, SandboxError.
+    A terminal of the user's is handed to the runtime as it is; where there is none, one is made, since the
+    runtimes refuse to begin without. Raises Unsupported, SandboxError.
     """
     runtime = runtime.replace(program=find(runtime.program))
     os.makedirs(f"{runtime.bundle}/rootfs", exist_ok=True)
     os.makedirs(f"{runtime.bundle}/state", exist_ok=True)
     _note(runtime)
     stdio = attached.stdio
-    streams = None if stdio.tty else opened(stdio, relayed=False)
+    handed = stdio.tty and stdio.stdin >= 0 and os.isatty(stdio.stdin)
+    streams = None if handed else opened(stdio, relayed=False)
     fds = streams.child if streams else (stdio.stdin, stdio.stdout, stdio.stderr)
     try:
         with _fork(config, root, runtime, fds, attached) as started:
