@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from wheelmaker import wheel
 
+from nacre.services.build import PackageIndexes
+from nacre.services.build.python.index import PackageIndex
 from nacre.services.build.python.localfiles import LocalFiles
+from nacre.services.build.python.logins import IndexLogins
 from nacre.words.errors import DigestMismatch
 
 
@@ -41,3 +44,21 @@ def test_a_file_is_known_by_its_hash_also_after_it_was_replaced(folder: Path, tm
     assert second.strong != first.strong
     with pytest.raises(DigestMismatch):
         local.identified(first)
+
+
+@pytest.mark.parametrize("left", [0, 10, 80, -1])
+def test_metadata_that_a_power_cut_has_damaged_is_not_there(tmp_path: Path, left: int) -> None:
+    """An empty or a cut file would be a package that needs nothing."""
+
+    def fetch(*_words: object) -> None:
+        raise AssertionError("nothing is fetched")
+
+    local = LocalFiles(str(tmp_path))
+    index = PackageIndex((), IndexLogins((), PackageIndexes()), fetch, str(tmp_path / "kept"), local)  # type: ignore[arg-type]
+    fields = b"Name: demo\nRequires-Dist: one\n"
+    assert index.kept_metadata("ab") is None
+    assert index.keep_metadata("ab", fields + b"\nA description\n") == fields
+    assert index.kept_metadata("ab") == fields
+    (path,) = (tmp_path / "kept").glob("*.metadata")
+    path.write_bytes(path.read_bytes()[:left])
+    assert index.kept_metadata("ab") is None

@@ -129,18 +129,19 @@ class PackageIndex:
         return self._local.identified(file)
 
     def kept_metadata(self, sha256: str) -> bytes | None:
-        """The METADATA of a file that was looked at before, None for none."""
+        """The METADATA of a file that was looked at before, None for none, or for what a power cut left."""
         try:
             with open(f"{self._folder}/{sha256}.metadata", "rb") as file:
-                return file.read()
+                digest, _, fields = file.read().partition(b"\n")
         except FileNotFoundError:
             return None
+        return fields if digest == _digest(fields) else None
 
     def keep_metadata(self, sha256: str, data: bytes) -> bytes:
         """Keep the fields of a METADATA, without the description that comes after them."""
         self._make_folder()
         fields = data.replace(b"\r\n", b"\n").partition(b"\n\n")[0] + b"\n"
-        write_atomic(f"{self._folder}/{sha256}.metadata", fields)
+        write_atomic(f"{self._folder}/{sha256}.metadata", _digest(fields) + b"\n" + fields)
         return fields
 
     def kept(self, sha256: str) -> str:
@@ -218,6 +219,10 @@ class PackageIndex:
         with os_errors(f"keep wheels in {self._folder}"):
             if not os.path.isdir(self._folder):
                 private_dir(self._folder)
+
+
+def _digest(data: bytes) -> bytes:
+    return new_hash("sha256", data).hexdigest().encode()
 
 
 def _bounded(remote: Remote, most: int, what: str) -> bytes:
