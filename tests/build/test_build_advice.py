@@ -362,6 +362,7 @@ def test_switched_off(project: Any) -> None:
     words = "build", "--check", str(project.folder)
     assert "ADVICE" in project.nacre(*words).out
     assert "ADVICE" not in project.nacre(*words, "--advice=none").out
+    assert "nothing is built" in project.build("", "--explain", "--advice=all", check=False).err
     assert "--call=check,format=sarif" in project.nacre(*words, "--advice=sarif=x", check=False).err
 
 

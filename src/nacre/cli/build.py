@@ -55,8 +55,9 @@ def tell(context: Context, args: Args, given: tuple[Origin, Origin]) -> int:
 
 
 def _refuse_reports(args: Args) -> None:
-    """--advice FORM=FILE is about a build."""
-    if found := [word for word in args.advice if "=" in word]:
+    """--advice FORM=FILE is about a build; a check has what needs none."""
+    is_check = not (args.explain or args.verify)
+    if found := [word for word in args.advice if "=" in word or (word == "all" and not is_check)]:
         raise UsageError(
             f"--advice {found[0]}: nothing is built", hint="use --call=check,format=sarif for a check"
         )

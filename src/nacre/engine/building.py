@@ -419,7 +419,7 @@ def for_project(engine: Engine, options: BuildOptions, pull: str) -> BuildOption
     unused = {
         "ssh": options.agents, "allow": options.allow, "on-fail": options.on_fail,
         "no-cache-filter": options.no_cache_filter, "build-context": options.contexts,
-        "squash": options.squash,
+        "squash": options.squash, "advice": options.advice == "all",
     }  # fmt: skip
     for name in [name for name, given in unused.items() if given]:
         engine.config.warn(
