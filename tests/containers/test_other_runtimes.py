@@ -68,9 +68,12 @@ def test_a_terminal_in_the_background(
 ) -> None:
     """Neither begins with -t where its input is no terminal."""
     peer(runtime)
-    nacre("run", "-dt", "--name", "up", "--runtime", runtime, busybox_image, "tty")
-    assert nacre("wait", "up").out == "0\n"
-    assert nacre("logs", "up").out.startswith("/dev/pts/")
+    nacre(
+        "run", "-dt", "--name", "up", "--runtime", runtime, busybox_image, "sh", "-c", "tty; exec sleep 100"
+    )
+    until(lambda: nacre("logs", "up").out.startswith("/dev/pts/"))
+    assert nacre("ps", "-q").out
+    nacre("rm", "-f", "up")
 
 
 @needs_them
