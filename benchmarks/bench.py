@@ -128,7 +128,13 @@ class Bench:
     @cached_property
     def slim(self) -> str:
         """A Debian that is set up as its official image is; its name, under which every peer can have it."""
-        return bigimage.slim(self.nacre, self.fresh("slim"), self.debian, self.mirror)
+        return bigimage.slim(self.nacre, self.fresh("slim"), self.debian)
+
+    @cached_property
+    def compiler(self) -> str:
+        """The same with a compiler."""
+        assert self.slim
+        return bigimage.compiler(self.nacre, self.fresh("compiler"), self.mirror)
 
     @cached_property
     def mirror(self) -> str:

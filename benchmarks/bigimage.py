@@ -26,8 +26,9 @@ _SLIM = """\
 FROM {base}
 RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/speedup && \\
     echo 'DPkg::Post-Invoke {{ "rm -f /var/cache/apt/archives/*.deb || true"; }};' > /etc/apt/apt.conf.d/clean
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 """
+COMPILER = "bench-gcc:latest"
+_COMPILER = f"FROM {SLIM}\nRUN apt-get update && {_APT} gcc libc6-dev && rm -rf /var/lib/apt/lists/*\n"
 _CONFIG = """
 version: 0.1
 log: {{level: info}}
@@ -52,13 +53,21 @@ def debian(nacre: Nacre, folder: Path) -> str:
     return DEBIAN
 
 
-def slim(nacre: Nacre, folder: Path, base: str, proxy: str) -> str:
-    """A Debian as its official image is: no package stays, dpkg writes without fsync; it has a compiler."""
+def slim(nacre: Nacre, folder: Path, base: str) -> str:
+    """A Debian as its official image is: no package stays, and dpkg unpacks without fsync(2)."""
     if not _has(nacre, SLIM):
         (folder / "Dockerfile").write_text(_SLIM.format(base=base))
-        words = ["build", "-t", SLIM, "--network", "host", "--build-arg", f"http_proxy={proxy}"]
-        nacre.call(*words, str(folder))
+        nacre.call("build", "-t", SLIM, str(folder))
     return SLIM
+
+
+def compiler(nacre: Nacre, folder: Path, proxy: str) -> str:
+    """The same with a compiler."""
+    if not _has(nacre, COMPILER):
+        (folder / "Dockerfile").write_text(_COMPILER)
+        words = ["build", "-t", COMPILER, "--network", "host", "--build-arg", f"http_proxy={proxy}"]
+        nacre.call(*words, str(folder))
+    return COMPILER
 
 
 def make(nacre: Nacre, folder: Path) -> str:

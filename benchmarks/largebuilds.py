@@ -60,7 +60,7 @@ class BuildStages(Scenario):
         self.name, self.question, self._step, self._compiles = name, question, step, compiles
 
     def cases(self, bench: Bench) -> Iterator[Case]:
-        base, folder = bench.slim if self._compiles else BASE, bench.fresh(self.name)
+        base, folder = bench.compiler if self._compiles else BASE, bench.fresh(self.name)
         (folder / "program.c").write_text(_program())
         stages = "".join(f"FROM {base} AS s{n}\n{self._step.format(n)}\n" for n in _STAGES)
         copies = "".join(f"COPY --from=s{n} /made{n} /\n" for n in _STAGES)
