@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,14 @@ def test_tags_that_stay(api: Any, accounts: Administration) -> None:
         put("v1", old.body)
     assert (answer.status, answer.code) == (409, "DENIED")
     assert put("w1", old.body).status == put("w1", new).status == 201
+
+
+@pytest.mark.usefixtures("accounts")
+def test_uploads_count_for_a_user(api: Any, tmp_path: Path) -> None:
+    for name in ("writer", "member"):
+        assert api("POST", "shop/app/blobs/uploads/", **basic(name)).status == 202
+    with closing(sqlite3.connect(f"file:{tmp_path / 'registry' / 'registry.db'}?mode=ro", uri=True)) as db:
+        assert sorted(db.execute("SELECT owner FROM uploads")) == [("user member",), ("user writer",)]
 
 
 @pytest.mark.usefixtures("accounts")

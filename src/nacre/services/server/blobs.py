@@ -13,11 +13,10 @@ from ...grammars.wire.uploads import Event, check_chunk
 from ...stores.catalog import Upload
 from ...words.digest import ALGORITHMS
 from ...words.errors import DigestMismatch, NotFound, RegistryError, StoreError
-from .access import may_read
+from .access import may_read, owner_of
 from .answers import FileResponse, Ready, answer, conditions_of, failure, is_plain, named
 from .bodies import Body
 from .cache import EACH
-from .clients import client_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -107,7 +106,7 @@ class Blobs:
         whole = parse_digest(query["digest"]) if "digest" in query else None
         algorithm = whole.algorithm if whole else _algorithm(query.get("digest-algorithm", "sha256"))
         await self._state.work.run(self._state.store.check_room)
-        upload = Upload(route.name, client_of(request), algorithm)
+        upload = Upload(route.name, owner_of(request), algorithm)
         session = await self._state.sessions.begin(upload)
         if whole is None:
             response = _progress(session, 202)

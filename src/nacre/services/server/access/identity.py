@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ....stores.accounts.model import EVERYTHING, Role, covers
+from ..clients import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,13 @@ def identity_of(request: Request) -> Identity | None:
     """Who sends it; None in an open registry, where everybody may do everything."""
     found = request.scope.get(_SCOPE)
     return found if isinstance(found, Identity) else None
+
+
+def owner_of(request: Request) -> str:
+    """Whom its uploads count for: a user, wherever they are; without one the address."""
+    identity = identity_of(request)
+    account = identity.account if identity else None
+    return f"user {account.name}" if account else client_of(request)
 
 
 def may_read(request: Request, repository: str) -> bool:
