@@ -10,12 +10,12 @@ from nacre.images.model.edit import (
     apply_change,
     make_manifest,
     new_config,
-    parse_duration,
     with_env,
     with_fields,
     with_run,
 )
 from nacre.words.digest import Digest
+from nacre.words.durations import nanoseconds
 from nacre.words.errors import UsageError
 from nacre.words.oci import (
     DOCKER_CONFIG,
@@ -150,13 +150,13 @@ def test_bad_changes_are_refused_with_a_sentence(text: str):
     [("1s", 10**9), ("1.5h", 5400 * 10**9), ("1m30s", 90 * 10**9), ("250ms", 250 * 10**6), ("", 0)],
 )
 def test_durations(text: str, expected: int):
-    assert parse_duration(text) == expected
+    assert nanoseconds(text) == expected
 
 
 @pytest.mark.parametrize("text", ["s", "1", "1x", "1.2.3s", "1 s", "-1s"])
 def test_bad_durations(text: str):
     with pytest.raises(UsageError):
-        parse_duration(text)
+        nanoseconds(text)
 
 
 def test_a_manifest_speaks_the_words_of_one_family():

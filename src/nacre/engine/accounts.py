@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..words.durations import seconds
 from ..words.errors import Unsupported
 
 TYPE_CHECKING = False
@@ -122,7 +123,7 @@ class RegistryAccounts:
         from ..stores.accounts.model import Role
 
         return self._accounts.tokens.add(
-            user, label, role=Role.parse(role), namespace=namespace, seconds=_seconds(expires)
+            user, label, role=Role.parse(role), namespace=namespace, seconds=seconds(expires)
         )
 
     def remove_token(self, number: int) -> None:
@@ -153,14 +154,3 @@ def _encoded(password: str) -> str:
     from ..services.server.access.passwords import encoded
 
     return encoded(password) if password else ""
-
-
-def _seconds(text: str) -> float:
-    from ..images.model.edit import parse_duration
-
-    if not text:
-        return 0.0
-    days = text.removesuffix("d")
-    if days != text and days.isascii() and days.isdigit() and len(days) < 6:
-        return int(days) * 86400.0
-    return parse_duration(text) / 1e9

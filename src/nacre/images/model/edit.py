@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _ORDER = ("created", "author", "architecture", "variant", "os", "os.version", "config", "rootfs", "history")
 _OCI_TO_DOCKER = {OCI_CONFIG: DOCKER_CONFIG, OCI_LAYER: DOCKER_LAYER, OCI_LAYER_GZIP: DOCKER_LAYER_GZIP}
 _DOCKER_TO_OCI = {docker: oci for oci, docker in _OCI_TO_DOCKER.items()}
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def new_config(platform: Platform, *, created: str = "", author: str = "") -> ImageConfig:
@@ -171,6 +170,8 @@ def _change_onbuild(config: ImageConfig, node: RawInstruction) -> ImageConfig:
 
 
 def _change_healthcheck(config: ImageConfig, node: RawInstruction) -> ImageConfig:
+    from ...words.durations import nanoseconds
+
     kind = node.args[0].upper() if node.args else ""
     if kind == "NONE":
         return with_run(config, Healthcheck={"Test": ["NONE"]})
@@ -182,7 +183,7 @@ def _change_healthcheck(config: ImageConfig, node: RawInstruction) -> ImageConfi
         if name == "retries" and value.isdecimal():
             check["Retries"] = int(value)
         elif name in _DURATIONS:
-            check[_DURATIONS[name]] = parse_duration(value)
+            check[_DURATIONS[name]] = nanoseconds(value)
         else:
             raise UsageError(f"unknown flag of HEALTHCHECK: {flag}")
     return with_run(config, Healthcheck=check)
@@ -192,20 +193,6 @@ _DURATIONS = {
     "interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
     "start-interval": "StartInterval",
 }  # fmt: skip
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of a duration as Go writes it (`1m30s`, `1.5h`). Raises UsageError."""
-    total, rest = 0.0, text
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        unit = rest[len(number) :]
-        unit = unit[: len(unit) - len(unit.lstrip("nuµmsh"))]
-        if unit not in _UNITS or number.count(".") > 1 or not number.strip("."):
-            raise UsageError(f"invalid duration {text!r}: expected something like 30s or 1m30s")
-        total += float(number) * _UNITS[unit]
-        rest = rest[len(number) + len(unit) :]
-    return int(total)
 
 
 _CHANGES: dict[str, Callable[[ImageConfig, RawInstruction], ImageConfig]] = {
