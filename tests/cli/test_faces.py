@@ -28,7 +28,7 @@ from nacre.engine.volumes import VolumeCollection
 from nacre.images.arrows.combining import Combination
 from nacre.images.model.limits import Limits
 from nacre.services.build import BuildOptions
-from nacre.words.rules import RegistryRules
+from nacre.words.rules import GarbageRules, RegistryRules
 
 FOLDER = Path(cli.__path__[0])
 MODULES = sorted(FOLDER.rglob("*.py"))
@@ -118,6 +118,7 @@ OPTIONS = {
     "Limits": Limits,
     "Combination": Combination,
     "RegistryRules": RegistryRules,
+    "GarbageRules": GarbageRules,
 }
 TERMINAL, PRINTED, CALLER = "for the terminal alone", "how a result is printed", "the caller looks at values"
 NOTHING = ("Refused", "Rejected", "Ignored", "Accepted", "Discarded")
@@ -282,6 +283,9 @@ COMMANDS_OF = {
     "pause": ("containers.pause", {}),
     "port": ("containers.reached", {}),
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
+    "registry gc": ("registries.collect", {
+        "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",
+    }),
     "registry grant": ("accounts.grant", REGISTRY),
     "registry grants": ("accounts.grants", REGISTRY),
     "registry namespace ls": ("accounts.namespaces", REGISTRY),
@@ -301,6 +305,7 @@ COMMANDS_OF = {
     "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry serve": ("registries.serve", {
         "addr": "host", "root": "folder", "quiet": "access", "delete-children": "children",
+        "gc-interval": "garbage", "gc-grace": "garbage", "untagged-age": "garbage",
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

@@ -98,7 +98,7 @@ opening sshkeys squash squashed strings substitution targets variable
 apk attached attestation attestationfiles attestations attesting distribution dpkg facts golang inventory
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role
-team teams versions
+team teams versions collector durations garbage mentions
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

@@ -247,6 +247,7 @@ GROUPS = {
         "Run a registry",
         {
             "audit": CommandEntry("accounts", "Show who changed accounts and rights", "AUDIT"),
+            "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
             "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
             "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
             "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),

@@ -6,9 +6,11 @@ import os
 
 from ..words.errors import UsageError
 from .options import Command, flag, number, text
+from .output import FORMAT, human_size, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..words.rules import GarbageRules
     from .context import Context
     from .options import Args
 
@@ -40,11 +42,45 @@ def _serve(context: Context, args: Args) -> int:
         context.stdout.flush()
 
     access = None if args.quiet else context.warn
-    rules = RegistryRules(args.sparse, args.connections, args.delete_children, args.warning)
+    rules = RegistryRules(args.sparse, args.connections, args.delete_children, args.warning, _garbage(args))
     context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
     return 0
 
 
+def _garbage(args: Args) -> GarbageRules:
+    from ..words.durations import seconds
+    from ..words.rules import GarbageRules
+
+    usual = GarbageRules()
+    interval = seconds(args.gc_interval) if "gc_interval" in args.given else usual.interval
+    return GarbageRules(interval, seconds(args.gc_grace), seconds(args.untagged_age))
+
+
+def _collect(context: Context, args: Args) -> int:
+    """Say what nothing names, and what of it is gone, or would go."""
+    root = os.path.abspath(args.root or context.engine.registries.folder)
+    found, gone = context.engine.registries.collect(root, _garbage(args), dry_run=args.dry_run)
+    rows = [
+        {"What": what, "Manifests": one.manifests, "Blobs": one.blobs, "Size": human_size(one.bytes)}
+        for what, one in (("unused", found), ("would go now" if args.dry_run else "removed", gone))
+    ]
+    columns = [("", "What"), ("MANIFESTS", "Manifests"), ("BLOBS", "Blobs"), ("SIZE", "Size")]
+    listing(context, args, rows, columns, key="What")
+    return 0
+
+
+_ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
+_RULES = (
+    text("--gc-grace", "How long a blob stays that no manifest needs", default="24h", type="duration"),
+    text("--untagged-age", "How long a manifest stays that nothing names; 0s for ever", default="30d",
+         type="duration"),
+)  # fmt: skip
+GC = Command(
+    "", _collect, store=False,
+    options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, _ROOT),
+    details="A registry that is served does this by itself. What is unused is noted when it is found, and"
+    " removed when it has been so for the time given.",
+)  # fmt: skip
 COMMAND = Command(
     "",
     run=_serve,
@@ -53,7 +89,10 @@ COMMAND = Command(
              type="host:port"),
         number("--connections", "Most connections of one address; more behind a proxy", default=256),
         flag("--delete-children", "Delete with an index the manifests that nothing else names"),
-        text("--root", "Directory of the registry (default: `registry` in the store)", type="path"),
+        text("--gc-interval", "Look for what nothing names every so often; 0s for never", default="1h",
+             type="duration"),
+        *_RULES,
+        _ROOT,
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),
         text("--warning", "What clients should tell their users"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..words.errors import NacreError, NotFound
 from ..words.reference import Reference, registry_name
+from ..words.rules import GarbageRules
 from .network import logins_of
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ..images.arrows.combining import Combination, CombinedImage, RemoteImage
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
+    from ..stores.garbage import Garbage
     from ..words.progress import Progress
     from ..words.rules import RegistryRules
     from .accounts import RegistryAccounts
@@ -114,6 +116,18 @@ class Registries:
         from .accounts import RegistryAccounts
 
         return RegistryAccounts(folder or self.folder, actor)
+
+    def collect(
+        self, folder: str = "", rules: GarbageRules | None = None, *, dry_run: bool = False
+    ) -> tuple[Garbage, Garbage]:
+        """Remove what nothing names any more from a registry that is not served; one that is does by itself.
+
+        Gives what nothing names, and what of it is gone, or with `dry_run` would go. Raises Conflict while it
+        is served and for what is no registry, StoreError.
+        """
+        from ..stores.registry import collected
+
+        return collected(folder or self.folder, rules or GarbageRules(), dry_run=dry_run)
 
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,

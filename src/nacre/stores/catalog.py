@@ -4,6 +4,7 @@
                  ──< manifests ──< parts     what a manifest needs, of blobs and of other manifests
                  ──< tags        names of manifests
     uploads                      sessions that have begun and not ended
+    unused                       what nothing names, and since when: see `garbage`
 
 Content itself is in the blob store. Every change is one IMMEDIATE transaction: what it checks still
 holds when it commits, so no manifest is ever recorded without its parts and no part goes while a
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..words.oci import Descriptor
 
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE blobs (
@@ -61,12 +62,20 @@ CREATE TABLE uploads (
     id TEXT PRIMARY KEY, repository TEXT NOT NULL, touched REAL NOT NULL, owner TEXT NOT NULL DEFAULT '',
     received INTEGER NOT NULL DEFAULT 0, algorithm TEXT NOT NULL DEFAULT 'sha256') WITHOUT ROWID;
 CREATE INDEX uploads_owner ON uploads (owner, touched);
+CREATE TABLE unused (
+    repository INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL,
+    PRIMARY KEY (repository, digest, kind)) WITHOUT ROWID;
+CREATE INDEX unused_since ON unused (kind, since);
 """
 _STEPS = {
     1: """ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
           ALTER TABLE uploads ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
           ALTER TABLE uploads ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'sha256';
           CREATE INDEX uploads_owner ON uploads (owner, touched);""",
+    2: """CREATE TABLE unused (
+              repository INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL,
+              PRIMARY KEY (repository, digest, kind)) WITHOUT ROWID;
+          CREATE INDEX unused_since ON unused (kind, since);""",
 }
 """What makes a database of the format that is the key one of the next."""
 _HELD = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
@@ -181,7 +190,7 @@ class Catalog:
         with self._read_lock, _sqlite_errors():
             return self._reader.execute(sql, values).fetchall()
 
-    def _list(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+    def listed(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """For what may take long: by a connection of its own, so that the event loop's never waits."""
         with self._list_lock, _sqlite_errors():
             return self._lister.execute(sql, values).fetchall()
@@ -203,20 +212,20 @@ class Catalog:
     def repositories(self, last: str, limit: int) -> list[str]:
         """Names after `last` in order, at most `limit`."""
         sql = "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?"
-        return [str(row[0]) for row in self._list(sql, last, limit)]
+        return [str(row[0]) for row in self.listed(sql, last, limit)]
 
     def tags(self, name: str, last: str, limit: int) -> list[str]:
         """Tags after `last` in the spec's order (case does not count), at most `limit`."""
         sql = """SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)
                  AND (tag COLLATE NOCASE, tag) > (?, ?) ORDER BY tag COLLATE NOCASE, tag LIMIT ?"""
-        return [str(row[0]) for row in self._list(sql, name, last, last, limit)]
+        return [str(row[0]) for row in self.listed(sql, name, last, last, limit)]
 
     def referrers(
         self, name: str, subject: Digest, artifact_type: str, last: str, limit: int
     ) -> list[Referrer]:
         """What names `subject` as its subject, by digest after `last`; `artifact_type` "" is any."""
         values = (name, subject, last, artifact_type, artifact_type)
-        rows = self._list(f"{_REFERRERS} LIMIT {int(limit)}", *values)
+        rows = self.listed(f"{_REFERRERS} LIMIT {int(limit)}", *values)
         return [_referrer(row) for row in rows]
 
     def check_parts(self, name: str, document: Document, *, sparse: bool = False) -> int:
@@ -227,7 +236,8 @@ class Catalog:
     # ── writing ──
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which nobody else's change comes between."""
         with self._write_lock, _sqlite_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -266,28 +276,40 @@ class Catalog:
             if not self._pins[digest]:
                 del self._pins[digest]
         if abandoned:
-            with self._change() as db:
+            with self.change() as db:
                 self._drop_content(db, digest)
 
-    def _drop_content(self, db: sqlite3.Connection, digest: str) -> None:
-        if digest not in self._pins and not db.execute(_HELD, (digest, digest)).fetchone():
+    def _drop_content(self, db: sqlite3.Connection, digest: str) -> bool:
+        gone = digest not in self._pins and not db.execute(_HELD, (digest, digest)).fetchone()
+        if gone:
             self._remove(Digest(digest))
+        return gone
+
+    def forget(self, db: sqlite3.Connection, table: str, repository: int, digest: str) -> int:
+        """Take a row out of `manifests` or `blobs`, with what followed it; bytes of content that are gone."""
+        place, where = (repository, digest), f"FROM {table} WHERE repository = ? AND digest = ?"
+        (size,) = db.execute(f"SELECT size {where}", place).fetchone()
+        below = _below(db, repository, digest) if table == "manifests" else []
+        db.execute(f"DELETE {where}", place)
+        freed = size if self._drop_content(db, digest) else 0
+        self._delete_unnamed(db, repository, below)
+        return int(freed)
 
     def drop_unheld(self, digests: Iterable[Digest]) -> None:
         """Remove the content of those that no repository holds and nobody is about to add."""
         for digest in digests:
-            if not self._list(_HELD, digest, digest):
-                with self._change() as db:
+            if not self.listed(_HELD, digest, digest):
+                with self.change() as db:
                     self._drop_content(db, digest)
 
     def add_blob(self, name: str, digest: Digest, size: int) -> None:
         """A blob was pushed to `name`."""
-        with self._change() as db:
+        with self.change() as db:
             _link_blob(db, _repository(db, name), digest, size)
 
     def mount(self, name: str, digest: Digest, source: str) -> bool:
         """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
-        with self._change() as db:
+        with self.change() as db:
             row = db.execute(_BLOB_SIZE, (source, digest)).fetchone()
             if row:
                 _link_blob(db, _repository(db, name), digest, row[0])
@@ -303,7 +325,7 @@ class Catalog:
         another size than the manifest says, and unless `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the
         repository: such an image could not be pulled.
         """
-        with self._change() as db:
+        with self.change() as db:
             repository = _repository(db, name)
             _check_guard(db, name, guard)
             _check_frozen(db, repository, guard.frozen, digest)
@@ -315,7 +337,7 @@ class Catalog:
 
     def delete_tag(self, name: str, tag: str, guard: WriteConditions = _FREE) -> bool:
         """Forget a tag; the manifest stays. False when there is none. Raises PRECONDITION_FAILED."""
-        with self._change() as db:
+        with self.change() as db:
             _check_guard(db, name, guard)
             sql = "DELETE FROM tags WHERE repository = ? AND tag = ?"
             return db.execute(sql, (_find(db, name), tag)).rowcount > 0
@@ -340,7 +362,7 @@ class Catalog:
     def _delete(
         self, table: str, name: str, digest: Digest, guard: WriteConditions = _FREE, *, children: bool = False
     ) -> bool:
-        with self._change() as db:
+        with self.change() as db:
             _check_guard(db, name, guard)
             repository = _find(db, name)
             sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
@@ -373,7 +395,7 @@ class Catalog:
         seconds, and is not `busy`; if all have too many together, one of the owner who has most. Raises
         RegistryError TOOMANYREQUESTS when none can.
         """
-        with self._change() as db:
+        with self.change() as db:
             loser = _loser(db, row.owner, limits, busy)
             db.execute("DELETE FROM uploads WHERE id = ?", (loser,))
             values = (upload, row.repository, time.time(), row.owner, row.algorithm)
@@ -390,13 +412,13 @@ class Catalog:
 
     def touch_upload(self, upload: str, received: int) -> bool:
         """The session was used now and has `received` bytes; False when it is gone."""
-        with self._change() as db:
+        with self.change() as db:
             sql = "UPDATE uploads SET touched = ?, received = ? WHERE id = ?"
             return db.execute(sql, (time.time(), received, upload)).rowcount > 0
 
     def end_upload(self, upload: str) -> None:
         """Delete the row of an upload. Idempotent."""
-        with self._change() as db:
+        with self.change() as db:
             db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
 
     def idle_uploads(self, seconds: float) -> Sequence[str]:
@@ -485,7 +507,8 @@ def _referrer(row: tuple[Any, ...]) -> Referrer:
 
 
 def _link_blob(db: sqlite3.Connection, repository: int, digest: str, size: int) -> None:
-    db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (repository, digest, size, time.time()))
+    values = (repository, digest, size, time.time())
+    db.execute("INSERT INTO blobs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET added = ?4", values)
 
 
 def _check_parts(
@@ -512,12 +535,17 @@ def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, docum
     size, kind = document.size, document.media_type
     row = (repository, digest, size, kind, document.subject, document.artifact_type)
     # not REPLACE: that would delete the row first, and its tags with it
-    db.execute(
-        "INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET media_type = ?4",
-        (*row, notes, time.time()),
-    )
+    sql = """INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET media_type = ?4, added = ?8"""
+    db.execute(sql, (*row, notes, time.time()))
     parts = [(repository, digest, part.digest) for part in document.parts]
     db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", parts)
+
+
+def _below(db: sqlite3.Connection, repository: int, digest: str) -> list[str]:
+    """What goes with a manifest unless something else names it: its manifests, and its referrers."""
+    sql = "SELECT digest FROM manifests WHERE repository = ? AND subject = ?"
+    return _children(db, repository, digest) + [row[0] for row in db.execute(sql, (repository, digest))]
 
 
 def _check_frozen(db: sqlite3.Connection, repository: int, tags: Sequence[str], digest: str) -> None:

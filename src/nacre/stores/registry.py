@@ -27,11 +27,14 @@ from . import reserve
 from .accounts.reading import Accounts
 from .blobs import BlobStore
 from .catalog import Catalog
+from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import ParamSpec, TypeVar
+
+    from ..words.rules import GarbageRules
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -113,6 +116,23 @@ class RegistryStore:
                 remove_tree(path)
             if lock is not None:
                 lock.release(remove=True)
+
+
+def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage, Garbage]:
+    """What nothing names in a registry, and what of it went, or would go. Raises Conflict, StoreError."""
+    if not os.path.exists(f"{root}/{DATABASE}"):
+        raise Conflict(f"{root} is no registry")
+    if dry_run:
+        with closing(Catalog(f"{root}/{DATABASE}", _keep)) as catalog:
+            return GarbageCollector(catalog, rules, Mentions()).look()
+    with closing(RegistryStore(root)) as store:
+        collector = GarbageCollector(store.catalog, rules, Mentions())
+        gone = [Garbage(), *collector.steps()][-1]
+        return collector.look()[0], gone
+
+
+def _keep(_digest: Digest) -> None:
+    pass
 
 
 def database_of(root: str) -> str:

@@ -6,19 +6,32 @@ from .errors import UsageError
 from .value import Value
 
 
+class GarbageRules(Value):
+    """What a registry removes by itself, in seconds.
+
+    `interval`: from one look to the next, 0 for never. `grace`: how long a blob stays that no manifest needs,
+    and whatever was pushed. `untagged`: how long a manifest stays that nothing names, 0 for ever.
+    """
+
+    interval: float = 3600.0
+    grace: float = 24 * 3600.0
+    untagged: float = 30 * 24 * 3600.0
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
     `sparse`: manifests are taken although content that they name is not there (part of the platforms of an
     index, say). `connections`: most of one address at a time; those that moved least give way. `children`:
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
-    what clients should tell their users, "" for nothing.
+    what clients should tell their users, "" for nothing. `garbage`: what nothing names any more.
     """
 
     sparse: bool = False
     connections: int = 256
     children: bool = False
     warning: str = ""
+    garbage: GarbageRules = GarbageRules()
 
     def _check(self) -> None:
         if self.connections < 1:

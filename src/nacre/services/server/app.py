@@ -10,7 +10,7 @@ import asyncio
 import time
 import traceback
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from starlette.requests import Request
 
@@ -29,7 +29,8 @@ from .manifests import Manifests
 from .state import RegistryLimits, RegistryState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
+    from typing import TypeVar
 
     from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
 
+    T = TypeVar("T")
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
 TOKENS = "/token"
@@ -46,7 +48,9 @@ _QUERY = 4096
 _PATHS = 4096
 """Paths that are kept understood."""
 _PAUSE = 0.02
-"""Seconds between two steps of tidying up."""
+"""Seconds between two steps of what goes on beside the requests."""
+
+
 _END = object()
 
 
@@ -80,6 +84,7 @@ class Registry:
         self._authorization = Authorization(store.accounts, self.state.work)
         self._running: set[asyncio.Task[object]] = set()
         self.tidying: asyncio.Task[None] | None = None
+        self.collecting: asyncio.Task[None] | None = None
 
     def _table(self) -> dict[tuple[Endpoint, str], Handler]:
         manifests, blobs, lists = Manifests(self.state), Blobs(self.state), Lists(self.state)
@@ -168,15 +173,30 @@ class Registry:
     def begin(self) -> None:
         """Begin what goes on beside the requests. On the loop that serves."""
         self.tidying = asyncio.create_task(self._tidy())
+        self.collecting = asyncio.create_task(self._collect())
 
     async def _tidy(self) -> None:
-        """Remove what a kill of the last process left, with pauses."""
-        steps = self.state.store.tidy()
+        """Remove what a kill of the last process left."""
+        await self._do(self.state.store.tidy())
+
+    async def _collect(self) -> None:
+        """Remove what nothing names any more, again and again."""
+        while interval := self.state.rules.garbage.interval:
+            await asyncio.sleep(interval)
+            gone = await self._do(self.state.garbage.steps())
+            if gone and any(gone) and self._access:
+                self._access(f"collected {gone.manifests} manifests, {gone.blobs} blobs, {gone.bytes} bytes")
+
+    async def _do(self, steps: Iterator[T]) -> T | None:
+        """All of it, with pauses; what the last step gave."""
+        last: T | None = None
         try:
-            while await self.state.work.run(next, steps, _END) is not _END:
+            while (step := await self.state.work.run(next, steps, _END)) is not _END:
+                last = cast("T", step)
                 await asyncio.sleep(_PAUSE)
         except NacreError as error:
             self._note(error)
+        return last
 
     def interrupt(self) -> None:
         """Cancel every request that is under way; their uploads can be resumed."""
@@ -186,9 +206,9 @@ class Registry:
     async def close(self) -> None:
         """End what is still running and let go of the storage."""
         self.interrupt()
-        if self.tidying:
-            self.tidying.cancel()
-            await asyncio.wait({self.tidying})
+        for task in filter(None, (self.tidying, self.collecting)):
+            task.cancel()
+            await asyncio.wait({task})
         if self._running:
             await asyncio.wait(set(self._running))
         await self.state.close()

@@ -73,7 +73,7 @@ class Blobs:
         pushes mends the registry by pushing again.
         """
         size = self._state.catalog.blob(name, digest)
-        if size is None:
+        if size is None or not self._state.mentions.tell(name, digest):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
         if not self._is_whole(digest, size):
             # the row is gone, or the file: what is left of it goes as well

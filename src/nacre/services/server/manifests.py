@@ -74,9 +74,9 @@ class Manifests:
     def _find(self, route: Route) -> Stored:
         """A reference outside its grammar names nothing: 404, as for one that is not there."""
         stored = self._state.catalog.manifest(route.name, route.reference)
-        if stored is None:
-            if not self._state.catalog.exists(route.name):
-                raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
+        if stored is None and not self._state.catalog.exists(route.name):
+            raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
+        if stored is None or not self._state.mentions.tell(route.name, stored.digest):
             raise refusal(Code.MANIFEST_UNKNOWN, f"no manifest {route.reference[:150]} in {route.name}")
         return stored
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...stores.catalog import UploadLimits
+from ...stores.garbage import GarbageCollector, Mentions
 from ...words.rules import RegistryRules
 from ...words.value import Value
 from .cache import ContentCache
@@ -42,6 +43,8 @@ class RegistryState:
     ) -> None:
         self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.blobs, self.catalog = store.blobs, store.catalog
+        self.mentions = Mentions()
+        self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
         self.work = Work()
         self.cache = ContentCache(self.blobs, self.work)
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)

@@ -1,0 +1,180 @@
+"""What nothing names any more in a registry, and its removal: beside the requests, a little at a time.
+
+    manifest   that no tag, no index and, with a subject that is there, no subject keeps
+    blob       that no manifest of its repository needs
+
+What is found is written down (`unused`) and removed when it has been so for a while. Nobody loses what they
+push meanwhile: whatever is pushed or mounted again counts as new, and content that a client was told of in
+the last hour stays (`Mentions`). A referrer goes with its subject, the manifests of an index with it, unless
+something else names them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from ..words.rules import GarbageRules
+    from .catalog import Catalog
+
+    Key = tuple[str, str]
+
+WINDOW = 1000
+"""Rows that one step looks at."""
+AT_ONCE = 50
+"""Rows that one transaction removes."""
+_HOUR = 3600.0
+_MOST_MENTIONS = 20_000
+_KEPT = {
+    "blobs": "EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)",
+    "manifests": """(EXISTS (SELECT 1 FROM tags t WHERE t.repository = x.repository AND t.digest = x.digest)
+        OR EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)
+        OR EXISTS (SELECT 1 FROM manifests s WHERE x.subject != '' AND s.repository = x.repository
+                   AND s.digest = x.subject))""",
+}
+"""Whether something names a row `x` of the table."""
+_UNUSED = """
+    SELECT x.repository, x.digest, x.size FROM {table} x WHERE (x.repository, x.digest) > (?, ?)
+    AND (x.repository, x.digest) <= (?, ?) AND NOT {kept}"""
+_USED = """
+    SELECT u.kind, x.repository, x.digest FROM unused u JOIN {table} x USING (repository, digest)
+    WHERE u.kind = '{table}' AND (u.repository, u.digest) > (?, ?) AND (u.repository, u.digest) <= (?, ?)
+    AND {kept}"""
+_WINDOW_OF = """
+    SELECT repository, digest FROM {table} WHERE (repository, digest) > (?, ?)
+    ORDER BY repository, digest LIMIT ?"""
+_DUE = """
+    SELECT r.name, u.repository, u.digest FROM unused u JOIN repositories r ON r.id = u.repository
+    WHERE u.kind = ? AND u.since <= ? ORDER BY u.since LIMIT ?"""
+
+
+class Garbage(NamedTuple):
+    """How many, and of how many bytes; `bytes` of what was removed is what the disk got back."""
+
+    manifests: int = 0
+    blobs: int = 0
+    bytes: int = 0
+
+    def plus(self, table: str, bytes: int, count: int = 1) -> Garbage:
+        """With as many more of that table."""
+        return self._replace(**{table: getattr(self, table) + count, "bytes": self.bytes + bytes})
+
+
+class Mentions:
+    """What clients were told of, and what is being removed: nothing is both."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: OrderedDict[Key, float] = OrderedDict()
+        self._condemned: set[Key] = set()
+
+    def tell(self, name: str, digest: str) -> bool:
+        """May a client be told that it is there? Then it stays for an hour."""
+        with self._lock:
+            self._told[name, digest] = time.monotonic()
+            self._told.move_to_end((name, digest))
+            if len(self._told) > _MOST_MENTIONS:
+                self._told.popitem(last=False)
+            return (name, digest) not in self._condemned
+
+    def condemn(self, keys: list[Key]) -> set[Key]:
+        """Those that may go now: nobody was told of them. Until `forget` nobody will be."""
+        since = time.monotonic() - _HOUR
+        with self._lock:
+            self._condemned |= {key for key in keys if self._told.get(key, -_HOUR) <= since}
+            return set(self._condemned)
+
+    def forget(self) -> None:
+        """They are gone, or stay after all."""
+        with self._lock:
+            self._condemned.clear()
+
+
+class GarbageCollector:
+    """Of the registry that `catalog` describes, by the rules of its operator."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        rules: GarbageRules,
+        mentions: Mentions,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, clock
+
+    def look(self) -> tuple[Garbage, Garbage]:
+        """What nothing names, and what of it would go now. Changes nothing."""
+        found = due = Garbage()
+        for table, age in self._ages():
+            ripe = {tuple(row[1:]) for row in self._due(table, age, -1)}
+            for _, rows in self._windows(table):
+                for repository, digest, size in rows:
+                    found = found.plus(table, size)
+                    due = due.plus(table, size) if (repository, digest) in ripe else due
+        return found, due
+
+    def steps(self) -> Iterator[Garbage]:
+        """Look through everything once and remove what is due; what is gone so far after each short step.
+
+        Raises StoreError.
+        """
+        gone = Garbage()
+        for table, age in self._ages():
+            for used, rows in self._windows(table):
+                self._note(table, used, rows)
+                yield gone
+            while due := self._due(table, age, AT_ONCE):
+                gone = self._remove(table, due, gone)
+                yield gone
+
+    def _ages(self) -> list[tuple[str, float]]:
+        manifests = [("manifests", self._rules.untagged)] if self._rules.untagged else []
+        return [*manifests, ("blobs", self._rules.grace)]
+
+    def _windows(self, table: str) -> Iterator[tuple[list[tuple[str, int, str]], list[tuple[int, str, int]]]]:
+        """Of the next rows those that are used again, and those that nothing names."""
+        used, unused = (sql.format(table=table, kept=_KEPT[table]) for sql in (_USED, _UNUSED))
+        after: tuple[object, ...] = (0, "")
+        while window := self._catalog.listed(_WINDOW_OF.format(table=table), *after, WINDOW):
+            span = (*after, *window[-1])
+            yield self._catalog.listed(used, *span), self._catalog.listed(unused, *span)
+            after = window[-1]
+
+    def _due(self, table: str, age: float, limit: int) -> list[tuple[str, int, str]]:
+        return self._catalog.listed(_DUE, table, self._clock() - age, limit)
+
+    def _note(self, table: str, used: list[tuple[str, int, str]], rows: list[tuple[int, str, int]]) -> None:
+        values = [(repository, digest, table, self._clock()) for repository, digest, _ in rows]
+        if values or used:
+            with self._catalog.change() as db:
+                db.executemany("DELETE FROM unused WHERE kind = ? AND repository = ? AND digest = ?", used)
+                db.executemany("INSERT OR IGNORE INTO unused VALUES (?, ?, ?, ?)", values)
+
+    def _remove(self, table: str, due: list[tuple[str, int, str]], gone: Garbage) -> Garbage:
+        """In one transaction, in which each is looked at again."""
+        allowed = self._mentions.condemn([(name, digest) for name, _, digest in due])
+        try:
+            with self._catalog.change() as db:
+                for name, repository, digest in due:
+                    gone = self._judge(db, table, repository, digest, (name, digest) in allowed, gone)
+        finally:
+            self._mentions.forget()
+        return gone
+
+    def _judge(
+        self, db: sqlite3.Connection, table: str, repository: int, digest: str, may_go: bool, gone: Garbage
+    ) -> Garbage:
+        """Remove it, or let it begin anew: it is used again, or somebody was told of it."""
+        place = (repository, digest)
+        sql = f"SELECT x.size FROM {table} x WHERE x.repository = ? AND x.digest = ? AND NOT {_KEPT[table]}"
+        row = db.execute(f"{sql} AND x.added <= ?", (*place, self._clock() - self._rules.grace)).fetchone()
+        db.execute("DELETE FROM unused WHERE repository = ? AND digest = ? AND kind = ?", (*place, table))
+        if row is None or not may_go:
+            return gone
+        return gone.plus(table, self._catalog.forget(db, table, repository, digest))
