@@ -157,6 +157,12 @@ def is_small(pid: int) -> bool:
         return False
 
 
+def ticks(pid: int) -> int:
+    """Hundredths of a second of a processor that it has used: an interpreter that begins takes some."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 needs_idle = pytest.mark.skipif(os.uname().machine != "x86_64", reason="it waits loaded on other machines")
 
 
@@ -164,11 +170,12 @@ needs_idle = pytest.mark.skipif(os.uname().machine != "x86_64", reason="it waits
 @needs_idle
 def test_while_nothing_happens_nothing_is_loaded(nacre: Nacre, marked: str) -> None:
     _, watcher = unloaded(nacre)
+    before = ticks(watcher)
     os.kill(watcher, signal.SIGWINCH)
-    until(lambda: not is_small(watcher))
+    until(lambda: ticks(watcher) > before)  # it may be small again before anybody looks
     unloaded(nacre)
     nacre("rm", "-f", "up")
-    assert not running(marked)
+    until(lambda: not running(marked))
 
 
 @needs_idle
