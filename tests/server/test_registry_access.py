@@ -205,6 +205,7 @@ def test_a_token_by_oauth(api: Any) -> None:
     form = f"grant_type=password&service=nacre-registry&username=reader&password={SECRET.replace(' ', '+')}"
     answer = api("POST", "/token", (form + "&scope=repository:shop/app:pull").encode())
     assert api("GET", "shop/app/manifests/1", **bearer(answer.json["access_token"])).status == 200
+    assert api("POST", "/token", f"{form}&username={'x' * 9000}".replace("reader", "").encode()).status == 401
     assert api("POST", "/token", b"grant_type=refresh_token").status == 400
     assert api("PUT", "/token", b"").status == 405
 

@@ -46,7 +46,7 @@ class Authentication:
     async def check(self, name: str, secret: str, address: str) -> Identity | None:
         """As `basic`. Only guesses count: who has logged in before, or has a token, is never kept out."""
         found = self._by_token(name, secret) or self._remembered(name, secret)
-        if found:
+        if found or len(name) > MAX_USER:
             return found
         self._failures.check(address, name)
         found = await self._by_password(name, secret)
