@@ -6,7 +6,6 @@ import ctypes
 import json
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,12 +121,6 @@ def differences(ours: bytes, theirs: bytes, calls: int = 600) -> dict[tuple[str,
     return found
 
 
-def child(pid: int) -> int:
-    """The program of an OCI runtime's process."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return next(int(word) for path in tasks for word in path.read_text().split())
-
-
 def filter_of(nacre: Nacre, image: str, *words: str) -> bytes:
     """Of a program that has said that it runs."""
     fifo = nacre.folder / "fifo"
@@ -138,7 +131,7 @@ def filter_of(nacre: Nacre, image: str, *words: str) -> bytes:
     try:
         assert fifo.read_text() == "runs\n"
         pid = json.loads(nacre("inspect", number).out)[0]["State"]["Pid"]
-        (program,) = filters(child(pid) if "--runtime" in words else pid)
+        (program,) = filters(pid)
         return program
     finally:
         nacre("rm", "-f", number)
