@@ -6,6 +6,7 @@ ROOT/ingest/tree-<hex>/   guarded by the lock ROOT/ingest/tree-<hex>.lock
 from __future__ import annotations
 
 from ...ground.files import Lock, os_errors, private_dir, remove_tree, surely, trace
+from ...words.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,14 @@ class Making:
         self.folder = f"{root}/ingest/tree-{name}"
 
     def __enter__(self) -> Making:
-        with os_errors("start to make a tree"):
-            self._lock = Lock(self.folder + ".lock")
+        try:
+            with os_errors("start to make a tree"):
+                self._lock = Lock(self.folder + ".lock")
+        except StoreError:
+            raise
+        except BaseException:  # a signal: the file may have been made, and nobody holds it
+            surely(_remove_free, self.folder + ".lock")
+            raise
         try:
             remove_tree(self.folder)
             private_dir(self.folder)
@@ -38,6 +45,13 @@ class Making:
             surely(remove_tree, self.folder)
         finally:
             surely(self._lock.remove)
+
+
+def _remove_free(path: str) -> None:
+    """Remove the file of a lock, unless somebody holds it."""
+    lock = Lock.attempt(path)
+    if lock is not None:
+        lock.remove()
 
 
 def ingest(
