@@ -153,7 +153,7 @@ def unloaded(nacre: Nacre) -> tuple[int, int]:
 def is_small(pid: int) -> bool:
     try:
         return dirty(pid) < 64
-    except PermissionError:  # while it is loaded nobody may look into it
+    except (PermissionError, ProcessLookupError):  # it is loaded, so nobody may look, or in execve(2)
         return False
 
 

@@ -175,7 +175,7 @@ def test_secrets_are_not_kept(accounts: Administration, path: str) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("pattern", ["", "a b", "a\nb"])
+@pytest.mark.parametrize("pattern", ["", "a b", "a\nb", "a\udcff", "é"])
 def test_patterns_of_tags(accounts: Administration, pattern: str) -> None:
     with pytest.raises(UsageError, match="invalid pattern"):
         accounts.rights.set_namespace("a", immutable=(pattern,))

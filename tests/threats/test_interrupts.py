@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,9 @@ class Work:
         if self.name:
             assert self.quick("ps", "-aq").out == "", told
         else:  # killed between the making and the start: docker keeps such a container as well
+            deadline = time.monotonic() + 30
+            while self.quick("ps", "-q").out:  # the kernel ends what dies with its parent a moment later
+                assert time.monotonic() < deadline, told
             self.quick("container", "prune", "-f")
         self.quick("system", "prune", "-f")
         assert leftovers(self.nacre.root) == [], told

@@ -234,6 +234,8 @@ class Tokens:
         seconds: float = 0.0,
     ) -> tuple[int, str]:  # fmt: skip
         """Its number, and the secret, which is kept nowhere; `seconds` 0 is for ever. Raises NotFound."""
+        if not label.isprintable():
+            raise UsageError(f"invalid label {label[:255]!r}")
         secret, now = TOKEN_PREFIX + secrets.token_urlsafe(32), time.time()
         values = {
             "label": label, "secret": hashlib.sha256(secret.encode()).hexdigest(), "role": int(role),
@@ -275,7 +277,7 @@ if TYPE_CHECKING:
 
 
 def _pattern(text: str) -> str:
-    if not text or text.split() != [text]:
+    if not text.isascii() or text.split() != [text]:
         raise UsageError(f"invalid pattern of tags {text[:255]!r}")
     return text
 
@@ -288,14 +290,14 @@ def _check_free(connection: Connection, table: Table, name: str) -> None:
 
 
 def _user(connection: Connection, name: str) -> int:
-    row = connection.execute(select(USERS.c.id).where(USERS.c.name == name)).first()
+    row = connection.execute(select(USERS.c.id).where(USERS.c.name == check_user(name))).first()
     if row is None:
         raise NotFound(f"no such user: {name[:255]}")
     return int(row[0])
 
 
 def _team(connection: Connection, name: str) -> int:
-    row = connection.execute(select(TEAMS.c.id).where(TEAMS.c.name == name)).first()
+    row = connection.execute(select(TEAMS.c.id).where(TEAMS.c.name == check_user(name))).first()
     if row is None:
         raise NotFound(f"no such team: {name[:255]}")
     return int(row[0])
