@@ -49,8 +49,7 @@ _ALL = signal.valid_signals()
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STREAMS = 3
 _TOLD, _FAILED = "told", "failed"
-_PATIENCE = 10_000
-"""Milliseconds."""
+_PATIENCE = 10_000  # ms
 
 
 class Ended(BaseException):
@@ -204,11 +203,14 @@ def fate(status: int | None) -> str:
     return f"ended without an answer, with exit code {code}"
 
 
-def fork(work: Work, *, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT) -> Child:
-    """A child that does `work`; `what` is its name in errors. Raises OSError."""
+def fork(
+    work: Work, *, what: str, keep: Iterable[int] | None = (), signals: str = DEFAULT,
+    mask: set[int] | None = None,
+) -> Child:  # fmt: skip
+    """A child that does `work`; `what` is its name in errors, `mask` its signals'. Raises OSError."""
     reader, writer = _pipe()
     try:
-        return Child(_spawn(_reporting(work, ChildReport(writer), keep, signals)), reader, what)
+        return Child(_spawn(_reporting(work, ChildReport(writer), keep, signals, mask)), reader, what)
     except BaseException:
         os.close(reader)
         raise

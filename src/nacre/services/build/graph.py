@@ -22,7 +22,7 @@ from time import monotonic
 from ...grammars.dockerfile.namedcontext import TARGET_IMAGE
 from ...ground import linux
 from ...ground.files import surely
-from ...ground.fork import RAISING, Child, fork
+from ...ground.fork import RAISING, Blocked, Child, fork
 from ...ground.work.memory import available
 from ...stores.forkguard import resting
 from ...words.errors import NacreError
@@ -190,10 +190,10 @@ class Graph:
                 self._do_here(job)
                 return
             job.shown = StepsOfChild(self._steps)
-            job.child = self._forked(job)
-            fd = job.child.fileno()
-            self._running[fd] = job
-            self._poll.register(fd, select.POLLIN)
+            with Blocked() as mask:  # a signal comes before there is a child, or once that can be ended
+                job.child = self._forked(job, mask)
+                self._running[job.child.fileno()] = job
+                self._poll.register(job.child.fileno(), select.POLLIN)
 
     def _do_here(self, job: StepJob) -> None:
         """Do what is alone anyway: a fork would take longer."""
@@ -213,7 +213,7 @@ class Graph:
         running = len(self._running)
         return not running or (running < self._limit and available() >= _ROOM)
 
-    def _forked(self, job: StepJob) -> Child:
+    def _forked(self, job: StepJob, mask: set[int]) -> Child:
         session, parent = job.session, os.getpid()
         folder = session.scratch  # made here: a child must not be the one that removes it
 
@@ -229,7 +229,7 @@ class Graph:
                 report.tell(_RESULT, pickle.dumps((made, session.told())))
 
         with resting():
-            child = fork(work, what="the process of a build step", keep=None, signals=RAISING)
+            child = fork(work, what="the process of a build step", keep=None, signals=RAISING, mask=mask)
         self._actives.lend_roots()
         return child
 
