@@ -6,7 +6,6 @@ ROOT/ingest/tree-<hex>/   guarded by the lock ROOT/ingest/tree-<hex>.lock
 from __future__ import annotations
 
 from ...ground.files import Lock, os_errors, private_dir, remove_tree, surely, trace
-from ...words.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +22,10 @@ class Making:
         self.folder = f"{root}/ingest/tree-{name}"
 
     def __enter__(self) -> Making:
+        self._lock: Lock | None = None
         try:
             with os_errors("start to make a tree"):
                 self._lock = Lock(self.folder + ".lock")
-        except StoreError:
-            raise
-        except BaseException:  # a signal: the file may have been made, and nobody holds it
-            surely(_remove_free, self.folder + ".lock")
-            raise
-        try:
             remove_tree(self.folder)
             private_dir(self.folder)
             trace("tree:begun")
@@ -41,6 +35,9 @@ class Making:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        if self._lock is None:  # a signal broke into it: the file may have been made, and nobody holds it
+            surely(_remove_free, self.folder + ".lock")
+            return
         try:
             surely(remove_tree, self.folder)
         finally:
@@ -49,7 +46,10 @@ class Making:
 
 def _remove_free(path: str) -> None:
     """Remove the file of a lock, unless somebody holds it."""
-    lock = Lock.attempt(path)
+    try:
+        lock = Lock.attempt(path)
+    except OSError:  # nor can anybody make it
+        return
     if lock is not None:
         lock.remove()
 
