@@ -148,20 +148,7 @@ def _loopback_up() -> None:
 
 
 def _own_addresses() -> tuple[str, str]:
-    return _source(_socket.AF_INET, "192.0.2.1"), _source(_socket.AF_INET6, "2001:db8::1")
-
-
-def _source(family: int, target: str) -> str:
-    """With which address one would send there; nothing is sent."""
-    socket = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    try:
-        socket.connect((target, 9))
-        address: str = socket.getsockname()[0]
-    except OSError:
-        return ""
-    finally:
-        socket.close()
-    return address
+    return namespaces.own_address(_socket.AF_INET), namespaces.own_address(_socket.AF_INET6)
 
 
 def _tend(report: ChildReport, namespace: int, folder: str, launch: Launch) -> None:

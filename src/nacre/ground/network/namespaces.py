@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 from _thread import allocate_lock, get_native_id
 from errno import EPERM
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_OUTSIDE = {_socket.AF_INET: "192.0.2.1", _socket.AF_INET6: "2001:db8::1"}
+"""Addresses of nobody, for documentation (RFC 5737, RFC 3849)."""
 _OWN = "/proc/thread-self/ns/net"
 _MOMENT = 0.00005
 """Seconds."""
@@ -132,3 +135,16 @@ class InsideNamespace:
             enter(self._before)
         finally:
             os.close(self._before)
+
+
+def own_address(family: int) -> str:
+    """With which address one would send to the outside from here, "" for none; nothing is sent."""
+    socket = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        socket.connect((_OUTSIDE[family], 9))
+        address: str = socket.getsockname()[0]
+    except OSError:
+        return ""
+    finally:
+        socket.close()
+    return address

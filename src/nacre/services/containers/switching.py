@@ -202,15 +202,7 @@ class SwitchedNetworking(Networking):
 
     def _gateway(self) -> str:
         """How this machine is reached: by the address that it has on its way out, if it has one."""
-        socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-        try:
-            socket.connect(("192.0.2.1", 9))  # nothing is sent
-            address: str = socket.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"
-        finally:
-            socket.close()
-        return address
+        return namespaces.own_address(_socket.AF_INET) or "127.0.0.1"
 
     def _met(self, client: _socket.socket, request: dict[str, Any]) -> None:
         if "socket" in request:
