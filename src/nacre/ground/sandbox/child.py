@@ -83,6 +83,11 @@ def stay(started: Child, streams: Streams, attached: Attachment, deadly: int = s
     streams.begin()
     if attached.timeout:
         relay.loop.call_later(attached.timeout, relay.kill)
+    return run_relay(relay, attached)
+
+
+def run_relay(relay: Relay, attached: Attachment) -> int:
+    """What is done beside goes on as long as the process does; its exit code."""
     end = attached.beside(relay.loop) if attached.beside else None
     try:
         return relay.run(signals=attached.signals)

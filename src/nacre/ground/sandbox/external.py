@@ -17,7 +17,7 @@ from .. import linux, mounts, userns
 from ..fork import fork, fork_through, program
 from ..monitor.relay import Relay
 from .capabilities import bits
-from .child import cannot_start, opened
+from .child import cannot_start, opened, run_relay
 from .process import moving
 from .profile import document
 from .users import User, resolve
@@ -113,13 +113,7 @@ def _stay(started: Child, runtime: Runtime, streams: Streams | None, attached: A
     """Its exit code. A watcher must not be killed before it has ended what the runtime started."""
     try:
         _listen(started, runtime.program)
-        relay = _relay(started, streams, attached)
-        end = attached.beside(relay.loop) if attached.beside else None
-        try:
-            return relay.run(signals=attached.signals)
-        finally:
-            if end:
-                end()
+        return run_relay(_relay(started, streams, attached), attached)
     except BaseException:
         started.end(END)
         raise
