@@ -445,10 +445,9 @@ class _Removal:
     def _file(self, parent: _Emptied, name: str, found: os.stat_result) -> None:
         try:
             os.unlink(name, dir_fd=parent.fd)
+            self._count(parent, 0, found.st_blocks * 512 if found.st_nlink <= 1 else 0)
         except FileNotFoundError:
-            found = None  # type: ignore[assignment]
-        if found and found.st_nlink <= 1:
-            self._count(parent, 0, found.st_blocks * 512)
+            pass  # somebody else was faster
         self._leave(parent)
 
     def _count(self, folder: _Emptied, more: int, freed: int = 0) -> int:
@@ -486,7 +485,7 @@ class _Removal:
                 os.rmdir(folder.name, dir_fd=folder.parent.fd)
                 self._count(folder, 0, folder.size)
             except FileNotFoundError:
-                pass
+                pass  # somebody else was faster
             folder = folder.parent
 
 
