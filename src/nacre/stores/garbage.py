@@ -61,9 +61,9 @@ class Garbage(NamedTuple):
     blobs: int = 0
     bytes: int = 0
 
-    def plus(self, table: str, bytes: int, count: int = 1) -> Garbage:
-        """With as many more of that table."""
-        return self._replace(**{table: getattr(self, table) + count, "bytes": self.bytes + bytes})
+    def plus(self, table: str, bytes: int) -> Garbage:
+        """With one more of that table."""
+        return self._replace(**{table: getattr(self, table) + 1, "bytes": self.bytes + bytes})
 
 
 class Mentions:

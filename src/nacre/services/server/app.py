@@ -49,8 +49,6 @@ _PATHS = 4096
 """Paths that are kept understood."""
 _PAUSE = 0.02
 """Seconds between two steps of what goes on beside the requests."""
-
-
 _END = object()
 
 

@@ -29,9 +29,17 @@ from .schema import AUDIT, GRANTS, MEMBERS, NAMESPACES, SETTINGS, TEAMS, TOKENS,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Self
+    from contextlib import AbstractContextManager
+    from typing import Protocol, Self
 
     from sqlalchemy import Connection, Table
+
+    class ChangeTransaction(Protocol):
+        """What `Administration._change` is to the parts."""
+
+        def __call__(self, action: str = "", subject: str = "") -> AbstractContextManager[Connection]:
+            """One transaction, with its line in the audit log."""
+
 
 TOKEN_PREFIX = "nacre_"
 """What every token begins with, so that scanners for secrets know one."""
@@ -262,18 +270,6 @@ class Tokens:
         return [
             AccessToken(number, user, label, Role(role), *rest) for number, user, label, role, *rest in rows
         ]
-
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class ChangeTransaction(Protocol):
-        """What `Administration._change` is to the parts."""
-
-        def __call__(self, action: str = "", subject: str = "") -> AbstractContextManager[Connection]:
-            """One transaction, with its line in the audit log."""
-
-    from contextlib import AbstractContextManager
 
 
 def _pattern(text: str) -> str:

@@ -10,10 +10,14 @@ import base64
 import sqlite3
 import threading
 from contextlib import closing
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
 from .model import Role, namespaces_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _MOST = 4096
 _USER = "SELECT id, name, password, administrator, robot FROM users WHERE {} AND NOT disabled"
@@ -116,15 +120,15 @@ class Accounts:
 
     def is_public(self, repository: str) -> bool:
         """May everybody read it? The closest namespace that says so decides."""
-        return bool(self._keep(("public", repository), lambda: self._closest(repository, "public")))
+        return bool(self._keep(("public", repository), lambda: self._closest(repository)))
 
     def immutable(self, repository: str) -> tuple[str, ...]:
         """Patterns of tags that stay as they are, of every namespace that covers it."""
         found = self._keep(("immutable", repository), lambda: self._patterns(repository))
         return found if isinstance(found, tuple) else ()
 
-    def _closest(self, repository: str, column: str) -> object:
-        said = self._said(repository, column)
+    def _closest(self, repository: str) -> object:
+        said = self._said(repository, "public")
         return next((said[name] for name in namespaces_of(repository) if said.get(name) is not None), None)
 
     def _patterns(self, repository: str) -> tuple[str, ...]:
@@ -156,9 +160,3 @@ class Accounts:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"registry database: {error}") from error
-
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any

@@ -16,7 +16,7 @@ from ....grammars.wire.routes import Endpoint
 from ....stores.accounts.model import Role
 from ..clients import client_of
 from .authentication import Authentication
-from .identity import Identity, keep
+from .identity import SERVICE, Identity, keep
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -113,7 +113,7 @@ def role_for(route: Route, method: str) -> Role:
 
 def challenged(request: Request, repository: str, role: Role, why: str) -> RegistryError:
     """401 with where to get a token, and for what."""
-    fields = {"realm": f"{_base(request)}/token", "service": "nacre-registry"}
+    fields = {"realm": f"{_base(request)}/token", "service": SERVICE}
     if repository:
         fields["scope"] = f"repository:{repository}:{_WORDS[role]}"
     error = refusal(Code.UNAUTHORIZED, why)

@@ -14,13 +14,12 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from ....stores.accounts.model import Role
-from .identity import ACTIONS, Identity
+from .identity import ACTIONS, SERVICE, Identity
 
 if TYPE_CHECKING:
     from ....stores.accounts.reading import Accounts
     from .identity import Scopes
 
-SERVICE = "nacre-registry"
 LIFETIME = 300
 _ALGORITHM = "HS256"
 _MOST = 16 << 10

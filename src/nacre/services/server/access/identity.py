@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Scopes = dict[str, frozenset[Role]]
 
+SERVICE = "nacre-registry"
+"""Whom our tokens are for."""
 _SCOPE = "nacre.identity"
 ACTIONS = {"pull": Role.READ, "push": Role.WRITE, "delete": Role.DELETE, "*": Role.ADMIN}
 """What clients call the roles in a scope (distribution, auth/scope)."""

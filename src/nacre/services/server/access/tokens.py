@@ -18,8 +18,8 @@ from ....words.oci import encode_json
 from ..answers import answer
 from ..bodies import Body
 from .authorization import challenged
-from .bearer import LIFETIME, SERVICE
-from .identity import ACTIONS
+from .bearer import LIFETIME
+from .identity import ACTIONS, SERVICE
 
 if TYPE_CHECKING:
     from starlette.requests import Request
