@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from ...ground import linux
-from ...ground.fork import RAISING, fork
+from ...ground.fork import RAISING, Blocked, fork
 from ...stores.forkguard import resting
 from ...words.errors import NacreError
 
@@ -52,10 +52,10 @@ class LayersAhead:
         if self._step is None:
             self._step = session.report.step("sending layers to the cache")
             self._step.begin()
-        with resting():
+        with resting(), Blocked() as mask:
             self._child = fork(
                 partial(_sent, session, layer, is_result, os.getpid()), what="a process of the build cache",
-                keep=None, signals=RAISING,
+                keep=None, signals=RAISING, mask=mask,
             )  # fmt: skip
 
     def _reap(self, child: Child) -> None:
