@@ -72,6 +72,10 @@ def test_aliases_are_the_same_command() -> None:
         (["versio"], "unknown command: nacre versio", "did you mean 'nacre version'? see 'nacre --help'"),
         (["image", "lss"], "unknown command: nacre image lss",
          "did you mean 'nacre image ls'? see 'nacre image --help'"),
+        (["registry", "user", "ad"], "unknown command: nacre registry user ad",
+         "did you mean 'nacre registry user add'? see 'nacre registry --help'"),
+        (["registry", "usr", "add"], "unknown command: nacre registry usr",
+         "did you mean 'nacre registry user'? see 'nacre registry --help'"),
         (["zzzzz"], "unknown command: nacre zzzzz", "see 'nacre --help'"),
     ],
 )  # fmt: skip

@@ -319,10 +319,13 @@ def lookup(words: Sequence[str]) -> tuple[str, CommandEntry | Group, Sequence[st
     second = group.aliases.get(rest[0], rest[0])
     if (two := " ".join(rest[:2])) in group.commands:
         return f"{first} {two}", group.commands[two], rest[2:]
-    if any(name.startswith(f"{second} ") for name in group.commands) and not "".join(rest[1:2]).strip("-h"):
-        return first, group, rest[1:]
+    begins = {name.split()[0] for name in group.commands}
+    if second in begins - {*group.commands}:
+        if not "".join(rest[1:2]).strip("-h"):
+            return first, group, rest[1:]
+        raise _unknown(f"{first} {two}", two, [*group.commands], f"{first} ")
     if second not in group.commands:
-        raise _unknown(f"{first} {second}", second, [*group.commands, *group.aliases], f"{first} ")
+        raise _unknown(f"{first} {second}", second, [*begins, *group.aliases], f"{first} ")
     return f"{first} {second}", group.commands[second], rest[1:]
 
 
