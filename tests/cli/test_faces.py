@@ -306,6 +306,7 @@ COMMANDS_OF = {
     "registry serve": ("registries.serve", {
         "addr": "host", "root": "folder", "quiet": "access", "delete-children": "children",
         "gc-interval": "garbage", "gc-grace": "garbage", "untagged-age": "garbage",
+        "tls-cert": "tls", "tls-key": "tls",
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

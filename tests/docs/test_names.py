@@ -99,6 +99,7 @@ apk attached attestation attestationfiles attestations attesting distribution dp
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
+tls
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

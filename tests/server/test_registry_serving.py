@@ -266,8 +266,8 @@ def test_ipv6(tmp_path, api_of):
 OPEN, CLOSED = (":0", "192.0.2.1:5", "[::]:5"), ("127.0.0.2:0", "localhost:0", "[::1]:5")
 
 
-@pytest.mark.parametrize(("address", "warned"), [(a, a in OPEN) for a in OPEN + CLOSED])
-def test_a_warning_when_others_can_reach_it(tmp_path, monkeypatch, capsys, address, warned):
+@pytest.mark.parametrize(("address", "opened"), [(a, a in OPEN) for a in OPEN + CLOSED])
+def test_plain_http_only_on_request_where_others_can_reach_it(tmp_path, monkeypatch, address, opened):
     from nacre.cli.context import Context
     from nacre.cli.options import parse
     from nacre.cli.registry import COMMAND
@@ -276,9 +276,13 @@ def test_a_warning_when_others_can_reach_it(tmp_path, monkeypatch, capsys, addre
     calls = []
     monkeypatch.setattr(server, "serve", lambda *args, **_: calls.append(args))
     with Context({}, root=str(tmp_path)) as context:
-        assert COMMAND.run(context, parse(COMMAND, ["--addr", address])) == 0
-    assert calls[0][2] == f"{tmp_path}/registry"
-    assert capsys.readouterr().err.startswith("warning: ") == warned
+        if opened:
+            with pytest.raises(UsageError, match="reachable from other machines, and without TLS") as caught:
+                COMMAND.run(context, parse(COMMAND, ["--addr", address]))
+            assert "--plain-http" in caught.value.hint
+        more = ["--plain-http"] if opened else []
+        assert COMMAND.run(context, parse(COMMAND, ["--addr", address, *more])) == 0
+    assert [call[2] for call in calls] == [f"{tmp_path}/registry"]
 
 
 def test_many_registries_in_one_process(tmp_path, api_of):

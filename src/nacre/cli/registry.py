@@ -27,22 +27,19 @@ def _address(spelling: str) -> tuple[str, int]:
 
 def _serve(context: Context, args: Args) -> int:
     host, port = _address(args.addr)
-    from ..grammars.wire.links import is_loopback
-    from ..words.rules import RegistryRules
+    from ..words.rules import RegistryRules, TlsRules
 
     root = os.path.abspath(args.root or context.engine.registries.folder)
-    if not is_loopback(host):
-        context.warn(
-            f"warning: {host} is reachable from other machines, and there is no TLS: passwords can be read on"
-            " the way, and without accounts anyone can read, replace and delete images"
-        )
 
     def ready(url: str) -> None:
         context.print(f"serving on {url}/v2/, storage {root}")
         context.stdout.flush()
 
     access = None if args.quiet else context.warn
-    rules = RegistryRules(args.sparse, args.connections, args.delete_children, args.warning, _garbage(args))
+    rules = RegistryRules(
+        args.sparse, args.connections, args.delete_children, args.warning, _garbage(args),
+        TlsRules(args.tls_cert, args.tls_key), args.plain_http,
+    )  # fmt: skip
     context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
     return 0
 
@@ -92,9 +89,12 @@ COMMAND = Command(
         text("--gc-interval", "Look for what nothing names every so often; 0s for never", default="1h",
              type="duration"),
         *_RULES,
+        flag("--plain-http", "Serve without TLS on an address that other machines reach"),
         _ROOT,
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),
+        text("--tls-cert", "Certificate (PEM), its chain after it; read again when it changes", type="file"),
+        text("--tls-key", "Key of the certificate (PEM)", type="file"),
         text("--warning", "What clients should tell their users"),
     ),
     store=False,

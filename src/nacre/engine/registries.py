@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..words.errors import NacreError, NotFound
+from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import Reference, registry_name
 from ..words.rules import GarbageRules
 from .network import logins_of
@@ -136,9 +136,19 @@ class Registries:
         """Serve the registry in a folder from the main thread until SIGTERM or SIGINT, then return.
 
         `ready` gets the URL as soon as connections are accepted, port 0 being any free one; `access` a line
-        for each request; `rules` are the operator's. There is no TLS, and without `accounts` there are no
-        passwords. Raises Conflict, Unsupported, UsageError, StoreError.
+        for each request; `rules` are the operator's. An address that other machines reach needs `rules.tls`
+        or `rules.plain_http`; without `accounts` there are no passwords. Raises Conflict, Unsupported,
+        UsageError, StoreError.
         """
+        from ..grammars.wire.links import is_loopback
         from ..services.server import serve
+        from ..words.rules import RegistryRules
+
+        rules = rules or RegistryRules()
+        if not (rules.tls.cert or rules.plain_http or is_loopback(host)):
+            raise UsageError(
+                f"{host} is reachable from other machines, and without TLS passwords can be read on the way",
+                hint="give --tls-cert and --tls-key, or --plain-http behind a proxy that ends TLS",
+            )
 
         serve(host, port, folder, ready, log=self._engine.config.warn, access=access, rules=rules)

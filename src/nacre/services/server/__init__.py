@@ -10,7 +10,7 @@
 
 A blob is visible in a repository only when it was pushed or mounted there. Whatever is accepted can be
 pulled: a manifest is refused while a part of it is missing, and a part is not deleted while a manifest
-needs it. There is no authentication and no TLS here: put a proxy in front to leave the loopback.
+needs it. Who may do what is decided in `access`, before a handler is called.
 """
 
 from .app import Registry

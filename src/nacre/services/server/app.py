@@ -168,6 +168,10 @@ class Registry:
         else:
             self._log("error: " + " | ".join(traceback.format_exception(error)).replace("\n", " | "))
 
+    def note(self, line: str) -> None:
+        """Tell the operator in one line."""
+        self._log(_printable(line))
+
     def begin(self) -> None:
         """Begin what goes on beside the requests. On the loop that serves."""
         self.tidying = asyncio.create_task(self._tidy())

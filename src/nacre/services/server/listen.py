@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import SocketHolder
@@ -28,14 +29,18 @@ from ...words.addresses import in_brackets
 from ...words.errors import Conflict, Unsupported, UsageError
 from .app import Registry
 from .connections import ConnectionLimits, Connections
+from .tls import OLDEST, TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from ...words.rules import RegistryRules
+
 CONNECTIONS = 4096
 """Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
 _LOOK_EVERY = 0.1
+_RENEW_EVERY = 1.0
 _BACKLOG = 1024
 _GRACE = 1.0
 _STALLED_MS = 300_000
@@ -44,15 +49,19 @@ _HEAD_BYTES = 64 * 1024
 
 
 class _Granian(Embedded):
-    """The embedded server on a socket that listens already."""
+    """The embedded server on a socket that listens already; `tls`: files of a certificate and its key."""
 
-    def __init__(self, target: object, listening: socket.socket, connections: int) -> None:
+    def __init__(
+        self, target: object, listening: socket.socket, connections: int, tls: tuple[str, str] | None
+    ) -> None:
         self._listening = listening
         super().__init__(
             target, interface=Interfaces.ASGINL, http=HTTPModes.http1, websockets=False, log_enabled=False,
             backlog=_BACKLOG, backpressure=connections,
             http1_settings=HTTP1Settings(header_read_timeout=_HEAD_MS, max_buffer_size=_HEAD_BYTES * 8),
         )  # fmt: skip
+        if tls:
+            self.ssl_ctx: Any = (True, *tls, None, OLDEST, None, [], False)
 
     def _init_shared_socket(self) -> None:
         holder: Any = SocketHolder
@@ -81,40 +90,96 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def url_of(listening: socket.socket) -> str:
+def url_of(listening: socket.socket, scheme: str) -> str:
     """The URL of a listening socket, like `http://127.0.0.1:5001`."""
     host, port = listening.getsockname()[:2]
-    return f"http://{in_brackets(host)}:{port}"
+    return f"{scheme}://{in_brackets(host)}:{port}"
+
+
+def _tls_of(rules: RegistryRules | None) -> TlsFiles | None:
+    """The operator's certificate, if any. Raises UsageError."""
+    return TlsFiles(rules.tls) if rules and rules.tls.cert else None
+
+
+class _HttpServer:
+    """Serves on a socket. When the certificate is renewed, another server takes over the socket, and the one
+    before ends what it is at. `ended` is set when it has stopped for good.
+    """
+
+    def __init__(
+        self, registry: Registry, listening: socket.socket, connections: int, tls: TlsFiles | None
+    ) -> None:
+        self._registry, self._listening, self._connections = registry, listening, connections
+        self._tls = tls
+        self._serving: dict[_Granian, asyncio.Task[None]] = {}
+        self.ended = asyncio.Event()
+        self._begin()
+
+    def _begin(self) -> None:
+        held, before = ExitStack(), list(self._serving)
+        tls = held.enter_context(self._tls.opened()) if self._tls else None
+        self._newest = server = _Granian(self._registry, self._listening, self._connections, tls)
+        self._serving[server] = asyncio.create_task(self._serve(server, held))
+        for each in before:
+            each.stop()  # type: ignore[no-untyped-call]
+
+    async def _serve(self, server: _Granian, held: ExitStack) -> None:
+        try:
+            with held:
+                await server.serve()
+        finally:
+            del self._serving[server]
+            if server is self._newest:
+                self.ended.set()
+
+    async def renew(self) -> None:
+        """Take a renewed certificate, again and again; what cannot be used is told and changes nothing."""
+        while self._tls:
+            await asyncio.sleep(_RENEW_EVERY)
+            try:
+                if self._tls.changed():
+                    self._begin()
+                    self._registry.note("the certificate was renewed")
+            except UsageError as error:
+                self._registry.note(f"error: {error.message}; the certificate of before stays")
+
+    async def stop(self, seconds: float) -> bool:
+        """Accept nothing more; did what was under way end in time?"""
+        for each in self._serving:
+            each.stop()  # type: ignore[no-untyped-call]
+        tasks = set(self._serving.values())
+        return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
 
 async def _run(
-    listening: socket.socket, registry: Registry, started: Callable[[Callable[[], None]], object]
-) -> None:
+    listening: socket.socket, registry: Registry, tls: TlsFiles | None,
+    started: Callable[[Callable[[], None]], object],
+) -> None:  # fmt: skip
     """Serve until the function given to `started` is called; then end within about two seconds.
 
     Requests under way get a moment to end; what is still running is cancelled, and its uploads can be
     resumed.
     """
     limits, most = registry.state.limits, _most_connections()
-    server, stopping = _Granian(registry, listening, most), asyncio.Event()
+    server, stopping = _HttpServer(registry, listening, most, tls), asyncio.Event()
     each = ConnectionLimits(most, min(registry.state.rules.connections, most // 2), limits.rate)
-    serving = asyncio.create_task(server.serve())
-    looking = asyncio.create_task(_look_after(Connections(listening, each)))
+    beside = [
+        asyncio.create_task(_look_after(Connections(listening, each))),
+        asyncio.create_task(server.renew()),
+    ]
     registry.begin()
     started(stopping.set)
-    stopped = asyncio.create_task(stopping.wait())
+    waits = [asyncio.create_task(event.wait()) for event in (stopping, server.ended)]
     try:
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if server.ended.is_set():
             raise Unsupported("the HTTP server stopped unexpectedly")
-        server.stop()  # type: ignore[no-untyped-call]
-        if not (await asyncio.wait({serving}, timeout=_GRACE))[0]:
+        if not await server.stop(_GRACE):
             registry.interrupt()
-            await asyncio.wait({serving}, timeout=_GRACE)
+            await server.stop(_GRACE)
     finally:
-        stopped.cancel()
-        looking.cancel()
+        for task in (*waits, *beside):
+            task.cancel()
         await registry.close()
 
 
@@ -138,6 +203,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
     Conflict, Unsupported, UsageError, StoreError.
     """
     _allow_files()
+    tls = _tls_of(options.get("rules"))
     with bind(host, port) as listening:
         registry = Registry(RegistryStore(root), **options)
 
@@ -145,9 +211,9 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
-            ready(url_of(listening))
+            ready(url_of(listening, "https" if tls else "http"))
 
-        asyncio.run(_run(listening, registry, started))
+        asyncio.run(_run(listening, registry, tls, started))
 
 
 def _allow_files() -> None:
@@ -166,8 +232,9 @@ class RunningServer:
     """
 
     def __init__(self, root: str, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+        self._tls = _tls_of(options.get("rules"))
         self._listening = bind(host, port)
-        self.url = url_of(self._listening)
+        self.url = url_of(self._listening, "https" if self._tls else "http")
         try:
             self.registry = Registry(RegistryStore(root), **options)
         except BaseException:
@@ -178,7 +245,7 @@ class RunningServer:
         self._thread = threading.Thread(target=self._main, name="nacre-registry", daemon=True)
 
     def _main(self) -> None:
-        asyncio.run(_run(self._listening, self.registry, self._started))
+        asyncio.run(_run(self._listening, self.registry, self._tls, self._started))
 
     def _started(self, stop: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
