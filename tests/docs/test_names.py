@@ -100,6 +100,7 @@ licenses materials npm packageurls predicate provenance rpm spdx statement state
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
 tls
+activity author joblocks maintenance
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

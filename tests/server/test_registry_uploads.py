@@ -54,7 +54,8 @@ def test_a_database_of_the_first_format_is_brought_up(tmp_path):
     with closing(Catalog(path, lambda digest: None)) as catalog:
         begin(catalog, 1, "a")
     with closing(sqlite3.connect(path)) as db:
-        db.executescript("""DROP TABLE unused; DROP INDEX uploads_owner;
+        db.executescript("""DROP TABLE unused; DROP TABLE activity; DROP TABLE jobs;
+            DROP INDEX uploads_owner;
             ALTER TABLE uploads DROP COLUMN owner;
             ALTER TABLE uploads DROP COLUMN received; ALTER TABLE uploads DROP COLUMN algorithm;
             PRAGMA user_version = 1;""")

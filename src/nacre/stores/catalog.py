@@ -5,6 +5,8 @@
                  ──< tags        names of manifests
     uploads                      sessions that have begun and not ended
     unused                       what nothing names, and since when: see `garbage`
+    activity                     who did what: see `activity`
+    jobs                         who does what beside the requests: see `joblocks`
 
 Content itself is in the blob store. Every change is one IMMEDIATE transaction: what it checks still
 holds when it commits, so no manifest is ever recorded without its parts and no part goes while a
@@ -27,6 +29,7 @@ from ..grammars.wire.errors import Code, refusal
 from ..ground.files import os_errors
 from ..words.digest import Digest
 from ..words.errors import DiskFull, StoreError
+from .activity import Action, Author, note, pushed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,8 +37,17 @@ if TYPE_CHECKING:
 
     from ..words.oci import Descriptor
 
-VERSION = 3
-_SCHEMA = """
+VERSION = 4
+_ACTIVITY = """
+CREATE TABLE activity (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, client TEXT NOT NULL,
+    action TEXT NOT NULL, repository TEXT NOT NULL, reference TEXT NOT NULL, digest TEXT NOT NULL,
+    former TEXT NOT NULL);
+CREATE INDEX activity_repository ON activity (repository, id);
+CREATE TABLE jobs (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL, ended REAL NOT NULL) WITHOUT ROWID;
+"""
+_SCHEMA = f"""
 CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE blobs (
     repository INTEGER NOT NULL REFERENCES repositories, digest TEXT NOT NULL, size INTEGER NOT NULL,
@@ -66,7 +78,7 @@ CREATE TABLE unused (
     repository INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL,
     PRIMARY KEY (repository, digest, kind)) WITHOUT ROWID;
 CREATE INDEX unused_since ON unused (kind, since);
-"""
+{_ACTIVITY}"""
 _STEPS = {
     1: """ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
           ALTER TABLE uploads ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
@@ -76,6 +88,7 @@ _STEPS = {
               repository INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL,
               PRIMARY KEY (repository, digest, kind)) WITHOUT ROWID;
           CREATE INDEX unused_since ON unused (kind, since);""",
+    3: _ACTIVITY,
 }
 """What makes a database of the format that is the key one of the next."""
 _HELD = "SELECT 1 FROM blobs WHERE digest = ? UNION ALL SELECT 1 FROM manifests WHERE digest = ?"
@@ -137,15 +150,17 @@ class UploadLimits(NamedTuple):
 class WriteConditions(NamedTuple):
     """What must be under `reference` (a tag or a digest) for a change to be made.
 
-    `frozen`: tags that the change sets only where they are not set yet.
+    `frozen`: tags that the change sets only where they are not set yet. `sparse`: parts may be absent.
     """
 
-    reference: str
-    conditions: Conditions
+    reference: str = ""
+    conditions: Conditions = ANYTHING
     frozen: tuple[str, ...] = ()
+    sparse: bool = False
 
 
-_FREE = WriteConditions("", ANYTHING)
+_FREE = WriteConditions()
+_REGISTRY = Author()
 
 
 class Referrer(NamedTuple):
@@ -307,73 +322,83 @@ class Catalog:
         with self.change() as db:
             _link_blob(db, _repository(db, name), digest, size)
 
-    def mount(self, name: str, digest: Digest, source: str) -> bool:
+    def mount(self, name: str, digest: Digest, source: str, author: Author = _REGISTRY) -> bool:
         """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
         with self.change() as db:
             row = db.execute(_BLOB_SIZE, (source, digest)).fetchone()
             if row:
                 _link_blob(db, _repository(db, name), digest, row[0])
+                note(db, author, Action("mount", name, source, digest))
             return row is not None
 
     def put_manifest(
-        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (), *,
-        sparse: bool = False, guard: WriteConditions = _FREE,
+        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (),
+        guard: WriteConditions = _FREE, author: Author = _REGISTRY,
     ) -> int:  # fmt: skip
         """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
 
         Raises RegistryError PRECONDITION_FAILED or DENIED (409) by `guard`, SIZE_INVALID when a part has
-        another size than the manifest says, and unless `sparse` MANIFEST_BLOB_UNKNOWN when one is not in the
-        repository: such an image could not be pulled.
+        another size than the manifest says, and MANIFEST_BLOB_UNKNOWN when one is not in the repository and
+        must be: such an image could not be pulled.
         """
         with self.change() as db:
             repository = _repository(db, name)
             _check_guard(db, name, guard)
             _check_frozen(db, repository, guard.frozen, digest)
-            absent = _check_parts(db, repository, document, sparse)
-            _insert_manifest(db, repository, digest, document)
-            rows = [(repository, tag, digest, time.time()) for tag in tags]
-            db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", rows)
+            absent = _check_parts(db, repository, document, guard.sparse)
+            new = _insert_manifest(db, repository, digest, document)
+            former = {tag: _set_tag(db, repository, tag, digest) for tag in tags}
+            note(db, author, *pushed(name, digest, former, new=new))
         return absent
 
-    def delete_tag(self, name: str, tag: str, guard: WriteConditions = _FREE) -> bool:
+    def delete_tag(
+        self, name: str, tag: str, guard: WriteConditions = _FREE, author: Author = _REGISTRY
+    ) -> bool:
         """Forget a tag; the manifest stays. False when there is none. Raises PRECONDITION_FAILED."""
         with self.change() as db:
             _check_guard(db, name, guard)
-            sql = "DELETE FROM tags WHERE repository = ? AND tag = ?"
-            return db.execute(sql, (_find(db, name), tag)).rowcount > 0
+            place = (_find(db, name), tag)
+            row = db.execute("SELECT digest FROM tags WHERE repository = ? AND tag = ?", place).fetchone()
+            if row:
+                db.execute("DELETE FROM tags WHERE repository = ? AND tag = ?", place)
+                note(db, author, Action("delete", name, tag, row[0]))
+            return row is not None
 
     def delete_manifest(
-        self, name: str, digest: Digest, guard: WriteConditions = _FREE, *, children: bool = False
-    ) -> bool:
+        self, name: str, digest: Digest, guard: WriteConditions = _FREE, author: Author = _REGISTRY, *,
+        children: bool = False,
+    ) -> bool:  # fmt: skip
         """Forget a manifest and its tags, and with `children` those of its manifests that no tag and no
         other index names. False when there is none.
 
         Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it, PRECONDITION_FAILED.
         """
-        return self._delete("manifests", name, digest, guard, children=children)
+        with self.change() as db:
+            _check_guard(db, name, guard)
+            return self._delete(db, "manifests", Action("delete", name, "", digest), author, children)
 
-    def delete_blob(self, name: str, digest: Digest) -> bool:
+    def delete_blob(self, name: str, digest: Digest, author: Author = _REGISTRY) -> bool:
         """Forget a blob. False when there is none.
 
         Raises RegistryError UNSUPPORTED (405) when a manifest of the repository needs it.
         """
-        return self._delete("blobs", name, digest)
+        with self.change() as db:
+            return self._delete(db, "blobs", Action("delete", name, "", digest), author)
 
     def _delete(
-        self, table: str, name: str, digest: Digest, guard: WriteConditions = _FREE, *, children: bool = False
+        self, db: sqlite3.Connection, table: str, action: Action, author: Author, children: bool = False
     ) -> bool:
-        with self.change() as db:
-            _check_guard(db, name, guard)
-            repository = _find(db, name)
-            sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
-            if repository is None or not db.execute(sql, (repository, digest)).fetchone():
-                return False
-            _check_unused(db, repository, digest)
-            below = _children(db, repository, digest) if children else []
-            db.execute(f"DELETE FROM {table} WHERE repository = ? AND digest = ?", (repository, digest))
-            self._drop_content(db, digest)
-            self._delete_unnamed(db, repository, below)
-            return True
+        repository, digest = _find(db, action.repository), action.digest
+        sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
+        if repository is None or not db.execute(sql, (repository, digest)).fetchone():
+            return False
+        _check_unused(db, repository, digest)
+        below = _children(db, repository, digest) if children else []
+        db.execute(f"DELETE FROM {table} WHERE repository = ? AND digest = ?", (repository, digest))
+        note(db, author, action)
+        self._drop_content(db, digest)
+        self._delete_unnamed(db, repository, below)
+        return True
 
     def _delete_unnamed(self, db: sqlite3.Connection, repository: int, found: list[str]) -> None:
         """Delete those that nothing names any more, and what is below them."""
@@ -530,7 +555,18 @@ def _check_parts(
     return absent
 
 
-def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, document: Document) -> None:
+def _set_tag(db: sqlite3.Connection, repository: int, tag: str, digest: str) -> str:
+    """What it named before, "" if it was not set."""
+    place = (repository, tag)
+    row = db.execute("SELECT digest FROM tags WHERE repository = ? AND tag = ?", place).fetchone()
+    db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", (*place, digest, time.time()))
+    return str(row[0]) if row else ""
+
+
+def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, document: Document) -> bool:
+    """Was it not there before?"""
+    sql = "SELECT 1 FROM manifests WHERE repository = ? AND digest = ?"
+    new = db.execute(sql, (repository, digest)).fetchone() is None
     notes = json.dumps(dict(document.annotations))
     size, kind = document.size, document.media_type
     row = (repository, digest, size, kind, document.subject, document.artifact_type)
@@ -540,6 +576,7 @@ def _insert_manifest(db: sqlite3.Connection, repository: int, digest: str, docum
     db.execute(sql, (*row, notes, time.time()))
     parts = [(repository, digest, part.digest) for part in document.parts]
     db.executemany("INSERT OR IGNORE INTO parts VALUES (?, ?, ?)", parts)
+    return new
 
 
 def _below(db: sqlite3.Connection, repository: int, digest: str) -> list[str]:

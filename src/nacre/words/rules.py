@@ -29,6 +29,13 @@ class TlsRules(Value):
             raise UsageError("TLS needs a certificate and its key", hint="give --tls-cert and --tls-key")
 
 
+class ActivityRules(Value):
+    """What a registry remembers of who did what: `age` in seconds, and how many entries at `most`."""
+
+    age: float = 90 * 24 * 3600.0
+    most: int = 500_000
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
@@ -36,7 +43,8 @@ class RegistryRules(Value):
     index, say). `connections`: most of one address at a time; those that moved least give way. `children`:
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
-    certificate. `plain_http`: addresses that other machines reach are served without one.
+    certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
+    remembered of who did what.
     """
 
     sparse: bool = False
@@ -46,6 +54,7 @@ class RegistryRules(Value):
     garbage: GarbageRules = GarbageRules()
     tls: TlsRules = TlsRules()
     plain_http: bool = False
+    activity: ActivityRules = ActivityRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -13,7 +13,7 @@ from ...grammars.wire.uploads import Event, check_chunk
 from ...stores.catalog import Upload
 from ...words.digest import ALGORITHMS
 from ...words.errors import DigestMismatch, NotFound, RegistryError, StoreError
-from .access import may_read, owner_of
+from .access import author_of, may_read, owner_of
 from .answers import FileResponse, Ready, answer, conditions_of, failure, is_plain, named
 from .bodies import Body
 from .cache import EACH
@@ -92,7 +92,8 @@ class Blobs:
         """Take the blob out of this repository; the content goes with the last repository that has it."""
         state = self._state
         delete, digest = state.catalog.delete_blob, route.digest
-        if not await state.work.run(state.store.freeing, delete, route.name, digest):
+        author = author_of(request)
+        if not await state.work.run(state.store.freeing, delete, route.name, digest, author):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {route.digest} in {route.name}")
         return answer(202)
 
@@ -133,7 +134,7 @@ class Blobs:
             await self._locate(source, wanted)
         except RegistryError:
             return None
-        if await self._state.work.run(self._state.catalog.mount, name, wanted, source):
+        if await self._state.work.run(self._state.catalog.mount, name, wanted, source, author_of(request)):
             return _created(name, wanted)
         return None
 

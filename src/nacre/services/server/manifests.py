@@ -22,7 +22,7 @@ from ...stores.catalog import WriteConditions
 from ...words.digest import Digest
 from ...words.errors import DigestMismatch, NotFound
 from ...words.oci import INDEX_TYPES, MAX_DOCUMENT, Index, Platform, parse_document
-from .access import immutable_of
+from .access import author_of, immutable_of
 from .answers import Ready, answer, conditions_of, is_plain, named
 from .bodies import Body
 from .documents import read
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ...grammars.wire.routes import Route
+    from ...stores.activity import Author
     from ...stores.catalog import Document, Stored
     from .state import RegistryState
 
@@ -103,9 +104,11 @@ class Manifests:
         given = request.headers.get("content-type", "")
         pushed = await self._state.work.run(_understand, data, given, expected)
         guard = WriteConditions(
-            route.reference, conditions_of(request), immutable_of(request, route.name, tags)
-        )
-        absent = await self._state.work.run(self._put, route.name, pushed, data, tags, guard)
+            route.reference, conditions_of(request), immutable_of(request, route.name, tags),
+            self._state.rules.sparse,
+        )  # fmt: skip
+        author = author_of(request)
+        absent = await self._state.work.run(self._put, route.name, pushed, data, tags, guard, author)
         headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
         headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}
         headers |= {OCI_TAG: ", ".join(tags)} if tags and route.by_digest else {}
@@ -113,16 +116,17 @@ class Manifests:
         return answer(201, headers)
 
     def _put(
-        self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str], guard: WriteConditions
-    ) -> int:
+        self, name: str, pushed: _Pushed, data: bytes, tags: Sequence[str], guard: WriteConditions,
+        author: Author,
+    ) -> int:  # fmt: skip
         """Store it; gives the number of its parts that are absent."""
         digest, document = pushed
         self._state.store.check_room()
-        catalog, sparse = self._state.catalog, self._state.rules.sparse
+        catalog = self._state.catalog
         with catalog.pinned(digest):
-            catalog.check_parts(name, document, sparse=sparse)
+            catalog.check_parts(name, document, sparse=guard.sparse)
             self._store(digest, data)
-            return catalog.put_manifest(name, digest, document, tags, sparse=sparse, guard=guard)
+            return catalog.put_manifest(name, digest, document, tags, guard, author)
 
     def _store(self, digest: Digest, data: bytes) -> None:
         """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
@@ -136,12 +140,12 @@ class Manifests:
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""
         catalog, guard = self._state.catalog, WriteConditions(route.reference, conditions_of(request))
-        freeing, name = self._state.store.freeing, route.name
+        freeing, name, author = self._state.store.freeing, route.name, author_of(request)
         if route.by_digest:
             children = self._state.rules.children
-            delete = partial(catalog.delete_manifest, name, route.digest, guard, children=children)
+            delete = partial(catalog.delete_manifest, name, route.digest, guard, author, children=children)
         else:
-            delete = partial(catalog.delete_tag, name, route.reference, guard)
+            delete = partial(catalog.delete_tag, name, route.reference, guard, author)
         found = await self._state.work.run(freeing, delete)
         if not found:
             self._find(route)

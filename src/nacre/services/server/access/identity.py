@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ....stores.accounts.model import EVERYTHING, Role, covers
+from ....stores.activity import Author
 from ..clients import client_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ def owner_of(request: Request) -> str:
     identity = identity_of(request)
     account = identity.account if identity else None
     return f"user {account.name}" if account else client_of(request)
+
+
+def author_of(request: Request) -> Author:
+    """Who makes a change, for the record: the user, and the address itself."""
+    identity = identity_of(request)
+    account = identity.account if identity else None
+    return Author(account.name if account else "", request.client.host if request.client else "")
 
 
 def may_read(request: Request, repository: str) -> bool:
