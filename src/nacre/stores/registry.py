@@ -52,6 +52,8 @@ class RegistryStore:
         Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError.
         """
         self.root = os.path.abspath(root)
+        self.replica = ""
+        """Tells this process from others that serve the same registry; a folder has one at a time."""
         reserve.release(self.root)
         with ExitStack() as opened:
             self.blobs = opened.enter_context(closing(_blobs(self.root)))

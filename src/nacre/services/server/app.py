@@ -10,7 +10,7 @@ import asyncio
 import time
 import traceback
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -24,13 +24,14 @@ from .answers import answer, failure
 from .blobs import Blobs
 from .bodies import Body, ClientDisconnected
 from .clients import check_namespace
+from .jobs import Jobs
 from .lists import Lists
+from .maintenance import jobs_of
 from .manifests import Manifests
 from .state import RegistryLimits, RegistryState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from typing import TypeVar
+    from collections.abc import Awaitable, Callable
 
     from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
 
-    T = TypeVar("T")
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
 TOKENS = "/token"
@@ -47,9 +47,6 @@ _LINE = 2000
 _QUERY = 4096
 _PATHS = 4096
 """Paths that are kept understood."""
-_PAUSE = 0.02
-"""Seconds between two steps of what goes on beside the requests."""
-_END = object()
 
 
 def _silent(line: str) -> None:
@@ -81,8 +78,9 @@ class Registry:
         self._match = lru_cache(_PATHS)(match)
         self._authorization = Authorization(store.accounts, self.state.work)
         self._running: set[asyncio.Task[object]] = set()
-        self.tidying: asyncio.Task[None] | None = None
-        self.collecting: asyncio.Task[None] | None = None
+        self.jobs = Jobs(self.state.job_locks, self._note)
+        for job in jobs_of(self.state, access or _silent):
+            self.jobs.add(job)
 
     def _table(self) -> dict[tuple[Endpoint, str], Handler]:
         manifests, blobs, lists = Manifests(self.state), Blobs(self.state), Lists(self.state)
@@ -174,31 +172,7 @@ class Registry:
 
     def begin(self) -> None:
         """Begin what goes on beside the requests. On the loop that serves."""
-        self.tidying = asyncio.create_task(self._tidy())
-        self.collecting = asyncio.create_task(self._collect())
-
-    async def _tidy(self) -> None:
-        """Remove what a kill of the last process left."""
-        await self._do(self.state.store.tidy())
-
-    async def _collect(self) -> None:
-        """Remove what nothing names any more, again and again."""
-        while interval := self.state.rules.garbage.interval:
-            await asyncio.sleep(interval)
-            gone = await self._do(self.state.garbage.steps())
-            if gone and any(gone) and self._access:
-                self._access(f"collected {gone.manifests} manifests, {gone.blobs} blobs, {gone.bytes} bytes")
-
-    async def _do(self, steps: Iterator[T]) -> T | None:
-        """All of it, with pauses; what the last step gave."""
-        last: T | None = None
-        try:
-            while (step := await self.state.work.run(next, steps, _END)) is not _END:
-                last = cast("T", step)
-                await asyncio.sleep(_PAUSE)
-        except NacreError as error:
-            self._note(error)
-        return last
+        self.jobs.begin()
 
     def interrupt(self) -> None:
         """Cancel every request that is under way; their uploads can be resumed."""
@@ -208,9 +182,7 @@ class Registry:
     async def close(self) -> None:
         """End what is still running and let go of the storage."""
         self.interrupt()
-        for task in filter(None, (self.tidying, self.collecting)):
-            task.cancel()
-            await asyncio.wait({task})
+        await self.jobs.close()
         if self._running:
             await asyncio.wait(set(self._running))
         await self.state.close()

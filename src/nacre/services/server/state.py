@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...stores.activity import Activity
 from ...stores.catalog import UploadLimits
 from ...stores.garbage import GarbageCollector, Mentions
+from ...stores.joblocks import JobLocks
 from ...words.rules import RegistryRules
 from ...words.value import Value
 from .cache import ContentCache
@@ -45,6 +47,8 @@ class RegistryState:
         self.blobs, self.catalog = store.blobs, store.catalog
         self.mentions = Mentions()
         self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
+        self.activity = Activity(self.catalog)
+        self.job_locks = JobLocks(self.catalog, store.replica)
         self.work = Work()
         self.cache = ContentCache(self.blobs, self.work)
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)

@@ -17,8 +17,8 @@ THREADS = 16
 class Work:
     """A bounded pool of threads. No task in it ever waits for a client, so a slow one holds none."""
 
-    def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="nacre-registry")
+    def __init__(self, threads: int = THREADS, name: str = "nacre-registry") -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(...)` in a thread. Once begun it is waited for, also when the caller is cancelled:

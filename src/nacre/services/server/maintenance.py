@@ -1,0 +1,29 @@
+"""The jobs that every registry has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .jobs import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ...stores.garbage import Garbage
+    from .state import RegistryState
+
+_DAY = 24 * 3600.0
+
+
+def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job]:
+    """By the operator's rules. `tell` takes a line for what has changed."""
+
+    def collected(gone: Garbage) -> None:
+        if any(gone):
+            tell(f"collected {gone.manifests} manifests, {gone.blobs} blobs, {gone.bytes} bytes")
+
+    rules = state.rules
+    yield Job("tidy", state.store.tidy, 0.0, each=True)
+    if rules.garbage.interval:
+        yield Job("collect", state.garbage.steps, rules.garbage.interval, collected)
+    yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)
