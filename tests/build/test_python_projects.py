@@ -158,6 +158,19 @@ def test_the_same_wheel_is_the_same_layer_in_every_image(site: Site) -> None:
     assert len(one & other) >= 1
 
 
+def test_a_version_that_moved_is_built_as_without_a_cache(site: Site) -> None:
+    base = site.base()
+    for version in ("1.0", "1.1"):
+        files = {"two/same.py": "def f(): pass\n", "two/version.py": f"V = {version!r}\n"}
+        site.index.add(wheel("two", version, files))
+        site.project.write("requirements.txt", f"two=={version}\n")
+        site.build("--base", base)
+    moved = site.config()["Id"]
+    assert f"{SITE}/two/__pycache__/same.{sys.implementation.cache_tag}.pyc" in site.files()
+    site.build("--base", base, "--no-cache")
+    assert site.config()["Id"] == moved
+
+
 def test_wheels_are_chosen_by_the_platform_that_is_wanted(site: Site) -> None:
     short = "cp{}{}".format(*sys.version_info[:2])
     for machine in ("x86_64", "aarch64"):

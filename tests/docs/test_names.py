@@ -26,7 +26,7 @@ args arguments asked at attached attachment attachments attributes audit auth au
 bearer bind blob blobinfo blobpolicy blobs blocked blocks bodies body bool borrow branch buffer build
 builder building built c cache caches calls capabilities catalog certificates cdi cgroups chain challenge
 change changes check checking checks child chmod choice chosen chroot chrooted chunk chunked cli client
-clone closable cmd code
+bytecodecache clone closable cmd code
 codecs collection columns command commands commit committed compare comparison completed compressed compressor
 conditional conditions conf config confine conflict connecting container containers content contents context
 copied copier copy copying copyup count cp crc create credentials daemon damaged database dedup demo

@@ -31,6 +31,7 @@ from ..report import BuildReport
 from ..scratch import ScratchDirectory
 from ..select import select
 from ..stageprogress import StageProgress, StepLayer, from_image
+from .bytecodecache import BytecodeCache
 from .environment import environment_of
 from .index import PackageIndex
 from .interpreter import find_interpreter, is_same
@@ -335,39 +336,54 @@ class ProjectBuild:
         here = self.supply.here([wheel for group in missing for wheel in group], step)
         compiled = self._compiled([here[wheel.sha256] for group in missing for wheel in group], code, step)
         found = []
+        laid: list[tuple[LaidWheel, Digest]] = []
         for group, made in zip(groups, kept, strict=True):
             if made is None or made.layer is None:
                 made = self._made(self.supply, [here[wheel.sha256] for wheel in group], code, compiled)
                 step.line(f"{' '.join(wheel.name for wheel in group)}")
             assert made.layer is not None
             found.append(made.layer)
+            laid += [(wheel, made.layer[1]) for wheel in group]
+        if code and missing:
+            BytecodeCache(self.store, short, code).keep(laid)
         return found
 
     def _compiled(self, wheels: Sequence[LaidWheel], code: str, step: StepReport) -> dict[str, bytes]:
         if not code or not wheels:
             return {}
         from .compile import compile_here, compile_there
+
+        known, modules = self._divided(wheels, code)
+        if is_same(self.interpreter.target):
+            return known | compile_here(modules, self.store.budget)
+        if modules:
+            step.line(f"compiling by {self.interpreter.path} of the base")
+        base, python = self.base, self.interpreter.path
+        room, platform = self._room(base), base.config.platform
+        return known | compile_there(room, base.diff_ids, platform, python, modules, step)
+
+    def _divided(
+        self, wheels: Sequence[LaidWheel], code: str
+    ) -> tuple[dict[str, bytes], list[tuple[str, bytes]]]:
+        """The byte code of modules that an earlier version has as well, and the modules to compile."""
+        known: dict[str, bytes] = {}
+        modules: list[tuple[str, bytes]] = []
+        with BytecodeCache(self.store, self.interpreter.target.short, code) as cache:
+            for wheel, path, source in self._modules(wheels):
+                made = b"" if self.options.no_cache else cache.of(wheel, path, source)
+                if made:
+                    known[path] = made
+                else:
+                    modules.append((path, source))
+        return known, modules
+
+    def _modules(self, wheels: Sequence[LaidWheel]) -> Iterator[tuple[LaidWheel, str, bytes]]:
         from .wheel import opened
 
-        target = self.interpreter.target
-
-        def modules() -> Iterator[tuple[str, bytes]]:
-            for wheel in wheels:
-                with opened(wheel.path, wheel.name) as archive:
-                    yield from archive.modules(target.short)
-
-        if is_same(target):
-            return compile_here(modules(), self.store.budget)
-        step.line(f"compiling by {self.interpreter.path} of the base")
-        base = self.base
-        return compile_there(
-            self._room(base),
-            base.diff_ids,
-            base.config.platform,
-            self.interpreter.path,
-            list(modules()),
-            step,
-        )
+        for wheel in wheels:
+            with opened(wheel.path, wheel.name) as archive:
+                for path, source in archive.modules(self.interpreter.target.short):
+                    yield wheel, path, source
 
     def _laid(self, supply: WheelSupply, group: Sequence[LaidWheel], code: str, step: StepReport) -> Layer:
         """A layer of wheels without byte code, as builds need them."""
