@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nacre.services.build import keys
 from nacre.services.build.python import builder, pack
-from nacre.stores import catalog, database, layout
+from nacre.stores import database, layout
 from nacre.stores.accounts.database import AccountsDatabase
+from nacre.stores.catalog import SqliteDatabase, steps
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 
@@ -37,7 +38,7 @@ def test_every_table_of_a_store_is_there(tmp_path: Path) -> None:
 
 def test_every_table_of_a_registry_is_there(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
-    catalog.Catalog(str(path), lambda _digest: None).close()
+    SqliteDatabase(str(path)).close()
     AccountsDatabase(str(path)).close()
     shown = {name for row in _rows("## The registry") for name in row}
     assert shown == _tables(path) - {"alembic_version"}
@@ -58,4 +59,4 @@ def test_every_folder_of_the_store_is_drawn() -> None:
 
 def test_format_numbers() -> None:
     assert f"{database.VERSION} for the store" in TEXT
-    assert f"{catalog.VERSION} for a registry" in TEXT
+    assert f"{steps.VERSION} for a registry" in TEXT

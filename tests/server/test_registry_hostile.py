@@ -416,7 +416,7 @@ def test_a_disk_that_fills_while_a_manifest_comes(api, serving, log, monkeypatch
 
 
 def test_a_database_that_fails_half_way_leaves_no_manifest(api, serving, log, make, monkeypatch):
-    from nacre.stores import catalog
+    from nacre.stores.catalog import catalog
 
     image = api.push_image("app", "1")
     changed = image.data + b" "

@@ -14,7 +14,7 @@ import pytest
 from nacre.services.server import RunningServer
 from nacre.services.server.jobs import Job, Jobs
 from nacre.stores.activity import Activity
-from nacre.stores.catalog import Catalog
+from nacre.stores.catalog import Catalog, SqliteDatabase
 from nacre.stores.joblocks import JobLocks
 from nacre.words.errors import StoreError
 
@@ -23,7 +23,7 @@ PATIENCE = 30
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with closing(Catalog(str(tmp_path / "registry.db"), lambda digest: None)) as made:
+    with closing(Catalog(SqliteDatabase(str(tmp_path / "registry.db")), lambda digest: None)) as made:
         yield made
 
 

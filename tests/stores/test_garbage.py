@@ -6,12 +6,11 @@ import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nacre.stores.catalog import Catalog, Document
+from nacre.stores.catalog import Catalog, Document, SqliteDatabase
 from nacre.stores.garbage import Garbage, GarbageCollector, Mentions
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
@@ -23,20 +22,18 @@ HOUR, DAY = 3600.0, 86400.0
 class Lab:
     """A catalog whose time is `now`, and the content that was removed."""
 
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, path: Path) -> None:
         self.now, self.removed = 1e9, set[Digest]()
-        self.clock = SimpleNamespace(time=lambda: self.now)
-        monkeypatch.setattr("nacre.stores.catalog.time", self.clock)
-        self.catalog = Catalog(str(path), self.removed.add)
+        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), self.removed.add)
         self.mentions = Mentions()
 
     def collect(self, **rules: float) -> Garbage:
         given = GarbageRules(**({"grace": DAY, "untagged": 30 * DAY} | rules))  # type: ignore[arg-type]
-        collector = GarbageCollector(self.catalog, given, self.mentions, lambda: self.now)
+        collector = GarbageCollector(self.catalog, given, self.mentions)
         return [Garbage(), *collector.steps()][-1]
 
     def look(self) -> tuple[Garbage, Garbage]:
-        return GarbageCollector(self.catalog, GarbageRules(), self.mentions, lambda: self.now).look()
+        return GarbageCollector(self.catalog, GarbageRules(), self.mentions).look()
 
     def blob(self, text: str, name: str = "app") -> Digest:
         digest = Digest.of(text.encode())
@@ -62,8 +59,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    made = Lab(tmp_path / "registry.db", monkeypatch)
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path / "registry.db")
     with closing(made.catalog):
         yield made
 

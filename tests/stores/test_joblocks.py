@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.stores.catalog import Catalog
+from nacre.stores.catalog import Catalog, SqliteDatabase
 from nacre.stores.joblocks import LOCKED, JobLocks
 
 HOUR = 3600.0
@@ -19,8 +19,8 @@ class Lab:
 
     def __init__(self, path: Path) -> None:
         self.now = 1e9
-        self.catalog = Catalog(str(path), lambda digest: None)
-        self.one, self.two = (JobLocks(self.catalog, name, lambda: self.now) for name in ("one", "two"))
+        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), lambda digest: None)
+        self.one, self.two = (JobLocks(self.catalog, name) for name in ("one", "two"))
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ Entries are numbered in their order, so whoever follows them keeps the number of
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..words.rules import ActivityRules
     from .catalog import Catalog
+    from .catalog.model import CatalogTransaction
 
 _AT_ONCE = 1000
 _COLUMNS = "id, at, actor, client, action, repository, reference, digest, former"
@@ -69,9 +68,9 @@ class ActivityQuery(NamedTuple):
 _ANY = ActivityQuery()
 
 
-def note(db: sqlite3.Connection, author: Author, *actions: Action) -> None:
+def note(db: CatalogTransaction, author: Author, *actions: Action) -> None:
     """Write entries in the transaction of the change itself."""
-    now = time.time()
+    now = db.now()
     db.executemany(_INSERT, [(now, *author, *action) for action in actions])
 
 
@@ -88,8 +87,8 @@ def pushed(repository: str, digest: str, former: Mapping[str, str], *, new: bool
 class Activity:
     """Reads the entries of a catalog, and forgets old ones."""
 
-    def __init__(self, catalog: Catalog, clock: Callable[[], float] = time.time) -> None:
-        self._catalog, self._clock = catalog, clock
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     def page(self, before: int = 0, limit: int = 100, query: ActivityQuery = _ANY) -> list[ActivityEntry]:
         """The newest first, at most `limit`; the next page is that `before` the last id of this one."""
@@ -114,11 +113,13 @@ class Activity:
         """Forget what is too old or too much, a little at each step; how many are gone so far."""
         gone = 0
         least = self.newest() - rules.most
-        while rows := self._oldest(self._clock() - rules.age, least):
-            with self._catalog.change() as db:
-                db.executemany("DELETE FROM activity WHERE id = ?", rows)
+        while rows := self._oldest(self._catalog.now() - rules.age, least):
+            self._forget(rows)
             gone += len(rows)
             yield gone
+
+    def _forget(self, rows: list[tuple[Any, ...]]) -> None:
+        self._catalog.change(lambda db: db.executemany("DELETE FROM activity WHERE id = ?", rows))
 
     def _oldest(self, since: float, least: int) -> list[tuple[Any, ...]]:
         sql = "SELECT id FROM (SELECT id, at FROM activity ORDER BY id LIMIT ?) x WHERE at < ? OR id <= ?"

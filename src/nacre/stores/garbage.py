@@ -17,11 +17,11 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..words.rules import GarbageRules
     from .catalog import Catalog
+    from .catalog.model import CatalogTransaction
 
     Key = tuple[str, str]
 
@@ -31,6 +31,7 @@ AT_ONCE = 50
 """Rows that one transaction removes."""
 _HOUR = 3600.0
 _MOST_MENTIONS = 20_000
+_ALL = 1 << 62
 _KEPT = {
     "blobs": "EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)",
     "manifests": """(EXISTS (SELECT 1 FROM tags t WHERE t.repository = x.repository AND t.digest = x.digest)
@@ -104,15 +105,14 @@ class GarbageCollector:
         catalog: Catalog,
         rules: GarbageRules,
         mentions: Mentions,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, clock
+        self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, catalog.now
 
     def look(self) -> tuple[Garbage, Garbage]:
         """What nothing names, and what of it would go now. Changes nothing."""
         found = due = Garbage()
         for table, age in self._ages():
-            ripe = {tuple(row[1:]) for row in self._due(table, age, -1)}
+            ripe = {tuple(row[1:]) for row in self._due(table, age, _ALL)}
             for _, rows in self._windows(table):
                 for repository, digest, size in rows:
                     found = found.plus(table, size)
@@ -152,23 +152,26 @@ class GarbageCollector:
     def _note(self, table: str, used: list[tuple[str, int, str]], rows: list[tuple[int, str, int]]) -> None:
         values = [(repository, digest, table, self._clock()) for repository, digest, _ in rows]
         if values or used:
-            with self._catalog.change() as db:
-                db.executemany("DELETE FROM unused WHERE kind = ? AND repository = ? AND digest = ?", used)
-                db.executemany("INSERT OR IGNORE INTO unused VALUES (?, ?, ?, ?)", values)
+            self._catalog.change(lambda db: _write_down(db, used, values))
 
     def _remove(self, table: str, due: list[tuple[str, int, str]], gone: Garbage) -> Garbage:
         """In one transaction, in which each is looked at again."""
         allowed = self._mentions.condemn([(name, digest) for name, _, digest in due])
+
+        def remove(db: CatalogTransaction) -> Garbage:
+            db.lock(*{f"repository {name}" for name, _, _ in due})
+            removed = gone
+            for name, repository, digest in due:
+                removed = self._judge(db, table, repository, digest, (name, digest) in allowed, removed)
+            return removed
+
         try:
-            with self._catalog.change() as db:
-                for name, repository, digest in due:
-                    gone = self._judge(db, table, repository, digest, (name, digest) in allowed, gone)
+            return self._catalog.change(remove)
         finally:
             self._mentions.forget()
-        return gone
 
     def _judge(
-        self, db: sqlite3.Connection, table: str, repository: int, digest: str, may_go: bool, gone: Garbage
+        self, db: CatalogTransaction, table: str, repository: int, digest: str, may_go: bool, gone: Garbage
     ) -> Garbage:
         """Remove it, or let it begin anew: it is used again, or somebody was told of it."""
         place = (repository, digest)
@@ -178,3 +181,10 @@ class GarbageCollector:
         if row is None or not may_go:
             return gone
         return gone.plus(table, self._catalog.forget(db, table, repository, digest))
+
+
+def _write_down(
+    db: CatalogTransaction, used: list[tuple[str, int, str]], unused: Sequence[tuple[object, ...]]
+) -> None:
+    db.executemany("DELETE FROM unused WHERE kind = ? AND repository = ? AND digest = ?", used)
+    db.executemany("INSERT INTO unused VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", unused)

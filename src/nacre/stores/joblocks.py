@@ -6,14 +6,11 @@ changes it looks at again in each transaction, so two that believe they hold it 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
-
     from .catalog import Catalog
+    from .catalog.model import CatalogTransaction
 
 LOCKED = 60.0
 """Seconds that a lock is held unless it is renewed."""
@@ -22,18 +19,19 @@ LOCKED = 60.0
 class JobLocks:
     """Those of one process, `owner`, in the catalog that all processes of the registry share."""
 
-    def __init__(self, catalog: Catalog, owner: str, clock: Callable[[], float] = time.time) -> None:
-        self._catalog, self._owner, self._clock = catalog, owner, clock
+    def __init__(self, catalog: Catalog, owner: str) -> None:
+        self._catalog, self._owner = catalog, owner
 
     def take(self, job: str, every: float) -> float:
         """0.0 if the lock is taken, and the job due; else seconds after which to ask again.
 
         It is due `every` seconds after it was last done anywhere, or first asked for. Raises StoreError.
         """
-        with self._catalog.change() as db:
-            return self._take(db, job, every, self._clock())
+        return self._catalog.change(lambda db: self._take(db, job, every))
 
-    def _take(self, db: sqlite3.Connection, job: str, every: float, now: float) -> float:
+    def _take(self, db: CatalogTransaction, job: str, every: float) -> float:
+        db.lock(f"job {job}")
+        now = db.now()
         db.execute("INSERT INTO jobs VALUES (?, '', 0.0, ?) ON CONFLICT DO NOTHING", (job, now))
         sql = "SELECT owner, until, ended FROM jobs WHERE name = ?"
         owner, until, ended = db.execute(sql, (job,)).fetchone()
@@ -49,13 +47,15 @@ class JobLocks:
 
     def renew(self, job: str) -> bool:
         """Hold it for longer; False if another process has taken it. Raises StoreError."""
-        with self._catalog.change() as db:
+
+        def renew(db: CatalogTransaction) -> bool:
             sql = "UPDATE jobs SET until = ? WHERE name = ? AND owner = ?"
-            return db.execute(sql, (self._clock() + LOCKED, job, self._owner)).rowcount > 0
+            return db.execute(sql, (db.now() + LOCKED, job, self._owner)).rowcount > 0
+
+        return self._catalog.change(renew)
 
     def end(self, job: str, *, done: bool = True) -> None:
         """Let go of it; unless it is `done`, it is due again at once. Raises StoreError."""
-        ended = "ended = ?" if done else "ended = min(ended, ?)"
-        with self._catalog.change() as db:
-            sql = f"UPDATE jobs SET until = 0.0, {ended} WHERE name = ? AND owner = ?"
-            db.execute(sql, (self._clock(), job, self._owner))
+        ended = "?" if done else "CASE WHEN ended < ?1 THEN ended ELSE ?1 END"
+        sql = f"UPDATE jobs SET until = 0.0, ended = {ended} WHERE name = ? AND owner = ?"
+        self._catalog.change(lambda db: db.execute(sql, (db.now(), job, self._owner)))

@@ -26,7 +26,7 @@ from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
 from . import reserve
 from .accounts.reading import Accounts
 from .blobs import BlobStore
-from .catalog import Catalog
+from .catalog import Catalog, SqliteDatabase
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 
@@ -60,7 +60,7 @@ class RegistryStore:
             self._lock = _own(self.root)
             opened.callback(self._lock.release)
             path = f"{self.root}/{DATABASE}"
-            self.catalog = opened.enter_context(closing(Catalog(path, self.blobs.delete)))
+            self.catalog = opened.enter_context(closing(Catalog(SqliteDatabase(path), self.blobs.delete)))
             self.accounts = opened.enter_context(closing(Accounts(path)))
             self._is_tidy = _take_mark(self.root)
             reserve.take(self.root)
@@ -125,7 +125,7 @@ def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage
     if not os.path.exists(f"{root}/{DATABASE}"):
         raise Conflict(f"{root} is no registry")
     if dry_run:
-        with closing(Catalog(f"{root}/{DATABASE}", _keep)) as catalog:
+        with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), _keep)) as catalog:
             return GarbageCollector(catalog, rules, Mentions()).look()
     with closing(RegistryStore(root)) as store:
         collector = GarbageCollector(store.catalog, rules, Mentions())

@@ -72,7 +72,7 @@ class Blobs:
         A row whose file is missing or cut short counts as absent, so that a client which asks before it
         pushes mends the registry by pushing again.
         """
-        size = self._state.catalog.blob(name, digest)
+        size = await self._state.work.ask(self._state.catalog.blob, name, digest)
         if size is None or not self._state.mentions.tell(name, digest):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
         if not self._is_whole(digest, size):

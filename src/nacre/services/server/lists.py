@@ -52,7 +52,7 @@ class Lists:
     async def tags(self, request: Request, route: Route) -> Response:
         """Answer `GET tags/list`, one page."""
         count, last = _window(request)
-        if not self._catalog.exists(route.name):
+        if not await self._work.ask(self._catalog.exists, route.name):
             raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
         tags = await self._work.run(self._catalog.tags, route.name, last, count + 1)
         return _page(route, count, tags, {"name": route.name, "tags": tags[:count]})

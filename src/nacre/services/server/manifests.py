@@ -56,7 +56,7 @@ class Manifests:
 
     async def get(self, request: Request, route: Route) -> Response:
         """Answer GET and HEAD of a manifest."""
-        stored = self._find(route)
+        stored = await self._find(route)
         if stored.media_type in INDEX_TYPES and not route.by_digest and not _takes_index(request):
             stored = await self._image(route.name, stored, request)
         if is_plain(request):
@@ -72,10 +72,11 @@ class Manifests:
         headers["Content-Length"] = str(stored.size)
         return answer(200, headers, b"" if request.method == "HEAD" else data, stored.media_type)
 
-    def _find(self, route: Route) -> Stored:
+    async def _find(self, route: Route) -> Stored:
         """A reference outside its grammar names nothing: 404, as for one that is not there."""
-        stored = self._state.catalog.manifest(route.name, route.reference)
-        if stored is None and not self._state.catalog.exists(route.name):
+        catalog, ask = self._state.catalog, self._state.work.ask
+        stored = await ask(catalog.manifest, route.name, route.reference)
+        if stored is None and not await ask(catalog.exists, route.name):
             raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
         if stored is None or not self._state.mentions.tell(route.name, stored.digest):
             raise refusal(Code.MANIFEST_UNKNOWN, f"no manifest {route.reference[:150]} in {route.name}")
@@ -87,7 +88,7 @@ class Manifests:
         document = await self._state.work.run(parse_document, data, stored.media_type)
         for entry in document.manifests if isinstance(document, Index) else ():
             if entry.platform == _USUAL and entry.media_type in _accepted(request):
-                return self._state.catalog.manifest(name, entry.digest) or stored
+                return await self._state.work.ask(self._state.catalog.manifest, name, entry.digest) or stored
         return stored
 
     async def _data(self, digest: Digest) -> bytes:
@@ -148,7 +149,7 @@ class Manifests:
             delete = partial(catalog.delete_tag, name, route.reference, guard, author)
         found = await self._state.work.run(freeing, delete)
         if not found:
-            self._find(route)
+            await self._find(route)
             raise refusal(Code.MANIFEST_UNKNOWN)
         return answer(202)
 

@@ -75,7 +75,7 @@ class UploadSessions:
 
     async def find(self, name: str, upload: str) -> UploadSession:
         """The upload `upload` of repository `name`. Raises RegistryError BLOB_UPLOAD_UNKNOWN."""
-        row = self._catalog.upload(upload) if is_upload(upload) else None
+        row = await self._work.ask(self._catalog.upload, upload) if is_upload(upload) else None
         if row is None or row.repository != name:
             raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
         session = self._live.get(upload)
@@ -145,7 +145,7 @@ class UploadSessions:
         if self._expired and time.monotonic() - self._expired < _EXPIRY_EVERY:
             return
         self._expired = time.monotonic()
-        for upload in self._catalog.idle_uploads(self._age):
+        for upload in await self._work.ask(self._catalog.idle_uploads, self._age):
             await self._end_idle(upload)
 
     async def _close_surplus(self) -> None:

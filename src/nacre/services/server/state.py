@@ -49,7 +49,7 @@ class RegistryState:
         self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
         self.activity = Activity(self.catalog)
         self.job_locks = JobLocks(self.catalog, store.replica)
-        self.work = Work()
+        self.work = Work(is_remote=self.catalog.is_remote)
         self.cache = ContentCache(self.blobs, self.work)
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)
         self.sessions = UploadSessions(

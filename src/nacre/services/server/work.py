@@ -15,9 +15,16 @@ THREADS = 16
 
 
 class Work:
-    """A bounded pool of threads. No task in it ever waits for a client, so a slow one holds none."""
+    """A bounded pool of threads. No task in it ever waits for a client, so a slow one holds none.
 
-    def __init__(self, threads: int = THREADS, name: str = "nacre-registry") -> None:
+    `is_remote`: the catalog's database is another process, which the event loop must not wait for.
+    """
+
+    def __init__(
+        self, threads: int = THREADS, name: str = "nacre-registry", *, is_remote: bool = False
+    ) -> None:
+        self.ask = self.run if is_remote else _at_once
+        """`ask(function, …)`: as `run`, a question to the catalog."""
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,3 +41,8 @@ class Work:
     def close(self) -> None:
         """Wait for what runs and end the threads."""
         self.pool.shutdown()
+
+
+async def _at_once(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """`function(...)`: a file answers faster than a thread would begin."""
+    return function(*args, **kwargs)

@@ -1,0 +1,27 @@
+"""What the registry holds under which name.
+
+    repositories ──< blobs       which content was pushed or mounted there (nothing else is visible)
+                 ──< manifests ──< parts     what a manifest needs, of blobs and of other manifests
+                 ──< tags        names of manifests
+    uploads                      sessions that have begun and not ended
+    unused                       what nothing names, and since when: see `garbage`
+    activity                     who did what: see `activity`
+    jobs                         who does what beside the requests: see `joblocks`
+
+Content itself is in the blob store.
+
+    catalog ── uploads     the questions and the changes
+       │
+    sqlite                 one database file: what they are asked of
+       │
+    model, statements, steps    values and the joint · SQL that every engine runs · the tables, step by step
+"""
+
+from .catalog import Catalog
+from .model import Document, Referrer, Stored, Upload, UploadLimits, WriteConditions
+from .sqlite import SqliteDatabase
+
+__all__ = [
+    "Catalog", "Document", "Referrer", "SqliteDatabase", "Stored", "Upload", "UploadLimits",
+    "WriteConditions",
+]  # fmt: skip

@@ -1,0 +1,393 @@
+"""The questions that a registry asks, and its changes.
+
+Every change is one transaction: what it checks still holds when it commits, so no manifest is ever recorded
+without its parts and no part goes while a manifest needs it. A change locks the repositories it looks at.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ...grammars.wire.conditions import ANYTHING
+from ...grammars.wire.errors import Code, refusal
+from ...words.digest import Digest
+from ..activity import Action, Author, note, pushed
+from . import uploads
+from .model import FREE, Referrer, Stored, Upload
+from .statements import (
+    ADD_PART,
+    ADD_REPOSITORY,
+    BLOB_SIZE,
+    BY_DIGEST,
+    BY_TAG,
+    CHILDREN,
+    END_UPLOAD,
+    FIND,
+    HELD,
+    IDLE_UPLOADS,
+    LINK_BLOB,
+    MANIFEST,
+    NAMED,
+    NEEDED_BY,
+    PART_SIZE,
+    PUT_MANIFEST,
+    REFERRERS,
+    REFERRING,
+    REPOSITORIES,
+    SET_TAG,
+    TAGGED,
+    TAGGED_OTHERWISE,
+    TAGS,
+    TOUCH_UPLOAD,
+    UPLOAD,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from .model import CatalogDatabase, CatalogTransaction, Document, UploadLimits, WriteConditions
+
+
+_REGISTRY = Author()
+
+
+class Catalog:
+    """What `database` holds; `close` closes it. Any thread may use it. Everything raises StoreError.
+
+    `remove` deletes the content of a digest that no repository holds any more; it is called inside the
+    transaction that found this out.
+    """
+
+    def __init__(self, database: CatalogDatabase, remove: Callable[[Digest], object]) -> None:
+        self._database, self._remove = database, remove
+        self._pins: dict[Digest, int] = {}
+        self._pin_lock = threading.Lock()
+        self.is_remote = database.is_remote
+        self.listed, self.change, self.now = database.listed, database.change, database.now
+
+    def close(self) -> None:
+        """Nothing may be called afterwards."""
+        self._database.close()
+
+    # ── reading ──
+
+    def exists(self, name: str) -> bool:
+        """Was anything ever pushed to this repository?"""
+        return bool(self._database.read(FIND, name))
+
+    def manifest(self, name: str, reference: str) -> Stored | None:
+        """The manifest under a tag or a digest."""
+        rows = self._database.read(BY_DIGEST if ":" in reference else BY_TAG, name, reference)
+        return Stored(Digest(rows[0][0]), *rows[0][1:]) if rows else None
+
+    def blob(self, name: str, digest: Digest) -> int | None:
+        """The size of a blob of this repository; None when it is not (or not visibly) there."""
+        rows = self._database.read(BLOB_SIZE, name, digest)
+        return int(rows[0][0]) if rows else None
+
+    def repositories(self, last: str, limit: int) -> list[str]:
+        """Names after `last` in order, at most `limit`."""
+        return [row[0] for row in self.listed(REPOSITORIES, last, limit)]
+
+    def tags(self, name: str, last: str, limit: int) -> list[str]:
+        """Tags after `last` in the spec's order (case does not count), at most `limit`."""
+        return [row[0] for row in self.listed(TAGS, name, last, limit)]
+
+    def referrers(
+        self, name: str, subject: Digest, artifact_type: str, last: str, limit: int
+    ) -> list[Referrer]:
+        """What names `subject` as its subject, by digest after `last`; `artifact_type` "" is any."""
+        rows = self.listed(REFERRERS, name, subject, last, artifact_type, limit)
+        return [_referrer(*row) for row in rows]
+
+    def check_parts(self, name: str, document: Document, *, sparse: bool = False) -> int:
+        """Raises and gives what `put_manifest` would, before anything is written."""
+        found = self.listed(FIND, name)
+        repository = found[0][0] if found else None
+        return _check_parts(self.listed, repository, document, sparse)
+
+    # ── writing ──
+
+    @contextmanager
+    def pinned(self, digest: Digest) -> Iterator[None]:
+        """While this lasts, nobody removes the content of `digest`, though no repository may hold it yet.
+
+        Content that still belongs to no repository at the end is removed.
+        """
+        self.change(lambda _db: self._pin(digest))
+        try:
+            yield
+        except BaseException:
+            self._unpin(digest)
+            self._drop(digest)
+            raise
+        self._unpin(digest)
+
+    def _pin(self, digest: Digest) -> None:
+        with self._pin_lock:
+            self._pins[digest] = self._pins.get(digest, 0) + 1
+
+    def _unpin(self, digest: Digest) -> None:
+        with self._pin_lock:
+            self._pins[digest] -= 1
+            if not self._pins[digest]:
+                del self._pins[digest]
+
+    def _drop_content(self, db: CatalogTransaction, digest: str) -> bool:
+        gone = digest not in self._pins and not db.execute(HELD, (digest,)).fetchone()
+        if gone:
+            self._remove(Digest(digest))
+        return gone
+
+    def forget(self, db: CatalogTransaction, table: str, repository: int, digest: str) -> int:
+        """Take a row out of `manifests` or `blobs`, with what followed it; bytes of content that are gone."""
+        place, where = (repository, digest), f"FROM {table} WHERE repository = ? AND digest = ?"
+        (size,) = db.execute(f"SELECT size {where}", place).fetchone()
+        below = _below(db, repository, digest) if table == "manifests" else []
+        db.execute(f"DELETE {where}", place)
+        freed = size if self._drop_content(db, digest) else 0
+        self._delete_unnamed(db, repository, below)
+        return int(freed)
+
+    def drop_unheld(self, digests: Iterable[Digest]) -> None:
+        """Remove the content of those that no repository holds and nobody is about to add."""
+        for digest in digests:
+            if not self.listed(HELD, digest):
+                self._drop(digest)
+
+    def _drop(self, digest: Digest) -> None:
+        self.change(lambda db: self._drop_content(db, digest))
+
+    def add_blob(self, name: str, digest: Digest, size: int) -> None:
+        """A blob was pushed to `name`."""
+        self.change(lambda db: _link_blob(db, _repository(db, name), digest, size))
+
+    def mount(self, name: str, digest: Digest, source: str, author: Author = _REGISTRY) -> bool:
+        """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
+
+        def link(db: CatalogTransaction) -> bool:
+            row = db.execute(BLOB_SIZE, (source, digest)).fetchone()
+            if row:
+                _link_blob(db, _repository(db, name), digest, row[0])
+                note(db, author, Action("mount", name, source, digest))
+            return row is not None
+
+        return self.change(link)
+
+    def put_manifest(
+        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (),
+        guard: WriteConditions = FREE, author: Author = _REGISTRY,
+    ) -> int:  # fmt: skip
+        """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
+
+        Raises RegistryError PRECONDITION_FAILED or DENIED (409) by `guard`, SIZE_INVALID when a part has
+        another size than the manifest says, and MANIFEST_BLOB_UNKNOWN when one is not in the repository and
+        must be: such an image could not be pulled.
+        """
+
+        def put(db: CatalogTransaction) -> int:
+            repository = _repository(db, name)
+            _check_guard(db, name, guard)
+            _check_frozen(db, repository, guard.frozen, digest)
+            absent = _check_parts(_rows_of(db), repository, document, guard.sparse)
+            new = _insert_manifest(db, repository, digest, document)
+            former = {tag: _set_tag(db, repository, tag, digest) for tag in tags}
+            note(db, author, *pushed(name, digest, former, new=new))
+            return absent
+
+        return self.change(put)
+
+    def delete_tag(
+        self, name: str, tag: str, guard: WriteConditions = FREE, author: Author = _REGISTRY
+    ) -> bool:
+        """Forget a tag; the manifest stays. False when there is none. Raises PRECONDITION_FAILED."""
+
+        def delete(db: CatalogTransaction) -> bool:
+            place = (_find(db, name), tag)
+            _check_guard(db, name, guard)
+            row = db.execute(TAGGED, place).fetchone()
+            if row:
+                db.execute("DELETE FROM tags WHERE repository = ? AND tag = ?", place)
+                note(db, author, Action("delete", name, tag, row[0]))
+            return row is not None
+
+        return self.change(delete)
+
+    def delete_manifest(
+        self, name: str, digest: Digest, guard: WriteConditions = FREE, author: Author = _REGISTRY, *,
+        children: bool = False,
+    ) -> bool:  # fmt: skip
+        """Forget a manifest and its tags, and with `children` those of its manifests that no tag and no
+        other index names. False when there is none.
+
+        Raises RegistryError UNSUPPORTED (405) when an index of the repository needs it, PRECONDITION_FAILED.
+        """
+
+        def delete(db: CatalogTransaction) -> bool:
+            db.lock(f"repository {name}")
+            _check_guard(db, name, guard)
+            return self._delete(db, "manifests", Action("delete", name, "", digest), author, children)
+
+        return self.change(delete)
+
+    def delete_blob(self, name: str, digest: Digest, author: Author = _REGISTRY) -> bool:
+        """Forget a blob. False when there is none.
+
+        Raises RegistryError UNSUPPORTED (405) when a manifest of the repository needs it.
+        """
+        action = Action("delete", name, "", digest)
+        return self.change(lambda db: self._delete(db, "blobs", action, author))
+
+    def _delete(
+        self, db: CatalogTransaction, table: str, action: Action, author: Author, children: bool = False
+    ) -> bool:
+        repository, digest = _find(db, action.repository), action.digest
+        place, where = (repository, digest), f"FROM {table} WHERE repository = ? AND digest = ?"
+        if repository is None or not db.execute(f"SELECT 1 {where}", place).fetchone():
+            return False
+        _check_unused(db, repository, digest)
+        below = _children(db, repository, digest) if children else []
+        db.execute(f"DELETE {where}", place)
+        note(db, author, action)
+        self._drop_content(db, digest)
+        self._delete_unnamed(db, repository, below)
+        return True
+
+    def _delete_unnamed(self, db: CatalogTransaction, repository: int, found: list[str]) -> None:
+        """Delete those that nothing names any more, and what is below them."""
+        while found:
+            digest = found.pop()
+            if not db.execute(NAMED, (repository, digest)).fetchone():
+                found += _children(db, repository, digest)
+                db.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest))
+                self._drop_content(db, digest)
+
+    # ── uploads ──
+
+    def begin_upload(
+        self, upload: str, row: Upload, limits: UploadLimits, busy: AbstractSet[str] = frozenset()
+    ) -> str:
+        """Record a session. Gives the id of the one that had to give way to it, "" if none had.
+
+        Of an owner who has too many the oldest goes that is empty, or that nobody has used for `idle`
+        seconds, and is not `busy`; if all have too many together, one of the owner who has most. Raises
+        RegistryError TOOMANYREQUESTS when none can.
+        """
+        return self.change(lambda db: uploads.begin(db, upload, row, limits, busy))
+
+    def upload(self, upload: str) -> Upload | None:
+        """An unfinished upload by its id; None when there is none."""
+        rows = self._database.read(UPLOAD, upload)
+        return Upload(*rows[0]) if rows else None
+
+    def touch_upload(self, upload: str, received: int) -> bool:
+        """The session was used now and has `received` bytes; False when it is gone."""
+        return self.change(
+            lambda db: db.execute(TOUCH_UPLOAD, (db.now(), received, upload)).rowcount > 0
+        )  # fmt: skip
+
+    def end_upload(self, upload: str) -> None:
+        """Delete the row of an upload. Idempotent."""
+        self.change(lambda db: db.execute(END_UPLOAD, (upload,)))
+
+    def idle_uploads(self, seconds: float) -> Sequence[str]:
+        """Sessions that nobody used for so long."""
+        return [row[0] for row in self._database.read(IDLE_UPLOADS, self.now() - seconds)]
+
+
+def _referrer(digest: str, media_type: str, size: int, artifact_type: str, notes: str) -> Referrer:
+    return Referrer(digest, media_type, size, artifact_type, json.loads(notes))
+
+
+def _find(db: CatalogTransaction, name: str) -> int | None:
+    """The number of a repository, locked for the rest of the transaction."""
+    db.lock(f"repository {name}")
+    row = db.execute(FIND, (name,)).fetchone()
+    return row[0] if row else None
+
+
+def _repository(db: CatalogTransaction, name: str) -> int:
+    found = _find(db, name)
+    if found is None:
+        db.execute(ADD_REPOSITORY, (name,))
+        found = _find(db, name)
+    assert found is not None
+    return found
+
+
+def _check_guard(db: CatalogTransaction, name: str, guard: WriteConditions) -> None:
+    if guard.conditions != ANYTHING:
+        sql = BY_DIGEST if ":" in guard.reference else BY_TAG
+        row = db.execute(sql, (name, guard.reference)).fetchone()
+        guard.conditions.check_change(row[0] if row else "")
+
+
+def _link_blob(db: CatalogTransaction, repository: int, digest: str, size: int) -> None:
+    db.execute(LINK_BLOB, (repository, digest, size, db.now()))
+
+
+def _rows_of(db: CatalogTransaction) -> Callable[..., list[Any]]:
+    return lambda sql, *values: db.execute(sql, values).fetchall()
+
+
+def _check_parts(
+    rows: Callable[..., list[Any]], repository: int | None, document: Document, sparse: bool
+) -> int:
+    absent = 0
+    for part in document.parts:
+        found = rows(PART_SIZE, repository, part.digest)
+        if not found and sparse:
+            absent += 1
+        elif not found:
+            text = f"manifest needs {part.digest}, which is not in this repository"
+            raise refusal(Code.MANIFEST_BLOB_UNKNOWN, text)
+        elif found[0][0] != part.size:
+            text = f"{part.digest} has {found[0][0]} bytes, the manifest says {part.size}"
+            raise refusal(Code.SIZE_INVALID, text)
+    return absent
+
+
+def _set_tag(db: CatalogTransaction, repository: int, tag: str, digest: str) -> str:
+    """What it named before, "" if it was not set."""
+    row = db.execute(TAGGED, (repository, tag)).fetchone()
+    db.execute(SET_TAG, (repository, tag, digest, db.now()))
+    return str(row[0]) if row else ""
+
+
+def _insert_manifest(db: CatalogTransaction, repository: int, digest: str, document: Document) -> bool:
+    """Was it not there before?"""
+    new = not db.execute(MANIFEST, (repository, digest)).fetchone()
+    notes = json.dumps(dict(document.annotations))
+    size, kind = document.size, document.media_type
+    row = (repository, digest, size, kind, document.subject, document.artifact_type, notes, db.now())
+    db.execute(PUT_MANIFEST, row)
+    db.executemany(ADD_PART, [(repository, digest, part.digest) for part in document.parts])
+    return new
+
+
+def _below(db: CatalogTransaction, repository: int, digest: str) -> list[str]:
+    """What goes with a manifest unless something else names it: its manifests, and its referrers."""
+    referring = [row[0] for row in db.execute(REFERRING, (repository, digest))]
+    return _children(db, repository, digest) + referring
+
+
+def _check_frozen(db: CatalogTransaction, repository: int, tags: Sequence[str], digest: str) -> None:
+    for tag in tags:
+        row = db.execute(TAGGED_OTHERWISE, (repository, tag, digest)).fetchone()
+        if row:
+            raise refusal(Code.DENIED, f"tag {tag} is immutable here and names {row[0]}", status=409)
+
+
+def _children(db: CatalogTransaction, repository: int, digest: str) -> list[str]:
+    """The parts of a manifest that are manifests themselves."""
+    return [row[0] for row in db.execute(CHILDREN, (repository, digest))]
+
+
+def _check_unused(db: CatalogTransaction, repository: int, digest: str) -> None:
+    row = db.execute(NEEDED_BY, (repository, digest)).fetchone()
+    if row:
+        raise refusal(Code.UNSUPPORTED, f"{digest} is needed by {row[0]}: delete that first")

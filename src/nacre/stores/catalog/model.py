@@ -1,0 +1,131 @@
+"""The values of a catalog, and what it needs of a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...grammars.wire.conditions import ANYTHING, Conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Protocol, TypeVar
+
+    from ...words.digest import Digest
+    from ...words.oci import Descriptor
+
+    T = TypeVar("T")
+
+    class Rows(Protocol):
+        """What a statement gave; `rowcount` is the number of rows that it changed."""
+
+        @property
+        def rowcount(self) -> int: ...  # noqa: D102
+
+        def fetchone(self) -> Any: ...  # noqa: D102
+
+        def fetchall(self) -> list[Any]: ...  # noqa: D102
+
+        def __iter__(self) -> Iterator[Any]: ...
+
+    class CatalogTransaction(Protocol):
+        """One transaction under way. Values stand for `?` or `?1` in a statement."""
+
+        def execute(self, sql: str, values: Sequence[object] = (), /) -> Rows:
+            """Run a statement once, with these values."""
+
+        def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> object:
+            """Run a statement with each of the rows."""
+
+        def lock(self, *keys: str) -> None:
+            """Until the end of the transaction no other has the lock of any of `keys`."""
+
+        def now(self) -> float:
+            """Seconds since 1970, by the clock that all have in common who change the database."""
+
+    class CatalogDatabase(Protocol):
+        """Where a catalog is kept. Any thread may use it. Everything raises StoreError."""
+
+        is_remote: bool
+        """Do answers come from another process? Then an event loop must not wait for them."""
+
+        def read(self, sql: str, *values: object) -> list[Any]:
+            """What was committed, which takes no time."""
+
+        def listed(self, sql: str, *values: object) -> list[Any]:
+            """What may take long: `read` never waits for it."""
+
+        def change(self, function: Callable[[CatalogTransaction], T]) -> T:
+            """`function(transaction)`, and commit unless it raises.
+
+            What it checks must hold when it commits: it locks what it looks at. It may be called again, in
+            a new transaction, where others came between.
+            """
+
+        def now(self) -> float:
+            """As `now` of a transaction."""
+
+        def close(self) -> None:
+            """Nothing may be called afterwards."""
+
+
+class Stored(NamedTuple):
+    """A manifest as a repository knows it."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+class Document(NamedTuple):
+    """What is recorded of a pushed manifest or index, `size` in bytes.
+
+    `parts` must be in the repository; `subject` ("" if none) need not be.
+    """
+
+    media_type: str
+    size: int
+    parts: tuple[Descriptor, ...]
+    subject: str
+    artifact_type: str
+    annotations: tuple[tuple[str, str], ...]
+
+
+class Upload(NamedTuple):
+    """An unfinished upload to a repository: whose it is, and the algorithm of the digest it will have."""
+
+    repository: str
+    owner: str = ""
+    algorithm: str = "sha256"
+
+
+class UploadLimits(NamedTuple):
+    """How many unfinished uploads there may be, of all and of each owner; seconds until one is idle."""
+
+    most: int
+    each: int
+    idle: float
+
+
+class WriteConditions(NamedTuple):
+    """What must be under `reference` (a tag or a digest) for a change to be made.
+
+    `frozen`: tags that the change sets only where they are not set yet. `sparse`: parts may be absent.
+    """
+
+    reference: str = ""
+    conditions: Conditions = ANYTHING
+    frozen: tuple[str, ...] = ()
+    sparse: bool = False
+
+
+FREE = WriteConditions()
+
+
+class Referrer(NamedTuple):
+    """A manifest whose subject is another one."""
+
+    digest: str
+    media_type: str
+    size: int
+    artifact_type: str
+    annotations: dict[str, str]

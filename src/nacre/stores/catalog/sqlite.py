@@ -1,0 +1,127 @@
+"""A catalog in one SQLite file.
+
+Every change is one IMMEDIATE transaction: what it checks still holds when it commits, as nobody else writes
+meanwhile. Reads never wait for a writer (WAL), and take some 20 µs, so an event loop makes them itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ...ground.files import os_errors
+from ...words.errors import DiskFull, StoreError
+from .steps import STEPS, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from .model import CatalogTransaction
+
+    T = TypeVar("T")
+
+
+class SqliteDatabase:
+    """Opens or makes the database `path`, and brings it up to date. Close it. Raises StoreError."""
+
+    is_remote = False
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+        self.now = clock
+        self._write_lock, self._read_lock, self._list_lock = (threading.Lock() for _ in range(3))
+        with os_errors(f"open {path}"):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with _sqlite_errors(), ExitStack() as opened:
+            self._writer = opened.enter_context(closing(_connect(path)))
+            self._writer.now = clock
+            _prepare(self._writer)
+            self._reader = opened.enter_context(closing(_connect(path)))
+            self._lister = opened.enter_context(closing(_connect(path)))
+            opened.pop_all()
+
+    def close(self) -> None:
+        """Close the database. Nothing may be called afterwards."""
+        with self._write_lock, self._read_lock, self._list_lock:
+            for connection in (self._writer, self._reader, self._lister):
+                connection.close()
+
+    def read(self, sql: str, *values: object) -> list[Any]:
+        """What was committed, which takes no time."""
+        try:
+            with self._read_lock:
+                return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def listed(self, sql: str, *values: object) -> list[Any]:
+        """What may take long: by a connection of its own, so that `read` never waits for it."""
+        with self._list_lock, _sqlite_errors():
+            return self._lister.execute(sql, values).fetchall()
+
+    def change(self, function: Callable[[CatalogTransaction], T]) -> T:
+        """`function(transaction)`, which nobody else's change comes between."""
+        with self._write_lock, _sqlite_errors():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                answer = function(self._writer)
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._commit()
+            return answer
+
+    def _commit(self) -> None:
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+
+class _SqliteConnection(sqlite3.Connection):
+    now: Callable[[], float]
+
+    def lock(self, *keys: str) -> None:
+        """Whoever writes has the whole database."""
+
+
+def _connect(path: str) -> _SqliteConnection:
+    connection = sqlite3.connect(
+        path, timeout=30, isolation_level=None, check_same_thread=False, factory=_SqliteConnection
+    )
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    if found > VERSION:
+        raise StoreError(f"the registry was written by a newer nacre (version {found}, known {VERSION})")
+    if found < VERSION:
+        steps = "".join(STEPS[found:])
+        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+@contextmanager
+def _sqlite_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(error) from error
+
+
+def _translated(error: sqlite3.Error) -> StoreError:
+    if getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
+        return DiskFull("registry database: no space left on device")
+    return StoreError(f"registry database: {error}")

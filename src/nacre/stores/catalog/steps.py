@@ -1,0 +1,60 @@
+"""The tables of a catalog, made step by step: a database of version N has had the first N steps.
+
+Every engine runs the same text. It is SQLite's SQL with the types INTEGER (64 bits), REAL (64 bits), TEXT
+(compared by its bytes) and BLOB; `id INTEGER PRIMARY KEY` numbers rows by itself, `WITHOUT ROWID` keeps rows
+in the order of the key. A step that has been released is never changed: add another one.
+"""
+
+from __future__ import annotations
+
+_NAMES = """
+CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE blobs (
+    repository INTEGER NOT NULL REFERENCES repositories, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    added REAL NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE INDEX blobs_digest ON blobs (digest);
+CREATE TABLE manifests (
+    repository INTEGER NOT NULL REFERENCES repositories, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    media_type TEXT NOT NULL, subject TEXT NOT NULL, artifact_type TEXT NOT NULL,
+    annotations TEXT NOT NULL, added REAL NOT NULL, PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+CREATE INDEX manifests_digest ON manifests (digest);
+CREATE INDEX manifests_subject ON manifests (repository, subject, digest) WHERE subject != '';
+CREATE TABLE parts (
+    repository INTEGER NOT NULL, manifest TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (repository, manifest, digest),
+    FOREIGN KEY (repository, manifest) REFERENCES manifests ON DELETE CASCADE) WITHOUT ROWID;
+CREATE INDEX parts_digest ON parts (repository, digest);
+CREATE TABLE tags (
+    repository INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, updated REAL NOT NULL,
+    PRIMARY KEY (repository, tag),
+    FOREIGN KEY (repository, digest) REFERENCES manifests ON DELETE CASCADE) WITHOUT ROWID;
+CREATE INDEX tags_digest ON tags (repository, digest);
+CREATE TABLE uploads (id TEXT PRIMARY KEY, repository TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
+"""
+_OWNERS = """
+ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE uploads ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE uploads ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'sha256';
+CREATE INDEX uploads_owner ON uploads (owner, touched);
+"""
+_UNUSED = """
+CREATE TABLE unused (
+    repository INTEGER NOT NULL, digest TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL,
+    PRIMARY KEY (repository, digest, kind)) WITHOUT ROWID;
+CREATE INDEX unused_since ON unused (kind, since);
+"""
+_ACTIVITY = """
+CREATE TABLE activity (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, client TEXT NOT NULL,
+    action TEXT NOT NULL, repository TEXT NOT NULL, reference TEXT NOT NULL, digest TEXT NOT NULL,
+    former TEXT NOT NULL);
+CREATE INDEX activity_repository ON activity (repository, id);
+CREATE TABLE jobs (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL, ended REAL NOT NULL) WITHOUT ROWID;
+"""
+_ORDER = """
+DROP INDEX IF EXISTS tags_order;
+CREATE INDEX tags_in_order ON tags (repository, lower(tag), tag);
+"""
+STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER)
+VERSION = len(STEPS)
