@@ -101,7 +101,9 @@ access accounts administration authentication authorization failures grant migra
 team teams versions collector durations garbage mentions
 tls
 activity author joblocks maintenance
-activity author integrity joblocks jobs maintenance query
+activity author joblocks jobs maintenance query
+about browsing documents home in location opened page readme
+render renderer shown sign signin static views visit
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

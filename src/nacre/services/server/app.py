@@ -38,9 +38,12 @@ if TYPE_CHECKING:
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
+    from .page.app import Page
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
+PAGES = ("/r/", "/-/")
+"""What the paths of the page begin with, besides its first one."""
 TOKENS = "/token"
 """The path of the token endpoint."""
 _LINE = 2000
@@ -77,6 +80,7 @@ class Registry:
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
         self._authorization = Authorization(store.accounts, self.state.work)
+        self._people: Page | None = None
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         for job in jobs_of(self.state, access or _silent):
@@ -135,6 +139,8 @@ class Registry:
             path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
             if path == TOKENS and self._authorization.is_closed:
                 return await self._token(request)
+            if path == "/" or path.startswith(PAGES):
+                return await self._page(request)
             route = self._match(path)
             handler = self._handler(request, route)
             await self._authorization.admit(request, route or Route(Endpoint.BASE))
@@ -151,6 +157,11 @@ class Registry:
         from .access.tokens import token
 
         return await token(request, self._authorization)
+
+    async def _page(self, request: Request) -> Response:
+        if self._people is None:
+            self._people = page_of(self.state, self._authorization)
+        return await self._people.respond(request)
 
     def _handler(self, request: Request, route: Route | None) -> Handler:
         if route is None:
@@ -186,6 +197,16 @@ class Registry:
         if self._running:
             await asyncio.wait(set(self._running))
         await self.state.close()
+
+
+def page_of(state: RegistryState, authorization: Authorization) -> Page:
+    """The page for people. Raises RegistryError (404) where its libraries are not installed."""
+    try:
+        from .page.app import Page
+    except ModuleNotFoundError as error:
+        why = f"the page needs {error.name}: pip install nacre-oci[registry]"
+        raise refusal(Code.UNSUPPORTED, why, status=404) from None
+    return Page(state, authorization)
 
 
 async def _base(request: Request, route: Route) -> Response:

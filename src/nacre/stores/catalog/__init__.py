@@ -6,6 +6,7 @@
     uploads                      sessions that have begun and not ended
     unused                       what nothing names, and since when: see `garbage`
     activity                     who did what: see `activity`
+    descriptions                 what people wrote about a repository: see `browsing`
     jobs                         who does what beside the requests: see `joblocks`
 
 Content itself is in the blob store.

@@ -56,5 +56,11 @@ _ORDER = """
 DROP INDEX IF EXISTS tags_order;
 CREATE INDEX tags_in_order ON tags (repository, lower(tag), tag);
 """
-STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER)
+_DESCRIPTIONS = """
+CREATE TABLE descriptions (
+    repository INTEGER NOT NULL REFERENCES repositories, summary TEXT NOT NULL, readme TEXT NOT NULL,
+    updated REAL NOT NULL, author TEXT NOT NULL, PRIMARY KEY (repository)) WITHOUT ROWID;
+CREATE INDEX tags_updated ON tags (repository, updated, tag);
+"""
+STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS)
 VERSION = len(STEPS)

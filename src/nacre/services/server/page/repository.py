@@ -1,0 +1,226 @@
+"""A repository: what it is for, its tags, and how to get them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ....stores.accounts.model import Role
+from ....stores.browsing import MOST_COUNTED, About, Browsing
+from ....words.errors import NacreError, NotFound, UsageError
+from ....words.oci import Manifest
+from .documents import CONFIG_TYPES
+from .location import link
+from .readme import render
+from .visit import Shown, sent_to
+
+if TYPE_CHECKING:
+    from ....stores.browsing import TagLine
+    from ....words.digest import Digest
+    from ..state import RegistryState
+    from .documents import Documents, Opened
+    from .visit import Visit
+
+_PAGE = 25
+_FIRST = 5
+_SUMMARY, _README = 160, 256 << 10
+"""Most characters that people may write about a repository."""
+_DESCRIPTION = "org.opencontainers.image.description"
+_FACTS = (
+    ("org.opencontainers.image.source", "Source"), ("org.opencontainers.image.url", "Home page"),
+    ("org.opencontainers.image.documentation", "Documentation"),
+    ("org.opencontainers.image.licenses", "Licence"), ("org.opencontainers.image.vendor", "Vendor"),
+    ("org.opencontainers.image.authors", "Authors"),
+)  # fmt: skip
+_MARKDOWN = "text/markdown"
+_MOST_REFERRERS = 50
+
+
+class TagRow(NamedTuple):
+    """A tag as the list shows it: `size` in bytes of the image that most people pull, `platforms` by name."""
+
+    tag: str
+    digest: str
+    updated: float
+    kind: str
+    size: int | None
+    platforms: tuple[str, ...]
+
+
+class RepositoryViews:
+    """The handlers of one registry."""
+
+    def __init__(self, state: RegistryState, documents: Documents) -> None:
+        self._state, self._work, self._documents = state, state.work, documents
+        self._browsing = Browsing(state.catalog)
+        self.views = {
+            "repository/": self.show, "repository/tags": self.tags, "repository/edit": self.edit,
+        }  # fmt: skip
+        self.forms = {"repository/edit": self.describe}
+
+    async def _check(self, visit: Visit) -> str:
+        name = visit.location.repository
+        if not await self._work.ask(self._state.catalog.exists, name):
+            raise NotFound(f"there is no repository {name}, or none that you may see")
+        return name
+
+    async def show(self, visit: Visit) -> Shown:
+        """What it is for, its newest tags and the command that pulls it."""
+        name = await self._check(visit)
+        about = await self._work.run(self._browsing.about, name)
+        newest = await self._work.run(self._browsing.newest, name, "", (1e18, ""), _FIRST)
+        opened = await self._default(name, newest)
+        notes = await self._notes(name, opened)
+        readme = about.readme or await self._attached(name, opened)
+        values = {
+            **await self._head(visit, name, about, notes), "rows": newest,
+            "readme": render(readme) if readme else "", "facts": _facts(notes), "tab": "",
+            "tag": await self._default_tag(name, newest),
+        }  # fmt: skip
+        return Shown("repository.html", values)
+
+    async def tags(self, visit: Visit) -> Shown:
+        """All tags, a page of them, by age or by name, with a text in them."""
+        name = await self._check(visit)
+        text, order, last = visit.word("q"), visit.word("order"), visit.word("last")
+        lines = await self._work.run(self._lines, name, text, order, last)
+        more = _key(lines[_PAGE - 1], order) if len(lines) > _PAGE else ""
+        rows = [await self._row(name, line) for line in lines[:_PAGE]]
+        values = {"rows": rows, "more": more, "text": text, "order": order, "name": name, "last": last}
+        if visit.is_fragment:
+            return Shown("tagrows.html", values)
+        about = await self._work.run(self._browsing.about, name)
+        return Shown("tags.html", {**values, **await self._head(visit, name, about, {}), "tab": "tags"})
+
+    def _lines(self, name: str, text: str, order: str, last: str) -> list[TagLine]:
+        if order == "name":
+            return self._browsing.tags(name, text, last, _PAGE + 1)
+        return self._browsing.newest(name, text, _moment(last), _PAGE + 1)
+
+    async def _head(self, visit: Visit, name: str, about: About, notes: dict[str, str]) -> dict[str, object]:
+        """What every page of a repository shows."""
+        return {
+            "name": name, "summary": about.summary or notes.get(_DESCRIPTION, ""),
+            "count": await self._work.run(self._browsing.count_tags, name), "most": MOST_COUNTED,
+            "can_write": visit.may(Role.WRITE, name), "can_administer": visit.may(Role.ADMIN, name),
+        }  # fmt: skip
+
+    async def _row(self, name: str, line: TagLine) -> TagRow:
+        try:
+            opened = await self._documents.open(name, line.digest)
+            images = await self._documents.images(name, opened)
+        except NacreError:
+            return TagRow(line.tag, line.digest, line.updated, "damaged", None, ())
+        kind = kind_of(opened)
+        shown = tuple(image.platform for image in images if image.platform)
+        sizes = [image.size for image in images if image.size is not None]
+        return TagRow(line.tag, line.digest, line.updated, kind, sizes[0] if sizes else None, shown)
+
+    async def _default_tag(self, name: str, newest: list[TagLine]) -> str:
+        """`latest`, or without one the newest."""
+        if await self._work.ask(self._state.catalog.manifest, name, "latest"):
+            return "latest"
+        return newest[0].tag if newest else ""
+
+    async def _default(self, name: str, newest: list[TagLine]) -> Opened | None:
+        tag = await self._default_tag(name, newest)
+        try:
+            return await self._documents.open(name, tag) if tag else None
+        except NacreError:
+            return None
+
+    async def _notes(self, name: str, opened: Opened | None) -> dict[str, str]:
+        """Labels and annotations of an image; what its manifest says counts more."""
+        if opened is None:
+            return {}
+        notes = dict(opened.document.annotations)
+        images = await self._documents.images(name, opened)
+        for image in images[:1]:
+            try:
+                inner = await self._documents.open(name, image.digest)
+            except NacreError:
+                continue
+            notes = {**dict(inner.document.annotations), **notes}
+            if isinstance(inner.document, Manifest):
+                config = await self._documents.config(name, inner.document)
+                notes = {**(config.labels if config else {}), **notes}
+        return notes
+
+    async def _attached(self, name: str, opened: Opened | None) -> str:
+        """The README that was attached to an image: the Markdown of a referrer of the type text/markdown."""
+        if opened is None:
+            return ""
+        values = (name, opened.digest, _MARKDOWN, "", _MOST_REFERRERS)
+        found = await self._work.run(self._state.catalog.referrers, *values)
+        for referrer in found:
+            try:
+                text = await self._markdown(name, referrer.digest)
+            except NacreError:
+                continue
+            if text:
+                return text
+        return ""
+
+    async def _markdown(self, name: str, digest: str) -> str:
+        opened = await self._documents.open(name, digest)
+        layers = opened.document.layers if isinstance(opened.document, Manifest) else ()
+        for layer in layers:
+            if (
+                layer.media_type == _MARKDOWN
+                and layer.size <= _README
+                and await self._is_here(name, layer.digest)
+            ):
+                return (await self._state.cache.read(layer.digest)).decode("utf-8", "replace")
+        return ""
+
+    async def _is_here(self, name: str, digest: Digest) -> bool:
+        return await self._work.ask(self._state.catalog.blob, name, digest) is not None
+
+    async def edit(self, visit: Visit) -> Shown:
+        """A form for what people write about the repository."""
+        visit.require(Role.WRITE)
+        name = await self._check(visit)
+        about = await self._work.run(self._browsing.about, name)
+        head = await self._head(visit, name, about, {})
+        return Shown("edit.html", {**head, "about": about, "tab": "edit", "most_summary": _SUMMARY})
+
+    async def describe(self, visit: Visit) -> Shown:
+        """Take the form that `edit` shows. Raises UsageError."""
+        visit.require(Role.WRITE)
+        name = await self._check(visit)
+        summary = " ".join(visit.fields.get("summary", "").split())
+        readme = visit.fields.get("readme", "").replace("\r\n", "\n")
+        if len(summary) > _SUMMARY or len(readme) > _README:
+            raise UsageError(f"a summary has at most {_SUMMARY} characters, a README {_README}")
+        await self._work.run(self._browsing.describe, name, summary, readme, visit.user)
+        return sent_to(link(repository=name))
+
+
+def kind_of(opened: Opened) -> str:
+    """What a tag names, in a word: `image`, `index`, or the type of an artifact."""
+    document = opened.document
+    if document.artifact_type:
+        return document.artifact_type
+    if not isinstance(document, Manifest):
+        return "index"
+    return "image" if document.config.media_type in CONFIG_TYPES else document.config.media_type
+
+
+def _facts(notes: dict[str, str]) -> list[tuple[str, str, bool]]:
+    """Title, text, and whether that is a link which may be followed."""
+    return [
+        (title, notes[key][:300], notes[key].startswith(("https://", "http://")))
+        for key, title in _FACTS if notes.get(key)
+    ]  # fmt: skip
+
+
+def _key(line: TagLine, order: str) -> str:
+    return line.tag if order == "name" else f"{line.updated!r} {line.tag}"
+
+
+def _moment(text: str) -> tuple[float, str]:
+    """Where a list by age goes on."""
+    when, _, tag = text.partition(" ")
+    try:
+        return (float(when), tag) if when else (1e18, "")
+    except ValueError:
+        return 1e18, ""

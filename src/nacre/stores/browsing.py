@@ -1,0 +1,189 @@
+"""What people look at in a registry: repositories and tags with what is known of them, and what is shared.
+
+Every list comes in pages, by key and never by number, so the last of a million costs what the first does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .catalog import Catalog
+    from .catalog.model import CatalogTransaction
+
+MOST_COUNTED = 10_000
+"""Counting ends there: the number of a page must not take longer than the page."""
+_ABOUT = """SELECT d.summary, d.readme, d.updated, d.author FROM descriptions d
+    JOIN repositories r ON r.id = d.repository WHERE r.name = ?"""
+_REPOSITORIES = """
+    SELECT r.name, COALESCE(d.summary, ''),
+        (SELECT count(*) FROM (SELECT 1 FROM tags t WHERE t.repository = r.id LIMIT {most}) counted),
+        COALESCE((SELECT t.updated FROM tags t WHERE t.repository = r.id ORDER BY t.updated DESC LIMIT 1), 0)
+    FROM repositories r LEFT JOIN descriptions d ON d.repository = r.id WHERE r.name > ?"""
+_MATCHES = r""" AND (LOWER(r.name) LIKE ? ESCAPE '\' OR LOWER(COALESCE(d.summary, '')) LIKE ? ESCAPE '\'
+    OR LOWER(COALESCE(d.readme, '')) LIKE ? ESCAPE '\')"""
+_TAGS = """
+    SELECT t.tag, t.digest, m.media_type, t.updated FROM tags t
+    JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
+    WHERE t.repository = (SELECT id FROM repositories WHERE name = ?)"""
+_HOLDERS = """
+    SELECT t.tag FROM parts p JOIN tags t ON t.repository = p.repository AND t.digest = p.manifest
+    WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2
+    UNION SELECT t.tag FROM parts p JOIN parts i ON i.repository = p.repository AND i.digest = p.manifest
+    JOIN tags t ON t.repository = i.repository AND t.digest = i.manifest
+    WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2
+    ORDER BY 1 LIMIT ?3"""
+_HELD_IN = """
+    SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository
+    WHERE b.digest = ? AND r.name > ? ORDER BY r.name LIMIT ?"""
+_STORED = """
+    SELECT count(*), COALESCE(sum(size), 0) FROM (
+        SELECT b.size FROM blobs b WHERE b.repository = (SELECT id FROM repositories WHERE name = ?)
+        UNION ALL
+        SELECT m.size FROM manifests m WHERE m.repository = (SELECT id FROM repositories WHERE name = ?)
+    ) held"""
+_ALONE = """
+    SELECT COALESCE(sum(b.size), 0) FROM blobs b
+    WHERE b.repository = (SELECT id FROM repositories WHERE name = ?)
+    AND NOT EXISTS (SELECT 1 FROM blobs o WHERE o.digest = b.digest AND o.repository <> b.repository)"""
+_MANIFESTS = """
+    SELECT repository, digest FROM manifests WHERE (repository, digest) > (?, ?)
+    ORDER BY repository, digest LIMIT ?"""
+_NEEDED = """
+    SELECT COALESCE(sum(b.size), 0) FROM parts p
+    JOIN blobs b ON b.repository = p.repository AND b.digest = p.digest
+    WHERE (p.repository, p.manifest) > (?, ?) AND (p.repository, p.manifest) <= (?, ?)"""
+_DESCRIBE = """
+    INSERT INTO descriptions (repository, summary, readme, updated, author) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (repository) DO UPDATE SET summary = excluded.summary, readme = excluded.readme,
+    updated = excluded.updated, author = excluded.author"""
+_DISTINCT = "SELECT count(*), COALESCE(sum(size), 0) FROM (SELECT DISTINCT digest, size FROM blobs) held"
+_WINDOW = 500
+
+
+class RepositoryLine(NamedTuple):
+    """A repository in a list; `tags` counted up to MOST_COUNTED, `updated` 0 if never."""
+
+    name: str
+    summary: str
+    tags: int
+    updated: float
+
+
+class TagLine(NamedTuple):
+    """A tag in a list."""
+
+    tag: str
+    digest: str
+    media_type: str
+    updated: float
+
+
+class About(NamedTuple):
+    """What people wrote about a repository: a line and a page (Markdown), when and by whom."""
+
+    summary: str = ""
+    readme: str = ""
+    updated: float = 0.0
+    author: str = ""
+
+
+class Totals(NamedTuple):
+    """Bytes: of all images as if each were stored alone, and of what is stored once."""
+
+    logical: int
+    stored: int
+    contents: int
+
+
+class Browsing:
+    """Reads the catalog for the page; in threads, for each may take milliseconds. Raises StoreError."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def repositories(self, text: str, last: str, limit: int) -> list[RepositoryLine]:
+        """Those after `last` by name, with `text` in their name or description; at most `limit`."""
+        like = f"%{_literal(text.lower())}%"
+        sql = _REPOSITORIES.format(most=MOST_COUNTED) + (_MATCHES if text else "")
+        values = (last, like, like, like) if text else (last,)
+        rows = self._catalog.listed(f"{sql} ORDER BY r.name LIMIT ?", *values, limit)
+        return [RepositoryLine(*row) for row in rows]
+
+    def newest(self, name: str, text: str, last: tuple[float, str], limit: int) -> list[TagLine]:
+        """Tags with `text` in them that were set before `last` (a time and a tag), the newest first."""
+        sql = _TAGS + " AND (t.updated, t.tag) < (?, ?)" + _like_tag(text)
+        values = (name, *last, *_tag_values(text), limit)
+        rows = self._catalog.listed(f"{sql} ORDER BY t.updated DESC, t.tag DESC LIMIT ?", *values)
+        return [TagLine(*row) for row in rows]
+
+    def tags(self, name: str, text: str, last: str, limit: int) -> list[TagLine]:
+        """Tags with `text` in them after `last`, by name."""
+        sql = _TAGS + " AND t.tag > ?" + _like_tag(text)
+        rows = self._catalog.listed(f"{sql} ORDER BY t.tag LIMIT ?", name, last, *_tag_values(text), limit)
+        return [TagLine(*row) for row in rows]
+
+    def count_tags(self, name: str) -> int:
+        """How many tags a repository has, up to MOST_COUNTED."""
+        sql = """SELECT count(*) FROM (SELECT 1 FROM tags WHERE
+                 repository = (SELECT id FROM repositories WHERE name = ?) LIMIT ?) counted"""
+        return int(self._catalog.listed(sql, name, MOST_COUNTED)[0][0])
+
+    def holders(self, name: str, digest: str, limit: int) -> list[str]:
+        """Tags of a repository whose image, or one of whose images, needs that content."""
+        return [str(row[0]) for row in self._catalog.listed(_HOLDERS, name, digest, limit)]
+
+    def held_in(self, digest: str, last: str, limit: int) -> list[str]:
+        """Repositories that have a blob, after `last`."""
+        return [str(row[0]) for row in self._catalog.listed(_HELD_IN, digest, last, limit)]
+
+    def about(self, name: str) -> About:
+        """What was written about a repository."""
+        rows = self._catalog.listed(_ABOUT, name)
+        return About(*rows[0]) if rows else About()
+
+    def describe(self, name: str, summary: str, readme: str, author: str) -> bool:
+        """Write it, in place of what was there; False when there is no such repository."""
+
+        def put(db: CatalogTransaction) -> bool:
+            row = db.execute("SELECT id FROM repositories WHERE name = ?", (name,)).fetchone()
+            if row is not None:
+                db.execute(_DESCRIBE, (row[0], summary, readme, db.now(), author))
+            return row is not None
+
+        return self._catalog.change(put)
+
+    def stored(self, name: str) -> tuple[int, int]:
+        """Contents of a repository, and their bytes, each once."""
+        count, size = self._catalog.listed(_STORED, name, name)[0]
+        return int(count), int(size)
+
+    def alone(self, name: str) -> int:
+        """Bytes of blobs that no other repository has."""
+        return int(self._catalog.listed(_ALONE, name)[0][0])
+
+    def totals(self) -> Iterator[Totals]:
+        """Of the whole registry, so far after each short step; the last is all of it."""
+        contents, stored = self._catalog.listed(_DISTINCT)[0]
+        logical, after = 0, (0, "")
+        yield Totals(logical, int(stored), int(contents))
+        while window := self._catalog.listed(_MANIFESTS, *after, _WINDOW):
+            last: Sequence[object] = window[-1]
+            logical += int(self._catalog.listed(_NEEDED, *after, *last)[0][0])
+            after = (int(window[-1][0]), str(window[-1][1]))
+            yield Totals(logical, int(stored), int(contents))
+
+
+def _like_tag(text: str) -> str:
+    return r" AND LOWER(t.tag) LIKE ? ESCAPE '\'" if text else ""
+
+
+def _tag_values(text: str) -> tuple[str, ...]:
+    return (f"%{_literal(text.lower())}%",) if text else ()
+
+
+def _literal(text: str) -> str:
+    r"""`%`, `_` and `\` mean themselves."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
