@@ -283,6 +283,7 @@ COMMANDS_OF = {
     "pause": ("containers.pause", {}),
     "port": ("containers.reached", {}),
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
+    "registry check": ("registries.check", {"root": "folder"}),
     "registry gc": ("registries.collect", {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",
     }),

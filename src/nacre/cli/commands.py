@@ -247,6 +247,7 @@ GROUPS = {
         "Run a registry",
         {
             "audit": CommandEntry("accounts", "Show who changed accounts and rights", "AUDIT"),
+            "check": CommandEntry("registry", "Prove that every image can be pulled", "CHECK"),
             "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
             "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),
             "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),

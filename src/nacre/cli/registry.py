@@ -6,10 +6,13 @@ import os
 
 from ..words.errors import UsageError
 from .options import Command, flag, number, text
-from .output import FORMAT, human_size, listing
+from .output import FORMAT, human_size, inspect_one, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from ..stores.integrity import RegistryReport
     from ..words.rules import GarbageRules
     from .context import Context
     from .options import Args
@@ -66,6 +69,46 @@ def _collect(context: Context, args: Args) -> int:
     return 0
 
 
+def _check(context: Context, args: Args) -> int:
+    """A line for each damaged part of a manifest; 1 when there is one."""
+    root = os.path.abspath(args.root or context.engine.registries.folder)
+    with context.progress(quiet=bool(args.format)) as progress:
+        report = context.engine.registries.check(
+            root, read=args.read, sparse=args.sparse, progress=progress
+        )  # fmt: skip
+    if args.format:
+        inspect_one(context, _document(report, read=args.read), args.format)
+    else:
+        _tell(context, report, read=args.read)
+    return 1 if report.damaged else 0
+
+
+def _tell(context: Context, report: RegistryReport, *, read: bool) -> None:
+    for one in report.damaged:
+        what = "" if one.part == one.digest else f"{one.part} "
+        context.print(f"{' '.join(one.names)}: {what}{one.problem}")
+    for digest in report.unneeded:
+        context.print(f"{digest}: damaged, but no manifest needs it")
+    counts = f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs"
+    context.print(f"{'Read' if read else 'Checked'} {counts}, {human_size(report.bytes)}")
+    names = list(dict.fromkeys(name for one in report.damaged for name in one.names))
+    context.print(f"{len(names)} damaged" if names else "No problems found")
+    if names:
+        context.warn(f"hint: push again {', '.join(names[:5])}: a client sends what the registry lacks")
+
+
+def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
+    return {
+        "Repositories": report.repositories, "Manifests": report.manifests, "Blobs": report.blobs,
+        "Bytes": report.bytes, "Read": read, "Unneeded": list(report.unneeded),
+        "Damaged": [
+            {"Repository": one.repository, "References": list(one.references), "Digest": one.digest,
+             "Part": one.part, "Problem": one.problem}
+            for one in report.damaged
+        ],
+    }  # fmt: skip
+
+
 _ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 _RULES = (
     text("--gc-grace", "How long a blob stays that no manifest needs", default="24h", type="duration"),
@@ -77,6 +120,17 @@ GC = Command(
     options=(flag("--dry-run", "Only show what is unused"), FORMAT, *_RULES, _ROOT),
     details="A registry that is served does this by itself. What is unused is noted when it is found, and"
     " removed when it has been so for the time given.",
+)  # fmt: skip
+CHECK = Command(
+    "", _check, store=False,
+    options=(
+        text("-f, --format", "Format output: 'json' or a Go template"),
+        flag("--read", "Read all content and hash it"),
+        _ROOT,
+        flag("--sparse", "Parts of a manifest that were never pushed are no damage"),
+    ),
+    details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"
+    " registry may be served meanwhile.",
 )  # fmt: skip
 COMMAND = Command(
     "",

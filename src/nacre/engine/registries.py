@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
     from ..stores.garbage import Garbage
+    from ..stores.integrity import RegistryReport
     from ..words.progress import Progress
     from ..words.rules import RegistryRules
     from .accounts import RegistryAccounts
@@ -128,6 +129,20 @@ class Registries:
         from ..stores.registry import collected
 
         return collected(folder or self.folder, rules or GarbageRules(), dry_run=dry_run)
+
+    def check(
+        self, folder: str = "", *, read: bool = False, sparse: bool = False, progress: Progress | None = None
+    ) -> RegistryReport:
+        """Prove that every manifest of a registry can be pulled; with `read` every byte is hashed.
+
+        It may be served meanwhile; nothing is changed. `sparse`: parts that were never pushed are no damage.
+        Raises Conflict for what is no registry, StoreError.
+        """
+        from ..services.server.documents import read as parse
+        from ..stores.registry import checked
+
+        root = folder or self.folder
+        return checked(root, parse, read=read, sparse=sparse, progress=progress)
 
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import ParamSpec, TypeVar
 
+    from ..words.progress import Progress
     from ..words.rules import GarbageRules
+    from .catalog import Document
+    from .integrity import RegistryReport
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -131,6 +134,19 @@ def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage
         collector = GarbageCollector(store.catalog, rules, Mentions())
         gone = [Garbage(), *collector.steps()][-1]
         return collector.look()[0], gone
+
+
+def checked(
+    root: str, parse: Callable[[bytes, str], Document], *, read: bool, sparse: bool, progress: Progress | None
+) -> RegistryReport:
+    """Can every manifest of a registry be pulled? See `integrity`. Raises Conflict, StoreError."""
+    from .integrity import ContentFiles, IntegrityCheck
+
+    if not os.path.exists(f"{root}/{DATABASE}"):
+        raise Conflict(f"{root} is no registry")
+    with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), _keep)) as catalog:
+        how = {"read": read, "sparse": sparse}
+        return IntegrityCheck(catalog, ContentFiles(root), parse, **how, progress=progress).run()
 
 
 def _keep(_digest: Digest) -> None:
