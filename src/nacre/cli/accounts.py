@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from .options import Args
 
 _MAX_SECRET = 4096
-_ROLES = ("read", "write", "delete", "admin")
-_ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
+ROLES = ("read", "write", "delete", "admin")
+ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 
 
-def _accounts(context: Context, args: Args) -> RegistryAccounts:
+def accounts_of(context: Context, args: Args) -> RegistryAccounts:
+    """Those of the registry in `--root`."""
     return context.engine.registries.accounts(args.root, actor=f"uid {context.uid}")
 
 
@@ -27,7 +28,7 @@ def _accounts(context: Context, args: Args) -> RegistryAccounts:
 
 def _add_user(context: Context, args: Args) -> int:
     password = "" if args.robot else _password(context, args)
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.add_user(args.positionals[0], password, admin=args.admin, robot=args.robot)
     context.print(args.positionals[0])
     return 0
@@ -57,7 +58,7 @@ def _update_user(context: Context, args: Args) -> int:
     if not changed and not {"admin", "disabled"} & set(args.given):
         raise UsageError("nothing to change", hint="give --password, --admin or --disabled")
     secret = _password(context, args) if changed else None
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.update_user(
             args.positionals[0],
             password=secret,
@@ -72,12 +73,12 @@ def _given(args: Args, name: str) -> bool | None:
 
 
 def _remove_users(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         return each(context, args.positionals, accounts.remove_user)
 
 
 def _users(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [
             {
                 "Name": user.name, "Kind": "robot" if user.robot else "user",
@@ -101,29 +102,29 @@ def _users(context: Context, args: Args) -> int:
 
 
 def _add_team(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         return each(context, args.positionals, accounts.add_team)
 
 
 def _remove_teams(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         return each(context, args.positionals, accounts.remove_team)
 
 
 def _join(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.join(args.positionals[0], args.positionals[1:])
     return 0
 
 
 def _leave(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.leave(args.positionals[0], args.positionals[1:])
     return 0
 
 
 def _teams(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [{"Name": team.name, "Members": ", ".join(team.members)} for team in accounts.teams()]
     listing(context, args, rows, [("NAME", "Name"), ("MEMBERS", "Members")], key="Name")
     return 0
@@ -134,19 +135,19 @@ def _teams(context: Context, args: Args) -> int:
 
 def _grant(context: Context, args: Args) -> int:
     namespace, role = args.positionals
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.grant(namespace, role, user=args.user, team=args.team)
     return 0
 
 
 def _revoke(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.revoke(args.positionals[0], user=args.user, team=args.team)
     return 0
 
 
 def _grants(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [
             {"Namespace": one.namespace, "Role": str(one.role), "User": one.user, "Team": one.team}
             for one in accounts.grants()
@@ -160,14 +161,14 @@ def _set_namespace(context: Context, args: Args) -> int:
     if not {"public", "immutable", "no_immutable"} & set(args.given):
         raise UsageError("nothing to change", hint="give --public or --immutable")
     patterns = None if not {"immutable", "no_immutable"} & set(args.given) else args.immutable
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         accounts.set_namespace(args.positionals[0], public=_given(args, "public"), immutable=patterns)
     return 0
 
 
 def _namespaces(context: Context, args: Args) -> int:
     said = {None: "", True: "public", False: "private"}
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [
             {"Name": one.name, "Visibility": said[one.public], "Immutable": " ".join(one.immutable)}
             for one in accounts.namespaces()
@@ -182,7 +183,7 @@ def _namespaces(context: Context, args: Args) -> int:
 
 def _add_token(context: Context, args: Args) -> int:
     """Print the secret, which nobody can ask for again."""
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         number, secret = accounts.add_token(
             args.positionals[0], args.label, role=args.role, namespace=args.namespace, expires=args.expires
         )
@@ -192,20 +193,21 @@ def _add_token(context: Context, args: Args) -> int:
 
 
 def _remove_tokens(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
-        return each(context, args.positionals, lambda text: accounts.remove_token(_number(text)))
+    with accounts_of(context, args) as accounts:
+        return each(context, args.positionals, lambda text: accounts.remove_token(number_of(text, "token")))
 
 
-def _number(written: str) -> int:
+def number_of(written: str, what: str) -> int:
+    """Of a token or a trust. Raises UsageError."""
     if not (written.isascii() and written.isdigit() and len(written) < 18):
         raise UsageError(
-            f"invalid token {written[:100]!r}: expected its number", hint="nacre registry token ls"
+            f"invalid {what} {written[:100]!r}: expected its number", hint=f"nacre registry {what} ls"
         )
     return int(written)
 
 
 def _tokens(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [
             {
                 "ID": one.id, "User": one.user, "Label": one.label, "Role": str(one.role),
@@ -223,7 +225,7 @@ def _tokens(context: Context, args: Args) -> int:
 
 
 def _audit(context: Context, args: Args) -> int:
-    with _accounts(context, args) as accounts:
+    with accounts_of(context, args) as accounts:
         rows = [
             {"Time": moment(one.at), "Actor": one.actor, "Action": one.action, "Subject": one.subject}
             for one in accounts.audit(args.last)
@@ -235,14 +237,14 @@ def _audit(context: Context, args: Args) -> int:
 
 _NAMES = QUIET.replace(help="Only display names")
 _PASSWORD = flag("--password-stdin", "Take the password from standard input")
-_WHO = (text("--user", "A user"), text("--team", "A team"), _ROOT)
+_WHO = (text("--user", "A user"), text("--team", "A team"), ROOT)
 USER_ADD = Command(
     "NAME", _add_user, store=False,
     options=(
         flag("--admin", "May do everything; the first user must"),
         _PASSWORD,
         flag("--robot", "Logs in by tokens alone, and has no namespace of its own"),
-        _ROOT,
+        ROOT,
     ),
     details="With the first user the registry is closed: from then on everybody has to log in.",
 )  # fmt: skip
@@ -253,16 +255,16 @@ USER_UPDATE = Command(
         flag("--disabled", "Let it do nothing any more; --disabled=false takes that back"),
         flag("--password", "Ask for a new password"),
         _PASSWORD,
-        _ROOT,
+        ROOT,
     ),
 )  # fmt: skip
-USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=(_ROOT,))
-USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, _ROOT))
-TEAM_ADD = Command("NAME [NAME...]", _add_team, store=False, options=(_ROOT,))
-TEAM_RM = Command("NAME [NAME...]", _remove_teams, store=False, options=(_ROOT,))
-TEAM_JOIN = Command("TEAM USER [USER...]", _join, store=False, options=(_ROOT,))
-TEAM_LEAVE = Command("TEAM USER [USER...]", _leave, store=False, options=(_ROOT,))
-TEAM_LS = Command("", _teams, store=False, options=(FORMAT, _NAMES, _ROOT))
+USER_RM = Command("NAME [NAME...]", _remove_users, store=False, options=(ROOT,))
+USER_LS = Command("", _users, store=False, options=(FORMAT, _NAMES, ROOT))
+TEAM_ADD = Command("NAME [NAME...]", _add_team, store=False, options=(ROOT,))
+TEAM_RM = Command("NAME [NAME...]", _remove_teams, store=False, options=(ROOT,))
+TEAM_JOIN = Command("TEAM USER [USER...]", _join, store=False, options=(ROOT,))
+TEAM_LEAVE = Command("TEAM USER [USER...]", _leave, store=False, options=(ROOT,))
+TEAM_LS = Command("", _teams, store=False, options=(FORMAT, _NAMES, ROOT))
 GRANT = Command(
     "NAMESPACE ROLE", _grant, store=False, options=_WHO,
     details="ROLE is read, write, delete or admin; each includes those before it. NAMESPACE is a repository,"
@@ -270,7 +272,7 @@ GRANT = Command(
 )  # fmt: skip
 REVOKE = Command("NAMESPACE", _revoke, store=False, options=_WHO)
 GRANTS = Command(
-    "", _grants, store=False, options=(FORMAT, QUIET.replace(help="Only display namespaces"), _ROOT)
+    "", _grants, store=False, options=(FORMAT, QUIET.replace(help="Only display namespaces"), ROOT)
 )
 NAMESPACE_SET = Command(
     "NAMESPACE", _set_namespace, store=False,
@@ -278,25 +280,25 @@ NAMESPACE_SET = Command(
         many("--immutable", "Tags that match the pattern stay as they are once set", type="pattern"),
         flag("--no-immutable", "No pattern any more"),
         flag("--public", "Everybody may read; --public=false: only who may read by a grant"),
-        _ROOT,
+        ROOT,
     ),
     details="The closest namespace that says something about a repository decides.",
 )  # fmt: skip
-NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, _ROOT))
+NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, ROOT))
 TOKEN_ADD = Command(
     "USER", _add_token, store=False,
     options=(
         text("--expires", "Let it end after this time (30d, 12h)", type="duration"),
         text("--label", "Say what it is for"),
         text("--namespace", "Let it work in this namespace alone", default="*"),
-        choice("--role", "At most: read, write, delete or admin", _ROLES, default="admin"),
-        _ROOT,
+        choice("--role", "At most: read, write, delete or admin", ROLES, default="admin"),
+        ROOT,
     ),
     details="The token takes the place of the password: nacre login -u USER. It is shown once.",
 )  # fmt: skip
-TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(_ROOT,))
-TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, _ROOT))
+TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(ROOT,))
+TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, ROOT))
 AUDIT = Command(
     "", _audit, store=False,
-    options=(FORMAT, number("-n, --last", "Show this many of the newest changes", default=100), _ROOT),
+    options=(FORMAT, number("-n, --last", "Show this many of the newest changes", default=100), ROOT),
 )  # fmt: skip

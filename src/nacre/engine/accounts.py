@@ -9,11 +9,11 @@ from ..words.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from ..stores.accounts.administration import Administration
-    from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team
+    from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team, Trust
 
 
 class RegistryAccounts:
@@ -133,6 +133,27 @@ class RegistryAccounts:
     def tokens(self) -> list[AccessToken]:
         """All of them by number, without their secrets."""
         return self._accounts.tokens.list()
+
+    def add_trust(
+        self, issuer: str, claims: Mapping[str, str], *, namespace: str, role: str = "write",
+        lifetime: str = "15m", audience: str = "nacre-registry",
+    ) -> int:  # fmt: skip
+        """Let jobs of that issuer act in a namespace: its number. `claims`: patterns that all must match.
+
+        A token for `audience` is exchanged for the role, for `lifetime`. Raises UsageError, InvalidName.
+        """
+        from ..stores.accounts.model import Role, Trust
+
+        limits = (namespace, Role.parse(role), seconds(lifetime))
+        return self._accounts.trusts.add(Trust(0, issuer, audience, dict(claims), *limits))
+
+    def remove_trust(self, number: int) -> None:
+        """What was exchanged by it is of no use from now on. Raises NotFound."""
+        self._accounts.trusts.remove(number)
+
+    def trusts(self) -> list[Trust]:
+        """All of them by number."""
+        return self._accounts.trusts.list()
 
     def audit(self, limit: int = 100) -> list[AuditEntry]:
         """The newest changes of accounts, the last first."""

@@ -54,6 +54,24 @@ class NetworkSettings(Value):
     docker_host: str = ""
 
 
+def fetched(
+    client: Client, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = ""
+) -> bytes:
+    """What is at a URL, at most `limit` bytes; with `form` that is posted. Raises NacreError."""
+    from urllib.parse import urlencode
+
+    from ..grammars.wire.links import shown
+    from ..services.client.transport import Request
+
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+    body = urlencode(form).encode() if form is not None else None
+    if body is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    request = Request("GET" if body is None else "POST", url, headers, body)
+    with client.http(url).open(request, shown(url)) as response:
+        return response.read_all(limit, shown(url))
+
+
 def client_of(config: Config, network: NetworkSettings) -> Client:
     """A client, to be closed. The store keeps where uploads were broken off."""
     from ..services.client import Client, ClientConfig

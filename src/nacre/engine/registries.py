@@ -5,11 +5,11 @@ from __future__ import annotations
 from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import Reference, registry_name
 from ..words.rules import GarbageRules
-from .network import logins_of
+from .network import fetched, logins_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..images.arrows.combining import Combination, CombinedImage, RemoteImage
     from ..images.places.place import Places
@@ -166,4 +166,8 @@ class Registries:
                 hint="give --tls-cert and --tls-key, or --plain-http behind a proxy that ends TLS",
             )
 
-        serve(host, port, folder, ready, log=self._engine.config.warn, access=access, rules=rules)
+        log = self._engine.config.warn
+        serve(host, port, folder, ready, log=log, access=access, rules=rules, fetch=self._fetch)
+
+    def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
+        return fetched(self._engine.client, url, limit, form, bearer)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
+    from .access.issuers import Fetch
     from .page.app import Page
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
@@ -61,7 +62,7 @@ class Registry:
     store as well.
 
     `log` takes a line for each failure of the registry itself, `access` one for each request; both
-    without newline, on the event loop.
+    without newline, on the event loop. `fetch` asks others, where something has to be asked.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Registry:
         rules: RegistryRules | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.state = RegistryState(store, limits or RegistryLimits(), rules)
         self._log, self._access = log, access
@@ -79,7 +81,7 @@ class Registry:
         text = self.state.rules.warning
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
-        self._authorization = Authorization(store.accounts, self.state.work)
+        self._authorization = Authorization(store.accounts, self.state.work, fetch, self.note)
         self._people: Page | None = None
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)

@@ -25,6 +25,7 @@ from .model import (
     check_user,
 )
 from .schema import AUDIT, GRANTS, MEMBERS, NAMESPACES, SETTINGS, TEAMS, TOKENS, USERS
+from .trust import Trusts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Administration:
         self._database, self._actor = AccountsDatabase(path), actor
         self.users, self.teams = Users(self._change), Teams(self._change)
         self.rights, self.tokens = Rights(self._change), Tokens(self._change)
+        self.trusts = Trusts(self._change)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -81,6 +82,22 @@ class AccessToken(NamedTuple):
     expires: float
 
 
+class Trust(NamedTuple):
+    """Whoever shows a token of `issuer` for `audience` with these claims gets a role for so many seconds.
+
+    The values of `claims` are patterns (fnmatch), all of which must match.
+    """
+
+    id: int
+    issuer: str
+    audience: str
+    claims: dict[str, str]
+    namespace: str
+    role: Role
+    seconds: float
+    created: float = 0.0
+
+
 class AuditEntry(NamedTuple):
     """Somebody changed something. `at` in seconds since 1970."""
 
@@ -113,3 +130,9 @@ def namespaces_of(repository: str) -> list[str]:
     """All that cover a repository, the closest first."""
     parts = repository.split("/")
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)] + [EVERYTHING]
+
+
+def read_trust(row: tuple[object, ...]) -> Trust:
+    """From the columns in the order of the fields."""
+    found = Trust(*row)  # type: ignore[arg-type]
+    return found._replace(claims=json.loads(str(row[3])), role=Role(found.role))

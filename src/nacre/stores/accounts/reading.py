@@ -13,13 +13,19 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
-from .model import Role, namespaces_of
+from .model import Role, namespaces_of, read_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .administration import Administration
+    from .model import Trust
+
 _MOST = 4096
+NEWEST = "trusts"
+"""The step of `migrations` that these statements are written for."""
+_TRUSTS = "SELECT id, issuer, audience, claims, namespace, role, seconds, created FROM trusts WHERE {}"
 _USER = "SELECT id, name, password, administrator, robot FROM users WHERE {} AND NOT disabled"
 _GRANTS = """
     SELECT namespace, max(role) FROM grants g LEFT JOIN members m ON m.team = g.team
@@ -53,12 +59,31 @@ class Accounts:
     def __init__(self, path: str) -> None:
         self._lock, self._version, self._changes = threading.Lock(), -1, ""
         self._kept: dict[tuple[str, ...], object] = {}
+        self._path, self._opening = path, threading.Lock()
+        self._administration: Administration | None = None
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            if self._has_tables() and self._rows("SELECT version_num FROM alembic_version") != [(NEWEST,)]:
+                self.administration()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
         with self._lock:
             self._db.close()
+        if self._administration:
+            self._administration.close()
+
+    def administration(self) -> Administration:
+        """For what the registry itself has to write; from any thread. Raises Unsupported, StoreError."""
+        with self._opening:
+            if self._administration is None:
+                from .administration import Administration
+
+                self._administration = Administration(self._path, "")
+            return self._administration
 
     def version(self) -> str:
         """Another text whenever somebody has changed accounts; "" where there are none."""
@@ -117,6 +142,19 @@ class Accounts:
         number, name, password, administrator, robot = rows[0]
         grants = {space: Role(role) for space, role in self._rows(_GRANTS, number)}
         return KnownUser(number, name, password, bool(administrator), bool(robot), grants)
+
+    def trusts(self, issuer: str) -> tuple[Trust, ...]:
+        """By what rules tokens of that issuer are exchanged."""
+        found = self._keep(("trusts", issuer), lambda: self._trusts("issuer = ?", issuer))
+        return found if isinstance(found, tuple) else ()
+
+    def trust_numbered(self, number: int) -> Trust | None:
+        """As `trusts`, by its number; None when it was removed."""
+        found = self._keep(("trust", str(number)), lambda: self._trusts("id = ?", number))
+        return found[0] if isinstance(found, tuple) and found else None
+
+    def _trusts(self, where: str, value: object) -> tuple[Trust, ...]:
+        return tuple(map(read_trust, self._rows(_TRUSTS.format(where), value)))
 
     def is_public(self, repository: str) -> bool:
         """May everybody read it? The closest namespace that says so decides."""

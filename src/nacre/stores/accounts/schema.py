@@ -73,6 +73,24 @@ TOKENS = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
 )  # fmt: skip
+TRUSTS = Table(
+    "trusts", METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("issuer", Text, nullable=False, index=True),
+    Column("audience", Text, nullable=False),
+    Column("claims", Text, nullable=False),  # a JSON object of patterns
+    Column("namespace", Text, nullable=False),
+    Column("role", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("created", Float, nullable=False),
+)  # fmt: skip
+SPENT = Table(
+    "spent", METADATA,
+    Column("token", Text, primary_key=True),  # SHA-256 of the issuer and the token's id
+    Column("client", Text, nullable=False),  # who may use it again; "" for nobody
+    Column("until", Float, nullable=False),  # what it was exchanged for ends then
+    Column("kept", Float, nullable=False, index=True),  # it is refused by itself from then on
+)  # fmt: skip
 SETTINGS = Table(
     "settings", METADATA,
     Column("name", Text, primary_key=True),

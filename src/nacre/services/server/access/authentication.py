@@ -17,13 +17,19 @@ from ....stores.accounts.model import MAX_USER
 from .identity import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ....stores.accounts.reading import Accounts
     from ..work import Work
+
+    Foreign = Callable[[str, str], Awaitable[Identity | None]]
 
 _FAILURES, _FROM_ADDRESS, _WINDOW = 10, 100, 60.0
 """Of one name from one address, of all from there (many may share it), in so many seconds."""
 _REMEMBERED = 4096
-_MOST_FIELD = 8192
+_MOST_FIELD = 16384
+FOREIGN_USER = "oidc"
+"""Who logs in with a token of another issuer as a password."""
 _AT_ONCE = 2
 """Passwords that are checked at a time: each takes 19 MiB and 20 ms on purpose."""
 
@@ -31,8 +37,8 @@ _AT_ONCE = 2
 class Authentication:
     """Asks `accounts` who somebody is."""
 
-    def __init__(self, accounts: Accounts, work: Work) -> None:
-        self._accounts, self._work = accounts, work
+    def __init__(self, accounts: Accounts, work: Work, foreign: Foreign) -> None:
+        self._accounts, self._work, self._foreign = accounts, work, foreign
         self._failures = Failures()
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._salt = secrets.token_bytes(16)
@@ -49,9 +55,18 @@ class Authentication:
         if found or len(name) > MAX_USER:
             return found
         self._failures.check(address, name)
-        found = await self._by_password(name, secret)
+        foreign = name == FOREIGN_USER and looks_foreign(secret)
+        found = await (self._foreign(secret, address) if foreign else self._by_password(name, secret))
         if found is None:
             self._failures.add(address, name)
+        return found
+
+    async def exchange(self, token: str, address: str) -> Identity | None:
+        """Whom a token of others stands for, which is used up by that. Raises RegistryError, NacreError."""
+        self._failures.check(address, FOREIGN_USER)
+        found = await self._foreign(token, "")
+        if found is None:
+            self._failures.add(address, FOREIGN_USER)
         return found
 
     def _by_token(self, name: str, secret: str) -> Identity | None:
@@ -112,6 +127,11 @@ class Failures:
     def _recent(self, key: tuple[str, ...]) -> list[float]:
         since = time.monotonic() - _WINDOW
         return [each for each in self._times.get(key, ()) if each > since]
+
+
+def looks_foreign(secret: str) -> bool:
+    """Is it a JSON Web Token? Passwords and tokens of ours are not."""
+    return len(secret) <= _MOST_FIELD and secret.count(".") == 2 and secret.startswith("ey")
 
 
 def _parse(field: str) -> tuple[str, str]:

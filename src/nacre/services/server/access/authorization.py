@@ -14,18 +14,22 @@ from ....grammars.wire.auth import Challenge
 from ....grammars.wire.errors import Code, refusal
 from ....grammars.wire.routes import Endpoint
 from ....stores.accounts.model import Role
+from ....words.errors import ContentError, RegistryError
 from ..clients import client_of
 from .authentication import Authentication
 from .identity import SERVICE, Identity, keep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
 
     from ....grammars.wire.routes import Route
     from ....stores.accounts.reading import Accounts
-    from ....words.errors import RegistryError
     from ..work import Work
     from .bearer import BearerTokens
+    from .exchange import Exchange
+    from .issuers import Fetch
 
 _MOST = 4096
 _STALE = 0.05
@@ -37,9 +41,14 @@ _WRITES = {Endpoint.UPLOADS, Endpoint.UPLOAD}
 class Authorization:
     """Of one registry with those accounts."""
 
-    def __init__(self, accounts: Accounts, work: Work) -> None:
-        self._accounts, self.authentication = accounts, Authentication(accounts, work)
+    def __init__(
+        self, accounts: Accounts, work: Work, fetch: Fetch | None = None,
+        note: Callable[[str], object] = lambda _line: None,
+    ) -> None:  # fmt: skip
+        self._accounts, self._work, self._fetch, self._note = accounts, work, fetch, note
+        self.authentication = Authentication(accounts, work, self._by_foreign)
         self._bearer: BearerTokens | None = None
+        self._exchange: Exchange | None = None
         self._asked, self._version = 0.0, ""
         self._known: dict[str, Identity] = {}
 
@@ -51,6 +60,22 @@ class Authorization:
 
             self._bearer = BearerTokens(self._accounts)
         return self._bearer
+
+    async def _by_foreign(self, token: str, client: str) -> Identity | None:
+        """By a token of another issuer, or by what one was exchanged for."""
+        own = self.bearer.read(token) if client else None
+        if own:
+            return own if own.trusts and own.scopes is None else None
+        if self._exchange is None:
+            from .exchange import Exchange
+            from .issuers import Issuers
+
+            self._exchange = Exchange(self._accounts, Issuers(self._fetch, self._work), self._work)
+        try:
+            return await self._exchange.identity(token, client)
+        except (RegistryError, ContentError) as error:
+            self._note(f"error: cannot ask the issuer of a token: {error.message}")
+            raise refusal(Code.UNAVAILABLE, "the issuer of this token cannot be asked now") from error
 
     @property
     def is_closed(self) -> bool:

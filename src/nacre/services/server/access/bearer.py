@@ -14,7 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from ....stores.accounts.model import Role
-from .identity import ACTIONS, SERVICE, Identity
+from .identity import ACTIONS, SERVICE, Identity, stands_for
 
 if TYPE_CHECKING:
     from ....stores.accounts.reading import Accounts
@@ -33,15 +33,23 @@ class BearerTokens:
 
     def issue(self, identity: Identity, scopes: Scopes) -> str:
         """For five minutes; of `scopes` what the identity may now."""
-        now = int(time.time())
         access = [
             {"type": "repository", "name": name, "actions": _granted(identity, name, wanted)}
             for name, wanted in scopes.items()
         ]
+        return self._sign(identity, min(time.time() + LIFETIME, identity.until), access=access)
+
+    def exchanged(self, identity: Identity) -> str:
+        """For as long as it is known, and all that it may: what a token of others was exchanged for."""
+        return self._sign(identity, identity.until)
+
+    def _sign(self, identity: Identity, until: float, **more: object) -> str:
+        now = int(time.time())
         claims = {
             "iss": SERVICE, "aud": SERVICE, "sub": identity.account.name if identity.account else "",
-            "iat": now, "nbf": now - 10, "exp": now + LIFETIME, "token": identity.token, "access": access,
+            "iat": now, "nbf": now - 10, "exp": int(until), "token": identity.token, **more,
         }  # fmt: skip
+        claims |= {"trusts": identity.trusts} if identity.trusts else {}
         return jwt.encode({"alg": _ALGORITHM, "typ": "JWT"}, claims, self._key())
 
     def read(self, text: str) -> Identity | None:
@@ -55,11 +63,10 @@ class BearerTokens:
             return None
 
     def _identity(self, claims: dict[str, Any]) -> Identity | None:
-        scopes = {
-            entry["name"]: frozenset(ACTIONS[action] for action in entry["actions"])
-            for entry in claims["access"]
-        }
         until = float(claims["exp"])
+        if "trusts" in claims:
+            return self._trusted(claims, until)
+        scopes = _scopes(claims)
         if claims["token"]:
             token = self._accounts.token_numbered(claims["token"])
             if token is None or 0 < token.expires < time.time() or token.account.name != claims["sub"]:
@@ -72,6 +79,13 @@ class BearerTokens:
             return None
         return Identity(self._accounts, account, scopes=scopes, until=until)
 
+    def _trusted(self, claims: dict[str, Any], until: float) -> Identity | None:
+        """By the rules as they are now."""
+        found = [self._accounts.trust_numbered(int(number)) for number in claims["trusts"]]
+        rules = [rule for rule in found if rule]
+        whole = stands_for(self._accounts, rules, str(claims["sub"]), until) if rules else None
+        return whole._replace(scopes=_scopes(claims)) if whole and "access" in claims else whole
+
     def _key(self) -> OctKey:
         return OctKey.import_key(self._accounts.signing_key())
 
@@ -80,6 +94,12 @@ def _is_current(claims: dict[str, Any]) -> bool:
     """Issued here, for here, and not over."""
     here = claims.get("iss") == claims.get("aud") == SERVICE
     return bool(here and claims.get("nbf", 0) <= time.time() < claims["exp"])
+
+
+def _scopes(claims: dict[str, Any]) -> Scopes:
+    return {
+        entry["name"]: frozenset(ACTIONS[action] for action in entry["actions"]) for entry in claims["access"]
+    }
 
 
 def _granted(identity: Identity, name: str, wanted: frozenset[Role]) -> list[str]:

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from ....stores.accounts.model import EVERYTHING, Role, covers
+from ....stores.accounts.reading import KnownUser
 from ....stores.activity import Author
 from ..clients import client_of
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from ....stores.accounts.reading import Accounts, KnownUser
+    from ....stores.accounts.model import Trust
+    from ....stores.accounts.reading import Accounts
 
     Scopes = dict[str, frozenset[Role]]
 
@@ -30,7 +32,7 @@ class Identity(NamedTuple):
     """`account` None is anybody. `role` and `namespace` are the most that a token gives.
 
     `scopes` are those of a bearer token, by repository; None where there is no such limit. It is known until
-    `until`, in seconds since 1970.
+    `until`, in seconds since 1970. `trusts`: the rules by which a token of others stands for it.
     """
 
     accounts: Accounts
@@ -40,6 +42,7 @@ class Identity(NamedTuple):
     namespace: str = EVERYTHING
     scopes: Scopes | None = None
     until: float = inf
+    trusts: tuple[int, ...] = ()
 
     def may(self, role: Role, repository: str) -> bool:
         """In that repository, be it there or not."""
@@ -57,6 +60,15 @@ class Identity(NamedTuple):
             return Role.ADMIN
         found = [role for namespace, role in account.grants.items() if covers(namespace, repository)]
         return max(found, default=Role.NONE)
+
+
+def stands_for(accounts: Accounts, rules: Sequence[Trust], name: str, until: float) -> Identity:
+    """Somebody without an account, who may what the rules say."""
+    grants: dict[str, Role] = {}
+    for rule in rules:
+        grants[rule.namespace] = max(rule.role, grants.get(rule.namespace, Role.NONE))
+    account = KnownUser(0, name, "", False, True, grants)
+    return Identity(accounts, account, until=until, trusts=tuple(rule.id for rule in rules))
 
 
 def keep(request: Request, identity: Identity) -> None:

@@ -1,7 +1,7 @@
 """The token endpoint, `/token`: credentials for a token that lets one do what was asked for.
 
-GET with Basic, or nothing, as docker's clients do; POST as OAuth 2 (`grant_type=password`). Sources:
-distribution, auth/token and auth/oauth.
+GET with Basic, or nothing, as docker's clients do; POST as OAuth 2 (`grant_type=password`), and to exchange
+the token of a CI job. Sources: distribution, auth/token and auth/oauth; RFC 8693.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ....stores.accounts.model import Role
 from ....words.oci import encode_json
 from ..answers import answer
 from ..bodies import Body
+from ..clients import client_of
 from .authorization import challenged
 from .bearer import LIFETIME
 from .identity import ACTIONS, SERVICE
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from .authorization import Authorization
     from .identity import Identity, Scopes
 
-_MOST_BODY = 16 << 10
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_SUBJECTS = tuple(f"urn:ietf:params:oauth:token-type:{kind}" for kind in ("id_token", "jwt"))
+_ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+_MOST_BODY = 32 << 10
 _MOST_SCOPES = 100
 
 
@@ -36,6 +40,8 @@ async def token(request: Request, access: Authorization) -> Response:
     """Answer GET and POST. Raises RegistryError."""
     if request.method == "POST":
         asked = parse_qs((await Body.of(request).read(_MOST_BODY)).decode("utf-8", "replace"))
+        if asked.get("grant_type") == [EXCHANGE]:
+            return await _exchanged(request, access, asked)
         identity = await _by_password(request, access, asked)
     elif request.method in ("GET", "HEAD"):
         asked = parse_qs(request.url.query)
@@ -53,16 +59,28 @@ async def _by_password(
     request: Request, authorization: Authorization, asked: dict[str, list[str]]
 ) -> Identity | None:
     if asked.get("grant_type") != ["password"]:
-        raise refusal(Code.UNSUPPORTED, "only the grant type password is supported", status=400)
+        raise refusal(
+            Code.UNSUPPORTED, "only the grant types password and token-exchange are supported", status=400
+        )
     name, secret = (asked.get(field, [""])[0] for field in ("username", "password"))
-    return await authorization.authentication.check(
-        name, secret, request.client.host if request.client else ""
-    )
+    return await authorization.authentication.check(name, secret, client_of(request))
 
 
-def _issued(text: str) -> Response:
+async def _exchanged(request: Request, access: Authorization, asked: dict[str, list[str]]) -> Response:
+    """RFC 8693: the token of a job for one of ours, as a bearer token or a password."""
+    token = asked.get("subject_token", [""])[0]
+    if not token or asked.get("subject_token_type", [""])[0] not in _SUBJECTS:
+        raise refusal(Code.UNSUPPORTED, f"expected subject_token, of the type {_SUBJECTS[0]}", status=400)
+    identity = await access.authentication.exchange(token, client_of(request))
+    if identity is None:
+        raise refusal(Code.DENIED, "no rule of this registry trusts this token, or it was used before")
+    seconds = max(0, int(identity.until - time.time()))
+    return _issued(access.bearer.exchanged(identity), seconds, issued_token_type=_ACCESS, token_type="Bearer")
+
+
+def _issued(text: str, seconds: int = LIFETIME, **more: str) -> Response:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    body = {"token": text, "access_token": text, "expires_in": LIFETIME, "issued_at": now}
+    body = {"token": text, "access_token": text, "expires_in": seconds, "issued_at": now, **more}
     return answer(200, {"Cache-Control": "no-store"}, encode_json(body), JSON)
 
 
