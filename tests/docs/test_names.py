@@ -105,6 +105,7 @@ activity author joblocks jobs maintenance query
 about browsing documents home in location opened page readme
 render renderer shown sign signin static views visit
 activity author integrity joblocks jobs maintenance query
+bucket object objects storage protocol placed located part place unavailable
 """
 FIELD = frozenset(_FIELD.split())
 """Terms of OCI, containerd, docker, POSIX, tar, Go and Python, and plain words with their plain meaning."""

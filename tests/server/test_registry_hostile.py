@@ -56,7 +56,7 @@ def raw_status(api, path):
 
 def stored(serving):
     """Everything on the disk but the registry's own furniture."""
-    root = serving.registry.state.blobs.root
+    root = serving.registry.state.store.root
     return [
         name
         for folder in ("blobs", "ingest")
@@ -407,7 +407,7 @@ def test_a_disk_that_fills_while_a_blob_comes(api, serving, log, make, monkeypat
 def test_a_disk_that_fills_while_a_manifest_comes(api, serving, log, monkeypatch):
     image = api.push_image("app", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(serving.registry.state.blobs, "ingest", full)
+        patch.setattr(serving.registry.state.storage, "add", full)
         answer = api.put_manifest("app", "2", image.data + b" ")
         assert (answer.status, answer.code) == (507, "UNAVAILABLE")
     assert api("GET", "app/manifests/2").status == 404
@@ -441,7 +441,7 @@ def test_a_damaged_manifest_is_not_served_and_can_be_pushed_again(api, serving, 
     from nacre.words.digest import Digest
 
     image = api.push_image("app", "1")
-    path = serving.registry.state.blobs.path(Digest(image.digest))
+    path = serving.registry.state.storage.path(Digest(image.digest))
     os.chmod(path, 0o600)
     with open(path, "r+b") as file:
         file.write(b"X")

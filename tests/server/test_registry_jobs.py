@@ -16,6 +16,7 @@ from nacre.services.server.jobs import Job, Jobs
 from nacre.stores.activity import Activity
 from nacre.stores.catalog import Catalog, SqliteDatabase
 from nacre.stores.joblocks import JobLocks
+from nacre.stores.storage.local import FolderContents
 from nacre.words.errors import StoreError
 
 PATIENCE = 30
@@ -23,7 +24,9 @@ PATIENCE = 30
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with closing(Catalog(SqliteDatabase(str(tmp_path / "registry.db")), lambda digest: None)) as made:
+    with closing(
+        Catalog(SqliteDatabase(str(tmp_path / "registry.db")), FolderContents(lambda digest: None))
+    ) as made:
         yield made
 
 

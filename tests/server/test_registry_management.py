@@ -9,7 +9,7 @@ ABSENT = "sha256:" + "0" * 64
 
 
 def files(serving):
-    root = serving.registry.state.blobs.root
+    root = serving.registry.state.store.root
     return {name for _, _, names in os.walk(f"{root}/blobs") for name in names if len(name) in (64, 128)}
 
 

@@ -152,7 +152,7 @@ def test_a_manifest_is_visible_only_where_it_was_pushed(api):
 @pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 2)])
 def test_a_blob_whose_file_is_gone_or_cut_can_be_pushed_again(api, serving, damage):
     digest = api.push_blob("app", b"data")
-    path = serving.registry.state.blobs.path(Digest(digest))
+    path = serving.registry.state.storage.path(Digest(digest))
     os.chmod(path, 0o600)
     damage(path)
     assert api("HEAD", f"app/blobs/{digest}").status == 404
@@ -183,7 +183,7 @@ def test_a_small_blob_that_is_damaged_counts_as_absent(api, serving, make):
     from nacre.words.digest import Digest
 
     digest = api.push_blob("app", b"small")
-    path = serving.registry.state.blobs.path(Digest(digest))
+    path = serving.registry.state.storage.path(Digest(digest))
     os.chmod(path, 0o600)
     with open(path, "r+b") as file:
         file.write(b"S")

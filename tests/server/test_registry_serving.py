@@ -116,10 +116,10 @@ def test_what_a_kill_leaves_is_removed(tmp_path, api_of, make):
         image = api.push_image("app", "1")
         location = api.begin("app")
         assert api("PATCH", location, b"data").status == 202
-        state.blobs.add(b"on the disk, in no repository")
-        state.blobs.add(b"also of this kind", Digest(make.digest(b"also of this kind", "sha512")))
-        with state.blobs.ingest(key="0123abcd") as ingest:
-            ingest.write(b"an upload without a session")
+        for data, algorithm in ((b"on the disk, in no repository", "sha256"), (b"also this", "sha512")):
+            state.storage.add(data, Digest(make.digest(data, algorithm)))
+        with closing(state.storage.upload("0123abcd")) as writer:
+            writer.write(b"an upload without a session")
     os.unlink(f"{root}/registry.clean")
     with RunningServer(root) as serving:
         api = api_of(serving.url)
@@ -152,16 +152,16 @@ def test_a_start_reads_as_much_whatever_is_kept(tmp_path, monkeypatch):
 def test_content_that_is_coming_is_not_tidied_away(tmp_path, make):
     with closing(RegistryStore(str(tmp_path / "r"))) as store:
         digest = Digest(make.digest(b"data"))
-        with store.catalog.pinned(digest):
-            store.blobs.add(b"data")
-            with store.blobs.ingest(key="0123") as ingest:
-                ingest.write(b"being written")
-                list(store.tidy())
-                assert store.blobs.partial("0123")
-            assert store.blobs.has(digest)
-            store.catalog.add_blob("app", digest, 4)
-        list(store.tidy())
-        assert store.blobs.has(digest)
+        with store.storage.adding(digest):
+            placed = store.storage.add(b"data", digest)
+            with closing(store.storage.upload("0123")) as writer:
+                writer.write(b"being written")
+                list(store.storage.tidy())
+                assert store.storage.received("0123")
+            assert store.storage.locate(digest, 4)
+            store.catalog.add_blob("app", placed)
+        list(store.storage.tidy())
+        assert store.storage.locate(digest, 4)
 
 
 def run(*arguments):

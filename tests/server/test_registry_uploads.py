@@ -7,13 +7,16 @@ import pytest
 
 from nacre.services.server.clients import group_of
 from nacre.stores.catalog import Catalog, SqliteDatabase, Upload, UploadLimits
+from nacre.stores.storage.local import FolderContents
 from nacre.words import digest as digests
 from nacre.words.errors import RegistryError
 
 
 @pytest.fixture
 def catalog(tmp_path):
-    with closing(Catalog(SqliteDatabase(str(tmp_path / "registry.db")), lambda digest: None)) as opened:
+    with closing(
+        Catalog(SqliteDatabase(str(tmp_path / "registry.db")), FolderContents(lambda digest: None))
+    ) as opened:
         yield opened
 
 
@@ -51,16 +54,18 @@ def test_of_all_the_one_with_most_gives_way(catalog):
 
 def test_a_database_of_the_first_format_is_brought_up(tmp_path):
     path = str(tmp_path / "registry.db")
-    with closing(Catalog(SqliteDatabase(path), lambda digest: None)) as catalog:
+    with closing(Catalog(SqliteDatabase(path), FolderContents(lambda digest: None))) as catalog:
         begin(catalog, 1, "a")
     with closing(sqlite3.connect(path)) as db:
         db.executescript("""DROP TABLE unused; DROP TABLE activity; DROP TABLE jobs;
+                DROP TABLE contents; DROP TABLE upload_parts; DROP TABLE discarded; DROP TABLE bucket;
+                DROP TABLE descriptions; DROP INDEX tags_updated;
             DROP INDEX uploads_owner; DROP INDEX tags_in_order;
             CREATE INDEX tags_order ON tags (repository, tag COLLATE NOCASE, tag);
             ALTER TABLE uploads DROP COLUMN owner;
             ALTER TABLE uploads DROP COLUMN received; ALTER TABLE uploads DROP COLUMN algorithm;
             PRAGMA user_version = 1;""")
-    with closing(Catalog(SqliteDatabase(path), lambda digest: None)) as catalog:
+    with closing(Catalog(SqliteDatabase(path), FolderContents(lambda digest: None))) as catalog:
         assert catalog.upload("u1") == Upload("app")
         assert begin(catalog, 2, "a") == ""
 

@@ -10,6 +10,8 @@ import pytest
 
 from nacre.stores.activity import Activity, ActivityQuery, Author, pushed
 from nacre.stores.catalog import Catalog, Document, SqliteDatabase, WriteConditions
+from nacre.stores.storage import Placed
+from nacre.stores.storage.local import FolderContents
 from nacre.words.digest import Digest
 from nacre.words.errors import RegistryError
 from nacre.words.oci import OCI_MANIFEST
@@ -21,7 +23,9 @@ IMAGE, OTHER, BLOB = (Digest.of(text) for text in (b"image", b"other", b"blob"))
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with closing(Catalog(SqliteDatabase(str(tmp_path / "registry.db")), lambda digest: None)) as made:
+    with closing(
+        Catalog(SqliteDatabase(str(tmp_path / "registry.db")), FolderContents(lambda digest: None))
+    ) as made:
         yield made
 
 
@@ -29,7 +33,9 @@ def push(
     catalog: Catalog, name: str, digest: Digest, *tags: str, author: Author = ALICE, frozen: str = ""
 ) -> None:
     guard = WriteConditions(frozen=(frozen,) if frozen else ())
-    catalog.put_manifest(name, digest, Document(OCI_MANIFEST, 5, (), "", "", ()), tags, guard, author)
+    catalog.put_manifest(
+        name, Placed(digest, 5), Document(OCI_MANIFEST, 5, (), "", "", ()), tags, guard, author
+    )
 
 
 def told(catalog: Catalog) -> list[tuple[str, ...]]:
@@ -42,7 +48,7 @@ def test_each_change_has_an_entry(catalog: Catalog) -> None:
     push(catalog, "app", IMAGE)
     push(catalog, "app", OTHER, "1", author=BOB)
     push(catalog, "app", IMAGE, "1", "2")
-    catalog.add_blob("app", BLOB, 4)
+    catalog.add_blob("app", Placed(BLOB, 4))
     assert catalog.mount("web", BLOB, "app", BOB)
     assert catalog.delete_tag("app", "2", author=BOB)
     assert catalog.delete_manifest("app", OTHER, author=BOB)

@@ -12,6 +12,8 @@ import pytest
 
 from nacre.stores.catalog import Catalog, Document, SqliteDatabase
 from nacre.stores.garbage import Garbage, GarbageCollector, Mentions
+from nacre.stores.storage import Placed
+from nacre.stores.storage.local import FolderContents
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Descriptor
 from nacre.words.rules import GarbageRules
@@ -24,7 +26,7 @@ class Lab:
 
     def __init__(self, path: Path) -> None:
         self.now, self.removed = 1e9, set[Digest]()
-        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), self.removed.add)
+        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), FolderContents(self.removed.add))
         self.mentions = Mentions()
 
     def collect(self, **rules: float) -> Garbage:
@@ -37,7 +39,7 @@ class Lab:
 
     def blob(self, text: str, name: str = "app") -> Digest:
         digest = Digest.of(text.encode())
-        self.catalog.add_blob(name, digest, len(text))
+        self.catalog.add_blob(name, Placed(digest, len(text)))
         return digest
 
     def manifest(
@@ -47,7 +49,7 @@ class Lab:
         found = tuple(Descriptor(OCI_LAYER, part, self.size(part, name)) for part in parts)
         kind = OCI_INDEX if text.startswith("index") else OCI_MANIFEST
         document = Document(kind, len(text), found, subject, "", ())
-        self.catalog.put_manifest(name, digest, document, [tag] if tag else [])
+        self.catalog.put_manifest(name, Placed(digest, document.size), document, [tag] if tag else [])
         return digest
 
     def size(self, digest: Digest, name: str) -> int:

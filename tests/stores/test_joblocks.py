@@ -10,6 +10,7 @@ import pytest
 
 from nacre.stores.catalog import Catalog, SqliteDatabase
 from nacre.stores.joblocks import LOCKED, JobLocks
+from nacre.stores.storage.local import FolderContents
 
 HOUR = 3600.0
 
@@ -19,7 +20,9 @@ class Lab:
 
     def __init__(self, path: Path) -> None:
         self.now = 1e9
-        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), lambda digest: None)
+        self.catalog = Catalog(
+            SqliteDatabase(str(path), lambda: self.now), FolderContents(lambda digest: None)
+        )
         self.one, self.two = (JobLocks(self.catalog, name) for name in ("one", "two"))
 
 

@@ -20,15 +20,19 @@ from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..ground.files import Lock, os_errors, remove_tree, sync_path, unlink
+from ..ground.files import Lock, os_errors, private_dir, remove_tree, sync_path, unlink
 from ..words.digest import Digest
 from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
+from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
 from .blobs import BlobStore
 from .catalog import Catalog, SqliteDatabase
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
+from .storage.local import FolderContents, LocalStorage
+from .storage.place import check_place, in_bucket
+from .storage.rows import BucketContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from ..words.rules import GarbageRules
     from .catalog import Document
     from .integrity import RegistryReport
+    from .storage import Storage
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -47,23 +52,30 @@ _AT_ONCE = 256
 
 
 class RegistryStore:
-    """What one registry keeps: `blobs` is content by digest, `catalog` says which repository holds what."""
+    """What one registry keeps: `storage` is content by digest, `catalog` says which repository holds what."""
 
-    def __init__(self, root: str) -> None:
-        """Opens or makes the folder `root`; `close` it.
+    def __init__(self, root: str, place: StorageRules | None = None) -> None:
+        """Opens or makes the folder `root`, whose content is in `place`; `close` it.
 
-        Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError.
+        Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError,
+        and of a bucket UsageError, Unsupported, Unavailable.
         """
+        place = place or StorageRules()
         self.root = os.path.abspath(root)
         self.replica = ""
         """Tells this process from others that serve the same registry; a folder has one at a time."""
         reserve.release(self.root)
         with ExitStack() as opened:
-            self.blobs = opened.enter_context(closing(_blobs(self.root)))
+            blobs = None if place.url else opened.enter_context(closing(_blobs(self.root)))
+            if place.url:
+                _make_folder(self.root)
             self._lock = _own(self.root)
             opened.callback(self._lock.release)
             path = f"{self.root}/{DATABASE}"
-            self.catalog = opened.enter_context(closing(Catalog(SqliteDatabase(path), self.blobs.delete)))
+            contents = FolderContents(blobs.delete) if blobs else BucketContents()
+            self.catalog = opened.enter_context(closing(Catalog(SqliteDatabase(path), contents)))
+            check_place(self.catalog, place.url)
+            self.storage = self._folder(blobs) if blobs else in_bucket(place, self.catalog)
             self.accounts = opened.enter_context(closing(Accounts(path)))
             self._is_tidy = _take_mark(self.root)
             reserve.take(self.root)
@@ -73,7 +85,7 @@ class RegistryStore:
         """Let go of everything; unfinished uploads can be resumed."""
         self.accounts.close()
         self.catalog.close()
-        self.blobs.close()
+        self.storage.close()
         if self._is_tidy:
             _leave_mark(self.root)
         self._lock.release()
@@ -95,7 +107,10 @@ class RegistryStore:
         finally:
             reserve.take(self.root)
 
-    def tidy(self) -> Iterator[None]:
+    def _folder(self, blobs: BlobStore) -> Storage:
+        return LocalStorage(blobs, self.catalog.pinned, self._tidy_folder)
+
+    def _tidy_folder(self) -> Iterator[None]:
         """Remove what a kill left, a little at each step; nothing after an end in order.
 
         Requests may be served meanwhile. Raises StoreError.
@@ -128,7 +143,7 @@ def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage
     if not os.path.exists(f"{root}/{DATABASE}"):
         raise Conflict(f"{root} is no registry")
     if dry_run:
-        with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), _keep)) as catalog:
+        with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))) as catalog:
             return GarbageCollector(catalog, rules, Mentions()).look()
     with closing(RegistryStore(root)) as store:
         collector = GarbageCollector(store.catalog, rules, Mentions())
@@ -144,7 +159,7 @@ def checked(
 
     if not os.path.exists(f"{root}/{DATABASE}"):
         raise Conflict(f"{root} is no registry")
-    with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), _keep)) as catalog:
+    with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))) as catalog:
         how = {"read": read, "sparse": sparse}
         return IntegrityCheck(catalog, ContentFiles(root), parse, **how, progress=progress).run()
 
@@ -159,10 +174,21 @@ def database_of(root: str) -> str:
     return f"{root}/{DATABASE}"
 
 
-def _blobs(root: str) -> BlobStore:
-    """Everything that the blob store is given in ways used here is on disk before it is answered for."""
+def _check_folder(root: str) -> None:
     if os.path.exists(f"{root}/nacre.db") and not os.path.exists(f"{root}/{DATABASE}"):
         raise Conflict(f"{root} holds the images of a nacre store, not a registry")
+
+
+def _make_folder(root: str) -> None:
+    """For a registry whose content is elsewhere."""
+    _check_folder(root)
+    with os_errors(root):
+        private_dir(root)
+
+
+def _blobs(root: str) -> BlobStore:
+    """Everything that the blob store is given in ways used here is on disk before it is answered for."""
+    _check_folder(root)
     try:
         return BlobStore.at(root)
     except DamagedStore as error:

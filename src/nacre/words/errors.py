@@ -19,6 +19,7 @@
     ├── RegistryError           an answer of a registry; carries status and code
     │   ├── Unreachable         no answer at all
     │   └── Unauthorized
+    ├── Unavailable             what a registry of ours relies on (a bucket, say) does not answer for now
     ├── CacheUnusable           a cache of builds that does not give what it names
     │   └── CacheIncomplete     it never said that it would
     ├── SandboxError            the container could not be set up
@@ -170,6 +171,10 @@ class Unreachable(RegistryError):
 
 class Unauthorized(RegistryError):
     """A registry wants other credentials."""
+
+
+class Unavailable(NacreError):
+    """What a registry relies on elsewhere does not answer, or not as it should; later it may."""
 
 
 class CacheUnusable(NacreError):

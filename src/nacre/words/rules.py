@@ -36,6 +36,46 @@ class ActivityRules(Value):
     most: int = 500_000
 
 
+class StorageRules(Value):
+    """Where a registry keeps content. `url`: "" for its own folder, or `s3://BUCKET/PREFIX`, `gs://…`,
+    `az://…`.
+
+    `endpoint`: where the store is, "" for its usual place, and `region`. `virtual_hosts`: the bucket is part
+    of the host's name. `certificates`: a file with authorities of the store's TLS. `redirect`: clients fetch
+    large blobs there themselves, by URLs that hold for `expires` seconds. `options`: further ones of the
+    store, as (name, value).
+    """
+
+    url: str = ""
+    endpoint: str = ""
+    region: str = ""
+    virtual_hosts: bool = False
+    certificates: str = ""
+    redirect: bool = False
+    expires: int = 900
+    options: tuple[tuple[str, str], ...] = ()
+
+    def _check(self) -> None:
+        scheme, _, rest = self.url.partition("://")
+        if self.url and (scheme not in ("s3", "gs", "az") or not rest.strip("/")):
+            raise UsageError(f"invalid storage {self.url!r}: expected s3://, gs:// or az:// and a bucket")
+        if not 1 <= self.expires <= _WEEK:
+            raise UsageError(f"URLs of storage can hold for 1 to {_WEEK} seconds, not {self.expires}")
+        if scheme != "s3" and (self.virtual_hosts or self.region):
+            raise UsageError("a region, and buckets in the host's name, are for storage in s3:// only")
+
+    def config(self) -> dict[str, str]:
+        """The settings of the store, as obstore names them; the environment's hold besides."""
+        where = "base_url" if self.url.startswith("gs:") else "endpoint"
+        named = {where: self.endpoint} if self.endpoint else {}
+        named |= {"region": self.region} if self.region else {}
+        named |= {"virtual_hosted_style_request": "true"} if self.virtual_hosts else {}
+        return named | dict(self.options)
+
+
+_WEEK = 7 * 24 * 3600
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 

@@ -21,6 +21,7 @@ from ...words.errors import (
     RegistryError,
     StoreError,
     TooLarge,
+    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from ...grammars.wire.ranges import Span
+    from ...stores.storage import ContentReader
     from ...words.digest import Digest
     from .work import Work
 
@@ -37,6 +39,8 @@ PIECE = 1 << 19
 INSUFFICIENT_STORAGE = 507
 _RETRY_AFTER = "60"
 """Seconds after which a client that was refused may ask again."""
+_RETRY_SOON = "5"
+"""And where something that the registry relies on does not answer."""
 
 
 def answer(
@@ -93,7 +97,7 @@ def failure(error: Exception) -> Response:
     if status in (408, 413):
         response.headers["Connection"] = "close"
     if status in (429, 503):
-        response.headers["Retry-After"] = _RETRY_AFTER
+        response.headers["Retry-After"] = _RETRY_SOON if status == 503 else _RETRY_AFTER
     return response
 
 
@@ -105,6 +109,8 @@ def _judge(error: Exception) -> tuple[int, str, str]:
             return status, code.name, error.message
     if isinstance(error, DiskFull):
         return INSUFFICIENT_STORAGE, Code.UNAVAILABLE.name, "no space left on the registry's disk"
+    if isinstance(error, Unavailable):
+        return 503, Code.UNAVAILABLE.name, "the registry's storage does not answer: try again later"
     # what went wrong inside is for the operator's log: paths of this machine are nobody else's business
     return 500, Code.UNKNOWN.name, "the registry failed; see its log"
 
@@ -117,7 +123,52 @@ _KINDS: tuple[tuple[type[NacreError], Code, int], ...] = (
 )
 
 
-class FileResponse(Response):
+class _ContentResponse(Response):
+    """A blob of `size` bytes, or a span of it."""
+
+    def __init__(self, size: int, span: Span | None, headers: Mapping[str, str]) -> None:
+        super().__init__(b"", 206 if span else 200, headers)
+        self.headers[API_VERSION] = API_VERSION_VALUE
+        self.headers["Content-Length"] = str(span.length if span else size)
+        if span:
+            self.headers["Content-Range"] = format_content_range(span, size)
+        self._start, self._length = (span.start, span.length) if span else (0, size)
+        self._whole = span is None
+
+    def _head(self) -> dict[str, object]:
+        return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+
+
+class ObjectResponse(_ContentResponse):
+    """What `reader` gives, which is closed at the end. Nothing is sent before the first piece is there: what
+    fails until then is answered properly, and later the connection breaks.
+    """
+
+    def __init__(
+        self, reader: ContentReader, size: int, span: Span | None, headers: Mapping[str, str], work: Work
+    ) -> None:
+        super().__init__(size, span, headers)
+        self._reader, self._work = reader, work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response (ASGI)."""
+        gone = asyncio.create_task(_departure(receive))
+        try:
+            piece = await self._work.run(self._reader.read)
+            await send(self._head())
+            left = self._length
+            while piece and not gone.done():
+                left -= len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+                piece = await self._work.run(self._reader.read)
+            if not self._length:
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            self._reader.close()
+
+
+class FileResponse(_ContentResponse):
     """The file `path` of `size` bytes, or a span of it.
 
     The whole goes by the server's own means where it can (`http.response.pathsend`, which copies
@@ -127,18 +178,12 @@ class FileResponse(Response):
     def __init__(
         self, path: str, size: int, span: Span | None, headers: Mapping[str, str], work: Work
     ) -> None:
-        super().__init__(b"", 206 if span else 200, headers)
-        self.headers[API_VERSION] = API_VERSION_VALUE
-        self.headers["Content-Length"] = str(span.length if span else size)
-        if span:
-            self.headers["Content-Range"] = format_content_range(span, size)
+        super().__init__(size, span, headers)
         self._path, self._work = path, work
-        self._start, self._length = (span.start, span.length) if span else (0, size)
-        self._whole = span is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        start = self._head()
         if scope["method"] == "HEAD" or not self._length:
             await send(start)
             await send({"type": "http.response.body", "body": b""})

@@ -14,7 +14,7 @@ from ...stores.catalog import Upload
 from ...words.digest import ALGORITHMS
 from ...words.errors import DigestMismatch, NotFound, RegistryError, StoreError
 from .access import author_of, may_read, owner_of
-from .answers import FileResponse, Ready, answer, conditions_of, failure, is_plain, named
+from .answers import FileResponse, ObjectResponse, Ready, answer, conditions_of, failure, is_plain, named
 from .bodies import Body
 from .cache import EACH
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from ...grammars.wire.ranges import Span
     from ...grammars.wire.routes import Route
+    from ...stores.storage import Located
     from ...words.digest import Digest
     from .sessions import UploadSession
     from .state import RegistryState
@@ -39,7 +41,8 @@ class Blobs:
     async def get(self, request: Request, route: Route) -> Response:
         """GET and HEAD, whole (200) or one range (206)."""
         digest = route.digest
-        path, size = await self._locate(route.name, digest)
+        found = await self._locate(route.name, digest)
+        size = found.size
         head = request.method == "HEAD"
         if (head or size <= EACH) and is_plain(request):
             return Ready((*_OCTETS, *named(digest)), size, b"" if head else await self._small(digest))
@@ -58,35 +61,45 @@ class Blobs:
             response = failure(error)
             response.headers["Content-Range"] = format_content_range(None, size)
             return response
-        return FileResponse(path, size, span, headers, self._state.work)
+        return await self._send(request, found, span, headers)
+
+    async def _send(
+        self, request: Request, found: Located, span: Span | None, headers: dict[str, str]
+    ) -> Response:
+        if found.path or request.method == "HEAD":
+            return FileResponse(found.path, found.size, span, headers, self._state.work)
+        if link := await self._state.transfers.run(self._state.storage.link, found):
+            return answer(307, {"Location": link, CONTENT_DIGEST: str(found.digest)})
+        start, length = (span.start, span.length) if span else (0, found.size)
+        try:
+            reader = await self._state.transfers.run(self._state.storage.open, found, start, length)
+        except NotFound:
+            raise _damaged(found.digest) from None
+        return ObjectResponse(reader, found.size, span, headers, self._state.transfers)
 
     async def _small(self, digest: Digest) -> bytes:
         try:
             return await self._state.cache.read(digest)
         except (NotFound, DigestMismatch):
-            raise refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again") from None
+            raise _damaged(digest) from None
 
-    async def _locate(self, name: str, digest: Digest) -> tuple[str, int]:
-        """The file of a blob that is visible in this repository.
+    async def _locate(self, name: str, digest: Digest) -> Located:
+        """The content of a blob that is visible in this repository.
 
-        A row whose file is missing or cut short counts as absent, so that a client which asks before it
+        A row whose content is missing or cut short counts as absent, so that a client which asks before it
         pushes mends the registry by pushing again.
         """
         size = await self._state.work.ask(self._state.catalog.blob, name, digest)
         if size is None or not self._state.mentions.tell(name, digest):
             raise refusal(Code.BLOB_UNKNOWN, f"no blob {digest} in {name}")
-        if not self._is_whole(digest, size):
+        storage = self._state.storage
+        found = await self._state.work.ask(storage.locate, digest, size)
+        if found is None and not storage.is_shared:
             # the row is gone, or the file: what is left of it goes as well
-            await self._state.work.run(self._state.blobs.delete, digest)
-            raise refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again")
-        return self._state.blobs.path(digest), size
-
-    def _is_whole(self, digest: Digest, size: int) -> bool:
-        """On the event loop: a thread costs twenty times what the kernel takes to say it."""
-        try:
-            return self._state.blobs.size(digest) == size
-        except NotFound:
-            return False
+            await self._state.work.run(storage.reject, digest)
+        if found is None:
+            raise _damaged(digest)
+        return found
 
     async def delete(self, request: Request, route: Route) -> Response:
         """Take the blob out of this repository; the content goes with the last repository that has it."""
@@ -153,7 +166,7 @@ class Blobs:
         """PUT ?digest=: perhaps the last chunk, then verify."""
         session = await self._state.sessions.find(route.name, route.reference)
         digest = parse_digest(request.query_params.get("digest", ""))
-        if session.ingest is None and not session.received:
+        if session.writer is None and not session.received:
             session.algorithm = digest.algorithm
         await self._append(request, session, Event.PUT)
         await self._state.sessions.commit(session, digest)
@@ -186,7 +199,7 @@ class Blobs:
         room = self._state.limits.blob - session.received
         if length is not None and length > room:
             raise refusal(Code.SIZE_INVALID, f"blob is over {self._state.limits.blob} bytes", status=413)
-        count = await body.pour(self._state.work.pool, session.write, room if length is None else length)
+        count = await body.pour(self._state.transfers.pool, session.write, room if length is None else length)
         if length is not None and count != length:
             raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes claims to be {length} bytes long")
 
@@ -196,6 +209,10 @@ class Blobs:
             await self._state.sessions.cancel(session)
         except RegistryError:
             return
+
+
+def _damaged(digest: Digest) -> RegistryError:
+    return refusal(Code.BLOB_UNKNOWN, f"blob {digest} is damaged: push it again")
 
 
 def _algorithm(name: str) -> str:

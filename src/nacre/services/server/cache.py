@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...stores.blobs import BlobStore
+    from ...stores.storage import Storage
     from ...words.digest import Digest
     from .work import Work
 
@@ -16,10 +16,10 @@ _ALL = 32 << 20
 
 
 class ContentCache:
-    """What was read last of `blobs`, at most 32 MiB. Of the event loop."""
+    """What was read last of `storage`, at most 32 MiB. Of the event loop."""
 
-    def __init__(self, blobs: BlobStore, work: Work) -> None:
-        self._blobs, self._work = blobs, work
+    def __init__(self, storage: Storage, work: Work) -> None:
+        self._storage, self._work = storage, work
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
         self._size = 0
 
@@ -29,7 +29,7 @@ class ContentCache:
         if data is not None:
             self._kept.move_to_end(digest)
             return data
-        data = await self._work.run(self._blobs.read, digest)
+        data = await self._work.run(self._storage.read, digest)
         if len(data) <= EACH and digest not in self._kept:
             self._kept[digest] = data
             self._size += len(data)

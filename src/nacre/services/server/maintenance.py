@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .state import RegistryState
 
 _DAY = 24 * 3600.0
+_OBJECTS = 600.0
 
 
 def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job]:
@@ -23,7 +24,10 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
             tell(f"collected {gone.manifests} manifests, {gone.blobs} blobs, {gone.bytes} bytes")
 
     rules = state.rules
-    yield Job("tidy", state.store.tidy, 0.0, each=True)
+    if state.storage.is_shared:
+        yield Job("objects", state.storage.tidy, _OBJECTS)
+    else:
+        yield Job("tidy", state.storage.tidy, 0.0, each=True)
     if rules.garbage.interval:
         yield Job("collect", state.garbage.steps, rules.garbage.interval, collected)
     yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)

@@ -109,7 +109,7 @@ class Manifests:
             self._state.rules.sparse,
         )  # fmt: skip
         author = author_of(request)
-        absent = await self._state.work.run(self._put, route.name, pushed, data, tags, guard, author)
+        absent = await self._state.transfers.run(self._put, route.name, pushed, data, tags, guard, author)
         headers = {"Location": routes.manifest(route.name, pushed.digest), CONTENT_DIGEST: str(pushed.digest)}
         headers |= {OCI_SUBJECT: pushed.document.subject} if pushed.document.subject else {}
         headers |= {OCI_TAG: ", ".join(tags)} if tags and route.by_digest else {}
@@ -124,19 +124,14 @@ class Manifests:
         digest, document = pushed
         self._state.store.check_room()
         catalog = self._state.catalog
-        with catalog.pinned(digest):
+        with self._state.storage.adding(digest):
             catalog.check_parts(name, document, sparse=guard.sparse)
-            self._store(digest, data)
-            return catalog.put_manifest(name, digest, document, tags, guard, author)
-
-    def _store(self, digest: Digest, data: bytes) -> None:
-        """On disk when this returns, and whole, whatever was there: it may exist nowhere else."""
-        try:
-            self._state.blobs.read(digest)
-        except (NotFound, DigestMismatch):
-            with self._state.blobs.ingest() as ingest:
-                ingest.write(data)
-                ingest.commit(digest)
+            placed = self._state.storage.add(data, digest)
+            try:
+                return catalog.put_manifest(name, placed, document, tags, guard, author)
+            except BaseException:
+                self._state.storage.drop(placed)
+                raise
 
     async def delete(self, request: Request, route: Route) -> Response:
         """DELETE of a tag leaves the manifest; of a digest, takes its tags too."""

@@ -1,9 +1,10 @@
-"""Unfinished uploads: the states of `grammars.wire.uploads` over the blob store's resumable ingests.
+"""Unfinished uploads: the states of `grammars.wire.uploads` over what the storage keeps of them.
 
 The catalog's row is written before the first byte and removed after the last, so that data without a
 session cannot exist, whenever the process is killed. States belong to the event loop and need no lock;
-files are touched in threads. An ingest stays open between the requests of its session, because its
-running hash cannot be saved: reopening costs reading everything again.
+content is written in threads. A writer stays between the requests of its session, because its running
+hash cannot be saved: a new one costs reading everything again. Where the storage is shared, another
+process may go on with an upload between two requests.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING
 from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.routes import is_upload
 from ...grammars.wire.uploads import ENDS, Event, UploadState, after
+from ...ground.files import trace
+from ...words.errors import Unavailable
 
 if TYPE_CHECKING:
-    from ...stores.blobs import BlobStore
     from ...stores.catalog import Catalog, Upload, UploadLimits
-    from ...stores.ingest import Ingest
+    from ...stores.storage import Storage, UploadWriter
     from ...words.digest import Digest
     from .work import Work
 
@@ -33,7 +35,7 @@ class UploadSession:
     def __init__(self, upload: str, name: str, received: int, algorithm: str = "sha256") -> None:
         self.id, self.name, self.received, self.algorithm = upload, name, received, algorithm
         self.state = UploadState.OPEN
-        self.ingest: Ingest | None = None
+        self.writer: UploadWriter | None = None
 
     def on(self, event: Event) -> None:
         """Go to the next state, or refuse the request."""
@@ -41,8 +43,8 @@ class UploadSession:
 
     def write(self, data: bytearray) -> None:
         """Take the next bytes (in a thread)."""
-        assert self.ingest is not None
-        self.ingest.write(memoryview(data))
+        assert self.writer is not None
+        self.writer.write(memoryview(data))
         self.received += len(data)
 
 
@@ -50,9 +52,9 @@ class UploadSessions:
     """All unfinished uploads of a registry, within `limits`, forgotten after `age` idle seconds."""
 
     def __init__(
-        self, blobs: BlobStore, catalog: Catalog, work: Work, *, limits: UploadLimits, age: float
+        self, storage: Storage, catalog: Catalog, work: Work, *, limits: UploadLimits, age: float
     ) -> None:
-        self._blobs, self._catalog, self._work = blobs, catalog, work
+        self._storage, self._catalog, self._work = storage, catalog, work
         self._limits, self._age, self._expired = limits, age, 0.0
         self._live: dict[str, UploadSession] = {}
 
@@ -79,37 +81,45 @@ class UploadSessions:
         if row is None or row.repository != name:
             raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
         session = self._live.get(upload)
-        if session is None:
-            received = await self._work.run(self._blobs.partial, upload)
+        if session is None or (self._storage.is_shared and session.state is UploadState.OPEN):
+            received = await self._work.run(self._storage.received, upload)
             found = UploadSession(upload, name, received, row.algorithm)
             session = self._live.setdefault(upload, found)
+            session.received = received if session.state is UploadState.OPEN else session.received
         return session
 
     async def open(self, session: UploadSession) -> None:
         """Make the session ready for `write`. Its `received` is exact from here on."""
         self._live[session.id] = self._live.pop(session.id, session)
-        if session.ingest is None:
-            session.ingest = await self._work.run(self._ingest, session)
-            session.received = session.ingest.offset
+        if session.writer is None:
+            session.writer = await self._work.run(self._storage.upload, session.id, session.algorithm)
             await self._close_surplus()
-
-    def _ingest(self, session: UploadSession) -> Ingest:
-        return self._blobs.ingest(key=session.id, algorithm=session.algorithm)
+        else:
+            await self._work.run(session.writer.resume)
+        session.received = session.writer.offset
 
     async def rest(self, session: UploadSession, event: Event) -> None:
-        """A request that wrote is over, well or not; what came is kept."""
-        session.on(event)
+        """A request that wrote is over, well or not; what came is kept. Raises RegistryError, Unavailable."""
+        try:
+            if session.writer:
+                await self._work.run(session.writer.rest)
+        finally:
+            session.received = session.writer.offset if session.writer else session.received
+            session.on(event)
         if not await self._work.run(self._catalog.touch_upload, session.id, session.received):
             await self._end_idle(session.id)
 
     async def commit(self, session: UploadSession, digest: Digest) -> None:
-        """The upload is whole: verify it, and make it a blob of its repository.
+        """The upload, which is open, is whole: verify it, and make it a blob of its repository.
 
-        Raises RegistryError DIGEST_INVALID or DigestMismatch; then the upload is gone.
+        Raises RegistryError DIGEST_INVALID or DigestMismatch; then the upload is gone. After Unavailable it
+        can be resumed.
         """
-        await self.open(session)
         try:
             await self._work.run(self._commit, session, digest)
+        except Unavailable:
+            await self.rest(session, Event.BREAK)
+            raise
         except BaseException:
             session.on(Event.REFUSE)
             await self._forget(session)
@@ -118,12 +128,17 @@ class UploadSessions:
         self._live.pop(session.id, None)
 
     def _commit(self, session: UploadSession, digest: Digest) -> None:
-        assert session.ingest is not None
-        with self._catalog.pinned(digest):
-            session.ingest.commit(digest)
-            session.ingest.close()
-            self._catalog.add_blob(session.name, digest, self._blobs.size(digest))
-        self._catalog.end_upload(session.id)
+        assert session.writer is not None
+        with self._storage.adding(digest):
+            placed = session.writer.commit(digest)
+            session.writer.close()
+            trace("upload:placed")
+            try:
+                self._catalog.add_blob(session.name, placed, session.id)
+            except BaseException:
+                self._storage.drop(placed)
+                raise
+        trace("upload:ended")
 
     async def cancel(self, session: UploadSession) -> None:
         """Drop the upload and its data. Raises RegistryError while another request writes to it."""
@@ -135,9 +150,9 @@ class UploadSessions:
         await self._work.run(self._drop, session)
 
     def _drop(self, session: UploadSession) -> None:
-        ingest = session.ingest or self._blobs.ingest(key=session.id)
-        ingest.abort()
-        ingest.close()
+        writer = session.writer or self._storage.upload(session.id)
+        writer.abort()
+        writer.close()
         self._catalog.end_upload(session.id)
 
     async def expire(self) -> None:
@@ -149,15 +164,15 @@ class UploadSessions:
             await self._end_idle(upload)
 
     async def _close_surplus(self) -> None:
-        idle = [s for s in self._live.values() if s.ingest and s.state is UploadState.OPEN]
+        idle = [s for s in self._live.values() if s.writer and s.state is UploadState.OPEN]
         for session in idle[:-_KEPT_OPEN]:
             self._live.pop(session.id, None)
-            assert session.ingest is not None
-            await self._work.run(session.ingest.close)
+            assert session.writer is not None
+            await self._work.run(session.writer.close)
 
     async def close(self) -> None:
         """Let go of every session; all can be resumed by another process."""
         while self._live:
             session = self._live.popitem()[1]
-            if session.ingest and session.state not in ENDS:
-                await self._work.run(session.ingest.close)
+            if session.writer and session.state not in ENDS:
+                await self._work.run(session.writer.close)

@@ -10,7 +10,7 @@ from ...words.rules import RegistryRules
 from ...words.value import Value
 from .cache import ContentCache
 from .sessions import UploadSessions
-from .work import Work
+from .work import THREADS_AWAY, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,20 +44,23 @@ class RegistryState:
         self, store: RegistryStore, limits: RegistryLimits, rules: RegistryRules | None = None
     ) -> None:
         self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
-        self.blobs, self.catalog = store.blobs, store.catalog
+        self.storage, self.catalog = store.storage, store.catalog
         self.mentions = Mentions()
         self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
         self.activity = Activity(self.catalog)
         self.job_locks = JobLocks(self.catalog, store.replica)
         self.work = Work(is_remote=self.catalog.is_remote)
-        self.cache = ContentCache(self.blobs, self.work)
+        self.transfers = Work(THREADS_AWAY) if self.storage.is_shared else self.work
+        """The threads that read and write content: a slow network must not keep the catalog waiting."""
+        self.cache = ContentCache(self.storage, self.transfers)
         most = UploadLimits(limits.uploads, limits.uploads_each, limits.upload_idle)
         self.sessions = UploadSessions(
-            self.blobs, self.catalog, self.work, limits=most, age=limits.upload_age
+            self.storage, self.catalog, self.transfers, limits=most, age=limits.upload_age
         )
 
     async def close(self) -> None:
         """Let go of everything, the store too; unfinished uploads can be resumed."""
         await self.sessions.close()
         self.work.close()
+        self.transfers.close()
         self.store.close()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = 16
+THREADS_AWAY = 48
+"""For content that is not on this machine."""
 
 
 class Work:

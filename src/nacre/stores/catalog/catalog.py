@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from .model import CatalogDatabase, CatalogTransaction, Document, UploadLimits, WriteConditions
+    from ..storage.protocol import Placed
+    from .model import CatalogDatabase, CatalogTransaction, Contents, Document, UploadLimits, WriteConditions
 
 
 _REGISTRY = Author()
@@ -58,16 +59,17 @@ _REGISTRY = Author()
 class Catalog:
     """What `database` holds; `close` closes it. Any thread may use it. Everything raises StoreError.
 
-    `remove` deletes the content of a digest that no repository holds any more; it is called inside the
-    transaction that found this out.
+    `contents` is told, inside the transaction, of content that a repository gets and of a digest that none
+    holds any more.
     """
 
-    def __init__(self, database: CatalogDatabase, remove: Callable[[Digest], object]) -> None:
-        self._database, self._remove = database, remove
+    def __init__(self, database: CatalogDatabase, contents: Contents) -> None:
+        self._database, self._contents = database, contents
         self._pins: dict[Digest, int] = {}
         self._pin_lock = threading.Lock()
         self.is_remote = database.is_remote
-        self.listed, self.change, self.now = database.listed, database.change, database.now
+        self.read, self.listed = database.read, database.listed
+        self.change, self.now = database.change, database.now
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
@@ -138,9 +140,10 @@ class Catalog:
                 del self._pins[digest]
 
     def _drop_content(self, db: CatalogTransaction, digest: str) -> bool:
+        _lock_content(db, digest)
         gone = digest not in self._pins and not db.execute(HELD, (digest,)).fetchone()
         if gone:
-            self._remove(Digest(digest))
+            self._contents.remove(db, Digest(digest))
         return gone
 
     def forget(self, db: CatalogTransaction, table: str, repository: int, digest: str) -> int:
@@ -162,24 +165,42 @@ class Catalog:
     def _drop(self, digest: Digest) -> None:
         self.change(lambda db: self._drop_content(db, digest))
 
-    def add_blob(self, name: str, digest: Digest, size: int) -> None:
-        """A blob was pushed to `name`."""
-        self.change(lambda db: _link_blob(db, _repository(db, name), digest, size))
+    def add_blob(self, name: str, placed: Placed, upload: str = "") -> None:
+        """A blob was pushed to `name`, by that upload, which ends.
+
+        Raises RegistryError BLOB_UPLOAD_UNKNOWN if it has ended already.
+        """
+
+        def add(db: CatalogTransaction) -> None:
+            if upload and not db.execute(END_UPLOAD, (upload,)).rowcount:
+                raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
+            self._contents.end(db, upload, placed.key)
+            repository = _repository(db, name)
+            self._keep_content(db, placed)
+            _link_blob(db, repository, placed.digest, placed.size)
+
+        self.change(add)
+
+    def _keep_content(self, db: CatalogTransaction, placed: Placed) -> None:
+        _lock_content(db, placed.digest)
+        self._contents.keep(db, placed)
 
     def mount(self, name: str, digest: Digest, source: str, author: Author = _REGISTRY) -> bool:
         """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
 
         def link(db: CatalogTransaction) -> bool:
+            repository = _repository(db, name)
+            _lock_content(db, digest)  # before it is looked at: the last that has it may just let go
             row = db.execute(BLOB_SIZE, (source, digest)).fetchone()
             if row:
-                _link_blob(db, _repository(db, name), digest, row[0])
+                _link_blob(db, repository, digest, row[0])
                 note(db, author, Action("mount", name, source, digest))
             return row is not None
 
         return self.change(link)
 
     def put_manifest(
-        self, name: str, digest: Digest, document: Document, tags: Sequence[str] = (),
+        self, name: str, placed: Placed, document: Document, tags: Sequence[str] = (),
         guard: WriteConditions = FREE, author: Author = _REGISTRY,
     ) -> int:  # fmt: skip
         """Record a manifest and tags for it; gives the number of its parts that are absent. Idempotent.
@@ -190,10 +211,11 @@ class Catalog:
         """
 
         def put(db: CatalogTransaction) -> int:
-            repository = _repository(db, name)
+            digest, repository = placed.digest, _repository(db, name)
             _check_guard(db, name, guard)
             _check_frozen(db, repository, guard.frozen, digest)
             absent = _check_parts(_rows_of(db), repository, document, guard.sparse)
+            self._keep_content(db, placed)
             new = _insert_manifest(db, repository, digest, document)
             former = {tag: _set_tag(db, repository, tag, digest) for tag in tags}
             note(db, author, *pushed(name, digest, former, new=new))
@@ -277,7 +299,13 @@ class Catalog:
         seconds, and is not `busy`; if all have too many together, one of the owner who has most. Raises
         RegistryError TOOMANYREQUESTS when none can.
         """
-        return self.change(lambda db: uploads.begin(db, upload, row, limits, busy))
+
+        def begin(db: CatalogTransaction) -> str:
+            loser = uploads.begin(db, upload, row, limits, busy)
+            self._contents.end(db, loser)
+            return loser
+
+        return self.change(begin)
 
     def upload(self, upload: str) -> Upload | None:
         """An unfinished upload by its id; None when there is none."""
@@ -292,7 +320,12 @@ class Catalog:
 
     def end_upload(self, upload: str) -> None:
         """Delete the row of an upload. Idempotent."""
-        self.change(lambda db: db.execute(END_UPLOAD, (upload,)))
+
+        def end(db: CatalogTransaction) -> None:
+            self._contents.end(db, upload)
+            db.execute(END_UPLOAD, (upload,))
+
+        self.change(end)
 
     def idle_uploads(self, seconds: float) -> Sequence[str]:
         """Sessions that nobody used for so long."""
@@ -317,6 +350,10 @@ def _repository(db: CatalogTransaction, name: str) -> int:
         found = _find(db, name)
     assert found is not None
     return found
+
+
+def _lock_content(db: CatalogTransaction, digest: str) -> None:
+    db.lock(f"content {digest}")
 
 
 def _check_guard(db: CatalogTransaction, name: str, guard: WriteConditions) -> None:

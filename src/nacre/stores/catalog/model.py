@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ...words.digest import Digest
     from ...words.oci import Descriptor
+    from ..storage.protocol import Placed
 
     T = TypeVar("T")
 
@@ -66,6 +67,18 @@ if TYPE_CHECKING:
 
         def close(self) -> None:
             """Nothing may be called afterwards."""
+
+    class Contents(Protocol):
+        """What a transaction does to content; with its lock, where there is one."""
+
+        def keep(self, db: CatalogTransaction, placed: Placed, /) -> None:
+            """A repository has it."""
+
+        def remove(self, db: CatalogTransaction, digest: Digest, /) -> None:
+            """No repository has it any more."""
+
+        def end(self, db: CatalogTransaction, upload: str, key: str = "", /) -> None:
+            """An upload is over; of what it brought, `key` stays."""
 
 
 class Stored(NamedTuple):

@@ -62,5 +62,18 @@ CREATE TABLE descriptions (
     updated REAL NOT NULL, author TEXT NOT NULL, PRIMARY KEY (repository)) WITHOUT ROWID;
 CREATE INDEX tags_updated ON tags (repository, updated, tag);
 """
-STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS)
+_BUCKET = """
+CREATE TABLE contents (
+    digest TEXT PRIMARY KEY, key TEXT NOT NULL, size INTEGER NOT NULL, tag TEXT NOT NULL,
+    damaged INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX contents_key ON contents (key);
+CREATE TABLE upload_parts (
+    upload TEXT NOT NULL, start INTEGER NOT NULL, size INTEGER NOT NULL, key TEXT NOT NULL, tag TEXT NOT NULL,
+    PRIMARY KEY (upload, start)) WITHOUT ROWID;
+CREATE INDEX upload_parts_key ON upload_parts (key);
+CREATE TABLE discarded (key TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX discarded_since ON discarded (since);
+CREATE TABLE bucket (name TEXT PRIMARY KEY, listed REAL NOT NULL) WITHOUT ROWID;
+"""
+STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET)
 VERSION = len(STEPS)
