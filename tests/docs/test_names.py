@@ -99,7 +99,7 @@ apk attached attestation attestationfiles attestations attesting distribution dp
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
-exchange fetch invitation issuer issuers tls trust trusts
+exchange exceeded fetch quota quotas invitation issuer issuers tls trust trusts
 activity author joblocks maintenance
 activity author joblocks jobs maintenance query
 about browsing documents home in location opened page readme

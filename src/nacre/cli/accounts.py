@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..words.errors import UsageError
+from ..words.sizes import binary_size, read_size
 from .each import each
 from .options import Command, choice, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
@@ -158,22 +159,40 @@ def _grants(context: Context, args: Args) -> int:
 
 
 def _set_namespace(context: Context, args: Args) -> int:
-    if not {"public", "immutable", "no_immutable"} & set(args.given):
-        raise UsageError("nothing to change", hint="give --public or --immutable")
+    if not {"public", "immutable", "no_immutable", "quota"} & set(args.given):
+        raise UsageError("nothing to change", hint="give --public, --immutable or --quota")
     patterns = None if not {"immutable", "no_immutable"} & set(args.given) else args.immutable
     with accounts_of(context, args) as accounts:
-        accounts.set_namespace(args.positionals[0], public=_given(args, "public"), immutable=patterns)
+        accounts.set_namespace(
+            args.positionals[0], public=_given(args, "public"), immutable=patterns, quota=_quota(args)
+        )
     return 0
+
+
+def _quota(args: Args) -> int | None:
+    if "quota" not in args.given:
+        return None
+    try:
+        return read_size(args.quota)
+    except ValueError as error:
+        raise UsageError(f"invalid quota {args.quota[:100]!r}: expected a size like 10GB") from error
 
 
 def _namespaces(context: Context, args: Args) -> int:
     said = {None: "", True: "public", False: "private"}
     with accounts_of(context, args) as accounts:
         rows = [
-            {"Name": one.name, "Visibility": said[one.public], "Immutable": " ".join(one.immutable)}
+            {
+                "Name": one.name, "Visibility": said[one.public], "Immutable": " ".join(one.immutable),
+                "Quota": binary_size(one.quota) if one.quota else "",
+                "Used": binary_size(one.used) if one.quota else "",
+            }
             for one in accounts.namespaces()
-        ]
-    columns = [("NAME", "Name"), ("VISIBILITY", "Visibility"), ("IMMUTABLE TAGS", "Immutable")]
+        ]  # fmt: skip
+    columns = [
+        ("NAME", "Name"), ("VISIBILITY", "Visibility"), ("IMMUTABLE TAGS", "Immutable"), ("QUOTA", "Quota"),
+        ("USED", "Used"),
+    ]  # fmt: skip
     listing(context, args, rows, columns, key="Name")
     return 0
 
@@ -280,9 +299,11 @@ NAMESPACE_SET = Command(
         many("--immutable", "Tags that match the pattern stay as they are once set", type="pattern"),
         flag("--no-immutable", "No pattern any more"),
         flag("--public", "Everybody may read; --public=false: only who may read by a grant"),
+        text("--quota", "Most that it may hold, in bytes or 500MB, 10GB; 0 for no bound", type="bytes"),
         ROOT,
     ),
-    details="The closest namespace that says something about a repository decides.",
+    details="The closest namespace that says something about a repository decides. Every quota above a"
+    " repository must hold; content that its repositories share counts once.",
 )  # fmt: skip
 NAMESPACE_LS = Command("", _namespaces, store=False, options=(FORMAT, _NAMES, ROOT))
 TOKEN_ADD = Command(

@@ -253,7 +253,7 @@ GROUPS = {
             "grants": CommandEntry("accounts", "List who may do what", "GRANTS"),
             "namespace ls": CommandEntry("accounts", "List what holds in namespaces", "NAMESPACE_LS"),
             "namespace set": CommandEntry(
-                "accounts", "Make a namespace public, or its tags immutable", "NAMESPACE_SET"
+                "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"
             ),
             "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
             "serve": CommandEntry("registry", "Serve a registry over HTTP"),

@@ -100,18 +100,33 @@ class RegistryAccounts:
         return self._accounts.rights.grants()
 
     def set_namespace(
-        self, name: str, *, public: bool | None = None, immutable: Sequence[str] | None = None
-    ) -> None:
+        self, name: str, *, public: bool | None = None, immutable: Sequence[str] | None = None,
+        quota: int | None = None,
+    ) -> None:  # fmt: skip
         """Change what is not None. `immutable`: patterns of tags that stay as they are once they are set.
 
-        Raises InvalidName, UsageError.
+        `quota`: most bytes that the namespace may hold, 0 for no bound. Raises InvalidName, UsageError.
         """
+        from ..stores.registry import quotas_of
+
         patterns = None if immutable is None else tuple(immutable)
-        self._accounts.rights.set_namespace(name, public=public, immutable=patterns)
+        if public is not None or patterns is not None:
+            self._accounts.rights.set_namespace(name, public=public, immutable=patterns)
+        if quota is not None:
+            self._accounts.rights.note_quota(name, quota)
+            with quotas_of(self._folder) as quotas:
+                quotas.set(name, quota or None)
 
     def namespaces(self) -> list[Namespace]:
-        """Those that something was said of."""
-        return self._accounts.rights.namespaces()
+        """Those that something was said of. Counts what those with a quota hold."""
+        from ..stores.accounts.model import Namespace
+        from ..stores.registry import quotas_of
+
+        found = {one.name: one for one in self._accounts.rights.namespaces()}
+        with quotas_of(self._folder) as quotas:
+            for name, most, used, _ in quotas.all(exact=True):
+                found[name] = found.get(name, Namespace(name))._replace(quota=most, used=used)
+        return [found[name] for name in sorted(found)]
 
     def add_token(
         self, user: str, label: str = "", *, role: str = "admin", namespace: str = "*", expires: str = ""

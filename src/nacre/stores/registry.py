@@ -16,7 +16,7 @@ much is kept.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
 from .blobs import BlobStore
-from .catalog import Catalog, SqliteDatabase
+from .catalog import Catalog, Quotas, SqliteDatabase
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .storage.local import FolderContents, LocalStorage
@@ -172,6 +172,13 @@ def database_of(root: str) -> str:
     """The path of the database of a registry; its folder is made. Raises Conflict, StoreError."""
     _blobs(root).close()
     return f"{root}/{DATABASE}"
+
+
+@contextmanager
+def quotas_of(root: str) -> Iterator[Quotas]:
+    """The quotas of a registry, served or not. Raises Conflict, StoreError."""
+    with closing(SqliteDatabase(database_of(root))) as database:
+        yield Quotas(database)
 
 
 def _check_folder(root: str) -> None:

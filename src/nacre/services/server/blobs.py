@@ -10,7 +10,7 @@ from ...grammars.wire.errors import Code, refusal
 from ...grammars.wire.ranges import format_content_range, format_received, parse_chunk, parse_range
 from ...grammars.wire.routes import parse_digest
 from ...grammars.wire.uploads import Event, check_chunk
-from ...stores.catalog import Upload
+from ...stores.catalog import QuotaExceeded, Upload
 from ...words.digest import ALGORITHMS
 from ...words.errors import DigestMismatch, NotFound, RegistryError, StoreError
 from .access import author_of, may_read, owner_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ...grammars.wire.ranges import Span
     from ...grammars.wire.routes import Route
+    from ...stores.catalog import Quota
     from ...stores.storage import Located
     from ...words.digest import Digest
     from .sessions import UploadSession
@@ -199,9 +200,32 @@ class Blobs:
         room = self._state.limits.blob - session.received
         if length is not None and length > room:
             raise refusal(Code.SIZE_INVALID, f"blob is over {self._state.limits.blob} bytes", status=413)
-        count = await body.pour(self._state.transfers.pool, session.write, room if length is None else length)
+        quota = await self._quota(request, session, 1 if length is None else length)
+        free = room if quota is None else min(room, quota.free - session.received)
+        try:
+            most = free if length is None else length
+            count = await body.pour(self._state.transfers.pool, session.write, most)
+        except RegistryError as error:
+            if quota and free < room and error.code == Code.SIZE_INVALID.name:
+                raise QuotaExceeded(quota, session.received + free + 1) from None
+            raise
         if length is not None and count != length:
             raise refusal(Code.SIZE_INVALID, f"chunk of {count} bytes claims to be {length} bytes long")
+
+    async def _quota(self, request: Request, session: UploadSession, length: int) -> Quota | None:
+        """What the repository has to fit into, if anything. Raises QuotaExceeded (DENIED)."""
+        quotas, work = self._state.catalog.quotas, self._state.work
+        quota, size = await work.ask(quotas.tightest, session.name), session.received + length
+        if quota is None or size <= quota.free:
+            return quota
+        digest = request.query_params.get("digest", "")
+        known = await work.ask(quotas.has, quota.namespace, digest) if digest else False
+        if known:
+            return None
+        quota = await work.run(quotas.recount, quota)
+        if size > quota.free:
+            raise QuotaExceeded(quota, size)
+        return quota
 
     async def _drop(self, session: UploadSession) -> None:
         """Cancel a session unless it has ended."""

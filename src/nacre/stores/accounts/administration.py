@@ -225,6 +225,11 @@ class Rights:
                 made.on_conflict_do_update(index_elements=["name"], set_=values or {"name": name})
             )
 
+    def note_quota(self, name: str, most: int) -> None:
+        """The catalog has it; here it is only written down who set it. Raises InvalidName."""
+        with self._change("namespace set", f"{check_namespace(name)}: quota {most}"):
+            pass
+
     def namespaces(self) -> list[Namespace]:
         """All that something was said of."""
         wanted = select(NAMESPACES.c.name, NAMESPACES.c.public, NAMESPACES.c.immutable)

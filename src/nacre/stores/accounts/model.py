@@ -62,12 +62,17 @@ class Grant(NamedTuple):
 
 
 class Namespace(NamedTuple):
-    """What holds for the repositories of a namespace; None where it says nothing."""
+    """What holds for the repositories of a namespace; None where it says nothing.
+
+    `immutable`: patterns of tags that, once set, stay as they are (fnmatch). `quota`: bytes that it may hold,
+    0 for no bound, and `used` those that it has where there is one.
+    """
 
     name: str
-    public: bool | None
-    immutable: tuple[str, ...]
-    """Patterns of tags that, once set, stay as they are (fnmatch)."""
+    public: bool | None = None
+    immutable: tuple[str, ...] = ()
+    quota: int = 0
+    used: int = 0
 
 
 class AccessToken(NamedTuple):

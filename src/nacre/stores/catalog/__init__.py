@@ -7,11 +7,12 @@
     unused                       what nothing names, and since when: see `garbage`
     activity                     who did what: see `activity`
     descriptions                 what people wrote about a repository: see `browsing`
+    quotas                       how much a namespace may hold: see `quotas`
     jobs                         who does what beside the requests: see `joblocks`
 
 Content itself is in the blob store.
 
-    catalog ── uploads     the questions and the changes
+    catalog ── uploads, quotas    the questions and the changes
        │
     sqlite                 one database file: what they are asked of
        │
@@ -20,9 +21,10 @@ Content itself is in the blob store.
 
 from .catalog import Catalog
 from .model import Document, Referrer, Stored, Upload, UploadLimits, WriteConditions
+from .quotas import Quota, QuotaExceeded, Quotas
 from .sqlite import SqliteDatabase
 
 __all__ = [
-    "Catalog", "Document", "Referrer", "SqliteDatabase", "Stored", "Upload", "UploadLimits",
-    "WriteConditions",
+    "Catalog", "Document", "Quota", "QuotaExceeded", "Quotas", "Referrer", "SqliteDatabase", "Stored",
+    "Upload", "UploadLimits", "WriteConditions",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from ...words.digest import Digest
 from ..activity import Action, Author, note, pushed
 from . import uploads
 from .model import FREE, Referrer, Stored, Upload
+from .quotas import QuotaExceeded, Quotas, charge
 from .statements import (
     ADD_PART,
     ADD_REPOSITORY,
@@ -48,10 +49,12 @@ from .statements import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
+    from typing import TypeVar
 
     from ..storage.protocol import Placed
     from .model import CatalogDatabase, CatalogTransaction, Contents, Document, UploadLimits, WriteConditions
 
+    T = TypeVar("T")
 
 _REGISTRY = Author()
 
@@ -70,6 +73,7 @@ class Catalog:
         self.is_remote = database.is_remote
         self.read, self.listed = database.read, database.listed
         self.change, self.now = database.change, database.now
+        self.quotas = Quotas(database)
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
@@ -176,14 +180,24 @@ class Catalog:
                 raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
             self._contents.end(db, upload, placed.key)
             repository = _repository(db, name)
+            charge(db, name, placed.digest, placed.size)
             self._keep_content(db, placed)
             _link_blob(db, repository, placed.digest, placed.size)
 
-        self.change(add)
+        self._charged(add)
 
     def _keep_content(self, db: CatalogTransaction, placed: Placed) -> None:
         _lock_content(db, placed.digest)
         self._contents.keep(db, placed)
+
+    def _charged(self, change: Callable[[CatalogTransaction], T]) -> T:
+        """A change by which a namespace may grow. Raises QuotaExceeded (DENIED) if it got too large."""
+        try:
+            return self.change(change)
+        except QuotaExceeded as error:
+            if self.quotas.recount(error.quota).used >= error.quota.used:
+                raise
+        return self.change(change)
 
     def mount(self, name: str, digest: Digest, source: str, author: Author = _REGISTRY) -> bool:
         """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
@@ -193,11 +207,12 @@ class Catalog:
             _lock_content(db, digest)  # before it is looked at: the last that has it may just let go
             row = db.execute(BLOB_SIZE, (source, digest)).fetchone()
             if row:
+                charge(db, name, digest, row[0])
                 _link_blob(db, repository, digest, row[0])
                 note(db, author, Action("mount", name, source, digest))
             return row is not None
 
-        return self.change(link)
+        return self._charged(link)
 
     def put_manifest(
         self, name: str, placed: Placed, document: Document, tags: Sequence[str] = (),
@@ -215,13 +230,14 @@ class Catalog:
             _check_guard(db, name, guard)
             _check_frozen(db, repository, guard.frozen, digest)
             absent = _check_parts(_rows_of(db), repository, document, guard.sparse)
+            charge(db, name, digest, document.size)
             self._keep_content(db, placed)
             new = _insert_manifest(db, repository, digest, document)
             former = {tag: _set_tag(db, repository, tag, digest) for tag in tags}
             note(db, author, *pushed(name, digest, former, new=new))
             return absent
 
-        return self.change(put)
+        return self._charged(put)
 
     def delete_tag(
         self, name: str, tag: str, guard: WriteConditions = FREE, author: Author = _REGISTRY
