@@ -75,6 +75,7 @@ view volume volumes wait wanted warning waste watch watched where whiteouts wire
 workers working write writer written wrong
 acceptor eventlog initial nameserver piped veth
 apparmor enter filter hold rule security
+marking reachable reclaimable
 annotation buildoutput buildx combination combined combining exported exporter exporting imagetools outputs
 buildsteps buildview graph json remote sources steps waiting writing
 attach attaching clients detach detachkeys dropped foreground freezer keyed lifecycle notify pausing processes

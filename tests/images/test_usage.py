@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from nacre.images.layers.ingest import add_layer
 from nacre.images.model.edit import append_layer, new_config, write_image
 from nacre.stores import blocks, volumes
 from nacre.stores.containers import ContainerRow
+from nacre.stores.eventlog import read_events
+from nacre.stores.reclaimable import Reclaimable
 from nacre.stores.steps import StepRecord
 from nacre.stores.store import Store
-from nacre.stores.sweep import foresee, sweep
+from nacre.stores.sweep import sweep
 from nacre.words.digest import Digest
 from nacre.words.oci import Descriptor, Platform
 from nacre.words.reference import Reference
@@ -152,9 +155,11 @@ def test_foresight_changes_nothing(store: Store) -> None:
     rows = [store.db.execute(f"SELECT count(*) FROM {table}") for table in tables]
     before = left(store)
     for _ in range(2):
-        assert foresee(store, images="all", containers="stopped", build_cache=True, max_age=-1.0)[1] > 0
+        told = Reclaimable(store).of(images="all", containers="stopped", build_cache=True, max_age=-1.0)
+        assert told[1] > 0
     assert [store.db.execute(f"SELECT count(*) FROM {table}") for table in tables] == rows
     assert left(store) == before
+    assert {event.kind for event in read_events(store.root, 0.0, time.time())} == {"volume"}  # made
     assert sweep(store).bytes == 0
 
 

@@ -25,7 +25,7 @@ from nacre.ground.files import disk_usage, install_trace
 from nacre.stores import Store, blocks
 from nacre.stores.sweep import sweep
 from nacre.stores.trees.dedup import donors, reclaim
-from nacre.stores.trees.dedup.reclaim import free_orphans, reclaimable
+from nacre.stores.trees.dedup.reclaim import TarLinks, free_orphans
 from nacre.stores.trees.forms.indexread import IndexReader
 from nacre.words.digest import Digest
 from nacre.words.errors import DigestMismatch, InvalidArchive, StoreError
@@ -313,7 +313,7 @@ def test_donors_go_in_any_order(root: str, order: tuple[str, ...]) -> None:
         expected = {name: contents(store, [diff_id]) for name, diff_id in made.items()}
         for name in order:
             before, gone = disk_usage(f"{root}/trees"), [store.trees.rows.folder(made[name])]
-            promised = blocks.freed(gone) + reclaimable(root, gone)
+            promised = blocks.freed(gone) + TarLinks(root).reclaimable(gone)
             freed = remove(store, made.pop(name))
             assert before - disk_usage(f"{root}/trees") == freed
             if IS_ROOT:

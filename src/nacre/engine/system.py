@@ -120,7 +120,8 @@ class System:
         """
         from ..services.containers.limits import lift_dead
         from ..stores import reserve
-        from ..stores.sweep import SweepOptions, sweep
+        from ..stores.marking import SweepOptions
+        from ..stores.sweep import sweep
 
         reserve.release(self._engine.root)  # the disk may be full
         wishes = SweepOptions(

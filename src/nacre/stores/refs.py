@@ -86,11 +86,11 @@ class RefStore:
         row = self._database.one("SELECT value FROM meta WHERE key = ?", (f"{_INDEX}{name}",))
         return _decode(row[0]) if row else None
 
-    def indexes(self) -> List[Descriptor]:
-        """All that go with a name."""
-        sql = "SELECT value FROM meta WHERE key >= ? AND key < ?"
+    def indexes(self) -> List[tuple[str, Descriptor]]:
+        """All that go with a name, and these."""
+        sql = "SELECT key, value FROM meta WHERE key >= ? AND key < ?"
         rows = self._database.execute(sql, (_INDEX, _INDEX[:-1] + chr(ord(":") + 1)))
-        return [_decode(row[0]) for row in rows]
+        return [(key[len(_INDEX) :], _decode(value)) for key, value in rows]
 
     def delete(self, name: str, digest: Digest | None = None) -> bool:
         """Drop the name (the image stays remembered); False if there was none.

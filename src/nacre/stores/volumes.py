@@ -118,9 +118,9 @@ def _locked(root: str) -> Iterator[None]:
 def every(store: Store) -> list[Volume]:
     """All volumes by name."""
     folder = f"{store.root}/volumes"
-    users = _users(store)
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    found = (_volume(store.root, name, users) for name in names if name[0] != ".")
+    names = sorted(name for name in os.listdir(folder) if name[0] != ".") if os.path.isdir(folder) else []
+    users = _users(store) if names else {}
+    found = (_volume(store.root, name, users) for name in names)
     return [volume for volume in found if volume]
 
 

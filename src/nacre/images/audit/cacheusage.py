@@ -10,7 +10,8 @@ import json
 import os
 
 from ...stores import caches
-from ...stores.sweep import StoreContents, reached
+from ...stores.blocks import Usage
+from ...stores.marking import ManifestContents
 from ...words.digest import Digest
 from ...words.value import Value
 
@@ -75,16 +76,16 @@ def cache_records(store: Store) -> list[CacheRecord]:
 
 
 def _layers(store: Store) -> Iterator[CacheRecord]:
-    known = StoreContents()
+    usage = Usage()
     images = [str(one.digest) for one in store.refs.images()]
     used = {digest for row in store.containers.list() for digest in row.images}
-    trees = reached(store, [*images, *used], known)[1]
+    trees = ManifestContents(store).reached([*images, *used])[1]
     groups: dict[str, list[StepRecord]] = {}
     for step in store.steps.all():
         groups.setdefault(str(step.diff_id or step.key), []).append(step)
     for name, steps in groups.items():
         steps.sort(key=lambda step: (not step.parent, step.created, step.key))
-        found = known.usage.inodes(store.trees.rows.folder(Digest(name))) if steps[0].diff_id else {}
+        found = usage.inodes(store.trees.rows.folder(Digest(name))) if steps[0].diff_id else {}
         yield _record(steps, sum(found.values()), shared=name in trees)
 
 

@@ -1,8 +1,8 @@
 """What takes space in a store, in blocks of disk, and what each prune would give back.
 
 Every inode is counted once: where the first of images, containers, volumes, build cache, leftovers has it.
-What would be freed is what a sweep would find (`stores.sweep.foresee`), so the figures are those that the
-sweep then reports.
+What would be freed is what a sweep would find (`stores.reclaimable`), so the figures are those that the sweep
+then reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from itertools import chain
 
 from ...stores import blocks, caches, volumes
 from ...stores.layout import content
-from ...stores.sweep import StoreContents, SweepOptions, foresee, reached
+from ...stores.marking import SweepOptions
+from ...stores.reclaimable import Reclaimable
 from ...words.digest import Digest
 from ...words.errors import NacreError
 from ...words.value import Value
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from ...stores.blocks import Inodes
     from ...stores.containers import ContainerRow
     from ...stores.store import Store
-
-_NOTHING: tuple[list[str], list[str]] = ([], [])
 
 
 class Kind(Value):
@@ -111,16 +110,16 @@ def disk_summary(store: Store) -> tuple[tuple[Kind, ...], int]:
 class _Survey:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.rows = store.containers.list()
+        self._reclaimable = Reclaimable(store)
+        self.rows = self._reclaimable.rows.containers
         self.steps = store.steps.all()
         self.volumes = volumes.every(store)
-        self._known = StoreContents()
         self._counted: Inodes = {}
 
     def inodes(self, paths: Iterable[str]) -> Inodes:
         found: Inodes = {}
         for path in paths:
-            found |= self._known.usage.inodes(path)
+            found |= self._reclaimable.usage.inodes(path)
         return found
 
     def _tree(self, diff_id: str) -> str:
@@ -150,19 +149,19 @@ class _Survey:
 
     def _images(self) -> Kind:
         kept = [str(descriptor.digest) for descriptor in self.store.refs.images()]
-        used = {digest for row in self.rows for digest in row.images}
-        blobs, trees = reached(self.store, [*kept, *used], self._known)
-        listed = [digest for digest in kept if self._known.documents.get(digest, _NOTHING) != _NOTHING]
+        used, documents = self._reclaimable.rows.used(), self._reclaimable.documents
+        blobs, trees = documents.reached([*kept, *used])
+        listed = [digest for digest in kept if documents.names_any(digest)]
         active = sum(digest in used for digest in listed)
-        self.base = self._foresee()[1]
-        freed = self._foresee(images="all")[1] - self.base
+        self.base = self._reclaimable.of()[1]
+        freed = self._reclaimable.of(images="all")[1] - self.base
         stored = self._stored(self._paths(blobs, trees))
         return Kind("Images", len(listed), active, stored, freed)
 
     def _containers(self) -> Kind:
         running = sum(row.is_live for row in self.rows)
         stored = self._stored(path for row in self.rows for path in self._folders(row))
-        freed = self._foresee(containers="stopped")[1] - self.base
+        freed = self._reclaimable.of(containers="stopped")[1] - self.base
         return Kind("Containers", len(self.rows), running, stored, freed)
 
     def _folders(self, row: ContainerRow) -> list[str]:
@@ -176,19 +175,21 @@ class _Survey:
         paths = [self._folder(volume) for volume in self.volumes]
         unused = [self._folder(volume) for volume in self.volumes if not volume.users]
         used = len(paths) - len(unused)
-        return Kind("Local Volumes", len(paths), used, self._stored(paths), self._known.usage.freed(unused))
+        return Kind(
+            "Local Volumes", len(paths), used, self._stored(paths), self._reclaimable.usage.freed(unused)
+        )
 
     def _cache(self) -> Kind:
         folders = [path for path, _ in caches.sizes(self.store.root)]
         layers = [(step.layer.digest, step.diff_id) for step in self.steps if step.layer and step.diff_id]
         paths = self._paths((digest for digest, _ in layers), (diff_id for _, diff_id in layers))
-        freed = self._foresee(build_cache=True)[1] - self.base
+        freed = self._reclaimable.of(build_cache=True)[1] - self.base
         count = len(self.steps) + len(folders)
         return Kind("Build Cache", count, 0, self._stored([*paths, *folders]), freed)
 
     def _leftovers(self) -> Kind:
         """Whatever else lies among the content: nothing reaches it, or it waits to be resumed."""
-        count, freed = self._foresee(max_age=-1.0)
+        count, freed = self._reclaimable.of(max_age=-1.0)
         return Kind("Leftovers", count, 0, self._stored(content(self.store.root)), freed)
 
     def prunable(self) -> int:
@@ -196,10 +197,7 @@ class _Survey:
         stopped = {row.id for row in self.rows if not row.is_live}
         gone = [volume for volume in self.volumes if volume.anonymous and stopped.issuperset(volume.users)]
         wishes = SweepOptions("all", True, "stopped", -1.0, True)
-        return self._foresee(wishes)[1] + self._known.usage.freed(map(self._folder, gone))
-
-    def _foresee(self, wishes: SweepOptions | None = None, **wished: object) -> tuple[int, int]:
-        return foresee(self.store, (wishes or SweepOptions()).replace(**wished), known=self._known)
+        return self._reclaimable.of(wishes)[1] + self._reclaimable.usage.freed(map(self._folder, gone))
 
     def _each_image(self) -> tuple[ImageUsage, ...]:
         needs = [self._needs(image) for image in self.images]
@@ -208,7 +206,7 @@ class _Survey:
         return tuple(self._image(image, found, users, containers) for image, found in rows)
 
     def _needs(self, image: Image) -> Inodes:
-        return self.inodes(self._paths(*reached(self.store, [image.digest], self._known)))
+        return self.inodes(self._paths(*self._reclaimable.documents.reached([image.digest])))
 
     def _image(
         self, image: Image, found: Inodes, users: Mapping[object, int], containers: Mapping[object, int]

@@ -42,17 +42,29 @@ def free_orphans(root: str) -> int:
         return sum(_shrink(root, inode, links) for inode, links in _orphans(_folders(root)).items())
 
 
-def reclaimable(root: str, paths: Iterable[str]) -> int:
-    """Bytes of disk that `free_orphans` frees once the folders of trees among these paths are gone.
+class TarLinks:
+    """Which folders of a store have which tars, at one moment."""
 
-    What comes back by removing the folders themselves (`blocks.freed`) is not counted. Exact but for the
-    blocks in which a file system keeps its own records of a file with many holes, or where it punches none.
-    Nothing is changed. Raises StoreError.
-    """
-    gone = set(paths)
-    with os_errors(f"look at the layers in {root}"):
-        left = _orphans(folder for folder in _folders(root) if folder not in gone)
-        return sum(_punchable(links) for links in left.values())
+    def __init__(self, root: str) -> None:
+        """Looks into every folder. Raises StoreError."""
+        self._root = root
+        with os_errors(f"look at the layers in {root}"):
+            self._tars = {folder: tars for folder in _folders(root) if (tars := _tars(folder))}
+        self._lent = any(map(lender, (name for tars in self._tars.values() for name in tars)))
+
+    def reclaimable(self, paths: Iterable[str]) -> int:
+        """Bytes of disk that `free_orphans` frees once the folders of trees among these paths are gone.
+
+        What comes back by removing the folders themselves (`blocks.freed`) is not counted. Exact but for the
+        blocks in which a file system keeps its own records of a file with many holes, or where it punches
+        none. Nothing is changed. Raises StoreError.
+        """
+        if not self._lent:
+            return 0
+        gone = set(paths)
+        with os_errors(f"look at the layers in {self._root}"):
+            left = {folder: tars for folder, tars in self._tars.items() if folder not in gone}
+            return sum(map(_punchable, _only_lent(left.items()).values()))
 
 
 def _folders(root: str) -> Iterator[str]:
@@ -66,15 +78,23 @@ def _folders(root: str) -> Iterator[str]:
 
 
 def _orphans(folders: Iterable[str]) -> Links:
+    return _only_lent((folder, _tars(folder)) for folder in folders)
+
+
+def _tars(folder: str) -> dict[str, int]:
+    """Names and inodes of its tars."""
+    try:
+        with os.scandir(folder) as found:
+            return {entry.name: entry.inode() for entry in found if _is_tar(entry.name)}
+    except (NotADirectoryError, FileNotFoundError):
+        return {}
+
+
+def _only_lent(folders: Iterable[tuple[str, dict[str, int]]]) -> Links:
     """Inodes of tars that are only lent: the folders that have a link, and the names of these."""
     owned: set[int] = set()
     links: Links = {}
-    for folder in folders:
-        try:
-            with os.scandir(folder) as found:
-                inodes = {entry.name: entry.inode() for entry in found if _is_tar(entry.name)}
-        except (NotADirectoryError, FileNotFoundError):
-            continue
+    for folder, inodes in folders:
         owned.update(inode for name, inode in inodes.items() if name == TAR)
         for name in filter(lender, inodes):
             links.setdefault(inodes[name], []).append((folder, name))
