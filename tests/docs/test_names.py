@@ -103,7 +103,7 @@ team teams versions collector durations garbage mentions
 exchange exceeded fetch quota quotas invitation issuer issuers tls trust trusts
 activity author joblocks maintenance
 activity author joblocks jobs maintenance query
-about browsing documents home in location opened page readme
+about bar bounded browsing listings still changed comparing documents home in location opened page readme
 render renderer shown sign signin static views visit
 activity author integrity joblocks jobs maintenance query
 bucket object objects storage protocol placed located part place unavailable

@@ -135,6 +135,12 @@ class Browsing:
         """Tags of a repository whose image, or one of whose images, needs that content."""
         return [str(row[0]) for row in self._catalog.listed(_HOLDERS, name, digest, limit)]
 
+    def named(self, name: str, digests: Sequence[str]) -> list[str]:
+        """Tags of a repository that are names of one of these manifests."""
+        sql = """SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?)
+                 AND digest IN ({}) ORDER BY tag LIMIT 100""".format(",".join("?" * len(digests)))
+        return [str(row[0]) for row in self._catalog.listed(sql, name, *digests)]
+
     def held_in(self, digest: str, last: str, limit: int) -> list[str]:
         """Repositories that have a blob, after `last`."""
         return [str(row[0]) for row in self._catalog.listed(_HELD_IN, digest, last, limit)]

@@ -10,7 +10,7 @@ from ...words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ...stores.trees.reading.view import Found, TreeView
     from ...words.digest import Digest
@@ -39,13 +39,27 @@ def differences(one: Image, other: Image) -> Iterator[Difference]:
     missing, StoreError.
     """
     with one.store.trees.open(one.diff_ids) as left, other.store.trees.open(other.diff_ids) as right:
-        yield from _Comparison(left, right, one.diff_ids, other.diff_ids).folder(b"")
+        yield from compare((left, one.diff_ids), (right, other.diff_ids), _same_content)
+
+
+def compare(
+    one: tuple[TreeView, tuple[Digest, ...]], other: tuple[TreeView, tuple[Digest, ...]],
+    is_same: Callable[[Found, Found], bool],
+) -> Iterator[Difference]:  # fmt: skip
+    """As `differences` of two stacks of layers, each with the digests of its layers, lowest first.
+
+    `is_same` tells whether two files have the same content.
+    """
+    return _Comparison(one, other, is_same).folder(b"")
 
 
 class _Comparison:
     def __init__(
-        self, left: TreeView, right: TreeView, lefts: tuple[Digest, ...], rights: tuple[Digest, ...]
-    ) -> None:
+        self, one: tuple[TreeView, tuple[Digest, ...]], other: tuple[TreeView, tuple[Digest, ...]],
+        is_same: Callable[[Found, Found], bool],
+    ) -> None:  # fmt: skip
+        (left, lefts), (right, rights) = one, other
+        self._is_same = is_same
         shared = 0
         while lefts[shared : shared + 1] == rights[shared : shared + 1] != ():
             shared += 1
@@ -81,7 +95,7 @@ class _Comparison:
         old, new = self.left.lookup(path, follow=False), self.right.lookup(path, follow=False)
         if old is None or new is None:
             return
-        changed = tuple(_changes(old, new))
+        changed = tuple(_changes(old, new, self._is_same))
         if old.kind == new.kind == "dir":
             inside = list(self.folder(path))
             if changed or inside:
@@ -93,7 +107,7 @@ class _Comparison:
                 yield from self._all_in(path)
 
 
-def _changes(old: Found, new: Found) -> Iterator[str]:
+def _changes(old: Found, new: Found, is_same: Callable[[Found, Found], bool]) -> Iterator[str]:
     if old.kind != new.kind:
         yield "kind"
         return
@@ -108,7 +122,7 @@ def _changes(old: Found, new: Found) -> Iterator[str]:
         yield "attributes"
     if old.kind != "dir" and old.mtime_ns // _NANO != new.mtime_ns // _NANO:
         yield "time"
-    if old.kind == "file" and not _same_content(old, new):
+    if old.kind == "file" and not is_same(old, new):
         yield "content"
 
 

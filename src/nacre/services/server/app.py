@@ -198,6 +198,8 @@ class Registry:
         await self.jobs.close()
         if self._running:
             await asyncio.wait(set(self._running))
+        if self._people is not None:
+            await self._people.close()
         await self.state.close()
 
 

@@ -6,6 +6,7 @@ elsewhere, no script stands in a page, and every answer says so to the browser (
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,13 @@ from ....words.errors import (
 )
 from ..access.identity import keep
 from . import forms, session
+from .comparing import ComparisonViews
 from .documents import Documents
+from .files import FileViews
 from .home import THEME, HomeViews
+from .image import ImageViews
 from .location import Location, link, location_of
+from .reading import LayerContents
 from .render import Renderer
 from .repository import RepositoryViews
 from .signin import SignInViews
@@ -64,16 +69,23 @@ class Page:
         self._authorization, self._accounts = authorization, state.store.accounts
         self._render = Renderer()
         self._sessions = session.Sessions(authorization, self._accounts)
-        documents = Documents(state)
+        documents, self._contents = Documents(state), LayerContents(state)
         self._views: dict[str, View] = {}
         self._forms: dict[str, View] = {}
         for part in (
             SignInViews(authorization, self._sessions),
             HomeViews(state),
             RepositoryViews(state, documents),
+            ImageViews(state, documents),
+            FileViews(documents, self._contents),
+            ComparisonViews(documents, self._contents),
         ):
             self._views |= part.views
             self._forms |= part.forms
+
+    async def close(self) -> None:
+        """End what goes on beside the requests."""
+        await asyncio.to_thread(self._contents.close)
 
     async def respond(self, request: Request) -> Response:
         """Answer a request that is not the protocol's."""

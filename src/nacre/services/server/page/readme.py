@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-MOST = 256 << 10
+MOST = 128 << 10
 """Longest README, in bytes: rendering is slower than reading."""
 _TAGS = {
     "a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre",
@@ -39,7 +39,7 @@ def render(text: str) -> str:
     made = parser.renderer.render(tokens, parser.options, {})
     return nh3.clean(
         made, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"pre": {"tabindex": "0"}}, link_rel="noopener noreferrer nofollow",
     )  # fmt: skip
 
 

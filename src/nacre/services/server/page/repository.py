@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ....stores.accounts.model import Role
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 _PAGE = 25
 _FIRST = 5
-_SUMMARY, _README = 160, 256 << 10
+_KEPT = 64
+"""READMEs that are kept as HTML: one that attacks takes a second."""
+_SUMMARY, _README = 160, 128 << 10
 """Most characters that people may write about a repository."""
 _DESCRIPTION = "org.opencontainers.image.description"
 _FACTS = (
@@ -52,6 +55,7 @@ class RepositoryViews:
     def __init__(self, state: RegistryState, documents: Documents) -> None:
         self._state, self._work, self._documents = state, state.work, documents
         self._browsing = Browsing(state.catalog)
+        self._rendered = lru_cache(_KEPT)(render)
         self.views = {
             "repository/": self.show, "repository/tags": self.tags, "repository/edit": self.edit,
         }  # fmt: skip
@@ -73,7 +77,7 @@ class RepositoryViews:
         readme = about.readme or await self._attached(name, opened)
         values = {
             **await self._head(visit, name, about, notes), "rows": newest,
-            "readme": render(readme) if readme else "", "facts": _facts(notes), "tab": "",
+            "readme": await self._work.run(self._rendered, readme), "facts": _facts(notes), "tab": "",
             "tag": await self._default_tag(name, newest),
         }  # fmt: skip
         return Shown("repository.html", values)
