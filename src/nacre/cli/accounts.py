@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from ..words.durations import seconds
 from ..words.errors import UsageError
 from ..words.sizes import binary_size, read_size
 from .each import each
@@ -244,12 +247,20 @@ def _tokens(context: Context, args: Args) -> int:
 
 
 def _audit(context: Context, args: Args) -> int:
+    since = time.time() - seconds(args.since) if args.since else 0.0
+    wanted = {"user": args.user, "action": args.action, "repository": args.repository, "since": since}
     with accounts_of(context, args) as accounts:
         rows = [
-            {"Time": moment(one.at), "Actor": one.actor, "Action": one.action, "Subject": one.subject}
-            for one in accounts.audit(args.last)
-        ]
-    columns = [("TIME", "Time"), ("ACTOR", "Actor"), ("ACTION", "Action"), ("SUBJECT", "Subject")]
+            {
+                "Time": moment(one.at), "Actor": one.actor, "Client": one.client, "Action": one.action,
+                "Subject": one.subject,
+            }
+            for one in accounts.audit(args.last, **wanted)
+        ]  # fmt: skip
+    columns = [
+        ("TIME", "Time"), ("ACTOR", "Actor"), ("CLIENT", "Client"), ("ACTION", "Action"),
+        ("SUBJECT", "Subject"),
+    ]  # fmt: skip
     listing(context, args, rows, columns)
     return 0
 
@@ -321,5 +332,14 @@ TOKEN_RM = Command("ID [ID...]", _remove_tokens, store=False, options=(ROOT,))
 TOKEN_LS = Command("", _tokens, store=False, options=(FORMAT, QUIET, ROOT))
 AUDIT = Command(
     "", _audit, store=False,
-    options=(FORMAT, number("-n, --last", "Show this many of the newest changes", default=100), ROOT),
+    options=(
+        text("--action", "Only this: push, tag, mount, delete, pull, login, refused, grant, ..."),
+        FORMAT,
+        number("-n, --last", "Show this many of the newest entries", default=100),
+        text("--repository", "Only what concerns this repository"),
+        ROOT,
+        text("--since", "Only what happened within this time (12h, 30d)", type="duration"),
+        text("--user", "Only what this user did"),
+    ),
+    details="Pulls are remembered where the configuration says so ([activity] pulls).",
 )  # fmt: skip

@@ -246,7 +246,7 @@ GROUPS = {
     "registry": Group(
         "Run a registry",
         {
-            "audit": CommandEntry("accounts", "Show who changed accounts and rights", "AUDIT"),
+            "audit": CommandEntry("accounts", "Show who changed, pushed, deleted, logged in", "AUDIT"),
             "check": CommandEntry("registry", "Prove that every image can be pulled", "CHECK"),
             "gc": CommandEntry("registry", "Remove what nothing names any more", "GC"),
             "grant": CommandEntry("accounts", "Let a user or a team do something in a namespace", "GRANT"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..stores.accounts.administration import Administration
     from ..stores.accounts.model import AccessToken, AuditEntry, Grant, Namespace, RegistryUser, Team, Trust
+    from ..stores.activity import ActivityEntry
 
 
 class RegistryAccounts:
@@ -170,9 +171,39 @@ class RegistryAccounts:
         """All of them by number."""
         return self._accounts.trusts.list()
 
-    def audit(self, limit: int = 100) -> list[AuditEntry]:
-        """The newest changes of accounts, the last first."""
-        return self._accounts.audit(limit)
+    def audit(
+        self, limit: int = 100, *, user: str = "", action: str = "", repository: str = "", since: float = 0.0
+    ) -> list[AuditEntry]:
+        """Who did what, the last first: changes of accounts, pushes, deletions, logins, pulls by rule.
+
+        Each of the words "" is any; `since` in seconds since 1970.
+        """
+        from ..stores.accounts.model import AuditQuery
+        from ..stores.activity import ActivityQuery
+        from ..stores.registry import activity_of
+
+        query = AuditQuery(user, action, repository, since)
+        with activity_of(self._folder) as activity:
+            asked = ActivityQuery(repository, user, action, since)
+            found = [_entry(each) for each in activity.page(0, limit, asked)]
+        return sorted((*found, *self._accounts.audit(limit, query)), key=_moment, reverse=True)[:limit]
+
+
+def _entry(each: ActivityEntry) -> AuditEntry:
+    from ..stores.accounts.model import AuditEntry
+
+    tag, digest = each.reference, each.digest
+    if not each.repository:
+        subject = tag
+    elif each.action == "mount":
+        subject = f"{each.repository}@{digest} from {tag}"
+    else:
+        subject = each.repository + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+    return AuditEntry(each.at, each.actor, each.action, subject, each.client)
+
+
+def _moment(each: AuditEntry) -> float:
+    return each.at
 
 
 def _administration(folder: str, actor: str) -> Administration:

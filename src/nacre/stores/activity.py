@@ -4,6 +4,9 @@
     tag      a manifest that was there got a tag; `former` is what the tag named before
     mount    a blob of another repository (`reference`) became one of this one
     delete   a tag, or by digest a manifest or a blob, went
+    pull     a manifest was taken, where the operator wants to know
+    login    somebody logged in, by password, token, oidc or exchange (`reference`)
+    refused  somebody could not log in
 
 Entries are numbered in their order, so whoever follows them keeps the number of the last one seen.
 """
@@ -63,6 +66,8 @@ class ActivityQuery(NamedTuple):
     repository: str = ""
     actor: str = ""
     action: str = ""
+    since: float = 0.0
+    """Seconds since 1970."""
 
 
 _ANY = ActivityQuery()
@@ -104,7 +109,7 @@ class Activity:
 
     def _entries(self, place: str, number: int, query: ActivityQuery, end: str) -> list[ActivityEntry]:
         wanted = {name: value for name, value in query._asdict().items() if value}
-        where = " AND ".join((place, *(f"{name} = ?" for name in wanted)))
+        where = " AND ".join((place, *("at >= ?" if name == "since" else f"{name} = ?" for name in wanted)))
         sql = f"SELECT {_COLUMNS} FROM activity WHERE {where} ORDER BY id {end}"
         rows: list[tuple[Any, ...]] = self._catalog.listed(sql, number, *wanted.values())
         return [ActivityEntry(*row) for row in rows]

@@ -26,6 +26,7 @@ from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
 from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
+from .activity import Activity
 from .blobs import BlobStore
 from .catalog import Catalog, Quotas, SqliteDatabase
 from .garbage import Garbage, GarbageCollector, Mentions
@@ -191,6 +192,13 @@ def _make_folder(root: str) -> None:
     _check_folder(root)
     with os_errors(root):
         private_dir(root)
+
+
+@contextmanager
+def activity_of(root: str) -> Iterator[Activity]:
+    """Who did what to a registry, served or not. Raises Conflict, StoreError."""
+    with closing(Catalog(SqliteDatabase(database_of(root)), FolderContents(_keep))) as catalog:
+        yield Activity(catalog)
 
 
 def _blobs(root: str) -> BlobStore:

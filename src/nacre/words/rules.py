@@ -30,10 +30,14 @@ class TlsRules(Value):
 
 
 class ActivityRules(Value):
-    """What a registry remembers of who did what: `age` in seconds, and how many entries at `most`."""
+    """What a registry remembers of who did what: `age` in seconds, and how many entries at `most`.
+
+    `pulls`: the namespaces of which pulls are remembered, too.
+    """
 
     age: float = 90 * 24 * 3600.0
     most: int = 500_000
+    pulls: tuple[str, ...] = ()
 
 
 class StorageRules(Value):

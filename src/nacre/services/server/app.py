@@ -81,7 +81,9 @@ class Registry:
         text = self.state.rules.warning
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
-        self._authorization = Authorization(store.accounts, self.state.work, fetch, self.note)
+        self._authorization = Authorization(
+            store.accounts, self.state.work, self.state.journal, fetch, self.note
+        )
         self._people: Page | None = None
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)

@@ -59,6 +59,8 @@ class Manifests:
         stored = await self._find(route)
         if stored.media_type in INDEX_TYPES and not route.by_digest and not _takes_index(request):
             stored = await self._image(route.name, stored, request)
+        if self._state.journal.wants_pulls and request.method == "GET":
+            self._state.journal.pull(author_of(request), route.name, route.reference, stored.digest)
         if is_plain(request):
             data = await self._data(stored.digest)
             head = ((b"content-type", stored.media_type.encode("latin-1", "replace")), *named(stored.digest))

@@ -9,6 +9,7 @@ from ...stores.joblocks import JobLocks
 from ...words.rules import RegistryRules
 from ...words.value import Value
 from .cache import ContentCache
+from .journal import Journal
 from .sessions import UploadSessions
 from .work import THREADS_AWAY, Work
 
@@ -50,6 +51,7 @@ class RegistryState:
         self.activity = Activity(self.catalog)
         self.job_locks = JobLocks(self.catalog, store.replica)
         self.work = Work(is_remote=self.catalog.is_remote)
+        self.journal = Journal(self.catalog, self.work, self.rules.activity.pulls)
         self.transfers = Work(THREADS_AWAY) if self.storage.is_shared else self.work
         """The threads that read and write content: a slow network must not keep the catalog waiting."""
         self.cache = ContentCache(self.storage, self.transfers)
@@ -61,6 +63,7 @@ class RegistryState:
     async def close(self) -> None:
         """Let go of everything, the store too; unfinished uploads can be resumed."""
         await self.sessions.close()
+        await self.journal.close()
         self.work.close()
         self.transfers.close()
         self.store.close()

@@ -16,6 +16,7 @@ from .database import AccountsDatabase
 from .model import (
     AccessToken,
     AuditEntry,
+    AuditQuery,
     Grant,
     Namespace,
     RegistryUser,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 TOKEN_PREFIX = "nacre_"
 """What every token begins with, so that scanners for secrets know one."""
 _KEY_BYTES = 32
+_ANY = AuditQuery()
 
 
 class Administration:
@@ -78,9 +80,14 @@ class Administration:
                 connection.execute(insert(AUDIT).values(**entry))
                 _count(connection)
 
-    def audit(self, limit: int = 100) -> list[AuditEntry]:
-        """The newest changes, the last first."""
+    def audit(self, limit: int = 100, query: AuditQuery = _ANY) -> list[AuditEntry]:
+        """The newest changes of accounts, the last first; they belong to no repository."""
         wanted = select(AUDIT.c.at, AUDIT.c.actor, AUDIT.c.action, AUDIT.c.subject)
+        wanted = wanted.where(AUDIT.c.at >= query.since)
+        wanted = wanted.where(AUDIT.c.actor == query.actor) if query.actor else wanted
+        wanted = wanted.where(AUDIT.c.action == query.action) if query.action else wanted
+        if query.repository:
+            return []
         with self._change() as connection:
             rows = connection.execute(wanted.order_by(AUDIT.c.id.desc()).limit(limit))
             return [AuditEntry(*row) for row in rows]

@@ -104,12 +104,22 @@ class Trust(NamedTuple):
 
 
 class AuditEntry(NamedTuple):
-    """Somebody changed something. `at` in seconds since 1970."""
+    """Somebody did something. `at` in seconds since 1970; `client` is the address where it came from one."""
 
     at: float
     actor: str
     action: str
     subject: str
+    client: str = ""
+
+
+class AuditQuery(NamedTuple):
+    """Which entries: each field "" for any, `since` in seconds since 1970."""
+
+    actor: str = ""
+    action: str = ""
+    repository: str = ""
+    since: float = 0.0
 
 
 def check_namespace(text: str) -> str:

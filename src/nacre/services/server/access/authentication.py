@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ....stores.accounts.reading import Accounts
+    from ..journal import Journal
     from ..work import Work
 
     Foreign = Callable[[str, str], Awaitable[Identity | None]]
@@ -37,8 +38,8 @@ _AT_ONCE = 2
 class Authentication:
     """Asks `accounts` who somebody is."""
 
-    def __init__(self, accounts: Accounts, work: Work, foreign: Foreign) -> None:
-        self._accounts, self._work, self._foreign = accounts, work, foreign
+    def __init__(self, accounts: Accounts, work: Work, journal: Journal, foreign: Foreign) -> None:
+        self._accounts, self._work, self._journal, self._foreign = accounts, work, journal, foreign
         self._failures = Failures()
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._salt = secrets.token_bytes(16)
@@ -52,22 +53,26 @@ class Authentication:
     async def check(self, name: str, secret: str, address: str) -> Identity | None:
         """As `basic`. Only guesses count: who has logged in before, or has a token, is never kept out."""
         found = self._by_token(name, secret) or self._remembered(name, secret)
+        if found:
+            self._journal.login(name, address, "token" if found.token else "password")
         if found or len(name) > MAX_USER:
             return found
         self._failures.check(address, name)
         foreign = name == FOREIGN_USER and looks_foreign(secret)
         found = await (self._foreign(secret, address) if foreign else self._by_password(name, secret))
+        return self._judged(found, name, address, "oidc" if foreign else "password")
+
+    def _judged(self, found: Identity | None, name: str, address: str, how: str) -> Identity | None:
         if found is None:
             self._failures.add(address, name)
+        who = found.account.name if found and found.account else name
+        self._journal.login(who, address, how, refused=found is None)
         return found
 
     async def exchange(self, token: str, address: str) -> Identity | None:
         """Whom a token of others stands for, which is used up by that. Raises RegistryError, NacreError."""
         self._failures.check(address, FOREIGN_USER)
-        found = await self._foreign(token, "")
-        if found is None:
-            self._failures.add(address, FOREIGN_USER)
-        return found
+        return self._judged(await self._foreign(token, ""), FOREIGN_USER, address, "exchange")
 
     def _by_token(self, name: str, secret: str) -> Identity | None:
         token = self._accounts.token(hashlib.sha256(secret.encode()).hexdigest())

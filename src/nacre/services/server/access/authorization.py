@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ....grammars.wire.routes import Route
     from ....stores.accounts.reading import Accounts
+    from ..journal import Journal
     from ..work import Work
     from .bearer import BearerTokens
     from .exchange import Exchange
@@ -42,11 +43,11 @@ class Authorization:
     """Of one registry with those accounts."""
 
     def __init__(
-        self, accounts: Accounts, work: Work, fetch: Fetch | None = None,
+        self, accounts: Accounts, work: Work, journal: Journal, fetch: Fetch | None = None,
         note: Callable[[str], object] = lambda _line: None,
     ) -> None:  # fmt: skip
         self._accounts, self._work, self._fetch, self._note = accounts, work, fetch, note
-        self.authentication = Authentication(accounts, work, self._by_foreign)
+        self.authentication = Authentication(accounts, work, journal, self._by_foreign)
         self._bearer: BearerTokens | None = None
         self._exchange: Exchange | None = None
         self._asked, self._version = 0.0, ""
