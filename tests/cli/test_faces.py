@@ -23,6 +23,7 @@ from nacre.engine.networks import NetworkCollection
 from nacre.engine.options import ContainerOptions
 from nacre.engine.outputs import Outputs
 from nacre.engine.registries import Registries
+from nacre.engine.registrycontent import RegistryContent
 from nacre.engine.system import System
 from nacre.engine.volumes import VolumeCollection
 from nacre.images.arrows.combining import Combination
@@ -109,6 +110,7 @@ PARTS = {
     "": Engine, "containers": ContainerCollection, "volumes": VolumeCollection, "mounts": Mounts,
     "layers": LayerTools, "registries": Registries, "system": System, "networks": NetworkCollection,
     "outputs": Outputs, "bake": BakeFiles, "accounts": RegistryAccounts,
+    "content": RegistryContent,
 }  # fmt: skip
 OPTIONS = {
     "ContainerOptions": ContainerOptions,
@@ -291,6 +293,9 @@ COMMANDS_OF = {
     "registry grants": ("accounts.grants", REGISTRY),
     "registry namespace ls": ("accounts.namespaces", REGISTRY),
     "registry namespace set": ("accounts.set_namespace", REGISTRY | {"no-immutable": "no patterns"}),
+    "registry purge": ("content.purge", REGISTRY),
+    "registry repo ls": ("content.repositories", REGISTRY),
+    "registry repo rm": ("content.remove", REGISTRY),
     "registry revoke": ("accounts.revoke", REGISTRY),
     "registry team add": ("accounts.add_team", REGISTRY),
     "registry team join": ("accounts.join", REGISTRY),
@@ -303,6 +308,9 @@ COMMANDS_OF = {
     "registry trust add": ("accounts.add_trust", REGISTRY | {"claim": "claims", "for": "lifetime"}),
     "registry trust ls": ("accounts.trusts", REGISTRY),
     "registry trust rm": ("accounts.remove_trust", REGISTRY),
+    "registry undelete": ("content.undelete", REGISTRY | {
+        "last": "see deleted", "repository": "see deleted",
+    }),
     "registry user add": ("accounts.add_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry user ls": ("accounts.users", REGISTRY),
     "registry user rm": ("accounts.remove_user", REGISTRY),

@@ -15,7 +15,7 @@ from nacre.words.rules import GarbageRules, RegistryRules
 
 @pytest.fixture
 def rules() -> RegistryRules:
-    return RegistryRules(garbage=GarbageRules(interval=0.01, grace=0.001, untagged=0.001))
+    return RegistryRules(garbage=GarbageRules(interval=0.01, grace=0.5, untagged=0.001))
 
 
 def test_it_removes_what_nothing_names(serving: RunningServer, api: Any) -> None:

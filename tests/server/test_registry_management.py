@@ -2,10 +2,19 @@
 
 import os
 
+import pytest
+
 from nacre.words.digest import Digest
 from nacre.words.oci import OCI_INDEX, OCI_MANIFEST
+from nacre.words.rules import GarbageRules, RegistryRules
 
 ABSENT = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def rules():
+    """No grace time: content goes with the last that holds it."""
+    return RegistryRules(garbage=GarbageRules(grace=0.0))
 
 
 def files(serving):

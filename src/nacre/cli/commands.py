@@ -255,6 +255,9 @@ GROUPS = {
             "namespace set": CommandEntry(
                 "accounts", "Make a namespace public, its tags immutable, or limit it", "NAMESPACE_SET"
             ),
+            "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
+            "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
+            "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
             "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
             "serve": CommandEntry("registry", "Serve a registry over HTTP"),
             "team add": CommandEntry("accounts", "Create teams", "TEAM_ADD"),
@@ -268,6 +271,7 @@ GROUPS = {
             "trust add": CommandEntry("trust", "Let CI jobs push by the tokens of their issuer", "TRUST_ADD"),
             "trust ls": CommandEntry("trust", "List what CI jobs may do", "TRUST_LS"),
             "trust rm": CommandEntry("trust", "Trust an issuer no more", "TRUST_RM"),
+            "undelete": CommandEntry("registrycontent", "Restore what was deleted or moved", "UNDELETE"),
             "user add": CommandEntry("accounts", "Create a user", "USER_ADD"),
             "user ls": CommandEntry("accounts", "List users", "USER_LS"),
             "user rm": CommandEntry("accounts", "Remove users", "USER_RM"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..words.progress import Progress
     from ..words.rules import RegistryRules
     from .accounts import RegistryAccounts
+    from .registrycontent import RegistryContent
     from .wiring import Wiring
 
 
@@ -117,6 +118,12 @@ class Registries:
         from .accounts import RegistryAccounts
 
         return RegistryAccounts(folder or self.folder, actor)
+
+    def content(self, folder: str = "", *, actor: str = "") -> RegistryContent:
+        """What the registry in a folder holds and can restore; "" for the usual one."""
+        from .registrycontent import RegistryContent
+
+        return RegistryContent(folder or self.folder, actor)
 
     def collect(
         self, folder: str = "", rules: GarbageRules | None = None, *, dry_run: bool = False

@@ -3,7 +3,8 @@
     push     a manifest came, under a tag ("" if by digest alone), or came again
     tag      a manifest that was there got a tag; `former` is what the tag named before
     mount    a blob of another repository (`reference`) became one of this one
-    delete   a tag, or by digest a manifest or a blob, went
+    delete   a tag, by digest a manifest or a blob, or a repository went
+    restore  one of these came back
     pull     a manifest was taken, where the operator wants to know
     login    somebody logged in, by password, token, oidc or exchange (`reference`)
     refused  somebody could not log in
@@ -75,6 +76,7 @@ _ANY = ActivityQuery()
 
 def note(db: CatalogTransaction, author: Author, *actions: Action) -> None:
     """Write entries in the transaction of the change itself."""
+    db.lock("activity")  # so that numbers are seen in their order
     now = db.now()
     db.executemany(_INSERT, [(now, *author, *action) for action in actions])
 

@@ -2,6 +2,7 @@
 
     manifest   that no tag, no index and, with a subject that is there, no subject keeps
     blob       that no manifest of its repository needs
+    removed    what somebody deleted, once its grace time is over: see `removed`
 
 What is found is written down (`unused`) and removed when it has been so for a while. Nobody loses what they
 push meanwhile: whatever is pushed or mounted again counts as new, and content that a client was told of in
@@ -15,6 +16,8 @@ import threading
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
+
+from .removed import RemovedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +43,10 @@ _KEPT = {
                    AND s.digest = x.subject))""",
 }
 """Whether something names a row `x` of the table."""
+_RESTORABLE = """
+    EXISTS (SELECT 1 FROM removed d JOIN repositories n ON n.name = d.repository
+            WHERE d.digest = x.digest AND d.kind = 'tag' AND n.id = x.repository)"""
+"""Whether a tag that was deleted or moved may be set to it again."""
 _UNUSED = """
     SELECT x.repository, x.digest, x.size FROM {table} x WHERE (x.repository, x.digest) > (?, ?)
     AND (x.repository, x.digest) <= (?, ?) AND NOT {kept}"""
@@ -107,10 +114,14 @@ class GarbageCollector:
         mentions: Mentions,
     ) -> None:
         self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, catalog.now
+        self._removed = RemovedContent(catalog)
 
     def look(self) -> tuple[Garbage, Garbage]:
         """What nothing names, and what of it would go now. Changes nothing."""
         found = due = Garbage()
+        for kind, size, is_over in self._removed.look(self._rules.grace):
+            found = found.plus(f"{kind}s", size)
+            due = due.plus(f"{kind}s", size) if is_over else due
         for table, age in self._ages():
             ripe = {tuple(row[1:]) for row in self._due(table, age, _ALL)}
             for _, rows in self._windows(table):
@@ -125,6 +136,8 @@ class GarbageCollector:
         Raises StoreError.
         """
         gone = Garbage()
+        for gone in self.expire():
+            yield gone
         for table, age in self._ages():
             for used, rows in self._windows(table):
                 self._note(table, used, rows)
@@ -132,6 +145,18 @@ class GarbageCollector:
             while due := self._due(table, age, AT_ONCE):
                 gone = self._remove(table, due, gone)
                 yield gone
+
+    def is_due(self) -> bool:
+        """Is the grace time over of something that was deleted?"""
+        return self._removed.is_due(self._rules.grace)
+
+    def expire(self) -> Iterator[Garbage]:
+        """Remove for good what was deleted so long ago; as `steps`. Raises StoreError."""
+        gone = Garbage()
+        for some in self._removed.expire(self._rules.grace):
+            for kind, size in some:
+                gone = gone.plus(f"{kind}s", size)
+            yield gone
 
     def _ages(self) -> list[tuple[str, float]]:
         manifests = [("manifests", self._rules.untagged)] if self._rules.untagged else []
@@ -176,7 +201,8 @@ class GarbageCollector:
         """Remove it, or let it begin anew: it is used again, or somebody was told of it."""
         place = (repository, digest)
         sql = f"SELECT x.size FROM {table} x WHERE x.repository = ? AND x.digest = ? AND NOT {_KEPT[table]}"
-        row = db.execute(f"{sql} AND x.added <= ?", (*place, self._clock() - self._rules.grace)).fetchone()
+        sql += f" AND x.added <= ? AND NOT {_RESTORABLE}"
+        row = db.execute(sql, (*place, self._clock() - self._rules.grace)).fetchone()
         db.execute("DELETE FROM unused WHERE repository = ? AND digest = ? AND kind = ?", (*place, table))
         if row is None or not may_go:
             return gone

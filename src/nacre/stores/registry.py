@@ -31,6 +31,7 @@ from .blobs import BlobStore
 from .catalog import Catalog, Quotas, SqliteDatabase
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
+from .removed import RemovedContent
 from .storage.local import FolderContents, LocalStorage
 from .storage.place import check_place, in_bucket
 from .storage.rows import BucketContents
@@ -97,16 +98,20 @@ class RegistryStore:
             raise DiskFull(f"no space left on the disk of {self.root}")
 
     def freeing(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """`function(...)`, which frees room; on a full disk in the room that is kept for that."""
+        """`function(...)`, which frees room; on a full disk in the room that is kept for that.
+
+        A full disk ends the grace time of what was deleted, the oldest first, until there is room.
+        """
         try:
-            return function(*args, **kwargs)
+            found = function(*args, **kwargs)
         except DiskFull:
             if not reserve.release(self.root):
                 raise
-        try:
-            return function(*args, **kwargs)
-        finally:
-            reserve.take(self.root)
+            found = function(*args, **kwargs)
+        expiring = RemovedContent(self.catalog).expire(0.0)
+        while not reserve.take(self.root) and next(expiring, None) is not None:
+            pass
+        return found
 
     def _folder(self, blobs: BlobStore) -> Storage:
         return LocalStorage(blobs, self.catalog.pinned, self._tidy_folder)
@@ -141,10 +146,8 @@ class RegistryStore:
 
 def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage, Garbage]:
     """What nothing names in a registry, and what of it went, or would go. Raises Conflict, StoreError."""
-    if not os.path.exists(f"{root}/{DATABASE}"):
-        raise Conflict(f"{root} is no registry")
-    if dry_run:
-        with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))) as catalog:
+    with closing(catalog_of(root)) as catalog:
+        if dry_run:
             return GarbageCollector(catalog, rules, Mentions()).look()
     with closing(RegistryStore(root)) as store:
         collector = GarbageCollector(store.catalog, rules, Mentions())
@@ -158,11 +161,19 @@ def checked(
     """Can every manifest of a registry be pulled? See `integrity`. Raises Conflict, StoreError."""
     from .integrity import ContentFiles, IntegrityCheck
 
-    if not os.path.exists(f"{root}/{DATABASE}"):
-        raise Conflict(f"{root} is no registry")
-    with closing(Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))) as catalog:
+    with closing(catalog_of(root)) as catalog:
         how = {"read": read, "sparse": sparse}
         return IntegrityCheck(catalog, ContentFiles(root), parse, **how, progress=progress).run()
+
+
+def catalog_of(root: str) -> Catalog:
+    """That of a registry, served or not; content stays whatever is deleted. Close it.
+
+    Raises Conflict where there is no registry, StoreError.
+    """
+    if not os.path.exists(f"{root}/{DATABASE}"):
+        raise Conflict(f"{root} is no registry")
+    return Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))
 
 
 def _keep(_digest: Digest) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...stores.garbage import Garbage
     from .state import RegistryState
 
+_MINUTE = 60.0
 _DAY = 24 * 3600.0
 _OBJECTS = 600.0
 
@@ -30,4 +31,5 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
         yield Job("tidy", state.storage.tidy, 0.0, each=True)
     if rules.garbage.interval:
         yield Job("collect", state.garbage.steps, rules.garbage.interval, collected)
+    yield Job("expire", state.garbage.expire, _MINUTE, collected, state.garbage.is_due)
     yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)

@@ -46,6 +46,7 @@ class RegistryState:
     ) -> None:
         self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
         self.storage, self.catalog = store.storage, store.catalog
+        self.catalog.keeps_removed = bool(self.rules.garbage.grace)
         self.mentions = Mentions()
         self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
         self.activity = Activity(self.catalog)

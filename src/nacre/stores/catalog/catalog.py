@@ -15,6 +15,7 @@ from ...grammars.wire.conditions import ANYTHING
 from ...grammars.wire.errors import Code, refusal
 from ...words.digest import Digest
 from ..activity import Action, Author, note, pushed
+from ..removed import Removal, keep_blob, keep_manifest, keep_repository, keep_tag
 from . import uploads
 from .model import FREE, Referrer, Stored, Upload
 from .quotas import QuotaExceeded, Quotas, charge
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _REGISTRY = Author()
+_AT_ONCE = 200
+"""Rows of a repository that one transaction deletes."""
 
 
 class Catalog:
@@ -74,6 +77,8 @@ class Catalog:
         self.read, self.listed = database.read, database.listed
         self.change, self.now = database.change, database.now
         self.quotas = Quotas(database)
+        self.keeps_removed = True
+        """Can what somebody deletes be restored for a while?"""
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
@@ -143,7 +148,8 @@ class Catalog:
             if not self._pins[digest]:
                 del self._pins[digest]
 
-    def _drop_content(self, db: CatalogTransaction, digest: str) -> bool:
+    def drop_content(self, db: CatalogTransaction, digest: str) -> bool:
+        """Remove the content of a digest if no repository holds it any more; was it so?"""
         _lock_content(db, digest)
         gone = digest not in self._pins and not db.execute(HELD, (digest,)).fetchone()
         if gone:
@@ -156,7 +162,7 @@ class Catalog:
         (size,) = db.execute(f"SELECT size {where}", place).fetchone()
         below = _below(db, repository, digest) if table == "manifests" else []
         db.execute(f"DELETE {where}", place)
-        freed = size if self._drop_content(db, digest) else 0
+        freed = size if self.drop_content(db, digest) else 0
         self._delete_unnamed(db, repository, below)
         return int(freed)
 
@@ -167,7 +173,7 @@ class Catalog:
                 self._drop(digest)
 
     def _drop(self, digest: Digest) -> None:
-        self.change(lambda db: self._drop_content(db, digest))
+        self.change(lambda db: self.drop_content(db, digest))
 
     def add_blob(self, name: str, placed: Placed, upload: str = "") -> None:
         """A blob was pushed to `name`, by that upload, which ends.
@@ -233,7 +239,8 @@ class Catalog:
             charge(db, name, digest, document.size)
             self._keep_content(db, placed)
             new = _insert_manifest(db, repository, digest, document)
-            former = {tag: _set_tag(db, repository, tag, digest) for tag in tags}
+            removal = Removal(name, db.now(), author)
+            former = {tag: self.set_tag(db, repository, removal, tag, digest) for tag in tags}
             note(db, author, *pushed(name, digest, former, new=new))
             return absent
 
@@ -249,6 +256,7 @@ class Catalog:
             _check_guard(db, name, guard)
             row = db.execute(TAGGED, place).fetchone()
             if row:
+                self._keep_tag(db, Removal(name, db.now(), author), tag, row[0])
                 db.execute("DELETE FROM tags WHERE repository = ? AND tag = ?", place)
                 note(db, author, Action("delete", name, tag, row[0]))
             return row is not None
@@ -289,20 +297,86 @@ class Catalog:
             return False
         _check_unused(db, repository, digest)
         below = _children(db, repository, digest) if children else []
-        db.execute(f"DELETE {where}", place)
+        removal = Removal(action.repository, db.now(), author)
+        self._remove_row(db, table, repository, digest, removal)
+        self._delete_unnamed(db, repository, below, removal)
         note(db, author, action)
-        self._drop_content(db, digest)
-        self._delete_unnamed(db, repository, below)
         return True
 
-    def _delete_unnamed(self, db: CatalogTransaction, repository: int, found: list[str]) -> None:
+    def _delete_unnamed(
+        self, db: CatalogTransaction, repository: int, found: list[str], removal: Removal | None = None
+    ) -> None:
         """Delete those that nothing names any more, and what is below them."""
         while found:
             digest = found.pop()
             if not db.execute(NAMED, (repository, digest)).fetchone():
                 found += _children(db, repository, digest)
-                db.execute("DELETE FROM manifests WHERE repository = ? AND digest = ?", (repository, digest))
-                self._drop_content(db, digest)
+                self._remove_row(db, "manifests", repository, digest, removal)
+
+    def _remove_row(
+        self, db: CatalogTransaction, table: str, repository: int, digest: str, removal: Removal | None
+    ) -> None:
+        """With `removal` it can be restored for a while."""
+        if removal and self.keeps_removed:
+            keep = keep_manifest if table == "manifests" else keep_blob
+            keep(db, removal, repository, digest)
+        db.execute(f"DELETE FROM {table} WHERE repository = ? AND digest = ?", (repository, digest))
+        self.drop_content(db, digest)
+
+    def _keep_tag(self, db: CatalogTransaction, removal: Removal, tag: str, digest: str) -> None:
+        if self.keeps_removed:
+            keep_tag(db, removal, tag, digest)
+
+    def repository(self, db: CatalogTransaction, name: str) -> int:
+        """The number of a repository; it is made if there is none."""
+        return _repository(db, name)
+
+    def set_tag(
+        self, db: CatalogTransaction, repository: int, removal: Removal, tag: str, digest: str
+    ) -> str:
+        """Gives what it named before, "" if it was not set; that can be restored for a while."""
+        row = db.execute(TAGGED, (repository, tag)).fetchone()
+        if row and row[0] != digest:
+            self._keep_tag(db, removal, tag, row[0])
+        db.execute(SET_TAG, (repository, tag, digest, db.now()))
+        return str(row[0]) if row else ""
+
+    def delete_repository(self, name: str, author: Author = _REGISTRY) -> Iterator[int]:
+        """Forget a repository with all that is in it, a little at each step; how much is gone so far.
+
+        Nothing is given where there is none. What is pushed meanwhile goes as well.
+        """
+        at = self.change(lambda db: self._begin_deletion(db, name, author))
+        count, some = 0, 1 if at else 0
+        while some:
+            some = self.change(lambda db: self._delete_some(db, Removal(name, at, author)))
+            count += some
+            yield count
+
+    def _begin_deletion(self, db: CatalogTransaction, name: str, author: Author) -> float:
+        repository, at = _find(db, name), db.now()
+        if repository is None:
+            return 0.0
+        if self.keeps_removed:
+            keep_repository(db, Removal(name, at, author), repository)
+        note(db, author, Action("delete", name))
+        return at
+
+    def _delete_some(self, db: CatalogTransaction, removal: Removal) -> int:
+        repository = _find(db, removal.repository)
+        if repository is None:
+            return 0
+        for table in ("manifests", "blobs"):
+            sql = f"SELECT digest FROM {table} WHERE repository = ? LIMIT {_AT_ONCE}"
+            rows = db.execute(sql, (repository,)).fetchall()
+            for (digest,) in rows:
+                self._remove_row(db, table, repository, digest, removal)
+            if rows:
+                return len(rows)
+        for table in ("unused", "descriptions"):
+            db.execute(f"DELETE FROM {table} WHERE repository = ?", (repository,))
+        db.execute("DELETE FROM repositories WHERE id = ?", (repository,))
+        return 0
 
     # ── uploads ──
 
@@ -402,13 +476,6 @@ def _check_parts(
             text = f"{part.digest} has {found[0][0]} bytes, the manifest says {part.size}"
             raise refusal(Code.SIZE_INVALID, text)
     return absent
-
-
-def _set_tag(db: CatalogTransaction, repository: int, tag: str, digest: str) -> str:
-    """What it named before, "" if it was not set."""
-    row = db.execute(TAGGED, (repository, tag)).fetchone()
-    db.execute(SET_TAG, (repository, tag, digest, db.now()))
-    return str(row[0]) if row else ""
 
 
 def _insert_manifest(db: CatalogTransaction, repository: int, digest: str, document: Document) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 FIND = "SELECT id FROM repositories WHERE name = ?"
-HELD = "SELECT 1 FROM blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM manifests WHERE digest = ?1"
+HELD = """SELECT 1 FROM blobs WHERE digest = ?1 UNION ALL SELECT 1 FROM manifests WHERE digest = ?1
+    UNION ALL SELECT 1 FROM removed WHERE digest = ?1 AND kind != 'tag'"""
 NAMED = """SELECT 1 FROM tags WHERE repository = ?1 AND digest = ?2
     UNION ALL SELECT 1 FROM parts WHERE repository = ?1 AND digest = ?2"""
 BY_TAG = """

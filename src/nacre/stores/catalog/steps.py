@@ -80,5 +80,14 @@ CREATE TABLE quotas (
     namespace TEXT NOT NULL, most INTEGER NOT NULL, used INTEGER NOT NULL, counted REAL NOT NULL,
     PRIMARY KEY (namespace)) WITHOUT ROWID;
 """
-STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET, _QUOTAS)
+_REMOVED = """
+CREATE TABLE removed (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, repository TEXT NOT NULL,
+    kind TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE INDEX removed_at ON removed (at);
+CREATE INDEX removed_digest ON removed (digest, kind);
+CREATE INDEX removed_repository ON removed (repository, kind, tag);
+CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET, _QUOTAS, _REMOVED)
 VERSION = len(STEPS)

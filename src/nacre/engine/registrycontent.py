@@ -1,0 +1,109 @@
+"""What a registry of one's own holds and can restore."""
+
+from __future__ import annotations
+
+import os
+
+from ..words.errors import InvalidName, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ..stores.catalog import Catalog
+    from ..stores.removed import RemovedContent, RemovedEntry
+
+
+class RegistryContent:
+    """Of the registry in `folder`, served at the moment or not. Use it with `with`.
+
+    A name is `REPOSITORY`, `REPOSITORY:TAG` or `REPOSITORY@DIGEST`. `actor` is who the record of activity
+    says did it. Raises Conflict where there is no registry, StoreError.
+    """
+
+    def __init__(self, folder: str, actor: str) -> None:
+        self._folder, self._actor = os.path.abspath(folder), actor
+        self._opened: Catalog | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._opened:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def _catalog(self) -> Catalog:
+        if self._opened is None:
+            from ..stores.registry import catalog_of
+
+            self._opened = catalog_of(self._folder)
+        return self._opened
+
+    def repositories(self, last: str = "", limit: int = 10_000) -> list[str]:
+        """Names after `last` in order, at most `limit`."""
+        return self._catalog.repositories(last, limit)
+
+    def remove(self, repository: str) -> int:
+        """Delete a repository with all that is in it; how many manifests and blobs that were.
+
+        It can be restored for a while. Raises NotFound, InvalidName.
+        """
+        from ..stores.activity import Author
+
+        name, _, _ = _parse(repository)
+        gone = list(self._catalog.delete_repository(name, Author(self._actor)))
+        if not gone:
+            raise NotFound(f"no repository {name}")
+        return gone[-1]
+
+    def deleted(self, repository: str = "", before: int = 0, limit: int = 100) -> list[RemovedEntry]:
+        """What can be restored, the newest first; the next page is that `before` the last id of this one."""
+        return self._removed.page(repository, before, limit)
+
+    def undelete(self, name: str) -> str:
+        """Restore a tag, also one that was moved, a manifest or a repository; the name of what is back.
+
+        `REPOSITORY:TAG@DIGEST` is what a tag named some time before. What a tag names now can be restored in
+        its turn. Raises NotFound, Conflict, InvalidName.
+        """
+        from ..stores.activity import Author
+
+        repository, tag, digest = _parse(name)
+        author = Author(self._actor)
+        if tag:
+            return f"{repository}:{tag}@{self._removed.restore_tag(repository, tag, digest, author)}"
+        if digest:
+            self._removed.restore_manifest(repository, digest, author)
+        else:
+            self._removed.restore_repository(repository, author)
+        return name
+
+    def purge(self, name: str) -> int:
+        """Let what was deleted be gone for good, within a minute where the registry is served.
+
+        How many entries that are. Raises NotFound, InvalidName.
+        """
+        repository, tag, digest = _parse(name)
+        return self._removed.purge(repository, tag or digest)
+
+    @property
+    def _removed(self) -> RemovedContent:
+        from ..stores.removed import RemovedContent
+
+        return RemovedContent(self._catalog)
+
+
+def _parse(name: str) -> tuple[str, str, str]:
+    """Repository, tag and digest, "" where there is none."""
+    from ..grammars.wire.routes import is_name, is_tag
+    from ..words.digest import Digest
+
+    rest, at, digest = name.partition("@")
+    repository, colon, tag = rest.partition(":")
+    if not is_name(repository) or (colon and not is_tag(tag)):
+        raise InvalidName(
+            f"invalid name {name[:300]!r}: expected REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST"
+        )
+    return repository, tag, str(Digest(digest)) if at else ""

@@ -1,0 +1,69 @@
+"""`nacre registry undelete`, `purge` and `repo`, while the registry is served."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nacre.services.server import RunningServer
+
+
+@pytest.fixture
+def command(nacre: Any, serving: RunningServer) -> Any:
+    root = serving.registry.state.store.root
+    return lambda *words, **how: nacre("registry", *words, "--root", root, **how)
+
+
+def test_what_was_deleted_is_pulled_again(command: Any, api: Any) -> None:
+    image = api.push_image("app", "1", b"first")
+    other = api.push_image("app", "1", b"second")
+    listed = [json.loads(line) for line in command("undelete", "--format", "json").lines]
+    assert [(each["Kind"], each["Name"], each["Digest"]) for each in listed] == [
+        ("tag", "app:1", image.digest)
+    ]
+    assert command("undelete", "app:1").lines == ["app:1"]
+    assert api("GET", "app/manifests/1").body == image.data
+    api("DELETE", f"app/manifests/{other.digest}")
+    command("undelete", f"app@{other.digest}", f"app:1@{other.digest}")
+    assert api("GET", "app/manifests/1").body == other.data
+    assert command("repo", "ls").lines == ["NAME", "app"]
+    command("repo", "rm", "app")
+    assert api("GET", "app/manifests/1").code == "NAME_UNKNOWN"
+    assert command("undelete").lines[1].split()[:2] == ["repository", "app"]
+    command("undelete", "app")
+    assert api("GET", "app/manifests/1").body == other.data
+    actions = [json.loads(line)["Action"] for line in command("audit", "--format", "json").lines]
+    assert actions[:3] == ["restore", "restore", "delete"]
+
+
+def test_what_is_purged_is_gone_from_the_disk(
+    command: Any, serving: RunningServer, api: Any, make: Any
+) -> None:
+    image = api.push_image("app", "1")
+    api("DELETE", f"app/manifests/{image.digest}")
+    command("purge", "app:1")
+    serving.registry.jobs.wake("expire")
+    blobs = Path(serving.registry.state.store.root) / "blobs" / "sha256"
+    deadline = time.monotonic() + 30
+    while list(blobs.iterdir()):
+        assert time.monotonic() < deadline
+    assert command("undelete").lines == ["KIND   NAME   DIGEST   BY   DELETED"]
+
+
+def test_what_cannot_be(command: Any, api: Any) -> None:
+    api.push_image("app", "1")
+    for words, said in (
+        (("undelete", "app:1"), "app:1 cannot be restored: nothing is left of it"),
+        (("undelete", "none"), "the repository none cannot be restored"),
+        (("undelete", "App:1"), "invalid name 'App:1'"),
+        (("undelete", "app@sha256:x"), "sha256:x"),
+        (("purge", "app"), "nothing is left of it"),
+        (("repo", "rm", "none"), "no repository none"),
+    ):
+        done = command(*words, check=False)
+        assert done.code == 1
+        assert said in done.err
