@@ -318,7 +318,7 @@ COMMANDS_OF = {
     "registry serve": ("registries.serve", {
         "addr": "host", "root": "folder", "quiet": "access", "delete-children": "children",
         "gc-interval": "garbage", "gc-grace": "garbage", "untagged-age": "garbage",
-        "tls-cert": "tls", "tls-key": "tls",
+        "tls-cert": "tls", "tls-key": "tls", "config": "see configure", "check-config": PRINTED,
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

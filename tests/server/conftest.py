@@ -149,7 +149,7 @@ def serving(
     tmp_path: Path, limits: RegistryLimits, rules: RegistryRules, log: list[str]
 ) -> Iterator[RunningServer]:
     root = str(tmp_path / "registry")
-    with RunningServer(root, limits=limits, rules=rules, log=log.append) as running:
+    with RunningServer(root, rules=rules.replace(limits=limits), log=log.append) as running:
         yield running
     assert log == []
 

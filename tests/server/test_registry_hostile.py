@@ -88,7 +88,6 @@ def stored(serving):
         ("/v2/app/blobs/uploads/%2e%2e", 404),
         ("/v2/app/blobs/uploads/" + "x" * 300, 404),
         ("/registry.db", 404),
-        ("/", 404),
     ],
 )
 def test_paths_that_lead_nowhere(api, path, status):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nacre.services.server import RegistryLimits, RunningServer
+from nacre.services.server import RunningServer
 from nacre.services.server.listen import bind
 from nacre.stores import registry
 from nacre.stores.registry import RegistryStore
@@ -287,7 +287,7 @@ def test_plain_http_only_on_request_where_others_can_reach_it(tmp_path, monkeypa
 def test_many_registries_in_one_process(tmp_path, api_of):
     with (
         RunningServer(str(tmp_path / "a")) as first,
-        RunningServer(str(tmp_path / "b"), limits=RegistryLimits()) as second,
+        RunningServer(str(tmp_path / "b")) as second,
     ):
         api_of(first.url).push_image("app", "1")
         assert api_of(second.url)("GET", "app/manifests/1").status == 404

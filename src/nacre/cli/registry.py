@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import UsageError
 from .options import Command, flag, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
@@ -13,47 +12,43 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..stores.integrity import RegistryReport
-    from ..words.rules import GarbageRules
+    from ..words.rules import GarbageRules, ServingConfig
     from .context import Context
     from .options import Args
 
 
-def _address(spelling: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, `:PORT` (every interface) or `[IPV6]:PORT`."""
-    host, colon, port = spelling.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError(f"invalid address {spelling!r}: expected HOST:PORT")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise UsageError(f"invalid address {spelling!r}: write an IPv6 address as [{host}]:{port}")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
 def _serve(context: Context, args: Args) -> int:
-    host, port = _address(args.addr)
-    from ..words.rules import RegistryRules, TlsRules
+    config = _configured(context, args)
+    if args.check_config:
+        from ..grammars.serving import written
 
-    root = os.path.abspath(args.root or context.engine.registries.folder)
+        context.stdout.write(written(config))
+        return 0
+    from ..words.rules import host_and_port
+
+    host, port = host_and_port(config.address)
+    root = os.path.abspath(config.folder or context.engine.registries.folder)
 
     def ready(url: str) -> None:
         context.print(f"serving on {url}/v2/, storage {root}")
         context.stdout.flush()
 
-    access = None if args.quiet else context.warn
-    rules = RegistryRules(
-        args.sparse, args.connections, args.delete_children, args.warning, _garbage(args),
-        TlsRules(args.tls_cert, args.tls_key), args.plain_http,
-    )  # fmt: skip
-    context.engine.registries.serve(host, port, root, ready, access=access, rules=rules)
+    access = None if config.quiet else context.warn
+    context.engine.registries.serve(host, port, root, ready, access=access, rules=config.rules)
     return 0
+
+
+def _configured(context: Context, args: Args) -> ServingConfig:
+    """What the file says, then the variables, then the flags that were given."""
+    flags = {name: getattr(args, name) for name in args.given}
+    return context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
 
 
 def _garbage(args: Args) -> GarbageRules:
     from ..words.durations import seconds
     from ..words.rules import GarbageRules
 
-    usual = GarbageRules()
-    interval = seconds(args.gc_interval) if "gc_interval" in args.given else usual.interval
-    return GarbageRules(interval, seconds(args.gc_grace), seconds(args.untagged_age))
+    return GarbageRules(grace=seconds(args.gc_grace), untagged=seconds(args.untagged_age))
 
 
 def _collect(context: Context, args: Args) -> int:
@@ -138,6 +133,8 @@ COMMAND = Command(
     options=(
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
+        flag("--check-config", "Print what is configured, without secrets, and serve nothing"),
+        text("--config", "Take this configuration (docs/registry-config.md)", type="path"),
         number("--connections", "Most connections of one address; more behind a proxy", default=256),
         flag("--delete-children", "Delete with an index the manifests that nothing else names"),
         text("--gc-interval", "Look for what nothing names every so often; 0s for never", default="1h",
@@ -152,5 +149,6 @@ COMMAND = Command(
         text("--warning", "What clients should tell their users"),
     ),
     store=False,
-    details="Runs until ctrl-C. Requests are logged on standard error, one line each.",
+    details="Runs until ctrl-C. Requests are logged on standard error, one line each. A file and variables"
+    " NACRE_SERVE_TABLE_KEY say what flags say, and more: flags win over variables, those over the file.",
 )  # fmt: skip

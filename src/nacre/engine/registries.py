@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ground.files import os_errors
 from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import Reference, registry_name
 from ..words.rules import GarbageRules
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..stores.garbage import Garbage
     from ..stores.integrity import RegistryReport
     from ..words.progress import Progress
-    from ..words.rules import RegistryRules
+    from ..words.rules import RegistryRules, ServingConfig
     from .accounts import RegistryAccounts
     from .registrycontent import RegistryContent
     from .wiring import Wiring
@@ -151,6 +152,18 @@ class Registries:
         root = folder or self.folder
         return checked(root, parse, read=read, sparse=sparse, progress=progress)
 
+    def configure(
+        self, file: str = "", *, variables: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> ServingConfig:  # fmt: skip
+        """What a configuration file says, over it the variables `NACRE_SERVE_…` of `variables`, over these
+        flags of `nacre registry serve` by name. Raises UsageError with the place, TooLarge, StoreError.
+        """
+        from ..grammars.serving import ConfigSources, read_config
+
+        text = _text_in(file) if file else ""
+        return read_config(ConfigSources(text, file, variables or {}, flags or {}), _text_in)
+
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
         access: Callable[[str], object] | None = None, rules: RegistryRules | None = None,
@@ -178,3 +191,11 @@ class Registries:
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
         return fetched(self._engine.client, url, limit, form, bearer)
+
+
+def _text_in(path: str) -> str:
+    """Of a small file. Raises UsageError, TooLarge, StoreError."""
+    from ..grammars.config.schema import MAX_CONFIG, text_of
+
+    with os_errors(f"read {path}"), open(path, "rb") as file:
+        return text_of(file.read(MAX_CONFIG + 1), path)

@@ -80,6 +80,29 @@ class StorageRules(Value):
 _WEEK = 7 * 24 * 3600
 
 
+class RegistryLimits(Value):
+    """What a client may ask for. Sizes in bytes, times in seconds.
+
+    blob           most bytes of one
+    uploads        most unfinished ones, all together
+    uploads_each   most of one user, or of one address without one
+    upload_idle    one that nobody used for so long gives way to a new one where there are too many
+    upload_age     one that nobody used for so long is dropped
+    chunk          least size of a chunk that clients are asked for; each costs a transaction
+    patience       a body of which nothing comes for so long is given up
+    rate           bytes per second that a body must come at in the long run, and an answer be taken at
+    """
+
+    blob: int = 1 << 40
+    uploads: int = 10_000
+    uploads_each: int = 1000
+    upload_idle: float = 3600.0
+    upload_age: float = 24 * 3600.0
+    chunk: int = 64 << 10
+    patience: float = 30.0
+    rate: int = 1024
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
@@ -88,7 +111,9 @@ class RegistryRules(Value):
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
-    remembered of who did what.
+    remembered of who did what. `limits`: what a client may ask for.
+
+    Each field is what a table of the configuration says (`grammars.serving`).
     """
 
     sparse: bool = False
@@ -99,9 +124,36 @@ class RegistryRules(Value):
     tls: TlsRules = TlsRules()
     plain_http: bool = False
     activity: ActivityRules = ActivityRules()
+    limits: RegistryLimits = RegistryLimits()
 
     def _check(self) -> None:
         if self.connections < 1:
             raise UsageError(f"an address must be allowed one connection at least, not {self.connections}")
         if self.plain_http and self.tls.cert:
             raise UsageError("--plain-http and --tls-cert exclude each other")
+
+
+class ServingConfig(Value):
+    """Where a registry is served, and by which rules: all that its configuration says.
+
+    `address` is `HOST:PORT`, port 0 any free one. `folder` keeps its content, "" for the usual one. `quiet`:
+    only failures of the registry itself are logged.
+    """
+
+    address: str = "127.0.0.1:5000"
+    folder: str = ""
+    quiet: bool = False
+    rules: RegistryRules = RegistryRules()
+
+    def _check(self) -> None:
+        host_and_port(self.address)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `:PORT` (every interface) or `[IPV6]:PORT`. Raises UsageError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise UsageError(f"invalid address {text!r}: expected HOST:PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise UsageError(f"invalid address {text!r}: write an IPv6 address as [{host}]:{port}")
+    return host.strip("[]") or "0.0.0.0", int(port)

@@ -4,7 +4,7 @@
             build-advice
     section location mirrors blocked insecure plain-http ca cert key proxy rate
 
-    size    = number [ "k" | "M" | "G" ] [ "i" ] [ "B" ]        bytes, as a number or a string
+    size    = number [ "k" | "M" | "G" | "T" ] [ "i" ] [ "B" ]        bytes, as a number or a string
     seconds = number [ "ms" | "s" | "m" ]
 
 A key of the top is also the variable `NACRE_` + KEY; one of a section is `NACRE_REGISTRY_` + KEY with
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object], object]
 
-_SIZES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+_SIZES = {
+    "": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
+    "ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4,
+}  # fmt: skip
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 MAX_CONFIG = 1024 * 1024
 """Bytes of the longest file that is read."""

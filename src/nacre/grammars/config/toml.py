@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .schema import Reader
 
 Path = tuple[str, ...]
-_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
+_AT_LINE = re.compile(r"\(at line (\d+), column (\d+)\)$")
 
 
 def parse_config(text: str, file: str) -> Settings:
@@ -62,18 +62,18 @@ def _section(source: TomlSource, name: str, fields: object) -> RegistrySection:
 
 
 class TomlSource:
-    """A TOML text and the name of its file. Raises UsageError when it is none."""
+    """A TOML text and the name of its file; places have `columns` or not. Raises UsageError if it is none."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self.file, self._lines = file, lines(text)
+    def __init__(self, text: str, file: str, *, columns: bool = False) -> None:
+        self.file, self._lines, self._columns = file, lines(text), columns
         try:
             self.table: dict[str, Any] = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             found = _AT_LINE.search(str(error))
-            line = int(found[1]) if found else max(len(self._lines), 1)
+            line, column = map(int, found.groups()) if found else (max(len(self._lines), 1), 1)
             said = _AT_LINE.sub("", str(error)).strip()
             hint = "this file is TOML: quote strings"
-            raise UsageError(f"{file}:{line}: {said}", hint=hint) from None
+            raise UsageError(f"{self._at((line, column))}: {said}", hint=hint) from None
 
     def read(self, table: Mapping[str, Any], path: Path, schema: Mapping[str, Reader]) -> dict[str, Any]:
         """The fields that a table sets, each checked."""
@@ -94,23 +94,32 @@ class TomlSource:
         return UsageError(f"{self.place(path)}: {said}", hint=hint)
 
     def place(self, path: Path) -> str:
-        """`file:line` of a key, or of the nearest table around it."""
+        """`file:line` of a key, or of the nearest table around it; entries of `[[…]]` are named by number."""
         found = dict(reversed(list(self._keys())))
         near = (path[:end] for end in range(len(path), 0, -1))
-        return f"{self.file}:{next((found[part] for part in near if part in found), 1)}"
+        return self._at(next((found[part] for part in near if part in found), (1, 1)))
 
-    def _keys(self) -> Iterator[tuple[Path, int]]:
-        """Each header and key with its line; lines inside longer values may add what nobody asks for."""
+    def _at(self, place: tuple[int, int]) -> str:
+        return f"{self.file}:{place[0]}:{place[1]}" if self._columns else f"{self.file}:{place[0]}"
+
+    def _keys(self) -> Iterator[tuple[Path, tuple[int, int]]]:
+        """Each header and key with its place; lines inside longer values may add what nobody asks for."""
         header: Path = ()
+        entries: dict[Path, int] = {}
         for number, line in enumerate(self._lines, 1):
             text = line.strip()
+            place = number, len(line) - len(line.lstrip()) + 1
             if text.startswith("["):
-                header = _path_of(text) or header
-                yield header, number
+                header = path = _path_of(text) or header
+                if text.startswith("[["):
+                    entries[path] = entries.get(path, -1) + 1
+                    header = (*path, str(entries[path]))
+                yield path, place
+                yield header, place
             elif "=" in text:
                 key = _path_of(_before_equals(text) + " = 0")
                 if key:
-                    yield (*header, *key), number
+                    yield (*header, *key), place
 
 
 def _before_equals(text: str) -> str:

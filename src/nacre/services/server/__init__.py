@@ -13,8 +13,8 @@ pulled: a manifest is refused while a part of it is missing, and a part is not d
 needs it. Who may do what is decided in `access`, before a handler is called.
 """
 
+from ...words.rules import RegistryLimits
 from .app import Registry
 from .listen import RunningServer, serve
-from .state import RegistryLimits
 
 __all__ = ["RegistryLimits", "Registry", "RunningServer", "serve"]

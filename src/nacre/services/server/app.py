@@ -21,6 +21,7 @@ from ...grammars.wire.warning import format_warning
 from ...words.errors import ContentError, NacreError, RegistryError
 from .access import Authorization
 from .answers import answer, failure
+from .applications import Applications
 from .blobs import Blobs
 from .bodies import Body, ClientDisconnected
 from .clients import check_namespace
@@ -28,25 +29,22 @@ from .jobs import Jobs
 from .lists import Lists
 from .maintenance import jobs_of
 from .manifests import Manifests
-from .state import RegistryLimits, RegistryState
+from .state import RegistryState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.responses import Response
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
     from .access.issuers import Fetch
-    from .page.app import Page
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
-PAGES = ("/r/", "/-/")
-"""What the paths of the page begin with, besides its first one."""
-TOKENS = "/token"
-"""The path of the token endpoint."""
+BASE = "/v2"
+"""How the paths of the protocol begin."""
 _LINE = 2000
 _QUERY = 4096
 _PATHS = 4096
@@ -69,22 +67,23 @@ class Registry:
         self,
         store: RegistryStore,
         *,
-        limits: RegistryLimits | None = None,
         rules: RegistryRules | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
         fetch: Fetch | None = None,
     ) -> None:
-        self.state = RegistryState(store, limits or RegistryLimits(), rules)
+        self.state = RegistryState(store, rules)
         self._log, self._access = log, access
         self._handlers = self._table()
         text = self.state.rules.warning
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
-        self._authorization = Authorization(
+        self.authorization = Authorization(
             store.accounts, self.state.work, self.state.journal, fetch, self.note
         )
-        self._people: Page | None = None
+        self._applications = Applications(self)
+        self.at_end: list[Callable[[], Awaitable[object]]] = []
+        """What applications still have to do when no request runs any more."""
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         for job in jobs_of(self.state, access or _silent):
@@ -131,41 +130,25 @@ class Registry:
         except Exception as error:
             self._note(error)
             if not seen.status:
+                await Body.of(request).linger()
                 await failure(error)(request.scope, request.receive, seen)
 
-    async def _respond(self, request: Request) -> Response:
-        try:
-            if request.method not in ("GET", "HEAD"):
-                body, limits = Body.of(request), self.state.limits
-                body.patience, body.rate = limits.patience, limits.rate
-            if len(request.scope["query_string"]) > _QUERY:
-                raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
-            path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
-            if path == TOKENS and self._authorization.is_closed:
-                return await self._token(request)
-            if path == "/" or path.startswith(PAGES):
-                return await self._page(request)
-            route = self._match(path)
-            handler = self._handler(request, route)
-            await self._authorization.admit(request, route or Route(Endpoint.BASE))
-            check_namespace(request)
-            response = await handler(request, route or Route(Endpoint.BASE))
-            response.raw_headers.extend(self._warning)
-            return response
-        except NacreError as error:
-            self._note(error)
-            await Body.of(request).linger()
-            return failure(error)
-
-    async def _token(self, request: Request) -> Response:
-        from .access.tokens import token
-
-        return await token(request, self._authorization)
-
-    async def _page(self, request: Request) -> Response:
-        if self._people is None:
-            self._people = page_of(self.state, self._authorization)
-        return await self._people.respond(request)
+    async def _respond(self, request: Request) -> ASGIApp:
+        if request.method not in ("GET", "HEAD"):
+            body, limits = Body.of(request), self.state.limits
+            body.patience, body.rate = limits.patience, limits.rate
+        if len(request.scope["query_string"]) > _QUERY:
+            raise refusal(Code.UNSUPPORTED, "the query is too long", status=414)
+        path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1")
+        if not path.startswith(BASE) and (application := await self._applications.find(path)):
+            return application
+        route = self._match(path)
+        handler = self._handler(request, route)
+        await self.authorization.admit(request, route or Route(Endpoint.BASE))
+        check_namespace(request)
+        response = await handler(request, route or Route(Endpoint.BASE))
+        response.raw_headers.extend(self._warning)
+        return response
 
     def _handler(self, request: Request, route: Route | None) -> Handler:
         if route is None:
@@ -200,19 +183,9 @@ class Registry:
         await self.jobs.close()
         if self._running:
             await asyncio.wait(set(self._running))
-        if self._people is not None:
-            await self._people.close()
+        for end in self.at_end:
+            await end()
         await self.state.close()
-
-
-def page_of(state: RegistryState, authorization: Authorization) -> Page:
-    """The page for people. Raises RegistryError (404) where its libraries are not installed."""
-    try:
-        from .page.app import Page
-    except ModuleNotFoundError as error:
-        why = f"the page needs {error.name}: pip install nacre-oci[registry]"
-        raise refusal(Code.UNSUPPORTED, why, status=404) from None
-    return Page(state, authorization)
 
 
 async def _base(request: Request, route: Route) -> Response:

@@ -1,4 +1,4 @@
-"""What the handlers of one registry share: its storage, its threads and its limits."""
+"""What the handlers of one registry share: its storage, its threads and its rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from ...stores.catalog import UploadLimits
 from ...stores.garbage import GarbageCollector, Mentions
 from ...stores.joblocks import JobLocks
 from ...words.rules import RegistryRules
-from ...words.value import Value
 from .cache import ContentCache
 from .journal import Journal
 from .sessions import UploadSessions
@@ -18,33 +17,12 @@ if TYPE_CHECKING:
     from ...stores.registry import RegistryStore
 
 
-class RegistryLimits(Value):
-    """What a client may ask for. Sizes in bytes, times in seconds."""
-
-    blob: int = 1 << 40
-    uploads: int = 10_000
-    """Most unfinished uploads, all together."""
-    uploads_each: int = 1000
-    """Most of one address."""
-    upload_idle: float = 3600.0
-    """An upload that nobody used for so long gives way to a new one where there are too many."""
-    upload_age: float = 24 * 3600.0
-    """An upload that nobody used for so long is dropped."""
-    chunk: int = 64 << 10
-    """Least size of a chunk that clients are asked for; each costs a transaction."""
-    patience: float = 30.0
-    """A body of which nothing comes for so long is given up."""
-    rate: int = 1024
-    """Bytes per second that a body must come at in the long run, and an answer be taken at."""
-
-
 class RegistryState:
     """Content and catalog of `store`, and the uploads into it. `close` it, on the loop that used it."""
 
-    def __init__(
-        self, store: RegistryStore, limits: RegistryLimits, rules: RegistryRules | None = None
-    ) -> None:
-        self.store, self.limits, self.rules = store, limits, rules or RegistryRules()
+    def __init__(self, store: RegistryStore, rules: RegistryRules | None = None) -> None:
+        self.store, self.rules = store, rules or RegistryRules()
+        self.limits = limits = self.rules.limits
         self.storage, self.catalog = store.storage, store.catalog
         self.catalog.keeps_removed = bool(self.rules.garbage.grace)
         self.mentions = Mentions()

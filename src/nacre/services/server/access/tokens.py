@@ -16,6 +16,7 @@ from ....grammars.wire.routes import is_name
 from ....stores.accounts.model import Role
 from ....words.oci import encode_json
 from ..answers import answer
+from ..applications import answering
 from ..bodies import Body
 from ..clients import client_of
 from .authorization import challenged
@@ -25,7 +26,9 @@ from .identity import ACTIONS, SERVICE
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp
 
+    from ..app import Registry
     from .authorization import Authorization
     from .identity import Identity, Scopes
 
@@ -36,7 +39,12 @@ _MOST_BODY = 32 << 10
 _MOST_SCOPES = 100
 
 
-async def token(request: Request, access: Authorization) -> Response:
+def application(registry: Registry) -> ASGIApp:
+    """The token endpoint of a registry with accounts."""
+    return answering(lambda request: _token(request, registry.authorization))
+
+
+async def _token(request: Request, access: Authorization) -> Response:
     """Answer GET and POST. Raises RegistryError."""
     if request.method == "POST":
         asked = parse_qs((await Body.of(request).read(_MOST_BODY)).decode("utf-8", "replace"))

@@ -23,6 +23,7 @@ from ....words.errors import (
     UsageError,
 )
 from ..access.identity import keep
+from ..applications import answering
 from . import forms, session
 from .comparing import ComparisonViews
 from .documents import Documents
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from ..access import Authorization
+    from ..app import Registry
     from ..state import RegistryState
 
     View = Callable[[Visit], Awaitable[Shown]]
@@ -62,8 +65,15 @@ _THEMES = ("light", "dark")
 _YEAR = 31_536_000
 
 
+def application(registry: Registry) -> ASGIApp:
+    """The page of a registry."""
+    page = Page(registry.state, registry.authorization)
+    registry.at_end.append(page.close)
+    return answering(page.respond)
+
+
 class Page:
-    """Of one registry. Raises Unsupported when a library is missing."""
+    """The page of one registry, by its accounts."""
 
     def __init__(self, state: RegistryState, authorization: Authorization) -> None:
         self._authorization, self._accounts = authorization, state.store.accounts

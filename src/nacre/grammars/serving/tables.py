@@ -1,0 +1,14 @@
+"""All tables of the configuration, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from . import activity, garbage, limits, protocol, server, tls
+
+TABLES = (
+    server.TABLE,
+    tls.TABLE,
+    protocol.TABLE,
+    limits.TABLE,
+    garbage.TABLE,
+    activity.TABLE,
+)
