@@ -109,6 +109,8 @@ activity author joblocks jobs maintenance query
 about bar bounded browsing listings still changed comparing documents home in location opened page readme
 exchange fetch invitation issuer issuers tls trust trusts
 about browsing documents home in location opened page readme
+about artifact bar counted bounded browsing listings still
+changed comparing documents home in location opened page readme
 render renderer shown sign signin static views visit
 activity author integrity joblocks jobs maintenance query registrycontent
 bucket object objects storage protocol placed located part place unavailable

@@ -23,8 +23,9 @@ from nacre.services.server.page.readme import render
 from nacre.services.server.page.session import COOKIE
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.accounts.model import Role
+from nacre.stores.activity import Action, Author, note
 from nacre.stores.browsing import Browsing
-from nacre.words.oci import OCI_EMPTY, OCI_MANIFEST
+from nacre.words.oci import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
 
 LAYER = tar_of({"etc/": None, "etc/motd": b"hello\n"})
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -335,3 +336,99 @@ def test_the_page_is_loaded_when_it_is_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()"
+
+
+def attach(site: Site, name: str, image: Any, kind: str, content: dict[str, Any], **notes: str) -> None:
+    empty, data = site.blob(name, b"{}"), site.blob(name, json.dumps(content).encode())
+    document = {
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind,
+        "config": described(empty, OCI_EMPTY), "layers": [described(data, kind, annotations=notes)],
+        "subject": described(json.dumps(image.document).encode(), OCI_MANIFEST),
+    }  # fmt: skip
+    site.put(name, "", document)
+
+
+def test_what_is_attached_is_told_in_a_line(site: Site) -> None:
+    image = site.image("app", "1", [LAYER])
+    attach(site, "app", image, "application/spdx+json", {"packages": [{}] * 3})
+    attach(site, "app", image, "application/vnd.cyclonedx+json", {"components": [{}]})
+    slsa = {"runDetails": {"builder": {"id": "https://ci.example"}}, "materials": [1, 2]}
+    statement = {"predicateType": "https://slsa.dev/provenance/v1", "predicate": slsa}
+    attach(site, "app", image, "application/vnd.in-toto+json", statement)
+    payload = {"critical": {"identity": {"docker-reference": EVIL}}}
+    attach(site, "app", image, "application/vnd.dev.cosign.simplesigning.v1+json", payload)
+    attach(site, "app", image, "application/vnd.unknown+json", {"packages": EVIL, "components": 7, "x": []})
+    page = site.get("/r/app/-/image/1")
+    for said in (
+        "SBOM (SPDX) 3 packages", "SBOM (CycloneDX) 1 package", "application/vnd.unknown+json",
+        "Provenance (SLSA) built by https://ci.example, 2 sources", "Signature (cosign) for &lt;script&gt;",
+    ):  # fmt: skip
+        assert said in page.words
+    assert "<script>alert" not in page.text
+
+
+def test_activity_tells_who_it_was_to_those_who_signed_in(closed: Site) -> None:
+    for number in range(60):
+        closed.registry.state.catalog.change(
+            lambda db, number=number: note(
+                db, Author("carol", "192.0.2.1"), Action("push", "public/app", f"t{number}")
+            )
+        )
+    page = closed.get("/r/public/app/-/activity")
+    assert "Pushed t59" in page.words
+    assert "carol" not in page.text
+    more = re.findall(r'href="([^"]*last=[^"]*)"', page.text)[0]
+    assert "Pushed t0" in closed.get(more).words
+    sign_in(closed, "bob")
+    assert "by carol" in closed.get("/r/public/app/-/activity").words
+    assert "192.0.2.1" not in closed.get("/r/public/app/-/activity").text
+    assert closed.get("/r/secret/app/-/activity").status == 404
+    sign_in(closed, "alice")
+    assert "192.0.2.1" in closed.get("/r/public/app/-/activity").text
+
+
+def test_members_are_shown_to_and_changed_by_those_who_administer(closed: Site) -> None:
+    path = "/r/secret/app/-/members"
+    sign_in(closed, "bob")
+    assert closed.get("/r/shop/app/-/members").status == closed.get(path).status == 404
+    assert closed.post("/r/shop/app/-/members", {"token": closed.token("/")}).status == 404
+    sign_in(closed, "alice")
+    token = closed.token(path)
+    grant = {"token": token, "do": "grant", "who": "bob", "kind": "user", "role": "read"}
+    assert closed.post(path, {**grant, "who": "nobody"}).status == 400
+    assert closed.post(path, {**grant, "role": "king"}).status == 400
+    assert closed.post(path, {**grant, "token": ""}).status == 403
+    assert closed.post(path, grant).status == 303
+    assert "bob read secret/app" in closed.get(path).words
+    assert closed.post(path, {"token": token, "do": "public"}).status == 303
+    assert "Everybody, without signing in" in closed.get(path).words
+    assert closed.post(path, {**grant, "do": "revoke"}).status == 303
+    assert "bob read" not in closed.get(path).words
+    with Administration(f"{closed.folder}/registry.db", "test") as accounts:
+        found = [(entry.actor, entry.action) for entry in accounts.audit(3)]
+    assert found == [("alice", "revoke"), ("alice", "namespace set"), ("alice", "grant")]
+
+
+def test_storage_is_for_administrators(closed: Site) -> None:
+    for name, status in (("", 404), ("bob", 404), ("alice", 200)):
+        closed.cookie = ""
+        if name:
+            sign_in(closed, name)
+        deadline = time.monotonic() + 30
+        while (page := closed.get("/-/storage")).status == 202:
+            assert time.monotonic() < deadline
+        assert page.status == status
+        assert ("Storage" in closed.get("/").words) is (status == 200)
+    assert "66 % of it" in page.words  # three images of the same layer and config
+    assert "secret/ app" in page.words
+    assert "The next collection frees 0 B" in page.words
+
+
+def test_what_cannot_be_read_is_said(site: Site) -> None:
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    site.put("odd", "empty", index)
+    assert site.get("/r/odd/-/image/empty").status == 404
+    assert site.get("/r/odd/-/image/none").status == 404
+    assert site.get("/r/odd/-/files/" + "sha256:" + "0" * 64).status == 404
+    assert "empty" in site.get("/r/odd/-/tags").words
+    assert site("DELETE", "/").status == 405

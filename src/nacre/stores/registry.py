@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ..words.progress import Progress
     from ..words.rules import GarbageRules
+    from .accounts.administration import Administration
     from .catalog import Document
     from .integrity import RegistryReport
     from .storage import Storage
@@ -91,6 +92,12 @@ class RegistryStore:
         if self._is_tidy:
             _leave_mark(self.root)
         self._lock.release()
+
+    def administration(self, actor: str) -> Administration:
+        """Changes its accounts in the name of `actor`; close it. Raises StoreError."""
+        from .accounts.administration import Administration
+
+        return Administration(f"{self.root}/{DATABASE}", actor)
 
     def check_room(self) -> None:
         """Raises DiskFull while the disk is so full that what is left is for deleting."""

@@ -25,16 +25,19 @@ from ....words.errors import (
 from ..access.identity import keep
 from ..applications import answering
 from . import forms, session
+from .activity import ActivityViews
 from .comparing import ComparisonViews
 from .documents import Documents
 from .files import FileViews
 from .home import THEME, HomeViews
 from .image import ImageViews
 from .location import Location, link, location_of
+from .members import MemberViews
 from .reading import LayerContents
 from .render import Renderer
 from .repository import RepositoryViews
 from .signin import SignInViews
+from .storage import StorageViews
 from .visit import Shown, Visit
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ class Page:
         self._render = Renderer()
         self._sessions = session.Sessions(authorization, self._accounts)
         documents, self._contents = Documents(state), LayerContents(state)
+        self._storage = StorageViews(state)
         self._views: dict[str, View] = {}
         self._forms: dict[str, View] = {}
         for part in (
@@ -89,12 +93,16 @@ class Page:
             ImageViews(state, documents),
             FileViews(documents, self._contents),
             ComparisonViews(documents, self._contents),
+            ActivityViews(state),
+            MemberViews(state),
+            self._storage,
         ):
             self._views |= part.views
             self._forms |= part.forms
 
     async def close(self) -> None:
         """End what goes on beside the requests."""
+        self._storage.close()
         await asyncio.to_thread(self._contents.close)
 
     async def respond(self, request: Request) -> Response:

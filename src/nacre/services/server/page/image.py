@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ....stores.browsing import Browsing
 from ....words.errors import NotFound
 from ....words.oci import Manifest
+from .attached import Attachments
 from .documents import CONFIG_TYPES
 from .history import MOST, bars, steps_of
 from .visit import Shown
@@ -42,6 +43,7 @@ class ImageViews:
     def __init__(self, state: RegistryState, documents: Documents) -> None:
         self._state, self._work, self._documents = state, state.work, documents
         self._browsing = Browsing(state.catalog)
+        self._attachments = Attachments(state, documents)
         self.views = {"repository/image": self.show}
         self.forms: dict[str, Any] = {}
 
@@ -65,6 +67,7 @@ class ImageViews:
             "kind": document.artifact_type or document.config.media_type, "titles": _titles(document),
             "size": sum(bar.size for bar in layers), "left_out": max(0, len(document.layers) - MOST),
             "own": sum(bar.size for bar in layers if not bar.is_shared),
+            "attached": await self._attachments.of(name, chosen),
             "others": await self._others(name, {reference, *aliases}),
         }  # fmt: skip
         return Shown("image.html", values)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....stores.accounts.model import Role
-from ....stores.browsing import MOST_COUNTED, About, Browsing
+from ....stores.browsing import MOST_COUNTED, Browsing
 from ....words.errors import NacreError, NotFound, UsageError
 from ....words.oci import Manifest
 from .documents import CONFIG_TYPES
@@ -15,6 +16,8 @@ from .readme import render
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ....stores.browsing import TagLine
     from ....words.digest import Digest
     from ..state import RegistryState
@@ -76,7 +79,7 @@ class RepositoryViews:
         notes = await self._notes(name, opened)
         readme = about.readme or await self._attached(name, opened)
         values = {
-            **await self._head(visit, name, about, notes), "rows": newest,
+            **await head_of(self._state, self._browsing, visit, notes), "rows": newest,
             "readme": await self._work.run(self._rendered, readme), "facts": _facts(notes), "tab": "",
             "tag": await self._default_tag(name, newest),
         }  # fmt: skip
@@ -92,21 +95,14 @@ class RepositoryViews:
         values = {"rows": rows, "more": more, "text": text, "order": order, "name": name, "last": last}
         if visit.is_fragment:
             return Shown("tagrows.html", values)
-        about = await self._work.run(self._browsing.about, name)
-        return Shown("tags.html", {**values, **await self._head(visit, name, about, {}), "tab": "tags"})
+        return Shown(
+            "tags.html", {**values, **await head_of(self._state, self._browsing, visit), "tab": "tags"}
+        )
 
     def _lines(self, name: str, text: str, order: str, last: str) -> list[TagLine]:
         if order == "name":
             return self._browsing.tags(name, text, last, _PAGE + 1)
         return self._browsing.newest(name, text, _moment(last), _PAGE + 1)
-
-    async def _head(self, visit: Visit, name: str, about: About, notes: dict[str, str]) -> dict[str, object]:
-        """What every page of a repository shows."""
-        return {
-            "name": name, "summary": about.summary or notes.get(_DESCRIPTION, ""),
-            "count": await self._work.run(self._browsing.count_tags, name), "most": MOST_COUNTED,
-            "can_write": visit.may(Role.WRITE, name), "can_administer": visit.may(Role.ADMIN, name),
-        }  # fmt: skip
 
     async def _row(self, name: str, line: TagLine) -> TagRow:
         try:
@@ -184,7 +180,7 @@ class RepositoryViews:
         visit.require(Role.WRITE)
         name = await self._check(visit)
         about = await self._work.run(self._browsing.about, name)
-        head = await self._head(visit, name, about, {})
+        head = await head_of(self._state, self._browsing, visit)
         return Shown("edit.html", {**head, "about": about, "tab": "edit", "most_summary": _SUMMARY})
 
     async def describe(self, visit: Visit) -> Shown:
@@ -197,6 +193,21 @@ class RepositoryViews:
             raise UsageError(f"a summary has at most {_SUMMARY} characters, a README {_README}")
         await self._work.run(self._browsing.describe, name, summary, readme, visit.user)
         return sent_to(link(repository=name))
+
+
+async def head_of(
+    state: RegistryState, browsing: Browsing, visit: Visit, notes: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What every page of a repository shows; `notes` are annotations of its image. Raises NotFound."""
+    name = visit.location.repository
+    if not await state.work.ask(state.catalog.exists, name):
+        raise NotFound(f"there is no repository {name}, or none that you may see")
+    about = await state.work.run(browsing.about, name)
+    return {
+        "name": name, "summary": about.summary or notes.get(_DESCRIPTION, ""),
+        "count": await state.work.run(browsing.count_tags, name), "most": MOST_COUNTED,
+        "can_write": visit.may(Role.WRITE, name), "can_administer": visit.may(Role.ADMIN, name),
+    }  # fmt: skip
 
 
 def kind_of(opened: Opened) -> str:
