@@ -104,6 +104,7 @@ exchange exceeded fetch quota quotas invitation issuer issuers tls trust trusts
 application applications limits occurrence protocol secret tables
 application applications limits occurrence protocol secret tables
 exchange fetch invitation issuer issuers tls trust trusts
+exchange exceeded fetch rate rates quota quotas invitation issuer issuers tls trust trusts
 activity author joblocks maintenance
 activity author joblocks jobs maintenance query
 about bar bounded browsing listings still changed comparing documents home in location opened page readme

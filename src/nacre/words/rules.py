@@ -18,6 +18,24 @@ class GarbageRules(Value):
     untagged: float = 30 * 24 * 3600.0
 
 
+class RateRules(Value):
+    """How often a user, or an address without one, may ask; 0 for as often as they like.
+
+    `pulls` and `pushes` of manifests within `window` seconds, `anonymous_pulls` by who did not log in (0: as
+    `pulls`), `requests` of any kind within a minute.
+    """
+
+    pulls: int = 0
+    anonymous_pulls: int = 0
+    pushes: int = 0
+    window: float = 6 * 3600.0
+    requests: int = 0
+
+    def _check(self) -> None:
+        if self.window < 1:
+            raise UsageError("the window of a rate limit is a second at least")
+
+
 class TlsRules(Value):
     """Files of a certificate with its chain, and of its key (PEM); both "" for plain HTTP."""
 
@@ -125,6 +143,7 @@ class RegistryRules(Value):
     plain_http: bool = False
     activity: ActivityRules = ActivityRules()
     limits: RegistryLimits = RegistryLimits()
+    rates: RateRules = RateRules()
 
     def _check(self) -> None:
         if self.connections < 1:

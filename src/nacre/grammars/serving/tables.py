@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from . import activity, garbage, limits, protocol, server, tls
+from . import activity, garbage, limits, protocol, rates, server, tls
 
 TABLES = (
     server.TABLE,
     tls.TABLE,
     protocol.TABLE,
     limits.TABLE,
+    rates.TABLE,
     garbage.TABLE,
     activity.TABLE,
 )

@@ -97,7 +97,7 @@ def failure(error: Exception) -> Response:
     if status in (408, 413):
         response.headers["Connection"] = "close"
     if status in (429, 503):
-        response.headers["Retry-After"] = _RETRY_SOON if status == 503 else _RETRY_AFTER
+        response.headers.setdefault("Retry-After", _RETRY_SOON if status == 503 else _RETRY_AFTER)
     return response
 
 

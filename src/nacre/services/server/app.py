@@ -146,8 +146,10 @@ class Registry:
         handler = self._handler(request, route)
         await self.authorization.admit(request, route or Route(Endpoint.BASE))
         check_namespace(request)
+        rates = self.state.rates
+        more = rates.check(request, route) if rates and route else ()
         response = await handler(request, route or Route(Endpoint.BASE))
-        response.raw_headers.extend(self._warning)
+        response.raw_headers.extend((*self._warning, *more))
         return response
 
     def _handler(self, request: Request, route: Route | None) -> Handler:

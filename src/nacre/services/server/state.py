@@ -6,9 +6,10 @@ from ...stores.activity import Activity
 from ...stores.catalog import UploadLimits
 from ...stores.garbage import GarbageCollector, Mentions
 from ...stores.joblocks import JobLocks
-from ...words.rules import RegistryRules
+from ...words.rules import RateRules, RegistryRules
 from .cache import ContentCache
 from .journal import Journal
+from .rates import Rates
 from .sessions import UploadSessions
 from .work import THREADS_AWAY, Work
 
@@ -28,6 +29,7 @@ class RegistryState:
         self.mentions = Mentions()
         self.garbage = GarbageCollector(self.catalog, self.rules.garbage, self.mentions)
         self.activity = Activity(self.catalog)
+        self.rates = Rates(self.rules.rates) if self.rules.rates != RateRules() else None
         self.job_locks = JobLocks(self.catalog, store.replica)
         self.work = Work(is_remote=self.catalog.is_remote)
         self.journal = Journal(self.catalog, self.work, self.rules.activity.pulls)
