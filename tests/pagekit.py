@@ -112,13 +112,13 @@ class Client(Publisher):
 class Site(Publisher):
     """A registry in `folder`. `with` it; every answer has `status`, `headers` (small letters) and `text`."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder, self._runner = folder, asyncio.Runner()
+    def __init__(self, folder: str, **options: Any) -> None:
+        self.folder, self._options, self._runner = folder, options, asyncio.Runner()
         self.log: list[str] = []
         self.cookie = ""
 
     def __enter__(self) -> Site:
-        self.registry = Registry(RegistryStore(self.folder), log=self.log.append)
+        self.registry = Registry(RegistryStore(self.folder), log=self.log.append, **self._options)
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -316,7 +316,8 @@ COMMANDS_OF = {
     "registry user rm": ("accounts.remove_user", REGISTRY),
     "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
     "registry serve": ("registries.serve", {
-        "addr": "host", "root": "folder", "quiet": "access", "delete-children": "children",
+        "accounts": "rules", "addr": "host", "root": "folder", "quiet": "access",
+        "delete-children": "children",
         "gc-interval": "garbage", "gc-grace": "garbage", "untagged-age": "garbage",
         "tls-cert": "tls", "tls-key": "tls", "config": "see configure", "check-config": PRINTED,
     }),

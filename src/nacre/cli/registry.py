@@ -29,13 +29,24 @@ def _serve(context: Context, args: Args) -> int:
     host, port = host_and_port(config.address)
     root = os.path.abspath(config.folder or context.engine.registries.folder)
 
+    access = config.rules.access
+    invitation = _invitation(context, root) if access.accounts else ""
+
     def ready(url: str) -> None:
         context.print(f"serving on {url}/v2/, storage {root}")
+        if invitation:
+            link = f"{access.url.rstrip('/') or url}/-/setup?token={invitation}"
+            context.print(f"make the first administrator within 24 hours: {link}")
         context.stdout.flush()
 
-    access = None if config.quiet else context.warn
-    context.engine.registries.serve(host, port, root, ready, access=access, rules=config.rules)
+    log = None if config.quiet else context.warn
+    context.engine.registries.serve(host, port, root, ready, access=log, rules=config.rules)
     return 0
+
+
+def _invitation(context: Context, root: str) -> str:
+    with context.engine.registries.accounts(root, actor=f"uid {context.uid}") as accounts:
+        return accounts.invite()
 
 
 def _configured(context: Context, args: Args) -> ServingConfig:
@@ -131,6 +142,7 @@ COMMAND = Command(
     "",
     run=_serve,
     options=(
+        flag("--accounts", "Everybody must log in; prints a link for the first administrator"),
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
         flag("--check-config", "Print what is configured, without secrets, and serve nothing"),

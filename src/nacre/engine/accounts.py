@@ -47,6 +47,10 @@ class RegistryAccounts:
         """A robot has no password and no namespace of its own. Raises InvalidName, Conflict, UsageError."""
         self._accounts.users.add(name, _encoded(password), administrator=admin, robot=robot)
 
+    def invite(self, lifetime: str = "24h") -> str:
+        """A secret by which the first administrator is made on the page, once; "" when there are users."""
+        return self._accounts.invitations.issue(seconds(lifetime))
+
     def remove_user(self, name: str) -> None:
         """With its tokens and rights; what it has pushed stays. Raises NotFound, Conflict."""
         self._accounts.users.remove(name)

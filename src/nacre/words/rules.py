@@ -18,6 +18,19 @@ class GarbageRules(Value):
     untagged: float = 30 * 24 * 3600.0
 
 
+class AccessRules(Value):
+    """Who may come in. `accounts`: one must log in, also while there is no account yet. `url`: where clients
+    reach the registry, "" for where they say.
+    """
+
+    accounts: bool = False
+    url: str = ""
+
+    def _check(self) -> None:
+        if self.url and not self.url.startswith(("https://", "http://")):
+            raise UsageError(f"invalid URL {self.url[:200]!r}: expected https://HOST[:PORT]")
+
+
 class RateRules(Value):
     """How often a user, or an address without one, may ask; 0 for as often as they like.
 
@@ -144,6 +157,7 @@ class RegistryRules(Value):
     activity: ActivityRules = ActivityRules()
     limits: RegistryLimits = RegistryLimits()
     rates: RateRules = RateRules()
+    access: AccessRules = AccessRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from . import activity, garbage, limits, protocol, rates, server, tls
+from . import access, activity, garbage, limits, protocol, rates, server, tls
 
 TABLES = (
     server.TABLE,
     tls.TABLE,
+    access.TABLE,
     protocol.TABLE,
     limits.TABLE,
     rates.TABLE,

@@ -79,7 +79,12 @@ class Registry:
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
         self._match = lru_cache(_PATHS)(match)
         self.authorization = Authorization(
-            store.accounts, self.state.work, self.state.journal, fetch, self.note
+            store.accounts,
+            self.state.work,
+            self.state.journal,
+            fetch,
+            self.note,
+            self.state.rules.access,
         )
         self._applications = Applications(self)
         self.at_end: list[Callable[[], Awaitable[object]]] = []

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as put
 
 from ...words.errors import Conflict, NotFound, UsageError
 from .database import AccountsDatabase
+from .invitation import Invitations
 from .model import (
     AccessToken,
     AuditEntry,
@@ -60,6 +61,7 @@ class Administration:
         self.users, self.teams = Users(self._change), Teams(self._change)
         self.rights, self.tokens = Rights(self._change), Tokens(self._change)
         self.trusts = Trusts(self._change)
+        self.invitations = Invitations(self._change, self.users)
 
     def __enter__(self) -> Self:
         return self
@@ -106,17 +108,30 @@ class Users:
         """
         if administrator and robot:
             raise UsageError("a robot cannot be an administrator")
-        values = {"name": check_user(name), "password": password, "administrator": administrator}
-        with self._change("user add", name) as connection:
+        with self._change("user add", check_user(name)) as connection:
             if not administrator and not _administrators(connection):
                 raise UsageError(
                     "the first user must be an administrator",
                     hint=f"nacre registry user add --admin {name}: from then on everybody has to log in",
                 )
-            _check_free(connection, USERS, name)
-            values |= {"robot": robot, "disabled": False, "created": time.time()}
-            connection.execute(insert(USERS).values(**values))
-            _ensure_key(connection)
+            self.insert(connection, name, password, administrator=administrator, robot=robot)
+
+    def insert(
+        self, connection: Connection, name: str, password: str, *, administrator: bool = False,
+        robot: bool = False,
+    ) -> int:  # fmt: skip
+        """As `add`, within a transaction and without its questions; the number of the user."""
+        _check_free(connection, USERS, check_user(name))
+        values = {"name": name, "password": password, "administrator": administrator, "robot": robot}
+        values |= {"disabled": False, "created": time.time()}
+        made = connection.execute(insert(USERS).values(**values))
+        assert made.inserted_primary_key
+        self.prepare(connection)
+        return int(made.inserted_primary_key[0])
+
+    def prepare(self, connection: Connection) -> None:
+        """Make what signs tokens, so that a registry can ask for them."""
+        _ensure_key(connection)
 
     def remove(self, name: str) -> None:
         """With its tokens, grants and memberships. Raises NotFound; Conflict for the last administrator."""

@@ -15,6 +15,7 @@ from ....grammars.wire.errors import Code, refusal
 from ....grammars.wire.routes import Endpoint
 from ....stores.accounts.model import Role
 from ....words.errors import ContentError, RegistryError
+from ....words.rules import AccessRules
 from ..clients import client_of
 from .authentication import Authentication
 from .identity import SERVICE, Identity, keep
@@ -44,9 +45,10 @@ class Authorization:
 
     def __init__(
         self, accounts: Accounts, work: Work, journal: Journal, fetch: Fetch | None = None,
-        note: Callable[[str], object] = lambda _line: None,
+        note: Callable[[str], object] = lambda _line: None, rules: AccessRules | None = None,
     ) -> None:  # fmt: skip
         self._accounts, self._work, self._fetch, self._note = accounts, work, fetch, note
+        self.rules = rules or AccessRules()
         self.authentication = Authentication(accounts, work, journal, self._by_foreign)
         self._bearer: BearerTokens | None = None
         self._exchange: Exchange | None = None
@@ -87,7 +89,7 @@ class Authorization:
             self._version = self._accounts.version()
             if self._version != before:
                 self._known.clear()
-        return self._accounts.is_closed
+        return self._accounts.is_closed or self.rules.accounts
 
     async def admit(self, request: Request, route: Route) -> None:
         """Return, with the identity kept, or raise RegistryError UNAUTHORIZED, DENIED, TOOMANYREQUESTS."""

@@ -36,6 +36,7 @@ from .members import MemberViews
 from .reading import LayerContents
 from .render import Renderer
 from .repository import RepositoryViews
+from .setup import SetupViews
 from .signin import SignInViews
 from .storage import StorageViews
 from .visit import Shown, Visit
@@ -88,6 +89,7 @@ class Page:
         self._forms: dict[str, View] = {}
         for part in (
             SignInViews(authorization, self._sessions),
+            SetupViews(self._accounts, state.work, self._sessions),
             HomeViews(state),
             RepositoryViews(state, documents),
             ImageViews(state, documents),
@@ -151,7 +153,7 @@ class Page:
             raise NotFound("there is no such page")
         if location.repository and not visit.may_read(location.repository):
             raise NotFound(f"there is no repository {location.repository}, or none that you may see")
-        if method == "POST" and location.view not in ("sign-in", "theme"):
+        if method == "POST" and location.view not in ("sign-in", "setup", "theme"):
             forms.check_token(visit.fields.get(forms.FIELD, ""), visit.token)
         return await view(visit)
 

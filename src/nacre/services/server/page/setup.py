@@ -1,0 +1,66 @@
+"""The first administrator, by the link that `nacre registry serve --accounts` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ....words.errors import Conflict, InvalidName, NotFound
+from ..access.authentication import Failures
+from ..clients import client_of
+from .session import COOKIE
+from .visit import Shown, sent_to
+
+if TYPE_CHECKING:
+    from ....stores.accounts.reading import Accounts
+    from ..work import Work
+    from .session import Sessions
+    from .visit import Visit
+
+_LEAST = 8
+
+
+class SetupViews:
+    """The handlers of one registry."""
+
+    def __init__(self, accounts: Accounts, work: Work, sessions: Sessions) -> None:
+        self._accounts, self._work, self._sessions = accounts, work, sessions
+        self._failures = Failures()
+        self.views = {"registry/setup": self.show}
+        self.forms = {"registry/setup": self.make}
+
+    async def show(self, visit: Visit) -> Shown:
+        """The form for a name and a password."""
+        self._check_empty()
+        return _form(visit.word("token"), "", "")
+
+    async def make(self, visit: Visit) -> Shown:
+        """Make the administrator and sign in. Raises RegistryError TOOMANYREQUESTS, NotFound."""
+        self._check_empty()
+        secret, name = visit.fields.get("invitation", ""), visit.fields.get("name", "").strip()
+        password, address = visit.fields.get("password", ""), client_of(visit.request)
+        self._failures.check(address, "")
+        if len(password) < _LEAST or password != visit.fields.get("repeated", ""):
+            return _form(secret, name, "A password has at least 8 characters, and both must be the same.")
+        try:
+            await self._work.run(self._accept, secret, name, password)
+        except NotFound as error:
+            self._failures.add(address, "")
+            return _form("", name, f"{error.message[:1].upper()}{error.message[1:]}.")
+        except (InvalidName, Conflict) as error:
+            return _form(secret, name, error.message)
+        self._accounts.version()
+        account = self._accounts.account(name)
+        return sent_to("/", (COOKIE, self._sessions.begin(account))) if account else sent_to("/-/sign-in")
+
+    def _accept(self, secret: str, name: str, password: str) -> None:
+        from ..access.passwords import encoded
+
+        self._accounts.administration().invitations.accept(secret, name, encoded(password))
+
+    def _check_empty(self) -> None:
+        if self._accounts.is_closed:
+            raise NotFound("there is no such page")
+
+
+def _form(secret: str, name: str, why: str) -> Shown:
+    return Shown("setup.html", {"invitation": secret, "name": name, "why": why}, 400 if why else 200)
