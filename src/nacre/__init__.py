@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .words.oci import Descriptor, Platform
     from .words.progress import Progress
     from .words.reference import Reference
-    from .words.rules import GarbageRules, RegistryRules, ServingConfig
+    from .words.rules import GarbageRules, RegistryRules, RetentionRule, ServingConfig
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,8 @@ _HOMES = {
     "PullResult": "images.arrows.pull", "PushResult": "images.arrows.push",
     "Digest": "words.digest", "NacreError": "words.errors", "Descriptor": "words.oci",
     "Platform": "words.oci", "Progress": "words.progress", "Reference": "words.reference",
-    "GarbageRules": "words.rules", "RegistryRules": "words.rules", "ServingConfig": "words.rules",
+    "GarbageRules": "words.rules", "RegistryRules": "words.rules",
+    "RetentionRule": "words.rules", "ServingConfig": "words.rules",
 }  # fmt: skip
 
 __all__ = [
@@ -54,7 +55,8 @@ __all__ = [
     "Descriptor", "Digest",
     "DiskUsage", "Engine", "Exploration", "Finding", "GarbageRules", "Image", "Layer", "Limits", "NacreError",
     "NetworkSettings", "Outcome", "OutputResult", "Platform", "Progress", "PullResult", "PushResult",
-    "Pushed", "Reference", "RegistryRules", "Report", "SearchResult", "ServingConfig", "open_store",
+    "Pushed", "Reference", "RegistryRules", "Report", "RetentionRule", "SearchResult", "ServingConfig",
+    "open_store",
 ]  # fmt: skip
 
 

@@ -296,6 +296,10 @@ COMMANDS_OF = {
     "registry purge": ("content.purge", REGISTRY),
     "registry repo ls": ("content.repositories", REGISTRY),
     "registry repo rm": ("content.remove", REGISTRY),
+    "registry retention": ("content.retain", REGISTRY | {
+        "exclude": "rules", "keep-for": "rules", "keep-newest": "rules", "repository": "rules",
+        "tag": "rules", "config": "rules",
+    }),
     "registry revoke": ("accounts.revoke", REGISTRY),
     "registry team add": ("accounts.add_team", REGISTRY),
     "registry team join": ("accounts.join", REGISTRY),

@@ -54,6 +54,20 @@ def test_what_is_purged_is_gone_from_the_disk(
     assert command("undelete").lines == ["KIND   NAME   DIGEST   BY   DELETED"]
 
 
+def test_tags_go_by_a_rule_and_come_back(command: Any, api: Any) -> None:
+    for number in range(3):
+        api.push_image("app", str(number), b"%d" % number)
+    rule = "retention", "--keep-newest", "1", "--exclude", "0"
+    shown = command(*rule, "--dry-run").lines
+    assert [line.split()[:2] for line in shown[1:]] == [["app", "1"]]
+    assert api("GET", "app/tags/list").json["tags"] == ["0", "1", "2"]
+    assert command(*rule).lines == shown
+    assert api("GET", "app/tags/list").json["tags"] == ["0", "2"]
+    command("undelete", "app:1")
+    assert api("GET", "app/tags/list").json["tags"] == ["0", "1", "2"]
+    assert "how many tags or for how long" in command("retention", check=False).err
+
+
 def test_what_cannot_be(command: Any, api: Any) -> None:
     api.push_image("app", "1")
     for words, said in (

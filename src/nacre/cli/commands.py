@@ -258,6 +258,7 @@ GROUPS = {
             "purge": CommandEntry("registrycontent", "Remove for good what was deleted", "PURGE"),
             "repo ls": CommandEntry("registrycontent", "List repositories", "REPO_LS"),
             "repo rm": CommandEntry("registrycontent", "Delete repositories", "REPO_RM"),
+            "retention": CommandEntry("registrycontent", "Remove tags by number and age", "RETENTION"),
             "revoke": CommandEntry("accounts", "Take back what was granted", "REVOKE"),
             "serve": CommandEntry("registry", "Serve a registry over HTTP"),
             "team add": CommandEntry("accounts", "Create teams", "TEAM_ADD"),

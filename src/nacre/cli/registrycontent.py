@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from ..words.errors import UsageError
 from .each import each
-from .options import Command, number, text
+from .options import Command, flag, many, number, text
 from .output import FORMAT, QUIET, listing, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..engine.registrycontent import RegistryContent
+    from ..words.rules import RetentionRule
     from .context import Context
     from .options import Args
 
@@ -60,6 +64,38 @@ def _purge(context: Context, args: Args) -> int:
         return each(context, args.positionals, content.purge)
 
 
+def _retain(context: Context, args: Args) -> int:
+    """Show which tags go, or would go, and by which rule."""
+    with _content(context, args) as content:
+        rows = [
+            {
+                "Repository": one.repository, "Tag": one.tag, "Digest": one.digest,
+                "PushedAt": moment(one.updated), "Rule": one.rule,
+            }
+            for one in content.retain(_rules(context, args), dry_run=args.dry_run)
+        ]  # fmt: skip
+    columns = [
+        ("REPOSITORY", "Repository"), ("TAG", "Tag"), ("DIGEST", "Digest"), ("PUSHED", "PushedAt"),
+        ("RULE", "Rule"),
+    ]  # fmt: skip
+    listing(context, args, rows, columns, key="Tag")
+    return 0
+
+
+def _rules(context: Context, args: Args) -> Sequence[RetentionRule]:
+    """Those of the configuration, or the one that the flags say."""
+    from ..words.durations import seconds
+    from ..words.rules import RetentionRule
+
+    said = sorted({"exclude", "keep_for", "keep_newest", "repository", "tag"} & set(args.given))
+    if args.config:
+        if said:
+            raise UsageError(f"--config and --{said[0].replace('_', '-')} exclude each other")
+        return context.engine.registries.configure(args.config).rules.retention
+    patterns = tuple(args.repository) or ("*",), tuple(args.tag) or ("*",), tuple(args.exclude)
+    return [RetentionRule(*patterns, args.keep_newest, seconds(args.keep_for))]
+
+
 _ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 _ONE = text("--repository", "Of one repository alone")
 REPO_LS = Command("", _repositories, store=False, options=(FORMAT, QUIET, _ROOT))
@@ -78,4 +114,20 @@ PURGE = Command(
     "NAME[:TAG|@DIGEST] [NAME...]", _purge, store=False, options=(_ROOT,),
     details="What was deleted is gone for good, with blobs that only it needed: within a minute where the"
     " registry is served, else when it is served next, or by nacre registry gc.",
+)  # fmt: skip
+RETENTION = Command(
+    "", _retain, store=False,
+    options=(
+        text("--config", "Take the rules of this configuration", type="path"),
+        flag("--dry-run", "Only show what would go"),
+        many("--exclude", "Tags that stay", type="pattern"),
+        FORMAT,
+        text("--keep-for", "Keep what was pushed less than this ago (30d, 12h)", type="duration"),
+        number("--keep-newest", "Keep so many of the newest tags of each repository", default=0),
+        many("--repository", "Look at these repositories (default: all)", type="pattern"),
+        _ROOT,
+        many("--tag", "Look at these tags (default: all)", type="pattern"),
+    ),
+    details="Removes tags by the rules of a configuration, or by one rule: what is kept by neither number nor"
+    " time goes. Immutable tags stay. nacre registry undelete brings back what went.",
 )  # fmt: skip

@@ -8,10 +8,13 @@ from ..words.errors import InvalidName, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from ..stores.catalog import Catalog
     from ..stores.removed import RemovedContent, RemovedEntry
+    from ..stores.retention import ExpiredTag
+    from ..words.rules import RetentionRule
 
 
 class RegistryContent:
@@ -87,6 +90,20 @@ class RegistryContent:
         """
         repository, tag, digest = _parse(name)
         return self._removed.purge(repository, tag or digest)
+
+    def retain(self, rules: Sequence[RetentionRule], *, dry_run: bool = False) -> list[ExpiredTag]:
+        """Remove the tags that go by rules; which those are, or with `dry_run` would be.
+
+        Immutable tags stay. What goes can be restored for a while.
+        """
+        from contextlib import closing
+
+        from ..stores.registry import accounts_of
+        from ..stores.retention import Retention
+
+        with closing(accounts_of(self._folder)) as accounts:
+            retention = Retention(self._catalog, rules, accounts)
+            return list(retention.look()) if dry_run else retention.remove()
 
     @property
     def _removed(self) -> RemovedContent:

@@ -183,6 +183,11 @@ def catalog_of(root: str) -> Catalog:
     return Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))
 
 
+def accounts_of(root: str) -> Accounts:
+    """Those of a registry, to be read. Close it."""
+    return Accounts(f"{root}/{DATABASE}")
+
+
 def _keep(_digest: Digest) -> None:
     pass
 

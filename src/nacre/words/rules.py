@@ -134,6 +134,25 @@ class RegistryLimits(Value):
     rate: int = 1024
 
 
+class RetentionRule(Value):
+    """Which tags stay, of repositories and tags that match the patterns (`*` and `?`), `exclude` not.
+
+    The `newest` so many, and those pushed less than `age` seconds ago; the others go.
+    """
+
+    repositories: tuple[str, ...] = ("*",)
+    tags: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    newest: int = 0
+    age: float = 0.0
+
+    def _check(self) -> None:
+        if self.newest < 1 and self.age <= 0:
+            raise UsageError("a rule of retention says how many tags or for how long it keeps them")
+        if not self.repositories or not self.tags:
+            raise UsageError("a rule of retention is for no repository or no tag")
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
@@ -142,7 +161,7 @@ class RegistryRules(Value):
     an index that is deleted takes those of its manifests that no tag and no other index names. `warning`:
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
-    remembered of who did what. `limits`: what a client may ask for.
+    remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
 
     Each field is what a table of the configuration says (`grammars.serving`).
     """
@@ -158,6 +177,7 @@ class RegistryRules(Value):
     limits: RegistryLimits = RegistryLimits()
     rates: RateRules = RateRules()
     access: AccessRules = AccessRules()
+    retention: tuple[RetentionRule, ...] = ()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import access, activity, garbage, limits, protocol, rates, server, tls
+from . import access, activity, garbage, limits, protocol, rates, retention, server, tls
 
 TABLES = (
     server.TABLE,
@@ -13,4 +13,5 @@ TABLES = (
     rates.TABLE,
     garbage.TABLE,
     activity.TABLE,
+    retention.TABLE,
 )

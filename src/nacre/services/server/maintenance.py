@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...stores.retention import Retention
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .state import RegistryState
 
 _MINUTE = 60.0
+_HOUR = 3600.0
 _DAY = 24 * 3600.0
 _OBJECTS = 600.0
 
@@ -24,6 +26,10 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
         if any(gone):
             tell(f"collected {gone.manifests} manifests, {gone.blobs} blobs, {gone.bytes} bytes")
 
+    def retired(count: int) -> None:
+        if count:
+            tell(f"removed {count} tags by the rules of retention")
+
     rules = state.rules
     if state.storage.is_shared:
         yield Job("objects", state.storage.tidy, _OBJECTS)
@@ -32,4 +38,7 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
     if rules.garbage.interval:
         yield Job("collect", state.garbage.steps, rules.garbage.interval, collected)
     yield Job("expire", state.garbage.expire, _MINUTE, collected, state.garbage.is_due)
+    if rules.retention:
+        retention = Retention(state.catalog, rules.retention, state.store.accounts)
+        yield Job("retention", retention.steps, _HOUR, retired)
     yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)
