@@ -16,7 +16,7 @@ import pytest
 from nacre.words.rules import StorageRules
 
 PROGRAM = "versitygw"
-USER = ("access_key_id", "nacre"), ("secret_access_key", "not a secret")
+USER = ("nacre", "not a secret")
 
 
 class S3Server:
@@ -26,7 +26,7 @@ class S3Server:
         self.folder, self._count = folder, 0
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        environment = {"ROOT_ACCESS_KEY": USER[0][1], "ROOT_SECRET_KEY": USER[1][1], "HOME": str(folder)}
+        environment = {"ROOT_ACCESS_KEY": USER[0], "ROOT_SECRET_KEY": USER[1], "HOME": str(folder)}
         data = folder / "data"
         data.mkdir()
         arguments = [PROGRAM, "--quiet", "--port", f"127.0.0.1:{self.port}", "posix", str(data)]
@@ -52,7 +52,8 @@ class S3Server:
     def again(self, port: int = 0, **settings: object) -> StorageRules:
         """The last bucket."""
         endpoint = f"http://127.0.0.1:{port or self.port}"
-        values = {"endpoint": endpoint, "region": "us-east-1", "options": USER} | settings
+        keys = {"access_key": USER[0], "secret_key": USER[1]}
+        values = {"endpoint": endpoint, "region": "us-east-1"} | keys | settings
         return StorageRules(f"s3://bucket-{self._count}/registry", **values)  # type: ignore[arg-type]
 
     def objects(self) -> list[Path]:
@@ -64,7 +65,7 @@ class S3Server:
         self._process.wait()
 
 
-def serving(folder: Path) -> Iterator[S3Server]:
+def serving_s3(folder: Path) -> Iterator[S3Server]:
     if shutil.which(PROGRAM) is None:
         pytest.skip(f"{PROGRAM} is not installed")
     server = S3Server(folder)

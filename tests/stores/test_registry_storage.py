@@ -9,10 +9,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from s3server import BadProxy, S3Server, serving
+from s3server import BadProxy, S3Server, serving_s3
 
 from nacre.stores.blobs import BlobStore
 from nacre.stores.catalog import Catalog, SqliteDatabase, Upload, UploadLimits
+from nacre.stores.removed import RemovedContent
 from nacre.stores.storage import Placed, Storage
 from nacre.stores.storage.bucket import PART, Bucket
 from nacre.stores.storage.local import FolderContents, LocalStorage
@@ -46,6 +47,13 @@ class Place:
         self.catalog.add_blob("app", placed, upload)
         return placed
 
+    def delete(self, name: str, digest: Digest) -> None:
+        """For good."""
+        self.catalog.delete_blob(name, digest)
+        removed = RemovedContent(self.catalog)
+        removed.purge(name)
+        assert list(removed.expire(0.0))
+
     def content(self, digest: Digest, size: int, start: int = 0, length: int | None = None) -> bytes:
         found = self.storage.locate(digest, size)
         assert found is not None
@@ -55,7 +63,7 @@ class Place:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from serving(tmp_path_factory.mktemp("s3"))
+    yield from serving_s3(tmp_path_factory.mktemp("s3"))
 
 
 def folder(path: Path, opened: ExitStack) -> Place:
@@ -157,9 +165,9 @@ def test_what_is_rejected_is_mended_by_a_push(place: Place) -> None:
 def test_content_goes_with_the_last_repository_that_has_it(place: Place) -> None:
     digest = place.push(DATA).digest
     assert place.catalog.mount("other", digest, "app")
-    place.catalog.delete_blob("app", digest)
+    place.delete("app", digest)
     assert place.content(digest, len(DATA)) == DATA
-    place.catalog.delete_blob("other", digest)
+    place.delete("other", digest)
     assert place.storage.locate(digest, len(DATA)) is None
     place.begin("up-2")
     place.push(DATA, "up-2")
@@ -226,7 +234,7 @@ def test_what_nobody_needs_is_removed_after_a_while(s3: S3Server, tmp_path: Path
         place.begin("up-2")
         place.push(DATA, "up-2")  # again: the newer object is the content
         assert len(s3.objects()) == 2
-        place.catalog.delete_blob("app", digest)
+        place.delete("app", digest)
         list(place.storage.tidy())
         assert len(s3.objects()) == 2, "somebody may still read them"
         clock.now += GRACE + 1
@@ -347,4 +355,4 @@ def test_wrong_settings_are_said_in_one_sentence() -> None:
         with pytest.raises(UsageError, match="expected s3://"):
             StorageRules(url)
     with pytest.raises(UsageError, match="nonsense"):
-        Bucket(StorageRules("s3://b", options=(("nonsense", "1"),)))
+        Bucket(StorageRules("s3://b", options=("nonsense=1",)))

@@ -33,7 +33,7 @@ def _serve(context: Context, args: Args) -> int:
     invitation = _invitation(context, root) if access.accounts else ""
 
     def ready(url: str) -> None:
-        context.print(f"serving on {url}/v2/, storage {root}")
+        context.print(f"serving on {url}/v2/, storage {config.rules.storage.url or root}")
         if invitation:
             link = f"{access.url.rstrip('/') or url}/-/setup?token={invitation}"
             context.print(f"make the first administrator within 24 hours: {link}")
@@ -156,6 +156,10 @@ COMMAND = Command(
         _ROOT,
         flag("-q, --quiet", "Log only failures of the registry itself"),
         flag("--sparse", "Accept manifests whose content is not all there"),
+        text("--storage", "Keep content in a bucket: s3://, gs:// or az:// (docs/registry-storage.md)",
+             type="url"),
+        text("--storage-endpoint", "URL of the object store, if it is not the usual one", type="url"),
+        flag("--storage-redirect", "Let clients fetch large blobs from the bucket themselves"),
         text("--tls-cert", "Certificate (PEM), its chain after it; read again when it changes", type="file"),
         text("--tls-key", "Key of the certificate (PEM)", type="file"),
         text("--warning", "What clients should tell their users"),

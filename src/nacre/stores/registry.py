@@ -33,7 +33,7 @@ from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .removed import RemovedContent
 from .storage.local import FolderContents, LocalStorage
-from .storage.place import check_place, in_bucket
+from .storage.place import AWAY, check_place, in_bucket
 from .storage.rows import BucketContents
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ def _keep(_digest: Digest) -> None:
 
 def database_of(root: str) -> str:
     """The path of the database of a registry; its folder is made. Raises Conflict, StoreError."""
-    _blobs(root).close()
+    if not os.path.exists(f"{root}/{DATABASE}"):
+        _blobs(root).close()
     return f"{root}/{DATABASE}"
 
 
@@ -227,6 +228,8 @@ def activity_of(root: str) -> Iterator[Activity]:
 def _blobs(root: str) -> BlobStore:
     """Everything that the blob store is given in ways used here is on disk before it is answered for."""
     _check_folder(root)
+    if os.path.exists(f"{root}/{DATABASE}") and not os.path.exists(f"{root}/oci-layout"):
+        raise Conflict(AWAY, hint="say in which bucket with `--storage`")
     try:
         return BlobStore.at(root)
     except DamagedStore as error:

@@ -77,8 +77,8 @@ class StorageRules(Value):
 
     `endpoint`: where the store is, "" for its usual place, and `region`. `virtual_hosts`: the bucket is part
     of the host's name. `certificates`: a file with authorities of the store's TLS. `redirect`: clients fetch
-    large blobs there themselves, by URLs that hold for `expires` seconds. `options`: further ones of the
-    store, as (name, value).
+    large blobs there themselves, by URLs that hold for `expires` seconds. `access_key`, `secret_key`: of S3,
+    "" for what the environment says. `options`: further ones of the store, as `NAME=VALUE`.
     """
 
     url: str = ""
@@ -87,17 +87,23 @@ class StorageRules(Value):
     virtual_hosts: bool = False
     certificates: str = ""
     redirect: bool = False
-    expires: int = 900
-    options: tuple[tuple[str, str], ...] = ()
+    expires: float = 900.0
+    access_key: str = ""
+    secret_key: str = ""
+    options: tuple[str, ...] = ()
 
     def _check(self) -> None:
         scheme, _, rest = self.url.partition("://")
         if self.url and (scheme not in ("s3", "gs", "az") or not rest.strip("/")):
             raise UsageError(f"invalid storage {self.url!r}: expected s3://, gs:// or az:// and a bucket")
-        if not 1 <= self.expires <= _WEEK:
-            raise UsageError(f"URLs of storage can hold for 1 to {_WEEK} seconds, not {self.expires}")
-        if scheme != "s3" and (self.virtual_hosts or self.region):
-            raise UsageError("a region, and buckets in the host's name, are for storage in s3:// only")
+        if not 1 <= self.expires <= _HOUR:
+            raise UsageError(f"URLs of storage can hold for 1 second to 1 hour, not {self.expires:g} seconds")
+        if scheme != "s3" and (self.virtual_hosts or self.region or self.access_key or self.secret_key):
+            raise UsageError("a region, keys, and buckets in the host's name are for storage in s3:// only")
+        if not self.url and (self.endpoint or self.certificates or self.redirect or self.options):
+            raise UsageError("storage needs a URL", hint="say which bucket, such as s3://images/registry")
+        if wrong := [each for each in self.options if not each.partition("=")[1]]:
+            raise UsageError(f"invalid option of storage {wrong[0]!r}: expected NAME=VALUE")
 
     def config(self) -> dict[str, str]:
         """The settings of the store, as obstore names them; the environment's hold besides."""
@@ -105,10 +111,13 @@ class StorageRules(Value):
         named = {where: self.endpoint} if self.endpoint else {}
         named |= {"region": self.region} if self.region else {}
         named |= {"virtual_hosted_style_request": "true"} if self.virtual_hosts else {}
-        return named | dict(self.options)
+        named |= {"access_key_id": self.access_key} if self.access_key else {}
+        named |= {"secret_access_key": self.secret_key} if self.secret_key else {}
+        return named | {name: value for name, _, value in (each.partition("=") for each in self.options)}
 
 
-_WEEK = 7 * 24 * 3600
+_HOUR = 3600
+"""As long as an object stays that nobody needs any more."""
 
 
 class RegistryLimits(Value):
@@ -162,6 +171,7 @@ class RegistryRules(Value):
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
     remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
+    `storage`: where content is.
 
     Each field is what a table of the configuration says (`grammars.serving`).
     """
@@ -178,6 +188,7 @@ class RegistryRules(Value):
     rates: RateRules = RateRules()
     access: AccessRules = AccessRules()
     retention: tuple[RetentionRule, ...] = ()
+    storage: StorageRules = StorageRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import access, activity, garbage, limits, protocol, rates, retention, server, tls
+from . import access, activity, garbage, limits, protocol, rates, retention, server, storage, tls
 
 TABLES = (
     server.TABLE,
@@ -11,6 +11,7 @@ TABLES = (
     protocol.TABLE,
     limits.TABLE,
     rates.TABLE,
+    storage.TABLE,
     garbage.TABLE,
     activity.TABLE,
     retention.TABLE,

@@ -163,6 +163,8 @@ class ObjectResponse(_ContentResponse):
                 piece = await self._work.run(self._reader.read)
             if not self._length:
                 await send({"type": "http.response.body", "body": b""})
+        except DigestMismatch as error:  # of ours, not of the client's
+            raise StoreError(error.message) from error
         finally:
             gone.cancel()
             self._reader.close()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from ...words.rules import RegistryRules
+    from ...words.rules import RegistryRules, StorageRules
 
 CONNECTIONS = 4096
 """Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
@@ -205,7 +205,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
     _allow_files()
     tls = _tls_of(options.get("rules"))
     with bind(host, port) as listening:
-        registry = Registry(RegistryStore(root), **options)
+        registry = Registry(RegistryStore(root, _storage_of(options.get("rules"))), **options)
 
         def started(stop: Callable[[], None]) -> None:
             loop = asyncio.get_running_loop()
@@ -214,6 +214,10 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
             ready(url_of(listening, "https" if tls else "http"))
 
         asyncio.run(_run(listening, registry, tls, started))
+
+
+def _storage_of(rules: RegistryRules | None) -> StorageRules | None:
+    return rules.storage if rules else None
 
 
 def _allow_files() -> None:
@@ -236,7 +240,7 @@ class RunningServer:
         self._listening = bind(host, port)
         self.url = url_of(self._listening, "https" if self._tls else "http")
         try:
-            self.registry = Registry(RegistryStore(root), **options)
+            self.registry = Registry(RegistryStore(root, _storage_of(options.get("rules"))), **options)
         except BaseException:
             self._listening.close()
             raise

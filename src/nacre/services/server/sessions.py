@@ -132,6 +132,7 @@ class UploadSessions:
         with self._storage.adding(digest):
             placed = session.writer.commit(digest)
             session.writer.close()
+            session.writer = None  # what comes later begins with what the storage has
             trace("upload:placed")
             try:
                 self._catalog.add_blob(session.name, placed, session.id)

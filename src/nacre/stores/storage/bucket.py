@@ -29,6 +29,8 @@ _RETRIES = {
 }
 _CLIENT = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "7d", "pool_idle_timeout": "30s"}
 _TEXT = 300
+_MACHINE = "169.254.169.254"
+"""Where the machines of a cloud give credentials: asked when there are none."""
 
 
 class Bucket:
@@ -122,6 +124,9 @@ def failures(key: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise Unavailable(f"object storage refuses our credentials: {_line(error)}") from error
     except BaseError as error:
+        if _MACHINE in str(error):
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say"
+            raise Unavailable("there are no credentials for object storage", hint=hint) from error
         raise Unavailable(f"object storage: {_line(error)}") from error
     except (OSError, ValueError) as error:
         raise Unavailable(f"object storage: {_line(error)}") from error
@@ -134,7 +139,9 @@ def _line(error: Exception) -> str:
 
 
 def _tag(found: Any) -> str:
-    return str(found.get("e_tag") or "")
+    """Of an object; "" for a weak one, which no condition can name (RFC 9110, 13.1.1)."""
+    tag = str(found.get("e_tag") or "")
+    return "" if tag.startswith("W/") else tag
 
 
 def _obstore() -> Any:
