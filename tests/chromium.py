@@ -22,14 +22,14 @@ _BROWSER_SECONDS = 60.0
 class Chromium:
     """One browser with one tab. `with` it; its profile goes into `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         assert PROGRAM is not None
         ours, theirs = os.pipe(), os.pipe()  # what it reads is its descriptor 3, what it writes its 4
         words = [
             PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
             "--disable-dev-shm-usage", "--disable-background-networking", "--disable-extensions",
             "--disable-component-update", "--force-color-profile=srgb", "--remote-debugging-pipe",
-            f"--user-data-dir={folder}/profile", "about:blank",
+            f"--user-data-dir={folder}/profile", *options, "about:blank",
         ]  # fmt: skip
         shell = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
         numbers = str(ours[0]), str(theirs[1])
@@ -119,8 +119,13 @@ class Chromium:
     def until(self, script: str) -> None:
         """Return when the script gives what is true."""
         deadline = time.monotonic() + _BROWSER_SECONDS
-        while not self.run(script):
+        while not self._holds(script):
             assert time.monotonic() < deadline, script
+
+    def _holds(self, script: str) -> bool:
+        """While another page comes, nothing does."""
+        answer = self("Runtime.evaluate", expression=script, returnByValue=True)
+        return "exceptionDetails" not in answer and bool(answer["result"].get("value"))
 
     def key(self, name: str, text: str = "") -> None:
         """Press a key."""

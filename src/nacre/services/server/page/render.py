@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,14 @@ class Renderer:
             trim_blocks=True, lstrip_blocks=True, auto_reload=False,
         )  # fmt: skip
         self._environment.filters.update(
-            size=size, age=age, moment=moment, short=short, text=text_of, count=count, plural=plural
+            size=size,
+            age=age,
+            moment=moment,
+            short=short,
+            text=text_of,
+            count=count,
+            plural=plural,
+            breakable=breakable,
         )
         self._environment.globals.update(link=link, static=self.static.path, named=named)
 
@@ -112,6 +120,13 @@ def count(number: int) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 tag`, `2 tags`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def breakable(name: str) -> Markup:
+    """A name of an image that a line may be broken in, where its parts end."""
+    return Markup("").join(
+        part + Markup("<wbr>") if part in "/:@" else part for part in re.split("([/:@])", name) if part
+    )
 
 
 def named(name: str) -> Markup:

@@ -12,7 +12,7 @@ from ....words.errors import NacreError, NotFound, UsageError
 from ....words.oci import Manifest
 from .documents import CONFIG_TYPES
 from .location import link
-from .readme import render
+from .readme import MOST, render
 from .visit import Shown, sent_to
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PAGE = 25
 _FIRST = 5
 _KEPT = 64
 """READMEs that are kept as HTML: one that attacks takes a second."""
-_SUMMARY, _README = 160, 128 << 10
+_SUMMARY, _README = 160, MOST
 """Most characters that people may write about a repository."""
 _DESCRIPTION = "org.opencontainers.image.description"
 _FACTS = (
@@ -166,7 +166,7 @@ class RepositoryViews:
         for layer in layers:
             if (
                 layer.media_type == _MARKDOWN
-                and layer.size <= _README
+                and layer.size <= 4 * _README
                 and await self._is_here(name, layer.digest)
             ):
                 return (await self._state.cache.read(layer.digest)).decode("utf-8", "replace")
