@@ -325,6 +325,7 @@ COMMANDS_OF = {
         "gc-interval": "garbage", "gc-grace": "garbage", "untagged-age": "garbage",
         "tls-cert": "tls", "tls-key": "tls", "storage-endpoint": "storage", "storage-redirect": "storage",
         "config": "see configure", "check-config": PRINTED,
+        "cache-size": "cache", "upstream": "upstreams",
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

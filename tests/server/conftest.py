@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "client"))
 
 from nacre.services.server import RegistryLimits, RunningServer
 from nacre.words.oci import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST

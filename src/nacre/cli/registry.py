@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .options import Command, flag, number, text
+from .options import Command, flag, many, number, text
 from .output import FORMAT, human_size, inspect_one, listing
 
 TYPE_CHECKING = False
@@ -146,6 +146,7 @@ COMMAND = Command(
         text("--addr", "Address to listen on; port 0 picks a free one", default="127.0.0.1:5000",
              type="host:port"),
         flag("--check-config", "Print what is configured, without secrets, and serve nothing"),
+        text("--cache-size", "Most bytes that are kept of upstreams; 0 for no bound", type="size"),
         text("--config", "Take this configuration (docs/registry-config.md)", type="path"),
         number("--connections", "Most connections of one address; more behind a proxy", default=256),
         flag("--delete-children", "Delete with an index the manifests that nothing else names"),
@@ -162,6 +163,8 @@ COMMAND = Command(
         flag("--storage-redirect", "Let clients fetch large blobs from the bucket themselves"),
         text("--tls-cert", "Certificate (PEM), its chain after it; read again when it changes", type="file"),
         text("--tls-key", "Key of the certificate (PEM)", type="file"),
+        many("--upstream", "Fetch images of this registry when they are asked for (docs/registry-cache.md)",
+             type="registry"),
         text("--warning", "What clients should tell their users"),
     ),
     store=False,

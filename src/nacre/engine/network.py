@@ -79,8 +79,8 @@ def client_of(config: Config, network: NetworkSettings) -> Client:
 
     keep_freed_memory()
     told = ClientConfig(
-        credentials=_lookup(network), proxies=_proxies(config), settings=network.settings,
-        insecure=network.insecure, policy=_policy(network), certificates=_certificates(network),
+        credentials=_lookup(network), proxies=proxies_of(config), settings=network.settings,
+        insecure=network.insecure, policy=_policy(network), certificates=certificates_of(network),
         uploads=UploadFolder(Paths(os.path.abspath(config.root)).uploads),
         notice=lambda line: config.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
     )  # fmt: skip
@@ -95,7 +95,7 @@ def logins_of(network: NetworkSettings) -> Logins:
     return Logins([DockerConfig(path) for path in network.auth_files], network.variables or {})
 
 
-def _proxies(config: Config) -> dict[str, str]:
+def proxies_of(config: Config) -> dict[str, str]:
     """By their lower-case names; where both spellings are given the lower one counts, as in curl."""
     upper = {name.lower(): value for name, value in config.proxies if value}
     return upper | {name: value for name, value in config.proxies if name.islower() and value}
@@ -120,7 +120,7 @@ def _policy(network: NetworkSettings) -> Policy | None:
     return Policy(attempts=attempts, base=network.delay, cap=network.delay, chance=lambda: 0.0)
 
 
-def _certificates(network: NetworkSettings) -> Callable[[str], Special]:
+def certificates_of(network: NetworkSettings) -> Callable[[str], Special]:
     """Raises UsageError for a folder that was named and has no certificates."""
     from ..services.client.certificates import Certificates, certificates_in
 

@@ -162,7 +162,8 @@ class Registries:
         from ..grammars.serving import ConfigSources, read_config
 
         text = _text_in(file) if file else ""
-        return read_config(ConfigSources(text, file, variables or {}, flags or {}), _text_in)
+        config = read_config(ConfigSources(text, file, variables or {}, flags or {}), _text_in)
+        return _with_upstreams(config, (flags or {}).get("upstream"))
 
     def serve(
         self, host: str, port: int, folder: str, ready: Callable[[str], object], *,
@@ -186,11 +187,24 @@ class Registries:
                 hint="give --tls-cert and --tls-key, or --plain-http behind a proxy that ends TLS",
             )
 
-        log = self._engine.config.warn
-        serve(host, port, folder, ready, log=log, access=access, rules=rules, fetch=self._fetch)
+        from .upstreams import upstreams_of
+
+        log, upstreams = self._engine.config.warn, upstreams_of(rules.upstreams, self._engine)
+        more = {"access": access, "rules": rules, "fetch": self._fetch, "upstreams": upstreams}
+        serve(host, port, folder, ready, log=log, **more)
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:
         return fetched(self._engine.client, url, limit, form, bearer)
+
+
+def _with_upstreams(config: ServingConfig, names: object) -> ServingConfig:
+    """Also what `--upstream` says; a table of that name says more. Raises UsageError."""
+    from ..words.upstreams import UpstreamRules
+
+    known = {upstream.name for upstream in config.rules.upstreams}
+    added = dict.fromkeys(str(name) for name in names if name not in known) if isinstance(names, list) else ()
+    upstreams = (*config.rules.upstreams, *map(UpstreamRules.of, added))
+    return config.replace(rules=config.rules.replace(upstreams=upstreams)) if added else config
 
 
 def _text_in(path: str) -> str:

@@ -36,13 +36,15 @@ _HOUR = 3600.0
 _MOST_MENTIONS = 20_000
 _ALL = 1 << 62
 _KEPT = {
-    "blobs": "EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)",
-    "manifests": """(EXISTS (SELECT 1 FROM tags t WHERE t.repository = x.repository AND t.digest = x.digest)
+    "blobs": """(EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)
+        OR EXISTS (SELECT 1 FROM cached c WHERE c.repository = x.repository))""",
+    "manifests": """(EXISTS (SELECT 1 FROM cached c WHERE c.repository = x.repository)
+        OR EXISTS (SELECT 1 FROM tags t WHERE t.repository = x.repository AND t.digest = x.digest)
         OR EXISTS (SELECT 1 FROM parts p WHERE p.repository = x.repository AND p.digest = x.digest)
         OR EXISTS (SELECT 1 FROM manifests s WHERE x.subject != '' AND s.repository = x.repository
                    AND s.digest = x.subject))""",
 }
-"""Whether something names a row `x` of the table."""
+"""Whether something names a row `x` of the table, or it is a copy, which goes by rules of its own."""
 _RESTORABLE = """
     EXISTS (SELECT 1 FROM removed d JOIN repositories n ON n.name = d.repository
             WHERE d.digest = x.digest AND d.kind = 'tag' AND n.id = x.repository)"""

@@ -43,6 +43,8 @@ _SIZES = """
     SELECT size FROM blobs WHERE repository = ? AND digest = ?
     UNION ALL SELECT size FROM manifests WHERE repository = ? AND digest = ?"""
 
+_COPY = "SELECT 1 FROM cached WHERE repository = ?"
+"""Parts of a copy are fetched when they are asked for."""
 _PARTS = "SELECT digest FROM parts WHERE repository = ? AND manifest = ?"
 
 
@@ -225,7 +227,8 @@ class IntegrityCheck:
     def _part(self, repository: int, digest: str, size: int) -> str:
         rows = self._catalog.listed(_SIZES, repository, digest, repository, digest)
         if not rows:
-            return "" if self._sparse else "is not in the repository"
+            lazy = self._sparse or self._catalog.listed(_COPY, repository)
+            return "" if lazy else "is not in the repository"
         if rows[0][0] != size:
             return f"has {rows[0][0]} bytes, the manifest says {size}"
         return self._problems.get(digest, (0, ""))[1]

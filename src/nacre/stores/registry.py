@@ -38,7 +38,7 @@ from .storage.rows import BucketContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import ParamSpec, TypeVar
+    from typing import IO, ParamSpec, TypeVar
 
     from ..words.progress import Progress
     from ..words.rules import GarbageRules
@@ -103,6 +103,13 @@ class RegistryStore:
         """Raises DiskFull while the disk is so full that what is left is for deleting."""
         if not reserve.take(self.root):
             raise DiskFull(f"no space left on the disk of {self.root}")
+
+    def temporary(self) -> IO[bytes]:
+        """An unbuffered file without a name, for content that is passed on; closing it removes it."""
+        from tempfile import TemporaryFile
+
+        with os_errors(f"write to {self.root}"):
+            return TemporaryFile(dir=self.root, buffering=0)
 
     def freeing(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(...)`, which frees room; on a full disk in the room that is kept for that.

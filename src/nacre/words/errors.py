@@ -156,7 +156,7 @@ class DamagedStore(StoreError):
 class RegistryError(NacreError):
     """A registry refused. `status` is the HTTP status, `code` the distribution error code or ''.
 
-    `headers` are those that our own registry adds to its answer.
+    `headers` are those that our own registry adds to its answer, or the `Retry-After` of one that refused.
     """
 
     def __init__(self, message: str, *, status: int = 0, code: str = "", hint: str = "") -> None:

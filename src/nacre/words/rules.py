@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import UsageError
+from .upstreams import CacheRules, UpstreamRules, check_upstreams
 from .value import Value
 
 
@@ -172,6 +173,7 @@ class RegistryRules(Value):
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
     remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
     `storage`: where content is.
+    `upstreams`: registries whose content is fetched when asked for; `cache`: how much of it is kept.
 
     Each field is what a table of the configuration says (`grammars.serving`).
     """
@@ -189,12 +191,15 @@ class RegistryRules(Value):
     access: AccessRules = AccessRules()
     retention: tuple[RetentionRule, ...] = ()
     storage: StorageRules = StorageRules()
+    upstreams: tuple[UpstreamRules, ...] = ()
+    cache: CacheRules = CacheRules()
 
     def _check(self) -> None:
         if self.connections < 1:
             raise UsageError(f"an address must be allowed one connection at least, not {self.connections}")
         if self.plain_http and self.tls.cert:
             raise UsageError("--plain-http and --tls-cert exclude each other")
+        check_upstreams(self.upstreams)
 
 
 class ServingConfig(Value):

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from . import access, activity, garbage, limits, protocol, rates, retention, server, storage, tls
+from . import (
+    access,
+    activity,
+    cache,
+    garbage,
+    limits,
+    protocol,
+    rates,
+    retention,
+    server,
+    storage,
+    tls,
+    upstreams,
+)
 
 TABLES = (
     server.TABLE,
@@ -15,4 +28,6 @@ TABLES = (
     garbage.TABLE,
     activity.TABLE,
     retention.TABLE,
+    upstreams.TABLE,
+    cache.TABLE,
 )

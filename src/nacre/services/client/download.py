@@ -79,6 +79,7 @@ class BlobReader:
         self, connect: Connect, what: str, size: int, start: int, retry: Retry, *, end: int = -1
     ) -> None:
         self._connect, self._what, self._size, self._retry = connect, what, size, retry
+        self.size = size
         self.at, self._end_at, self._part = start, size if end < 0 else end, end >= 0
         self._response: Response | None = None
 

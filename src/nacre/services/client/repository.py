@@ -138,6 +138,28 @@ class Repository:
         reader.open()
         return closing(reader)
 
+    def download(self, digest: Digest) -> AbstractContextManager[BlobReader]:
+        """A blob whose size the registry alone knows. The caller verifies it; breaks are resumed."""
+        what = f"blob {digest} of {self.name}"
+        connect, retry = self._connect(digest, what), self.session.retry()
+        first = [self.session.attempt(lambda: connect({}), retry)]
+        size = first[0].length
+        if size is None:
+            first.pop().close()
+            raise RegistryError(f"{self.session.registry} does not say how large {what} is", status=200)
+        again = lambda headers: first.pop() if first and not headers else connect(headers)  # noqa: E731
+        reader = BlobReader(again, what, size, 0, retry)
+        reader.open()
+        return closing(reader)
+
+    def size(self, digest: Digest) -> int:
+        """How large the registry says that a blob is. Raises NotFound, RegistryError."""
+        what = f"blob {digest} of {self.name}"
+        with self.session.look(routes.blob(self.name, digest), what, self._pull) as response:
+            if response.length is None:
+                raise RegistryError(f"{self.session.registry} does not say how large {what} is", status=200)
+            return response.length
+
     def read(self, descriptor: Descriptor) -> bytes:
         """All of a small blob (at most MAX_DOCUMENT bytes), verified by size and digest."""
         if descriptor.size > MAX_DOCUMENT:

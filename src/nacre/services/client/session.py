@@ -7,6 +7,7 @@ followed by hand (blob storage lives elsewhere): at most ten, never from TLS to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -225,6 +226,8 @@ class Session:
         if not again:
             return error
         after = retry_after(response.headers.get("retry-after", ""), response.headers.get("date", ""))
+        if after is not None and isinstance(error, RegistryError):
+            error.headers["Retry-After"] = str(math.ceil(after))
         return Transient(error, after)
 
     def _elsewhere(self, response: Response, method: str, what: str) -> Exception:

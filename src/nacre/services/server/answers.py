@@ -152,7 +152,7 @@ class ObjectResponse(_ContentResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
-        gone = asyncio.create_task(_departure(receive))
+        gone = asyncio.create_task(departure(receive))
         try:
             piece = await self._work.run(self._reader.read)
             await send(self._head())
@@ -198,7 +198,7 @@ class FileResponse(_ContentResponse):
     async def _stream(self, start: dict[str, object], receive: Receive, send: Send) -> None:
         file = await self._work.run(os.open, self._path, os.O_RDONLY | os.O_CLOEXEC)
         # to a client that is gone, `send` succeeds: without a look-out all the rest would be read for nobody
-        gone = asyncio.create_task(_departure(receive))
+        gone = asyncio.create_task(departure(receive))
         try:
             await send(start)
             offset, left = self._start, self._length
@@ -213,7 +213,7 @@ class FileResponse(_ContentResponse):
             os.close(file)
 
 
-async def _departure(receive: Receive) -> None:
+async def departure(receive: Receive) -> None:
     """Ends when the client is gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

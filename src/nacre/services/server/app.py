@@ -32,7 +32,7 @@ from .manifests import Manifests
 from .state import RegistryState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
     from .access.issuers import Fetch
+    from .upstreams import PullThrough
+    from .upstreams.model import Upstream
 
     Handler = Callable[[Request, Route], Awaitable[Response]]
 
@@ -71,6 +73,7 @@ class Registry:
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
         fetch: Fetch | None = None,
+        upstreams: Sequence[Upstream] = (),
     ) -> None:
         self.state = RegistryState(store, rules)
         self._log, self._access = log, access
@@ -91,8 +94,19 @@ class Registry:
         """What applications still have to do when no request runs any more."""
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
-        for job in jobs_of(self.state, access or _silent):
+        self.copies = self._pull_through(upstreams)
+        jobs = jobs_of(self.state, access or _silent)
+        for job in (*jobs, *(self.copies.jobs(access or _silent) if self.copies else ())):
             self.jobs.add(job)
+
+    def _pull_through(self, upstreams: Sequence[Upstream]) -> PullThrough | None:
+        if not upstreams:
+            return None
+        from .upstreams import PullThrough
+
+        copies = PullThrough(self.state, upstreams, self.state.rules.cache, self._log)
+        self.at_end.append(copies.close)
+        return copies
 
     def _table(self) -> dict[tuple[Endpoint, str], Handler]:
         manifests, blobs, lists = Manifests(self.state), Blobs(self.state), Lists(self.state)
@@ -149,6 +163,8 @@ class Registry:
             return application
         route = self._match(path)
         handler = self._handler(request, route)
+        if self.copies is not None and route is not None and route.name:
+            route, handler = await self.copies.meant(request, route, handler)
         await self.authorization.admit(request, route or Route(Endpoint.BASE))
         check_namespace(request)
         rates = self.state.rates

@@ -34,9 +34,9 @@ class Lists:
 
     async def repositories(self, request: Request, route: Route) -> Response:
         """Answer `GET _catalog`, one page."""
-        count, last = _window(request)
+        count, last = window(request)
         names = await self._readable(request, last, count + 1)
-        return _page(route, count, names, {"repositories": names[:count]})
+        return page(route, count, names, {"repositories": names[:count]})
 
     async def _readable(self, request: Request, last: str, count: int) -> list[str]:
         """The next repositories that whoever asks may read, at most `count`."""
@@ -51,11 +51,11 @@ class Lists:
 
     async def tags(self, request: Request, route: Route) -> Response:
         """Answer `GET tags/list`, one page."""
-        count, last = _window(request)
+        count, last = window(request)
         if not await self._work.ask(self._catalog.exists, route.name):
             raise refusal(Code.NAME_UNKNOWN, f"no repository {route.name}")
         tags = await self._work.run(self._catalog.tags, route.name, last, count + 1)
-        return _page(route, count, tags, {"name": route.name, "tags": tags[:count]})
+        return page(route, count, tags, {"name": route.name, "tags": tags[:count]})
 
     async def referrers(self, request: Request, route: Route) -> Response:
         """GET referrers: an index of what names the digest as its subject; empty when nothing does."""
@@ -64,7 +64,7 @@ class Lists:
         found = await self._work.run(
             self._catalog.referrers, route.name, route.digest, kind, last, _MOST_REFERRERS + 1
         )
-        shown = _fitting(found)
+        shown = fitting([_entry(referrer) for referrer in found])
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
         response = answer(200, None, encode_json(index), OCI_INDEX)
         if kind:
@@ -75,7 +75,7 @@ class Lists:
         return response
 
 
-def _window(request: Request) -> tuple[int, str]:
+def window(request: Request) -> tuple[int, str]:
     """`n` and `last` of the query. Raises RegistryError PAGINATION_NUMBER_INVALID."""
     text = request.query_params.get("n", str(MOST))
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
@@ -83,7 +83,8 @@ def _window(request: Request) -> tuple[int, str]:
     return min(int(text), MOST), request.query_params.get("last", "")[:_MOST_LAST]
 
 
-def _page(route: Route, count: int, found: list[str], body: dict[str, object]) -> Response:
+def page(route: Route, count: int, found: list[str], body: dict[str, object]) -> Response:
+    """A page of `count`, with where the next one is if more was found."""
     response = answer(200, None, encode_json(body), JSON)
     if 0 < count < len(found):
         response.headers["Link"] = _next(route, {"n": str(count), "last": found[count - 1]})
@@ -94,12 +95,11 @@ def _next(route: Route, query: dict[str, str]) -> str:
     return f'<{route.path}?{urlencode(query)}>; rel="next"'
 
 
-def _fitting(found: list[Referrer]) -> list[dict[str, object]]:
-    """The entries that fit one document, at least one; an entry too long for any loses its annotations."""
+def fitting(entries: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Those that fit one document, at least one; an entry too long for any loses its annotations."""
     shown: list[dict[str, object]] = []
     room = MAX_DOCUMENT - 1024
-    for referrer in found[:_MOST_REFERRERS]:
-        entry = _entry(referrer)
+    for entry in entries[:_MOST_REFERRERS]:
         size = len(encode_json(entry)) + 1
         if size > room and not shown:
             entry.pop("annotations", None)

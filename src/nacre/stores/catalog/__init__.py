@@ -5,6 +5,7 @@
                  ──< tags        names of manifests
     uploads                      sessions that have begun and not ended
     unused                       what nothing names, and since when: see `garbage`
+    cached, seen, used           copies of other registries' content: see `cached`
     activity                     who did what: see `activity`
     descriptions                 what people wrote about a repository: see `browsing`
     quotas                       how much a namespace may hold: see `quotas`

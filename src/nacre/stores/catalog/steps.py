@@ -89,5 +89,13 @@ CREATE INDEX removed_digest ON removed (digest, kind);
 CREATE INDEX removed_repository ON removed (repository, kind, tag);
 CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET, _QUOTAS, _REMOVED)
+_CACHED = """
+CREATE TABLE cached (repository INTEGER PRIMARY KEY REFERENCES repositories, upstream TEXT NOT NULL);
+CREATE TABLE seen (
+    name TEXT NOT NULL, digest TEXT NOT NULL, since REAL NOT NULL, PRIMARY KEY (name, digest)) WITHOUT ROWID;
+CREATE TABLE used (
+    repository INTEGER NOT NULL, digest TEXT NOT NULL, used REAL NOT NULL,
+    PRIMARY KEY (repository, digest)) WITHOUT ROWID;
+"""
+STEPS = (_NAMES, _OWNERS, _UNUSED, _ACTIVITY, _ORDER, _DESCRIPTIONS, _BUCKET, _QUOTAS, _REMOVED, _CACHED)
 VERSION = len(STEPS)

@@ -102,6 +102,12 @@ def may_read(request: Request, repository: str) -> bool:
     return identity is None or identity.may(Role.READ, repository)
 
 
+def is_public(request: Request, repository: str) -> bool:
+    """May everybody read that repository?"""
+    identity = identity_of(request)
+    return identity is None or identity.accounts.is_public(repository)
+
+
 def immutable_of(request: Request, repository: str, tags: Sequence[str]) -> tuple[str, ...]:
     """Those of `tags` that must stay as they are once they are set."""
     identity = identity_of(request)
