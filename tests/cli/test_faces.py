@@ -319,6 +319,8 @@ COMMANDS_OF = {
     "registry user ls": ("accounts.users", REGISTRY),
     "registry user rm": ("accounts.remove_user", REGISTRY),
     "registry user update": ("accounts.update_user", REGISTRY | {"password-stdin": TERMINAL}),
+    "registry webhook ls": ("content.webhooks", REGISTRY | {"config": "rules"}),
+    "registry webhook test": ("content.test_webhook", REGISTRY | {"config": "rules"}),
     "registry serve": ("registries.serve", {
         "accounts": "rules", "addr": "host", "root": "folder", "quiet": "access",
         "delete-children": "children",

@@ -26,6 +26,7 @@ from nacre.services.client import Client
 from nacre.services.server import RunningServer
 from nacre.services.server.access.exchange import Exchange
 from nacre.services.server.access.issuers import Issuers
+from nacre.services.server.outgoing import Outgoing
 from nacre.services.server.work import Work
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.accounts.model import Role, Trust
@@ -47,7 +48,9 @@ def issuer() -> Iterator[FakeIssuer]:
 def serving(tmp_path: Path, log: list[str]) -> Iterator[RunningServer]:
     with (
         Client() as client,
-        RunningServer(str(tmp_path / "r"), log=log.append, fetch=partial(fetched, client)) as running,
+        RunningServer(
+            str(tmp_path / "r"), log=log.append, outgoing=Outgoing(partial(fetched, client))
+        ) as running,
     ):
         yield running
 

@@ -279,6 +279,8 @@ GROUPS = {
             "user update": CommandEntry(
                 "accounts", "Change the password or the state of a user", "USER_UPDATE"
             ),
+            "webhook ls": CommandEntry("registrycontent", "List who is told what happens", "WEBHOOK_LS"),
+            "webhook test": CommandEntry("registrycontent", "Send a test event to webhooks", "WEBHOOK_TEST"),
         },
         {},
     ),

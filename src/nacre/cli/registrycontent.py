@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..engine.registrycontent import RegistryContent
-    from ..words.rules import RetentionRule
+    from ..words.rules import RegistryRules, RetentionRule
     from .context import Context
     from .options import Args
 
@@ -91,9 +91,36 @@ def _rules(context: Context, args: Args) -> Sequence[RetentionRule]:
     if args.config:
         if said:
             raise UsageError(f"--config and --{said[0].replace('_', '-')} exclude each other")
-        return context.engine.registries.configure(args.config).rules.retention
+        return _configured(context, args).retention
     patterns = tuple(args.repository) or ("*",), tuple(args.tag) or ("*",), tuple(args.exclude)
     return [RetentionRule(*patterns, args.keep_newest, seconds(args.keep_for))]
+
+
+def _webhooks(context: Context, args: Args) -> int:
+    with _content(context, args) as content:
+        rows = [
+            {
+                "Name": one.name, "URL": one.place, "Events": " ".join(one.events), "Signed": one.signed,
+                "Behind": one.behind, "Tries": one.tries, "Error": one.error,
+            }
+            for one in content.webhooks(_configured(context, args).webhooks)
+        ]  # fmt: skip
+    columns = [
+        ("NAME", "Name"), ("URL", "URL"), ("EVENTS", "Events"), ("SIGNED", "Signed"), ("BEHIND", "Behind"),
+        ("ERROR", "Error"),
+    ]  # fmt: skip
+    listing(context, args, rows, columns, key="Name")
+    return 0
+
+
+def _test_webhooks(context: Context, args: Args) -> int:
+    rules = _configured(context, args).webhooks
+    with _content(context, args) as content:
+        return each(context, args.positionals, lambda name: content.test_webhook(rules, name))
+
+
+def _configured(context: Context, args: Args) -> RegistryRules:
+    return context.engine.registries.configure(args.config, variables=context.environment).rules
 
 
 _ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
@@ -130,4 +157,10 @@ RETENTION = Command(
     ),
     details="Removes tags by the rules of a configuration, or by one rule: what is kept by neither number nor"
     " time goes. Immutable tags stay. nacre registry undelete brings back what went.",
+)  # fmt: skip
+_CONFIG = text("--config", "The configuration that has the webhooks", type="path")
+WEBHOOK_LS = Command("", _webhooks, store=False, options=(_CONFIG, FORMAT, QUIET, _ROOT))
+WEBHOOK_TEST = Command(
+    "NAME [NAME...]", _test_webhooks, store=False, options=(_CONFIG, _ROOT),
+    details="Sends an event of the action test, once. Fails unless the answer has a status of 200 to 299.",
 )  # fmt: skip

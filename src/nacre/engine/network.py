@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..grammars.wire.auth import Credentials
     from ..services.client import Client, Policy
     from ..services.client.logins import Logins
-    from ..services.client.transport import Special
+    from ..services.client.transport import Special, TransportLimits
     from .wiring import Config
 
 _HUB = "registry-1.docker.io"
@@ -72,7 +72,23 @@ def fetched(
         return response.read_all(limit, shown(url))
 
 
-def client_of(config: Config, network: NetworkSettings) -> Client:
+class Posting:
+    """Tells others something: one request each, some seconds long. Its client is made at the first."""
+
+    def __init__(self, config: Config, network: NetworkSettings) -> None:
+        self._config, self._network = config, network
+        self._client: Client | None = None
+
+    def __call__(self, url: str, headers: Mapping[str, str], body: bytes, nearby: bool) -> int:
+        """The status of the answer. Raises NacreError."""
+        from ..services.client.transport import TransportLimits
+
+        if self._client is None:
+            self._client = client_of(self._config, self._network, TransportLimits(connect=5.0, stall=10.0))
+        return self._client.post(url, headers, body, nearby=nearby)
+
+
+def client_of(config: Config, network: NetworkSettings, limits: TransportLimits | None = None) -> Client:
     """A client, to be closed. The store keeps where uploads were broken off."""
     from ..services.client import Client, ClientConfig
     from ..services.client.uploadrecords import UploadFolder
@@ -82,7 +98,7 @@ def client_of(config: Config, network: NetworkSettings) -> Client:
         credentials=_lookup(network), proxies=proxies_of(config), settings=network.settings,
         insecure=network.insecure, policy=_policy(network), certificates=certificates_of(network),
         uploads=UploadFolder(Paths(os.path.abspath(config.root)).uploads),
-        notice=lambda line: config.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}",
+        notice=lambda line: config.warn(f"WARNING! {line}"), user_agent=f"nacre/{__version__}", limits=limits,
     )  # fmt: skip
     return Client(told)
 

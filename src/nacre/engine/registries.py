@@ -122,9 +122,11 @@ class Registries:
 
     def content(self, folder: str = "", *, actor: str = "") -> RegistryContent:
         """What the registry in a folder holds and can restore; "" for the usual one."""
+        from .network import Posting
         from .registrycontent import RegistryContent
 
-        return RegistryContent(folder or self.folder, actor)
+        post = Posting(self._engine.config, self._engine.network)
+        return RegistryContent(folder or self.folder, actor, post)
 
     def collect(
         self, folder: str = "", rules: GarbageRules | None = None, *, dry_run: bool = False
@@ -178,7 +180,9 @@ class Registries:
         """
         from ..grammars.wire.links import is_loopback
         from ..services.server import serve
+        from ..services.server.outgoing import Outgoing
         from ..words.rules import RegistryRules
+        from .network import Posting
 
         rules = rules or RegistryRules()
         if not (rules.tls.cert or rules.plain_http or is_loopback(host)):
@@ -190,7 +194,8 @@ class Registries:
         from .upstreams import upstreams_of
 
         log, upstreams = self._engine.config.warn, upstreams_of(rules.upstreams, self._engine)
-        more = {"access": access, "rules": rules, "fetch": self._fetch, "upstreams": upstreams}
+        outgoing = Outgoing(self._fetch, Posting(self._engine.config, self._engine.network))
+        more = {"access": access, "rules": rules, "outgoing": outgoing, "upstreams": upstreams}
         serve(host, port, folder, ready, log=log, **more)
 
     def _fetch(self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = "") -> bytes:

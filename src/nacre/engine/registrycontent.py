@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import os
 
-from ..words.errors import InvalidName, NotFound
+from ..words.errors import InvalidName, NotFound, RegistryError
+from ..words.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from ..services.server.outgoing import Post
+    from ..services.server.webhooks import Webhook
     from ..stores.catalog import Catalog
     from ..stores.removed import RemovedContent, RemovedEntry
     from ..stores.retention import ExpiredTag
-    from ..words.rules import RetentionRule
+    from ..words.rules import RetentionRule, WebhookRule
+
+
+class WebhookState(Value):
+    """How far a webhook is: how many entries `behind`; why the last try failed, "" if it did not.
+
+    `place` is its URL without what may be secret.
+    """
+
+    name: str
+    place: str
+    events: tuple[str, ...]
+    signed: bool
+    behind: int
+    tries: int
+    error: str
 
 
 class RegistryContent:
@@ -24,8 +42,8 @@ class RegistryContent:
     says did it. Raises Conflict where there is no registry, StoreError.
     """
 
-    def __init__(self, folder: str, actor: str) -> None:
-        self._folder, self._actor = os.path.abspath(folder), actor
+    def __init__(self, folder: str, actor: str, post: Post) -> None:
+        self._folder, self._actor, self._post = os.path.abspath(folder), actor, post
         self._opened: Catalog | None = None
 
     def __enter__(self) -> Self:
@@ -105,11 +123,42 @@ class RegistryContent:
             retention = Retention(self._catalog, rules, accounts)
             return list(retention.look()) if dry_run else retention.remove()
 
+    def webhooks(self, rules: Sequence[WebhookRule]) -> list[WebhookState]:
+        """How far those who are told what happens are."""
+        return [_state(webhook) for webhook in self._webhooks(rules)]
+
+    def test_webhook(self, rules: Sequence[WebhookRule], name: str) -> None:
+        """Tell one of something that did not happen. Raises NotFound, RegistryError if it fails."""
+        found = next((each for each in self._webhooks(rules) if each.rule.name == name), None)
+        if found is None:
+            raise NotFound(f"no webhook {name} in the configuration")
+        if error := found.test():
+            raise RegistryError(f"webhook {name}: {error}")
+
+    def _webhooks(self, rules: Sequence[WebhookRule]) -> list[Webhook]:
+        from ..services.server.webhooks import Webhook
+        from ..stores.activity import Activity
+
+        activity = Activity(self._catalog)
+        return [Webhook(rule, self._catalog, activity, self._post) for rule in rules]
+
     @property
     def _removed(self) -> RemovedContent:
         from ..stores.removed import RemovedContent
 
         return RemovedContent(self._catalog)
+
+
+def _state(webhook: Webhook) -> WebhookState:
+    from ..grammars.wire.links import origin
+
+    rule, progress = webhook.rule, webhook.progress()
+    scheme, host, port = origin(rule.url)
+    signed = bool(rule.secret)
+    return WebhookState(
+        rule.name, f"{scheme}://{host}:{port}", rule.events, signed, webhook.behind, progress.tries,
+        progress.error,
+    )  # fmt: skip
 
 
 def _parse(name: str) -> tuple[str, str, str]:

@@ -163,6 +163,37 @@ class RetentionRule(Value):
             raise UsageError("a rule of retention is for no repository or no tag")
 
 
+_EVENTS = ("push", "tag", "mount", "delete", "restore")
+
+
+class WebhookRule(Value):
+    """Tell `url` of `events` in repositories that match a pattern, signed with `secret`; `name` is for us.
+
+    `format`: "docker" for the envelope of docker's registry, or "cloudevents". `nearby`: also where it leads
+    to loopback and link-local addresses.
+    """
+
+    name: str
+    url: str
+    secret: str = ""
+    events: tuple[str, ...] = ("push", "tag", "delete", "restore")
+    repositories: tuple[str, ...] = ("*",)
+    format: str = "docker"
+    nearby: bool = False
+
+    def _check(self) -> None:
+        if not self.name or len(self.name) > 100:
+            raise UsageError("a webhook needs a name of at most 100 characters")
+        for event in self.events:
+            if event not in _EVENTS:
+                hint = f"there are {', '.join(_EVENTS)}"
+                raise UsageError(f"webhook {self.name}: unknown event {event!r}", hint=hint)
+        scheme, _, rest = self.url.partition("://")
+        if scheme not in ("http", "https") or not rest.partition("/")[0] or "@" in rest.partition("/")[0]:
+            hint = "write https://HOST/PATH, without a password"
+            raise UsageError(f"webhook {self.name}: invalid URL", hint=hint)
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice.
 
@@ -172,7 +203,7 @@ class RegistryRules(Value):
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
     remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
-    `storage`: where content is.
+    `storage`: where content is. `webhooks`: whom to tell what happened.
     `upstreams`: registries whose content is fetched when asked for; `cache`: how much of it is kept.
 
     Each field is what a table of the configuration says (`grammars.serving`).
@@ -193,6 +224,7 @@ class RegistryRules(Value):
     storage: StorageRules = StorageRules()
     upstreams: tuple[UpstreamRules, ...] = ()
     cache: CacheRules = CacheRules()
+    webhooks: tuple[WebhookRule, ...] = ()
 
     def _check(self) -> None:
         if self.connections < 1:
@@ -200,6 +232,9 @@ class RegistryRules(Value):
         if self.plain_http and self.tls.cert:
             raise UsageError("--plain-http and --tls-cert exclude each other")
         check_upstreams(self.upstreams)
+        names = [webhook.name for webhook in self.webhooks]
+        if len(set(names)) < len(names):
+            raise UsageError("two webhooks have one name")
 
 
 class ServingConfig(Value):

@@ -15,6 +15,7 @@ from . import (
     storage,
     tls,
     upstreams,
+    webhooks,
 )
 
 TABLES = (
@@ -30,4 +31,5 @@ TABLES = (
     retention.TABLE,
     upstreams.TABLE,
     cache.TABLE,
+    webhooks.TABLE,
 )

@@ -19,6 +19,7 @@ from .auth import Authenticator, Lookup, anonymous
 from .download import Download
 from .hosts import HUB_HOST, HostEndpoint, Hosts
 from .mirrors import Mirrored
+from .nearby import is_this_machine
 from .proxies import DIRECT, proxy_for
 from .ranges import DEFAULT_RANGES, Ranges
 from .repository import Repository, listing
@@ -174,6 +175,20 @@ class Client:
         hosts.know(host, HostEndpoint(f"{scheme}://{place}"))
         throttles = self._throttles.of(place)
         return DownloadSession(host, hosts, self._transport, Authenticator(host), self._policy, throttles)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, *, nearby: bool = False) -> int:
+        """Post once, with no credentials and no second try, follow nothing, and give the status.
+
+        `nearby`: also to this machine and to link-local addresses. Raises InvalidName, RegistryError.
+        """
+        try:
+            _, host, port = origin(url)
+        except ValueError:
+            raise InvalidName("invalid URL: expected http:// or https://") from None
+        if not nearby and is_this_machine(host, port):
+            raise RegistryError(f"a request to {host} is not allowed: that is this machine")
+        with self._transport.send(Request("POST", url, dict(headers), body), nearby=nearby) as response:
+            return response.status
 
     def connection(self, url: str) -> Connection:
         """How a program of its own is to reach a URL as this client would. Raises UsageError, ValueError."""

@@ -29,6 +29,7 @@ from .jobs import Jobs
 from .lists import Lists
 from .maintenance import jobs_of
 from .manifests import Manifests
+from .outgoing import Outgoing
 from .state import RegistryState
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from ...stores.registry import RegistryStore
     from ...words.rules import RegistryRules
-    from .access.issuers import Fetch
     from .upstreams import PullThrough
     from .upstreams.model import Upstream
 
@@ -62,7 +62,7 @@ class Registry:
     store as well.
 
     `log` takes a line for each failure of the registry itself, `access` one for each request; both
-    without newline, on the event loop. `fetch` asks others, where something has to be asked.
+    without newline, on the event loop. `outgoing` asks and tells others, where something has to be.
     """
 
     def __init__(
@@ -72,11 +72,12 @@ class Registry:
         rules: RegistryRules | None = None,
         log: Callable[[str], object] = _silent,
         access: Callable[[str], object] | None = None,
-        fetch: Fetch | None = None,
+        outgoing: Outgoing | None = None,
         upstreams: Sequence[Upstream] = (),
     ) -> None:
         self.state = RegistryState(store, rules)
         self._log, self._access = log, access
+        outgoing = outgoing or Outgoing()
         self._handlers = self._table()
         text = self.state.rules.warning
         self._warning = [(WARNING.lower().encode(), format_warning(text).encode())] if text else []
@@ -85,7 +86,7 @@ class Registry:
             store.accounts,
             self.state.work,
             self.state.journal,
-            fetch,
+            outgoing.fetch,
             self.note,
             self.state.rules.access,
         )
@@ -97,6 +98,17 @@ class Registry:
         self.copies = self._pull_through(upstreams)
         jobs = jobs_of(self.state, access or _silent)
         for job in (*jobs, *(self.copies.jobs(access or _silent) if self.copies else ())):
+            self.jobs.add(job)
+        if self.state.rules.webhooks:
+            self._tell_others(outgoing, access or _silent)
+
+    def _tell_others(self, outgoing: Outgoing, tell: Callable[[str], object]) -> None:
+        from . import webhooks
+
+        state, post = self.state, outgoing.post
+        assert post is not None
+        known = [webhooks.Webhook(rule, state.catalog, state.activity, post) for rule in state.rules.webhooks]
+        for job in webhooks.jobs_of(known, tell):
             self.jobs.add(job)
 
     def _pull_through(self, upstreams: Sequence[Upstream]) -> PullThrough | None:

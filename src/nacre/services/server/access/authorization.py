@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ....grammars.wire.routes import Route
     from ....stores.accounts.reading import Accounts
     from ..journal import Journal
+    from ..outgoing import Fetch
     from ..work import Work
     from .bearer import BearerTokens
     from .exchange import Exchange
-    from .issuers import Fetch
 
 _MOST = 4096
 _STALE = 0.05

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
@@ -21,6 +21,7 @@ from ....words.errors import ContentError, NacreError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..outgoing import Fetch
     from ..work import Work
 
     PublicKey = RSAKey | ECKey | OKPKey
@@ -30,15 +31,6 @@ _AFTER_FAILURE = 10.0
 _DOCUMENT, _KEYS = 64 << 10, 256 << 10
 _MOST_KEYS = 100
 _LEAST_RSA = 2048
-
-
-class Fetch(Protocol):
-    """What the registry may ask of others: the engine hands it in."""
-
-    def __call__(
-        self, url: str, limit: int, form: Mapping[str, str] | None = None, bearer: str = ""
-    ) -> bytes:
-        """What is at a URL, at most `limit` bytes; with `form` that is posted. Raises NacreError."""
 
 
 class Issuer(NamedTuple):
