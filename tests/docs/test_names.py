@@ -101,11 +101,9 @@ apk attached attestation attestationfiles attestations attesting distribution dp
 licenses materials npm packageurls predicate provenance rpm spdx statement statements
 access accounts administration authentication authorization failures grant migrations passwords rights role
 team teams versions collector durations garbage mentions
-exchange exceeded fetch invitations quota quotas invitation issuer issuers tls trust trusts
+exceeded identities invitation invitations oidc quota quotas sso
 application applications limits occurrence protocol secret tables
-application applications limits occurrence protocol secret tables
-exchange fetch invitation issuer issuers tls trust trusts
-exchange exceeded fetch invitations rate rates quota quotas invitation issuer issuers tls trust trusts
+exchange fetch issuer issuers rate rates tls trust trusts
 activity author joblocks maintenance
 activity author joblocks jobs maintenance query
 about bar bounded browsing listings still changed comparing documents home in location opened page readme

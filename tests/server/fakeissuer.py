@@ -7,10 +7,11 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -28,6 +29,8 @@ class FakeIssuer:
         self.answers: dict[str, bytes] = {}
         self.document: dict[str, Any] = {}
         self.url = ""
+        self.posted: list[dict[str, str]] = []
+        self.redeem: Callable[[dict[str, str]], dict[str, Any]] = lambda _form: {}
 
     def token(self, key: Any = None, algorithm: str = "RS256", kid: str | None = "", **claims: Any) -> str:
         """Of a job of org/app for a registry; claims that are None are left out."""
@@ -47,7 +50,9 @@ class FakeIssuer:
         if path in self.answers:
             return self.answers[path]
         if path == "/.well-known/openid-configuration":
-            return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys", **self.document}).encode()
+            names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+            document = {name: f"{self.url}/{path}" for name, path in names.items()}
+            return json.dumps({"issuer": self.url, **document, **self.document}).encode()
         if path == "/keys":
             return json.dumps({"keys": [key.as_dict(private=False) for key in self.keys]}).encode()
         return None
@@ -72,6 +77,15 @@ def issuing() -> Iterator[FakeIssuer]:
             self.send_header("Content-Length", str(len(data or b"")))
             self.end_headers()
             self.wfile.write(data or b"")
+
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            issuer.posted.append(form)
+            data = json.dumps(issuer.redeem(form)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
         def log_message(self, *_args: object) -> None:
             pass

@@ -28,9 +28,8 @@ def test_as_many_at_once_as_may_be_then_one_by_one() -> None:
     assert rate.take("a") == (2, 0.0)
 
 
-def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nacre.services.server.rates._REMEMBERED", 2)
-    rate = Rate(1, 30.0)
+def test_what_it_remembers_is_bounded() -> None:
+    rate = Rate(1, 30.0, remembered=2)
     for key in "abc":
         rate.take(key)
     assert rate.take("a")[1] == 0

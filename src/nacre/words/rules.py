@@ -19,13 +19,45 @@ class GarbageRules(Value):
     untagged: float = 30 * 24 * 3600.0
 
 
+class OidcRules(Value):
+    """Who signs people in on the page (OpenID Connect): `issuer` is its URL, "" for nobody.
+
+    `client` and `secret` are the registry's own there, `title` what the button says. The claim `name` becomes
+    the user's name, `groups` has their groups: `teams` are pairs GROUP=TEAM that are kept in step at each
+    sign-in, `administrators` groups whose members administer the registry.
+    """
+
+    issuer: str = ""
+    client: str = ""
+    secret: str = ""
+    title: str = "Single sign-on"
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    name: str = "preferred_username"
+    groups: str = "groups"
+    teams: tuple[str, ...] = ()
+    administrators: tuple[str, ...] = ()
+
+    def _check(self) -> None:
+        if self.issuer and not self.client:
+            raise UsageError("sign-in by OpenID Connect needs the client that the issuer knows")
+        _check_teams(self.teams)
+
+
+def _check_teams(pairs: tuple[str, ...]) -> None:
+    for pair in pairs:
+        group, equals, team = pair.rpartition("=")
+        if not (group and equals and team):
+            raise UsageError(f"invalid pair {pair[:200]!r}: expected GROUP=TEAM")
+
+
 class AccessRules(Value):
-    """Who may come in. `accounts`: one must log in, also while there is no account yet. `url`: where clients
-    reach the registry, "" for where they say.
+    """Who may come in. `accounts`: one must log in, also while there is no account yet. `url`: where people
+    reach the registry, "" for where they say. `oidc`: who signs them in.
     """
 
     accounts: bool = False
     url: str = ""
+    oidc: OidcRules = OidcRules()
 
     def _check(self) -> None:
         if self.url and not self.url.startswith(("https://", "http://")):

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     Headers = tuple[tuple[bytes, bytes], ...]
 
 _MINUTE = 60.0
-_REMEMBERED = 1 << 16
 
 
 class Rate:
-    """At most `most` in `window` seconds, for each key."""
+    """At most `most` in `window` seconds, for each key, of which as many as `remembered` are kept in mind."""
 
-    def __init__(self, most: int, window: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.most, self.window, self._clock = most, window, clock
+    def __init__(
+        self, most: int, window: float, clock: Callable[[], float] = time.monotonic, remembered: int = 1 << 16
+    ) -> None:
+        self.most, self.window, self._clock, self._remembered = most, window, clock, remembered
         self._each = window / most
         self._until: OrderedDict[str, float] = OrderedDict()
 
@@ -46,7 +47,7 @@ class Rate:
             return 0, over
         self._until[key] = until
         self._until.move_to_end(key)
-        if len(self._until) > _REMEMBERED:
+        if len(self._until) > self._remembered:
             self._until.popitem(last=False)
         return int(-over / self._each + 1e-6), 0.0
 

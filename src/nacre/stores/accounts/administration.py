@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as put
 
 from ...words.errors import Conflict, NotFound, UsageError
 from .database import AccountsDatabase
+from .identities import Identities
 from .invitation import Invitations
 from .model import (
     AccessToken,
@@ -61,6 +62,7 @@ class Administration:
         self.users, self.teams = Users(self._change), Teams(self._change)
         self.rights, self.tokens = Rights(self._change), Tokens(self._change)
         self.trusts = Trusts(self._change)
+        self.identities = Identities(self._change, self.users, _check_governed)
         self.invitations = Invitations(self._change, self.users)
 
     def __enter__(self) -> Self:

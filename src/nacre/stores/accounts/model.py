@@ -103,6 +103,21 @@ class Trust(NamedTuple):
     created: float = 0.0
 
 
+class ExternalUser(NamedTuple):
+    """Somebody whom others vouch for: the subject of an issuer, and the name that they want here.
+
+    `followed` are the teams that their groups decide about, `teams` those of which they are members;
+    `administrator` None says nothing.
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    followed: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    administrator: bool | None = None
+
+
 class AuditEntry(NamedTuple):
     """Somebody did something. `at` in seconds since 1970; `client` is the address where it came from one."""
 

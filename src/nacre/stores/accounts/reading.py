@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .model import Trust
 
 _MOST = 4096
-NEWEST = "trusts"
+NEWEST = "identities"
 """The step of `migrations` that these statements are written for."""
 _TRUSTS = "SELECT id, issuer, audience, claims, namespace, role, seconds, created FROM trusts WHERE {}"
 _USER = "SELECT id, name, password, administrator, robot FROM users WHERE {} AND NOT disabled"

@@ -91,6 +91,12 @@ SPENT = Table(
     Column("until", Float, nullable=False),  # what it was exchanged for ends then
     Column("kept", Float, nullable=False, index=True),  # it is refused by itself from then on
 )  # fmt: skip
+IDENTITIES = Table(
+    "identities", METADATA,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    _owner("user", "users"),
+)  # fmt: skip
 SETTINGS = Table(
     "settings", METADATA,
     Column("name", Text, primary_key=True),

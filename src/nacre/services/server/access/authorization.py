@@ -64,18 +64,23 @@ class Authorization:
             self._bearer = BearerTokens(self._accounts)
         return self._bearer
 
-    async def _by_foreign(self, token: str, client: str) -> Identity | None:
-        """By a token of another issuer, or by what one was exchanged for."""
-        own = self.bearer.read(token) if client else None
-        if own:
-            return own if own.trusts and own.scopes is None else None
+    @property
+    def exchange(self) -> Exchange:
+        """For tokens of others."""
         if self._exchange is None:
             from .exchange import Exchange
             from .issuers import Issuers
 
             self._exchange = Exchange(self._accounts, Issuers(self._fetch, self._work), self._work)
+        return self._exchange
+
+    async def _by_foreign(self, token: str, client: str) -> Identity | None:
+        """By a token of another issuer, or by what one was exchanged for."""
+        own = self.bearer.read(token) if client else None
+        if own:
+            return own if own.trusts and own.scopes is None else None
         try:
-            return await self._exchange.identity(token, client)
+            return await self.exchange.identity(token, client)
         except (RegistryError, ContentError) as error:
             self._note(f"error: cannot ask the issuer of a token: {error.message}")
             raise refusal(Code.UNAVAILABLE, "the issuer of this token cannot be asked now") from error
@@ -141,7 +146,7 @@ def role_for(route: Route, method: str) -> Role:
 
 def challenged(request: Request, repository: str, role: Role, why: str) -> RegistryError:
     """401 with where to get a token, and for what."""
-    fields = {"realm": f"{_base(request)}/token", "service": SERVICE}
+    fields = {"realm": f"{base_of(request)}/token", "service": SERVICE}
     if repository:
         fields["scope"] = f"repository:{repository}:{_WORDS[role]}"
     error = refusal(Code.UNAUTHORIZED, why)
@@ -157,7 +162,7 @@ def _no(request: Request, repository: str, role: Role, identity: Identity) -> Re
     return refusal(Code.DENIED)
 
 
-def _base(request: Request) -> str:
+def base_of(request: Request) -> str:
     """How the client reached us, also through a proxy that ends TLS."""
     scheme = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip() or request.url.scheme
     return f"{scheme if scheme in ('http', 'https') else 'http'}://{request.url.netloc}"

@@ -40,7 +40,7 @@ class Exchange:
     """Knows the rules that `accounts` has."""
 
     def __init__(self, accounts: Accounts, issuers: Issuers, work: Work) -> None:
-        self._accounts, self._issuers, self._work = accounts, issuers, work
+        self._accounts, self.issuers, self._work = accounts, issuers, work
 
     async def identity(self, text: str, client: str) -> Identity | None:
         """Who a token stands for, None when it is not right; `client` "" exchanges it, for once and all.
@@ -74,7 +74,7 @@ class Exchange:
             return None
         if header.get("alg") not in ALGORITHMS or "crit" in header:
             return None
-        key = await self._issuers.key(issuer, name)
+        key = await self.issuers.key(issuer, name)
         if key is None:
             return None
         try:

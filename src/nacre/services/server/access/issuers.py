@@ -50,6 +50,12 @@ class Issuers:
         self._failed: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
+    async def post(self, issuer: str, name: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """What the endpoint `name` of an issuer answers to a form. Raises NacreError."""
+        url = endpoint_of(issuer, (await self.find(issuer)).document, name)
+        assert self._fetch
+        return _object(await self._work.run(self._fetch, url, _DOCUMENT, form))
+
     async def key(self, issuer: str, name: str) -> PublicKey | None:
         """The key of that name (`kid`); "" is the only one. Raises NacreError."""
         found = await self.find(issuer)

@@ -38,6 +38,7 @@ from .render import Renderer
 from .repository import RepositoryViews
 from .setup import SetupViews
 from .signin import SignInViews
+from .sso import OidcViews
 from .storage import StorageViews
 from .visit import Shown, Visit
 
@@ -90,6 +91,7 @@ class Page:
         for part in (
             SignInViews(authorization, self._sessions),
             SetupViews(self._accounts, state.work, self._sessions),
+            OidcViews(authorization, state, self._sessions),
             HomeViews(state),
             RepositoryViews(state, documents),
             ImageViews(state, documents),

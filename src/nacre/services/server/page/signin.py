@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....words.errors import NotFound
 from ..clients import client_of
+from .location import link
 from .session import COOKIE
 from .visit import Shown, sent_to
 
@@ -27,7 +28,12 @@ class SignInViews:
         """The form for name and password."""
         if visit.is_open:
             raise NotFound("nobody has to sign in here: this registry has no accounts")
-        return Shown("signin.html", {"why": "", "name": "", "to": visit.word("to") or "/"})
+        return Shown("signin.html", self._values("", "", visit.word("to") or "/"))
+
+    def _values(self, why: str, name: str, to: str) -> dict[str, str]:
+        rules = self._authorization.rules.oidc
+        other = rules.title if rules.issuer else ""
+        return {"why": why, "name": name, "to": to, "other": other, "begin": link("oidc", to=to)}
 
     async def sign_in(self, visit: Visit) -> Shown:
         """Take the form; too many failures are refused as those of other clients are."""
@@ -40,7 +46,7 @@ class SignInViews:
             why = (
                 "A token does not sign in here, only a password." if found else "Name or password are wrong."
             )
-            return Shown("signin.html", {"why": why, "name": name, "to": to}, 401)
+            return Shown("signin.html", self._values(why, name, to), 401)
         return sent_to(to, (COOKIE, self._sessions.begin(found.account)))
 
     async def sign_out(self, visit: Visit) -> Shown:
