@@ -62,7 +62,7 @@ class ObjectStorage:
             raise NotFound(f"the registry does not hold {digest}")
         if found[1] > MAX_DOCUMENT:
             raise TooLarge(f"{digest} is over {MAX_DOCUMENT} bytes")
-        with self._judged(digest):
+        with self._judged(digest, found[0]):
             data = self._bucket.get(found[0])
             actual = Digest.of(data, digest.algorithm)
             if actual != digest:
@@ -70,17 +70,17 @@ class ObjectStorage:
         return data
 
     @contextmanager
-    def _judged(self, digest: Digest) -> Iterator[None]:
+    def _judged(self, digest: Digest, key: str) -> Iterator[None]:
         """What is damaged counts as absent; but not where the whole bucket seems to be."""
         try:
             yield
         except (NotFound, DigestMismatch):
-            self.reject(digest)
+            self._reject(digest, key)
             raise
 
     def open(self, found: Located, start: int, length: int) -> ObjectReader:
         """A span of it. Raises NotFound when it is gone or another."""
-        with self._judged(found.digest):
+        with self._judged(found.digest, found.key):
             return ObjectReader(self._bucket, found, start, length)
 
     def link(self, found: Located) -> str:
@@ -111,11 +111,15 @@ class ObjectStorage:
 
     def reject(self, digest: Digest) -> None:
         """Mark its object as damaged. Raises Unavailable when the bucket itself is not there."""
+        if found := self._rows.content(digest):
+            self._reject(digest, found[0])
+
+    def _reject(self, digest: Digest, key: str) -> None:
         try:
             self._bucket.get(MARK)
         except NotFound:
             raise Unavailable(f"object storage: {self._bucket.url} has lost {MARK}") from None
-        self._rows.reject(digest)
+        self._rows.reject(digest, key)
 
     def tidy(self) -> Iterator[None]:
         """Remove what nobody needs; once a day list the bucket for what nothing names."""

@@ -56,10 +56,10 @@ class ObjectRows:
         rows = self._catalog.read(CONTENT, digest)
         return rows[0] if rows else None
 
-    def reject(self, digest: Digest) -> None:
-        """The object is not what it should be."""
-        sql = "UPDATE contents SET damaged = 1 WHERE digest = ?"
-        self._catalog.change(lambda db: db.execute(sql, (digest,)))
+    def reject(self, digest: Digest, key: str) -> None:
+        """The object is not what it should be; nothing happens if the digest has another one by now."""
+        sql = "UPDATE contents SET damaged = 1 WHERE digest = ? AND key = ?"
+        self._catalog.change(lambda db: db.execute(sql, (digest, key)))
 
     def parts(self, upload: str) -> list[Part]:
         """The objects of an upload in order."""
@@ -130,6 +130,9 @@ class BucketContents:
         rows = [(key, db.now()) for (key,) in db.execute(KEY, (digest,)).fetchall()]
         db.executemany(DISCARD, rows)
         db.execute("DELETE FROM contents WHERE digest = ?", (digest,))
+
+    def drop(self, digest: Digest, /) -> None:
+        """All is in the rows."""
 
     def end(self, db: CatalogTransaction, upload: str, key: str = "", /) -> None:
         """An upload is over; of its objects, that of `key` became content."""
