@@ -25,15 +25,22 @@ _REPOSITORIES = """
 _MATCHES = r""" AND (LOWER(r.name) LIKE ? ESCAPE '\' OR LOWER(COALESCE(d.summary, '')) LIKE ? ESCAPE '\'
     OR LOWER(COALESCE(d.readme, '')) LIKE ? ESCAPE '\')"""
 _TAGS = """
-    SELECT t.tag, t.digest, m.media_type, t.updated FROM tags t
-    JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest
-    WHERE t.repository = (SELECT id FROM repositories WHERE name = ?)"""
+    SELECT t.tag, t.digest, m.media_type, t.updated FROM (
+        SELECT n.repository, n.tag FROM tags n
+        WHERE n.repository = (SELECT id FROM repositories WHERE name = ?) AND {after}{like}
+        ORDER BY {order} LIMIT ?) f
+    JOIN tags t ON t.repository = f.repository AND t.tag = f.tag
+    JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest ORDER BY {outer}"""
+"""What is looked through stands in an index; the rest is fetched for what is shown alone."""
+_BY_AGE, _BY_NAME = "{0}.updated DESC, {0}.tag DESC", "{0}.tag"
 _HOLDERS = """
-    SELECT t.tag FROM parts p JOIN tags t ON t.repository = p.repository AND t.digest = p.manifest
-    WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2
-    UNION SELECT t.tag FROM parts p JOIN parts i ON i.repository = p.repository AND i.digest = p.manifest
-    JOIN tags t ON t.repository = i.repository AND t.digest = i.manifest
-    WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2
+    SELECT tag FROM (
+        SELECT t.tag FROM parts p JOIN tags t ON t.repository = p.repository AND t.digest = p.manifest
+        WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2 LIMIT ?3) images
+    UNION SELECT tag FROM (
+        SELECT t.tag FROM parts p JOIN parts i ON i.repository = p.repository AND i.digest = p.manifest
+        JOIN tags t ON t.repository = i.repository AND t.digest = i.manifest
+        WHERE p.repository = (SELECT id FROM repositories WHERE name = ?1) AND p.digest = ?2 LIMIT ?3) indexes
     ORDER BY 1 LIMIT ?3"""
 _HELD_IN = """
     SELECT r.name FROM blobs b JOIN repositories r ON r.id = b.repository
@@ -114,15 +121,14 @@ class Browsing:
 
     def newest(self, name: str, text: str, last: tuple[float, str], limit: int) -> list[TagLine]:
         """Tags with `text` in them that were set before `last` (a time and a tag), the newest first."""
-        sql = _TAGS + " AND (t.updated, t.tag) < (?, ?)" + _like_tag(text)
-        values = (name, *last, *_tag_values(text), limit)
-        rows = self._catalog.listed(f"{sql} ORDER BY t.updated DESC, t.tag DESC LIMIT ?", *values)
+        sql = _tags("(n.updated, n.tag) < (?, ?)", text, _BY_AGE)
+        rows = self._catalog.listed(sql, name, *last, *_tag_values(text), limit)
         return [TagLine(*row) for row in rows]
 
     def tags(self, name: str, text: str, last: str, limit: int) -> list[TagLine]:
         """Tags with `text` in them after `last`, by name."""
-        sql = _TAGS + " AND t.tag > ?" + _like_tag(text)
-        rows = self._catalog.listed(f"{sql} ORDER BY t.tag LIMIT ?", name, last, *_tag_values(text), limit)
+        sql = _tags("n.tag > ?", text, _BY_NAME)
+        rows = self._catalog.listed(sql, name, last, *_tag_values(text), limit)
         return [TagLine(*row) for row in rows]
 
     def count_tags(self, name: str) -> int:
@@ -132,7 +138,7 @@ class Browsing:
         return int(self._catalog.listed(sql, name, MOST_COUNTED)[0][0])
 
     def holders(self, name: str, digest: str, limit: int) -> list[str]:
-        """Tags of a repository whose image, or one of whose images, needs that content."""
+        """Some of the tags of a repository whose image, or one of whose images, needs that content."""
         return [str(row[0]) for row in self._catalog.listed(_HOLDERS, name, digest, limit)]
 
     def named(self, name: str, digests: Sequence[str]) -> list[str]:
@@ -182,8 +188,9 @@ class Browsing:
             yield Totals(logical, int(stored), int(contents))
 
 
-def _like_tag(text: str) -> str:
-    return r" AND LOWER(t.tag) LIKE ? ESCAPE '\'" if text else ""
+def _tags(after: str, text: str, order: str) -> str:
+    like = r" AND LOWER(n.tag) LIKE ? ESCAPE '\'" if text else ""
+    return _TAGS.format(after=after, like=like, order=order.format("n"), outer=order.format("t"))
 
 
 def _tag_values(text: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from itertools import islice
+import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....images.audit.compare import compare
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MOST = 3000
 """Differences that are shown."""
 _MOST_COUNTED = 200_000
+_SECONDS = 20.0
 
 
 class ChangedFile(NamedTuple):
@@ -38,6 +39,10 @@ class ChangedFile(NamedTuple):
     before: int | None
     after: int | None
     changed: tuple[str, ...]
+
+
+class _TimeIsUp(Exception):
+    """Enough was compared."""
 
 
 class ComparisonViews:
@@ -82,9 +87,11 @@ def _compared(
     lefts: list[tuple[Digest, LayerListing]], rights: list[tuple[Digest, LayerListing]],
 ) -> tuple[list[ChangedFile], bool]:  # fmt: skip
     """The differences, and whether these are all."""
-    listings = dict([*lefts, *rights])
+    listings, end = dict([*lefts, *rights]), time.monotonic() + _SECONDS
 
     def is_same(old: Found, new: Found) -> bool:
+        if time.monotonic() > end:
+            raise _TimeIsUp
         if old.size != new.size:
             return False
         sums = listings[old.layer].sum(old.path), listings[new.layer].sum(new.path)
@@ -92,8 +99,14 @@ def _compared(
 
     first, second = (tuple(digest for digest, _ in each) for each in (lefts, rights))
     differences = compare((left, first), (right, second), is_same)
-    found = list(islice(_files(left, right, differences), _MOST_COUNTED + 1))
-    return found[:_MOST_COUNTED], len(found) <= _MOST_COUNTED
+    found: list[ChangedFile] = []
+    with suppress(_TimeIsUp):
+        for each in _files(left, right, differences):
+            if len(found) >= _MOST_COUNTED or time.monotonic() > end:
+                raise _TimeIsUp
+            found.append(each)
+        return found, True
+    return found, False
 
 
 def _files(left: TreeView, right: TreeView, differences: Iterable[Difference]) -> Iterable[ChangedFile]:

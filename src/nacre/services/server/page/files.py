@@ -140,12 +140,13 @@ def _rows(
 ) -> tuple[list[FileRow], str]:
     """A page of a folder, folders and files together; and after which name it goes on, percent-encoded."""
     there = [name for name in view.names(folder.path) if name > last]
-    found = []
+    found, above = [], view.top()
+    for part in folder.path.split(b"/") if folder.path else ():
+        above = view.step(above, part) or above
     for name in there[:_PAGE]:
-        path = folder.path + b"/" + name if folder.path else name
-        node = view.lookup(path, follow=False)
-        if node is not None:
-            found.append(_row(name, path, node, numbers))
+        place = view.step(above, name)
+        if place is not None:
+            found.append(_row(name, place[0], view.found(place), numbers))
     more = there[_PAGE - 1].decode("utf-8", "surrogateescape") if len(there) > _PAGE else ""
     return found, more
 
