@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..images.model.image import Image
+    from ..images.model.rows import ImageRow
     from .context import Context
     from .options import Args
 
@@ -29,8 +30,9 @@ def run(context: Context, args: Args) -> int:
     filters = Filters(args.filter, _FILTERS)
     patterns = [*args.positionals, *filters.get("reference")]
     wanted = _wanted(context, filters)
-    images = [image for image in context.engine.images(strict=False) if wanted(image)]
-    images.sort(key=lambda image: timestamp(image.config.created), reverse=True)
+    found = context.engine.image_rows(digests=bool(args.digests or args.format))
+    images = [image for image in found if wanted(image)]
+    images.sort(key=lambda image: timestamp(image.created), reverse=True)
     rows = [row for image in images for row in _rows(image, patterns, args)]
     columns = list(_COLUMNS)
     if args.digests:
@@ -39,7 +41,7 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _wanted(context: Context, filters: Filters) -> Callable[[Image], bool]:
+def _wanted(context: Context, filters: Filters) -> Callable[[ImageRow], bool]:
     """A test for images. Raises UsageError, and NotFound for an image that is not there."""
 
     def made(text: str) -> float:
@@ -49,16 +51,16 @@ def _wanted(context: Context, filters: Filters) -> Callable[[Image], bool]:
     before = min([filters.until(), *map(made, filters.get("before"))])
     since = max(map(made, filters.get("since")), default=float("-inf"))
 
-    def wanted(image: Image) -> bool:
+    def wanted(image: ImageRow) -> bool:
         tagged = any("@" not in name for name in image.names)
         if (dangling and tagged) or (dangling is False and not image.names):
             return False
-        return since < timestamp(image.config.created) < before and filters.labels(image.config.labels)
+        return since < timestamp(image.created) < before and filters.labels(image.labels)
 
-    return wanted
+    return wanted if filters.values else lambda _image: True
 
 
-def _rows(image: Image, patterns: list[str], args: Args) -> Iterator[dict[str, Any]]:
+def _rows(image: ImageRow, patterns: list[str], args: Args) -> Iterator[dict[str, Any]]:
     names = [Reference.parse(name) for name in image.names]
     tagged = {name.name for name in names if name.tag}
     shown = [name for name in names if name.tag or name.name not in tagged]
@@ -69,29 +71,32 @@ def _rows(image: Image, patterns: list[str], args: Args) -> Iterator[dict[str, A
         yield _row(image, NONE, NONE, args)
 
 
-def _row(image: Image, repository: str, tag: str, args: Args) -> dict[str, Any]:
-    return {
-        "Containers": "N/A",
-        "CreatedAt": moment(image.config.created),
-        "CreatedSince": ago(image.config.created),
-        "Digest": _digest(image, repository) if args.digests or args.format else "",
+def _row(image: ImageRow, repository: str, tag: str, args: Args) -> dict[str, Any]:
+    """What is shown: a template may name more than the table has."""
+    if args.quiet and not args.format:
+        return {"ID": short_id(image.id, args.no_trunc)}
+    size = human_size(image.size)
+    shown = {
+        "CreatedSince": ago(image.created),
         "ID": short_id(image.id, args.no_trunc),
         "Repository": repository,
-        "SharedSize": "N/A",
-        "Size": human_size(size_of(image)),
+        "Size": size,
         "Tag": tag,
-        "UniqueSize": "N/A",
-        "VirtualSize": human_size(size_of(image)),
     }
+    if args.digests or args.format:
+        shown["Digest"] = _digest(image, repository)
+    if not args.format:
+        return shown
+    unknown = dict.fromkeys(("Containers", "SharedSize", "UniqueSize"), "N/A")
+    whole = {**shown, **unknown, "CreatedAt": moment(image.created), "VirtualSize": size}
+    return dict(sorted(whole.items()))
 
 
-def _digest(image: Image, repository: str) -> str:
+def _digest(image: ImageRow, repository: str) -> str:
     """By what the repository names the image, as far as it is known to have it."""
-    from ..images.model.image import repo_digests
-
     if repository == NONE:
         return NONE
-    known = [text for text in repo_digests(image) if text.startswith(repository + "@")]
+    known = [text for text in image.repo_digests if text.startswith(repository + "@")]
     return known[0].rpartition("@")[2] if known else str(image.digest)
 
 

@@ -29,7 +29,7 @@ def run(context: Context, args: Args) -> int:
     newest = 1 if args.latest else args.last
     everything = args.all or newest is not None or chosen.wants_all
     rows = context.engine.containers.list(all=bool(everything))
-    shown = [row for row in rows if chosen.allows(row, loads(row.config_json))]
+    shown = [row for row in rows if chosen.allows(row, loads(row.config_json))] if args.filter else rows
     if newest is not None and newest >= 0:
         shown = shown[:newest]
     columns = [*_COLUMNS, ("SIZE", "Size")] if args.size else _COLUMNS
@@ -38,41 +38,57 @@ def run(context: Context, args: Args) -> int:
 
 
 def _row(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
+    """What is shown: a template may name more than the table has."""
+    identity = {"ID": row.id if args.no_trunc else row.id[:12]}
+    if args.quiet and not args.format:
+        return identity
+    return _whole(context, row, args, identity) if args.format else identity | _columns(context, row, args)
+
+
+def _columns(context: Context, row: ContainerRow, args: Args) -> dict[str, Any]:
+    """The fields that the table has."""
+    from .columns import health_of, state_of
+
+    command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
+    return {
+        "Command": f'"{command}"',
+        "Image": row.image_ref or row.image,
+        "Names": row.name,
+        "Ports": _ports(context, row),
+        "RunningFor": ago(row.created),
+        "Size": _size(context, row) if args.size else "0B",
+        "Status": status(row) + _more(state_of(context, row), health_of(context, row)),
+    }
+
+
+def _whole(context: Context, row: ContainerRow, args: Args, identity: dict[str, Any]) -> dict[str, Any]:
+    """All that docker's templates know."""
+    from ..grammars.gotemplate import Struct
     from .columns import health_of, mounts_of, networks_column, state_of
 
     record = loads(row.config_json)
     labels = record.get("labels") or {}
-    command = row.command if args.no_trunc else ellipsis(row.command, _WIDTH)
     mounts = mounts_of(record, context.root)
     names = [mount.get("Name") or mount["Source"] for mount in mounts]
-    state, health = state_of(context, row), health_of(context, row)
-    known = {
-        "Command": f'"{command}"',
+    more = {
         "CreatedAt": moment(int(row.created)),
-        "HealthStatus": health,
-        "ID": row.id if args.no_trunc else row.id[:12],
-        "Image": row.image_ref or row.image,
+        "HealthStatus": health_of(context, row),
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(labels.items())),
         "LocalVolumes": str(sum(mount["Type"] == "volume" for mount in mounts)),
         "Mounts": ",".join(name if args.no_trunc else ellipsis(name, 15) for name in names),
-        "Names": row.name,
         "Networks": networks_column(record),
         "Platform": None,
-        "Ports": _ports(context, row, record),
-        "RunningFor": ago(row.created),
-        "Size": _size(context, row) if args.size else "0B",
-        "State": state,
-        "Status": status(row) + _more(state, health),
+        "State": state_of(context, row),
     }
-    if not args.format:
-        return known
-    from ..grammars.gotemplate import Struct
-
+    known = dict(sorted({**identity, **_columns(context, row, args), **more}.items()))
     return Struct(known, "row", methods={"Label": lambda _row, name: labels.get(name, "")})
 
 
-def _ports(context: Context, row: ContainerRow, record: dict[str, Any]) -> str:
-    if "endpoints" not in record or row.state != "running":
+def _ports(context: Context, row: ContainerRow) -> str:
+    if row.state != "running":
+        return ""
+    record = loads(row.config_json)
+    if "endpoints" not in record:
         return ""
     from .columns import ports_column
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..images.audit.explore import Exploration
     from ..images.audit.usage import DiskUsage
     from ..images.model.image import Image
+    from ..images.model.rows import ImageRow
     from ..images.places.place import Place
     from ..services.build import BuildOptions, StepForecast
     from ..services.client.search import SearchResult
@@ -131,6 +132,13 @@ class Engine(Wiring):
         from .listing import every
 
         return list(every(self, strict))
+
+    @checked
+    def image_rows(self, *, digests: bool = False) -> list[ImageRow]:
+        """As `images(strict=False)`, what a listing shows of each; with `digests` those in repositories."""
+        from .listing import rows
+
+        return list(rows(self, digests))
 
     @checked
     def image(self, name: str) -> Image:

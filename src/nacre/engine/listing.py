@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..images.model.rows import ImageRow
+    from ..words.digest import Digest
+    from ..words.errors import NacreError
     from .wiring import Wiring
 
 
@@ -23,4 +26,15 @@ def every(engine: Wiring, strict: bool) -> Iterator[Image]:
         except (ContentError, NotFound, Unsupported) as error:
             if strict:
                 raise
-            engine.config.warn(f"cannot read image {descriptor.digest}: {error.message}")
+            _told(engine, descriptor.digest, error)
+
+
+def rows(engine: Wiring, digests: bool) -> Iterator[ImageRow]:
+    """What a listing shows of every image; those that cannot be read are told and left out."""
+    from ..images.model.rows import image_rows
+
+    return image_rows(engine.store, lambda digest, error: _told(engine, digest, error), digests=digests)
+
+
+def _told(engine: Wiring, digest: Digest, error: NacreError) -> None:
+    engine.config.warn(f"cannot read image {digest}: {error.message}")

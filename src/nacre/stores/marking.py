@@ -13,20 +13,21 @@ import os
 from ..words import quickjson
 from ..words.digest import Digest
 from ..words.errors import NacreError, StoreError
-from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Index, Manifest, parse_document
+from ..words.oci import MAX_DOCUMENT, Descriptor, ImageConfig, Manifest, parse_document
 from ..words.value import Value
 from . import mounted
 from .containers import BEGUN
 from .layout import names
+from .links import config_links, manifest_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .containers import ContainerRow
     from .store import Store
 
-    Named = tuple[list[str], list[str]]
+    NamedContent = tuple[list[str], list[str]]
     """(blobs, trees)"""
 
 _NO_LEASE = 1 << 62
@@ -119,48 +120,52 @@ class ManifestContents:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, Named] = {}
+        self._known: dict[str, NamedContent] = {}
 
-    def named(self, digest: str) -> Named:
+    def named(self, digest: str) -> NamedContent:
         """(blobs, trees) that a manifest or index names; a blob that is neither names nothing.
 
         Only answers that cannot change are remembered: what is not here now may be here soon. What cannot be
         read for another reason may name anything: then nothing is swept. Raises StoreError.
         """
-        if digest not in self._known:
-            try:
-                document = parse_document(self._store.blobs.read(Digest(digest), drop=False))
-            except StoreError:
-                raise
-            except NacreError:
-                return [], []
-            return self._named_by(digest, document)
-        return self._known[digest]
+        return self._known.get(digest) or self._read(digest)
+
+    def _read(self, digest: str) -> NamedContent:
+        try:
+            data = self._store.blobs.read(Digest(digest), drop=False)
+            links = manifest_links(data)
+            if links:
+                return self._of_image(digest, *links)
+            document = parse_document(data)
+        except StoreError:
+            raise
+        except NacreError:
+            return [], []
+        if isinstance(document, Manifest):
+            return self._of_image(digest, document.config.digest, [layer.digest for layer in document.layers])
+        found = self._known[digest] = [entry.digest for entry in document.manifests], []
+        return found
 
     def names_any(self, digest: str) -> bool:
         """Whether a manifest or index that was asked for names something."""
         return any(self._known.get(digest, ()))
 
-    def _named_by(self, digest: str, document: Manifest | Index) -> Named:
-        if isinstance(document, Index):
-            found = self._known[digest] = [entry.digest for entry in document.manifests], []
-            return found
-        layers = [layer.digest for layer in document.layers]
-        blobs: list[str] = [document.config.digest, *layers]
+    def _of_image(self, digest: str, config: Digest, layers: Sequence[str]) -> NamedContent:
+        blobs: list[str] = [config, *layers]
         for blob in blobs:
             self._known.setdefault(blob, ([], []))
         try:
-            config = self._store.blobs.read(document.config.digest, drop=False)
+            document = self._store.blobs.read(config, drop=False)
         except StoreError:
             raise
         except NacreError:  # an image that can be mended as long as its layers are there
             return blobs, self._unpacked(layers)
-        self._known[digest] = blobs, _diff_ids(config)
+        self._known[digest] = blobs, _diff_ids(document)
         return self._known[digest]
 
-    def _unpacked(self, layers: Iterable[Digest]) -> list[str]:
+    def _unpacked(self, layers: Iterable[str]) -> list[str]:
         """The trees that are known to be these layers."""
-        return [str(found) for found in map(self._store.layers.diff_id, layers) if found]
+        return [str(found) for found in map(self._store.layers.diff_id, map(Digest.named, layers)) if found]
 
     def reached(self, manifests: Iterable[str]) -> tuple[set[str], set[str]]:
         """Blobs and trees (diff ids) that these manifests or indexes need, as far as they can be read."""
@@ -299,6 +304,9 @@ def _images(rows: StoreRows, wishes: SweepOptions, documents: ManifestContents) 
 
 def _diff_ids(config: bytes) -> list[str]:
     """Trees of an image config; of an artifact's none."""
+    links = config_links(config)
+    if links:
+        return links[1]
     try:
         return list(ImageConfig.parse(config).diff_ids)
     except NacreError:

@@ -141,6 +141,11 @@ class RefStore:
         rows = self._database.execute("SELECT descriptor FROM image ORDER BY added DESC, digest")
         return [_decode(row[0]) for row in rows]
 
+    def image_digests(self) -> List[Digest]:
+        """As `images`, the digests alone."""
+        rows = self._database.execute("SELECT digest FROM image ORDER BY added DESC, digest")
+        return [Digest(row[0]) for row in rows]
+
     def image(self, digest: Digest) -> Descriptor | None:
         """The manifest or index of this digest, None where it is not kept."""
         row = self._database.one("SELECT descriptor FROM image WHERE digest = ?", (digest,))
