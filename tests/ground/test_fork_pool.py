@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from nacre.ground.fork import start
 from nacre.ground.work.budget import Budget
 from nacre.ground.work.forks import ForkPool
 from nacre.words.errors import DigestMismatch, SandboxError, StoreError
@@ -155,3 +156,26 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with pool_of(1, 1) as pool:
         pool.fork(work).follow(stop, lambda *_message: stop.set())
     assert time.monotonic() - began < 30
+
+
+def test_a_signal_after_the_fork_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes before the child has its entry."""
+    children: list[int] = []
+
+    def begin(*given: object, **options: object) -> int:
+        children.append(start(*given, **options))  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return children[0]
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nacre.ground.work.forks.start", begin)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), pool_of(1, 1) as pool:
+            pool.fork(lambda _send: time.sleep(60))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], os.WNOHANG)

@@ -22,7 +22,7 @@ from time import monotonic
 
 from ...words.errors import StoreError
 from .. import linux
-from ..fork import RAISING, start
+from ..fork import RAISING, Blocked, start
 from ..pickled import pack, unpack
 
 TYPE_CHECKING = False
@@ -73,10 +73,15 @@ class ForkPool:
 
     def fork(self, work: Work) -> Fork:
         """A fork that does `work`, to which it gives what sends to the parent. Raises OSError."""
+        with Blocked() as mask:  # a signal between the fork and its entry would leave it to nobody
+            return self._fork(work, mask)
+
+    def _fork(self, work: Work, mask: set[int]) -> Fork:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent, number = os.getpid(), len(self._forks) + 1
 
         def run() -> None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             ours.close()
             self._mine = number
             _run(parent, theirs, work)
