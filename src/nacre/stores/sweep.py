@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .store import Store
 
 
+_MANY, _AT_ONCE = 64, 16
+
+
 class Freed(Value):
     """What a sweep freed: `items` are (kind, name, bytes on disk); kinds image, container, step, blob,
     tree, active, ingest, folder, cache, stray. `bytes` is the sum of what came back to the disk.
@@ -181,10 +184,21 @@ class _Sweep:
         self._trashed.append((kind, name, target))
 
     def free(self) -> None:
-        """Outside the transaction: it may take long."""
-        for kind, name, target in self._trashed:
+        """Outside the transaction: it may take long. Where each waits for the disk, many wait together."""
+        freed: dict[str, int] = {}
+
+        def free(item: tuple[str, str, str], _stop: object = None) -> None:
             trace("sweep:freeing")
-            self.items.append((kind, name, remove_tree(target)))
+            freed[item[2]] = remove_tree(item[2])
+
+        if len(self._trashed) < _MANY:
+            for item in self._trashed:
+                free(item)
+        else:
+            from ..ground.work.threads import in_parallel
+
+            in_parallel(free, self._trashed, _AT_ONCE)
+        self.items += [(kind, name, freed[target]) for kind, name, target in self._trashed]
 
     def remove(self, kind: str, name: str, path: str) -> None:
         """Free at once what nobody sees."""
