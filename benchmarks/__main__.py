@@ -25,6 +25,7 @@ from .harness import (
     timed,
     weights,
 )
+from .page import page
 from .scenarios import SCENARIOS
 from .steady import Steady
 
@@ -44,12 +45,17 @@ def main() -> int:
         if not args.scratch and not args.keep:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         bench = Bench(scratch, stack, args.nacre)
+        bench.sizes = args.sizes
         stack.callback(lambda: [peer.remove_containers() for peer in bench.ready])
         for name in args.names or SCENARIOS:
             text, results[name] = _measure(SCENARIOS[name], bench, args.rounds)
             if not args.json:
                 print("\n" + text, flush=True)
         versions = {peer.name: peer.version() for peer in bench.ready}
+    if args.report:
+        about = {"machine": machine(), "versions": versions}
+        questions = {name: scenario.question for name, scenario in SCENARIOS.items()}
+        Path(args.report).write_text(page(results, questions, about), encoding="utf-8")
     if args.json:
         print(report(results, versions))
     else:
@@ -76,12 +82,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", default="", help="an empty folder for all storage; it stays afterwards")
     parser.add_argument("--keep", action="store_true", help="keep the scratch folder made by default")
     parser.add_argument("--nacre", default="", help="measure this program instead of installing the checkout")
+    parser.add_argument(
+        "--sizes", type=_sizes, default=(10, 100, 1000), metavar="N,N",
+        help="images and containers for growth, a hundred times as many files (default 10,100,1000)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    parser.add_argument("--report", default="", metavar="FILE", help="write an HTML page with charts as well")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {', '.join(unknown)}")
     return args
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Raises ValueError."""
+    return tuple(sorted({max(1, int(word)) for word in text.split(",")}))
 
 
 def _privately() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,9 @@ P, S = TypeVar("P", bound=Peer), TypeVar("S")
 
 
 class Bench:
-    """`stack` ends what is started here."""
+    """`stack` ends what is started here. `sizes` are those for which growth is asked."""
+
+    sizes: Sequence[int] = (10, 100, 1000)
 
     def __init__(self, scratch: Path, stack: ExitStack, nacre: str = "") -> None:
         self.scratch, self._stack, self._program = scratch, stack, nacre

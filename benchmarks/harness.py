@@ -62,7 +62,8 @@ class Case:
     `before(round)` runs untimed before each run and may return the command of this round instead: one with
     a fresh folder, say. Folders must not be removed between rounds: on ext4 without a journal that makes
     creating files ten times slower for five minutes. `user` (uid and gid) runs it as somebody else.
-    `daemon` is the process that does the work, if it is not the command itself.
+    `daemon` is the process that does the work, if it is not the command itself. `base` names the case that it
+    is compared with; the first where there is none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Case:
     before: Callable[[int], Sequence[str] | None] | None = None
     samples: list[Sample] = field(default_factory=list)
     skipped: str = ""
+    base: str = ""
 
     def run(self, number: int, ready: Callable[[], object]) -> Sample:
         """Run once, from a fresh start to the end of the process; `ready` is called last before that."""
@@ -182,15 +184,14 @@ def measure(cases: Sequence[Case], rounds: int, warm: int, ready: Callable[[], o
 
 
 def rows(cases: Sequence[Case]) -> list[Row]:
-    """One row for each case that ran to the end; the first is what the others are compared with."""
+    """One row for each case that ran to the end."""
     ran = [case for case in cases if case.samples and not case.skipped]
-    base = statistics.median(sample.wall for sample in ran[0].samples) if ran else 0.0
-    return [_row(case, base) for case in ran]
+    medians = {case.name: statistics.median(sample.wall for sample in case.samples) for case in ran}
+    return [_row(case, medians[case.name], medians.get(case.base, medians[ran[0].name])) for case in ran]
 
 
-def _row(case: Case, base: float) -> Row:
+def _row(case: Case, median: float, base: float) -> Row:
     walls = sorted(sample.wall for sample in case.samples)
-    median = statistics.median(walls)
     cpu = statistics.median(sample.cpu for sample in case.samples)
     peak = max(sample.peak for sample in case.samples)
     return Row(case.name, median * 1e3, walls[0] * 1e3, walls[-1] * 1e3, cpu * 1e3, peak / 1e6, median / base)

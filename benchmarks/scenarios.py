@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import builds, disk, largebuilds, networks, projects, transfers, usernetworks, wires
+from . import builds, disk, growth, largebuilds, networks, projects, transfers, usernetworks, wires
 from .bench import Bench
 from .harness import Case, Scenario
 from .peers import BASE
@@ -40,5 +40,6 @@ SCENARIOS: dict[str, Scenario] = {
         *transfers.SCENARIOS,
         *wires.SCENARIOS,
         *disk.SCENARIOS,
+        *growth.SCENARIOS,
     )
 }
