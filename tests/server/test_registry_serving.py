@@ -70,7 +70,8 @@ def test_quiet(serve, api_of, tmp_path):
     assert process.communicate(timeout=DEADLINE) == ("", "")
 
 
-def test_it_ends_in_time_whatever_clients_do(serve, api_of, tmp_path):
+def test_it_ends_in_time_whatever_clients_do(serve, api_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("NACRE_SERVE_SERVER_STOP_TIMEOUT", "500ms")
     process, url = serve("--quiet", "--root", str(tmp_path / "r"))
     api = api_of(url)
     digest = api.push_blob("app", os.urandom(30_000_000))

@@ -153,6 +153,15 @@ _HOUR = 3600
 """As long as an object stays that nobody needs any more."""
 
 
+class StopRules(Value):
+    """How a registry ends, in seconds. `delay`: how long it still takes requests when it is not ready any
+    more. `patience`: how long requests that are under way may then take.
+    """
+
+    delay: float = 0.0
+    patience: float = 8.0
+
+
 class RegistryLimits(Value):
     """What a client may ask for. Sizes in bytes, times in seconds.
 
@@ -227,7 +236,7 @@ class WebhookRule(Value):
 
 
 class RegistryRules(Value):
-    """What a registry does where the protocol leaves the choice.
+    """What a registry does where the protocol leaves the choice. `stop`: how it ends.
 
     `sparse`: manifests are taken although content that they name is not there (part of the platforms of an
     index, say). `connections`: most of one address at a time; those that moved least give way. `children`:
@@ -248,6 +257,7 @@ class RegistryRules(Value):
     garbage: GarbageRules = GarbageRules()
     tls: TlsRules = TlsRules()
     plain_http: bool = False
+    stop: StopRules = StopRules()
     activity: ActivityRules = ActivityRules()
     limits: RegistryLimits = RegistryLimits()
     rates: RateRules = RateRules()

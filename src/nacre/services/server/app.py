@@ -91,6 +91,8 @@ class Registry:
             self.state.rules.access,
         )
         self._applications = Applications(self)
+        self.is_stopping = False
+        """Are no requests wanted any more? Then connections end with the next response."""
         self.at_end: list[Callable[[], Awaitable[object]]] = []
         """What applications still have to do when no request runs any more."""
         self._running: set[asyncio.Task[object]] = set()
@@ -141,7 +143,7 @@ class Registry:
             return
         began = time.perf_counter()
         request = Request(scope, receive)
-        seen = _Seen(send)
+        seen = _Seen(send, last=self.is_stopping)
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -207,6 +209,11 @@ class Registry:
         """Begin what goes on beside the requests. On the loop that serves."""
         self.jobs.begin()
 
+    @property
+    def is_busy(self) -> bool:
+        """Is any request under way?"""
+        return bool(self._running)
+
     def interrupt(self) -> None:
         """Cancel every request that is under way; their uploads can be resumed."""
         for task in list(self._running):
@@ -239,12 +246,14 @@ async def _no_method(request: Request, route: Route) -> Response:
 class _Seen:
     """`send`, with an eye on the status and the size."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self.status, self.size = send, 0, "-"
+    def __init__(self, send: Send, *, last: bool) -> None:
+        self._send, self.status, self.size, self._last = send, 0, "-", last
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self._last:
+                message["headers"].append((b"connection", b"close"))
             headers = dict(message["headers"])
             self.size = headers.get(b"content-length", b"-").decode("latin-1")
         await self._send(message)

@@ -37,6 +37,7 @@ class Application(NamedTuple):
 
 APPLICATIONS = (
     Application("access.tokens", ("/token",), closed=True),
+    Application("health", ("/healthz", "/readyz")),
     Application("page.app", ("/", "/r/*", "/-/*")),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from contextlib import suppress
 from struct import Struct
@@ -47,16 +48,27 @@ class _Connection:
 
 
 class Connections:
-    """Those that were accepted from `listening`. Use it from one thread at a time."""
+    """Those that were accepted from `listening`."""
 
     def __init__(self, listening: socket.socket, limits: ConnectionLimits) -> None:
         self._port, self._limits = listening.getsockname()[1], limits
         self._known: dict[str, _Connection | None] = {}
+        self._lock = threading.Lock()
         self._looked = time.monotonic()
         self._next_judgement = self._looked + _SLOW_AFTER
 
+    def is_sending(self) -> bool:
+        """Does any client still have to take data?"""
+        with self._lock:
+            there = self._there(os.listdir(_FOLDER), time.monotonic())
+            return any(unacked + unsent for unacked, _, _, unsent in map(_info, there.values()))
+
     def look(self, now: float) -> int:
         """Shut down what is too much or too slow at the time `now` (monotonic); how many."""
+        with self._lock:
+            return self._look(now)
+
+    def _look(self, now: float) -> int:
         names = os.listdir(_FOLDER)
         slow = now >= self._next_judgement
         if len(names) <= self._limits.each and not slow:

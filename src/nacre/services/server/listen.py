@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import SocketHolder
@@ -27,6 +27,7 @@ from granian.server.embed import Server as Embedded
 from ...stores.registry import RegistryStore
 from ...words.addresses import in_brackets
 from ...words.errors import Conflict, Unsupported, UsageError
+from ...words.rules import StopRules
 from .app import Registry
 from .connections import ConnectionLimits, Connections
 from .tls import OLDEST, TlsFiles
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 CONNECTIONS = 4096
 """Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
 _LOOK_EVERY = 0.1
+_DRAIN_EVERY = 0.02
 _RENEW_EVERY = 1.0
 _BACKLOG = 1024
 _GRACE = 1.0
@@ -143,44 +145,65 @@ class _HttpServer:
             except UsageError as error:
                 self._registry.note(f"error: {error.message}; the certificate of before stays")
 
-    async def stop(self, seconds: float) -> bool:
-        """Accept nothing more; did what was under way end in time?"""
+    def refuse(self) -> None:
+        """Accept nothing more; whoever connects now is refused, and not kept waiting."""
         for each in self._serving:
             each.stop()  # type: ignore[no-untyped-call]
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+
+    async def stop(self, seconds: float) -> bool:
+        """Accept nothing more; did what was under way end in time?"""
+        self.refuse()
         tasks = set(self._serving.values())
         return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
 
 async def _run(
-    listening: socket.socket, registry: Registry, tls: TlsFiles | None,
+    listening: socket.socket, registry: Registry, tls: TlsFiles | None, rules: StopRules,
     started: Callable[[Callable[[], None]], object],
 ) -> None:  # fmt: skip
-    """Serve until the function given to `started` is called; then end within about two seconds.
+    """Serve until the function given to `started` is called; then end by the operator's rules, or within two
+    seconds when it is called again.
 
-    Requests under way get a moment to end; what is still running is cancelled, and its uploads can be
-    resumed.
+    What is still running then is cancelled, and its uploads can be resumed.
     """
     limits, most = registry.state.limits, _most_connections()
-    server, stopping = _HttpServer(registry, listening, most, tls), asyncio.Event()
+    server, stopping, hurry = _HttpServer(registry, listening, most, tls), asyncio.Event(), asyncio.Event()
     each = ConnectionLimits(most, min(registry.state.rules.connections, most // 2), limits.rate)
+    connections = Connections(listening, each)
     beside = [
-        asyncio.create_task(_look_after(Connections(listening, each))),
+        asyncio.create_task(_look_after(connections)),
         asyncio.create_task(server.renew()),
     ]
     registry.begin()
-    started(stopping.set)
-    waits = [asyncio.create_task(event.wait()) for event in (stopping, server.ended)]
+    started(lambda: hurry.set() if stopping.is_set() else stopping.set())
+    waits: list[asyncio.Task[Any]] = [asyncio.create_task(event.wait()) for event in (stopping, server.ended)]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if server.ended.is_set():
             raise Unsupported("the HTTP server stopped unexpectedly")
-        if not await server.stop(_GRACE):
+        drained = asyncio.create_task(_drain(registry, server, connections, rules.delay))
+        waits += [drained, asyncio.create_task(hurry.wait())]
+        seconds = rules.delay + rules.patience
+        await asyncio.wait(waits[-2:], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not drained.done() or not await server.stop(_GRACE):
             registry.interrupt()
             await server.stop(_GRACE)
     finally:
         for task in (*waits, *beside):
             task.cancel()
         await registry.close()
+
+
+async def _drain(registry: Registry, server: _HttpServer, connections: Connections, delay: float) -> None:
+    """Let what is under way end; after `delay` seconds nothing more is accepted."""
+    registry.is_stopping = True
+    await asyncio.sleep(delay)
+    server.refuse()
+    loop = asyncio.get_running_loop()
+    while registry.is_busy or await loop.run_in_executor(None, connections.is_sending):
+        await asyncio.sleep(_DRAIN_EVERY)
 
 
 async def _look_after(connections: Connections) -> None:
@@ -213,7 +236,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
                 loop.add_signal_handler(number, stop)
             ready(url_of(listening, "https" if tls else "http"))
 
-        asyncio.run(_run(listening, registry, tls, started))
+        asyncio.run(_run(listening, registry, tls, registry.state.rules.stop, started))
 
 
 def _storage_of(rules: RegistryRules | None) -> StorageRules | None:
@@ -249,7 +272,8 @@ class RunningServer:
         self._thread = threading.Thread(target=self._main, name="nacre-registry", daemon=True)
 
     def _main(self) -> None:
-        asyncio.run(_run(self._listening, self.registry, self._tls, self._started))
+        rules = StopRules(patience=_GRACE)
+        asyncio.run(_run(self._listening, self.registry, self._tls, rules, self._started))
 
     def _started(self, stop: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
