@@ -255,6 +255,14 @@ def test_signing_in_and_out(closed: Site) -> None:
         assert time.monotonic() < deadline
 
 
+def test_guessing_passwords_ends_soon(closed: Site) -> None:
+    for _ in range(10):
+        assert closed.post("/-/sign-in", {"name": "bob", "password": "guess"}).status == 401
+    late = closed.post("/-/sign-in", {"name": "bob", "password": SECRET})
+    assert late.status == 429
+    assert late.headers["retry-after"] == "60"
+
+
 def test_a_token_of_the_protocol_is_no_session(closed: Site) -> None:
     """Both are signed with the same key."""
     with Administration(f"{closed.folder}/registry.db", "test") as accounts:

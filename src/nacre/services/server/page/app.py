@@ -122,9 +122,8 @@ class Page:
             status = _status(error)
             if not status:
                 raise
-            shown = Shown(
-                "failure.html", {"status": status, "why": error.message, "hint": error.hint}, status
-            )
+            values = {"status": status, "why": error.message, "hint": error.hint}
+            shown = Shown("failure.html", values, status, retry=_retry(error))
         return self._response(request, shown, visit)
 
     async def _visit(self, request: Request, location: Location) -> Visit:
@@ -174,6 +173,8 @@ class Page:
                 _set_cookie(request, response, name, value)
             return response
         body = self._render(shown.template, {**self._common(request, visit), **shown.values})
+        if shown.retry:
+            headers["Retry-After"] = shown.retry
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         if shown.status == 200:
             headers["ETag"] = tag
@@ -199,6 +200,11 @@ def _set_cookie(request: Request, response: Response, name: str, value: str) -> 
     response.set_cookie(
         name, value, max_age=lasts if value else 0, path="/", secure=secure, httponly=True, samesite="lax"
     )
+
+
+def _retry(error: NacreError) -> str:
+    """After how many seconds whoever asked may ask again, "" for whenever they like."""
+    return error.headers.get("Retry-After", "") if isinstance(error, RegistryError) else ""
 
 
 def _status(error: NacreError) -> int:

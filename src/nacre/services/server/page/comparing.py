@@ -42,7 +42,7 @@ class ChangedFile(NamedTuple):
 
 
 class _TimeIsUp(Exception):
-    """Enough was compared."""
+    """Enough time has gone into a comparison."""
 
 
 class ComparisonViews:

@@ -30,6 +30,8 @@ class Shown(NamedTuple):
     status: int = 200
     goto: str = ""
     cookies: tuple[tuple[str, str], ...] = ()
+    retry: str = ""
+    """After how many seconds to ask again."""
 
 
 def sent_to(path: str, *cookies: tuple[str, str]) -> Shown:
