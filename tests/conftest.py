@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from machine import needs_root, needs_userns, remove
+from postgreskit import PostgresServer, programs
 
 from nacre.ground import userns
 from nacre.stores.blobpolicy import BlobPolicy
@@ -48,6 +49,14 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 def roomy_disk() -> None:
     """However full the disk of the machine is: what a store keeps depends on it."""
     BlobPolicy._space = lambda _: (1 << 50, 1 << 50)  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A server for all tests that ask for one; each makes databases of its own."""
+    server = PostgresServer(programs())
+    yield server
+    server.stop()
 
 
 def require(*programs: str) -> None:

@@ -181,7 +181,8 @@ def text_of(node: ast.AST) -> str:
 def is_query(node: ast.AST) -> bool:
     """SQL text, the database of a store, or the import of one."""
     if isinstance(node, ast.Attribute):
-        return node.attr.lstrip("_") in ("db", "database", "cursor")
+        is_option = isinstance(node.value, ast.Name) and node.value.id == "args"
+        return node.attr.lstrip("_") in ("db", "database", "cursor") and not is_option
     if isinstance(node, ast.Import | ast.ImportFrom):
         return any(alias.name in ("sqlite3", "sqlite", "Database") for alias in node.names)
     return text_of(node).lstrip().startswith(SQL)
@@ -231,7 +232,9 @@ def test_tables_and_folders_are_found(code: str) -> None:
     assert known(code)
 
 
-@pytest.mark.parametrize("code", ["containers.execute(name)", 'f"{folder}/{name}"', '"Select a name"'])
+@pytest.mark.parametrize(
+    "code", ["containers.execute(name)", 'f"{folder}/{name}"', '"Select a name"', "args.database"]
+)
 def test_nothing_else_is_found(code: str) -> None:
     assert not known(code)
 

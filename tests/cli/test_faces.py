@@ -328,6 +328,7 @@ COMMANDS_OF = {
         "tls-cert": "tls", "tls-key": "tls", "storage-endpoint": "storage", "storage-redirect": "storage",
         "config": "see configure", "check-config": PRINTED,
         "cache-size": "cache", "upstream": "upstreams",
+        "database": "metadata",
     }),
     "system check": ("system.check", {}),
     "system df": ("disk_usage", {"verbose": "see system.summary"}),

@@ -55,7 +55,8 @@ mount mounted mountoption mounts nacre name names namespace namespaces nearby ne
 networking networks new nftables nil no node nodes not null number oci of on only oom operation operations
 option options ordered os other otherrepositories out outcome output overlay owner owners pace pack packed
 packer packing parse partial path paths pause paused pauses pax permitted pickled pieces pipe plain plan
-platform platforms point policy pool port ports prefixed printf probe problem process profile program progress
+platform platforms point policy pool port ports postgres postgresql
+prefixed printf probe problem process profile program progress
 proof proxies proxy prune ps psfilters publish pull push pushed python question quickjson quoting range
 ranged ranges raw read readahead reader reading reassembled rebuild rebuilt receive reclaim recompressed
 record recorded recorder recording records ref reference referrer referrers referring refs refused

@@ -31,6 +31,7 @@ from nacre.services.server.work import Work
 from nacre.stores.accounts.administration import Administration
 from nacre.stores.accounts.model import Role, Trust
 from nacre.stores.accounts.reading import Accounts
+from nacre.stores.accounts.sources import SqliteSource
 from nacre.words.errors import NotFound, UsageError
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -199,7 +200,7 @@ def test_each_wrong_token_by_itself(tmp_path: Path, issuer: FakeIssuer) -> None:
     path = str(tmp_path / "registry.db")
     with Administration(path, "test") as found:
         found.trusts.add(Trust(0, issuer.url, "nacre-registry", CLAIMS, "shop", Role.WRITE, 60))
-    reader, work = Accounts(path), Work()
+    reader, work = Accounts(SqliteSource(path)), Work()
     try:
         with Client() as client:
             made = Exchange(reader, Issuers(partial(fetched, client), work), work)

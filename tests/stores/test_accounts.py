@@ -19,6 +19,7 @@ from nacre.stores.accounts.database import AccountsDatabase
 from nacre.stores.accounts.model import Grant, Role, check_namespace, check_user, covers, namespaces_of
 from nacre.stores.accounts.reading import Accounts
 from nacre.stores.accounts.schema import METADATA
+from nacre.stores.accounts.sources import SqliteSource
 from nacre.words.errors import Conflict, InvalidName, NotFound, UsageError
 
 
@@ -37,7 +38,7 @@ def accounts(path: str) -> Iterator[Administration]:
 
 @pytest.fixture
 def reader(path: str) -> Iterator[Accounts]:
-    found = Accounts(path)
+    found = Accounts(SqliteSource(path))
     yield found
     found.close()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..stores.integrity import RegistryReport
-    from ..words.rules import GarbageRules, ServingConfig
+    from ..words.rules import GarbageRules, RegistryRules, ServingConfig
     from .context import Context
     from .options import Args
 
@@ -30,7 +30,7 @@ def _serve(context: Context, args: Args) -> int:
     root = os.path.abspath(config.folder or context.engine.registries.folder)
 
     access = config.rules.access
-    invitation = _invitation(context, root) if access.accounts else ""
+    invitation = _invitation(context, root, config.rules) if access.accounts else ""
 
     def ready(url: str) -> None:
         context.print(f"serving on {url}/v2/, storage {config.rules.storage.url or root}")
@@ -44,8 +44,9 @@ def _serve(context: Context, args: Args) -> int:
     return 0
 
 
-def _invitation(context: Context, root: str) -> str:
-    with context.engine.registries.accounts(root, actor=f"uid {context.uid}") as accounts:
+def _invitation(context: Context, root: str, rules: RegistryRules) -> str:
+    place = {"actor": f"uid {context.uid}", "database": rules.metadata.url}
+    with context.engine.registries.accounts(root, **place) as accounts:
         return accounts.invite()
 
 
@@ -149,6 +150,8 @@ COMMAND = Command(
         text("--cache-size", "Most bytes that are kept of upstreams; 0 for no bound", type="size"),
         text("--config", "Take this configuration (docs/registry-config.md)", type="path"),
         number("--connections", "Most connections of one address; more behind a proxy", default=256),
+        text("--database", "PostgreSQL server that has names and accounts; the directory remembers it",
+             type="url"),
         flag("--delete-children", "Delete with an index the manifests that nothing else names"),
         text("--gc-interval", "Look for what nothing names every so often; 0s for never", default="1h",
              type="duration"),

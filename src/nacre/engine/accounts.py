@@ -21,12 +21,13 @@ class RegistryAccounts:
     """Those of the registry in `folder`, served at the moment or not. Use it with `with`.
 
     Without accounts a registry is open to all; the first, an administrator, closes it. Changes hold within
-    50 ms. `actor` is who the audit log says did it. Raises Unsupported without SQLAlchemy, Alembic and
+    50 ms. `actor` is who the audit log says did it. `database` is the URL of a server that the registry shall
+    have, "" for what it has. Raises Unsupported without SQLAlchemy, Alembic and
     argon2-cffi, StoreError, Conflict.
     """
 
-    def __init__(self, folder: str, actor: str) -> None:
-        self._folder, self._actor = os.path.abspath(folder), actor
+    def __init__(self, folder: str, actor: str, database: str = "") -> None:
+        self._folder, self._actor, self._url = os.path.abspath(folder), actor, database
         self._opened: Administration | None = None
 
     def __enter__(self) -> Self:
@@ -40,7 +41,7 @@ class RegistryAccounts:
     @property
     def _accounts(self) -> Administration:
         if self._opened is None:
-            self._opened = _administration(self._folder, self._actor)
+            self._opened = _administration(self._folder, self._actor, self._url)
         return self._opened
 
     def add_user(self, name: str, password: str = "", *, admin: bool = False, robot: bool = False) -> None:
@@ -210,7 +211,7 @@ def _moment(each: AuditEntry) -> float:
     return each.at
 
 
-def _administration(folder: str, actor: str) -> Administration:
+def _administration(folder: str, actor: str, url: str) -> Administration:
     try:
         from ..stores.accounts.administration import Administration
     except ModuleNotFoundError as error:
@@ -218,7 +219,7 @@ def _administration(folder: str, actor: str) -> Administration:
         raise Unsupported(needs, hint="pip install nacre-oci[registry]") from None
     from ..stores.registry import database_of
 
-    return Administration(database_of(folder), actor)
+    return Administration(database_of(folder, url), actor)
 
 
 def _encoded(password: str) -> str:

@@ -114,11 +114,13 @@ class Registries:
         """Where `serve` keeps a registry unless it is told."""
         return self._engine.paths.registry
 
-    def accounts(self, folder: str = "", *, actor: str = "") -> RegistryAccounts:
-        """People, teams, rights and tokens of the registry in a folder; "" for the usual one."""
+    def accounts(self, folder: str = "", *, actor: str = "", database: str = "") -> RegistryAccounts:
+        """People, teams, rights and tokens of the registry in a folder; "" for the usual one. `database`: as
+        in `MetadataRules`.
+        """
         from .accounts import RegistryAccounts
 
-        return RegistryAccounts(folder or self.folder, actor)
+        return RegistryAccounts(folder or self.folder, actor, database)
 
     def content(self, folder: str = "", *, actor: str = "") -> RegistryContent:
         """What the registry in a folder holds and can restore; "" for the usual one."""

@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from .catalog.statements import KEEP_USED
 from .removed import RemovedContent
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class GarbageCollector:
     ) -> None:
         self._catalog, self._rules, self._mentions, self._clock = catalog, rules, mentions, catalog.now
         self._removed = RemovedContent(catalog)
+        # other processes tell clients of what they find, and not us: what was noted later stays for an hour
+        least = _HOUR if catalog.is_remote else 0.0
+        self._grace, self._untagged = max(rules.grace, least), rules.untagged and max(rules.untagged, least)
 
     def look(self) -> tuple[Garbage, Garbage]:
         """What nothing names, and what of it would go now. Changes nothing."""
@@ -161,8 +165,8 @@ class GarbageCollector:
             yield gone
 
     def _ages(self) -> list[tuple[str, float]]:
-        manifests = [("manifests", self._rules.untagged)] if self._rules.untagged else []
-        return [*manifests, ("blobs", self._rules.grace)]
+        manifests = [("manifests", self._untagged)] if self._untagged else []
+        return [*manifests, ("blobs", self._grace)]
 
     def _windows(self, table: str) -> Iterator[tuple[list[tuple[str, int, str]], list[tuple[int, str, int]]]]:
         """Of the next rows those that are used again, and those that nothing names."""
@@ -204,9 +208,9 @@ class GarbageCollector:
         place = (repository, digest)
         sql = f"SELECT x.size FROM {table} x WHERE x.repository = ? AND x.digest = ? AND NOT {_KEPT[table]}"
         sql += f" AND x.added <= ? AND NOT {_RESTORABLE}"
-        row = db.execute(sql, (*place, self._clock() - self._rules.grace)).fetchone()
-        db.execute("DELETE FROM unused WHERE repository = ? AND digest = ? AND kind = ?", (*place, table))
-        if row is None or not may_go:
+        row = db.execute(sql, (*place, self._clock() - self._grace)).fetchone()
+        noted = db.execute(KEEP_USED, (*place, table)).rowcount
+        if row is None or not may_go or not noted:
             return gone
         return gone.plus(table, self._catalog.forget(db, table, repository, digest))
 

@@ -2,7 +2,7 @@
 
     ROOT/registry.lock   held by the process that serves
     ROOT/registry.clean  the last one ended in order, and nothing is left of a kill
-    ROOT/registry.db     `catalog`
+    ROOT/registry.db     `catalog`, or registry.database, which says what server has it
     ROOT/reserve         room for the day on which the disk is full
     ROOT/blobs/ …        a blob store, as a store has it
     ROOT/ingest/         uploads that have begun and not ended
@@ -16,6 +16,7 @@ much is kept.
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -26,9 +27,11 @@ from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
 from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
+from .accounts.sources import RemoteSource, SqliteSource
 from .activity import Activity
 from .blobs import BlobStore
-from .catalog import Catalog, Quotas, SqliteDatabase
+from .catalog import Catalog, Quotas, is_url, open_database, place_of
+from .catalog.opening import is_registry, remember
 from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .removed import RemovedContent
@@ -50,36 +53,41 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-DATABASE = "registry.db"
 _AT_ONCE = 256
 
 
 class RegistryStore:
     """What one registry keeps: `storage` is content by digest, `catalog` says which repository holds what."""
 
-    def __init__(self, root: str, place: StorageRules | None = None) -> None:
-        """Opens or makes the folder `root`, whose content is in `place`; `close` it.
+    def __init__(self, root: str, place: StorageRules | None = None, database: str = "") -> None:
+        """Opens or makes the folder `root`, whose content is in `place`; `close` it. `database` is the URL of
+        a server, "" for the one that the folder has, else its own file.
 
         Raises Conflict when another process serves it or it is not a registry's, DamagedStore, StoreError,
-        and of a bucket UsageError, Unsupported, Unavailable.
+        and of a bucket or a server UsageError, Unsupported, Unavailable.
         """
         place = place or StorageRules()
         self.root = os.path.abspath(root)
-        self.replica = ""
-        """Tells this process from others that serve the same registry; a folder has one at a time."""
         reserve.release(self.root)
         with ExitStack() as opened:
+            where = place_of(self.root, database)
+            # before anything is made, as it may not answer
+            server = opened.enter_context(closing(open_database(where))) if is_url(where) else None
             blobs = None if place.url else opened.enter_context(closing(_blobs(self.root)))
             if place.url:
                 _make_folder(self.root)
-            self._lock = _own(self.root)
-            opened.callback(self._lock.release)
-            path = f"{self.root}/{DATABASE}"
+            self._lock = opened.enter_context(_own(self.root, is_shared=is_url(where) and not blobs))
             contents = FolderContents(blobs.delete) if blobs else BucketContents()
-            self.catalog = opened.enter_context(closing(Catalog(SqliteDatabase(path), contents)))
+            found = server or open_database(where)
+            remember(self.root, where, found)
+            self.catalog = opened.enter_context(closing(Catalog(found, contents)))
+            self._place = where
+            self.replica = secrets.token_hex(8) if found.is_remote else ""
+            """Tells this process from others that serve the same registry; a file has one at a time."""
             check_place(self.catalog, place.url)
             self.storage = self._folder(blobs) if blobs else in_bucket(place, self.catalog)
-            self.accounts = opened.enter_context(closing(Accounts(path)))
+            source = RemoteSource(found, where) if found.is_remote else SqliteSource(where)
+            self.accounts = opened.enter_context(closing(Accounts(source)))
             self._is_tidy = _take_mark(self.root)
             reserve.take(self.root)
             opened.pop_all()
@@ -91,13 +99,13 @@ class RegistryStore:
         self.storage.close()
         if self._is_tidy:
             _leave_mark(self.root)
-        self._lock.release()
+        self._lock.close()
 
     def administration(self, actor: str) -> Administration:
         """Changes its accounts in the name of `actor`; close it. Raises StoreError."""
         from .accounts.administration import Administration
 
-        return Administration(f"{self.root}/{DATABASE}", actor)
+        return Administration(self._place, actor)
 
     def check_room(self) -> None:
         """Raises DiskFull while the disk is so full that what is left is for deleting."""
@@ -185,36 +193,50 @@ def catalog_of(root: str) -> Catalog:
 
     Raises Conflict where there is no registry, StoreError.
     """
-    if not os.path.exists(f"{root}/{DATABASE}"):
-        raise Conflict(f"{root} is no registry")
-    return Catalog(SqliteDatabase(f"{root}/{DATABASE}"), FolderContents(_keep))
+    _check_registry(root)
+    return Catalog(open_database(place_of(root)), FolderContents(_keep))
 
 
 def accounts_of(root: str) -> Accounts:
     """Those of a registry, to be read. Close it."""
-    return Accounts(f"{root}/{DATABASE}")
+    place = place_of(root)
+    if not is_url(place):
+        return Accounts(SqliteSource(place))
+    return Accounts(RemoteSource(open_database(place), place, owned=True))
 
 
 def _keep(_digest: Digest) -> None:
     pass
 
 
-def database_of(root: str) -> str:
-    """The path of the database of a registry; its folder is made. Raises Conflict, StoreError."""
-    if not os.path.exists(f"{root}/{DATABASE}"):
+def database_of(root: str, url: str = "") -> str:
+    """Path or URL of the database of a registry; its folder is made, and remembers a server at `url`.
+
+    Raises Conflict, StoreError, and of a server UsageError, Unsupported, Unavailable.
+    """
+    if url:
+        with closing(open_database(place_of(root, url))) as database:
+            _make_folder(root)
+            remember(root, url, database)
+    elif not is_registry(root):
         _blobs(root).close()
-    return f"{root}/{DATABASE}"
+    return place_of(root, url)
+
+
+def _check_registry(root: str) -> None:
+    if not is_registry(root):
+        raise Conflict(f"{root} is no registry")
 
 
 @contextmanager
 def quotas_of(root: str) -> Iterator[Quotas]:
     """The quotas of a registry, served or not. Raises Conflict, StoreError."""
-    with closing(SqliteDatabase(database_of(root))) as database:
+    with closing(open_database(database_of(root))) as database:
         yield Quotas(database)
 
 
 def _check_folder(root: str) -> None:
-    if os.path.exists(f"{root}/nacre.db") and not os.path.exists(f"{root}/{DATABASE}"):
+    if os.path.exists(f"{root}/nacre.db") and not is_registry(root):
         raise Conflict(f"{root} holds the images of a nacre store, not a registry")
 
 
@@ -228,14 +250,14 @@ def _make_folder(root: str) -> None:
 @contextmanager
 def activity_of(root: str) -> Iterator[Activity]:
     """Who did what to a registry, served or not. Raises Conflict, StoreError."""
-    with closing(Catalog(SqliteDatabase(database_of(root)), FolderContents(_keep))) as catalog:
+    with closing(Catalog(open_database(database_of(root)), FolderContents(_keep))) as catalog:
         yield Activity(catalog)
 
 
 def _blobs(root: str) -> BlobStore:
     """Everything that the blob store is given in ways used here is on disk before it is answered for."""
     _check_folder(root)
-    if os.path.exists(f"{root}/{DATABASE}") and not os.path.exists(f"{root}/oci-layout"):
+    if is_registry(root) and not os.path.exists(f"{root}/oci-layout"):
         raise Conflict(AWAY, hint="say in which bucket with `--storage`")
     try:
         return BlobStore.at(root)
@@ -244,13 +266,18 @@ def _blobs(root: str) -> BlobStore:
         raise
 
 
-def _own(root: str) -> Lock:
-    """Lock the folder: the server's sessions and pins live in the memory of one process."""
+def _own(root: str, *, is_shared: bool) -> ExitStack:
+    """Lock the folder, unless nothing in it matters: sessions and pins of files live in the memory of one
+    process.
+    """
     with os_errors(root):
-        lock = Lock.attempt(f"{root}/registry.lock")
-    if lock is None:
+        lock = None if is_shared else Lock.attempt(f"{root}/registry.lock")
+    held = ExitStack()
+    if lock is not None:
+        held.callback(lock.release)
+    elif not is_shared:
         raise Conflict(f"{root} is served by another process")
-    return lock
+    return held
 
 
 def _take_mark(root: str) -> bool:

@@ -65,7 +65,7 @@ def _check_store(root: str) -> None:
         raise StoreError(
             f"{root} is not a store", hint="nothing was removed; 'nacre info' shows where the store is"
         )
-    if os.path.exists(f"{root}/registry.db"):
+    if any(os.path.exists(f"{root}/{name}") for name in ("registry.db", "registry.database")):
         raise StoreError(f"{root} holds a registry, not a store", hint="nothing was removed")
 
 

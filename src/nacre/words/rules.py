@@ -235,6 +235,19 @@ class WebhookRule(Value):
             raise UsageError(f"webhook {self.name}: invalid URL", hint=hint)
 
 
+class MetadataRules(Value):
+    """Where a registry keeps names and accounts. `url`: "" for the database that its folder has, which is a
+    file in it at first, or `postgresql://…`, which several processes may share.
+    """
+
+    url: str = ""
+
+    def _check(self) -> None:
+        scheme, colon, _ = self.url.partition("://")
+        if self.url and (not colon or scheme not in ("postgresql", "postgres")):
+            raise UsageError(f"unknown kind of database {scheme[:100]!r}: expected postgresql://…")
+
+
 class RegistryRules(Value):
     """What a registry does where the protocol leaves the choice. `stop`: how it ends.
 
@@ -244,7 +257,7 @@ class RegistryRules(Value):
     what clients should tell their users, "" for nothing. `garbage`: what nothing names any more. `tls`: the
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
     remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
-    `storage`: where content is. `webhooks`: whom to tell what happened.
+    `storage`: where content is. `metadata`: where names and accounts are. `webhooks`: whom to tell of what.
     `upstreams`: registries whose content is fetched when asked for; `cache`: how much of it is kept.
 
     Each field is what a table of the configuration says (`grammars.serving`).
@@ -267,6 +280,7 @@ class RegistryRules(Value):
     upstreams: tuple[UpstreamRules, ...] = ()
     cache: CacheRules = CacheRules()
     webhooks: tuple[WebhookRule, ...] = ()
+    metadata: MetadataRules = MetadataRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -6,6 +6,7 @@ from . import (
     access,
     activity,
     cache,
+    database,
     garbage,
     limits,
     oidc,
@@ -21,6 +22,7 @@ from . import (
 
 TABLES = (
     server.TABLE,
+    database.TABLE,
     tls.TABLE,
     access.TABLE,
     oidc.TABLE,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from ...words.rules import RegistryRules, StorageRules
+    from ...words.rules import RegistryRules
 
 CONNECTIONS = 4096
 """Most connections at a time, fewer if this process may not open so many files; more wait in the backlog."""
@@ -96,6 +96,10 @@ def url_of(listening: socket.socket, scheme: str) -> str:
     """The URL of a listening socket, like `http://127.0.0.1:5001`."""
     host, port = listening.getsockname()[:2]
     return f"{scheme}://{in_brackets(host)}:{port}"
+
+
+def _store_of(root: str, rules: RegistryRules | None) -> RegistryStore:
+    return RegistryStore(root, rules.storage, rules.metadata.url) if rules else RegistryStore(root)
 
 
 def _tls_of(rules: RegistryRules | None) -> TlsFiles | None:
@@ -228,7 +232,7 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
     _allow_files()
     tls = _tls_of(options.get("rules"))
     with bind(host, port) as listening:
-        registry = Registry(RegistryStore(root, _storage_of(options.get("rules"))), **options)
+        registry = Registry(_store_of(root, options.get("rules")), **options)
 
         def started(stop: Callable[[], None]) -> None:
             loop = asyncio.get_running_loop()
@@ -237,10 +241,6 @@ def serve(host: str, port: int, root: str, ready: Callable[[str], object], **opt
             ready(url_of(listening, "https" if tls else "http"))
 
         asyncio.run(_run(listening, registry, tls, registry.state.rules.stop, started))
-
-
-def _storage_of(rules: RegistryRules | None) -> StorageRules | None:
-    return rules.storage if rules else None
 
 
 def _allow_files() -> None:
@@ -263,7 +263,7 @@ class RunningServer:
         self._listening = bind(host, port)
         self.url = url_of(self._listening, "https" if self._tls else "http")
         try:
-            self.registry = Registry(RegistryStore(root, _storage_of(options.get("rules"))), **options)
+            self.registry = Registry(_store_of(root, options.get("rules")), **options)
         except BaseException:
             self._listening.close()
             raise

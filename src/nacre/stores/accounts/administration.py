@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 
 from sqlalchemy import Integer, Text, cast, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as put
+from sqlalchemy.dialects import sqlite
 
 from ...words.errors import Conflict, NotFound, UsageError
 from .database import AccountsDatabase
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from typing import Protocol, Self
 
     from sqlalchemy import Connection, Table
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
     class ChangeTransaction(Protocol):
         """What `Administration._change` is to the parts."""
@@ -52,13 +54,13 @@ _ANY = AuditQuery()
 
 
 class Administration:
-    """The accounts in the registry's database `path`; `actor` is who the audit log says did it.
+    """The accounts in the registry's database, a file or a URL; `actor` is who the audit log says did it.
 
     `with` it, or `close` it. Raises StoreError, and Conflict for what exists already.
     """
 
-    def __init__(self, path: str, actor: str) -> None:
-        self._database, self._actor = AccountsDatabase(path), actor
+    def __init__(self, place: str, actor: str) -> None:
+        self._database, self._actor = AccountsDatabase(place), actor
         self.users, self.teams = Users(self._change), Teams(self._change)
         self.rights, self.tokens = Rights(self._change), Tokens(self._change)
         self.trusts = Trusts(self._change)
@@ -185,7 +187,7 @@ class Teams:
             team = _team(connection, name)
             for user in users:
                 values = {"team": team, "user": _user(connection, user)}
-                connection.execute(put(MEMBERS).values(**values).on_conflict_do_nothing())
+                connection.execute(put(connection, MEMBERS).values(**values).on_conflict_do_nothing())
 
     def leave(self, name: str, users: Sequence[str]) -> None:
         """Raises NotFound, also for who is no member."""
@@ -244,7 +246,9 @@ class Rights:
         given = {"public": public, "immutable": lines}
         values = {key: value for key, value in given.items() if value is not None}
         with self._change("namespace set", f"{check_namespace(name)}: {', '.join(values)}") as connection:
-            made = put(NAMESPACES).values({"name": name, "public": None, "immutable": "", **values})
+            made = put(connection, NAMESPACES).values(
+                {"name": name, "public": None, "immutable": "", **values}
+            )
             connection.execute(
                 made.on_conflict_do_update(index_elements=["name"], set_=values or {"name": name})
             )
@@ -352,9 +356,18 @@ def _check_governed(connection: Connection, name: str) -> None:
         raise Conflict(f"{name} is the last administrator", hint="make another one first")
 
 
+def put(connection: Connection, table: Table) -> SqliteInsert | PostgresInsert:
+    """An insert that says what to do where the row is there; each dialect has one of its own."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
 def _count(connection: Connection) -> None:
     """Pushes change the database, too: this tells a server that accounts have changed."""
-    made = put(SETTINGS).values(name="changes", value="1")
+    made = put(connection, SETTINGS).values(name="changes", value="1")
     more = cast(cast(SETTINGS.c.value, Integer) + 1, Text)
     connection.execute(made.on_conflict_do_update(index_elements=["name"], set_={"value": more}))
 
@@ -362,4 +375,6 @@ def _count(connection: Connection) -> None:
 def _ensure_key(connection: Connection) -> None:
     """What signs the tokens of the token endpoint."""
     key = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
-    connection.execute(put(SETTINGS).values(name="signing_key", value=key).on_conflict_do_nothing())
+    connection.execute(
+        put(connection, SETTINGS).values(name="signing_key", value=key).on_conflict_do_nothing()
+    )

@@ -1,15 +1,13 @@
 """What the server asks of the accounts at each request: plain statements, without SQLAlchemy.
 
-Answers are kept until accounts change. That the database has changed SQLite tells in 5 µs (PRAGMA
-data_version); whether it was by a push or by the administration a count says.
+Answers are kept until accounts change. Where they come from a server, an event loop has what it needs read
+in a thread before (`services.server.access`), and finds it here.
 """
 
 from __future__ import annotations
 
 import base64
-import sqlite3
 import threading
-from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...words.errors import StoreError
@@ -17,10 +15,10 @@ from .model import Role, namespaces_of, read_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from .administration import Administration
     from .model import Trust
+    from .sources import AccountsSource
 
 _MOST = 4096
 NEWEST = "identities"
@@ -54,16 +52,18 @@ class KnownToken(NamedTuple):
 
 
 class Accounts:
-    """Reads the accounts in the registry's database `path`, from any thread. Close it. Raises StoreError."""
+    """Reads the accounts that `source` has, from any thread. `close` closes that too. Raises StoreError,
+    Unavailable.
+    """
 
-    def __init__(self, path: str) -> None:
-        self._lock, self._version, self._changes = threading.Lock(), -1, ""
+    def __init__(self, source: AccountsSource) -> None:
+        self._source, self._rows, self._changes = source, source.rows, ""
+        self.is_remote = source.is_remote
         self._kept: dict[tuple[str, ...], object] = {}
-        self._path, self._opening = path, threading.Lock()
+        self._opening = threading.Lock()
         self._administration: Administration | None = None
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         try:
-            if self._has_tables() and self._rows("SELECT version_num FROM alembic_version") != [(NEWEST,)]:
+            if source.has_tables() and self._rows("SELECT version_num FROM alembic_version") != [(NEWEST,)]:
                 self.administration()
         except BaseException:
             self.close()
@@ -71,8 +71,7 @@ class Accounts:
 
     def close(self) -> None:
         """Nothing may be called afterwards."""
-        with self._lock:
-            self._db.close()
+        self._source.close()
         if self._administration:
             self._administration.close()
 
@@ -82,25 +81,16 @@ class Accounts:
             if self._administration is None:
                 from .administration import Administration
 
-                self._administration = Administration(self._path, "")
+                self._administration = Administration(self._source.place, "")
             return self._administration
 
     def version(self) -> str:
         """Another text whenever somebody has changed accounts; "" where there are none."""
-        ((number,),) = self._rows("PRAGMA data_version")
-        if number != self._version:
-            self._version, before = number, self._changes
-            self._changes = self._count() if self._has_tables() else ""
-            if self._changes != before:
-                self._kept.clear()
-        return self._changes
-
-    def _count(self) -> str:
-        rows = self._rows("SELECT value FROM settings WHERE name = 'changes'")
-        return str(rows[0][0]) if rows else ""
-
-    def _has_tables(self) -> bool:
-        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'users'"))
+        changes = self._source.changes()
+        if changes != self._changes:
+            self._changes = changes
+            self._kept = {}
+        return changes
 
     @property
     def is_closed(self) -> bool:
@@ -108,7 +98,20 @@ class Accounts:
         return bool(self._keep(("closed",), self._closed))
 
     def _closed(self) -> bool:
-        return self._has_tables() and bool(self._rows("SELECT 1 FROM users LIMIT 1"))
+        return self._source.has_tables() and bool(self._rows("SELECT 1 FROM users LIMIT 1"))
+
+    @property
+    def is_ready(self) -> bool:
+        """Is what holds for everybody known?"""
+        return ("namespaces",) in self._kept
+
+    def prepare(self, name: str = "", token: str = "") -> None:
+        """Have it known, and who might send a request: then an event loop finds it without waiting."""
+        self.namespaces()
+        if name:
+            self.account(name)
+        if token:
+            self.token(token)
 
     def account(self, name: str) -> KnownUser | None:
         """None for who does not exist or is disabled."""
@@ -166,35 +169,43 @@ class Accounts:
         return found if isinstance(found, tuple) else ()
 
     def _closest(self, repository: str) -> object:
-        said = self._said(repository, "public")
-        return next((said[name] for name in namespaces_of(repository) if said.get(name) is not None), None)
+        return next((public for public, _ in self._said(repository) if public is not None), None)
 
     def _patterns(self, repository: str) -> tuple[str, ...]:
-        return tuple(each for lines in self._said(repository, "immutable").values() for each in lines.split())
+        return tuple(each for _, lines in self._said(repository) for each in lines.split())
 
-    def _said(self, repository: str, column: str) -> dict[str, Any]:
-        names = namespaces_of(repository)
-        marks = ",".join("?" * len(names))
-        rows = self._rows(f"SELECT name, {column} FROM namespaces WHERE name IN ({marks})", *names)
-        return dict(rows)
+    def _said(self, repository: str) -> list[tuple[bool | None, str]]:
+        """What is said of the namespaces that cover it, the closest first."""
+        said = self.namespaces()
+        return [said[name] for name in namespaces_of(repository) if name in said]
+
+    def namespaces(self) -> dict[str, tuple[bool | None, str]]:
+        """Whether each is public, and the patterns of its immutable tags, one on a line."""
+        found = self._keep(("namespaces",), self._namespaces)
+        return found if isinstance(found, dict) else {}
+
+    def _namespaces(self) -> dict[str, tuple[bool | None, str]]:
+        rows = self._rows("SELECT name, public, immutable FROM namespaces")
+        return {name: (public, immutable) for name, public, immutable in rows}
 
     def signing_key(self) -> bytes:
         """The secret of the token endpoint."""
+        found = self._keep(("key",), self._signing_key)
+        return found if isinstance(found, bytes) else b""
+
+    def _signing_key(self) -> bytes:
         rows = self._rows("SELECT value FROM settings WHERE name = 'signing_key'")
         if not rows:
             raise StoreError("the registry's database has no signing key")
         return base64.b64decode(rows[0][0])
 
     def _keep(self, key: tuple[str, ...], read: Callable[[], object]) -> object:
-        if key not in self._kept:
-            if len(self._kept) >= _MOST:
-                self._kept.clear()
-            self._kept[key] = read()
-        return self._kept[key]
-
-    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            with self._lock, closing(self._db.execute(sql, values)) as cursor:
-                return cursor.fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"registry database: {error}") from error
+        kept, changes = self._kept, self._changes
+        if key in kept:
+            return kept[key]
+        found = read()
+        if changes == self._changes:  # else it may be what was before
+            if len(kept) >= _MOST:
+                self._kept = kept = {}
+            kept[key] = found
+        return found

@@ -15,17 +15,19 @@ Content itself is in the blob store.
 
     catalog ── uploads, quotas    the questions and the changes
        │
-    sqlite                 one database file: what they are asked of
+    opening                finds the engine that a place needs
+    sqlite, postgresql     what they are asked of: a file of one process, or a server that several share
        │
     model, statements, steps    values and the joint · SQL that every engine runs · the tables, step by step
 """
 
 from .catalog import Catalog
 from .model import Document, Referrer, Stored, Upload, UploadLimits, WriteConditions
+from .opening import is_url, open_database, place_of
 from .quotas import Quota, QuotaExceeded, Quotas
 from .sqlite import SqliteDatabase
 
 __all__ = [
     "Catalog", "Document", "Quota", "QuotaExceeded", "Quotas", "Referrer", "SqliteDatabase", "Stored",
-    "Upload", "UploadLimits", "WriteConditions",
+    "Upload", "UploadLimits", "WriteConditions", "is_url", "open_database", "place_of",
 ]  # fmt: skip

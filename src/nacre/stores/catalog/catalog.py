@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ...grammars.wire.conditions import ANYTHING
 from ...grammars.wire.errors import Code, refusal
 from ...words.digest import Digest
+from ...words.errors import StoreError, Unavailable
 from ..activity import Action, Author, note, pushed
 from ..removed import Removal, keep_blob, keep_manifest, keep_repository, keep_tag
 from . import uploads
@@ -30,10 +31,12 @@ from .statements import (
     FIND,
     HELD,
     IDLE_UPLOADS,
+    KEEP_USED,
     LINK_BLOB,
     MANIFEST,
     NAMED,
     NEEDED_BY,
+    NOTED,
     PART_SIZE,
     PUT_MANIFEST,
     REFERRERS,
@@ -66,7 +69,8 @@ class Catalog:
     """What `database` holds; `close` closes it. Any thread may use it. Everything raises StoreError.
 
     `contents` is told, inside the transaction, of content that a repository gets and of a digest that none
-    holds any more.
+    holds any more. Files of such a digest go after the commit, while a lock keeps everybody from it: a commit
+    that fails would leave rows without them.
     """
 
     def __init__(self, database: CatalogDatabase, contents: Contents) -> None:
@@ -74,8 +78,7 @@ class Catalog:
         self._pins: dict[Digest, int] = {}
         self._pin_lock = threading.Lock()
         self.is_remote = database.is_remote
-        self.read, self.listed = database.read, database.listed
-        self.change, self.now = database.change, database.now
+        self.read, self.listed, self.now = database.read, database.listed, database.now
         self.quotas = Quotas(database)
         self.keeps_removed = True
         """Can what somebody deletes be restored for a while?"""
@@ -92,13 +95,23 @@ class Catalog:
 
     def manifest(self, name: str, reference: str) -> Stored | None:
         """The manifest under a tag or a digest."""
-        rows = self._database.read(BY_DIGEST if ":" in reference else BY_TAG, name, reference)
-        return Stored(Digest(rows[0][0]), *rows[0][1:]) if rows else None
+        rows = self._read("manifests", BY_DIGEST if ":" in reference else BY_TAG, name, reference)
+        return Stored(Digest(rows[0][0]), *rows[0][1:3]) if rows else None
 
     def blob(self, name: str, digest: Digest) -> int | None:
         """The size of a blob of this repository; None when it is not (or not visibly) there."""
-        rows = self._database.read(BLOB_SIZE, name, digest)
+        rows = self._read("blobs", BLOB_SIZE, name, digest)
         return int(rows[0][0]) if rows else None
+
+    def _read(self, table: str, sql: str, name: str, reference: str) -> list[Any]:
+        """What is asked for a client. Another process may be about to remove it: what a client is told of is
+        no longer unused. (The memory of one process has that for itself: `garbage.Mentions`.)
+        """
+        rows = self._database.read(NOTED[sql] if self.is_remote else sql, name, reference)
+        if rows and self.is_remote and rows[0][-1]:
+            digest = rows[0][0] if table == "manifests" else reference
+            return rows if self.change(lambda db: _keep_used(db, name, table, digest)) else []
+        return rows
 
     def repositories(self, last: str, limit: int) -> list[str]:
         """Names after `last` in order, at most `limit`."""
@@ -129,8 +142,9 @@ class Catalog:
 
         Content that still belongs to no repository at the end is removed.
         """
-        self.change(lambda _db: self._pin(digest))
+        self._pin(digest)
         try:
+            self.change(lambda db: _lock_content(db, digest))  # a removal that has begun is over
             yield
         except BaseException:
             self._unpin(digest)
@@ -148,10 +162,34 @@ class Catalog:
             if not self._pins[digest]:
                 del self._pins[digest]
 
+    def change(self, function: Callable[[CatalogTransaction], T]) -> T:
+        """`function(transaction)` as `CatalogDatabase.change` does it; then content goes that it orphaned."""
+        orphans: list[Digest] = []
+
+        def run(db: CatalogTransaction) -> T:
+            answer = function(db)
+            orphans[:] = db.orphans
+            return answer
+
+        answer = self._database.change(run)
+        if orphans:
+            with suppress(StoreError, Unavailable):  # the change is made; the next start tidies up
+                self._database.change(lambda db: self._remove_unheld(db, orphans))
+        return answer
+
+    def _remove_unheld(self, db: CatalogTransaction, digests: list[Digest]) -> None:
+        db.lock(*(f"content {digest}" for digest in digests))
+        for digest in digests:
+            if self._is_free(db, digest):
+                self._contents.drop(digest)
+
+    def _is_free(self, db: CatalogTransaction, digest: str) -> bool:
+        return digest not in self._pins and not db.execute(HELD, (digest,)).fetchone()
+
     def drop_content(self, db: CatalogTransaction, digest: str) -> bool:
         """Remove the content of a digest if no repository holds it any more; was it so?"""
         _lock_content(db, digest)
-        gone = digest not in self._pins and not db.execute(HELD, (digest,)).fetchone()
+        gone = self._is_free(db, digest)
         if gone:
             self._contents.remove(db, Digest(digest))
         return gone
@@ -209,12 +247,12 @@ class Catalog:
         """Make the blob of repository `source` one of `name` too; False when `source` does not have it."""
 
         def link(db: CatalogTransaction) -> bool:
-            repository = _repository(db, name)
+            db.lock(f"repository {name}")
             _lock_content(db, digest)  # before it is looked at: the last that has it may just let go
             row = db.execute(BLOB_SIZE, (source, digest)).fetchone()
             if row:
                 charge(db, name, digest, row[0])
-                _link_blob(db, repository, digest, row[0])
+                _link_blob(db, _repository(db, name), digest, row[0])
                 note(db, author, Action("mount", name, source, digest))
             return row is not None
 
@@ -451,6 +489,14 @@ def _check_guard(db: CatalogTransaction, name: str, guard: WriteConditions) -> N
         sql = BY_DIGEST if ":" in guard.reference else BY_TAG
         row = db.execute(sql, (name, guard.reference)).fetchone()
         guard.conditions.check_change(row[0] if row else "")
+
+
+def _keep_used(db: CatalogTransaction, name: str, table: str, digest: str) -> bool:
+    """It is not unused any more; False if it is gone."""
+    place = (_find(db, name), digest)
+    db.execute(KEEP_USED, (*place, table))
+    sql = f"SELECT 1 FROM {table} WHERE repository = ? AND digest = ?"
+    return db.execute(sql, place).fetchone() is not None
 
 
 def _link_blob(db: CatalogTransaction, repository: int, digest: str, size: int) -> None:

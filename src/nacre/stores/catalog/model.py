@@ -29,7 +29,12 @@ if TYPE_CHECKING:
         def __iter__(self) -> Iterator[Any]: ...
 
     class CatalogTransaction(Protocol):
-        """One transaction under way. Values stand for `?` or `?1` in a statement."""
+        """One transaction under way. Values stand for `?` or `?1` in a statement.
+
+        `orphans`: digests whose files go after the commit, unless somebody has the content by then.
+        """
+
+        orphans: list[Digest]
 
         def execute(self, sql: str, values: Sequence[object] = (), /) -> Rows:
             """Run a statement once, with these values."""
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 
         is_remote: bool
         """Do answers come from another process? Then an event loop must not wait for them."""
+        registry: str
+        """Tells one database from others; "" for a file, which lies with its content."""
 
         def read(self, sql: str, *values: object) -> list[Any]:
             """What was committed, which takes no time."""
@@ -75,7 +82,10 @@ if TYPE_CHECKING:
             """A repository has it."""
 
         def remove(self, db: CatalogTransaction, digest: Digest, /) -> None:
-            """No repository has it any more."""
+            """No repository has it any more. What cannot be rolled back is left to `drop`, by `orphans`."""
+
+        def drop(self, digest: Digest, /) -> None:
+            """Of `orphans`, after the commit: still no repository has it."""
 
         def end(self, db: CatalogTransaction, upload: str, key: str = "", /) -> None:
             """An upload is over; of what it brought, `key` stays."""

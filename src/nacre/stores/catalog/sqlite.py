@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
+    from ...words.digest import Digest
     from .model import CatalogTransaction
 
     T = TypeVar("T")
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class SqliteDatabase:
     """Opens or makes the database `path`, and brings it up to date. Close it. Raises StoreError."""
 
-    is_remote = False
+    is_remote, registry = False, ""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
         self.now = clock
@@ -67,6 +68,7 @@ class SqliteDatabase:
         """`function(transaction)`, which nobody else's change comes between."""
         with self._write_lock, _sqlite_errors():
             self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.orphans = []
             try:
                 answer = function(self._writer)
             except BaseException:
@@ -86,6 +88,7 @@ class SqliteDatabase:
 
 class _SqliteConnection(sqlite3.Connection):
     now: Callable[[], float]
+    orphans: list[Digest]
 
     def lock(self, *keys: str) -> None:
         """Whoever writes has the whole database."""

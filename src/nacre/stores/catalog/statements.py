@@ -16,6 +16,15 @@ BY_DIGEST = """
 MANIFEST = "SELECT 1 FROM manifests WHERE repository = ? AND digest = ?"
 BLOB_SIZE = """
     SELECT b.size FROM blobs b JOIN repositories r ON r.id = b.repository WHERE r.name = ? AND b.digest = ?"""
+UNUSED = """EXISTS (SELECT 1 FROM unused u WHERE u.repository = {0}.repository
+    AND u.digest = {0}.digest AND u.kind = '{1}')"""
+NOTED = {
+    BY_TAG: BY_TAG.replace(" FROM", f", {UNUSED.format('m', 'manifests')} FROM", 1),
+    BY_DIGEST: BY_DIGEST.replace(" FROM", f", {UNUSED.format('m', 'manifests')} FROM", 1),
+    BLOB_SIZE: BLOB_SIZE.replace(" FROM", f", {UNUSED.format('b', 'blobs')} FROM", 1),
+}
+"""The same questions, and last whether a collection of garbage has noted what was found."""
+KEEP_USED = "DELETE FROM unused WHERE repository = ? AND digest = ? AND kind = ?"
 REPOSITORIES = "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?"
 TAGS = """
     SELECT tag FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)

@@ -17,6 +17,7 @@ def begin(
     db: CatalogTransaction, upload: str, row: Upload, limits: UploadLimits, busy: AbstractSet[str]
 ) -> str:  # fmt: skip
     """Record an upload; the id of the one that had to give way, "" if none had."""
+    db.lock(f"uploads {row.owner}")
     loser = _loser(db, row.owner, limits, busy)
     db.execute(END_UPLOAD, (loser,))
     db.execute(BEGIN_UPLOAD, (upload, row.repository, db.now(), row.owner, row.algorithm))

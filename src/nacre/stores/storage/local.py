@@ -102,7 +102,11 @@ class FolderContents:
         """The file is there."""
 
     def remove(self, db: CatalogTransaction, digest: Digest, /) -> None:
-        """Inside the transaction: a file is never missing where a repository has it."""
+        """After the commit: a file is never missing where a repository has it."""
+        db.orphans.append(digest)
+
+    def drop(self, digest: Digest, /) -> None:
+        """Delete the file, as no repository has it."""
         self._delete(digest)
 
     def end(self, db: CatalogTransaction, upload: str, key: str = "", /) -> None:

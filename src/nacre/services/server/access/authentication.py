@@ -52,6 +52,7 @@ class Authentication:
 
     async def check(self, name: str, secret: str, address: str) -> Identity | None:
         """As `basic`. Only guesses count: who has logged in before, or has a token, is never kept out."""
+        await self._work.ask(self._accounts.prepare, name, _hash(secret))
         found = self._by_token(name, secret) or self._remembered(name, secret)
         if found:
             self._journal.login(name, address, "token" if found.token else "password")
@@ -75,7 +76,7 @@ class Authentication:
         return self._judged(await self._foreign(token, ""), FOREIGN_USER, address, "exchange")
 
     def _by_token(self, name: str, secret: str) -> Identity | None:
-        token = self._accounts.token(hashlib.sha256(secret.encode()).hexdigest())
+        token = self._accounts.token(_hash(secret))
         if token is None or token.account.name != name or 0 < token.expires < time.time():
             return None
         limits = (token.account, token.id, token.role, token.namespace)
@@ -137,6 +138,10 @@ class Failures:
 def looks_foreign(secret: str) -> bool:
     """Is it a JSON Web Token? Passwords and tokens of ours are not."""
     return len(secret) <= _MOST_FIELD and secret.count(".") == 2 and secret.startswith("ey")
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _parse(field: str) -> tuple[str, str]:

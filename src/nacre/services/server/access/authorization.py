@@ -76,7 +76,7 @@ class Authorization:
 
     async def _by_foreign(self, token: str, client: str) -> Identity | None:
         """By a token of another issuer, or by what one was exchanged for."""
-        own = self.bearer.read(token) if client else None
+        own = await self._work.ask(self.bearer.read, token) if client else None
         if own:
             return own if own.trusts and own.scopes is None else None
         try:
@@ -101,6 +101,8 @@ class Authorization:
         if not self.is_closed:
             return
         role = role_for(route, request.method)
+        if not self._accounts.is_ready:
+            await self._work.ask(self._accounts.prepare)
         identity = await self.identify(request)
         if identity is None:
             raise challenged(request, route.name, role, "the credentials are not valid")
@@ -133,7 +135,7 @@ class Authorization:
         if scheme.lower() == "basic":
             return await self.authentication.basic(field.strip(), client_of(request))
         if scheme.lower() == "bearer":
-            return self.bearer.read(field.strip())
+            return await self._work.ask(self.bearer.read, field.strip())
         return None if scheme else Identity(self._accounts)
 
 

@@ -1,0 +1,164 @@
+"""A registry whose names and accounts are in PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postgreskit import PostgresServer
+
+from nacre.services.server import RunningServer
+from nacre.stores.catalog.opening import is_registry, without_password
+from nacre.stores.registry import RegistryStore
+from nacre.words.errors import Conflict, StoreError, Unavailable
+from nacre.words.rules import GarbageRules, MetadataRules, RegistryRules
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def url(postgresql: PostgresServer) -> str:
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def rules(url: str) -> RegistryRules:
+    return RegistryRules(metadata=MetadataRules(url), garbage=GarbageRules(0.0))
+
+
+def until(ask: Any, wanted: int) -> Any:
+    """The first answer with that status."""
+    end = time.monotonic() + PATIENCE
+    while (answer := ask()).status != wanted:
+        assert time.monotonic() < end, (answer.status, answer.body)
+    return answer
+
+
+def test_push_pull_and_delete(api: Any, serving: RunningServer, tmp_path: Path, make: Any) -> None:
+    image = api.push_image("app", "1")
+    assert api("GET", "app/manifests/1").body == image.data
+    assert api("GET", f"app/blobs/{make.digest(image.layer)}").body == image.layer
+    assert api("GET", "app/tags/list").json == {"name": "app", "tags": ["1"]}
+    assert api("GET", "_catalog").json == {"repositories": ["app"]}
+    assert api("POST", f"other/blobs/uploads/?mount={make.digest(image.layer)}&from=app").status == 201
+    assert api("POST", f"third/blobs/uploads/?mount={make.digest(b'?')}&from=app").status == 202
+    assert api("GET", "_catalog").json == {"repositories": ["app", "other"]}, "an upload makes none"
+    assert api("DELETE", f"app/blobs/{make.digest(image.layer)}").status == 405
+    assert api("DELETE", f"app/manifests/{image.digest}").status == 202
+    for blob in (image.config, image.layer):
+        assert api("DELETE", f"app/blobs/{make.digest(blob)}").status == 202
+    assert api("HEAD", f"other/blobs/{make.digest(image.layer)}").status == 200
+    assert api("DELETE", f"other/blobs/{make.digest(image.layer)}").status == 202
+    assert api("HEAD", f"other/blobs/{make.digest(image.layer)}").status == 404
+    assert not (tmp_path / "registry" / "registry.db").exists()
+
+
+@pytest.mark.parametrize("path", ["app/tags/list?last=%00", "_catalog?last=%00&n=5", "app/manifests/%00"])
+def test_text_that_it_cannot_hold(api: Any, path: str) -> None:
+    api.push_image("app", "1")
+    assert api("GET", path).status in (200, 400, 404)
+
+
+def test_accounts_are_there_too(api: Any, serving: RunningServer, tmp_path: Path) -> None:
+    pytest.importorskip("alembic")
+    pytest.importorskip("argon2")
+    from nacre.engine.accounts import RegistryAccounts
+
+    api.push_image("shop/app", "1")
+    with RegistryAccounts(str(tmp_path / "registry"), "test") as accounts:
+        accounts.add_user("root", "correct horse", admin=True)
+        accounts.add_user("reader", "correct horse")
+        accounts.grant("shop", "read", user="reader")
+        _, secret = accounts.add_token("reader")
+        accounts.set_namespace("shop", immutable=["v*"])
+        accounts.add_team("crew")
+        accounts.join("crew", ["reader"])
+        assert [entry.action for entry in accounts.audit()][:1] == ["team join"]
+        with pytest.raises(Conflict, match="last administrator"):
+            accounts.remove_user("root")
+
+    def ask(name: str, secret: str = "correct horse", method: str = "GET") -> Any:
+        field = base64.b64encode(f"{name}:{secret}".encode()).decode()
+        return lambda: api(method, "shop/app/manifests/1", Authorization=f"Basic {field}")
+
+    until(lambda: api("GET", "shop/app/manifests/1"), 401)
+    for right in (ask("reader"), ask("reader", secret), ask("root")):
+        assert right().status == 200
+    for wrong in (ask("reader", "wrong password"), ask("nobody"), ask("reader", secret + "x")):
+        assert wrong().status == 401
+    assert ask("reader", method="DELETE")().status == 403
+    with RegistryAccounts(str(tmp_path / "registry"), "test") as accounts:
+        accounts.update_user("reader", disabled=True)
+    until(ask("reader", secret), 401)
+
+
+def test_it_goes_on_when_the_server_is_back(
+    api: Any, serving: RunningServer, log: list[str], postgresql: PostgresServer
+) -> None:
+    image = api.push_image("app", "1")
+    location = api.begin("app")
+    postgresql.kill()
+    try:
+        answer = api("GET", "app/manifests/1")
+        assert (answer.status, answer.code) == (503, "UNAVAILABLE")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert api("PUT", "app/manifests/2", image.data).status == 503
+        assert api("PATCH", location, b"12345").status == 503
+    finally:
+        postgresql.start()
+    assert until(lambda: api("GET", "app/manifests/1"), 200).body == image.data
+    assert api("GET", "app/manifests/2").status == 404
+    assert api.put_manifest("app", "2", image.data).status == 201
+    assert api("GET", location).status == 204
+    assert log
+    assert not any("Traceback" in line for line in log)
+    log.clear()
+
+
+def test_a_change_is_made_again_on_another_connection(
+    api: Any, serving: RunningServer, postgresql: PostgresServer
+) -> None:
+    """After a short break all connections are lost, and nobody notices."""
+    image = api.push_image("app", "1")
+    postgresql.kill()
+    postgresql.start()
+    assert api.put_manifest("app", "2", image.data).status == 201
+    assert api("GET", "app/manifests/2").status == 200
+
+
+def test_the_folder_remembers_its_server(postgresql: PostgresServer, tmp_path: Path) -> None:
+    root, url = str(tmp_path / "r"), postgresql.new_database()
+    with pytest.raises(Unavailable):
+        RegistryStore(root, database="postgresql://nobody@127.0.0.1:1/x")
+    assert not is_registry(root), "nothing was made"
+    with closing(RegistryStore(root, database=url)) as store:
+        store.catalog.change(lambda db: db.execute("INSERT INTO repositories (name) VALUES ('app')"))
+        with pytest.raises(Conflict, match="served by another process"):
+            RegistryStore(root)
+    with closing(RegistryStore(root)) as store:
+        assert store.catalog.exists("app")
+    with pytest.raises(Conflict, match="belongs to a registry that this database does not have"):
+        RegistryStore(root, database=postgresql.new_database())
+    RegistryStore(str(tmp_path / "file")).close()
+    with pytest.raises(Conflict, match="has a database of its own"):
+        RegistryStore(str(tmp_path / "file"), database=url)
+
+
+def test_a_database_of_a_newer_version(postgresql: PostgresServer) -> None:
+    from nacre.stores.catalog.postgresql import PostgresDatabase
+
+    url = postgresql.new_database()
+    with closing(PostgresDatabase(url)) as database:
+        database.change(lambda db: db.execute("UPDATE catalog_version SET version = 1000000"))
+    with pytest.raises(StoreError, match="written by a newer nacre"):
+        PostgresDatabase(url)
+
+
+def test_no_password_is_kept() -> None:
+    url = "postgresql://me:secret@a:1,b:2/db?sslmode=require&password=secret&options=-cx%3Dy"
+    assert without_password(url) == "postgresql://me@a:1,b:2/db?sslmode=require&options=-cx%3Dy"
+    assert without_password("postgresql:///db") == "postgresql:///db"
