@@ -78,6 +78,7 @@ def test_a_picture_of_the_layers(site: Site) -> None:
         ("/bin/sh -c apt-get update", ("RUN", "apt-get update")),
         ("|2 A=1 B=2 /bin/sh -c make", ("RUN", "make")),
         ("RUN /bin/sh -c make # buildkit", ("RUN", "make")),
+        ("RUN make # nacre", ("RUN", "make")),
         ("COPY dir:1 in /app ", ("COPY", "dir:1 in /app")),
         ("bazel build ...", ("", "bazel build ...")),
         ("", ("", "")),

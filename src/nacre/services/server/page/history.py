@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST = 500
 """Steps and layers that are shown of one image."""
 _LONGEST = 4000
-_NOP, _SHELL, _BUILDKIT = "/bin/sh -c #(nop)", "/bin/sh -c", "# buildkit"
+_NOP, _SHELL, _BUILDERS = "/bin/sh -c #(nop)", "/bin/sh -c", ("# buildkit", "# nacre")
 _WIDTH = 1000
 
 
@@ -68,7 +68,8 @@ def instruction(created_by: str) -> tuple[str, str]:
         text = "RUN " + text.removeprefix(_SHELL).strip()
     elif text.startswith("|") and _SHELL in text:  # |1 NAME=value /bin/sh -c …
         text = "RUN " + text.partition(_SHELL)[2].strip()
-    text = text.removesuffix(_BUILDKIT).strip()
+    for builder in _BUILDERS:
+        text = text.removesuffix(builder).strip()
     verb, _, rest = text.partition(" ")
     if verb.isascii() and verb.isalpha() and verb.isupper():
         return verb, _unwrapped(rest.strip())
