@@ -16,7 +16,7 @@ svg { width: 100%; height: auto; } text { font: 12px system-ui, sans-serif; fill
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } text { fill: #ddd; }
   .bar { fill: #4a6785; } .ours { fill: #6fa8e8; } .spread { stroke: #ddd; } .note { color: #999; } }
 """
-_NAMES, _WIDTH, _FIGURES, _LINE = 250, 420, 230, 24
+_NAMES, _WIDTH, _FIGURES, _LINE = 290, 420, 230, 24
 
 
 def page(results: Mapping[str, Any], questions: Mapping[str, str], about: Mapping[str, Any]) -> str:

@@ -94,6 +94,13 @@ class StoreRows:
         self.indexes = {name: str(index.digest) for name, index in store.refs.indexes()}
         self.mounted = mounted.images(store.root)
         self.actives: list[tuple[str, str]] = execute("SELECT key, layers FROM active")
+        self._store, self._starting = store, dict[str, bool]()
+
+    def is_starting(self, id: str) -> bool:
+        """Whether the one who began a container still held on to it when this was asked first."""
+        if id not in self._starting:
+            self._starting[id] = self._store.containers.is_starting(id)
+        return self._starting[id]
 
     def without(self, gone: DroppedRows) -> StoreRows:
         """Those that remain without these."""
@@ -260,25 +267,23 @@ def _looks_like_json(store: Store, digest: str) -> bool:
         return False
 
 
-def forgotten(
-    store: Store, rows: StoreRows, wishes: SweepOptions, documents: ManifestContents
-) -> DroppedRows:
+def forgotten(rows: StoreRows, wishes: SweepOptions, documents: ManifestContents) -> DroppedRows:
     """The roots that the caller no longer wants. Raises StoreError."""
-    containers, begun = _containers(store, rows, wishes)
+    containers, begun = _containers(rows, wishes)
     left = rows.without(DroppedRows(containers, begun))
     images = () if wishes.images == "none" else tuple(_images(left, wishes, documents))
     return DroppedRows(containers, begun, _steps(rows, wishes), images)
 
 
 def _containers(
-    store: Store, rows: StoreRows, wishes: SweepOptions
+    rows: StoreRows, wishes: SweepOptions
 ) -> tuple[tuple[ContainerRow, ...], tuple[ContainerRow, ...]]:
     """Those that do not run, and those that were never whole; not one that somebody is about to start."""
     stopped, picked = wishes.containers == "stopped", wishes.container_picked
     found: tuple[list[ContainerRow], list[ContainerRow]] = [], []
     for row in rows.containers:
         wanted = stopped and not row.is_live and (picked is None or picked(row))
-        if (wanted or row.state == BEGUN) and not store.containers.is_starting(row.id):
+        if (wanted or row.state == BEGUN) and not rows.is_starting(row.id):
             found[not wanted].append(row)
     return tuple(found[0]), tuple(found[1])
 

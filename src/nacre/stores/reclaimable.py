@@ -48,7 +48,7 @@ class Reclaimable:
         """
         wishes = (wishes or SweepOptions()).replace(**wished)
         with os_errors(f"list {self._root}"):
-            gone = forgotten(self._store, self.rows, wishes, self.documents)
+            gone = forgotten(self.rows, wishes, self.documents)
             reached = ReachableContent(self._store, self.rows.without(gone), self.documents)
             paths = [*self._leftovers(wishes), *self._garbage(reached, wishes), *self._strays]
             size = self.usage.freed(paths) + self._tars.reclaimable(paths)

@@ -106,7 +106,7 @@ class _Sweep:
         """Drop the roots that the caller no longer wants."""
         store = self.store
         with self.db.transaction(durable=True):
-            gone = forgotten(store, StoreRows(store), self.wishes, self._documents)
+            gone = forgotten(StoreRows(store), self.wishes, self._documents)
             for row in (*gone.containers, *gone.begun):
                 store.containers.delete(row.id)
             for key in gone.steps:

@@ -148,7 +148,7 @@ class _Survey:
         return self._images(), self._containers(), self._volumes(), self._cache(), self._leftovers()
 
     def _images(self) -> Kind:
-        kept = [str(descriptor.digest) for descriptor in self.store.refs.images()]
+        kept = self._reclaimable.rows.images
         used, documents = self._reclaimable.rows.used(), self._reclaimable.documents
         blobs, trees = documents.reached([*kept, *used])
         listed = [digest for digest in kept if documents.names_any(digest)]
