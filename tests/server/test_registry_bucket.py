@@ -12,7 +12,7 @@ import pytest
 from s3server import BadProxy, S3Server, serving_s3
 
 from nacre.services.server import RunningServer
-from nacre.words.rules import RegistryRules, StorageRules
+from nacre.words.rules import GarbageRules, RegistryRules, StorageRules
 
 LARGE = os.urandom(9 << 20)
 DOWN = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -147,3 +147,17 @@ def test_content_stays_where_it_is(api_of, s3, tmp_path):
             api_of(running.url).push_blob("app", b"x")
         with pytest.raises(Conflict, match="content of this registry is in"):
             RunningServer(root, rules=RegistryRules(storage=then))
+
+
+def test_garbage_of_a_bucket_is_collected_without_serving(api_of, s3, tmp_path):
+    from nacre.stores.registry import checked, collected
+    from nacre.words.errors import Unsupported
+
+    root, hasty = str(tmp_path / "r"), GarbageRules(grace=-1.0)
+    with RunningServer(root, rules=RegistryRules(storage=s3.rules())) as running:
+        api_of(running.url).push_blob("app", b"nothing needs it")
+    assert collected(root, hasty, dry_run=True)[0].blobs == 1
+    assert collected(root, hasty, dry_run=False)[1].blobs == 1
+    assert collected(root, hasty, dry_run=True)[0].blobs == 0
+    with pytest.raises(Unsupported, match="folders only"):
+        checked(root, lambda data, kind: pytest.fail(kind), read=False, sparse=False, progress=None)

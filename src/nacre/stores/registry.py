@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from ..ground.files import Lock, os_errors, private_dir, remove_tree, sync_path, unlink
 from ..words.digest import Digest
-from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
+from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName, Unsupported
 from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
@@ -36,7 +36,7 @@ from .garbage import Garbage, GarbageCollector, Mentions
 from .layout import names
 from .removed import RemovedContent
 from .storage.local import FolderContents, LocalStorage
-from .storage.place import AWAY, check_place, in_bucket
+from .storage.place import AWAY, check_place, in_bucket, is_away
 from .storage.rows import BucketContents
 
 if TYPE_CHECKING:
@@ -171,30 +171,43 @@ def collected(root: str, rules: GarbageRules, *, dry_run: bool) -> tuple[Garbage
     with closing(catalog_of(root)) as catalog:
         if dry_run:
             return GarbageCollector(catalog, rules, Mentions()).look()
+        if is_away(catalog):
+            with _own(root, is_shared=catalog.is_remote):
+                return _collected(catalog, rules)
     with closing(RegistryStore(root)) as store:
-        collector = GarbageCollector(store.catalog, rules, Mentions())
-        gone = [Garbage(), *collector.steps()][-1]
-        return collector.look()[0], gone
+        return _collected(store.catalog, rules)
+
+
+def _collected(catalog: Catalog, rules: GarbageRules) -> tuple[Garbage, Garbage]:
+    collector = GarbageCollector(catalog, rules, Mentions())
+    gone = [Garbage(), *collector.steps()][-1]
+    return collector.look()[0], gone
 
 
 def checked(
     root: str, parse: Callable[[bytes, str], Document], *, read: bool, sparse: bool, progress: Progress | None
 ) -> RegistryReport:
-    """Can every manifest of a registry be pulled? See `integrity`. Raises Conflict, StoreError."""
+    """Can every manifest of a registry be pulled? See `integrity`.
+
+    Raises Conflict, Unsupported for content in a bucket, StoreError.
+    """
     from .integrity import ContentFiles, IntegrityCheck
 
     with closing(catalog_of(root)) as catalog:
+        if is_away(catalog):
+            raise Unsupported(f"{AWAY}, and a check reads folders only")
         how = {"read": read, "sparse": sparse}
         return IntegrityCheck(catalog, ContentFiles(root), parse, **how, progress=progress).run()
 
 
 def catalog_of(root: str) -> Catalog:
-    """That of a registry, served or not; content stays whatever is deleted. Close it.
+    """That of a registry, served or not; files stay whatever is deleted. Close it.
 
     Raises Conflict where there is no registry, StoreError.
     """
     _check_registry(root)
-    return Catalog(open_database(place_of(root)), FolderContents(_keep))
+    database = open_database(place_of(root))
+    return Catalog(database, BucketContents() if is_away(database) else FolderContents(_keep))
 
 
 def accounts_of(root: str) -> Accounts:

@@ -9,6 +9,7 @@ from ...words.errors import Conflict
 if TYPE_CHECKING:
     from ...words.rules import StorageRules
     from ..catalog import Catalog
+    from ..catalog.model import CatalogDatabase
     from .protocol import Storage
 
 AWAY = "the content of this registry is in object storage"
@@ -23,11 +24,16 @@ def in_bucket(rules: StorageRules, catalog: Catalog) -> Storage:
     return ObjectStorage(Bucket(rules), ObjectRows(catalog), redirect=rules.redirect)
 
 
+def is_away(catalog: Catalog | CatalogDatabase) -> bool:
+    """Is the content of this registry in a bucket?"""
+    return bool(catalog.read("SELECT 1 FROM bucket"))
+
+
 def check_place(catalog: Catalog, url: str) -> None:
     """Is its content where a registry is told that it is? Raises Conflict."""
-    is_away = bool(catalog.read("SELECT 1 FROM bucket"))
-    if is_away and not url:
+    away = is_away(catalog)
+    if away and not url:
         raise Conflict(AWAY, hint="say in which bucket with `--storage`")
-    if url and not is_away and catalog.read("SELECT 1 FROM blobs LIMIT 1"):
+    if url and not away and catalog.read("SELECT 1 FROM blobs LIMIT 1"):
         hint = "serve it without `--storage`, and copy its images to a new registry"
         raise Conflict("the content of this registry is in its folder", hint=hint)

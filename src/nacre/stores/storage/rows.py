@@ -65,6 +65,11 @@ class ObjectRows:
         """The objects of an upload in order."""
         return [Part(*row) for row in self._catalog.read(PARTS, upload)]
 
+    def check_open(self, upload: str) -> None:
+        """Raises RegistryError BLOB_UPLOAD_UNKNOWN when it has ended."""
+        if self._catalog.upload(upload) is None:
+            raise refusal(Code.BLOB_UPLOAD_UNKNOWN)
+
     def add_part(self, upload: str, part: Part) -> None:
         """The next part of an upload. Raises RegistryError when it has ended, or goes on elsewhere."""
 

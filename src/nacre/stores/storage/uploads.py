@@ -103,7 +103,7 @@ class ObjectUpload:
             raise
 
     def commit(self, digest: Digest) -> Placed:
-        """Verify it, as one object. Raises DigestMismatch, Unavailable."""
+        """Verify it, as one object. Raises DigestMismatch, RegistryError BLOB_UPLOAD_UNKNOWN, Unavailable."""
         last = self._complete()
         trace("upload:object")
         parts = [*self._parts, last] if last else self._parts
@@ -114,6 +114,7 @@ class ObjectUpload:
             if whole is None or verified is None:
                 whole, verified = self._read(parts, digest.algorithm, size, whole)
             if verified != digest:
+                self._rows.check_open(self._upload)  # another process may just have ended it
                 raise DigestMismatch(digest, verified)
         except NacreError:
             self._lose()
