@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -124,7 +125,7 @@ class Podman(Peer):
         (folder / "containers.conf").write_text(_CONTAINERS)
         (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self.env = {"CONTAINERS_CONF": str(folder / "containers.conf")}
-        self.words = [program, "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        self.words = [newest(program), "--root", str(folder / "root"), "--runroot", str(folder / "run")]
         self.storage = folder / "root"
 
     def at(self, folder: Path) -> Podman:
@@ -145,7 +146,7 @@ class Skopeo(Peer):
         folder.mkdir(exist_ok=True)
         (folder / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self.env = {"HOME": str(folder), "XDG_DATA_HOME": str(folder)}
-        self.words = ["skopeo", "--policy", str(folder / "policy.json")]
+        self.words = [newest("skopeo"), "--policy", str(folder / "policy.json")]
 
 
 class Docker(Peer):
@@ -163,12 +164,13 @@ class Docker(Peer):
             raise Skip("dockerd wants root")
         folder.mkdir(exist_ok=True)
         socket, self.storage = folder / "sock", folder / "data"
-        self.words = ["docker", "--host", f"unix://{socket}"]
+        self.words = [newest("docker"), "--host", f"unix://{socket}"]
         self.env = {"DOCKER_CONFIG": str(folder / "config")}
         alone = [] if bridge else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         words = [
-            *before, "dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
-            "--pidfile", str(folder / "pid"), "--host", f"unix://{socket}", *alone,
+            *before, newest("dockerd"), "--data-root", str(folder / "data"),
+            "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid"),
+            "--host", f"unix://{socket}", *alone,
         ]  # fmt: skip
         with (folder / "log").open("wb") as log:
             daemon = subprocess.Popen(words, stdout=log, stderr=log)
@@ -197,8 +199,23 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
 def require(*programs: str) -> None:
     """Raises Skip unless all are installed."""
     for program in programs:
-        if shutil.which(program) is None:
-            raise Skip(f"{program} is not installed")
+        newest(program)
+
+
+def newest(program: str) -> str:
+    """The path of the newest of that name in the folders of PATH. Raises Skip when there is none."""
+    folders = dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep))
+    found = [path for folder in folders if (path := shutil.which(program, path=folder))]
+    if not found:
+        raise Skip(f"{program} is not installed")
+    return max(found, key=_version) if len(found) > 1 else found[0]
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """The first number with a dot that it tells of itself."""
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    number = re.search(r"\d+(?:\.\d+)+", told)
+    return tuple(map(int, number[0].split("."))) if number else ()
 
 
 def busybox_tar() -> bytes:
