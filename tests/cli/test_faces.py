@@ -286,6 +286,7 @@ COMMANDS_OF = {
     "port": ("containers.reached", {}),
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
     "registry check": ("registries.check", {"root": "folder"}),
+    "registry import": ("registries.import_storage", {"root": "folder", "quiet": TERMINAL}),
     "registry gc": ("registries.collect", {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",
     }),

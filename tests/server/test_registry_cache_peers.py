@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from registries import registry_process
 
+from nacre.engine import Engine
 from nacre.engine.upstreams import upstreams_of
 from nacre.engine.wiring import Config, Wiring
 from nacre.grammars.config import parse_config
@@ -96,9 +97,9 @@ def docker_registry(tmp_path: Path) -> Iterator[str]:
     yield from registry_process(tmp_path)
 
 
-def test_docker_registry_is_an_upstream(
-    docker_registry: str, tmp_path: Path, api: Any, api_of: Any, make: Any
-) -> None:
+@pytest.fixture
+def theirs(docker_registry: str, api: Any) -> SimpleNamespace:
+    """An image that docker's registry has."""
     image = api.push_image("app", "1", b"theirs")
     with Client() as client:
         source, target = (
@@ -109,12 +110,31 @@ def test_docker_registry_is_an_upstream(
         for blob in (image.config, image.layer):
             put.put(Descriptor.of(blob, "x"), partial(io.BytesIO, blob))
         put.put_manifest("1", taken.resolve(source)[1], OCI_MANIFEST)
+    return image  # type: ignore[no-any-return]
+
+
+def test_docker_registry_is_an_upstream(
+    docker_registry: str, theirs: SimpleNamespace, tmp_path: Path, api_of: Any, make: Any
+) -> None:
+    image = theirs
     with front_of(tmp_path, docker_registry) as running:
         front = api_of(running.url)
         assert front("GET", "library/app/manifests/1").body == image.data
         blob = front("GET", f"docker.io/library/app/blobs/{make.digest(image.layer)}")
         assert blob.body == image.layer
         assert front("GET", "docker.io/library/app/tags/list").json["tags"] == ["1"]
+
+
+def test_docker_registry_is_taken_over(
+    theirs: SimpleNamespace, tmp_path: Path, api_of: Any, make: Any
+) -> None:
+    with Engine(Config(str(tmp_path / "store"))) as engine:
+        report = engine.registries.import_storage(str(tmp_path / "data"), str(tmp_path / "ours"))
+    assert (report.repositories, report.manifests, report.tags, report.failed) == (1, 1, 1, ())
+    with RunningServer(str(tmp_path / "ours")) as running:
+        ours = api_of(running.url)
+        assert ours("GET", "library/app/manifests/1").body == theirs.data
+        assert ours("GET", f"library/app/blobs/{make.digest(theirs.layer)}").body == theirs.layer
 
 
 def test_grants_hold_for_copies(front: Any, upstream: SimpleNamespace, tmp_path: Path, make: Any) -> None:

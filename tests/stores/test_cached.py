@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,18 @@ COPY, MINE = "docker.io/a", "mine"
 class Lab:
     """A catalog whose time is `now`, and the content that was removed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str = "") -> None:
         self.now, self.removed = 1e9, set[Digest]()
-        self.catalog = Catalog(SqliteDatabase(str(path), lambda: self.now), FolderContents(self.removed.add))
+        contents = FolderContents(self.removed.add)
+        self.catalog = Catalog(self.database(str(path), url), contents)
         self.cached = CachedRepositories(self.catalog)
+
+    def database(self, path: str, url: str) -> Any:
+        if not url:
+            return SqliteDatabase(path, lambda: self.now)
+        from nacre.stores.catalog.postgresql import PostgresDatabase
+
+        return PostgresDatabase(url, lambda: self.now)
 
     def add(self, name: str, text: str, size: int = 1000) -> Digest:
         digest = Digest.of(text.encode())
@@ -44,9 +53,10 @@ class Lab:
         return sum(one.copies for one in list(self.cached.evict(rules, mentions or Mentions()))[-1:])
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path / "registry.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    url = request.getfixturevalue("postgresql").new_database() if request.param == "postgresql" else ""
+    made = Lab(tmp_path / "registry.db", url)
     with closing(made.catalog):
         assert made.cached.mark(COPY, "docker.io")
         yield made

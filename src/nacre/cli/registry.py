@@ -116,6 +116,24 @@ def _document(report: RegistryReport, *, read: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _import(context: Context, args: Args) -> int:
+    """Say what came, and a line for what could not; 1 when there is one."""
+    root = os.path.abspath(args.root or context.engine.registries.folder)
+    with context.progress(quiet=args.quiet) as progress:
+        report = context.engine.registries.import_storage(
+            args.positionals[0], root, sparse=args.sparse, progress=progress
+        )
+    for tag in report.kept:
+        context.warn(f"{tag} names something else here already: it stays as it is")
+    for failure in report.failed:
+        context.print(failure)
+    context.print(
+        f"Imported {report.manifests} manifests, {report.tags} tags, {report.blobs} blobs"
+        f" ({human_size(report.bytes)}) of {report.repositories} repositories"
+    )
+    return 1 if report.failed else 0
+
+
 _ROOT = text("--root", "Directory of the registry (default: `registry` in the store)", type="path")
 _RULES = (
     text("--gc-grace", "How long a blob stays that no manifest needs", default="24h", type="duration"),
@@ -138,6 +156,17 @@ CHECK = Command(
     ),
     details="Says what is damaged, and under which names. Exits with 1 if anything is. Changes nothing; the"
     " registry may be served meanwhile.",
+)  # fmt: skip
+IMPORT = Command(
+    "FOLDER", _import, store=False,
+    options=(
+        flag("-q, --quiet", "Show no progress"),
+        _ROOT,
+        flag("--sparse", "Take manifests whose content is not all there"),
+    ),
+    details="FOLDER is where docker's registry (distribution) keeps its content: it holds docker/registry/v2."
+    " Everything is hashed; what is here already is not copied again, so it may be broken off and repeated."
+    " The registry that takes it must not be served. To copy from a registry by name: nacre mirror.",
 )  # fmt: skip
 COMMAND = Command(
     "",

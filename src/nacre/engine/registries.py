@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..images.places.place import Places
     from ..services.client.search import SearchResult
     from ..stores.garbage import Garbage
+    from ..stores.importing import ImportReport
     from ..stores.integrity import RegistryReport
     from ..words.progress import Progress
     from ..words.rules import RegistryRules, ServingConfig
@@ -155,6 +156,27 @@ class Registries:
 
         root = folder or self.folder
         return checked(root, parse, read=read, sparse=sparse, progress=progress)
+
+    def import_storage(
+        self, source: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None
+    ) -> ImportReport:
+        """Bring what the storage folder of docker's registry has into the registry in a folder.
+
+        That must not be served. What is there already is not brought again, and a tag that names something
+        else stays.
+
+        `sparse`: manifests come although parts of them are missing. Raises NotFound for what is no storage
+        folder, Conflict, StoreError; what came before stays.
+        """
+        from contextlib import closing
+
+        from ..services.server.documents import read as parse
+        from ..stores.distribution import DistributionFolder
+        from ..stores.importing import StorageImport
+        from ..stores.registry import RegistryStore
+
+        with DistributionFolder(source) as found, closing(RegistryStore(folder or self.folder)) as store:
+            return StorageImport(found, store, parse, sparse=sparse, progress=progress).run()
 
     def configure(
         self, file: str = "", *, variables: Mapping[str, str] | None = None,
