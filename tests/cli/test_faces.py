@@ -287,6 +287,7 @@ COMMANDS_OF = {
     "registry audit": ("accounts.audit", REGISTRY | {"last": "limit"}),
     "registry check": ("registries.check", {"root": "folder"}),
     "registry import": ("registries.import_storage", {"root": "folder", "quiet": TERMINAL}),
+    "registry check": ("registries.check", {"root": "folder", "config": "storage"}),
     "registry gc": ("registries.collect", {
         "root": "folder", "gc-grace": "GarbageRules: grace", "untagged-age": "GarbageRules: untagged",
     }),

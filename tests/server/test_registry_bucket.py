@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -12,6 +14,10 @@ import pytest
 from s3server import BadProxy, S3Server, serving_s3
 
 from nacre.services.server import RunningServer
+from nacre.services.server.documents import read as parse
+from nacre.stores.registry import catalog_of, checked
+from nacre.stores.storage.bucket import Bucket
+from nacre.words.errors import Conflict
 from nacre.words.rules import GarbageRules, RegistryRules, StorageRules
 
 LARGE = os.urandom(9 << 20)
@@ -59,6 +65,20 @@ def test_an_image_is_pushed_pulled_and_deleted(api, s3, make):
     assert api("DELETE", f"app/manifests/{image.digest}").status == 202
     assert api("DELETE", f"app/blobs/{digest}").status == 202
     assert api("GET", f"app/blobs/{digest}").status == 404
+
+
+def test_it_is_proven_that_all_can_be_pulled(api, s3, storage, tmp_path, make):
+    image = api.push_image("app", "1")
+    look = partial(checked, str(tmp_path / "r"), parse, storage, sparse=False, progress=None)
+    assert look(read=True)[1:3] == (1, 2)
+    assert look(read=True).damaged == ()
+    with closing(catalog_of(str(tmp_path / "r"))) as catalog:
+        ((key,),) = catalog.listed("SELECT key FROM contents WHERE digest = ?", make.digest(image.layer))
+    Bucket(storage).put(key, bytes(len(image.layer)))
+    (damaged,) = look(read=True).damaged
+    assert (damaged.names, damaged.part) == (["app:1"], make.digest(image.layer))
+    with pytest.raises(Conflict, match="in object storage"):
+        checked(str(tmp_path / "r"), parse, StorageRules(), read=False, sparse=False, progress=None)
 
 
 def test_a_small_blob_costs_one_request_to_the_bucket(api, proxy):
@@ -150,8 +170,7 @@ def test_content_stays_where_it_is(api_of, s3, tmp_path):
 
 
 def test_garbage_of_a_bucket_is_collected_without_serving(api_of, s3, tmp_path):
-    from nacre.stores.registry import checked, collected
-    from nacre.words.errors import Unsupported
+    from nacre.stores.registry import collected
 
     root, hasty = str(tmp_path / "r"), GarbageRules(grace=-1.0)
     with RunningServer(root, rules=RegistryRules(storage=s3.rules())) as running:
@@ -159,5 +178,3 @@ def test_garbage_of_a_bucket_is_collected_without_serving(api_of, s3, tmp_path):
     assert collected(root, hasty, dry_run=True)[0].blobs == 1
     assert collected(root, hasty, dry_run=False)[1].blobs == 1
     assert collected(root, hasty, dry_run=True)[0].blobs == 0
-    with pytest.raises(Unsupported, match="folders only"):
-        checked(root, lambda data, kind: pytest.fail(kind), read=False, sparse=False, progress=None)

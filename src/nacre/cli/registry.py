@@ -78,11 +78,13 @@ def _collect(context: Context, args: Args) -> int:
 
 def _check(context: Context, args: Args) -> int:
     """A line for each damaged part of a manifest; 1 when there is one."""
-    root = os.path.abspath(args.root or context.engine.registries.folder)
+    flags = {"root": args.root} if args.root else {}
+    config = context.engine.registries.configure(args.config, variables=context.environment, flags=flags)
+    root = os.path.abspath(config.folder or context.engine.registries.folder)
     with context.progress(quiet=bool(args.format)) as progress:
         report = context.engine.registries.check(
-            root, read=args.read, sparse=args.sparse, progress=progress
-        )  # fmt: skip
+            root, config.rules.storage, read=args.read, sparse=args.sparse, progress=progress
+        )
     if args.format:
         inspect_one(context, _document(report, read=args.read), args.format)
     else:
@@ -149,6 +151,7 @@ GC = Command(
 CHECK = Command(
     "", _check, store=False,
     options=(
+        text("--config", "The configuration that says where content is", type="path"),
         text("-f, --format", "Format output: 'json' or a Go template"),
         flag("--read", "Read all content and hash it"),
         _ROOT,

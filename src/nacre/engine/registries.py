@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ground.files import os_errors
 from ..words.errors import NacreError, NotFound, UsageError
 from ..words.reference import Reference, registry_name
-from ..words.rules import GarbageRules
+from ..words.rules import GarbageRules, StorageRules
 from .network import fetched, logins_of
 
 TYPE_CHECKING = False
@@ -144,18 +144,20 @@ class Registries:
         return collected(folder or self.folder, rules or GarbageRules(), dry_run=dry_run)
 
     def check(
-        self, folder: str = "", *, read: bool = False, sparse: bool = False, progress: Progress | None = None
-    ) -> RegistryReport:
+        self, folder: str = "", storage: StorageRules | None = None, *, read: bool = False,
+        sparse: bool = False, progress: Progress | None = None,
+    ) -> RegistryReport:  # fmt: skip
         """Prove that every manifest of a registry can be pulled; with `read` every byte is hashed.
 
-        It may be served meanwhile; nothing is changed. `sparse`: parts that were never pushed are no damage.
-        Raises Conflict for what is no registry, StoreError.
+        It may be served meanwhile; nothing is changed. `storage` says in which bucket its content is.
+        `sparse`: parts that were never pushed are no damage. Raises Conflict for what is no registry, or has
+        its content elsewhere, StoreError, Unavailable.
         """
         from ..services.server.documents import read as parse
         from ..stores.registry import checked
 
-        root = folder or self.folder
-        return checked(root, parse, read=read, sparse=sparse, progress=progress)
+        place = storage or StorageRules()
+        return checked(folder or self.folder, parse, place, read=read, sparse=sparse, progress=progress)
 
     def import_storage(
         self, source: str, folder: str = "", *, sparse: bool = False, progress: Progress | None = None

@@ -13,18 +13,20 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..ground.files import os_errors
 from ..ground.work.threads import in_parallel
 from ..words.digest import Digest, Verifier
-from ..words.errors import ContentError, NacreError, RegistryError
+from ..words.errors import ContentError, NotFound, RegistryError, StoreError
 from ..words.progress import NullProgress
+from .storage.local import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..words.progress import Progress
     from .catalog import Catalog, Document
+    from .storage import Storage
 
-QUARANTINE = "damaged"
 _PIECE = 1 << 20
 _OTHER = "has other content than its digest says"
 _AT_ONCE = 500
@@ -93,7 +95,7 @@ class ContentFiles:
 
     def aside(self, digest: str) -> str:
         """Where it is kept once it turned out to be damaged."""
-        return f"{self._root}/{QUARANTINE}/{digest.replace(':', '-')}"
+        return f"{self._root}/{DAMAGED}/{digest.replace(':', '-')}"
 
     def problem(self, digest: str, size: int) -> str:
         """What can be seen without reading it, "" for nothing."""
@@ -104,25 +106,52 @@ class ContentFiles:
             return "was damaged and has been set aside" if aside else "is missing"
         return "" if found == size else f"has {found} of {size} bytes"
 
-    def pieces(self, digest: str) -> Iterator[bytes]:
-        """The bytes that the disk has, not those that the system remembers. Raises OSError."""
-        with open(self.path(digest), "rb", buffering=0) as file:
+    def pieces(self, digest: str, size: int) -> Iterator[bytes]:
+        """The bytes that the disk has, not those that the system remembers. Raises StoreError."""
+        with os_errors("read it"), open(self.path(digest), "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while data := file.read(_PIECE):
                 yield data
 
-    def hash(self, digest: str, size: int) -> Iterator[int | str]:
-        """As `problem`, but read: bytes as they pass, at the end what is wrong."""
-        verifier = Verifier(Digest(digest), size)
+
+class ContentObjects:
+    """The content of a registry in a bucket."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def problem(self, digest: str, size: int) -> str:
+        """What the catalog knows of its object, "" for nothing. Raises Unavailable."""
+        found = self._storage.locate(Digest(digest), size)
+        return "" if found else "is missing, or was damaged and has been set aside"
+
+    def pieces(self, digest: str, size: int) -> Iterator[bytes]:
+        """The bytes of its object. Raises Unavailable, NotFound, DigestMismatch."""
+        found = self._storage.locate(Digest(digest), size)
+        if found is None:
+            raise NotFound("it is gone")
+        reader = self._storage.open(found, 0, size)
         try:
-            for data in self.pieces(digest):
-                verifier.update(data)
-                yield len(data)
-            verifier.verify()
-        except OSError as error:
-            yield f"cannot be read: {error.strerror}"
-        except NacreError:
-            yield _OTHER
+            while data := reader.read():
+                yield data
+        finally:
+            reader.close()
+
+
+def _hash(content: ContentFiles | ContentObjects, digest: str, size: int) -> Iterator[int | str]:
+    """Bytes as they pass, at the end what is wrong. Raises Unavailable."""
+    verifier = Verifier(Digest(digest), size)
+    try:
+        for data in content.pieces(digest, size):
+            verifier.update(data)
+            yield len(data)
+        verifier.verify()
+    except StoreError as error:
+        yield f"cannot be read: {error.message}"
+    except ContentError:
+        yield _OTHER
+    except NotFound:
+        yield "is missing"
 
 
 class IntegrityCheck:
@@ -133,8 +162,9 @@ class IntegrityCheck:
     """
 
     def __init__(
-        self, catalog: Catalog, content: ContentFiles, parse: Callable[[bytes, str], Document], *,
-        read: bool = False, sparse: bool = False, progress: Progress | None = None,
+        self, catalog: Catalog, content: ContentFiles | ContentObjects,
+        parse: Callable[[bytes, str], Document], *, read: bool = False, sparse: bool = False,
+        progress: Progress | None = None,
     ) -> None:  # fmt: skip
         self._catalog, self._content, self._parse = catalog, content, parse
         self._read, self._sparse = read, sparse
@@ -176,7 +206,7 @@ class IntegrityCheck:
         if problem or not self._read:
             self._task.advance(size)
             return problem
-        for piece in self._content.hash(digest, size):
+        for piece in _hash(self._content, digest, size):
             if isinstance(piece, str):
                 return piece
             self._task.advance(piece)
@@ -217,9 +247,9 @@ class IntegrityCheck:
         if problem := self._content.problem(digest, size):
             raise ContentError(problem)
         try:
-            data = b"".join(self._content.pieces(digest))
-        except OSError as error:
-            raise ContentError(f"cannot be read: {error.strerror}") from None
+            data = b"".join(self._content.pieces(digest, size))
+        except (StoreError, NotFound) as error:
+            raise ContentError(f"cannot be read: {error.message}") from None
         if Digest.of(data, Digest(digest).algorithm) != digest:
             raise ContentError(_OTHER)
         return data

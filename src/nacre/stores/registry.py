@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from ..ground.files import Lock, os_errors, private_dir, remove_tree, sync_path, unlink
 from ..words.digest import Digest
-from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName, Unsupported
+from ..words.errors import Conflict, DamagedStore, DiskFull, InvalidName
 from ..words.rules import StorageRules
 from . import reserve
 from .accounts.reading import Accounts
@@ -185,19 +185,17 @@ def _collected(catalog: Catalog, rules: GarbageRules) -> tuple[Garbage, Garbage]
 
 
 def checked(
-    root: str, parse: Callable[[bytes, str], Document], *, read: bool, sparse: bool, progress: Progress | None
-) -> RegistryReport:
-    """Can every manifest of a registry be pulled? See `integrity`.
-
-    Raises Conflict, Unsupported for content in a bucket, StoreError.
-    """
-    from .integrity import ContentFiles, IntegrityCheck
+    root: str, parse: Callable[[bytes, str], Document], place: StorageRules, *, read: bool, sparse: bool,
+    progress: Progress | None,
+) -> RegistryReport:  # fmt: skip
+    """Can every manifest be pulled? See `integrity`. Raises Conflict, StoreError, Unavailable."""
+    from .integrity import ContentFiles, ContentObjects, IntegrityCheck
 
     with closing(catalog_of(root)) as catalog:
-        if is_away(catalog):
-            raise Unsupported(f"{AWAY}, and a check reads folders only")
+        check_place(catalog, place.url)
+        content = ContentObjects(in_bucket(place, catalog)) if place.url else ContentFiles(root)
         how = {"read": read, "sparse": sparse}
-        return IntegrityCheck(catalog, ContentFiles(root), parse, **how, progress=progress).run()
+        return IntegrityCheck(catalog, content, parse, **how, progress=progress).run()
 
 
 def catalog_of(root: str) -> Catalog:

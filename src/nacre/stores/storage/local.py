@@ -5,6 +5,8 @@ server sends without reading them.
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ground.files import os_errors
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from ..blobs import BlobStore
     from ..catalog.model import CatalogTransaction
 
+DAMAGED = "damaged"
+"""The folder of what was set aside."""
+_KEPT = 30 * 24 * 3600.0
+"""Seconds that it stays there at least."""
 _PIECE = 1 << 19
 
 
@@ -84,7 +90,12 @@ class LocalStorage:
         """`adding` sees to it."""
 
     def reject(self, digest: Digest) -> None:
-        """Remove file and row. Idempotent."""
+        """Set the file aside, where nobody looks for it, and remove its row. Idempotent."""
+        folder = f"{self._blobs.root}/{DAMAGED}"
+        with os_errors(f"set {digest} aside"), suppress(FileNotFoundError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            _remove_older(folder, time.time() - _KEPT)
+            os.replace(self.path(digest), f"{folder}/{digest.replace(':', '-')}")
         self._blobs.delete(digest)
 
     def close(self) -> None:
@@ -149,6 +160,13 @@ class LocalUpload:
     def close(self) -> None:
         """Let go of the file and its lock."""
         self._ingest.close()
+
+
+def _remove_older(folder: str, since: float) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_ctime < since:
+                os.unlink(entry.path)
 
 
 class FileReader:
