@@ -185,6 +185,19 @@ class RegistryLimits(Value):
     rate: int = 1024
 
 
+class ScrubRules(Value):
+    """How content in a folder is read again to find damage: seconds from the end of one reading of all to the
+    next, 0 for never; bytes per second at most.
+    """
+
+    interval: float = 30 * 24 * 3600.0
+    rate: int = 16 << 20
+
+    def _check(self) -> None:
+        if self.rate < 1024:
+            raise UsageError("content is read at 1024 bytes per second at least")
+
+
 class RetentionRule(Value):
     """Which tags stay, of repositories and tags that match the patterns (`*` and `?`), `exclude` not.
 
@@ -258,6 +271,8 @@ class RegistryRules(Value):
     certificate. `plain_http`: addresses that other machines reach are served without one. `activity`: what is
     remembered of who did what. `limits`: what a client may ask for. `retention`: which tags go.
     `storage`: where content is. `metadata`: where names and accounts are. `webhooks`: whom to tell of what.
+    `storage`: where content is. `webhooks`: whom to tell what happened.
+    `scrub`: how damage is found.
     `upstreams`: registries whose content is fetched when asked for; `cache`: how much of it is kept.
 
     Each field is what a table of the configuration says (`grammars.serving`).
@@ -281,6 +296,7 @@ class RegistryRules(Value):
     cache: CacheRules = CacheRules()
     webhooks: tuple[WebhookRule, ...] = ()
     metadata: MetadataRules = MetadataRules()
+    scrub: ScrubRules = ScrubRules()
 
     def _check(self) -> None:
         if self.connections < 1:

@@ -98,7 +98,7 @@ class Registry:
         self._running: set[asyncio.Task[object]] = set()
         self.jobs = Jobs(self.state.job_locks, self._note)
         self.copies = self._pull_through(upstreams)
-        jobs = jobs_of(self.state, access or _silent)
+        jobs = jobs_of(self.state, access or _silent, log)
         for job in (*jobs, *(self.copies.jobs(access or _silent) if self.copies else ())):
             self.jobs.add(job)
         if self.state.rules.webhooks:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...stores.retention import Retention
+from ...stores.scrub import PIECE, Scrubber
 from .jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ...stores.garbage import Garbage
+    from ...stores.scrub import DamagedContent
     from .state import RegistryState
 
 _MINUTE = 60.0
@@ -19,8 +21,10 @@ _DAY = 24 * 3600.0
 _OBJECTS = 600.0
 
 
-def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job]:
-    """By the operator's rules. `tell` takes a line for what has changed."""
+def jobs_of(
+    state: RegistryState, tell: Callable[[str], object], warn: Callable[[str], object]
+) -> Iterator[Job]:
+    """By the operator's rules. `tell` takes a line for what has changed, `warn` for what is damaged."""
 
     def collected(gone: Garbage) -> None:
         if any(gone):
@@ -29,6 +33,11 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
     def retired(count: int) -> None:
         if count:
             tell(f"removed {count} tags by the rules of retention")
+
+    def scrubbed(damaged: list[DamagedContent]) -> None:
+        for each in damaged:
+            users = f": push again {', '.join(each.users)}" if each.users else ""
+            warn(f"error: {each.digest} is damaged and was set aside{users}")
 
     rules = state.rules
     if state.storage.is_shared:
@@ -41,4 +50,8 @@ def jobs_of(state: RegistryState, tell: Callable[[str], object]) -> Iterator[Job
     if rules.retention:
         retention = Retention(state.catalog, rules.retention, state.store.accounts)
         yield Job("retention", retention.steps, _HOUR, retired)
+    if rules.scrub.interval and not state.storage.is_shared:
+        scrubber = Scrubber(state.catalog, state.storage, rules.scrub)
+        pause = PIECE / rules.scrub.rate
+        yield Job("scrub", scrubber.steps, _MINUTE, scrubbed, scrubber.is_due, pause)
     yield Job("activity", lambda: state.activity.trim(rules.activity), _DAY)

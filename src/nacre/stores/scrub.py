@@ -1,0 +1,141 @@
+"""Reads all content in a folder again and again, slowly, and finds what has rotted.
+
+Content that has other bytes than its digest says, twice, is set aside: from then on it counts as absent, so
+nobody gets wrong bytes, and whoever pushes it again mends it. Where the reading has come is kept, so that it
+goes on there after a restart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..words.digest import Digest, Verifier
+from ..words.errors import DigestMismatch, NotFound, StoreError, TooLarge
+from .marks import Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..words.rules import ScrubRules
+    from .catalog import Catalog
+    from .storage import Storage
+
+PIECE = 1 << 20
+"""Bytes that one step reads, about."""
+_MARK = "scrub"
+_TABLES = ("blobs", "manifests")
+_AT_ONCE = 100
+_ROUND = 5000
+"""Steps of a round at most; then where it has come is told."""
+_NEXT = "SELECT digest, max(size) FROM {} WHERE digest > ? GROUP BY digest ORDER BY digest LIMIT ?"
+_USERS = """
+    SELECT r.name, coalesce((
+        SELECT min(t.tag) FROM tags t WHERE t.repository = r.id AND t.digest = x.manifest), '')
+    FROM (SELECT repository, manifest FROM parts WHERE digest = ?1
+          UNION SELECT repository, digest FROM manifests WHERE digest = ?1) x
+    JOIN repositories r ON r.id = x.repository ORDER BY r.name LIMIT 5"""
+
+
+class DamagedContent(NamedTuple):
+    """Content that was set aside, and some images that need it."""
+
+    digest: str
+    users: tuple[str, ...]
+
+
+class ScrubPosition(NamedTuple):
+    """Content up to a digest of a table was read; `ended`: when the last reading of all was over."""
+
+    ended: float
+    table: int = 0
+    digest: str = ""
+
+
+class Scrubber:
+    """Of the content of a registry, by the operator's rules."""
+
+    def __init__(self, catalog: Catalog, storage: Storage, rules: ScrubRules) -> None:
+        self._catalog, self._storage, self._rules = catalog, storage, rules
+        self._marks = Marks(catalog)
+
+    def position(self) -> ScrubPosition:
+        """A new registry is read after the first interval."""
+        text = self._marks.get(_MARK)
+        if not text:
+            self._keep(ScrubPosition(self._catalog.now()))
+            return self.position()
+        return ScrubPosition(*json.loads(text))
+
+    def _keep(self, position: ScrubPosition) -> None:
+        self._marks.set(_MARK, json.dumps(position))
+
+    def is_due(self) -> bool:
+        """Is it in the middle, or is it time to begin anew?"""
+        found = self.position()
+        under_way = bool(found.digest or found.table)
+        return under_way or self._catalog.now() - found.ended >= self._rules.interval
+
+    def steps(self) -> Iterator[list[DamagedContent]]:
+        """Read on, about PIECE bytes at each step; what is damaged. Ends with the first that is."""
+        damaged: list[DamagedContent] = []
+        position, read = self.position(), 0
+        for count, (at, size) in enumerate(self._content(position)):
+            for piece in self._check(at.digest, size, damaged):
+                if (read := read + piece) >= PIECE:
+                    yield damaged
+                    read = 0
+            if damaged or count % _AT_ONCE == 0:
+                self._keep(at)
+            if damaged or count > _ROUND:
+                yield damaged
+                return
+        self._keep(ScrubPosition(self._catalog.now()))
+        yield damaged
+
+    def _content(self, position: ScrubPosition) -> Iterator[tuple[ScrubPosition, int]]:
+        for number, table in list(enumerate(_TABLES))[position.table :]:
+            last = position.digest if number == position.table else ""
+            while rows := self._catalog.listed(_NEXT.format(table), last, _AT_ONCE):
+                for digest, size in rows:
+                    yield ScrubPosition(position.ended, number, digest), size
+                last = rows[-1][0]
+
+    def _check(self, digest: str, size: int, damaged: list[DamagedContent]) -> Iterator[int]:
+        """Bytes as they are read; twice before it counts as damaged."""
+        for _ in range(2):
+            try:
+                yield from self._read(Digest(digest), size)
+            except (DigestMismatch, TooLarge):
+                continue
+            except NotFound:
+                return
+            return
+        self._storage.reject(Digest(digest))
+        users = self._catalog.listed(_USERS, digest)
+        damaged.append(DamagedContent(digest, tuple(f"{name}:{tag}".rstrip(":") for name, tag in users)))
+
+    def _read(self, digest: Digest, size: int) -> Iterator[int]:
+        found = self._storage.locate(digest, size)
+        if found is None:
+            raise NotFound(f"{digest} is not there")
+        _forget(found.path)
+        verifier, reader = Verifier(digest, size), self._storage.open(found, 0, size)
+        try:
+            while data := reader.read():
+                verifier.update(data)
+                yield len(data)
+        except StoreError as error:
+            raise DigestMismatch(digest, "none", what=error.message) from error
+        finally:
+            reader.close()
+        verifier.verify()
+
+
+def _forget(path: str) -> None:
+    """Let the system read a file from the disk, not from its memory."""
+    if path:
+        with suppress(OSError), open(path, "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
